@@ -1,0 +1,60 @@
+"""Fewer points for a screen, with every bucket's minimum and maximum kept.
+
+MinMax (tsdownsample) over the finite points; a run of NaN or infinite values becomes one NaN
+point, so that a line drawn through the result has a gap there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from tsdownsample import MinMaxDownsampler
+
+from branchtrack.db.metrics import Series
+
+_MINMAX = MinMaxDownsampler()  # type: ignore[no-untyped-call]
+
+
+def downsample(series: Series, points: int) -> Series:
+    """At most about ``points`` finite points of ``series``, and one NaN for each gap.
+
+    The first and last points and the extremes of every bucket are among them.
+    """
+    finite = np.isfinite(series.values)
+    places = np.flatnonzero(finite)
+    wanted = max(4, points - points % 2)
+    if places.size > wanted:
+        steps = np.ascontiguousarray(series.steps[places], dtype=np.int64)
+        values = np.ascontiguousarray(series.values[places], dtype=np.float64)
+        kept = _MINMAX.downsample(steps, values, n_out=wanted).astype(np.int64)
+        places = places[np.union1d(kept, (0, places.size - 1))]
+    picked = np.union1d(places, _gap_starts(finite)).astype(np.int64)
+    values = np.where(finite[picked], series.values[picked], np.nan)
+    return Series(series.steps[picked], values, series.times[picked])
+
+
+def gaps(series: Series) -> list[int]:
+    """The steps at which the value is NaN or infinite: those to be marked."""
+    return [int(step) for step in series.steps[~np.isfinite(series.values)]]
+
+
+def smooth(series: Series, weight: float) -> Series:
+    """Exponential moving average over the full data, ``weight`` in [0, 1); gaps are passed over.
+
+    Debiased as in Adam (Kingma and Ba, 2015), so that the first values are not drawn to zero.
+    """
+    if not 0.0 < weight < 1.0 or not series.values.size:
+        return series
+    smoothed = np.full_like(series.values, np.nan)
+    mean, norm = 0.0, 0.0
+    for place in np.flatnonzero(np.isfinite(series.values)):
+        mean = weight * mean + (1.0 - weight) * float(series.values[place])
+        norm = weight * norm + (1.0 - weight)
+        smoothed[place] = mean / norm
+    return Series(series.steps, smoothed, series.times)
+
+
+def _gap_starts(
+    finite: np.ndarray[tuple[int], np.dtype[np.bool_]],
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    before = np.concatenate(([True], finite[:-1]))
+    return np.flatnonzero(~finite & before)

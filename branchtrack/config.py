@@ -1,0 +1,67 @@
+"""Where branchtrack keeps its things: the home folder and the database URL.
+
+It reads the environment and knows the layout of a home; it opens nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from branchtrack.errors import HomeError
+
+HOME_VARIABLE = "BRANCHTRACK_HOME"
+DATABASE_VARIABLE = "BRANCHTRACK_DATABASE_URL"
+DEFAULT_HOME = ".branchtrack"
+
+
+@dataclass(frozen=True)
+class Config:
+    """One home: ``branchtrack.db`` (unless a URL names another database), ``store/``, ``logs/``."""
+
+    home: Path
+    database_url: str
+
+    @property
+    def store(self) -> Path:
+        """The folder of checkpoint packs."""
+        return self.home / "store"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of launched processes' output."""
+        return self.home / "logs"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that make a child process use this same home and database."""
+        return {HOME_VARIABLE: str(self.home), DATABASE_VARIABLE: self.database_url}
+
+    def make_home(self) -> None:
+        """Create the home's folders.
+
+        Raises:
+            HomeError: the folder cannot be made or written.
+        """
+        try:
+            for folder in (self.home, self.store, self.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomeError(str(self.home), error.strerror or str(error)) from error
+        if not os.access(self.home, os.W_OK | os.X_OK):
+            raise HomeError(str(self.home), "it is not writable")
+
+
+def load(home: str | Path | None = None, database_url: str | None = None) -> Config:
+    """The configuration in force: arguments first, then the environment, then the defaults."""
+    folder = Path(home or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute()
+    url = database_url or os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{folder}/branchtrack.db"
+    return Config(folder, _with_driver(url))
+
+
+def _with_driver(url: str) -> str:
+    """``postgresql://`` and ``postgres://`` URLs made to name the driver that is installed."""
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url

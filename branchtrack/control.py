@@ -1,0 +1,273 @@
+"""Both ends of the channel between people and a training process: requests, answers, launches.
+
+The asking end validates against what the run itself declared, stores, and waits for the answer.
+The training end polls, answers and says that it lives. It knows no trainer, no page, no shell.
+"""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.checkpoints.manifest import Manifest
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core import interventions, lifecycle
+from branchtrack.core.names import as_name, free_name
+from branchtrack.core.records import Branch, Launch, Node, Request, Segment
+from branchtrack.core.settings import BUILT_IN, Setting, declared, validate_all
+from branchtrack.db import launches, nodes, requests, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import (
+    CheckpointDamaged,
+    CheckpointMissing,
+    InvalidInput,
+    LaunchFailed,
+    NotAnswered,
+    NotLive,
+)
+
+#: The ways a node can be resumed. ``weights`` (fresh optimizer and position) is to come.
+MODES = ("exact",)
+_POLL = 0.05
+
+
+def local_actor() -> str:
+    """The operating-system user, as an actor."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown user"
+
+
+def submit(
+    database: Database, branch_ref: str, payload: Mapping[str, Any], *, actor: str, reason: str = ""
+) -> Request:
+    """Ask the process that trains a branch for an intervention; returns the accepted request.
+
+    Raises:
+        NotFound: no such branch. NotLive: nothing trains it. InvalidInput: the payload is not
+        valid; the refusal is recorded.
+    """
+    refusal: InvalidInput | None = None
+    with database.transaction() as connection:
+        branch = runs.find_branch(connection, branch_ref)
+        segment = live_segment(connection, branch)
+        try:
+            wanted = interventions.parse(payload, declared(segment.declared))
+            requested = wanted.model_dump(exclude={"kind"})
+        except InvalidInput as error:
+            refusal, requested = error, {}
+        kind = str(payload.get("kind"))[:32]
+        asked = {key: value for key, value in payload.items() if key != "kind"}
+        request = requests.add(
+            connection, branch, kind=kind, payload=asked, requested=requested,
+            actor=actor, reason=clean_text("reason", reason),
+        )  # fmt: skip
+        facts: dict[str, Any] = {"error": str(refusal)} if refusal else {}
+        state = "rejected" if refusal else "accepted"
+        request = requests.move(connection, request.id, state, actor=actor, **facts)
+    if refusal is not None:
+        raise refusal
+    return request
+
+
+def wait(
+    database: Database,
+    request_id: str,
+    timeout: float = 60.0,
+    watch: Callable[[Request], None] | None = None,
+) -> Request:
+    """Wait until a request has reached an end; ``watch`` is called on every look.
+
+    Raises:
+        NotAnswered: ``timeout`` seconds passed. NotLive: the training process is gone.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        with database.read() as connection:
+            request = requests.get(connection, request_id)
+            segment = segments.get(connection, request.segment_id or "")
+        if request.state in lifecycle.REQUEST_ENDS:
+            return request
+        if watch is not None:
+            watch(request)
+        status = lifecycle.segment_status(segment, time.time())
+        if status not in lifecycle.LIVE:
+            raise NotLive(
+                f"The training process ended ({status}) before it answered request {request_id}.",
+                safe="The request stays recorded.",
+                fix="Resume the branch's last node to go on.",
+                branch=request.branch_id,
+                status=status,
+            )
+        if time.monotonic() > deadline:
+            raise NotAnswered(
+                f"Request {request_id} is {request.state} and has no answer after {timeout:g} s.",
+                safe="It stays recorded and will still be carried out.",
+                fix="A long step or evaluation delays answers; look again later.",
+                request=request_id,
+                waited=timeout,
+            )
+        time.sleep(_POLL)
+
+
+def live_segment(connection: Connection, branch: Branch) -> Segment:
+    """The segment in which a process trains ``branch`` now.
+
+    Raises:
+        NotLive: nothing trains it; says which branches of the run are training.
+    """
+    current = {
+        other.name: segments.get(connection, other.segment_id)
+        for other in runs.list_branches(connection, branch.run_id)
+        if other.segment_id is not None
+    }
+    now = time.time()
+    statuses = {name: lifecycle.segment_status(found, now) for name, found in current.items()}
+    status = statuses.get(branch.name, "empty")
+    if status in lifecycle.LIVE:
+        return current[branch.name]
+    run = runs.get_run(connection, branch.run_id)
+    live = [f"{run.name}/{name}" for name, word in statuses.items() if word in lifecycle.LIVE]
+    head = f"`branchtrack resume {(branch.head_id or '')[:8]}` trains on from its last node."
+    raise NotLive(
+        f"Nothing trains {run.name}/{branch.name} now: it is {status}.",
+        safe="Nothing was changed.",
+        fix=f"Training now: {', '.join(live)}." if live else head,
+        branch=branch.name,
+        status=status,
+    )
+
+
+def order_launch(
+    database: Database,
+    store: Store,
+    node_ref: str,
+    *,
+    actor: str,
+    name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    mode: str = "exact",
+    reason: str = "",
+) -> Launch:
+    """Queue a new process that resumes a node with some settings changed, as a new branch.
+
+    Raises:
+        NotFound, InvalidInput, NameTaken: nothing was changed.
+        CheckpointMissing, CheckpointDamaged: the node's bytes were read and are not whole.
+        LaunchFailed: the run recorded no command that could start it again.
+    """
+    if mode not in MODES:
+        raise InvalidInput("mode", mode, ", ".join(MODES))
+    message = clean_text("reason", reason)
+    with database.read() as connection:
+        node = nodes.find(connection, node_ref)
+        overrides = validate_overrides(connection, node, settings or {})
+        _check_startable(connection, node)
+    verify_node(database, store, node)
+    with database.transaction() as connection:
+        return launches.order(
+            connection, node, branch_name=name or suggested_name(connection, node),
+            overrides=overrides, mode=mode, actor=actor, reason=message,
+        )  # fmt: skip
+
+
+def validate_overrides(
+    connection: Connection, node: Node, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings of a resume, validated against what the node's own process declared."""
+    return validate_all(settings, resume_settings(connection, node)) if settings else {}
+
+
+def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
+    """The settings that a resume of ``node`` may change, by name."""
+    rows = segments.get(connection, node.segment_id).declared
+    known = declared(rows) or {setting.name: setting for setting in BUILT_IN}
+    return {name: setting for name, setting in known.items() if name in node.settings}
+
+
+def suggested_name(connection: Connection, node: Node) -> str:
+    """A free name for a branch that starts at ``node``."""
+    parent = runs.get_branch(connection, node.branch_id).name
+    taken = {branch.name for branch in runs.list_branches(connection, node.run_id)}
+    return free_name(as_name(parent, "branch"), taken)
+
+
+def verify_node(
+    database: Database,
+    store: Store,
+    node: Node,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Read every byte of a node's checkpoint and compare the digests; returns its manifest.
+
+    ``progress`` is given bytes done and bytes in all.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged: with the file and the tensor.
+    """
+    with database.read() as connection:
+        stored = nodes.checkpoint(connection, node.state_digest)
+    manifest = Manifest.from_json(stored.manifest)
+    if manifest.digest != node.state_digest:
+        raise CheckpointDamaged(
+            f"The manifest of node {node.id} does not have the node's state digest.",
+            safe="Other nodes are untouched.",
+            fix="Resume from another node.",
+            node=node.id,
+            path="database",
+            tensor="",
+        )
+    for problem in store.verify(stored.locations.values(), progress):
+        kind = CheckpointDamaged if Path(problem.path).exists() else CheckpointMissing
+        raise kind(
+            f"Node {node.id} cannot be restored: {problem.what}",
+            safe="Nothing was changed; nodes that share no bytes with it are untouched.",
+            fix="Resume from another node; `branchtrack verify --all` lists which are whole.",
+            node=node.id,
+            path=problem.path,
+            tensor=problem.location.name,
+        )
+    return manifest
+
+
+def clean_text(field: str, text: str, limit: int = 2000) -> str:
+    """Free text that can be stored: trimmed, no NUL, at most ``limit`` characters."""
+    cleaned = text.replace("\x00", "").encode("utf-8", "replace").decode().strip()
+    if len(cleaned) > limit:
+        raise InvalidInput(field, cleaned, f"at most {limit} characters")
+    return cleaned
+
+
+def poll(database: Database, segment_id: str) -> list[Request]:
+    """The requests that wait for the process that trains ``segment_id``, in order of arrival."""
+    with database.read() as connection:
+        return requests.waiting(connection, segment_id)
+
+
+def expire_unanswered(connection: Connection, segment_id: str, actor: str, why: str) -> int:
+    """End what a closing segment will never answer; returns how many."""
+    left = requests.unanswered(connection, segment_id)
+    for request in left:
+        state = "expired" if request.state == "accepted" else "failed"
+        requests.move(connection, request.id, state, actor=actor, error=why)
+    return len(left)
+
+
+def _check_startable(connection: Connection, node: Node) -> None:
+    run = runs.get_run(connection, node.run_id)
+    if not (run.entry_point or {}).get("argv"):
+        raise LaunchFailed(
+            f"Run {run.name} recorded no command that could start it again "
+            "(it was trained in an interactive session).",
+            safe="Nothing was changed.",
+            fix="Put the training in a script and start that.",
+            launch=None,
+            exit_code=None,
+            log=None,
+        )

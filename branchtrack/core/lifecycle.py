@@ -1,0 +1,66 @@
+"""The lives of segments, requests and launches: their states and the legal moves between them.
+
+``waiting -> running -> finished | stopped | failed``; a running segment whose heartbeat is old is
+shown as ``lost``. Requests and launches as in the tables below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from branchtrack.core.records import Segment
+from branchtrack.errors import IllegalTransition
+
+#: Seconds without a heartbeat after which a running segment counts as lost.
+LOST_AFTER = 10.0
+
+_MOVES: dict[str, dict[str, tuple[str, ...]]] = {
+    "segment": {
+        "waiting": ("running", "failed", "stopped"),
+        "running": ("finished", "stopped", "failed"),
+    },
+    "request": {
+        "received": ("accepted", "rejected"),
+        "accepted": ("applied", "failed", "expired", "cancelled", "superseded"),
+        "applied": ("verified", "ineffective", "done", "failed"),
+    },
+    "launch": {
+        "queued": ("starting", "failed", "cancelled"),
+        "starting": ("running", "failed", "queued"),
+        "running": ("ended", "failed"),
+    },
+}
+#: The request states after which nothing more is to be expected.
+REQUEST_ENDS = frozenset(
+    "rejected verified ineffective done failed expired cancelled superseded".split()
+)
+LAUNCH_ENDS = frozenset(("ended", "failed", "cancelled"))
+LIVE = frozenset(("running",))
+
+
+def check_move(kind: str, before: str, after: str) -> None:
+    """Raise IllegalTransition unless a ``kind`` may go from ``before`` to ``after``."""
+    if after not in _MOVES[kind].get(before, ()):
+        raise IllegalTransition(kind, before, after)
+
+
+def sources(kind: str, after: str) -> tuple[str, ...]:
+    """The states from which a ``kind`` may become ``after``."""
+    return tuple(state for state, moves in _MOVES[kind].items() if after in moves)
+
+
+def segment_status(segment: Segment, now: float) -> str:
+    """``waiting running finished stopped failed`` as stored, or ``lost``."""
+    if segment.status != "running":
+        return segment.status
+    last = segment.heartbeat_at or segment.started_at or 0.0
+    return "lost" if now - last > LOST_AFTER else "running"
+
+
+def run_status(branch_statuses: Iterable[str]) -> str:
+    """One word for a tree: its liveliest branch, else how its first branch ended."""
+    statuses = list(branch_statuses)
+    for word in ("running", "waiting"):
+        if word in statuses:
+            return word
+    return statuses[0] if statuses else "empty"

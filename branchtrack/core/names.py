@@ -1,0 +1,54 @@
+"""Names and ids: what a run or branch may be called, and how ids are made and recognised."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+
+from branchtrack.errors import InvalidInput
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
+_PREFIX = re.compile(r"[0-9a-f]{4,16}")
+NAME_RULE = "1 to 80 letters, digits or . _ + -, the first a letter or digit"
+
+
+def new_id() -> str:
+    """A fresh id: 16 hex characters."""
+    return secrets.token_hex(8)
+
+
+def is_id_prefix(text: str) -> bool:
+    """Whether ``text`` could be an id or a prefix of one (four characters or more)."""
+    return _PREFIX.fullmatch(text) is not None
+
+
+def valid_name(name: object, field: str = "name") -> str:
+    """``name`` if a run or branch may bear it.
+
+    Raises:
+        InvalidInput: it is not text, or does not fit the rule for names.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidInput(field, name, NAME_RULE)
+    return name
+
+
+def as_name(text: str, fallback: str) -> str:
+    """Free text made into a valid name."""
+    cleaned = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("._+-")[:70]
+    return cleaned or fallback
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """``wanted``, or with the first number behind it that makes it free: ``main-2``."""
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted[:76]}-{number}", number + 1
+    return name
+
+
+def near(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three known names that resemble ``name``."""
+    return get_close_matches(name, list(known), n=3, cutoff=0.5)

@@ -1,0 +1,221 @@
+"""The immutable values that travel between layers: what the database returns and pages show.
+
+Times are seconds since 1970 (UTC). They know nothing of SQL, files or torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TensorLocation:
+    """Where the bytes of one tensor lie: ``offset`` and ``nbytes`` count from the file's start."""
+
+    digest: str
+    pack: str
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A checkpoint's manifest as JSON, and the location of every digest that it names."""
+
+    digest: str
+    manifest: dict[str, Any]
+    locations: dict[str, TensorLocation]
+    tensors: int
+    logical_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting's value before and after a node."""
+
+    name: str
+    before: Any
+    after: Any
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form: ``name before after``."""
+        return {"name": self.name, "before": self.before, "after": self.after}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One tree. ``entry_point`` is the command that can start its training again."""
+
+    id: str
+    name: str
+    default_branch: str
+    entry_point: dict[str, Any] | None
+    tags: list[str]
+    notes: str
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A named line through the tree; ``position`` counts branches of the run from 0."""
+
+    id: str
+    run_id: str
+    name: str
+    position: int
+    start_node_id: str | None
+    head_id: str | None
+    segment_id: str | None
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The stretch of a branch trained by one process; ``status`` as stored (see lifecycle)."""
+
+    id: str
+    run_id: str
+    branch_id: str
+    position: int
+    start_node_id: str | None
+    status: str
+    pid: int | None
+    host: str | None
+    step: int
+    max_steps: int | None
+    rate: float | None
+    declared: list[dict[str, Any]]
+    settings: dict[str, Any]
+    error: str | None
+    started_at: float | None
+    heartbeat_at: float | None
+    ended_at: float | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A commit. ``metrics`` are the last values logged on its branch up to its step.
+
+    ``param_groups`` are the optimizer's groups as torch spells them, without parameters.
+    ``restored`` says for each part of the state whether it was restored, reset or replaced;
+    ``effective`` holds values read back from where the maths used them one update later.
+    """
+
+    seq: int
+    id: str
+    run_id: str
+    branch_id: str
+    segment_id: str
+    parent_id: str | None
+    step: int
+    epoch: float
+    kind: str
+    changes: tuple[Change, ...]
+    settings: dict[str, Any]
+    param_groups: list[dict[str, Any]]
+    metrics: dict[str, float | None]
+    state_digest: str
+    message: str
+    actor: str
+    environment: dict[str, Any]
+    restored: dict[str, str] | None
+    effective: dict[str, Any] | None
+    created_at: float
+
+
+@dataclass(frozen=True)
+class NewNode:
+    """What a training process knows of a node that it wants committed."""
+
+    run_id: str
+    branch_id: str
+    segment_id: str
+    parent_id: str | None
+    step: int
+    epoch: float
+    kind: str
+    state_digest: str
+    settings: dict[str, Any]
+    param_groups: list[dict[str, Any]]
+    changes: tuple[Change, ...] = ()
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    message: str = ""
+    actor: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
+    restored: dict[str, str] | None = None
+    effective: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """An intervention somebody asked for. ``payload`` is as asked, ``requested`` normalised."""
+
+    seq: int
+    id: str
+    run_id: str
+    branch_id: str
+    segment_id: str | None
+    kind: str
+    payload: dict[str, Any]
+    requested: dict[str, Any]
+    actor: str
+    reason: str
+    state: str
+    error: str | None
+    before: dict[str, Any] | None
+    applied: dict[str, Any] | None
+    effective: dict[str, Any] | None
+    result: dict[str, Any] | None
+    step: int | None
+    node_id: str | None
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class Launch:
+    """An order to start a process that trains from ``node_id`` on branch ``branch_id``."""
+
+    seq: int
+    id: str
+    run_id: str
+    node_id: str
+    fork_node_id: str
+    branch_id: str
+    segment_id: str
+    mode: str
+    overrides: dict[str, Any]
+    actor: str
+    reason: str
+    state: str
+    worker: str | None
+    pid: int | None
+    exit_code: int | None
+    error: str | None
+    log: str | None
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a run's append-only, hash-chained log."""
+
+    id: int
+    run_id: str
+    seq: int
+    time: float
+    actor: str
+    kind: str
+    ref: str
+    state: str
+    step: int | None
+    payload: dict[str, Any]
+    reason: str
+    hash: str

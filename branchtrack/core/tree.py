@@ -1,0 +1,109 @@
+"""Decisions about the run tree from values alone: lineage, common ancestor, lanes.
+
+The rule of steps: the parent owns points with step <= N, the child owns points with step > N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a segment that a branch's curve takes: ``after < step <= upto``."""
+
+    segment: str
+    after: int
+    upto: int | None
+
+
+def lineage(segment: str, start: Callable[[str], tuple[str, int] | None]) -> list[Span]:
+    """The spans that make up the curve ending in ``segment``, oldest first.
+
+    ``start(segment)`` gives the parent segment and the step at which ``segment`` starts, or None
+    for a root. An ancestor's cut never lies above the cut of the one below it, so that a fork of
+    a fork taken earlier than the fork's own start loses nothing and doubles nothing.
+    """
+    spans: list[Span] = []
+    upto: int | None = None
+    seen: set[str] = set()
+    current: str | None = segment
+    while current is not None and current not in seen:
+        seen.add(current)
+        origin = start(current)
+        after = -1 if origin is None else origin[1]
+        if upto is None or upto > after:
+            spans.append(Span(current, after, upto))
+            upto = after if origin is not None else upto
+        current = None if origin is None else origin[0]
+    return spans[::-1]
+
+
+def ancestors(node: str, parents: Mapping[str, str | None]) -> list[str]:
+    """``node`` and all above it, nearest first."""
+    chain: list[str] = []
+    current: str | None = node
+    while current is not None:
+        chain.append(current)
+        current = parents.get(current)
+    return chain
+
+
+def common_ancestor(a: str, b: str, parents: Mapping[str, str | None]) -> str | None:
+    """The nearest node above (or equal to) both, or None in different trees."""
+    above = set(ancestors(a, parents))
+    return next((node for node in ancestors(b, parents) if node in above), None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a git-like log: the node's lane, and what to draw in the gutter.
+
+    ``through`` are lanes that pass by; ``joins`` are lanes of children that end in this node;
+    ``starts`` says that nothing above continues the node's lane; ``ends`` that it has no parent.
+    """
+
+    node: str
+    lane: int
+    through: tuple[int, ...]
+    joins: tuple[int, ...]
+    starts: bool
+    ends: bool
+
+
+def lanes(nodes: Sequence[tuple[str, str | None]]) -> list[Row]:
+    """Lay out nodes (id, parent) given newest first, every child before its parent.
+
+    Walks with a list of lanes, each waiting for a parent; a node takes the leftmost lane waiting
+    for it and the others waiting for it join there. O(nodes x lanes).
+    """
+    waiting: list[str | None] = []
+    rows: list[Row] = []
+    for node, parent in nodes:
+        mine = [lane for lane, wanted in enumerate(waiting) if wanted == node]
+        lane = mine[0] if mine else _free(waiting)
+        for other in mine[1:]:
+            waiting[other] = None
+        through = tuple(
+            other for other, wanted in enumerate(waiting) if wanted is not None and other != lane
+        )
+        waiting[lane] = parent
+        rows.append(Row(node, lane, through, tuple(mine[1:]), not mine, parent is None))
+    return rows
+
+
+def children(parents: Iterable[tuple[str, str | None]]) -> dict[str, list[str]]:
+    """Each node's children, in the order given."""
+    below: dict[str, list[str]] = {}
+    for node, parent in parents:
+        if parent is not None:
+            below.setdefault(parent, []).append(node)
+    return below
+
+
+def _free(waiting: list[str | None]) -> int:
+    if None in waiting:
+        return waiting.index(None)
+    waiting.append(None)
+    return len(waiting) - 1

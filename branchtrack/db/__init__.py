@@ -1,0 +1,1 @@
+"""The SQL database: the record of every run, and the channel between processes."""

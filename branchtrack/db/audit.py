@@ -1,0 +1,95 @@
+"""The event log of each run: append-only, numbered without gaps, and hash-chained.
+
+Whoever changes a run appends here in the same transaction; nothing here is ever updated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from branchtrack.core.records import Event
+from branchtrack.db.engine import plain
+from branchtrack.db.tables import events, runs
+
+GENESIS = "0" * 64
+
+
+def append(
+    connection: Connection,
+    run_id: str,
+    *,
+    kind: str,
+    ref: str,
+    state: str,
+    actor: str,
+    step: int | None = None,
+    payload: dict[str, Any] | None = None,
+    reason: str = "",
+) -> None:
+    """Add one event behind the run's last. ``kind``: run, segment, node, request or launch."""
+    # The run's row is the lock that keeps two writers from taking one number (PostgreSQL; SQLite
+    # has a single writer anyway).
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
+    last = connection.execute(
+        select(events.c.seq, events.c.hash)
+        .where(events.c.run_id == run_id)
+        .order_by(events.c.seq.desc())
+        .limit(1)
+    ).first()
+    seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
+    row = {
+        "run_id": run_id,
+        "seq": seq,
+        "time": time.time(),
+        "actor": actor,
+        "kind": kind,
+        "ref": ref,
+        "state": state,
+        "step": step,
+        "payload": plain(payload or {}),
+        "reason": reason,
+    }
+    connection.execute(events.insert().values(**row, hash=_digest(previous, row)))
+    connection.execute(runs.update().where(runs.c.id == run_id).values(updated_at=row["time"]))
+
+
+def since(
+    connection: Connection, run_id: str | None = None, after: int = 0, limit: int = 1000
+) -> list[Event]:
+    """Events with ``id > after``, oldest first, of one run or of all."""
+    query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
+    if run_id is not None:
+        query = query.where(events.c.run_id == run_id)
+    return [Event(**row._mapping) for row in connection.execute(query)]
+
+
+def last_id(connection: Connection, run_id: str | None = None) -> int:
+    """The cursor behind the newest event."""
+    query = select(events.c.id).order_by(events.c.id.desc()).limit(1)
+    if run_id is not None:
+        query = query.where(events.c.run_id == run_id)
+    return connection.execute(query).scalar() or 0
+
+
+def first_break(connection: Connection, run_id: str) -> int | None:
+    """The ``seq`` at which the run's chain does not hold, or None where all of it does."""
+    previous, expected = GENESIS, 1
+    rows = connection.execute(
+        select(events).where(events.c.run_id == run_id).order_by(events.c.seq)
+    )
+    for row in rows:
+        fields = {key: value for key, value in row._mapping.items() if key not in ("id", "hash")}
+        if row.seq != expected or row.hash != _digest(previous, fields):
+            return expected
+        previous, expected = row.hash, expected + 1
+    return None
+
+
+def _digest(previous: str, row: dict[str, Any]) -> str:
+    text = json.dumps([previous, row], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,131 @@
+"""The connection to the database: pragmas, the one ``transaction()``, and errors in our words.
+
+On SQLite: WAL, synchronous FULL, a busy timeout, and writers that take the lock when they begin,
+so that no reader ever blocks the writer and no transaction fails half way for want of the lock.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+
+from branchtrack.errors import DatabaseUnreadable, StorageError
+
+#: Seconds a SQLite writer waits for another to finish its transaction.
+BUSY_TIMEOUT = 30.0
+
+
+class Database:
+    """One engine. Threads may share it; a forked process must make its own."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            parsed = make_url(url)
+            self.is_sqlite = parsed.get_backend_name() == "sqlite"
+            self.path = Path(parsed.database or "") if self.is_sqlite else None
+            self.shown_url = parsed.render_as_string(hide_password=True)
+            self.engine = _create_engine(url, self.is_sqlite)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            raise DatabaseUnreadable(
+                f"The database URL cannot be used: {error}.",
+                fix="Give sqlite:///PATH or postgresql://USER@HOST/NAME "
+                "(PostgreSQL needs `pip install branchtrack[postgres]`).",
+                url="",
+            ) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection whose work is committed whole, or not at all.
+
+        Raises:
+            StorageError: the database failed; nothing of the transaction was kept.
+        """
+        with self._translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(branchtrack_writes=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with. On SQLite it sees one moment, and blocks nobody."""
+        with self._translated(), self.engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise _in_our_words(error, self.shown_url) from error
+
+
+def upsert(connection: Connection, table: Table) -> Any:
+    """The dialect's INSERT that knows ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def plain(value: Any) -> Any:
+    """``value`` with floats that JSON lacks (NaN, infinities) spelled as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(plain(value), allow_nan=False, separators=(",", ":"))
+
+
+def _create_engine(url: str, is_sqlite: bool) -> Engine:
+    if not is_sqlite:
+        return create_engine(url, json_serializer=_to_json, pool_pre_ping=True)
+    arguments = {"check_same_thread": False, "timeout": BUSY_TIMEOUT, "isolation_level": None}
+    engine = create_engine(url, json_serializer=_to_json, connect_args=arguments)
+    event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # The driver would begin late and deferred; see sqlalchemy's notes on pysqlite transactions.
+    writes = connection.get_execution_options().get("branchtrack_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _in_our_words(error: DatabaseError, url: str) -> StorageError | DatabaseUnreadable:
+    text = str(error.orig or error).strip().splitlines()[0]
+    if "file is not a database" in text:
+        return DatabaseUnreadable(
+            f"{url} is not a database.",
+            safe="It was not changed.",
+            fix="Name another with --home or BRANCHTRACK_DATABASE_URL.",
+            url=url,
+        )
+    fix = "Try again; if it persists look at the disk's free space and the file's permissions."
+    if "locked" in text:
+        fix = "Another process holds the database for long; try again when it has finished."
+    return StorageError(
+        f"The database failed: {text}.", safe="The last change was not made.", fix=fix, url=url
+    )

@@ -1,0 +1,132 @@
+"""Launches: orders to start a process that trains from a node, and how far they have come.
+
+An order makes the branch, its waiting segment, its fork node and the launch in one transaction,
+so a name that is taken is found out before anything exists.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from branchtrack.core import lifecycle
+from branchtrack.core.names import new_id
+from branchtrack.core.records import Change, Launch, NewNode, Node
+from branchtrack.db import audit, nodes, runs, segments
+from branchtrack.db.tables import launches
+from branchtrack.errors import IllegalTransition, NotFound
+
+
+def order(
+    connection: Connection,
+    node: Node,
+    *,
+    branch_name: str,
+    overrides: dict[str, Any],
+    mode: str,
+    actor: str,
+    reason: str,
+) -> Launch:
+    """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
+
+    Raises:
+        InvalidInput: the branch's name is not valid. NameTaken: the run has such a branch.
+    """
+    branch = runs.create_branch(connection, node.run_id, branch_name, node.id)
+    segment = segments.create(connection, node.run_id, branch.id, node.id, node.step)
+    changes = tuple(
+        Change(name, node.settings.get(name), value)
+        for name, value in overrides.items()
+        if node.settings.get(name) != value
+    )
+    fork = nodes.commit(
+        connection,
+        NewNode(
+            run_id=node.run_id, branch_id=branch.id, segment_id=segment.id, parent_id=node.id,
+            step=node.step, epoch=node.epoch, kind="fork", state_digest=node.state_digest,
+            settings={**node.settings, **overrides}, param_groups=node.param_groups,
+            changes=changes, metrics=node.metrics, message=reason, actor=actor,
+            environment=node.environment,
+        ),
+    )  # fmt: skip
+    now, launch_id = time.time(), new_id()
+    connection.execute(
+        launches.insert().values(
+            id=launch_id, run_id=node.run_id, node_id=node.id, fork_node_id=fork.id,
+            branch_id=branch.id, segment_id=segment.id, mode=mode, overrides=overrides,
+            actor=actor, reason=reason, state="queued", created_at=now, updated_at=now,
+        )
+    )  # fmt: skip
+    _log(connection, get(connection, launch_id), actor)
+    return get(connection, launch_id)
+
+
+def claim(connection: Connection, worker: str, launch_id: str | None = None) -> Launch | None:
+    """Make the oldest queued launch (or the one named) this worker's; None where there is none."""
+    query = select(launches.c.id).where(launches.c.state == "queued").order_by(launches.c.seq)
+    if launch_id is not None:
+        query = query.where(launches.c.id == launch_id)
+    found = connection.execute(query.limit(1).with_for_update(skip_locked=True)).scalar()
+    return None if found is None else move(connection, found, "starting", worker, worker=worker)
+
+
+def move(connection: Connection, launch_id: str, state: str, actor: str, **facts: Any) -> Launch:
+    """Bring a launch to ``state``; ``facts``: worker, pid, exit_code, error, log.
+
+    Raises:
+        IllegalTransition: its life has no such move, or another process made one first.
+    """
+    moved = connection.execute(
+        launches.update()
+        .where(
+            launches.c.id == launch_id,
+            launches.c.state.in_(lifecycle.sources("launch", state)),
+        )
+        .values(state=state, updated_at=time.time(), **facts)
+    )
+    launch = get(connection, launch_id)
+    if not moved.rowcount:
+        raise IllegalTransition("launch", launch.state, state)
+    _log(connection, launch, actor)
+    return launch
+
+
+def get(connection: Connection, launch_id: str) -> Launch:
+    """The launch with exactly that id."""
+    row = connection.execute(select(launches).where(launches.c.id == launch_id)).first()
+    if row is None:
+        raise NotFound("launch", launch_id)
+    return _record(row)
+
+
+def of_branch(connection: Connection, branch_id: str) -> Launch | None:
+    """The newest launch of a branch, if it was launched at all."""
+    query = (
+        select(launches).where(launches.c.branch_id == branch_id).order_by(launches.c.seq.desc())
+    )
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else _record(row)
+
+
+def unfinished(connection: Connection) -> list[Launch]:
+    """The launches that have not reached an end, oldest first."""
+    query = (
+        select(launches)
+        .where(launches.c.state.not_in(sorted(lifecycle.LAUNCH_ENDS)))
+        .order_by(launches.c.seq)
+    )
+    return [_record(row) for row in connection.execute(query)]
+
+
+def _log(connection: Connection, launch: Launch, actor: str) -> None:
+    audit.append(
+        connection, launch.run_id, kind="launch", ref=launch.id, state=launch.state, actor=actor,
+        reason=launch.error or launch.reason,
+        payload={"branch": launch.branch_id, "node": launch.node_id, **launch.overrides},
+    )  # fmt: skip
+
+
+def _record(row: Row[Any]) -> Launch:
+    return Launch(**row._mapping)

@@ -1,0 +1,217 @@
+"""Metric series: the tail as rows, sealed into blocks of 1,024 points as it grows.
+
+A block is three little-endian arrays: steps (int64), values (float64), times (float64, seconds
+since 1970). Only the process that trains a segment writes its series.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select
+
+from branchtrack.db.engine import upsert
+from branchtrack.db.tables import metric_blocks, metric_points, metric_series
+
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one metric: int64 steps, strictly rising; float64 values and times."""
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    times: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls) -> Series:
+        """No points."""
+        return cls(np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+    @classmethod
+    def join(cls, parts: Sequence[Series]) -> Series:
+        """The parts end to end; where a step comes twice the later point holds."""
+        if not parts:
+            return cls.empty()
+        steps = np.concatenate([part.steps for part in parts])
+        values = np.concatenate([part.values for part in parts])
+        times = np.concatenate([part.times for part in parts])
+        if steps.size > 1 and not bool(np.all(np.diff(steps) > 0)):
+            order = np.argsort(steps, kind="stable")
+            order = order[np.append(np.diff(steps[order]) > 0, True)]
+            steps, values, times = steps[order], values[order], times[order]
+        return cls(steps, values, times)
+
+    def cut(self, after: int, upto: int | None) -> Series:
+        """The points with ``after < step <= upto``."""
+        first = int(np.searchsorted(self.steps, after, side="right"))
+        last = None if upto is None else int(np.searchsorted(self.steps, upto, side="right"))
+        part = slice(first, last)
+        return Series(self.steps[part], self.values[part], self.times[part])
+
+
+def append(
+    connection: Connection,
+    segment_id: str,
+    points: Iterable[tuple[str, int, float, float]],
+    ids: dict[str, int] | None = None,
+) -> None:
+    """Add points (name, step, value, time) to a segment's series, and seal what is full.
+
+    A step that a series holds already gets the new value. ``ids`` is a cache of series ids that
+    the caller may keep for the segment.
+    """
+    ids = {} if ids is None else ids
+    latest: dict[tuple[int, int], dict[str, Any]] = {}
+    for name, step, value, time in points:
+        series = ids.get(name) or ids.setdefault(name, _series_id(connection, segment_id, name))
+        stored = None if math.isnan(value) else value
+        row = {"series_id": series, "step": step, "value": stored, "time": time}
+        latest[series, step] = row
+    if not latest:
+        return
+    insert = upsert(connection, metric_points)
+    replace = insert.on_conflict_do_update(
+        index_elements=["series_id", "step"],
+        set_={"value": insert.excluded.value, "time": insert.excluded.time},
+    )
+    connection.execute(replace, list(latest.values()))
+    for series in {key[0] for key in latest}:
+        _seal(connection, series)
+
+
+def names(connection: Connection, segment_ids: Sequence[str]) -> list[str]:
+    """The metrics that any of the segments has, in alphabetical order."""
+    query = select(metric_series.c.name).where(metric_series.c.segment_id.in_(segment_ids))
+    return sorted({row.name for row in connection.execute(query)})
+
+
+def read(connection: Connection, segment_ids: Sequence[str], name: str) -> dict[str, Series]:
+    """The whole series ``name`` of each of the segments that has it."""
+    owners = {
+        row.id: row.segment_id
+        for row in connection.execute(
+            select(metric_series.c.id, metric_series.c.segment_id).where(
+                metric_series.c.segment_id.in_(segment_ids), metric_series.c.name == name
+            )
+        )
+    }
+    parts: dict[int, list[Series]] = {series: [] for series in owners}
+    blocks = (
+        select(metric_blocks)
+        .where(metric_blocks.c.series_id.in_(owners))
+        .order_by(metric_blocks.c.series_id, metric_blocks.c.first_step)
+    )
+    for row in connection.execute(blocks):
+        parts[row.series_id].append(_from_block(row))
+    for series, rows in _tails(connection, owners).items():
+        parts[series].append(rows)
+    return {owners[series]: Series.join(found) for series, found in parts.items()}
+
+
+def last_values(connection: Connection, segment_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The newest value of every metric of each segment."""
+    values: dict[str, dict[str, float]] = {segment: {} for segment in segment_ids}
+    for table, step in ((metric_blocks, "last_step"), (metric_points, "step")):
+        newest = (
+            select(table.c.series_id, func.max(table.c[step]).label("step"))
+            .join(metric_series, metric_series.c.id == table.c.series_id)
+            .where(metric_series.c.segment_id.in_(segment_ids))
+            .group_by(table.c.series_id)
+            .subquery()
+        )
+        value = table.c.last if table is metric_blocks else table.c.value
+        query = (
+            select(metric_series.c.segment_id, metric_series.c.name, value.label("value"))
+            .join(newest, newest.c.series_id == metric_series.c.id)
+            .join(
+                table,
+                (table.c.series_id == newest.c.series_id) & (table.c[step] == newest.c.step),
+            )
+        )
+        for row in connection.execute(query):
+            values[row.segment_id][row.name] = math.nan if row.value is None else row.value
+    return values
+
+
+def _series_id(connection: Connection, segment_id: str, name: str) -> int:
+    key = (metric_series.c.segment_id == segment_id) & (metric_series.c.name == name)
+    found = connection.execute(select(metric_series.c.id).where(key)).scalar()
+    if found is not None:
+        return int(found)
+    row = {"segment_id": segment_id, "name": name}
+    connection.execute(metric_series.insert().values(**row))
+    return int(connection.execute(select(metric_series.c.id).where(key)).scalar_one())
+
+
+def _tails(connection: Connection, series_ids: Mapping[int, str]) -> dict[int, Series]:
+    query = (
+        select(metric_points)
+        .where(metric_points.c.series_id.in_(series_ids))
+        .order_by(metric_points.c.series_id, metric_points.c.step)
+    )
+    rows: dict[int, list[Any]] = {}
+    for row in connection.execute(query):
+        rows.setdefault(row.series_id, []).append(row)
+    return {series: _from_rows(found) for series, found in rows.items()}
+
+
+def _from_rows(rows: Sequence[Any]) -> Series:
+    return Series(
+        np.array([row.step for row in rows], np.int64),
+        np.array([math.nan if row.value is None else row.value for row in rows], np.float64),
+        np.array([row.time for row in rows], np.float64),
+    )
+
+
+def _from_block(row: Any) -> Series:
+    return Series(
+        np.frombuffer(row.steps, "<i8"),
+        np.frombuffer(row.values, "<f8"),
+        np.frombuffer(row.times, "<f8"),
+    )
+
+
+def _seal(connection: Connection, series_id: int) -> None:
+    mine = metric_points.c.series_id == series_id
+    count = connection.execute(select(func.count()).where(mine)).scalar_one()
+    while count >= BLOCK:
+        query = select(metric_points).where(mine).order_by(metric_points.c.step).limit(BLOCK)
+        block = _from_rows(connection.execute(query).all())
+        connection.execute(
+            metric_points.delete().where(mine, metric_points.c.step <= int(block.steps[-1]))
+        )
+        _insert_block(connection, series_id, block)
+        count -= BLOCK
+
+
+def _insert_block(connection: Connection, series_id: int, block: Series) -> None:
+    # Steps logged a second time may fill a block that starts where an older one does.
+    same = (metric_blocks.c.series_id == series_id) & (
+        metric_blocks.c.first_step == int(block.steps[0])
+    )
+    older = connection.execute(select(metric_blocks).where(same)).first()
+    if older is not None:
+        block = Series.join([_from_block(older), block])
+        connection.execute(metric_blocks.delete().where(same))
+    numbers = block.values[~np.isnan(block.values)]
+    last = float(block.values[-1])
+    row = {
+        "series_id": series_id,
+        "first_step": int(block.steps[0]),
+        "last_step": int(block.steps[-1]),
+        "count": int(block.steps.size),
+        "minimum": float(numbers.min()) if numbers.size else None,
+        "maximum": float(numbers.max()) if numbers.size else None,
+        "last": None if math.isnan(last) else last,
+        "steps": block.steps.astype("<i8").tobytes(),
+        "values": block.values.astype("<f8").tobytes(),
+        "times": block.times.astype("<f8").tobytes(),
+    }
+    connection.execute(metric_blocks.insert().values(**row))

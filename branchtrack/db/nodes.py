@@ -1,0 +1,212 @@
+"""Nodes and their checkpoints: committed in one transaction, found by id, and listed."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from branchtrack.core.names import new_id
+from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
+from branchtrack.db import audit, runs
+from branchtrack.db.engine import upsert
+from branchtrack.db.tables import branches, checkpoints, nodes, packs, segments, tensors
+from branchtrack.errors import CheckpointMissing, NotFound
+
+#: SQLite takes 32,766 parameters in a statement; PostgreSQL takes 65,535.
+_CHUNK = 2000
+
+
+def known_digests(connection: Connection, digests: Iterable[str]) -> set[str]:
+    """Those of ``digests`` whose tensors are stored already."""
+    wanted = list(dict.fromkeys(digests))
+    found: set[str] = set()
+    for start in range(0, len(wanted), _CHUNK):
+        part = wanted[start : start + _CHUNK]
+        query = select(tensors.c.digest).where(tensors.c.digest.in_(part))
+        found.update(row.digest for row in connection.execute(query))
+    return found
+
+
+def add_checkpoint(
+    connection: Connection,
+    digest: str,
+    manifest: dict[str, Any],
+    *,
+    tensor_count: int,
+    logical_bytes: int,
+    pack: tuple[str, int] | None,
+    locations: Sequence[TensorLocation],
+) -> None:
+    """Record a durable checkpoint: its manifest, and its pack (id, bytes) with what lies in it."""
+    now = time.time()
+    if pack is not None:
+        values = {"id": pack[0], "nbytes": pack[1], "created_at": now}
+        connection.execute(upsert(connection, packs).values(**values).on_conflict_do_nothing())
+        rows = [{**asdict(place), "shape": list(place.shape)} for place in locations]
+        connection.execute(upsert(connection, tensors).on_conflict_do_nothing(), rows)
+    blob = zlib.compress(json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode(), 1)
+    row = {
+        "digest": digest,
+        "manifest": blob,
+        "tensors": tensor_count,
+        "logical_bytes": logical_bytes,
+        "stored_bytes": pack[1] if pack else 0,
+        "created_at": now,
+    }
+    connection.execute(upsert(connection, checkpoints).values(**row).on_conflict_do_nothing())
+
+
+def commit(connection: Connection, new: NewNode) -> Node:
+    """Add a node to the tree and make it its branch's head. Its checkpoint must be recorded."""
+    node_id = new_id()
+    row = {
+        **asdict(new),
+        "id": node_id,
+        "changes": [change.as_dict() for change in new.changes],
+        "created_at": time.time(),
+    }
+    connection.execute(nodes.insert().values(**row))
+    connection.execute(
+        branches.update().where(branches.c.id == new.branch_id).values(head_id=node_id)
+    )
+    connection.execute(
+        segments.update()
+        .where(segments.c.id == new.segment_id, segments.c.step < new.step)
+        .values(step=new.step)
+    )
+    audit.append(
+        connection, new.run_id, kind="node", ref=node_id, state=new.kind, actor=new.actor,
+        step=new.step, reason=new.message, payload={"changes": row["changes"]},
+    )  # fmt: skip
+    return get(connection, node_id)
+
+
+def set_effective(
+    connection: Connection,
+    node_id: str,
+    effective: dict[str, Any],
+    restored: dict[str, str] | None = None,
+) -> None:
+    """Record what was read back at the first update after ``node_id``."""
+    values: dict[str, Any] = {"effective": effective}
+    if restored is not None:
+        values["restored"] = restored
+    connection.execute(nodes.update().where(nodes.c.id == node_id).values(**values))
+
+
+def get(connection: Connection, node_id: str) -> Node:
+    """The node with exactly that id."""
+    row = connection.execute(select(nodes).where(nodes.c.id == node_id)).first()
+    if row is None:
+        raise NotFound("node", node_id)
+    return record(row)
+
+
+def find(connection: Connection, ref: str) -> Node:
+    """The node whose id starts with ``ref``, or the head of the branch that ``ref`` names.
+
+    Raises:
+        NotFound: none. Ambiguous: several.
+    """
+    row = runs.one_by_prefix(connection, select(nodes), nodes.c.id, "node", ref)
+    if row is not None:
+        return record(row)
+    try:
+        branch = runs.find_branch(connection, ref)
+    except NotFound as error:
+        raise NotFound(
+            "node", ref, fix="`branchtrack tree RUN` lists the nodes of a run."
+        ) from error
+    if branch.head_id is None:
+        raise NotFound("node", ref, fix="That branch has no node yet.")
+    return get(connection, branch.head_id)
+
+
+def list_of_run(
+    connection: Connection, run_id: str, *, before: int | None = None, limit: int | None = None
+) -> list[Node]:
+    """The run's nodes, newest first, from those with ``seq < before`` on."""
+    query = select(nodes).where(nodes.c.run_id == run_id).order_by(nodes.c.seq.desc())
+    if before is not None:
+        query = query.where(nodes.c.seq < before)
+    if limit is not None:
+        query = query.limit(limit)
+    return [record(row) for row in connection.execute(query)]
+
+
+def parents_of_run(connection: Connection, run_id: str) -> dict[str, str | None]:
+    """Each node's parent, by id."""
+    query = select(nodes.c.id, nodes.c.parent_id).where(nodes.c.run_id == run_id)
+    return {row.id: row.parent_id for row in connection.execute(query)}
+
+
+def children(connection: Connection, node_id: str) -> list[Node]:
+    """The nodes made from ``node_id``, oldest first."""
+    query = select(nodes).where(nodes.c.parent_id == node_id).order_by(nodes.c.seq)
+    return [record(row) for row in connection.execute(query)]
+
+
+def starts(connection: Connection, run_id: str) -> dict[str, tuple[str, int] | None]:
+    """For every segment of a run the (segment, step) of the node at which it starts."""
+    query = (
+        select(segments.c.id, nodes.c.segment_id, nodes.c.step)
+        .outerjoin(nodes, nodes.c.id == segments.c.start_node_id)
+        .where(segments.c.run_id == run_id)
+    )
+    return {
+        row.id: None if row.segment_id is None else (row.segment_id, row.step)
+        for row in connection.execute(query)
+    }
+
+
+def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
+    """The checkpoint with that state digest, with the location of each of its tensors.
+
+    Raises:
+        CheckpointMissing: it is not recorded.
+    """
+    row = connection.execute(select(checkpoints).where(checkpoints.c.digest == digest)).first()
+    if row is None:
+        raise CheckpointMissing(
+            f"The checkpoint {digest[:12]} is not in the database.",
+            fix="Resume from another node.",
+            path=digest,
+        )
+    manifest = json.loads(zlib.decompress(row.manifest))
+    found = _locate(connection, {digest for _name, _dtype, _shape, digest in manifest["tensors"]})
+    return StoredCheckpoint(
+        digest, manifest, found, row.tensors, row.logical_bytes, row.stored_bytes
+    )
+
+
+def stored_bytes(connection: Connection, run_id: str) -> tuple[int, int]:
+    """Bytes on disk and logical bytes of the run's checkpoints."""
+    digests = select(nodes.c.state_digest).where(nodes.c.run_id == run_id)
+    query = select(checkpoints.c.stored_bytes, checkpoints.c.logical_bytes).where(
+        checkpoints.c.digest.in_(digests)
+    )
+    rows = connection.execute(query).all()
+    return sum(row.stored_bytes for row in rows), sum(row.logical_bytes for row in rows)
+
+
+def record(row: Row[Any]) -> Node:
+    """A row of the table as a value."""
+    values = dict(row._mapping)
+    values["changes"] = tuple(Change(**change) for change in values["changes"])
+    return Node(**values)
+
+
+def _locate(connection: Connection, digests: set[str]) -> dict[str, TensorLocation]:
+    wanted, found = sorted(digests), {}
+    for start in range(0, len(wanted), _CHUNK):
+        part = wanted[start : start + _CHUNK]
+        for row in connection.execute(select(tensors).where(tensors.c.digest.in_(part))):
+            values = {**row._mapping, "shape": tuple(row.shape)}
+            found[row.digest] = TensorLocation(**values)
+    return found

@@ -1,0 +1,166 @@
+"""Runs and branches: made, found by name or id, and listed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from branchtrack.core.names import free_name, is_id_prefix, near, new_id, valid_name
+from branchtrack.core.records import Branch, Run, Segment
+from branchtrack.db import audit, segments
+from branchtrack.db.tables import branches, nodes, runs
+from branchtrack.db.tables import segments as segment_table
+from branchtrack.errors import Ambiguous, NameTaken, NotFound
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A line of the list of runs. ``segments`` are its branches' current ones, by position."""
+
+    run: Run
+    branches: int
+    nodes: int
+    segments: tuple[Segment, ...]
+
+
+def create_run(
+    connection: Connection,
+    name: str,
+    *,
+    actor: str,
+    entry_point: dict[str, Any] | None = None,
+    default_branch: str = "main",
+    number_if_taken: bool = True,
+) -> Run:
+    """A new run; a name that is taken gets a number behind it, or raises NameTaken."""
+    valid_name(name)
+    taken = {row.name for row in connection.execute(select(runs.c.name))}
+    if name in taken and not number_if_taken:
+        raise NameTaken("run", name, free_name(name, taken))
+    now = time.time()
+    run = Run(
+        new_id(), free_name(name, taken), default_branch, entry_point, [], "", now, now
+    )  # fmt: skip
+    connection.execute(runs.insert().values(**vars(run)))
+    audit.append(connection, run.id, kind="run", ref=run.id, state="created", actor=actor)
+    return run
+
+
+def create_branch(
+    connection: Connection, run_id: str, name: str, start_node_id: str | None = None
+) -> Branch:
+    """A new branch of a run.
+
+    Raises:
+        InvalidInput: the name is not valid. NameTaken: the run has such a branch.
+    """
+    valid_name(name)
+    taken = {branch.name for branch in list_branches(connection, run_id)}
+    if name in taken:
+        raise NameTaken("branch", name, free_name(name, taken))
+    branch = Branch(new_id(), run_id, name, len(taken), start_node_id, None, None, time.time())
+    connection.execute(branches.insert().values(**vars(branch)))
+    return branch
+
+
+def get_run(connection: Connection, run_id: str) -> Run:
+    """The run with exactly that id."""
+    row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
+    if row is None:
+        raise NotFound("run", run_id)
+    return Run(**row._mapping)
+
+
+def find_run(connection: Connection, ref: str) -> Run:
+    """The run of that name, or whose id starts with ``ref`` (four characters or more).
+
+    Raises:
+        NotFound: none, with names that come close. Ambiguous: several.
+    """
+    row = connection.execute(select(runs).where(runs.c.name == ref)).first()
+    if row is None:
+        row = one_by_prefix(connection, select(runs), runs.c.id, "run", ref)
+    if row is None:
+        names = [found.name for found in connection.execute(select(runs.c.name))]
+        raise NotFound("run", ref, near(ref, names) or names[:3])
+    return Run(**row._mapping)
+
+
+def get_branch(connection: Connection, branch_id: str) -> Branch:
+    """The branch with exactly that id."""
+    row = connection.execute(select(branches).where(branches.c.id == branch_id)).first()
+    if row is None:
+        raise NotFound("branch", branch_id)
+    return Branch(**row._mapping)
+
+
+def find_branch(connection: Connection, ref: str) -> Branch:
+    """The branch ``run/branch``, the default branch of ``run``, or the one with that id.
+
+    Raises:
+        NotFound: no such run or branch. Ambiguous: several.
+    """
+    run_ref, slash, name = ref.partition("/")
+    if not slash:
+        row = one_by_prefix(connection, select(branches), branches.c.id, "branch", ref)
+        if row is not None:
+            return Branch(**row._mapping)
+    run = find_run(connection, run_ref)
+    name = name or run.default_branch
+    known = {branch.name: branch for branch in list_branches(connection, run.id)}
+    if name not in known:
+        close = [f"{run.name}/{other}" for other in near(name, known) or sorted(known)]
+        raise NotFound("branch", f"{run.name}/{name}", close)
+    return known[name]
+
+
+def list_branches(connection: Connection, run_id: str) -> list[Branch]:
+    """The run's branches in the order they were made."""
+    query = select(branches).where(branches.c.run_id == run_id).order_by(branches.c.position)
+    return [Branch(**row._mapping) for row in connection.execute(query)]
+
+
+def list_runs(connection: Connection, limit: int = 500) -> list[RunSummary]:
+    """The runs most lately changed first, with counts and their branches' current segments."""
+    query = select(runs).order_by(runs.c.updated_at.desc(), runs.c.id).limit(limit)
+    found = [Run(**row._mapping) for row in connection.execute(query)]
+    ids = [run.id for run in found]
+    counts = _counts(connection, nodes.c.run_id, ids)
+    current: dict[str, list[Segment]] = {}
+    heads = (
+        select(segment_table)
+        .join(branches, branches.c.segment_id == segment_table.c.id)
+        .where(branches.c.run_id.in_(ids))
+        .order_by(branches.c.position)
+    )
+    for row in connection.execute(heads):
+        current.setdefault(row.run_id, []).append(segments.record(row))
+    branch_counts = _counts(connection, branches.c.run_id, ids)
+    return [
+        RunSummary(
+            run, branch_counts.get(run.id, 0), counts.get(run.id, 0),
+            tuple(current.get(run.id, ())),
+        )
+        for run in found
+    ]  # fmt: skip
+
+
+def one_by_prefix(
+    connection: Connection, query: Select[Any], column: Any, kind: str, ref: str
+) -> Any:
+    """The single row whose id starts with ``ref``, or None; Ambiguous where there are several."""
+    if not is_id_prefix(ref):
+        return None
+    rows = connection.execute(query.where(column.startswith(ref)).limit(4)).all()
+    if len(rows) > 1:
+        raise Ambiguous(kind, ref, [row.id for row in rows])
+    return rows[0] if rows else None
+
+
+def _counts(connection: Connection, column: Any, ids: Sequence[str]) -> dict[str, int]:
+    query = select(column, func.count()).where(column.in_(ids)).group_by(column)
+    return {key: count for key, count in connection.execute(query)}

@@ -1,0 +1,138 @@
+"""Opening a database: created and upgraded by alembic alone, refused with the way out otherwise.
+
+alembic is imported only to change a schema; a reader compares one string.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import OperationalError
+
+from branchtrack.config import Config
+from branchtrack.db.engine import Database
+from branchtrack.errors import (
+    DatabaseAhead,
+    DatabaseBehind,
+    DatabaseMissing,
+    DatabaseUnreadable,
+)
+from branchtrack.paths import asset_dir
+
+#: The newest revision in `migrations/versions` (a test compares them).
+HEAD = "0001"
+
+
+def open_database(config: Config, *, create: bool = False) -> Database:
+    """The database of ``config``, checked to have this version's tables.
+
+    Raises:
+        DatabaseMissing: there is none, and ``create`` is false.
+        DatabaseBehind, DatabaseAhead: it has an older or a newer schema.
+        DatabaseUnreadable: it is not a database, or does not answer.
+    """
+    database = Database(config.database_url)
+    if create:
+        config.make_home()
+    try:
+        found = revision(database)
+        if found is None and create:
+            upgrade(database)
+            return database
+        _check(found, database.shown_url)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def revision(database: Database) -> str | None:
+    """The revision in force, or None where there are no branchtrack tables."""
+    path = database.path
+    if path is not None and str(path) != ":memory:" and not _has_content(path):
+        return None
+    with database.read() as connection:
+        try:
+            tables = inspect(connection).get_table_names()
+        except OperationalError as error:
+            raise _no_answer(database, error) from error
+        if "alembic_version" not in tables:
+            return None
+        found = connection.execute(select(text("version_num")).select_from(text("alembic_version")))
+        return found.scalar()
+
+
+def upgrade(database: Database, target: str = "head") -> tuple[str | None, str]:
+    """Bring the schema to ``target``; returns the revisions before and after.
+
+    Raises:
+        DatabaseAhead: it was written by a newer version.
+    """
+    from alembic import command
+
+    before = revision(database)
+    if before is not None and before > HEAD:
+        _check(before, database.shown_url)
+    with database.transaction() as connection:
+        command.upgrade(alembic_config(connection), target)
+    return before, revision(database) or ""
+
+
+def alembic_config(connection: Any = None) -> Any:
+    """alembic's configuration for the shipped migrations, bound to an open connection."""
+    from alembic.config import Config as AlembicConfig
+
+    settings = AlembicConfig()
+    settings.set_main_option("script_location", str(asset_dir("migrations")).replace("%", "%%"))
+    settings.set_main_option("path_separator", "os")
+    settings.attributes["connection"] = connection
+    return settings
+
+
+def _check(found: str | None, url: str) -> None:
+    if found is None:
+        raise DatabaseMissing(
+            f"There is no branchtrack database at {url} yet.",
+            fix="Start a training with branchtrack, run `branchtrack demo`, or `branchtrack init`; "
+            "or point --home or BRANCHTRACK_DATABASE_URL at an existing one.",
+            url=url,
+        )
+    facts = {"url": url, "found": found, "expected": HEAD}
+    if found < HEAD:
+        raise DatabaseBehind(
+            f"The database {url} has schema {found}; this version works with {HEAD}.",
+            safe="It was not changed.",
+            fix="Stop what is using it, then run `branchtrack db upgrade`.",
+            **facts,
+        )
+    if found > HEAD:
+        raise DatabaseAhead(
+            f"The database {url} has schema {found}, newer than the {HEAD} this version knows.",
+            safe="It was not changed.",
+            fix="Upgrade branchtrack, or point at another database.",
+            **facts,
+        )
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DatabaseUnreadable(
+            f"{path} cannot be read: {error.strerror}.",
+            fix="Mend its permissions, or name another with --home.",
+            url=str(path),
+        ) from error
+
+
+def _no_answer(database: Database, error: Exception) -> DatabaseUnreadable:
+    reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+    return DatabaseUnreadable(
+        f"The database {database.shown_url} does not answer: {reason}.",
+        fix="Start it, or name another with BRANCHTRACK_DATABASE_URL.",
+        url=database.shown_url,
+    )

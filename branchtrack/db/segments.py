@@ -1,0 +1,118 @@
+"""Segments: the stretch of a branch that one process trains, its owner and its heartbeat."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from branchtrack.core import lifecycle
+from branchtrack.core.names import new_id
+from branchtrack.core.records import Segment
+from branchtrack.db import audit
+from branchtrack.db.tables import branches, segments
+from branchtrack.errors import IllegalTransition, NotFound
+
+
+def create(
+    connection: Connection, run_id: str, branch_id: str, start_node_id: str | None, step: int
+) -> Segment:
+    """A waiting segment behind the branch's others, made the branch's current one."""
+    count = select(func.count()).where(segments.c.branch_id == branch_id)
+    segment = Segment(
+        id=new_id(), run_id=run_id, branch_id=branch_id,
+        position=connection.execute(count).scalar_one(), start_node_id=start_node_id,
+        status="waiting", pid=None, host=None, step=step, max_steps=None, rate=None,
+        declared=[], settings={}, error=None, started_at=None, heartbeat_at=None, ended_at=None,
+    )  # fmt: skip
+    connection.execute(segments.insert().values(**vars(segment)))
+    connection.execute(
+        branches.update().where(branches.c.id == branch_id).values(segment_id=segment.id)
+    )
+    return segment
+
+
+def take(
+    connection: Connection,
+    segment_id: str,
+    *,
+    actor: str,
+    declared: list[dict[str, Any]],
+    settings: dict[str, Any],
+    max_steps: int | None,
+) -> Segment:
+    """Make a waiting segment this process's own; one process alone ever succeeds.
+
+    Raises:
+        IllegalTransition: another process has taken it, or it has ended.
+    """
+    now = time.time()
+    taken = connection.execute(
+        segments.update()
+        .where(segments.c.id == segment_id, segments.c.status == "waiting")
+        .values(
+            status="running", pid=os.getpid(), host=socket.gethostname(), declared=declared,
+            settings=settings, max_steps=max_steps, started_at=now, heartbeat_at=now,
+        )
+    )  # fmt: skip
+    segment = get(connection, segment_id)
+    if not taken.rowcount:
+        raise IllegalTransition("segment", segment.status, "running")
+    audit.append(
+        connection, segment.run_id, kind="segment", ref=segment_id, state="running",
+        actor=actor, step=segment.step, payload={"pid": segment.pid, "host": segment.host},
+    )  # fmt: skip
+    return segment
+
+
+def heartbeat(
+    connection: Connection, segment_id: str, step: int, rate: float | None, settings: dict[str, Any]
+) -> None:
+    """Say that the process lives: where it is, ``rate`` in updates per second, what is in force."""
+    connection.execute(
+        segments.update()
+        .where(segments.c.id == segment_id, segments.c.status == "running")
+        .values(heartbeat_at=time.time(), step=step, rate=rate, settings=settings)
+    )
+
+
+def end(
+    connection: Connection, segment_id: str, status: str, *, actor: str, error: str | None = None
+) -> bool:
+    """Close a segment as ``finished``, ``stopped`` or ``failed``; false if it was closed before."""
+    now = time.time()
+    allowed = lifecycle.sources("segment", status)
+    done = connection.execute(
+        segments.update()
+        .where(segments.c.id == segment_id, segments.c.status.in_(allowed))
+        .values(status=status, ended_at=now, error=error)
+    )
+    if done.rowcount:
+        segment = get(connection, segment_id)
+        audit.append(
+            connection, segment.run_id, kind="segment", ref=segment_id, state=status,
+            actor=actor, step=segment.step, reason=error or "",
+        )  # fmt: skip
+    return bool(done.rowcount)
+
+
+def get(connection: Connection, segment_id: str) -> Segment:
+    """The segment with exactly that id."""
+    row = connection.execute(select(segments).where(segments.c.id == segment_id)).first()
+    if row is None:
+        raise NotFound("segment", segment_id)
+    return record(row)
+
+
+def list_of_run(connection: Connection, run_id: str) -> list[Segment]:
+    """Every segment of a run, in no particular order."""
+    query = select(segments).where(segments.c.run_id == run_id)
+    return [record(row) for row in connection.execute(query)]
+
+
+def record(row: Row[Any]) -> Segment:
+    """A row of the table as a value."""
+    return Segment(**row._mapping)

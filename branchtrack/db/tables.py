@@ -1,0 +1,249 @@
+"""The tables, and nothing else. The schema in force is made by `migrations/`, not from here.
+
+JSON columns never hold NaN or infinity. Times are seconds since 1970 (UTC).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+_ID = String(16)
+_DIGEST = String(64)
+#: SQLite numbers rows by itself only in a column that is spelled INTEGER.
+_SEQ = BigInteger().with_variant(Integer, "sqlite")
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", String(80), nullable=False, unique=True),
+    Column("default_branch", String(80), nullable=False),
+    Column("entry_point", JSON),
+    Column("tags", JSON, nullable=False),
+    Column("notes", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False, index=True),
+)
+
+branches = Table(
+    "branches",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("start_node_id", _ID),
+    Column("head_id", _ID),
+    Column("segment_id", _ID),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("run_id", "name"),
+    UniqueConstraint("run_id", "position"),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False, index=True),
+    Column("branch_id", _ID, ForeignKey("branches.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("start_node_id", _ID),
+    Column("status", String(16), nullable=False),
+    Column("pid", Integer),
+    Column("host", String(255)),
+    Column("step", BigInteger, nullable=False),
+    Column("max_steps", BigInteger),
+    Column("rate", Double),
+    Column("declared", JSON, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("error", Text),
+    Column("started_at", Double),
+    Column("heartbeat_at", Double),
+    Column("ended_at", Double),
+    UniqueConstraint("branch_id", "position"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("seq", _SEQ, primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False),
+    Column("branch_id", _ID, ForeignKey("branches.id"), nullable=False, index=True),
+    Column("segment_id", _ID, ForeignKey("segments.id"), nullable=False),
+    Column("parent_id", _ID, ForeignKey("nodes.id"), index=True),
+    Column("step", BigInteger, nullable=False),
+    Column("epoch", Double, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("changes", JSON, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("param_groups", JSON, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("state_digest", _DIGEST, ForeignKey("checkpoints.digest"), nullable=False, index=True),
+    Column("message", Text, nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("environment", JSON, nullable=False),
+    Column("restored", JSON),
+    Column("effective", JSON),
+    Column("created_at", Double, nullable=False),
+    Index(None, "run_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+packs = Table(
+    "packs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("nbytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+tensors = Table(
+    "tensors",
+    metadata,
+    Column("digest", _DIGEST, primary_key=True),
+    Column("pack", String(64), ForeignKey("packs.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("dtype", String(16), nullable=False),
+    Column("shape", JSON, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("nbytes", BigInteger, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("digest", _DIGEST, primary_key=True),
+    Column("manifest", LargeBinary, nullable=False),
+    Column("tensors", Integer, nullable=False),
+    Column("logical_bytes", BigInteger, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+metric_series = Table(
+    "metric_series",
+    metadata,
+    Column("id", _SEQ, primary_key=True, autoincrement=True),
+    Column("segment_id", _ID, ForeignKey("segments.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    UniqueConstraint("segment_id", "name"),
+)
+
+metric_points = Table(
+    "metric_points",
+    metadata,
+    Column("series_id", _SEQ, ForeignKey("metric_series.id"), primary_key=True),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("value", Double),
+    Column("time", Double, nullable=False),
+)
+
+metric_blocks = Table(
+    "metric_blocks",
+    metadata,
+    Column("series_id", _SEQ, ForeignKey("metric_series.id"), primary_key=True),
+    Column("first_step", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_step", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("minimum", Double),
+    Column("maximum", Double),
+    Column("last", Double),
+    Column("steps", LargeBinary, nullable=False),
+    Column("values", LargeBinary, nullable=False),
+    Column("times", LargeBinary, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("seq", _SEQ, primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False, index=True),
+    Column("branch_id", _ID, ForeignKey("branches.id"), nullable=False),
+    Column("segment_id", _ID, ForeignKey("segments.id")),
+    Column("kind", String(32), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("requested", JSON, nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("error", Text),
+    Column("before", JSON),
+    Column("applied", JSON),
+    Column("effective", JSON),
+    Column("result", JSON),
+    Column("step", BigInteger),
+    Column("node_id", _ID, ForeignKey("nodes.id")),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index(None, "segment_id", "state"),
+    sqlite_autoincrement=True,
+)
+
+launches = Table(
+    "launches",
+    metadata,
+    Column("seq", _SEQ, primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False, index=True),
+    Column("node_id", _ID, ForeignKey("nodes.id"), nullable=False),
+    Column("fork_node_id", _ID, ForeignKey("nodes.id"), nullable=False),
+    Column("branch_id", _ID, ForeignKey("branches.id"), nullable=False, index=True),
+    Column("segment_id", _ID, ForeignKey("segments.id"), nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("overrides", JSON, nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("worker", String(255)),
+    Column("pid", Integer),
+    Column("exit_code", Integer),
+    Column("error", Text),
+    Column("log", Text),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _SEQ, primary_key=True, autoincrement=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("time", Double, nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("ref", _ID, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("step", BigInteger),
+    Column("payload", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("hash", _DIGEST, nullable=False),
+    UniqueConstraint("run_id", "seq"),
+    sqlite_autoincrement=True,
+)

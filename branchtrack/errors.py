@@ -1,0 +1,205 @@
+"""Every error branchtrack raises on purpose, in one family.
+
+    BranchtrackError
+    ├── InvalidInput            field, value, allowed
+    │   ├── NameTaken           kind, name
+    │   └── PortInUse           host, port
+    ├── NotFound                kind, ref, near
+    │   └── Ambiguous           kind, ref, matches
+    ├── IllegalTransition       kind, before, after
+    ├── HomeError               path
+    ├── SchemaError             url
+    │   ├── DatabaseUnreadable
+    │   ├── DatabaseMissing
+    │   ├── DatabaseBehind      found, expected
+    │   └── DatabaseAhead       found, expected
+    ├── StorageError            the database or the disk failed while working
+    ├── CheckpointError         node
+    │   ├── CheckpointMissing   path
+    │   ├── CheckpointDamaged   path, tensor
+    │   └── CheckpointMismatch  field, expected, found
+    ├── NotLive                 branch, status
+    ├── NotAnswered             request, waited
+    ├── RequestFailed           request, state
+    └── LaunchFailed            launch, exit_code, log
+
+Each message says what happened, what is safe and what to do next. It must not know about HTTP or
+exit codes: `web/app.py` and `cli/main.py` each hold the one table from class to code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class BranchtrackError(Exception):
+    """What happened, what is safe, and the way out; further facts as attributes.
+
+    ``what``, ``safe`` and ``fix`` are sentences; ``facts`` become attributes of the error.
+    """
+
+    def __init__(self, what: str, *, safe: str = "", fix: str = "", **facts: Any) -> None:
+        super().__init__(" ".join(part for part in (what, safe, fix) if part))
+        self.what, self.safe, self.fix, self.facts = what, safe, fix, facts
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+
+class InvalidInput(BranchtrackError):
+    """A value that cannot be accepted: names the field and says what is allowed."""
+
+    field: str
+    value: Any
+    allowed: str
+
+    def __init__(
+        self, field: str, value: Any, allowed: str, *, what: str = "", **facts: Any
+    ) -> None:
+        super().__init__(
+            what or f"{field}: {shown(value)} is not accepted.",
+            safe="Nothing was changed.",
+            fix=f"Allowed: {allowed}.",
+            field=field,
+            value=value,
+            allowed=allowed,
+            **facts,
+        )
+
+
+class NameTaken(InvalidInput):
+    """A run or branch of that name exists already."""
+
+    def __init__(self, kind: str, name: str, free: str) -> None:
+        super().__init__(
+            "name",
+            name,
+            f"a name not yet used, for example {free!r}",
+            what=f"A {kind} named {name!r} exists already.",
+            kind=kind,
+            name=name,
+        )
+
+
+class PortInUse(InvalidInput):
+    """Another process listens on that address."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            "port",
+            port,
+            f"a free port, for example --port {port + 1}, or --port 0 for any",
+            what=f"Port {port} on {host} is already in use.",
+            host=host,
+            port=port,
+        )
+
+
+class NotFound(BranchtrackError):
+    """Nothing goes by that name or id; ``near`` lists names that come close."""
+
+    def __init__(self, kind: str, ref: str, near: Sequence[str] = (), fix: str = "") -> None:
+        names = ", ".join(near)
+        super().__init__(
+            f"There is no {kind} {shown(ref)}.",
+            fix=fix or (f"Did you mean: {names}?" if names else ""),
+            kind=kind,
+            ref=ref,
+            near=tuple(near),
+        )
+
+
+class Ambiguous(NotFound):
+    """An id prefix or a name that fits more than one thing."""
+
+    def __init__(self, kind: str, ref: str, matches: Sequence[str]) -> None:
+        fix = f"It could be any of: {', '.join(matches)}. Give more characters."
+        super().__init__(kind, ref, matches, fix=fix)
+        self.matches = tuple(matches)
+
+
+class IllegalTransition(BranchtrackError):
+    """A move between states that the life of a run, request or launch does not have."""
+
+    def __init__(self, kind: str, before: str, after: str) -> None:
+        super().__init__(
+            f"A {kind} that is {before} cannot become {after}.",
+            safe="Nothing was changed.",
+            kind=kind,
+            before=before,
+            after=after,
+        )
+
+
+class HomeError(BranchtrackError):
+    """The home folder cannot be made or written."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"The home folder {path} cannot be used: {reason}.",
+            safe="Nothing was changed.",
+            fix="Give another with --home or BRANCHTRACK_HOME, or mend its permissions.",
+            path=path,
+        )
+
+
+class SchemaError(BranchtrackError):
+    """The database's tables are not the ones this version works with."""
+
+
+class DatabaseUnreadable(SchemaError):
+    """What the URL names is not a database, or does not answer."""
+
+
+class DatabaseMissing(SchemaError):
+    """There is no branchtrack database there yet."""
+
+
+class DatabaseBehind(SchemaError):
+    """The database is older than this version; `branchtrack db upgrade` brings it up."""
+
+
+class DatabaseAhead(SchemaError):
+    """The database was written by a newer version."""
+
+
+class StorageError(BranchtrackError):
+    """The database or the disk failed in the middle of work."""
+
+
+class CheckpointError(BranchtrackError):
+    """A checkpoint cannot be used."""
+
+
+class CheckpointMissing(CheckpointError):
+    """A pack file that a checkpoint needs is gone."""
+
+
+class CheckpointDamaged(CheckpointError):
+    """Bytes of a checkpoint do not have the digest they were stored under."""
+
+
+class CheckpointMismatch(CheckpointError):
+    """The checkpoint does not fit the model or script that wants to load it."""
+
+
+class NotLive(BranchtrackError):
+    """A request to a branch that no process is training."""
+
+
+class NotAnswered(BranchtrackError):
+    """The training process did not answer in time; the request stays recorded."""
+
+
+class RequestFailed(BranchtrackError):
+    """The training process answered that a request was rejected or failed."""
+
+
+class LaunchFailed(BranchtrackError):
+    """A training process could not be started, or ended with an error."""
+
+
+def shown(value: Any, limit: int = 80) -> str:
+    """``repr`` of a value cut to a length that fits in a message."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,29 @@
+"""alembic's entry: runs the migrations on the connection that the caller opened.
+
+Called by hand (`alembic upgrade head`) it opens the configured database itself.
+"""
+
+from alembic import context
+from sqlalchemy import Connection
+
+from branchtrack import config
+from branchtrack.db.engine import Database
+from branchtrack.db.tables import metadata
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations; batch mode because SQLite cannot alter tables in place."""
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+opened = context.config.attributes.get("connection")
+if opened is not None:
+    migrate(opened)
+else:
+    settings = config.load()
+    settings.make_home()
+    database = Database(settings.database_url)
+    with database.transaction() as own:
+        migrate(own)
