@@ -1,0 +1,36 @@
+"""branchtrack: an experiment tracker whose runs are trees you can steer.
+
+    import branchtrack
+    from transformers import Trainer
+
+    BranchingTrainer = branchtrack.make_branching(Trainer)  # then use it exactly as Trainer
+
+Public names are resolved on first use, so that the import itself loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from branchtrack.errors import BranchtrackError as BranchtrackError
+    from branchtrack.training.transformers import make_branching as make_branching
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "BranchtrackError": "branchtrack.errors",
+    "make_branching": "branchtrack.training.transformers",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

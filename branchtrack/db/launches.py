@@ -93,6 +93,20 @@ def move(connection: Connection, launch_id: str, state: str, actor: str, **facts
     return launch
 
 
+def take_over(connection: Connection, launch: Launch, worker: str) -> bool:
+    """Make ``launch`` another worker's; false where its state or its worker has changed since."""
+    taken = connection.execute(
+        launches.update()
+        .where(
+            launches.c.id == launch.id,
+            launches.c.state == launch.state,
+            launches.c.worker == launch.worker,
+        )
+        .values(worker=worker, updated_at=time.time())
+    )
+    return bool(taken.rowcount)
+
+
 def get(connection: Connection, launch_id: str) -> Launch:
     """The launch with exactly that id."""
     row = connection.execute(select(launches).where(launches.c.id == launch_id)).first()

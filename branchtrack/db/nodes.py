@@ -16,7 +16,7 @@ from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, Te
 from branchtrack.db import audit, runs
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import branches, checkpoints, nodes, packs, segments, tensors
-from branchtrack.errors import CheckpointMissing, NotFound
+from branchtrack.errors import Ambiguous, CheckpointMissing, NotFound
 
 #: SQLite takes 32,766 parameters in a statement; PostgreSQL takes 65,535.
 _CHUNK = 2000
@@ -114,18 +114,31 @@ def find(connection: Connection, ref: str) -> Node:
     Raises:
         NotFound: none. Ambiguous: several.
     """
-    row = runs.one_by_prefix(connection, select(nodes), nodes.c.id, "node", ref)
-    if row is not None:
-        return record(row)
+    found = by_prefix(connection, ref)
+    if found is not None:
+        return found
     try:
         branch = runs.find_branch(connection, ref)
+    except Ambiguous:
+        raise
     except NotFound as error:
-        raise NotFound(
-            "node", ref, fix="`branchtrack tree RUN` lists the nodes of a run."
-        ) from error
+        listed = "`branchtrack tree RUN` lists the nodes of a run."
+        close = error.facts["near"]
+        meant = f"Did you mean: {', '.join(close)}? " if close else ""
+        raise NotFound("node", ref, close, fix=meant + listed) from error
     if branch.head_id is None:
         raise NotFound("node", ref, fix="That branch has no node yet.")
     return get(connection, branch.head_id)
+
+
+def by_prefix(connection: Connection, ref: str) -> Node | None:
+    """The node whose id starts with ``ref`` (four characters or more), if there is one.
+
+    Raises:
+        Ambiguous: several.
+    """
+    row = runs.one_by_prefix(connection, select(nodes), nodes.c.id, "node", ref)
+    return None if row is None else record(row)
 
 
 def list_of_run(

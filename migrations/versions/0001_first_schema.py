@@ -8,8 +8,43 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Bring an older database to this revision."""
+    """Create every table."""
+    _checkpoints()
+    _packs()
+    _runs()
+    _branches()
+    _events()
+    _tensors()
+    _segments()
+    _metric_series()
+    _nodes()
+    _launches()
+    _metric_blocks()
+    _metric_points()
+    _requests()
 
+
+def downgrade() -> None:
+    """Drop every table."""
+    for name in (
+        "requests",
+        "metric_points",
+        "metric_blocks",
+        "launches",
+        "nodes",
+        "metric_series",
+        "segments",
+        "tensors",
+        "events",
+        "branches",
+        "runs",
+        "packs",
+        "checkpoints",
+    ):
+        op.drop_table(name)
+
+
+def _checkpoints() -> None:
     op.create_table(
         "checkpoints",
         sa.Column("digest", sa.String(length=64), nullable=False),
@@ -20,6 +55,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_checkpoints")),
     )
+
+
+def _packs() -> None:
     op.create_table(
         "packs",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -27,6 +65,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_packs")),
     )
+
+
+def _runs() -> None:
     op.create_table(
         "runs",
         sa.Column("id", sa.String(length=16), nullable=False),
@@ -43,6 +84,8 @@ def upgrade() -> None:
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_runs_updated_at"), ["updated_at"], unique=False)
 
+
+def _branches() -> None:
     op.create_table(
         "branches",
         sa.Column("id", sa.String(length=16), nullable=False),
@@ -58,6 +101,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("run_id", "name", name=op.f("uq_branches_run_id_name")),
         sa.UniqueConstraint("run_id", "position", name=op.f("uq_branches_run_id_position")),
     )
+
+
+def _events() -> None:
     op.create_table(
         "events",
         sa.Column(
@@ -82,6 +128,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("run_id", "seq", name=op.f("uq_events_run_id_seq")),
         sqlite_autoincrement=True,
     )
+
+
+def _tensors() -> None:
     op.create_table(
         "tensors",
         sa.Column("digest", sa.String(length=64), nullable=False),
@@ -97,6 +146,8 @@ def upgrade() -> None:
     with op.batch_alter_table("tensors", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_tensors_pack"), ["pack"], unique=False)
 
+
+def _segments() -> None:
     op.create_table(
         "segments",
         sa.Column("id", sa.String(length=16), nullable=False),
@@ -124,6 +175,8 @@ def upgrade() -> None:
     with op.batch_alter_table("segments", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_segments_run_id"), ["run_id"], unique=False)
 
+
+def _metric_series() -> None:
     op.create_table(
         "metric_series",
         sa.Column(
@@ -140,6 +193,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_metric_series")),
         sa.UniqueConstraint("segment_id", "name", name=op.f("uq_metric_series_segment_id_name")),
     )
+
+
+def _nodes() -> None:
     op.create_table(
         "nodes",
         sa.Column(
@@ -184,6 +240,8 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_nodes_run_id_seq"), ["run_id", "seq"], unique=False)
         batch_op.create_index(batch_op.f("ix_nodes_state_digest"), ["state_digest"], unique=False)
 
+
+def _launches() -> None:
     op.create_table(
         "launches",
         sa.Column(
@@ -228,6 +286,8 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_launches_run_id"), ["run_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_launches_state"), ["state"], unique=False)
 
+
+def _metric_blocks() -> None:
     op.create_table(
         "metric_blocks",
         sa.Column(
@@ -247,6 +307,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("series_id", "first_step", name=op.f("pk_metric_blocks")),
     )
+
+
+def _metric_points() -> None:
     op.create_table(
         "metric_points",
         sa.Column(
@@ -260,6 +323,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("series_id", "step", name=op.f("pk_metric_points")),
     )
+
+
+def _requests() -> None:
     op.create_table(
         "requests",
         sa.Column(
@@ -302,45 +368,3 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_requests_segment_id_state"), ["segment_id", "state"], unique=False
         )
-
-
-def downgrade() -> None:
-    """Go back one revision."""
-
-    with op.batch_alter_table("requests", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_requests_segment_id_state"))
-        batch_op.drop_index(batch_op.f("ix_requests_run_id"))
-
-    op.drop_table("requests")
-    op.drop_table("metric_points")
-    op.drop_table("metric_blocks")
-    with op.batch_alter_table("launches", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_launches_state"))
-        batch_op.drop_index(batch_op.f("ix_launches_run_id"))
-        batch_op.drop_index(batch_op.f("ix_launches_branch_id"))
-
-    op.drop_table("launches")
-    with op.batch_alter_table("nodes", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_nodes_state_digest"))
-        batch_op.drop_index(batch_op.f("ix_nodes_run_id_seq"))
-        batch_op.drop_index(batch_op.f("ix_nodes_parent_id"))
-        batch_op.drop_index(batch_op.f("ix_nodes_branch_id"))
-
-    op.drop_table("nodes")
-    op.drop_table("metric_series")
-    with op.batch_alter_table("segments", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_segments_run_id"))
-
-    op.drop_table("segments")
-    with op.batch_alter_table("tensors", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_tensors_pack"))
-
-    op.drop_table("tensors")
-    op.drop_table("events")
-    op.drop_table("branches")
-    with op.batch_alter_table("runs", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_runs_updated_at"))
-
-    op.drop_table("runs")
-    op.drop_table("packs")
-    op.drop_table("checkpoints")

@@ -1,0 +1,73 @@
+# Everything a checkout can do. Each target sets up what it needs, in .venv, and nothing elsewhere.
+# Needs Python 3.11 or newer with venv, and make.
+
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+WORKERS ?= 2
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+
+# Two cores are shared by the tests' workers; a thread pool in each would only make them wait.
+export OMP_NUM_THREADS = 1
+
+# Where there is no Chromium the browser tests are left out, with a word; in CI they are always run.
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+BROWSER := $(if $(or $(CI),$(CHROMIUM)),,and not browser)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test dev lint types ui shots migration wheel bench
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.runtime  ## train a small model here and open the pages on it (DEMO_ARGS adds flags)
+	@$(BIN)/branchtrack demo $(DEMO_ARGS)
+
+test: lint types  ## lint, types and all tests
+	@$(if $(BROWSER),echo "No Chromium here: the browser tests are left out.",true)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not bench $(BROWSER)" $(TEST_ARGS)
+
+dev: .venv/.dev  ## install for development
+	@echo "Ready. Run $(BIN)/branchtrack, or one test with $(BIN)/python -m pytest -k NAME."
+
+lint: .venv/.dev  ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: .venv/.dev  ## mypy, strict
+	@$(BIN)/mypy
+
+ui: .venv/.dev  ## the browser tests alone (needs Chromium)
+	@$(BIN)/python -m pytest -m "browser and not bench" $(TEST_ARGS)
+
+shots: .venv/.dev  ## screenshots of every page, light, dark and narrow, into output/shots
+	@$(BIN)/python -m tests.browser.shots output/shots
+
+migration: .venv/.dev  ## draft a migration from the tables: make migration SLUG=add_notes
+	@test -n "$(SLUG)" || { echo "Say what it does: make migration SLUG=add_notes"; exit 2; }
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && export BRANCHTRACK_HOME="$$home" && \
+	number=$$(ls migrations/versions/[0-9]*.py | wc -l) && \
+	$(BIN)/alembic upgrade head && \
+	$(BIN)/alembic revision --autogenerate -m "$(SLUG)" --rev-id "$$(printf %04d $$((number + 1)))"
+
+wheel: .venv/.dev  ## build dist/*.whl and the source archive
+	@$(BIN)/python -m build --no-isolation
+
+bench: .venv/.dev  ## measure against the budgets, alone and in order
+	@$(BIN)/python -m pytest -m bench -p no:xdist $(TEST_ARGS)
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "branchtrack needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "This Python cannot make environments. On Debian: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/.runtime: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing branchtrack and what it runs on into .venv (some minutes the first time)."
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing branchtrack and the tools to develop it into .venv (some minutes the first time)."
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch .venv/.runtime $@

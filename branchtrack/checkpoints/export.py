@@ -1,0 +1,136 @@
+"""Writing a checkpoint out as files that other tools open: safetensors and JSON.
+
+It must not know torch, transformers or SQL; every byte it writes was read with its digest
+checked. transformers' ``from_pretrained(target)`` opens the result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from branchtrack.checkpoints import files
+from branchtrack.checkpoints.headers import build, lay_out
+from branchtrack.checkpoints.manifest import Entry, Manifest
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.records import TensorLocation
+from branchtrack.errors import InvalidInput
+
+MODEL_FILE = "model.safetensors"
+TRAINING_FILE = "training_state.safetensors"
+STATE_FILE = "state.json"
+CONFIG_FILE = "config.json"
+MODEL_ROLE = "model"
+ALIASES_KEY = "aliases"
+CONFIG_KEY = "model_config"
+
+
+def export(
+    store: Store, manifest: Manifest, locations: Mapping[str, TensorLocation], target: Path
+) -> list[Path]:
+    """Write a checkpoint's content into an empty folder.
+
+    Args:
+        locations: by digest, for every entry of the manifest.
+        target: a folder that is empty or does not exist yet.
+
+    Returns:
+        the files written: ``model.safetensors`` (weights and buffers under the model's own
+        names), ``training_state.safetensors`` (all else, names with their role),
+        ``state.json``, and ``config.json`` if the state holds the model's configuration.
+
+    Raises:
+        InvalidInput: the target is a file, or a folder with something in it.
+        CheckpointMissing, CheckpointDamaged: a tensor cannot be read; nothing is left behind.
+        StorageError: the target cannot be written; nothing is left behind.
+    """
+    _check_target(target)
+    written: list[Path] = []
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, tensors in _tensor_files(manifest).items():
+            if tensors:
+                written.append(target / name)
+                _write_tensors(store, tensors, locations, target / name)
+        for name, value in _json_files(manifest.state).items():
+            written.append(target / name)
+            text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+            (target / name).write_text(text, encoding="utf-8")
+    except BaseException as error:
+        for path in written:
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise files.unusable(target, error) from error
+        raise
+    return written
+
+
+def _check_target(target: Path) -> None:
+    """Nothing of the user's is ever overwritten."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InvalidInput("target", str(target), "a folder that is empty or does not exist")
+
+
+def _tensor_files(manifest: Manifest) -> dict[str, list[tuple[str, Entry]]]:
+    """(name in the file, entry) for each safetensors file."""
+    model, training = [], []
+    for entry in manifest.entries:
+        if entry.role != MODEL_ROLE:
+            training.append((entry.name, entry))
+        elif not _is_alias(entry, manifest):
+            model.append((entry.name.removeprefix(f"{MODEL_ROLE}/"), entry))
+    return {MODEL_FILE: model, TRAINING_FILE: training}
+
+
+def _is_alias(entry: Entry, manifest: Manifest) -> bool:
+    """Whether the entry is a second name for a tensor that is written under its first.
+
+    Tied weights are tied again by the model that loads them; see safetensors/safetensors#586.
+    Equal content alone proves nothing: two tensors may be equal at one step by chance.
+    """
+    aliases = manifest.state.get(ALIASES_KEY, {})
+    kept = aliases.get(entry.name, aliases.get(entry.name.removeprefix(f"{MODEL_ROLE}/")))
+    if kept is None:
+        return False
+    names = (kept, f"{MODEL_ROLE}/{kept}")
+    return any(e.name in names and e.digest == entry.digest for e in manifest.entries)
+
+
+def _json_files(state: dict[str, Any]) -> dict[str, Any]:
+    """The JSON content of each file that is not tensors."""
+    config = state.get(CONFIG_KEY)
+    return {STATE_FILE: state} | ({CONFIG_FILE: config} if isinstance(config, dict) else {})
+
+
+def _write_tensors(
+    store: Store,
+    tensors: Sequence[tuple[str, Entry]],
+    locations: Mapping[str, TensorLocation],
+    path: Path,
+) -> None:
+    """One safetensors file, a tensor at a time, so that no more than one is in memory."""
+    entries = dict(tensors)
+    slots = lay_out((name, entry.dtype, entry.shape) for name, entry in tensors)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        # transformers refuses files that do not say which framework they are for.
+        files.write_all(file, [build(slots, {"format": "pt"}).raw])
+        for slot in slots:
+            files.write_all(file, [_content(store, entries[slot.name], locations)])
+    finally:
+        os.close(file)
+
+
+def _content(store: Store, entry: Entry, locations: Mapping[str, TensorLocation]) -> bytearray:
+    """The bytes of one entry; the location must be that of this very tensor."""
+    location = locations.get(entry.digest)
+    if location is None:
+        raise files.missing(store.folder, entry.name)
+    told = (location.digest, location.dtype, location.shape)
+    if told != (entry.digest, entry.dtype, entry.shape):
+        path = store.path(location.pack)
+        raise files.damaged(path, entry.name, "the manifest says another dtype or shape")
+    return store.read(location)

@@ -1,0 +1,138 @@
+"""The store's dealings with the file system: durable writes, and errors that tell the way out.
+
+It must not know what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+
+from branchtrack.errors import CheckpointDamaged, CheckpointMissing, StorageError
+
+SAFE = "Other nodes are untouched."
+FIX = "Resume from another node; `branchtrack verify --all` lists which are damaged."
+
+# One write call takes at most 2 GiB on Linux and less elsewhere.
+_WRITE_BYTES = 1 << 26
+
+
+def write_durably(root: Path, target: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a file that is complete or absent, and there to stay when this returns.
+
+    ``target`` lies below ``root/<folder>/``; a file already there is replaced in one step.
+
+    Raises:
+        StorageError: the disk failed; the temporary file is gone again.
+    """
+    temporary = root / "tmp" / uuid.uuid4().hex
+    try:
+        _make_root(root, target)
+        fresh = _make_folder(target.parent)
+        try:
+            _write(temporary, parts)
+            os.replace(temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _fsync_folder(target.parent)
+        if fresh:
+            _fsync_folder(target.parent.parent)
+    except OSError as error:
+        raise unusable(target, error) from error
+
+
+def write_all(file: int, parts: Iterable[bytes | memoryview | bytearray]) -> None:
+    """Write every byte of ``parts`` to a descriptor, however little each call takes."""
+    for part in parts:
+        view = memoryview(part)
+        while view:
+            view = view[os.write(file, view[:_WRITE_BYTES]) :]
+
+
+@contextmanager
+def opened(path: Path, tensor: str) -> Iterator[BufferedReader]:
+    """A pack opened for reading; ``tensor`` says what for.
+
+    Raises:
+        CheckpointMissing: there is no such file.
+        StorageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            yield file
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise missing(path, tensor) from error
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
+def missing(path: Path, tensor: str) -> CheckpointMissing:
+    """The error for a pack that is gone; ``tensor`` is what was wanted from it."""
+    what = f"The checkpoint file {path} is missing" + (
+        f", wanted for {tensor!r}." if tensor else "."
+    )
+    return CheckpointMissing(what, safe=SAFE, fix=FIX, node=None, path=str(path), tensor=tensor)
+
+
+def damaged(path: Path, tensor: str, reason: str) -> CheckpointDamaged:
+    """The error for a pack whose content is not what was stored; no tensor means its header."""
+    part = f"tensor {tensor!r}" if tensor else "its header"
+    what = f"The checkpoint file {path} is damaged: {part}: {reason}."
+    return CheckpointDamaged(what, safe=SAFE, fix=FIX, node=None, path=str(path), tensor=tensor)
+
+
+def unusable(path: Path, error: OSError) -> StorageError:
+    """The error for a disk that would not, with what to do about it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        fix = "The disk is full: free some space; `branchtrack gc` removes what no node needs."
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        fix = "Mend the permissions of that folder, or give another home with --home."
+    else:
+        fix = "Check the disk, then try again."
+    what = f"The file {path} cannot be used: {error.strerror or error}."
+    safe = "Nodes already listed are untouched."
+    return StorageError(what, safe=safe, fix=fix, path=str(path), errno=error.errno)
+
+
+def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    # The umask applies: readable by whoever may read the folder, as any file the user writes.
+    file = os.open(path, flags, 0o644)
+    try:
+        write_all(file, parts)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _make_root(root: Path, target: Path) -> None:
+    """The store's own folders, made durable once in its life."""
+    (root / "tmp").mkdir(parents=True, exist_ok=True)
+    if _make_folder(root / target.relative_to(root).parts[0]):
+        _fsync_folder(root)
+        _fsync_folder(root.parent)
+
+
+def _make_folder(folder: Path) -> bool:
+    """Whether the folder had to be made."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Without this a rename may be forgotten when the power fails."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

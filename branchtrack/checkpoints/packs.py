@@ -1,0 +1,237 @@
+"""The store of tensors: one write-once safetensors file, a pack, for each commit.
+
+A pack's id is the digest of its header, and its header holds the digests of its tensors, so the
+name of a file proves all of it. It must not know SQL, runs or torch: who needs which tensor is
+told by `TensorLocation`s that the caller keeps.
+
+A pack is complete or absent: written under ``tmp/``, fsynced, renamed, the folder fsynced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BufferedReader
+from itertools import groupby
+from pathlib import Path
+
+from branchtrack.checkpoints import files
+from branchtrack.checkpoints.headers import (
+    BadHeader,
+    Header,
+    Slot,
+    build,
+    lay_out,
+    parse,
+    read_raw,
+)
+from branchtrack.checkpoints.manifest import TensorBytes, tensor_digest, tensor_hasher
+from branchtrack.core.records import TensorLocation
+from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, StorageError
+
+PACK_FORMAT = "branchtrack-pack-1"
+FORMAT_KEY = "branchtrack.format"
+DIGESTS_KEY = "branchtrack.digests"
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_CHUNK = 1 << 20
+_CACHED_HEADERS = 64
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A pack as written: ``nbytes`` is the file's length; one location per digest."""
+
+    id: str
+    nbytes: int
+    locations: tuple[TensorLocation, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A tensor that cannot be read back as it was stored, and why."""
+
+    location: TensorLocation
+    path: str
+    what: str
+
+
+Progress = Callable[[int, int], None]
+
+
+class Store:
+    """The packs under ``<folder>/packs``; safe for many threads and processes at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._headers: dict[str, Header] = {}
+
+    def path(self, pack: str) -> Path:
+        """The file of a pack, whether it exists or not.
+
+        Raises:
+            InvalidInput: not a pack's id (32 hex characters).
+        """
+        if not _ID.fullmatch(pack):
+            raise InvalidInput("pack", pack, "32 hex characters")
+        return self.folder / "packs" / pack[:2] / f"{pack}.safetensors"
+
+    def put(self, tensors: Sequence[tuple[str, TensorBytes]], metadata: Mapping[str, str]) -> Pack:
+        """Write tensors as one pack, durable when this returns.
+
+        The same content gives the same pack again, and mends one that was damaged. A digest
+        given twice is written once. Three fsyncs at most, two more in the life of a store.
+
+        Args:
+            tensors: pairs of (digest as `tensor_digest` gives it, tensor).
+            metadata: text by name, kept in the header; part of what the pack's id covers.
+
+        Raises:
+            InvalidInput: a name twice, a reserved name, or a header over 100 MB.
+            StorageError: the disk is full, may not be written or failed; nothing is left behind.
+        """
+        unique = {digest: tensor for digest, tensor in reversed(tensors)}
+        digests = {tensor.name: digest for digest, tensor in unique.items()}
+        if len(digests) != len(unique) or {FORMAT_KEY, DIGESTS_KEY} & metadata.keys():
+            names = [tensor.name for tensor in unique.values()]
+            raise InvalidInput("tensors", names, "distinct names, and no metadata of the store's")
+        slots = lay_out((t.name, t.dtype, t.shape) for t in unique.values())
+        own = {FORMAT_KEY: PACK_FORMAT, DIGESTS_KEY: json.dumps(digests, sort_keys=True)}
+        header = build(slots, {**metadata, **own})
+        pack = _pack_id(header.raw)
+        parts: list[bytes | memoryview] = [header.raw]
+        parts += [unique[digests[slot.name]].data for slot in slots]
+        files.write_durably(self.folder, self.path(pack), parts)
+        locations = tuple(_location(pack, digests[s.name], s, header) for s in slots)
+        return Pack(pack, header.file_bytes, locations)
+
+    def read(self, location: TensorLocation) -> bytearray:
+        """The bytes of one tensor, their digest checked.
+
+        Returns:
+            little-endian data of ``location.nbytes`` bytes, the caller's own.
+
+        Raises:
+            CheckpointMissing: there is no such pack.
+            CheckpointDamaged: the header, the place or the content is not what was stored.
+            StorageError: the file cannot be read.
+        """
+        path = self.path(location.pack)
+        with files.opened(path, location.name) as file:
+            header = self._headers.get(location.pack)
+            if header is None:
+                header = self._remember(location.pack, _checked_header(file, path))
+            _check_place(header, location, path)
+            content = bytearray(location.nbytes)
+            file.seek(location.offset)
+            length = file.readinto(content)
+        if (
+            length != location.nbytes
+            or tensor_digest(location.dtype, location.shape, content) != location.digest
+        ):
+            raise files.damaged(path, location.name, "its bytes are not those that were stored")
+        return content
+
+    def verify(
+        self, locations: Iterable[TensorLocation], progress: Progress | None = None
+    ) -> Iterator[Problem]:
+        """Read everything again, in pieces of 1 MiB, and yield what is not as it was stored.
+
+        Args:
+            locations: the tensors to check; the header of each pack is checked with them.
+            progress: called with (bytes done, bytes in all) after each tensor.
+
+        Yields:
+            one problem per tensor; for a missing pack or a damaged header, all its tensors.
+        """
+        ordered = sorted(locations, key=lambda location: (location.pack, location.offset))
+        total, done = sum(location.nbytes for location in ordered), 0
+        for pack, members in groupby(ordered, key=lambda location: location.pack):
+            for location, error in _verify_pack(self.path(pack), list(members)):
+                if error is not None:
+                    yield Problem(location, str(self.path(pack)), error.what)
+                done += location.nbytes
+                if progress is not None:
+                    progress(done, total)
+
+    def _remember(self, pack: str, header: Header) -> Header:
+        """Packs never change, so a header that was right once may be kept."""
+        if len(self._headers) >= _CACHED_HEADERS:
+            self._headers = {}
+        self._headers[pack] = header
+        return header
+
+
+def _pack_id(header: bytes) -> str:
+    return hashlib.sha256(header).hexdigest()[:32]
+
+
+def _location(pack: str, digest: str, slot: Slot, header: Header) -> TensorLocation:
+    """A slot as others are told of it: its offset counted from the file's start."""
+    offset, nbytes = header.data_start + slot.begin, slot.end - slot.begin
+    return TensorLocation(digest, pack, slot.name, slot.dtype, slot.shape, offset, nbytes)
+
+
+def _checked_header(file: BufferedReader, path: Path) -> Header:
+    """The header at the start of a pack, proved by the pack's name.
+
+    Raises:
+        CheckpointDamaged: it is not the header that was written, or the file's length is not.
+    """
+    file_bytes = os.fstat(file.fileno()).st_size
+    try:
+        raw = read_raw(file, file_bytes)
+        if _pack_id(raw) != path.stem:
+            raise BadHeader("its bytes are not those that were stored")
+        return parse(raw, file_bytes)
+    except BadHeader as error:
+        raise files.damaged(path, "", str(error)) from error
+
+
+def _check_place(header: Header, location: TensorLocation, path: Path) -> None:
+    """Before a byte is allocated: the header agrees with what the caller was told.
+
+    Raises:
+        CheckpointDamaged: it does not.
+    """
+    slot = header.slots.get(location.name)
+    if slot is None or _location(location.pack, location.digest, slot, header) != location:
+        raise files.damaged(path, location.name, "the header places it elsewhere")
+
+
+def _verify_pack(
+    path: Path, members: list[TensorLocation]
+) -> Iterator[tuple[TensorLocation, BranchtrackError | None]]:
+    """Each tensor of one pack with what is wrong with it; without a header all are lost."""
+    try:
+        with files.opened(path, "") as file:
+            header = _checked_header(file, path)
+            for location in members:
+                yield location, _damage(file, header, location, path)
+    except (CheckpointError, StorageError) as error:
+        yield from ((location, error) for location in members)
+
+
+def _damage(
+    file: BufferedReader, header: Header, location: TensorLocation, path: Path
+) -> BranchtrackError | None:
+    """What is wrong with one tensor, read in pieces so that none is held whole."""
+    try:
+        _check_place(header, location, path)
+        hasher = tensor_hasher(location.dtype, location.shape)
+        file.seek(location.offset)
+        left = location.nbytes
+        while left and (piece := file.read(min(left, _CHUNK))):
+            hasher.update(piece)
+            left -= len(piece)
+    except CheckpointError as error:
+        return error
+    except OSError as error:
+        return files.unusable(path, error)
+    if left or hasher.hexdigest() != location.digest:
+        return files.damaged(path, location.name, "its bytes are not those that were stored")
+    return None

@@ -1,0 +1,146 @@
+"""Training state <-> tensors and JSON, without pickle. The one module here that knows torch.
+
+Whatever a ``state_dict`` may hold (tensors, arrays, numbers, text, containers of these) is
+encoded as JSON in which a tensor is a reference by name. It knows no model and no file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from branchtrack.checkpoints.manifest import TensorBytes
+from branchtrack.errors import CheckpointMismatch, shown
+
+#: torch's dtypes in safetensors' spelling.
+DTYPES: dict[torch.dtype, str] = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.uint16: "U16",
+    torch.uint32: "U32",
+    torch.uint64: "U64",
+    torch.bool: "BOOL",
+}
+_BY_NAME = {name: dtype for dtype, name in DTYPES.items()}
+_TAG = "$"
+
+
+def to_bytes(name: str, tensor: torch.Tensor) -> TensorBytes:
+    """A view of a contiguous host tensor's little-endian bytes; nothing is copied."""
+    flat = tensor.detach().reshape(-1).view(torch.uint8).numpy()
+    return TensorBytes(name, dtype_name(name, tensor), tuple(tensor.shape), flat.data)
+
+
+def from_bytes(dtype: str, shape: tuple[int, ...], data: bytearray) -> torch.Tensor:
+    """A host tensor over ``data``, which it then owns."""
+    if not data:
+        return torch.empty(shape, dtype=_BY_NAME[dtype])
+    return torch.frombuffer(data, dtype=_BY_NAME[dtype]).reshape(shape)
+
+
+def dtype_name(name: str, tensor: torch.Tensor) -> str:
+    """safetensors' name of a tensor's dtype.
+
+    Raises:
+        CheckpointMismatch: the tensor is sparse, quantised or complex.
+    """
+    if tensor.layout is not torch.strided or tensor.dtype not in DTYPES:
+        raise CheckpointMismatch(
+            f"{name} is a {tensor.layout} tensor of {tensor.dtype}, which cannot be stored.",
+            safe="Training goes on; no node was committed.",
+            fix="Keep such tensors out of the state, or convert them to dense ones.",
+            field=name,
+            expected="a dense tensor",
+            found=str(tensor.dtype),
+        )
+    return DTYPES[tensor.dtype]
+
+
+def encode(value: Any, path: str, tensors: MutableMapping[str, torch.Tensor]) -> Any:
+    """``value`` as JSON; every tensor in it goes to ``tensors`` under a name below ``path``.
+
+    Raises:
+        CheckpointMismatch: an object that is neither plain data nor a tensor.
+    """
+    if isinstance(value, torch.Tensor):
+        tensors[path] = value
+        return {_TAG: "tensor", "name": path}
+    if isinstance(value, np.ndarray):
+        tensors[path] = torch.from_numpy(np.ascontiguousarray(value).reshape(value.shape))
+        return {_TAG: "array", "name": path}
+    if isinstance(value, np.generic):
+        return encode(value.item(), path, tensors)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {_TAG: "float", "text": repr(value)}
+    if isinstance(value, Mapping):
+        return _encode_mapping(value, path, tensors)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = sorted(value) if isinstance(value, (set, frozenset)) else value
+        coded = [encode(item, f"{path}/{place}", tensors) for place, item in enumerate(items)]
+        kind = type(value).__name__ if type(value) in (tuple, set, frozenset) else "list"
+        return coded if kind == "list" else {_TAG: kind, "items": coded}
+    raise CheckpointMismatch(
+        f"{path} is a {type(value).__name__}, which is neither plain data nor a tensor.",
+        safe="Training goes on; no node was committed.",
+        fix="Keep it out of the state_dict, or give its class a state_dict of plain values.",
+        field=path,
+        expected="plain data",
+        found=shown(value),
+    )
+
+
+def decode(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """What ``encode`` was given."""
+    if isinstance(value, list):
+        return [decode(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value.get(_TAG)
+    if kind is None:
+        return {key: decode(item, tensors) for key, item in value.items()}
+    if kind == "tensor":
+        return tensors[value["name"]]
+    if kind == "array":
+        return tensors[value["name"]].numpy()
+    if kind == "float":
+        return float(value["text"])
+    return _CONTAINERS[kind]([decode(item, tensors) for item in value["items"]])
+
+
+def _encode_mapping(
+    value: Mapping[Any, Any], path: str, tensors: MutableMapping[str, torch.Tensor]
+) -> Any:
+    if isinstance(value, Counter) or _TAG in value or any(type(k) is not str for k in value):
+        kind = "counter" if isinstance(value, Counter) else "dict"
+        pairs = [
+            {_TAG: "tuple", "items": [encode(k, path, tensors), encode(v, f"{path}/{k}", tensors)]}
+            for k, v in value.items()
+        ]
+        return {_TAG: kind, "items": pairs}
+    return {key: encode(item, f"{path}/{key}", tensors) for key, item in value.items()}
+
+
+
+_CONTAINERS: dict[Any, Callable[[list[Any]], Any]] = {
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+    "counter": lambda items: Counter(dict(items)),
+    "dict": dict,
+}

@@ -1,0 +1,153 @@
+"""Much of a tree in few statements, for pages that show all of it at once.
+
+Only reads. It must not know what a page looks like; the subjects' own modules hold the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, Table, or_, select
+
+from branchtrack.core.records import Branch, Change, Event, Node, Request, Run, Segment
+from branchtrack.db import nodes as node_rows
+from branchtrack.db.runs import find_run
+from branchtrack.db.tables import branches, checkpoints, events, nodes, requests, runs, segments
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A run with its branches in the order made and every segment; ``cursor`` as audit.last_id."""
+
+    run: Run
+    branches: tuple[Branch, ...]
+    segments: Mapping[str, Segment]
+    cursor: int
+
+
+@dataclass(frozen=True)
+class NodeLine:
+    """A node without the bulk: what a line of a log shows, and the bytes of its checkpoint."""
+
+    seq: int
+    id: str
+    run_id: str
+    branch_id: str
+    segment_id: str
+    parent_id: str | None
+    step: int
+    epoch: float
+    kind: str
+    changes: tuple[Change, ...]
+    metrics: dict[str, Any]
+    message: str
+    actor: str
+    effective: dict[str, Any] | None
+    state_digest: str
+    created_at: float
+    stored_bytes: int
+    logical_bytes: int
+
+
+def trees(connection: Connection, refs: Iterable[str]) -> dict[str, Outline]:
+    """The runs of those names or ids (or unique prefixes), by the reference given.
+
+    Raises:
+        NotFound, Ambiguous: a reference fits no run, or several.
+    """
+    wanted = list(dict.fromkeys(refs))
+    found = _read_trees(connection, wanted)
+    known = {key: tree for tree in found for key in (tree.run.id, tree.run.name)}
+    for ref in wanted:
+        if ref not in known:
+            known[ref] = _read_trees(connection, [find_run(connection, ref).id])[0]
+    return {ref: known[ref] for ref in wanted}
+
+
+def lines(connection: Connection, run_ids: Sequence[str]) -> list[NodeLine]:
+    """Every node of the runs, newest first."""
+    columns = [nodes.c[name] for name in NodeLine.__annotations__ if name in nodes.c]
+    query = (
+        select(*columns, checkpoints.c.stored_bytes, checkpoints.c.logical_bytes)
+        .join(checkpoints, checkpoints.c.digest == nodes.c.state_digest)
+        .where(nodes.c.run_id.in_(run_ids))
+        .order_by(nodes.c.seq.desc())
+    )
+    return [_line(row) for row in connection.execute(query)]
+
+
+def nodes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Node]:
+    """The nodes with exactly those ids, by id."""
+    query = select(nodes).where(nodes.c.id.in_(list(ids)))
+    return {row.id: node_rows.record(row) for row in connection.execute(query)}
+
+
+def history(connection: Connection, node: Node) -> tuple[list[Request], list[Event]]:
+    """The requests that a node commits, and the audit lines of the node and of those requests."""
+    mine = select(requests.c.id).where(requests.c.node_id == node.id)
+    query = (
+        select(events, requests)
+        .outerjoin(requests, requests.c.id == events.c.ref)
+        .where(
+            events.c.run_id == node.run_id,
+            or_(events.c.ref == node.id, events.c.ref.in_(mine)),
+        )
+        .order_by(events.c.id)
+        .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
+    )
+    rows = connection.execute(query).all()
+    asked = {
+        row.requests_id: Request(**_part(row, requests))
+        for row in rows
+        if row.requests_id is not None
+    }
+    return list(asked.values()), [Event(**_part(row, events)) for row in rows]
+
+
+def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
+    newest = (
+        select(events.c.id)
+        .where(events.c.run_id == runs.c.id)
+        .order_by(events.c.seq.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = (
+        select(runs, branches, segments, newest.label("cursor"))
+        .outerjoin(branches, branches.c.run_id == runs.c.id)
+        .outerjoin(segments, segments.c.branch_id == branches.c.id)
+        .where(or_(runs.c.name.in_(refs), runs.c.id.in_(refs)))
+        .order_by(runs.c.id, branches.c.position, segments.c.position)
+        .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
+    )
+    grouped: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(query):
+        grouped.setdefault(row.runs_id, []).append(row)
+    return [_outline(rows) for rows in grouped.values()]
+
+
+def _outline(rows: Sequence[Row[Any]]) -> Outline:
+    found = {
+        row.branches_id: Branch(**_part(row, branches))
+        for row in rows
+        if row.branches_id is not None
+    }
+    of_run = {
+        row.segments_id: Segment(**_part(row, segments))
+        for row in rows
+        if row.segments_id is not None
+    }
+    run = Run(**_part(rows[0], runs))
+    return Outline(run, tuple(found.values()), of_run, rows[0].cursor or 0)
+
+
+def _part(row: Row[Any], table: Table) -> dict[str, Any]:
+    return {column.name: row._mapping[f"{table.name}_{column.name}"] for column in table.c}
+
+
+def _line(row: Any) -> NodeLine:
+    values = dict(row._mapping)
+    values["changes"] = tuple(Change(**change) for change in values["changes"])
+    return NodeLine(**values)

@@ -1,0 +1,134 @@
+"""The list of runs at a glance: counts, what trains, and the course of each loss in few numbers.
+
+Only reads, in three statements whatever the number of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Text, and_, cast, func, or_, select, union_all
+
+from branchtrack.core.records import Run, Segment
+from branchtrack.db.tables import (
+    branches,
+    metric_blocks,
+    metric_points,
+    metric_series,
+    nodes,
+    runs,
+    segments,
+)
+
+#: Buckets that a series' unsealed tail is cut into; each gives its extremes.
+_TILES = 30
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A run, how many branches and nodes it has, and how many runs the search found in all."""
+
+    run: Run
+    branches: int
+    nodes: int
+    found: int
+
+
+@dataclass(frozen=True)
+class SegmentLine:
+    """A segment, its branch's name, and the (segment, step) at which it starts."""
+
+    segment: Segment
+    branch: str
+    is_current: bool
+    start: tuple[str, int] | None
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A few points of a series: its extremes; ``last`` is the newest value (None is NaN)."""
+
+    first_step: int
+    last_step: int
+    minimum: float | None
+    maximum: float | None
+    last: float | None
+
+
+def find_runs(
+    connection: Connection, search: str = "", *, limit: int = 50, offset: int = 0
+) -> list[RunLine]:
+    """Runs whose name, notes or tags contain ``search``, the most lately changed first."""
+    counts = [
+        select(func.count()).where(table.c.run_id == runs.c.id).scalar_subquery().label(name)
+        for table, name in ((branches, "branch_count"), (nodes, "node_count"))
+    ]
+    query = select(runs, *counts, func.count().over().label("found"))
+    if search:
+        places = (runs.c.name, runs.c.notes, cast(runs.c.tags, Text))
+        query = query.where(or_(*(place.icontains(search, autoescape=True) for place in places)))
+    query = query.order_by(runs.c.updated_at.desc(), runs.c.id).limit(limit).offset(offset)
+    rows = connection.execute(query)
+    return [RunLine(_run(row), row.branch_count, row.node_count, row.found) for row in rows]
+
+
+def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentLine]:
+    """Every segment of the runs, by branch and position."""
+    query = (
+        select(
+            segments, branches.c.name.label("branch"), branches.c.segment_id.label("current"),
+            nodes.c.segment_id.label("start_segment"), nodes.c.step.label("start_step"),
+        )
+        .join(branches, branches.c.id == segments.c.branch_id)
+        .outerjoin(nodes, nodes.c.id == segments.c.start_node_id)
+        .where(segments.c.run_id.in_(run_ids))
+        .order_by(branches.c.position, segments.c.position)
+    )  # fmt: skip
+    found = []
+    for row in connection.execute(query):
+        values = {column.name: row._mapping[column.name] for column in segments.c}
+        start = None if row.start_segment is None else (row.start_segment, row.start_step)
+        current = row.current == row.id
+        found.append(SegmentLine(Segment(**values), row.branch, current, start))
+    return found
+
+
+def stretches(
+    connection: Connection, segment_ids: Sequence[str], name: str
+) -> dict[str, list[Stretch]]:
+    """The course of metric ``name`` in each segment that has it, oldest first."""
+    mine = and_(metric_series.c.name == name, metric_series.c.segment_id.in_(segment_ids))
+    sealed = (
+        select(
+            metric_series.c.segment_id, metric_blocks.c.first_step, metric_blocks.c.last_step,
+            metric_blocks.c.minimum, metric_blocks.c.maximum, metric_blocks.c.last,
+        )
+        .join(metric_blocks, metric_blocks.c.series_id == metric_series.c.id)
+        .where(mine)
+    )  # fmt: skip
+    series, step = metric_points.c.series_id, metric_points.c.step
+    tiles = (
+        select(
+            metric_series.c.segment_id, metric_points.c.step, metric_points.c.value,
+            func.ntile(_TILES).over(partition_by=series, order_by=step).label("tile"),
+            func.first_value(metric_points.c.value)
+            .over(partition_by=series, order_by=step.desc()).label("last"),
+        )
+        .join(metric_points, metric_points.c.series_id == metric_series.c.id)
+        .where(mine)
+        .subquery()
+    )  # fmt: skip
+    tail = select(
+        tiles.c.segment_id, func.min(tiles.c.step), func.max(tiles.c.step),
+        func.min(tiles.c.value), func.max(tiles.c.value), func.max(tiles.c.last),
+    ).group_by(tiles.c.segment_id, tiles.c.tile)  # fmt: skip
+    found: dict[str, list[Stretch]] = {}
+    for segment, *rest in connection.execute(union_all(sealed, tail).order_by("first_step")):
+        found.setdefault(segment, []).append(Stretch(*rest))
+    return found
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(**{column.name: row._mapping[column.name] for column in runs.c})

@@ -1,0 +1,1 @@
+"""What runs inside the training process: capture, restore, apply, record. Never loads Flask."""

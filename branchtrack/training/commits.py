@@ -1,0 +1,102 @@
+"""One commit: hash a snapshot, write what is new as a pack, then one transaction.
+
+Runs in the recorder's thread. Nothing is visible before all of it is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
+from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.tensors import from_bytes, to_bytes
+from branchtrack.core.records import NewNode, Node, Request, StoredCheckpoint
+from branchtrack.db import nodes, requests
+from branchtrack.db.engine import Database
+from branchtrack.training.capture import Snapshot
+
+
+@dataclass
+class Answer:
+    """What became of a request at a control point; ``state`` as in the life of requests."""
+
+    request: Request
+    state: str = "applied"
+    error: str | None = None
+    before: dict[str, Any] | None = None
+    applied: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    wanted: dict[str, Any] = field(default_factory=dict)
+
+
+def commit(
+    database: Database,
+    store: Store,
+    snapshot: Snapshot,
+    new: NewNode,
+    answers: Sequence[Answer],
+    actor: str,
+) -> Node:
+    """Make a snapshot durable and add its node, answering the requests it carries.
+
+    ``new`` lacks only the state digest.
+
+    Raises:
+        StorageError: the disk or the database failed; there is no node.
+    """
+    manifest, tensors = digests(snapshot)
+    with database.read() as connection:
+        known = nodes.known_digests(connection, tensors)
+    fresh = [(digest, tensor) for digest, tensor in tensors.items() if digest not in known]
+    pack = store.put(fresh, {}) if fresh else None
+    with database.transaction() as connection:
+        nodes.add_checkpoint(
+            connection, manifest.digest, manifest.to_json(),
+            tensor_count=len(manifest.entries), logical_bytes=manifest.logical_bytes,
+            pack=(pack.id, pack.nbytes) if pack else None,
+            locations=pack.locations if pack else (),
+        )  # fmt: skip
+        node = nodes.commit(connection, replace(new, state_digest=manifest.digest))
+        for answer in answers:
+            requests.move(
+                connection, answer.request.id, "applied", actor=actor, before=answer.before,
+                applied=answer.applied, step=new.step, node_id=node.id,
+            )  # fmt: skip
+            if answer.state == "done":
+                requests.move(
+                    connection, answer.request.id, "done", actor=actor, result=answer.result
+                )
+    return node
+
+
+def digests(snapshot: Snapshot) -> tuple[Manifest, dict[str, TensorBytes]]:
+    """A snapshot's manifest, and its tensors by digest."""
+    entries: list[Entry] = []
+    tensors: dict[str, TensorBytes] = {}
+    seen: dict[tuple[int, str, tuple[int, ...]], str] = {}
+    for name, tensor in snapshot.tensors.items():
+        content = to_bytes(name, tensor)
+        key = (tensor.data_ptr(), content.dtype, content.shape)
+        digest = seen.get(key) if tensor.numel() else None
+        if digest is None:
+            digest = tensor_digest(content.dtype, content.shape, content.data)
+            seen[key] = digest
+        entries.append(Entry(name, content.dtype, content.shape, digest))
+        tensors.setdefault(digest, content)
+    return Manifest(tuple(entries), snapshot.state), tensors
+
+
+def load(store: Store, stored: StoredCheckpoint, node: Node) -> Snapshot:
+    """Read a node's state back, every digest checked.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged: its bytes are not whole.
+    """
+    manifest = Manifest.from_json(stored.manifest)
+    tensors = {}
+    for entry in manifest.entries:
+        data = store.read(stored.locations[entry.digest])
+        tensors[entry.name] = from_bytes(entry.dtype, entry.shape, data)
+    return Snapshot(tensors, manifest.state, node.param_groups)

@@ -1,0 +1,75 @@
+"""What a node records of the process that made it, and the command that can start it again."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+#: Variables that change what a training computes; they are given to a resumed process again.
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "PYTHONPATH",
+    "PYTHONHASHSEED",
+    "CUDA_VISIBLE_DEVICES",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "HF_HUB_OFFLINE",
+    "TOKENIZERS_PARALLELISM",
+)
+
+
+def describe() -> dict[str, Any]:
+    """Versions, thread count, device and git commit: what exactness depends on."""
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+    for package in ("branchtrack", "torch", "transformers", "accelerate", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    commit = _git_commit()
+    return {**found, "git": commit} if commit else found
+
+
+def entry_point() -> dict[str, Any] | None:
+    """The command line of this process, or None where a script does not stand behind it.
+
+    ``argv`` (with the interpreter first), ``cwd`` and the few variables of ``env``.
+    """
+    argv = list(sys.orig_argv)
+    script = sys.argv[0] if sys.argv else ""
+    if hasattr(sys, "ps1") or "ipykernel" in sys.modules or script in ("", "-") or len(argv) < 2:
+        return None
+    env = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    return {"argv": [sys.executable, *argv[1:]], "cwd": os.getcwd(), "env": env}
+
+
+def script_name() -> str:
+    """A name for a run whose script gives none: the script's own, or the module's."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name:
+        parts = [part for part in spec.name.split(".") if part != "__main__"]
+        return parts[-1] if parts else "run"
+    return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "run"
+
+
+def _git_commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=2, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

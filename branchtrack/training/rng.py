@@ -1,0 +1,64 @@
+"""The random number generators of a process as tensors and JSON: python, numpy, torch, devices."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def capture() -> dict[str, Any]:
+    """The state of every global generator, as plain data, arrays and tensors.
+
+    Shapes: python 625 (uint32), numpy 624 (uint32), torch 5056 (uint8), CUDA 16 (uint8) a device.
+    """
+    version, keys, gauss = random.getstate()
+    kind, state, position, has_gauss, cached = np.random.get_state(legacy=True)
+    found: dict[str, Any] = {
+        "python": {"version": version, "keys": np.array(keys, np.uint32), "gauss": gauss},
+        "numpy": {
+            "kind": kind,
+            "keys": state,
+            "position": position,
+            "has_gauss": has_gauss,
+            "cached": cached,
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        found["cuda"] = {str(i): s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    return found
+
+
+def restore(found: dict[str, Any]) -> None:
+    """Set every global generator to a captured state."""
+    python, numpy = found["python"], found["numpy"]
+    keys = tuple(int(key) for key in python["keys"])
+    random.setstate((python["version"], keys, python["gauss"]))
+    np.random.set_state(
+        (
+            numpy["kind"],
+            np.asarray(numpy["keys"], np.uint32),
+            numpy["position"],
+            numpy["has_gauss"],
+            numpy["cached"],
+        )
+    )
+    torch.set_rng_state(found["torch"])
+    for index, state in found.get("cuda", {}).items():
+        if int(index) < torch.cuda.device_count():
+            torch.cuda.set_rng_state(state, int(index))
+
+
+@contextmanager
+def preserved() -> Iterator[None]:
+    """Leave every generator after the block as it was before it."""
+    before = capture()
+    try:
+        yield
+    finally:
+        restore(before)

