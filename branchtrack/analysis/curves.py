@@ -5,7 +5,7 @@ Every path (page, API, CSV, zoom) comes through here; stitch first, downsample a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,17 @@ def metric_names(connection: Connection, branches: Sequence[Branch]) -> list[str
         return []
     spans = _spans(connection, branches[0].run_id, branches)
     return metrics.names(connection, sorted({s.segment for found in spans for s in found}))
+
+
+def stitched(
+    branch: Branch,
+    metric: str,
+    starts: Mapping[str, tuple[str, int] | None],
+    series: Mapping[str, Series],
+) -> Curve:
+    """The curve from what was read already: ``starts`` as `nodes.starts`, series by segment."""
+    spans = tree.lineage(branch.segment_id, starts.__getitem__) if branch.segment_id else []
+    return Curve(branch, metric, _stitch(spans, dict(series)), tuple(spans))
 
 
 def shared_upto(a: Curve, b: Curve) -> int | None:

@@ -7,6 +7,7 @@ point, so that a line drawn through the result has a gap there.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from tsdownsample import MinMaxDownsampler
 
 from branchtrack.db.metrics import Series
@@ -51,6 +52,28 @@ def smooth(series: Series, weight: float) -> Series:
         norm = weight * norm + (1.0 - weight)
         smoothed[place] = mean / norm
     return Series(series.steps, smoothed, series.times)
+
+
+def smooth_at(series: Series, weight: float, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The values of `smooth` at some of the series' steps, without computing all the others.
+
+    The average is cut where what is left out weighs less than a millionth.
+    """
+    finite = np.isfinite(series.values)
+    values = series.values[finite]
+    places = np.searchsorted(series.steps[finite], steps)
+    here = finite[np.searchsorted(series.steps, steps)] if steps.size else np.zeros(0, bool)
+    result = np.full(steps.size, np.nan)
+    if not 0.0 < weight < 1.0:
+        result[here] = values[places[here]]
+        return result
+    reach = min(max(values.size, 1), int(np.ceil(np.log(1e-6) / np.log(weight))))
+    back = np.arange(reach)
+    for row, place in zip(np.flatnonzero(here), places[here], strict=True):
+        window = values[max(0, place - reach + 1) : place + 1][::-1]
+        decay = weight ** back[: window.size]
+        result[row] = float(window @ decay / decay.sum())
+    return result
 
 
 def _gap_starts(

@@ -7,6 +7,7 @@ so a name that is taken is found out before anything exists.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -115,6 +116,18 @@ def get(connection: Connection, launch_id: str) -> Launch:
     return _record(row)
 
 
+def find(connection: Connection, ref: str) -> Launch:
+    """The launch whose id starts with ``ref``.
+
+    Raises:
+        NotFound: none. Ambiguous: several.
+    """
+    row = runs.one_by_prefix(connection, select(launches), launches.c.id, "launch", ref)
+    if row is None:
+        raise NotFound("launch", ref)
+    return _record(row)
+
+
 def of_branch(connection: Connection, branch_id: str) -> Launch | None:
     """The newest launch of a branch, if it was launched at all."""
     query = (
@@ -122,6 +135,14 @@ def of_branch(connection: Connection, branch_id: str) -> Launch | None:
     )
     row = connection.execute(query.limit(1)).first()
     return None if row is None else _record(row)
+
+
+def of_branches(connection: Connection, branch_ids: Iterable[str]) -> dict[str, Launch]:
+    """The newest launch of each of the branches that was launched at all."""
+    query = (
+        select(launches).where(launches.c.branch_id.in_(list(branch_ids))).order_by(launches.c.seq)
+    )
+    return {row.branch_id: _record(row) for row in connection.execute(query)}
 
 
 def unfinished(connection: Connection) -> list[Launch]:

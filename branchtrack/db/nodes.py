@@ -153,6 +153,11 @@ def list_of_run(
     return [record(row) for row in connection.execute(query)]
 
 
+def list_all(connection: Connection) -> list[Node]:
+    """Every node of every run, oldest first."""
+    return [record(row) for row in connection.execute(select(nodes).order_by(nodes.c.seq))]
+
+
 def parents_of_run(connection: Connection, run_id: str) -> dict[str, str | None]:
     """Each node's parent, by id."""
     query = select(nodes.c.id, nodes.c.parent_id).where(nodes.c.run_id == run_id)

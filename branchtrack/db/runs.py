@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, func, select
 from branchtrack.core.names import free_name, is_id_prefix, near, new_id, valid_name
 from branchtrack.core.records import Branch, Run, Segment
 from branchtrack.db import audit, segments
+from branchtrack.db.engine import upsert
 from branchtrack.db.tables import branches, nodes, runs
 from branchtrack.db.tables import segments as segment_table
 from branchtrack.errors import Ambiguous, NameTaken, NotFound
@@ -38,16 +39,19 @@ def create_run(
 ) -> Run:
     """A new run; a name that is taken gets a number behind it, or raises NameTaken."""
     valid_name(name)
-    taken = {row.name for row in connection.execute(select(runs.c.name))}
-    if name in taken and not number_if_taken:
-        raise NameTaken("run", name, free_name(name, taken))
-    now = time.time()
-    run = Run(
-        new_id(), free_name(name, taken), default_branch, entry_point, [], "", now, now
-    )  # fmt: skip
-    connection.execute(runs.insert().values(**vars(run)))
-    audit.append(connection, run.id, kind="run", ref=run.id, state="created", actor=actor)
-    return run
+    while True:
+        taken = {row.name for row in connection.execute(select(runs.c.name))}
+        if name in taken and not number_if_taken:
+            raise NameTaken("run", name, free_name(name, taken))
+        now = time.time()
+        run = Run(
+            new_id(), free_name(name, taken), default_branch, entry_point, [], "", now, now
+        )  # fmt: skip
+        row = upsert(connection, runs).values(**vars(run)).on_conflict_do_nothing()
+        # PostgreSQL: another process may have taken the name since it was looked up.
+        if connection.execute(row).rowcount:
+            audit.append(connection, run.id, kind="run", ref=run.id, state="created", actor=actor)
+            return run
 
 
 def create_branch(
@@ -59,6 +63,8 @@ def create_branch(
         InvalidInput: the name is not valid. NameTaken: the run has such a branch.
     """
     valid_name(name)
+    # The run's row is the lock under which its branches are named and numbered (PostgreSQL).
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
     taken = {branch.name for branch in list_branches(connection, run_id)}
     if name in taken:
         raise NameTaken("branch", name, free_name(name, taken))

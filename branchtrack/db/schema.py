@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import inspect, select, text
-from sqlalchemy.exc import OperationalError
 
 from branchtrack.config import Config
 from branchtrack.db.engine import Database
@@ -18,11 +17,13 @@ from branchtrack.errors import (
     DatabaseBehind,
     DatabaseMissing,
     DatabaseUnreadable,
+    StorageError,
 )
 from branchtrack.paths import asset_dir
 
 #: The newest revision in `migrations/versions` (a test compares them).
 HEAD = "0001"
+_LOCK_KEY = 0x6272_616E
 
 
 def open_database(config: Config, *, create: bool = False) -> Database:
@@ -53,15 +54,18 @@ def revision(database: Database) -> str | None:
     path = database.path
     if path is not None and str(path) != ":memory:" and not _has_content(path):
         return None
-    with database.read() as connection:
-        try:
-            tables = inspect(connection).get_table_names()
-        except OperationalError as error:
-            raise _no_answer(database, error) from error
-        if "alembic_version" not in tables:
-            return None
-        found = connection.execute(select(text("version_num")).select_from(text("alembic_version")))
-        return found.scalar()
+    query = select(text("version_num")).select_from(text("alembic_version"))
+    try:
+        with database.read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(query).scalar()
+    except StorageError as error:
+        raise DatabaseUnreadable(
+            f"The database {database.shown_url} cannot be opened: {error.what}",
+            fix="Start it, or name another with --home or BRANCHTRACK_DATABASE_URL.",
+            url=database.shown_url,
+        ) from error
 
 
 def upgrade(database: Database, target: str = "head") -> tuple[str | None, str]:
@@ -76,6 +80,9 @@ def upgrade(database: Database, target: str = "head") -> tuple[str | None, str]:
     if before is not None and before > HEAD:
         _check(before, database.shown_url)
     with database.transaction() as connection:
+        if not database.is_sqlite:
+            # Two processes that find an empty database must not both create it.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
         command.upgrade(alembic_config(connection), target)
     return before, revision(database) or ""
 
@@ -127,12 +134,3 @@ def _has_content(path: Path) -> bool:
             fix="Mend its permissions, or name another with --home.",
             url=str(path),
         ) from error
-
-
-def _no_answer(database: Database, error: Exception) -> DatabaseUnreadable:
-    reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-    return DatabaseUnreadable(
-        f"The database {database.shown_url} does not answer: {reason}.",
-        fix="Start it, or name another with BRANCHTRACK_DATABASE_URL.",
-        url=database.shown_url,
-    )

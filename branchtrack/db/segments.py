@@ -107,6 +107,22 @@ def get(connection: Connection, segment_id: str) -> Segment:
     return record(row)
 
 
+def of_process(connection: Connection, pid: int, since: float) -> Segment | None:
+    """The segment that a process of this machine took after ``since``, if it has taken one."""
+    query = (
+        select(segments)
+        .where(
+            segments.c.pid == pid,
+            segments.c.host == socket.gethostname(),
+            segments.c.started_at >= since,
+        )
+        .order_by(segments.c.started_at.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else record(row)
+
+
 def list_of_run(connection: Connection, run_id: str) -> list[Segment]:
     """Every segment of a run, in no particular order."""
     query = select(segments).where(segments.c.run_id == run_id)

@@ -84,17 +84,20 @@ class Recorder:
                 return event.is_set()
         return True
 
-    def close(self, timeout: float = 60.0) -> list[str]:
-        """Write what is left and end the thread; returns what could not be written."""
+    def close(self) -> list[str]:
+        """Write what is left and end the thread; returns what could not be written.
+
+        Waits for a commit that is being written, however large; what fails is not tried again.
+        """
         with self._wake:
             self._closing = True
             self._wake.notify_all()
-        self._thread.join(timeout)
+        self._thread.join()
         lost = [f"{what}: {why}" for what, why in self._trouble.items()]
         if self._points:
             lost.append(f"{len(self._points)} metric points were not written")
-        if self._jobs or self._thread.is_alive():
-            lost.append(f"{len(self._jobs) or 1} records were not written")
+        if self._jobs:
+            lost.append(f"{len(self._jobs)} records were not written")
         for line in lost:
             logger.error("branchtrack could not record everything: %s", line)
         return lost

@@ -1,0 +1,99 @@
+"""The event log: numbered without gaps, chained, whole under concurrent writers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from threading import Thread
+
+import pytest
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import Config
+from branchtrack.db import audit
+from branchtrack.db.engine import Database
+from branchtrack.db.tables import events
+from tests.trees_for_tests import Tree, make_tree
+
+_WRITER = """
+import sys
+from branchtrack import config
+from branchtrack.db import audit, schema
+database = schema.open_database(config.load())
+for count in range(20):
+    with database.transaction() as connection:
+        audit.append(connection, sys.argv[1], kind="run", ref=sys.argv[1], state="x",
+                     actor=sys.argv[2], payload={"count": count, "lr": 0.1 + 0.2})
+"""
+
+
+@pytest.fixture
+def tree(database: Database, store: Store) -> Tree:
+    """A run with one branch."""
+    return make_tree(database, store)
+
+
+def append(tree: Tree, actor: str) -> None:
+    with tree.database.transaction() as connection:
+        audit.append(
+            connection, tree.run.id, kind="run", ref=tree.run.id, state="x", actor=actor,
+            payload={"nan": float("nan"), "text": "é \u2028", "nested": {"b": 1, "a": [1.5]}},
+        )  # fmt: skip
+
+
+def check_whole(tree: Tree) -> list[int]:
+    with tree.database.read() as connection:
+        assert audit.first_break(connection, tree.run.id) is None
+        return [event.seq for event in audit.since(connection, tree.run.id)]
+
+
+def test_events_are_numbered_from_one_without_gaps(tree: Tree) -> None:
+    before = len(check_whole(tree))
+    for _ in range(3):
+        append(tree, "a")
+    assert check_whole(tree) == list(range(1, before + 4))
+
+
+def test_twenty_threads_keep_the_chain_whole(tree: Tree) -> None:
+    before = len(check_whole(tree))
+    threads = [Thread(target=append, args=(tree, str(place))) for place in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(check_whole(tree)) == before + 20
+
+
+def test_two_processes_keep_the_chain_whole(tree: Tree, config: Config) -> None:
+    before = len(check_whole(tree))
+    command = [sys.executable, "-c", _WRITER, tree.run.id]
+    writers = [
+        subprocess.Popen([*command, name], env=config.environment()) for name in ("one", "two")
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert len(check_whole(tree)) == before + 40
+
+
+@pytest.mark.parametrize("change", [{"actor": "mallory"}, {"payload": {}}, {"time": 1.0}])
+def test_a_changed_event_is_found(tree: Tree, change: dict[str, object]) -> None:
+    append(tree, "a")
+    with tree.database.transaction() as connection:
+        connection.execute(events.update().where(events.c.seq == 2).values(**change))
+    with tree.database.read() as connection:
+        assert audit.first_break(connection, tree.run.id) == 2
+
+
+def test_a_removed_event_is_found(tree: Tree) -> None:
+    append(tree, "a")
+    with tree.database.transaction() as connection:
+        connection.execute(events.delete().where(events.c.seq == 2))
+    with tree.database.read() as connection:
+        assert audit.first_break(connection, tree.run.id) == 2
+
+
+def test_a_reader_goes_on_behind_its_cursor(tree: Tree) -> None:
+    with tree.database.read() as connection:
+        cursor = audit.last_id(connection, tree.run.id)
+    append(tree, "later")
+    with tree.database.read() as connection:
+        assert [event.actor for event in audit.since(connection, None, cursor)] == ["later"]

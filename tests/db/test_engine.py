@@ -1,0 +1,95 @@
+"""Transactions: whole or not at all, writers in turn, readers in nobody's way."""
+
+from __future__ import annotations
+
+import math
+from threading import Event, Thread
+
+import pytest
+from sqlalchemy import func, select, text
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.db import audit, engine
+from branchtrack.db.engine import Database
+from branchtrack.db.tables import runs
+from branchtrack.errors import StorageError
+from tests.trees_for_tests import make_tree
+
+
+def count(database: Database) -> int:
+    with database.read() as connection:
+        return connection.execute(select(func.count()).select_from(runs)).scalar_one()
+
+
+def test_a_transaction_that_fails_leaves_nothing(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    with pytest.raises(RuntimeError), database.transaction() as connection:
+        audit.append(connection, tree.run.id, kind="run", ref="x", state="x", actor="x")
+        connection.execute(runs.update().values(name="other"))
+        raise RuntimeError
+    with database.read() as connection:
+        assert connection.execute(select(runs.c.name)).scalar_one() == "demo"
+        assert audit.first_break(connection, tree.run.id) is None
+
+
+def test_a_writer_does_not_wait_for_a_reader(database: Database, store: Store) -> None:
+    with database.read() as reader:
+        assert reader.execute(select(func.count()).select_from(runs)).scalar_one() == 0
+        make_tree(database, store)
+    assert count(database) == 1
+
+
+def test_a_reader_does_not_wait_for_a_writer(database: Database, store: Store) -> None:
+    make_tree(database, store)
+    with database.transaction() as writer:
+        writer.execute(runs.update().values(name="other"))
+        assert count(database) == 1
+
+
+def test_writers_take_turns(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    began = Event()
+
+    def second() -> None:
+        began.set()
+        with database.transaction() as connection:
+            audit.append(connection, tree.run.id, kind="run", ref="x", state="2", actor="x")
+
+    with database.transaction() as connection:
+        audit.append(connection, tree.run.id, kind="run", ref="x", state="1", actor="x")
+        thread = Thread(target=second)
+        thread.start()
+        began.wait()
+    thread.join()
+    with database.read() as connection:
+        states = [event.state for event in audit.since(connection, tree.run.id)]
+    assert states[-2:] == ["1", "2"]
+
+
+def test_a_failing_database_is_told_in_our_words(database: Database) -> None:
+    with pytest.raises(StorageError, match="The database failed") as caught:
+        with database.transaction() as connection:
+            connection.execute(text("SELECT * FROM no_such_table"))
+    assert "not made" in caught.value.safe
+
+
+def test_sqlite_is_durable_and_checks_references(sqlite_database: Database) -> None:
+    with sqlite_database.read() as connection:
+        found = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ]
+    assert found == ["wal", 2, 1, 30_000]
+
+
+def test_a_password_is_not_shown(tmp_path: object) -> None:
+    database = Database("postgresql+psycopg://me:secret@host/name")
+    assert "secret" not in database.shown_url
+
+
+def test_what_json_lacks_is_spelled_as_text() -> None:
+    assert engine.plain({"a": math.nan, "b": [math.inf, 1.5], 3: (1,)}) == {
+        "a": "nan",
+        "b": ["inf", 1.5],
+        "3": [1],
+    }

@@ -1,0 +1,154 @@
+"""Requests, segments and launches: every move is legal, recorded, and made once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.records import Request
+from branchtrack.db import audit, launches, nodes, requests, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import IllegalTransition, NameTaken
+from tests.trees_for_tests import DECLARED, SETTINGS, Tree, make_forked_tree, make_tree
+
+
+@pytest.fixture
+def tree(database: Database, store: Store) -> Tree:
+    """A run that trains."""
+    return make_tree(database, store)
+
+
+def ask(tree: Tree) -> Request:
+    with tree.database.transaction() as connection:
+        branch = runs.get_branch(connection, tree.branches["main"].id)
+        return requests.add(
+            connection, branch, kind="set", payload={"values": {"lr": "1"}},
+            requested={"values": {"lr": 1.0}}, actor="me", reason="why",
+        )  # fmt: skip
+
+
+def move(tree: Tree, request: Request, state: str, **facts: object) -> Request:
+    with tree.database.transaction() as connection:
+        return requests.move(connection, request.id, state, actor="run", **facts)
+
+
+def test_every_move_of_a_request_is_in_the_log(tree: Tree) -> None:
+    request = ask(tree)
+    for state in ("accepted", "applied", "verified"):
+        move(tree, request, state)
+    with tree.database.read() as connection:
+        log = [e for e in audit.since(connection, tree.run.id) if e.ref == request.id]
+        assert audit.first_break(connection, tree.run.id) is None
+    assert [event.state for event in log] == ["received", "accepted", "applied", "verified"]
+    assert [event.actor for event in log] == ["me", "run", "run", "run"]
+
+
+def test_an_illegal_move_changes_nothing(tree: Tree) -> None:
+    request = ask(tree)
+    with pytest.raises(IllegalTransition):
+        move(tree, request, "verified")
+    with tree.database.read() as connection:
+        assert requests.get(connection, request.id).state == "received"
+
+
+def test_accepted_requests_wait_in_order_of_arrival(tree: Tree) -> None:
+    asked = [ask(tree) for _ in range(3)]
+    for request in reversed(asked):
+        move(tree, request, "accepted")
+    move(tree, asked[1], "applied", before={"lr": 2.0}, applied={"lr": 1.0}, step=7)
+    segment = tree.segment("main").id
+    with tree.database.read() as connection:
+        waiting = [request.id for request in requests.waiting(connection, segment)]
+        left = [request.id for request in requests.unanswered(connection, segment)]
+        applied = requests.get(connection, asked[1].id)
+    assert waiting == [asked[0].id, asked[2].id]
+    assert left == [request.id for request in asked]
+    assert (applied.before, applied.applied, applied.step) == ({"lr": 2.0}, {"lr": 1.0}, 7)
+
+
+def test_one_process_alone_takes_a_segment(tree: Tree) -> None:
+    tree.branch("other", train=False)
+    segment = tree.segment("other").id
+
+    def take() -> bool:
+        try:
+            with tree.database.transaction() as connection:
+                segments.take(
+                    connection, segment, actor="x", declared=DECLARED, settings=SETTINGS,
+                    max_steps=None,
+                )  # fmt: skip
+        except IllegalTransition:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(lambda _: take(), range(8))) == [False] * 7 + [True]
+
+
+def test_a_segment_ends_once(tree: Tree) -> None:
+    segment = tree.segment("main").id
+    with tree.database.transaction() as connection:
+        assert segments.end(connection, segment, "failed", actor="x", error="boom")
+        assert not segments.end(connection, segment, "finished", actor="x")
+        assert segments.get(connection, segment).status == "failed"
+
+
+def test_an_order_makes_branch_segment_fork_node_and_launch(
+    database: Database, store: Store
+) -> None:
+    _tree, made = make_forked_tree(database, store)
+    with database.transaction() as connection:
+        launch = launches.order(
+            connection, made[2], branch_name="hot", overrides={"lr": 0.5, "weight_decay": 0.0},
+            mode="exact", actor="me", reason="try",
+        )  # fmt: skip
+        fork = nodes.get(connection, launch.fork_node_id)
+        segment = segments.get(connection, launch.segment_id)
+        branch = runs.get_branch(connection, launch.branch_id)
+    assert (fork.parent_id, fork.step, fork.kind) == (made[2].id, made[2].step, "fork")
+    assert fork.state_digest == made[2].state_digest
+    assert [change.as_dict() for change in fork.changes] == [
+        {"name": "lr", "before": 0.02, "after": 0.5}
+    ]
+    assert fork.settings["lr"] == 0.5
+    assert (segment.status, segment.start_node_id) == ("waiting", made[2].id)
+    assert (branch.head_id, branch.start_node_id) == (fork.id, made[2].id)
+
+
+def test_an_order_with_a_taken_name_makes_nothing(database: Database, store: Store) -> None:
+    tree, made = make_forked_tree(database, store)
+    with database.read() as connection:
+        before = audit.last_id(connection)
+    with pytest.raises(NameTaken, match="cooler-2"), database.transaction() as connection:
+        launches.order(
+            connection, made[0], branch_name="cooler", overrides={}, mode="exact", actor="me",
+            reason="",
+        )  # fmt: skip
+    with database.read() as connection:
+        assert audit.last_id(connection) == before
+        assert launches.unfinished(connection) == []
+        assert len(runs.list_branches(connection, tree.run.id)) == 2
+
+
+def test_two_workers_never_claim_one_launch(database: Database, store: Store) -> None:
+    _tree, made = make_forked_tree(database, store)
+    with database.transaction() as connection:
+        for name in "abc":
+            launches.order(
+                connection, made[0], branch_name=name, overrides={}, mode="exact", actor="me",
+                reason="",
+            )  # fmt: skip
+
+    def claim(worker: int) -> str | None:
+        with database.transaction() as connection:
+            found = launches.claim(connection, str(worker))
+            return None if found is None else found.id
+
+    with ThreadPoolExecutor(6) as pool:
+        claimed = [one for one in pool.map(claim, range(6)) if one is not None]
+    assert len(claimed) == len(set(claimed)) <= 3
+    with database.transaction() as connection:
+        rest = 3 - len(claimed)
+        assert [launches.claim(connection, "w") is not None for _ in range(3)].count(True) == rest

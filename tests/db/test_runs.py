@@ -1,0 +1,102 @@
+"""Runs and branches: made, found by name or id prefix, and listed."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.db import nodes, runs
+from branchtrack.db.engine import Database
+from branchtrack.errors import Ambiguous, InvalidInput, NameTaken, NotFound
+from tests.trees_for_tests import make_forked_tree, make_tree
+
+
+def test_a_run_name_that_is_taken_gets_a_number(database: Database, store: Store) -> None:
+    names = [make_tree(database, store).run.name for _ in range(3)]
+    assert names == ["demo", "demo-2", "demo-3"]
+
+
+def test_a_run_name_that_is_taken_can_be_refused(database: Database, store: Store) -> None:
+    make_tree(database, store)
+    with pytest.raises(NameTaken, match="demo-2"), database.transaction() as connection:
+        runs.create_run(connection, "demo", actor="x", number_if_taken=False)
+
+
+def test_a_run_is_found_by_name_id_or_prefix(database: Database, store: Store) -> None:
+    run = make_tree(database, store).run
+    with database.read() as connection:
+        for ref in (run.name, run.id, run.id[:4]):
+            assert runs.find_run(connection, ref).id == run.id
+
+
+def test_an_unknown_run_is_answered_with_names_that_come_close(
+    database: Database, store: Store
+) -> None:
+    make_tree(database, store)
+    with pytest.raises(NotFound, match="Did you mean: demo"), database.read() as connection:
+        runs.find_run(connection, "dmo")
+
+
+def test_a_run_alone_means_its_default_branch(database: Database, store: Store) -> None:
+    tree, _nodes = make_forked_tree(database, store)
+    with database.read() as connection:
+        assert runs.find_branch(connection, "demo").name == "main"
+        assert runs.find_branch(connection, "demo/cooler").id == tree.branches["cooler"].id
+        assert runs.find_branch(connection, tree.branches["cooler"].id[:6]).name == "cooler"
+
+
+def test_an_unknown_branch_is_answered_with_those_there_are(
+    database: Database, store: Store
+) -> None:
+    make_forked_tree(database, store)
+    with pytest.raises(NotFound, match="demo/cooler"), database.read() as connection:
+        runs.find_branch(connection, "demo/coler")
+
+
+def test_two_branches_of_one_run_cannot_share_a_name(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    with pytest.raises(NameTaken), database.transaction() as connection:
+        runs.create_branch(connection, tree.run.id, "main")
+
+
+def test_a_branch_needs_a_valid_name(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    with pytest.raises(InvalidInput), database.transaction() as connection:
+        runs.create_branch(connection, tree.run.id, "a/b")
+
+
+def test_runs_are_listed_newest_first_with_their_counts(database: Database, store: Store) -> None:
+    make_forked_tree(database, store)
+    make_tree(database, store, "other")
+    with database.read() as connection:
+        found = runs.list_runs(connection)
+    assert [(s.run.name, s.branches, s.nodes) for s in found] == [("other", 1, 0), ("demo", 2, 6)]
+    assert [len(s.segments) for s in found] == [1, 2]
+
+
+def test_a_node_is_found_by_prefix_or_as_the_head_of_a_branch(
+    database: Database, store: Store
+) -> None:
+    _tree, made = make_forked_tree(database, store)
+    with database.read() as connection:
+        assert nodes.find(connection, made[1].id[:6]).id == made[1].id
+        assert nodes.find(connection, "demo/cooler").id == made[-1].id
+        assert nodes.find(connection, "demo").id == made[3].id
+
+
+def test_an_unknown_node_is_answered_with_the_way_to_find_one(
+    database: Database, store: Store
+) -> None:
+    make_forked_tree(database, store)
+    with pytest.raises(NotFound, match="branchtrack tree"), database.read() as connection:
+        nodes.find(connection, "ffff0000ffff0000")
+
+
+def test_a_prefix_of_several_is_ambiguous(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    with database.transaction() as connection:
+        for tail in "ab":
+            values = {**vars(tree.run), "id": f"aaaa00000000000{tail}", "name": f"n{tail}"}
+            connection.execute(runs.runs.insert().values(**values))
+    with pytest.raises(Ambiguous, match="more characters"), database.read() as connection:
+        runs.find_run(connection, "aaaa")

@@ -1,0 +1,120 @@
+"""The schema is what alembic makes; databases of other versions are refused with the way out."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from branchtrack.config import Config, load
+from branchtrack.db import schema
+from branchtrack.db.engine import Database
+from branchtrack.db.schema import open_database
+from branchtrack.db.tables import metadata
+from branchtrack.errors import (
+    DatabaseAhead,
+    DatabaseBehind,
+    DatabaseMissing,
+    DatabaseUnreadable,
+    HomeError,
+)
+
+
+def stamp(config: Config, revision: str) -> None:
+    database = Database(config.database_url)
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": revision})
+    database.close()
+
+
+def test_autogenerate_finds_nothing_to_add(database: Database) -> None:
+    with database.transaction() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_head_is_alembics_head() -> None:
+    scripts = ScriptDirectory.from_config(schema.alembic_config())
+    assert scripts.get_heads() == [schema.HEAD]
+
+
+def test_an_older_database_is_refused_with_the_command_to_run(config: Config) -> None:
+    stamp(config, "0000")
+    with pytest.raises(DatabaseBehind, match="branchtrack db upgrade"):
+        open_database(config)
+
+
+def test_an_empty_database_is_upgraded_to_the_head(empty_postgres: str, tmp_path: Path) -> None:
+    for url in (empty_postgres, f"sqlite:///{tmp_path}/new.db"):
+        database = Database(load(tmp_path, url).database_url)
+        assert schema.upgrade(database) == (None, schema.HEAD)
+        assert schema.upgrade(database) == (schema.HEAD, schema.HEAD)
+        database.close()
+
+
+def test_a_migration_can_be_taken_back(database: Database) -> None:
+    from alembic import command
+
+    with database.transaction() as connection:
+        command.downgrade(schema.alembic_config(connection), "base")
+    assert schema.upgrade(database) == (None, schema.HEAD)
+
+
+def test_a_newer_database_is_refused_and_not_changed(config: Config) -> None:
+    stamp(config, "9999")
+    for create in (False, True):
+        with pytest.raises(DatabaseAhead, match="newer than"):
+            open_database(config, create=create)
+    database = Database(config.database_url)
+    with pytest.raises(DatabaseAhead):
+        schema.upgrade(database)
+    assert schema.revision(database) == "9999"
+    database.close()
+
+
+def test_a_text_file_is_no_database_and_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "branchtrack.db"
+    file.write_text("Dear diary, " * 500)
+    for create in (False, True):
+        with pytest.raises(DatabaseUnreadable, match="not a database"):
+            open_database(load(tmp_path), create=create)
+    assert file.read_text() == "Dear diary, " * 500
+
+
+def test_reading_does_not_create_a_database(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseMissing, match="branchtrack init"):
+        open_database(load(tmp_path / "home"))
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(HomeError, match="--home"):
+        open_database(load(tmp_path / "home"), create=True)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle://x", "sqlite:///", "mysql://x/y"])
+def test_a_url_that_names_no_database_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises((DatabaseUnreadable, DatabaseMissing)):
+        open_database(load(tmp_path, url))
+
+
+def test_a_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnreadable, match="cannot be opened"):
+        open_database(load(tmp_path, "postgresql://127.0.0.1:1/none"))
+
+
+def test_many_that_create_one_database_at_once_all_succeed(
+    empty_postgres: str, tmp_path: Path
+) -> None:
+    for url in (None, empty_postgres):
+        config = load(tmp_path / "home", url)
+        with ThreadPoolExecutor(6) as pool:
+            opened = [pool.submit(open_database, config, create=True) for _ in range(6)]
+        for database in opened:
+            database.result().close()
