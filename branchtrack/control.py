@@ -168,6 +168,7 @@ def order_launch(
     with database.read() as connection:
         node = nodes.find(connection, node_ref)
         overrides = validate_overrides(connection, node, settings or {})
+        _check_unfinished(node)
         _check_startable(connection, node)
     verify_node(database, store, node)
     with database.transaction() as connection:
@@ -257,6 +258,17 @@ def expire_unanswered(connection: Connection, segment_id: str, actor: str, why: 
         state = "expired" if request.state == "accepted" else "failed"
         requests.move(connection, request.id, state, actor=actor, error=why)
     return len(left)
+
+
+def _check_unfinished(node: Node) -> None:
+    last = node.settings.get("max_steps")
+    if last is not None and node.step >= last:
+        raise InvalidInput(
+            "node",
+            node.id,
+            f"a node of that run before step {last}",
+            what=f"Training ends at step {last}, where node {node.id} is: nothing is left to do.",
+        )
 
 
 def _check_startable(connection: Connection, node: Node) -> None:

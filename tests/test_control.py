@@ -151,6 +151,15 @@ def test_a_branch_that_is_not_named_gets_a_free_name(database: Database, store: 
         assert branch == expected
 
 
+def test_a_node_at_the_last_step_leaves_nothing_to_train(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    last = tree.node("main", 40, settings={"max_steps": 40})
+    before = rows(database)
+    with pytest.raises(InvalidInput, match="before step 40"):
+        control.order_launch(database, store, last.id, actor="me")
+    assert rows(database) == before
+
+
 @pytest.mark.parametrize(
     ("how", "error"),
     [
