@@ -1,6 +1,6 @@
 """The list of runs at a glance: counts, what trains, and the course of each loss in few numbers.
 
-Only reads, in three statements whatever the number of runs.
+Only reads, in four statements whatever the number of runs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, and_, cast, func, or_, select, union_all
+import numpy as np
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    null,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
 from branchtrack.core.records import Run, Segment
+from branchtrack.db.metrics import Series
 from branchtrack.db.tables import (
     branches,
     metric_blocks,
@@ -48,8 +64,12 @@ class SegmentLine:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A few points of a series: its extremes; ``last`` is the newest value (None is NaN)."""
+    """Some points of a series: their extremes, and the newest value (None is NaN).
 
+    ``block`` names a sealed block whose points `points_of` can read.
+    """
+
+    block: tuple[int, int] | None
     first_step: int
     last_step: int
     minimum: float | None
@@ -102,32 +122,56 @@ def stretches(
     mine = and_(metric_series.c.name == name, metric_series.c.segment_id.in_(segment_ids))
     sealed = (
         select(
-            metric_series.c.segment_id, metric_blocks.c.first_step, metric_blocks.c.last_step,
-            metric_blocks.c.minimum, metric_blocks.c.maximum, metric_blocks.c.last,
+            metric_series.c.segment_id, metric_series.c.id, metric_blocks.c.first_step,
+            metric_blocks.c.last_step, metric_blocks.c.minimum, metric_blocks.c.maximum,
+            metric_blocks.c.last,
         )
         .join(metric_blocks, metric_blocks.c.series_id == metric_series.c.id)
         .where(mine)
     )  # fmt: skip
-    series, step = metric_points.c.series_id, metric_points.c.step
-    tiles = (
-        select(
-            metric_series.c.segment_id, metric_points.c.step, metric_points.c.value,
-            func.ntile(_TILES).over(partition_by=series, order_by=step).label("tile"),
-            func.first_value(metric_points.c.value)
-            .over(partition_by=series, order_by=step.desc()).label("last"),
-        )
-        .join(metric_points, metric_points.c.series_id == metric_series.c.id)
-        .where(mine)
-        .subquery()
-    )  # fmt: skip
+    tiles = _tiles(mine).subquery()
     tail = select(
-        tiles.c.segment_id, func.min(tiles.c.step), func.max(tiles.c.step),
+        tiles.c.segment_id, null(), func.min(tiles.c.step), func.max(tiles.c.step),
         func.min(tiles.c.value), func.max(tiles.c.value), func.max(tiles.c.last),
     ).group_by(tiles.c.segment_id, tiles.c.tile)  # fmt: skip
     found: dict[str, list[Stretch]] = {}
-    for segment, *rest in connection.execute(union_all(sealed, tail).order_by("first_step")):
-        found.setdefault(segment, []).append(Stretch(*rest))
+    for row in connection.execute(union_all(sealed, tail).order_by("first_step")):
+        segment, series, *rest = row
+        block = None if series is None else (series, row.first_step)
+        found.setdefault(segment, []).append(Stretch(block, *rest))
     return found
+
+
+def points_of(
+    connection: Connection, blocks: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], Series]:
+    """The points of some sealed blocks, in one statement."""
+    if not blocks:
+        return {}
+    key = tuple_(metric_blocks.c.series_id, metric_blocks.c.first_step)
+    rows = connection.execute(select(metric_blocks).where(key.in_(blocks)))
+    return {
+        (row.series_id, row.first_step): Series(
+            np.frombuffer(row.steps, "<i8"),
+            np.frombuffer(row.values, "<f8"),
+            np.frombuffer(row.times, "<f8"),
+        )
+        for row in rows
+    }
+
+
+def _tiles(mine: ColumnElement[bool]) -> Select[Any]:
+    series, step = metric_points.c.series_id, metric_points.c.step
+    value = metric_points.c.value
+    return (
+        select(
+            metric_series.c.segment_id, step, value,
+            func.ntile(_TILES).over(partition_by=series, order_by=step).label("tile"),
+            func.first_value(value).over(partition_by=series, order_by=step.desc()).label("last"),
+        )
+        .join(metric_points, metric_points.c.series_id == metric_series.c.id)
+        .where(mine)
+    )  # fmt: skip
 
 
 def _run(row: Row[Any]) -> Run:

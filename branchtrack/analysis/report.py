@@ -1,0 +1,291 @@
+"""What is told to scripts: runs, trees, nodes, differences and curves as plain JSON values.
+
+The command line's ``--json`` and the web API both answer with these, so the keys are a promise
+(design.md 9); more may be added. Times are ISO 8601 in UTC; NaN and infinity become null. It knows
+no terminal and no HTTP.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core import lifecycle
+from branchtrack.core.records import Branch, Launch, Node, Request, Run, Segment
+from branchtrack.db import launches, nodes, segments
+from branchtrack.db import runs as run_rows
+from branchtrack.errors import InvalidInput
+
+
+def runs(connection: Connection, now: float) -> list[dict[str, Any]]:
+    """Every run, the most lately changed first; ``now`` decides which of them are lost."""
+    return [
+        {
+            "id": found.run.id,
+            "name": found.run.name,
+            "status": lifecycle.run_status(
+                lifecycle.segment_status(segment, now) for segment in found.segments
+            ),
+            "branches": found.branches,
+            "nodes": found.nodes,
+            "tags": found.run.tags,
+            "created_at": moment(found.run.created_at),
+            "updated_at": moment(found.run.updated_at),
+        }
+        for found in run_rows.list_runs(connection)
+    ]
+
+
+def tree(connection: Connection, run: Run) -> dict[str, Any]:
+    """A run with its branches in the order made, and its nodes, oldest first."""
+    branches = run_rows.list_branches(connection, run.id)
+    names = {branch.id: branch.name for branch in branches}
+    current = {found.id: found for found in segments.list_of_run(connection, run.id)}
+    now = time.time()
+    return {
+        "run": {
+            "id": run.id,
+            "name": run.name,
+            "default_branch": run.default_branch,
+            "tags": run.tags,
+            "notes": run.notes,
+            "entry_point": run.entry_point,
+            "created_at": moment(run.created_at),
+            "updated_at": moment(run.updated_at),
+        },
+        "branches": [
+            _branch(branch, current.get(branch.segment_id or ""), now) for branch in branches
+        ],
+        "nodes": [
+            node(found, names[found.branch_id])
+            for found in reversed(nodes.list_of_run(connection, run.id))
+        ],
+    }
+
+
+def node(found: Node, branch: str) -> dict[str, Any]:
+    """A node as it stands in a tree; ``branch`` is its branch's name."""
+    return {
+        "id": found.id,
+        "branch": branch,
+        "parent": found.parent_id,
+        "step": found.step,
+        "epoch": found.epoch,
+        "kind": found.kind,
+        "changes": [change.as_dict() for change in found.changes],
+        "message": found.message,
+        "actor": found.actor,
+        "state_digest": found.state_digest,
+        "metrics": {name: _number(value) for name, value in found.metrics.items()},
+        # A node is committed after its bytes are safe, never before.
+        "durable": True,
+        "created_at": moment(found.created_at),
+    }
+
+
+def show(connection: Connection, store: Store, found: Node) -> dict[str, Any]:
+    """A node with all that is recorded of it, and the size and files of its checkpoint.
+
+    Raises:
+        CheckpointMissing: its checkpoint is not recorded.
+    """
+    branch = run_rows.get_branch(connection, found.branch_id)
+    stored = nodes.checkpoint(connection, found.state_digest)
+    packs = sorted({place.pack for place in stored.locations.values()})
+    return {
+        **node(found, branch.name),
+        "run": run_rows.get_run(connection, found.run_id).name,
+        "settings": found.settings,
+        "param_groups": found.param_groups,
+        "effective": found.effective,
+        "restored": found.restored,
+        "environment": found.environment,
+        "children": [child.id for child in nodes.children(connection, found.id)],
+        "checkpoint": {
+            "tensors": stored.tensors,
+            "logical_bytes": stored.logical_bytes,
+            "stored_bytes": stored.stored_bytes,
+            "files": [str(store.path(pack)) for pack in packs],
+        },
+    }
+
+
+def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
+    """What differs between two branches, or two nodes, or one of each.
+
+    ``common_ancestor`` is a node's id; of two branches the newest metrics are compared, of nodes
+    those they were committed with.
+
+    Raises:
+        NotFound, Ambiguous: a reference fits no node and no branch, or several.
+        InvalidInput: a branch has no node yet.
+    """
+    # numpy comes with it, and most commands do without.
+    from branchtrack.analysis import diff as differences
+
+    a, b = _side(connection, a_ref), _side(connection, b_ref)
+    node_a, node_b = _node_of(connection, a), _node_of(connection, b)
+    if isinstance(a, Branch) and isinstance(b, Branch):
+        found = differences.branches_difference(connection, a, b)
+    else:
+        found = differences.nodes_difference(connection, node_a, node_b)
+    return {
+        "a": _side_dict(connection, a_ref, node_a, found.changes_a),
+        "b": _side_dict(connection, b_ref, node_b, found.changes_b),
+        "common_ancestor": found.ancestor.id if found.ancestor else None,
+        "common_step": found.ancestor.step if found.ancestor else None,
+        "settings": [{"name": s.name, "a": s.a, "b": s.b} for s in found.settings],
+        "settings_in_all": found.settings_in_all,
+        "metrics": [
+            {"name": name, "a": _number(one), "b": _number(other)}
+            for name, (one, other) in found.metrics.items()
+        ],
+    }
+
+
+def curve(
+    connection: Connection, branch: Branch, metric: str, points: int | None = None
+) -> dict[str, Any]:
+    """One metric along a branch's whole line; ``points`` asks for fewer, extremes kept.
+
+    Values that are NaN or infinite are null, and the steps of all of them are in ``gaps``;
+    ``wall_times`` are seconds since 1970, to reckon with.
+
+    Raises:
+        NotFound: no such metric. InvalidInput: ``points`` is under 4.
+    """
+    # numpy and tsdownsample come with them, and most commands do without.
+    from branchtrack.analysis import curves, downsample
+
+    if points is not None and points < 4:
+        raise InvalidInput("points", points, "4 or more")
+    found = curves.branch_curve(connection, branch, metric)
+    series = found.series if points is None else downsample.downsample(found.series, points)
+    return {
+        "branch": branch.name,
+        "metric": metric,
+        "steps": series.steps.tolist(),
+        "values": [_number(value) for value in series.values.tolist()],
+        "wall_times": series.times.tolist(),
+        "gaps": downsample.gaps(found.series),
+        "points": int(found.series.steps.size),
+        "segments": [
+            {"id": span.segment, "after": span.after, "upto": span.upto} for span in found.spans
+        ],
+        "forks": found.forks,
+    }
+
+
+def request(found: Request) -> dict[str, Any]:
+    """A request and its answer; of a change of settings ``requested`` maps names to values."""
+    requested = found.requested.get("values", {}) if found.kind == "set" else found.requested
+    return {
+        "id": found.id,
+        "kind": found.kind,
+        "state": found.state,
+        "payload": found.payload,
+        "requested": requested,
+        "applied": found.applied,
+        "before": found.before,
+        "effective": found.effective,
+        "result": found.result,
+        "step": found.step,
+        "node": found.node_id,
+        "actor": found.actor,
+        "reason": found.reason,
+        "error": found.error,
+        "created_at": moment(found.created_at),
+        "updated_at": moment(found.updated_at),
+    }
+
+
+def launch(connection: Connection, found: Launch) -> dict[str, Any]:
+    """A launch, and what its process read back at its first update."""
+    fork = nodes.get(connection, found.fork_node_id)
+    segment = segments.get(connection, found.segment_id)
+    return {
+        "launch": found.id,
+        "run": run_rows.get_run(connection, found.run_id).name,
+        "branch": run_rows.get_branch(connection, found.branch_id).name,
+        "node": found.node_id,
+        "fork_node": found.fork_node_id,
+        "state": found.state,
+        "mode": found.mode,
+        "overrides": found.overrides,
+        "effective": fork.effective,
+        "restored": fork.restored,
+        "step": segment.step,
+        "max_steps": segment.max_steps,
+        "pid": found.pid,
+        "exit_code": found.exit_code,
+        "error": found.error,
+        "log": found.log,
+        "actor": found.actor,
+        "reason": found.reason,
+        "created_at": moment(found.created_at),
+        "updated_at": moment(found.updated_at),
+    }
+
+
+def find_launch(connection: Connection, branch: Branch) -> dict[str, Any] | None:
+    """The newest launch of a branch, or None where it was never launched."""
+    found = launches.of_branch(connection, branch.id)
+    return None if found is None else launch(connection, found)
+
+
+def moment(seconds: float) -> str:
+    """A time as ISO 8601 in UTC, to the millisecond."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _number(value: Any) -> Any:
+    # A JSON column spells NaN and infinity as text (db.engine.plain).
+    if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
+
+
+def _branch(branch: Branch, segment: Segment | None, now: float) -> dict[str, Any]:
+    return {
+        "id": branch.id,
+        "name": branch.name,
+        "status": "empty" if segment is None else lifecycle.segment_status(segment, now),
+        "head": branch.head_id,
+        "forked_from": branch.start_node_id,
+        "step": segment.step if segment else None,
+        "max_steps": segment.max_steps if segment else None,
+        "rate": segment.rate if segment else None,
+        "error": segment.error if segment else None,
+        "created_at": moment(branch.created_at),
+    }
+
+
+def _side(connection: Connection, ref: str) -> Branch | Node:
+    return nodes.by_prefix(connection, ref) or run_rows.find_branch(connection, ref)
+
+
+def _node_of(connection: Connection, side: Branch | Node) -> Node:
+    if isinstance(side, Node):
+        return side
+    if side.head_id is None:
+        raise InvalidInput("branch", side.name, "a branch with at least one node")
+    return nodes.get(connection, side.head_id)
+
+
+def _side_dict(
+    connection: Connection, ref: str, head: Node, changed: tuple[Node, ...]
+) -> dict[str, Any]:
+    names = {found.id: found.name for found in run_rows.list_branches(connection, head.run_id)}
+    return {
+        "ref": ref,
+        "branch": names[head.branch_id],
+        "node": head.id,
+        "step": head.step,
+        "changes": [node(one, names[one.branch_id]) for one in changed],
+    }

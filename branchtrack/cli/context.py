@@ -1,0 +1,67 @@
+"""What every command is given: where things are, and the options that many commands share.
+
+It opens the database and the store for a command and closes them behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from branchtrack.config import Config
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from branchtrack.checkpoints.packs import Store
+    from branchtrack.db.engine import Database
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The configuration in force for this call."""
+
+    config: Config
+
+    @contextmanager
+    def database(self, *, create: bool = False) -> Iterator[Database]:
+        """The database, its schema checked.
+
+        Raises:
+            SchemaError, HomeError: see `branchtrack.db.schema.open_database`.
+        """
+        from branchtrack.db.schema import open_database
+
+        database = open_database(self.config, create=create)
+        try:
+            yield database
+        finally:
+            database.close()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with."""
+        with self.database() as database, database.read() as connection:
+            yield connection
+
+    @property
+    def store(self) -> Store:
+        """The checkpoint store of the home."""
+        from branchtrack.checkpoints.packs import Store
+
+        return Store(self.config.store)
+
+
+pass_command_line = click.make_pass_decorator(CommandLine)
+
+
+def json_option(command: _Command) -> _Command:
+    """``--json``, given to the command as ``as_json``."""
+    option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+    return option(command)

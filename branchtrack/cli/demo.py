@@ -1,0 +1,73 @@
+"""The command `demo`: a real training, steered and branched while you look on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import changes, emit, number, print_table
+from branchtrack.cli.reading import print_tree
+from branchtrack.cli.serving import PORT, new_token, serve_pages
+
+_HOST = "127.0.0.1"
+
+
+@click.command()
+@click.option("--no-serve", is_flag=True, help="End when the training is done.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True,
+              help="Port of the pages; 0 takes any free one.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(30, 100_000), default=300, show_default=True,
+              help="Optimizer updates of each branch.")  # fmt: skip
+@json_option
+@pass_command_line
+def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool) -> None:
+    """Train a small GPT-2, steer it, branch it, and look at the tree.
+
+    About two minutes on two cores; nothing is downloaded. Run again it makes another run.
+
+    \b
+    Example: branchtrack demo --no-serve
+    """
+    from branchtrack.cli.demonstration import Demonstration
+
+    def say(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    if not no_serve:
+        _check_port(port)
+    with line.database(create=True) as database:
+        told = Demonstration(line, database, steps, say).give()
+    if as_json:
+        emit(told)
+    else:
+        _print_result(told)
+    if not no_serve:
+        say("\nLook at it in the browser; Ctrl-C ends the server.")
+        serve_pages(line, _HOST, port, new_token(), jobs=1)
+
+
+def _print_result(told: dict[str, Any]) -> None:
+    click.echo()
+    print_tree(told["tree"])
+    click.echo()
+    rows = [
+        (
+            branch["name"], number(branch["loss"]), number(branch["eval_loss"]),
+            "; ".join(f"step {one['step']}: {changes(one['changes'])}"
+                      for one in branch["changed"]),
+        )
+        for branch in told["branches"]
+    ]  # fmt: skip
+    print_table(("BRANCH", "TRAIN", "HELD-OUT", "CHANGED"), rows, right="TRAIN HELD-OUT")
+    run = told["run"]
+    click.echo(f"\nTry: branchtrack diff {run}/main {run}/cooler, or branchtrack curve {run} loss")
+
+
+def _check_port(port: int) -> None:
+    """Find out now, and not after two minutes, that the pages cannot be served."""
+    from branchtrack.web.server import bind
+
+    bind(_HOST, port).close()

@@ -1,0 +1,164 @@
+"""Pictures in characters: a run's tree with its lanes, and a curve.
+
+It computes lines of text from plain values; it must not know the database.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from branchtrack.cli.output import BRANCH_COLOURS, changes, number, pad, state, styled
+from branchtrack.core.tree import Row, lanes
+
+#: The mark of each kind of node.
+MARKS = {"root": "○", "checkpoint": "●", "intervention": "◆", "fork": "◇", "final": "■"}
+_LOSSES = ("eval_loss", "loss", "train_loss")
+#: The dots of a braille character, by column and row, as offsets from U+2800.
+_DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+
+
+def tree_lines(tree: dict[str, Any]) -> list[str]:
+    """A tree as `report.tree` tells it: a line for each branch, then one for each node."""
+    names = [branch["name"] for branch in tree["branches"]]
+    colours = {name: BRANCH_COLOURS[i % len(BRANCH_COLOURS)] for i, name in enumerate(names)}
+    lines = [_branch_line(branch, colours) for branch in tree["branches"]]
+    newest_first = tree["nodes"][::-1]
+    rows = lanes([(node["id"], node["parent"]) for node in newest_first])
+    owners = _owners(rows, newest_first)
+    gutters = [_gutter(row, node, owners[row.node], colours)
+               for row, node in zip(rows, newest_first, strict=True)]  # fmt: skip
+    cells = [[gutter, *_cells(node, colours)]
+             for gutter, node in zip(gutters, newest_first, strict=True)]  # fmt: skip
+    return [*lines, "", *_aligned(cells)] if cells else [*lines, "", "No nodes yet."]
+
+
+def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:
+    steps = f"step {branch['step']}" + (f" of {branch['max_steps']}" if branch["max_steps"] else "")
+    origin = f", from node {branch['forked_from'][:8]}" if branch["forked_from"] else ""
+    name = styled(branch["name"], colours[branch["name"]])
+    return f"  {name}: {state(branch['status'])}, {steps}{origin}"
+
+
+def _owners(rows: Sequence[Row], nodes: Sequence[dict[str, Any]]) -> dict[str, dict[int, str]]:
+    """For each row the branch whose line runs in each lane, to colour it."""
+    current: dict[int, str] = {}
+    found: dict[str, dict[int, str]] = {}
+    for row, node in zip(rows, nodes, strict=True):
+        found[row.node] = {**current, row.lane: node["branch"]}
+        current = {lane: current[lane] for lane in row.through if lane in current}
+        current[row.lane] = node["branch"]
+    return found
+
+
+def _gutter(row: Row, node: dict[str, Any], owners: dict[int, str], colours: dict[str, str]) -> str:
+    """The lanes beside one node: its mark, lines that pass, and children's lines that join."""
+    last = max((row.lane, *row.through, *row.joins))
+    reach = max(row.joins, default=row.lane)
+    drawn = ""
+    for lane in range(last + 1):
+        mark, colour = " ", owners.get(lane, node["branch"])
+        if lane == row.lane:
+            mark = MARKS.get(node["kind"], "●")
+        elif lane in row.joins:
+            mark = "╯" if lane == reach else "┴"
+        elif lane in row.through:
+            mark = "│"
+        elif row.lane < lane < reach:
+            mark = "─"
+        if row.lane < lane < reach and lane in row.through:
+            mark = "┼"
+        between = "─" if row.lane <= lane < reach else " "
+        drawn += styled(mark, colours[colour]) + between
+    return drawn.rstrip()
+
+
+def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
+    metric = next((name for name in _LOSSES if node["metrics"].get(name) is not None), None)
+    loss = f"{metric} {number(node['metrics'][metric])}" if metric else ""
+    told = changes(node["changes"])
+    text = ": ".join(part for part in (told, node["message"]) if part)
+    return [
+        styled(node["id"][:8], dim=True),
+        f"step {node['step']}",
+        node["kind"],
+        styled(node["branch"], colours[node["branch"]]),
+        loss,
+        node["actor"],
+        styled(text, bold=bool(told)),
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(_plain(row[i])) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _plain(text: str) -> str:
+    import click
+
+    return click.unstyle(text)
+
+
+def plot(
+    steps: Sequence[int],
+    values: Sequence[float | None],
+    forks: Sequence[int],
+    *,
+    columns: int = 64,
+    rows: int = 12,
+) -> list[str]:
+    """A curve drawn in braille dots, its extremes at the left, its forks marked below."""
+    known = [(s, v) for s, v in zip(steps, values, strict=True) if v is not None]
+    if not known:
+        return ["No finite value to draw."]
+    first, last = steps[0], steps[-1]
+    low, high = min(v for _s, v in known), max(v for _s, v in known)
+    wide, tall = columns * 2 - 1, rows * 4 - 1
+    dots = [
+        None if value is None else (
+            round((step - first) / max(1, last - first) * wide),
+            round((high - value) / ((high - low) or math.inf) * tall),
+        )
+        for step, value in zip(steps, values, strict=True)
+    ]  # fmt: skip
+    grid = [[0] * columns for _row in range(rows)]
+    for x, y in _joined(dots):
+        grid[y // 4][x // 2] |= _DOTS[x % 2][y % 4]
+    labels = [number(high), *[""] * (rows - 2), number(low)]
+    width = max(map(len, labels))
+    lines = [
+        f"{label:>{width}} ┤" + "".join(chr(0x2800 + bits) for bits in row)
+        for label, row in zip(labels, grid, strict=True)
+    ]
+    return [*lines, *_axis(first, last, forks, width, columns)]
+
+
+def _joined(dots: Sequence[tuple[int, int] | None]) -> Iterator[tuple[int, int]]:
+    """The dots with straight lines between neighbours; a gap stays a gap."""
+    before: tuple[int, int] | None = None
+    for dot in dots:
+        if dot is not None:
+            yield dot
+            if before is not None:
+                (x0, y0), (x1, y1) = before, dot
+                count = max(abs(x1 - x0), abs(y1 - y0))
+                for i in range(1, count):
+                    yield x0 + round((x1 - x0) * i / count), y0 + round((y1 - y0) * i / count)
+        before = dot
+
+
+def _axis(first: int, last: int, forks: Sequence[int], width: int, columns: int) -> list[str]:
+    marks = ["─"] * columns
+    for fork in forks:
+        if first <= fork <= last:
+            marks[round((fork - first) / max(1, last - first) * (columns - 1))] = "┴"
+    ends = f"{first}{last:>{max(1, columns - len(str(first)))}}"
+    lines = [" " * width + " └" + "".join(marks), " " * (width + 2) + ends]
+    if forks:
+        lines.append(" " * (width + 2) + f"forks at {', '.join(map(str, forks))}")
+    return lines

@@ -1,0 +1,131 @@
+"""How values look in a terminal: JSON, tables, numbers, sizes and times.
+
+It must not know what a run is; nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+#: Colours that two neighbouring branches do not share.
+BRANCH_COLOURS = ("blue", "yellow", "magenta", "green", "cyan", "red")
+_STATE_COLOURS = {
+    "running": "green", "verified": "green", "done": "green", "finished": "green",
+    "ended": "green", "failed": "red", "lost": "red", "rejected": "red",
+    "ineffective": "red", "expired": "red",
+}  # fmt: skip
+
+
+def emit(value: Any) -> None:
+    """Print one JSON value."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def jsonable(value: Any) -> Any:
+    """``value`` with everything JSON lacks spelled as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def styled(text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
+    """``text`` in a colour, unless NO_COLOR is set; click strips it where nobody would see it."""
+    if "NO_COLOR" in os.environ:
+        return text
+    return click.style(text, fg=colour, bold=bold or None, dim=dim or None)
+
+
+def state(word: str) -> str:
+    """A status or state in its colour."""
+    return styled(word, _STATE_COLOURS.get(word))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
+    """Columns as wide as their widest cell; those of the headers named in ``right`` end flush."""
+    if not rows:
+        return
+    flush = [header in right.split() for header in headers]
+    cells = [[styled(header, dim=True) for header in headers], *rows]
+    widths = [max(len(click.unstyle(row[i])) for row in cells) for i in range(len(headers))]
+    for row in cells:
+        padded = [pad(cell, widths[i], flush[i]) for i, cell in enumerate(row)]
+        click.echo("  ".join(padded).rstrip())
+
+
+def field_lines(fields: Sequence[tuple[str, str]]) -> list[str]:
+    """Names and values, one pair a line, the values in one column."""
+    width = max((len(name) for name, _value in fields), default=0)
+    return [f"{styled(name.ljust(width), dim=True)}  {value}" for name, value in fields]
+
+
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
+    for text in field_lines(fields):
+        click.echo(text)
+
+
+def pairs(values: dict[str, Any]) -> str:
+    """``lr 0.001, step 12``; what lies in a group of its own is told like the rest."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat.update(value if isinstance(value, dict) else {name: value})
+    return ", ".join(f"{name} {number(value, 6)}" for name, value in flat.items())
+
+
+def pad(text: str, width: int, right: bool = False) -> str:
+    """``text`` with blanks up to ``width``, not counting its colours."""
+    blanks = " " * max(0, width - len(click.unstyle(text)))
+    return blanks + text if right else text + blanks
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """A value for a person to read: floats to a few significant digits, none as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def changes(found: Sequence[dict[str, Any]]) -> str:
+    """Changes in one line: ``lr 0.03 → 0.003``."""
+    return ", ".join(
+        f"{change['name']} {number(change['before'])} → {number(change['after'])}"
+        for change in found
+    )
+
+
+def size(nbytes: int) -> str:
+    """Bytes in the unit that fits, powers of 1024."""
+    value = float(nbytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def ago(moment: str) -> str:
+    """How long ago an ISO 8601 time was."""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return f"{max(0, int(seconds))} s ago"
+
+
+def is_terminal() -> bool:
+    """Whether a person watches standard error, so that a progress bar is of use."""
+    return sys.stderr.isatty()

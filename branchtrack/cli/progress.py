@@ -1,0 +1,49 @@
+"""A progress bar on standard error, where a person watches; silent everywhere else.
+
+rich is imported only when there is a bar to draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from branchtrack.cli.output import is_terminal
+
+#: Told (done, in all or None, a word on how it goes).
+Update = Callable[[float, float | None, str], None]
+
+
+@contextmanager
+def bar(label: str, *, stay: bool = False) -> Iterator[Update]:
+    """Draw a bar named ``label`` while the block works; ``stay`` leaves it standing at the end."""
+    if not is_terminal():
+        yield _ignore
+        return
+    with _progress(transient=not stay) as progress:
+        task = progress.add_task(label, total=None, note="")
+
+        def update(done: float, total: float | None, note: str = "") -> None:
+            progress.update(task, completed=done, total=total, note=note)
+
+        yield update
+
+
+def _progress(transient: bool) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}"),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=transient,
+    )
+
+
+def _ignore(done: float, total: float | None, note: str = "") -> None:
+    del done, total, note

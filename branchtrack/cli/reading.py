@@ -1,0 +1,167 @@
+"""Commands that look at runs and change nothing: runs, tree, show, diff."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import (
+    ago,
+    changes,
+    emit,
+    number,
+    print_fields,
+    print_table,
+    size,
+    state,
+    styled,
+)
+
+
+@click.command()
+@json_option
+@pass_command_line
+def runs(line: CommandLine, as_json: bool) -> None:
+    """List the runs, the most lately changed first.
+
+    \b
+    Example: branchtrack runs --json
+    """
+    from branchtrack.analysis import report
+
+    with line.read() as connection:
+        found = report.runs(connection, time.time())
+    if as_json:
+        emit(found)
+        return
+    if not found:
+        click.echo("No runs yet. `branchtrack demo` makes one.")
+    print_table(
+        ("RUN", "STATUS", "BRANCHES", "NODES", "CHANGED", "ID"),
+        [
+            (
+                styled(run["name"], bold=True), state(run["status"]), str(run["branches"]),
+                str(run["nodes"]), ago(run["updated_at"]), run["id"][:8],
+            )
+            for run in found
+        ],
+        right="BRANCHES NODES",
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("run")
+@json_option
+@pass_command_line
+def tree(line: CommandLine, run: str, as_json: bool) -> None:
+    """Draw the tree of a RUN: its nodes, newest on top, and what each changed.
+
+    \b
+    Example: branchtrack tree demo
+    """
+    from branchtrack.analysis import report
+    from branchtrack.db.runs import find_run
+
+    with line.read() as connection:
+        found = report.tree(connection, find_run(connection, run))
+    if as_json:
+        emit(found)
+        return
+    print_tree(found)
+
+
+def print_tree(found: dict[str, Any]) -> None:
+    """A tree as `report.tree` tells it: the branches, then the nodes with their lanes."""
+    from branchtrack.cli.drawing import tree_lines
+
+    click.echo(styled(found["run"]["name"], bold=True))
+    for text in tree_lines(found):
+        click.echo(text)
+
+
+@click.command()
+@click.argument("node")
+@json_option
+@pass_command_line
+def show(line: CommandLine, node: str, as_json: bool) -> None:
+    """Show all that is recorded of a NODE: an id, or a branch for its last node.
+
+    \b
+    Example: branchtrack show 3fa9
+    """
+    from branchtrack.analysis import report
+    from branchtrack.db.nodes import find
+
+    with line.read() as connection:
+        found = report.show(connection, line.store, find(connection, node))
+    if as_json:
+        emit(found)
+        return
+    checkpoint = found["checkpoint"]
+    print_fields(
+        [
+            ("node", styled(found["id"], bold=True)),
+            ("branch", f"{found['run']}/{found['branch']}"),
+            ("step", f"{found['step']} (epoch {number(found['epoch'])})"),
+            ("kind", found["kind"]),
+            ("parent", found["parent"] or "–"),
+            ("by", f"{found['actor'] or '–'}, {ago(found['created_at'])}"),
+            ("message", found["message"] or "–"),
+            ("changes", changes(found["changes"]) or "none"),
+            ("state digest", found["state_digest"]),
+            ("checkpoint", f"{checkpoint['tensors']} tensors, "
+             f"{size(checkpoint['logical_bytes'])}, of which {size(checkpoint['stored_bytes'])} "
+             "were new"),
+        ]
+    )  # fmt: skip
+    for part in ("metrics", "settings", "effective", "restored", "environment"):
+        _print_part(part, found[part])
+
+
+def _print_part(name: str, values: dict[str, Any] | None) -> None:
+    if values:
+        click.echo(f"\n{styled(name, bold=True)}")
+        print_fields([(f"  {key}", number(value, 6)) for key, value in values.items()])
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@json_option
+@pass_command_line
+def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
+    """Compare A with B: branches, or nodes.
+
+    \b
+    Example: branchtrack diff demo/main demo/cooler
+    """
+    from branchtrack.analysis import report
+
+    with line.read() as connection:
+        found = report.diff(connection, a, b)
+    if as_json:
+        emit(found)
+        return
+    common = found["common_ancestor"]
+    where = f"node {common[:8]} at step {found['common_step']}" if common else "none: other trees"
+    print_fields([("a", _side(found["a"])), ("b", _side(found["b"])), ("common ancestor", where)])
+    for title, rows in (("setting", found["settings"]), ("metric", found["metrics"])):
+        click.echo()
+        if not rows:
+            click.echo(f"No {title} differs.")
+        print_table(
+            (title, "a", "b"),
+            [(row["name"], number(row["a"], 6), number(row["b"], 6)) for row in rows],
+            right="a b",
+        )
+    for side in ("a", "b"):
+        for node in found[side]["changes"]:
+            click.echo(f"\n{side} at step {node['step']}: {changes(node['changes'])}"
+                       + (f" ({node['message']})" if node["message"] else ""))  # fmt: skip
+
+
+def _side(side: dict[str, Any]) -> str:
+    return f"{side['ref']} (node {side['node'][:8]} of {side['branch']}, step {side['step']})"

@@ -1,0 +1,146 @@
+"""The command `resume`: a new process that trains on from a node, as a new branch."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import emit, field_lines, pairs, state, styled
+from branchtrack.cli.progress import bar
+
+if TYPE_CHECKING:
+    from branchtrack.core.records import Launch, Segment
+    from branchtrack.db.engine import Database
+    from branchtrack.launching.worker import Worker
+
+
+@click.command()
+@click.argument("node")
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE",
+              help="A setting to change; may be given more than once.")  # fmt: skip
+@click.option("--name", metavar="BRANCH", help="Name of the new branch.")
+@click.option("--mode", default="exact", show_default=True, help="How the state is restored.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
+@click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
+@json_option
+@pass_command_line
+def resume(
+    line: CommandLine,
+    node: str,
+    values: tuple[str, ...],
+    name: str | None,
+    mode: str,
+    reason: str,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Train on from a NODE in a new process, as a new branch.
+
+    The exit code is that of the training process. Ctrl-C asks it to stop at a node.
+
+    \b
+    Example: branchtrack resume 3fa9 --set lr=1e-4 --name cooler
+    """
+    from branchtrack import control
+    from branchtrack.analysis import report
+    from branchtrack.core.settings import parse_assignments
+
+    with line.database() as database:
+        with bar("Reading the checkpoint"):
+            launch = control.order_launch(
+                database, line.store, node, actor=control.local_actor(), name=name,
+                settings=parse_assignments(values), mode=mode, reason=reason,
+            )  # fmt: skip
+        if detach:
+            from branchtrack.launching import foreground
+
+            foreground.detach(line.config, launch.id)
+        else:
+            launch = carry_out(line, database, launch, quiet=as_json)
+        with database.read() as connection:
+            told = report.launch(connection, launch)
+    if as_json:
+        emit(told)
+    else:
+        click.echo("\n".join(launch_lines(told)))
+    if launch.state == "failed":
+        code = launch.exit_code or 1
+        raise click.exceptions.Exit(128 - code if code < 0 else code)
+
+
+def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool) -> Launch:
+    """Start a launch's process and show how it comes along, until it has ended.
+
+    Raises:
+        KeyboardInterrupt: it was stopped by Ctrl-C, or goes on alone after a second.
+    """
+    from branchtrack.launching.foreground import carry_out as carry_out_launch
+    from branchtrack.launching.worker import Worker
+
+    def say(text: str) -> None:
+        if not quiet:
+            click.echo(text, err=True)
+
+    worker = Worker(database, line.config, say=say)
+    with bar(worker.describe(launch)) as update:
+        watch = progress_of(update)
+        try:
+            return carry_out_launch(worker, launch.id, watch)
+        except KeyboardInterrupt:
+            try:
+                _ask_to_stop(worker, launch)
+                carry_out_launch(worker, launch.id, watch)
+            except KeyboardInterrupt:
+                for child in worker.still_training():
+                    click.echo(f"{child} trains on by itself.", err=True)
+            raise
+
+
+def progress_of(update: Any) -> Any:
+    """A watcher of a launch that moves a progress bar."""
+    seen: dict[str, float] = {}
+
+    def watch(launch: Launch, segment: Segment) -> None:
+        seen.setdefault("since", time.monotonic())
+        if segment.status == "waiting":
+            update(0, None, f"starting, {time.monotonic() - seen['since']:.0f} s")
+        else:
+            rate = f", {segment.rate:.1f} steps/s" if segment.rate else ""
+            update(segment.step, segment.max_steps, f"of {segment.max_steps} steps{rate}")
+
+    return watch
+
+
+def launch_lines(told: dict[str, Any]) -> list[str]:
+    """A launch as `report.launch` tells it, with what its process read back."""
+    fields = [
+        ("branch", styled(f"{told['run']}/{told['branch']}", bold=True)),
+        ("from node", told["node"]),
+        ("launch", f"{told['launch']} {state(told['state'])}"),
+        ("asked", pairs(told["overrides"]) or "no change"),
+    ]
+    if told["effective"]:
+        fields.append(("read back", pairs(told["effective"])))
+    if told["error"]:
+        fields.append(("error", told["error"]))
+    if told["log"]:
+        fields.append(("log", told["log"]))
+    return field_lines(fields)
+
+
+def _ask_to_stop(worker: Worker, launch: Launch) -> None:
+    """Ask for a node and an end; a process that does not train yet is ended by signal."""
+    from branchtrack import control
+    from branchtrack.errors import NotLive
+
+    click.echo("Stopping at a node; Ctrl-C again leaves it to train on by itself.", err=True)
+    branch = worker.describe(launch).partition(" ")[0]
+    try:
+        control.submit(
+            worker.database, branch, {"kind": "stop"}, actor=control.local_actor(), reason="Ctrl-C"
+        )
+    except NotLive:
+        worker.terminate(launch.id)

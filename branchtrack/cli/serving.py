@@ -1,0 +1,154 @@
+"""The commands that stay: serve (the web pages, with a worker) and worker (alone)."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from branchtrack.cli.context import CommandLine, pass_command_line
+
+if TYPE_CHECKING:
+    from branchtrack.launching.worker import Worker
+
+PORT = 8642
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True,
+              help="Port to listen on; 0 takes any free one.")  # fmt: skip
+@click.option("--token", metavar="TEXT", help="The token that lets a browser in [a new one].")
+@click.option("--no-token", is_flag=True, help="Let in every process of this machine.")
+@click.option("--no-worker", is_flag=True, help="Start no training processes from here.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="Training processes at a time.")  # fmt: skip
+@pass_command_line
+def serve(
+    line: CommandLine,
+    host: str,
+    port: int,
+    token: str | None,
+    no_token: bool,
+    no_worker: bool,
+    jobs: int,
+) -> None:
+    """Serve the pages, and start what is ordered on them.
+
+    The address printed carries the token once; the browser keeps it after that.
+
+    \b
+    Example: branchtrack serve --port 0
+    """
+    if token and no_token:
+        raise click.UsageError("--token and --no-token cannot be had at once.")
+    secret = None if no_token else token or new_token()
+    serve_pages(line, host, port, secret, jobs=0 if no_worker else jobs)
+
+
+def new_token() -> str:
+    """A token that nobody can guess."""
+    return secrets.token_urlsafe(24)
+
+
+def serve_pages(line: CommandLine, host: str, port: int, token: str | None, *, jobs: int) -> None:
+    """Serve until Ctrl-C (which exits with 130) or SIGTERM, with a worker where ``jobs`` is not 0.
+
+    Raises:
+        PortInUse, InvalidInput: that address cannot be had; nothing was started.
+    """
+    from branchtrack.launching.worker import Worker, in_background
+    from branchtrack.web.app import create_app
+    from branchtrack.web.server import serve
+
+    with line.database(create=True) as database, ExitStack() as stack:
+        hired = Worker(database, line.config, jobs=jobs, say=_say) if jobs else None
+        note = "" if hired else "This server starts no processes; `branchtrack worker` does."
+        app = create_app(line.config, database, line.store, token=token, worker_note=note)
+
+        def ready(address: str) -> None:
+            click.echo(f"Serving {address}")
+            sys.stdout.flush()
+            if hired is not None:
+                stack.enter_context(in_background(hired))
+
+        with _signals(KeyboardInterrupt) as (_stop, received):
+            # waitress takes the interrupt for the order to close, and returns.
+            serve(app, host, port, ready=ready)
+        stack.close()
+        if hired is not None:
+            _say_who_goes_on(hired)
+        if signal.SIGINT in received:
+            raise click.exceptions.Exit(_INTERRUPTED)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End when the queue is empty and all has ended.")
+@click.option("--launch", metavar="ID", help="Carry out this one launch, then end.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="Training processes at a time.")  # fmt: skip
+@pass_command_line
+def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None:
+    """Start the training processes that were ordered, here or in the browser.
+
+    Ended by Ctrl-C or SIGTERM it starts no more; those that train go on, and the next worker on
+    this machine watches them.
+
+    \b
+    Example: branchtrack worker --jobs 2
+    """
+    from branchtrack.db import launches
+    from branchtrack.launching.worker import Worker
+
+    with line.database() as database:
+        if launch is not None:
+            with database.read() as connection:
+                launch = launches.find(connection, launch).id
+        hired = Worker(database, line.config, jobs=jobs, say=_say)
+        with _signals() as (stop, received):
+            hired.run(stop, once=once, only=launch)
+        _say_who_goes_on(hired)
+        if received == [signal.SIGINT]:
+            raise click.exceptions.Exit(_INTERRUPTED)
+        if launch is not None and not received:
+            with database.read() as connection:
+                ended = launches.get(connection, launch)
+            if ended.state == "failed":
+                raise click.exceptions.Exit(1)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _say_who_goes_on(hired: Worker) -> None:
+    for child in hired.still_training():
+        _say(f"{child} trains on by itself.")
+
+
+@contextmanager
+def _signals(
+    error: type[BaseException] | None = None,
+) -> Iterator[tuple[threading.Event, list[int]]]:
+    """An event set by Ctrl-C or SIGTERM, and which of them came; ``error`` is raised by both."""
+    stop, received = threading.Event(), list[int]()
+
+    def note(number: int, _frame: object) -> None:
+        received.append(number)
+        stop.set()
+        if error is not None:
+            raise error
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop, received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

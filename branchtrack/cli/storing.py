@@ -1,0 +1,168 @@
+"""Commands on the home, the database and the store: init, verify, export, db upgrade."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import emit, print_fields, state
+from branchtrack.cli.progress import bar
+
+if TYPE_CHECKING:
+    from branchtrack.core.records import Node
+    from branchtrack.db.engine import Database
+
+
+@click.command()
+@json_option
+@pass_command_line
+def init(line: CommandLine, as_json: bool) -> None:
+    """Make the home and the database, where they are not there yet.
+
+    \b
+    Example: branchtrack --home runs init
+    """
+    from branchtrack.db import schema
+
+    with line.database(create=True) as database:
+        told = {
+            "home": str(line.config.home),
+            "database": database.shown_url,
+            "schema": schema.revision(database),
+        }
+    if as_json:
+        emit(told)
+    else:
+        print_fields([(name, str(value)) for name, value in told.items()])
+
+
+@click.command()
+@click.argument("node", required=False)
+@click.option("--all", "everything", is_flag=True, help="Verify every node of every run.")
+@json_option
+@pass_command_line
+def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool) -> None:
+    """Read a NODE's checkpoint and compare the digests of all its bytes.
+
+    Exits with 1 where a node cannot be restored.
+
+    \b
+    Example: branchtrack verify --all
+    """
+    from branchtrack.db import nodes
+
+    if (node is None) == (not everything):
+        raise click.UsageError("Give a NODE, or --all.")
+    with line.database() as database:
+        with database.read() as connection:
+            wanted = [nodes.find(connection, node)] if node else nodes.list_all(connection)
+        told = _verify_each(line, database, wanted)
+    broken = [found for found in told if not found["whole"]]
+    if as_json:
+        emit(told)
+    else:
+        for found in broken:
+            click.echo(f"{found['node']} {state('failed')}: {found['problem']}")
+        click.echo(f"{len(told) - len(broken)} of {len(told)} nodes are whole.")
+    if broken:
+        raise click.exceptions.Exit(1)
+
+
+def _verify_each(line: CommandLine, database: Database, wanted: list[Node]) -> list[dict[str, Any]]:
+    """Each node with what is wrong with it; a state that several nodes share is read once."""
+    from branchtrack import control
+    from branchtrack.errors import CheckpointError
+
+    problems: dict[str, str | None] = {}
+    with bar("Verifying") as update:
+        for done, node in enumerate(wanted):
+            update(done, len(wanted), f"of {len(wanted)} nodes")
+            if node.state_digest in problems:
+                continue
+            try:
+                control.verify_node(database, line.store, node)
+                problems[node.state_digest] = None
+            except CheckpointError as error:
+                problems[node.state_digest] = error.what
+    return [
+        {
+            "node": node.id,
+            "step": node.step,
+            "state_digest": node.state_digest,
+            "whole": problems[node.state_digest] is None,
+            "problem": problems[node.state_digest],
+        }
+        for node in wanted
+    ]
+
+
+@click.command()
+@click.argument("node")
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@json_option
+@pass_command_line
+def export(line: CommandLine, node: str, target: Path, as_json: bool) -> None:
+    """Write a NODE's checkpoint into DIR as files that other tools open.
+
+    The folder must be empty or not exist; transformers' from_pretrained(DIR) opens it.
+
+    \b
+    Example: branchtrack export 3fa9 exported
+    """
+    from branchtrack import control
+    from branchtrack.checkpoints.export import export as export_checkpoint
+    from branchtrack.db import nodes
+
+    with line.database() as database:
+        with database.read() as connection:
+            found = nodes.find(connection, node)
+            stored = nodes.checkpoint(connection, found.state_digest)
+        with bar("Reading the checkpoint") as update:
+            manifest = control.verify_node(
+                database, line.store, found, lambda done, total: update(done, total, "bytes")
+            )
+            files = export_checkpoint(line.store, manifest, stored.locations, target)
+    if as_json:
+        emit({"node": found.id, "target": str(target), "files": [str(path) for path in files]})
+        return
+    for path in files:
+        click.echo(str(path))
+
+
+@click.group()
+def db() -> None:
+    """Look after the database."""
+
+
+@db.command()
+@json_option
+@pass_command_line
+def upgrade(line: CommandLine, as_json: bool) -> None:
+    """Bring an older database up to this version.
+
+    \b
+    Example: branchtrack db upgrade
+    """
+    from branchtrack.db import schema
+    from branchtrack.db.engine import Database
+    from branchtrack.errors import DatabaseBehind
+
+    try:
+        with line.database():
+            told = {"before": schema.HEAD, "after": schema.HEAD}
+    except DatabaseBehind:
+        database = Database(line.config.database_url)
+        try:
+            before, after = schema.upgrade(database)
+        finally:
+            database.close()
+        told = {"before": before or "", "after": after}
+    if as_json:
+        emit(told)
+    elif told["before"] == told["after"]:
+        click.echo(f"The database has schema {told['after']}, the newest; nothing was changed.")
+    else:
+        click.echo(f"The database was brought from schema {told['before']} to {told['after']}.")

@@ -1,0 +1,1 @@
+"""Starting training processes that were ordered, and watching them to their end."""

@@ -1,0 +1,71 @@
+"""One launch carried out while somebody looks on, or handed to a worker of its own.
+
+It must not know terminals: whoever looks on is told the launch and the segment, again and again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from branchtrack.config import Config
+from branchtrack.core.lifecycle import LAUNCH_ENDS
+from branchtrack.core.records import Launch, Segment
+from branchtrack.db import launches, segments
+from branchtrack.errors import LaunchFailed
+from branchtrack.launching.worker import POLL, RECOVER_EVERY, Worker
+
+Watch = Callable[[Launch, Segment], None]
+#: A shell that leaves its command behind, so that no process here remains its parent.
+_DETACH = ("/bin/sh", "-c", '"$@" &', "branchtrack-detach")
+
+
+def carry_out(worker: Worker, launch_id: str, watch: Watch) -> Launch:
+    """Start a launch, or watch it where another worker was faster; returns it as it ended.
+
+    ``watch`` is called on every look. Where the other worker dies, this one takes over.
+    """
+    looked = time.monotonic()
+    while True:
+        worker.look()
+        with worker.database.read() as connection:
+            launch = launches.get(connection, launch_id)
+            segment = segments.get(connection, launch.segment_id)
+        watch(launch, segment)
+        if launch.state in LAUNCH_ENDS:
+            return launch
+        if launch.state == "queued":
+            worker.claim(launch_id)
+        elif time.monotonic() - looked > RECOVER_EVERY:
+            looked = time.monotonic()
+            worker.recover(launch_id)
+        time.sleep(POLL)
+
+
+def detach(config: Config, launch_id: str) -> None:
+    """Hand a launch to a worker process of its own, which outlives this one.
+
+    Raises:
+        LaunchFailed: it cannot be started; the launch stays queued.
+    """
+    command = [sys.executable, "-m", "branchtrack", "worker", "--launch", launch_id]
+    config.make_home()
+    try:
+        # The configuration goes by environment: a database's password is nothing for `ps`.
+        with (config.logs / f"{launch_id}.worker.log").open("ab") as log:
+            subprocess.run(
+                [*_DETACH, *command], env={**os.environ, **config.environment()}, check=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise LaunchFailed(
+            f"No worker can be started: {error}.",
+            safe="The launch stays queued.",
+            fix="`branchtrack worker` carries it out.",
+            launch=launch_id,
+            exit_code=None,
+            log=None,
+        ) from error

@@ -1,0 +1,134 @@
+"""Starting a training process on this machine, as its run recorded it, and reading its log.
+
+Only what a trainer itself recorded is ever started. It must not know the queue.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from branchtrack.config import Config
+from branchtrack.errors import LaunchFailed
+
+#: Tells a training process which launch it carries out.
+LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
+#: Waits for a line before it becomes the training process, so that none runs unrecorded.
+_GATE = ("/bin/sh", "-c", 'read -r go || exit 75; exec "$@"', "branchtrack-launch")
+_TAIL = 16_384
+
+
+def start(
+    entry_point: dict[str, Any] | None, launch: str, config: Config, log: Path
+) -> subprocess.Popen[bytes]:
+    """Start the recorded command in a session of its own; it waits until `release`.
+
+    Raises:
+        LaunchFailed: nothing was recorded, its folder or script is gone, or it cannot be started.
+    """
+    argv, folder = _command(entry_point, launch), _folder(entry_point, launch)
+    environment = {
+        **os.environ,
+        **(entry_point or {}).get("env", {}),
+        **config.environment(),
+        LAUNCH_VARIABLE: launch,
+    }
+    config.make_home()
+    try:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [*_GATE, *argv], cwd=folder, env=environment, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+    except OSError as error:
+        raise _failed(launch, f"The process cannot be started: {error}.", "") from error
+
+
+def release(process: subprocess.Popen[bytes]) -> None:
+    """Let a started process begin."""
+    assert process.stdin is not None
+    try:
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+    except BrokenPipeError:
+        # It is dead already; whoever watches it will find out how it ended.
+        return
+
+
+def log_path(config: Config, launch: str) -> Path:
+    """The file that takes what a launch's process prints."""
+    return config.logs / f"{launch}.log"
+
+
+def ending(exit_code: int | None) -> str:
+    """How a process ended, in words."""
+    if exit_code is None:
+        return "The process is gone; nobody saw how it ended."
+    if exit_code < 0:
+        return f"The process was killed by {_signal_name(-exit_code)}."
+    return f"The process ended with exit code {exit_code}."
+
+
+def last_words(log: Path, limit: int = 2000) -> str:
+    """The lines of a log that say why: the message of its last traceback, or its last lines."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    # A progress bar rewrites its line; what it showed last is what follows the last return.
+    lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
+    lines = [line for line in lines if line.strip()]
+    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call")]
+    if starts:
+        message = itertools.dropwhile(lambda line: line.startswith(" "), lines[starts[-1] + 1 :])
+        lines = list(message)
+    return "\n".join(lines[-5:])[-limit:]
+
+
+def _command(entry_point: dict[str, Any] | None, launch: str) -> list[str]:
+    argv = list((entry_point or {}).get("argv") or ())
+    if not argv:
+        raise _failed(
+            launch,
+            "The run recorded no command that could start it again.",
+            "Put the training in a script and start that.",
+        )
+    python = argv[0] if os.access(argv[0], os.X_OK) else sys.executable
+    script = Path((entry_point or {}).get("cwd") or ".", argv[1]) if len(argv) > 1 else None
+    if script is not None and script.suffix == ".py" and not script.is_file():
+        raise _failed(
+            launch,
+            f"The script {script} that trained the run is gone.",
+            "Put it back where it was, then resume again.",
+        )
+    return [python, *argv[1:]]
+
+
+def _folder(entry_point: dict[str, Any] | None, launch: str) -> str:
+    folder = str((entry_point or {}).get("cwd") or ".")
+    if not Path(folder).is_dir():
+        raise _failed(
+            launch,
+            f"The folder {folder} in which the run was trained is gone.",
+            "Put it back where it was, then resume again.",
+        )
+    return folder
+
+
+def _failed(launch: str, what: str, fix: str) -> LaunchFailed:
+    safe = "The node it would have gone on from is untouched."
+    return LaunchFailed(what, safe=safe, fix=fix, launch=launch, exit_code=None, log=None)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

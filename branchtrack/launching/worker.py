@@ -1,0 +1,225 @@
+"""The worker: claims queued launches, starts their processes, and records how they end.
+
+A launch is started once, whatever dies when: its process waits at a gate until the database says
+that it runs. A worker that comes after a dead one takes over what that one left. It must not know
+what a training process does, nor decide what to launch.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from branchtrack import control
+from branchtrack.config import Config
+from branchtrack.core.records import Launch
+from branchtrack.db import launches, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import BranchtrackError, IllegalTransition, LaunchFailed
+from branchtrack.launching import local, processes
+
+#: Seconds between two looks at the queue and at the children.
+POLL = 0.2
+#: Seconds between two searches for launches whose worker has died.
+RECOVER_EVERY = 15.0
+_CLEAN = ("finished", "stopped")
+
+
+@dataclass
+class Child:
+    """A training process that is watched; ``process`` is None where another worker started it."""
+
+    launch: Launch
+    pid: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        if self.process is not None:
+            return self.process.poll() is not None
+        return not processes.is_alive(self.pid, f"{local.LAUNCH_VARIABLE}={self.launch.id}")
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs or where nobody saw it end."""
+        return None if self.process is None else self.process.returncode
+
+
+class Worker:
+    """Starts and watches training processes; at most ``jobs`` at a time. One thread may use it."""
+
+    def __init__(
+        self,
+        database: Database,
+        config: Config,
+        *,
+        jobs: int = 1,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.database, self.config, self.jobs, self.say = database, config, jobs, say
+        self.name = processes.own_name()
+        self.children: dict[str, Child] = {}
+
+    def run(self, stop: threading.Event, *, once: bool = False, only: str | None = None) -> None:
+        """Work until ``stop`` is set; with ``once`` until the queue is empty and all has ended.
+
+        ``only`` names the one launch to carry out. Children still training are left to go on.
+
+        Raises:
+            StorageError: the database failed, with ``once`` or ``only``; else it is tried again.
+        """
+        patient = not once and only is None
+        waited = RECOVER_EVERY
+        while not stop.is_set():
+            try:
+                if only is None and waited >= RECOVER_EVERY:
+                    waited = 0.0
+                    self.recover()
+                started = not stop.is_set() and self._claim_more(only)
+                self.look()
+                if not patient and not started and not self.children:
+                    return
+            except BranchtrackError as error:
+                if not patient:
+                    raise
+                self.say(f"{error} Trying again.")
+                stop.wait(1.0)
+            waited += POLL
+            stop.wait(POLL)
+
+    def claim(self, launch_id: str | None = None) -> Launch | None:
+        """Take the oldest queued launch, or the one named, and start its process.
+
+        Returns:
+            the launch as it is now (``running`` or ``failed``), or None where none was queued.
+        """
+        with self.database.transaction() as connection:
+            launch = launches.claim(connection, self.name, launch_id)
+            if launch is None:
+                return None
+            entry_point = runs.get_run(connection, launch.run_id).entry_point
+        log = local.log_path(self.config, launch.id)
+        try:
+            process = local.start(entry_point, launch.id, self.config, log)
+        except LaunchFailed as error:
+            return self._record_end(launch, None, str(error))
+        try:
+            with self.database.transaction() as connection:
+                launch = launches.move(
+                    connection, launch.id, "running", self.name, pid=process.pid, log=str(log)
+                )
+        except BranchtrackError:
+            # Nobody would know of it; it still waits at its gate and has done nothing.
+            with process:
+                process.kill()
+            raise
+        self.children[launch.id] = Child(launch, process.pid, process)
+        local.release(process)
+        self.say(f"Started {self.describe(launch)}, log in {log}")
+        return launch
+
+    def look(self) -> list[Launch]:
+        """Record the children that have ended; returns their launches."""
+        over = [child for child in self.children.values() if child.has_ended()]
+        ended = []
+        for child in over:
+            ended.append(self._record_end(child.launch, child.exit_code))
+            del self.children[child.launch.id]
+        return ended
+
+    def recover(self, only: str | None = None) -> None:
+        """Take over the launches (or the one named) of workers that died on this machine.
+
+        What had not begun goes back into the queue; what still trains is watched to its end;
+        what died with its worker is recorded as failed.
+        """
+        with self.database.read() as connection:
+            unfinished = launches.unfinished(connection)
+        for launch in unfinished:
+            if launch.state == "queued" or launch.id in self.children or not launch.worker:
+                continue
+            if only is not None and launch.id != only:
+                continue
+            # One of its own that is no child is one whose start the database did not record.
+            if launch.worker == self.name or processes.is_gone(launch.worker):
+                self._take_over(launch)
+
+    def describe(self, launch: Launch) -> str:
+        """``run/branch (pid 123)``."""
+        with self.database.read() as connection:
+            run = runs.get_run(connection, launch.run_id).name
+            branch = runs.get_branch(connection, launch.branch_id).name
+        return f"{run}/{branch}" + (f" (pid {launch.pid})" if launch.pid else "")
+
+    def terminate(self, launch_id: str) -> None:
+        """Ask a child's process to end, by signal; `look` records how it went."""
+        child = self.children.get(launch_id)
+        if child is not None and child.process is not None:
+            child.process.terminate()
+
+    def still_training(self) -> list[str]:
+        """The children that go on without this worker, described."""
+        return [self.describe(c.launch) for c in self.children.values() if not c.has_ended()]
+
+    def _claim_more(self, only: str | None) -> bool:
+        started = False
+        while len(self.children) < self.jobs and self.claim(only) is not None:
+            started = True
+        return started
+
+    def _take_over(self, launch: Launch) -> None:
+        with self.database.transaction() as connection:
+            if not launches.take_over(connection, launch, self.name):
+                return
+            if launch.state == "starting":
+                launches.move(connection, launch.id, "queued", self.name, worker=None)
+                return
+            launch = launches.get(connection, launch.id)
+        self.say(f"Taking over {self.describe(launch)} from a worker that died")
+        self.children[launch.id] = Child(launch, launch.pid or 0)
+
+    def _record_end(self, launch: Launch, exit_code: int | None, why: str = "") -> Launch:
+        with self.database.transaction() as connection:
+            segment = segments.get(connection, launch.segment_id)
+            clean = segment.status in _CLEAN and exit_code in (0, None) and not why
+            error = None if clean else why or self._why(launch, exit_code, segment.error)
+            if error is not None:
+                self._close_segment(connection, launch, error)
+            try:
+                launch = launches.move(
+                    connection, launch.id, "ended" if clean else "failed", self.name,
+                    exit_code=exit_code, error=error,
+                )  # fmt: skip
+            except IllegalTransition:
+                launch = launches.get(connection, launch.id)
+        self.say(f"{self.describe(launch)} {launch.state}" + (f": {error}" if error else ""))
+        return launch
+
+    def _close_segment(self, connection: Connection, launch: Launch, error: str) -> None:
+        segments.end(connection, launch.segment_id, "failed", actor=self.name, error=error)
+        control.expire_unanswered(connection, launch.segment_id, self.name, error)
+
+    def _why(self, launch: Launch, exit_code: int | None, told: str | None) -> str:
+        words = told or local.last_words(Path(launch.log or local.log_path(self.config, launch.id)))
+        if exit_code == 0 and not told:
+            return "The process ended with exit code 0 and did not finish its branch."
+        return f"{local.ending(exit_code)} {words}".strip()
+
+
+@contextmanager
+def in_background(worker: Worker) -> Iterator[None]:
+    """Let ``worker`` work in a thread while the block runs; its children go on after."""
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,), name="branchtrack-worker")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

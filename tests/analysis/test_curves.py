@@ -1,0 +1,112 @@
+"""A branch's curve: stitched over forks and restarts, nothing doubled, nothing lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from branchtrack.analysis import curves
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.records import Branch
+from branchtrack.db import runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.db.metrics import Series
+from branchtrack.errors import NotFound
+from tests.trees_for_tests import Tree, make_forked_tree
+
+
+def curve(tree: Tree, name: str, metric: str = "loss") -> curves.Curve:
+    with tree.database.read() as connection:
+        return curves.branch_curve(connection, fresh(tree, name), metric)
+
+
+def fresh(tree: Tree, name: str) -> Branch:
+    with tree.database.read() as connection:
+        return runs.get_branch(connection, tree.branches[name].id)
+
+
+def test_the_child_takes_the_parents_points_up_to_the_fork(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = make_forked_tree(sqlite_database, store)
+    found = curve(tree, "cooler")
+    assert found.series.steps.tolist() == list(range(1, 21))
+    assert found.series.values.tolist() == [*range(1, 11), *range(111, 121)]
+    assert found.forks == [10]
+
+
+def test_the_parent_keeps_its_own_points(database: Database, store: Store) -> None:
+    tree, _nodes = make_forked_tree(database, store)
+    found = curve(tree, "main")
+    assert found.series.values.tolist() == list(range(1, 31))
+    assert found.forks == []
+
+
+def test_a_restart_after_a_crash_cuts_the_lost_tail(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, made = make_forked_tree(sqlite_database, store)
+    twenty = made[2]
+    with sqlite_database.transaction() as connection:
+        segments.create(connection, tree.run.id, tree.branches["main"].id, twenty.id, 20)
+    tree.points("main", "loss", range(21, 26), range(921, 926))
+    found = curve(tree, "main")
+    assert found.series.steps.tolist() == list(range(1, 26))
+    assert found.series.values.tolist() == [*range(1, 21), *range(921, 926)]
+
+
+def test_a_fork_of_a_fork_takes_from_all_its_ancestors(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, made = make_forked_tree(sqlite_database, store)
+    tree.branch("third", made[-1])
+    tree.node("third", 20, made[-1], kind="fork")
+    tree.points("third", "loss", range(21, 24), range(221, 224))
+    found = curve(tree, "third")
+    assert found.series.values.tolist() == [*range(1, 11), *range(111, 121), *range(221, 224)]
+    assert found.forks == [10, 20]
+
+
+def test_a_metric_that_one_side_lacks_is_drawn_where_it_is(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = make_forked_tree(sqlite_database, store)
+    tree.points("cooler", "eval_loss", range(15, 16))
+    assert curve(tree, "cooler", "eval_loss").series.steps.tolist() == [15]
+    with pytest.raises(NotFound, match="loss"):
+        curve(tree, "main", "eval_loss")
+
+
+def test_an_unknown_metric_is_answered_with_those_there_are(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = make_forked_tree(sqlite_database, store)
+    with pytest.raises(NotFound, match="Did you mean: loss"):
+        curve(tree, "main", "los")
+
+
+def test_many_blocks_are_stitched_like_few_points(sqlite_database: Database, store: Store) -> None:
+    tree, made = make_forked_tree(sqlite_database, store)
+    tree.points("main", "x", range(5000))
+    late = tree.node("main", 3333, made[3])
+    tree.branch("late", late)
+    tree.points("late", "x", range(3334, 5000), range(-5000, -3334))
+    found = curve(tree, "late", "x").series
+    assert np.array_equal(found.steps, np.arange(5000))
+    assert found.values[3333] == 3333 and found.values[3334] == -5000
+
+
+def test_two_curves_share_their_steps_up_to_the_fork(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = make_forked_tree(sqlite_database, store)
+    assert curves.shared_upto(curve(tree, "main"), curve(tree, "cooler")) == 10
+    assert curves.shared_upto(curve(tree, "main"), curve(tree, "main")) is None
+
+
+def test_the_difference_is_taken_at_common_steps_only() -> None:
+    a = Series(np.array([1, 2, 4]), np.array([1.0, 2, 4]), np.zeros(3))
+    b = Series(np.array([2, 3, 4]), np.array([5.0, 6, 7]), np.zeros(3))
+    found = curves.difference(a, b)
+    assert (found.steps.tolist(), found.values.tolist()) == ([2, 4], [3.0, 3.0])
+    assert curves.difference(a, b, after=2).steps.tolist() == [4]

@@ -1,0 +1,54 @@
+"""A home with a forked tree, and the command line called on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.cli.main import cli
+from branchtrack.config import Config
+from branchtrack.core.records import Node
+from branchtrack.db.engine import Database
+from tests.trees_for_tests import Tree, make_forked_tree
+
+
+@dataclass
+class Called:
+    """What a command did: its exit code, what it printed, and that as JSON."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout as JSON."""
+        return json.loads(self.out)
+
+
+Call = Callable[..., Called]
+
+
+@pytest.fixture
+def call(sqlite_config: Config) -> Call:
+    """Calls the command line on the test's own home."""
+
+    def run(*arguments: str) -> Called:
+        found = CliRunner().invoke(cli, ["--home", str(sqlite_config.home), *arguments])
+        if found.exception is not None and not isinstance(found.exception, SystemExit):
+            raise found.exception
+        return Called(found.exit_code, found.stdout, found.stderr)
+
+    return run
+
+
+@pytest.fixture
+def forked(sqlite_database: Database, store: Store) -> tuple[Tree, list[Node]]:
+    """A run ``demo`` with branches main and cooler, both trained by this process."""
+    return make_forked_tree(sqlite_database, store)

@@ -1,0 +1,62 @@
+"""Commands that look: for people, and as JSON with the promised keys."""
+
+from __future__ import annotations
+
+from branchtrack.core.records import Node
+from tests.cli.conftest import Call
+from tests.trees_for_tests import Tree
+
+Forked = tuple[Tree, list[Node]]
+
+
+def test_runs_are_listed(call: Call, forked: Forked) -> None:
+    assert "demo" in call("runs").out
+    (run,) = call("runs", "--json").json
+    assert (run["name"], run["branches"], run["nodes"]) == ("demo", 2, 6)
+
+
+def test_no_runs_are_told_with_a_way_to_make_one(call: Call) -> None:
+    assert "branchtrack demo" in call("runs").out
+    assert call("runs", "--json").json == []
+
+
+def test_a_tree_shows_every_node_and_what_it_changed(call: Call, forked: Forked) -> None:
+    _tree, made = forked
+    text = call("tree", "demo").out
+    for node in made:
+        assert node.id[:8] in text
+    assert "lr" in text and "main" in text and "cooler" in text
+    told = call("tree", "demo", "--json").json
+    assert {node["id"] for node in told["nodes"]} == {node.id for node in made}
+    assert all(node["durable"] for node in told["nodes"])
+
+
+def test_a_node_is_shown_by_a_prefix_of_its_id(call: Call, forked: Forked) -> None:
+    node = forked[1][2]
+    assert node.state_digest in call("show", node.id[:6]).out
+    told = call("show", node.id[:6], "--json").json
+    assert told["id"] == node.id
+    assert told["changes"] == [{"name": "lr", "before": 0.01, "after": 0.02}]
+    assert told["checkpoint"]["tensors"] == 1
+
+
+def test_two_branches_are_compared_from_their_common_ancestor(call: Call, forked: Forked) -> None:
+    told = call("diff", "demo/main", "demo/cooler", "--json").json
+    assert told["common_ancestor"] == forked[1][1].id
+    assert {"name": "lr", "a": 0.02, "b": 0.001} in told["settings"]
+    text = call("diff", "demo/main", "demo/cooler").out
+    assert "lr" in text and "0.02" in text
+
+
+def test_a_curve_is_stitched_over_the_fork(call: Call, forked: Forked) -> None:
+    told = call("curve", "demo/cooler", "loss", "--json").json
+    assert told["steps"] == list(range(1, 21))
+    assert told["values"] == [*range(1, 11), *range(111, 121)]
+    assert told["forks"] == [10]
+    fewer = call("curve", "demo/cooler", "loss", "--points", "6", "--json").json
+    assert len(fewer["steps"]) <= 8 and 120 in fewer["values"]
+
+
+def test_a_curve_is_drawn_for_people(call: Call, forked: Forked) -> None:
+    found = call("curve", "demo/cooler", "loss")
+    assert found.code == 0 and "loss" in found.out

@@ -1,0 +1,60 @@
+"""`serve` and `worker` as real processes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from branchtrack.config import Config
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def started(config: Config, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "branchtrack", "--home", str(config.home), *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        with process:
+            yield process
+    finally:
+        process.kill()
+
+
+def address(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("Serving http://127.0.0.1:")
+    return line.split()[1]
+
+
+def test_the_printed_address_opens_the_pages_and_ctrl_c_ends_them(sqlite_config: Config) -> None:
+    with started(sqlite_config, "serve", "--port", "0") as process:
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(address(process), timeout=30) as page:
+            assert b"<h1" in page.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None and "Traceback" not in process.stderr.read()
+
+
+def test_a_port_in_use_is_told_with_the_next_one(sqlite_config: Config) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with started(sqlite_config, "serve", "--port", str(port)) as process:
+            out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert out == "" and f"--port {port + 1}" in err
+
+
+def test_a_worker_with_nothing_to_do_ends_when_asked_to_look_once(sqlite_config: Config) -> None:
+    with started(sqlite_config, "worker", "--once") as process:
+        assert process.wait(60) == 0

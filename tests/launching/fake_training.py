@@ -1,0 +1,148 @@
+"""A training without torch: takes its segment, logs, commits, answers, ends. Run as a script.
+
+fake_training.py NAME [--steps N] [--seconds S] [--crash-at N] [--leave-open] [--no-taking]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from typing import Any
+
+from branchtrack import config, control
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.records import Change, Request, Segment
+from branchtrack.db import launches, metrics, nodes, requests, runs, segments
+from branchtrack.db.schema import open_database
+from tests.trees_for_tests import DECLARED, SETTINGS, Tree
+
+
+class FakeTraining:
+    """One segment of a run whose loss falls as fast as its lr says."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        found = config.load()
+        self.database = open_database(found, create=True)
+        self.store = Store(found.store)
+        self.settings: dict[str, Any] = dict(SETTINGS)
+        launch_id = os.environ.get("BRANCHTRACK_LAUNCH")
+        self.tree, self.head, self.step = self._resume(launch_id) if launch_id else self._begin()
+        self.segment = self._take()
+        self.stopping = False
+
+    def run(self) -> None:
+        """The loop: one point, one control point, again."""
+        if self.head is None:
+            self.head = self.tree.node("main", 0, kind="root", settings=self.settings)
+        else:
+            with self.database.transaction() as connection:
+                nodes.set_effective(connection, self.head.id, dict(self.settings))
+        while self.step < self.options.steps and not self.stopping:
+            self.step += 1
+            if self.step == self.options.crash_at:
+                raise RuntimeError(f"the loss exploded at step {self.step}")
+            self._log()
+            self._control_point()
+            time.sleep(self.options.seconds)
+        if self.options.leave_open:
+            os._exit(0)
+        self._commit("final", ())
+        with self.database.transaction() as connection:
+            status = "stopped" if self.stopping else "finished"
+            control.expire_unanswered(connection, self.segment.id, "fake", "It ended.")
+            segments.end(connection, self.segment.id, status, actor="fake")
+
+    def _begin(self) -> Any:
+        argv = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
+        env = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        with self.database.transaction() as connection:
+            run = runs.create_run(
+                connection, self.options.name, actor="fake",
+                entry_point={"argv": argv, "cwd": os.getcwd(), "env": env},
+            )  # fmt: skip
+        tree = Tree(self.database, self.store, run)
+        tree.branch("main", train=False)
+        return tree, None, 0
+
+    def _resume(self, launch_id: str) -> Any:
+        with self.database.read() as connection:
+            launch = launches.get(connection, launch_id)
+            fork = nodes.get(connection, launch.fork_node_id)
+            run = runs.get_run(connection, launch.run_id)
+            branch = runs.get_branch(connection, launch.branch_id)
+        self.settings = fork.settings
+        return Tree(self.database, self.store, run, {branch.name: branch}), fork, fork.step
+
+    def _take(self) -> Segment:
+        (name,) = self.tree.branches
+        self.branch = name
+        with self.database.transaction() as connection:
+            return segments.take(
+                connection, self.tree.segment(name).id, actor="fake", declared=DECLARED,
+                settings=self.settings, max_steps=self.options.steps,
+            )  # fmt: skip
+
+    def _log(self) -> None:
+        now, loss = time.time(), 1.0 / (1 + self.step * self.settings["lr"])
+        with self.database.transaction() as connection:
+            metrics.append(connection, self.segment.id, [("loss", self.step, loss, now)])
+            segments.heartbeat(connection, self.segment.id, self.step, 1.0, self.settings)
+
+    def _control_point(self) -> None:
+        for request in control.poll(self.database, self.segment.id):
+            self._carry_out(request)
+
+    def _carry_out(self, request: Request) -> None:
+        values = request.requested.get("values", {})
+        before = {name: self.settings[name] for name in values}
+        self.settings = {**self.settings, **values}
+        changes = tuple(Change(name, before[name], values[name]) for name in values)
+        # A weight decay of 7 is the one that this training cannot carry out.
+        state = "ineffective" if values.get("weight_decay") == 7 else "verified"
+        node = self._commit("intervention" if values else "checkpoint", changes, request.reason)
+        self.stopping = request.kind == "stop"
+        result = {"metrics": {"eval_loss": 1.5}} if request.kind == "evaluate" else None
+        with self.database.transaction() as connection:
+            requests.move(
+                connection, request.id, "applied", actor="fake", before=before or None,
+                applied=values or None, step=self.step, node_id=node.id,
+            )  # fmt: skip
+            requests.move(
+                connection, request.id, state if values else "done", actor="fake",
+                effective={**values, "step": self.step + 1} if values else None, result=result,
+            )  # fmt: skip
+
+    def _commit(self, kind: str, changes: tuple[Change, ...], message: str = "") -> Any:
+        self.head = self.tree.node(
+            self.branch, self.step, self.head, kind=kind, changes=changes,
+            settings=self.settings, message=message,
+            values={"loss": 1.0 / (1 + self.step * self.settings["lr"])},
+        )  # fmt: skip
+        return self.head
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--crash-at", type=float, default=math.inf)
+    parser.add_argument("--leave-open", action="store_true")
+    parser.add_argument("--no-taking", action="store_true")
+    options = parser.parse_args()
+    print("fake training starts", flush=True)
+    if options.no_taking:
+        return
+    training = FakeTraining(options)
+    try:
+        training.run()
+    finally:
+        training.database.close()
+
+
+if __name__ == "__main__":
+    main()
