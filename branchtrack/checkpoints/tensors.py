@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -74,14 +74,12 @@ def encode(value: Any, path: str, tensors: MutableMapping[str, torch.Tensor]) ->
     """``value`` as JSON; every tensor in it goes to ``tensors`` under a name below ``path``.
 
     Raises:
-        CheckpointMismatch: an object that is neither plain data nor a tensor.
+        CheckpointMismatch: an object that is neither plain data nor a tensor that can be stored.
     """
     if isinstance(value, torch.Tensor):
-        tensors[path] = value
-        return {_TAG: "tensor", "name": path}
+        return {_TAG: "tensor", "name": _add(value, path, tensors)}
     if isinstance(value, np.ndarray):
-        tensors[path] = torch.from_numpy(np.ascontiguousarray(value).reshape(value.shape))
-        return {_TAG: "array", "name": path}
+        return {_TAG: "array", "name": _add(_from_array(value, path), path, tensors)}
     if isinstance(value, np.generic):
         return encode(value.item(), path, tensors)
     if value is None or isinstance(value, (bool, int, str)):
@@ -91,18 +89,11 @@ def encode(value: Any, path: str, tensors: MutableMapping[str, torch.Tensor]) ->
     if isinstance(value, Mapping):
         return _encode_mapping(value, path, tensors)
     if isinstance(value, (list, tuple, set, frozenset)):
-        items = sorted(value) if isinstance(value, (set, frozenset)) else value
+        kind = next((kind for kind in (tuple, set, frozenset) if isinstance(value, kind)), list)
+        items = value if kind in (list, tuple) else _in_order(value)
         coded = [encode(item, f"{path}/{place}", tensors) for place, item in enumerate(items)]
-        kind = type(value).__name__ if type(value) in (tuple, set, frozenset) else "list"
-        return coded if kind == "list" else {_TAG: kind, "items": coded}
-    raise CheckpointMismatch(
-        f"{path} is a {type(value).__name__}, which is neither plain data nor a tensor.",
-        safe="Training goes on; no node was committed.",
-        fix="Keep it out of the state_dict, or give its class a state_dict of plain values.",
-        field=path,
-        expected="plain data",
-        found=shown(value),
-    )
+        return coded if kind is list else {_TAG: kind.__name__, "items": coded}
+    raise _refused(value, path)
 
 
 def decode(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
@@ -123,6 +114,42 @@ def decode(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
     return _CONTAINERS[kind]([decode(item, tensors) for item in value["items"]])
 
 
+def _add(tensor: torch.Tensor, path: str, tensors: MutableMapping[str, torch.Tensor]) -> str:
+    """The name a tensor is kept under: ``path``, unless other keys have led to the same one."""
+    dtype_name(path, tensor)
+    name, number = path, 2
+    while name in tensors:
+        name, number = f"{path}~{number}", number + 1
+    tensors[name] = tensor
+    return name
+
+
+def _from_array(value: np.ndarray[Any, Any], path: str) -> torch.Tensor:
+    try:
+        # A copy is made only of what is read-only or not in C order.
+        return torch.from_numpy(np.require(value, requirements=["C", "W"])).reshape(value.shape)
+    except (TypeError, ValueError) as error:
+        raise _refused(value, path) from error
+
+
+def _in_order(items: Collection[Any]) -> list[Any]:
+    try:
+        return sorted(items)
+    except TypeError:
+        return sorted(items, key=repr)
+
+
+def _refused(value: Any, path: str) -> CheckpointMismatch:
+    return CheckpointMismatch(
+        f"{path} is a {type(value).__name__}, which is neither plain data nor a tensor.",
+        safe="Training goes on; no node was committed.",
+        fix="Keep it out of the state_dict, or give its class a state_dict of plain values.",
+        field=path,
+        expected="plain data",
+        found=shown(value),
+    )
+
+
 def _encode_mapping(
     value: Mapping[Any, Any], path: str, tensors: MutableMapping[str, torch.Tensor]
 ) -> Any:
@@ -134,7 +161,6 @@ def _encode_mapping(
         ]
         return {_TAG: kind, "items": pairs}
     return {key: encode(item, f"{path}/{key}", tensors) for key, item in value.items()}
-
 
 
 _CONTAINERS: dict[Any, Callable[[list[Any]], Any]] = {

@@ -35,7 +35,7 @@ class Database:
             self.path = Path(parsed.database or "") if self.is_sqlite else None
             self.shown_url = parsed.render_as_string(hide_password=True)
             self.engine = _create_engine(url, self.is_sqlite)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise DatabaseUnreadable(
                 f"The database URL cannot be used: {error}.",
                 fix="Give sqlite:///PATH or postgresql://USER@HOST/NAME "

@@ -23,6 +23,7 @@ from branchtrack.paths import asset_dir
 
 #: The newest revision in `migrations/versions` (a test compares them).
 HEAD = "0001"
+_SQLITE_MAGIC = b"SQLite format 3\0"
 _LOCK_KEY = 0x6272_616E
 
 
@@ -125,7 +126,8 @@ def _check(found: str | None, url: str) -> None:
 
 def _has_content(path: Path) -> bool:
     try:
-        return path.stat().st_size > 0
+        with path.open("rb") as file:
+            head = file.read(len(_SQLITE_MAGIC))
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -134,3 +136,12 @@ def _has_content(path: Path) -> bool:
             fix="Mend its permissions, or name another with --home.",
             url=str(path),
         ) from error
+    if head and head != _SQLITE_MAGIC:
+        # SQLite itself would take a short file for an empty database, and write over it.
+        raise DatabaseUnreadable(
+            f"{path} is not a database.",
+            safe="It was not changed.",
+            fix="Name another with --home or BRANCHTRACK_DATABASE_URL.",
+            url=str(path),
+        )
+    return bool(head)

@@ -6,14 +6,18 @@ no database and no trainer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR
 
 from branchtrack.core.settings import BUILT_IN, Setting
+
+#: What torch keeps in a group that scales with its learning rate, and where its peak is found.
+_RATES = ("lr", "initial_lr", "max_lr", "min_lr")
+_BASES = ("max_lr", "initial_lr", "lr")
 
 
 @dataclass
@@ -44,31 +48,37 @@ def number(value: Any) -> float:
 
 def read_lr(live: Live) -> float:
     """The base (peak) learning rate: the largest of the groups'."""
-    return max(number(group.get("initial_lr", group["lr"])) for group in live.groups)
+    return max(_base(group) for group in live.groups)
 
 
-def read_lr_now(live: Live) -> float:
-    """The learning rate that the next update uses: the largest of the groups'."""
-    return max(number(group["lr"]) for group in live.groups)
+def read_rates(live: Live) -> list[float | None]:
+    """The learning rate that the next update uses in each group; None: the optimizer's own."""
+    rates = [group.get("lr") for group in live.groups]
+    return [None if rate is None else number(rate) for rate in rates]
 
 
 def write_lr(live: Live, value: float) -> None:
     """Set the base learning rate; ratios between groups are kept and the schedule goes on.
 
-    The scheduler keeps its own copy of the bases (`base_lrs`), so all copies are set, and the
-    rate of the next update is what the schedule makes of the new base.
+    Schedulers keep copies of the bases, in the groups and in `base_lrs`, so all copies are set,
+    and the rate of the next update is what the schedule makes of the new base.
     """
     old = read_lr(live)
-    bases = []
-    for group in live.groups:
-        base = number(group.get("initial_lr", group["lr"]))
-        new = value if base == old else base * (value / old)
-        now = number(group["lr"])
-        put(group, "lr", new if now == base else now * (new / base) if base else 0.0)
-        if "initial_lr" in group:
-            put(group, "initial_lr", new)
-        bases.append(new)
-    _rebase(live, bases)
+    bases = [_base(group) for group in live.groups]
+    news = [_scaled(base, old, value) for base in bases]
+    for group, base, new in zip(live.groups, bases, news, strict=True):
+        for name in _RATES:
+            if group.get(name) is not None:
+                put(group, name, _scaled(number(group[name]), base, new))
+    if live.scheduler is not None:
+        _rebase(live, live.scheduler, bases, news)
+    if isinstance(live.scheduler, LambdaLR):
+        # The product that LambdaLR itself computes, so that a later step lands on the same bits.
+        step = live.scheduler.last_epoch
+        shapes = zip(live.scheduler.base_lrs, live.scheduler.lr_lambdas, strict=True)
+        for group, (rate, shape) in zip(live.groups, shapes, strict=True):
+            put(group, "lr", number(rate) * shape(step))
+        live.scheduler._last_lr = [group["lr"] for group in live.groups]
 
 
 def read_weight_decay(live: Live) -> float:
@@ -110,8 +120,12 @@ WRITERS: dict[str, Callable[[Live, float], None]] = {
 
 def declare(live: Live) -> list[Setting]:
     """The built-in settings that these objects have."""
-    has_decay = any("weight_decay" in group for group in live.groups)
-    return [setting for setting in BUILT_IN if setting.name != "weight_decay" or has_decay]
+    lacking = set()
+    if not all(group.get("lr") is not None for group in live.groups):
+        lacking.add("lr")
+    if not any("weight_decay" in group for group in live.groups):
+        lacking.add("weight_decay")
+    return [setting for setting in BUILT_IN if setting.name not in lacking]
 
 
 def read_all(live: Live) -> dict[str, Any]:
@@ -129,20 +143,26 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
 def used(live: Live) -> dict[str, Any]:
     """What the update about to be made uses; to be called between backward and the update.
 
-    ``grad_norm`` is the norm of the gradients as the optimizer will see them.
+    ``grad_norm`` is the norm of the gradients as the optimizer will see them; for the rest see
+    `in_force`.
     """
-    return {
-        **read_all(live),
-        "lr_now": read_lr_now(live),
-        "grad_norm": _grad_norm(live),
-    }
+    return {**in_force(live), "grad_norm": _grad_norm(live)}
 
 
-def agrees(live: Live, wanted: Mapping[str, Any], lr_now: float, found: Mapping[str, Any]) -> bool:
-    """Whether an update that used ``found`` obeyed ``wanted`` and the expected ``lr_now``."""
+def in_force(live: Live) -> dict[str, Any]:
+    """Every setting and each group's learning rate (``rates``), the largest as ``lr_now``."""
+    rates = read_rates(live)
+    largest = max((rate for rate in rates if rate is not None), default=None)
+    return {**read_all(live), "lr_now": largest, "rates": rates}
+
+
+def agrees(
+    wanted: Mapping[str, Any], rates: Sequence[float | None], found: Mapping[str, Any]
+) -> bool:
+    """Whether an update that used ``found`` obeyed ``wanted`` and the groups' expected rates."""
     if any(not _close(found.get(name), value) for name, value in wanted.items()):
         return False
-    if "lr" in wanted and not _close(found["lr_now"], lr_now):
+    if "lr" in wanted and not all(map(_close, found["rates"], rates)):
         return False
     limit = wanted.get("max_grad_norm", 0.0)
     return not limit or found["grad_norm"] <= limit * 1.01 + 1e-6
@@ -156,17 +176,26 @@ def put(group: dict[str, Any], name: str, value: float) -> None:
         group[name] = value
 
 
-def _rebase(live: Live, bases: list[float]) -> None:
-    scheduler = live.scheduler
-    if scheduler is None:
-        return
-    if hasattr(scheduler, "base_lrs"):
-        scheduler.base_lrs = list(bases)
-    if isinstance(scheduler, LambdaLR):
-        # The product that LambdaLR itself computes, so that a later step lands on the same bits.
-        step = scheduler.last_epoch
-        for group, base, shape in zip(live.groups, bases, scheduler.lr_lambdas, strict=True):
-            put(group, "lr", base * shape(step))
+def _base(group: Mapping[str, Any]) -> float:
+    """A group's peak rate: OneCycleLR starts well below it and keeps it as ``max_lr``."""
+    return number(next(group[name] for name in _BASES if group.get(name) is not None))
+
+
+def _scaled(rate: float, old: float, new: float) -> float:
+    """``rate`` changed as ``old`` was to ``new``; exactly ``new`` where it was ``old``."""
+    if rate == old:
+        return new
+    return rate * (new / old) if old else rate
+
+
+def _rebase(live: Live, scheduler: Any, olds: list[float], news: list[float]) -> None:
+    for part in getattr(scheduler, "_schedulers", ()):
+        _rebase(live, part, olds, news)
+    names = ["base_lrs", "max_lrs"] if isinstance(scheduler, CyclicLR) else ["base_lrs"]
+    for name in names:
+        if hasattr(scheduler, name):
+            rates = zip(getattr(scheduler, name), olds, news, strict=True)
+            setattr(scheduler, name, [_scaled(number(rate), old, new) for rate, old, new in rates])
     if hasattr(scheduler, "_last_lr"):
         scheduler._last_lr = [group["lr"] for group in live.groups]
 

@@ -7,13 +7,14 @@ weight decay, clipping) travel beside it, so equal states have equal digests.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from branchtrack.checkpoints.tensors import decode, encode
+from branchtrack.checkpoints.tensors import decode, dtype_name, encode
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training import rng
 from branchtrack.training.apply import Live, put
@@ -43,7 +44,9 @@ class Buffers:
         """Each tensor copied to the host; tensors that share storage and shape are copied once."""
         seen: dict[Any, str] = {}
         copied: dict[str, torch.Tensor] = {}
-        targets, sources = [], []
+        targets: list[torch.Tensor] = []
+        sources: list[torch.Tensor] = []
+        used: set[int] = set()
         for name, tensor in tensors.items():
             source = tensor.detach()
             key = (source.data_ptr(), source.dtype, source.shape, source.stride())
@@ -51,7 +54,8 @@ class Buffers:
                 copied[name] = copied[seen[key]]
                 continue
             seen[key] = name
-            copied[name] = self._buffer(name, source)
+            copied[name] = self._buffer(name, source, used)
+            used.add(id(copied[name]))
             targets.append(copied[name])
             sources.append(source)
         if targets:
@@ -59,10 +63,12 @@ class Buffers:
         self._held = copied
         return copied
 
-    def _buffer(self, name: str, like: torch.Tensor) -> torch.Tensor:
+    def _buffer(self, name: str, like: torch.Tensor, used: set[int]) -> torch.Tensor:
         held = self._held.get(name)
-        if held is not None and held.shape == like.shape and held.dtype == like.dtype:
-            return held
+        # One that tied tensors shared is taken by the first of them when they are tied no more.
+        if held is not None and id(held) not in used:
+            if held.shape == like.shape and held.dtype == like.dtype:
+                return held
         return torch.empty(like.shape, dtype=like.dtype, device="cpu")
 
 
@@ -74,6 +80,7 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
     """
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in _model_tensors(live.model).items():
+        dtype_name(f"model/{name}", tensor)
         tensors[f"model/{name}"] = tensor
     state: dict[str, Any] = {
         "optimizer": _optimizer_state(live, tensors),
@@ -85,9 +92,8 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
     aliases = _aliases(tensors)
     if aliases:
         state["aliases"] = aliases
-    config = getattr(live.model, "config", None)
-    if hasattr(config, "to_json_string"):
-        state["model_config"] = _config(config)
+    if hasattr(getattr(live.model, "config", None), "to_json_string"):
+        state["model_config"] = _config(live.model)
     return Snapshot(buffers.copy(tensors), state, _group_settings(live))
 
 
@@ -222,7 +228,7 @@ def _restore_model(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) 
     }
     _same("the model's tensors", sorted(mine), sorted(theirs))
     for name, tensor in mine.items():
-        _same(f"the shape of {name}", list(tensor.shape), list(theirs[name].shape))
+        _same(f"the shape of {name}", tuple(tensor.shape), tuple(theirs[name].shape))
         _same(f"the dtype of {name}", str(tensor.dtype), str(theirs[name].dtype))
     with torch.no_grad():
         for name, tensor in mine.items():
@@ -284,11 +290,15 @@ def _aliases(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
     return aliases
 
 
-def _config(config: Any) -> dict[str, Any]:
-    import json
-
-    found: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
-    return found
+def _config(model: Any) -> dict[str, Any]:
+    """A model's configuration for exports, the same whichever version and file it came from."""
+    found: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=True))
+    for name in ("transformers_version", "_name_or_path"):
+        found.pop(name, None)
+    # These two are written into the configuration of a model whenever it is saved.
+    found["architectures"] = [type(model).__name__]
+    dtype = getattr(model, "dtype", None)
+    return {**found, "dtype": str(dtype).removeprefix("torch.")} if dtype else found
 
 
 def _same(field: str, mine: Any, theirs: Any) -> None:

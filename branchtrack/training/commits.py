@@ -5,48 +5,44 @@ Runs in the recorder's thread. Nothing is visible before all of it is durable.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
+
+from sqlalchemy import Connection
 
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.checkpoints.tensors import from_bytes, to_bytes
-from branchtrack.core.records import NewNode, Node, Request, StoredCheckpoint
+from branchtrack.core.records import NewNode, Node, StoredCheckpoint
 from branchtrack.db import nodes, requests
 from branchtrack.db.engine import Database
+from branchtrack.errors import IllegalTransition
+from branchtrack.training.answers import Answer
 from branchtrack.training.capture import Snapshot
 
+logger = logging.getLogger("branchtrack")
 
-@dataclass
-class Answer:
-    """What became of a request at a control point; ``state`` as in the life of requests."""
-
-    request: Request
-    state: str = "applied"
-    error: str | None = None
-    before: dict[str, Any] | None = None
-    applied: dict[str, Any] | None = None
-    result: dict[str, Any] | None = None
-    wanted: dict[str, Any] = field(default_factory=dict)
+Digested = tuple[Manifest, dict[str, TensorBytes]]
 
 
 def commit(
     database: Database,
     store: Store,
-    snapshot: Snapshot,
+    digested: Digested,
     new: NewNode,
     answers: Sequence[Answer],
     actor: str,
 ) -> Node:
     """Make a snapshot durable and add its node, answering the requests it carries.
 
-    ``new`` lacks only the state digest.
+    ``digested`` is what `digests` made of the snapshot; ``new`` lacks only the state digest.
 
     Raises:
-        StorageError: the disk or the database failed; there is no node.
+        StorageError: the disk or the database failed; there is no node, and trying again is safe.
     """
-    manifest, tensors = digests(snapshot)
+    manifest, tensors = digested
     with database.read() as connection:
         known = nodes.known_digests(connection, tensors)
     fresh = [(digest, tensor) for digest, tensor in tensors.items() if digest not in known]
@@ -60,18 +56,28 @@ def commit(
         )  # fmt: skip
         node = nodes.commit(connection, replace(new, state_digest=manifest.digest))
         for answer in answers:
-            requests.move(
-                connection, answer.request.id, "applied", actor=actor, before=answer.before,
-                applied=answer.applied, step=new.step, node_id=node.id,
-            )  # fmt: skip
-            if answer.state == "done":
-                requests.move(
-                    connection, answer.request.id, "done", actor=actor, result=answer.result
-                )
+            tell(connection, answer, actor, step=new.step, node_id=node.id)
     return node
 
 
-def digests(snapshot: Snapshot) -> tuple[Manifest, dict[str, TensorBytes]]:
+def tell(connection: Connection, answer: Answer, actor: str, **facts: Any) -> None:
+    """Move a request to where its answer says, through ``applied`` where it was carried out.
+
+    One that somebody else has ended meanwhile, by cancelling it for instance, stays as it is.
+    """
+    carried_out = answer.state in ("applied", "done")
+    facts |= {"before": answer.before, "error": answer.error}
+    facts |= {"applied": answer.applied} if carried_out else {}
+    try:
+        first = "applied" if carried_out else answer.state
+        requests.move(connection, answer.request.id, first, actor=actor, **facts)
+        if answer.state == "done":
+            requests.move(connection, answer.request.id, "done", actor=actor, result=answer.result)
+    except IllegalTransition as error:
+        logger.warning("branchtrack did not answer request %s: %s", answer.request.id, error)
+
+
+def digests(snapshot: Snapshot) -> Digested:
     """A snapshot's manifest, and its tensors by digest."""
     entries: list[Entry] = []
     tensors: dict[str, TensorBytes] = {}

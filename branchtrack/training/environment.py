@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from branchtrack import __version__
+
 #: Variables that change what a training computes; they are given to a resumed process again.
 _VARIABLES = (
     "OMP_NUM_THREADS",
@@ -28,12 +30,13 @@ _VARIABLES = (
 def describe() -> dict[str, Any]:
     """Versions, thread count, device and git commit: what exactness depends on."""
     found: dict[str, Any] = {
+        "branchtrack": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
-    for package in ("branchtrack", "torch", "transformers", "accelerate", "numpy"):
+    for package in ("torch", "transformers", "accelerate", "numpy"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

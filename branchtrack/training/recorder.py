@@ -18,7 +18,7 @@ from branchtrack import control
 from branchtrack.core.records import Request
 from branchtrack.db import metrics, segments
 from branchtrack.db.engine import Database
-from branchtrack.errors import StorageError
+from branchtrack.errors import SchemaError, StorageError
 
 logger = logging.getLogger("branchtrack")
 
@@ -26,6 +26,8 @@ POLL_SECONDS = 0.1
 FLUSH_SECONDS = 0.2
 FLUSH_POINTS = 1000
 HEARTBEAT_SECONDS = 1.0
+#: Points in one transaction at most, so that no other writer waits for long.
+_FLUSHED_AT_ONCE = 5000
 _KEPT_POINTS = 2_000_000
 
 Job = Callable[[], None]
@@ -45,15 +47,24 @@ class Recorder:
         self._database, self._segment = database, segment_id
         self._points: deque[tuple[str, int, float, float]] = deque(maxlen=_KEPT_POINTS)
         self._jobs: deque[Job] = deque()
+        self._last: Job = lambda: None
         self._found: list[Request] = []
         self._taken: set[str] = set()
         self._series: dict[str, int] = {}
         self._wake = threading.Condition()
         self._closing = False
         self._trouble: dict[str, str] = {}
+        self._defects: dict[str, str] = {}
+        self._failures, self._again = 0, False
         self._beat, self._beat_step = time.monotonic(), step
+        self._file = _FileWatch(database)
         self._thread = threading.Thread(target=self._work, name="branchtrack", daemon=True)
         self._thread.start()
+
+    @property
+    def trouble(self) -> str:
+        """Why things cannot be written at present, or nothing."""
+        return " ".join(dict.fromkeys(list(self._trouble.values())))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Buffer one value each of some metrics at a step. Never blocks, never raises."""
@@ -70,30 +81,54 @@ class Recorder:
     def do(self, job: Job) -> None:
         """Have ``job`` done by the thread, after all that were given before it.
 
-        A job that raises StorageError is tried again until it succeeds or the recorder closes;
-        one that fails otherwise is logged and given up.
+        A job that raises StorageError or SchemaError is tried again until it succeeds or the
+        recorder closes; one that fails otherwise is logged and given up.
         """
         with self._wake:
             self._jobs.append(job)
             self._wake.notify_all()
 
-    def done(self, event: threading.Event) -> bool:
-        """Wait for an event that a job sets; false where the thread is stuck and it may not."""
-        while not event.wait(0.05):
-            if "record" in self._trouble or not self._thread.is_alive():
+    def done(self, event: threading.Event, *, again: bool = False) -> bool:
+        """Wait for an event that a job sets; false where jobs cannot be done at present.
+
+        ``again``: where they could not lately, have it tried once more now and wait for that.
+        """
+        failures = self._failures
+        if again:
+            with self._wake:
+                self._again = True
+                self._wake.notify_all()
+        while not event.is_set():
+            stuck = "record" in self._trouble and not (again and self._failures == failures)
+            if stuck or not self._thread.is_alive():
                 return event.is_set()
+            event.wait(0.05)
         return True
 
-    def close(self) -> list[str]:
-        """Write what is left and end the thread; returns what could not be written.
+    def report(self, what: str, error: BaseException) -> None:
+        """Note trouble with ``what``. It is logged once until all is well again."""
+        if not self._trouble:
+            logger.warning("branchtrack cannot record (%s): %s Training goes on.", what, error)
+        self._trouble[what] = str(error)
+
+    def well(self, what: str) -> None:
+        """Note that ``what`` works."""
+        if self._trouble.pop(what, None) is not None and not self._trouble:
+            logger.info("branchtrack records again.")
+
+    def close(self, last: Job) -> list[str]:
+        """Write what is left, do ``last`` behind it, and end the thread.
 
         Waits for a commit that is being written, however large; what fails is not tried again.
+
+        Returns:
+            what could not be written, in words.
         """
         with self._wake:
-            self._closing = True
+            self._last, self._closing = last, True
             self._wake.notify_all()
         self._thread.join()
-        lost = [f"{what}: {why}" for what, why in self._trouble.items()]
+        lost = [f"{what}: {why}" for what, why in {**self._trouble, **self._defects}.items()]
         if self._points:
             lost.append(f"{len(self._points)} metric points were not written")
         if self._jobs:
@@ -107,61 +142,64 @@ class Recorder:
         while True:
             with self._wake:
                 self._wake.wait_for(self._has_work, timeout=POLL_SECONDS)
-                closing = self._closing
+                closing, self._again = self._closing, False
             now = time.monotonic()
             full = len(self._points) >= FLUSH_POINTS
             if closing or self._jobs or full or now - flushed >= FLUSH_SECONDS:
                 self._attempt("metrics", self._flush)
                 flushed = now
+            if closing or now - self._beat >= HEARTBEAT_SECONDS:
+                self._attempt("heartbeat", self._heartbeat)
             self._run_jobs()
             if closing:
-                self._attempt("heartbeat", self._heartbeat)
+                self._attempt("end", self._last)
                 return
             self._attempt("requests", self._poll)
-            if now - self._beat >= HEARTBEAT_SECONDS:
-                self._attempt("heartbeat", self._heartbeat)
 
     def _has_work(self) -> bool:
-        return self._closing or bool(self._jobs) and "record" not in self._trouble
+        if self._closing or self._again:
+            return True
+        return bool(self._jobs) and "record" not in self._trouble
 
     def _attempt(self, what: str, work: Job) -> bool:
         """Do some work; false if it is to be tried again."""
         try:
+            self._file.check()
             work()
-        except StorageError as error:
-            if what not in self._trouble:
-                logger.warning("branchtrack %s: %s Training goes on.", what, error)
-            self._trouble[what] = str(error)
+        except (StorageError, SchemaError) as error:
+            self.report(what, error)
             return False
-        except Exception:
+        except Exception as error:
             # The thread must outlive a defect of ours: training would go on unrecorded.
-            logger.exception("branchtrack %s failed. Training goes on.", what)
-        self._trouble.pop(what, None)
+            if what not in self._defects:
+                logger.exception("branchtrack failed (%s). Training goes on.", what)
+            self._defects[what] = f"{type(error).__name__}: {error}"
+        self.well(what)
         return True
 
     def _run_jobs(self) -> None:
         while self._jobs:
             if not self._attempt("record", self._jobs[0]):
+                self._failures += 1
                 return
             self._jobs.popleft()
 
     def _flush(self) -> None:
-        count = len(self._points)
-        if not count:
-            return
-        points = [self._points[place] for place in range(count)]
-        with self._database.transaction() as connection:
-            series = dict(self._series)
-            metrics.append(connection, self._segment, points, series)
-        self._series = series
-        for _ in range(count):
-            self._points.popleft()
+        while self._points:
+            count = min(len(self._points), _FLUSHED_AT_ONCE)
+            points = [self._points[place] for place in range(count)]
+            with self._database.transaction() as connection:
+                series = dict(self._series)
+                metrics.append(connection, self._segment, points, series)
+            self._series = series
+            for _ in range(count):
+                self._points.popleft()
 
     def _poll(self) -> None:
         found = control.poll(self._database, self._segment)
         with self._wake:
-            known = self._taken | {request.id for request in self._found}
-            self._found += [request for request in found if request.id not in known]
+            # Those found before and not there any more have been ended by somebody else.
+            self._found = [request for request in found if request.id not in self._taken]
             self.waiting = bool(self._found)
 
     def _heartbeat(self) -> None:
@@ -170,3 +208,41 @@ class Recorder:
         self._beat, self._beat_step = now, step
         with self._database.transaction() as connection:
             segments.heartbeat(connection, self._segment, step, rate, self.settings)
+
+
+class _FileWatch:
+    """Notices that an SQLite file was moved, deleted or replaced while it is open.
+
+    SQLite does not: it goes on writing into a file that nobody can open any more.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._place = self._look()
+
+    def check(self) -> None:
+        """Connect anew where another file lies in its place.
+
+        Raises:
+            StorageError: there is no file.
+        """
+        place = self._look()
+        if place is None and self._place is not None:
+            raise StorageError(
+                f"The database {self._database.path} is gone.",
+                safe="What is to be recorded is kept in memory.",
+                fix="Put it back where it was: it will be written then.",
+                url=self._database.shown_url,
+            )
+        if place != self._place:
+            self._database.close()
+            self._place = place
+
+    def _look(self) -> tuple[int, int] | None:
+        if self._database.path is None:
+            return None
+        try:
+            found = self._database.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino

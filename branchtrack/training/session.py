@@ -10,8 +10,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
+
+import torch
 
 from branchtrack import config as configuration
 from branchtrack import control
@@ -21,10 +25,10 @@ from branchtrack.core.records import Branch, Change, NewNode, Node, Request, Seg
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
-from branchtrack.errors import BranchtrackError
-from branchtrack.training import apply, capture, commits, environment
+from branchtrack.errors import IllegalTransition, SchemaError, StorageError
+from branchtrack.training import answers, apply, capture, commits, environment
+from branchtrack.training.answers import Answer, Expectation
 from branchtrack.training.apply import Live
-from branchtrack.training.commits import Answer
 from branchtrack.training.recorder import Recorder
 
 logger = logging.getLogger("branchtrack")
@@ -54,24 +58,17 @@ class Point:
     evaluate: Callable[[], dict[str, float]]
 
 
-@dataclass
-class _Expectation:
-    """Settings that the next update must be seen to use, and who is to be told."""
-
-    wanted: dict[str, Any]
-    lr_now: float
-    answers: list[Answer]
-    restored: dict[str, str] | None
-    nodes: list[Node]
-
-
 class Session:
-    """One segment, from opening the database to the last record."""
+    """One segment, from opening the database to the last record.
+
+    A loop calls `begin` and `commit_root`, then for each update `before_update`, `after_update`,
+    `log` and `control_point`, and `close` whatever happens.
+    """
 
     def __init__(self, database: Database, store: Store, name: str, base: Base | None) -> None:
         self.base = base
         self.stop_asked = False
-        self.expecting: _Expectation | None = None
+        self.expecting: Expectation | None = None
         self.recorder: Recorder | None = None
         self.actor = f"run ({control.local_actor()})"
         self._database, self._store, self._name = database, store, name
@@ -82,6 +79,7 @@ class Session:
         self._environment = environment.describe()
         self._buffers = capture.Buffers()
         self._committed = -1
+        self._used: tuple[Expectation, int, dict[str, Any]] | None = None
         self._free = threading.Event()
         self._free.set()
 
@@ -100,24 +98,121 @@ class Session:
         launch_id = os.environ.pop(LAUNCH_VARIABLE, None)
         if launch_id is None:
             return cls(database, store, run_name, None)
-        with database.read() as connection:
-            launch = launches.get(connection, launch_id)
-            fork = nodes.get(connection, launch.fork_node_id)
-            stored = nodes.checkpoint(connection, fork.state_digest)
-        session = cls(database, store, run_name, Base(fork, commits.load(store, stored, fork)))
-        with database.read() as connection:
-            session._branch = runs.get_branch(connection, launch.branch_id)
-            session._segment = segments.get(connection, launch.segment_id)
+        try:
+            with database.read() as connection:
+                launch = launches.get(connection, launch_id)
+                fork = nodes.get(connection, launch.fork_node_id)
+                stored = nodes.checkpoint(connection, fork.state_digest)
+                branch = runs.get_branch(connection, launch.branch_id)
+                segment = segments.get(connection, launch.segment_id)
+            session = cls(database, store, run_name, Base(fork, commits.load(store, stored, fork)))
+        except BaseException:
+            database.close()
+            raise
+        session._branch, session._segment = branch, segment
         return session
 
-    def begin(self, point: Point, max_steps: int | None, about: str) -> None:
-        """Take the segment and, in a new run, commit the root node; ``about`` describes the model.
+    def begin(self, point: Point, max_steps: int | None) -> None:
+        """Take the segment; a loop that begins anew within it may call this again.
 
         Raises:
             IllegalTransition: another process trains this segment.
         """
-        live = point.live
-        settings = apply.read_all(live)
+        settings = apply.read_all(point.live)
+        if self.recorder is None:
+            self._take(point.live, settings, max_steps)
+            assert self._segment is not None
+            self.recorder = Recorder(self._database, self._segment.id, point.step)
+        self.recorder.settings = settings
+        if self.base is not None:
+            self._committed = point.step
+            fork, state = self.base.fork, self.base.snapshot.state
+            changed = {change.name: change.after for change in fork.changes}
+            parts = answers.restored_parts(state["scheduler"] is not None, changed)
+            wanted = {name: fork.settings.get(name, value) for name, value in settings.items()}
+            self.expecting = Expectation(wanted, apply.read_rates(point.live), [], parts, [fork])
+
+    def commit_root(self, point: Point, about: str) -> None:
+        """Commit the state before the first update of a new run; ``about`` describes the model."""
+        if self.base is None:
+            kind = "root" if self._committed < 0 else "checkpoint"
+            made = self._commit(point, kind, (), [], about)
+            settings, rates = apply.read_all(point.live), apply.read_rates(point.live)
+            self.expecting = Expectation(settings, rates, [], None, made)
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record metrics at a step; what is not a number is passed over."""
+        found = {name: _number(value) for name, value in values.items()}
+        numbers = {name: value for name, value in found.items() if value is not None}
+        self._metrics.update(numbers)
+        if self.recorder is not None:
+            self.recorder.log(step, numbers)
+
+    def control_point(self, point: Point, *, save: bool, final: bool) -> None:
+        """Carry out what has been asked, and commit a node where one is due.
+
+        ``save``: the loop wants a checkpoint. ``final``: this is the state that training ends in.
+        """
+        assert self.recorder is not None
+        # Where no update has shown yet what became of the last change, the next has to wait.
+        asked = self.recorder.take() if self.expecting is None else []
+        found = [self._carry_out(request, point) for request in asked]
+        answers.supersede(found)
+        changes = answers.changes(found)
+        ends = final or self.stop_asked
+        kind = "final" if ends else "intervention" if changes else "checkpoint"
+        wants_node = any(a.state != "failed" and a.request.kind != "evaluate" for a in found)
+        made: list[Node] = []
+        if changes or wants_node or ((save or ends) and self._committed != point.step):
+            made = self._commit(point, kind, changes, found, answers.message(found))
+        else:
+            self._answer_without_node(found, point.step)
+        if any(answer.applied for answer in found):
+            self.recorder.settings = apply.read_all(point.live)
+        settled = [a for a in found if a.state == "applied" and a.wanted]
+        if settled:
+            wanted = {name: v for answer in settled for name, v in answer.wanted.items()}
+            rates = apply.read_rates(point.live)
+            self.expecting = Expectation(wanted, rates, settled, None, made)
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether `before_update` has read something that `after_update` is to compare."""
+        return self._used is not None
+
+    def before_update(self, live: Live, step: int) -> None:
+        """Read back what update ``step`` is about to use, between backward and the update."""
+        expected, self.expecting = self.expecting, None
+        if expected is None or self.recorder is None:
+            return
+        if self.base is not None:
+            # By now every part of it has been restored; it is a whole copy of the state.
+            self.base.snapshot.tensors.clear()
+        self._used = expected, step, apply.used(live)
+
+    def after_update(self, live: Live) -> None:
+        """Read back again right after the update: an optimizer may set its settings within it."""
+        if self._used is None or self.recorder is None:
+            return
+        (expected, step, before), self._used = self._used, None
+        after = {**before, **apply.in_force(live)}
+
+        def obeyed(wanted: dict[str, Any]) -> bool:
+            return all(apply.agrees(wanted, expected.rates, found) for found in (before, after))
+
+        verdicts = [(answer, obeyed(answer.wanted)) for answer in expected.answers]
+        effective = {"step": step, "verified": obeyed(expected.wanted), **after}
+        del effective["rates"]
+        self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
+
+    def close(self, status: str, error: str | None = None) -> None:
+        """Write what is left and end the segment as ``finished``, ``stopped`` or ``failed``."""
+        recorder, segment = self.recorder, self._segment
+        if recorder is not None and segment is not None:
+            recorder.close(lambda: self._end(segment.id, status, error))
+        self._database.close()
+
+    def _take(self, live: Live, settings: dict[str, Any], max_steps: int | None) -> None:
         declared = [setting.as_dict() for setting in apply.declare(live)]
         with self._database.transaction() as connection:
             if self._branch is None or self._segment is None:
@@ -131,75 +226,6 @@ class Session:
                 connection, self._segment.id, actor=self.actor, declared=declared,
                 settings=settings, max_steps=max_steps,
             )  # fmt: skip
-        self.recorder = Recorder(self._database, self._segment.id, point.step)
-        self.recorder.settings = settings
-        if self.base is None:
-            root = self._commit(point, "root", (), [], about)
-            self.expecting = _Expectation(settings, apply.read_lr_now(live), [], None, root)
-        else:
-            self._committed = point.step
-            wanted = {change.name: change.after for change in self.base.fork.changes}
-            parts = restored_parts(self.base.snapshot, wanted)
-            self.expecting = _Expectation(
-                wanted or settings, apply.read_lr_now(live), [], parts, [self.base.fork]
-            )
-
-    def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Record metrics at a step; what is not a number is passed over."""
-        numbers = {
-            name: float(value)
-            for name, value in values.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool)
-        }
-        self._metrics.update(numbers)
-        if self.recorder is not None:
-            self.recorder.log(step, numbers)
-
-    def control_point(self, point: Point, *, save: bool, final: bool) -> None:
-        """Carry out what has been asked, and commit a node where one is due.
-
-        ``save``: the loop wants a checkpoint. ``final``: this is the state that training ends in.
-        """
-        assert self.recorder is not None
-        answers = [self._carry_out(request, point) for request in self.recorder.take()]
-        _supersede(answers)
-        changes = _changes(answers)
-        ends = final or self.stop_asked
-        kind = "final" if ends else "intervention" if changes else "checkpoint"
-        asked = any(a.state != "failed" and a.request.kind != "evaluate" for a in answers)
-        made: list[Node] = []
-        if changes or asked or ((save or ends) and self._committed != point.step):
-            made = self._commit(point, kind, changes, answers, _message(answers))
-        else:
-            self._answer_without_node(answers, point.step)
-        settled = [a for a in answers if a.state == "applied" and a.wanted]
-        if settled:
-            self.recorder.settings = apply.read_all(point.live)
-            wanted = {name: v for answer in settled for name, v in answer.wanted.items()}
-            lr_now = apply.read_lr_now(point.live)
-            self.expecting = _Expectation(wanted, lr_now, settled, None, made)
-
-    def before_update(self, live: Live, step: int) -> None:
-        """Read back, where the maths uses it, what update ``step`` is about to use."""
-        expected, self.expecting = self.expecting, None
-        if expected is None or self.recorder is None:
-            return
-        found = apply.used(live)
-        verdicts = [
-            (answer, apply.agrees(live, answer.wanted, expected.lr_now, found))
-            for answer in expected.answers
-        ]
-        verified = apply.agrees(live, expected.wanted, expected.lr_now, found)
-        effective = {"step": step, "verified": verified, **found}
-        self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
-
-    def close(self, status: str, error: str | None = None) -> None:
-        """Write what is left and end the segment as ``finished``, ``stopped`` or ``failed``."""
-        recorder, segment = self.recorder, self._segment
-        if recorder is not None and segment is not None:
-            recorder.do(lambda: self._end(segment.id, status, error))
-            recorder.close()
-        self._database.close()
 
     def _carry_out(self, request: Request, point: Point) -> Answer:
         answer = Answer(request)
@@ -220,8 +246,8 @@ class Session:
             # Whatever a request does wrong is its answer, and never the end of training.
             logger.warning("branchtrack could not carry out %s", request.id, exc_info=True)
             answer.state, answer.error = "failed", f"{type(error).__name__}: {error}"
-            if answer.before:
-                apply.write_all(point.live, answer.before)
+            with suppress(Exception):
+                apply.write_all(point.live, answer.before or {})
         return answer
 
     def _commit(
@@ -229,7 +255,7 @@ class Session:
         point: Point,
         kind: str,
         changes: tuple[Change, ...],
-        answers: list[Answer],
+        found: list[Answer],
         message: str,
     ) -> list[Node]:
         """Copy the state now and have it committed in the background; one commit is in flight.
@@ -240,13 +266,15 @@ class Session:
         assert recorder is not None and segment is not None and branch is not None
         made: list[Node] = []
         try:
-            if not recorder.done(self._free):
-                raise BranchtrackError("The commit before this one has not been written yet.")
+            # The last state is worth waiting for; any other is not, in the middle of training.
+            if not recorder.done(self._free, again=kind == "final"):
+                raise StorageError(f"The commit before this one still waits: {recorder.trouble}")
             snapshot = capture.capture(point.live, point.extra(), self._buffers)
-        except BranchtrackError as error:
-            self._fail(answers, error, point.step)
+        except Exception as error:
+            # A state that cannot be captured is no reason to end training.
+            self._fail(found, error, point.step)
             return made
-        asking = next((answer.request for answer in answers), None)
+        asking = next((answer.request for answer in found), None)
         new = NewNode(
             run_id=branch.run_id, branch_id=branch.id, segment_id=segment.id, parent_id=None,
             step=point.step, epoch=point.epoch, kind=kind, state_digest="",
@@ -256,57 +284,70 @@ class Session:
             actor=asking.actor if asking else self.actor, environment=self._environment,
         )  # fmt: skip
         self._committed = point.step
-        self._free = free = threading.Event()
+        self._free = threading.Event()
+        recorder.do(self._commit_job(snapshot, new, found, made, self._free))
+        return made
+
+    def _commit_job(
+        self,
+        snapshot: capture.Snapshot,
+        new: NewNode,
+        found: list[Answer],
+        made: list[Node],
+        free: threading.Event,
+    ) -> Callable[[], None]:
+        digested: list[commits.Digested] = []
 
         def job() -> None:
             try:
-                self._write(snapshot, new, answers, made)
-            finally:
-                free.set()
+                if not digested:
+                    digested.append(commits.digests(snapshot))
+                self._write(digested[0], new, found, made)
+            except Exception as error:
+                if _of_database(error):
+                    # Tried again; till then the snapshot keeps its buffers.
+                    raise
+                self._fail(found, error, new.step)
+            free.set()
 
-        recorder.do(job)
-        return made
+        return job
 
     def _write(
-        self, snapshot: capture.Snapshot, new: NewNode, answers: list[Answer], made: list[Node]
+        self, digested: commits.Digested, new: NewNode, found: list[Answer], made: list[Node]
     ) -> None:
-        carried = [answer for answer in answers if answer.state in ("applied", "done")]
-        try:
-            node = commits.commit(
-                self._database, self._store, snapshot, replace(new, parent_id=self._head),
-                carried, self.actor,
-            )  # fmt: skip
-        except BranchtrackError as error:
-            self._fail(answers, error, new.step)
-            return
+        assert self.recorder is not None
+        carried = [answer for answer in found if answer.state in ("applied", "done")]
+        node = commits.commit(
+            self._database, self._store, digested, replace(new, parent_id=self._head), carried,
+            self.actor,
+        )  # fmt: skip
         self._head = node.id
         made.append(node)
-        self._answer_without_node([a for a in answers if a not in carried], new.step)
+        self.recorder.well("commit")
+        self._answer_without_node([a for a in found if a not in carried], new.step)
 
-    def _fail(self, answers: list[Answer], error: BranchtrackError, step: int) -> None:
-        logger.warning("branchtrack committed no node at step %d: %s", step, error)
-        for answer in answers:
-            answer.error = answer.error or f"It was applied, but no node was committed: {error}"
-            answer.state = "failed" if answer.state != "superseded" else answer.state
-        self._answer_without_node(answers, step)
+    def _fail(self, found: list[Answer], error: Exception, step: int) -> None:
+        assert self.recorder is not None
+        logger.debug("branchtrack committed no node at step %d", step, exc_info=error)
+        self.recorder.report("commit", error)
+        for answer in found:
+            if answer.state in ("applied", "done") and answer.request.kind != "evaluate":
+                answer.state = "failed"
+                answer.error = f"It was applied, but no node was committed: {error}"
+        self._answer_without_node(found, step)
 
-    def _answer_without_node(self, answers: list[Answer], step: int) -> None:
-        if answers and self.recorder is not None:
-            self.recorder.do(lambda: self._answer(answers, step))
+    def _answer_without_node(self, found: list[Answer], step: int) -> None:
+        if found and self.recorder is not None:
+            self.recorder.do(lambda: self._answer(found, step))
 
-    def _answer(self, answers: list[Answer], step: int) -> None:
+    def _answer(self, found: list[Answer], step: int) -> None:
         with self._database.transaction() as connection:
-            for answer in answers:
-                states = ["applied", "done"] if answer.state == "done" else [answer.state]
-                for state in states:
-                    requests.move(
-                        connection, answer.request.id, state, actor=self.actor, step=step,
-                        error=answer.error, before=answer.before, result=answer.result,
-                    )  # fmt: skip
+            for answer in found:
+                commits.tell(connection, answer, self.actor, step=step)
 
     def _record_effect(
         self,
-        expected: _Expectation,
+        expected: Expectation,
         verdicts: list[tuple[Answer, bool]],
         effective: dict[str, Any],
     ) -> None:
@@ -316,9 +357,11 @@ class Session:
             for answer, ok in verdicts:
                 if answer.state == "applied":
                     state = "verified" if ok else "ineffective"
-                    requests.move(
-                        connection, answer.request.id, state, actor=self.actor, effective=effective
-                    )
+                    with suppress(IllegalTransition):
+                        requests.move(
+                            connection, answer.request.id, state, actor=self.actor,
+                            effective=effective,
+                        )  # fmt: skip
 
     def _end(self, segment_id: str, status: str, error: str | None) -> None:
         with self._database.transaction() as connection:
@@ -328,40 +371,20 @@ class Session:
             segments.end(connection, segment_id, status, actor=self.actor, error=error)
 
 
-def restored_parts(snapshot: capture.Snapshot, replaced: Mapping[str, Any]) -> dict[str, str]:
-    """For each part of the state whether it was restored, reset or replaced."""
-    parts = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
-    parts["scheduler"] = "restored" if snapshot.state["scheduler"] is not None else "reset"
-    parts["data position"] = parts["counters"] = "restored"
-    return {**parts, **{name: "replaced" for name in replaced}}
+def _number(value: Any) -> float | None:
+    """``value`` as a float if it is one number, of whatever library."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, torch.Tensor):
+        return float(value.item()) if value.numel() == 1 and not value.is_complex() else None
+    try:
+        return float(value) if isinstance(value, Real) else None
+    except OverflowError:
+        return None
 
 
-def _changes(answers: list[Answer]) -> tuple[Change, ...]:
-    """Every changed setting with its value before the first change and after the last."""
-    before: dict[str, Any] = {}
-    after: dict[str, Any] = {}
-    for answer in answers:
-        for name, value in (answer.applied or {}).items():
-            before.setdefault(name, (answer.before or {})[name])
-            after[name] = value
-    return tuple(
-        Change(name, before[name], after[name]) for name in after if before[name] != after[name]
+def _of_database(error: Exception) -> bool:
+    """Whether it was the database that failed, not the disk of the store."""
+    return isinstance(error, SchemaError) or (
+        isinstance(error, StorageError) and "path" not in error.facts
     )
-
-
-def _supersede(answers: list[Answer]) -> None:
-    """Of two requests for one setting at one control point the earlier is superseded."""
-    later: set[str] = set()
-    for answer in reversed(answers):
-        if answer.request.kind != "set" or answer.state != "applied":
-            continue
-        answer.wanted = {name: v for name, v in answer.wanted.items() if name not in later}
-        if not answer.wanted:
-            answer.state = "superseded"
-        later.update(answer.wanted)
-
-
-def _message(answers: list[Answer]) -> str:
-    reasons = [answer.request.reason for answer in answers if answer.request.reason]
-    notes = [str(answer.request.requested.get("message") or "") for answer in answers]
-    return "; ".join(text for text in [*reasons, *notes] if text)

@@ -1,15 +1,26 @@
 """The Hugging Face Trainer mixin: the same Trainer, whose checkpoints and changes become nodes.
 
-Its place in the loop of transformers 5 (`Trainer._run_epoch`):
+Its place in the loop of transformers 5:
 
-    for each update:
-        on_step_begin, forward, backward, (clip)
-        on_pre_optimizer_step              <- read back what this update uses, if that is due
-        optimizer.step(), scheduler.step()
-        on_step_end                        <- one flag test; asks for a save if requests wait
+    on_train_begin                         <- take the segment
+    for each epoch:
+        on_epoch_begin                     <- the first time: commit the root of a new run
+        for each update:
+            on_step_begin, forward, backward, (clip)
+            on_pre_optimizer_step          <- read back what this update uses, if that is due
+            optimizer.step()
+            on_optimizer_step              <- read back again
+            scheduler.step()
+            on_step_end                    <- one flag test; asks for a save if requests wait
+            log, evaluate
+            _save_checkpoint               <- CONTROL POINT: apply, capture, commit
+        on_epoch_end                       <- asks for a save that the epoch's end has put off
         log, evaluate
-        _save_checkpoint                   <- CONTROL POINT: apply, capture, commit
-    on_train_end
+        _save_checkpoint                   <- CONTROL POINT
+    _load_best_model, on_train_end         <- CONTROL POINT, where there was none at this step
+
+The last update of an epoch has its control point after the end of the epoch, which may log and
+evaluate: a training that is resumed there begins with the next epoch, and would do neither.
 
 No loop is copied: callbacks, public methods and the overrides named in `_save_checkpoint` and
 `_load_*`, each of which falls back to ``super()`` where branchtrack has no part.
@@ -17,25 +28,17 @@ No loop is copied: callbacks, public methods and the overrides named in `_save_c
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import fields
 from functools import cache
 from typing import Any
 
-import torch
 from transformers import Trainer, TrainerCallback
-from transformers.trainer_callback import ExportableState, TrainerState
 from transformers.trainer_utils import SaveStrategy
 
-from branchtrack.errors import CheckpointMismatch, InvalidInput
-from branchtrack.training import apply, capture, rng
-from branchtrack.training.apply import Live
-from branchtrack.training.session import Point, Session
-
-#: Parts of TrainerState that are no state of training: what was logged is in the database.
-_NOT_STATE = ("log_history", "stateful_callbacks", "trial_name", "trial_params")
+from branchtrack.errors import InvalidInput
+from branchtrack.training import apply, capture, trainer_state
+from branchtrack.training.session import Base, Point, Session
+from branchtrack.training.trainer_state import live_objects
 
 
 @cache
@@ -58,8 +61,8 @@ class BranchTrackMixin:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._session: Session | None = None
-        self._asked_only = False
-        self.add_callback(_Events(self))  # type: ignore[attr-defined]
+        self._events = _Events(self)
+        self.add_callback(self._events)  # type: ignore[attr-defined]
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer.train`, recorded as a run or, in a launched process, as its branch."""
@@ -67,8 +70,9 @@ class BranchTrackMixin:
         session = self._session = Session.open(_run_name(self))
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
+                self._events.resumes = bool(resume_from_checkpoint)
                 if session.base is not None:
-                    _write_trainer_state(self, session.base.snapshot, folder)
+                    trainer_state.write_trainer_state(self, session.base.snapshot, folder)
                     resume_from_checkpoint = folder
                 output = super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
         except KeyboardInterrupt:
@@ -83,17 +87,18 @@ class BranchTrackMixin:
         return output
 
     def _save_checkpoint(self, model: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
-        session = self._session
+        session, events = self._session, self._events
         if session is None or session.recorder is None:
             super()._save_checkpoint(model, trial, *args, **kwargs)  # type: ignore[misc]
             return
+        if events.puts_off():
+            return
         trainer: Any = self
-        due = not self._asked_only or trainer.args.save_strategy == SaveStrategy.BEST
-        final = trainer.control.should_training_stop
-        session.control_point(_point(trainer), save=due, final=final)
+        due = events.takes_due()
+        session.control_point(_point(trainer), save=due, final=trainer.control.should_training_stop)
         if session.stop_asked:
             trainer.control.should_training_stop = True
-        if trainer.args.load_best_model_at_end or trainer.args.push_to_hub:
+        if due and (trainer.args.load_best_model_at_end or trainer.args.push_to_hub):
             super()._save_checkpoint(model, trial, *args, **kwargs)  # type: ignore[misc]
 
     def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
@@ -107,8 +112,8 @@ class BranchTrackMixin:
             super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
             return
         live = live_objects(self)
-        loop = capture.restore(live, base.snapshot)
-        _check_data(self, loop["data"])
+        trainer_state.check_script(self, base.snapshot, base.fork.settings)
+        capture.restore(live, base.snapshot)
         current = apply.read_all(live)
         target = {name: base.fork.settings.get(name, value) for name, value in current.items()}
         apply.write_all(live, {k: v for k, v in target.items() if current[k] != v})
@@ -117,6 +122,7 @@ class BranchTrackMixin:
         base = _base(self)
         if base is None:
             super()._load_rng_state(checkpoint)  # type: ignore[misc]
+            self._events.commit_root()
         else:
             capture.restore_rng(base.snapshot)
 
@@ -130,92 +136,129 @@ class BranchTrackMixin:
         if scaler is not None and state is not None:
             scaler.load_state_dict(state)
 
+    def _load_best_model(self) -> None:
+        # The final node holds what training ended in, not the best model of before.
+        self._events.commit_final()
+        super()._load_best_model()  # type: ignore[misc]
+
 
 class _Events(TrainerCallback):
-    """The callback that the mixin installs behind all others."""
+    """The callback that the mixin installs behind all others, and when to save for what reason.
+
+    A save is *due* where the script has asked for it; otherwise requests or the end have.
+    """
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
+        self.resumes = False
+        self._rooted = False
+        self._epoch_over = False
+        self._asked_by_us = False
+        self._evaluated = False
+        self._put_off = False
 
     @property
     def session(self) -> Session | None:
-        """The session of the training that is going on."""
+        """The session of the training that is going on, once it records."""
         found: Session | None = self.trainer._session
-        return found
+        return None if found is None or found.recorder is None else found
+
+    def puts_off(self) -> bool:
+        """Whether the save asked for now has to wait for the end of the epoch, which comes next."""
+        if self._epoch_over or not self._ends_epoch():
+            return False
+        self._put_off = self._put_off or self._is_due()
+        return True
+
+    def takes_due(self) -> bool:
+        """Whether the script has asked for the save that is being made."""
+        due, self._put_off = self._put_off or self._is_due(), False
+        return due
+
+    def commit_root(self) -> None:
+        """Commit the state before the first update, unless that was done already."""
+        session = self.session
+        if session is not None and not self._rooted:
+            self._rooted = True
+            session.commit_root(_point(self.trainer), trainer_state.about(self.trainer.model))
+
+    def commit_final(self) -> None:
+        """Commit the state that training has ended in, unless that was done already."""
+        if self.session is not None:
+            self.session.control_point(_point(self.trainer), save=False, final=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        session = self.session
-        if session is None:
-            return
-        if session.base is not None:
-            _restore_window(self.trainer, capture.loop_state(session.base.snapshot))
-        session.begin(_point(self.trainer), state.max_steps, _about(self.trainer.model))
+        session: Session | None = self.trainer._session
+        if session is not None:
+            self._rooted = self._put_off = False
+            if session.base is not None:
+                loop = capture.loop_state(session.base.snapshot)
+                trainer_state.restore_window(self.trainer, loop)
+            session.begin(_point(self.trainer), state.max_steps)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._epoch_over = False
+        # A checkpoint of the Trainer's own brings its random state later: see `_load_rng_state`.
+        if not self.resumes:
+            self.commit_root()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.commit_root()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         session = self.session
         if session is not None and session.expecting is not None:
             session.before_update(live_objects(self.trainer), state.global_step + 1)
 
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.session is not None and self.session.is_reading:
+            self.session.after_update(live_objects(self.trainer))
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         session = self.session
         if session is None or session.recorder is None:
             return
         session.recorder.step = state.global_step
-        # A save that only requests have caused commits no checkpoint of its own.
-        self.trainer._asked_only = session.recorder.waiting and not control.should_save
+        self._asked_by_us = self._evaluated = False
         if session.recorder.waiting or control.should_training_stop:
-            control.should_save = True
+            self._ask(control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._evaluated = True
         # A callback such as early stopping may have ended training just now.
         if self.session is not None and control.should_training_stop:
-            control.should_save = True
+            self._ask(control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        session = self.session
+        if session is None or session.recorder is None:
+            return
+        self._epoch_over = True
+        self._asked_by_us = self._evaluated = False
+        if self._put_off or session.recorder.waiting or control.should_training_stop:
+            self._ask(control)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if self.session is not None and logs:
             self.session.log(state.global_step, logs)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        session = self.session
-        if session is not None and session.recorder is not None:
-            session.control_point(_point(self.trainer), save=False, final=True)
+        self.commit_root()
+        self.commit_final()
 
+    def _ask(self, control: Any) -> None:
+        if not control.should_save:
+            control.should_save = self._asked_by_us = True
 
-def live_objects(trainer: Any) -> Live:
-    """What a Trainer trains with; the optimizer without accelerate's wrapper."""
-    optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
-    return Live(
-        model=trainer.model,
-        optimizer=optimizer,
-        scheduler=trainer.lr_scheduler,
-        options=trainer.args,
-        decayed=_decayed(trainer, optimizer),
-        fixed=_fixed_settings(trainer),
-    )
+    def _is_due(self) -> bool:
+        # With "best" an evaluation alone decides, whatever was asked for before it.
+        best = self.trainer.args.save_strategy == SaveStrategy.BEST
+        return (best and self._evaluated) or not self._asked_by_us
 
-
-def loop_extra(trainer: Any) -> dict[str, Any]:
-    """The loop's own state: counters, open logging window, callbacks, position, scaler."""
-    trainer.store_flos()
-    state, scaler = trainer.state, getattr(trainer.accelerator, "scaler", None)
-    return {
-        "trainer": {
-            field.name: getattr(state, field.name)
-            for field in fields(TrainerState)
-            if field.name not in _NOT_STATE
-        },
-        "window": {
-            "loss": trainer._tr_loss,
-            "last_logged": trainer._globalstep_last_logged,
-        },
-        "callbacks": {
-            type(callback).__name__: callback.state().get("attributes", {})
-            for callback in trainer.callback_handler.callbacks
-            if isinstance(callback, ExportableState)
-        },
-        "data": _data(trainer),
-        "scaler": None if scaler is None else scaler.state_dict(),
-    }
+    def _ends_epoch(self) -> bool:
+        """Whether no update follows in this epoch; one that was cut short has no such end."""
+        state = self.trainer.state
+        return bool(state.epoch == int(state.epoch) or state.global_step >= state.max_steps)
 
 
 def _point(trainer: Any) -> Point:
@@ -223,107 +266,19 @@ def _point(trainer: Any) -> Point:
         live=live_objects(trainer),
         step=trainer.state.global_step,
         epoch=float(trainer.state.epoch or 0.0),
-        extra=lambda: loop_extra(trainer),
-        evaluate=lambda: _evaluate(trainer),
+        extra=lambda: trainer_state.loop_state(trainer),
+        evaluate=lambda: trainer_state.evaluate(trainer),
     )
 
 
-def _base(trainer: Any) -> Any:
-    session = getattr(trainer, "_session", None)
+def _base(trainer: Any) -> Base | None:
+    session: Session | None = getattr(trainer, "_session", None)
     return None if session is None else session.base
 
 
 def _run_name(trainer: Any) -> str | None:
     name, folder = trainer.args.run_name, trainer.args.output_dir
     return name if name and name != folder else None
-
-
-def _evaluate(trainer: Any) -> dict[str, float]:
-    """Evaluate without a trace in training: no callback, no scheduler, no random number."""
-    if trainer.eval_dataset is None:
-        raise InvalidInput("evaluate", None, "a Trainer with an eval_dataset")
-    with rng.preserved():
-        output = trainer.evaluation_loop(
-            trainer.get_eval_dataloader(),
-            description="Evaluation",
-            prediction_loss_only=True if trainer.compute_metrics is None else None,
-        )
-    return {name: float(value) for name, value in output.metrics.items()}
-
-
-def _restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
-    """Bring back what the loop starts anew: the open logging window and callbacks' counters."""
-    trainer._tr_loss.copy_(loop["window"]["loss"])
-    trainer._globalstep_last_logged = loop["window"]["last_logged"]
-    for callback in trainer.callback_handler.callbacks:
-        attributes = loop["callbacks"].get(type(callback).__name__, {})
-        for name, value in attributes.items():
-            setattr(callback, name, value)
-
-
-def _write_trainer_state(trainer: Any, snapshot: capture.Snapshot, folder: str) -> None:
-    callbacks = [*trainer.callback_handler.callbacks, trainer.control]
-    exportable: list[Any] = [c for c in callbacks if isinstance(c, ExportableState)]
-    state = TrainerState(
-        stateful_callbacks=exportable,
-        **capture.loop_state(snapshot)["trainer"],
-    )
-    state.save_to_json(os.path.join(folder, "trainer_state.json"))
-
-
-def _data(trainer: Any) -> dict[str, Any]:
-    args, dataset = trainer.args, trainer.train_dataset
-    batch = trainer._train_batch_size * args.gradient_accumulation_steps
-    return {
-        "samples_seen": trainer.state.global_step * batch,
-        "dataset_length": len(dataset) if hasattr(dataset, "__len__") else None,
-        "batch_size": trainer._train_batch_size,
-        "gradient_accumulation_steps": args.gradient_accumulation_steps,
-        "seed": args.seed,
-        "data_seed": args.data_seed,
-    }
-
-
-def _check_data(trainer: Any, theirs: Mapping[str, Any]) -> None:
-    """Refuse a script whose batches would not be those that follow the node."""
-    for name, mine in _data(trainer).items():
-        if name != "samples_seen" and mine != theirs[name]:
-            raise CheckpointMismatch(
-                f"{name} is {mine!r} in the script and {theirs[name]!r} in the node.",
-                safe="No training was done.",
-                fix="Make the script agree with the node, or start a new run.",
-                field=name,
-                expected=theirs[name],
-                found=mine,
-            )
-
-
-def _decayed(trainer: Any, optimizer: torch.optim.Optimizer) -> list[bool]:
-    groups = optimizer.param_groups
-    if any(apply.number(group.get("weight_decay", 0.0)) for group in groups):
-        return [bool(apply.number(group.get("weight_decay", 0.0))) for group in groups]
-    names = set(trainer.get_decay_parameter_names(trainer.model))
-    decayed = {id(p) for name, p in trainer.model.named_parameters() if name in names}
-    found = [any(id(p) in decayed for p in group["params"]) for group in groups]
-    return found if any(found) else [True] * len(groups)
-
-
-def _fixed_settings(trainer: Any) -> dict[str, Any]:
-    """The script's settings that cannot be changed while it trains, for nodes to record."""
-    args = trainer.args
-    return {
-        "max_steps": trainer.state.max_steps,
-        "lr_scheduler_type": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
-        "warmup_steps": args.get_warmup_steps(trainer.state.max_steps),
-        "batch_size": trainer._train_batch_size,
-        "gradient_accumulation_steps": args.gradient_accumulation_steps,
-        "seed": args.seed,
-    }
-
-
-def _about(model: torch.nn.Module) -> str:
-    count = sum(parameter.numel() for parameter in model.parameters())
-    return f"{type(model).__name__}, {count:,} parameters"
 
 
 def _refuse_distributed(trainer: Any) -> None:

@@ -48,3 +48,16 @@ def test_a_run_is_as_lively_as_its_liveliest_branch() -> None:
     assert lifecycle.run_status(["finished", "waiting"]) == "waiting"
     assert lifecycle.run_status(["failed", "finished"]) == "failed"
     assert lifecycle.run_status([]) == "empty"
+
+
+def test_nothing_follows_an_end() -> None:
+    for state in lifecycle.REQUEST_ENDS:
+        assert not any(
+            state in lifecycle.sources("request", after)
+            for after in ("accepted", "applied", *lifecycle.REQUEST_ENDS)
+        )
+    for state in lifecycle.LAUNCH_ENDS:
+        assert not any(
+            state in lifecycle.sources("launch", after)
+            for after in ("queued", "starting", "running", *lifecycle.LAUNCH_ENDS)
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,3 +95,66 @@ def test_no_lane_is_used_twice_in_one_row_and_every_child_reaches_its_parent(
         assert row.lane not in row.through and not set(row.joins) & set(row.through)
         reached = {row.lane, *row.joins} if not row.starts else set(row.joins)
         assert {lane[child] for child in below.get(row.node, [])} == reached
+
+
+@dataclass
+class NaiveSegment:
+    """A segment that holds its whole curve: what its parent had when it started, and its own."""
+
+    curve: dict[int, str]
+    origin: tuple[str, int] | None
+    own: list[int] = field(default_factory=list)
+
+
+@st.composite
+def forests(draw: st.DrawFn) -> dict[str, NaiveSegment]:
+    """Segments that fork from any step of any older one, below its own start too."""
+    found: dict[str, NaiveSegment] = {}
+    for number in range(draw(st.integers(1, 8))):
+        name = f"s{number}"
+        origin, start, inherited = None, 0, {}
+        if found and draw(st.booleans()):
+            parent = draw(st.sampled_from(sorted(found)))
+            start = draw(st.integers(0, 25))
+            origin = (parent, start)
+            inherited = {s: v for s, v in found[parent].curve.items() if s <= start}
+        own = list(range(start + 1, start + 1 + draw(st.integers(0, 12))))
+        found[name] = NaiveSegment({**inherited, **dict.fromkeys(own, name)}, origin, own)
+    return found
+
+
+def stitched(spans: list[tree.Span], forest: dict[str, NaiveSegment]) -> list[tuple[int, str]]:
+    return [
+        (step, span.segment)
+        for span in spans
+        for step in forest[span.segment].own
+        if step > span.after and (span.upto is None or step <= span.upto)
+    ]
+
+
+@given(forests())
+def test_a_stitched_curve_is_the_copied_one(forest: dict[str, NaiveSegment]) -> None:
+    for name in forest:
+        spans = tree.lineage(name, lambda other: forest[other].origin)
+        assert stitched(spans, forest) == sorted(forest[name].curve.items())
+
+
+@given(forests())
+def test_no_two_spans_of_a_lineage_overlap(forest: dict[str, NaiveSegment]) -> None:
+    for name in forest:
+        spans = tree.lineage(name, lambda other: forest[other].origin)
+        for above, below in zip(spans, spans[1:], strict=False):
+            assert above.upto is not None and above.upto <= below.after
+        assert spans[-1].segment == name and spans[-1].upto is None
+
+
+def test_a_circle_of_segments_ends() -> None:
+    starts = {"a": ("b", 5), "b": ("a", 3)}
+    assert [span.segment for span in tree.lineage("a", starts.__getitem__)] == ["b", "a"]
+
+
+def test_children_keep_their_order() -> None:
+    assert tree.children([("a", None), ("b", "a"), ("c", "a"), ("d", "b")]) == {
+        "a": ["b", "c"],
+        "b": ["d"],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -98,7 +99,9 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
         open_database(load(tmp_path / "home"), create=True)
 
 
-@pytest.mark.parametrize("url", ["nonsense", "oracle://x", "sqlite:///", "mysql://x/y"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "oracle://x", "sqlite:///", "mysql://x/y", "postgresql://x:port/y"]
+)
 def test_a_url_that_names_no_database_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises((DatabaseUnreadable, DatabaseMissing)):
         open_database(load(tmp_path, url))
@@ -118,3 +121,46 @@ def test_many_that_create_one_database_at_once_all_succeed(
             opened = [pool.submit(open_database, config, create=True) for _ in range(6)]
         for database in opened:
             database.result().close()
+
+
+def test_revisions_are_numbered_in_their_order() -> None:
+    script = ScriptDirectory.from_config(schema.alembic_config())
+    numbers = [found.revision for found in script.walk_revisions()][::-1]
+    assert numbers == [f"{place:04d}" for place in range(1, len(numbers) + 1)]
+
+
+def test_somebody_elses_database_is_missing_our_tables(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE theirs (x)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(DatabaseMissing):
+        open_database(load(tmp_path, f"sqlite:///{path}"))
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 99, 511, 513])
+def test_a_short_text_file_is_no_database_either(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "notes.db"
+    path.write_text("x" * length)
+    for create in (False, True):
+        with pytest.raises(DatabaseUnreadable, match="is not a database"):
+            open_database(load(tmp_path / "home", f"sqlite:///{path}"), create=create)
+    assert path.read_text() == "x" * length
+
+
+def test_a_folder_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnreadable):
+        open_database(load(tmp_path / "home", f"sqlite:///{tmp_path}"))
+
+
+def test_a_home_that_cannot_be_made_is_a_clear_error() -> None:
+    with pytest.raises(HomeError, match="/proc/branchtrack"):
+        open_database(load("/proc/branchtrack"), create=True)
+
+
+def test_a_servers_password_is_never_told(tmp_path: Path) -> None:
+    url = "postgresql://me:secret@127.0.0.1:1/none"
+    with pytest.raises(DatabaseUnreadable) as caught:
+        open_database(load(tmp_path, url))
+    assert "secret" not in str(caught.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,23 +16,22 @@ from branchtrack.core.records import Launch
 from branchtrack.db.engine import Database
 from branchtrack.launching import processes
 from branchtrack.launching.worker import Worker
-from tests.launching.helpers import ROOT, SCRIPT
+from tests.launching.helpers import train_fake
 
 Train = Callable[..., None]
+
+
+@pytest.fixture
+def config(sqlite_config: Config) -> Config:
+    """SQLite alone: what differs on PostgreSQL is tested in `tests/db`, and once in test_worker."""
+    return sqlite_config
 
 
 @pytest.fixture
 def train(config: Config) -> Train:
     """Train a run ``fake`` in a process of its own."""
 
-    def run(*options: str) -> None:
-        environment = {**os.environ, **config.environment(), "PYTHONPATH": str(ROOT)}
-        subprocess.run(
-            [sys.executable, str(SCRIPT), "fake", *options], env=environment, check=True,
-            timeout=60, stdout=subprocess.DEVNULL, cwd=config.home,
-        )  # fmt: skip
-
-    return run
+    return lambda *options: train_fake(config, *options)
 
 
 @pytest.fixture

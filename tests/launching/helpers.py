@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from branchtrack.config import Config
 from branchtrack.core.records import Launch
 from branchtrack.db import launches, nodes, segments
 from branchtrack.db.engine import Database
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = Path(__file__).parent / "fake_training.py"
+
+
+def environment(config: Config) -> dict[str, str]:
+    """What a process needs to find this checkout and the test's home."""
+    return {**os.environ, **config.environment(), "PYTHONPATH": str(ROOT)}
+
+
+def train_fake(config: Config, *options: str) -> None:
+    """Train a run ``fake`` in a process of its own, to its end."""
+    subprocess.run(
+        [sys.executable, str(SCRIPT), "fake", *options], env=environment(config), check=True,
+        timeout=60, stdout=subprocess.DEVNULL, cwd=config.home,
+    )  # fmt: skip
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait for something that is to come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)
 
 
 def reread(database: Database, launch: Launch) -> Launch:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,16 +15,26 @@ import pytest
 from sqlalchemy import select
 
 from branchtrack import control
-from branchtrack.config import Config
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import Config, load
 from branchtrack.core.records import Launch
 from branchtrack.db import launches, metrics, requests, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.schema import open_database
 from branchtrack.db.tables import launches as launch_table
 from branchtrack.db.tables import runs as run_table
 from branchtrack.errors import StorageError
 from branchtrack.launching import local, processes
 from branchtrack.launching.worker import Worker, in_background
-from tests.launching.helpers import ROOT, SCRIPT, fork_effective, reread, segment_status
+from tests.launching.helpers import (
+    ROOT,
+    SCRIPT,
+    fork_effective,
+    reread,
+    segment_status,
+    train_fake,
+    wait_until,
+)
 
 Order = Callable[..., Launch]
 Train = Callable[..., None]
@@ -33,13 +42,6 @@ Train = Callable[..., None]
 
 def run_to_the_end(worker: Worker) -> None:
     worker.run(threading.Event(), once=True)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -405,3 +407,23 @@ def test_the_queue_is_worked_off_in_order(database: Database, train: Train, orde
     assert {row.state for row in rows} == {"starting"}
     with database.read() as connection:
         assert segments.get(connection, taken[0].segment_id).status == "waiting"
+
+
+def test_launches_work_on_postgres_too(empty_postgres: str, tmp_path: Path) -> None:
+    config = load(tmp_path / "home", empty_postgres)
+    database = open_database(config, create=True)
+    train_fake(config, "--steps", "2")
+    ordered = [
+        control.order_launch(database, Store(config.store), "fake", actor="me", name=f"next{i}")
+        for i in range(3)
+    ]
+    workers = [Worker(database, config, jobs=2) for _ in range(2)]
+    threads = [threading.Thread(target=run_to_the_end, args=(hired,)) for hired in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [reread(database, launch).state for launch in ordered] == ["ended"] * 3
+    for launch in ordered:
+        assert local.log_path(config, launch.id).read_text() == "fake training starts\n"
+    database.close()

@@ -1,0 +1,82 @@
+"""What becomes of requests at a control point: answers, the changes they make, what to expect.
+
+Values and decisions only: no live object, no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from branchtrack.core.records import Change, Node, Request
+
+
+@dataclass
+class Answer:
+    """What became of a request at a control point; ``state`` as in the life of requests.
+
+    ``wanted`` are the settings that the next update must be seen to use.
+    """
+
+    request: Request
+    state: str = "applied"
+    error: str | None = None
+    before: dict[str, Any] | None = None
+    applied: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    wanted: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Expectation:
+    """Settings that the next update must be seen to use, and who is to be told.
+
+    ``rates`` are the groups' learning rates; ``nodes`` holds the node once it is durable.
+    """
+
+    wanted: dict[str, Any]
+    rates: Sequence[float | None]
+    answers: list[Answer]
+    restored: dict[str, str] | None
+    nodes: list[Node]
+
+
+def changes(answers: Sequence[Answer]) -> tuple[Change, ...]:
+    """Every changed setting with its value before the first change and after the last."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for answer in answers:
+        for name, value in (answer.applied or {}).items():
+            before.setdefault(name, (answer.before or {})[name])
+            after[name] = value
+    return tuple(
+        Change(name, before[name], after[name]) for name in after if before[name] != after[name]
+    )
+
+
+def supersede(answers: Sequence[Answer]) -> None:
+    """Of two requests for one setting at one control point the earlier is superseded."""
+    later: set[str] = set()
+    for answer in reversed(answers):
+        if answer.request.kind != "set" or answer.state != "applied":
+            continue
+        answer.wanted = {name: v for name, v in answer.wanted.items() if name not in later}
+        if not answer.wanted:
+            answer.state = "superseded"
+        later.update(answer.wanted)
+
+
+def message(answers: Sequence[Answer]) -> str:
+    """What a node says of why it was made: the reasons and messages of its requests."""
+    reasons = [answer.request.reason for answer in answers if answer.request.reason]
+    notes = [str(answer.request.requested.get("message") or "") for answer in answers]
+    return "; ".join(text for text in [*reasons, *notes] if text)
+
+
+def restored_parts(has_scheduler: bool, replaced: Mapping[str, Any]) -> dict[str, str]:
+    """For each part of the state whether it was restored, reset or replaced."""
+    parts = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
+    parts["scheduler"] = "restored" if has_scheduler else "reset"
+    parts["data position"] = parts["counters"] = "restored"
+    return {**parts, **{name: "replaced" for name in replaced}}

@@ -1,0 +1,198 @@
+"""What a Hugging Face Trainer's training consists of: its live objects, its state, its data.
+
+Reads and writes the parts of a `Trainer`; it must not know sessions, requests or the database.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import torch
+from transformers.trainer_callback import ExportableState, TrainerState
+
+from branchtrack.errors import CheckpointMismatch, InvalidInput
+from branchtrack.training import apply, capture, rng
+from branchtrack.training.apply import Live
+
+#: Parts of TrainerState that are no state of training: what was logged is in the database, and
+#: how often and where checkpoints are written changes no later update.
+_NOT_STATE = (
+    "log_history", "stateful_callbacks", "trial_name", "trial_params", "best_model_checkpoint",
+    "save_steps",
+)  # fmt: skip
+
+
+def live_objects(trainer: Any) -> Live:
+    """What a Trainer trains with; the optimizer without accelerate's wrapper."""
+    optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+    return Live(
+        model=trainer.model,
+        optimizer=optimizer,
+        scheduler=trainer.lr_scheduler,
+        options=trainer.args,
+        decayed=_decayed(trainer, optimizer),
+        fixed=_fixed_settings(trainer),
+    )
+
+
+def loop_state(trainer: Any) -> dict[str, Any]:
+    """The loop's own state: counters, open logging window, callbacks, position, scaler."""
+    trainer.store_flos()
+    state, scaler = trainer.state, getattr(trainer.accelerator, "scaler", None)
+    callbacks: dict[str, list[Any]] = {}
+    for callback in _exportable(trainer):
+        attributes = callback.state().get("attributes", {})
+        callbacks.setdefault(type(callback).__name__, []).append(attributes)
+    return {
+        "trainer": {
+            field.name: getattr(state, field.name)
+            for field in fields(TrainerState)
+            if field.name not in _NOT_STATE
+        },
+        "window": {
+            "loss": trainer._tr_loss,
+            "last_logged": trainer._globalstep_last_logged,
+        },
+        "callbacks": callbacks,
+        "data": _data(trainer),
+        "scaler": None if scaler is None else scaler.state_dict(),
+    }
+
+
+def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
+    """Bring back what the loop starts anew: the open logging window and callbacks' counters."""
+    trainer._tr_loss.copy_(loop["window"]["loss"])
+    # What the window holds was trained before: it is no part of this process's mean loss.
+    trainer._total_loss_scalar -= trainer._tr_loss.item()
+    trainer._globalstep_last_logged = loop["window"]["last_logged"]
+    stored = {name: list(states) for name, states in loop["callbacks"].items()}
+    for callback in _exportable(trainer):
+        states = stored.get(type(callback).__name__)
+        for name, value in (states.pop(0) if states else {}).items():
+            setattr(callback, name, value)
+
+
+def write_trainer_state(trainer: Any, snapshot: capture.Snapshot, folder: str) -> None:
+    """Write the one file of a Trainer's own checkpoint that `Trainer.train` itself reads."""
+    counters = capture.loop_state(snapshot)["trainer"]
+    best = counters["best_global_step"]
+    exportable: list[Any] = [*_exportable(trainer), trainer.control]
+    state = TrainerState(
+        stateful_callbacks=exportable,
+        best_model_checkpoint=_best_checkpoint(trainer, best) if best else None,
+        **counters,
+    )
+    planned: Any = TrainerState()
+    planned.compute_steps(trainer.args, counters["max_steps"])
+    state.save_steps = planned.save_steps
+    state.save_to_json(os.path.join(folder, "trainer_state.json"))
+
+
+def check_script(trainer: Any, snapshot: capture.Snapshot, settings: Mapping[str, Any]) -> None:
+    """Refuse a script that would not go on as the node did: other data, horizon or schedule.
+
+    ``settings`` are the node's.
+
+    Raises:
+        CheckpointMismatch: with both values.
+    """
+    mine = {**_data(trainer), **_fixed_settings(trainer)}
+    theirs = {**settings, **capture.loop_state(snapshot)["data"]}
+    for name, found in mine.items():
+        if name != "samples_seen" and found != theirs[name]:
+            raise CheckpointMismatch(
+                f"{name} is {found!r} in the script and {theirs[name]!r} in the node.",
+                safe="No training was done.",
+                fix="Make the script agree with the node, or start a new run.",
+                field=name,
+                expected=theirs[name],
+                found=found,
+            )
+
+
+def evaluate(trainer: Any) -> dict[str, float]:
+    """Evaluate without a trace in training: no callback, no scheduler, no random number.
+
+    Raises:
+        InvalidInput: the trainer has nothing to evaluate on.
+    """
+    dataset = trainer.eval_dataset
+    if dataset is None:
+        raise InvalidInput("evaluate", None, "a Trainer with an eval_dataset")
+    named = {f"eval_{name}": name for name in dataset} if isinstance(dataset, dict) else None
+    found: dict[str, float] = {}
+    with rng.preserved(), _no_callbacks(trainer):
+        for prefix, name in (named or {"eval": None}).items():
+            output = trainer.evaluation_loop(
+                trainer.get_eval_dataloader(name),
+                description="Evaluation",
+                prediction_loss_only=True if trainer.compute_metrics is None else None,
+                metric_key_prefix=prefix,
+            )
+            found.update(output.metrics)
+    return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
+
+
+def about(model: torch.nn.Module) -> str:
+    """One line on a model: class and size."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return f"{type(model).__name__}, {count:,} parameters"
+
+
+@contextmanager
+def _no_callbacks(trainer: Any) -> Iterator[None]:
+    handler = trainer.callback_handler
+    callbacks, handler.callbacks = handler.callbacks, []
+    try:
+        yield
+    finally:
+        handler.callbacks = callbacks
+
+
+def _exportable(trainer: Any) -> list[Any]:
+    return [c for c in trainer.callback_handler.callbacks if isinstance(c, ExportableState)]
+
+
+def _best_checkpoint(trainer: Any, step: int) -> str | None:
+    folder = os.path.join(trainer.args.output_dir, f"checkpoint-{step}")
+    return folder if os.path.isdir(folder) else None
+
+
+def _data(trainer: Any) -> dict[str, Any]:
+    args, dataset = trainer.args, trainer.train_dataset
+    batch = trainer._train_batch_size * args.gradient_accumulation_steps
+    return {
+        "samples_seen": trainer.state.global_step * batch,
+        "dataset_length": len(dataset) if hasattr(dataset, "__len__") else None,
+        "batch_size": trainer._train_batch_size,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps,
+        "seed": args.seed,
+        "data_seed": args.data_seed,
+    }
+
+
+def _decayed(trainer: Any, optimizer: torch.optim.Optimizer) -> list[bool]:
+    groups = optimizer.param_groups
+    if any(apply.number(group.get("weight_decay", 0.0)) for group in groups):
+        return [bool(apply.number(group.get("weight_decay", 0.0))) for group in groups]
+    names = set(trainer.get_decay_parameter_names(trainer.model))
+    decayed = {id(p) for name, p in trainer.model.named_parameters() if name in names}
+    found = [any(id(p) in decayed for p in group["params"]) for group in groups]
+    return found if any(found) else [True] * len(groups)
+
+
+def _fixed_settings(trainer: Any) -> dict[str, Any]:
+    """The script's settings that cannot be changed while it trains, for nodes to record."""
+    args = trainer.args
+    return {
+        "max_steps": trainer.state.max_steps,
+        "lr_scheduler_type": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
+        "warmup_steps": args.get_warmup_steps(trainer.state.max_steps),
+        "batch_size": trainer._train_batch_size,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps,
+        "seed": args.seed,
+    }

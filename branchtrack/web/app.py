@@ -1,0 +1,163 @@
+"""The application: its parts put together, and the one table from errors to HTTP statuses.
+
+It must not know what any page shows.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from typing import Any, cast
+
+from flask import Flask, Response, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from branchtrack import errors
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import Config
+from branchtrack.db.engine import Database
+from branchtrack.errors import BranchtrackError
+from branchtrack.paths import asset_dir
+from branchtrack.web import api, rendering, security, services, streams
+from branchtrack.web.pages import chrome, compare, control, node, resume, runs, tree
+
+#: The status of each family of errors; the nearest class in an error's ancestry decides.
+STATUS: dict[type[BranchtrackError], int] = {
+    BranchtrackError: 500,
+    errors.InvalidInput: 422,
+    errors.NotFound: 404,
+    errors.IllegalTransition: 409,
+    errors.HomeError: 503,
+    errors.SchemaError: 503,
+    errors.StorageError: 503,
+    errors.CheckpointError: 409,
+    errors.NotLive: 409,
+    errors.NotAnswered: 504,
+    errors.RequestFailed: 409,
+    errors.LaunchFailed: 409,
+}
+_COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg+xml")
+_YEAR = 365 * 86400
+_LARGEST_FORM = 1 << 20
+_log = logging.getLogger(__name__)
+
+
+def create_app(
+    config: Config, database: Database, store: Store, *, token: str | None, worker_note: str = ""
+) -> Flask:
+    """The web application. ``token=None`` lets in whoever reaches it: for loopback only."""
+    app = Flask(
+        __name__,
+        template_folder=str(asset_dir("templates")),
+        static_folder=str(asset_dir("static")),
+    )
+    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
+    services.register(app, services.Services(config, database, store, worker_note))
+    security.register(app, token)
+    rendering.register(app)
+    _register_blueprints(app)
+    app.register_error_handler(BranchtrackError, _show_error)
+    app.register_error_handler(HTTPException, _show_http_error)
+    app.register_error_handler(Exception, _show_surprise)
+    app.after_request(_cache)
+    app.after_request(_compress)
+    return app
+
+
+def status_of(error: BranchtrackError) -> int:
+    """The HTTP status that an error is answered with."""
+    if isinstance(error, security.Refused):
+        return error.status
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def error_dict(error: BranchtrackError, status: int) -> dict[str, Any]:
+    """An error as the API tells it; the keys are always these."""
+    return {
+        "error": {
+            "kind": type(error).__name__,
+            "status": status,
+            "what": error.what,
+            "safe": error.safe,
+            "fix": error.fix,
+            "field": error.facts.get("field"),
+        }
+    }
+
+
+def _register_blueprints(app: Flask) -> None:
+    for module in (runs, tree, node, compare, resume, control, chrome, streams, api):
+        app.register_blueprint(module.blueprint)
+
+
+def _show_error(error: BranchtrackError) -> tuple[Response | str, int]:
+    status = status_of(error)
+    if request.path.startswith("/api/"):
+        return jsonify(error_dict(error, status)), status
+    return render_template("error.html", error=error, status=status), status
+
+
+def _show_http_error(error: HTTPException) -> Response | tuple[Response | str, int]:
+    if error.code is None or error.code < 400:
+        return cast(Response, error.get_response())
+    fixes = {404: "Start from the list of runs.", 405: "Use the form on the page."}
+    found = BranchtrackError(
+        "There is no such page." if error.code == 404 else (error.description or error.name),
+        safe="Nothing was changed.",
+        fix=fixes.get(error.code, ""),
+    )
+    if request.path.startswith("/api/"):
+        shape = error_dict(found, error.code)
+        shape["error"]["kind"] = type(error).__name__
+        return jsonify(shape), error.code
+    return render_template("error.html", error=found, status=error.code), error.code
+
+
+def _show_surprise(error: Exception) -> tuple[Response | str, int]:
+    _log.exception("unexpected error at %s", request.path, exc_info=error)
+    found = BranchtrackError(
+        f"The server failed with an unexpected {type(error).__name__}.",
+        safe="Training runs in other processes and is not touched by this.",
+        fix="The server's log has the details; please report them.",
+    )
+    if request.path.startswith("/api/"):
+        return jsonify(error_dict(found, 500)), 500
+    return render_template("error.html", error=found, status=500), 500
+
+
+def _cache(response: Response) -> Response:
+    if request.endpoint == "static" and response.status_code == 200:
+        vendored = request.path.startswith("/static/vendor/")
+        # A vendored file's name bears its version; our own are asked for again by ETag.
+        rule = f"public, max-age={_YEAR}, immutable" if vendored else "no-cache"
+        response.headers["Cache-Control"] = rule
+    return response
+
+
+def _compress(response: Response) -> Response:
+    fits = (
+        response.status_code not in (204, 304)
+        and not response.is_streamed
+        and _is_text(response)
+        and "Content-Encoding" not in response.headers
+    )
+    if request.endpoint == "static":
+        # A file is passed through as an iterator, and would count as streamed.
+        fits = response.status_code == 200 and _is_text(response)
+        response.direct_passthrough = response.direct_passthrough and not fits
+    if not fits:
+        return response
+    response.vary.add("Accept-Encoding")
+    content = response.get_data()
+    if request.accept_encodings["gzip"] and len(content) > 500:
+        response.set_data(gzip.compress(content, 5, mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
+        # The bytes differ from the file's, so its strong tag no longer holds for them.
+        tag, _weak = response.get_etag()
+        if tag is not None:
+            response.set_etag(tag, weak=True)
+    return response
+
+
+def _is_text(response: Response) -> bool:
+    return (response.mimetype or "").startswith(_COMPRESSED)

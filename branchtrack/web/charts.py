@@ -1,0 +1,261 @@
+"""What a chart shows, as plain values: thinned curves, marks, ranges, and a label in words.
+
+Made from whole series: smoothing is computed on all points, thinning comes last. It draws nothing;
+`svg.plots` and `static/js/chart.js` both draw what is here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from branchtrack.analysis.downsample import downsample, smooth_at
+from branchtrack.db.metrics import Series
+from branchtrack.web.formats import metric, steps
+from branchtrack.web.svg.marks import COLOURS, TRUNK
+
+SMOOTHING = (0.0, 0.6, 0.9, 0.99)
+AXES = ("step", "epoch", "time", "since")
+_MOST_GAPS = 40
+#: The same dashes as the stylesheet's, for a canvas.
+_DASHES = ((), (6, 4), (2, 3), (8, 3, 2, 3))
+
+ToX = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: ``raw`` and ``smooth`` values (None where there is no number) at ``xs``."""
+
+    name: str
+    style: int
+    steps: list[int]
+    xs: list[float]
+    raw: list[float | None]
+    smooth: list[float | None]
+    gaps: list[float] = field(default_factory=list)
+    marks: list[tuple[float, float, str]] = field(default_factory=list)
+    named: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """What the page's script needs to draw it."""
+        colour = max(0, self.style) % COLOURS
+        dash = (colour + self.style // COLOURS) % COLOURS if self.style != TRUNK else 0
+        return {
+            "name": self.name,
+            "colour": "--trunk" if self.style == TRUNK else f"--b{colour}",
+            "dash": _DASHES[dash],
+            "xs": self.xs,
+            "raw": self.raw,
+            "smooth": self.smooth,
+            "gaps": self.gaps,
+            "marks": self.marks,
+            "named": self.named,
+        }
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves with the ranges of both axes. ``fork`` is where two branches part.
+
+    ``origin`` is the step at x = 0 where the axis counts steps.
+    """
+
+    metric: str
+    x_name: str
+    lines: tuple[Line, ...]
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+    log: bool
+    weight: float
+    height: int
+    label: str
+    fork: float | None = None
+    fill: bool = False
+    origin: int = 0
+
+    @property
+    def smoothed(self) -> bool:
+        """Whether the smooth curve differs from the raw one."""
+        return self.weight > 0
+
+    def share(self, x: float) -> float:
+        """Where ``x`` lies between the edges."""
+        return (x - self.x_low) / ((self.x_high - self.x_low) or 1)
+
+    def as_json(self) -> dict[str, Any]:
+        """What the page's script needs to draw it."""
+        return {
+            "metric": self.metric,
+            "x": self.x_name,
+            "lines": [line.as_json() for line in self.lines],
+            "range": [self.x_low, self.x_high, self.y_low, self.y_high],
+            "log": self.log,
+            "weight": self.weight,
+            "fork": self.fork,
+            "fill": self.fill,
+            "origin": self.origin,
+        }
+
+
+def line(
+    series: Series, *, name: str, style: int, weight: float, points: int, to_x: ToX,
+    after: int = -1, upto: int | None = None, window: tuple[int | None, int | None] = (None, None),
+    changes: Sequence[tuple[int, str]] = (), named: bool = True, marked_gaps: bool = True,
+) -> Line:  # fmt: skip
+    """The part of a branch's whole ``series`` with ``after <= step <= upto`` inside ``window``.
+
+    The last point at or before ``after`` is kept, so that a branch begins where its parent was.
+    ``changes`` are (step, words) of interventions to mark on the curve.
+    """
+    low, high = window
+    joined = int(np.searchsorted(series.steps, after, side="right")) - 1
+    first = int(series.steps[joined]) - 1 if joined >= 0 else -1
+    begin = max(first, -1 if low is None else low - 1)
+    ends = [end for end in (upto, high) if end is not None]
+    part = series.cut(begin, min(ends) if ends else None)
+    thin = downsample(part, points)
+    smooth = smooth_at(series, weight, thin.steps)
+    broken = [] if not marked_gaps else _gap_middles(part)[:_MOST_GAPS]
+    marked = [(step, words) for step, words in changes if begin < step]
+    heights = _values_at(thin.steps, smooth, [step for step, _ in marked])
+    placed = _floats(to_x(np.array([step for step, _ in marked], np.int64)))
+    return Line(
+        name=name, style=style, steps=thin.steps.tolist(), xs=_floats(to_x(thin.steps)),
+        raw=_numbers(thin.values), smooth=_numbers(smooth),
+        gaps=_floats(to_x(np.array(broken, np.int64))),
+        marks=[
+            (x, y, words)
+            for x, y, (_, words) in zip(placed, heights, marked, strict=True)
+            if y is not None
+        ],
+        named=named,
+    )  # fmt: skip
+
+
+def chart(
+    lines: Sequence[Line], *, metric_name: str, x_name: str, log: bool, weight: float,
+    x_range: tuple[float, float] | None = None, height: int = 280, label: str = "",
+    fork: float | None = None, fill: bool = False, origin: int = 0,
+) -> Chart:  # fmt: skip
+    """A chart whose ranges hold every finite point of its lines."""
+    xs = [x for found in lines for x in (found.xs[:1] + found.xs[-1:])]
+    x_low, x_high = x_range or (min(xs, default=0.0), max(xs, default=1.0))
+    y_low, y_high = _y_range(lines, log, fill)
+    return Chart(
+        metric_name, x_name, tuple(lines), x_low, max(x_high, x_low + 1e-9), y_low, y_high, log,
+        weight, height, label or words(lines, metric_name), fork, fill, origin,
+    )  # fmt: skip
+
+
+def words(lines: Sequence[Line], metric_name: str) -> str:
+    """The chart in a sentence, for those who do not see it."""
+    ends = []
+    for found in lines:
+        known = [(s, y) for s, y in zip(found.steps, found.raw, strict=True) if y is not None]
+        if known and found.named:
+            ends.append(f"{found.name} {metric(known[-1][1])} at step {steps(known[-1][0])}")
+    return f"{metric_name} over training: " + ("; ".join(ends) if ends else "no points yet")
+
+
+def sampled(lines: Sequence[Line], rows: int = 20) -> list[tuple[int, list[float | None]]]:
+    """About ``rows`` steps spread over the chart with each line's value at it, to be read."""
+    every = sorted({step for found in lines for step in found.steps})
+    if not every:
+        return []
+    places = np.unique(np.linspace(0, len(every) - 1, min(rows, len(every))).astype(int))
+    chosen = [every[place] for place in places]
+    columns = [_values_at(np.array(found.steps), np.array(_nan(found.raw)), chosen)
+               for found in lines]  # fmt: skip
+    return [(step, [column[row] for column in columns]) for row, step in enumerate(chosen)]
+
+
+def to_steps(found: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The axis of steps."""
+    return found.astype(np.float64)
+
+
+def since(start: int) -> ToX:
+    """The axis of steps since ``start``."""
+    return lambda found: found.astype(np.float64) - start
+
+
+def along(known: Mapping[int, float]) -> ToX:
+    """The axis of a quantity known at some steps (epochs, hours), straight between and beyond."""
+    places = np.array(sorted(known), np.float64)
+    values = np.array([known[step] for step in sorted(known)], np.float64)
+
+    def to_x(found: NDArray[np.int64]) -> NDArray[np.float64]:
+        if places.size < 2:
+            return found.astype(np.float64) * 0.0 + (values[0] if values.size else 0.0)
+        slope = (values[-1] - values[0]) / (places[-1] - places[0])
+        beyond = np.maximum(found - places[-1], 0) * slope
+        inside: NDArray[np.float64] = np.interp(found, places, values)
+        both: NDArray[np.float64] = inside + beyond
+        return both
+
+    return to_x
+
+
+def hours(series: Series) -> ToX:
+    """The axis of hours spent training: waits (between a node and its resume) are left out."""
+    if series.steps.size < 2:
+        return along({0: 0.0})
+    taken = np.diff(series.times)
+    usual = float(np.median(taken))
+    taken = np.where((taken < 0) | (taken > 50 * max(usual, 1e-3)), usual, taken)
+    spent = np.concatenate(([0.0], np.cumsum(taken))) / 3600.0
+    return along(dict(zip(series.steps.tolist(), spent.tolist(), strict=True)))
+
+
+def _gap_middles(series: Series) -> list[int]:
+    """For each run of values that are not numbers the step in its middle."""
+    edges = np.diff(np.concatenate(([0], ~np.isfinite(series.values), [0])).astype(np.int8))
+    pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
+    return [int(series.steps[(first + end - 1) // 2]) for first, end in pairs]
+
+
+def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float]:
+    values = [y for found in lines for y in (*found.raw, *found.smooth) if y is not None]
+    values = [y for y in values if y > 0] if log else values
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if fill:
+        low, high = min(low, 0.0), max(high, 0.0)
+    if log:
+        low = low or 1e-3
+        return low / 1.15, max(high, low * 1.01) * 1.15
+    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    return low - room, high + room
+
+
+def _values_at(
+    known: NDArray[Any], values: NDArray[np.float64], wanted: Sequence[int]
+) -> list[float | None]:
+    """The value at or next before each wanted step; None outside of what is known."""
+    found: list[float | None] = []
+    for step in wanted:
+        place = int(np.searchsorted(known, step, side="right")) - 1
+        inside = place >= 0 and step <= known[-1]
+        value = float(values[place]) if inside else math.nan
+        found.append(value if math.isfinite(value) else None)
+    return found
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    return [float(f"{y:.5g}") if math.isfinite(y) else None for y in values.tolist()]
+
+
+def _floats(values: NDArray[np.float64]) -> list[float]:
+    # Whole numbers without ".0": most axes are steps, and there are thousands of them.
+    return [int(x) if x == int(x) else float(f"{x:.8g}") for x in values.tolist()]
+
+
+def _nan(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]

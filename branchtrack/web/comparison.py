@@ -1,0 +1,317 @@
+"""What two branches have in common and where they differ, from few queries, for page and API.
+
+It writes no markup. Curves are stitched and smoothed whole before anything is cut or thinned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from branchtrack.analysis import curves, diff
+from branchtrack.analysis.curves import Curve
+from branchtrack.analysis.downsample import smooth_at
+from branchtrack.core import tree as lineages
+from branchtrack.core.records import Node
+from branchtrack.db import outlines, selections
+from branchtrack.db.metrics import Series
+from branchtrack.db.outlines import NodeLine
+from branchtrack.db.selections import Selection
+from branchtrack.errors import InvalidInput, NotFound
+from branchtrack.web import charts
+from branchtrack.web.charts import Chart, ToX
+from branchtrack.web.rendering import now
+from branchtrack.web.svg.marks import TRUNK
+from branchtrack.web.views import HELD_OUT, BranchView, TreeView, change_words
+
+_POINTS = 700
+_ROWS = 12
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two branches, with its tree and its last node whole."""
+
+    ref: str
+    view: BranchView
+    tree: TreeView
+    head: Node | None
+
+    def line(self) -> list[NodeLine]:
+        """The nodes from the head up to the root."""
+        if self.head is None:
+            return []
+        parents = {node.id: node.parent_id for node in self.tree.nodes}
+        return [self.tree.by_id[name] for name in lineages.ancestors(self.head.id, parents)]
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """A setting with unlike values, and the last node on each side that changed it."""
+
+    name: str
+    a: Any
+    b: Any
+    changed_a: NodeLine | None
+    changed_b: NodeLine | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The comparison in numbers at the last step that both have."""
+
+    step: int | None
+    a: float | None
+    b: float | None
+    lower: str | None
+    lower_since: int | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two branches and the metrics that were read of them."""
+
+    a: Side
+    b: Side
+    metric: str
+    metrics: tuple[str, ...]
+    selection: Selection
+    ancestor: NodeLine | None
+
+    @property
+    def fork_step(self) -> int | None:
+        """The step at which they part."""
+        return self.ancestor.step if self.ancestor else None
+
+    def curve(self, side: Side, metric: str) -> Curve:
+        """A side's whole curve."""
+        found = self.selection.series.get(metric, {})
+        return curves.stitched(side.view.branch, metric, side.tree.starts, found)
+
+    def pair(self, metric: str) -> tuple[Series, Series]:
+        """Both sides' points."""
+        return self.curve(self.a, metric).series, self.curve(self.b, metric).series
+
+    def charts(
+        self, axis: str, log: bool, weight: float, window: tuple[int | None, int | None]
+    ) -> tuple[Chart, Chart]:
+        """The curves, and below them the difference B - A on the same horizontal axis."""
+        a, b = self.pair(self.metric)
+        after = -1 if self.fork_step is None else self.fork_step
+        to_a, to_b = self._axes(axis, a, b)
+        shared: dict[str, Any] = {"weight": weight, "points": _POINTS, "window": window}
+        lines = []
+        if self.fork_step is not None:
+            lines.append(
+                charts.line(
+                    a, name="shared", style=TRUNK, upto=after, to_x=to_a, named=False, **shared
+                )
+            )
+        for side, series, to_x in ((self.a, a, to_a), (self.b, b, to_b)):
+            changes = [(n.step, change_words(n.changes)) for n in reversed(self.changes(side))]
+            lines.append(
+                charts.line(
+                    series, name=side.view.name, style=self.style(side), to_x=to_x, after=after,
+                    changes=changes, **shared,
+                )
+            )  # fmt: skip
+        fork = None if self.fork_step is None else float(to_a(np.array([self.fork_step]))[0])
+        origin = self.fork_step or 0 if axis == "since" else 0
+        common: dict[str, Any] = {"x_name": axis, "weight": weight, "fork": fork, "origin": origin}
+        shown = [line for line in lines if line.xs]
+        upper = charts.chart(
+            shown, metric_name=self.metric, log=log, x_range=_from_zero(shown, axis, window),
+            **common,
+        )  # fmt: skip
+        title = f"{self.b.view.name} − {self.a.view.name}"
+        gap = charts.line(
+            curves.difference(a, b, after), name=title, style=self.style(self.b), to_x=to_b,
+            named=False, marked_gaps=False, **shared,
+        )  # fmt: skip
+        lower = charts.chart(
+            [gap], metric_name=title, log=False, height=130, fill=True,
+            x_range=(upper.x_low, upper.x_high), label=self._difference_words(title), **common,
+        )  # fmt: skip
+        return upper, lower
+
+    def style(self, side: Side) -> int:
+        """The side's colour and dash: its own, unless both would look alike."""
+        mine, other = self.a.view.style, self.b.view.style
+        if side is self.b and mine % 4 == other % 4:
+            return mine + 1
+        return side.view.style
+
+    def changes(self, side: Side) -> list[NodeLine]:
+        """The nodes with changes on a side since the two parted, newest first."""
+        found = []
+        for node in side.line():
+            if self.ancestor is not None and node.id == self.ancestor.id:
+                break
+            found += [node] if node.changes else []
+        return found
+
+    def settings(self) -> tuple[list[SettingRow], int]:
+        """The settings that differ at the two heads, and how many there are in all."""
+        a = self.a.head.settings if self.a.head else {}
+        b = self.b.head.settings if self.b.head else {}
+        found = [
+            SettingRow(
+                one.name, one.a, one.b, self._changed(self.a, one.name),
+                self._changed(self.b, one.name),
+            )
+            for one in diff.settings_difference(a, b)
+        ]  # fmt: skip
+        return found, len({*a, *b})
+
+    def interventions(self) -> list[tuple[Side, NodeLine]]:
+        """All changes on both sides since they parted, by step."""
+        found = [(side, node) for side in (self.a, self.b) for node in self.changes(side)]
+        return sorted(found, key=lambda pair: (pair[1].step, pair[1].seq))
+
+    def common(self, metric: str) -> list[tuple[int, float, float]]:
+        """Values of both at some of the steps that both have since they parted."""
+        a, b = self.pair(metric)
+        steps, in_a, in_b = _common(a, b, self.fork_step)
+        if not steps.size:
+            return []
+        places = np.unique(np.linspace(0, steps.size - 1, min(_ROWS, steps.size)).astype(int))
+        return [
+            (int(steps[place]), float(a.values[in_a[place]]), float(b.values[in_b[place]]))
+            for place in places
+        ]
+
+    def facts(self) -> Facts:
+        """Which side is lower at the last common step, and since when."""
+        a, b = self.pair(self.metric)
+        steps, in_a, in_b = _common(a, b, self.fork_step)
+        if not steps.size:
+            return Facts(None, None, None, None, None)
+        weight = 0.9 if steps.size > 100 else 0.0
+        gap = smooth_at(
+            Series(steps, b.values[in_b] - a.values[in_a], b.times[in_b]), weight, steps
+        )
+        last_a, last_b = float(a.values[in_a[-1]]), float(b.values[in_b[-1]])
+        known = np.flatnonzero(np.isfinite(gap))
+        sign = np.sign(gap[known[-1]]) if known.size else 0.0
+        if not sign or not (math.isfinite(last_a) and math.isfinite(last_b)):
+            return Facts(int(steps[-1]), last_a, last_b, None, None)
+        other = known[np.sign(gap[known]) != sign]
+        since = int(steps[known[known > other[-1]][0]]) if other.size else int(steps[known[0]])
+        lower = self.b.view.name if sign < 0 else self.a.view.name
+        return Facts(int(steps[-1]), last_a, last_b, lower, since)
+
+    def table(self) -> Iterator[list[Any]]:
+        """Rows for a spreadsheet: every step that either has."""
+        a, b = self.pair(self.metric)
+        values_a = dict(zip(a.steps.tolist(), a.values.tolist(), strict=True))
+        values_b = dict(zip(b.steps.tolist(), b.values.tolist(), strict=True))
+        for step in sorted({*values_a, *values_b}):
+            one, other = values_a.get(step), values_b.get(step)
+            gap = None if one is None or other is None else other - one
+            yield [step, one, other, gap]
+
+    def _axes(self, axis: str, a: Series, b: Series) -> tuple[ToX, ToX]:
+        if axis == "since":
+            start = self.fork_step or 0
+            return charts.since(start), charts.since(start)
+        if axis == "epoch":
+            return _epochs(self.a), _epochs(self.b)
+        if axis == "time":
+            return charts.hours(a), charts.hours(b)
+        return charts.to_steps, charts.to_steps
+
+    def _changed(self, side: Side, name: str) -> NodeLine | None:
+        return next(
+            (node for node in self.changes(side) if any(c.name == name for c in node.changes)),
+            None,
+        )
+
+    def _difference_words(self, title: str) -> str:
+        facts = self.facts()
+        if facts.lower is None:
+            return f"{title} of {self.metric}: no common steps"
+        return f"{title} of {self.metric}: {facts.lower} lower since step {facts.lower_since:,}"
+
+
+def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> Comparison:
+    """Two branches (``run/branch``) compared, in five statements.
+
+    Raises:
+        NotFound: a run or branch that there is not. InvalidInput: one branch twice.
+    """
+    names = [_split(ref) for ref in (a_ref, b_ref)]
+    trees = outlines.trees(connection, [run for run, _ in names])
+    ids = list(dict.fromkeys(tree.run.id for tree in trees.values()))
+    every = outlines.lines(connection, ids)
+    views = {
+        run: TreeView(tree, [n for n in every if n.run_id == tree.run.id], now(), {})
+        for run, tree in trees.items()
+    }
+    branches = [_branch(views[run], name) for run, name in names]
+    if branches[0].branch.id == branches[1].branch.id:
+        raise InvalidInput("b", b_ref, "another branch", what="A branch was compared with itself.")
+    heads = outlines.nodes_by_id(connection, [view.branch.head_id or "" for view in branches])
+    sides = [
+        Side(f"{views[run].run.name}/{view.name}", view, views[run],
+             heads.get(view.branch.head_id or ""))
+        for (run, _), view in zip(names, branches, strict=True)
+    ]  # fmt: skip
+    wanted = sorted({span for side in sides for span in _segments(side)})
+    selection = selections.select_series(connection, wanted, metric, also=[HELD_OUT])
+    return Comparison(
+        sides[0], sides[1], selection.chosen or metric or "loss", selection.names, selection,
+        _ancestor(*sides),
+    )  # fmt: skip
+
+
+def _from_zero(
+    lines: list[charts.Line], axis: str, window: tuple[int | None, int | None]
+) -> tuple[float, float] | None:
+    """A whole curve over steps begins at 0, though its first point is at 1."""
+    if axis == "since" or window[0] is not None or not lines:
+        return None
+    high = max(line.xs[-1] for line in lines)
+    return (0.0, high) if 0 < min(line.xs[0] for line in lines) < high / 20 else None
+
+
+def _segments(side: Side) -> list[str]:
+    current = side.view.branch.segment_id
+    spans = lineages.lineage(current, side.tree.starts.__getitem__) if current else []
+    return [span.segment for span in spans]
+
+
+def _ancestor(a: Side, b: Side) -> NodeLine | None:
+    above = {node.id for node in a.line()}
+    return next((node for node in b.line() if node.id in above), None)
+
+
+def _branch(view: TreeView, name: str | None) -> BranchView:
+    wanted = name or view.run.default_branch
+    found = view.named(wanted)
+    if found is None:
+        raise NotFound(
+            "branch", f"{view.run.name}/{wanted}",
+            [f"{view.run.name}/{one.name}" for one in view.branches],
+        )  # fmt: skip
+    return found
+
+
+def _split(ref: str) -> tuple[str, str | None]:
+    run, _, branch = ref.partition("/")
+    return run, branch or None
+
+
+def _epochs(side: Side) -> ToX:
+    known: Mapping[int, float] = {node.step: node.epoch for node in side.line()}
+    return charts.along(known)
+
+
+def _common(a: Series, b: Series, after: int | None) -> tuple[Any, Any, Any]:
+    steps, in_a, in_b = np.intersect1d(a.steps, b.steps, assume_unique=True, return_indices=True)
+    kept = steps > (-1 if after is None else after)
+    return steps[kept], in_a[kept], in_b[kept]

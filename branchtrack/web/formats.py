@@ -1,0 +1,174 @@
+"""How values are written on a page: numbers, settings, bytes, times, ids.
+
+Pure functions from values to text (or escaped markup); no request, no database.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from markupsafe import Markup
+
+NOTHING = "–"
+MINUS = "−"
+#: What tells the states of branches, requests and launches on a page.
+WORDS = {
+    "running": "training",
+    "waiting": "waiting for a worker",
+    "accepted": "waiting for the trainer",
+    "received": "waiting for the trainer",
+    "empty": "no node yet",
+    "queued": "waiting for a worker",
+}
+_UNITS = ((60.0, "s"), (3600.0, "min"), (86400.0, "h"), (86400.0 * 30, "d"))
+
+
+def number(value: Any) -> float | None:
+    """A metric as stored (JSON spells NaN and infinity as text) as a float, or None."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def metric(value: Any) -> str:
+    """A measured value to four significant digits: ``2.214``, ``0.01234``, ``12,346``, ``NaN``."""
+    found = number(value)
+    if found is None:
+        return NOTHING
+    if not math.isfinite(found):
+        return _not_finite(found)
+    size = abs(found)
+    if size and (size < 1e-3 or size >= 1e7):
+        return _scientific(f"{found:.3e}")
+    decimals = 3 if size < 1 else max(0, 3 - int(math.floor(math.log10(size))))
+    if 0 < size < 0.1:
+        decimals = 3 - int(math.floor(math.log10(size)))
+    return f"{found:,.{decimals}f}".replace("-", MINUS)
+
+
+def delta(value: Any) -> str:
+    """A difference of measured values, always with its sign: ``+0.018``, ``−0.041``."""
+    found = number(value)
+    if found is None:
+        return NOTHING
+    if not math.isfinite(found):
+        return _not_finite(found)
+    if found == 0:
+        return "0"
+    if abs(found) < 5e-6:
+        return _scientific(f"{found:+.1e}")
+    return f"{found:+,.{3 if abs(found) >= 0.0005 else 5}f}".replace("-", MINUS)
+
+
+def setting(value: Any) -> str:
+    """A setting, exactly: ``3e-4``, ``0.01``, ``true``; nothing is rounded away."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _exact(value)
+    return str(value) if isinstance(value, (int, str)) else json.dumps(value)
+
+
+def steps(value: Any) -> str:
+    """A count with thousands separators."""
+    return NOTHING if value is None else f"{int(value):,}"
+
+
+def size(nbytes: int | None) -> str:
+    """Bytes in decimal units: ``61.2 MB``."""
+    if nbytes is None:
+        return NOTHING
+    amount, unit = float(nbytes), "B"
+    for bigger in ("kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, bigger
+    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+
+
+def short(identifier: str | None) -> str:
+    """An id or digest as shown: eight characters."""
+    return (identifier or "")[:8]
+
+
+def duration(seconds: float) -> str:
+    """A span of time in one unit: ``42 s``, ``3 min``, ``5 h``, ``12 d``."""
+    smaller = 1.0
+    for limit, unit in _UNITS:
+        if seconds < limit:
+            return f"{max(0.0, seconds) / smaller:.0f} {unit}"
+        smaller = limit
+    return f"{seconds / 86400.0:.0f} d"
+
+
+def ago(moment: float | None, now: float) -> Markup:
+    """A ``<time>``: relative to ``now``, absolute (UTC) in the title and for machines."""
+    if moment is None:
+        return Markup(NOTHING)
+    at = datetime.fromtimestamp(moment, UTC)
+    passed = now - moment
+    text = "just now" if passed < 2 else f"{duration(passed)} ago"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(timespec="seconds"), f"{at:%Y-%m-%d %H:%M:%S} UTC", text
+    )
+
+
+def word(state: str) -> str:
+    """A state in words a reader knows without the manual."""
+    return WORDS.get(state, state)
+
+
+def assignments(values: Mapping[str, Any] | None) -> str:
+    """Settings as ``lr = 3e-4, weight_decay = 0.01``."""
+    pairs = (f"{name} = {setting(value)}" for name, value in (values or {}).items())
+    return ", ".join(pairs)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 node``, ``14 nodes``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+FILTERS = {
+    "metric": metric,
+    "delta": delta,
+    "setting": setting,
+    "steps": steps,
+    "size": size,
+    "short": short,
+    "duration": duration,
+    "word": word,
+    "assignments": assignments,
+    "plural": plural,
+}
+
+
+def _exact(value: float) -> str:
+    if not math.isfinite(value):
+        return _not_finite(value)
+    if value == 0 or 0.01 <= abs(value) < 1e6:
+        return f"{int(value)}" if value == int(value) else repr(value)
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    power = int(exponent) + len(text) - 1
+    mantissa = text[0] + ("." + text[1:] if len(text) > 1 else "")
+    return f"{'-' if sign else ''}{mantissa}e{power}"
+
+
+def _scientific(text: str) -> str:
+    mantissa, power = text.split("e")
+    return f"{mantissa}e{int(power)}".replace("-", MINUS, 1 if text.startswith("-") else 0)
+
+
+def _not_finite(value: float) -> str:
+    return "NaN" if math.isnan(value) else ("∞" if value > 0 else f"{MINUS}∞")

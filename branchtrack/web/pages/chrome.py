@@ -1,0 +1,38 @@
+"""What surrounds every page: the theme switch and the icon."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from branchtrack.errors import InvalidInput
+from branchtrack.web.rendering import THEMES
+
+blueprint = Blueprint("chrome", __name__)
+_YEAR = 365 * 86400
+
+
+@blueprint.post("/theme")
+def theme() -> AnyResponse:
+    """Remember the theme in a cookie, so that the server renders it without a flash."""
+    chosen = request.form.get("theme", "")
+    if chosen not in THEMES:
+        raise InvalidInput("theme", chosen, ", ".join(THEMES))
+    response = redirect(_own_path(request.form.get("next", "/")), 303)
+    response.set_cookie("theme", chosen, max_age=_YEAR, samesite="Lax", httponly=True)
+    return response
+
+
+@blueprint.get("/icon.svg")
+def icon() -> Response:
+    """The icon that browsers show on the tab."""
+    response = make_response(render_template("icon.svg"))
+    response.mimetype = "image/svg+xml"
+    response.headers["Cache-Control"] = "public, max-age=86400"
+    return response
+
+
+def _own_path(path: str) -> str:
+    """A path on this server: never another host's, however the slashes are written."""
+    cleaned = "/" + path.lstrip("/\\")
+    return cleaned if cleaned.isprintable() else "/"

@@ -1,0 +1,102 @@
+"""Two branches against each other: their curves from the fork on, and everything that differs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from branchtrack.errors import InvalidInput, NotFound
+from branchtrack.web import charts, params
+from branchtrack.web.comparison import Comparison, read
+from branchtrack.web.rendering import respond
+from branchtrack.web.services import services
+from branchtrack.web.svg import plots
+from branchtrack.web.views import HELD_OUT
+
+blueprint = Blueprint("compare", __name__)
+
+
+@blueprint.get("/compare")
+def show() -> AnyResponse:
+    """The page; boxes ticked on a tree page lead to its proper address first."""
+    if "pick" in request.args:
+        return _from_ticks()
+    chosen = _options()
+    found = _read()
+    upper, lower = found.charts(**chosen)
+    return respond(
+        "compare/index.html", found=found, a=found.a, b=found.b, metric=found.metric,
+        upper=upper, lower=lower, upper_plot=plots.plot(upper), upper_axis=plots.y_axis(upper),
+        lower_plot=plots.plot(lower), lower_axis=plots.y_axis(lower),
+        samples_rows=charts.sampled(upper.lines), settings=found.settings(),
+        tables=[(name, found.common(name)) for name in _tabled(found)],
+        facts=found.facts(), interventions=found.interventions(),
+        options={**chosen, "smooth": f"{chosen['weight']:g}"}, filters=_filters(),
+        smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in charts.SMOOTHING],
+    )  # fmt: skip
+
+
+@blueprint.get("/compare.csv")
+def as_csv() -> Response:
+    """Every point of both branches: step, A, B, and the difference where both have one."""
+    found = _read()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", found.a.ref, found.b.ref, "difference"])
+    writer.writerows(found.table())
+    name = f"{found.a.view.name}-{found.b.view.name}-{found.metric}.csv".replace("/", "_")
+    answer = Response(text.getvalue(), mimetype="text/csv")
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    return answer
+
+
+def _read() -> Comparison:
+    a, b = request.args.get("a", "").strip(), request.args.get("b", "").strip()
+    for field, given in (("a", a), ("b", b)):
+        if not given:
+            raise InvalidInput(
+                field, given, "two branches as RUN/BRANCH", what="Two branches are needed."
+            )
+    with services().database.read() as connection:
+        found = read(connection, a, b, request.args.get("metric") or None)
+    if found.metric not in found.metrics:
+        fix = "These exist: " + ", ".join(found.metrics) + "." if found.metrics else ""
+        raise NotFound("metric", found.metric, found.metrics, fix=fix)
+    return found
+
+
+def _from_ticks() -> AnyResponse:
+    """Two ticked branches, however often each was ticked, as ``a`` and ``b``."""
+    picked = list(dict.fromkeys(name for name in request.args.getlist("pick") if name))
+    if len(picked) != 2:
+        count = f"{len(picked)} were" if len(picked) != 1 else "One was"
+        raise InvalidInput(
+            "pick", picked, "boxes of two different branches", what=f"{count} ticked."
+        )
+    metric = request.args.get("metric") or None
+    return redirect(url_for("compare.show", a=picked[0], b=picked[1], metric=metric), 303)
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "axis": params.choice("x", charts.AXES),
+        "log": params.choice("y", ("linear", "log")) == "log",
+        "weight": params.weight(charts.SMOOTHING, 0.6),
+        "window": params.window(),
+    }
+
+
+def _filters() -> dict[str, Any]:
+    """The choices in the address, to be kept by every link of the page."""
+    low, high = params.window()
+    names = ("a", "b", "metric", "x", "y", "smooth")
+    return {**{name: request.args.get(name) or None for name in names}, "from": low, "to": high}
+
+
+def _tabled(found: Comparison) -> list[str]:
+    """The metrics worth a table: the one shown, and loss on data not trained on."""
+    return [found.metric] + [HELD_OUT] * (HELD_OUT in found.metrics and HELD_OUT != found.metric)

@@ -1,0 +1,69 @@
+"""Steering a branch that trains: a form on the tree page becomes a request to its process.
+
+Nothing here says that a change happened: the page shows the request and what the process answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from branchtrack import control
+from branchtrack.core.interventions import ACTIONS
+from branchtrack.core.settings import declared
+from branchtrack.db import outlines, runs
+from branchtrack.errors import InvalidInput
+from branchtrack.web.forms import actor, changed_settings
+from branchtrack.web.pages import tree
+from branchtrack.web.rendering import now, respond
+from branchtrack.web.services import services
+from branchtrack.web.views import TreeView
+
+blueprint = Blueprint("control", __name__)
+
+
+@blueprint.post("/runs/<run>/branches/<branch>/requests")
+def submit(run: str, branch: str) -> AnyResponse:
+    """Ask the process that trains the branch; what is not valid comes back with the form."""
+    reference = f"{run}/{branch}"
+    try:
+        payload = _payload(reference, request.form)
+        control.submit(
+            services().database, reference, payload, actor=actor(),
+            reason=request.form.get("reason", ""),
+        )  # fmt: skip
+    except InvalidInput as error:
+        errors = {"branch": branch, "error": error, "form": request.form}
+        return tree.page(run, 422, errors)
+    return redirect(url_for("tree.show", run=run) + "#requests", 303)
+
+
+@blueprint.get("/runs/<run>/branches/<branch>/stop")
+def confirm_stop(run: str, branch: str) -> Response:
+    """The page that asks once more before a branch is stopped."""
+    with services().database.read() as connection:
+        view = TreeView(outlines.trees(connection, [run])[run], (), now(), {}).named(branch)
+        if view is None or not view.is_live:
+            # They know why it cannot be, and say it.
+            control.live_segment(connection, runs.find_branch(connection, f"{run}/{branch}"))
+    return respond("control/stop.html", run=run, view=view)
+
+
+def _payload(reference: str, form: Mapping[str, str]) -> dict[str, Any]:
+    kind = form.get("kind", "")
+    if kind != "set":
+        allowed = ", ".join(("set", *ACTIONS))
+        if kind not in ACTIONS:
+            raise InvalidInput("kind", kind, allowed)
+        return {"kind": kind}
+    with services().database.read() as connection:
+        segment = control.live_segment(connection, runs.find_branch(connection, reference))
+    values = changed_settings(form, declared(segment.declared), segment.settings)
+    if not values:
+        raise InvalidInput(
+            "settings", "", "another value for at least one setting", what="No value was changed."
+        )
+    return {"kind": "set", "values": values}

@@ -1,0 +1,197 @@
+"""One node: what changed, what is in force, what the maths saw of it, and what its bytes are."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response
+from sqlalchemy import Connection
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core import lifecycle, tree
+from branchtrack.core.records import Branch, Node, StoredCheckpoint
+from branchtrack.core.settings import Setting
+from branchtrack.core.settings import declared as by_name
+from branchtrack.db import nodes, outlines
+from branchtrack.db.outlines import NodeLine
+from branchtrack.web import rows
+from branchtrack.web.formats import number, setting
+from branchtrack.web.pages.tree import described
+from branchtrack.web.rendering import now, respond
+from branchtrack.web.services import services
+from branchtrack.web.views import TreeView, change_words
+
+blueprint = Blueprint("node", __name__)
+#: Read back along with the settings, but not settings.
+_MEASURED = ("lr_now", "grad_norm")
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """A setting in force, what it was at the parent, and what the next update used."""
+
+    name: str
+    value: Any
+    before: Any
+    changed: bool
+    used: Any
+    held: bool | None
+    about: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """A pack that the checkpoint needs: how many of its tensors lie there, and whether it is."""
+
+    name: str
+    tensors: int
+    nbytes: int
+    present: bool
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """The tensors of one part of the state, together."""
+
+    role: str
+    tensors: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A place of the breadcrumb: a node where the line changed hands or settings."""
+
+    node: NodeLine
+    branch: Branch
+    words: str
+    skipped: int
+
+
+@blueprint.get("/nodes/<node_id>")
+def show(node_id: str) -> Response:
+    """The page."""
+    with services().database.read() as connection:
+        node = nodes.find(connection, node_id)
+        view = _tree(connection, node)
+        stored = nodes.checkpoint(connection, node.state_digest)
+        requests, audit = outlines.history(connection, node)
+    branch = view.by_branch[node.branch_id]
+    segment = view.outline.segments.get(node.segment_id)
+    parent = view.by_id.get(node.parent_id or "")
+    return respond(
+        "node/index.html", node=node, run=view.run, branch=branch, parent=parent,
+        parent_branch=view.by_branch[parent.branch_id] if parent else None,
+        crumbs=_crumbs(view, node), children=_children(view, node),
+        settings=_settings(node, by_name(segment.declared if segment else [])),
+        proofs=rows.proofs(node.changes, node.effective), measured=_measured(node),
+        metrics=_metrics(node, parent), stored=stored, files=_files(services().store, stored),
+        parts=_parts(stored), requests=requests, audit=audit,
+        described={one.id: described(one) for one in requests}, command=_command(node),
+        others=[one for one in view.branches if one.branch.id != branch.branch.id],
+        undo=_undo(node), is_last=branch.branch.head_id == node.id,
+        ended=branch.status not in lifecycle.LIVE,
+    )  # fmt: skip
+
+
+def _tree(connection: Connection, node: Node) -> TreeView:
+    outline = outlines.trees(connection, [node.run_id])[node.run_id]
+    return TreeView(outline, outlines.lines(connection, [node.run_id]), now(), {})
+
+
+def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
+    before = {change.name: change.before for change in node.changes}
+    effective = node.effective or {}
+    verified = effective.get("verified", True) is True
+    found = []
+    for name, value in sorted(node.settings.items()):
+        used = effective.get(name)
+        held = None if name not in effective else rows.same(used, value)
+        # A change is proved only if everything about that update was as asked.
+        held = held and verified if name in before else held
+        declared = known.get(name)
+        about, unit = (declared.about, declared.unit) if declared else ("", "")
+        found.append(
+            SettingRow(name, value, before.get(name), name in before, used, held, about, unit)
+        )
+    return found
+
+
+def _measured(node: Node) -> dict[str, Any]:
+    effective = node.effective or {}
+    return {name: effective[name] for name in _MEASURED if name in effective}
+
+
+def _metrics(node: Node, parent: NodeLine | None) -> list[tuple[str, float | None, float | None]]:
+    """Each metric's value and its difference from the parent's."""
+    found = []
+    for name, value in sorted(node.metrics.items()):
+        mine, earlier = number(value), number(parent.metrics.get(name)) if parent else None
+        known = mine is not None and earlier is not None and node.kind != "fork"
+        found.append((name, mine, (mine or 0.0) - (earlier or 0.0) if known else None))
+    return found
+
+
+def _crumbs(view: TreeView, node: Node) -> list[Step]:
+    """The way from the root: nodes that changed something or began a branch, and the parent."""
+    parents = {one.id: one.parent_id for one in view.nodes}
+    line = [view.by_id[name] for name in reversed(tree.ancestors(node.id, parents)[1:])]
+    found: list[Step] = []
+    skipped = 0
+    for place, one in enumerate(line):
+        notable = one.changes or one.kind in ("root", "fork") or place in (0, len(line) - 1)
+        if not notable:
+            skipped += 1
+            continue
+        branch = view.by_branch[one.branch_id].branch
+        found.append(Step(one, branch, change_words(one.changes) or one.kind, skipped))
+        skipped = 0
+    return found
+
+
+def _children(view: TreeView, node: Node) -> list[tuple[NodeLine, Branch]]:
+    below = [one for one in reversed(view.nodes) if one.parent_id == node.id]
+    return [(one, view.by_branch[one.branch_id].branch) for one in below]
+
+
+def _files(store: Store, stored: StoredCheckpoint) -> list[FileRow]:
+    packs: dict[str, list[int]] = {}
+    for place in stored.locations.values():
+        packs.setdefault(place.pack, []).append(place.nbytes)
+    return [
+        FileRow(_shown(store.path(pack)), len(sizes), sum(sizes), store.path(pack).exists())
+        for pack, sizes in sorted(packs.items())
+    ]
+
+
+def _shown(path: Path) -> str:
+    """The file's place inside the store; where the store is, is nobody's business here."""
+    folder, name = "/".join(path.parts[-3:-1]), path.name
+    return f"{folder}/{name[:12]}…{path.suffix}"
+
+
+def _parts(stored: StoredCheckpoint) -> list[PartRow]:
+    sizes: dict[str, list[int]] = {}
+    for name, _dtype, _shape, digest in stored.manifest["tensors"]:
+        place = stored.locations.get(digest)
+        sizes.setdefault(name.partition("/")[0], []).append(place.nbytes if place else 0)
+    return [PartRow(role, len(found), sum(found)) for role, found in sizes.items()]
+
+
+def _undo(node: Node) -> dict[str, str]:
+    """The fields that make a resume of this node the road not taken: its settings before."""
+    if node.kind == "fork" or any(change.before is None for change in node.changes):
+        return {}
+    return {f"set.{change.name}": setting(change.before) for change in node.changes}
+
+
+def _command(node: Node) -> str:
+    """The shell command that resumes this node, with a setting to be changed as an example."""
+    parts = ["branchtrack", "resume", node.id[:8]]
+    parts += ["--set", f"lr={setting(node.settings['lr'])}"] if "lr" in node.settings else []
+    return shlex.join([*parts, "--name", "NEW-BRANCH"])

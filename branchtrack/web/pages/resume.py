@@ -1,0 +1,96 @@
+"""Resuming a node as a new branch: a form prefilled with what is in force, and the order it makes.
+
+Only fields that were changed become overrides; what is wrong is said at its field, all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from branchtrack import control
+from branchtrack.core.records import Node, Run
+from branchtrack.core.settings import Setting
+from branchtrack.db import nodes, runs
+from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
+from branchtrack.web.formats import setting as written
+from branchtrack.web.forms import PREFIX, actor, changed_settings, problems
+from branchtrack.web.rendering import respond
+from branchtrack.web.services import services
+
+blueprint = Blueprint("resume", __name__)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the form starts from."""
+
+    node: Node
+    run: Run
+    branch: str
+    settings: dict[str, Setting]
+    suggested: str
+
+
+@blueprint.get("/nodes/<node_id>/resume")
+def form(node_id: str) -> Response:
+    """The form; ``set.lr=...`` in the address fills a field in."""
+    return _page(_offer(node_id), request.args)
+
+
+@blueprint.post("/nodes/<node_id>/resume")
+def order(node_id: str) -> AnyResponse:
+    """Order the launch, or show the form again with what is wrong; nothing was changed then."""
+    offer = _offer(node_id)
+    values = changed_settings(request.form, offer.settings, offer.node.settings)
+    errors: dict[str, BranchtrackError] = dict(problems(values, offer.settings))
+    if errors:
+        return _page(offer, request.form, 422, errors)
+    name = request.form.get("name", "").strip()
+    try:
+        launch = control.order_launch(
+            services().database, services().store, offer.node.id, actor=actor(), name=name or None,
+            settings=values, mode=request.form.get("mode") or control.MODES[0],
+            reason=request.form.get("reason", ""),
+        )  # fmt: skip
+    except InvalidInput as error:
+        return _page(offer, request.form, 422, {error.field: error})
+    except (CheckpointError, LaunchFailed) as error:
+        return _page(offer, request.form, 409, {"": error})
+    with services().database.read() as connection:
+        branch = runs.get_branch(connection, launch.branch_id)
+    anchor = f"branch-{branch.name}"
+    return redirect(url_for("tree.show", run=offer.run.name, _anchor=anchor), 303)
+
+
+def _offer(node_id: str) -> Offer:
+    with services().database.read() as connection:
+        node = nodes.find(connection, node_id)
+        return Offer(
+            node=node,
+            run=runs.get_run(connection, node.run_id),
+            branch=runs.get_branch(connection, node.branch_id).name,
+            settings=control.resume_settings(connection, node),
+            suggested=control.suggested_name(connection, node),
+        )
+
+
+def _page(
+    offer: Offer, given: Mapping[str, str], status: int = 200,
+    errors: Mapping[str, BranchtrackError] | None = None,
+) -> Response:  # fmt: skip
+    values: dict[str, Any] = {
+        name: given.get(PREFIX + name, written(offer.node.settings.get(name)))
+        for name in offer.settings
+    }
+    known = {"name", "reason", "mode", *offer.settings}
+    found = dict(errors or {})
+    return respond(
+        "resume/index.html", status, offer=offer, node=offer.node, values=values,
+        name=given.get("name", offer.suggested), reason=given.get("reason", ""), errors=found,
+        others=[error for field, error in found.items() if field not in known], prefix=PREFIX,
+    )  # fmt: skip

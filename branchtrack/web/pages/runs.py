@@ -1,0 +1,141 @@
+"""The list of runs: how each does, and the course of its loss in a line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, request
+from markupsafe import Markup
+
+from branchtrack.analysis.downsample import downsample
+from branchtrack.core import lifecycle
+from branchtrack.core import tree as lineages
+from branchtrack.core.records import Run, Segment
+from branchtrack.db import overviews
+from branchtrack.db.metrics import Series
+from branchtrack.db.overviews import RunLine, SegmentLine, Stretch
+from branchtrack.web.params import page_number
+from branchtrack.web.rendering import now, respond
+from branchtrack.web.services import services
+from branchtrack.web.svg.plots import sparkline
+
+blueprint = Blueprint("runs", __name__)
+PAGE = 50
+METRIC = "loss"
+#: Curves of so few sealed blocks are drawn from their points, longer ones from extremes.
+_FEW = 4
+_PIECES = 60
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A line of the page. ``segment`` is the one whose loss and speed stand for the run."""
+
+    run: Run
+    status: str
+    branches: int
+    nodes: int
+    segment: Segment | None
+    has_loss: bool
+    loss: float | None
+    spark: Markup
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The state of a run, and the branch that stands for it."""
+
+    status: str
+    line: SegmentLine | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a curve, and the step after which it belongs to another branch."""
+
+    stretch: Stretch
+    upto: int | None
+
+
+@blueprint.get("/")
+@blueprint.get("/runs")
+def index() -> Response:
+    """The runs that fit the search, the most lately changed first."""
+    search = request.args.get("q", "").strip()[:200]
+    page = page_number()
+    with services().database.read() as connection:
+        found = overviews.find_runs(connection, search, limit=PAGE, offset=PAGE * (page - 1))
+        ids = [line.run.id for line in found]
+        segments = overviews.segments_of(connection, ids)
+        courses = overviews.stretches(connection, [s.segment.id for s in segments], METRIC)
+        shown = {line.run.id: _shown(line.run.id, segments) for line in found}
+        course = {run: _course(one, segments, courses) for run, one in shown.items()}
+        sealed = [block for parts in course.values() for block in _worth_reading(parts)]
+        points = overviews.points_of(connection, sealed)
+    rows = [_row(line, shown[line.run.id], course[line.run.id], points) for line in found]
+    total = found[0].found if found else 0
+    return respond(
+        "runs/index.html", rows=rows, search=search, page=page, total=total,
+        more=total > PAGE * page,
+    )  # fmt: skip
+
+
+def _shown(run_id: str, every: Sequence[SegmentLine]) -> Shown:
+    """The branch that stands for a run: one in the run's own state, else the first."""
+    current = [one for one in every if one.segment.run_id == run_id and one.is_current]
+    statuses = [lifecycle.segment_status(one.segment, now()) for one in current]
+    status = lifecycle.run_status(statuses)
+    fitting = (one for one, word in zip(current, statuses, strict=True) if word == status)
+    return Shown(status, next(fitting, current[0] if current else None))
+
+
+def _course(
+    shown: Shown, every: Sequence[SegmentLine], courses: Mapping[str, Sequence[Stretch]]
+) -> list[Part]:
+    """The stretches along a branch's whole line, each with the step at which it is cut."""
+    if shown.line is None:
+        return []
+    starts = {found.segment.id: found.start for found in every}
+    return [
+        Part(stretch, span.upto)
+        for span in lineages.lineage(shown.line.segment.id, starts.get)
+        for stretch in courses.get(span.segment, ())
+        if span.upto is None or stretch.first_step <= span.upto
+    ]
+
+
+def _worth_reading(parts: Sequence[Part]) -> list[tuple[int, int]]:
+    """The blocks whose extremes do not tell enough: of short curves, and those that are cut."""
+    sealed = [part for part in parts if part.stretch.block is not None]
+    return [
+        part.stretch.block
+        for part in sealed
+        if part.stretch.block is not None
+        and (len(sealed) <= _FEW or (part.upto or part.stretch.last_step) < part.stretch.last_step)
+    ]
+
+
+def _row(
+    line: RunLine, shown: Shown, parts: Sequence[Part], known: Mapping[tuple[int, int], Series]
+) -> RunRow:
+    last = parts[-1].stretch.last if parts else None
+    return RunRow(
+        run=line.run, status=shown.status, branches=line.branches, nodes=line.nodes,
+        segment=shown.line.segment if shown.line else None, has_loss=bool(parts),
+        loss=math.nan if parts and last is None else last,
+        spark=sparkline([spot for part in parts for spot in _spots(part, known)]),
+    )  # fmt: skip
+
+
+def _spots(part: Part, known: Mapping[tuple[int, int], Series]) -> list[tuple[float, float | None]]:
+    """The points to draw of a stretch: its extremes, or those of shorter pieces of it."""
+    stretch, upto = part.stretch, part.upto
+    series = known.get(stretch.block) if stretch.block else None
+    if series is not None:
+        thin = downsample(series.cut(-1, upto), _PIECES)
+        return list(zip(thin.steps.tolist(), thin.values.tolist(), strict=True))
+    if upto is not None and stretch.last_step > upto:
+        return []
+    return [(stretch.first_step, stretch.maximum), (stretch.last_step, stretch.minimum)]

@@ -1,0 +1,189 @@
+"""The signature page: a run's branches over training steps, their curves, and every node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from sqlalchemy import Connection
+
+from branchtrack.analysis import curves
+from branchtrack.config import Config
+from branchtrack.core.interventions import SetSettings
+from branchtrack.core.records import Request
+from branchtrack.db import launches, outlines, requests, selections
+from branchtrack.db.metrics import Series
+from branchtrack.db.selections import Selection
+from branchtrack.errors import NotFound
+from branchtrack.web import charts, lanes, logs, params, rows
+from branchtrack.web.charts import Chart, Line
+from branchtrack.web.formats import assignments
+from branchtrack.web.rendering import now, respond, wanted_block
+from branchtrack.web.services import services
+from branchtrack.web.streams import Cursor
+from branchtrack.web.svg import plots
+from branchtrack.web.views import (
+    BranchView,
+    TreeView,
+    change_words,
+    counted,
+    waiting_or_failed,
+)
+
+blueprint = Blueprint("tree", __name__)
+TEMPLATE = "tree/index.html"
+#: All points of all curves together: what a page of a sensible weight holds.
+_POINTS = 2400
+_REQUESTS = 20
+
+
+@blueprint.get("/runs/<run>")
+def show(run: str) -> Response:
+    """The page, or its live part when only that is asked for."""
+    return page(run)
+
+
+@blueprint.get("/runs/<run>/chart")
+def chart_data(run: str) -> Response:
+    """The chart's values, for the script that redraws it when a branch has come or gone."""
+    with services().database.read() as connection:
+        tree = read_tree(connection, run)
+        drawn = _chart(tree, _shown(tree), _select(connection, tree))
+    return jsonify(drawn.as_json())
+
+
+def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> Response:
+    """The tree page; ``errors`` are those of the steering form, by field."""
+    live_only = wanted_block(TEMPLATE) == "live"
+    with services().database.read() as connection:
+        tree = read_tree(connection, run)
+        asked = requests.list_of_run(connection, tree.run.id, _REQUESTS)
+        # The live part is asked for often, and its chart is fed by the stream.
+        selection = None if live_only else _select(connection, tree)
+    branches = _shown(tree)
+    metric = (selection.chosen if selection else request.args.get("metric")) or "loss"
+    drawn = _chart(tree, branches, selection) if selection else None
+    shown = lanes.domain(branches, params.window())
+    listed, older = rows.build(tree, metric, only=_asked_names(), before=params.whole("before", 1))
+    return respond(
+        TEMPLATE, status, tree=tree, branches=branches, metric=metric,
+        metrics=selection.names if selection else (), rows=listed, older=older,
+        timeline=lanes.draw(tree, branches, shown, metric), counts=counted(tree.branches),
+        chart=drawn, y_axis=plots.y_axis(drawn) if drawn else "",
+        plot=plots.plot(drawn) if drawn else "",
+        samples_rows=charts.sampled(drawn.lines) if drawn else [],
+        requests=asked, described={one.id: described(one) for one in asked},
+        cursor=_cursor(tree, selection), filters=_filters(), options=_options(),
+        logs=_logs(tree, services().config), worker_note=services().worker_note,
+        errors=errors or {},
+    )  # fmt: skip
+
+
+def read_tree(connection: Connection, run: str) -> TreeView:
+    """A whole tree in two statements, or three where a launch waits or failed.
+
+    Raises:
+        NotFound: no such run.
+    """
+    outline = outlines.trees(connection, [run])[run]
+    nodes = outlines.lines(connection, [outline.run.id])
+    told = waiting_or_failed(outline)
+    started = launches.of_branches(connection, told) if told else {}
+    return TreeView(outline, nodes, now(), started)
+
+
+def described(asked: Request) -> str:
+    """A request in one line, as it was asked."""
+    if asked.kind == "set":
+        values = asked.requested.get("values") or asked.payload.get("values") or {}
+        return SetSettings(values={}).describe() + assignments(values)
+    return asked.kind
+
+
+def _select(connection: Connection, tree: TreeView) -> Selection:
+    asked = request.args.get("metric") or None
+    found = selections.select_series(connection, list(tree.outline.segments), asked)
+    if asked is not None and asked not in found.names:
+        raise NotFound("metric", asked, found.names)
+    return found
+
+
+def _shown(tree: TreeView) -> list[BranchView]:
+    only = _asked_names()
+    for name in only:
+        if tree.named(name) is None:
+            raise NotFound("branch", f"{tree.run.name}/{name}", [v.name for v in tree.branches])
+    return [view for view in tree.branches if not only or view.name in only]
+
+
+def _asked_names() -> list[str]:
+    return [name for name in request.args.getlist("branch") if name]
+
+
+def _chart(tree: TreeView, branches: list[BranchView], selection: Selection) -> Chart:
+    metric = selection.chosen or "loss"
+    weight = params.weight(charts.SMOOTHING, 0.6)
+    shown = lanes.domain(branches, params.window())
+    points = max(60, min(1000, _POINTS // max(1, len(branches))))
+    series = selection.series.get(metric, {})
+    lines = [_line(tree, view, metric, series, weight, points) for view in branches]
+    return charts.chart(
+        [found for found in lines if found.xs], metric_name=metric, x_name="step",
+        log=params.choice("y", ("linear", "log")) == "log", weight=weight,
+        x_range=(shown.low, shown.high),
+    )  # fmt: skip
+
+
+def _line(
+    tree: TreeView, view: BranchView, metric: str, series: Mapping[str, Series], weight: float,
+    points: int,
+) -> Line:  # fmt: skip
+    curve = curves.stitched(view.branch, metric, tree.starts, series)
+    return charts.line(
+        curve.series, name=view.name, style=view.style, weight=weight, points=points,
+        to_x=charts.to_steps, after=view.start if view.parent else -1, window=params.window(),
+        changes=[
+            (node.step, change_words(node.changes))
+            for node in reversed(tree.nodes)
+            if node.branch_id == view.branch.id and node.changes
+        ],
+    )  # fmt: skip
+
+
+def _cursor(tree: TreeView, selection: Selection | None) -> Cursor:
+    """Where the page's stream takes over from what the page shows."""
+    series = selection.series.get(selection.chosen or "", {}) if selection else {}
+    reached = {
+        view.segment.id: int(found.steps[-1]) if found is not None and found.steps.size else -1
+        for view in tree.live
+        if view.segment
+        for found in [series.get(view.segment.id)]
+    }
+    return Cursor(tree.outline.cursor, reached)
+
+
+def _options() -> dict[str, Any]:
+    """The chart's choices in force, and those there are."""
+    weights = [(f"{value:g}", f"{value:g}" if value else "none") for value in charts.SMOOTHING]
+    return {
+        "y": params.choice("y", ("linear", "log")),
+        "smooth": f"{params.weight(charts.SMOOTHING, 0.6):g}",
+        "weights": weights,
+    }
+
+
+def _filters() -> dict[str, Any]:
+    """The choices in the address, to be kept by every link of the page."""
+    low, high = params.window()
+    kept = {name: request.args.get(name) or None for name in ("metric", "y", "smooth")}
+    return {**kept, "branch": _asked_names(), "from": low, "to": high}
+
+
+def _logs(tree: TreeView, config: Config) -> dict[str, str]:
+    """The last lines that failed launches printed, by branch."""
+    return {
+        view.name: logs.tail(config, view.launch)
+        for view in tree.branches
+        if view.launch is not None and "failed" in (view.status, view.launch.state)
+    }

@@ -1,0 +1,69 @@
+"""A page or one of its fragments from one template, and what every template may use.
+
+htmx says in a header which element it will replace; if the template has a block of that name, the
+block alone is answered. It knows no page and no query.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Flask, Response, current_app, g, make_response, render_template, request
+from jinja2_fragments.flask import render_block
+from markupsafe import Markup
+
+from branchtrack.web import formats
+from branchtrack.web.svg import marks
+
+THEMES = ("system", "light", "dark")
+
+
+def register(app: Flask) -> None:
+    """Give templates the filters and globals."""
+    app.jinja_env.filters.update(formats.FILTERS)
+    app.jinja_env.filters["ago"] = _ago
+    app.jinja_env.globals.update(theme=theme, style_of=marks.classes, NOTHING=formats.NOTHING)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+
+def respond(template: str, status: int = 200, **context: Any) -> Response:
+    """The page, or the block that htmx asked for."""
+    block = wanted_block(template)
+    if block is None:
+        html = render_template(template, **context)
+    else:
+        html = render_block(template, block, **context)
+    response = make_response(html, status)
+    response.headers["Cache-Control"] = "no-store" if block else "no-cache"
+    response.vary.update(("HX-Request", "HX-Target", "Cookie"))
+    return response
+
+
+def wanted_block(template: str) -> str | None:
+    """The block of ``template`` that htmx will put in place, or None for a whole page.
+
+    ``HX-Target`` reads ``div#live``; without an id of ours the whole page is right, too.
+    """
+    if request.headers.get("HX-Request") != "true":
+        return None
+    block = request.headers.get("HX-Target", "").partition("#")[2]
+    known = current_app.jinja_env.get_template(template).blocks
+    return block if block in known else None
+
+
+def now() -> float:
+    """One moment for the whole request, so that a page does not contradict itself."""
+    if "now" not in g:
+        g.now = time.time()
+    return float(g.now)
+
+
+def theme() -> str:
+    """The theme that the cookie asks for."""
+    chosen = request.cookies.get("theme", "system")
+    return chosen if chosen in THEMES else "system"
+
+
+def _ago(moment: float | None) -> Markup:
+    return formats.ago(moment, now())

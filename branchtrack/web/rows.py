@@ -1,0 +1,128 @@
+"""The rows of the node table: each node with its gutter, its loss, and whether its change held.
+
+It decides what a row says; the template says how.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from branchtrack.core import tree
+from branchtrack.core.records import Change
+from branchtrack.db.outlines import NodeLine
+from branchtrack.web.formats import number, setting
+from branchtrack.web.svg import gutter
+from branchtrack.web.svg.marks import mark_kind
+from branchtrack.web.views import BranchView, TreeView
+
+#: Rows on one page.
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was read back at the first update after a change; ``held`` says it is what was asked."""
+
+    held: bool
+    step: int
+    name: str
+    wanted: Any
+    used: Any
+
+    @property
+    def words(self) -> str:
+        """One line: ``the optimizer used lr 1e-3 at step 121``."""
+        return f"{self.name} {setting(self.used)} used at step {self.step:,}"
+
+
+@dataclass(frozen=True)
+class NodeRow:
+    """One line of the table. ``origin`` is the branch that a fork left."""
+
+    node: NodeLine
+    branch: BranchView
+    origin: str | None
+    value: float | None
+    delta: float | None
+    proofs: tuple[Proof, ...]
+    gutter: Markup
+    width: int
+
+
+def build(
+    tree_view: TreeView, metric: str, *, only: Collection[str] = (), before: int | None = None
+) -> tuple[list[NodeRow], int | None]:
+    """A page of rows, newest first, and the ``before`` of the page after it.
+
+    ``only`` holds names of branches; without it all are shown.
+    """
+    shown = [
+        node for node in tree_view.nodes
+        if not only or tree_view.by_branch[node.branch_id].name in only
+    ]  # fmt: skip
+    drawn = _gutters(tree_view, shown)
+    page = [node for node in shown if before is None or node.seq < before]
+    rows = [_row(tree_view, node, metric, drawn) for node in page[:PAGE]]
+    return rows, page[PAGE - 1].seq if len(page) > PAGE else None
+
+
+def proofs(changes: Sequence[Change], effective: Mapping[str, Any] | None) -> tuple[Proof, ...]:
+    """For each change the value that the next update used; none before it was read back."""
+    if effective is None:
+        return ()
+    verified = effective.get("verified", True) is True
+    return tuple(
+        Proof(
+            verified and same(effective[change.name], change.after),
+            int(effective.get("step", 0)), change.name, change.after, effective[change.name],
+        )
+        for change in changes
+        if change.name in effective
+    )  # fmt: skip
+
+
+def same(used: Any, wanted: Any) -> bool:
+    """Whether the maths saw what was asked for, up to the last bits of a float."""
+    if isinstance(used, (int, float)) and isinstance(wanted, (int, float)):
+        return math.isclose(used, wanted, rel_tol=1e-6, abs_tol=1e-30)
+    return bool(used == wanted)
+
+
+def _row(
+    tree_view: TreeView, node: NodeLine, metric: str, drawn: Mapping[str, gutter.Gutter]
+) -> NodeRow:
+    parent = tree_view.by_id.get(node.parent_id or "")
+    value = number(node.metrics.get(metric))
+    earlier = number(parent.metrics.get(metric)) if parent else None
+    forked = node.kind == "fork" and parent is not None
+    change = None if value is None or earlier is None or forked else value - earlier
+    return NodeRow(
+        node=node,
+        branch=tree_view.by_branch[node.branch_id],
+        origin=tree_view.by_branch[parent.branch_id].name if forked and parent else None,
+        value=value,
+        delta=change,
+        proofs=proofs(node.changes, node.effective),
+        gutter=drawn[node.id].svg,
+        width=drawn[node.id].width,
+    )
+
+
+def _gutters(tree_view: TreeView, shown: Sequence[NodeLine]) -> dict[str, gutter.Gutter]:
+    """Lanes of the nodes shown; where a parent is hidden, the nearest shown ancestor stands in."""
+    visible = {node.id for node in shown}
+    links: list[tuple[str, str | None]] = []
+    for node in shown:
+        parent = node.parent_id
+        while parent is not None and parent not in visible:
+            above = tree_view.by_id.get(parent)
+            parent = above.parent_id if above else None
+        links.append((node.id, parent))
+    styles = {node.id: tree_view.by_branch[node.branch_id].style for node in shown}
+    kinds = {node.id: mark_kind(node.kind, bool(node.changes)) for node in shown}
+    return gutter.draw(tree.lanes(links), styles, kinds)

@@ -1,0 +1,34 @@
+"""What pages work with, kept on the application: configuration, database and store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Flask, current_app
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import Config
+from branchtrack.db.engine import Database
+
+_KEY = "branchtrack"
+
+
+@dataclass(frozen=True)
+class Services:
+    """``worker_note`` says how launches are started, if it is known."""
+
+    config: Config
+    database: Database
+    store: Store
+    worker_note: str
+
+
+def register(app: Flask, found: Services) -> None:
+    """Give an application its services."""
+    app.extensions[_KEY] = found
+
+
+def services() -> Services:
+    """The current application's services."""
+    return cast(Services, current_app.extensions[_KEY])

@@ -1,0 +1,75 @@
+"""The left edge of the node table: git-like lanes, one small drawing per row.
+
+Pure. A row may grow as its text wraps, so lines run to 100 % of its height, and curves hang from
+its middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from branchtrack.core.tree import Row
+from branchtrack.web.svg.marks import classes, el, mark
+
+_STEP = 18
+#: More lanes than this are drawn on top of each other at the right.
+WIDEST = 12
+
+
+@dataclass(frozen=True)
+class Gutter:
+    """One row's drawing, and how many lanes wide the table's column must be."""
+
+    svg: Markup
+    width: int
+
+
+def draw(
+    rows: Sequence[Row], styles: Mapping[str, int], kinds: Mapping[str, str]
+) -> dict[str, Gutter]:
+    """Each node's drawing; ``styles`` are branch styles and ``kinds`` are marks, by node."""
+    width = min(WIDEST, max((_widest(row) for row in rows), default=0) + 1)
+    held: dict[int, int] = {}
+    drawn = {}
+    for row in rows:
+        drawn[row.node] = Gutter(_row(row, styles[row.node], kinds[row.node], held), width)
+        for lane in row.joins:
+            held.pop(lane, None)
+        held[row.lane] = styles[row.node]
+    return drawn
+
+
+def _row(row: Row, style: int, kind: str, held: Mapping[int, int]) -> Markup:
+    x = _x(row.lane)
+    parts = [_line(lane, 0, "100%", held.get(lane, style)) for lane in row.through]
+    parts += [_join(lane, x, held.get(lane, style)) for lane in row.joins]
+    if not row.starts:
+        parts.append(_line(row.lane, 0, "50%", held.get(row.lane, style)))
+    if not row.ends:
+        parts.append(_line(row.lane, "50%", "100%", style))
+    parts.append(el("g", mark(kind, x, "50%"), class_=classes(style)))
+    return el("svg", *parts, class_="lines", aria_hidden="true", focusable="false")
+
+
+def _line(lane: int, top: int | str, bottom: str, style: int) -> Markup:
+    x = _x(lane)
+    return el("line", x1=x, x2=x, y1=top, y2=bottom, class_=classes(style))
+
+
+def _join(lane: int, x: int, style: int) -> Markup:
+    """A lane of a child that ends in this node: down from above, then over to the node's lane."""
+    start = _x(lane)
+    # Far above: what lies outside the row is clipped.
+    curve = el("path", d=f"M{start},-400V-16C{start},-4 {x},-10 {x},0", class_=classes(style))
+    return el("svg", curve, y="50%", class_="over")
+
+
+def _widest(row: Row) -> int:
+    return max((row.lane, *row.through, *row.joins))
+
+
+def _x(lane: int) -> int:
+    return 16 + _STEP * min(lane, WIDEST - 1)

@@ -1,0 +1,97 @@
+"""The small parts that every drawing uses: elements, marks, branch styles, ticks.
+
+Pure; attribute values are escaped here and nowhere else. No style attributes: the page's policy
+forbids them, so colours and dashes are classes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from markupsafe import Markup, escape
+
+COLOURS = 4
+TRUNK = -1
+
+
+def classes(index: int) -> str:
+    """The classes of a branch's colour and dash; sixteen combinations before one comes twice."""
+    if index == TRUNK:
+        return "trunk d0"
+    colour = index % COLOURS
+    return f"b{colour} d{(colour + index // COLOURS) % COLOURS}"
+
+
+def el(name: str, *content: str, **attributes: Any) -> Markup:
+    """An SVG element: ``class_`` is class, ``_`` in names is ``-``, None leaves one out."""
+    parts = [
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_text(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    ]
+    inner = "".join(escape(part) for part in content)
+    return Markup(f"<{name}{''.join(parts)}>{inner}</{name}>")
+
+
+def percent(share: float) -> str:
+    """A share of the width: ``34.21%``."""
+    return f"{share * 100:.2f}".rstrip("0").rstrip(".") + "%"
+
+
+def mark(kind: str, x: Any, y: Any, title: str = "", **attributes: Any) -> Markup:
+    """What happened at a node: a diamond for a change, a ring for a checkpoint, a square at an end.
+
+    ``x`` and ``y`` may be percentages: the shape is drawn around the origin of its own little svg.
+    """
+    tip = el("title", title) if title else Markup("")
+    shapes = {
+        "change": el("path", d="M0,-6.5L6.5,0L0,6.5L-6.5,0Z", class_="solid"),
+        "fork": el("path", d="M0,-6.5L6.5,0L0,6.5L-6.5,0Z", class_="hollow"),
+        "end": el("rect", x=-4.5, y=-4.5, width=9, height=9, rx=1, class_="solid"),
+        "ring": el("circle", r=4, class_="hollow"),
+    }
+    # A transparent disc makes the target 24 px wide.
+    target = el("circle", r=12, class_="target") if "data_href" in attributes else Markup("")
+    shape = shapes.get(kind, shapes["ring"])
+    return el("svg", target, shape, tip, x=x, y=y, class_="mark", **attributes)
+
+
+def mark_kind(kind: str, changed: bool) -> str:
+    """The mark for a node of ``kind``."""
+    if kind == "fork":
+        return "change" if changed else "fork"
+    if kind == "final":
+        return "end"
+    return "change" if changed or kind == "intervention" else "ring"
+
+
+def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
+    """Round places between ``low`` and ``high``, about ``wanted`` of them."""
+    span = high - low
+    if not math.isfinite(span) or span <= 0:
+        return [low]
+    rough = span / max(1, wanted)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(place * step, 12) for place in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Places for a logarithmic axis: decades, with 2 and 5 between where there is room."""
+    if low <= 0 or high <= low:
+        return [high]
+    if high / low < 20:
+        return [place for place in ticks(low, high, 5) if place > 0]
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    factors = (1,) if last - first > 4 else (1, 2, 5)
+    places = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
+    return [place for place in places if low * 0.999 <= place <= high * 1.001]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return str(value)

@@ -1,0 +1,160 @@
+"""Branches as lanes over training steps: forks, changes, checkpoints, and what trains now.
+
+Pure. Shares its horizontal axis with the chart below it; lane names stand beside it as HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from branchtrack.web.formats import steps as in_thousands
+from branchtrack.web.svg.marks import classes, el, mark, percent, ticks
+
+TOP, ROW = 28, 34
+#: Widths that labels are laid out for; a narrower page hides them and keeps their titles.
+_WIDTH, _CHARACTER = 1000.0, 6.4
+#: Checkpoints nearer than this to the mark before them are left out of the drawing.
+_CROWDED = 9.0
+
+
+@dataclass(frozen=True)
+class LaneMark:
+    """A node on a lane; ``label`` is written beside it if there is room."""
+
+    step: int
+    kind: str
+    title: str
+    href: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A branch from ``start`` to ``end``; ``parent`` is the lane (by place) that it forks from."""
+
+    name: str
+    style: int
+    start: int
+    end: int
+    parent: int | None
+    live: bool
+    marks: tuple[LaneMark, ...]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The steps at the left and right edge."""
+
+    low: int
+    high: int
+
+    def share(self, step: float) -> float:
+        """Where a step lies, as a share of the width."""
+        return (step - self.low) / max(1, self.high - self.low)
+
+    def holds(self, step: float) -> bool:
+        """Whether a step lies inside."""
+        return self.low <= step <= self.high
+
+
+def height(lanes: int) -> int:
+    """The drawing's height in pixels."""
+    return TOP + ROW * max(1, lanes) + 6
+
+
+def draw(lanes: Sequence[Lane], domain: Domain, label: str) -> Markup:
+    """The whole drawing."""
+    tall = height(len(lanes))
+    parts = [_grid(domain, tall)]
+    parts += [_fork(lane, row, domain) for row, lane in enumerate(lanes)]
+    parts += [_lane(lane, row, domain) for row, lane in enumerate(lanes)]
+    cursor = el("line", x1=0, x2=0, y1=TOP - 8, y2=tall, class_="cursor", hidden="")
+    return el(
+        "svg", *parts, cursor, class_="timeline", width="100%", height=tall, role="img",
+        aria_label=label, data_low=domain.low, data_high=domain.high,
+    )  # fmt: skip
+
+
+def _grid(domain: Domain, tall: int) -> Markup:
+    parts = []
+    places = [place for place in ticks(domain.low, domain.high, 8) if place == int(place)]
+    for nth, place in enumerate(places):
+        x = percent(domain.share(place))
+        parts.append(el("line", x1=x, x2=x, y1=TOP - 8, y2=tall, class_="grid"))
+        # A narrow page has room for every other label only.
+        kind = "minor" if nth % 2 else None
+        parts.append(el("text", in_thousands(place), x=x, y=13, text_anchor="middle", class_=kind))
+    return el("g", *parts)
+
+
+def _y(row: int) -> int:
+    return TOP + ROW * row + ROW // 2
+
+
+def _fork(lane: Lane, row: int, domain: Domain) -> Markup:
+    """From the parent's lane down to the start: bowed to the left, past the lanes between."""
+    if lane.parent is None or not domain.holds(lane.start):
+        return Markup("")
+    rise = _y(row) - _y(lane.parent)
+    bow = min(16.0, 6.0 + abs(rise) / 8)
+    down = 1 if rise > 0 else -1
+    curve = el(
+        "path", class_="fork",
+        d=f"M0,{-rise}C{-bow},{-rise + 10 * down} {-bow},{-12 * down} 0,0",
+    )  # fmt: skip
+    x = percent(domain.share(lane.start))
+    return el("svg", curve, x=x, y=_y(row), class_=f"over {classes(lane.style)}")
+
+
+def _lane(lane: Lane, row: int, domain: Domain) -> Markup:
+    y = _y(row)
+    first, last = max(lane.start, domain.low), min(lane.end, domain.high)
+    parts = []
+    if last > first:
+        x1, x2 = percent(domain.share(first)), percent(domain.share(last))
+        parts.append(el("line", x1=x1, x2=x2, y1=y, y2=y, class_="stretch"))
+    if lane.live and domain.holds(lane.end):
+        parts.append(el("circle", cx=percent(domain.share(lane.end)), cy=y, r=7, class_="pulse"))
+    shown = [one for one in lane.marks if domain.holds(one.step)]
+    parts += _labels(shown, y, domain)
+    for one in _thinned(shown, domain):
+        x = percent(domain.share(one.step))
+        parts.append(mark(one.kind, x, y, one.title, data_href=one.href))
+    return el("g", *parts, class_=classes(lane.style), data_branch=lane.name)
+
+
+def _thinned(marks: Sequence[LaneMark], domain: Domain) -> list[LaneMark]:
+    kept: list[LaneMark] = []
+    for one in marks:
+        last = kept[-1].step if kept else -1e18
+        near = (domain.share(one.step) - domain.share(last)) * _WIDTH
+        if near >= _CROWDED or one.kind != "ring":
+            kept.append(one)
+    return kept
+
+
+def _labels(marks: Sequence[LaneMark], y: int, domain: Domain) -> list[Markup]:
+    """Labels above their marks, each only where it does not run into another or over the edge."""
+    parts: list[Markup] = []
+    taken = -1e9
+    for one in sorted(marks, key=lambda found: found.step):
+        if not one.label:
+            continue
+        x = domain.share(one.step) * _WIDTH
+        wide = len(one.label) * _CHARACTER
+        ends_left = x + 10 + wide > _WIDTH + 20
+        begin = x - wide - 10 if ends_left else x + 10
+        if begin < taken:
+            continue
+        taken = begin + wide + 10
+        anchor, shift = ("end", -9) if ends_left else ("start", 9)
+        parts.append(
+            el(
+                "text", one.label, x=percent(domain.share(one.step)), dx=shift, y=y - 8,
+                text_anchor=anchor, class_="label",
+            )
+        )  # fmt: skip
+    return parts

@@ -1,0 +1,158 @@
+"""A tree as pages see it: its branches with their states, its nodes, and a few facts about all.
+
+Made from what one or two queries read; it makes no query and writes no markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from branchtrack.core import lifecycle
+from branchtrack.core.records import Branch, Change, Launch, Run, Segment
+from branchtrack.core.settings import Setting, declared
+from branchtrack.db.outlines import NodeLine, Outline
+from branchtrack.web.formats import number, setting
+
+#: The metric that tells how good a branch is on data it was not trained on.
+HELD_OUT = "eval_loss"
+
+
+@dataclass(frozen=True)
+class BranchView:
+    """A branch and how it does; ``style`` chooses its colour and dash."""
+
+    branch: Branch
+    segment: Segment | None
+    status: str
+    head: NodeLine | None
+    parent: NodeLine | None
+    launch: Launch | None = None
+
+    @property
+    def name(self) -> str:
+        """The branch's name."""
+        return self.branch.name
+
+    @property
+    def style(self) -> int:
+        """The branch's place in its run."""
+        return self.branch.position
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process trains it now."""
+        return self.status in lifecycle.LIVE
+
+    @property
+    def step(self) -> int:
+        """How far it has come."""
+        known = [self.segment.step] if self.segment else []
+        return max([*known, self.head.step if self.head else 0])
+
+    @property
+    def start(self) -> int:
+        """The step at which it leaves its parent; a root starts at its first node."""
+        return self.parent.step if self.parent else 0
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """The settings that the process training it declared."""
+        return declared(self.segment.declared) if self.segment else {}
+
+
+@dataclass(frozen=True)
+class TreeView:
+    """A run, its branches in the order made, and its nodes, newest first."""
+
+    outline: Outline
+    nodes: Sequence[NodeLine]
+    now: float
+    launches: Mapping[str, Launch]
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.outline.run
+
+    @cached_property
+    def by_id(self) -> dict[str, NodeLine]:
+        """The nodes by id."""
+        return {node.id: node for node in self.nodes}
+
+    @cached_property
+    def branches(self) -> list[BranchView]:
+        """The branches with their states."""
+        return [self._view(branch) for branch in self.outline.branches]
+
+    @cached_property
+    def by_branch(self) -> dict[str, BranchView]:
+        """The branches by id."""
+        return {view.branch.id: view for view in self.branches}
+
+    def named(self, name: str) -> BranchView | None:
+        """The branch of that name."""
+        return next((view for view in self.branches if view.name == name), None)
+
+    @property
+    def live(self) -> list[BranchView]:
+        """The branches that train now."""
+        return [view for view in self.branches if view.is_live]
+
+    @cached_property
+    def starts(self) -> dict[str, tuple[str, int] | None]:
+        """As `db.nodes.starts`: for every segment the (segment, step) of the node it starts at."""
+        found: dict[str, tuple[str, int] | None] = {}
+        for segment in self.outline.segments.values():
+            node = self.by_id.get(segment.start_node_id or "")
+            found[segment.id] = (node.segment_id, node.step) if node else None
+        return found
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes on disk of the checkpoints, each counted once."""
+        return sum({node.state_digest: node.stored_bytes for node in self.nodes}.values())
+
+    @property
+    def logical_bytes(self) -> int:
+        """Bytes that every node's checkpoint would take on its own."""
+        return sum(node.logical_bytes for node in self.nodes)
+
+    def best(self, metric: str = HELD_OUT) -> tuple[float, str] | None:
+        """The lowest value of ``metric`` at any node, and its branch's name."""
+        found = [
+            (value, self.by_branch[node.branch_id].name)
+            for node in self.nodes
+            if (value := number(node.metrics.get(metric))) is not None and value == value
+        ]
+        return min(found) if found else None
+
+    def _view(self, branch: Branch) -> BranchView:
+        segment = self.outline.segments.get(branch.segment_id or "")
+        status = lifecycle.segment_status(segment, self.now) if segment else "empty"
+        head = self.by_id.get(branch.head_id or "")
+        parent = self.by_id.get(branch.start_node_id or "")
+        return BranchView(branch, segment, status, head, parent, self.launches.get(branch.id))
+
+
+def waiting_or_failed(outline: Outline) -> list[str]:
+    """The ids of branches whose launch a page should tell about."""
+    current = {branch.id: outline.segments.get(branch.segment_id or "")
+               for branch in outline.branches}  # fmt: skip
+    return [
+        name for name, segment in current.items()
+        if segment is not None and segment.status in ("waiting", "failed")
+    ]  # fmt: skip
+
+
+def change_words(changes: Iterable[Change]) -> str:
+    """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1``."""
+    return ", ".join(f"{one.name} {setting(one.before)} → {setting(one.after)}" for one in changes)
+
+
+def counted(branches: Sequence[BranchView]) -> list[tuple[str, int]]:
+    """How many branches are in each state, liveliest first."""
+    order = ("running", "waiting", "lost", "failed", "stopped", "finished", "empty")
+    counts = {state: sum(view.status == state for view in branches) for state in order}
+    return [(state, count) for state, count in counts.items() if count]

@@ -1,0 +1,293 @@
+// Charts: what the server put into <script class="data"> drawn with uPlot, in place of the server's
+// own drawing. It holds no state that the server does not have; live points arrive as events.
+"use strict";
+
+const drawn = new Map(); // element -> {data, plot}
+const probe = document.body.appendChild(Object.assign(document.createElement("span"), { hidden: true }));
+const SMALL = "11.5px system-ui, -apple-system, 'Segoe UI', 'Noto Sans', sans-serif";
+
+// Variables hold light-dark(); only an element's own colour is resolved by the browser.
+function colour(name, alpha = 1) {
+  probe.style.color = `var(${name})`;
+  const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g);
+  return `rgba(${r}, ${g}, ${b}, ${alpha})`;
+}
+
+function digits(value) {
+  if (value === null || value === undefined) return "";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2);
+  return size >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(4)).toString();
+}
+
+function label(value) {
+  return (Math.abs(value) >= 1000 ? value.toLocaleString("en") : digits(value)).replace("-", "−");
+}
+
+// The same round places as the server's, so that the grid lines up with the timeline above.
+function places(low, high, wanted) {
+  if (!(high > low)) return [low];
+  const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((one) => one >= rough * 0.999);
+  const found = [];
+  for (let n = Math.ceil(low / step - 1e-9); n <= high / step + 1e-9; n += 1) found.push(Number((n * step).toPrecision(12)));
+  return found;
+}
+
+function joined(data) {
+  const tables = data.lines.map((line) => [line.xs, line.raw, line.smooth]);
+  return tables.length ? uPlot.join(tables) : [[], []];
+}
+
+function seriesOf(data) {
+  const ratio = devicePixelRatio || 1;
+  const found = [{}];
+  for (const line of data.lines) {
+    const common = { points: { show: false }, spanGaps: false };
+    found.push({ ...common, show: data.weight > 0 && !data.fill, width: 1, stroke: colour(line.colour, 0.28) });
+    found.push({
+      ...common,
+      width: data.fill ? 1 : 2,
+      stroke: colour(line.colour),
+      dash: data.fill ? [] : line.dash.map((part) => part * ratio),
+      fill: data.fill ? colour(line.colour, 0.22) : undefined,
+      fillTo: data.fill ? 0 : undefined,
+      // A branch with a single point would not be seen as a line.
+      points: { show: line.xs.length === 1, size: 6, fill: colour(line.colour) },
+    });
+  }
+  return found;
+}
+
+// Marks that belong to the curves: the fork, changes, values that are not numbers, names.
+function decorate(plot, data) {
+  const { ctx, bbox } = plot;
+  const ratio = devicePixelRatio || 1;
+  const at = (x, y) => [plot.valToPos(x, "x", true), plot.valToPos(y, "y", true)];
+  const inside = (x) => x >= bbox.left - 1 && x <= bbox.left + bbox.width + 1;
+  ctx.save();
+  ctx.lineWidth = 1.5 * ratio;
+  if (data.fork !== null && inside(at(data.fork, 0)[0])) {
+    const [x] = at(data.fork, 0);
+    ctx.strokeStyle = colour("--muted");
+    ctx.setLineDash([3 * ratio, 3 * ratio]);
+    ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
+    ctx.setLineDash([]);
+    ctx.fillStyle = colour("--muted");
+    ctx.font = SMALL.replace("11.5", 11.5 * ratio);
+    ctx.textAlign = "left";
+    if (!data.fill) ctx.fillText("fork", x + 6 * ratio, bbox.top + 10 * ratio);
+  }
+  const ends = [];
+  for (const line of data.lines) {
+    ctx.fillStyle = ctx.strokeStyle = colour(line.colour);
+    for (const x of line.gaps) {
+      const [left] = at(x, 0);
+      const top = bbox.top + 4 * ratio, half = 4 * ratio;
+      if (!inside(left)) continue;
+      ctx.beginPath();
+      ctx.moveTo(left - half, top - half); ctx.lineTo(left + half, top + half);
+      ctx.moveTo(left + half, top - half); ctx.lineTo(left - half, top + half);
+      ctx.stroke();
+    }
+    for (const [x, y] of line.marks) {
+      const [left, top] = at(x, y), half = 6 * ratio;
+      if (!inside(left)) continue;
+      ctx.beginPath();
+      ctx.moveTo(left, top - half); ctx.lineTo(left + half, top); ctx.lineTo(left, top + half); ctx.lineTo(left - half, top);
+      ctx.closePath(); ctx.fill();
+    }
+    let last = line.smooth.length - 1;
+    while (last >= 0 && line.smooth[last] === null) last -= 1;
+    if (line.named && last >= 0) ends.push([...at(line.xs[last], line.smooth[last]), line]);
+  }
+  nameEnds(ctx, bbox, ratio, ends);
+  ctx.restore();
+}
+
+function nameEnds(ctx, bbox, ratio, ends) {
+  ctx.font = `600 ${SMALL.replace("11.5", 11.5 * ratio)}`;
+  ctx.lineJoin = "round";
+  const placed = ends.filter(([left]) => left >= bbox.left).map(([left, top, line]) => {
+    const wide = ctx.measureText(line.name).width;
+    const right = left + 12 * ratio + wide > bbox.left + bbox.width + 20 * ratio;
+    return { wide, x: left + (right ? -4 : 7) * ratio, y: top + (right ? -8 : 4) * ratio, right, line };
+  });
+  const taken = [];
+  for (const { x, y, right, wide, line } of placed.sort((a, b) => a.y - b.y)) {
+    const from = right ? x - wide : x;
+    const hit = (one) => Math.abs(one.y - spot) < 13 * ratio && one.from < from + wide && from < one.to;
+    let spot = y;
+    while (taken.some(hit)) spot += 7 * ratio;
+    taken.push({ y: spot, from, to: from + wide });
+    ctx.textAlign = right ? "right" : "left";
+    ctx.strokeStyle = colour("--bg");
+    ctx.lineWidth = 4 * ratio;
+    ctx.strokeText(line.name, x, spot);
+    ctx.fillStyle = colour(line.colour);
+    ctx.fillText(line.name, x, spot);
+  }
+}
+
+function upright({ range, log }, height) {
+  return log ? logPlaces(range[2], range[3]) : places(range[2], range[3], Math.max(2, Math.floor(height / 45)));
+}
+
+function logPlaces(low, high) {
+  if (high / low < 20) return places(low, high, 5).filter((one) => one > 0);
+  const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high)), found = [];
+  for (let power = first; power <= last; power += 1) {
+    for (const factor of last - first > 4 ? [1] : [1, 2, 5]) found.push(Number((factor * 10 ** power).toPrecision(6)));
+  }
+  return found.filter((one) => one >= low && one <= high);
+}
+
+// What the pointer is over: each line's value at or next before it.
+function tell(plot, data, tip, element) {
+  const { left, idx } = plot.cursor;
+  const guide = element.parentElement.querySelector(".timeline .cursor");
+  const off = left === null || left === undefined || left < 0 || idx === null;
+  tip.hidden = off || plot !== tell.owner;
+  if (guide) {
+    guide.toggleAttribute("hidden", off);
+    if (!off) for (const name of ["x1", "x2"]) guide.setAttribute(name, `${(left / plot.over.clientWidth) * 100}%`);
+  }
+  if (tip.hidden) return;
+  const x = plot.posToVal(left, "x");
+  const rows = [`${data.x === "since" ? "steps since fork" : data.x === "time" ? "hours" : data.x} ${digits(data.x === "step" || data.x === "since" ? Math.round(x) : x)}`];
+  tip.replaceChildren(document.createTextNode(rows[0]));
+  for (const line of data.lines) {
+    const place = below(line.xs, x);
+    if (place < 0 || x > line.xs[line.xs.length - 1] + 1e-9) continue;
+    const row = document.createElement("div"), key = document.createElement("i"), value = document.createElement("b");
+    key.style.borderColor = colour(line.colour);
+    if (line.dash.length) key.style.borderTopStyle = line.dash[0] > 3 ? "dashed" : "dotted";
+    value.textContent = line.raw[place] === null ? "NaN" : digits(line.raw[place]);
+    const mean = data.weight > 0 && line.smooth[place] !== null ? ` (mean ${digits(line.smooth[place])})` : "";
+    row.append(key, `${line.name} `, value, mean);
+    tip.append(row);
+  }
+  const wide = plot.over.clientWidth, flip = left > wide - tip.offsetWidth - 24;
+  tip.style.left = `${plot.over.offsetLeft + left + (flip ? -tip.offsetWidth - 12 : 12)}px`;
+  tip.style.top = "16px";
+}
+
+function below(xs, x) {
+  let low = 0, high = xs.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    if (xs[middle] <= x) low = middle + 1; else high = middle - 1;
+  }
+  return high;
+}
+
+// Dragging over a stretch makes it the page's own range, so that the view is a link.
+function zoom(plot, data) {
+  const { left, width } = plot.select;
+  if (width < 8) return;
+  const url = new URL(location.href);
+  const steps = [left, left + width].map((place) => Math.round(plot.posToVal(place, "x") + data.origin));
+  url.searchParams.set("from", Math.max(0, steps[0]));
+  url.searchParams.set("to", Math.max(steps[0] + 1, steps[1]));
+  location.assign(url);
+}
+
+function draw(element, data) {
+  const area = element.querySelector(".area");
+  if (!area || !data.lines.length) return;
+  drawn.get(element)?.plot.destroy();
+  element.querySelector(".tip")?.remove();
+  const tip = element.appendChild(Object.assign(document.createElement("div"), { className: "tip", hidden: true }));
+  const grid = { stroke: colour("--line"), width: 1 };
+  const axis = { stroke: colour("--muted"), font: SMALL, grid, ticks: { show: false }, values: (_, all) => all.map(label) };
+  const steps = data.x === "step" || data.x === "since";
+  const options = {
+    width: element.clientWidth,
+    height: element.clientHeight,
+    padding: [12, parseFloat(getComputedStyle(area).paddingRight), 0, 0],
+    legend: { show: false },
+    cursor: {
+      y: false, points: { show: false }, drag: { x: steps, y: false, setScale: false },
+      sync: { key: "x", scales: ["x", null], setSeries: false },
+    },
+    scales: { x: { time: false, range: () => data.range.slice(0, 2) }, y: { distr: data.log ? 3 : 1, range: () => data.range.slice(2) } },
+    axes: [
+      { ...axis, size: 30, gap: 6, splits: () => places(data.range[0], data.range[1], element.clientWidth < 700 ? 4 : 8) },
+      { ...axis, size: area.offsetLeft, gap: 8, filter: (_, all) => all, splits: () => upright(data, element.clientHeight) },
+    ],
+    series: seriesOf(data),
+    hooks: {
+      draw: [(plot) => decorate(plot, data)],
+      setCursor: [(plot) => tell(plot, data, tip, element)],
+      setSelect: [(plot) => zoom(plot, data)],
+    },
+  };
+  const plot = new uPlot(options, joined(data), element);
+  plot.over.addEventListener("mouseenter", () => { tell.owner = plot; });
+  plot.root.setAttribute("role", "img");
+  plot.root.setAttribute("aria-label", area.querySelector("svg")?.getAttribute("aria-label") || data.metric);
+  element.classList.add("drawn");
+  drawn.set(element, { data, plot });
+}
+
+function drawAll() {
+  for (const element of document.querySelectorAll(".chart")) {
+    const source = element.querySelector(".data");
+    const data = drawn.get(element)?.data || (source && JSON.parse(source.textContent));
+    if (data) draw(element, data);
+  }
+}
+
+// New points of branches that train: {branch: [[step, value], ...]}.
+document.addEventListener("branchtrack:points", ({ detail }) => {
+  for (const [element, { data, plot }] of drawn) {
+    if (!element.dataset.url) continue;
+    let grown = false;
+    for (const line of data.lines) {
+      for (const [x, y] of detail[line.name] || []) {
+        if (line.xs.length && x <= line.xs[line.xs.length - 1]) continue;
+        const before = line.smooth.findLast((one) => one !== null);
+        line.xs.push(x);
+        line.raw.push(y);
+        line.smooth.push(y === null || before === undefined ? y : data.weight * before + (1 - data.weight) * y);
+        if (y === null) line.gaps.push(x);
+        else data.range.splice(2, 2, Math.min(data.range[2], y), Math.max(data.range[3], y));
+        grown = true;
+      }
+    }
+    if (!grown) continue;
+    const timeline = element.parentElement.querySelector(".timeline");
+    const last = Math.max(...data.lines.map((line) => line.xs[line.xs.length - 1] ?? 0));
+    data.range[1] = Math.max(last, Number(timeline?.dataset.high ?? data.range[1]));
+    plot.setData(joined(data));
+  }
+});
+
+// Branches have come or gone: the server says again what there is to draw.
+document.addEventListener("branchtrack:redraw", async () => {
+  for (const element of document.querySelectorAll(".chart[data-url]")) {
+    const answer = await fetch(element.dataset.url, { headers: { Accept: "application/json" } });
+    if (!answer.ok) continue;
+    const data = await answer.json();
+    if (!element.querySelector(".area") && data.lines.length) {
+      element.replaceChildren(...["axis", "area"].map((name) => Object.assign(document.createElement("div"), { className: name })));
+    }
+    draw(element, data);
+  }
+});
+
+document.addEventListener("mousemove", (event) => {
+  const timeline = event.target.closest?.(".timeline");
+  const found = timeline && drawn.get(timeline.closest(".plots").querySelector(".chart"));
+  if (!found) return;
+  tell.owner = found.plot;
+  found.plot.setCursor({ left: event.clientX - timeline.getBoundingClientRect().left, top: 10 });
+});
+
+let width = 0;
+new ResizeObserver(() => {
+  if (width && width !== document.body.clientWidth) drawAll();
+  width = document.body.clientWidth;
+}).observe(document.body);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+drawAll();

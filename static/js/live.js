@@ -1,0 +1,65 @@
+// A run that trains: what the event stream says becomes fresh parts of the page. Where there is no
+// stream the page asks every five seconds. Only a short line is announced, never a table.
+"use strict";
+
+const stream = document.getElementById("stream");
+const pause = document.getElementById("pause");
+const POLL = 5000, SOON = 400, PACE = 3000, QUIET = 5000;
+let paused = false, polling = 0, due = 0, spoken = 0, waiting = 0;
+
+function refresh(delay) {
+  if (paused || due) return;
+  due = setTimeout(() => { due = 0; htmx.trigger("#live", "refresh"); }, delay);
+}
+
+function redraw() {
+  if (!paused) document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
+}
+
+function announce(text) {
+  if (!text || paused) return;
+  clearTimeout(waiting);
+  const delay = Math.max(0, spoken + QUIET - Date.now());
+  waiting = setTimeout(() => {
+    spoken = Date.now();
+    document.getElementById("announce").textContent = text;
+  }, delay);
+}
+
+function poll(on) {
+  clearInterval(polling);
+  polling = on ? setInterval(() => { refresh(0); redraw(); htmx.trigger(stream, "reconnect"); }, POLL) : 0;
+}
+
+stream.addEventListener("changed", ({ detail }) => {
+  const { say, kinds } = JSON.parse(detail.data);
+  announce(say);
+  refresh(SOON);
+  if (kinds.includes("launch") || kinds.includes("segment") || !document.querySelector(".chart .area")) redraw();
+});
+
+stream.addEventListener("progress", ({ detail }) => {
+  if (paused) return;
+  const { heads, points } = JSON.parse(detail.data);
+  for (const [branch, head] of Object.entries(heads)) {
+    const pace = document.querySelector(`[data-pace="${CSS.escape(branch)}"]`);
+    const rate = head.rate ? ` · ${Number(head.rate.toPrecision(3))} steps/s` : "";
+    if (pace) pace.textContent = `step ${head.step.toLocaleString("en")}${rate}`;
+  }
+  document.dispatchEvent(new CustomEvent("branchtrack:points", { detail: points }));
+  if (Object.keys(points).length && !document.querySelector(".chart .area")) redraw();
+  refresh(PACE);
+});
+
+stream.addEventListener("htmx:sse:after:connection", () => poll(false));
+for (const name of ["htmx:response:error", "htmx:sse:error", "htmx:error"]) {
+  stream.addEventListener(name, () => { if (!polling) poll(true); });
+}
+
+pause.hidden = false;
+pause.addEventListener("click", () => {
+  paused = !paused;
+  pause.setAttribute("aria-pressed", String(paused));
+  pause.textContent = paused ? "Updates paused: go on" : "Pause updates";
+  if (!paused) { refresh(0); redraw(); }
+});

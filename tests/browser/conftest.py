@@ -1,0 +1,87 @@
+"""A real server and a real Chromium. A machine without the browser fails these tests, loudly."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import Config
+from branchtrack.db.engine import Database
+from branchtrack.web.app import create_app
+from branchtrack.web.server import Server
+from tests.web import seeds
+from tests.web.seeds import Line
+
+#: What a browser notes of answers refused on purpose, and of the tests' own look at pixels.
+EXPECTED = ("the server responded with a status of", "willReadFrequently")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@dataclass
+class Site:
+    """A served tree. ``address`` carries the token once."""
+
+    address: str
+    database: Database
+    store: Store
+    lines: dict[str, Line]
+
+    @property
+    def root(self) -> str:
+        """The address without the token."""
+        return self.address.partition("?")[0]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium."""
+    path = shutil.which("chromium")
+    assert path, "these tests need Chromium: install the package chromium"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def site(sqlite_config: Config, sqlite_database: Database, store: Store) -> Iterator[Site]:
+    """The demonstration tree, served with a token."""
+    lines = seeds.demo(sqlite_database, store)
+    app = create_app(sqlite_config, sqlite_database, store, token="secret")
+    server = Server(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield Site(server.address, sqlite_database, store, lines)
+    server.close()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    """A browser that the token has let in; what its console complains about is a failure."""
+    opened = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, site: Site) -> Iterator[Page]:
+    """A page that has been let in."""
+    complaints: list[str] = []
+    opened = context.new_page()
+    opened.on("console", lambda said: complaints.append(said.text) if _bad(said.type) else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(site.address)
+    yield opened
+    assert [text for text in complaints if not any(part in text for part in EXPECTED)] == []
+
+
+def _bad(kind: str) -> bool:
+    return kind in ("error", "warning")

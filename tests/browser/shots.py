@@ -1,0 +1,114 @@
+"""Pictures of every page: light, dark and narrow. ``python -m tests.browser.shots FOLDER``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from branchtrack import config
+from branchtrack.checkpoints.packs import Store
+from branchtrack.db import launches, segments
+from branchtrack.db.engine import Database
+from branchtrack.db.schema import open_database
+from branchtrack.web.app import create_app
+from branchtrack.web.server import Server
+from tests.browser.conftest import ARGUMENTS
+from tests.web import seeds
+
+VIEWS = {
+    "light": {"theme": "light", "width": 1280},
+    "dark": {"theme": "dark", "width": 1280},
+    "narrow": {"theme": "light", "width": 390},
+    "narrow-dark": {"theme": "dark", "width": 390},
+}
+
+
+def take(browser: Browser, address: str, pages: dict[str, str], folder: Path) -> Iterator[Path]:
+    """One picture for each page and view; yields their paths."""
+    for view, how in VIEWS.items():
+        context = browser.new_context(viewport={"width": int(how["width"]), "height": 900})
+        root = address.partition("?")[0]
+        context.add_cookies([{"name": "theme", "value": str(how["theme"]), "url": root}])
+        page = context.new_page()
+        page.goto(address)
+        for name, path in pages.items():
+            page.goto(root.rstrip("/") + path)
+            if name == "resume":
+                page.get_by_role("button", name="Start training").click()
+            page.wait_for_timeout(300)
+            target = folder / f"{name}-{view}.png"
+            page.screenshot(path=target, full_page=True)
+            yield target
+        context.close()
+
+
+def main(folder: Path) -> None:
+    """Grow trees in a home of its own, serve them, and take all pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    home = config.load(Path(tempfile.mkdtemp()) / "home")
+    database, store = open_database(home, create=True), Store(home.store)
+    note = "This server starts no processes."
+    app = create_app(home, database, store, token="shots", worker_note=note)
+    server = Server(app, "127.0.0.1", 0)
+    threading.Thread(target=server.run, daemon=True).start()
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        for shot in take(browser, server.address, {"empty": "/"}, folder):
+            print(shot)
+        pages, beat = grow(database, store)
+        for shot in take(browser, server.address, pages, folder):
+            print(shot)
+            beat()
+        browser.close()
+    server.close()
+
+
+def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[], None]]:
+    """Trees in every state: the pages to look at, and what keeps the living ones alive."""
+    old = seeds.Grower(database, store, "digits-mlp")
+    line = old.line("main", 100)
+    line.commit("root", 0)
+    line.log("loss", *seeds.curve(0, 100, 2.3, 0.2, 30, 9))
+    line.commit("final", 100, loss=0.21)
+    line.end("finished")
+    new = seeds.Grower(database, store, "just-started")
+    started = new.line("main")
+    started.commit("root", 0)
+    troubled = seeds.Grower(database, store, "troubled")
+    trunk = troubled.line("main", 300)
+    root = trunk.commit("root", 0)
+    trunk.log("loss", *seeds.curve(0, 300, 3.0, 1.0, 80, 11))
+    trunk.end("failed", "RuntimeError: the loss is not a number")
+    _waiting, _launch = troubled.order(root, "patient", "try a lower rate", lr=1e-4)
+    _lost, failed = troubled.order(root, "broken", "try a higher rate", lr=1e-2)
+    with database.transaction() as connection:
+        launches.move(connection, failed.id, "failed", "worker", error="train.py is gone.")
+        segments.end(connection, failed.segment_id, "failed", actor="worker", error="gone")
+    lines = seeds.demo(database, store)
+    changed = lines["cooler"].head
+    lines["more-decay"].ask({"kind": "set", "values": {"lr": 1e-4}}, "let us see")
+    assert changed is not None and lines["more-decay"].head is not None
+    pages = {
+        "runs": "/",
+        "tree": "/runs/gpt2-docs",
+        "tree-troubled": "/runs/troubled",
+        "tree-new": "/runs/just-started",
+        "node": f"/nodes/{lines['more-decay'].head.id}",
+        "compare": "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler",
+        "compare-hot": "/compare?a=gpt2-docs/hot&b=gpt2-docs/cooler&y=log&x=since&smooth=0.9",
+        "resume": f"/nodes/{changed.id}/resume?set.lr=abc",
+        "stop": "/runs/gpt2-docs/branches/more-decay/stop",
+        "missing": "/runs/gpt2-dcos",
+    }
+    return pages, lambda: (lines["more-decay"].beat(), started.beat())[0]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,144 @@
+"""A page that is open while the run goes on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from branchtrack.db import requests
+from branchtrack.web import streams
+from tests.browser.conftest import Site
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def tree(page: Page, site: Site) -> Page:
+    """The tree page of a run that trains, its stream open."""
+    site.lines["more-decay"].beat()
+    with page.expect_response(lambda answer: "/events" in answer.url):
+        page.goto(f"{site.root}runs/gpt2-docs")
+    expect(page.locator("#chart canvas")).to_be_visible()
+    return page
+
+
+def test_a_node_committed_meanwhile_appears_and_is_announced(tree: Page, site: Site) -> None:
+    rows = tree.get_by_role("region", name="Nodes").get_by_role("row")
+    expect(rows).to_have_count(15)
+    site.lines["more-decay"].commit("intervention", 1765, {"lr": 1e-5}, "still flat", loss=1.8)
+    site.lines["more-decay"].beat()
+    expect(rows).to_have_count(16)
+    expect(rows.nth(1)).to_contain_text("lr 1.5e-4 → 1e-5")
+    expect(tree.get_by_role("status")).to_contain_text("New intervention node changing lr")
+
+
+def test_points_logged_meanwhile_reach_the_chart_and_the_pace(tree: Page, site: Site) -> None:
+    line = site.lines["more-decay"]
+    tree.evaluate(
+        """() => document.addEventListener("branchtrack:points",
+             ({ detail }) => { window.got = [...(window.got || []), detail]; })"""
+    )
+    line.log("loss", list(range(1761, 1791)), [1.5] * 30)
+    line.beat()
+    expect(tree.locator('[data-pace="more-decay"]')).to_contain_text("step 1,790")
+    tree.wait_for_function("window.got && window.got.some((one) => one['more-decay'])")
+    got = tree.evaluate("window.got")
+    steps = [step for one in got for step, _ in one.get("more-decay", [])]
+    assert steps == list(range(1761, 1791))
+
+
+def test_a_request_is_shown_to_wait_until_the_trainer_has_answered(tree: Page, site: Site) -> None:
+    line = site.lines["more-decay"]
+    tree.locator(".steer summary").click()
+    tree.locator(".steer").get_by_label("lr").fill("1e-5")
+    tree.get_by_role("button", name="Ask for the change").click()
+    row = tree.get_by_role("region", name="Requests").get_by_role("row").nth(1)
+    expect(row).to_contain_text("waiting for the trainer")
+    with site.database.transaction() as connection:
+        found = requests.waiting(connection, line.segment.id)[0]
+        requests.move(connection, found.id, "applied", actor="trainer", step=1765)
+    expect(row).to_contain_text("applied")
+    with site.database.transaction() as connection:
+        requests.move(connection, found.id, "verified", actor="trainer")
+    expect(row).to_contain_text("verified")
+
+
+def test_a_new_branch_appears_in_timeline_and_chart(tree: Page, site: Site) -> None:
+    line = site.lines["more-decay"]
+    assert line.head is not None
+    made = line.grower.fork(line.head, "brand-new", lr=1e-5)
+    expect(tree.locator("#branch-brand-new")).to_be_visible()
+    with tree.expect_response(lambda answer: "/chart" in answer.url and answer.ok) as caught:
+        made.log("loss", list(range(1601, 1651)), [1.7] * 50)
+        made.commit("checkpoint", 1650, loss=1.7)
+        line.grower.fork(made.head or line.head, "newer-still")
+    assert "brand-new" in json.dumps(caught.value.json())
+
+
+def test_a_form_half_filled_in_survives_what_happens_meanwhile(tree: Page, site: Site) -> None:
+    tree.locator(".steer summary").click()
+    tree.locator(".steer").get_by_label("lr").fill("7e-5")
+    tree.locator(".names").get_by_role("checkbox", name="main").check()
+    site.lines["more-decay"].commit("checkpoint", 1770, loss=1.8)
+    site.lines["more-decay"].beat()
+    rows = tree.get_by_role("region", name="Nodes").get_by_role("row")
+    expect(rows).to_have_count(16)
+    expect(tree.locator(".steer").get_by_label("lr")).to_have_value("7e-5")
+    expect(tree.locator(".steer").get_by_label("lr")).to_be_visible()
+    expect(tree.locator(".names").get_by_role("checkbox", name="main")).to_be_checked()
+    expect(tree.get_by_role("button", name="Compare 1")).to_be_visible()
+    expect(tree.locator("#chart canvas")).to_be_visible()
+
+
+def test_paused_updates_wait_until_they_are_wanted(tree: Page, site: Site) -> None:
+    tree.get_by_role("button", name="Pause updates").click()
+    site.lines["more-decay"].commit("checkpoint", 1770, loss=1.8)
+    site.lines["more-decay"].beat()
+    tree.wait_for_timeout(2000)
+    rows = tree.get_by_role("region", name="Nodes").get_by_role("row")
+    expect(rows).to_have_count(15)
+    tree.get_by_role("button", name="Updates paused").click()
+    expect(rows).to_have_count(16)
+
+
+def test_where_all_streams_are_taken_the_page_asks_by_itself(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams.Slots, "take", lambda self: False)
+    site.lines["more-decay"].beat()
+    page.goto(f"{site.root}runs/gpt2-docs")
+    rows = page.get_by_role("region", name="Nodes").get_by_role("row")
+    expect(rows).to_have_count(15)
+    site.lines["more-decay"].commit("checkpoint", 1770, loss=1.8)
+    expect(rows).to_have_count(16, timeout=15_000)
+
+
+def test_a_page_opened_before_the_first_point_gets_its_curve(page: Page, site: Site) -> None:
+    from tests.web import seeds
+
+    line = seeds.Grower(site.database, site.store, "fresh").line("main")
+    line.commit("root", 0)
+    line.beat()
+    with page.expect_response(lambda answer: "/events" in answer.url):
+        page.goto(f"{site.root}runs/fresh")
+    expect(page.locator("#chart")).to_contain_text("No metric has been logged yet")
+    line.log("loss", list(range(1, 21)), [2.0 - step / 20 for step in range(20)])
+    line.beat()
+    expect(page.locator("#chart canvas")).to_be_visible()
+
+
+def test_the_list_of_runs_follows_too(page: Page, site: Site) -> None:
+    from tests.web import seeds
+
+    page.goto(site.root)
+    seeds.Grower(site.database, site.store, "newcomer")
+    expect(page.get_by_role("link", name="newcomer")).to_be_visible(timeout=15_000)
+
+
+def test_typing_in_the_search_narrows_the_list_and_the_address(page: Page, site: Site) -> None:
+    page.goto(site.root)
+    page.get_by_label("Search runs").press_sequentially("zzz")
+    expect(page.locator("#list")).to_contain_text("No run has “zzz”")
+    expect(page).to_have_url(f"{site.root}runs?q=zzz")

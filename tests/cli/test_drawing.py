@@ -1,0 +1,114 @@
+"""Trees and curves in characters."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from branchtrack.analysis import report
+from branchtrack.checkpoints.packs import Store
+from branchtrack.cli.drawing import plot, tree_lines
+from branchtrack.core.records import Node
+from branchtrack.db.engine import Database
+from tests.trees_for_tests import Tree, make_tree
+
+Forked = tuple[Tree, list[Node]]
+
+
+def drawn(tree: Tree) -> list[str]:
+    with tree.database.read() as connection:
+        return [_plain(line) for line in tree_lines(report.tree(connection, tree.run))]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_a_forked_tree_has_two_lanes_that_join(forked: Forked) -> None:
+    lines = drawn(forked[0])
+    gutters = [line[:4].rstrip() for line in lines[3:]]
+    assert gutters == ["●", "◇", "│ ■", "│ ◆", "●─╯", "○"]
+
+
+def test_branches_are_named_with_state_and_origin(forked: Forked) -> None:
+    tree, made = forked
+    lines = drawn(tree)
+    assert lines[0] == "  main: running, step 30 of 1000"
+    assert lines[1] == f"  cooler: running, step 20 of 1000, from node {made[1].id[:8]}"
+
+
+def test_a_node_tells_what_it_changed_and_why(forked: Forked) -> None:
+    line = next(line for line in drawn(forked[0]) if "◆" in line)
+    assert "lr 0.01 → 0.02: why" in line and "step 20" in line and "intervention" in line
+
+
+def test_columns_are_aligned(forked: Forked) -> None:
+    lines = drawn(forked[0])[3:]
+    assert len({line.index("step") for line in lines}) == 1
+
+
+def test_three_branches_of_one_node_join_there(sqlite_database: Database, store: Store) -> None:
+    tree = make_tree(sqlite_database, store)
+    root = tree.node("main", 0, kind="root")
+    tree.node("main", 10, root)
+    for name in ("a", "b"):
+        tree.branch(name, root)
+        tree.node(name, 10, root)
+    assert [line[:6].rstrip() for line in drawn(tree)[4:]] == ["●", "│ ●", "│ │ ●", "○─┴─╯"]
+
+
+def test_a_lane_that_passes_a_join_is_crossed(sqlite_database: Database, store: Store) -> None:
+    tree = make_tree(sqlite_database, store)
+    root = tree.node("main", 0, kind="root")
+    ten = tree.node("main", 10, root)
+    tree.branch("low", root)
+    tree.node("low", 5, root)
+    tree.branch("high", ten)
+    tree.node("high", 15, ten)
+    tree.node("main", 20, ten)
+    gutters = [line[:6].rstrip() for line in drawn(tree)[4:]]
+    assert len(gutters) == 5
+    assert gutters[-1].startswith("○")
+
+
+def test_a_tree_without_nodes_says_so(sqlite_database: Database, store: Store) -> None:
+    assert drawn(make_tree(sqlite_database, store))[-1] == "No nodes yet."
+
+
+def test_colours_can_be_refused(forked: Forked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    with forked[0].database.read() as connection:
+        told = report.tree(connection, forked[0].run)
+    assert "\x1b" not in "".join(tree_lines(told))
+
+
+def test_a_rising_curve_goes_from_bottom_left_to_top_right() -> None:
+    lines = plot(list(range(100)), [float(i) for i in range(100)], [], columns=10, rows=5)
+    assert lines[0].strip().startswith("99 ┤") and lines[4].strip().startswith("0 ┤")
+    assert lines[0][-1] != "\u2800" and lines[0][-10] == "\u2800"
+    assert lines[4][-10] != "\u2800" and lines[4][-1] == "\u2800"
+
+
+def test_forks_are_marked_below() -> None:
+    lines = plot([0, 50, 100], [1.0, 2.0, 3.0], [50], columns=11)
+    assert lines[-3].endswith("─────┴─────")
+    assert lines[-1].strip() == "forks at 50"
+
+
+def test_a_curve_of_gaps_alone_says_so() -> None:
+    assert plot([1, 2], [None, None], []) == ["No finite value to draw."]
+    assert plot([], [], []) == ["No finite value to draw."]
+
+
+@given(
+    st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=1),
+    st.integers(0, 10**12),
+)
+def test_any_curve_can_be_drawn(values: list[float | None], start: int) -> None:
+    steps = list(range(start, start + 3 * len(values), 3))
+    lines = plot(steps, values, [start], columns=20, rows=4)
+    if len(lines) > 1:
+        assert len({len(line) for line in lines[:5]}) == 1

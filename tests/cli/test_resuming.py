@@ -1,0 +1,212 @@
+"""`resume` as a user runs it: a real process that trains on from a node."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import Config
+from branchtrack.core.records import Segment
+from branchtrack.db import nodes, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.db.tables import metadata
+from tests.launching.helpers import environment, train_fake, wait_until
+
+
+@pytest.fixture
+def branchtrack(sqlite_config: Config) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command line as a process of its own, with a terminal's Ctrl-C to be sent."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "branchtrack", *arguments]
+        process = subprocess.Popen(
+            command, env=environment(sqlite_config), text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
+
+
+def first_node(database: Database) -> str:
+    with database.read() as connection:
+        run = runs.find_run(connection, "fake")
+        return nodes.list_of_run(connection, run.id)[-1].id
+
+
+def segment_of(database: Database, branch: str) -> Segment:
+    with database.read() as connection:
+        found = runs.find_branch(connection, branch)
+        return segments.get(connection, found.segment_id or "")
+
+
+def row_counts(database: Database) -> dict[str, int]:
+    with database.read() as connection:
+        return {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in metadata.sorted_tables
+        }
+
+
+def told(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, json.loads(out) if out else None, err
+
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def test_a_resume_trains_a_new_branch_and_tells_what_was_read_back(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_fake(sqlite_config, "--steps", "4")
+    node = first_node(sqlite_database)
+    code, launch, err = told(
+        branchtrack("resume", node[:8], "--set", "lr=0.5", "--name", "hot", "--json")
+    )
+    assert (code, err) == (0, "")
+    assert (launch["branch"], launch["node"], launch["state"]) == ("hot", node, "ended")
+    assert launch["effective"]["lr"] == 0.5
+    assert segment_of(sqlite_database, "fake/hot").step == 4
+
+
+def test_a_resume_without_a_name_finds_one(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_fake(sqlite_config)
+    code, launch, _err = told(branchtrack("resume", first_node(sqlite_database), "--json"))
+    assert (code, launch["branch"]) == (0, "main-2")
+
+
+def test_the_exit_code_is_that_of_the_training(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database, store: Store
+) -> None:
+    train_fake(sqlite_config, "--steps", "2")
+    node = first_node(sqlite_database)
+    with sqlite_database.transaction() as connection:
+        run = runs.find_run(connection, "fake")
+        crash = "import sys; print('it is all too much', file=sys.stderr); sys.exit(7)"
+        changed = {**(run.entry_point or {}), "argv": [sys.executable, "-c", crash]}
+        connection.execute(metadata.tables["runs"].update().values(entry_point=changed))
+    code, launch, _err = told(branchtrack("resume", node, "--json"))
+    assert (code, launch["state"]) == (7, "failed")
+    assert launch["error"] == "The process ended with exit code 7. it is all too much"
+
+
+def test_a_detached_resume_returns_and_trains(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_fake(sqlite_config, "--steps", "3")
+    node = first_node(sqlite_database)
+    code, launch, _err = told(branchtrack("resume", node, "--name", "away", "--detach", "--json"))
+    assert (code, launch["branch"]) == (0, "away")
+    wait_until(lambda: segment_of(sqlite_database, "fake/away").status == "finished")
+
+
+def test_ctrl_c_stops_the_training_at_a_node(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_fake(sqlite_config, "--steps", "300", "--seconds", "0.001")
+    node = first_node(sqlite_database)
+    with sqlite_database.transaction() as connection:
+        run = runs.find_run(connection, "fake")
+        argv = [*(run.entry_point or {})["argv"][:3], "--steps", "9000", "--seconds", "0.05"]
+        changed = {**(run.entry_point or {}), "argv": argv}
+        connection.execute(metadata.tables["runs"].update().values(entry_point=changed))
+    process = branchtrack("resume", node, "--name", "cut")
+    wait_until(lambda: "cut" in branches(sqlite_database))
+    wait_until(lambda: segment_of(sqlite_database, "fake/cut").step > 0)
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopping at a node" in err and "Traceback" not in err
+    found = segment_of(sqlite_database, "fake/cut")
+    assert found.status == "stopped"
+    with sqlite_database.read() as connection:
+        head = nodes.find(connection, "fake/cut")
+    assert (head.kind, head.step) == ("final", found.step)
+
+
+def branches(database: Database) -> list[str]:
+    with database.read() as connection:
+        run = runs.find_run(connection, "fake")
+        return [branch.name for branch in runs.list_branches(connection, run.id)]
+
+
+def test_a_worker_ended_by_a_signal_leaves_its_children_and_says_so(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database, store: Store
+) -> None:
+    from branchtrack import control
+
+    train_fake(sqlite_config, "--steps", "2")
+    control.order_launch(
+        sqlite_database, store, first_node(sqlite_database), actor="me", name="long"
+    )
+    with sqlite_database.transaction() as connection:
+        run = runs.find_run(connection, "fake")
+        argv = [*(run.entry_point or {})["argv"][:3], "--steps", "9000", "--seconds", "0.05"]
+        changed = {**(run.entry_point or {}), "argv": argv}
+        connection.execute(metadata.tables["runs"].update().values(entry_point=changed))
+    process = branchtrack("worker")
+    wait_until(lambda: segment_of(sqlite_database, "fake/long").status == "running")
+    process.send_signal(signal.SIGTERM)
+    _out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "fake/long (pid" in err and "trains on by itself" in err
+    before = segment_of(sqlite_database, "fake/long").step
+    wait_until(lambda: segment_of(sqlite_database, "fake/long").step > before)
+    control.submit(sqlite_database, "fake/long", {"kind": "stop"}, actor="me")
+    wait_until(lambda: segment_of(sqlite_database, "fake/long").status == "stopped")
+    # A second worker finds out how it ended.
+    assert branchtrack("worker", "--once").wait(60) == 0
+    with sqlite_database.read() as connection:
+        assert control.launches.unfinished(connection) == []
+
+
+@pytest.mark.parametrize("harm", ["flip", "remove"])
+def test_a_node_whose_bytes_are_not_whole_is_refused_and_nothing_changes(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database, store: Store, harm: str
+) -> None:
+    train_fake(sqlite_config, "--steps", "2")
+    node = first_node(sqlite_database)
+    with sqlite_database.read() as connection:
+        stored = nodes.checkpoint(connection, nodes.get(connection, node).state_digest)
+    (place,) = stored.locations.values()
+    path = store.path(place.pack)
+    if harm == "flip":
+        content = bytearray(path.read_bytes())
+        content[place.offset + 3] ^= 1
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    before = row_counts(sqlite_database)
+    code, answer, err = told(branchtrack("resume", node, "--name", "again", "--json"))
+    expected = {"flip": "CheckpointDamaged", "remove": "CheckpointMissing"}[harm]
+    assert (code, answer["error"]["type"]) == (1, expected)
+    assert str(path) in err and "another node" in err
+    assert row_counts(sqlite_database) == before
+
+
+def test_a_broken_pipe_is_quiet(branchtrack: Start, sqlite_config: Config) -> None:
+    for _number in range(3):
+        train_fake(sqlite_config, "--steps", "1")
+    process = branchtrack("runs")
+    assert process.stdout is not None
+    process.stdout.close()
+    time.sleep(0.1)
+    assert process.stderr is not None and process.stderr.read() == ""
+    process.wait(30)

@@ -1,0 +1,144 @@
+"""What is started is what was recorded, and what a log says is found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from branchtrack.config import Config, load
+from branchtrack.errors import LaunchFailed
+from branchtrack.launching import local
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A home; nothing here needs a database."""
+    return load(tmp_path / "home")
+
+
+def finish(process: subprocess.Popen[bytes]) -> int:
+    with process:
+        local.release(process)
+        return process.wait(30)
+
+
+def start(config: Config, code: str, tmp_path: Path, **more: Any) -> subprocess.Popen[bytes]:
+    entry_point = {"argv": [sys.executable, "-c", code], "cwd": str(tmp_path), "env": {}, **more}
+    return local.start(entry_point, "0123456789abcdef", config, tmp_path / "log")
+
+
+def test_a_process_waits_for_its_release(config: Config, tmp_path: Path) -> None:
+    process = start(config, "print('begun')", tmp_path)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    assert (tmp_path / "log").read_text() == ""
+    assert finish(process) == 0
+    assert (tmp_path / "log").read_text() == "begun\n"
+
+
+def test_a_process_whose_worker_dies_before_its_release_never_begins(
+    config: Config, tmp_path: Path
+) -> None:
+    process = start(config, "print('begun')", tmp_path)
+    with process:
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(30) == 75
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_a_process_that_died_at_its_gate_is_no_error_to_release(
+    config: Config, tmp_path: Path
+) -> None:
+    process = start(config, "", tmp_path)
+    process.kill()
+    process.wait(30)
+    assert finish(process) == -9
+
+
+def test_a_process_is_in_a_session_of_its_own(config: Config, tmp_path: Path) -> None:
+    process = start(config, "import os; print(os.getsid(0) == os.getpid())", tmp_path)
+    finish(process)
+    assert (tmp_path / "log").read_text() == "True\n"
+
+
+def test_arguments_are_passed_as_they_are(config: Config, tmp_path: Path) -> None:
+    odd = ["a b", "$HOME", "'", '"', "*", "; exit 3", "`id`", "\n", ""]
+    argv = [sys.executable, "-c", "import sys; print(sys.argv[1:])", *odd]
+    assert finish(start(config, "", tmp_path, argv=argv)) == 0
+    assert (tmp_path / "log").read_text().strip() == str(odd)
+
+
+def test_what_was_printed_before_is_kept(config: Config, tmp_path: Path) -> None:
+    for word in ("one", "two"):
+        finish(start(config, f"print({word!r})", tmp_path))
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("entry_point", [None, {}, {"argv": []}])
+def test_nothing_recorded_is_nothing_to_start(config: Config, entry_point: Any) -> None:
+    with pytest.raises(LaunchFailed, match="recorded no command"):
+        local.start(entry_point, "x", config, config.home / "log")
+
+
+def test_a_module_needs_no_script(config: Config, tmp_path: Path) -> None:
+    process = start(config, "", tmp_path, argv=[sys.executable, "-m", "platform"])
+    assert finish(process) == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(None, "nobody saw"), (0, "exit code 0"), (3, "exit code 3"), (-9, "SIGKILL"), (-63, "63")],
+)
+def test_an_ending_is_told_in_words(code: int | None, words: str) -> None:
+    assert words in local.ending(code)
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "a.py", line 1, in <module>
+    boom()
+ValueError: too much
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ""),
+        ("one\n\ntwo\n", "one\ntwo"),
+        (TRACEBACK, "ValueError: too much"),
+        (f"noise\n{TRACEBACK.replace('too much', 'first')}\nthen\n{TRACEBACK}",
+         "ValueError: too much"),
+        (f"{TRACEBACK}  an indented hint\nlast line", "ValueError: too much\n"
+         "  an indented hint\nlast line"),
+        ("\r 1%\r 50%\r100%\nkilled", "100%\nkilled"),
+        ("\n".join(f"line {i}" for i in range(9)), "\n".join(f"line {i}" for i in range(4, 9))),
+        ("Traceback (most recent call last):\n  File cut off", ""),
+    ],
+)  # fmt: skip
+def test_the_last_words_of_a_log_say_why(tmp_path: Path, text: str, words: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(text)
+    assert local.last_words(log) == words
+
+
+def test_the_last_words_of_a_huge_or_binary_log_are_few(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * 10_000_000 + b"\n\xff\xfe end")
+    assert local.last_words(log).endswith("end")
+    assert len(local.last_words(log)) <= 2000
+    assert local.last_words(tmp_path / "none") == ""
+
+
+def test_a_shell_that_is_gone_is_a_clear_error(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_GATE", ("/no/such/shell",))
+    with pytest.raises(LaunchFailed, match="cannot be started"):
+        start(config, "", tmp_path)
+    assert os.path.exists(config.logs)

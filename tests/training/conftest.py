@@ -1,0 +1,26 @@
+"""Homes to train in: one for each test, or one for a module whose tests only look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.training.homes import Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """An empty home of the test's own."""
+    made = Home(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """An empty home for a whole module."""
+    made = Home(tmp_path_factory.mktemp("shared"))
+    yield made
+    made.close()

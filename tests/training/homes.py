@@ -1,0 +1,133 @@
+"""A home in which tests train, ask and look, as a person does with three programs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from branchtrack import config, control
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.records import Branch, Launch, Node, Request, Run, Segment
+from branchtrack.db import audit, launches, metrics, nodes, requests, runs, segments
+from branchtrack.db.schema import open_database
+from branchtrack.training import commits
+from branchtrack.training.capture import Snapshot
+from branchtrack.training.session import LAUNCH_VARIABLE
+from tests.training import tiny
+
+
+class Home:
+    """A home with an SQLite database, and what can be done in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = config.load(folder / "home")
+        self.database = open_database(self.config, create=True)
+        self.store = Store(self.config.store)
+
+    def train(
+        self, launch: Launch | None = None, kind: type[Any] = tiny.BranchingTrainer, **how: Any
+    ) -> Any:
+        """Train as a script does, of itself or launched; returns the trainer."""
+        return self.run(tiny.trainer(kind, self.folder, **how), launch)
+
+    def run(self, trainer: Any, launch: Launch | None = None, **given: Any) -> Any:
+        """Call ``train`` of a trainer in this home."""
+        extra = {LAUNCH_VARIABLE: launch.id} if launch else {}
+        with mock.patch.dict(os.environ, {**self.config.environment(), **extra}):
+            trainer.train(**given)
+        return trainer
+
+    def order(self, node: Node, settings: dict[str, Any] | None = None, **how: Any) -> Launch:
+        """Queue a resume of a node."""
+        return control.order_launch(
+            self.database, self.store, node.id, actor="ann", settings=settings, **how
+        )
+
+    def resume(self, node: Node, settings: dict[str, Any] | None = None, **how: Any) -> Launch:
+        """Resume a node here and now, and train to the end."""
+        launch = self.order(node, settings)
+        self.train(launch, **how)
+        return launch
+
+    def ask(self, kind: str, branch: str = "tiny/main", **payload: Any) -> Request:
+        """Submit a request as another process would."""
+        return control.submit(
+            self.database, branch, {"kind": kind, **payload}, actor="ann", reason="because"
+        )
+
+    def request(self, request_id: str) -> Request:
+        """A request as it is now."""
+        with self.database.read() as connection:
+            return requests.get(connection, request_id)
+
+    def requests(self, run: str = "tiny") -> list[Request]:
+        """A run's requests, oldest first."""
+        with self.database.read() as connection:
+            return requests.list_of_run(connection, runs.find_run(connection, run).id)[::-1]
+
+    def find_run(self, name: str = "tiny") -> Run:
+        """A run by name."""
+        with self.database.read() as connection:
+            return runs.find_run(connection, name)
+
+    def branch(self, name: str) -> Branch:
+        """A branch by name (``run/branch``) or id."""
+        with self.database.read() as connection:
+            return runs.find_branch(connection, name)
+
+    def segment(self, name: str = "tiny/main") -> Segment:
+        """The current segment of a branch."""
+        with self.database.read() as connection:
+            branch = runs.find_branch(connection, name)
+            return segments.get(connection, branch.segment_id or "")
+
+    def nodes(self, name: str = "tiny/main") -> list[Node]:
+        """A branch's nodes, oldest first."""
+        with self.database.read() as connection:
+            branch = runs.find_branch(connection, name)
+            found = nodes.list_of_run(connection, branch.run_id)[::-1]
+        return [node for node in found if node.branch_id == branch.id]
+
+    def node(self, step: int, name: str = "tiny/main", kind: str | None = None) -> Node:
+        """The one node of a branch at a step (and of a kind)."""
+        at = [n for n in self.nodes(name) if n.step == step and kind in (None, n.kind)]
+        assert len(at) == 1, f"{len(at)} nodes at step {step}"
+        return at[0]
+
+    def final(self, launch: Launch | None = None) -> Node:
+        """The final node of a launch's branch, or of ``tiny/main``."""
+        return [n for n in self.nodes(launch.branch_id if launch else "tiny/main")][-1]
+
+    def fork(self, launch: Launch) -> Node:
+        """The fork node of a launch."""
+        with self.database.read() as connection:
+            return nodes.get(connection, launch.fork_node_id)
+
+    def launch(self, launch: Launch) -> Launch:
+        """A launch as it is now."""
+        with self.database.read() as connection:
+            return launches.get(connection, launch.id)
+
+    def snapshot(self, node: Node) -> Snapshot:
+        """A node's whole state, read back."""
+        with self.database.read() as connection:
+            stored = nodes.checkpoint(connection, node.state_digest)
+        return commits.load(self.store, stored, node)
+
+    def points(self, metric: str, segment: str) -> dict[int, float]:
+        """A segment's metric by step."""
+        with self.database.read() as connection:
+            found = metrics.read(connection, [segment], metric).get(segment)
+        return {} if found is None else dict(zip(found.steps.tolist(), found.values, strict=True))
+
+    def chain_break(self, run: str = "tiny") -> int | None:
+        """Where the run's event chain breaks, if it does."""
+        with self.database.read() as connection:
+            return audit.first_break(connection, runs.find_run(connection, run).id)
+
+    def close(self) -> None:
+        """Give the database back."""
+        self.database.close()

@@ -1,0 +1,97 @@
+"""A node tells what its bits depend on, and a run the command that starts it again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+
+from branchtrack.training import environment
+
+
+def test_it_tells_versions_threads_and_device() -> None:
+    found = environment.describe()
+    assert found["torch"] == torch.__version__ and found["threads"] == torch.get_num_threads()
+    assert {"python", "platform", "device", "branchtrack", "transformers", "accelerate"} <= set(
+        found
+    )
+
+
+def test_it_tells_the_commit_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "git" not in environment.describe()
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    assert len(environment.describe()["git"]) == 40
+
+
+def test_a_machine_without_git_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "git" not in environment.describe()
+
+
+@pytest.mark.parametrize(
+    ("argv", "script"),
+    [
+        (["python", "train.py", "--lr", "1e-3"], "train.py"),
+        (["/usr/bin/python3", "-X", "dev", "-m", "package.train", "a b"], "/p/package/train.py"),
+    ],
+)
+def test_the_command_is_kept_as_it_was_given(
+    argv: list[str], script: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "orig_argv", argv)
+    monkeypatch.setattr(sys, "argv", [script, *argv[2:]])
+    found = environment.entry_point()
+    assert found is not None
+    assert found["argv"] == [sys.executable, *argv[1:]] and found["cwd"] == str(tmp_path)
+
+
+def test_variables_that_change_the_maths_are_kept_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["python", "train.py"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("SECRET_TOKEN", "hush")
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    found = environment.entry_point()
+    assert found is not None and found["env"]["OMP_NUM_THREADS"] == "3"
+    assert "hush" not in str(found) and "PYTHONHASHSEED" not in found["env"]
+
+
+@pytest.mark.parametrize("script", ["", "-"])
+def test_an_interactive_session_cannot_be_started_again(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script])
+    assert environment.entry_point() is None
+
+
+def test_a_notebook_cannot_be_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    assert environment.entry_point() is None
+
+
+def test_a_run_without_a_name_is_named_for_its_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    monkeypatch.setattr(sys, "argv", ["/some/where/finetune.py", "x"])
+    assert environment.script_name() == "finetune"
+    spec = SimpleNamespace(name="package.train.__main__")
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec, raising=False)
+    assert environment.script_name() == "train"
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+    monkeypatch.setattr(sys, "argv", [""])
+    assert environment.script_name() == "run"
+
+
+def test_the_name_reaches_the_working_directory_of_nobody() -> None:
+    assert os.sep not in environment.script_name()

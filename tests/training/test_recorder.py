@@ -1,0 +1,312 @@
+"""The recorder writes what it is given, once and in order, and survives whatever fails."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from branchtrack import control
+from branchtrack.core.records import Segment
+from branchtrack.core.settings import BUILT_IN
+from branchtrack.db import metrics, requests, runs, segments
+from branchtrack.db.schema import open_database
+from branchtrack.errors import DatabaseUnreadable, StorageError
+from branchtrack.training import recorder as module
+from branchtrack.training.recorder import Recorder
+from tests.training.homes import Home
+
+
+class Bench:
+    """A recorder on a segment of a run, and what it has written."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.database = open_database(home.config)
+        with self.database.transaction() as connection:
+            run = runs.create_run(connection, "tiny", actor="test")
+            branch = runs.create_branch(connection, run.id, "main")
+            made = segments.create(connection, run.id, branch.id, None, 0)
+            declared = [setting.as_dict() for setting in BUILT_IN]
+            segments.take(
+                connection, made.id, actor="t", declared=declared, settings={}, max_steps=9
+            )
+        self.segment = made.id
+        self.recorder = Recorder(self.database, self.segment, 0)
+        self.closed = False
+
+    def close(self) -> list[str]:
+        """Close the recorder, once."""
+        self.closed = True
+        return self.recorder.close(lambda: None)
+
+    def points(self, name: str = "loss") -> dict[int, float]:
+        """What has been written of a metric."""
+        return self.home.points(name, self.segment)
+
+    def row(self) -> Segment:
+        """The segment as stored."""
+        return self.home.segment()
+
+    def wait(self, met: Callable[[], object]) -> None:
+        """Wait until the thread has come to do something, ten seconds at most."""
+        deadline = time.monotonic() + 10
+        while not met():
+            assert time.monotonic() < deadline, "the recorder did not get there"
+            time.sleep(0.005)
+
+
+@pytest.fixture
+def bench(home: Home) -> Iterator[Bench]:
+    """A recorder at work."""
+    made = Bench(home)
+    yield made
+    if not made.closed:
+        made.close()
+    made.database.close()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting between attempts."""
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.01)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+
+def test_points_are_written_within_a_second(bench: Bench) -> None:
+    bench.recorder.log(1, {"loss": 0.5, "lr": 1e-3})
+    bench.wait(lambda: bench.points())
+    assert bench.points() == {1: 0.5} and bench.points("lr") == {1: 1e-3}
+    assert bench.close() == []
+
+
+def test_closing_writes_what_is_left(bench: Bench) -> None:
+    for step in range(1, 2500):
+        bench.recorder.log(step, {"loss": float(step)})
+    assert bench.close() == []
+    assert bench.points() == {step: float(step) for step in range(1, 2500)}
+
+
+def test_many_points_are_written_in_several_transactions(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    append = metrics.append
+
+    def counting(connection: Any, segment: str, points: Any, ids: Any) -> None:
+        sizes.append(len(points))
+        append(connection, segment, points, ids)
+
+    monkeypatch.setattr(metrics, "append", counting)
+    monkeypatch.setattr(module, "_FLUSHED_AT_ONCE", 100)
+    for step in range(450):
+        bench.recorder.log(step, {"loss": 1.0})
+    bench.close()
+    assert max(sizes) <= 100 and sum(sizes) == 450 and len(bench.points()) == 450
+
+
+def test_jobs_are_done_in_order(bench: Bench) -> None:
+    done: list[int] = []
+    for number in range(50):
+        bench.recorder.do(lambda number=number: done.append(number))  # type: ignore[misc]
+    bench.close()
+    assert done == list(range(50))
+
+
+def test_the_last_job_comes_behind_all_others_and_the_heartbeat(bench: Bench) -> None:
+    seen: list[Any] = []
+    bench.recorder.step = 7
+    bench.recorder.do(lambda: seen.append("job"))
+    bench.closed = True
+    bench.recorder.close(lambda: seen.append(bench.row().step))
+    assert seen == ["job", 7]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("error", [StorageError("full"), DatabaseUnreadable("no database")])
+def test_a_job_that_storage_fails_is_tried_until_it_works(
+    error: Exception, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[int] = []
+
+    def job() -> None:
+        tries.append(1)
+        if len(tries) < 4:
+            raise error
+
+    behind = threading.Event()
+    bench.recorder.do(job)
+    bench.recorder.do(behind.set)
+    assert behind.wait(10) and len(tries) == 4
+    assert len(warnings(caplog)) == 1 and str(error) in warnings(caplog)[0]
+    bench.wait(lambda: not bench.recorder.trouble)
+    assert bench.close() == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_trouble_is_told_again_after_all_was_well(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for time_round in (1, 2):
+        failed = threading.Event()
+
+        def job(failed: threading.Event = failed) -> None:
+            if not failed.is_set():
+                failed.set()
+                raise StorageError("full")
+
+        bench.recorder.do(job)
+        bench.wait(lambda n=time_round: len(warnings(caplog)) == n)  # type: ignore[misc]
+        bench.wait(lambda: not bench.recorder.trouble)
+    assert len(warnings(caplog)) == 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_defect_of_ours_costs_its_job_alone_and_is_told_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def defect() -> None:
+        raise KeyError("oops")
+
+    behind = threading.Event()
+    for job in (defect, defect, behind.set):
+        bench.recorder.do(job)
+    assert behind.wait(10)
+    assert bench.recorder.done(behind)
+    told = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert len(told) == 1 and told[0].exc_info is not None
+    assert any("oops" in line for line in bench.close())
+
+
+def test_waiting_for_a_job_ends_where_jobs_cannot_be_done(bench: Bench) -> None:
+    event = threading.Event()
+
+    def job() -> None:
+        raise StorageError("full")
+
+    bench.recorder.do(job)
+    bench.recorder.do(event.set)
+    started = time.monotonic()
+    assert not bench.recorder.done(event)
+    assert not bench.recorder.done(event) and time.monotonic() - started < 5
+    lost = bench.close()
+    assert any("full" in line for line in lost) and any("2 records" in line for line in lost)
+
+
+def test_a_patient_wait_has_it_tried_once_more(bench: Bench) -> None:
+    event, mended = threading.Event(), threading.Event()
+
+    def job() -> None:
+        if not mended.is_set():
+            raise StorageError("full")
+        event.set()
+
+    bench.recorder.do(job)
+    bench.wait(lambda: bench.recorder.trouble)
+    assert not bench.recorder.done(event, again=True)
+    mended.set()
+    assert bench.recorder.done(event, again=True)
+
+
+def test_each_request_is_found_once_and_in_order(bench: Bench) -> None:
+    asked = [bench.home.ask("checkpoint").id for _ in range(3)]
+    bench.wait(lambda: len(bench.recorder._found) == 3)
+    assert bench.recorder.waiting
+    assert [request.id for request in bench.recorder.take()] == asked
+    assert not bench.recorder.waiting
+    time.sleep(3 * module.POLL_SECONDS)
+    assert bench.recorder.take() == [] and not bench.recorder.waiting
+
+
+def test_requests_that_are_ended_before_they_are_taken_are_dropped(bench: Bench) -> None:
+    request = bench.home.ask("checkpoint")
+    bench.wait(lambda: bench.recorder.waiting)
+    with bench.home.database.transaction() as connection:
+        requests.move(connection, request.id, "cancelled", actor="ann")
+    bench.wait(lambda: not bench.recorder.waiting)
+    assert bench.recorder.take() == []
+
+
+def test_the_heartbeat_tells_step_rate_and_settings(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
+    bench.recorder.settings = {"lr": 0.5}
+    bench.recorder.step = 5
+    bench.wait(lambda: bench.row().step == 5)
+    assert bench.row().settings == {"lr": 0.5} and (bench.row().rate or 0) > 0
+    before = bench.row().heartbeat_at
+    bench.wait(lambda: bench.row().heartbeat_at != before)
+
+
+def companions(path: Path) -> list[Path]:
+    """A database's file and those that SQLite keeps beside it."""
+    return [p for p in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if p.exists()]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_database_that_is_moved_away_and_back_misses_nothing(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.recorder.log(1, {"loss": 1.0})
+    bench.wait(lambda: bench.points())
+    path = bench.home.config.home / "branchtrack.db"
+    (tmp_path / "away").mkdir()
+    for file in companions(path):
+        file.rename(tmp_path / "away" / file.name)
+    bench.recorder.log(2, {"loss": 2.0})
+    bench.wait(lambda: bench.recorder.trouble)
+    for file in companions(tmp_path / "away" / path.name)[::-1]:
+        file.rename(path.with_name(file.name))
+    bench.wait(lambda: not bench.recorder.trouble)
+    assert bench.close() == [] and bench.points() == {1: 1.0, 2: 2.0}
+    assert len(warnings(caplog)) == 1 and "is gone" in warnings(caplog)[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_copy_put_in_place_of_the_database_is_written_to(bench: Bench, tmp_path: Path) -> None:
+    bench.recorder.log(1, {"loss": 1.0})
+    bench.wait(lambda: bench.points())
+    path, copy = bench.home.config.home / "branchtrack.db", tmp_path / "copy.db"
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    bench.home.database.close()
+    for file in companions(path):
+        file.unlink()
+    bench.recorder.log(2, {"loss": 2.0})
+    bench.wait(lambda: bench.recorder.trouble)
+    copy.rename(path)
+    bench.wait(lambda: not bench.recorder.trouble)
+    assert bench.close() == [] and bench.points() == {1: 1.0, 2: 2.0}
+
+
+def test_what_cannot_be_written_is_told_at_the_end(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise StorageError("The disk is full.")
+
+    monkeypatch.setattr(metrics, "append", full)
+    bench.recorder.log(1, {"loss": 1.0, "lr": 2.0})
+    lost = bench.close()
+    assert any("disk is full" in line for line in lost)
+    assert any("2 metric points" in line for line in lost)
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR] == [
+        f"branchtrack could not record everything: {line}" for line in lost
+    ]
+
+
+def test_polling_knows_no_request_of_another_segment(bench: Bench) -> None:
+    bench.home.ask("checkpoint")
+    assert control.poll(bench.home.database, "0" * 16) == []

@@ -1,0 +1,226 @@
+"""Whatever happens to the database or the store, training ends with the weights it should."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import Trainer
+
+from branchtrack.checkpoints import files
+from branchtrack.training import recorder
+from tests.training import tiny
+from tests.training.callbacks import At, Do
+from tests.training.homes import Home
+
+Work = Callable[..., object]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights that every training here has to end with."""
+    trainer = tiny.trainer(Trainer, tmp_path_factory.mktemp("stock"), save_strategy="no")
+    trainer.train()
+    return tiny.weights(trainer)
+
+
+def disturbed(
+    home: Home, broken: Work, mended: Work | None = None, asks: Sequence[At] = (), **how: Any
+) -> Any:
+    """Train with something broken before update 5, and mended before update 10 if at all.
+
+    Either comes when no commit is under way, or none that could end.
+    """
+
+    def when_settled(work: Work) -> Work:
+        def act(**_: Any) -> None:
+            trainer._session.recorder.done(trainer._session._free)
+            work()
+
+        return act
+
+    callbacks = [Do("on_step_begin", 4, when_settled(broken)), *asks]
+    if mended is not None:
+        callbacks.append(Do("on_step_begin", 9, when_settled(mended)))
+    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, callbacks=lambda: callbacks, **how)
+    for ask in asks:
+        ask.trainer = trainer
+    return home.run(trainer)
+
+
+def told(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    found = [r for r in caplog.records if r.name == "branchtrack" and r.levelno == level]
+    return [record.getMessage() for record in found]
+
+
+def database_files(home: Home) -> list[Path]:
+    path = home.config.home / "branchtrack.db"
+    return [p for p in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if p.exists()]
+
+
+def test_a_database_removed_for_good_costs_one_warning(
+    home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    def remove() -> None:
+        for file in database_files(home):
+            file.unlink()
+
+    trainer = disturbed(home, remove)
+    assert tiny.same(tiny.weights(trainer), right)
+    assert len(told(caplog, logging.WARNING)) == 1
+    assert "is gone" in told(caplog, logging.WARNING)[0]
+    assert any("metric points were not written" in line for line in told(caplog, logging.ERROR))
+    assert database_files(home) == []
+
+
+def test_a_database_that_comes_back_has_everything(
+    home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    away = tmp_path / "away"
+    away.mkdir()
+
+    def move(source: Path, target: Path) -> None:
+        for file in list(source.glob("branchtrack.db*")):
+            file.rename(target / file.name)
+
+    trainer = disturbed(
+        home, lambda: move(home.config.home, away), lambda: move(away, home.config.home)
+    )
+    assert tiny.same(tiny.weights(trainer), right)
+    assert len(told(caplog, logging.WARNING)) == 1 and told(caplog, logging.ERROR) == []
+    assert list(home.points("loss", home.segment().id)) == list(range(1, 15))
+    assert home.final().kind == "final" and home.segment().status == "finished"
+    assert home.chain_break() is None
+
+
+def test_a_database_turned_to_rubbish_costs_one_warning(
+    home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    def overwrite() -> None:
+        for file in database_files(home):
+            file.write_bytes(b"rubbish " * 4096)
+
+    trainer = disturbed(home, overwrite)
+    assert tiny.same(tiny.weights(trainer), right)
+    assert len(told(caplog, logging.WARNING)) == 1
+    assert told(caplog, logging.ERROR) != []
+
+
+def test_a_store_replaced_by_a_file_fails_requests_with_the_reason(
+    home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    def replace() -> None:
+        home.config.store.rename(home.folder / "kept")
+        home.config.store.write_text("no folder")
+
+    def restore() -> None:
+        home.config.store.unlink()
+        (home.folder / "kept").rename(home.config.store)
+
+    during = At(6, lambda: home.ask("checkpoint"))
+    after = At(11, lambda: home.ask("checkpoint"))
+    trainer = disturbed(home, replace, restore, [during, after], save_steps=3)
+    assert tiny.same(tiny.weights(trainer), right)
+    failed, done = home.requests()
+    assert failed.state == "failed" and str(home.config.store) in (failed.error or "")
+    assert (done.state, done.step) == ("done", 12)
+    # The last of these was made under the trouble, of the request that failed there is none.
+    assert [node.step for node in home.nodes()] == [0, 3, 12, 14]
+    parents = [node.parent_id for node in home.nodes()]
+    assert parents == [None, *(node.id for node in home.nodes()[:-1])]
+    assert len(told(caplog, logging.WARNING)) == 1
+    launch = home.resume(home.node(12), save_steps=3)
+    assert home.final(launch).state_digest == home.final().state_digest
+
+
+def test_a_full_disk_fails_the_change_and_later_ones_work(
+    home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    write, full = files._write, [False]
+
+    def limited(path: Path, parts: Any) -> None:
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, parts)
+
+    monkeypatch.setattr(files, "_write", limited)
+    during = At(5, lambda: home.ask("set", values={"lr": 1e-3}))
+    evaluated = At(6, lambda: home.ask("evaluate"))
+    trainer = disturbed(
+        home, lambda: full.__setitem__(0, True), lambda: full.__setitem__(0, False),
+        [during, evaluated], save_steps=1,
+    )  # fmt: skip
+    assert tiny.same(tiny.weights(trainer), right)
+    changed, measured = home.requests()
+    assert changed.state == "failed" and "disk is full" in (changed.error or "")
+    assert "was applied" in (changed.error or "")
+    assert measured.state == "done" and measured.node_id is None
+    assert [node.step for node in home.nodes()] == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+    assert len(told(caplog, logging.WARNING)) == 1
+    assert list((home.config.store / "tmp").iterdir()) == []
+
+
+def test_a_disk_full_to_the_end_is_told_at_the_end(
+    home: Home, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, parts: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fill() -> None:
+        monkeypatch.setattr(files, "_write", full)
+
+    disturbed(home, fill)
+    assert [node.step for node in home.nodes()] == [0, 2, 4]
+    assert len(told(caplog, logging.WARNING)) == 1
+    assert any("No space left" in line for line in told(caplog, logging.ERROR))
+    assert home.segment().status == "finished"
+
+
+def test_a_database_locked_by_another_for_long_stops_nothing(
+    home: Home, right: dict[str, torch.Tensor]
+) -> None:
+    holder = home.database.engine.raw_connection()
+    trained: list[int] = []
+
+    def hold(**_: Any) -> None:
+        holder.execute("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
+
+    def count(**_: Any) -> None:
+        trained.append(holder.in_transaction)  # type: ignore[attr-defined]
+
+    def release(**_: Any) -> None:
+        holder.execute("ROLLBACK")  # type: ignore[attr-defined]
+
+    callbacks = [
+        Do("on_step_begin", 4, hold), Do("on_step_end", None, count),
+        Do("on_train_end", None, release),
+    ]  # fmt: skip
+    trainer = tiny.trainer(
+        tiny.BranchingTrainer, home.folder, callbacks=lambda: callbacks, save_strategy="no"
+    )
+    home.run(trainer)
+    holder.close()
+    assert tiny.same(tiny.weights(trainer), right)
+    assert list(home.points("loss", home.segment().id)) == list(range(1, 15))
+    assert [node.step for node in home.nodes()] == [0, 14] and sum(trained) == 10
+
+
+def test_a_whole_home_that_vanishes_stops_nothing(
+    home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = disturbed(home, lambda: shutil.rmtree(home.config.home))
+    assert tiny.same(tiny.weights(trainer), right)
+    assert len(told(caplog, logging.WARNING)) == 1
+    assert not home.config.home.exists()

@@ -1,0 +1,134 @@
+"""The page of one node."""
+
+from __future__ import annotations
+
+from tests.web import dom, seeds
+from tests.web.conftest import Site
+
+
+def pairs(page: dom.Element) -> dict[str, str]:
+    """All the lists of names and values together."""
+    return {
+        one.one("dt").text: one.one("dd").text for found in page.all("dl") for one in found.children
+    }
+
+
+def test_it_says_what_changed_and_by_whom(site: Site) -> None:
+    page = site.get(f"/nodes/{site.node('more-decay')}")
+    assert page.one("h1").text == "lr 3e-4 → 1.5e-4"
+    assert "policy plateau · “flat for 300 steps”" in page.one("main").text
+
+
+def test_a_prefix_of_the_id_is_enough_and_an_unknown_one_is_refused(site: Site) -> None:
+    node = site.node("cooler")
+    assert site.get(f"/nodes/{node[:8]}").one("h1").text == "final"
+    assert "no node" in site.get("/nodes/ffffffffffffffff", 404).one("h1").text
+
+
+def test_the_value_that_the_optimizer_used_stands_beside_the_setting(site: Site) -> None:
+    page = site.get(f"/nodes/{site.node('more-decay')}")
+    assert "verified The optimizer used lr 1.5e-4 at step 1,601, as asked." in page.text
+    rows = {row["setting"].split()[0]: row for row in page.table("Settings in force")}
+    assert rows["lr"]["value"] == "1.5e-4"
+    assert rows["lr"]["parent"] == "3e-4"
+    assert rows["lr"]["used at step 1,601"] == "1.5e-4"
+    assert rows["lr"]["read back"] == "verified"
+    assert rows["weight_decay"]["parent"] == "same"
+    assert rows["lr_now"]["used at step 1,601"] == "1.35e-4"
+
+
+def test_a_change_that_was_not_seen_is_called_ineffective(own: Site) -> None:
+    main = own.lines["main"]
+    main.commit("intervention", 41, {"lr": 1e-4}, effective=False)
+    unread = own.get(f"/nodes/{own.node('main')}")
+    assert "not read back yet" in unread.text
+    main.settings["lr"] = 5e-3
+    with own.database.transaction() as connection:
+        main.read_back(connection, 42, verified=False)
+    page = own.get(f"/nodes/{own.node('main')}")
+    assert "ineffective The optimizer used lr 5e-3 at step 42, not 1e-4." in page.text
+
+
+def test_the_checkpoint_shows_what_is_stored_and_where(site: Site) -> None:
+    node = site.lines["cooler"].head
+    assert node is not None
+    page = site.get(f"/nodes/{node.id}")
+    found = pairs(page)
+    assert found["state digest"] == node.state_digest
+    assert found["tensors"] == "3"
+    assert found["logical bytes"] == "16.5 kB"
+    assert found["model"] == "2 tensors, 16.4 kB"
+    files = page.table("Files")
+    assert sum(int(row["tensors"]) for row in files) == 3
+    assert {row["there"] for row in files} == {"yes"}
+    assert str(site.config.home) not in page.text
+
+
+def test_a_file_that_is_gone_is_said_to_be_missing(own: Site) -> None:
+    for path in own.config.store.rglob("*.safetensors"):
+        path.unlink()
+    page = own.get(f"/nodes/{own.node('main')}")
+    assert {row["there"] for row in page.table("Files")} == {"missing"}
+
+
+def test_the_way_from_the_root_leads_through_the_changes(site: Site) -> None:
+    crumbs = site.get(f"/nodes/{site.node('more-decay')}").by_role("navigation", "Ancestors")[0]
+    said = [one.text for one in crumbs.all("li")]
+    assert "root, step 0" in said[0]
+    assert "lr 5e-3 → 1e-3, step 400" in said[1] and "… 1 node …" in said[1]
+    assert "cooler lr 1e-3 → 3e-4, step 400" in said[2]
+    assert said[-1].endswith("this node")
+
+
+def test_children_on_all_branches_are_listed(site: Site) -> None:
+    page = site.get(f"/nodes/{site.node('more-decay')}")
+    assert "The last node of its branch." in page.one("main").text
+    links = [one["href"] for one in page.by_role("navigation", "Ancestors")[0].all("a")]
+    fork_at = site.get(links[1])
+    assert fork_at.heading("Children").text == "Children 3"
+    assert {row["branch"] for row in fork_at.table("Children")} == {"main", "hot", "cooler"}
+
+
+def test_resume_compare_and_the_command_are_offered(site: Site) -> None:
+    node = site.node("more-decay")
+    page = site.get(f"/nodes/{node}")
+    assert page.by_role("link", "Resume from here")[0]["href"] == f"/nodes/{node}/resume"
+    without = page.by_role("link", "Resume without this change")[0]["href"]
+    assert without == f"/nodes/{node}/resume?set.lr=3e-4"
+    assert f"branchtrack resume {node[:8]} --set lr=1.5e-4 --name NEW-BRANCH" in page.text
+    assert page.field("Compare more-decay with").all("option")[0]["value"] == "gpt2-docs/main"
+
+
+def test_what_a_resume_restored_is_listed(site: Site) -> None:
+    rows = site.get("/runs/gpt2-docs?branch=cooler").table("Nodes")
+    fork = next(row for row in rows if row["what changed"].startswith("fork"))
+    found = pairs(site.get(f"/nodes/{fork['node']}"))
+    assert found["weights"] == "restored"
+    assert found["lr"] == "replaced"
+
+
+def test_its_requests_and_audit_lines_are_shown(own: Site) -> None:
+    main = own.lines["main"]
+    node = main.commit("intervention", 41, {"lr": 1e-4}, "too hot", "anna")
+    main.ask(
+        {"kind": "set", "values": {"lr": 1e-4}}, "too hot", "applied", step=41, node_id=node.id
+    )
+    page = own.get(f"/nodes/{node.id}")
+    assert page.table("Requests")[0]["what"] == "set lr = 1e-4"
+    states = [row["state"] for row in page.table("Audit")]
+    assert states == ["intervention", "received", "accepted", "applied"]
+
+
+def test_a_root_has_no_parent_and_no_difference(site: Site) -> None:
+    rows = site.get("/runs/gpt2-docs?branch=main").table("Nodes")
+    page = site.get(f"/nodes/{rows[-1]['node']}")
+    assert page.one("h1").text == "root"
+    assert "Nothing had been logged yet." in page.one("main").text
+
+
+def test_a_run_without_settings_is_a_page_too(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "plain").line("main")
+    line.settings = {}
+    node = line.commit("root", 0)
+    page = empty.get(f"/nodes/{node.id}")
+    assert "This run declared no settings." in page.one("main").text

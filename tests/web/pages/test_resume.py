@@ -1,0 +1,168 @@
+"""Resuming a node from its page."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchtrack.db import launches, nodes, runs
+from tests.web import dom, seeds
+from tests.web.conftest import Site
+
+
+def path(own: Site) -> str:
+    return f"/nodes/{own.node('main')}/resume"
+
+
+def count(own: Site) -> tuple[int, int]:
+    """How many branches and launches there are."""
+    with own.database.read() as connection:
+        run = runs.find_run(connection, "digits")
+        return len(runs.list_branches(connection, run.id)), len(launches.unfinished(connection))
+
+
+def test_the_form_is_filled_with_what_is_in_force(own: Site) -> None:
+    page = own.get(path(own))
+    assert page.field("Name of the new branch")["value"] == "main-2"
+    assert page.field("lr")["value"] == "5e-3"
+    assert page.field("weight_decay")["value"] == "0.01"
+    assert page.field("max_grad_norm")["value"] == "1"
+    text = page.one("form", class_="form").text
+    assert "in force: 5e-3" in text
+    assert "greater than 0 and at most 100" in text
+
+
+def test_the_address_can_fill_a_field_in(own: Site) -> None:
+    assert own.get(path(own) + "?set.lr=3e-4").field("lr")["value"] == "3e-4"
+
+
+def test_a_changed_field_becomes_an_override_of_a_new_branch(own: Site) -> None:
+    answer = own.client.post(
+        path(own),
+        data={"name": "cooler", "set.lr": "3e-4", "set.weight_decay": "0.01", "reason": "noisy"},
+    )
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/runs/digits#branch-cooler"
+    with own.database.read() as connection:
+        launch = launches.unfinished(connection)[0]
+        fork = nodes.get(connection, launch.fork_node_id)
+    assert launch.overrides == {"lr": 3e-4}
+    assert launch.reason == "noisy"
+    assert launch.actor.endswith("(web)")
+    assert (fork.kind, fork.settings["lr"], fork.parent_id) == ("fork", 3e-4, own.node("main"))
+    page = own.get("/runs/digits")
+    assert page.one("li", id="branch-cooler")
+    assert "cooler is waiting for a worker" in page.one("div", class_="banner").text
+
+
+def test_a_form_sent_as_it_is_resumes_the_node_exactly(own: Site) -> None:
+    form = {"name": "same", "set.lr": "0.005", "set.weight_decay": "", "set.max_grad_norm": "1.0"}
+    assert own.client.post(path(own), data=form).status_code == 303
+    with own.database.read() as connection:
+        assert launches.unfinished(connection)[0].overrides == {}
+
+
+@pytest.mark.parametrize("value", ["nan", "-1", "abc", "inf", "0", "1e9", "0x1", "1,5"])
+def test_a_rate_that_is_not_allowed_is_refused_at_its_field(own: Site, value: str) -> None:
+    before = count(own)
+    page = own.post(path(own), 422, name="cooler", set_lr=value, reason="why not")
+    field = page.field("lr")
+    assert field["aria-invalid"] == "true"
+    assert field["value"] == value
+    said = page.one(id=field["aria-describedby"].split()[0]).text
+    assert "is not accepted" in said and "greater than 0 and at most 100" in said
+    assert page.field("Name of the new branch")["value"] == "cooler"
+    assert page.field("Why")["value"] == "why not"
+    assert "Nothing was changed." in page.one(role="alert").text
+    assert count(own) == before
+
+
+def test_all_fields_that_are_wrong_are_told_at_once(own: Site) -> None:
+    page = own.post(path(own), 422, name="x", set_lr="abc", set_max_grad_norm="-3")
+    wrong = [one["id"] for one in page.all("input") if one.get("aria-invalid") == "true"]
+    assert wrong == ["set-lr", "set-max_grad_norm"]
+    assert "2 fields cannot be accepted" in page.one(role="alert").text
+
+
+@pytest.mark.parametrize("name", ["main", "with space", "-dash", "a/b", "x" * 81, "<b>"])
+def test_a_name_that_is_taken_or_not_valid_is_refused_at_its_field(own: Site, name: str) -> None:
+    before = count(own)
+    page = own.post(path(own), 422, name=name, set_lr="3e-4")
+    field = page.field("Name of the new branch")
+    assert field["aria-invalid"] == "true"
+    assert field["value"] == name
+    assert page.field("lr")["value"] == "3e-4"
+    assert count(own) == before
+
+
+def test_a_taken_name_comes_with_one_that_is_free(own: Site) -> None:
+    assert "main-2" in own.post(path(own), 422, name="main").one(id="error-name").text
+
+
+def test_an_overlong_reason_is_refused_at_its_field(own: Site) -> None:
+    page = own.post(path(own), 422, name="x", reason="y" * 3000)
+    assert page.field("Why")["aria-invalid"] == "true"
+
+
+def test_an_unknown_mode_is_refused(own: Site) -> None:
+    page = own.post(path(own), 422, name="x", mode="sideways")
+    assert "mode" in page.one(role="alert").text or "1 field" in page.one(role="alert").text
+
+
+def one_file(own: Site) -> list[str]:
+    return sorted(str(found) for found in own.config.store.rglob("*.safetensors"))
+
+
+def test_a_checkpoint_with_a_flipped_byte_starts_nothing(own: Site) -> None:
+    before = count(own)
+    for name in one_file(own):
+        with open(name, "r+b") as file:
+            file.seek(-1, 2)
+            last = file.read(1)
+            file.seek(-1, 2)
+            file.write(bytes([last[0] ^ 1]))
+    page = own.post(path(own), 409, name="cooler", set_lr="3e-4")
+    said = page.one(role="alert").text
+    assert "cannot be restored" in said and "Resume from another node" in said
+    assert page.field("lr")["value"] == "3e-4"
+    assert count(own) == before
+
+
+def test_a_checkpoint_that_is_gone_starts_nothing(own: Site) -> None:
+    before = count(own)
+    for found in own.config.store.rglob("*.safetensors"):
+        found.unlink()
+    page = own.post(path(own), 409, name="cooler")
+    assert "cannot be restored" in page.one(role="alert").text
+    assert count(own) == before
+
+
+def test_a_run_without_a_command_cannot_be_started_again(own: Site) -> None:
+    with own.database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE runs SET entry_point = 'null'")
+    page = own.post(path(own), 409, name="cooler")
+    assert "recorded no command" in page.one(role="alert").text
+    assert "Put the training in a script" in page.one(role="alert").text
+
+
+def test_an_unknown_node_is_refused(own: Site) -> None:
+    own.get("/nodes/ffffffff/resume", 404)
+    own.post("/nodes/ffffffff/resume", 404, name="x")
+
+
+def test_a_run_without_settings_can_be_resumed_as_it_is(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "plain").line("main")
+    line.settings = {}
+    node = line.commit("root", 0)
+    page = empty.get(f"/nodes/{node.id}/resume")
+    assert "declared no settings" in page.one("form", class_="form").text
+    assert empty.client.post(f"/nodes/{node.id}/resume", data={"name": "b"}).status_code == 303
+
+
+def test_every_control_has_a_label_and_a_description(own: Site) -> None:
+    page = own.get(path(own))
+    form: dom.Element = page.one("form", class_="form")
+    ids = {one["id"] for one in page.walk() if one.get("id")}
+    labelled = {one["for"] for one in form.all("label")}
+    for control in form.all("input"):
+        assert control["id"] in labelled
+        assert set(control["aria-describedby"].split()) <= ids

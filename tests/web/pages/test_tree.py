@@ -1,0 +1,329 @@
+"""The tree page."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import pytest
+
+from branchtrack.db import launches, segments
+from tests.web import dom, seeds
+from tests.web.conftest import Site
+
+TREE = "/runs/gpt2-docs"
+
+
+def node_rows(page: dom.Element) -> list[dict[str, str]]:
+    return page.table("Nodes")
+
+
+def chart_data(page: dom.Element) -> dict[str, object]:
+    text = page.one(id="chart").one("script", class_="data").text
+    found: dict[str, object] = json.loads(text)
+    return found
+
+
+def test_every_node_is_a_row_newest_first(site: Site) -> None:
+    rows = node_rows(site.get(TREE))
+    assert len(rows) == 14
+    assert rows[0]["what changed"].startswith("lr 3e-4 → 1.5e-4")
+    assert rows[-1]["what changed"] == "root"
+
+
+def test_a_row_says_what_where_who_and_why(site: Site) -> None:
+    row = next(one for one in node_rows(site.get(TREE)) if "lr 5e-3 → 1e-3" in one["what changed"])
+    assert row["branch"] == "main"
+    assert (row["step"], row["loss"], row["Δ parent"]) == ("400", "2.980", "−0.330")
+    assert row["who, why"] == "anna · “oscillating”"
+
+
+def test_a_fork_says_where_it_comes_from(site: Site) -> None:
+    said = [row["what changed"] for row in node_rows(site.get(TREE))]
+    assert any(one.startswith("fork of main · lr 1e-3 → 3e-4") for one in said)
+
+
+def test_a_change_shows_what_the_next_update_used(site: Site) -> None:
+    row = node_rows(site.get(TREE))[0]
+    assert "lr 1.5e-4 used at step 1,601" in row["what changed"]
+
+
+def test_a_change_that_the_maths_did_not_see_is_called_out(own: Site) -> None:
+    main = own.lines["main"]
+    main.commit("intervention", 41, {"lr": 1e-4}, effective=False)
+    with own.database.transaction() as connection:
+        main.settings["lr"] = 5e-3
+        main.read_back(connection, 42, verified=False)
+    row = node_rows(own.get("/runs/digits"))[0]
+    assert "lr 5e-3 used at step 42, not 1e-4" in row["what changed"]
+
+
+def test_each_row_links_its_node_and_its_resume(site: Site) -> None:
+    page = site.get(TREE)
+    node = site.node("cooler")
+    assert page.one("tr", id=f"n{node}").all("a", href=f"/nodes/{node}")
+    assert page.one("tr", id=f"n{node}").all("a", href=f"/nodes/{node}/resume")
+
+
+def test_the_timeline_is_told_in_words(site: Site) -> None:
+    label = site.get(TREE).one("svg", class_="timeline")["aria-label"]
+    assert label.startswith("4 branches over steps 0 to 2,000: main reaches step 1,400; ")
+    assert "cooler forks at step 400 and reaches step 2,000" in label
+
+
+def test_lanes_stand_at_their_steps(site: Site) -> None:
+    timeline = site.get(TREE).one("svg", class_="timeline")
+    cooler = timeline.one("g", data_branch="cooler")
+    stretch = cooler.one("line", class_="stretch")
+    assert (stretch["x1"], stretch["x2"]) == ("20%", "100%")
+    changes = [one["x"] for one in cooler.all("svg", class_="mark") if one.all(class_="solid")]
+    assert changes == ["20%", "40%", "100%"]
+    assert "max_grad_norm 1 → 0.5" in [one.text for one in cooler.all("text")]
+
+
+def test_what_trains_now_has_a_pulse_and_nothing_else_has(site: Site) -> None:
+    timeline = site.get(TREE).one("svg", class_="timeline")
+    pulses = {
+        lane["data-branch"]
+        for lane in timeline.all("g")
+        if lane.get("data-branch") and lane.all("circle", class_="pulse")
+    }
+    assert pulses == {"more-decay"}
+
+
+def test_branches_differ_by_colour_dash_and_name(site: Site) -> None:
+    names = site.get(TREE).one("ul", class_="names").all("li")
+    looks = {tuple(one.classes) for one in names}
+    assert len(looks) == len(names) == 4
+    assert len({look[0] for look in looks}) == len({look[1] for look in looks}) == 4
+
+
+def test_the_chart_shares_the_timelines_axis(site: Site) -> None:
+    page = site.get(TREE)
+    timeline = page.one("svg", class_="timeline")
+    data = chart_data(page)
+    assert data["range"][:2] == [float(timeline["data-low"]), float(timeline["data-high"])]  # type: ignore[index]
+
+
+def test_a_branch_is_drawn_from_its_fork_on(site: Site) -> None:
+    lines = {line["name"]: line for line in chart_data(site.get(TREE))["lines"]}  # type: ignore[attr-defined]
+    assert lines["main"]["xs"][0] == 1
+    assert lines["cooler"]["xs"][0] == 400
+    assert lines["more-decay"]["xs"][0] == 1200
+    assert [mark[2] for mark in lines["cooler"]["marks"]] == [
+        "lr 1e-3 → 3e-4", "max_grad_norm 1 → 0.5",
+    ]  # fmt: skip
+
+
+def test_values_that_are_not_numbers_are_a_gap_with_a_mark(site: Site) -> None:
+    page = site.get(TREE)
+    hot = next(line for line in chart_data(page)["lines"] if line["name"] == "hot")  # type: ignore[attr-defined]
+    assert None in hot["raw"]
+    assert hot["gaps"] == [646]
+    assert len(page.one("svg", class_="plot").all("path", class_="gap")) == 1
+
+
+def test_without_javascript_there_is_a_drawing_and_a_table(site: Site) -> None:
+    page = site.get(TREE)
+    plot = page.one("svg", class_="plot")
+    assert plot["role"] == "img"
+    assert "main 2." in plot["aria-label"] and "at step 1,400" in plot["aria-label"]
+    assert len(plot.all("path", class_="curve")) == 4
+    table = page.table("loss as a table")
+    assert len(table) == 20
+    assert table[0].keys() == {"step", "main", "hot", "cooler", "more-decay"}
+    assert table[-1]["step"] == "2,000"
+
+
+def test_the_metric_can_be_switched(site: Site) -> None:
+    page = site.get(TREE + "?metric=eval_loss")
+    group = next(one for one in page.by_role("group", "metric"))
+    assert group.one(aria_current="true").text == "eval_loss"
+    assert node_rows(page)[0]["eval_loss"] == "1.950"
+
+
+def test_an_unknown_metric_is_refused_with_those_there_are(site: Site) -> None:
+    page = site.get(TREE + "?metric=accuracy", 404)
+    assert "accuracy" in page.one("h1").text
+    assert page.by_role("link", "grad_norm")[0]["href"] == TREE + "?metric=grad_norm"
+
+
+def test_rows_and_curves_can_be_narrowed_to_a_branch(site: Site) -> None:
+    page = site.get(TREE + "?branch=cooler")
+    assert {row["branch"] for row in node_rows(page)} == {"cooler"}
+    assert [line["name"] for line in chart_data(page)["lines"]] == ["cooler"]  # type: ignore[attr-defined]
+    assert page.by_role("link", "Show all")[0]["href"] == TREE
+    assert "There is no branch" in site.get(TREE + "?branch=nope", 404).one("h1").text
+
+
+def test_the_steps_shown_can_be_given_by_numbers(site: Site) -> None:
+    page = site.get(TREE + "?from=300&to=600")
+    timeline = page.one("svg", class_="timeline")
+    assert (timeline["data-low"], timeline["data-high"]) == ("300", "600")
+    assert chart_data(page)["range"][:2] == [300, 600]  # type: ignore[index]
+    assert "to: 300" in site.get(TREE + "?from=600&to=300", 422).one("h1").text
+
+
+@pytest.mark.parametrize("query", ["y=cubic", "smooth=2", "from=-1", "from=x", "before=x"])
+def test_choices_that_are_not_offered_are_refused(site: Site, query: str) -> None:
+    site.get(f"{TREE}?{query}", 422)
+
+
+def test_branches_and_nodes_can_be_ticked_for_a_comparison(site: Site) -> None:
+    page = site.get(TREE)
+    form = page.one("form", id="compare")
+    assert (form["method"], form["action"]) == ("get", "/compare")
+    boxes = [one for one in page.all("input", type="checkbox") if one.get("form") == "compare"]
+    assert len(boxes) == 4 + 14
+    assert {one["value"] for one in boxes} == {f"gpt2-docs/{name}" for name in site.lines}
+
+
+def test_the_facts_count_each_stored_byte_once(site: Site) -> None:
+    facts = site.get(TREE).one("dl", class_="facts").text
+    assert "best held-out loss 1.950 more-decay" in facts
+    assert "branches · nodes 4 · 14" in facts
+    assert "23.1 kB of 231 kB logical" in facts
+
+
+def test_a_branch_that_trains_can_be_steered_and_others_cannot(site: Site) -> None:
+    forms = [one["action"] for one in site.get(TREE).all("form") if "requests" in one.get("action")]
+    assert set(forms) == {TREE + "/branches/more-decay/requests"}
+
+
+def test_requests_are_listed_with_their_state(site: Site) -> None:
+    rows = site.get(TREE).table("Requests")
+    assert rows[0]["what"] == "set lr = 1e-3"
+    assert rows[0]["state"] == "verified"
+
+
+def test_a_branch_that_waits_says_what_it_waits_for(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    main.grower.order(main.head, "cooler", lr=1e-4)
+    page = own.get("/runs/digits")
+    banner = page.one("div", class_="banner").text
+    assert "cooler is waiting for a worker" in banner
+    assert "Nobody works here." in banner
+    assert "branchtrack worker" in banner
+    assert page.table("Nodes")[0]["branch"] == "cooler"
+
+
+def test_a_launch_that_failed_shows_its_error_and_the_end_of_its_log(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    line, launch = main.grower.order(main.head, "broken")
+    own.config.make_home()
+    log = own.config.logs / f"{launch.id}.log"
+    log.write_text("line\n" * 100 + "ModuleNotFoundError: No module named 'nothing'\n")
+    with own.database.transaction() as connection:
+        launches.move(connection, launch.id, "starting", "w")
+        launches.move(
+            connection, launch.id, "failed", "w", error="It ended with exit code 1.", log=str(log)
+        )
+        segments.end(connection, line.segment.id, "failed", actor="w", error="exit code 1")
+    banner = own.get("/runs/digits").one(role="group", aria_label="broken failed")
+    assert "broken could not be started: It ended with exit code 1." in banner.text
+    assert banner.one("pre").text.endswith("No module named 'nothing'")
+    assert banner.by_role("link", "Resume")[0]["href"] == f"/nodes/{main.head.id}/resume"
+
+
+def test_a_branch_whose_process_vanished_is_lost_and_can_be_resumed(own: Site) -> None:
+    with own.database.transaction() as connection:
+        connection.exec_driver_sql(f"UPDATE segments SET heartbeat_at = {time.time() - 3600}")
+    page = own.get("/runs/digits")
+    banner = page.one("div", class_="banner")
+    assert "main is lost: its process last answered 1 h ago" in banner.text
+    assert banner.by_role("link", "Resume")[0]["href"] == f"/nodes/{own.node('main')}/resume"
+    assert page.all("details", class_="steer") == []
+
+
+def test_a_run_without_metrics_says_so(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "fresh").line("main")
+    line.commit("root", 0)
+    line.beat()
+    page = empty.get("/runs/fresh")
+    assert "No metric has been logged yet; the curve appears" in page.one(id="chart").text
+    assert len(node_rows(page)) == 1
+
+
+def test_a_run_without_anything_is_a_page_too(empty: Site) -> None:
+    seeds.Grower(empty.database, empty.store, "bare")
+    page = empty.get("/runs/bare")
+    assert "No node has been committed yet." in page.one("main").text
+
+
+def test_a_run_whose_every_loss_is_not_a_number_is_a_page_too(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "burst").line("main")
+    line.log("loss", [1, 2, 3], [math.nan, math.inf, math.nan])
+    line.commit("checkpoint", 3, loss=math.nan)
+    page = empty.get("/runs/burst")
+    assert node_rows(page)[0]["loss"] == "NaN"
+    assert "no points yet" in page.one("svg", class_="plot")["aria-label"]
+
+
+def test_a_run_that_logs_no_loss_shows_the_likeliest_metric(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "other").line("main")
+    line.log("accuracy", [1, 2], [0.1, 0.2])
+    line.log("train/loss", [1, 2], [2.0, 1.0])
+    assert chart_data(empty.get("/runs/other"))["metric"] == "train/loss"
+
+
+def test_htmx_gets_the_live_part_without_the_chart(site: Site) -> None:
+    headers = {"HX-Request": "true", "HX-Target": "div#live"}
+    answer = site.client.get(TREE + "?metric=loss", headers=headers)
+    page = dom.parse(answer.get_data(as_text=True))
+    assert page.children[0]["id"] == "live"
+    assert len(node_rows(page)) == 14
+    assert page.all("script") == []
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_chart_can_be_asked_for_alone(site: Site) -> None:
+    answer = site.client.get(TREE + "/chart?metric=loss")
+    assert answer.json is not None
+    assert [line["name"] for line in answer.json["lines"]] == list(site.lines)
+
+
+def test_a_thousand_nodes_come_in_pages_with_their_lanes(empty: Site) -> None:
+    grower = seeds.Grower(empty.database, empty.store, "big")
+    main = grower.line("main", 2000)
+    many(main, 700)
+    assert main.head is not None
+    many(grower.fork(main.head, "side", lr=1e-4), 320)
+    first = empty.get("/runs/big")
+    rows = node_rows(first)
+    assert len(rows) == 500
+    assert len(first.all("td", class_="gutter")) == 500
+    assert first.heading("Nodes").text == "Nodes 1,021"
+    second = empty.get(first.by_role("link", "Older nodes")[0]["href"].partition("#")[0])
+    third = empty.get(second.by_role("link", "Older nodes")[0]["href"].partition("#")[0])
+    seen = [row["node"] for page in (first, second, third) for row in node_rows(page)]
+    assert len(seen) == len(set(seen)) == 1021
+    assert third.by_role("link", "Newest")
+
+
+def many(line: seeds.Line, count: int) -> None:
+    """Checkpoints one update apart that share their bytes, added at once."""
+    from branchtrack.core.records import NewNode
+    from branchtrack.db import nodes
+
+    digest = line.grower.checkpoint("shared")
+    with line.grower.database.transaction() as connection:
+        for step in range(line.step, line.step + count):
+            line.head = nodes.commit(
+                connection,
+                NewNode(
+                    line.grower.run.id, line.branch.id, line.segment.id,
+                    line.head.id if line.head else None, step, 0.0,
+                    "checkpoint" if line.head else "root", digest, line.settings, [],
+                    actor="trainer",
+                ),
+            )  # fmt: skip
+    line.step += count
+
+
+def test_the_run_can_be_named_by_its_id(site: Site) -> None:
+    run = site.lines["main"].grower.run
+    assert site.get(f"/runs/{run.id}").one("h1").text == "gpt2-docs"
+    assert site.get(f"/runs/{run.id[:8]}").one("h1").text == "gpt2-docs"

@@ -1,0 +1,257 @@
+"""Trees for tests of pages, grown through the real database functions and the real store.
+
+What a training process would write is written here with numbers from formulas; nothing is faked
+below that.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.records import Branch, Change, Launch, NewNode, Node, Run, Segment
+from branchtrack.core.settings import BUILT_IN
+from branchtrack.db import launches, metrics, nodes, requests, runs, segments
+from branchtrack.db.engine import Database
+
+SETTINGS = {"lr": 5e-3, "weight_decay": 0.01, "max_grad_norm": 1.0}
+GROUPS = [
+    {"lr": 5e-3, "initial_lr": 5e-3, "weight_decay": 0.01, "betas": [0.9, 0.999], "eps": 1e-8},
+    {"lr": 5e-3, "initial_lr": 5e-3, "weight_decay": 0.0, "betas": [0.9, 0.999], "eps": 1e-8},
+]
+ENVIRONMENT = {"python": "3.11.2", "torch": "2.10.0", "device": "cpu", "git": "4f1c2ab"}
+RESTORED = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
+_FROZEN = np.arange(4096, dtype=np.float32)
+
+
+@dataclass
+class Line:
+    """A branch as it grows: where it is and what is in force."""
+
+    grower: Grower
+    branch: Branch
+    segment: Segment
+    head: Node | None
+    settings: dict[str, Any]
+    step: int = 0
+
+    @property
+    def ref(self) -> str:
+        """``run/branch``."""
+        return f"{self.grower.run.name}/{self.branch.name}"
+
+    def log(self, name: str, steps: Any, values: Any) -> None:
+        """Points of a metric."""
+        began = self.grower.began
+        points = [
+            (name, int(step), float(value), began + 0.08 * int(step))
+            for step, value in zip(steps, values, strict=True)
+        ]
+        with self.grower.database.transaction() as connection:
+            metrics.append(connection, self.segment.id, points)
+        self.step = max(self.step, int(steps[-1]))
+
+    def commit(
+        self, kind: str, step: int, changes: dict[str, Any] | None = None, message: str = "",
+        actor: str = "trainer", effective: bool = True, **values: float,
+    ) -> Node:  # fmt: skip
+        """A node with its checkpoint; ``changes`` are settings' new values."""
+        done = tuple(Change(n, self.settings[n], v) for n, v in (changes or {}).items())
+        self.settings = {**self.settings, **(changes or {})}
+        new = NewNode(
+            run_id=self.grower.run.id, branch_id=self.branch.id, segment_id=self.segment.id,
+            parent_id=self.head.id if self.head else None, step=step, epoch=step / 500, kind=kind,
+            state_digest=self.grower.checkpoint(f"{self.branch.id}{step}{kind}"),
+            settings=self.settings, param_groups=GROUPS, changes=done, message=message,
+            actor=actor, environment=ENVIRONMENT, metrics=values,
+        )  # fmt: skip
+        with self.grower.database.transaction() as connection:
+            self.head = nodes.commit(connection, new)
+            if done and effective:
+                self.read_back(connection, step + 1)
+        self.step = max(self.step, step)
+        return self.head
+
+    def read_back(self, connection: Any, step: int, verified: bool = True) -> None:
+        """What the update after the head used."""
+        assert self.head is not None
+        used = {"step": step, "verified": verified, **self.settings}
+        used |= {"lr_now": self.settings["lr"] * 0.9, "grad_norm": 0.84}
+        nodes.set_effective(connection, self.head.id, used)
+
+    def ask(self, payload: dict[str, Any], reason: str, state: str = "", **facts: Any) -> None:
+        """A request, brought as far as ``state``."""
+        kind = payload.pop("kind")
+        with self.grower.database.transaction() as connection:
+            made = requests.add(
+                connection, self.branch, kind=kind, payload=payload, requested=payload,
+                actor="anna", reason=reason,
+            )  # fmt: skip
+            requests.move(connection, made.id, "accepted", actor="anna")
+            for name in state.split():
+                requests.move(connection, made.id, name, actor="trainer", **facts)
+
+    def beat(self, rate: float = 11.8) -> None:
+        """A heartbeat at the step reached."""
+        with self.grower.database.transaction() as connection:
+            segments.heartbeat(connection, self.segment.id, self.step, rate, self.settings)
+
+    def end(self, status: str, error: str | None = None) -> None:
+        """The process is over."""
+        self.beat()
+        with self.grower.database.transaction() as connection:
+            segments.end(connection, self.segment.id, status, actor="trainer", error=error)
+
+
+class Grower:
+    """One run of a test's own."""
+
+    def __init__(self, database: Database, store: Store, name: str) -> None:
+        self.database, self.store = database, store
+        self.began = time.time() - 200
+        with database.transaction() as connection:
+            entry = {"argv": ["python", "train.py"], "cwd": "."}
+            self.run: Run = runs.create_run(connection, name, actor="anna", entry_point=entry)
+
+    def checkpoint(self, salt: str) -> str:
+        """A recorded checkpoint whose content depends on ``salt``; a large part never changes."""
+        changing = np.frombuffer(salt.encode().ljust(64, b".")[:64], np.float32)
+        arrays = {"model/frozen.weight": _FROZEN, "model/head.weight": changing}
+        arrays["optimizer/exp_avg"] = changing * 2
+        tensors = [
+            TensorBytes(name, "F32", array.shape, memoryview(np.ascontiguousarray(array)))
+            for name, array in arrays.items()
+        ]
+        digests = [tensor_digest(one.dtype, one.shape, one.data) for one in tensors]
+        entries = (
+            Entry(one.name, one.dtype, one.shape, digest)
+            for one, digest in zip(tensors, digests, strict=True)
+        )
+        manifest = Manifest(tuple(entries), {"salt": salt})
+        with self.database.transaction() as connection:
+            known = nodes.known_digests(connection, digests)
+            new = [
+                (digest, one)
+                for digest, one in zip(digests, tensors, strict=True)
+                if digest not in known
+            ]
+            pack = self.store.put(new, {"salt": salt}) if new else None
+            nodes.add_checkpoint(
+                connection, manifest.digest, manifest.to_json(), tensor_count=len(tensors),
+                logical_bytes=manifest.logical_bytes, locations=pack.locations if pack else (),
+                pack=(pack.id, pack.nbytes) if pack else None,
+            )  # fmt: skip
+        return manifest.digest
+
+    def line(self, name: str, max_steps: int | None = 2000) -> Line:
+        """A new branch from nothing, taken by a process."""
+        with self.database.transaction() as connection:
+            branch = runs.create_branch(connection, self.run.id, name)
+            segment = segments.create(connection, self.run.id, branch.id, None, 0)
+        line = Line(self, branch, segment, None, dict(SETTINGS))
+        self.take(line, max_steps)
+        return line
+
+    def take(self, line: Line, max_steps: int | None = 2000) -> None:
+        """Let a process train a waiting line."""
+        with self.database.transaction() as connection:
+            line.segment = segments.take(
+                connection, line.segment.id, actor="trainer", settings=line.settings,
+                declared=[one.as_dict() for one in BUILT_IN], max_steps=max_steps,
+            )  # fmt: skip
+            line.branch = runs.get_branch(connection, line.branch.id)
+
+    def order(self, node: Node, name: str, why: str = "", **overrides: Any) -> tuple[Line, Launch]:
+        """A launch from ``node`` that no worker has yet."""
+        with self.database.transaction() as connection:
+            launch = launches.order(
+                connection, node, branch_name=name, overrides=overrides, mode="exact",
+                actor="anna", reason=why,
+            )  # fmt: skip
+            branch = runs.get_branch(connection, launch.branch_id)
+            segment = segments.get(connection, launch.segment_id)
+            head = nodes.get(connection, launch.fork_node_id)
+        return Line(self, branch, segment, head, dict(head.settings), node.step), launch
+
+    def fork(self, node: Node, name: str, why: str = "", **overrides: Any) -> Line:
+        """A launch from ``node`` whose process trains and has read its settings back."""
+        line, launch = self.order(node, name, why, **overrides)
+        with self.database.transaction() as connection:
+            launches.move(connection, launch.id, "starting", "worker", worker="worker")
+            launches.move(connection, launch.id, "running", "worker", pid=4242)
+        self.take(line)
+        with self.database.transaction() as connection:
+            line.read_back(connection, node.step + 1)
+            assert line.head is not None
+            nodes.set_effective(
+                connection, line.head.id,
+                {"step": node.step + 1, "verified": True, **line.settings},
+                {**RESTORED, **dict.fromkeys(overrides, "replaced")},
+            )  # fmt: skip
+        return line
+
+
+def curve(first: int, last: int, high: float, low: float, pace: float, seed: int) -> Any:
+    """Steps ``first + 1 .. last`` and a noisy decay from ``high`` to ``low``."""
+    noise = np.random.default_rng(seed)
+    steps = np.arange(first + 1, last + 1)
+    values = low + (high - low) * np.exp(-(steps - first) / pace)
+    return steps, values + noise.normal(0, 0.03, steps.size) * (0.4 + values / 6)
+
+
+def log_all(line: Line, steps: Any, values: Any) -> None:
+    """Train and held-out loss, gradient norm and learning rate."""
+    line.log("loss", steps, values)
+    line.log("grad_norm", steps[::10], 0.6 + 0.2 * np.sin(steps[::10] / 40))
+    line.log("lr", steps[::10], line.settings["lr"] * (1 - steps[::10] / 4000))
+    held_out = steps % 100 == 0
+    if held_out.any():
+        line.log("eval_loss", steps[held_out], values[held_out] + 0.05)
+
+
+def demo(database: Database, store: Store, name: str = "gpt2-docs") -> dict[str, Line]:
+    """Four branches: too hot at first, brought down live, forked twice, and one that trains now."""
+    grower = Grower(database, store, name)
+    main = grower.line("main")
+    main.commit("root", 0, message="GPT-2 shape, 0.8 M parameters")
+    log_all(main, *curve(0, 400, 5.5, 2.9, 130, 1))
+    main.commit("checkpoint", 200, message="every 200 steps", loss=3.31, eval_loss=3.36)
+    main.ask({"kind": "set", "values": {"lr": 1e-3}}, "oscillating", "applied verified", step=400)
+    fork_at = main.commit(
+        "intervention", 400, {"lr": 1e-3}, "oscillating", "anna", loss=2.98, eval_loss=3.02
+    )
+    log_all(main, *curve(400, 1400, 2.98, 2.2, 180, 2))
+    main.commit("checkpoint", 800, loss=2.29, eval_loss=2.35)
+    main.commit("final", 1400, message="stopped by anna", loss=2.214, eval_loss=2.266)
+    main.end("finished")
+    hot = grower.fork(fork_at, "hot", "the road not taken", lr=5e-3)
+    steps, values = curve(400, 900, 2.98, 2.75, 200, 3)
+    values = values + 0.16 * np.sin((steps - 400) / 60)
+    values[(steps > 640) & (steps < 652)] = math.nan
+    log_all(hot, steps, values)
+    hot.commit("final", 900, message="stopped by anna", loss=2.701, eval_loss=2.77)
+    hot.end("stopped")
+    cooler = grower.fork(fork_at, "cooler", "1e-3 is still noisy", lr=3e-4)
+    log_all(cooler, *curve(400, 2000, 2.98, 2.0, 170, 4))
+    cooler.commit(
+        "intervention", 800, {"max_grad_norm": 0.5}, "spikes at 730", "anna", loss=2.24,
+        eval_loss=2.3,
+    )  # fmt: skip
+    before_code = cooler.commit("checkpoint", 1200, loss=2.091, eval_loss=2.15)
+    cooler.commit("checkpoint", 1600, loss=2.058, eval_loss=2.11)
+    cooler.commit("final", 2000, loss=2.043, eval_loss=2.09)
+    cooler.end("finished")
+    code = grower.fork(before_code, "more-decay", "weights grow", weight_decay=0.1)
+    log_all(code, *curve(1200, 1760, 2.09, 1.85, 150, 5))
+    code.commit(
+        "intervention", 1600, {"lr": 1.5e-4}, "flat for 300 steps", "policy plateau", loss=1.902,
+        eval_loss=1.95,
+    )  # fmt: skip
+    code.beat()
+    return {line.branch.name: line for line in (main, hot, cooler, code)}

@@ -1,0 +1,223 @@
+"""The queries that pages make, on both kinds of database: `db.outlines`, `overviews`, `selections`,
+and what was added to `launches`, `analysis.curves` and `analysis.downsample` for them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from branchtrack.analysis import curves, downsample
+from branchtrack.checkpoints.packs import Store
+from branchtrack.db import audit, launches, nodes, outlines, overviews, runs, selections
+from branchtrack.db.engine import Database
+from branchtrack.db.metrics import Series
+from branchtrack.errors import NotFound
+from tests.web import seeds
+from tests.web.seeds import Line
+
+
+@pytest.fixture
+def main(database: Database, store: Store) -> Line:
+    """A branch of 40 steps with two nodes."""
+    line = seeds.Grower(database, store, "digits").line("main", 100)
+    line.commit("root", 0)
+    line.log("loss", range(1, 41), [4.0 - step / 20 for step in range(1, 41)])
+    line.commit("checkpoint", 40, loss=2.0)
+    return line
+
+
+def test_a_tree_is_read_whole(database: Database, main: Line) -> None:
+    assert main.head is not None
+    side, _ = main.grower.order(main.head, "side", lr=1e-4)
+    run = main.grower.run
+    with database.read() as connection:
+        found = outlines.trees(connection, [run.name, run.id, run.id[:6]])
+        assert found[run.name] == found[run.id] == found[run.id[:6]]
+        tree = found[run.name]
+        assert [one.name for one in tree.branches] == ["main", "side"]
+        assert tree.segments.keys() == {main.segment.id, side.segment.id}
+        assert tree.segments[side.segment.id].status == "waiting"
+        assert tree.cursor == audit.last_id(connection, run.id)
+        assert tree.run == runs.get_run(connection, run.id)
+        assert list(tree.branches) == runs.list_branches(connection, run.id)
+
+
+def test_a_run_without_branches_is_a_tree_too(database: Database, store: Store) -> None:
+    seeds.Grower(database, store, "bare")
+    with database.read() as connection:
+        tree = outlines.trees(connection, ["bare"])["bare"]
+    assert (tree.branches, dict(tree.segments)) == ((), {})
+
+
+def test_a_run_that_there_is_not_is_refused(database: Database, main: Line) -> None:
+    with database.read() as connection, pytest.raises(NotFound):
+        outlines.trees(connection, [main.grower.run.name, "nope"])
+
+
+def test_lines_are_the_nodes_with_the_bytes_of_their_checkpoints(
+    database: Database, main: Line
+) -> None:
+    with database.read() as connection:
+        lines = outlines.lines(connection, [main.grower.run.id])
+        whole = nodes.list_of_run(connection, main.grower.run.id)
+        assert [one.id for one in lines] == [one.id for one in whole]
+        assert [one.changes for one in lines] == [one.changes for one in whole]
+        assert lines[0].metrics == {"loss": 2.0}
+        stored = nodes.checkpoint(connection, whole[0].state_digest)
+        assert (lines[0].stored_bytes, lines[0].logical_bytes) == (
+            stored.stored_bytes, stored.logical_bytes,
+        )  # fmt: skip
+        found = outlines.nodes_by_id(connection, [whole[0].id, "nope"])
+        assert found == {whole[0].id: whole[0]}
+
+
+def test_a_nodes_history_holds_its_requests_and_their_audit_lines(
+    database: Database, main: Line
+) -> None:
+    assert main.head is not None
+    main.ask({"kind": "checkpoint"}, "why", "applied done", step=40, node_id=main.head.id)
+    main.ask({"kind": "checkpoint"}, "another")
+    with database.read() as connection:
+        asked, events = outlines.history(connection, main.head)
+        every = audit.since(connection, main.grower.run.id)
+    assert [(one.kind, one.state, one.reason) for one in asked] == [("checkpoint", "done", "why")]
+    assert [one.state for one in events] == [
+        "checkpoint", "received", "accepted", "applied", "done",
+    ]  # fmt: skip
+    assert all(one in every for one in events)
+
+
+def test_runs_are_found_by_name_notes_and_tags(database: Database, store: Store) -> None:
+    for name in ("alpha", "beta"):
+        seeds.Grower(database, store, name).line("main").commit("root", 0)
+    with database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE runs SET notes = 'too hot' WHERE name = 'alpha'")
+        connection.exec_driver_sql("""UPDATE runs SET tags = '["gpt"]' WHERE name = 'beta'""")
+    with database.read() as connection:
+        assert [one.run.name for one in overviews.find_runs(connection)] == ["beta", "alpha"]
+        assert [one.run.name for one in overviews.find_runs(connection, "ALPH")] == ["alpha"]
+        assert [one.run.name for one in overviews.find_runs(connection, "hot")] == ["alpha"]
+        found = overviews.find_runs(connection, "gpt")
+        assert (found[0].run.name, found[0].branches, found[0].nodes) == ("beta", 1, 1)
+        assert [one.found for one in overviews.find_runs(connection, limit=1)] == [2]
+        assert overviews.find_runs(connection, "%") == []
+
+
+def test_segments_say_where_they_start(database: Database, main: Line) -> None:
+    assert main.head is not None
+    side = main.grower.fork(main.head, "side", lr=1e-4)
+    with database.read() as connection:
+        found = overviews.segments_of(connection, [main.grower.run.id])
+    assert [(one.branch, one.start, one.is_current) for one in found] == [
+        ("main", None, True),
+        ("side", (main.segment.id, 40), True),
+    ]
+    assert found[1].segment.id == side.segment.id
+
+
+def test_stretches_keep_the_extremes_and_the_last_value(database: Database, main: Line) -> None:
+    values = [1.0] * 3000
+    values[500], values[2900], values[-1] = 9.0, -9.0, 0.5
+    main.log("loss", range(41, 3041), values)
+    with database.read() as connection:
+        found = overviews.stretches(connection, [main.segment.id], "loss")[main.segment.id]
+        sealed = [one.block for one in found if one.block]
+        points = overviews.points_of(connection, sealed)
+    assert [one.first_step for one in found] == sorted(one.first_step for one in found)
+    assert max(one.maximum or 0 for one in found) == 9.0
+    assert min(one.minimum or 0 for one in found) == -9.0
+    assert found[-1].last == 0.5
+    assert sum(one.steps.size for one in points.values()) == 1024 * len(sealed)
+    assert sum(one.block is None for one in found) == 30
+
+
+def test_a_last_value_that_is_no_number_is_none(database: Database, main: Line) -> None:
+    main.log("loss", [41], [math.nan])
+    with database.read() as connection:
+        found = overviews.stretches(connection, [main.segment.id, "x"], "loss")
+    assert found.keys() == {main.segment.id}
+    assert found[main.segment.id][-1].last is None
+
+
+def test_series_are_read_across_blocks_and_tail(database: Database, main: Line) -> None:
+    main.log("loss", range(41, 2101), np.linspace(3, 1, 2060))
+    main.log("lr", [10, 20], [0.1, 0.2])
+    with database.read() as connection:
+        found = selections.select_series(connection, [main.segment.id], None, also=["lr"])
+        asked = selections.select_series(connection, [main.segment.id], "nope")
+    assert (found.chosen, found.names) == ("loss", ("loss", "lr"))
+    assert found.series["loss"][main.segment.id].steps.tolist() == list(range(1, 2101))
+    assert found.series["lr"][main.segment.id].values.tolist() == [0.1, 0.2]
+    assert (asked.chosen, asked.series, asked.names) == ("nope", {}, ("loss", "lr"))
+
+
+def test_without_metrics_there_is_nothing_to_choose(database: Database, store: Store) -> None:
+    line = seeds.Grower(database, store, "bare").line("main")
+    with database.read() as connection:
+        found = selections.select_series(connection, [line.segment.id], None)
+        assert selections.select_series(connection, [], None).chosen is None
+    assert (found.chosen, found.names, found.series) == (None, (), {})
+
+
+def test_the_likeliest_loss_is_chosen(database: Database, store: Store) -> None:
+    line = seeds.Grower(database, store, "other").line("main")
+    for name in ("accuracy", "valid/loss", "train_loss"):
+        line.log(name, [1], [1.0])
+    with database.read() as connection:
+        assert selections.select_series(connection, [line.segment.id], None).chosen == "train_loss"
+
+
+def test_new_points_are_those_behind_a_step_wherever_they_lie(
+    database: Database, main: Line
+) -> None:
+    main.log("loss", range(41, 1501), [1.0] * 1460)
+    with database.read() as connection:
+        found = selections.points_after(connection, {main.segment.id: 1000, "x": 0}, "loss")
+        assert selections.points_after(connection, {}, "loss") == {}
+        assert selections.points_after(connection, {main.segment.id: 1500}, "loss") == {}
+    assert found[main.segment.id].steps.tolist() == list(range(1001, 1501))
+
+
+def test_the_newest_launch_of_each_branch_is_found(database: Database, main: Line) -> None:
+    assert main.head is not None
+    side, launch = main.grower.order(main.head, "side")
+    with database.read() as connection:
+        found = launches.of_branches(connection, [main.branch.id, side.branch.id])
+        assert launches.of_branches(connection, []) == {}
+    assert found == {side.branch.id: launch}
+
+
+def test_a_curve_stitched_from_what_was_read_is_the_one_that_is_read(
+    database: Database, main: Line
+) -> None:
+    assert main.head is not None
+    side = main.grower.fork(main.head, "side", lr=1e-4)
+    main.log("loss", range(41, 61), [9.0] * 20)
+    side.log("loss", range(41, 51), [1.0] * 10)
+    with database.read() as connection:
+        read = curves.branch_curve(connection, side.branch, "loss")
+        starts = nodes.starts(connection, main.grower.run.id)
+        ids = [main.segment.id, side.segment.id]
+        series = selections.select_series(connection, ids, "loss").series["loss"]
+    made = curves.stitched(side.branch, "loss", starts, series)
+    assert made.series.steps.tolist() == read.series.steps.tolist() == list(range(1, 51))
+    assert made.series.values.tolist() == read.series.values.tolist()
+    assert made.spans == read.spans
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.6, 0.9, 0.99])
+def test_smoothing_at_some_steps_is_smoothing_everywhere(weight: float) -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=3000)
+    values[[5, 6, 700]] = np.nan
+    series = Series(np.arange(3000, dtype=np.int64), values, np.arange(3000.0))
+    wanted = np.array([0, 1, 5, 7, 700, 701, 2999], np.int64)
+    found = downsample.smooth_at(series, weight, wanted)
+    whole = downsample.smooth(series, weight).values[wanted]
+    np.testing.assert_allclose(found, whole, atol=1e-4, equal_nan=True)
+
+
+def test_smoothing_nothing_gives_nothing() -> None:
+    assert downsample.smooth_at(Series.empty(), 0.6, np.empty(0, np.int64)).size == 0
