@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -184,7 +183,7 @@ class Demonstration:
             self.say("\n".join(launch_lines(report.launch(connection, launch))))
         if launch.state != "ended":
             raise LaunchFailed(
-                "The second branch did not train to its end.",
+                f"The second branch did not train to its end. {launch.error or ''}".strip(),
                 fix=f"The log is {launch.log}.",
                 launch=launch.id,
                 exit_code=launch.exit_code,
@@ -193,11 +192,12 @@ class Demonstration:
         return launch
 
     def _died(self, process: subprocess.Popen[bytes]) -> LaunchFailed:
-        words = local.last_words(Path(self.log))
+        words = local.last_words(self.log)
+        fast = "It was too fast to be steered: try more --steps. " if not process.returncode else ""
         return LaunchFailed(
             f"The training ended early. {local.ending(process.returncode)} {words}".strip(),
             safe="What it had committed can be resumed.",
-            fix=f"The whole log is {self.log}.",
+            fix=f"{fast}The whole log is {self.log}.",
             launch=None,
             exit_code=process.returncode,
             log=str(self.log),

@@ -23,7 +23,8 @@ from branchtrack.paths import asset_dir
 
 #: The newest revision in `migrations/versions` (a test compares them).
 HEAD = "0001"
-_SQLITE_MAGIC = b"SQLite format 3\0"
+#: Bytes of the smallest SQLite database: one page.
+_SMALLEST = 512
 _LOCK_KEY = 0x6272_616E
 
 
@@ -125,9 +126,10 @@ def _check(found: str | None, url: str) -> None:
 
 
 def _has_content(path: Path) -> bool:
+    # Asked of the folder alone: to open and close the file here would give up the locks that this
+    # process's own connections hold on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
     try:
-        with path.open("rb") as file:
-            head = file.read(len(_SQLITE_MAGIC))
+        size = path.stat().st_size
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -136,12 +138,12 @@ def _has_content(path: Path) -> bool:
             fix="Mend its permissions, or name another with --home.",
             url=str(path),
         ) from error
-    if head and head != _SQLITE_MAGIC:
-        # SQLite itself would take a short file for an empty database, and write over it.
+    if 0 < size < _SMALLEST:
+        # SQLite itself would take it for an empty database, and write over it.
         raise DatabaseUnreadable(
             f"{path} is not a database.",
             safe="It was not changed.",
             fix="Name another with --home or BRANCHTRACK_DATABASE_URL.",
             url=str(path),
         )
-    return bool(head)
+    return size > 0

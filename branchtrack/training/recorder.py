@@ -1,8 +1,9 @@
-"""The thread that does all of a training process's I/O, so that none of it can hurt training.
+"""The threads that do all of a training process's I/O, so that none of it can hurt training.
 
-It polls for requests (every 100 ms), flushes metrics (every 200 ms or 1,000 points), says that
-the process lives (every second), and carries out jobs in order. Trouble is logged once, what was
-to be written is kept and tried again, and what could not be written is reported at the end.
+One polls for requests (every 100 ms), flushes metrics (every 200 ms or 1,000 points) and says that
+the process lives (every second). The other carries out jobs in order, however long they take: a
+large commit must not look as if the process had died. Trouble is logged once, what was to be
+written is kept and tried again, and what could not be written is reported at the end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from branchtrack.core.records import Request
 from branchtrack.db import metrics, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import SchemaError, StorageError
+from branchtrack.training.watching import ChangeWatch, FileWatch
 
 logger = logging.getLogger("branchtrack")
 
@@ -34,7 +36,7 @@ Job = Callable[[], None]
 
 
 class Recorder:
-    """Buffers what a segment's training thread says, and writes it from a thread of its own.
+    """Buffers what a segment's training thread says, and writes it from threads of its own.
 
     ``step`` and ``settings`` are what the next heartbeat tells; the training thread assigns them.
     ``waiting`` is true while there are requests to be taken: the one flag that a loop tests.
@@ -47,19 +49,21 @@ class Recorder:
         self._database, self._segment = database, segment_id
         self._points: deque[tuple[str, int, float, float]] = deque(maxlen=_KEPT_POINTS)
         self._jobs: deque[Job] = deque()
-        self._last: Job = lambda: None
         self._found: list[Request] = []
         self._taken: set[str] = set()
         self._series: dict[str, int] = {}
-        self._wake = threading.Condition()
-        self._closing = False
+        self._wake, self._flushing = threading.Condition(), threading.Lock()
+        self._closing, self._again, self._failures = False, False, 0
         self._trouble: dict[str, str] = {}
         self._defects: dict[str, str] = {}
-        self._failures, self._again = 0, False
-        self._beat, self._beat_step = time.monotonic(), step
-        self._file = _FileWatch(database)
-        self._thread = threading.Thread(target=self._work, name="branchtrack", daemon=True)
-        self._thread.start()
+        self._flushed = self._beat = time.monotonic()
+        self._beat_step = step
+        self._file, self._changes = FileWatch(database), ChangeWatch(database)
+        self._stopped = threading.Event()
+        self._worker = threading.Thread(target=self._work, name="branchtrack jobs", daemon=True)
+        self._pulse = threading.Thread(target=self._beat_on, name="branchtrack pulse", daemon=True)
+        self._worker.start()
+        self._pulse.start()
 
     @property
     def trouble(self) -> str:
@@ -100,16 +104,17 @@ class Recorder:
                 self._wake.notify_all()
         while not event.is_set():
             stuck = "record" in self._trouble and not (again and self._failures == failures)
-            if stuck or not self._thread.is_alive():
+            if stuck or not self._worker.is_alive():
                 return event.is_set()
             event.wait(0.05)
         return True
 
     def report(self, what: str, error: BaseException) -> None:
         """Note trouble with ``what``. It is logged once until all is well again."""
-        if not self._trouble:
+        with self._wake:
+            first, self._trouble[what] = not self._trouble, str(error)
+        if first:
             logger.warning("branchtrack cannot record (%s): %s Training goes on.", what, error)
-        self._trouble[what] = str(error)
 
     def well(self, what: str) -> None:
         """Note that ``what`` works."""
@@ -117,7 +122,7 @@ class Recorder:
             logger.info("branchtrack records again.")
 
     def close(self, last: Job) -> list[str]:
-        """Write what is left, do ``last`` behind it, and end the thread.
+        """Write what is left, do ``last`` behind it, and end the threads.
 
         Waits for a commit that is being written, however large; what fails is not tried again.
 
@@ -125,9 +130,13 @@ class Recorder:
             what could not be written, in words.
         """
         with self._wake:
-            self._last, self._closing = last, True
+            self._closing = True
             self._wake.notify_all()
-        self._thread.join()
+        self._worker.join()
+        self._stopped.set()
+        self._pulse.join()
+        for what, work in (("metrics", self._flush), ("heartbeat", self._heartbeat), ("end", last)):
+            self._attempt(what, work)
         lost = [f"{what}: {why}" for what, why in {**self._trouble, **self._defects}.items()]
         if self._points:
             lost.append(f"{len(self._points)} metric points were not written")
@@ -138,28 +147,29 @@ class Recorder:
         return lost
 
     def _work(self) -> None:
-        flushed = time.monotonic()
-        while True:
+        closing = False
+        while not closing:
             with self._wake:
-                self._wake.wait_for(self._has_work, timeout=POLL_SECONDS)
+                self._wake.wait_for(self._has_work, timeout=POLL_SECONDS if self._jobs else None)
                 closing, self._again = self._closing, False
-            now = time.monotonic()
-            full = len(self._points) >= FLUSH_POINTS
-            if closing or self._jobs or full or now - flushed >= FLUSH_SECONDS:
+            if self._jobs:
+                # The points that a node's curve ends with come before the node.
                 self._attempt("metrics", self._flush)
-                flushed = now
-            if closing or now - self._beat >= HEARTBEAT_SECONDS:
-                self._attempt("heartbeat", self._heartbeat)
-            self._run_jobs()
-            if closing:
-                self._attempt("end", self._last)
-                return
-            self._attempt("requests", self._poll)
+                self._run_jobs()
 
     def _has_work(self) -> bool:
         if self._closing or self._again:
             return True
         return bool(self._jobs) and "record" not in self._trouble
+
+    def _beat_on(self) -> None:
+        while not self._stopped.wait(POLL_SECONDS):
+            now = time.monotonic()
+            if now - self._flushed >= FLUSH_SECONDS or len(self._points) >= FLUSH_POINTS:
+                self._attempt("metrics", self._flush)
+            if now - self._beat >= HEARTBEAT_SECONDS:
+                self._attempt("heartbeat", self._heartbeat)
+            self._attempt("requests", self._poll)
 
     def _attempt(self, what: str, work: Job) -> bool:
         """Do some work; false if it is to be tried again."""
@@ -170,7 +180,7 @@ class Recorder:
             self.report(what, error)
             return False
         except Exception as error:
-            # The thread must outlive a defect of ours: training would go on unrecorded.
+            # The threads must outlive a defect of ours: training would go on unrecorded.
             if what not in self._defects:
                 logger.exception("branchtrack failed (%s). Training goes on.", what)
             self._defects[what] = f"{type(error).__name__}: {error}"
@@ -185,18 +195,23 @@ class Recorder:
             self._jobs.popleft()
 
     def _flush(self) -> None:
-        while self._points:
-            count = min(len(self._points), _FLUSHED_AT_ONCE)
-            points = [self._points[place] for place in range(count)]
-            with self._database.transaction() as connection:
-                series = dict(self._series)
-                metrics.append(connection, self._segment, points, series)
-            self._series = series
-            for _ in range(count):
-                self._points.popleft()
+        with self._flushing:
+            self._flushed = time.monotonic()
+            while self._points:
+                count = min(len(self._points), _FLUSHED_AT_ONCE)
+                points = [self._points[place] for place in range(count)]
+                with self._database.transaction() as connection:
+                    series = dict(self._series)
+                    metrics.append(connection, self._segment, points, series)
+                self._series = series
+                for _ in range(count):
+                    self._points.popleft()
 
     def _poll(self) -> None:
+        if not self._changes.anything():
+            return
         found = control.poll(self._database, self._segment)
+        self._changes.seen()
         with self._wake:
             # Those found before and not there any more have been ended by somebody else.
             self._found = [request for request in found if request.id not in self._taken]
@@ -208,41 +223,3 @@ class Recorder:
         self._beat, self._beat_step = now, step
         with self._database.transaction() as connection:
             segments.heartbeat(connection, self._segment, step, rate, self.settings)
-
-
-class _FileWatch:
-    """Notices that an SQLite file was moved, deleted or replaced while it is open.
-
-    SQLite does not: it goes on writing into a file that nobody can open any more.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._place = self._look()
-
-    def check(self) -> None:
-        """Connect anew where another file lies in its place.
-
-        Raises:
-            StorageError: there is no file.
-        """
-        place = self._look()
-        if place is None and self._place is not None:
-            raise StorageError(
-                f"The database {self._database.path} is gone.",
-                safe="What is to be recorded is kept in memory.",
-                fix="Put it back where it was: it will be written then.",
-                url=self._database.shown_url,
-            )
-        if place != self._place:
-            self._database.close()
-            self._place = place
-
-    def _look(self) -> tuple[int, int] | None:
-        if self._database.path is None:
-            return None
-        try:
-            found = self._database.path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -21,14 +20,15 @@ from branchtrack import config as configuration
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.names import as_name
-from branchtrack.core.records import Branch, Change, NewNode, Node, Request, Segment
+from branchtrack.core.records import Node, Request, Segment
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
-from branchtrack.errors import IllegalTransition, SchemaError, StorageError
+from branchtrack.errors import IllegalTransition
 from branchtrack.training import answers, apply, capture, commits, environment
 from branchtrack.training.answers import Answer, Expectation
 from branchtrack.training.apply import Live
+from branchtrack.training.committer import Committer, Point
 from branchtrack.training.recorder import Recorder
 
 logger = logging.getLogger("branchtrack")
@@ -42,20 +42,6 @@ class Base:
 
     fork: Node
     snapshot: capture.Snapshot
-
-
-@dataclass(frozen=True)
-class Point:
-    """A control point: where the loop is, and what it can be asked for there.
-
-    ``extra`` gives the loop's own state; ``evaluate`` its metrics, without disturbing training.
-    """
-
-    live: Live
-    step: int
-    epoch: float
-    extra: Callable[[], dict[str, Any]]
-    evaluate: Callable[[], dict[str, float]]
 
 
 class Session:
@@ -72,16 +58,10 @@ class Session:
         self.recorder: Recorder | None = None
         self.actor = f"run ({control.local_actor()})"
         self._database, self._store, self._name = database, store, name
-        self._branch: Branch | None = None
         self._segment: Segment | None = None
-        self._head: str | None = base.fork.id if base else None
+        self._committer: Committer | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
-        self._environment = environment.describe()
-        self._buffers = capture.Buffers()
-        self._committed = -1
         self._used: tuple[Expectation, int, dict[str, Any]] | None = None
-        self._free = threading.Event()
-        self._free.set()
 
     @classmethod
     def open(cls, name: str | None) -> Session:
@@ -103,13 +83,12 @@ class Session:
                 launch = launches.get(connection, launch_id)
                 fork = nodes.get(connection, launch.fork_node_id)
                 stored = nodes.checkpoint(connection, fork.state_digest)
-                branch = runs.get_branch(connection, launch.branch_id)
                 segment = segments.get(connection, launch.segment_id)
             session = cls(database, store, run_name, Base(fork, commits.load(store, stored, fork)))
         except BaseException:
             database.close()
             raise
-        session._branch, session._segment = branch, segment
+        session._segment = segment
         return session
 
     def begin(self, point: Point, max_steps: int | None) -> None:
@@ -120,23 +99,32 @@ class Session:
         """
         settings = apply.read_all(point.live)
         if self.recorder is None:
-            self._take(point.live, settings, max_steps)
-            assert self._segment is not None
-            self.recorder = Recorder(self._database, self._segment.id, point.step)
+            segment = self._segment = self._take(point.live, settings, max_steps)
+            self.recorder = Recorder(self._database, segment.id, point.step)
+            head = self.base.fork.id if self.base else None
+            self._committer = Committer(
+                self._database, self._store, self.recorder, segment, head, self.actor
+            )
         self.recorder.settings = settings
         if self.base is not None:
-            self._committed = point.step
+            self.committer.committed = point.step
             fork, state = self.base.fork, self.base.snapshot.state
             changed = {change.name: change.after for change in fork.changes}
             parts = answers.restored_parts(state["scheduler"] is not None, changed)
             wanted = {name: fork.settings.get(name, value) for name, value in settings.items()}
             self.expecting = Expectation(wanted, apply.read_rates(point.live), [], parts, [fork])
 
+    @property
+    def committer(self) -> Committer:
+        """What makes this segment's nodes, once it has begun."""
+        assert self._committer is not None
+        return self._committer
+
     def commit_root(self, point: Point, about: str) -> None:
         """Commit the state before the first update of a new run; ``about`` describes the model."""
         if self.base is None:
-            kind = "root" if self._committed < 0 else "checkpoint"
-            made = self._commit(point, kind, (), [], about)
+            kind = "root" if self.committer.committed < 0 else "checkpoint"
+            made = self.committer.commit(point, kind, self._metrics, message=about)
             settings, rates = apply.read_all(point.live), apply.read_rates(point.live)
             self.expecting = Expectation(settings, rates, [], None, made)
 
@@ -163,10 +151,12 @@ class Session:
         kind = "final" if ends else "intervention" if changes else "checkpoint"
         wants_node = any(a.state != "failed" and a.request.kind != "evaluate" for a in found)
         made: list[Node] = []
-        if changes or wants_node or ((save or ends) and self._committed != point.step):
-            made = self._commit(point, kind, changes, found, answers.message(found))
+        if changes or wants_node or ((save or ends) and self.committer.committed != point.step):
+            made = self.committer.commit(
+                point, kind, self._metrics, changes, found, answers.message(found)
+            )
         else:
-            self._answer_without_node(found, point.step)
+            self.committer.answer(found, point.step)
         if any(answer.applied for answer in found):
             self.recorder.settings = apply.read_all(point.live)
         settled = [a for a in found if a.state == "applied" and a.wanted]
@@ -212,18 +202,19 @@ class Session:
             recorder.close(lambda: self._end(segment.id, status, error))
         self._database.close()
 
-    def _take(self, live: Live, settings: dict[str, Any], max_steps: int | None) -> None:
+    def _take(self, live: Live, settings: dict[str, Any], max_steps: int | None) -> Segment:
         declared = [setting.as_dict() for setting in apply.declare(live)]
         with self._database.transaction() as connection:
-            if self._branch is None or self._segment is None:
+            segment = self._segment
+            if segment is None:
                 run = runs.create_run(
                     connection, self._name, actor=self.actor,
                     entry_point=environment.entry_point(),
                 )  # fmt: skip
-                self._branch = runs.create_branch(connection, run.id, run.default_branch)
-                self._segment = segments.create(connection, run.id, self._branch.id, None, 0)
-            self._segment = segments.take(
-                connection, self._segment.id, actor=self.actor, declared=declared,
+                branch = runs.create_branch(connection, run.id, run.default_branch)
+                segment = segments.create(connection, run.id, branch.id, None, 0)
+            return segments.take(
+                connection, segment.id, actor=self.actor, declared=declared,
                 settings=settings, max_steps=max_steps,
             )  # fmt: skip
 
@@ -249,101 +240,6 @@ class Session:
             with suppress(Exception):
                 apply.write_all(point.live, answer.before or {})
         return answer
-
-    def _commit(
-        self,
-        point: Point,
-        kind: str,
-        changes: tuple[Change, ...],
-        found: list[Answer],
-        message: str,
-    ) -> list[Node]:
-        """Copy the state now and have it committed in the background; one commit is in flight.
-
-        Returns a list that holds the node as soon as it is durable.
-        """
-        recorder, segment, branch = self.recorder, self._segment, self._branch
-        assert recorder is not None and segment is not None and branch is not None
-        made: list[Node] = []
-        try:
-            # The last state is worth waiting for; any other is not, in the middle of training.
-            if not recorder.done(self._free, again=kind == "final"):
-                raise StorageError(f"The commit before this one still waits: {recorder.trouble}")
-            snapshot = capture.capture(point.live, point.extra(), self._buffers)
-        except Exception as error:
-            # A state that cannot be captured is no reason to end training.
-            self._fail(found, error, point.step)
-            return made
-        asking = next((answer.request for answer in found), None)
-        new = NewNode(
-            run_id=branch.run_id, branch_id=branch.id, segment_id=segment.id, parent_id=None,
-            step=point.step, epoch=point.epoch, kind=kind, state_digest="",
-            settings={**point.live.fixed, **apply.read_all(point.live)},
-            param_groups=snapshot.param_groups, changes=changes,
-            metrics=dict(self._metrics), message=message,
-            actor=asking.actor if asking else self.actor, environment=self._environment,
-        )  # fmt: skip
-        self._committed = point.step
-        self._free = threading.Event()
-        recorder.do(self._commit_job(snapshot, new, found, made, self._free))
-        return made
-
-    def _commit_job(
-        self,
-        snapshot: capture.Snapshot,
-        new: NewNode,
-        found: list[Answer],
-        made: list[Node],
-        free: threading.Event,
-    ) -> Callable[[], None]:
-        digested: list[commits.Digested] = []
-
-        def job() -> None:
-            try:
-                if not digested:
-                    digested.append(commits.digests(snapshot))
-                self._write(digested[0], new, found, made)
-            except Exception as error:
-                if _of_database(error):
-                    # Tried again; till then the snapshot keeps its buffers.
-                    raise
-                self._fail(found, error, new.step)
-            free.set()
-
-        return job
-
-    def _write(
-        self, digested: commits.Digested, new: NewNode, found: list[Answer], made: list[Node]
-    ) -> None:
-        assert self.recorder is not None
-        carried = [answer for answer in found if answer.state in ("applied", "done")]
-        node = commits.commit(
-            self._database, self._store, digested, replace(new, parent_id=self._head), carried,
-            self.actor,
-        )  # fmt: skip
-        self._head = node.id
-        made.append(node)
-        self.recorder.well("commit")
-        self._answer_without_node([a for a in found if a not in carried], new.step)
-
-    def _fail(self, found: list[Answer], error: Exception, step: int) -> None:
-        assert self.recorder is not None
-        logger.debug("branchtrack committed no node at step %d", step, exc_info=error)
-        self.recorder.report("commit", error)
-        for answer in found:
-            if answer.state in ("applied", "done") and answer.request.kind != "evaluate":
-                answer.state = "failed"
-                answer.error = f"It was applied, but no node was committed: {error}"
-        self._answer_without_node(found, step)
-
-    def _answer_without_node(self, found: list[Answer], step: int) -> None:
-        if found and self.recorder is not None:
-            self.recorder.do(lambda: self._answer(found, step))
-
-    def _answer(self, found: list[Answer], step: int) -> None:
-        with self._database.transaction() as connection:
-            for answer in found:
-                commits.tell(connection, answer, self.actor, step=step)
 
     def _record_effect(
         self,
@@ -381,10 +277,3 @@ def _number(value: Any) -> float | None:
         return float(value) if isinstance(value, Real) else None
     except OverflowError:
         return None
-
-
-def _of_database(error: Exception) -> bool:
-    """Whether it was the database that failed, not the disk of the store."""
-    return isinstance(error, SchemaError) or (
-        isinstance(error, StorageError) and "path" not in error.facts
-    )

@@ -101,7 +101,7 @@ def check_script(trainer: Any, snapshot: capture.Snapshot, settings: Mapping[str
         CheckpointMismatch: with both values.
     """
     mine = {**_data(trainer), **_fixed_settings(trainer)}
-    theirs = {**settings, **capture.loop_state(snapshot)["data"]}
+    theirs = {**settings, **snapshot.state["loop"]["data"]}
     for name, found in mine.items():
         if name != "samples_seen" and found != theirs[name]:
             raise CheckpointMismatch(

@@ -37,7 +37,8 @@ from transformers.trainer_utils import SaveStrategy
 
 from branchtrack.errors import InvalidInput
 from branchtrack.training import apply, capture, trainer_state
-from branchtrack.training.session import Base, Point, Session
+from branchtrack.training.committer import Point
+from branchtrack.training.session import Base, Session
 from branchtrack.training.trainer_state import live_objects
 
 

@@ -188,31 +188,34 @@ def since(start: int) -> ToX:
 
 
 def along(known: Mapping[int, float]) -> ToX:
-    """The axis of a quantity known at some steps (epochs, hours), straight between and beyond."""
-    places = np.array(sorted(known), np.float64)
-    values = np.array([known[step] for step in sorted(known)], np.float64)
-
-    def to_x(found: NDArray[np.int64]) -> NDArray[np.float64]:
-        if places.size < 2:
-            return found.astype(np.float64) * 0.0 + (values[0] if values.size else 0.0)
-        slope = (values[-1] - values[0]) / (places[-1] - places[0])
-        beyond = np.maximum(found - places[-1], 0) * slope
-        inside: NDArray[np.float64] = np.interp(found, places, values)
-        both: NDArray[np.float64] = inside + beyond
-        return both
-
-    return to_x
+    """The axis of a quantity known at some steps (epochs), straight between and beyond."""
+    places = sorted(known)
+    return _interpolated(
+        np.array(places, np.float64), np.array([known[step] for step in places], np.float64)
+    )
 
 
 def hours(series: Series) -> ToX:
     """The axis of hours spent training: waits (between a node and its resume) are left out."""
     if series.steps.size < 2:
-        return along({0: 0.0})
+        return _interpolated(np.zeros(1), np.zeros(1))
     taken = np.diff(series.times)
     usual = float(np.median(taken))
     taken = np.where((taken < 0) | (taken > 50 * max(usual, 1e-3)), usual, taken)
     spent = np.concatenate(([0.0], np.cumsum(taken))) / 3600.0
-    return along(dict(zip(series.steps.tolist(), spent.tolist(), strict=True)))
+    return _interpolated(series.steps.astype(np.float64), spent)
+
+
+def _interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> ToX:
+    def to_x(found: NDArray[np.int64]) -> NDArray[np.float64]:
+        if places.size < 2:
+            return np.full(found.size, values[0] if values.size else 0.0)
+        slope = (values[-1] - values[0]) / (places[-1] - places[0])
+        beyond = np.maximum(found - places[-1], 0) * slope
+        both: NDArray[np.float64] = np.interp(found, places, values) + beyond
+        return both
+
+    return to_x
 
 
 def _gap_middles(series: Series) -> list[int]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis import curves, diff
 from branchtrack.analysis.curves import Curve
-from branchtrack.analysis.downsample import smooth_at
+from branchtrack.analysis.downsample import downsample, smooth_at
 from branchtrack.core import tree as lineages
 from branchtrack.core.records import Node
 from branchtrack.db import outlines, selections
@@ -31,6 +31,8 @@ from branchtrack.web.views import HELD_OUT, BranchView, TreeView, change_words
 
 _POINTS = 700
 _ROWS = 12
+#: Points at which a difference is looked at to see since when one side is lower.
+_SIGNS = 2000
 
 
 @dataclass(frozen=True)
@@ -191,17 +193,11 @@ class Comparison:
         steps, in_a, in_b = _common(a, b, self.fork_step)
         if not steps.size:
             return Facts(None, None, None, None, None)
-        weight = 0.9 if steps.size > 100 else 0.0
-        gap = smooth_at(
-            Series(steps, b.values[in_b] - a.values[in_a], b.times[in_b]), weight, steps
-        )
         last_a, last_b = float(a.values[in_a[-1]]), float(b.values[in_b[-1]])
-        known = np.flatnonzero(np.isfinite(gap))
-        sign = np.sign(gap[known[-1]]) if known.size else 0.0
+        gap = Series(steps, b.values[in_b] - a.values[in_a], b.times[in_b])
+        sign, since = _settled(gap)
         if not sign or not (math.isfinite(last_a) and math.isfinite(last_b)):
             return Facts(int(steps[-1]), last_a, last_b, None, None)
-        other = known[np.sign(gap[known]) != sign]
-        since = int(steps[known[known > other[-1]][0]]) if other.size else int(steps[known[0]])
         lower = self.b.view.name if sign < 0 else self.a.view.name
         return Facts(int(steps[-1]), last_a, last_b, lower, since)
 
@@ -304,6 +300,19 @@ def _branch(view: TreeView, name: str | None) -> BranchView:
 def _split(ref: str) -> tuple[str, str | None]:
     run, _, branch = ref.partition("/")
     return run, branch or None
+
+
+def _settled(gap: Series) -> tuple[float, int]:
+    """The sign that a noisy difference ends with, and the step since which it has kept it."""
+    thin = downsample(gap, _SIGNS)
+    smooth = smooth_at(gap, 0.9 if gap.steps.size > 100 else 0.0, thin.steps)
+    known = np.flatnonzero(np.isfinite(smooth))
+    if not known.size:
+        return 0.0, 0
+    sign = float(np.sign(smooth[known[-1]]))
+    other = known[np.sign(smooth[known]) != sign]
+    first = known[known > other[-1]][0] if other.size else known[0]
+    return sign, int(thin.steps[first])
 
 
 def _epochs(side: Side) -> ToX:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 NOTHING = "–"
 MINUS = "−"
@@ -123,6 +123,15 @@ def ago(moment: float | None, now: float) -> Markup:
     )
 
 
+def code(text: str) -> Markup:
+    """Text whose `backticks` become code; everything else is escaped."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
+
+
 def word(state: str) -> str:
     """A state in words a reader knows without the manual."""
     return WORDS.get(state, state)
@@ -147,6 +156,7 @@ FILTERS = {
     "size": size,
     "short": short,
     "duration": duration,
+    "code": code,
     "word": word,
     "assignments": assignments,
     "plural": plural,

@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass
 class Result:
-    """Medians over the rounds; ``wall`` and ``cpu`` are on / off - 1, ``noise`` is off / off - 1."""
+    """Medians of the rounds; ``wall`` and ``cpu`` are on / off - 1, the noises off / off - 1."""
 
     rounds: int
     steps: int
@@ -75,7 +75,7 @@ class Window(TrainerCallback):
         if state.global_step == WARM_UP:
             session = getattr(self.trainer, "_session", None)
             if session is not None:
-                session.recorder.done(session._free)
+                session.recorder.done(session.committer.free)
             self.started = now()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

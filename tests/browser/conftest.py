@@ -6,13 +6,15 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.config import Config
+from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
+from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
 from branchtrack.web.server import Server
 from tests.web import seeds
@@ -49,18 +51,32 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+@pytest.fixture(scope="session")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, dict[str, Line]]:
+    """The demonstration tree, grown once, to be copied."""
+    config = load(tmp_path_factory.mktemp("grown") / "home")
+    database = open_database(config, create=True)
+    lines = seeds.demo(database, Store(config.store))
+    database.close()
+    return config, lines
+
+
 @pytest.fixture
-def site(sqlite_config: Config, sqlite_database: Database, store: Store) -> Iterator[Site]:
-    """The demonstration tree, served with a token."""
-    lines = seeds.demo(sqlite_database, store)
-    app = create_app(sqlite_config, sqlite_database, store, token="secret")
+def site(grown: tuple[Config, dict[str, Line]], tmp_path: Path) -> Iterator[Site]:
+    """A copy of the demonstration tree, served with a token."""
+    config = load(shutil.copytree(grown[0].home, tmp_path / "home"))
+    database, store = open_database(config), Store(config.store)
+    lines = seeds.moved(grown[1], database, store)
+    lines["more-decay"].beat()
+    app = create_app(config, database, store, token="secret")
     server = Server(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
-    yield Site(server.address, sqlite_database, store, lines)
+    yield Site(server.address, database, store, lines)
     server.close()
     thread.join(20)
     assert not thread.is_alive()
+    database.close()
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     home = config.load(Path(tempfile.mkdtemp()) / "home")
     database, store = open_database(home, create=True), Store(home.store)
-    note = "This server starts no processes."
+    note = "This server starts no processes; `branchtrack worker` does."
     app = create_app(home, database, store, token="shots", worker_note=note)
     server = Server(app, "127.0.0.1", 0)
     threading.Thread(target=server.run, daemon=True).start()

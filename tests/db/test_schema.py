@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.db import schema
 from branchtrack.db.engine import Database
@@ -24,6 +27,7 @@ from branchtrack.errors import (
     DatabaseUnreadable,
     HomeError,
 )
+from tests.trees_for_tests import make_tree
 
 
 def stamp(config: Config, revision: str) -> None:
@@ -164,3 +168,24 @@ def test_a_servers_password_is_never_told(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnreadable) as caught:
         open_database(load(tmp_path, url))
     assert "secret" not in str(caught.value)
+
+
+def test_opening_a_database_again_keeps_the_locks_of_those_open_already(
+    sqlite_config: Config, sqlite_database: Database, store: Store
+) -> None:
+    # Without its lock another process takes itself for the last one, and removes the journal.
+    code = (
+        "import sys; from branchtrack.config import load; from branchtrack.db import runs, schema\n"
+        "database = schema.open_database(load(sys.argv[1]))\n"
+        "with database.transaction() as connection:\n"
+        "    runs.create_run(connection, sys.argv[2], actor='other')\n"
+        "    print(sorted(found.run.name for found in runs.list_runs(connection)))\n"
+        "database.close()\n"
+    )
+    command = [sys.executable, "-c", code, str(sqlite_config.home)]
+    make_tree(sqlite_database, store, "one")
+    open_database(sqlite_config, create=True).close()
+    subprocess.run([*command, "two"], check=True)
+    make_tree(sqlite_database, store, "three")
+    done = subprocess.run([*command, "four"], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "['four', 'one', 'three', 'two']"

@@ -19,11 +19,11 @@ from tests.training import tiny
 
 
 class Home:
-    """A home with an SQLite database, and what can be done in it."""
+    """A home, with an SQLite database unless told another, and what can be done in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database_url: str | None = None) -> None:
         self.folder = folder
-        self.config = config.load(folder / "home")
+        self.config = config.load(folder / "home", database_url)
         self.database = open_database(self.config, create=True)
         self.store = Store(self.config.store)
 

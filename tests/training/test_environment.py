@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +90,3 @@ def test_a_run_without_a_name_is_named_for_its_script(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
     monkeypatch.setattr(sys, "argv", [""])
     assert environment.script_name() == "run"
-
-
-def test_the_name_reaches_the_working_directory_of_nobody() -> None:
-    assert os.sep not in environment.script_name()

@@ -154,6 +154,21 @@ def test_a_job_that_storage_fails_is_tried_until_it_works(
     assert bench.close() == []
 
 
+def test_a_job_that_takes_long_holds_up_nothing_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
+    release = threading.Event()
+    bench.recorder.do(lambda: release.wait(10) and None)
+    bench.recorder.step = 3
+    bench.recorder.log(1, {"loss": 1.0})
+    request = bench.home.ask("checkpoint")
+    bench.wait(lambda: bench.recorder.waiting and bench.row().step == 3 and bench.points())
+    assert [r.id for r in bench.recorder.take()] == [request.id]
+    release.set()
+    assert bench.close() == []
+
+
 @pytest.mark.usefixtures("quick")
 def test_trouble_is_told_again_after_all_was_well(
     bench: Bench, caplog: pytest.LogCaptureFixture
@@ -305,6 +320,42 @@ def test_what_cannot_be_written_is_told_at_the_end(
     assert [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR] == [
         f"branchtrack could not record everything: {line}" for line in lost
     ]
+
+
+def test_a_request_is_found_although_the_first_look_at_it_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll, failed = control.poll, threading.Event()
+
+    def failing(*given: Any) -> Any:
+        if poll(*given) and not failed.is_set():
+            failed.set()
+            raise StorageError("locked")
+        return poll(*given)
+
+    monkeypatch.setattr(control, "poll", failing)
+    request = bench.home.ask("checkpoint")
+    bench.wait(lambda: bench.recorder.waiting)
+    assert failed.is_set() and [r.id for r in bench.recorder.take()] == [request.id]
+
+
+@pytest.mark.usefixtures("quick")
+def test_requests_are_not_read_again_while_nobody_writes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    poll = control.poll
+    monkeypatch.setattr(control, "poll", lambda *given: looks.append(1) or poll(*given))
+    bench.wait(lambda: bench.recorder._changes._looked)
+    time.sleep(0.2)
+    before = len(looks)
+    bench.recorder.log(1, {"loss": 1.0})
+    bench.wait(bench.points)
+    time.sleep(0.1)
+    assert len(looks) == before, "what the recorder itself writes is no news"
+    bench.home.ask("checkpoint")
+    bench.wait(lambda: bench.recorder.waiting)
+    assert len(looks) > before
 
 
 def test_polling_knows_no_request_of_another_segment(bench: Bench) -> None:

@@ -15,6 +15,7 @@ import torch
 from branchtrack.core.records import Request
 from branchtrack.db import requests
 from branchtrack.errors import BranchtrackError, InvalidInput, NotLive
+from branchtrack.training import apply
 from branchtrack.training.session import Session
 from tests.training import tiny
 from tests.training.callbacks import At, Do, Spy
@@ -116,7 +117,7 @@ def test_a_change_to_the_same_value_is_verified_and_changes_nothing(home: Home) 
     assert home.node(5).kind == "checkpoint"
 
 
-def test_a_checkpoint_is_done_with_its_node(home: Home, untouched: Home) -> None:
+def test_a_checkpoint_is_done_with_its_node(home: Home) -> None:
     asked(home, {4: lambda: home.ask("checkpoint", message="look here")})
     (request,) = home.requests()
     node = home.node(5)
@@ -171,7 +172,7 @@ def test_several_data_sets_are_evaluated_by_name(home: Home) -> None:
     assert {"eval_a_loss", "eval_b_loss"} <= request.result["metrics"].keys()
 
 
-def test_without_data_an_evaluation_fails_with_the_reason(home: Home, untouched: Home) -> None:
+def test_without_data_an_evaluation_fails_with_the_reason(home: Home) -> None:
     asked(home, {4: lambda: home.ask("evaluate")}, evaluated=False)
     (request,) = home.requests()
     assert request.state == "failed" and "eval_dataset" in (request.error or "")
@@ -285,8 +286,6 @@ def test_a_change_at_the_last_step_is_recorded_and_not_called_verified(home: Hom
 def test_a_setting_that_cannot_be_written_fails_and_is_put_back(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from branchtrack.training import apply
-
     def broken(live: Any, value: float) -> None:
         live.options.max_grad_norm = value
         if value == 0.5:
@@ -378,6 +377,19 @@ def test_one_process_alone_trains_a_launch(home: Home) -> None:
         home.train(launch, callbacks=lambda: [spies[1]])
     assert (len(spies[0].groups), len(spies[1].groups)) == (7, 0)
     assert home.segment(launch.branch_id).status == "finished"
+
+
+def test_on_postgresql_it_is_the_same(tmp_path: Path, empty_postgres: str, untouched: Home) -> None:
+    home = Home(tmp_path, empty_postgres)
+    asked(home, {4: set_lr(home, 2e-4), 6: lambda: home.ask("evaluate")})
+    changed, measured = home.requests()
+    assert (changed.state, measured.state) == ("verified", "done")
+    assert home.node(5).kind == "intervention" and home.chain_break() is None
+    plain = untouched.points("loss", untouched.segment().id)
+    assert home.points("loss", home.segment().id).keys() == plain.keys()
+    launch = home.resume(home.node(5))
+    assert home.final(launch).state_digest == home.final().state_digest
+    home.close()
 
 
 def test_no_thread_and_no_file_is_left_behind(home: Home, tmp_path: Path) -> None:

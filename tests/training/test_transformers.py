@@ -304,7 +304,7 @@ def test_the_launch_is_taken_out_of_the_environment(home: Home) -> None:
     assert seen == [None]
 
 
-def test_two_requests_for_nothing_leave_a_run_of_no_updates_whole(home: Home) -> None:
+def test_a_training_of_no_updates_has_its_root_alone(home: Home) -> None:
     home.train(max_steps=-1, num_train_epochs=0)
     assert [(n.step, n.kind) for n in home.nodes()] == [(0, "root")]
     assert home.segment().status == "finished"

@@ -45,7 +45,7 @@ def disturbed(
 
     def when_settled(work: Work) -> Work:
         def act(**_: Any) -> None:
-            trainer._session.recorder.done(trainer._session._free)
+            trainer._session.recorder.done(trainer._session.committer.free)
             work()
 
         return act
@@ -195,6 +195,7 @@ def test_a_database_locked_by_another_for_long_stops_nothing(
     trained: list[int] = []
 
     def hold(**_: Any) -> None:
+        assert trainer._session.committer.free.wait(10)
         holder.execute("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
 
     def count(**_: Any) -> None:

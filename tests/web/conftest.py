@@ -89,9 +89,8 @@ def site(grown: Site) -> Site:
 @pytest.fixture
 def empty(sqlite_config: Config, sqlite_database: Database, store: Store) -> Site:
     """An application without any run, for tests that write."""
-    app = create_app(
-        sqlite_config, sqlite_database, store, token=None, worker_note="Nobody works here."
-    )
+    note = "Nobody works here; `branchtrack worker` would."
+    app = create_app(sqlite_config, sqlite_database, store, token=None, worker_note=note)
     return Site(app, sqlite_config, sqlite_database, store, {})
 
 

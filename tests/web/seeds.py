@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -195,6 +196,15 @@ class Grower:
                 {**RESTORED, **dict.fromkeys(overrides, "replaced")},
             )  # fmt: skip
         return line
+
+
+def moved(lines: dict[str, Line], database: Database, store: Store) -> dict[str, Line]:
+    """Lines of a home that was copied, growing on in the copy."""
+    growers: dict[int, Grower] = {}
+    for line in lines.values():
+        grower = growers.setdefault(id(line.grower), copy(line.grower))
+        grower.database, grower.store = database, store
+    return {name: replace(line, grower=growers[id(line.grower)]) for name, line in lines.items()}
 
 
 def curve(first: int, last: int, high: float, low: float, pace: float, seed: int) -> Any:

@@ -77,3 +77,10 @@ def test_ids_are_shown_as_eight_characters() -> None:
 def test_counts_agree_with_their_nouns() -> None:
     assert formats.plural(1, "branch", "branches") == "1 branch"
     assert formats.plural(1200, "node") == "1,200 nodes"
+
+
+def test_backticks_become_code_and_nothing_else_becomes_markup() -> None:
+    found = dom.parse(str(formats.code("Run `branchtrack <x>` & <b>wait</b>")))
+    assert found.one("code").text == "branchtrack <x>"
+    assert found.all("b") == []
+    assert str(formats.code("")) == ""

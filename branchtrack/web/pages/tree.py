@@ -35,6 +35,8 @@ blueprint = Blueprint("tree", __name__)
 TEMPLATE = "tree/index.html"
 #: All points of all curves together: what a page of a sensible weight holds.
 _POINTS = 2400
+#: More curves than this cannot be told apart; the branch filter shows the others.
+_CURVES = 48
 _REQUESTS = 20
 
 
@@ -76,7 +78,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         requests=asked, described={one.id: described(one) for one in asked},
         cursor=_cursor(tree, selection), filters=_filters(), options=_options(),
         logs=_logs(tree, services().config), worker_note=services().worker_note,
-        errors=errors or {},
+        errors=errors or {}, undrawn=max(0, len(branches) - _CURVES),
     )  # fmt: skip
 
 
@@ -125,9 +127,10 @@ def _chart(tree: TreeView, branches: list[BranchView], selection: Selection) -> 
     metric = selection.chosen or "loss"
     weight = params.weight(charts.SMOOTHING, 0.6)
     shown = lanes.domain(branches, params.window())
-    points = max(60, min(1000, _POINTS // max(1, len(branches))))
+    points = max(60, min(1000, _POINTS // max(1, min(_CURVES, len(branches)))))
     series = selection.series.get(metric, {})
-    lines = [_line(tree, view, metric, series, weight, points) for view in branches]
+    drawn = branches[-_CURVES:]
+    lines = [_line(tree, view, metric, series, weight, points) for view in drawn]
     return charts.chart(
         [found for found in lines if found.xs], metric_name=metric, x_name="step",
         log=params.choice("y", ("linear", "log")) == "log", weight=weight,

@@ -202,10 +202,9 @@ def test_a_branch_that_waits_says_what_it_waits_for(own: Site) -> None:
     assert main.head is not None
     main.grower.order(main.head, "cooler", lr=1e-4)
     page = own.get("/runs/digits")
-    banner = page.one("div", class_="banner").text
-    assert "cooler is waiting for a worker" in banner
-    assert "Nobody works here." in banner
-    assert "branchtrack worker" in banner
+    banner = page.one("div", class_="banner")
+    assert "cooler is waiting for a worker. Nobody works here" in banner.text
+    assert banner.one("code").text == "branchtrack worker"
     assert page.table("Nodes")[0]["branch"] == "cooler"
 
 
@@ -327,3 +326,13 @@ def test_the_run_can_be_named_by_its_id(site: Site) -> None:
     run = site.lines["main"].grower.run
     assert site.get(f"/runs/{run.id}").one("h1").text == "gpt2-docs"
     assert site.get(f"/runs/{run.id[:8]}").one("h1").text == "gpt2-docs"
+
+
+def test_of_very_many_branches_the_newest_are_drawn_and_the_rest_counted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("branchtrack.web.pages.tree._CURVES", 3)
+    page = site.get(TREE)
+    assert [line["name"] for line in chart_data(page)["lines"]] == ["hot", "cooler", "more-decay"]  # type: ignore[attr-defined]
+    assert "without the oldest 1 branch" in page.one(id="chart").text
+    assert len(page.one("ul", class_="names").all("li")) == 4
