@@ -56,11 +56,14 @@ def load(home: str | Path | None = None, database_url: str | None = None) -> Con
     """The configuration in force: arguments first, then the environment, then the defaults."""
     folder = Path(home or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute()
     url = database_url or os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{folder}/branchtrack.db"
-    return Config(folder, _with_driver(url))
+    return Config(folder, _complete(url))
 
 
-def _with_driver(url: str) -> str:
-    """``postgresql://`` and ``postgres://`` URLs made to name the driver that is installed."""
+def _complete(url: str) -> str:
+    """A URL that means the same from every folder, and names the PostgreSQL driver there is."""
+    path = url.removeprefix("sqlite:///")
+    if path != url and path and not path.startswith(("/", ":", "file:")):
+        return f"sqlite:///{Path(path).absolute()}"
     for prefix in ("postgresql://", "postgres://"):
         if url.startswith(prefix):
             return "postgresql+psycopg://" + url.removeprefix(prefix)
