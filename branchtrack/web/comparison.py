@@ -6,7 +6,7 @@ It writes no markup. Curves are stitched and smoothed whole before anything is c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,9 @@ from branchtrack.db.metrics import Series
 from branchtrack.db.outlines import NodeLine
 from branchtrack.db.selections import Selection
 from branchtrack.errors import InvalidInput, NotFound
-from branchtrack.web import charts
-from branchtrack.web.charts import Chart, ToX
 from branchtrack.web.rendering import now
-from branchtrack.web.svg.marks import TRUNK
-from branchtrack.web.views import HELD_OUT, BranchView, TreeView, change_words
+from branchtrack.web.views import HELD_OUT, BranchView, TreeView
 
-_POINTS = 700
 _ROWS = 12
 #: Points at which a difference is looked at to see since when one side is lower.
 _SIGNS = 2000
@@ -37,9 +33,13 @@ _SIGNS = 2000
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two branches, with its tree and its last node whole."""
+    """One of the two branches, with its tree and its last node whole.
+
+    ``ref`` is ``run/branch``; ``name`` is as short as tells the two apart.
+    """
 
     ref: str
+    name: str
     view: BranchView
     tree: TreeView
     head: Node | None
@@ -99,48 +99,6 @@ class Comparison:
         """Both sides' points."""
         return self.curve(self.a, metric).series, self.curve(self.b, metric).series
 
-    def charts(
-        self, axis: str, log: bool, weight: float, window: tuple[int | None, int | None]
-    ) -> tuple[Chart, Chart]:
-        """The curves, and below them the difference B - A on the same horizontal axis."""
-        a, b = self.pair(self.metric)
-        after = -1 if self.fork_step is None else self.fork_step
-        to_a, to_b = self._axes(axis, a, b)
-        shared: dict[str, Any] = {"weight": weight, "points": _POINTS, "window": window}
-        lines = []
-        if self.fork_step is not None:
-            lines.append(
-                charts.line(
-                    a, name="shared", style=TRUNK, upto=after, to_x=to_a, named=False, **shared
-                )
-            )
-        for side, series, to_x in ((self.a, a, to_a), (self.b, b, to_b)):
-            changes = [(n.step, change_words(n.changes)) for n in reversed(self.changes(side))]
-            lines.append(
-                charts.line(
-                    series, name=side.view.name, style=self.style(side), to_x=to_x, after=after,
-                    changes=changes, **shared,
-                )
-            )  # fmt: skip
-        fork = None if self.fork_step is None else float(to_a(np.array([self.fork_step]))[0])
-        origin = self.fork_step or 0 if axis == "since" else 0
-        common: dict[str, Any] = {"x_name": axis, "weight": weight, "fork": fork, "origin": origin}
-        shown = [line for line in lines if line.xs]
-        upper = charts.chart(
-            shown, metric_name=self.metric, log=log, x_range=_from_zero(shown, axis, window),
-            **common,
-        )  # fmt: skip
-        title = f"{self.b.view.name} − {self.a.view.name}"
-        gap = charts.line(
-            curves.difference(a, b, after), name=title, style=self.style(self.b), to_x=to_b,
-            named=False, marked_gaps=False, **shared,
-        )  # fmt: skip
-        lower = charts.chart(
-            [gap], metric_name=title, log=False, height=130, fill=True,
-            x_range=(upper.x_low, upper.x_high), label=self._difference_words(title), **common,
-        )  # fmt: skip
-        return upper, lower
-
     def style(self, side: Side) -> int:
         """The side's colour and dash: its own, unless both would look alike."""
         mine, other = self.a.view.style, self.b.view.style
@@ -198,7 +156,7 @@ class Comparison:
         sign, since = _settled(gap)
         if not sign or not (math.isfinite(last_a) and math.isfinite(last_b)):
             return Facts(int(steps[-1]), last_a, last_b, None, None)
-        lower = self.b.view.name if sign < 0 else self.a.view.name
+        lower = self.b.name if sign < 0 else self.a.name
         return Facts(int(steps[-1]), last_a, last_b, lower, since)
 
     def table(self) -> Iterator[list[Any]]:
@@ -211,27 +169,11 @@ class Comparison:
             gap = None if one is None or other is None else other - one
             yield [step, one, other, gap]
 
-    def _axes(self, axis: str, a: Series, b: Series) -> tuple[ToX, ToX]:
-        if axis == "since":
-            start = self.fork_step or 0
-            return charts.since(start), charts.since(start)
-        if axis == "epoch":
-            return _epochs(self.a), _epochs(self.b)
-        if axis == "time":
-            return charts.hours(a), charts.hours(b)
-        return charts.to_steps, charts.to_steps
-
     def _changed(self, side: Side, name: str) -> NodeLine | None:
         return next(
             (node for node in self.changes(side) if any(c.name == name for c in node.changes)),
             None,
         )
-
-    def _difference_words(self, title: str) -> str:
-        facts = self.facts()
-        if facts.lower is None:
-            return f"{title} of {self.metric}: no common steps"
-        return f"{title} of {self.metric}: {facts.lower} lower since step {facts.lower_since:,}"
 
 
 def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> Comparison:
@@ -253,10 +195,9 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
         raise InvalidInput("b", b_ref, "another branch", what="A branch was compared with itself.")
     heads = outlines.nodes_by_id(connection, [view.branch.head_id or "" for view in branches])
     sides = [
-        Side(f"{views[run].run.name}/{view.name}", view, views[run],
-             heads.get(view.branch.head_id or ""))
+        _side(views[run], view, heads.get(view.branch.head_id or ""), alone=len(ids) == 1)
         for (run, _), view in zip(names, branches, strict=True)
-    ]  # fmt: skip
+    ]
     wanted = sorted({span for side in sides for span in _segments(side)})
     selection = selections.select_series(connection, wanted, metric, also=[HELD_OUT])
     return Comparison(
@@ -265,14 +206,9 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
     )  # fmt: skip
 
 
-def _from_zero(
-    lines: list[charts.Line], axis: str, window: tuple[int | None, int | None]
-) -> tuple[float, float] | None:
-    """A whole curve over steps begins at 0, though its first point is at 1."""
-    if axis == "since" or window[0] is not None or not lines:
-        return None
-    high = max(line.xs[-1] for line in lines)
-    return (0.0, high) if 0 < min(line.xs[0] for line in lines) < high / 20 else None
+def _side(tree: TreeView, view: BranchView, head: Node | None, *, alone: bool) -> Side:
+    ref = f"{tree.run.name}/{view.name}"
+    return Side(ref, view.name if alone else ref, view, tree, head)
 
 
 def _segments(side: Side) -> list[str]:
@@ -313,11 +249,6 @@ def _settled(gap: Series) -> tuple[float, int]:
     other = known[np.sign(smooth[known]) != sign]
     first = known[known > other[-1]][0] if other.size else known[0]
     return sign, int(thin.steps[first])
-
-
-def _epochs(side: Side) -> ToX:
-    known: Mapping[int, float] = {node.step: node.epoch for node in side.line()}
-    return charts.along(known)
 
 
 def _common(a: Series, b: Series, after: int | None) -> tuple[Any, Any, Any]:

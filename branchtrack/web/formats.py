@@ -76,6 +76,9 @@ def setting(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return _exact(value)
+    if isinstance(value, dict) and value.get("$") == "tuple":
+        # JSON has no tuples; this is how a captured state spells one.
+        value = value.get("items")
     return str(value) if isinstance(value, (int, str)) else json.dumps(value)
 
 

@@ -53,7 +53,7 @@ function seriesOf(data) {
       fill: data.fill ? colour(line.colour, 0.22) : undefined,
       fillTo: data.fill ? 0 : undefined,
       // A branch with a single point would not be seen as a line.
-      points: { show: line.xs.length === 1, size: 6, fill: colour(line.colour) },
+      points: { show: () => line.xs.length === 1, size: 6, fill: colour(line.colour) },
     });
   }
   return found;
@@ -108,24 +108,27 @@ function decorate(plot, data) {
 function nameEnds(ctx, bbox, ratio, ends) {
   ctx.font = `600 ${SMALL.replace("11.5", 11.5 * ratio)}`;
   ctx.lineJoin = "round";
-  const placed = ends.filter(([left]) => left >= bbox.left).map(([left, top, line]) => {
+  const edge = bbox.left + bbox.width + 20 * ratio;
+  const names = ends.filter(([left]) => left >= bbox.left).sort((a, b) => a[1] - b[1]).map(([left, top, line]) => {
     const wide = ctx.measureText(line.name).width;
-    const right = left + 12 * ratio + wide > bbox.left + bbox.width + 20 * ratio;
-    return { wide, x: left + (right ? -4 : 7) * ratio, y: top + (right ? -8 : 4) * ratio, right, line };
+    return { left, top, line, wide, right: left + 12 * ratio + wide > edge };
   });
-  const taken = [];
-  for (const { x, y, right, wide, line } of placed.sort((a, b) => a.y - b.y)) {
-    const from = right ? x - wide : x;
-    const hit = (one) => Math.abs(one.y - spot) < 13 * ratio && one.from < from + wide && from < one.to;
-    let spot = y;
-    while (taken.some(hit)) spot += 7 * ratio;
-    taken.push({ y: spot, from, to: from + wide });
+  // At the right edge a name stands on its curve: the upper ones go above, the lower ones below.
+  const last = names.filter((one) => one.right), upper = Math.ceil(last.length / 2);
+  last.forEach((one, nth) => { one.lift = nth < upper ? -8 : 15; });
+  // Who stands highest moves last, so that names keep the order of their curves.
+  const order = [...last.slice(0, upper).reverse(), ...names.filter((one) => !(one.lift < 0))], taken = [];
+  for (const { left, top, line, wide, right, lift } of order) {
+    const x = left + (right ? -4 : 7) * ratio, from = right ? x - wide : x, way = lift < 0 ? -7 : 7;
+    let y = top + (lift ?? 4) * ratio;
+    while (taken.some((one) => Math.abs(one.y - y) < 13 * ratio && one.from < from + wide && from < one.to)) y += way * ratio;
+    taken.push({ y, from, to: from + wide });
     ctx.textAlign = right ? "right" : "left";
     ctx.strokeStyle = colour("--bg");
     ctx.lineWidth = 4 * ratio;
-    ctx.strokeText(line.name, x, spot);
+    ctx.strokeText(line.name, x, y);
     ctx.fillStyle = colour(line.colour);
-    ctx.fillText(line.name, x, spot);
+    ctx.fillText(line.name, x, y);
   }
 }
 

@@ -34,11 +34,11 @@ class At(TrainerCallback):
     """Does something in another thread just before update ``step`` + 1.
 
     It is answered at the control point after that update: training waits until the process has
-    seen what was asked.
+    seen ``count`` requests.
     """
 
-    def __init__(self, step: int, ask: Callable[[], object]) -> None:
-        self.step, self.ask = step, ask
+    def __init__(self, step: int, ask: Callable[[], object], count: int = 1) -> None:
+        self.step, self.ask, self.count = step, ask, count
         self.trainer: Any = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -48,7 +48,8 @@ class At(TrainerCallback):
         thread.start()
         thread.join()
         deadline = time.monotonic() + 10
-        while not self.trainer._session.recorder.waiting and time.monotonic() < deadline:
+        recorder = self.trainer._session.recorder
+        while len(recorder._found) < self.count and time.monotonic() < deadline:
             time.sleep(0.002)
 
 

@@ -27,10 +27,11 @@ def asked(
     asks: dict[int, Callable[[], Any]],
     *more: Any,
     kind: type[Any] = tiny.BranchingTrainer,
+    count: int = 1,
     **how: Any,
 ) -> Any:
     """Train while others ask, each at its step: ``asks[4]`` is answered after update 5."""
-    waits = [At(step, ask) for step, ask in asks.items()]
+    waits = [At(step, ask, count) for step, ask in asks.items()]
     trainer = tiny.trainer(kind, home.folder, callbacks=lambda: [*more, *waits], **how)
     for at in waits:
         at.trainer = trainer
@@ -101,7 +102,7 @@ def test_of_two_changes_at_one_control_point_the_later_holds(home: Home) -> None
         home.ask("set", values={"lr": 3e-5})
 
     spy = Spy()
-    asked(home, {4: both}, spy)
+    asked(home, {4: both}, spy, count=3)
     first, second, third = home.requests()
     assert [r.state for r in (first, second, third)] == ["verified", "superseded", "verified"]
     assert spy.groups[5][0]["initial_lr"] == 3e-5 and spy.groups[5][0]["weight_decay"] == 0.2

@@ -30,6 +30,7 @@ def test_a_measured_value_has_four_significant_digits(value: object, text: str) 
         (0.0, "0"), (1e6, "1e6"), (-2e-5, "-2e-5"),
         (0.00030000000000000003, "3.0000000000000003e-4"),
         (True, "true"), (None, "–"), (5, "5"), ("cosine", "cosine"), ([0.9, 0.999], "[0.9, 0.999]"),
+        ({"$": "tuple", "items": [0.9, 0.999]}, "[0.9, 0.999]"),
     ],
 )  # fmt: skip
 def test_a_setting_is_written_exactly(value: object, text: str) -> None:

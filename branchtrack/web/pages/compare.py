@@ -10,7 +10,7 @@ from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.errors import InvalidInput, NotFound
-from branchtrack.web import charts, params
+from branchtrack.web import charts, comparison_charts, params
 from branchtrack.web.comparison import Comparison, read
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
@@ -27,7 +27,7 @@ def show() -> AnyResponse:
         return _from_ticks()
     chosen = _options()
     found = _read()
-    upper, lower = found.charts(**chosen)
+    upper, lower = comparison_charts.draw(found, **chosen)
     return respond(
         "compare/index.html", found=found, a=found.a, b=found.b, metric=found.metric,
         upper=upper, lower=lower, upper_plot=plots.plot(upper), upper_axis=plots.y_axis(upper),
@@ -48,7 +48,7 @@ def as_csv() -> Response:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["step", found.a.ref, found.b.ref, "difference"])
     writer.writerows(found.table())
-    name = f"{found.a.view.name}-{found.b.view.name}-{found.metric}.csv".replace("/", "_")
+    name = f"{found.a.name}-{found.b.name}-{found.metric}.csv".replace("/", "_")
     answer = Response(text.getvalue(), mimetype="text/csv")
     answer.headers.set("Content-Disposition", "attachment", filename=name)
     return answer

@@ -6,13 +6,13 @@ Pure. The chart has the same edges and heights as the one that JavaScript puts i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from markupsafe import Markup
 
 from branchtrack.web.charts import Chart, Line
-from branchtrack.web.formats import metric
+from branchtrack.web.formats import MINUS
 from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, ticks
 
 #: Pixels above the highest and below the lowest point; the x labels stand in the lower part.
@@ -20,7 +20,7 @@ _TOP, _BOTTOM = 12, 30
 #: Points per curve: more cannot be seen at this size.
 _POINTS = 300
 #: Sizes that names are laid out for; the real ones depend on the reader's fonts.
-_NAME_HEIGHT, _CHARACTER, _WIDTH = 14.0, 7.0, 1000.0
+_NAME_HEIGHT, _CHARACTER, _WIDTH, _EDGE = 14.0, 7.0, 1000.0, 0.9
 
 
 def sparkline(values: Sequence[tuple[float, float | None]], style: int = 0) -> Markup:
@@ -110,7 +110,8 @@ def _curves(chart: Chart, line: Line) -> Markup:
         if kind == "raw" and (chart.fill or not chart.smoothed):
             continue
         spots = [(line.xs[place], values[place]) for place in kept]
-        paths.append(el("path", d=_path(chart, spots), class_=kind))
+        edge = f"{kind} edge" if chart.fill else kind
+        paths.append(el("path", d=_path(chart, spots), class_=edge))
         if chart.fill:
             paths.append(el("path", d=_area(chart, spots), class_="fill"))
     return el(
@@ -169,23 +170,27 @@ def _marks(chart: Chart, line: Line) -> list[Markup]:
 
 
 def _names(chart: Chart) -> list[Markup]:
-    """Each branch's name where its curve ends, moved down where two would overlap."""
-    ends = []
-    for line in chart.lines:
-        known = [(x, y) for x, y in zip(line.xs, line.smooth, strict=True) if y is not None]
-        if known and line.named:
-            share = chart.share(known[-1][0])
-            ends.append((_y(chart, known[-1][1]) + (-8 if share > 0.9 else 4), share, line))
+    """Each branch's name where its curve ends, moved until no two overlap.
+
+    At the right edge a name stands on its curve: the upper ones go above, the lower ones below.
+    """
+    ends = sorted(_ends(chart), key=lambda end: end[0])
+    at_edge = [line.name for _, share, line in ends if share > _EDGE]
+    above = set(at_edge[: (len(at_edge) + 1) // 2])
     parts: list[Markup] = []
     taken: list[tuple[float, float, float]] = []
-    for wanted, share, line in sorted(ends, key=lambda end: end[0]):
-        wide, right = len(line.name) * _CHARACTER, share > 0.9
-        begin, y = share * _WIDTH - (wide if right else 0), wanted
+    # Who stands highest moves last, so that names keep the order of their curves.
+    upper = [end for end in ends if end[2].name in above][::-1]
+    for height, share, line in upper + [end for end in ends if end[2].name not in above]:
+        right = share > _EDGE
+        lift = (-8 if line.name in above else 15) if right else 4
+        wide, y = len(line.name) * _CHARACTER, height + lift
+        begin = share * _WIDTH - (wide if right else 0)
         while any(
             abs(y - other) < _NAME_HEIGHT and begin < end and left < begin + wide
             for other, left, end in taken
         ):
-            y += _NAME_HEIGHT / 2
+            y += math.copysign(_NAME_HEIGHT / 2, lift)
         taken.append((y, begin, begin + wide))
         dx, anchor = (-4, "end") if right else (7, "start")
         style = f"name {classes(line.style)}"
@@ -194,5 +199,13 @@ def _names(chart: Chart) -> list[Markup]:
     return parts
 
 
+def _ends(chart: Chart) -> Iterator[tuple[float, float, Line]]:
+    """Height and share of the width of each named curve's last point."""
+    for line in chart.lines:
+        known = [(x, y) for x, y in zip(line.xs, line.smooth, strict=True) if y is not None]
+        if known and line.named:
+            yield _y(chart, known[-1][1]), chart.share(known[-1][0]), line
+
+
 def _tick(place: float) -> str:
-    return "0" if place == 0 else metric(place) if abs(place) < 0.1 else f"{place:,.6g}"
+    return f"{place:,.6g}".replace("-", MINUS, 1)

@@ -188,6 +188,8 @@ def test_runs_without_a_common_root_are_compared_whole(own: Site) -> None:
     assert page.one("h1").text == "digits/main and other/main"
     assert data_of(page)["fork"] is None
     assert [line["xs"][0] for line in data_of(page)["lines"]] == [1, 1]
+    # Both branches are called main: the names tell them apart.
+    assert [line["name"] for line in data_of(page)["lines"]] == ["digits/main", "other/main"]
 
 
 def test_a_branch_that_has_not_begun_is_compared_too(own: Site) -> None:

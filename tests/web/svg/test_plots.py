@@ -85,9 +85,17 @@ def test_names_that_end_at_one_place_do_not_overlap() -> None:
     assert all(b - a >= 14 for a, b in zip(heights, heights[1:], strict=False))
 
 
+def test_names_at_the_edge_keep_the_order_of_their_curves() -> None:
+    found = plot(chart([3.0, 1.02], [3.0, 1.01], [3.0, 1.0]))
+    named = {one.text: float(one["y"]) for one in found.all("text", class_="name")}
+    assert named["branch0"] < named["branch1"] < named["branch2"]
+
+
 def test_the_axis_labels_are_round_numbers() -> None:
     axis = dom.parse(str(plots.y_axis(chart([1.9, 5.6]))))
     assert [one.text for one in axis.all("text")] == ["2", "3", "4", "5"]
+    small = dom.parse(str(plots.y_axis(chart([-0.08, 0.06]))))
+    assert [one.text for one in small.all("text")][0] == "−0.05"
 
 
 def test_a_sparkline_spans_its_box() -> None:
