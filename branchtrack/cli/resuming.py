@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,8 +89,8 @@ def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool
             click.echo(text, err=True)
 
     worker = Worker(database, line.config, say=say)
-    with bar(worker.describe(launch)) as update:
-        watch = progress_of(update)
+    with bar(worker.describe(launch)) as update, interrupts() as received:
+        watch = progress_of(update, received)
         try:
             return carry_out_launch(worker, launch.id, watch)
         except KeyboardInterrupt:
@@ -99,11 +103,31 @@ def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool
             raise
 
 
-def progress_of(update: Any) -> Any:
-    """A watcher of a launch that moves a progress bar."""
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Ctrl-C while the block runs is put into a list, to be looked at where nothing is half done.
+
+    Raised anywhere, it would be lost where Python cannot pass it on, as in a finalizer.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _frame: received.append(number))
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def progress_of(update: Any, received: list[int]) -> Any:
+    """A watcher of a launch that moves a progress bar, and raises what was ``received``."""
     seen: dict[str, float] = {}
 
     def watch(launch: Launch, segment: Segment) -> None:
+        if received:
+            received.clear()
+            raise KeyboardInterrupt
         seen.setdefault("since", time.monotonic())
         if segment.status == "waiting":
             update(0, None, f"starting, {time.monotonic() - seen['since']:.0f} s")

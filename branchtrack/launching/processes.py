@@ -18,8 +18,10 @@ def own_name() -> str:
 def is_gone(name: str) -> bool:
     """Whether the process of that name ran on this machine and runs no more.
 
-    Of a process on another machine nothing is known, so it is never gone.
+    What follows a ``#`` tells apart what one process does. Of a process on another machine nothing
+    is known, so it is never gone.
     """
+    name = name.partition("#")[0]
     host, _, rest = name.rpartition(":")[0].rpartition(":")
     start = name.rpartition(":")[2]
     if host != socket.gethostname() or not rest.isdigit():

@@ -7,6 +7,7 @@ what a training process does, nor decide what to launch.
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ POLL = 0.2
 #: Seconds between two searches for launches whose worker has died.
 RECOVER_EVERY = 15.0
 _CLEAN = ("finished", "stopped")
+_NUMBERS = itertools.count(1)
 
 
 @dataclass
@@ -63,7 +65,8 @@ class Worker:
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.database, self.config, self.jobs, self.say = database, config, jobs, say
-        self.name = processes.own_name()
+        # Two workers may share a process; neither may take the other's launches for its own.
+        self.name = f"{processes.own_name()}#{next(_NUMBERS)}"
         self.children: dict[str, Child] = {}
 
     def run(self, stop: threading.Event, *, once: bool = False, only: str | None = None) -> None:

@@ -423,7 +423,23 @@ def test_launches_work_on_postgres_too(empty_postgres: str, tmp_path: Path) -> N
         thread.start()
     for thread in threads:
         thread.join()
-    assert [reread(database, launch).state for launch in ordered] == ["ended"] * 3
+    ended = [reread(database, launch).state for launch in ordered]
+    database.close()
+    assert ended == ["ended"] * 3
     for launch in ordered:
         assert local.log_path(config, launch.id).read_text() == "fake training starts\n"
-    database.close()
+
+
+def test_a_worker_leaves_alone_what_another_of_its_process_is_starting(
+    sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_fake(sqlite_config, "--steps", "2")
+    store = Store(sqlite_config.store)
+    launch = control.order_launch(sqlite_database, store, "fake", actor="me")
+    first, second = (Worker(sqlite_database, sqlite_config) for _ in range(2))
+    with sqlite_database.transaction() as connection:
+        launches.claim(connection, first.name, launch.id)
+    second.recover()
+    assert reread(sqlite_database, launch).state == "starting"
+    first.recover()
+    assert reread(sqlite_database, launch).state == "queued"
