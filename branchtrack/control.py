@@ -7,6 +7,8 @@ The training end polls, answers and says that it lives. It knows no trainer, no 
 from __future__ import annotations
 
 import getpass
+import json
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,11 +19,11 @@ from sqlalchemy import Connection
 from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import interventions, lifecycle
-from branchtrack.core.names import as_name, free_name
+from branchtrack.core.names import as_name, free_name, storable
 from branchtrack.core.records import Branch, Launch, Node, Request, Segment
 from branchtrack.core.settings import BUILT_IN, Setting, declared, validate_all
 from branchtrack.db import launches, nodes, requests, runs, segments
-from branchtrack.db.engine import Database
+from branchtrack.db.engine import Database, plain
 from branchtrack.errors import (
     CheckpointDamaged,
     CheckpointMissing,
@@ -34,6 +36,8 @@ from branchtrack.errors import (
 #: The ways a node can be resumed. ``weights`` (fresh optimizer and position) is to come.
 MODES = ("exact",)
 _POLL = 0.05
+#: Characters of a payload that are kept as it was asked; a message alone may have 2,000.
+_LONGEST = 4000
 
 
 def local_actor() -> str:
@@ -65,7 +69,7 @@ def submit(
         kind = str(payload.get("kind"))[:32]
         asked = {key: value for key, value in payload.items() if key != "kind"}
         request = requests.add(
-            connection, branch, kind=kind, payload=asked, requested=requested,
+            connection, branch, kind=kind, payload=shortened(asked), requested=requested,
             actor=actor, reason=clean_text("reason", reason),
         )  # fmt: skip
         facts: dict[str, Any] = {"error": str(refusal)} if refusal else {}
@@ -98,10 +102,12 @@ def wait(
             watch(request)
         status = lifecycle.segment_status(segment, time.time())
         if status not in lifecycle.LIVE:
+            with database.transaction() as connection:
+                expire_unanswered(connection, segment.id, local_actor(), f"The run is {status}.")
             raise NotLive(
                 f"The training process ended ({status}) before it answered request {request_id}.",
-                safe="The request stays recorded.",
-                fix="Resume the branch's last node to go on.",
+                safe="The request stays recorded; it will not be carried out.",
+                fix="Resume a node of the branch to go on.",
                 branch=request.branch_id,
                 status=status,
             )
@@ -134,11 +140,15 @@ def live_segment(connection: Connection, branch: Branch) -> Segment:
         return current[branch.name]
     run = runs.get_run(connection, branch.run_id)
     live = [f"{run.name}/{name}" for name, word in statuses.items() if word in lifecycle.LIVE]
-    head = f"`branchtrack resume {(branch.head_id or '')[:8]}` trains on from its last node."
+    fix = f"`branchtrack tree {run.name}` lists the nodes that can be resumed."
+    if status == "waiting":
+        fix = "Its process has not begun to train; ask again when it has."
+    elif live:
+        fix = f"Training now: {', '.join(live)}."
     raise NotLive(
         f"Nothing trains {run.name}/{branch.name} now: it is {status}.",
         safe="Nothing was changed.",
-        fix=f"Training now: {', '.join(live)}." if live else head,
+        fix=fix,
         branch=branch.name,
         status=status,
     )
@@ -239,10 +249,16 @@ def verify_node(
 
 def clean_text(field: str, text: str, limit: int = 2000) -> str:
     """Free text that can be stored: trimmed, no NUL, at most ``limit`` characters."""
-    cleaned = text.replace("\x00", "").encode("utf-8", "replace").decode().strip()
+    cleaned = storable(text).strip()
     if len(cleaned) > limit:
         raise InvalidInput(field, cleaned, f"at most {limit} characters")
     return cleaned
+
+
+def shortened(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A payload as asked, cut to what a record can bear where somebody sent very much."""
+    text = json.dumps(plain(dict(asked)), default=str)
+    return dict(asked) if len(text) <= _LONGEST else {"cut": text[:_LONGEST]}
 
 
 def poll(database: Database, segment_id: str) -> list[Request]:
@@ -271,14 +287,33 @@ def _check_unfinished(node: Node) -> None:
         )
 
 
+def what_is_gone(entry_point: Mapping[str, Any] | None) -> str:
+    """What a run's command lacks on this machine, in a sentence; empty where nothing does."""
+    argv = list((entry_point or {}).get("argv") or ())
+    if not argv:
+        return (
+            "The run recorded no command that could start it again "
+            "(it was trained in an interactive session)."
+        )
+    folder = Path(str((entry_point or {}).get("cwd") or "."))
+    if not folder.is_dir():
+        return f"The folder {folder} in which the run was trained is gone."
+    script = folder / argv[1] if len(argv) > 1 else folder
+    if script.suffix == ".py" and not script.is_file():
+        return f"The script {script} that trained the run is gone."
+    return ""
+
+
 def _check_startable(connection: Connection, node: Node) -> None:
-    run = runs.get_run(connection, node.run_id)
-    if not (run.entry_point or {}).get("argv"):
+    entry_point = runs.get_run(connection, node.run_id).entry_point
+    # Another machine's files are for its own worker to find.
+    here = segments.get(connection, node.segment_id).host in (None, socket.gethostname())
+    gone = what_is_gone(entry_point) if here or not entry_point else ""
+    if gone:
         raise LaunchFailed(
-            f"Run {run.name} recorded no command that could start it again "
-            "(it was trained in an interactive session).",
+            gone,
             safe="Nothing was changed.",
-            fix="Put the training in a script and start that.",
+            fix="Put the training in a script that stays where it is.",
             launch=None,
             exit_code=None,
             log=None,

@@ -63,6 +63,26 @@ def test_a_refused_value_is_recorded_and_never_reaches_the_process(
     assert states == ["received", "rejected"]
 
 
+def test_a_very_long_payload_is_cut_in_the_record(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    with pytest.raises(InvalidInput):
+        control.submit(
+            database, "demo", {"kind": "set", "values": {"lr": "9" * 150_000}}, actor="me"
+        )
+    with database.read() as connection:
+        (asked,) = requests.list_of_run(connection, tree.run.id)
+    assert len(str(asked.payload)) < 5000
+
+
+def test_a_run_whose_files_are_gone_is_not_ordered(sqlite_database: Database, store: Store) -> None:
+    gone = {"argv": ["python", "/no/such/script.py"], "cwd": "/", "env": {}}
+    _tree, made = make_forked_tree(sqlite_database, store, entry_point=gone)
+    before = rows(sqlite_database)
+    with pytest.raises(LaunchFailed, match="script /no/such/script.py"):
+        control.order_launch(sqlite_database, store, made[1].id, actor="me", name="again")
+    assert rows(sqlite_database) == before
+
+
 def test_a_branch_that_nobody_trains_takes_no_request(database: Database, store: Store) -> None:
     tree, _nodes = make_forked_tree(database, store)
     tree.end("main")
@@ -71,7 +91,7 @@ def test_a_branch_that_nobody_trains_takes_no_request(database: Database, store:
         control.submit(database, "demo", SET_LR, actor="me")
     assert rows(database) == before
     tree.end("cooler")
-    with pytest.raises(NotLive, match="branchtrack resume"):
+    with pytest.raises(NotLive, match="branchtrack tree demo"):
         control.submit(database, "demo/cooler", SET_LR, actor="me")
 
 
@@ -115,6 +135,8 @@ def test_who_waits_for_a_process_that_ended_is_told(database: Database, store: S
     tree.end("main", "failed")
     with pytest.raises(NotLive, match="ended"):
         control.wait(database, request.id, timeout=5)
+    with database.read() as connection:
+        assert requests.get(connection, request.id).state == "expired"
 
 
 def test_what_a_closing_process_never_answered_is_ended(database: Database, store: Store) -> None:

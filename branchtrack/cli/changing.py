@@ -16,6 +16,7 @@ from branchtrack.cli.progress import bar
 
 #: The states in which what was asked for has come true.
 SUCCESS = frozenset(("verified", "done"))
+_LONGEST = 7 * 24 * 3600
 
 
 def asking(command: Any) -> Any:
@@ -99,7 +100,10 @@ def ask(
     """
     from branchtrack import control
     from branchtrack.analysis import report
+    from branchtrack.errors import InvalidInput
 
+    if not 0 < timeout <= _LONGEST:
+        raise InvalidInput("timeout", timeout, f"seconds above 0 and up to {_LONGEST}")
     with line.database() as database:
         request = control.submit(
             database, branch, payload, actor=control.local_actor(), reason=reason

@@ -35,6 +35,11 @@ def valid_name(name: object, field: str = "name") -> str:
     return name
 
 
+def storable(text: str) -> str:
+    """Text as every database can hold it: no NUL, no lone surrogate."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 def as_name(text: str, fallback: str) -> str:
     """Free text made into a valid name."""
     cleaned = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("._+-")[:70]

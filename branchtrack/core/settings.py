@@ -6,11 +6,15 @@ One definition serves the command line, web forms, the API and resumes. It knows
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from branchtrack.errors import InvalidInput, shown
+
+#: As in JSON and Python, but no underscores and no digits of other scripts.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,8 @@ def _parse(dtype: str, value: Any) -> Any:
     if dtype == "str":
         return _only(str, value)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
         return None
     try:
         number = float(value)

@@ -123,6 +123,13 @@ def _in_our_words(error: DatabaseError, url: str) -> StorageError | DatabaseUnre
             fix="Name another with --home or BRANCHTRACK_DATABASE_URL.",
             url=url,
         )
+    if "malformed" in text:
+        return DatabaseUnreadable(
+            f"The database {url} is damaged: {text}.",
+            safe="It was not changed.",
+            fix="Restore it from a copy; the checkpoints in the store are untouched.",
+            url=url,
+        )
     fix = "Try again; if it persists look at the disk's free space and the file's permissions."
     if "locked" in text:
         fix = "Another process holds the database for long; try again when it has finished."

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
+from branchtrack.core.names import storable
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 
@@ -98,7 +99,8 @@ def read(connection: Connection, segment_ids: Sequence[str], name: str) -> dict[
         row.id: row.segment_id
         for row in connection.execute(
             select(metric_series.c.id, metric_series.c.segment_id).where(
-                metric_series.c.segment_id.in_(segment_ids), metric_series.c.name == name
+                metric_series.c.segment_id.in_(segment_ids),
+                metric_series.c.name == storable(name),
             )
         )
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from branchtrack.core.names import free_name, is_id_prefix, near, new_id, valid_name
+from branchtrack.core.names import free_name, is_id_prefix, near, new_id, storable, valid_name
 from branchtrack.core.records import Branch, Run, Segment
 from branchtrack.db import audit, segments
 from branchtrack.db.engine import upsert
@@ -87,7 +87,7 @@ def find_run(connection: Connection, ref: str) -> Run:
     Raises:
         NotFound: none, with names that come close. Ambiguous: several.
     """
-    row = connection.execute(select(runs).where(runs.c.name == ref)).first()
+    row = connection.execute(select(runs).where(runs.c.name == storable(ref))).first()
     if row is None:
         row = one_by_prefix(connection, select(runs), runs.c.id, "run", ref)
     if row is None:

@@ -59,15 +59,26 @@ def revision(database: Database) -> str | None:
     query = select(text("version_num")).select_from(text("alembic_version"))
     try:
         with database.read() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(query).scalar()
+            look = inspect(connection)
+            found = (
+                connection.execute(query).scalar() if look.has_table("alembic_version") else None
+            )
+            strange = found is None and look.has_table("checkpoints")
     except StorageError as error:
         raise DatabaseUnreadable(
             f"The database {database.shown_url} cannot be opened: {error.what}",
             fix="Start it, or name another with --home or BRANCHTRACK_DATABASE_URL.",
             url=database.shown_url,
         ) from error
+    if strange:
+        raise DatabaseUnreadable(
+            f"The database {database.shown_url} has tables of branchtrack "
+            "but does not say of which version.",
+            safe="It was not changed.",
+            fix="Restore its table alembic_version from a copy, or name another database.",
+            url=database.shown_url,
+        )
+    return str(found) if found is not None else None
 
 
 def upgrade(database: Database, target: str = "head") -> tuple[str | None, str]:

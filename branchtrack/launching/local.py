@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from branchtrack.config import Config
+from branchtrack.control import what_is_gone
 from branchtrack.errors import LaunchFailed
 
 #: Tells a training process which launch it carries out.
@@ -31,10 +32,11 @@ def start(
     Raises:
         LaunchFailed: nothing was recorded, its folder or script is gone, or it cannot be started.
     """
-    argv, folder = _command(entry_point, launch), _folder(entry_point, launch)
+    recorded = entry_point or {}
+    argv = _command(recorded, launch)
     environment = {
         **os.environ,
-        **(entry_point or {}).get("env", {}),
+        **recorded.get("env", {}),
         **config.environment(),
         LAUNCH_VARIABLE: launch,
     }
@@ -42,8 +44,9 @@ def start(
     try:
         with log.open("ab") as output:
             return subprocess.Popen(
-                [*_GATE, *argv], cwd=folder, env=environment, start_new_session=True,
-                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
+                [*_GATE, *argv], cwd=recorded.get("cwd") or ".", env=environment,
+                start_new_session=True, stdin=subprocess.PIPE, stdout=output,
+                stderr=subprocess.STDOUT,
             )  # fmt: skip
     except OSError as error:
         raise _failed(launch, f"The process cannot be started: {error}.", "") from error
@@ -92,34 +95,12 @@ def last_words(log: Path, limit: int = 2000) -> str:
     return "\n".join(lines[-5:])[-limit:]
 
 
-def _command(entry_point: dict[str, Any] | None, launch: str) -> list[str]:
-    argv = list((entry_point or {}).get("argv") or ())
-    if not argv:
-        raise _failed(
-            launch,
-            "The run recorded no command that could start it again.",
-            "Put the training in a script and start that.",
-        )
-    python = argv[0] if os.access(argv[0], os.X_OK) else sys.executable
-    script = Path((entry_point or {}).get("cwd") or ".", argv[1]) if len(argv) > 1 else None
-    if script is not None and script.suffix == ".py" and not script.is_file():
-        raise _failed(
-            launch,
-            f"The script {script} that trained the run is gone.",
-            "Put it back where it was, then resume again.",
-        )
-    return [python, *argv[1:]]
-
-
-def _folder(entry_point: dict[str, Any] | None, launch: str) -> str:
-    folder = str((entry_point or {}).get("cwd") or ".")
-    if not Path(folder).is_dir():
-        raise _failed(
-            launch,
-            f"The folder {folder} in which the run was trained is gone.",
-            "Put it back where it was, then resume again.",
-        )
-    return folder
+def _command(entry_point: dict[str, Any], launch: str) -> list[str]:
+    gone = what_is_gone(entry_point)
+    if gone:
+        raise _failed(launch, gone, "Put it back where it was, then resume again.")
+    argv = entry_point["argv"]
+    return [argv[0] if os.access(argv[0], os.X_OK) else sys.executable, *argv[1:]]
 
 
 def _failed(launch: str, what: str, fix: str) -> LaunchFailed:

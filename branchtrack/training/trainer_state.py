@@ -122,7 +122,9 @@ def evaluate(trainer: Any) -> dict[str, float]:
     """
     dataset = trainer.eval_dataset
     if dataset is None:
-        raise InvalidInput("evaluate", None, "a Trainer with an eval_dataset")
+        raise InvalidInput(
+            "eval_dataset", None, "a Trainer that has one", what="There is nothing to evaluate on."
+        )
     named = {f"eval_{name}": name for name in dataset} if isinstance(dataset, dict) else None
     found: dict[str, float] = {}
     with rng.preserved(), _no_callbacks(trainer):

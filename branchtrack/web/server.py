@@ -9,6 +9,7 @@ import errno
 import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
@@ -53,7 +54,7 @@ def address(host: str, port: int, token: str | None = None) -> str:
     """The address to open in a browser; with a token it is one that lets in once."""
     name = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}.get(host, host)
     name = f"[{name}]" if ":" in name and not name.startswith("[") else name
-    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+    return f"http://{name}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")
 
 
 class Server:

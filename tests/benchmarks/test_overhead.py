@@ -15,8 +15,9 @@ from tests.benchmarks import bench_overhead
 def test_a_recorded_training_takes_at_most_two_per_cent_longer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    result = bench_overhead.measure(rounds=7, steps=40)
+    result = bench_overhead.measure(rounds=15, steps=15)
     with capsys.disabled():
         print(f"\n{bench_overhead.table(result)}\n{json.dumps(asdict(result))}")
-    assert result.wall <= bench_overhead.BUDGET
+    assert result.recorder <= bench_overhead.BUDGET
+    assert result.wall <= bench_overhead.BUDGET + result.noise
     assert result.idle_us < 100

@@ -21,7 +21,7 @@ KNOWN = {setting.name: setting for setting in BUILT_IN}
 
 
 @pytest.mark.parametrize(
-    "value", ["nan", "-1", "abc", "inf", "1e999", "false", "", "0", True, None, [1]]
+    "value", ["nan", "-1", "abc", "1_0", "１e-3", "inf", "1e999", "false", "", "0", True, None, [1]]
 )
 def test_a_learning_rate_that_is_no_positive_number_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput) as caught:

@@ -37,6 +37,15 @@ def test_an_unknown_run_is_answered_with_names_that_come_close(
         runs.find_run(connection, "dmo")
 
 
+@pytest.mark.parametrize("ref", ["de\udcffmo", "de\x00mo/main", "", "/", "x" * 5000])
+def test_a_name_that_no_database_can_hold_is_not_found(
+    database: Database, store: Store, ref: str
+) -> None:
+    make_tree(database, store)
+    with pytest.raises(NotFound), database.read() as connection:
+        nodes.find(connection, ref)
+
+
 def test_a_run_alone_means_its_default_branch(database: Database, store: Store) -> None:
     tree, _nodes = make_forked_tree(database, store)
     with database.read() as connection:

@@ -91,6 +91,17 @@ def test_a_text_file_is_no_database_and_stays_as_it_is(tmp_path: Path) -> None:
     assert file.read_text() == "Dear diary, " * 500
 
 
+@pytest.mark.parametrize("loss", ["DELETE FROM alembic_version", "DROP TABLE alembic_version"])
+def test_tables_without_a_version_are_not_taken_for_no_database(config: Config, loss: str) -> None:
+    database = Database(config.database_url)
+    with database.transaction() as connection:
+        connection.execute(text(loss))
+    database.close()
+    for create in (False, True):
+        with pytest.raises(DatabaseUnreadable, match="of which version"):
+            open_database(config, create=create)
+
+
 def test_reading_does_not_create_a_database(tmp_path: Path) -> None:
     with pytest.raises(DatabaseMissing, match="branchtrack init"):
         open_database(load(tmp_path / "home"))

@@ -117,7 +117,7 @@ class Grower:
         self.database, self.store = database, store
         self.began = time.time() - 200
         with database.transaction() as connection:
-            entry = {"argv": ["python", "train.py"], "cwd": "."}
+            entry = {"argv": ["python", "-m", "train"], "cwd": "."}
             self.run: Run = runs.create_run(connection, name, actor="anna", entry_point=entry)
 
     def checkpoint(self, salt: str) -> str:
