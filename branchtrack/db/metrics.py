@@ -7,8 +7,9 @@ since 1970). Only the process that trains a segment writes its series.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -57,18 +58,34 @@ class Series:
         return Series(self.steps[part], self.values[part], self.times[part])
 
 
+@dataclass
+class Known:
+    """What the one writer of a segment's series need not ask again: their ids and tail lengths.
+
+    Good as long as every transaction it was used in has been committed.
+    """
+
+    ids: dict[str, int] = field(default_factory=dict)
+    tails: dict[int, int] = field(default_factory=dict)
+
+    def copy(self) -> Known:
+        """One to be used in a transaction that may fail."""
+        return Known(dict(self.ids), dict(self.tails))
+
+
 def append(
     connection: Connection,
     segment_id: str,
     points: Iterable[tuple[str, int, float, float]],
-    ids: dict[str, int] | None = None,
+    known: Known | None = None,
 ) -> None:
     """Add points (name, step, value, time) to a segment's series, and seal what is full.
 
-    A step that a series holds already gets the new value. ``ids`` is a cache of series ids that
-    the caller may keep for the segment.
+    A step that a series holds already gets the new value. ``known`` is what the writer keeps of
+    the calls before.
     """
-    ids = {} if ids is None else ids
+    known = known or Known()
+    ids = known.ids
     latest: dict[tuple[int, int], dict[str, Any]] = {}
     for name, step, value, time in points:
         series = ids.get(name) or ids.setdefault(name, _series_id(connection, segment_id, name))
@@ -83,8 +100,10 @@ def append(
         set_={"value": insert.excluded.value, "time": insert.excluded.time},
     )
     connection.execute(replace, list(latest.values()))
-    for series in {key[0] for key in latest}:
-        _seal(connection, series)
+    for series, added in Counter(key[0] for key in latest).items():
+        # An upper bound, since a step may have been there; counted where it might be a block.
+        tail = known.tails.get(series, BLOCK) + added
+        known.tails[series] = _seal(connection, series) if tail >= BLOCK else tail
 
 
 def names(connection: Connection, segment_ids: Sequence[str]) -> list[str]:
@@ -180,7 +199,8 @@ def _from_block(row: Any) -> Series:
     )
 
 
-def _seal(connection: Connection, series_id: int) -> None:
+def _seal(connection: Connection, series_id: int) -> int:
+    """Turn full parts of a tail into blocks; returns how long it is then."""
     mine = metric_points.c.series_id == series_id
     count = connection.execute(select(func.count()).where(mine)).scalar_one()
     while count >= BLOCK:
@@ -191,6 +211,7 @@ def _seal(connection: Connection, series_id: int) -> None:
         )
         _insert_block(connection, series_id, block)
         count -= BLOCK
+    return int(count)
 
 
 def _insert_block(connection: Connection, series_id: int, block: Series) -> None:

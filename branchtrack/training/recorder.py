@@ -56,7 +56,7 @@ class Recorder:
         self._jobs: deque[Job] = deque()
         self._found: list[Request] = []
         self._taken: set[str] = set()
-        self._series: dict[str, int] = {}
+        self._series = metrics.Known()
         self._wake, self._flushing = threading.Condition(), threading.Lock()
         self._closing, self._again, self._failures = False, False, 0
         self._trouble: dict[str, str] = {}
@@ -207,7 +207,7 @@ class Recorder:
                 count = min(len(self._points), _FLUSHED_AT_ONCE)
                 points = [self._points[place] for place in range(count)]
                 with self._database.transaction() as connection:
-                    series = dict(self._series)
+                    series = self._series.copy()
                     metrics.append(connection, self._segment, points, series)
                 self._series = series
                 for _ in range(count):

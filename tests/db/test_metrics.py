@@ -99,6 +99,20 @@ def test_the_newest_value_of_every_metric_is_found(database: Database, segment: 
     assert found["loss"] == 1023 and found["eval_loss"] == 9 and math.isnan(found["bad"])
 
 
+def test_a_writer_that_remembers_seals_like_one_that_asks(database: Database, segment: str) -> None:
+    known = metrics.Known()
+    for start in range(0, 2500, 100):
+        steps = range(max(0, start - 30), start + 100)
+        with database.transaction() as connection:
+            points = [("loss", s, s + 0.5, 0.0) for s in steps]
+            metrics.append(connection, segment, points, known)
+    with database.read() as connection:
+        assert len(connection.execute(select(metric_blocks)).all()) == 2
+    found = read(database, segment)
+    assert np.array_equal(found.steps, np.arange(2500))
+    assert np.array_equal(found.values, np.arange(2500) + 0.5)
+
+
 def test_no_points_are_no_series(database: Database, segment: str) -> None:
     with database.transaction() as connection:
         metrics.append(connection, segment, [])
