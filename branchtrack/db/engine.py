@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
 from branchtrack.errors import DatabaseUnreadable, StorageError
@@ -75,7 +74,14 @@ class Database:
 
 def upsert(connection: Connection, table: Table) -> Any:
     """The dialect's INSERT that knows ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    # Each dialect takes a while to load, and a reader needs neither.
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
 
 
 def plain(value: Any) -> Any:

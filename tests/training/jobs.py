@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
@@ -72,8 +71,10 @@ def deadly(point: str, count: int) -> None:
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         calls[0] += 1
-        if calls[0] == count and not after:
-            half_a_pack(*args) if name == "_write" else die()
+        if calls[0] == count and name == "_write":
+            half_a_pack(*args)
+        elif calls[0] == count and not after:
+            die()
         found = real(*args, **kwargs)
         if calls[0] == count:
             die()
@@ -103,9 +104,8 @@ def victim(folder: Path, run: str, pestered: bool, point: str | None, begun: Any
     if point is not None:
         deadly(point, 6)
     start = Do("on_step_begin", 0, lambda **_: begun.set())
-    callbacks: Callable[[], list[Any]] = lambda: [start]  # noqa: E731
     trainer = tiny.trainer(
-        tiny.BranchingTrainer, folder, callbacks=callbacks, run_name=run, **VICTIM
+        tiny.BranchingTrainer, folder, callbacks=lambda: [start], run_name=run, **VICTIM
     )
     if pestered:
         threading.Thread(target=pester, args=(home, run), daemon=True).start()
