@@ -1,10 +1,9 @@
 """The threads that do all of a training process's I/O, so that none of it can hurt training.
 
-One polls for requests (every 100 ms), flushes metrics (every 200 ms or 1,000 points; less often
-where that costs much) and says that the process lives (every second). The other carries out jobs
-in order, however long they take: a large commit must not look as if the process had died. Trouble
-is logged once, what was to be written is kept and tried again, and what could not be written is
-reported at the end.
+One polls for requests (every 100 ms), flushes metrics (every 200 ms or 1,000 points) and says that
+the process lives (every second). The other carries out jobs in order, however long they take: a
+large commit must not look as if the process had died. Trouble is logged once, what was to be
+written is kept and tried again, and what could not be written is reported at the end.
 """
 
 from __future__ import annotations
@@ -28,10 +27,6 @@ logger = logging.getLogger("branchtrack")
 POLL_SECONDS = 0.1
 FLUSH_SECONDS = 0.2
 FLUSH_POINTS = 1000
-#: Where a flush costs much it is done less often: never more than this share of a core's time,
-#: which training might need, unless points would then wait for longer than a second.
-FLUSH_SHARE = 0.005
-FLUSH_SECONDS_AT_MOST = 1.0
 HEARTBEAT_SECONDS = 1.0
 #: Points in one transaction at most, so that no other writer waits for long.
 _FLUSHED_AT_ONCE = 5000
@@ -62,7 +57,6 @@ class Recorder:
         self._trouble: dict[str, str] = {}
         self._defects: dict[str, str] = {}
         self._flushed = self._beat = time.monotonic()
-        self._pause = FLUSH_SECONDS
         self._beat_step = step
         self._file, self._changes = FileWatch(database), ChangeWatch(database)
         self._stopped = threading.Event()
@@ -171,7 +165,7 @@ class Recorder:
     def _beat_on(self) -> None:
         while not self._stopped.wait(POLL_SECONDS):
             now = time.monotonic()
-            if now - self._flushed >= self._pause or len(self._points) >= FLUSH_POINTS:
+            if now - self._flushed >= FLUSH_SECONDS or len(self._points) >= FLUSH_POINTS:
                 self._attempt("metrics", self._flush)
             if now - self._beat >= HEARTBEAT_SECONDS:
                 self._attempt("heartbeat", self._heartbeat)
@@ -202,7 +196,7 @@ class Recorder:
 
     def _flush(self) -> None:
         with self._flushing:
-            self._flushed, started = time.monotonic(), time.thread_time()
+            self._flushed = time.monotonic()
             while self._points:
                 count = min(len(self._points), _FLUSHED_AT_ONCE)
                 points = [self._points[place] for place in range(count)]
@@ -212,8 +206,6 @@ class Recorder:
                 self._series = series
                 for _ in range(count):
                     self._points.popleft()
-                fair = (time.thread_time() - started) / FLUSH_SHARE
-                self._pause = min(max(fair, FLUSH_SECONDS), FLUSH_SECONDS_AT_MOST)
 
     def _poll(self) -> None:
         if not self._changes.anything():

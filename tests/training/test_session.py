@@ -176,7 +176,7 @@ def test_several_data_sets_are_evaluated_by_name(home: Home) -> None:
 def test_without_data_an_evaluation_fails_with_the_reason(home: Home) -> None:
     asked(home, {4: lambda: home.ask("evaluate")}, evaluated=False)
     (request,) = home.requests()
-    assert request.state == "failed" and "eval_dataset" in (request.error or "")
+    assert request.state == "failed" and "nothing to evaluate on" in (request.error or "")
     assert home.final().step == tiny.STEPS
 
 
