@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -78,6 +79,8 @@ class Server:
         self.app = app
         self.address = address(host, listener.getsockname()[1], token)
         self._left: list[Any] = []
+        self._pulled = threading.Event()
+        self._pulled.set()
         self._dispatcher = _Dispatcher(app)
         self._dispatcher.set_thread_count(threads)
         # The lookahead lets a stream notice that its reader has left.
@@ -94,6 +97,7 @@ class Server:
             # Threads wake the loop through a pipe: they must be done before it is closed, or they
             # would write into whatever has its number by then.
             self._dispatcher.shutdown()
+            self._pulled.wait()
             for channel in (*self._left, *self._server._map.copy().values()):
                 if isinstance(channel, HTTPChannel):
                     channel.handle_close()
@@ -102,7 +106,11 @@ class Server:
     def close(self) -> None:
         """End `run`, from any thread."""
         streams.close_all(self.app)
-        self._server.trigger.pull_trigger(self._leave)
+        self._pulled.clear()
+        try:
+            self._server.trigger.pull_trigger(self._leave)
+        finally:
+            self._pulled.set()
 
     def _leave(self) -> None:
         # The loop runs for as long as its map has anything in it.

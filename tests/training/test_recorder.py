@@ -116,28 +116,6 @@ def test_many_points_are_written_in_several_transactions(
     assert max(sizes) <= 100 and sum(sizes) == 450 and len(bench.points()) == 450
 
 
-def test_flushes_that_cost_much_are_done_less_often(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    times: list[float] = []
-    append = metrics.append
-
-    def costly(*given: Any) -> None:
-        times.append(time.monotonic())
-        busy = time.thread_time() + 0.002
-        while time.thread_time() < busy:
-            pass
-        append(*given)
-
-    monkeypatch.setattr(metrics, "append", costly)
-    for step in range(100):
-        bench.recorder.log(step, {"loss": 1.0})
-        time.sleep(0.015)
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
-    assert 1 <= len(pauses) <= 4 and min(pauses) >= 0.4
-    assert bench.close() == [] and len(bench.points()) == 100
-
-
 def test_jobs_are_done_in_order(bench: Bench) -> None:
     done: list[int] = []
     for number in range(50):
