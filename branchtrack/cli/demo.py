@@ -18,7 +18,7 @@ _HOST = "127.0.0.1"
 @click.option("--no-serve", is_flag=True, help="End when the training is done.")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True,
               help="Port of the pages; 0 takes any free one.")  # fmt: skip
-@click.option("--steps", type=click.IntRange(60, 100_000), default=300, show_default=True,
+@click.option("--steps", type=click.IntRange(60, 100_000), default=200, show_default=True,
               help="Optimizer updates of each branch.")  # fmt: skip
 @json_option
 @pass_command_line
