@@ -33,8 +33,8 @@ from branchtrack.errors import (
     NotLive,
 )
 
-#: The ways a node can be resumed. ``weights`` (fresh optimizer and position) is to come.
-MODES = ("exact",)
+#: The ways a node can be resumed: its whole state, or its weights alone and all else fresh.
+MODES = ("exact", "weights")
 _POLL = 0.05
 #: Characters of a payload that are kept as it was asked; a message alone may have 2,000.
 _LONGEST = 4000

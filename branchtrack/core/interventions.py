@@ -84,5 +84,9 @@ def parse(
         allowed = first["msg"] if field != "kind" else "set, checkpoint, evaluate or stop"
         raise InvalidInput(field, first.get("input"), allowed) from error
     if isinstance(intervention, SetSettings):
-        return SetSettings(values=validate_all(intervention.values, known))
+        return SetSettings(values=validate_all(intervention.values, _live(known)))
     return intervention
+
+
+def _live(known: Mapping[str, Setting]) -> dict[str, Setting]:
+    return {name: setting for name, setting in known.items() if setting.live}

@@ -77,7 +77,10 @@ class Branch:
 
 @dataclass(frozen=True)
 class Segment:
-    """The stretch of a branch trained by one process; ``status`` as stored (see lifecycle)."""
+    """The stretch of a branch trained by one process; ``status`` as stored (see lifecycle).
+
+    ``script`` is what the script itself asked for, whatever the node that it resumed says.
+    """
 
     id: str
     run_id: str
@@ -92,6 +95,7 @@ class Segment:
     rate: float | None
     declared: list[dict[str, Any]]
     settings: dict[str, Any]
+    script: dict[str, Any] | None
     error: str | None
     started_at: float | None
     heartbeat_at: float | None
@@ -201,6 +205,34 @@ class Launch:
     log: str | None
     created_at: float
     updated_at: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What came of training from one node of a branch to another again, in a new process.
+
+    ``digest`` is the state digest that the second training came to. ``difference`` is None where
+    it equals the node's; else ``name`` (the first tensor or value that differs), ``kind``
+    (``tensor`` or ``state``), ``expected`` and ``found``. ``untested`` are the reasons why this
+    says nothing about other steps: parts outside of what the project's own tests cover.
+    """
+
+    id: str
+    run_id: str
+    branch_id: str
+    from_node_id: str
+    to_node_id: str
+    digest: str
+    difference: dict[str, Any] | None
+    untested: list[str]
+    environment: dict[str, Any]
+    actor: str
+    created_at: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether both trainings came to the same state, bit for bit."""
+        return self.difference is None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 class Setting:
     """A declaration. ``minimum`` is excluded where ``above`` is true; ``None`` means unbounded.
 
-    ``dtype`` is ``float``, ``int``, ``bool`` or ``str``; ``effect`` says when a change holds.
+    ``dtype`` is ``float``, ``int``, ``bool``, ``str``, ``choice`` (one of ``choices``) or
+    ``floats`` (``count`` of them, written ``0.9, 0.95``). ``effect`` says when a change holds;
+    one that is not ``live`` can be changed on resume alone.
     """
 
     name: str
@@ -32,6 +34,9 @@ class Setting:
     unit: str = ""
     effect: str = "from the next update"
     about: str = ""
+    choices: Sequence[str] = ()
+    count: int = 1
+    live: bool = True
 
     @property
     def allowed(self) -> str:
@@ -40,14 +45,21 @@ class Setting:
             return "true or false"
         if self.dtype == "str":
             return "text"
-        kind = "a finite number" if self.dtype == "float" else "a whole number"
+        if self.dtype == "choice":
+            return f"one of {', '.join(self.choices)}"
+        kind = "a whole number" if self.dtype == "int" else "a finite number"
         low, high = self.minimum, self.maximum
         parts = []
         if low is not None:
             parts.append(f"{'greater than' if self.above else 'at least'} {low:g}")
         if high is not None:
             parts.append(f"at most {high:g}")
-        return " ".join([kind, " and ".join(parts)]).strip()
+        one = " ".join([kind, " and ".join(parts)]).strip()
+        return f"{self.count} numbers with commas between, each {one}" if self._is_list else one
+
+    @property
+    def _is_list(self) -> bool:
+        return self.dtype == "floats"
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form, which ``declared`` reads back."""
@@ -59,13 +71,22 @@ class Setting:
         Raises:
             InvalidInput: wrong type, NaN, infinity or out of bounds.
         """
-        parsed = _parse(self.dtype, value)
-        if parsed is None or not self._within(parsed):
+        parsed = self._listed(value) if self._is_list else _parse(self.dtype, value)
+        each = parsed if self._is_list and parsed is not None else [parsed]
+        if any(one is None or not self._within(one) for one in each):
             raise InvalidInput(self.name, value, self.allowed)
         return parsed
 
+    def _listed(self, value: Any) -> list[Any] | None:
+        parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or len(parts) != self.count:
+            return None
+        return [_parse("float", part) for part in parts]
+
     def _within(self, value: Any) -> bool:
-        if self.dtype not in ("float", "int"):
+        if self.dtype == "choice":
+            return value in self.choices
+        if self.dtype not in ("float", "int", "floats"):
             return True
         if self.minimum is not None:
             if value < self.minimum or (self.above and value == self.minimum):
@@ -84,6 +105,65 @@ MAX_GRAD_NORM = Setting(
     "max_grad_norm", minimum=0.0, maximum=1e6, about="gradient norm above which to clip; 0 is off"
 )
 BUILT_IN = (LR, WEIGHT_DECAY, MAX_GRAD_NORM)
+
+#: Of optimizers and models; a run declares those that its own have.
+BETAS = Setting(
+    "betas",
+    "floats",
+    minimum=0.0,
+    maximum=0.99999999,
+    count=2,
+    about="decay rates of the two moments",
+)
+EPS = Setting("eps", minimum=0.0, maximum=1.0, above=True, about="added to the denominator")
+MOMENTUM = Setting("momentum", minimum=0.0, maximum=1.0, about="momentum of SGD and its kin")
+DROPOUT = Setting(
+    "dropout", minimum=0.0, maximum=1.0, about="probability of every dropout module of the model"
+)
+FROZEN = Setting(
+    "frozen", "str", about="modules that do not train: names or patterns with commas between"
+)
+
+#: Of a Trainer's loop: read where training begins, so they change where it begins anew.
+_AT_RESUME: dict[str, Any] = {"effect": "from the resume on", "live": False}
+SCHEDULES = (
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
+    "inverse_sqrt", "reduce_lr_on_plateau", "cosine_with_min_lr", "cosine_warmup_with_min_lr",
+    "warmup_stable_decay", "greedy",
+)  # fmt: skip
+LR_SCHEDULER_TYPE = Setting(
+    "lr_scheduler_type", "choice", choices=SCHEDULES, **_AT_RESUME,
+    about="shape of the schedule, of which the resumed step takes its place",
+)  # fmt: skip
+WARMUP_STEPS = Setting(
+    "warmup_steps", "int", minimum=0, unit="updates", **_AT_RESUME,
+    about="counted from step 0 of the run",
+)  # fmt: skip
+MAX_STEPS = Setting(
+    "max_steps", "int", minimum=1, unit="updates", **_AT_RESUME,
+    about="the step at which training ends",
+)  # fmt: skip
+HORIZON = Setting(
+    "horizon", "choice", choices=("extend", "rescale"), **_AT_RESUME,
+    about="with another max_steps: extend goes on from the rate in force and spreads what is left "
+    "of the schedule over the steps that are left; rescale is the schedule as if it had been "
+    "meant for the new max_steps from step 0",
+)  # fmt: skip
+BATCH_SIZE = Setting(
+    "batch_size", "int", minimum=1, unit="samples", **_AT_RESUME,
+    about="samples of one forward pass; the rest of the epoch is cut anew",
+)  # fmt: skip
+ACCUMULATION = Setting(
+    "gradient_accumulation_steps", "int", minimum=1, unit="batches", **_AT_RESUME,
+    about="batches of one update",
+)  # fmt: skip
+LOGGING_STEPS = Setting("logging_steps", "int", minimum=1, unit="updates", **_AT_RESUME)
+EVAL_STEPS = Setting("eval_steps", "int", minimum=1, unit="updates", **_AT_RESUME)
+SAVE_STEPS = Setting("save_steps", "int", minimum=1, unit="updates", **_AT_RESUME)
+SEED = Setting(
+    "seed", "int", minimum=0, maximum=2**32 - 1, **_AT_RESUME,
+    about="all that is drawn from here on; the order of the epoch that was begun stays",
+)  # fmt: skip
 
 
 def declared(rows: Iterable[Mapping[str, Any]]) -> dict[str, Setting]:
@@ -129,7 +209,7 @@ def _parse(dtype: str, value: Any) -> Any:
     if dtype == "bool":
         words = {"true": True, "false": False}
         return words.get(value.lower()) if isinstance(value, str) else _only(bool, value)
-    if dtype == "str":
+    if dtype in ("str", "choice"):
         return _only(str, value)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None

@@ -26,7 +26,7 @@ def create(
         id=new_id(), run_id=run_id, branch_id=branch_id,
         position=connection.execute(count).scalar_one(), start_node_id=start_node_id,
         status="waiting", pid=None, host=None, step=step, max_steps=None, rate=None,
-        declared=[], settings={}, error=None, started_at=None, heartbeat_at=None, ended_at=None,
+        declared=[], settings={}, script=None, error=None, started_at=None, heartbeat_at=None, ended_at=None,
     )  # fmt: skip
     connection.execute(segments.insert().values(**vars(segment)))
     connection.execute(
@@ -43,6 +43,7 @@ def take(
     declared: list[dict[str, Any]],
     settings: dict[str, Any],
     max_steps: int | None,
+    script: dict[str, Any] | None = None,
 ) -> Segment:
     """Make a waiting segment this process's own; one process alone ever succeeds.
 
@@ -55,7 +56,8 @@ def take(
         .where(segments.c.id == segment_id, segments.c.status == "waiting")
         .values(
             status="running", pid=os.getpid(), host=socket.gethostname(), declared=declared,
-            settings=settings, max_steps=max_steps, started_at=now, heartbeat_at=now,
+            settings=settings, max_steps=max_steps, script=script, started_at=now,
+            heartbeat_at=now,
         )
     )  # fmt: skip
     segment = get(connection, segment_id)

@@ -79,6 +79,7 @@ segments = Table(
     Column("rate", Double),
     Column("declared", JSON, nullable=False),
     Column("settings", JSON, nullable=False),
+    Column("script", JSON),
     Column("error", Text),
     Column("started_at", Double),
     Column("heartbeat_at", Double),
@@ -227,6 +228,22 @@ launches = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     sqlite_autoincrement=True,
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False),
+    Column("branch_id", _ID, ForeignKey("branches.id"), nullable=False, index=True),
+    Column("from_node_id", _ID, ForeignKey("nodes.id"), nullable=False),
+    Column("to_node_id", _ID, ForeignKey("nodes.id"), nullable=False),
+    Column("digest", _DIGEST, nullable=False),
+    Column("difference", JSON),
+    Column("untested", JSON, nullable=False),
+    Column("environment", JSON, nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("created_at", Double, nullable=False),
 )
 
 events = Table(

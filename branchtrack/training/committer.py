@@ -19,6 +19,7 @@ from branchtrack.errors import SchemaError, StorageError
 from branchtrack.training import apply, capture, commits, environment
 from branchtrack.training.answers import Answer
 from branchtrack.training.apply import Live
+from branchtrack.training.buffers import Buffers
 from branchtrack.training.recorder import Recorder
 
 logger = logging.getLogger("branchtrack")
@@ -61,7 +62,7 @@ class Committer:
         self._database, self._store, self._recorder = database, store, recorder
         self._segment, self._actor = segment, actor
         self._environment = environment.describe()
-        self._buffers = capture.Buffers()
+        self._buffers = Buffers()
 
     def commit(
         self,

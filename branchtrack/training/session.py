@@ -10,11 +10,12 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
 import torch
+from sqlalchemy import Connection
 
 from branchtrack import config as configuration
 from branchtrack import control
@@ -34,14 +35,23 @@ from branchtrack.training.recorder import Recorder
 logger = logging.getLogger("branchtrack")
 
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
+#: The step at which a launched process is to stop, as if it had been asked to.
+UNTIL_VARIABLE = "BRANCHTRACK_UNTIL"
 
 
 @dataclass(frozen=True)
 class Base:
-    """What a launched process resumes: the fork node, and the state it stands for."""
+    """What a launched process resumes: the fork node, and the state it stands for.
+
+    ``mode`` is ``exact`` or ``weights``. ``overrides`` are the changes declared for this resume.
+    ``script`` is what the script asked for when the state was made, None where nobody recorded it.
+    """
 
     fork: Node
     snapshot: capture.Snapshot
+    mode: str = "exact"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    script: Mapping[str, Any] | None = None
 
 
 class Session:
@@ -54,6 +64,7 @@ class Session:
     def __init__(self, database: Database, store: Store, name: str, base: Base | None) -> None:
         self.base = base
         self.stop_asked = False
+        self.until: int | None = None
         self.expecting: Expectation | None = None
         self.recorder: Recorder | None = None
         self.actor = f"run ({control.local_actor()})"
@@ -76,6 +87,7 @@ class Session:
         run_name = as_name(name or environment.script_name(), "run")
         # Taken out of the environment: the process's children are not this launch.
         launch_id = os.environ.pop(LAUNCH_VARIABLE, None)
+        until = os.environ.pop(UNTIL_VARIABLE, None)
         if launch_id is None:
             return cls(database, store, run_name, None)
         try:
@@ -84,22 +96,30 @@ class Session:
                 fork = nodes.get(connection, launch.fork_node_id)
                 stored = nodes.checkpoint(connection, fork.state_digest)
                 segment = segments.get(connection, launch.segment_id)
-            session = cls(database, store, run_name, Base(fork, commits.load(store, stored, fork)))
+                script = _script_of(connection, fork)
+            snapshot = commits.load(store, stored, fork)
+            base = Base(fork, snapshot, launch.mode, launch.overrides, script)
+            session = cls(database, store, run_name, base)
+            session.until = int(until) if until else None
         except BaseException:
             database.close()
             raise
         session._segment = segment
         return session
 
-    def begin(self, point: Point, max_steps: int | None) -> None:
+    def begin(
+        self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
+    ) -> None:
         """Take the segment; a loop that begins anew within it may call this again.
+
+        ``script`` is what the script asked for, to be compared with at the next resume.
 
         Raises:
             IllegalTransition: another process trains this segment.
         """
         settings = apply.read_all(point.live)
         if self.recorder is None:
-            segment = self._segment = self._take(point.live, settings, max_steps)
+            segment = self._segment = self._take(point.live, settings, max_steps, script)
             self.recorder = Recorder(self._database, segment.id, point.step)
             head = self.base.fork.id if self.base else None
             self._committer = Committer(
@@ -202,7 +222,13 @@ class Session:
             recorder.close(lambda: self._end(segment.id, status, error))
         self._database.close()
 
-    def _take(self, live: Live, settings: dict[str, Any], max_steps: int | None) -> Segment:
+    def _take(
+        self,
+        live: Live,
+        settings: dict[str, Any],
+        max_steps: int | None,
+        script: Mapping[str, Any] | None,
+    ) -> Segment:
         declared = [setting.as_dict() for setting in apply.declare(live)]
         with self._database.transaction() as connection:
             segment = self._segment
@@ -216,6 +242,7 @@ class Session:
             return segments.take(
                 connection, segment.id, actor=self.actor, declared=declared,
                 settings=settings, max_steps=max_steps,
+                script=None if script is None else dict(script),
             )  # fmt: skip
 
     def _carry_out(self, request: Request, point: Point) -> Answer:
@@ -265,6 +292,15 @@ class Session:
                 connection, segment_id, self.actor, "The training process ended first."
             )
             segments.end(connection, segment_id, status, actor=self.actor, error=error)
+
+
+def _script_of(connection: Connection, node: Node) -> dict[str, Any] | None:
+    """What the script asked for that trained up to ``node``; fork nodes are made by no script."""
+    while True:
+        script = segments.get(connection, node.segment_id).script
+        if script is not None or node.kind != "fork" or node.parent_id is None:
+            return script
+        node = nodes.get(connection, node.parent_id)
 
 
 def _number(value: Any) -> float | None:

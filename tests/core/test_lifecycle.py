@@ -12,8 +12,8 @@ from branchtrack.errors import IllegalTransition
 
 RUNNING = Segment(
     id="s", run_id="r", branch_id="b", position=0, start_node_id=None, status="running", pid=1,
-    host="h", step=0, max_steps=None, rate=None, declared=[], settings={}, error=None,
-    started_at=100.0, heartbeat_at=100.0, ended_at=None,
+    host="h", step=0, max_steps=None, rate=None, declared=[], settings={}, script=None,
+    error=None, started_at=100.0, heartbeat_at=100.0, ended_at=None,
 )  # fmt: skip
 
 

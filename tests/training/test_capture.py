@@ -15,7 +15,8 @@ import torch
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training import apply, capture, commits
 from branchtrack.training.apply import Live
-from branchtrack.training.capture import Buffers, Snapshot
+from branchtrack.training.buffers import Buffers
+from branchtrack.training.capture import Snapshot
 from tests.training import tiny
 
 
