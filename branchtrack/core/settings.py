@@ -125,45 +125,53 @@ FROZEN = Setting(
 )
 
 #: Of a Trainer's loop: read where training begins, so they change where it begins anew.
-_AT_RESUME: dict[str, Any] = {"effect": "from the resume on", "live": False}
+_LATER: dict[str, Any] = {"effect": "from the resume on", "live": False}
 SCHEDULES = (
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
     "inverse_sqrt", "reduce_lr_on_plateau", "cosine_with_min_lr", "cosine_warmup_with_min_lr",
     "warmup_stable_decay", "greedy",
 )  # fmt: skip
 LR_SCHEDULER_TYPE = Setting(
-    "lr_scheduler_type", "choice", choices=SCHEDULES, **_AT_RESUME,
+    "lr_scheduler_type", "choice", choices=SCHEDULES, **_LATER,
     about="shape of the schedule, of which the resumed step takes its place",
 )  # fmt: skip
 WARMUP_STEPS = Setting(
-    "warmup_steps", "int", minimum=0, unit="updates", **_AT_RESUME,
+    "warmup_steps", "int", minimum=0, unit="updates", **_LATER,
     about="counted from step 0 of the run",
 )  # fmt: skip
 MAX_STEPS = Setting(
-    "max_steps", "int", minimum=1, unit="updates", **_AT_RESUME,
+    "max_steps", "int", minimum=1, unit="updates", **_LATER,
     about="the step at which training ends",
 )  # fmt: skip
 HORIZON = Setting(
-    "horizon", "choice", choices=("extend", "rescale"), **_AT_RESUME,
+    "horizon", "choice", choices=("extend", "rescale"), **_LATER,
     about="with another max_steps: extend goes on from the rate in force and spreads what is left "
     "of the schedule over the steps that are left; rescale is the schedule as if it had been "
     "meant for the new max_steps from step 0",
 )  # fmt: skip
 BATCH_SIZE = Setting(
-    "batch_size", "int", minimum=1, unit="samples", **_AT_RESUME,
+    "batch_size", "int", minimum=1, unit="samples", **_LATER,
     about="samples of one forward pass; the rest of the epoch is cut anew",
 )  # fmt: skip
 ACCUMULATION = Setting(
-    "gradient_accumulation_steps", "int", minimum=1, unit="batches", **_AT_RESUME,
+    "gradient_accumulation_steps", "int", minimum=1, unit="batches", **_LATER,
     about="batches of one update",
 )  # fmt: skip
-LOGGING_STEPS = Setting("logging_steps", "int", minimum=1, unit="updates", **_AT_RESUME)
-EVAL_STEPS = Setting("eval_steps", "int", minimum=1, unit="updates", **_AT_RESUME)
-SAVE_STEPS = Setting("save_steps", "int", minimum=1, unit="updates", **_AT_RESUME)
+LOGGING_STEPS = Setting("logging_steps", "int", minimum=1, unit="updates", **_LATER)
+EVAL_STEPS = Setting("eval_steps", "int", minimum=1, unit="updates", **_LATER)
+SAVE_STEPS = Setting("save_steps", "int", minimum=1, unit="updates", **_LATER)
 SEED = Setting(
-    "seed", "int", minimum=0, maximum=2**32 - 1, **_AT_RESUME,
+    "seed", "int", minimum=0, maximum=2**32 - 1, **_LATER,
     about="all that is drawn from here on; the order of the epoch that was begun stays",
 )  # fmt: skip
+
+AT_RESUME = {
+    setting.name: setting
+    for setting in (
+        LR_SCHEDULER_TYPE, WARMUP_STEPS, MAX_STEPS, HORIZON, BATCH_SIZE, ACCUMULATION,
+        LOGGING_STEPS, EVAL_STEPS, SAVE_STEPS, SEED,
+    )
+}  # fmt: skip
 
 
 def declared(rows: Iterable[Mapping[str, Any]]) -> dict[str, Setting]:

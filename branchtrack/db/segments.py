@@ -26,7 +26,8 @@ def create(
         id=new_id(), run_id=run_id, branch_id=branch_id,
         position=connection.execute(count).scalar_one(), start_node_id=start_node_id,
         status="waiting", pid=None, host=None, step=step, max_steps=None, rate=None,
-        declared=[], settings={}, script=None, error=None, started_at=None, heartbeat_at=None, ended_at=None,
+        declared=[], settings={}, script=None, error=None, started_at=None,
+        heartbeat_at=None, ended_at=None,
     )  # fmt: skip
     connection.execute(segments.insert().values(**vars(segment)))
     connection.execute(

@@ -211,4 +211,8 @@ def _grad_norm(live: Live) -> float:
 
 
 def _close(found: Any, wanted: Any) -> bool:
-    return found is not None and abs(found - wanted) <= 1e-9 * max(abs(found), abs(wanted))
+    if isinstance(found, (list, tuple)) and isinstance(wanted, (list, tuple)):
+        return len(found) == len(wanted) and all(map(_close, found, wanted))
+    if not isinstance(found, (int, float)) or not isinstance(wanted, (int, float)):
+        return bool(found == wanted)
+    return abs(found - wanted) <= 1e-9 * max(abs(found), abs(wanted))

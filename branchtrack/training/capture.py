@@ -79,9 +79,24 @@ def loop_state(snapshot: Snapshot) -> dict[str, Any]:
     return loop
 
 
+def restore_model(live: Live, snapshot: Snapshot) -> None:
+    """Put weights and buffers alone back.
+
+    Raises:
+        CheckpointMismatch: the model is of another shape.
+    """
+    _restore_model(live.model, snapshot.tensors)
+
+
+def random_state(snapshot: Snapshot) -> dict[str, Any]:
+    """The state of every random generator, as `rng.restore` takes it."""
+    found: dict[str, Any] = decode(snapshot.state["rng"], snapshot.tensors)
+    return found
+
+
 def restore_rng(snapshot: Snapshot) -> None:
     """Set every random generator to the snapshot's."""
-    rng.restore(decode(snapshot.state["rng"], snapshot.tensors))
+    rng.restore(random_state(snapshot))
 
 
 def parameter_names(live: Live) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ import numpy as np
 import torch
 
 
-def capture() -> dict[str, Any]:
+def capture(*, devices: bool = True) -> dict[str, Any]:
     """The state of every global generator, as plain data, arrays and tensors.
 
     Shapes: python 625 (uint32), numpy 624 (uint32), torch 5056 (uint8), CUDA 16 (uint8) a device.
+    ``devices=False`` leaves out those of accelerators, which no data loading draws from.
     """
     version, keys, gauss = random.getstate()
     kind, state, position, has_gauss, cached = np.random.get_state(legacy=True)
@@ -29,7 +31,7 @@ def capture() -> dict[str, Any]:
         },
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
+    if devices and torch.cuda.is_available():
         found["cuda"] = {str(i): s for i, s in enumerate(torch.cuda.get_rng_state_all())}
     return found
 
@@ -62,3 +64,14 @@ def preserved() -> Iterator[None]:
         yield
     finally:
         restore(before)
+
+
+def seed(*key: int) -> None:
+    """Give every host generator a state that depends on ``key`` alone.
+
+    Accelerators' generators stay as they are, unlike with ``torch.manual_seed``.
+    """
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
+    random.seed(digest)
+    np.random.seed(int.from_bytes(digest[:4], "little"))
+    torch.default_generator.manual_seed(int.from_bytes(digest[8:], "little", signed=True))

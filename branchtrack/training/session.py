@@ -22,6 +22,7 @@ from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.names import as_name
 from branchtrack.core.records import Node, Request, Segment
+from branchtrack.core.settings import AT_RESUME
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
@@ -43,12 +44,14 @@ UNTIL_VARIABLE = "BRANCHTRACK_UNTIL"
 class Base:
     """What a launched process resumes: the fork node, and the state it stands for.
 
-    ``mode`` is ``exact`` or ``weights``. ``overrides`` are the changes declared for this resume.
-    ``script`` is what the script asked for when the state was made, None where nobody recorded it.
+    ``origin`` is the node that was trained last on the way to it, ``script`` what its script asked
+    for (None where nobody recorded it), and ``overrides`` the changes declared since.
+    ``mode`` is ``exact`` or ``weights``.
     """
 
     fork: Node
     snapshot: capture.Snapshot
+    origin: Node
     mode: str = "exact"
     overrides: Mapping[str, Any] = field(default_factory=dict)
     script: Mapping[str, Any] | None = None
@@ -96,9 +99,10 @@ class Session:
                 fork = nodes.get(connection, launch.fork_node_id)
                 stored = nodes.checkpoint(connection, fork.state_digest)
                 segment = segments.get(connection, launch.segment_id)
-                script = _script_of(connection, fork)
+                origin, overrides = _origin(connection, fork)
+                script = segments.get(connection, origin.segment_id).script
             snapshot = commits.load(store, stored, fork)
-            base = Base(fork, snapshot, launch.mode, launch.overrides, script)
+            base = Base(fork, snapshot, origin, launch.mode, overrides, script)
             session = cls(database, store, run_name, base)
             session.until = int(until) if until else None
         except BaseException:
@@ -131,7 +135,12 @@ class Session:
             fork, state = self.base.fork, self.base.snapshot.state
             changed = {change.name: change.after for change in fork.changes}
             parts = answers.restored_parts(state["scheduler"] is not None, changed)
-            wanted = {name: fork.settings.get(name, value) for name, value in settings.items()}
+            if self.base.mode == "weights":
+                parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
+                parts |= dict.fromkeys(self.base.overrides, "replaced")
+            asked = fork.settings if self.base.mode == "exact" else self.base.overrides
+            wanted = {**settings, **point.live.fixed}
+            wanted = {name: asked.get(name, value) for name, value in wanted.items()}
             self.expecting = Expectation(wanted, apply.read_rates(point.live), [], parts, [fork])
 
     @property
@@ -142,8 +151,9 @@ class Session:
 
     def commit_root(self, point: Point, about: str) -> None:
         """Commit the state before the first update of a new run; ``about`` describes the model."""
-        if self.base is None:
-            kind = "root" if self.committer.committed < 0 else "checkpoint"
+        if self.base is None or self.base.mode == "weights":
+            first = self.base is None and self.committer.committed < 0
+            kind = "root" if first else "checkpoint"
             made = self.committer.commit(point, kind, self._metrics, message=about)
             settings, rates = apply.read_all(point.live), apply.read_rates(point.live)
             self.expecting = Expectation(settings, rates, [], None, made)
@@ -198,7 +208,7 @@ class Session:
         if self.base is not None:
             # By now every part of it has been restored; it is a whole copy of the state.
             self.base.snapshot.tensors.clear()
-        self._used = expected, step, apply.used(live)
+        self._used = expected, step, {**live.fixed, **apply.used(live)}
 
     def after_update(self, live: Live) -> None:
         """Read back again right after the update: an optimizer may set its settings within it."""
@@ -229,7 +239,8 @@ class Session:
         max_steps: int | None,
         script: Mapping[str, Any] | None,
     ) -> Segment:
-        declared = [setting.as_dict() for setting in apply.declare(live)]
+        at_resume = [setting for name, setting in AT_RESUME.items() if name in live.fixed]
+        declared = [setting.as_dict() for setting in [*apply.declare(live), *at_resume]]
         with self._database.transaction() as connection:
             segment = self._segment
             if segment is None:
@@ -294,13 +305,14 @@ class Session:
             segments.end(connection, segment_id, status, actor=self.actor, error=error)
 
 
-def _script_of(connection: Connection, node: Node) -> dict[str, Any] | None:
-    """What the script asked for that trained up to ``node``; fork nodes are made by no script."""
-    while True:
-        script = segments.get(connection, node.segment_id).script
-        if script is not None or node.kind != "fork" or node.parent_id is None:
-            return script
+def _origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:
+    """The node that was trained last on the way to a fork node, and all that was declared since."""
+    declared: dict[str, Any] = {}
+    node = fork
+    while node.kind == "fork" and node.parent_id is not None:
+        declared = {**{change.name: change.after for change in node.changes}, **declared}
         node = nodes.get(connection, node.parent_id)
+    return node, declared
 
 
 def _number(value: Any) -> float | None:

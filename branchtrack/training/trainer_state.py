@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers.trainer_callback import ExportableState, TrainerState
 
-from branchtrack.errors import CheckpointMismatch, InvalidInput
-from branchtrack.training import apply, capture, rng
+from branchtrack.errors import InvalidInput
+from branchtrack.training import apply, capture, rng, trainer_script
 from branchtrack.training.apply import Live
 
 #: Parts of TrainerState that are no state of training: what was logged is in the database, and
@@ -35,7 +35,7 @@ def live_objects(trainer: Any) -> Live:
         scheduler=trainer.lr_scheduler,
         options=trainer.args,
         decayed=_decayed(trainer, optimizer),
-        fixed=_fixed_settings(trainer),
+        fixed=trainer_script.fixed(trainer),
     )
 
 
@@ -58,7 +58,7 @@ def loop_state(trainer: Any) -> dict[str, Any]:
             "last_logged": trainer._globalstep_last_logged,
         },
         "callbacks": callbacks,
-        "data": _data(trainer),
+        "data": trainer.place.state() if trainer.place is not None else {},
         "scaler": None if scaler is None else scaler.state_dict(),
     }
 
@@ -76,42 +76,31 @@ def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
             setattr(callback, name, value)
 
 
-def write_trainer_state(trainer: Any, snapshot: capture.Snapshot, folder: str) -> None:
-    """Write the one file of a Trainer's own checkpoint that `Trainer.train` itself reads."""
-    counters = capture.loop_state(snapshot)["trainer"]
-    best = counters["best_global_step"]
+def write_trainer_state(
+    trainer: Any, counters: Mapping[str, Any], folder: str, changed: Mapping[str, Any]
+) -> None:
+    """Write the one file of a Trainer's own checkpoint that `Trainer.train` itself reads.
+
+    ``counters`` are those of a node, or none of a training that begins anew; ``changed`` those
+    that are to be others.
+    """
     exportable: list[Any] = [*_exportable(trainer), trainer.control]
-    state = TrainerState(
-        stateful_callbacks=exportable,
-        best_model_checkpoint=_best_checkpoint(trainer, best) if best else None,
-        **counters,
-    )
-    planned: Any = TrainerState()
-    planned.compute_steps(trainer.args, counters["max_steps"])
-    state.save_steps = planned.save_steps
+    state: Any = TrainerState(stateful_callbacks=exportable)
+    state.compute_steps(trainer.args, counters.get("max_steps") or changed["max_steps"])
+    state.train_batch_size = trainer._train_batch_size
+    for name, value in {**counters, **changed}.items():
+        setattr(state, name, value)
+    best = state.best_global_step
+    state.best_model_checkpoint = _best_checkpoint(trainer, best) if best else None
     state.save_to_json(os.path.join(folder, "trainer_state.json"))
 
 
-def check_script(trainer: Any, snapshot: capture.Snapshot, settings: Mapping[str, Any]) -> None:
-    """Refuse a script that would not go on as the node did: other data, horizon or schedule.
-
-    ``settings`` are the node's.
-
-    Raises:
-        CheckpointMismatch: with both values.
-    """
-    mine = {**_data(trainer), **_fixed_settings(trainer)}
-    theirs = {**settings, **snapshot.state["loop"]["data"]}
-    for name, found in mine.items():
-        if name != "samples_seen" and found != theirs[name]:
-            raise CheckpointMismatch(
-                f"{name} is {found!r} in the script and {theirs[name]!r} in the node.",
-                safe="No training was done.",
-                fix="Make the script agree with the node, or start a new run.",
-                field=name,
-                expected=theirs[name],
-                found=found,
-            )
+def restore_scaler(trainer: Any, snapshot: capture.Snapshot, mode: str) -> None:
+    """Bring back the gradient scaler of half precision, where there is one."""
+    scaler = getattr(trainer.accelerator, "scaler", None)
+    state = capture.loop_state(snapshot)["scaler"] if mode == "exact" else None
+    if scaler is not None and state is not None:
+        scaler.load_state_dict(state)
 
 
 def evaluate(trainer: Any) -> dict[str, float]:
@@ -164,19 +153,6 @@ def _best_checkpoint(trainer: Any, step: int) -> str | None:
     return folder if os.path.isdir(folder) else None
 
 
-def _data(trainer: Any) -> dict[str, Any]:
-    args, dataset = trainer.args, trainer.train_dataset
-    batch = trainer._train_batch_size * args.gradient_accumulation_steps
-    return {
-        "samples_seen": trainer.state.global_step * batch,
-        "dataset_length": len(dataset) if hasattr(dataset, "__len__") else None,
-        "batch_size": trainer._train_batch_size,
-        "gradient_accumulation_steps": args.gradient_accumulation_steps,
-        "seed": args.seed,
-        "data_seed": args.data_seed,
-    }
-
-
 def _decayed(trainer: Any, optimizer: torch.optim.Optimizer) -> list[bool]:
     groups = optimizer.param_groups
     if any(apply.number(group.get("weight_decay", 0.0)) for group in groups):
@@ -185,16 +161,3 @@ def _decayed(trainer: Any, optimizer: torch.optim.Optimizer) -> list[bool]:
     decayed = {id(p) for name, p in trainer.model.named_parameters() if name in names}
     found = [any(id(p) in decayed for p in group["params"]) for group in groups]
     return found if any(found) else [True] * len(groups)
-
-
-def _fixed_settings(trainer: Any) -> dict[str, Any]:
-    """The script's settings that cannot be changed while it trains, for nodes to record."""
-    args = trainer.args
-    return {
-        "max_steps": trainer.state.max_steps,
-        "lr_scheduler_type": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
-        "warmup_steps": args.get_warmup_steps(trainer.state.max_steps),
-        "batch_size": trainer._train_batch_size,
-        "gradient_accumulation_steps": args.gradient_accumulation_steps,
-        "seed": args.seed,
-    }

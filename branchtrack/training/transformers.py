@@ -2,17 +2,19 @@
 
 Its place in the loop of transformers 5:
 
+    get_train_dataloader                   <- have the batches tracked
     on_train_begin                         <- take the segment
     for each epoch:
         on_epoch_begin                     <- the first time: commit the root of a new run
         for each update:
+            get_batch_samples              <- count them; bring random states back, once
             on_step_begin, forward, backward, (clip)
             on_pre_optimizer_step          <- read back what this update uses, if that is due
             optimizer.step()
             on_optimizer_step              <- read back again
             scheduler.step()
             on_step_end                    <- one flag test; asks for a save if requests wait
-            log, evaluate
+            log, evaluate                  <- keep evaluation from disturbing random generators
             _save_checkpoint               <- CONTROL POINT: apply, capture, commit
         on_epoch_end                       <- asks for a save that the epoch's end has put off
         log, evaluate
@@ -22,24 +24,26 @@ Its place in the loop of transformers 5:
 The last update of an epoch has its control point after the end of the epoch, which may log and
 evaluate: a training that is resumed there begins with the next epoch, and would do neither.
 
-No loop is copied: callbacks, public methods and the overrides named in `_save_checkpoint` and
-`_load_*`, each of which falls back to ``super()`` where branchtrack has no part.
+No loop is copied: callbacks, public methods, and overrides of `_save_checkpoint`, `_load_*` and
+`_init_training_state`, each of which falls back to ``super()`` where branchtrack has no part.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
 from functools import cache
 from typing import Any
 
-from transformers import Trainer, TrainerCallback
-from transformers.trainer_utils import SaveStrategy
+from transformers import Trainer
+from transformers.trainer_utils import has_length
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import apply, capture, trainer_state
-from branchtrack.training.committer import Point
+from branchtrack.training import rng, schedules, trainer_resume, trainer_script, trainer_state
 from branchtrack.training.session import Base, Session
-from branchtrack.training.trainer_state import live_objects
+from branchtrack.training.trainer_data import Place
+from branchtrack.training.trainer_events import Events
 
 
 @cache
@@ -57,23 +61,32 @@ def make_branching(trainer_class: type[Trainer]) -> type[Any]:
 
 
 class BranchTrackMixin:
-    """Mixed in before a Trainer class by `make_branching`."""
+    """Mixed in before a Trainer class by `make_branching`.
+
+    ``place`` is where the training is in its data, ``script`` what the script asks for, and
+    ``schedule`` the recipe of a schedule that was made for another length (see `schedules`).
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        _refuse_distributed(int(os.environ.get("WORLD_SIZE") or 1))
         super().__init__(*args, **kwargs)
         self._session: Session | None = None
-        self._events = _Events(self)
+        self.place: Place | None = None
+        self.script: dict[str, Any] = {}
+        self.schedule: dict[str, Any] | None = None
+        self._events = Events(self)
         self.add_callback(self._events)  # type: ignore[attr-defined]
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer.train`, recorded as a run or, in a launched process, as its branch."""
-        _refuse_distributed(self)
+        _refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
         session = self._session = Session.open(_run_name(self))
+        self.script, self.place, self.schedule = trainer_script.record(self), None, None
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
                 self._events.resumes = bool(resume_from_checkpoint)
                 if session.base is not None:
-                    trainer_state.write_trainer_state(self, session.base.snapshot, folder)
+                    trainer_resume.prepare(self, session.base, folder)
                     resume_from_checkpoint = folder
                 output = super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
         except KeyboardInterrupt:
@@ -87,6 +100,68 @@ class BranchTrackMixin:
         session.close("stopped" if session.stop_asked else "finished")
         return output
 
+    def get_train_dataloader(self) -> Any:
+        """As `Trainer.get_train_dataloader`; while training goes on, its batches are tracked."""
+        loader = super().get_train_dataloader()  # type: ignore[misc]
+        if self._session is not None:
+            args = self.args  # type: ignore[attr-defined]
+            seed = args.seed if args.data_seed is None else args.data_seed
+            self.place = Place(loader, seed)
+            if self._session.base is not None:
+                trainer_resume.find_place(self, self._session.base)
+        return loader
+
+    def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
+        """As the Trainer's own; a resumed one ends where its node says."""
+        found = super().set_initial_training_values(args, dataloader)  # type: ignore[misc]
+        base = _base(self)
+        if base is None:
+            return found
+        epochs, per_epoch, examples, samples, batch, in_epoch, natural = found
+        ends = trainer_resume.last_step(base, natural)
+        if base.mode == "weights":
+            # A fresh schedule is made for what is trained from here on.
+            self.schedule = {"steps": ends - base.fork.step, "path": []}
+        if not has_length(dataloader):
+            per_epoch, in_epoch = ends, ends * args.gradient_accumulation_steps
+        elif ends != natural or base.overrides or base.mode != "exact":
+            left = ends - base.fork.step + self.place.batches / args.gradient_accumulation_steps  # type: ignore[union-attr]
+            epochs = self.place.epoch + math.ceil(left / per_epoch) + 1  # type: ignore[union-attr]
+        return epochs, per_epoch, examples, samples, batch, in_epoch, ends
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        found: tuple[int, int] = super()._init_training_state(*args, **kwargs)  # type: ignore[misc]
+        base, place = _base(self), self.place
+        if base is None or place is None or not trainer_resume.knows_place(base):
+            return found
+        return place.epoch, place.batches
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """As `Trainer.create_scheduler`, made for as many updates as its node says."""
+        recipe = self.schedule
+        steps = num_training_steps if recipe is None else recipe["steps"]
+        found = super().create_scheduler(steps, optimizer)  # type: ignore[misc]
+        if recipe is not None and self._created_lr_scheduler:  # type: ignore[attr-defined]
+            schedules.follow(found, recipe["path"])
+        return found
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """As of the Trainer's own, counted."""
+        place = self.place
+        if self._session is None or place is None:
+            return super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
+        wanted = place.wanted(num_batches, self.args.gradient_accumulation_steps)  # type: ignore[attr-defined]
+        found = super().get_batch_samples(epoch_iterator, wanted, device)  # type: ignore[misc]
+        place.fetched(len(found[0]))
+        return found
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Trainer.evaluate`; while training goes on, no random generator notices it."""
+        if self._session is None:
+            return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+        with rng.preserved():
+            return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+
     def _save_checkpoint(self, model: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
         session, events = self._session, self._events
         if session is None or session.recorder is None:
@@ -96,7 +171,7 @@ class BranchTrackMixin:
             return
         trainer: Any = self
         due = events.takes_due()
-        session.control_point(_point(trainer), save=due, final=trainer.control.should_training_stop)
+        session.control_point(events.point(), save=due, final=trainer.control.should_training_stop)
         if session.stop_asked:
             trainer.control.should_training_stop = True
         if due and (trainer.args.load_best_model_at_end or trainer.args.push_to_hub):
@@ -111,165 +186,29 @@ class BranchTrackMixin:
         base = _base(self)
         if base is None:
             super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
-            return
-        live = live_objects(self)
-        trainer_state.check_script(self, base.snapshot, base.fork.settings)
-        capture.restore(live, base.snapshot)
-        current = apply.read_all(live)
-        target = {name: base.fork.settings.get(name, value) for name, value in current.items()}
-        apply.write_all(live, {k: v for k, v in target.items() if current[k] != v})
+        else:
+            trainer_resume.restore(self, base)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         base = _base(self)
         if base is None:
             super()._load_rng_state(checkpoint)  # type: ignore[misc]
             self._events.commit_root()
-        else:
-            capture.restore_rng(base.snapshot)
+        elif base.mode == "exact" and not (self.place and self.place.began_within):
+            # Within an epoch its first batches were fetched first, and brought them back then.
+            trainer_resume.restore_rng(base)
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         base = _base(self)
         if base is None:
             super()._load_scaler(checkpoint)  # type: ignore[misc]
-            return
-        scaler = getattr(self.accelerator, "scaler", None)  # type: ignore[attr-defined]
-        state = capture.loop_state(base.snapshot)["scaler"]
-        if scaler is not None and state is not None:
-            scaler.load_state_dict(state)
+        else:
+            trainer_state.restore_scaler(self, base.snapshot, base.mode)
 
     def _load_best_model(self) -> None:
         # The final node holds what training ended in, not the best model of before.
         self._events.commit_final()
         super()._load_best_model()  # type: ignore[misc]
-
-
-class _Events(TrainerCallback):
-    """The callback that the mixin installs behind all others, and when to save for what reason.
-
-    A save is *due* where the script has asked for it; otherwise requests or the end have.
-    """
-
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
-        self.resumes = False
-        self._rooted = False
-        self._epoch_over = False
-        self._asked_by_us = False
-        self._evaluated = False
-        self._put_off = False
-
-    @property
-    def session(self) -> Session | None:
-        """The session of the training that is going on, once it records."""
-        found: Session | None = self.trainer._session
-        return None if found is None or found.recorder is None else found
-
-    def puts_off(self) -> bool:
-        """Whether the save asked for now has to wait for the end of the epoch, which comes next."""
-        if self._epoch_over or not self._ends_epoch():
-            return False
-        self._put_off = self._put_off or self._is_due()
-        return True
-
-    def takes_due(self) -> bool:
-        """Whether the script has asked for the save that is being made."""
-        due, self._put_off = self._put_off or self._is_due(), False
-        return due
-
-    def commit_root(self) -> None:
-        """Commit the state before the first update, unless that was done already."""
-        session = self.session
-        if session is not None and not self._rooted:
-            self._rooted = True
-            session.commit_root(_point(self.trainer), trainer_state.about(self.trainer.model))
-
-    def commit_final(self) -> None:
-        """Commit the state that training has ended in, unless that was done already."""
-        if self.session is not None:
-            self.session.control_point(_point(self.trainer), save=False, final=True)
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        session: Session | None = self.trainer._session
-        if session is not None:
-            self._rooted = self._put_off = False
-            if session.base is not None:
-                loop = capture.loop_state(session.base.snapshot)
-                trainer_state.restore_window(self.trainer, loop)
-            session.begin(_point(self.trainer), state.max_steps)
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._epoch_over = False
-        # A checkpoint of the Trainer's own brings its random state later: see `_load_rng_state`.
-        if not self.resumes:
-            self.commit_root()
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.commit_root()
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        session = self.session
-        if session is not None and session.expecting is not None:
-            session.before_update(live_objects(self.trainer), state.global_step + 1)
-
-    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.session is not None and self.session.is_reading:
-            self.session.after_update(live_objects(self.trainer))
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        session = self.session
-        if session is None or session.recorder is None:
-            return
-        session.recorder.step = state.global_step
-        self._asked_by_us = self._evaluated = False
-        if session.recorder.waiting or control.should_training_stop:
-            self._ask(control)
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._evaluated = True
-        # A callback such as early stopping may have ended training just now.
-        if self.session is not None and control.should_training_stop:
-            self._ask(control)
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        session = self.session
-        if session is None or session.recorder is None:
-            return
-        self._epoch_over = True
-        self._asked_by_us = self._evaluated = False
-        if self._put_off or session.recorder.waiting or control.should_training_stop:
-            self._ask(control)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if self.session is not None and logs:
-            self.session.log(state.global_step, logs)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.commit_root()
-        self.commit_final()
-
-    def _ask(self, control: Any) -> None:
-        if not control.should_save:
-            control.should_save = self._asked_by_us = True
-
-    def _is_due(self) -> bool:
-        # With "best" an evaluation alone decides, whatever was asked for before it.
-        best = self.trainer.args.save_strategy == SaveStrategy.BEST
-        return (best and self._evaluated) or not self._asked_by_us
-
-    def _ends_epoch(self) -> bool:
-        """Whether no update follows in this epoch; one that was cut short has no such end."""
-        state = self.trainer.state
-        return bool(state.epoch == int(state.epoch) or state.global_step >= state.max_steps)
-
-
-def _point(trainer: Any) -> Point:
-    return Point(
-        live=live_objects(trainer),
-        step=trainer.state.global_step,
-        epoch=float(trainer.state.epoch or 0.0),
-        extra=lambda: trainer_state.loop_state(trainer),
-        evaluate=lambda: trainer_state.evaluate(trainer),
-    )
 
 
 def _base(trainer: Any) -> Base | None:
@@ -282,10 +221,11 @@ def _run_name(trainer: Any) -> str | None:
     return name if name and name != folder else None
 
 
-def _refuse_distributed(trainer: Any) -> None:
-    if trainer.args.world_size > 1:
+def _refuse_distributed(world_size: int) -> None:
+    if world_size > 1:
         raise InvalidInput(
             "WORLD_SIZE",
-            trainer.args.world_size,
+            world_size,
             "1: random state and data position are per process, which is not supported yet",
+            what=f"Training in {world_size} processes at once is not supported yet.",
         )

@@ -1,0 +1,286 @@
+"""The place, the order and the randomness of the batches of a DataLoader, out and in, exactly.
+
+`track` puts three small objects into a loader that is there already, so that whoever iterates it
+sees nothing new:
+
+* map datasets: `Batches` around the batch sampler. It notes the random state in which the order of
+  an epoch was drawn and that in which each batch was begun, and can begin in the middle of an epoch
+  without reading what was read before. Batches fetched by workers carry a key instead, from which
+  `Keyed` seeds the worker: (seed, epoch, number of the batch).
+* iterable datasets: `Streamed` around the dataset. Each batch is fetched under generators of its
+  own, seeded by such a key, so that reading a pass again gives the same items again.
+
+Without workers the batches of a map dataset are drawn from the process's own generators, as without
+branchtrack: the same script gives the same bits.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    IterDataPipe,
+    Sampler,
+)
+
+from branchtrack.training import rng
+from branchtrack.training.streams import Streamed
+
+
+def track(loader: DataLoader[Any], seed: int, *, placeholders: bool = False) -> Tracked:
+    """Have the batches of a torch DataLoader tracked, in place; ``seed`` is part of every key.
+
+    ``placeholders``: a map dataset's pass that begins in the middle begins with an empty list for
+    every batch before it, for an accelerate loader to drop unread.
+    """
+    return Tracked(loader, seed, placeholders)
+
+
+class Tracked:
+    """What is known of a loader's batches.
+
+    Whoever iterates calls `begin` before each pass, and `settle` once its first batch is there.
+    ``kind`` is ``map``, ``iterable``, or ``other`` for what can only be read again from its start.
+    """
+
+    def __init__(self, loader: DataLoader[Any], seed: int, placeholders: bool) -> None:
+        self.seed, self.epoch, self.placeholders = seed, 0, placeholders
+        self.order: dict[str, Any] | None = None
+        self.ahead: dict[str, Any] | None = None
+        self.resumed: Mapping[str, Any] | None = None
+        self.skipped = self._skipped_samples = 0
+        self._loader, self._next_seed = loader, seed
+        self._found: Mapping[str, Any] | None = None
+        self._now: dict[str, Any] | None = None
+        self._batches: Batches | None = None
+        self._stream: Streamed | None = None
+        # torch refuses such changes, since an iterator made before would not see them.
+        if isinstance(loader.dataset, IterableDataset):
+            if not isinstance(loader.dataset, IterDataPipe):
+                self._stream = Streamed(loader)
+                object.__setattr__(loader, "dataset", self._stream)
+        elif loader.batch_sampler is not None:
+            self._batches = Batches(loader.batch_sampler, self)
+            object.__setattr__(loader, "batch_sampler", self._batches)
+            if loader.num_workers:
+                object.__setattr__(loader, "dataset", Keyed(loader.dataset))
+
+    @property
+    def kind(self) -> str:
+        """``map``, ``iterable`` or ``other``."""
+        if self._batches is not None:
+            return "map"
+        return "other" if self._stream is None else "iterable"
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether other processes fetch the batches."""
+        return bool(self._loader.num_workers)
+
+    def state(self, epoch: int, batches: int, *, fetched_ahead: bool) -> dict[str, Any]:
+        """The place after ``batches`` batches of an epoch (skipped ones count), to be stored.
+
+        ``fetched_ahead``: whether the batch behind that place has been fetched already.
+        """
+        begun = batches > 0
+        samples = self._skipped_samples + (batches - self.skipped) * self._batch_size
+        if self._batches is not None:
+            samples = min(samples, len(self._batches.sampler))
+        return {
+            "epoch": epoch,
+            "batches": batches,
+            "samples": samples if begun else 0,
+            "seed": self.seed if begun else self._next_seed,
+            "order": self.order if begun else None,
+            "ahead": self.ahead if begun and fetched_ahead else None,
+            "order_seed": self._order_seed(),
+            "generators": [one.get_state() for one in self._generators()],
+            "sizes": self._stream.sizes if self._stream is not None and begun else [],
+        }
+
+    def resume(
+        self, state: Mapping[str, Any], now: dict[str, Any], seed: int | None = None
+    ) -> int:
+        """Have the next pass go on at a stored place; returns how many batches it leaves out.
+
+        Of an iterable dataset they have to be read all the same. ``now``: the random state that is
+        to be in force when the first batch is there. ``seed``: another one, for all that is drawn
+        from the next epoch on.
+
+        Raises:
+            InvalidInput: the batch size was changed where samples cannot be told apart.
+        """
+        begun = state["batches"] > 0
+        self.epoch, self.seed = state["epoch"], state["seed"]
+        self._next_seed = self.seed if seed is None else seed
+        self._give_order_seed(state["order_seed"])
+        for one, found in zip(self._generators(), state["generators"], strict=False):
+            one.set_state(found)
+        if not begun:
+            return 0
+        self._found, self._now = state, now
+        self._skipped_samples, self.skipped = state["samples"], self._to_skip(state)
+        return self.skipped
+
+    def begin(self, epoch: int) -> None:
+        """A pass begins: the one that was resumed, or one from its start."""
+        self.epoch, self.resumed, self._found = epoch, self._found, None
+        if self.resumed is None:
+            self.skipped = self._skipped_samples = 0
+            if self.seed != self._next_seed:
+                self._take_seed()
+        if self._stream is not None:
+            self._stream.begin(self.seed, epoch, fresh=self.resumed is None)
+
+    def settle(self) -> None:
+        """Bring the process's generators to where they were at the stored place, once."""
+        now, self._now = self._now, None
+        if now is not None:
+            rng.restore(now)
+
+    @property
+    def _batch_size(self) -> int:
+        size = self._loader.batch_size if self._batches is None else self._batches.batch_size
+        return size or 1
+
+    def _to_skip(self, state: Mapping[str, Any]) -> int:
+        if self._batches is not None:
+            return self._batches.to_skip(state)
+        return state["batches"] if self._stream is None else self._stream.resume(state)
+
+    def _take_seed(self) -> None:
+        self.seed = self._next_seed
+        if self._order_seed() is not None:
+            self._give_order_seed(self.seed)
+        for one in self._generators():
+            one.manual_seed(self.seed)
+
+    def _sampler(self) -> Any:
+        return None if self._batches is None else getattr(self._batches.inner, "sampler", None)
+
+    def _order_seed(self) -> int | None:
+        # accelerate's SeedableRandomSampler draws every order from this and the epoch.
+        return getattr(self._sampler(), "initial_seed", None)
+
+    def _give_order_seed(self, seed: int | None) -> None:
+        if seed is not None and self._order_seed() is not None:
+            self._sampler().initial_seed = seed
+
+    def _generators(self) -> list[torch.Generator]:
+        own = (
+            None if self._order_seed() is not None else getattr(self._sampler(), "generator", None)
+        )
+        unique = {id(one): one for one in (own, self._loader.generator) if one is not None}
+        return list(unique.values())
+
+
+class Batches(Sampler[list[Any]]):
+    """A batch sampler that knows where it is, and can begin anywhere in an epoch."""
+
+    def __init__(self, inner: Any, tracked: Tracked) -> None:
+        self.inner, self._tracked = inner, tracked
+        self._is_plain = type(inner) is BatchSampler
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    @property
+    def sampler(self) -> Any:
+        """What draws the order; accelerate may put another in its place."""
+        return self.inner.sampler
+
+    @sampler.setter
+    def sampler(self, sampler: Any) -> None:
+        self.inner.sampler = sampler
+
+    def to_skip(self, state: Mapping[str, Any]) -> int:
+        """The batches of an epoch before a stored place, in batches of the present size."""
+        if not self._is_plain:
+            return int(state["batches"])
+        left, size = len(self.sampler) - int(state["samples"]), int(self.batch_size)
+        return len(self) - (left // size if self.drop_last else -(-left // size))
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        # As a generator it begins when the first batch is asked for, whoever made the iterator.
+        tracked, resumed = self._tracked, self._tracked.resumed
+        if resumed is not None:
+            rng.restore(resumed["order"])
+        tracked.order = rng.capture(devices=False)
+        if tracked.placeholders:
+            yield from itertools.repeat([], tracked.skipped)
+        batches = self._behind(resumed["samples"] if resumed else 0)
+        for number in itertools.count(tracked.skipped):
+            before = tracked.order if resumed is None else resumed["ahead"]
+            if number > tracked.skipped:
+                tracked.settle()
+                before = None if tracked.has_workers else rng.capture(devices=False)
+            batch = next(batches, None)
+            if batch is None:
+                return
+            if resumed is not None and number == tracked.skipped:
+                # Here the order has been drawn again; the batch itself was fetched later.
+                rng.restore(before) if before else tracked.settle()
+            tracked.ahead = before
+            yield self._keyed(batch, number)
+
+    def _behind(self, samples: int) -> Iterator[list[Any]]:
+        """The batches of the epoch behind those samples that were had before."""
+        if not self._is_plain:
+            yield from itertools.islice(iter(self.inner), self._tracked.skipped, None)
+            return
+        order = itertools.islice(iter(self.sampler), samples, None)
+        while batch := list(itertools.islice(order, self.batch_size)):
+            if self.drop_last and len(batch) < self.batch_size:
+                return
+            yield batch
+
+    def _keyed(self, batch: list[Any], number: int) -> list[Any]:
+        if not self._tracked.has_workers:
+            return batch
+        keyed = Batch(batch)
+        keyed.key = (self._tracked.seed, self._tracked.epoch, number)
+        return keyed
+
+
+class Batch(list[Any]):
+    """The indices of a batch, with the key that its fetching is seeded by."""
+
+    key: tuple[int, ...] = ()
+
+
+class Keyed(Dataset[Any]):
+    """A map dataset in a worker: each batch is fetched under generators seeded by its key."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset[index]
+
+    def __getitems__(self, batch: list[Any]) -> list[Any]:
+        """As torch's fetcher has it: the samples of a batch."""
+        if isinstance(batch, Batch):
+            rng.seed(*batch.key)
+        whole = getattr(self.dataset, "__getitems__", None)
+        found: list[Any] = whole(batch) if whole else [self.dataset[index] for index in batch]
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)

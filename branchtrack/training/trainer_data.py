@@ -1,0 +1,79 @@
+"""Where a Hugging Face Trainer is in its data, counted as its loop counts: epochs and batches.
+
+The loop works its place out from the number of updates, which holds only while batch size,
+accumulation and the number of passes stay what they were. Here it is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from accelerate.data_loader import DataLoaderDispatcher, DataLoaderShard
+from torch.utils.data import DataLoader
+
+from branchtrack.training import data
+
+
+class Place:
+    """The place of a training in the batches of one loader.
+
+    ``epoch`` is the pass that is going on and ``batches`` how many of it were trained on (those
+    left out by a resume count); ``over`` once the pass has come to its end.
+    """
+
+    def __init__(self, loader: Any, seed: int) -> None:
+        self.epoch = self.batches = 0
+        self.over = False
+        base = getattr(loader, "base_dataloader", loader)
+        shard = type(loader) in (DataLoaderShard, DataLoaderDispatcher)
+        known = type(base) is DataLoader
+        self.tracked = data.track(base, seed, placeholders=True) if known else None
+        # accelerate fetches one batch more than it gives, to know which is the last.
+        self._ahead, self._loader = shard, loader
+        self._first, self._within = True, False
+
+    def state(self) -> dict[str, Any]:
+        """What a resume needs to go on exactly here, as tensors and plain values."""
+        epoch, batches = (self.epoch + 1, 0) if self.over else (self.epoch, self.batches)
+        if self.tracked is None:
+            return {"epoch": epoch, "batches": batches}
+        return self.tracked.state(epoch, batches, fetched_ahead=self._ahead)
+
+    def resume(self, stored: Mapping[str, Any], now: dict[str, Any], seed: int | None) -> None:
+        """Go on at a stored place; see `data.Tracked.resume`."""
+        self.epoch, self.batches = stored["epoch"], stored["batches"]
+        self._within = self.batches > 0
+        if self.tracked is not None:
+            self.batches = self.tracked.resume(stored, now, seed)
+
+    @property
+    def began_within(self) -> bool:
+        """Whether the first pass began in the middle, and random states come back within it."""
+        return self.tracked is not None and self._within
+
+    def begin(self) -> None:
+        """A pass begins: the first, or that behind the one before."""
+        if not self._first:
+            self.epoch, self.batches = self.epoch + 1, 0
+        self._first = self.over = False
+        if self.tracked is not None:
+            self.tracked.begin(self.epoch)
+
+    def wanted(self, count: int, accumulation: int) -> int:
+        """How many of ``count`` batches are fetched for an update: fewer to come into step."""
+        return count - self.batches % accumulation
+
+    def fetched(self, count: int) -> None:
+        """Note that batches were fetched, to be trained on now."""
+        self.batches += count
+        if self.tracked is not None:
+            self.tracked.settle()
+
+    def end(self, *, cut_short: bool) -> None:
+        """The pass is over; ``cut_short``: training stops, perhaps in the middle of it."""
+        try:
+            left = self.batches < len(self._loader)
+        except TypeError:
+            left = True
+        self.over = not (cut_short and left)

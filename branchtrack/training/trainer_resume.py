@@ -1,0 +1,143 @@
+"""A node given back to a Trainer: its counters, state and place, then what was declared to change.
+
+Nothing of the script is used silently in the place of the node, and nothing of the node in the
+place of what was declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from transformers import set_seed
+
+from branchtrack.errors import InvalidInput
+from branchtrack.training import apply, capture, rng, schedules, trainer_script, trainer_state
+from branchtrack.training.session import Base
+from branchtrack.training.trainer_state import live_objects
+
+
+def prepare(trainer: Any, base: Base, folder: str) -> None:
+    """Before training: compare the script, take the node's settings, write the Trainer's counters.
+
+    Raises:
+        CheckpointMismatch: the script asks for something else, undeclared.
+        InvalidInput: what was declared cannot be had with this script.
+    """
+    settings = wanted(base)
+    if base.mode == "exact":
+        if base.script is not None:
+            trainer_script.check(trainer.script, base.script, base.fork.settings, base.overrides)
+        trainer.schedule = _recipe(base)
+    trainer_script.take(trainer, settings)
+    counters: Mapping[str, Any] = {}
+    changed: dict[str, Any] = {"global_step": base.fork.step}
+    if base.mode == "exact":
+        counters = capture.loop_state(base.snapshot)["trainer"]
+        changed |= {
+            name: settings[name]
+            for name in ("max_steps", "logging_steps", "eval_steps", "save_steps")
+            if name in settings
+        }
+        changed["train_batch_size"] = trainer._train_batch_size
+    else:
+        changed["max_steps"] = settings.get("max_steps") or max(trainer.args.max_steps, 1)
+    trainer_state.write_trainer_state(trainer, counters, folder, changed)
+
+
+def wanted(base: Base) -> Mapping[str, Any]:
+    """The settings that the training is to go on with, as far as the script does not say."""
+    return base.fork.settings if base.mode == "exact" else base.overrides
+
+
+def last_step(base: Base, natural: int) -> int:
+    """The step at which training ends; ``natural`` is the number of updates that the script says.
+
+    Raises:
+        InvalidInput: it is not behind the node's.
+    """
+    default = natural if base.mode == "exact" else base.fork.step + natural
+    found = int(wanted(base).get("max_steps", default))
+    if found <= base.fork.step:
+        raise InvalidInput("max_steps", found, f"more than the node's step {base.fork.step}")
+    return found
+
+
+def knows_place(base: Base) -> bool:
+    """Whether the place in the data is to be had from the node, not from its number of updates."""
+    return base.mode == "weights" or "epoch" in _data(base)
+
+
+def find_place(trainer: Any, base: Base) -> None:
+    """Have the loader that was just made go on where the node's was."""
+    stored = _data(base)
+    if base.mode == "exact" and "epoch" in stored:
+        seed = base.overrides.get("seed")
+        trainer.place.resume(stored, _random(base), seed)
+
+
+def restore(trainer: Any, base: Base) -> None:
+    """Give the model, the optimizer and the scheduler back, then apply what was changed.
+
+    Raises:
+        CheckpointMismatch: they do not fit the node.
+    """
+    live = live_objects(trainer)
+    if base.mode == "weights":
+        capture.restore_model(live, base.snapshot)
+    else:
+        if base.script is None:
+            trainer_script.check_settings(trainer, base.fork.settings)
+        _restore_state(trainer, live, base)
+    current = apply.read_all(live)
+    target = {name: wanted(base).get(name, value) for name, value in current.items()}
+    apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
+
+
+def restore_rng(base: Base) -> None:
+    """Set every random generator to the node's, or to the seed that was declared."""
+    rng.restore(_random(base))
+
+
+def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
+    stored = base.snapshot.state["scheduler"]
+    kind = type(live.scheduler).__name__
+    if "lr_scheduler_type" in base.overrides and stored and stored["class"] != kind:
+        # Nothing of another class's state can be used; the step is.
+        alone = replace(live, scheduler=None)
+        state = {**base.snapshot.state, "scheduler": None}
+        capture.restore(alone, replace(base.snapshot, state=state))
+        schedules.take_rates(live, base.fork.step)
+        return
+    capture.restore(live, base.snapshot)
+    if base.overrides.keys() & {"lr_scheduler_type", "warmup_steps", "horizon"}:
+        schedules.take_rates(live, _updates(base))
+
+
+def _recipe(base: Base) -> dict[str, Any] | None:
+    fork, before, at = base.fork, base.origin.settings, _updates(base)
+    if "max_steps" not in base.overrides:
+        return before.get("schedule")
+    done = fork.step - at
+    ends = (before["max_steps"] - done, fork.settings["max_steps"] - done)
+    return schedules.changed(before.get("schedule"), *ends, at, base.overrides.get("horizon"))
+
+
+def _updates(base: Base) -> int:
+    """How many updates the node's schedule has seen; fewer than its step where it began anew."""
+    scheduler = base.snapshot.state["scheduler"] or {"state": {}}
+    found = scheduler["state"].get("last_epoch", base.fork.step)
+    return found if isinstance(found, int) else base.fork.step
+
+
+def _random(base: Base) -> dict[str, Any]:
+    if "seed" in base.overrides:
+        set_seed(base.overrides["seed"])
+        return rng.capture()
+    return capture.random_state(base.snapshot)
+
+
+def _data(base: Base) -> dict[str, Any]:
+    found: dict[str, Any] = capture.loop_state(base.snapshot)["data"]
+    return found

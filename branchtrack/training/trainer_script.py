@@ -1,0 +1,180 @@
+"""What a script asks of a Trainer, and what a node it resumes has to say about it.
+
+What the node's own script asked for is recorded with its segment. A resumed process whose script
+asks for something else is refused, unless the difference was declared or is what the node has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
+
+from branchtrack.errors import CheckpointMismatch, InvalidInput
+
+#: Arguments that change nothing of what is trained, logged or evaluated.
+_OUTWARD = frozenset(
+    """output_dir run_name project report_to disable_tqdm log_level log_level_replica
+    log_on_each_node trackio_space_id trackio_bucket_id trackio_static_space_id push_to_hub
+    hub_token hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision do_train
+    do_eval do_predict resume_from_checkpoint save_total_limit save_only_model save_on_each_node
+    enable_jit_checkpoint restore_callback_states_from_checkpoint local_rank debug
+    skip_memory_metrics dataloader_pin_memory dataloader_prefetch_factor ddp_timeout
+    torch_empty_cache_steps use_cache""".split()
+)
+#: The setting that a declared change of an argument goes by.
+_SETTING_OF = {
+    "learning_rate": "lr",
+    "adam_beta1": "betas",
+    "adam_beta2": "betas",
+    "adam_epsilon": "eps",
+    "num_train_epochs": "max_steps",
+    "per_device_train_batch_size": "batch_size",
+    "data_seed": "seed",
+} | {
+    name: name
+    for name in """weight_decay max_grad_norm lr_scheduler_type warmup_steps max_steps seed
+    gradient_accumulation_steps logging_steps eval_steps save_steps""".split()
+}  # fmt: skip
+
+
+def record(trainer: Any) -> dict[str, Any]:
+    """What the script asks for, as plain values; to be taken before a node's settings are."""
+    found = {
+        name: value
+        for name, value in trainer.args.to_dict().items()
+        if name not in _OUTWARD and value is not None
+    }
+    dataset = trainer.train_dataset
+    try:
+        found["dataset_length"] = len(dataset)
+    except TypeError:
+        found["dataset_length"] = None
+    return found
+
+
+def check(
+    mine: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    declared: Mapping[str, Any],
+) -> None:
+    """Refuse a script that asks for something else than the one that made the node did.
+
+    ``mine`` and ``theirs`` are records; ``settings`` the node's own.
+
+    Raises:
+        CheckpointMismatch: with both values and the two ways out.
+    """
+    for name in sorted(mine.keys() | theirs.keys()):
+        found, expected = mine.get(name), theirs.get(name)
+        setting = _SETTING_OF.get(name, "")
+        if found == expected or setting in declared:
+            continue
+        if setting in settings and found == _part(name, settings[setting]):
+            continue
+        raise CheckpointMismatch(
+            f"{name} is {found!r} in the script and was {expected!r} in the script that made the "
+            f"node{_in_force(setting, settings)}.",
+            safe="No training was done.",
+            fix=f"Put {name} back to {expected!r} in the script, or {_declared(setting, found)}.",
+            field=name,
+            expected=expected,
+            found=found,
+        )
+
+
+def check_settings(trainer: Any, settings: Mapping[str, Any]) -> None:
+    """As `check`, for a node whose script nobody recorded: compare with the node itself.
+
+    Raises:
+        CheckpointMismatch: with both values.
+    """
+    for name, found in fixed(trainer).items():
+        if name in settings and found != settings[name]:
+            raise CheckpointMismatch(
+                f"{name} is {found!r} in the script and {settings[name]!r} in the node.",
+                safe="No training was done.",
+                fix="Make the script agree with the node, or start a new run.",
+                field=name,
+                expected=settings[name],
+                found=found,
+            )
+
+
+def fixed(trainer: Any) -> dict[str, Any]:
+    """The settings of a Trainer that cannot be changed while it trains, read from its parts."""
+    args, state = trainer.args, trainer.state
+    found = {
+        "max_steps": state.max_steps,
+        "batch_size": trainer._train_batch_size,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps,
+        "seed": args.seed,
+    }
+    if getattr(trainer, "_created_lr_scheduler", True):
+        found["lr_scheduler_type"] = str(getattr(args.lr_scheduler_type, "value", ""))
+        found["warmup_steps"] = args.get_warmup_steps(state.max_steps)
+    if trainer.schedule is not None:
+        found["schedule"] = trainer.schedule
+    steps = {"logging_steps": args.logging_strategy, "eval_steps": args.eval_strategy}
+    found |= {
+        name: int(getattr(state, name))
+        for name, strategy in steps.items()
+        if strategy == IntervalStrategy.STEPS
+    }
+    if args.save_strategy == SaveStrategy.STEPS:
+        found["save_steps"] = int(state.save_steps)
+    return found
+
+
+def take(trainer: Any, settings: Mapping[str, Any]) -> None:
+    """Have a trainer, before it trains, use a node's settings of its loop.
+
+    Raises:
+        InvalidInput: the script has not what a setting needs.
+    """
+    args = trainer.args
+    plain = "gradient_accumulation_steps logging_steps eval_steps save_steps warmup_steps seed"
+    for name in plain.split():
+        if name in settings:
+            setattr(args, name, settings[name])
+    if "seed" in settings and args.data_seed is not None:
+        args.data_seed = settings["seed"]
+    if "batch_size" in settings:
+        args.per_device_train_batch_size = settings["batch_size"] // max(1, args.n_gpu)
+        trainer._train_batch_size = settings["batch_size"]
+    kind = settings.get("lr_scheduler_type") or args.lr_scheduler_type
+    if kind != args.lr_scheduler_type:
+        _take_schedule(trainer, kind)
+
+
+def _take_schedule(trainer: Any, kind: str) -> None:
+    args = trainer.args
+    watches = kind in (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
+    if watches and args.eval_strategy == IntervalStrategy.NO:
+        raise InvalidInput(
+            "lr_scheduler_type", kind, "a schedule that needs no evaluation",
+            what=f"{kind} follows the evaluation loss, and the script does not evaluate.",
+        )  # fmt: skip
+    if watches and args.metric_for_best_model is None:
+        args.metric_for_best_model, args.greater_is_better = "loss", False
+    # What a schedule is given beside its shape is meant for that shape alone.
+    args.lr_scheduler_type, args.lr_scheduler_kwargs = SchedulerType(kind), None
+
+
+def _part(name: str, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return value[1 if name.endswith("2") else 0]
+    return value
+
+
+def _in_force(setting: str, settings: Mapping[str, Any]) -> str:
+    return f" (in force in it: {setting} = {settings[setting]!r})" if setting in settings else ""
+
+
+def _declared(setting: str, found: Any) -> str:
+    if not setting:
+        return "take nothing but the weights: --mode weights"
+    value = "NEW" if setting in ("betas", "max_steps") else found
+    return f"declare the change: --set {setting}={value}"
