@@ -21,7 +21,8 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core import interventions, lifecycle
 from branchtrack.core.names import as_name, free_name, storable
 from branchtrack.core.records import Branch, Launch, Node, Request, Segment
-from branchtrack.core.settings import BUILT_IN, Setting, declared, validate_all
+from branchtrack.core.resuming import WEIGHTS_ONLY, check_frozen, check_length
+from branchtrack.core.settings import BUILT_IN, HORIZON, Setting, declared, validate_all
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database, plain
 from branchtrack.errors import (
@@ -178,9 +179,14 @@ def order_launch(
     with database.read() as connection:
         node = nodes.find(connection, node_ref)
         overrides = validate_overrides(connection, node, settings or {})
-        _check_unfinished(node)
+        _check_unfinished(node, overrides)
         _check_startable(connection, node)
-    verify_node(database, store, node)
+    manifest = verify_node(database, store, node)
+    if "frozen" in overrides:
+        check_frozen(overrides["frozen"], [entry.name for entry in manifest.entries])
+    if node.kind == "fork" and node.effective is None and node.restored == WEIGHTS_ONLY:
+        # Never trained: what it stands for is still its parent's weights and no more.
+        mode = "weights"
     with database.transaction() as connection:
         return launches.order(
             connection, node, branch_name=name or suggested_name(connection, node),
@@ -192,14 +198,20 @@ def validate_overrides(
     connection: Connection, node: Node, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The settings of a resume, validated against what the node's own process declared."""
-    return validate_all(settings, resume_settings(connection, node)) if settings else {}
+    if not settings:
+        return {}
+    overrides = validate_all(settings, resume_settings(connection, node))
+    check_length(node.step, node.settings, overrides)
+    return overrides
 
 
 def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
     """The settings that a resume of ``node`` may change, by name."""
     rows = segments.get(connection, node.segment_id).declared
     known = declared(rows) or {setting.name: setting for setting in BUILT_IN}
-    return {name: setting for name, setting in known.items() if name in node.settings}
+    offered = {name: setting for name, setting in known.items() if name in node.settings}
+    # A directive rather than a value in force: it says how another max_steps is meant.
+    return offered | ({HORIZON.name: HORIZON} if "max_steps" in offered else {})
 
 
 def suggested_name(connection: Connection, node: Node) -> str:
@@ -276,8 +288,8 @@ def expire_unanswered(connection: Connection, segment_id: str, actor: str, why: 
     return len(left)
 
 
-def _check_unfinished(node: Node) -> None:
-    last = node.settings.get("max_steps")
+def _check_unfinished(node: Node, overrides: Mapping[str, Any]) -> None:
+    last = overrides.get("max_steps", node.settings.get("max_steps"))
     if last is not None and node.step >= last:
         raise InvalidInput(
             "node",

@@ -12,6 +12,8 @@ from sqlalchemy import func, select
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle
+from branchtrack.core.resuming import WEIGHTS_ONLY
+from branchtrack.core.settings import BUILT_IN, FROZEN, MAX_STEPS
 from branchtrack.db import audit, launches, nodes, requests, segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.errors import (
@@ -180,6 +182,39 @@ def test_a_node_at_the_last_step_leaves_nothing_to_train(database: Database, sto
     with pytest.raises(InvalidInput, match="before step 40"):
         control.order_launch(database, store, last.id, actor="me")
     assert rows(database) == before
+
+
+def test_a_node_at_the_last_step_goes_on_with_a_later_one(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    known = [s.as_dict() for s in (*BUILT_IN, MAX_STEPS, FROZEN)]
+    with database.transaction() as connection:
+        connection.execute(tables.segments.update().values(declared=known))
+    has = {"max_steps": 40, "lr_scheduler_type": "linear", "frozen": ""}
+    last = tree.node("main", 40, settings=has)
+    before = rows(database)
+    for wrong, field in (
+        ({"max_steps": 60}, "horizon"),
+        ({"max_steps": 60, "horizon": "extend", "frozen": "nothing"}, "frozen"),
+        ({"max_steps": 60, "horizon": "extend", "frozen": "*"}, "frozen"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            control.order_launch(database, store, last.id, actor="me", settings=wrong)
+        assert (caught.value.field, rows(database)) == (field, before)
+    longer = {"max_steps": 60, "horizon": "extend"}
+    launch = control.order_launch(database, store, last.id, actor="me", settings=longer)
+    with database.read() as connection:
+        fork = nodes.get(connection, launch.fork_node_id)
+    assert (launch.overrides, fork.settings["max_steps"]) == (longer, 60)
+    assert "horizon" not in fork.settings
+
+
+def test_a_fork_of_weights_that_never_trained_stays_one(database: Database, store: Store) -> None:
+    _tree, made = make_forked_tree(database, store)
+    first = control.order_launch(database, store, made[1].id, actor="me", mode="weights")
+    again = control.order_launch(database, store, first.fork_node_id, actor="me")
+    with database.read() as connection:
+        fork = nodes.get(connection, again.fork_node_id)
+    assert (again.mode, fork.restored) == ("weights", WEIGHTS_ONLY)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, select
 from branchtrack.core import lifecycle
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, Launch, NewNode, Node
+from branchtrack.core.resuming import WEIGHTS_ONLY
 from branchtrack.db import audit, nodes, runs, segments
 from branchtrack.db.tables import launches
 from branchtrack.errors import IllegalTransition, NotFound
@@ -47,9 +48,10 @@ def order(
         NewNode(
             run_id=node.run_id, branch_id=branch.id, segment_id=segment.id, parent_id=node.id,
             step=node.step, epoch=node.epoch, kind="fork", state_digest=node.state_digest,
-            settings={**node.settings, **overrides}, param_groups=node.param_groups,
+            settings={**node.settings, **_in_force(overrides)}, param_groups=node.param_groups,
             changes=changes, metrics=node.metrics, message=reason, actor=actor,
             environment=node.environment,
+            restored=dict(WEIGHTS_ONLY) if mode == "weights" else None,
         ),
     )  # fmt: skip
     now, launch_id = time.time(), new_id()
@@ -153,6 +155,11 @@ def unfinished(connection: Connection) -> list[Launch]:
         .order_by(launches.c.seq)
     )
     return [_record(row) for row in connection.execute(query)]
+
+
+def _in_force(overrides: dict[str, Any]) -> dict[str, Any]:
+    """The overrides without ``horizon``, which says how one is meant and is no value in force."""
+    return {name: value for name, value in overrides.items() if name != "horizon"}
 
 
 def _log(connection: Connection, launch: Launch, actor: str) -> None:

@@ -1,0 +1,52 @@
+"""What a resume may ask for, beyond each setting's own bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchtrack.core.resuming import check_frozen, check_length
+from branchtrack.errors import InvalidInput
+
+LINEAR = {"max_steps": 10, "lr_scheduler_type": "linear"}
+TENSORS = ["model/a.weight", "model/a.bias", "model/b.weight", "optimizer/0/exp_avg"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "field"),
+    [
+        ({"max_steps": 4, "horizon": "extend"}, "max_steps"),
+        ({"max_steps": 20}, "horizon"),
+        ({"horizon": "extend"}, "horizon"),
+        ({"max_steps": 10, "horizon": "rescale"}, "horizon"),
+    ],
+)
+def test_a_length_that_does_not_fit_is_refused(overrides: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_length(4, LINEAR, overrides)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {}, {"max_steps": 10}, {"max_steps": 20, "horizon": "extend"},
+        {"max_steps": 20, "lr_scheduler_type": "constant"},
+    ],
+)  # fmt: skip
+def test_a_length_that_fits_is_let_through(overrides: dict[str, object]) -> None:
+    check_length(4, LINEAR, overrides)
+
+
+def test_a_node_of_an_older_database_has_no_length_to_change() -> None:
+    check_length(4, {"lr": 0.1}, {"lr": 0.2})
+
+
+@pytest.mark.parametrize("patterns", ["a", "a.*", "*.bias", "a.weight, b", ""])
+def test_patterns_that_name_parts_of_the_model_are_let_through(patterns: str) -> None:
+    check_frozen(patterns, TENSORS)
+
+
+@pytest.mark.parametrize("patterns", ["c", "a, c", "*", "a, b", "exp_avg"])
+def test_patterns_that_match_nothing_or_everything_are_refused(patterns: str) -> None:
+    with pytest.raises(InvalidInput):
+        check_frozen(patterns, TENSORS)
