@@ -32,11 +32,12 @@ class Answer:
 class Expectation:
     """Settings that the next update must be seen to use, and who is to be told.
 
-    ``rates`` are the groups' learning rates; ``nodes`` holds the node once it is durable.
+    ``groups`` are what each optimizer's groups hold for it; ``nodes`` holds the node once it is
+    durable.
     """
 
     wanted: dict[str, Any]
-    rates: Sequence[float | None]
+    groups: Mapping[str, list[dict[str, Any]]]
     answers: list[Answer]
     restored: dict[str, str] | None
     nodes: list[Node]

@@ -6,79 +6,35 @@ no database and no trainer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import CyclicLR, LambdaLR
 
-from branchtrack.core.settings import BUILT_IN, Setting
+from branchtrack.core.settings import (
+    BETAS,
+    DROPOUT,
+    EPS,
+    FROZEN,
+    LR,
+    MAX_GRAD_NORM,
+    MOMENTUM,
+    WEIGHT_DECAY,
+    Setting,
+)
+from branchtrack.training import modules
+from branchtrack.training.live import Live as Live
+from branchtrack.training.live import number as number
+from branchtrack.training.live import put as put
+from branchtrack.training.rates import read_lr as read_lr
+from branchtrack.training.rates import write_lr as write_lr
+from branchtrack.training.undo import kept
 
-#: What torch keeps in a group that scales with its learning rate, and where its peak is found.
-_RATES = ("lr", "initial_lr", "max_lr", "min_lr")
-_BASES = ("max_lr", "initial_lr", "lr")
+#: What the optimizer reads in each of its groups.
+_FIELDS = ("lr", "weight_decay", "betas", "eps", "momentum")
 
-
-@dataclass
-class Live:
-    """The objects of a loop. ``options`` bears ``max_grad_norm``, read at every clipping.
-
-    ``decayed`` says for each parameter group whether it is meant to be decayed; ``fixed`` are
-    settings that cannot be changed while the loop runs, for nodes to record.
-    """
-
-    model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: Any
-    options: Any
-    decayed: list[bool]
-    fixed: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def groups(self) -> list[dict[str, Any]]:
-        """The optimizer's parameter groups."""
-        return self.optimizer.param_groups
-
-
-def number(value: Any) -> float:
-    """A float, also where the optimizer keeps the value as a tensor."""
-    return float(value.item()) if isinstance(value, torch.Tensor) else float(value)
-
-
-def read_lr(live: Live) -> float:
-    """The base (peak) learning rate: the largest of the groups'."""
-    return max(_base(group) for group in live.groups)
-
-
-def read_rates(live: Live) -> list[float | None]:
-    """The learning rate that the next update uses in each group; None: the optimizer's own."""
-    rates = [group.get("lr") for group in live.groups]
-    return [None if rate is None else number(rate) for rate in rates]
-
-
-def write_lr(live: Live, value: float) -> None:
-    """Set the base learning rate; ratios between groups are kept and the schedule goes on.
-
-    Schedulers keep copies of the bases, in the groups and in `base_lrs`, so all copies are set,
-    and the rate of the next update is what the schedule makes of the new base.
-    """
-    old = read_lr(live)
-    bases = [_base(group) for group in live.groups]
-    news = [_scaled(base, old, value) for base in bases]
-    for group, base, new in zip(live.groups, bases, news, strict=True):
-        for name in _RATES:
-            if group.get(name) is not None:
-                put(group, name, _scaled(number(group[name]), base, new))
-    if live.scheduler is not None:
-        _rebase(live, live.scheduler, bases, news)
-    if isinstance(live.scheduler, LambdaLR):
-        # The product that LambdaLR itself computes, so that a later step lands on the same bits.
-        step = live.scheduler.last_epoch
-        shapes = zip(live.scheduler.base_lrs, live.scheduler.lr_lambdas, strict=True)
-        for group, (rate, shape) in zip(live.groups, shapes, strict=True):
-            put(group, "lr", number(rate) * shape(step))
-        live.scheduler._last_lr = [group["lr"] for group in live.groups]
+Groups = dict[str, list[dict[str, Any]]]
 
 
 def read_weight_decay(live: Live) -> float:
@@ -106,38 +62,133 @@ def write_max_grad_norm(live: Live, value: float) -> None:
     live.options.max_grad_norm = value
 
 
-READERS: dict[str, Callable[[Live], float]] = {
+def read_betas(live: Live) -> list[float]:
+    """The decay rates of the two moments, in the first group; a cycled one is the cycle's."""
+    group = next(group for group in live.groups if _has(group, "betas"))
+    first, second = (number(beta) for beta in group["betas"])
+    return [number(group["max_momentum"]) if _is_cycled(live) else first, second]
+
+
+def write_betas(live: Live, value: list[float]) -> None:
+    """Set the decay rates of the two moments in every group; a cycled one stays the schedule's."""
+    for group in live.groups:
+        if _has(group, "betas"):
+            held = list(group["betas"])
+            for place in (1,) if _is_cycled(live) else (0, 1):
+                if isinstance(held[place], torch.Tensor):
+                    held[place].fill_(value[place])
+                else:
+                    held[place] = value[place]
+            group["betas"] = type(group["betas"])(held)
+
+
+def read_eps(live: Live) -> float:
+    """What is added to the denominator, in the first group."""
+    return number(next(group["eps"] for group in live.groups if _has(group, "eps")))
+
+
+def write_eps(live: Live, value: float) -> None:
+    """Set what is added to the denominator in every group."""
+    for group in live.groups:
+        if _has(group, "eps"):
+            put(group, "eps", value)
+
+
+def read_momentum(live: Live) -> float:
+    """The momentum of the first group; where the schedule cycles it, the most of the cycle."""
+    group = next(group for group in live.groups if _has(group, "momentum"))
+    return number(group["max_momentum" if _is_cycled(live) else "momentum"])
+
+
+def write_momentum(live: Live, value: float) -> None:
+    """Set the momentum of every group; one that the schedule cycles stays the schedule's."""
+    for group in live.groups:
+        if _has(group, "momentum") and not _is_cycled(live):
+            put(group, "momentum", value)
+
+
+READERS: dict[str, Callable[[Live], Any]] = {
     "lr": read_lr,
     "weight_decay": read_weight_decay,
     "max_grad_norm": read_max_grad_norm,
+    "betas": read_betas,
+    "eps": read_eps,
+    "momentum": read_momentum,
+    "dropout": lambda live: modules.read_dropout(live.model),
+    "frozen": lambda live: modules.read_frozen(live.model),
 }
-WRITERS: dict[str, Callable[[Live, float], None]] = {
+WRITERS: dict[str, Callable[[Live, Any], None]] = {
     "lr": write_lr,
     "weight_decay": write_weight_decay,
     "max_grad_norm": write_max_grad_norm,
+    "betas": write_betas,
+    "eps": write_eps,
+    "momentum": write_momentum,
+    "dropout": lambda live, value: modules.write_dropout(live.model, value),
+    "frozen": lambda live, value: modules.write_frozen(live.model, value),
 }
 
 
 def declare(live: Live) -> list[Setting]:
-    """The built-in settings that these objects have."""
-    lacking = set()
-    if not all(group.get("lr") is not None for group in live.groups):
-        lacking.add("lr")
-    if not any("weight_decay" in group for group in live.groups):
-        lacking.add("weight_decay")
-    return [setting for setting in BUILT_IN if setting.name not in lacking]
+    """The settings that these objects have; those of a named optimizer begin with its name."""
+    found = []
+    for prefix, part in live.parts.items():
+        own = [LR] if all(group.get("lr") is not None for group in part.groups) else []
+        own += [WEIGHT_DECAY] if any("weight_decay" in group for group in part.groups) else []
+        if not live.is_several and hasattr(live.options, "max_grad_norm"):
+            own.append(MAX_GRAD_NORM)
+        for setting in (BETAS, EPS, MOMENTUM):
+            own += [setting] if any(_has(group, setting.name) for group in part.groups) else []
+        found += [replace(one, name=f"{prefix}.{one.name}") if prefix else one for one in own]
+    found += [DROPOUT] if modules.dropouts(live.model) else []
+    found.append(FROZEN)
+    return found + (list(live.values.declared.values()) if live.values is not None else [])
 
 
 def read_all(live: Live) -> dict[str, Any]:
     """Every setting's value, read from where it is used."""
-    return {setting.name: READERS[setting.name](live) for setting in declare(live)}
+    parts = live.parts
+    return {setting.name: _read(live, parts, setting.name) for setting in declare(live)}
 
 
 def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write settings and return what can be read back of them now."""
-    for name, value in values.items():
-        WRITERS[name](live, value)
-    return {name: READERS[name](live) for name in values}
+    """Write settings, all or none, and return what can be read back of them now.
+
+    Raises:
+        InvalidInput: a value that these objects cannot have. Nothing was changed, whatever it is.
+    """
+    parts, put_back = live.parts, kept(live)
+    try:
+        for name, value in values.items():
+            if live.values is not None and name in live.values.declared:
+                live.values.write(name, value)
+            else:
+                part, own = _owner(live, parts, name)
+                WRITERS[own](part, value)
+    except BaseException:
+        put_back()
+        raise
+    return {name: _read(live, parts, name) for name in values}
+
+
+def resolved(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as they are read back once they have been written: patterns become paths.
+
+    Raises:
+        InvalidInput: a pattern that nothing matches.
+    """
+    found = dict(values)
+    if "frozen" in found and not (live.values is not None and "frozen" in live.values.declared):
+        found["frozen"] = modules.resolve_frozen(live.model, found["frozen"])
+    return found
+
+
+def read_groups(live: Live) -> Groups:
+    """What the next update uses in each group of each optimizer; None: the optimizer's own."""
+    return {
+        prefix: [{name: _plain(group.get(name)) for name in _FIELDS} for group in part.groups]
+        for prefix, part in live.parts.items()
+    }
 
 
 def used(live: Live) -> dict[str, Any]:
@@ -150,54 +201,60 @@ def used(live: Live) -> dict[str, Any]:
 
 
 def in_force(live: Live) -> dict[str, Any]:
-    """Every setting and each group's learning rate (``rates``), the largest as ``lr_now``."""
-    rates = read_rates(live)
-    largest = max((rate for rate in rates if rate is not None), default=None)
-    return {**read_all(live), "lr_now": largest, "rates": rates}
+    """Every setting, and of each optimizer its largest rate (``lr_now``) and its ``groups``."""
+    groups, largest = read_groups(live), {}
+    for prefix, part in groups.items():
+        rates = [group["lr"] for group in part if group["lr"] is not None]
+        largest[f"{prefix}.lr_now" if prefix else "lr_now"] = max(rates, default=None)
+    return {**read_all(live), **largest, "groups": groups}
 
 
 def agrees(
-    wanted: Mapping[str, Any], rates: Sequence[float | None], found: Mapping[str, Any]
+    wanted: Mapping[str, Any], groups: Mapping[str, list[dict[str, Any]]], found: Mapping[str, Any]
 ) -> bool:
-    """Whether an update that used ``found`` obeyed ``wanted`` and the groups' expected rates."""
-    if any(not _close(found.get(name), value) for name, value in wanted.items()):
-        return False
-    if "lr" in wanted and not all(map(_close, found["rates"], rates)):
-        return False
+    """Whether an update that used ``found`` obeyed ``wanted``, in every group as expected."""
+    for name, value in wanted.items():
+        prefix, _dot, own = name.rpartition(".")
+        if not _close(found.get(name), value):
+            return False
+        if own in _FIELDS and prefix in groups:
+            expected = [group[own] for group in groups[prefix]]
+            if not _close([group[own] for group in found["groups"][prefix]], expected):
+                return False
     limit = wanted.get("max_grad_norm", 0.0)
-    return not limit or found["grad_norm"] <= limit * 1.01 + 1e-6
+    return not limit or bool(found["grad_norm"] <= limit * 1.01 + 1e-6)
 
 
-def put(group: dict[str, Any], name: str, value: float) -> None:
-    """Set a group's value in place where the optimizer keeps a tensor."""
-    if isinstance(group.get(name), torch.Tensor):
-        group[name].fill_(value)
-    else:
-        group[name] = value
+def _read(live: Live, parts: Mapping[str, Live], name: str) -> Any:
+    if live.values is not None and name in live.values.declared:
+        return live.values.peek(name)
+    part, own = _owner(live, parts, name)
+    return READERS[own](part)
 
 
-def _base(group: Mapping[str, Any]) -> float:
-    """A group's peak rate: OneCycleLR starts well below it and keeps it as ``max_lr``."""
-    return number(next(group[name] for name in _BASES if group.get(name) is not None))
+def _owner(live: Live, parts: Mapping[str, Live], name: str) -> tuple[Live, str]:
+    """The optimizer that a setting belongs to, and what it is called there."""
+    prefix, _dot, own = name.rpartition(".")
+    return (parts[prefix], own) if prefix else (live, name)
 
 
-def _scaled(rate: float, old: float, new: float) -> float:
-    """``rate`` changed as ``old`` was to ``new``; exactly ``new`` where it was ``old``."""
-    if rate == old:
-        return new
-    return rate * (new / old) if old else rate
+def _has(group: Mapping[str, Any], name: str) -> bool:
+    value = group.get(name)
+    if name == "betas":
+        return isinstance(value, (list, tuple)) and len(value) == 2
+    return isinstance(value, (int, float, torch.Tensor))
 
 
-def _rebase(live: Live, scheduler: Any, olds: list[float], news: list[float]) -> None:
-    for part in getattr(scheduler, "_schedulers", ()):
-        _rebase(live, part, olds, news)
-    names = ["base_lrs", "max_lrs"] if isinstance(scheduler, CyclicLR) else ["base_lrs"]
-    for name in names:
-        if hasattr(scheduler, name):
-            rates = zip(getattr(scheduler, name), olds, news, strict=True)
-            setattr(scheduler, name, [_scaled(number(rate), old, new) for rate, old, new in rates])
-    if hasattr(scheduler, "_last_lr"):
-        scheduler._last_lr = [group["lr"] for group in live.groups]
+def _is_cycled(live: Live) -> bool:
+    """Whether the schedule sets momentum, or the first of the betas, at each of its steps."""
+    cycled = any(getattr(one, "cycle_momentum", False) for one in live.schedulers)
+    return cycled and all("max_momentum" in group for group in live.groups)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return number(value) if isinstance(value, (int, float, torch.Tensor)) else None
 
 
 def _grad_norm(live: Live) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from numbers import Real
@@ -75,7 +75,7 @@ class Session:
         self._segment: Segment | None = None
         self._committer: Committer | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
-        self._used: tuple[Expectation, int, dict[str, Any]] | None = None
+        self._used: tuple[int, dict[str, Any]] | None = None
 
     @classmethod
     def open(cls, name: str | None) -> Session:
@@ -141,7 +141,8 @@ class Session:
             asked = fork.settings if self.base.mode == "exact" else self.base.overrides
             wanted = {**settings, **point.live.fixed}
             wanted = {name: asked.get(name, value) for name, value in wanted.items()}
-            self.expecting = Expectation(wanted, apply.read_rates(point.live), [], parts, [fork])
+            wanted = apply.resolved(point.live, wanted)
+            self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])
 
     @property
     def committer(self) -> Committer:
@@ -155,8 +156,8 @@ class Session:
             first = self.base is None and self.committer.committed < 0
             kind = "root" if first else "checkpoint"
             made = self.committer.commit(point, kind, self._metrics, message=about)
-            settings, rates = apply.read_all(point.live), apply.read_rates(point.live)
-            self.expecting = Expectation(settings, rates, [], None, made)
+            settings, groups = apply.read_all(point.live), apply.read_groups(point.live)
+            self.expecting = Expectation(settings, groups, [], None, made)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Record metrics at a step; what is not a number is passed over."""
@@ -192,8 +193,8 @@ class Session:
         settled = [a for a in found if a.state == "applied" and a.wanted]
         if settled:
             wanted = {name: v for answer in settled for name, v in answer.wanted.items()}
-            rates = apply.read_rates(point.live)
-            self.expecting = Expectation(wanted, rates, settled, None, made)
+            groups = apply.read_groups(point.live)
+            self.expecting = Expectation(wanted, groups, settled, None, made)
 
     @property
     def is_reading(self) -> bool:
@@ -202,27 +203,33 @@ class Session:
 
     def before_update(self, live: Live, step: int) -> None:
         """Read back what update ``step`` is about to use, between backward and the update."""
+        if self.expecting is not None and self.recorder is not None:
+            self._used = step, {**live.fixed, **apply.used(live)}
+
+    def after_update(self, live: Live) -> None:
+        """Read back again right after the update: an optimizer may set its settings within it."""
+        if self._used is not None:
+            (step, before), self._used = self._used, None
+            self.settle(step, [before, {**before, **apply.in_force(live)}])
+
+    def settle(self, step: int, readings: Sequence[Mapping[str, Any]]) -> None:
+        """Record what update ``step`` made of the settings that were expected of it.
+
+        ``readings``: what was found before it, after it and as often as the loop looked.
+        """
         expected, self.expecting = self.expecting, None
         if expected is None or self.recorder is None:
             return
         if self.base is not None:
             # By now every part of it has been restored; it is a whole copy of the state.
             self.base.snapshot.tensors.clear()
-        self._used = expected, step, {**live.fixed, **apply.used(live)}
-
-    def after_update(self, live: Live) -> None:
-        """Read back again right after the update: an optimizer may set its settings within it."""
-        if self._used is None or self.recorder is None:
-            return
-        (expected, step, before), self._used = self._used, None
-        after = {**before, **apply.in_force(live)}
 
         def obeyed(wanted: dict[str, Any]) -> bool:
-            return all(apply.agrees(wanted, expected.rates, found) for found in (before, after))
+            return all(apply.agrees(wanted, expected.groups, found) for found in readings)
 
         verdicts = [(answer, obeyed(answer.wanted)) for answer in expected.answers]
-        effective = {"step": step, "verified": obeyed(expected.wanted), **after}
-        del effective["rates"]
+        effective = {"step": step, "verified": obeyed(expected.wanted), **readings[-1]}
+        del effective["groups"]
         self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
 
     def close(self, status: str, error: str | None = None) -> None:
@@ -260,7 +267,7 @@ class Session:
         answer = Answer(request)
         try:
             if request.kind == "set":
-                answer.wanted = dict(request.requested["values"])
+                answer.wanted = apply.resolved(point.live, request.requested["values"])
                 current = apply.read_all(point.live)
                 answer.before = {name: current[name] for name in answer.wanted}
                 answer.applied = apply.write_all(point.live, answer.wanted)
@@ -275,8 +282,6 @@ class Session:
             # Whatever a request does wrong is its answer, and never the end of training.
             logger.warning("branchtrack could not carry out %s", request.id, exc_info=True)
             answer.state, answer.error = "failed", f"{type(error).__name__}: {error}"
-            with suppress(Exception):
-                apply.write_all(point.live, answer.before or {})
         return answer
 
     def _record_effect(

@@ -173,11 +173,12 @@ def test_max_grad_norm_is_written_where_the_loop_reads_it() -> None:
 
 def test_only_settings_that_the_objects_have_are_declared() -> None:
     live = made()
-    assert [s.name for s in apply.declare(live)] == ["lr", "weight_decay", "max_grad_norm"]
+    names = ["lr", "weight_decay", "max_grad_norm", "betas", "eps", "frozen"]
+    assert [s.name for s in apply.declare(live)] == names
     live.optimizer = torch.optim.LBFGS(live.model.parameters(), lr=0.5)
-    assert apply.read_all(live) == {"lr": 0.5, "max_grad_norm": 1.0}
+    assert apply.read_all(live) == {"lr": 0.5, "max_grad_norm": 1.0, "frozen": ""}
     live.optimizer = Adafactor(live.model.parameters(), lr=None)
-    assert apply.read_all(live) == {"weight_decay": 0.0, "max_grad_norm": 1.0}
+    assert apply.read_all(live) == {"weight_decay": 0.0, "max_grad_norm": 1.0, "frozen": ""}
     assert apply.used(live)["lr_now"] is None
 
 
@@ -185,7 +186,7 @@ def used_after(live: Live, meanwhile: Callable[[], object]) -> bool:
     """Whether the change of all settings is seen after ``meanwhile`` has happened."""
     wanted = {"lr": 0.01, "weight_decay": 0.1, "max_grad_norm": 2.0}
     apply.write_all(live, wanted)
-    expected = apply.read_rates(live)
+    expected = apply.read_groups(live)
     for parameter in live.model.parameters():
         parameter.grad = torch.full_like(parameter, 0.1)
     meanwhile()

@@ -1,0 +1,114 @@
+"""Settings of a model's own parts: its dropout, and which of its parameters train.
+
+Works on a model alone; knows no optimizer and no request.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import torch
+from torch.nn.modules.dropout import _DropoutNd
+
+from branchtrack.errors import InvalidInput
+
+
+def dropouts(model: torch.nn.Module) -> dict[str, _DropoutNd]:
+    """The dropout modules of a model by name; probabilities kept elsewhere are not found."""
+    return {name: one for name, one in model.named_modules() if isinstance(one, _DropoutNd)}
+
+
+def read_dropout(model: torch.nn.Module) -> float:
+    """The largest probability of the dropout modules."""
+    return max(float(module.p) for module in dropouts(model).values())
+
+
+def write_dropout(model: torch.nn.Module, value: float) -> None:
+    """Give every dropout module one probability."""
+    for module in dropouts(model).values():
+        module.p = value
+
+
+def read_frozen(model: torch.nn.Module) -> str:
+    """What does not train: the fewest paths of modules and parameters, sorted, commas between."""
+    return _paths({name: not p.requires_grad for name, p in _parameters(model).items()})
+
+
+def write_frozen(model: torch.nn.Module, text: str) -> None:
+    """Have exactly those parameters not train that ``text`` names; see `resolve_frozen`.
+
+    A frozen parameter loses its gradient: an optimizer moves whatever has one, be it zero.
+
+    Raises:
+        InvalidInput: a name that nothing has, or nothing left that trains.
+    """
+    frozen = _matching(model, text)
+    for name, parameter in _parameters(model).items():
+        parameter.requires_grad_(name not in frozen)
+        if name in frozen:
+            parameter.grad = None
+
+
+def resolve_frozen(model: torch.nn.Module, text: str) -> str:
+    """What `read_frozen` gives once ``text`` has been written.
+
+    ``text``: paths of modules or parameters, or patterns of them (``*``, ``?``, ``[ab]``), with
+    commas between; empty: everything trains.
+
+    Raises:
+        InvalidInput: a name that nothing has, or nothing left that trains.
+    """
+    frozen = _matching(model, text)
+    return _paths({name: name in frozen for name in _parameters(model)})
+
+
+def _parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    # Quantised weights are integers, which never train.
+    found = model.named_parameters()
+    return {name: p for name, p in found if p.is_floating_point() or p.is_complex()}
+
+
+def _matching(model: torch.nn.Module, text: str) -> set[str]:
+    parameters = _parameters(model)
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    # Under every name that a shared parameter has.
+    held = {
+        path: {names[id(p)] for p in module.parameters() if id(p) in names}
+        for path, module in model.named_modules(remove_duplicate=False)
+    }
+    for path, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) in names:
+            held[path] = {names[id(parameter)]}
+    frozen: set[str] = set()
+    for pattern in filter(None, (part.strip() for part in text.split(","))):
+        found = set().union(*(held[path] for path in held if path and fnmatchcase(path, pattern)))
+        if not found:
+            parts = ", ".join(name for name, _child in model.named_children())
+            raise InvalidInput(
+                "frozen", pattern, f"paths or patterns of what has parameters, such as {parts}",
+                what=f"frozen: no module and no parameter goes by {pattern!r}.",
+            )  # fmt: skip
+        frozen |= found
+    if frozen and len(frozen) == len(parameters):
+        raise InvalidInput(
+            "frozen", text, "a part of the model", what="frozen: nothing would be left that trains."
+        )
+    return frozen
+
+
+def _paths(frozen: dict[str, bool]) -> str:
+    """The fewest paths that hold all that is frozen and nothing else."""
+    open_paths = {
+        path for name, is_frozen in frozen.items() if not is_frozen for path in _above(name)
+    }
+    found = set()
+    for name, is_frozen in frozen.items():
+        if is_frozen:
+            found.add(next(path for path in [*_above(name), name] if path not in open_paths))
+    return ",".join(sorted(found))
+
+
+def _above(name: str) -> list[str]:
+    """The paths of the modules that a parameter is in, the outermost first."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]

@@ -1,0 +1,70 @@
+"""Learning rates on live objects: the base of every group, wherever torch keeps copies of it.
+
+Works on one optimizer and its scheduler; knows no request and no other setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR
+
+from branchtrack.training.live import Live, number, put
+
+#: What torch keeps in a group that scales with its learning rate, and where its peak is found.
+_RATES = ("lr", "initial_lr", "max_lr", "min_lr")
+_BASES = ("max_lr", "initial_lr", "lr")
+
+
+def read_lr(live: Live) -> float:
+    """The base (peak) learning rate: the largest of the groups'."""
+    return max(_base(group) for group in live.groups)
+
+
+def write_lr(live: Live, value: float) -> None:
+    """Set the base learning rate; ratios between groups are kept and the schedule goes on.
+
+    Schedulers keep copies of the bases, in the groups and in `base_lrs`, so all copies are set,
+    and the rate of the next update is what the schedule makes of the new base.
+    """
+    old = read_lr(live)
+    bases = [_base(group) for group in live.groups]
+    news = [_scaled(base, old, value) for base in bases]
+    for group, base, new in zip(live.groups, bases, news, strict=True):
+        for name in _RATES:
+            if group.get(name) is not None:
+                put(group, name, _scaled(number(group[name]), base, new))
+    if live.scheduler is not None:
+        _rebase(live, live.scheduler, bases, news)
+    if isinstance(live.scheduler, LambdaLR):
+        # The product that LambdaLR itself computes, so that a later step lands on the same bits.
+        step = live.scheduler.last_epoch
+        shapes = zip(live.scheduler.base_lrs, live.scheduler.lr_lambdas, strict=True)
+        for group, (rate, shape) in zip(live.groups, shapes, strict=True):
+            put(group, "lr", number(rate) * shape(step))
+        live.scheduler._last_lr = [group["lr"] for group in live.groups]
+
+
+def _base(group: Mapping[str, Any]) -> float:
+    """A group's peak rate: OneCycleLR starts well below it and keeps it as ``max_lr``."""
+    return number(next(group[name] for name in _BASES if group.get(name) is not None))
+
+
+def _scaled(rate: float, old: float, new: float) -> float:
+    """``rate`` changed as ``old`` was to ``new``; exactly ``new`` where it was ``old``."""
+    if rate == old:
+        return new
+    return rate * (new / old) if old else rate
+
+
+def _rebase(live: Live, scheduler: Any, olds: list[float], news: list[float]) -> None:
+    for part in getattr(scheduler, "_schedulers", ()):
+        _rebase(live, part, olds, news)
+    names = ["base_lrs", "max_lrs"] if isinstance(scheduler, CyclicLR) else ["base_lrs"]
+    for name in names:
+        if hasattr(scheduler, name):
+            rates = zip(getattr(scheduler, name), olds, news, strict=True)
+            setattr(scheduler, name, [_scaled(number(rate), old, new) for rate, old, new in rates])
+    if hasattr(scheduler, "_last_lr"):
+        scheduler._last_lr = [group["lr"] for group in live.groups]

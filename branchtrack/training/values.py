@@ -1,0 +1,101 @@
+"""Settings that the author of a training loop declares, and whether the loop reads them.
+
+It knows no torch, no optimizer and no session.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from branchtrack.core.settings import AT_RESUME, Setting
+from branchtrack.errors import InvalidInput
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+#: In the order in which a value's kind is looked for: True is an int as well.
+_KINDS = ((bool, "bool"), (int, "int"), (float, "float"), (str, "str"))
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A setting's first value with its declaration, which has no name yet; see `setting`."""
+
+    value: Any
+    setting: Setting
+
+
+class Values(Mapping[str, Any]):
+    """Values by name, as a loop reads them; every reading is noted.
+
+    ``declared`` holds the declarations by name.
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.declared: dict[str, Setting] = {}
+        self._values: dict[str, Any] = {}
+        self._read: dict[str, Any] = {}
+        for name, value in given.items():
+            one = value if isinstance(value, Declared) else setting(value)
+            if not isinstance(name, str) or not _NAME.fullmatch(name) or name in AT_RESUME:
+                raise InvalidInput(
+                    "settings", name, "names of letters, digits, dots, dashes and underscores "
+                    f"that begin with a letter, other than {', '.join(sorted(AT_RESUME))}",
+                )  # fmt: skip
+            self.declared[name] = replace(one.setting, name=name)
+            self._values[name] = self.declared[name].validate(one.value)
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._values[name]
+        self._read[name] = value
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def peek(self, name: str) -> Any:
+        """A value, without the reading being noted."""
+        return self._values[name]
+
+    def write(self, name: str, value: Any) -> None:
+        """Give a setting another value.
+
+        Raises:
+            InvalidInput: its declaration refuses it.
+        """
+        self._values[name] = self.declared[name].validate(value)
+
+    def take_read(self) -> dict[str, Any]:
+        """What the loop has read since the last call, each with the value it was given last."""
+        found, self._read = self._read, {}
+        return found
+
+
+def setting(
+    value: Any,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] = (),
+    unit: str = "",
+    about: str = "",
+) -> Declared:
+    """A setting of a training loop of one's own: its first value and what is allowed.
+
+    The value's type is the setting's: bool, int, float or str (one of ``choices``, if given).
+
+    Raises:
+        InvalidInput: a value of another type, or outside its own bounds.
+    """
+    kind = next((word for type_, word in _KINDS if isinstance(value, type_)), None)
+    if kind is None or (choices and kind != "str"):
+        raise InvalidInput("settings", value, "a bool, int, float or str; choices for str alone")
+    made = Setting(
+        "setting", "choice" if choices else kind, minimum=minimum, maximum=maximum,
+        choices=tuple(choices), unit=unit, about=about, effect="when the loop reads it next",
+    )  # fmt: skip
+    return Declared(made.validate(value), made)
