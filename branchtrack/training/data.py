@@ -105,9 +105,7 @@ class Tracked:
             "sizes": self._stream.sizes if self._stream is not None and begun else [],
         }
 
-    def resume(
-        self, state: Mapping[str, Any], now: dict[str, Any], seed: int | None = None
-    ) -> int:
+    def resume(self, state: Mapping[str, Any], now: dict[str, Any], seed: int | None = None) -> int:
         """Have the next pass go on at a stored place; returns how many batches it leaves out.
 
         Of an iterable dataset they have to be read all the same. ``now``: the random state that is

@@ -6,7 +6,8 @@ accumulation and the number of passes stay what they were. Here it is counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from accelerate.data_loader import DataLoaderDispatcher, DataLoaderShard
@@ -23,7 +24,7 @@ class Place:
     """
 
     def __init__(self, loader: Any, seed: int) -> None:
-        self.epoch = self.batches = 0
+        self.epoch = self.batches = self._newest = 0
         self.over = False
         base = getattr(loader, "base_dataloader", loader)
         shard = type(loader) in (DataLoaderShard, DataLoaderDispatcher)
@@ -66,9 +67,20 @@ class Place:
 
     def fetched(self, count: int) -> None:
         """Note that batches were fetched, to be trained on now."""
+        self._newest = count
         self.batches += count
         if self.tracked is not None:
             self.tracked.settle()
+
+    @contextmanager
+    def before_fetching(self) -> Iterator[None]:
+        """Within the block the place is the one before the batches fetched last."""
+        kept = self.batches, self._ahead
+        self.batches, self._ahead = self.batches - self._newest, False
+        try:
+            yield
+        finally:
+            self.batches, self._ahead = kept
 
     def end(self, *, cut_short: bool) -> None:
         """The pass is over; ``cut_short``: training stops, perhaps in the middle of it."""

@@ -19,10 +19,11 @@ from branchtrack.training import apply, capture, rng, trainer_script
 from branchtrack.training.apply import Live
 
 #: Parts of TrainerState that are no state of training: what was logged is in the database, and
-#: how often and where checkpoints are written changes no later update.
+#: how often and where checkpoints are written, and how many epochs it takes to the last update,
+#: changes no later update.
 _NOT_STATE = (
     "log_history", "stateful_callbacks", "trial_name", "trial_params", "best_model_checkpoint",
-    "save_steps",
+    "save_steps", "num_train_epochs",
 )  # fmt: skip
 
 

@@ -30,7 +30,6 @@ No loop is copied: callbacks, public methods, and overrides of `_save_checkpoint
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from functools import cache
@@ -124,16 +123,18 @@ class BranchTrackMixin:
             self.schedule = {"steps": ends - base.fork.step, "path": []}
         if not has_length(dataloader):
             per_epoch, in_epoch = ends, ends * args.gradient_accumulation_steps
-        elif ends != natural or base.overrides or base.mode != "exact":
-            left = ends - base.fork.step + self.place.batches / args.gradient_accumulation_steps  # type: ignore[union-attr]
-            epochs = self.place.epoch + math.ceil(left / per_epoch) + 1  # type: ignore[union-attr]
+        elif self.place is not None:
+            # A bound only: it is the last step that ends the loop.
+            epochs = max(epochs, self.place.epoch + 1 + ends - base.fork.step)
         return epochs, per_epoch, examples, samples, batch, in_epoch, ends
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         found: tuple[int, int] = super()._init_training_state(*args, **kwargs)  # type: ignore[misc]
         base, place = _base(self), self.place
-        if base is None or place is None or not trainer_resume.knows_place(base):
+        if place is None:
             return found
+        if base is None or not trainer_resume.knows_place(base):
+            place.epoch, place.batches = found
         return place.epoch, place.batches
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -193,7 +194,10 @@ class BranchTrackMixin:
         base = _base(self)
         if base is None:
             super()._load_rng_state(checkpoint)  # type: ignore[misc]
-            self._events.commit_root()
+            if self.place is not None:
+                # What has been fetched for the first update has not been trained on.
+                with self.place.before_fetching():
+                    self._events.commit_root()
         elif base.mode == "exact" and not (self.place and self.place.began_within):
             # Within an epoch its first batches were fetched first, and brought them back then.
             trainer_resume.restore_rng(base)
@@ -227,5 +231,4 @@ def _refuse_distributed(world_size: int) -> None:
             "WORLD_SIZE",
             world_size,
             "1: random state and data position are per process, which is not supported yet",
-            what=f"Training in {world_size} processes at once is not supported yet.",
         )

@@ -135,9 +135,7 @@ def test_a_killed_training_is_gone_on_with_exactly(
     home, _ = scene
     whole = Home(tmp_path)
     whole.train(**{**jobs.VICTIM, "save_strategy": "no"})
-    launch = home.resume(
-        home.nodes(f"v{number}/main")[-1], **{**jobs.VICTIM, "save_strategy": "no"}
-    )
+    launch = home.resume(home.nodes(f"v{number}/main")[-1], **jobs.VICTIM)
     assert home.final(launch).state_digest == whole.final().state_digest
     assert home.chain_break(f"v{number}") is None
 
@@ -148,7 +146,8 @@ def test_of_two_processes_with_one_launch_exactly_one_trains(
     home.train(save_steps=7)
     launch = home.order(home.node(7))
     told = server.Queue()
-    both = [server.Process(target=jobs.resume, args=(home.folder, launch, told)) for _ in range(2)]
+    job = {"target": jobs.resume, "args": (home.folder, launch, told), "kwargs": {"save_steps": 7}}
+    both = [server.Process(**job) for _ in range(2)]
     for process in both:
         process.start()
     found = sorted(told.get(timeout=60) for _ in both)

@@ -30,7 +30,7 @@ def resume(
     """Resume a node of ``tiny/main``; returns the launch and the groups of every update."""
     spy = Spy()
     launch = home.order(home.node(step), settings)
-    home.train(launch, callbacks=lambda: [spy], **{**DECAYED, "save_strategy": "no", **how})
+    home.train(launch, callbacks=lambda: [spy], **{**DECAYED, **how})
     return launch, spy.groups
 
 
@@ -70,14 +70,18 @@ def test_the_node_records_what_was_replaced_and_what_was_restored(trained: Home)
     assert trained.final(launch).settings["lr"] == 2e-3
 
 
-def test_what_is_not_named_stays_as_in_the_node_whatever_the_script_says(trained: Home) -> None:
-    script = {"learning_rate": 0.5, "weight_decay": 0.7, "max_grad_norm": 0.001}
-    launch, groups = resume(trained, 4, {"weight_decay": 0.2}, **script)
-    assert groups[0][0]["initial_lr"] == 1e-3
-    assert groups[0][0]["weight_decay"] == 0.2
+def test_a_declared_change_holds_whatever_the_script_says(trained: Home) -> None:
+    launch, groups = resume(trained, 4, {"lr": 2e-3}, learning_rate=0.5)
+    assert groups[0][0]["initial_lr"] == 2e-3
     fork = trained.fork(launch)
     assert fork.effective is not None and fork.effective["verified"] is True
-    assert fork.effective["max_grad_norm"] == 1.0 and fork.effective["grad_norm"] > 0.1
+
+
+def test_a_script_that_was_brought_to_what_the_node_has_agrees(trained: Home) -> None:
+    first, _ = resume(trained, 4, {"lr": 2e-3})
+    launch = trained.order(trained.final(first), {"max_steps": 16, "horizon": "extend"})
+    trained.train(launch, **DECAYED, learning_rate=2e-3)
+    assert trained.final(launch).step == 16
 
 
 def test_a_resume_without_changes_says_what_it_used(trained: Home) -> None:
@@ -91,7 +95,7 @@ def test_a_fork_node_that_is_resumed_has_its_changes(trained: Home) -> None:
     first, groups = resume(trained, 4, {"lr": 4e-3, "weight_decay": 0.2, "max_grad_norm": 0.3})
     spy = Spy()
     launch = trained.order(trained.fork(first))
-    trained.train(launch, callbacks=lambda: [spy], **DECAYED, save_strategy="no")
+    trained.train(launch, callbacks=lambda: [spy], **DECAYED)
     assert spy.groups == groups
     assert trained.final(launch).state_digest == trained.final(first).state_digest
     second = trained.fork(launch)
@@ -103,7 +107,7 @@ def test_a_fork_of_a_fork_changes_only_what_it_names(trained: Home) -> None:
     first, _ = resume(trained, 4, {"lr": 4e-3, "max_grad_norm": 0.3})
     spy = Spy()
     launch = trained.order(trained.fork(first), {"lr": 1e-3})
-    trained.train(launch, callbacks=lambda: [spy], **DECAYED, save_strategy="no")
+    trained.train(launch, callbacks=lambda: [spy], **DECAYED)
     plain = trained.points("learning_rate", trained.segment().id)
     assert spy.rates[0] == [plain[5]] * 2
     assert trained.fork(launch).settings["max_grad_norm"] == 0.3
@@ -161,7 +165,7 @@ def test_an_overwritten_rate_is_recorded_as_not_used(trained: Home) -> None:
             return super().training_step(*args, **kwargs)
 
     launch = trained.order(trained.node(4), {"lr": 5e-3})
-    trained.train(launch, Stubborn, **DECAYED, save_strategy="no")
+    trained.train(launch, Stubborn, **DECAYED)
     fork = trained.fork(launch)
     assert fork.effective is not None
     assert fork.effective["verified"] is False and fork.effective["lr_now"] == 1e-5
@@ -173,7 +177,14 @@ DISAGREEING: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "accumulation": ({"gradient_accumulation_steps": 2}, ("accumulation", "2", "1")),
     "seed": ({"seed": 7}, ("seed", "7", "42")),
     "data": ({"data": tiny.Sentences(20)}, ("dataset_length", "20", "24")),
-    "optimizer": ({"optim": "sgd"}, ("SGD", "AdamW")),
+    "optimizer": ({"optim": "sgd"}, ("sgd", "adamw")),
+    "learning rate": (
+        {"learning_rate": 0.5},
+        ("0.5", "0.001", "--set lr=0.5"),
+    ),
+    "weight decay": ({"weight_decay": 0.3}, ("0.3", "0.1", "--set weight_decay=0.3")),
+    "smoothing": ({"label_smoothing_factor": 0.1}, ("0.1", "0.0", "--mode weights")),
+    "cadence": ({"logging_steps": 3}, ("logging_steps", "3", "1", "--set logging_steps=3")),
     "horizon": ({"max_steps": 20}, ("max_steps", "20", "14")),
     "schedule": ({"lr_scheduler_type": "linear"}, ("lr_scheduler_type", "linear", "cosine")),
     "warm-up": ({"warmup_steps": 3}, ("warmup_steps", "3", "0")),

@@ -373,9 +373,9 @@ def test_one_process_alone_trains_a_launch(home: Home) -> None:
     home.train(save_steps=7)
     launch = home.order(home.node(7))
     spies = [Spy(), Spy()]
-    home.train(launch, callbacks=lambda: [spies[0]])
+    home.train(launch, callbacks=lambda: [spies[0]], save_steps=7)
     with pytest.raises(BranchtrackError, match="finished"):
-        home.train(launch, callbacks=lambda: [spies[1]])
+        home.train(launch, callbacks=lambda: [spies[1]], save_steps=7)
     assert (len(spies[0].groups), len(spies[1].groups)) == (7, 0)
     assert home.segment(launch.branch_id).status == "finished"
 

@@ -13,6 +13,7 @@ from transformers import EarlyStoppingCallback, Seq2SeqTrainer, Trainer, Trainin
 
 import branchtrack
 from branchtrack.errors import InvalidInput
+from branchtrack.training import rng
 from branchtrack.training.transformers import BranchTrackMixin
 from tests.training import tiny
 from tests.training.callbacks import Do, Spy
@@ -48,11 +49,31 @@ ON_AND_OFF: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+class Quiet(Trainer):
+    """The stock Trainer, whose evaluation alone is kept from disturbing the random generators."""
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As the stock one."""
+        with rng.preserved():
+            return super().evaluate(*args, **kwargs)
+
+
+@pytest.mark.parametrize("evaluated", [{"eval_strategy": "steps", "eval_steps": 2}, BEST])
+def test_evaluation_does_not_disturb_training(evaluated: dict[str, Any], home: Home) -> None:
+    how = {**evaluated, "load_best_model_at_end": False}
+    on = home.train(**how)
+    off = tiny.trainer(
+        Trainer, home.folder / "stock", **{**how, "eval_strategy": "no", "save_strategy": "no"}
+    )
+    off.train()
+    assert tiny.same(tiny.weights(on), tiny.weights(off))
+
+
 @pytest.mark.parametrize("case", ON_AND_OFF)
 def test_weights_and_logs_are_those_of_the_stock_trainer(case: str, home: Home) -> None:
     how = ON_AND_OFF[case]
     on = home.train(**how)
-    stock = tiny.trainer(Trainer, home.folder / "stock", **how)
+    stock = tiny.trainer(Quiet, home.folder / "stock", **how)
     stock.train()
     assert tiny.same(tiny.weights(on), tiny.weights(stock))
     assert stable(on.state.log_history) == stable(stock.state.log_history)
@@ -300,7 +321,7 @@ def test_the_launch_is_taken_out_of_the_environment(home: Home) -> None:
     home.train(save_steps=7)
     launch = home.order(home.node(7))
     look = Do("on_step_begin", 8, lambda **_: seen.append(os.environ.get("BRANCHTRACK_LAUNCH")))
-    home.train(launch, callbacks=lambda: [look])
+    home.train(launch, callbacks=lambda: [look], save_steps=7)
     assert seen == [None]
 
 

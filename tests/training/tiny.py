@@ -118,6 +118,7 @@ def trainer(
     callbacks: Callable[[], list[Any]] = list,
     data: Any = None,
     held_out: Any = None,
+    collator: Any = None,
     evaluated: bool = True,
     **changed: Any,
 ) -> Any:
@@ -130,6 +131,7 @@ def trainer(
     return kind(
         made,
         arguments(folder, **changed),
+        data_collator=collator,
         train_dataset=dataset,
         eval_dataset=(held_out or dataset) if evaluated else None,
         optimizers=optimizers(made) if optimizers else (None, None),
