@@ -31,7 +31,10 @@ def append(
     payload: dict[str, Any] | None = None,
     reason: str = "",
 ) -> None:
-    """Add one event behind the run's last. ``kind``: run, segment, node, request or launch."""
+    """Add one event behind the run's last.
+
+    ``kind``: run, segment, node, request, launch or trouble.
+    """
     # The run's row is the lock that keeps two writers from taking one number (PostgreSQL; SQLite
     # has a single writer anyway).
     connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
@@ -74,6 +77,21 @@ def last_id(connection: Connection, run_id: str | None = None) -> int:
     if run_id is not None:
         query = query.where(events.c.run_id == run_id)
     return connection.execute(query).scalar() or 0
+
+
+def troubles(connection: Connection, run_id: str) -> dict[str, Event]:
+    """What each segment could not record when it was last heard of, by segment; one statement.
+
+    A process in trouble tells so as soon as it can: an event of kind ``trouble`` with the
+    segment's id, ``begun`` with the reason, and ``over``. A segment that is well is left out.
+    """
+    query = (
+        select(events)
+        .where(events.c.run_id == run_id, events.c.kind == "trouble")
+        .order_by(events.c.seq)
+    )
+    last = {row.ref: Event(**row._mapping) for row in connection.execute(query)}
+    return {ref: event for ref, event in last.items() if event.state == "begun"}
 
 
 def first_break(connection: Connection, run_id: str) -> int | None:

@@ -22,15 +22,20 @@ from branchtrack.errors import Ambiguous, CheckpointMissing, NotFound
 _CHUNK = 2000
 
 
-def known_digests(connection: Connection, digests: Iterable[str]) -> set[str]:
-    """Those of ``digests`` whose tensors are stored already."""
+def packs_of(connection: Connection, digests: Iterable[str]) -> dict[str, str]:
+    """The pack of each of ``digests`` whose tensor is recorded as stored, by digest."""
     wanted = list(dict.fromkeys(digests))
-    found: set[str] = set()
+    found: dict[str, str] = {}
     for start in range(0, len(wanted), _CHUNK):
         part = wanted[start : start + _CHUNK]
-        query = select(tensors.c.digest).where(tensors.c.digest.in_(part))
-        found.update(row.digest for row in connection.execute(query))
+        query = select(tensors.c.digest, tensors.c.pack).where(tensors.c.digest.in_(part))
+        found.update((row.digest, row.pack) for row in connection.execute(query))
     return found
+
+
+def known_digests(connection: Connection, digests: Iterable[str]) -> set[str]:
+    """Those of ``digests`` whose tensors are recorded as stored."""
+    return set(packs_of(connection, digests))
 
 
 def add_checkpoint(
@@ -43,13 +48,19 @@ def add_checkpoint(
     pack: tuple[str, int] | None,
     locations: Sequence[TensorLocation],
 ) -> None:
-    """Record a durable checkpoint: its manifest, and its pack (id, bytes) with what lies in it."""
+    """Record a durable checkpoint: its manifest, and its pack (id, bytes) with what lies in it.
+
+    A tensor that is recorded already is looked for in the new pack from now on: it was written
+    again because the other is gone, or by two processes at once.
+    """
     now = time.time()
     if pack is not None:
         values = {"id": pack[0], "nbytes": pack[1], "created_at": now}
         connection.execute(upsert(connection, packs).values(**values).on_conflict_do_nothing())
         rows = [{**asdict(place), "shape": list(place.shape)} for place in locations]
-        connection.execute(upsert(connection, tensors).on_conflict_do_nothing(), rows)
+        place = upsert(connection, tensors)
+        moved = {name: place.excluded[name] for name in ("pack", "name", "offset")}
+        connection.execute(place.on_conflict_do_update(index_elements=["digest"], set_=moved), rows)
     blob = zlib.compress(json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode(), 1)
     row = {
         "digest": digest,

@@ -109,7 +109,7 @@ class Sizes(Buffers):
 
 
 def _write(targets: list[_Held], sources: list[torch.Tensor]) -> None:
-    for target, source in zip(targets, sources, strict=True):
+    for target in targets:
         # Before the copy: one that fails half way must not pass for what was there.
         target.writing, target.source = next(_numbers), None
     if targets:
@@ -133,7 +133,7 @@ def _is_unchanged(source: torch.Tensor, held: _Held) -> bool:
 
 
 def _same_bytes(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether two contiguous host tensors hold the same bytes, NaN and the sign of zero included."""
+    """Whether two contiguous host tensors are equal bit for bit, NaN and signs of zero included."""
     whole = a.numel() * a.element_size() % 8 == 0 and a.data_ptr() % 8 == 0
     # Whole words compare as fast as memory is read; bytes would take ten times as long.
     kind = torch.int64 if whole else torch.uint8

@@ -1,19 +1,19 @@
-"""One commit: hash a snapshot, write what is new as a pack, then one transaction.
+"""The steps of a commit: hash a snapshot, write what is new as a pack, then one transaction.
 
-Runs in the recorder's thread. Nothing is visible before all of it is durable.
+They run in the recorder's thread. Nothing is visible before all of it is durable.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.checkpoints.tensors import from_bytes, to_bytes
 from branchtrack.core.records import NewNode, Node, StoredCheckpoint
 from branchtrack.db import nodes, requests
@@ -27,26 +27,39 @@ logger = logging.getLogger("branchtrack")
 Digested = tuple[Manifest, dict[str, TensorBytes]]
 
 
-def commit(
+def missing(database: Database, store: Store, digested: Digested) -> list[tuple[str, TensorBytes]]:
+    """Those tensors of a snapshot, by digest, that the store lacks, for one pack of them.
+
+    One whose pack is gone (somebody removed the folder) counts among them: no node may name bytes
+    that are not there.
+
+    Raises:
+        StorageError: the database failed.
+    """
+    _, tensors = digested
+    with database.read() as connection:
+        packs = nodes.packs_of(connection, tensors)
+    there = {pack for pack in set(packs.values()) if store.path(pack).is_file()}
+    return [(digest, one) for digest, one in tensors.items() if packs.get(digest) not in there]
+
+
+def record(
     database: Database,
-    store: Store,
     digested: Digested,
+    pack: Pack | None,
     new: NewNode,
     answers: Sequence[Answer],
     actor: str,
 ) -> Node:
-    """Make a snapshot durable and add its node, answering the requests it carries.
+    """Add the node of a snapshot that is stored, answering the requests it carries.
 
-    ``digested`` is what `digests` made of the snapshot; ``new`` lacks only the state digest.
+    ``digested`` is what `digests` made of the snapshot, ``pack`` what holds all of it that was
+    `missing`; ``new`` lacks only the state digest. One transaction.
 
     Raises:
-        StorageError: the disk or the database failed; there is no node, and trying again is safe.
+        StorageError: the database failed; there is no node, and trying again is safe.
     """
-    manifest, tensors = digested
-    with database.read() as connection:
-        known = nodes.known_digests(connection, tensors)
-    fresh = [(digest, tensor) for digest, tensor in tensors.items() if digest not in known]
-    pack = store.put(fresh, {}) if fresh else None
+    manifest, _ = digested
     with database.transaction() as connection:
         nodes.add_checkpoint(
             connection, manifest.digest, manifest.to_json(),
@@ -77,18 +90,29 @@ def tell(connection: Connection, answer: Answer, actor: str, **facts: Any) -> No
         logger.warning("branchtrack did not answer request %s: %s", answer.request.id, error)
 
 
-def digests(snapshot: Snapshot) -> Digested:
-    """A snapshot's manifest, and its tensors by digest."""
+def digests(
+    snapshot: Snapshot,
+    writings: Mapping[str, int] | None = None,
+    known: Mapping[tuple[str, int], str] | None = None,
+) -> Digested:
+    """A snapshot's manifest, and its tensors by digest.
+
+    ``writings`` are those of the buffers that the snapshot lies in (see `buffers.Buffers`);
+    ``known`` the digests of earlier ones by name and writing, which are not computed again.
+    """
+    writings, known = writings or {}, known or {}
     entries: list[Entry] = []
     tensors: dict[str, TensorBytes] = {}
     seen: dict[tuple[int, str, tuple[int, ...]], str] = {}
     for name, tensor in snapshot.tensors.items():
         content = to_bytes(name, tensor)
         key = (tensor.data_ptr(), content.dtype, content.shape)
-        digest = seen.get(key) if tensor.numel() else None
+        digest = known.get((name, writings.get(name, 0)))
+        if digest is None and tensor.numel():
+            digest = seen.get(key)
         if digest is None:
             digest = tensor_digest(content.dtype, content.shape, content.data)
-            seen[key] = digest
+        seen[key] = digest
         entries.append(Entry(name, content.dtype, content.shape, digest))
         tensors.setdefault(digest, content)
     return Manifest(tuple(entries), snapshot.state), tensors

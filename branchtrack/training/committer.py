@@ -1,28 +1,35 @@
 """The nodes of one segment: the state is copied at once, written in the background.
 
 The training thread pays for the copy alone. One commit is in flight at a time, whose snapshot
-keeps its buffers until it is durable or given up.
+keeps its buffers until it is durable or given up; memory: one copy of the state.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.core.records import Change, NewNode, Node, Segment
 from branchtrack.db.engine import Database
 from branchtrack.errors import SchemaError, StorageError
 from branchtrack.training import apply, capture, commits, environment
 from branchtrack.training.answers import Answer
 from branchtrack.training.apply import Live
-from branchtrack.training.buffers import Buffers
-from branchtrack.training.recorder import Recorder
+from branchtrack.training.buffers import Buffers, Sizes
+from branchtrack.training.carried import Carried
+from branchtrack.training.recorder import PATIENCE_SECONDS, Recorder
 
 logger = logging.getLogger("branchtrack")
+
+#: Series that tell, at the step of each commit, the milliseconds that it held training up: for
+#: the copy of the state, and before it for the commit before.
+COPY_MS = "stall/copy_ms"
+WAIT_MS = "stall/wait_ms"
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,27 @@ class Point:
     evaluate: Callable[[], dict[str, float]]
 
 
+@dataclass
+class _Flight:
+    """A commit on its way; ``digested`` and ``pack`` are kept for when it is tried again."""
+
+    snapshot: capture.Snapshot
+    writings: dict[str, int]
+    new: NewNode
+    answers: Sequence[Answer]
+    made: list[Node]
+    done: threading.Event = field(default_factory=threading.Event)
+    digested: commits.Digested | None = None
+    stored: bool = False
+    pack: Pack | None = None
+
+
 class Committer:
     """Makes nodes of snapshots, and answers the requests that they or nothing came of.
 
-    ``committed`` is the step of the newest snapshot, -1 before the first; ``free`` is set while no
-    commit is in flight; ``head`` is the id of the node that the next one follows.
+    ``committed`` is the step of the newest snapshot, -1 before the first; ``free`` is set while
+    nothing uses the buffers that snapshots are copied into; ``head`` is the id of the node that
+    the next one follows.
     """
 
     def __init__(
@@ -62,7 +85,34 @@ class Committer:
         self._database, self._store, self._recorder = database, store, recorder
         self._segment, self._actor = segment, actor
         self._environment = environment.describe()
-        self._buffers = Buffers()
+        self._buffers, self._prepared = Buffers(), False
+        self._known: dict[tuple[str, int], str] = {}
+        self._carried = Carried()
+
+    def prepare(self, live: Live) -> None:
+        """Have the memory of snapshots made in the background: once, behind the first update.
+
+        Earlier optimizers have no state yet; later the next commit would have to do it itself,
+        and an allocation of memory takes ten times as long as a copy into it.
+        """
+        if self._prepared:
+            return
+        self._prepared = True
+        wanted = Sizes()
+        try:
+            capture.capture(live, {}, wanted)
+        except Exception:
+            # The next commit meets the same, and says so.
+            return
+        done = self.free = threading.Event()
+
+        def job() -> None:
+            try:
+                self._buffers.reserve(wanted.sizes)
+            finally:
+                done.set()
+
+        self._recorder.do(job)
 
     def commit(
         self,
@@ -75,30 +125,27 @@ class Committer:
     ) -> list[Node]:
         """Copy the state now and have it committed; whatever goes wrong, training goes on.
 
+        Changes whose own commit failed are carried over to this one.
+
         Returns a list that holds the node as soon as it is durable.
         """
         made: list[Node] = []
         try:
             # The last state is worth waiting for; any other is not, in the middle of training.
-            if not self._recorder.done(self.free, again=kind == "final"):
-                why = self._recorder.trouble
-                raise StorageError(f"The commit before this one still waits: {why}")
+            self._wait(point.step, patiently=kind == "final")
+            started = time.perf_counter()
             snapshot = capture.capture(point.live, point.extra(), self._buffers)
+            new = self._node(point, kind, metrics, snapshot, message, answers)
+            self._tell(COPY_MS, point.step, time.perf_counter() - started)
         except Exception as error:
             # A state that cannot be captured is no reason to end training.
+            self._carried.add(point.step, changes)
             self._fail(answers, error, point.step)
             return made
-        new = NewNode(
-            run_id=self._segment.run_id, branch_id=self._segment.branch_id,
-            segment_id=self._segment.id, parent_id=None, step=point.step, epoch=point.epoch,
-            kind=kind, state_digest="",
-            settings={**point.live.fixed, **apply.read_all(point.live)},
-            param_groups=snapshot.param_groups, changes=changes, metrics=dict(metrics),
-            message=message, actor=answers[0].request.actor if answers else self._actor,
-            environment=self._environment,
-        )  # fmt: skip
-        self.committed, self.free = point.step, threading.Event()
-        self._recorder.do(self._job(snapshot, new, answers, made, self.free))
+        new = self._carried.onto(replace(new, changes=changes))
+        flight = _Flight(snapshot, self._buffers.writings, new, answers, made)
+        self.committed, self.free = point.step, flight.done
+        self._recorder.do(lambda: self._carry_out(flight))
         return made
 
     def answer(self, answers: Sequence[Answer], step: int) -> None:
@@ -106,42 +153,81 @@ class Committer:
         if answers:
             self._recorder.do(lambda: self._answer(answers, step))
 
-    def _job(
+    def _wait(self, step: int, *, patiently: bool) -> None:
+        """Wait until the buffers are free.
+
+        Raises:
+            StorageError: they will not be, as far as can be seen.
+        """
+        started = time.perf_counter()
+        is_free = self._recorder.done(self.free, again=patiently)
+        self._tell(WAIT_MS, step, time.perf_counter() - started)
+        if not is_free:
+            why = self._recorder.trouble or (
+                f"the database has not answered for {PATIENCE_SECONDS:g} seconds."
+            )
+            raise StorageError(f"The commit before this one still waits: {why}")
+
+    def _tell(self, series: str, step: int, seconds: float) -> None:
+        logger.debug("branchtrack %s %.1f at step %d", series, 1e3 * seconds, step)
+        self._recorder.log(step, {series: 1e3 * seconds})
+
+    def _node(
         self,
+        point: Point,
+        kind: str,
+        metrics: Mapping[str, float | None],
         snapshot: capture.Snapshot,
-        new: NewNode,
+        message: str,
         answers: Sequence[Answer],
-        made: list[Node],
-        free: threading.Event,
-    ) -> Callable[[], None]:
-        digested: list[commits.Digested] = []
+    ) -> NewNode:
+        return NewNode(
+            run_id=self._segment.run_id, branch_id=self._segment.branch_id,
+            segment_id=self._segment.id, parent_id=None, step=point.step, epoch=point.epoch,
+            kind=kind, state_digest="",
+            settings={**point.live.fixed, **apply.read_all(point.live)},
+            param_groups=snapshot.param_groups, metrics=dict(metrics), message=message,
+            actor=answers[0].request.actor if answers else self._actor,
+            environment=self._environment,
+        )  # fmt: skip
 
-        def job() -> None:
-            try:
-                if not digested:
-                    digested.append(commits.digests(snapshot))
-                self._write(digested[0], new, answers, made)
-            except Exception as error:
-                if _of_database(error):
-                    # Tried again; till then the snapshot keeps its buffers.
-                    raise
-                self._fail(answers, error, new.step)
-            free.set()
+    def _carry_out(self, flight: _Flight) -> None:
+        """The job of a commit; one that raises is tried again, and keeps its buffers till then."""
+        try:
+            with self._recorder.off_database():
+                if flight.digested is None:
+                    flight.digested = self._digest(flight)
+            self._write(flight, flight.digested)
+        except Exception as error:
+            if _of_database(error):
+                raise
+            self._carried.add(flight.new.step, flight.new.changes)
+            self._fail(flight.answers, error, flight.new.step)
+        flight.done.set()
 
-        return job
+    def _digest(self, flight: _Flight) -> commits.Digested:
+        digested = commits.digests(flight.snapshot, flight.writings, self._known)
+        self._known = {
+            (entry.name, flight.writings[entry.name]): entry.digest for entry in digested[0].entries
+        }
+        return digested
 
-    def _write(
-        self, digested: commits.Digested, new: NewNode, answers: Sequence[Answer], made: list[Node]
-    ) -> None:
-        carried = [answer for answer in answers if answer.state in ("applied", "done")]
-        node = commits.commit(
-            self._database, self._store, digested, replace(new, parent_id=self.head), carried,
-            self._actor,
+    def _write(self, flight: _Flight, digested: commits.Digested) -> None:
+        if not flight.stored:
+            fresh = commits.missing(self._database, self._store, digested)
+            with self._recorder.off_database():
+                flight.pack = self._store.put(fresh, {}) if fresh else None
+            flight.stored = True
+        carried = [answer for answer in flight.answers if answer.state in ("applied", "done")]
+        node = commits.record(
+            self._database, digested, flight.pack, replace(flight.new, parent_id=self.head),
+            carried, self._actor,
         )  # fmt: skip
         self.head = node.id
-        made.append(node)
+        flight.made.append(node)
+        self._carried.listed()
         self._recorder.well("commit")
-        self.answer([answer for answer in answers if answer not in carried], new.step)
+        self.answer([one for one in flight.answers if one not in carried], flight.new.step)
 
     def _fail(self, answers: Sequence[Answer], error: Exception, step: int) -> None:
         logger.debug("branchtrack committed no node at step %d", step, exc_info=error)

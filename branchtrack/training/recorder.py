@@ -12,7 +12,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from branchtrack import control
@@ -20,6 +21,7 @@ from branchtrack.core.records import Request
 from branchtrack.db import metrics, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import SchemaError, StorageError
+from branchtrack.training.troubles import Troubles
 from branchtrack.training.watching import ChangeWatch, FileWatch
 
 logger = logging.getLogger("branchtrack")
@@ -31,6 +33,8 @@ HEARTBEAT_SECONDS = 1.0
 #: Points in one transaction at most, so that no other writer waits for long.
 _FLUSHED_AT_ONCE = 5000
 _KEPT_POINTS = 2_000_000
+#: How long a training thread that needs a job done waits while the database lets that job wait.
+PATIENCE_SECONDS = 5.0
 
 Job = Callable[[], None]
 
@@ -54,8 +58,9 @@ class Recorder:
         self._series = metrics.Known()
         self._wake, self._flushing = threading.Condition(), threading.Lock()
         self._closing, self._again, self._failures = False, False, 0
-        self._trouble: dict[str, str] = {}
+        self._troubles = Troubles(database, segment_id)
         self._defects: dict[str, str] = {}
+        self._asking: float | None = None
         self._flushed = self._beat = time.monotonic()
         self._beat_step = step
         self._file, self._changes = FileWatch(database), ChangeWatch(database)
@@ -68,7 +73,7 @@ class Recorder:
     @property
     def trouble(self) -> str:
         """Why things cannot be written at present, or nothing."""
-        return " ".join(dict.fromkeys(list(self._trouble.values())))
+        return str(self._troubles)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Buffer one value each of some metrics at a step. Never blocks, never raises."""
@@ -95,7 +100,11 @@ class Recorder:
     def done(self, event: threading.Event, *, again: bool = False) -> bool:
         """Wait for an event that a job sets; false where jobs cannot be done at present.
 
-        ``again``: where they could not lately, have it tried once more now and wait for that.
+        However long the files of a commit take, that is waited for; the database, which another
+        process may hold, for ``PATIENCE_SECONDS`` alone.
+
+        ``again``: have what failed lately tried once more now, and wait for that in any case, as
+        long as the database itself lets writers wait.
         """
         failures = self._failures
         if again:
@@ -103,22 +112,30 @@ class Recorder:
                 self._again = True
                 self._wake.notify_all()
         while not event.is_set():
-            stuck = "record" in self._trouble and not (again and self._failures == failures)
+            stuck = "record" in self._troubles or self._is_kept_waiting()
+            stuck = stuck and not (again and self._failures == failures)
             if stuck or not self._worker.is_alive():
                 return event.is_set()
             event.wait(0.05)
         return True
 
+    @contextmanager
+    def off_database(self) -> Iterator[None]:
+        """For the part of a job that does not ask the database: it may take as long as it takes."""
+        self._asking = None
+        try:
+            yield
+        finally:
+            self._asking = time.monotonic()
+
     def report(self, what: str, error: BaseException) -> None:
         """Note trouble with ``what``. It is logged once until all is well again."""
-        with self._wake:
-            first, self._trouble[what] = not self._trouble, str(error)
-        if first:
+        if self._troubles.begin(what, str(error), self.step):
             logger.warning("branchtrack cannot record (%s): %s Training goes on.", what, error)
 
     def well(self, what: str) -> None:
         """Note that ``what`` works."""
-        if self._trouble.pop(what, None) is not None and not self._trouble:
+        if self._troubles.end(what, self.step):
             logger.info("branchtrack records again.")
 
     def close(self, last: Job) -> list[str]:
@@ -135,9 +152,13 @@ class Recorder:
         self._worker.join()
         self._stopped.set()
         self._pulse.join()
-        for what, work in (("metrics", self._flush), ("heartbeat", self._heartbeat), ("end", last)):
+        for what, work in (("metrics", self._flush), ("heartbeat", self._heartbeat)):
             self._attempt(what, work)
-        lost = [f"{what}: {why}" for what, why in {**self._trouble, **self._defects}.items()]
+        # Telling of trouble may be what ends it, which is told as well.
+        while self._troubles.is_untold and self._attempt("trouble", self._troubles.tell):
+            pass
+        self._attempt("end", last)
+        lost = self._troubles.lines + [f"{what}: {why}" for what, why in self._defects.items()]
         if self._points:
             lost.append(f"{len(self._points)} metric points were not written")
         if self._jobs:
@@ -153,14 +174,20 @@ class Recorder:
                 self._wake.wait_for(self._has_work, timeout=POLL_SECONDS if self._jobs else None)
                 closing, self._again = self._closing, False
             if self._jobs:
+                self._asking = time.monotonic()
                 # The points that a node's curve ends with come before the node.
                 self._attempt("metrics", self._flush)
                 self._run_jobs()
+                self._asking = None
 
     def _has_work(self) -> bool:
         if self._closing or self._again:
             return True
-        return bool(self._jobs) and "record" not in self._trouble
+        return bool(self._jobs) and "record" not in self._troubles
+
+    def _is_kept_waiting(self) -> bool:
+        since = self._asking
+        return since is not None and time.monotonic() - since > PATIENCE_SECONDS
 
     def _beat_on(self) -> None:
         while not self._stopped.wait(POLL_SECONDS):
@@ -170,6 +197,8 @@ class Recorder:
             if now - self._beat >= HEARTBEAT_SECONDS:
                 self._attempt("heartbeat", self._heartbeat)
             self._attempt("requests", self._poll)
+            if self._troubles.is_untold:
+                self._attempt("trouble", self._troubles.tell)
 
     def _attempt(self, what: str, work: Job) -> bool:
         """Do some work; false if it is to be tried again."""
@@ -189,6 +218,7 @@ class Recorder:
 
     def _run_jobs(self) -> None:
         while self._jobs:
+            self._asking = time.monotonic()
             if not self._attempt("record", self._jobs[0]):
                 self._failures += 1
                 return

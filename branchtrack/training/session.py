@@ -211,6 +211,7 @@ class Session:
         if self._used is not None:
             (step, before), self._used = self._used, None
             self.settle(step, [before, {**before, **apply.in_force(live)}])
+            self.committer.prepare(live)
 
     def settle(self, step: int, readings: Sequence[Mapping[str, Any]]) -> None:
         """Record what update ``step`` made of the settings that were expected of it.

@@ -38,8 +38,11 @@ class Place:
             parent_id=None, step=3, epoch=0.5, kind="checkpoint", state_digest="",
             settings={"lr": 0.1}, param_groups=[{"lr": 0.1}],
         )  # fmt: skip
+        database, store = self.home.database, self.home.store
         digested = commits.digests(Snapshot(tensors, {"rest": state}))
-        return commits.commit(self.home.database, self.home.store, digested, new, answers, "run")
+        fresh = commits.missing(database, store, digested)
+        pack = store.put(fresh, {}) if fresh else None
+        return commits.record(database, digested, pack, new, answers, "run")
 
     def packs(self) -> list[Path]:
         """The packs on disk."""

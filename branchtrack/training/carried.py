@@ -1,0 +1,66 @@
+"""Changes that are in force although their own commit failed: the next node lists them.
+
+Without this nobody could tell later since when a setting has had its value.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from branchtrack.core.records import Change, NewNode
+
+
+class Carried:
+    """The changes that no node lists yet. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lost: list[tuple[int, tuple[Change, ...]]] = []
+        self._since: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def add(self, step: int, changes: tuple[Change, ...]) -> None:
+        """Keep the changes of a commit at ``step`` that has failed."""
+        with self._lock:
+            for change in changes:
+                self._since.setdefault(change.name, step)
+            if changes:
+                self._lost.append((step, changes))
+
+    def onto(self, new: NewNode) -> NewNode:
+        """The node that lists what was kept too, and says since when it has been in force.
+
+        If its commit fails `add` all of its changes again; if not call `listed`.
+        """
+        with self._lock:
+            # Commits may fail in another order than they were made in.
+            lost, self._lost = sorted(self._lost, key=lambda one: one[0]), []
+            since = dict(self._since)
+        if not lost:
+            return new
+        changes = merged([*(change for _, some in lost for change in some), *new.changes])
+        told = [
+            f"{change.name} was changed at step {since[change.name]}, where no node could be made"
+            for change in changes
+            if change.name in since
+        ]
+        return replace(
+            new,
+            changes=changes,
+            kind="intervention" if changes and new.kind == "checkpoint" else new.kind,
+            message="; ".join(text for text in [new.message, *told] if text),
+        )
+
+    def listed(self) -> None:
+        """Note that the last node that `onto` gave is durable."""
+        with self._lock:
+            left = {change.name for _, some in self._lost for change in some}
+            self._since = {name: step for name, step in self._since.items() if name in left}
+
+
+def merged(changes: list[Change]) -> tuple[Change, ...]:
+    """One change a name, from before the first to after the last; those undone are left out."""
+    first = {change.name: change for change in reversed(changes)}
+    last = {change.name: change for change in changes}
+    found = [Change(name, first[name].before, last[name].after) for name in last]
+    return tuple(change for change in found if change.before != change.after)

@@ -1,0 +1,82 @@
+"""What a training process cannot record at present, and the lines of the event log that tell of it.
+
+It logs nothing and decides nothing; the recorder says when trouble begins and ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from branchtrack import control
+from branchtrack.db import audit, segments
+from branchtrack.db.engine import Database
+
+#: Lines kept for a database that cannot be written.
+_KEPT = 1000
+
+
+class Troubles:
+    """The troubles of one segment, by what cannot be recorded. Threads may share it."""
+
+    def __init__(self, database: Database, segment_id: str) -> None:
+        self._database, self._segment = database, segment_id
+        self._now: dict[str, str] = {}
+        self._untold: deque[tuple[str, str, str, int, float]] = deque(maxlen=_KEPT)
+        self._lock, self._telling = threading.Lock(), threading.Lock()
+
+    def __contains__(self, what: str) -> bool:
+        return what in self._now
+
+    def __str__(self) -> str:
+        return " ".join(dict.fromkeys(list(self._now.values())))
+
+    @property
+    def lines(self) -> list[str]:
+        """Each trouble with its reason."""
+        return [f"{what}: {why}" for what, why in list(self._now.items())]
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether something has happened that the event log does not tell yet."""
+        return bool(self._untold)
+
+    def begin(self, what: str, why: str, step: int) -> bool:
+        """Note trouble with ``what``; true where all was well before."""
+        with self._lock:
+            first, self._now[what] = not self._now, why
+            if first:
+                self._untold.append(("begun", what, why, step, time.time()))
+        return first
+
+    def end(self, what: str, step: int) -> bool:
+        """Note that ``what`` works; true where that was the last trouble."""
+        if what not in self._now:
+            return False
+        with self._lock:
+            over = self._now.pop(what, None) is not None and not self._now
+            if over:
+                self._untold.append(("over", what, "", step, time.time()))
+        return over
+
+    def tell(self) -> None:
+        """Append to the run's event log when trouble began and ended.
+
+        The lines come late by nature: the time that they speak of is in their payload.
+
+        Raises:
+            StorageError: the database failed; nothing is told, and all is kept.
+        """
+        with self._telling:
+            untold = list(self._untold)
+            with self._database.transaction() as connection:
+                run_id = segments.get(connection, self._segment).run_id
+                for state, what, why, step, when in untold:
+                    audit.append(
+                        connection, run_id, kind="trouble", ref=self._segment, state=state,
+                        actor=f"run ({control.local_actor()})", step=step, reason=why,
+                        payload={"what": what, "time": when},
+                    )  # fmt: skip
+            for _ in untold:
+                self._untold.popleft()
