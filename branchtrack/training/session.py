@@ -156,8 +156,9 @@ class Session:
             first = self.base is None and self.committer.committed < 0
             kind = "root" if first else "checkpoint"
             made = self.committer.commit(point, kind, self._metrics, message=about)
-            settings, groups = apply.read_all(point.live), apply.read_groups(point.live)
-            self.expecting = Expectation(settings, groups, [], None, made)
+            if self.base is None:
+                settings, groups = apply.read_all(point.live), apply.read_groups(point.live)
+                self.expecting = Expectation(settings, groups, [], None, made)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Record metrics at a step; what is not a number is passed over."""

@@ -1,0 +1,210 @@
+"""What a resume may change of a Trainer's loop, each obeyed from the first update on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from transformers import get_scheduler
+
+from branchtrack.core.records import Launch
+from branchtrack.errors import InvalidInput
+from tests.training import tiny
+from tests.training.callbacks import Spy
+from tests.training.homes import Home
+
+AT = 4
+
+
+class Seen(tiny.Sentences):
+    """Remembers which samples were read, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[int] = []
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        self.read.append(index)
+        return super().__getitem__(index)
+
+
+@pytest.fixture(scope="module")
+def trained(shared_home: Home) -> Home:
+    """A home in which ``tiny/main`` has been trained, with a node every second step."""
+    shared_home.train()
+    return shared_home
+
+
+def resume(home: Home, settings: dict[str, Any], at: int = AT, **how: Any) -> tuple[Launch, Spy]:
+    """Resume a node of ``tiny/main`` with changes; the spy has the groups of every update."""
+    spy = Spy()
+    launch = home.order(home.node(at), settings)
+    home.train(launch, callbacks=lambda: [spy], **how)
+    return launch, spy
+
+
+def rate(kind: str, at: int, steps: int = tiny.STEPS, warmup: int = 0) -> float:
+    """What transformers' own schedule has for the update behind ``at``."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    found = get_scheduler(kind, optimizer, warmup, steps)
+    for _ in range(at):
+        optimizer.step()
+        found.step()
+    return float(found.get_last_lr()[0])
+
+
+def obeyed(home: Home, launch: Launch) -> dict[str, Any]:
+    """What was read back at the first update of a launch, which obeyed."""
+    effective = home.fork(launch).effective
+    assert effective is not None and effective["verified"] is True
+    return effective
+
+
+SCHEDULES = [
+    "linear", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
+    "inverse_sqrt",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_another_schedule_takes_its_place_at_the_resumed_step(trained: Home, kind: str) -> None:
+    launch, spy = resume(trained, {"lr_scheduler_type": kind})
+    assert [groups[0]["lr"] for groups in spy.groups] == pytest.approx(
+        [rate(kind, step) for step in range(AT, tiny.STEPS)], rel=1e-9
+    )
+    assert obeyed(trained, launch)["lr_scheduler_type"] == kind
+    again = trained.order(trained.final(launch), {"max_steps": 16, "horizon": "rescale"})
+    if kind in ("linear", "polynomial"):
+        trained.train(again)
+        assert trained.final(again).settings["lr_scheduler_type"] == kind
+
+
+def test_a_schedule_that_needs_evaluation_is_refused_without(trained: Home) -> None:
+    launch = trained.order(trained.node(AT), {"lr_scheduler_type": "reduce_lr_on_plateau"})
+    with pytest.raises(InvalidInput, match="does not evaluate"):
+        trained.train(launch)
+
+
+def test_a_plateau_begins_at_the_base_rate(home: Home) -> None:
+    how = {"eval_strategy": "steps", "eval_steps": 2}
+    home.train(**how)
+    launch, spy = resume(home, {"lr_scheduler_type": "reduce_lr_on_plateau"}, **how)
+    assert spy.rates[0] == [1e-3, 1e-3] and obeyed(home, launch)
+    assert home.final(launch).step == tiny.STEPS
+
+
+def test_warm_up_is_counted_from_the_start_of_the_run(trained: Home) -> None:
+    launch, spy = resume(trained, {"warmup_steps": 8})
+    assert spy.rates[0][0] == pytest.approx(rate("cosine", AT, warmup=8), rel=1e-9)
+    assert obeyed(trained, launch)["warmup_steps"] == 8
+
+
+def test_a_rescaled_schedule_is_that_of_the_new_length(trained: Home) -> None:
+    launch, spy = resume(trained, {"max_steps": 20, "horizon": "rescale"})
+    expected = [rate("cosine", step, 20) for step in range(AT, 20)]
+    assert [groups[0]["lr"] for groups in spy.groups] == pytest.approx(expected, rel=1e-9)
+    assert obeyed(trained, launch)["max_steps"] == 20
+    assert trained.final(launch).step == 20
+
+
+def test_an_extended_schedule_goes_on_from_the_rate_in_force(trained: Home) -> None:
+    launch, spy = resume(trained, {"max_steps": 24, "horizon": "extend"})
+    rates = [groups[0]["lr"] for groups in spy.groups]
+    # Ten updates of the shape were left, and are spread over twenty.
+    expected = [rate("cosine", AT + n // 2) for n in range(0, 20, 2)]
+    assert rates[::2] == pytest.approx(expected, rel=1e-9) and len(rates) == 20
+    node = trained.nodes(launch.branch_id)[4]
+    again = trained.order(node)
+    trained.train(again)
+    assert trained.final(again).state_digest == trained.final(launch).state_digest
+
+
+def test_a_finished_branch_can_be_trained_further(trained: Home) -> None:
+    final = trained.final()
+    launch = trained.order(final, {"max_steps": 18, "horizon": "rescale"})
+    trained.train(launch)
+    assert trained.final(launch).step == 18
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_size": 2}, {"batch_size": 3}, {"batch_size": 8}, {"batch_size": 24},
+        {"gradient_accumulation_steps": 2}, {"gradient_accumulation_steps": 3},
+        {"batch_size": 3, "gradient_accumulation_steps": 2},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_sample_of_the_epoch_is_used_once(change: dict[str, int], home: Home) -> None:
+    before, after = Seen(), Seen()
+    home.train(data=before, save_steps=1)
+    update = change.get("batch_size", 4) * change.get("gradient_accumulation_steps", 1)
+    length = 3 + math.ceil(12 / update) + math.ceil(24 / update) + 2
+    settings = {**change, "max_steps": length, "horizon": "rescale", "save_steps": 1}
+    launch, _ = resume(home, settings, at=3, data=after, save_steps=1)
+    epoch = set(range(tiny.SAMPLES))
+    assert set(after.read[:12]) == epoch - set(before.read[:12])
+    assert set(after.read[12:36]) == epoch, "the next epoch is whole"
+    effective = obeyed(home, launch)
+    assert {name: effective[name] for name in change} == change
+    node = next(n for n in home.nodes(launch.branch_id) if n.step == 4)
+    again = home.order(node)
+    home.train(again, save_steps=1)
+    assert home.final(again).state_digest == home.final(launch).state_digest
+
+
+def test_another_seed_keeps_the_rest_of_the_epoch(home: Home) -> None:
+    before, plain, after = Seen(), Seen(), Seen()
+    home.train(data=before, save_steps=1)
+    first = home.order(home.node(3))
+    home.train(first, data=plain, save_steps=1)
+    launch, _ = resume(home, {"seed": 7}, at=3, data=after, save_steps=1)
+    assert after.read[:12] == plain.read[:12] == before.read[12:24]
+    assert after.read[12:36] != plain.read[12:36]
+    assert set(after.read[12:36]) == set(plain.read[12:36])
+    assert home.final(launch).state_digest != home.final().state_digest
+    assert obeyed(home, launch)["seed"] == 7
+
+
+def test_what_is_logged_and_saved_changes_when_it_is_declared(trained: Home) -> None:
+    launch, _ = resume(trained, {"logging_steps": 5, "save_steps": 3})
+    assert sorted(trained.points("loss", launch.segment_id)) == [5, 10]
+    steps = [node.step for node in trained.nodes(launch.branch_id)]
+    assert steps == [4, 6, 9, 12, 14] and obeyed(trained, launch)["save_steps"] == 3
+
+
+def test_optimizer_and_model_obey(trained: Home) -> None:
+    wanted = {"betas": "0.8, 0.95", "eps": 1e-6, "dropout": 0.5, "frozen": "transformer.wte"}
+    launch, spy = resume(trained, wanted)
+    effective = obeyed(trained, launch)
+    assert list(spy.groups[0][0]["betas"]) == [0.8, 0.95] == effective["betas"]
+    assert spy.groups[0][0]["eps"] == effective["eps"] == 1e-6 and effective["dropout"] == 0.5
+    name = "model/transformer.wte.weight"
+    before, after = trained.snapshot(trained.node(AT)), trained.snapshot(trained.final(launch))
+    assert torch.equal(before.tensors[name], after.tensors[name])
+    assert not torch.equal(before.tensors["model/transformer.wpe.weight"],
+                           after.tensors["model/transformer.wpe.weight"])  # fmt: skip
+
+
+def test_of_weights_alone_everything_else_is_fresh(trained: Home) -> None:
+    spy = Spy()
+    node = trained.node(AT)
+    launch = trained.order(node, {"lr": 5e-4}, mode="weights")
+    trained.train(launch, callbacks=lambda: [spy], learning_rate=3e-3, lr_scheduler_type="linear")
+    rates = [groups[0]["lr"] for groups in spy.groups]
+    assert rates == pytest.approx([5e-4 * (1 - n / tiny.STEPS) for n in range(tiny.STEPS)])
+    fork, made = trained.fork(launch), trained.nodes(launch.branch_id)
+    assert fork.restored == {
+        "weights": "restored", "optimizer": "reset", "scheduler": "reset", "rng": "reset",
+        "data position": "reset", "counters": "reset", "lr": "replaced",
+    }  # fmt: skip
+    assert (made[1].step, made[-1].step) == (AT, AT + tiny.STEPS)
+    fresh = trained.snapshot(made[1])
+    assert not [name for name in fresh.tensors if name.startswith("optimizer/")]
+    theirs = trained.snapshot(node).tensors
+    assert all(torch.equal(t, theirs[n]) for n, t in fresh.tensors.items() if n[:6] == "model/")
+    again = trained.order(made[3])
+    trained.train(again, learning_rate=3e-3, lr_scheduler_type="linear")
+    assert trained.final(again).state_digest == trained.final(launch).state_digest
