@@ -1,0 +1,157 @@
+"""Restores that are broken on purpose: each is noticed, or tests of exactness prove nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import EarlyStoppingCallback
+
+from branchtrack.training import commits, rng, streams, trainer_state
+from branchtrack.training.capture import Snapshot
+from tests.training import matrix, tiny
+from tests.training.homes import Home
+
+LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss")
+PLAIN: dict[str, Any] = {
+    "data": "map", "order": "random", "draws": "nothing", "workers": 0, "accumulation": 1,
+    "evaluation": "off", "noise": "dropout",
+}  # fmt: skip
+
+
+def without(*names: str) -> Callable[[Snapshot], None]:
+    """Makes the tensors zero whose names begin so or end so."""
+
+    def spoil(snapshot: Snapshot) -> None:
+        found = [t for n, t in snapshot.tensors.items() if n.startswith(names) or n.endswith(names)]
+        assert found
+        for tensor in found:
+            tensor.zero_()
+
+    return spoil
+
+
+def other(prefix: str) -> Callable[[Snapshot], None]:
+    """Gives a generator another state: the keys of Mersenne twisters turned, torch's of a seed."""
+
+    def spoil(snapshot: Snapshot) -> None:
+        tensors = {n: t for n, t in snapshot.tensors.items() if n.startswith(prefix)}
+        assert tensors
+        for name, tensor in tensors.items():
+            if tensor.dtype == torch.uint8:
+                snapshot.tensors[name] = torch.Generator().manual_seed(99).get_state()
+            else:
+                keys = tensor.numpy().copy()
+                keys[:624] = np.roll(keys[:624], 7)
+                snapshot.tensors[name] = torch.from_numpy(keys)
+
+    return spoil
+
+
+def loop(*path: str, value: Any) -> Callable[[Snapshot], None]:
+    """Gives a value of the loop's own state another one."""
+
+    def spoil(snapshot: Snapshot) -> None:
+        found = snapshot.state["loop"]
+        for name in path[:-1]:
+            found = found[name]
+        assert path[-1] in found
+        found[path[-1]] = value
+
+    return spoil
+
+
+def scheduler(snapshot: Snapshot) -> None:
+    """The schedule begins anew."""
+    snapshot.state["scheduler"]["state"] |= {"last_epoch": 0, "_step_count": 1}
+
+
+def how(**case: Any) -> dict[str, Any]:
+    return matrix.how({**PLAIN, **case})
+
+
+NORMED: dict[str, Any] = {"model": tiny.normed, "max_steps": 10, "save_steps": 1}
+PATIENT: dict[str, Any] = {
+    "eval_strategy": "steps", "eval_steps": 1, "metric_for_best_model": "eval_loss",
+    "load_best_model_at_end": True, "learning_rate": 0.05, "lr_scheduler_type": "constant",
+    "held_out": tiny.Sentences(8, seed=1000), "save_steps": 1, "save_total_limit": 1,
+    "callbacks": lambda: [EarlyStoppingCallback(early_stopping_patience=3)],
+}  # fmt: skip
+
+BROKEN: dict[str, tuple[dict[str, Any], Callable[[Snapshot], None]]] = {
+    "weights": (how(), without("h.0.ln_1.bias")),
+    "first moments": (how(), without("/exp_avg")),
+    "second moments": (how(), without("/exp_avg_sq")),
+    "step count": (how(), without("/step")),
+    "scheduler": (how(), scheduler),
+    "torch generator": (how(), other("rng/torch")),
+    "python generator": (how(draws="python"), other("rng/python")),
+    "numpy generator": (how(draws="numpy"), other("rng/numpy")),
+    "logging window": (how(), loop("window", "last_logged", value=0)),
+    "loss of the window": (how(), without("loop/window/loss")),
+    "samples": (how(), loop("data", "samples", value=4)),
+    "pass of an iterable": (how(data="many passes", draws="torch"), loop("data", "epoch", value=0)),
+    "order of the epoch": (how(order="unseeded"), other("loop/data/order/torch")),
+    "batch fetched ahead": (how(draws="python"), loop("data", "ahead", value=None)),
+    "seed of the order": (how(), loop("data", "order_seed", value=1)),
+    "key of workers": (how(draws="torch", workers=2), loop("data", "seed", value=1)),
+    "running mean": (NORMED, without("model/norm.running_mean")),
+    "a buffer that is not saved": (NORMED, without("model/noise")),
+    "patience": (PATIENT, loop("callbacks", value={})),
+}
+
+
+def differs(home: Home, given: dict[str, Any], at: int) -> bool:
+    """Whether a resume can be told from the uninterrupted training."""
+    launch = home.order(home.node(at))
+    home.train(launch, **given)
+    whole = home.segment().id
+    if home.final(launch).state_digest != home.final().state_digest:
+        return True
+    for metric in LOGGED:
+        rest = {s: v for s, v in home.points(metric, whole).items() if s > at}
+        if home.points(metric, launch.segment_id) != rest:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_restore_is_noticed(
+    what: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, spoil = BROKEN[what]
+    home.train(**given)
+    at = 9 if what == "samples" or "iterable" in what or "order" in what else 5
+    at = home.final().step - 1 if what == "patience" else at
+    assert not differs(home, given, at)
+    real = commits.load
+
+    def load(*args: Any) -> Snapshot:
+        found = real(*args)
+        spoil(found)
+        return found
+
+    monkeypatch.setattr(commits, "load", load)
+    assert differs(home, given, at)
+
+
+LEFT_OUT: dict[str, tuple[dict[str, Any], Any, str, Any]] = {
+    "isolation of a stream": (
+        how(data="many passes", draws="torch"), streams.Streamed, "_enter", lambda *_: None,
+    ),
+    "the window": (how(), trainer_state, "restore_window", lambda *_: None),
+    "every generator": (how(), rng, "restore", lambda *_: None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_a_step_of_the_restore_that_is_left_out_is_noticed(
+    what: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, owner, name, nothing = LEFT_OUT[what]
+    monkeypatch.setattr(owner, name, nothing)
+    home.train(**given)
+    assert differs(home, given, 5)
