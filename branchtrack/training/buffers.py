@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from branchtrack.training import copying
+
 _PAGE = 4096
 _numbers = count(1)
 
@@ -23,6 +25,9 @@ class _Held:
     tensor: torch.Tensor
     source: tuple[int, int] | None = None
     writing: int = 0
+
+
+_Pair = tuple[_Held, torch.Tensor]
 
 
 class Buffers:
@@ -48,8 +53,7 @@ class Buffers:
         """
         seen: dict[Any, _Held] = {}
         held: dict[str, _Held] = {}
-        sources: list[torch.Tensor] = []
-        targets: list[_Held] = []
+        pairs: list[_Pair] = []
         taken: set[int] = set()
         for name, tensor in tensors.items():
             source = tensor.detach()
@@ -59,11 +63,9 @@ class Buffers:
                 continue
             mine = held[name] = seen[key] = self._buffer(name, source, taken)
             taken.add(id(mine))
-            if not _is_unchanged(source, mine):
-                sources.append(source)
-                targets.append(mine)
+            pairs.append((mine, source))
         self._held = held
-        _write(targets, sources)
+        _write(_changed(pairs))
         self.writings = {name: one.writing for name, one in held.items()}
         return {name: one.tensor for name, one in held.items()}
 
@@ -108,34 +110,29 @@ class Sizes(Buffers):
         return {}
 
 
-def _write(targets: list[_Held], sources: list[torch.Tensor]) -> None:
-    for target in targets:
+def _changed(pairs: list[_Pair]) -> list[_Pair]:
+    """Those pairs whose buffer has to be written."""
+    perhaps = [place for place, (held, source) in enumerate(pairs) if _may_be_same(held, source)]
+    found = copying.equal([(pairs[place][0].tensor, pairs[place][1]) for place in perhaps])
+    same = {place for place, is_same in zip(perhaps, found, strict=True) if is_same}
+    return [pair for place, pair in enumerate(pairs) if place not in same]
+
+
+def _write(pairs: list[_Pair]) -> None:
+    for held, _ in pairs:
         # Before the copy: one that fails half way must not pass for what was there.
-        target.writing, target.source = next(_numbers), None
-    if targets:
-        # With all of torch's threads it reaches what one copy of as many bytes takes; see
-        # tests/benchmarks/bench_snapshot.py.
-        torch._foreach_copy_([target.tensor for target in targets], sources)
-    for target, source in zip(targets, sources, strict=True):
-        target.source = _origin(source)
+        held.writing, held.source = next(_numbers), None
+    copying.copy([held.tensor for held, _ in pairs], [source for _, source in pairs])
+    for held, source in pairs:
+        held.source = _origin(source)
+
+
+def _may_be_same(held: _Held, source: torch.Tensor) -> bool:
+    known = held.source is not None and held.source == _origin(source)
+    return known and copying.is_plain(source)
 
 
 def _origin(tensor: torch.Tensor) -> tuple[int, int] | None:
-    """What is the same where nobody has written to a tensor in torch's own ways."""
+    """What stays the same while nobody writes to a tensor in torch's own ways."""
     # Tensors made in inference mode have no version counter.
     return None if tensor.is_inference() else (tensor.data_ptr(), tensor._version)
-
-
-def _is_unchanged(source: torch.Tensor, held: _Held) -> bool:
-    if held.source is None or source.device.type != "cpu" or not source.is_contiguous():
-        return False
-    return held.source == _origin(source) and _same_bytes(source, held.tensor)
-
-
-def _same_bytes(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether two contiguous host tensors are equal bit for bit, NaN and signs of zero included."""
-    whole = a.numel() * a.element_size() % 8 == 0 and a.data_ptr() % 8 == 0
-    # Whole words compare as fast as memory is read; bytes would take ten times as long.
-    kind = torch.int64 if whole else torch.uint8
-    left, right = (tensor.reshape(-1).view(torch.uint8).view(kind) for tensor in (a, b))
-    return torch.equal(left, right)
