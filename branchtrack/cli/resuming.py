@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE",
               help="A setting to change; may be given more than once.")  # fmt: skip
 @click.option("--name", metavar="BRANCH", help="Name of the new branch.")
-@click.option("--mode", default="exact", show_default=True, help="exact: the whole state; weights: nothing else.")
+@click.option(
+    "--mode",
+    default="exact",
+    show_default=True,
+    help="exact: the whole state; weights: nothing else.",
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @json_option

@@ -60,7 +60,7 @@ FAIL_POINTS: dict[str, tuple[Any, str, bool]] = {
     "after the rename": (os, "replace", True),
     "between pack and transaction": (Store, "put", True),
     "within the transaction": (nodes, "commit", True),
-    "after the transaction": (commits, "commit", True),
+    "after the transaction": (commits, "record", True),
 }
 
 
