@@ -91,6 +91,7 @@ def _page(
     found = dict(errors or {})
     return respond(
         "resume/index.html", status, offer=offer, node=offer.node, values=values,
-        name=given.get("name", offer.suggested), mode=given.get("mode", control.MODES[0]), reason=given.get("reason", ""), errors=found,
+        name=given.get("name", offer.suggested), mode=given.get("mode", control.MODES[0]),
+        reason=given.get("reason", ""), errors=found,
         others=[error for field, error in found.items() if field not in known], prefix=PREFIX,
     )  # fmt: skip
