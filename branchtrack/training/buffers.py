@@ -15,19 +15,28 @@ import torch
 from branchtrack.training import copying
 
 _PAGE = 4096
+#: Snapshots for which a tensor that changed behind its version counter is not compared again.
+_REST = 8
 _numbers = count(1)
 
 
-@dataclass
+#: A tensor's address and version: the same while nobody writes to it in torch's own ways.
+_Origin = tuple[int, int]
+_Form = tuple[torch.dtype, torch.Size]
+
+
+@dataclass(slots=True)
 class _Held:
-    """A buffer, where its bytes came from, and which writing they are of."""
+    """A buffer, where its bytes came from, which writing they are of, and when to compare again."""
 
     tensor: torch.Tensor
-    source: tuple[int, int] | None = None
+    form: _Form
+    origin: _Origin | None = None
     writing: int = 0
+    rest: int = 0
 
 
-_Pair = tuple[_Held, torch.Tensor]
+_Source = tuple[_Held, torch.Tensor, _Origin | None]
 
 
 class Buffers:
@@ -48,91 +57,95 @@ class Buffers:
     def copy(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Each tensor copied to the host; tensors that share storage and shape are copied once.
 
-        One whose version counter has not moved is compared with its buffer instead, byte by byte
-        (``.data`` and numpy write behind the counter's back), which takes no longer than a copy.
+        One whose version counter has not moved is compared with its buffer first, byte by byte:
+        fused optimizers, ``.data`` and numpy write behind the counter's back. That takes no longer
+        than a copy, and saves the hashing.
         """
         seen: dict[Any, _Held] = {}
         held: dict[str, _Held] = {}
-        pairs: list[_Pair] = []
+        sources: list[_Source] = []
         taken: set[int] = set()
         for name, tensor in tensors.items():
-            source = tensor.detach()
-            key = (source.data_ptr(), source.dtype, source.shape, source.stride())
-            if source.numel() and key in seen:
+            address, form = tensor.data_ptr(), (tensor.dtype, tensor.shape)
+            key = (address, form, tensor.stride())
+            if key in seen and tensor.numel():
                 held[name] = seen[key]
                 continue
-            mine = held[name] = seen[key] = self._buffer(name, source, taken)
+            mine = held[name] = seen[key] = self._buffer(name, form, taken)
             taken.add(id(mine))
-            pairs.append((mine, source))
+            # Tensors made in inference mode have no version counter.
+            origin = None if tensor.is_inference() else (address, tensor._version)
+            sources.append((mine, tensor, origin))
         self._held = held
-        _write(_changed(pairs))
+        _write(_changed(sources))
         self.writings = {name: one.writing for name, one in held.items()}
         return {name: one.tensor for name, one in held.items()}
 
-    def reserve(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> None:
+    def reserve(self, forms: Mapping[str, _Form]) -> None:
         """Allocate and touch what the next snapshot will need, unless it is held already.
 
         Else the first copy waits for the system to find and clear every page. Runs on one thread
         beside a training; no snapshot may be taken or in use meanwhile.
         """
-        for name, (shape, dtype) in sizes.items():
+        for name, form in forms.items():
             if name not in self._held:
-                made = torch.empty(shape, dtype=dtype, device="cpu")
-                self._held[name] = _Held(made)
-                if made.numel():
+                held = self._held[name] = _made(form)
+                if held.tensor.numel():
                     # numpy lets go of the interpreter, and starts no threads of its own.
-                    made.reshape(-1).view(torch.uint8).numpy()[::_PAGE] = 0
+                    held.tensor.reshape(-1).view(torch.uint8).numpy()[::_PAGE] = 0
 
-    def _buffer(self, name: str, like: torch.Tensor, taken: set[int]) -> _Held:
+    def _buffer(self, name: str, form: _Form, taken: set[int]) -> _Held:
         held = self._held.get(name)
         # One that tied tensors shared is taken by the first of them when they are tied no more.
-        if held is not None and id(held) not in taken:
-            if held.tensor.shape == like.shape and held.tensor.dtype == like.dtype:
-                return held
-        return _Held(torch.empty(like.shape, dtype=like.dtype, device="cpu"))
+        if held is not None and held.form == form and id(held) not in taken:
+            return held
+        return _made(form)
 
 
-class Sizes(Buffers):
+class Forms(Buffers):
     """Takes the place of buffers to learn what a snapshot needs; copies nothing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sizes: dict[str, tuple[torch.Size, torch.dtype]] = {}
+        self.found: dict[str, _Form] = {}
 
     def copy(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Note the shape and dtype of each tensor that would have a buffer of its own."""
+        """Note dtype and shape of each tensor that would have a buffer of its own."""
         seen: set[Any] = set()
         for name, tensor in tensors.items():
             key = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
             if key not in seen or not tensor.numel():
-                self.sizes[name] = tensor.shape, tensor.dtype
+                self.found[name] = tensor.dtype, tensor.shape
             seen.add(key)
         return {}
 
 
-def _changed(pairs: list[_Pair]) -> list[_Pair]:
-    """Those pairs whose buffer has to be written."""
-    perhaps = [place for place, (held, source) in enumerate(pairs) if _may_be_same(held, source)]
-    found = copying.equal([(pairs[place][0].tensor, pairs[place][1]) for place in perhaps])
+def _made(form: _Form) -> _Held:
+    dtype, shape = form
+    return _Held(torch.empty(shape, dtype=dtype, device="cpu"), form)
+
+
+def _changed(sources: list[_Source]) -> list[_Source]:
+    """Those whose buffer has to be written."""
+    perhaps = [place for place, source in enumerate(sources) if _may_be_same(*source)]
+    found = copying.equal([(sources[place][0].tensor, sources[place][1]) for place in perhaps])
     same = {place for place, is_same in zip(perhaps, found, strict=True) if is_same}
-    return [pair for place, pair in enumerate(pairs) if place not in same]
+    for place in perhaps:
+        sources[place][0].rest = 0 if place in same else _REST
+    return [source for place, source in enumerate(sources) if place not in same]
 
 
-def _write(pairs: list[_Pair]) -> None:
-    for held, _ in pairs:
+def _may_be_same(held: _Held, tensor: torch.Tensor, origin: _Origin | None) -> bool:
+    if origin is None or held.origin != origin or not copying.is_plain(tensor):
+        return False
+    held.rest = max(0, held.rest - 1)
+    return held.rest == 0
+
+
+def _write(sources: list[_Source]) -> None:
+    for held, _, _ in sources:
         # Before the copy: one that fails half way must not pass for what was there.
-        held.writing, held.source = next(_numbers), None
-    copying.copy([held.tensor for held, _ in pairs], [source for _, source in pairs])
-    for held, source in pairs:
-        held.source = _origin(source)
-
-
-def _may_be_same(held: _Held, source: torch.Tensor) -> bool:
-    known = held.source is not None and held.source == _origin(source)
-    return known and copying.is_plain(source)
-
-
-def _origin(tensor: torch.Tensor) -> tuple[int, int] | None:
-    """What stays the same while nobody writes to a tensor in torch's own ways."""
-    # Tensors made in inference mode have no version counter.
-    return None if tensor.is_inference() else (tensor.data_ptr(), tensor._version)
+        held.writing, held.origin = next(_numbers), None
+    copying.copy([held.tensor for held, _, _ in sources], [tensor for _, tensor, _ in sources])
+    for held, _, origin in sources:
+        held.origin = origin

@@ -20,7 +20,7 @@ from branchtrack.errors import SchemaError, StorageError
 from branchtrack.training import apply, capture, commits, environment
 from branchtrack.training.answers import Answer
 from branchtrack.training.apply import Live
-from branchtrack.training.buffers import Buffers, Sizes
+from branchtrack.training.buffers import Buffers, Forms
 from branchtrack.training.carried import Carried
 from branchtrack.training.recorder import PATIENCE_SECONDS, Recorder
 
@@ -98,7 +98,7 @@ class Committer:
         if self._prepared:
             return
         self._prepared = True
-        wanted = Sizes()
+        wanted = Forms()
         try:
             capture.capture(live, {}, wanted)
         except Exception:
@@ -108,7 +108,7 @@ class Committer:
 
         def job() -> None:
             try:
-                self._buffers.reserve(wanted.sizes)
+                self._buffers.reserve(wanted.found)
             finally:
                 done.set()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -20,19 +19,11 @@ _PIECE = 1 << 22
 _THREADS = 8
 
 _Pair = tuple[torch.Tensor, torch.Tensor]
+#: Where the pair stands among the pairs, target, source, and bytes. A plain tuple: there are many.
+_Part = tuple[int, int, int, int]
 
 _compare = ctypes.CDLL(None).memcmp
 _compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Bytes at two addresses, of the pair of tensors in that place."""
-
-    place: int
-    target: int
-    source: int
-    size: int
 
 
 def copy(targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
@@ -45,9 +36,10 @@ def copy(targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> No
     for pair in zip(targets, sources, strict=True):
         (plain if is_plain(pair[1]) else others).append(pair)
     if others:
-        torch._foreach_copy_([target for target, _ in others], [source for _, source in others])
+        with torch.no_grad():
+            torch._foreach_copy_([target for target, _ in others], [one for _, one in others])
     # ctypes lets go of the interpreter meanwhile.
-    _share(plain, lambda part: ctypes.memmove(part.target, part.source, part.size))
+    _share(plain, lambda _place, target, source, size: ctypes.memmove(target, source, size))
 
 
 def equal(pairs: Sequence[_Pair]) -> list[bool]:
@@ -57,9 +49,9 @@ def equal(pairs: Sequence[_Pair]) -> list[bool]:
     """
     found = [True] * len(pairs)
 
-    def look(part: _Part) -> None:
-        if found[part.place] and _compare(part.target, part.source, part.size):
-            found[part.place] = False
+    def look(place: int, target: int, source: int, size: int) -> None:
+        if found[place] and _compare(target, source, size):
+            found[place] = False
 
     _share(pairs, look)
     return found
@@ -70,7 +62,7 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.is_contiguous()
 
 
-def _share(pairs: Sequence[_Pair], work: Callable[[_Part], object]) -> None:
+def _share(pairs: Sequence[_Pair], work: Callable[[int, int, int, int], object]) -> None:
     """Do ``work`` for every part of every pair, with several threads where there is much of it."""
     pieces = list(_pieces(pairs))
     # Fetching from a list's iterator is one step of the interpreter: no two get the same piece.
@@ -79,7 +71,7 @@ def _share(pairs: Sequence[_Pair], work: Callable[[_Part], object]) -> None:
     def take() -> None:
         for piece in heap:
             for part in piece:
-                work(part)
+                work(*part)
 
     count = min(torch.get_num_threads(), _THREADS, len(pieces))
     helpers = [threading.Thread(target=take) for _ in range(count - 1)]
@@ -98,7 +90,7 @@ def _pieces(pairs: Iterable[_Pair]) -> Iterator[list[_Part]]:
         target, source, left = a.data_ptr(), b.data_ptr(), b.nbytes
         while left:
             size = min(left, room)
-            piece.append(_Part(place, target, source, size))
+            piece.append((place, target, source, size))
             target, source, left, room = target + size, source + size, left - size, room - size
             if not room:
                 yield piece
