@@ -56,6 +56,7 @@ class Tracked:
         self.ahead: dict[str, Any] | None = None
         self.resumed: Mapping[str, Any] | None = None
         self.skipped = self._skipped_samples = 0
+        self._drawn_from: list[torch.Tensor] = []
         self._loader, self._next_seed = loader, seed
         self._found: Mapping[str, Any] | None = None
         self._now: dict[str, Any] | None = None
@@ -101,7 +102,8 @@ class Tracked:
             "order": self.order if begun else None,
             "ahead": self.ahead if begun and fetched_ahead else None,
             "order_seed": self._order_seed(),
-            "generators": [one.get_state() for one in self._generators()],
+            # An order that was begun is drawn again, and so from where it was drawn.
+            "generators": self._drawn_from if begun and self._batches else self._generator_states(),
             "sizes": self._stream.sizes if self._stream is not None and begun else [],
         }
 
@@ -119,8 +121,7 @@ class Tracked:
         self.epoch, self.seed = state["epoch"], state["seed"]
         self._next_seed = self.seed if seed is None else seed
         self._give_order_seed(state["order_seed"])
-        for one, found in zip(self._generators(), state["generators"], strict=False):
-            one.set_state(found)
+        self._give_generators(state)
         if not begun:
             return 0
         self._found, self._now = state, now
@@ -136,6 +137,13 @@ class Tracked:
                 self._take_seed()
         if self._stream is not None:
             self._stream.begin(self.seed, epoch, fresh=self.resumed is None)
+
+    def draw(self) -> None:
+        """The order of the pass is about to be drawn: in the resumed pass, as it was before."""
+        if self.resumed is not None:
+            rng.restore(self.resumed["order"])
+            self._give_generators(self.resumed)
+        self.order, self._drawn_from = rng.capture(devices=False), self._generator_states()
 
     def settle(self) -> None:
         """Bring the process's generators to where they were at the stored place, once."""
@@ -170,6 +178,13 @@ class Tracked:
     def _give_order_seed(self, seed: int | None) -> None:
         if seed is not None and self._order_seed() is not None:
             self._sampler().initial_seed = seed
+
+    def _generator_states(self) -> list[torch.Tensor]:
+        return [one.get_state() for one in self._generators()]
+
+    def _give_generators(self, state: Mapping[str, Any]) -> None:
+        for one, found in zip(self._generators(), state["generators"], strict=False):
+            one.set_state(found)
 
     def _generators(self) -> list[torch.Generator]:
         own = (
@@ -213,9 +228,7 @@ class Batches(Sampler[list[Any]]):
     def __iter__(self) -> Iterator[list[Any]]:
         # As a generator it begins when the first batch is asked for, whoever made the iterator.
         tracked, resumed = self._tracked, self._tracked.resumed
-        if resumed is not None:
-            rng.restore(resumed["order"])
-        tracked.order = rng.capture(devices=False)
+        tracked.draw()
         if tracked.placeholders:
             yield from itertools.repeat([], tracked.skipped)
         batches = self._behind(resumed["samples"] if resumed else 0)

@@ -65,6 +65,14 @@ def adafactor(model: torch.nn.Module) -> tuple[Any, Any]:
     return optimizer, AdafactorSchedule(optimizer)
 
 
+class Drawn(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+    """Draws its orders from a generator of its own."""
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        generator = torch.Generator().manual_seed(3)
+        return torch.utils.data.RandomSampler(self.train_dataset, generator=generator)
+
+
 CASES: dict[str, dict[str, Any]] = {
     "every node": {**EVALUATED, "save_steps": 1},
     "window": {"save_steps": 1, "logging_steps": 3, "lr_scheduler_type": "linear"},
@@ -87,6 +95,8 @@ CASES: dict[str, dict[str, Any]] = {
     "sequential": {"save_steps": 5, "optimizers": chained(sequential)},
     "buffers": {"model": tiny.normed, **EVALUATED, "save_steps": 3},
     "workers": {"dataloader_num_workers": 2, "save_steps": 5},
+    "generator": {"kind": Drawn, "save_steps": 1,
+                  "accelerator_config": {"use_seedable_sampler": False}},
     "decay": {"weight_decay": 0.1, "max_grad_norm": 0.5, "save_steps": 7},
     "no clipping": {"max_grad_norm": 0.0, "save_steps": 7},
 }  # fmt: skip
