@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Branch, Launch, Node, Request, Run, Segment
-from branchtrack.db import launches, nodes, segments
+from branchtrack.db import audit, launches, nodes, segments
 from branchtrack.db import runs as run_rows
 from branchtrack.errors import InvalidInput
 
@@ -46,6 +46,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
     branches = run_rows.list_branches(connection, run.id)
     names = {branch.id: branch.name for branch in branches}
     current = {found.id: found for found in segments.list_of_run(connection, run.id)}
+    troubles = audit.troubles(connection, run.id)
     now = time.time()
     return {
         "run": {
@@ -64,6 +65,16 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
         "nodes": [
             node(found, names[found.branch_id])
             for found in reversed(nodes.list_of_run(connection, run.id))
+        ],
+        "troubles": [
+            {
+                "branch": branch.name,
+                "step": told.step,
+                "since": moment(told.payload["time"]),
+                "reason": told.reason,
+            }
+            for branch in branches
+            if (told := troubles.get(branch.segment_id or "")) is not None
         ],
     }
 

@@ -80,6 +80,9 @@ def print_tree(found: dict[str, Any]) -> None:
     click.echo(styled(found["run"]["name"], bold=True))
     for text in tree_lines(found):
         click.echo(text)
+    for told in found["troubles"]:
+        where = f"{told['branch']} could not record everything since step {told['step']}"
+        click.echo(styled(f"{where}: {told['reason']}", "red"))
 
 
 @click.command()

@@ -10,7 +10,7 @@ import json
 import time
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, func, select
 
 from branchtrack.core.records import Event
 from branchtrack.db.engine import plain
@@ -85,13 +85,18 @@ def troubles(connection: Connection, run_id: str) -> dict[str, Event]:
     A process in trouble tells so as soon as it can: an event of kind ``trouble`` with the
     segment's id, ``begun`` with the reason, and ``over``. A segment that is well is left out.
     """
-    query = (
-        select(events)
-        .where(events.c.run_id == run_id, events.c.kind == "trouble")
-        .order_by(events.c.seq)
+    mine = last_troubles(select(runs.c.id).where(runs.c.id == run_id)).subquery()
+    query = select(events).join(mine, mine.c.id == events.c.id).where(events.c.state == "begun")
+    return {row.ref: Event(**row._mapping) for row in connection.execute(query)}
+
+
+def last_troubles(run_ids: Select[tuple[str]]) -> Select[tuple[str, int]]:
+    """The query for each segment's (ref, id) of the last line on trouble; runs given by query."""
+    return (
+        select(events.c.ref, func.max(events.c.id).label("id"))
+        .where(events.c.run_id.in_(run_ids), events.c.kind == "trouble")
+        .group_by(events.c.ref)
     )
-    last = {row.ref: Event(**row._mapping) for row in connection.execute(query)}
-    return {ref: event for ref, event in last.items() if event.state == "begun"}
 
 
 def first_break(connection: Connection, run_id: str) -> int | None:

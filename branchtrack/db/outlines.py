@@ -9,22 +9,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, Table, or_, select
+from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, or_, select
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from branchtrack.core.records import Branch, Change, Event, Node, Request, Run, Segment
+from branchtrack.db import audit
 from branchtrack.db import nodes as node_rows
 from branchtrack.db.runs import find_run
 from branchtrack.db.tables import branches, checkpoints, events, nodes, requests, runs, segments
 
+_troubles = events.alias("troubles")
+
 
 @dataclass(frozen=True)
 class Outline:
-    """A run with its branches in the order made and every segment; ``cursor`` as audit.last_id."""
+    """A run with its branches in the order made and every segment; ``cursor`` as audit.last_id.
+
+    ``troubles`` are as of `audit.troubles`.
+    """
 
     run: Run
     branches: tuple[Branch, ...]
     segments: Mapping[str, Segment]
     cursor: int
+    troubles: Mapping[str, Event]
 
 
 @dataclass(frozen=True)
@@ -114,11 +122,15 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
         .limit(1)
         .scalar_subquery()
     )
+    wanted = or_(runs.c.name.in_(refs), runs.c.id.in_(refs))
+    told = audit.last_troubles(select(runs.c.id).where(wanted)).subquery()
     query = (
-        select(runs, branches, segments, newest.label("cursor"))
+        select(runs, branches, segments, _troubles, newest.label("cursor"))
         .outerjoin(branches, branches.c.run_id == runs.c.id)
         .outerjoin(segments, segments.c.branch_id == branches.c.id)
-        .where(or_(runs.c.name.in_(refs), runs.c.id.in_(refs)))
+        .outerjoin(told, told.c.ref == segments.c.id)
+        .outerjoin(_troubles, _troubles.c.id == told.c.id)
+        .where(wanted)
         .order_by(runs.c.id, branches.c.position, segments.c.position)
         .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
     )
@@ -140,10 +152,15 @@ def _outline(rows: Sequence[Row[Any]]) -> Outline:
         if row.segments_id is not None
     }
     run = Run(**_part(rows[0], runs))
-    return Outline(run, tuple(found.values()), of_run, rows[0].cursor or 0)
+    troubles = {
+        row.troubles_ref: Event(**_part(row, _troubles))
+        for row in rows
+        if row.troubles_state == "begun"
+    }
+    return Outline(run, tuple(found.values()), of_run, rows[0].cursor or 0, troubles)
 
 
-def _part(row: Row[Any], table: Table) -> dict[str, Any]:
+def _part(row: Row[Any], table: NamedFromClause) -> dict[str, Any]:
     return {column.name: row._mapping[f"{table.name}_{column.name}"] for column in table.c}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from branchtrack.core.records import Node
+from branchtrack.db import audit, runs
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
 
@@ -29,6 +30,28 @@ def test_a_tree_shows_every_node_and_what_it_changed(call: Call, forked: Forked)
     told = call("tree", "demo", "--json").json
     assert {node["id"] for node in told["nodes"]} == {node.id for node in made}
     assert all(node["durable"] for node in told["nodes"])
+
+
+def test_a_tree_says_what_could_not_be_recorded(call: Call, forked: Forked) -> None:
+    tree, _made = forked
+    assert call("tree", "demo", "--json").json["troubles"] == []
+    with tree.database.transaction() as connection:
+        segment = runs.list_branches(connection, tree.run.id)[0].segment_id
+        audit.append(
+            connection, tree.run.id, kind="trouble", ref=segment or "", state="begun", actor="run",
+            step=7, reason="The disk is full.", payload={"what": "commit", "time": 1.0},
+        )  # fmt: skip
+    assert "main could not record everything since step 7: The disk is full." in call(
+        "tree", "demo"
+    ).out.replace("\n", " ")
+    assert call("tree", "demo", "--json").json["troubles"] == [
+        {
+            "branch": "main",
+            "step": 7,
+            "since": "1970-01-01T00:00:01.000Z",
+            "reason": "The disk is full.",
+        }
+    ]
 
 
 def test_a_node_is_shown_by_a_prefix_of_its_id(call: Call, forked: Forked) -> None:

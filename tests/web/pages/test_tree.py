@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from branchtrack.db import launches, segments
+from branchtrack.db import audit, launches, segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -336,3 +336,32 @@ def test_of_very_many_branches_the_newest_are_drawn_and_the_rest_counted(
     assert [line["name"] for line in chart_data(page)["lines"]] == ["hot", "cooler", "more-decay"]  # type: ignore[attr-defined]
     assert "without the oldest 1 branch" in page.one(id="chart").text
     assert len(page.one("ul", class_="names").all("li")) == 4
+
+
+def test_a_run_that_cannot_record_says_so_until_it_can(own: Site) -> None:
+    main = own.lines["main"]
+
+    def note(state: str, reason: str = "") -> None:
+        with own.database.transaction() as connection:
+            audit.append(
+                connection, main.grower.run.id, kind="trouble", ref=main.segment.id, state=state,
+                actor="run", reason=reason, step=40, payload={"what": "commit", "time": 1.0},
+            )  # fmt: skip
+
+    assert "cannot record" not in own.get("/runs/digits").text
+    note("begun", "The disk is <full>.")
+    text = own.get("/runs/digits").text
+    assert "main cannot record everything since step 40" in text and "The disk is <full>." in text
+    note("over")
+    assert "cannot record" not in own.get("/runs/digits").text
+
+
+def test_a_run_that_ended_in_trouble_still_says_so(own: Site) -> None:
+    main = own.lines["main"]
+    with own.database.transaction() as connection:
+        audit.append(
+            connection, main.grower.run.id, kind="trouble", ref=main.segment.id, state="begun",
+            actor="run", reason="full", step=40, payload={"what": "commit", "time": 1.0},
+        )  # fmt: skip
+    main.end("finished")
+    assert "main could not record everything since step 40" in own.get("/runs/digits").text
