@@ -27,25 +27,24 @@ import json
 import os
 import statistics
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
-from sqlalchemy import Engine, event
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
 from branchtrack import config, make_branching
 from branchtrack.config import HOME_VARIABLE
 from branchtrack.db import metrics, runs, segments
 from branchtrack.db.schema import open_database
-from branchtrack.training.committer import COPY_MS, Committer
+from branchtrack.training.committer import COPY_MS
 from tests.benchmarks import resident
+from tests.training.counting import counted
 
 STALL, STOCK, MEMORY, FSYNCS = 1.5, 10.0, 1.05, 4
 _EVERY = 2
@@ -113,7 +112,7 @@ class Measured(make_branching(Trainer)):  # type: ignore[misc]
             "s": lambda: Trainer._save_checkpoint(self, model, trial),
         }
         for kind in _ORDERS[len(self.rounds) % len(_ORDERS)]:
-            with _counted() as counts:
+            with counted() as counts:
                 before = time.perf_counter()
                 kinds[kind]()
                 found[kind] = 1e3 * (time.perf_counter() - before)
@@ -138,48 +137,6 @@ class Measured(make_branching(Trainer)):  # type: ignore[misc]
 
 def _memmove(target: torch.Tensor, source: torch.Tensor) -> None:
     ctypes.memmove(target.data_ptr(), source.data_ptr(), source.nbytes)
-
-
-@contextlib.contextmanager
-def _counted() -> Iterator[Counter[str]]:
-    """What commits do meanwhile, on the thread that writes them.
-
-    fsyncs of files, renames, transactions; the points that are flushed before them are apart.
-    """
-    counts: Counter[str] = Counter()
-    committing = threading.local()
-    carry_out = Committer._carry_out
-
-    def watched(committer: Committer, flight: Any) -> None:
-        committing.now = True
-        try:
-            carry_out(committer, flight)
-        finally:
-            committing.now = False
-
-    def counting(name: str) -> Callable[..., Any]:
-        real = getattr(os, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            counts[name] += getattr(committing, "now", False)
-            return real(*args, **kwargs)
-
-        return call
-
-    def begun(connection: Any) -> None:
-        writes = connection.get_execution_options().get("branchtrack_writes")
-        counts["transactions"] += bool(writes) and getattr(committing, "now", False)
-
-    event.listen(Engine, "begin", begun)
-    try:
-        with (
-            mock.patch.object(Committer, "_carry_out", watched),
-            mock.patch.object(os, "fsync", counting("fsync")),
-            mock.patch.object(os, "replace", counting("replace")),
-        ):
-            yield counts
-    finally:
-        event.remove(Engine, "begin", begun)
 
 
 def bert() -> BertForSequenceClassification:
