@@ -155,8 +155,9 @@ class Recorder:
         for what, work in (("metrics", self._flush), ("heartbeat", self._heartbeat)):
             self._attempt(what, work)
         # Telling of trouble may be what ends it, which is told as well.
-        while self._troubles.is_untold and self._attempt("trouble", self._troubles.tell):
-            pass
+        for _ in range(2):
+            if self._troubles.is_untold:
+                self._attempt("trouble", self._troubles.tell)
         self._attempt("end", last)
         lost = self._troubles.lines + [f"{what}: {why}" for what, why in self._defects.items()]
         if self._points:

@@ -9,7 +9,7 @@ from unittest import mock
 
 from branchtrack import config, control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.records import Branch, Launch, Node, Request, Run, Segment
+from branchtrack.core.records import Branch, Event, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.schema import open_database
 from branchtrack.training import commits
@@ -122,6 +122,12 @@ class Home:
         with self.database.read() as connection:
             found = metrics.read(connection, [segment], metric).get(segment)
         return {} if found is None else dict(zip(found.steps.tolist(), found.values, strict=True))
+
+    def events(self, kind: str, run: str = "tiny") -> list[Event]:
+        """The lines of one kind in a run's event log, oldest first."""
+        with self.database.read() as connection:
+            found = audit.since(connection, runs.find_run(connection, run).id)
+        return [event for event in found if event.kind == kind]
 
     def chain_break(self, run: str = "tiny") -> int | None:
         """Where the run's event chain breaks, if it does."""

@@ -16,7 +16,7 @@ import pytest
 from branchtrack import control
 from branchtrack.core.records import Segment
 from branchtrack.core.settings import BUILT_IN
-from branchtrack.db import metrics, requests, runs, segments
+from branchtrack.db import audit, metrics, requests, runs, segments
 from branchtrack.db.schema import open_database
 from branchtrack.errors import DatabaseUnreadable, StorageError
 from branchtrack.training import recorder as module
@@ -361,3 +361,70 @@ def test_requests_are_not_read_again_while_nobody_writes(
 def test_polling_knows_no_request_of_another_segment(bench: Bench) -> None:
     bench.home.ask("checkpoint")
     assert control.poll(bench.home.database, "0" * 16) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_when_trouble_began_and_ended_is_told_in_the_event_log(bench: Bench) -> None:
+    bench.recorder.step = 3
+    bench.recorder.report("commit", StorageError("The disk is full."))
+    bench.recorder.report("commit", StorageError("The disk is still full."))
+    bench.wait(lambda: bench.home.events("trouble"))
+    bench.recorder.step = 5
+    bench.recorder.well("commit")
+    assert bench.close() == []
+    told = [(e.state, e.step, e.reason, e.ref) for e in bench.home.events("trouble")]
+    assert told == [
+        ("begun", 3, "The disk is full.", bench.segment),
+        ("over", 5, "", bench.segment),
+    ]
+    assert bench.home.chain_break() is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_trouble_with_the_database_itself_is_told_once_it_is_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise StorageError("The database failed.")
+
+    monkeypatch.setattr(metrics, "append", fail)
+    monkeypatch.setattr(audit, "append", fail)
+    bench.recorder.log(1, {"loss": 1.0})
+    bench.wait(lambda: bench.recorder.trouble)
+    monkeypatch.undo()
+    bench.wait(lambda: not bench.recorder.trouble)
+    assert bench.close() == []
+    assert [event.state for event in bench.home.events("trouble")] == ["begun", "over"]
+    assert bench.home.events("trouble")[0].reason == "The database failed."
+
+
+def test_trouble_that_lasts_to_the_end_is_not_over(bench: Bench) -> None:
+    bench.recorder.report("commit", StorageError("The disk is full."))
+    assert bench.close() == ["commit: The disk is full."]
+    assert [event.state for event in bench.home.events("trouble")] == ["begun"]
+
+
+def test_waiting_ends_when_the_database_has_kept_a_job_waiting_too_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    event, release = threading.Event(), threading.Event()
+    bench.recorder.do(lambda: release.wait(10) and event.set())
+    assert not bench.recorder.done(event)
+    release.set()
+    assert event.wait(10)
+
+
+def test_waiting_goes_on_while_a_job_is_not_at_the_database(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    event = threading.Event()
+
+    def job() -> None:
+        with bench.recorder.off_database():
+            time.sleep(0.4)
+        event.set()
+
+    bench.recorder.do(job)
+    assert bench.recorder.done(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -185,6 +186,8 @@ def test_a_disk_full_to_the_end_is_told_at_the_end(
     assert [node.step for node in home.nodes()] == [0, 2, 4]
     assert len(told(caplog, logging.WARNING)) == 1
     assert any("No space left" in line for line in told(caplog, logging.ERROR))
+    (line,) = home.events("trouble")
+    assert line.state == "begun" and "No space left" in line.reason
     assert home.segment().status == "finished"
 
 
@@ -225,3 +228,76 @@ def test_a_whole_home_that_vanishes_stops_nothing(
     assert tiny.same(tiny.weights(trainer), right)
     assert len(told(caplog, logging.WARNING)) == 1
     assert not home.config.home.exists()
+
+
+def broken_disk(monkeypatch: pytest.MonkeyPatch, home: Home, call: str, number: int) -> list[bool]:
+    """Whether a call of the system fails on files of the store: false now."""
+    is_broken, real = [False], getattr(os, call)
+
+    def failing(*given: Any, **how: Any) -> Any:
+        named = isinstance(given[0], (str, Path)) and home.config.store in Path(given[0]).parents
+        if is_broken[0] and (named or isinstance(given[0], int)):
+            raise OSError(number, os.strerror(number))
+        return real(*given, **how)
+
+    monkeypatch.setattr(files.os, call, failing)
+    return is_broken
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights of a training in which the learning rate is changed at step 6, undisturbed."""
+    home = Home(tmp_path_factory.mktemp("changed"))
+    disturbed(home, lambda: None, asks=[At(5, lambda: home.ask("set", values={"lr": 5e-4}))])
+    (node,) = [node for node in home.nodes() if node.changes]
+    assert node.step == 6 and [c.name for c in node.changes] == ["lr"]
+    found = home.snapshot(home.final()).tensors
+    home.close()
+    return {name: t for name, t in found.items() if name.startswith("model/")}
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "reason"),
+    [
+        ("write", errno.ENOSPC, "disk is full"),
+        ("fsync", errno.ENOSPC, "disk is full"),
+        ("fsync", errno.EIO, "Check the disk"),
+        ("open", errno.EACCES, "permissions"),
+        ("replace", errno.EROFS, "permissions"),
+    ],
+)
+def test_a_disk_that_fails_a_change_costs_its_node_and_the_next_one_lists_it(
+    home: Home, changed: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, call: str, number: int, reason: str,
+) -> None:  # fmt: skip
+    is_broken = broken_disk(monkeypatch, home, call, number)
+    asked = At(5, lambda: home.ask("set", values={"lr": 5e-4}))
+    disturbed(
+        home, lambda: is_broken.__setitem__(0, True), lambda: is_broken.__setitem__(0, False),
+        [asked], save_steps=3,
+    )  # fmt: skip
+    found = home.snapshot(home.final()).tensors
+    assert all(torch.equal(found[name], tensor) for name, tensor in changed.items())
+    (request,) = home.requests()
+    assert request.state == "failed" and reason in (request.error or "")
+    assert [node.step for node in home.nodes()] == [0, 3, 12, 14]
+    (listed,) = home.node(12).changes
+    assert (listed.name, listed.before, listed.after) == ("lr", 1e-3, 5e-4)
+    assert "lr was changed at step 6" in home.node(12).message
+    assert home.node(14).changes == () and len(told(caplog, logging.WARNING)) == 1
+    lines = [(event.state, event.step) for event in home.events("trouble")]
+    assert [state for state, _ in lines] == ["begun", "over"] and home.chain_break() is None
+    assert reason in home.events("trouble")[0].reason
+    assert list((home.config.store / "tmp").iterdir()) == []
+
+
+def test_a_store_that_is_removed_costs_the_nodes_of_before_alone(
+    home: Home, right: dict[str, torch.Tensor]
+) -> None:
+    trainer = disturbed(home, lambda: shutil.rmtree(home.config.store), save_steps=3)
+    assert tiny.same(tiny.weights(trainer), right)
+    assert [node.step for node in home.nodes()] == [0, 3, 6, 9, 12, 14]
+    for step in (6, 9, 12, 14):
+        assert home.snapshot(home.node(step)).tensors
+    launch = home.resume(home.node(9), save_steps=3)
+    assert home.final(launch).state_digest == home.final().state_digest
