@@ -22,7 +22,7 @@ from branchtrack.core import interventions, lifecycle
 from branchtrack.core.names import as_name, free_name, storable
 from branchtrack.core.records import Branch, Launch, Node, Request, Segment
 from branchtrack.core.resuming import WEIGHTS_ONLY, check_frozen, check_length
-from branchtrack.core.settings import BUILT_IN, HORIZON, Setting, declared, validate_all
+from branchtrack.core.settings import BUILT_IN, HORIZON, SCHEDULER, Setting, declared, validate_all
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database, plain
 from branchtrack.errors import (
@@ -210,8 +210,10 @@ def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
     rows = segments.get(connection, node.segment_id).declared
     known = declared(rows) or {setting.name: setting for setting in BUILT_IN}
     offered = {name: setting for name, setting in known.items() if name in node.settings}
-    # A directive rather than a value in force: it says how another max_steps is meant.
-    return offered | ({HORIZON.name: HORIZON} if "max_steps" in offered else {})
+    # A directive rather than a value in force: it says how another max_steps is meant, where it is
+    # not the script that makes the schedule.
+    directed = "max_steps" in offered and SCHEDULER.name not in offered
+    return offered | ({HORIZON.name: HORIZON} if directed else {})
 
 
 def suggested_name(connection: Connection, node: Node) -> str:

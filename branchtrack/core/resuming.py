@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from branchtrack.core.settings import SCHEDULER
 from branchtrack.errors import InvalidInput
 
 #: Schedules whose rate at a step does not depend on how many steps there will be.
@@ -40,6 +41,9 @@ def check_length(step: int, settings: Mapping[str, Any], overrides: Mapping[str,
         raise InvalidInput("max_steps", last, f"a whole number greater than the node's step {step}")
     if horizon is not None and last == before:
         raise InvalidInput("horizon", horizon, "horizon only together with another max_steps")
+    if SCHEDULER.name in settings:
+        # A loop of its author's own, whose script alone makes its schedule.
+        return
     schedule = overrides.get("lr_scheduler_type", settings.get("lr_scheduler_type"))
     if last != before and horizon is None and schedule not in ENDLESS:
         raise InvalidInput(

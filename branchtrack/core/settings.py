@@ -165,13 +165,22 @@ SEED = Setting(
     about="all that is drawn from here on; the order of the epoch that was begun stays",
 )  # fmt: skip
 
+#: Of a loop of its author's own: what makes its schedule is the script itself.
+SCHEDULER = Setting(
+    "scheduler", "choice", choices=("node", "script"), **_LATER,
+    about="whose schedule goes on: the node's as it was, or the script's own, which is brought to "
+    "the node's step (other shape, length or warm-up)",
+)  # fmt: skip
+
 AT_RESUME = {
     setting.name: setting
     for setting in (
         LR_SCHEDULER_TYPE, WARMUP_STEPS, MAX_STEPS, HORIZON, BATCH_SIZE, ACCUMULATION,
-        LOGGING_STEPS, EVAL_STEPS, SAVE_STEPS, SEED,
+        LOGGING_STEPS, EVAL_STEPS, SAVE_STEPS, SEED, SCHEDULER,
     )
 }  # fmt: skip
+#: What says how a resume is meant, and is no value in force afterwards.
+DIRECTIVES = (HORIZON.name, SCHEDULER.name)
 
 
 def declared(rows: Iterable[Mapping[str, Any]]) -> dict[str, Setting]:

@@ -16,6 +16,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, Launch, NewNode, Node
 from branchtrack.core.resuming import WEIGHTS_ONLY
+from branchtrack.core.settings import DIRECTIVES
 from branchtrack.db import audit, nodes, runs, segments
 from branchtrack.db.tables import launches
 from branchtrack.errors import IllegalTransition, NotFound
@@ -158,8 +159,8 @@ def unfinished(connection: Connection) -> list[Launch]:
 
 
 def _in_force(overrides: dict[str, Any]) -> dict[str, Any]:
-    """The overrides without ``horizon``, which says how one is meant and is no value in force."""
-    return {name: value for name, value in overrides.items() if name != "horizon"}
+    """The overrides without those that say how others are meant and are no values in force."""
+    return {name: value for name, value in overrides.items() if name not in DIRECTIVES}
 
 
 def _log(connection: Connection, launch: Launch, actor: str) -> None:

@@ -22,7 +22,7 @@ from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.names import as_name
 from branchtrack.core.records import Node, Request, Segment
-from branchtrack.core.settings import AT_RESUME
+from branchtrack.core.settings import AT_RESUME, DIRECTIVES
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
@@ -152,6 +152,7 @@ class Session:
 
     def commit_root(self, point: Point, about: str) -> None:
         """Commit the state before the first update of a new run; ``about`` describes the model."""
+            asked = {name: value for name, value in asked.items() if name not in DIRECTIVES}
         if self.base is None or self.base.mode == "weights":
             first = self.base is None and self.committer.committed < 0
             kind = "root" if first else "checkpoint"

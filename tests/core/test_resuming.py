@@ -37,6 +37,14 @@ def test_a_length_that_fits_is_let_through(overrides: dict[str, object]) -> None
     check_length(4, LINEAR, overrides)
 
 
+def test_a_loop_whose_script_makes_its_schedule_has_no_horizon() -> None:
+    settings = {"max_steps": 10, "scheduler": "node"}
+    check_length(4, settings, {"max_steps": 20})
+    with pytest.raises(InvalidInput) as caught:
+        check_length(4, settings, {"max_steps": 4})
+    assert caught.value.field == "max_steps"
+
+
 def test_a_node_of_an_older_database_has_no_length_to_change() -> None:
     check_length(4, {"lr": 0.1}, {"lr": 0.2})
 
