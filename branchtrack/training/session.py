@@ -140,6 +140,7 @@ class Session:
                 parts |= dict.fromkeys(self.base.overrides, "replaced")
             asked = fork.settings if self.base.mode == "exact" else self.base.overrides
             wanted = {**settings, **point.live.fixed}
+            asked = {name: value for name, value in asked.items() if name not in DIRECTIVES}
             wanted = {name: asked.get(name, value) for name, value in wanted.items()}
             wanted = apply.resolved(point.live, wanted)
             self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])
@@ -152,7 +153,6 @@ class Session:
 
     def commit_root(self, point: Point, about: str) -> None:
         """Commit the state before the first update of a new run; ``about`` describes the model."""
-            asked = {name: value for name, value in asked.items() if name not in DIRECTIVES}
         if self.base is None or self.base.mode == "weights":
             first = self.base is None and self.committer.committed < 0
             kind = "root" if first else "checkpoint"
