@@ -140,6 +140,12 @@ def of_branch(connection: Connection, branch_id: str) -> Launch | None:
     return None if row is None else _record(row)
 
 
+def mode_of(connection: Connection, fork_node_id: str) -> str | None:
+    """How the launch that made a fork node resumes it, or None of a node that no launch made."""
+    query = select(launches.c.mode).where(launches.c.fork_node_id == fork_node_id)
+    return connection.execute(query).scalar()
+
+
 def of_branches(connection: Connection, branch_ids: Iterable[str]) -> dict[str, Launch]:
     """The newest launch of each of the branches that was launched at all."""
     query = (

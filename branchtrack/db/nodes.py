@@ -164,6 +164,18 @@ def list_of_run(
     return [record(row) for row in connection.execute(query)]
 
 
+def of_segment(connection: Connection, segment_id: str) -> list[Node]:
+    """The nodes that one process made, its fork node included, oldest first."""
+    query = select(nodes).where(nodes.c.segment_id == segment_id).order_by(nodes.c.seq)
+    return [record(row) for row in connection.execute(query)]
+
+
+def of_branch(connection: Connection, branch_id: str) -> list[Node]:
+    """A branch's nodes, oldest first."""
+    query = select(nodes).where(nodes.c.branch_id == branch_id).order_by(nodes.c.seq)
+    return [record(row) for row in connection.execute(query)]
+
+
 def list_all(connection: Connection) -> list[Node]:
     """Every node of every run, oldest first."""
     return [record(row) for row in connection.execute(select(nodes).order_by(nodes.c.seq))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 
 from branchtrack.core import lifecycle
 from branchtrack.core.names import new_id
@@ -13,6 +13,9 @@ from branchtrack.core.records import Branch, Request
 from branchtrack.db import audit
 from branchtrack.db.tables import requests
 from branchtrack.errors import IllegalTransition, NotFound
+
+#: How the reason begins why a request has failed although its change is in force.
+APPLIED_BUT = "It was applied, but"
 
 
 def add(
@@ -96,6 +99,26 @@ def unanswered(connection: Connection, segment_id: str) -> list[Request]:
         .where(
             requests.c.segment_id == segment_id,
             requests.c.state.not_in(sorted(lifecycle.REQUEST_ENDS)),
+        )
+        .order_by(requests.c.seq)
+    )
+    return [_record(row) for row in connection.execute(query)]
+
+
+def carried_out(connection: Connection, segment_id: str) -> list[Request]:
+    """The changes of settings that a segment has made, in the order made, each with its step.
+
+    Those count that a later one took the place of at once, and those whose node failed.
+    """
+    query = (
+        select(requests)
+        .where(
+            requests.c.segment_id == segment_id,
+            requests.c.kind == "set",
+            or_(
+                requests.c.state.in_(("applied", "verified", "ineffective", "superseded")),
+                requests.c.error.startswith(APPLIED_BUT),
+            ),
         )
         .order_by(requests.c.seq)
     )

@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from branchtrack import config as configuration
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.names import as_name
 from branchtrack.core.records import Node, Request, Segment
 from branchtrack.core.settings import AT_RESUME, DIRECTIVES
@@ -61,13 +62,18 @@ class Session:
     """One segment, from opening the database to the last record.
 
     A loop calls `begin` and `commit_root`, then for each update `before_update`, `after_update`,
-    `log` and `control_point`, and `close` whatever happens.
+    `log` and `control_point`, and `close` whatever happens. ``uncovered`` is what the loop knows
+    of itself that no test covers.
     """
+
+    #: Whether it only tries again what was trained before, and is to leave nothing behind.
+    rehearses = False
 
     def __init__(self, database: Database, store: Store, name: str, base: Base | None) -> None:
         self.base = base
         self.stop_asked = False
         self.until: int | None = None
+        self.uncovered: list[str] = []
         self.expecting: Expectation | None = None
         self.recorder: Recorder | None = None
         self.actor = f"run ({control.local_actor()})"
@@ -91,6 +97,12 @@ class Session:
         # Taken out of the environment: the process's children are not this launch.
         launch_id = os.environ.pop(LAUNCH_VARIABLE, None)
         until = os.environ.pop(UNTIL_VARIABLE, None)
+        trial = os.environ.pop(CERTIFY_VARIABLE, None)
+        if trial is not None:
+            # It is a kind of session itself, and knows this module.
+            from branchtrack.training.rehearsal import rehearse
+
+            return rehearse(database, store, run_name, trial)
         if launch_id is None:
             return cls(database, store, run_name, None)
         try:
@@ -99,10 +111,10 @@ class Session:
                 fork = nodes.get(connection, launch.fork_node_id)
                 stored = nodes.checkpoint(connection, fork.state_digest)
                 segment = segments.get(connection, launch.segment_id)
-                origin, overrides = _origin(connection, fork)
-                script = segments.get(connection, origin.segment_id).script
+                trained, overrides = origin(connection, fork)
+                script = segments.get(connection, trained.segment_id).script
             snapshot = commits.load(store, stored, fork)
-            base = Base(fork, snapshot, origin, launch.mode, overrides, script)
+            base = Base(fork, snapshot, trained, launch.mode, overrides, script)
             session = cls(database, store, run_name, base)
             session.until = int(until) if until else None
         except BaseException:
@@ -313,7 +325,7 @@ class Session:
             segments.end(connection, segment_id, status, actor=self.actor, error=error)
 
 
-def _origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:
+def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:
     """The node that was trained last on the way to a fork node, and all that was declared since."""
     declared: dict[str, Any] = {}
     node = fork

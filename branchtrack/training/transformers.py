@@ -36,10 +36,18 @@ from functools import cache
 from typing import Any
 
 from transformers import Trainer
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from transformers.trainer_utils import has_length
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import rng, schedules, trainer_resume, trainer_script, trainer_state
+from branchtrack.training import (
+    coverage,
+    rng,
+    schedules,
+    trainer_resume,
+    trainer_script,
+    trainer_state,
+)
 from branchtrack.training.session import Base, Session
 from branchtrack.training.trainer_data import Place
 from branchtrack.training.trainer_events import Events
@@ -80,6 +88,8 @@ class BranchTrackMixin:
         """As `Trainer.train`, recorded as a run or, in a launched process, as its branch."""
         _refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
         session = self._session = Session.open(_run_name(self))
+        if session.rehearses:
+            _silence(self)
         self.script, self.place, self.schedule = trainer_script.record(self), None, None
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
@@ -131,6 +141,8 @@ class BranchTrackMixin:
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
         found: tuple[int, int] = super()._init_training_state(*args, **kwargs)  # type: ignore[misc]
         base, place = _base(self), self.place
+        if self._session is not None and self._session.rehearses:
+            self._session.uncovered = coverage.of_trainer(self)
         if place is None:
             return found
         if base is None or not trainer_resume.knows_place(base):
@@ -175,7 +187,8 @@ class BranchTrackMixin:
         session.control_point(events.point(), save=due, final=trainer.control.should_training_stop)
         if session.stop_asked:
             trainer.control.should_training_stop = True
-        if due and (trainer.args.load_best_model_at_end or trainer.args.push_to_hub):
+        wants_files = trainer.args.load_best_model_at_end or trainer.args.push_to_hub
+        if due and wants_files and not session.rehearses:
             super()._save_checkpoint(model, trial, *args, **kwargs)  # type: ignore[misc]
 
     def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
@@ -218,6 +231,12 @@ class BranchTrackMixin:
 def _base(trainer: Any) -> Base | None:
     session: Session | None = getattr(trainer, "_session", None)
     return None if session is None else session.base
+
+
+def _silence(trainer: Any) -> None:
+    """Take away what tells other trackers of a training: a trial is no run of theirs."""
+    for kind in INTEGRATION_TO_CALLBACK.values():
+        trainer.remove_callback(kind)
 
 
 def _run_name(trainer: Any) -> str | None:

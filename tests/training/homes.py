@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from branchtrack import config, control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.records import Branch, Event, Launch, Node, Request, Run, Segment
-from branchtrack.db import audit, launches, metrics, nodes, requests, runs, segments
+from branchtrack.core.exactness import CERTIFY_VARIABLE, Trial
+from branchtrack.core.names import new_id
+from branchtrack.core.records import Branch, Certificate, Event, Launch, Node, Request, Run, Segment
+from branchtrack.db import audit, certificates, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.schema import open_database
-from branchtrack.training import commits
+from branchtrack.training import commits, rehearsal
 from branchtrack.training.capture import Snapshot
 from branchtrack.training.session import LAUNCH_VARIABLE
 from tests.training import tiny
@@ -51,6 +55,20 @@ class Home:
         launch = self.order(node, settings)
         self.train(launch, **how)
         return launch
+
+    def rehearse(
+        self, start: Node, target: Node, kind: type[Any] = tiny.BranchingTrainer, **how: Any
+    ) -> Certificate | None:
+        """Train from one node to another again, as a trial's process does; its certificate."""
+        trial = Trial(new_id(), start.id, target.id)
+        with (
+            mock.patch.dict(os.environ, {CERTIFY_VARIABLE: trial.to_text()}),
+            mock.patch.object(rehearsal, "leave", sys.exit),
+            suppress(SystemExit),
+        ):
+            self.train(kind=kind, **how)
+        with self.database.read() as connection:
+            return certificates.find(connection, trial.certificate)
 
     def ask(self, kind: str, branch: str = "tiny/main", **payload: Any) -> Request:
         """Submit a request as another process would."""

@@ -1,0 +1,200 @@
+"""What a trial of exactness covers: from which node to which, and what the tests say of it.
+
+A certificate is a trial: a stretch of a branch trained again in a new process, and compared bit
+for bit. It proves that stretch; of other steps it speaks only where the tests have been. Nothing
+here knows a process, a database or torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from branchtrack.core.records import Certificate, Node
+from branchtrack.errors import InvalidInput
+
+#: Given to a training process, it says which trial the process is (see `Trial`).
+CERTIFY_VARIABLE = "BRANCHTRACK_CERTIFY"
+#: The versions with which the project's tests show that resumes are exact.
+TESTED_VERSIONS = {
+    "python": "3.11", "torch": "2.13.0", "transformers": "5.23.0", "accelerate": "1.15.0",
+    "numpy": "2.4.6",
+}  # fmt: skip
+TESTED_THREADS = (1, 2)
+TESTED_DEVICE = "cpu"
+TESTED_SYSTEM = ("Linux", "x86_64")
+#: Facts of an environment that two trainings of the same bits need not share.
+_INDIFFERENT = frozenset(("git", "branchtrack"))
+_LIBC = re.compile(r"-with-(.+)$")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The order to train from one node to another again; ``progress`` is a file for the step."""
+
+    certificate: str
+    start: str
+    target: str
+    progress: str = ""
+
+    def to_text(self) -> str:
+        """As the environment variable holds it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Trial:
+        """What `to_text` wrote."""
+        return cls(**json.loads(text))
+
+
+def choose(
+    nodes: Sequence[Node],
+    *,
+    start: Node | None = None,
+    target: Node | None = None,
+    steps: int | None = None,
+) -> tuple[Node, Node]:
+    """From which node to which of a branch a trial goes; ``nodes`` are the branch's, oldest first.
+
+    Without a target it is the newest node that was trained; without a start the nearest node
+    before it of the same process, with at least ``steps`` updates between.
+
+    Raises:
+        InvalidInput: there are no such two nodes, or those given are not such.
+    """
+    if start is not None and target is None:
+        after = [one for one in nodes if _same_stretch(start, one)]
+        target = after[-1] if after else None
+    if target is None:
+        target = next((one for one in reversed(nodes) if _trained(one, nodes)), None)
+    if target is None:
+        raise _refused("branch", None, "a branch with a node, and a later one trained from it")
+    before = [one for one in nodes if _same_stretch(one, target)]
+    if start is not None:
+        if start.id not in {one.id for one in before}:
+            raise _refused("from", start.id, _listed(before))
+        return start, target
+    wanted = [one for one in before if target.step - one.step >= (steps or 1)]
+    if not wanted:
+        field, value = ("to", target.id) if steps is None else ("steps", steps)
+        raise _refused(field, value, _listed(before, target.step))
+    return wanted[-1], target
+
+
+def untested(
+    now: Mapping[str, Any], then: Mapping[str, Any], uncovered: Sequence[str] = ()
+) -> list[str]:
+    """Why a trial says nothing of other steps: what lies outside of what the tests cover.
+
+    ``now`` is the environment of the second training, ``then`` that of the first (as nodes record
+    it), ``uncovered`` what the training process knows of its loop.
+    """
+    found = [
+        f"{name} {now.get(name) or 'unknown'} (tested: {version})"
+        for name, version in TESTED_VERSIONS.items()
+        if name in now and not _is_version(str(now[name]), version)
+    ]
+    if now.get("device") != TESTED_DEVICE:
+        found.append(f"device {now.get('device')} (tested: {TESTED_DEVICE})")
+    if now.get("threads") not in TESTED_THREADS:
+        counts = " and ".join(map(str, TESTED_THREADS))
+        found.append(f"{now.get('threads')} threads (tested: {counts})")
+    system = str(now.get("platform", "unknown"))
+    if not all(part in system for part in TESTED_SYSTEM):
+        found.append(f"platform {system} (tested: {' '.join(TESTED_SYSTEM)})")
+    processes = int(now.get("world_size") or 1)
+    if processes > 1:
+        found.append(f"{processes} processes (tested: 1)")
+    return [*found, *_differing(now, then), *uncovered]
+
+
+def verdict(certificate: Certificate) -> str:
+    """``exact``, ``equal`` (in this trial, outside of what is tested), or ``differs``."""
+    if not certificate.exact:
+        return "differs"
+    return "equal" if certificate.untested else "exact"
+
+
+def words(certificate: Certificate) -> str:
+    """What a certificate says, in one line."""
+    if certificate.difference is not None:
+        return f"not exact: {difference_words(certificate.difference)}"
+    if certificate.untested:
+        return f"equal in this trial; outside the tested matrix: {'; '.join(certificate.untested)}"
+    return "certified exact"
+
+
+def difference_words(difference: Mapping[str, Any]) -> str:
+    """A difference in words: which tensor or value, and how far apart."""
+    name, kind = difference["name"], difference["kind"]
+    expected, found = difference.get("expected"), difference.get("found")
+    if kind != "tensor":
+        what = "setting" if kind == "settings" else "value"
+        return f"the {what} {name} is {_shown(found)}, and was {_shown(expected)}"
+    if expected is None or found is None:
+        return f"the tensor {name} was {'not there' if expected is None else 'there, and is not'}"
+    text = f"the tensor {name} differs"
+    if "index" in difference:
+        text += f", first at {difference['index']}, by up to {difference['largest']}"
+    others = difference.get("tensors_differing", 1) - 1
+    return text + (f"; so do {others} other{'s' if others > 1 else ''}" if others > 0 else "")
+
+
+def _trained(node: Node, nodes: Sequence[Node]) -> bool:
+    return any(_same_stretch(one, node) for one in nodes)
+
+
+def _same_stretch(start: Node, target: Node) -> bool:
+    """Whether one process trained from ``start`` to ``target``."""
+    return start.segment_id == target.segment_id and start.step < target.step
+
+
+def _listed(nodes: Sequence[Node], step: int | None = None) -> str:
+    if not nodes:
+        return "a node that the same process trained from another to"
+    shown = [f"{one.id} (step {one.step})" for one in nodes[-8:]]
+    most = f", so at most {step - nodes[0].step} steps" if step is not None else ""
+    return f"a node that the same process trained from there: {', '.join(shown)}{most}"
+
+
+def _refused(field: str, value: Any, allowed: str) -> InvalidInput:
+    what = "There is no stretch of training to try again." if field in ("branch", "to") else ""
+    return InvalidInput(field, value, allowed, what=what)
+
+
+def _is_version(found: str, tested: str) -> bool:
+    """Whether it is the tested version, of whatever build; of python the minor one."""
+    plain = found.partition("+")[0]
+    return plain == tested or (tested.count(".") == 1 and plain.startswith(f"{tested}."))
+
+
+def _differing(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name in sorted((now.keys() | then.keys()) - _INDIFFERENT):
+        mine, theirs = _comparable(name, now.get(name)), _comparable(name, then.get(name))
+        if mine != theirs:
+            found.append(f"{name} {_plain(theirs)} in the first training, {_plain(mine)} in this")
+    return found
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """What of a fact matters: a platform's system, machine and C library, not its kernel."""
+    if name == "world_size":
+        return value or 1
+    if name != "platform" or not isinstance(value, str):
+        return value
+    libc = _LIBC.search(value)
+    parts = [part for part in TESTED_SYSTEM if part in value] + ([libc[1]] if libc else [])
+    return " ".join(parts) or value
+
+
+def _plain(value: Any) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _shown(value: Any) -> str:
+    text = "missing" if value is None else json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,25 @@
+"""What is known of a loop that the project's tests do not cover; nothing here is guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import Trainer
+
+#: The parts of a Trainer's loop that decide what is trained, in which order.
+_LOOP = ("_inner_training_loop", "_run_epoch", "_maybe_log_save_evaluate", "training_step")
+
+
+def of_trainer(trainer: Any) -> list[str]:
+    """Of a Trainer whose loader has been made: parts of the loop of its own, unknown loaders."""
+    found = [
+        f"{type(trainer).__name__} has {name.lstrip('_')} of its own"
+        for name in _LOOP
+        if getattr(type(trainer), name) is not getattr(Trainer, name)
+    ]
+    tracked = trainer.place.tracked if trainer.place is not None else None
+    if tracked is None:
+        found.append("a data loader that is not torch's")
+    elif tracked.kind == "other":
+        found.append("a data loader that can only be read from its start")
+    return found
