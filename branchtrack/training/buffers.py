@@ -5,7 +5,7 @@ It knows tensors by name, and nothing of what they are part of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -23,6 +23,7 @@ _numbers = count(1)
 #: A tensor's address and version: the same while nobody writes to it in torch's own ways.
 _Origin = tuple[int, int]
 _Form = tuple[torch.dtype, torch.Size]
+Rest = Callable[[], Mapping[str, torch.Tensor]]
 
 
 @dataclass(slots=True)
@@ -47,39 +48,42 @@ class Buffers:
     stay valid until the next one.
 
     ``writings`` numbers, by name, the writing that each tensor of the last snapshot is of: where
-    the number is that of an earlier snapshot, the bytes are proved to be the same.
+    the number is that of an earlier snapshot, the bytes are proved to be the same. ``aliases`` has
+    the names of those that another name stands for, with that name.
     """
 
     def __init__(self) -> None:
         self.writings: dict[str, int] = {}
+        self.aliases: dict[str, str] = {}
         self._held: dict[str, _Held] = {}
 
-    def copy(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def copy(
+        self, tensors: Mapping[str, torch.Tensor], rest: Rest | None = None
+    ) -> dict[str, torch.Tensor]:
         """Each tensor copied to the host; tensors that share storage and shape are copied once.
+
+        ``rest`` is called while copying goes on, and gives more of them.
 
         One whose version counter has not moved is compared with its buffer first, byte by byte:
         fused optimizers, ``.data`` and numpy write behind the counter's back. That takes no longer
         than a copy, and saves the hashing.
         """
-        seen: dict[Any, _Held] = {}
+        self.aliases = {}
+        names: list[str] = []
         held: dict[str, _Held] = {}
-        sources: list[_Source] = []
-        taken: set[int] = set()
-        for name, tensor in tensors.items():
-            address, form = tensor.data_ptr(), (tensor.dtype, tensor.shape)
-            key = (address, form, tensor.stride())
-            if key in seen and tensor.numel():
-                held[name] = seen[key]
-                continue
-            mine = held[name] = seen[key] = self._buffer(name, form, taken)
-            taken.add(id(mine))
-            # Tensors made in inference mode have no version counter.
-            origin = None if tensor.is_inference() else (address, tensor._version)
-            sources.append((mine, tensor, origin))
+        seen: dict[Any, str] = {}
+        written: list[_Source] = []
+        with copying.Copy() as team:
+            for give in (lambda: tensors, rest):
+                found = give() if give is not None else {}
+                names += found
+                written += _write(self._sources(found, held, seen), team)
+        for one, _, origin in written:
+            one.origin = origin
         self._held = held
-        _write(_changed(sources))
-        self.writings = {name: one.writing for name, one in held.items()}
-        return {name: one.tensor for name, one in held.items()}
+        everything = {name: held[self.aliases.get(name, name)] for name in names}
+        self.writings = {name: one.writing for name, one in everything.items()}
+        return {name: one.tensor for name, one in everything.items()}
 
     def reserve(self, forms: Mapping[str, _Form]) -> None:
         """Allocate and touch what the next snapshot will need, unless it is held already.
@@ -94,12 +98,26 @@ class Buffers:
                     # numpy lets go of the interpreter, and starts no threads of its own.
                     held.tensor.reshape(-1).view(torch.uint8).numpy()[::_PAGE] = 0
 
-    def _buffer(self, name: str, form: _Form, taken: set[int]) -> _Held:
+    def _sources(
+        self, tensors: Mapping[str, torch.Tensor], held: dict[str, _Held], seen: dict[Any, str]
+    ) -> list[_Source]:
+        """What there is to copy; adds to the buffers ``held`` by name, and to what it has seen."""
+        sources: list[_Source] = []
+        for name, tensor in tensors.items():
+            address, form = tensor.data_ptr(), (tensor.dtype, tensor.shape)
+            first = seen.setdefault((address, form, tensor.stride()), name)
+            if first != name and tensor.numel():
+                self.aliases[name] = first
+                continue
+            mine = held[name] = self._buffer(name, form)
+            # Tensors made in inference mode have no version counter.
+            origin = None if tensor.is_inference() else (address, tensor._version)
+            sources.append((mine, tensor, origin))
+        return sources
+
+    def _buffer(self, name: str, form: _Form) -> _Held:
         held = self._held.get(name)
-        # One that tied tensors shared is taken by the first of them when they are tied no more.
-        if held is not None and held.form == form and id(held) not in taken:
-            return held
-        return _made(form)
+        return held if held is not None and held.form == form else _made(form)
 
 
 class Forms(Buffers):
@@ -109,10 +127,12 @@ class Forms(Buffers):
         super().__init__()
         self.found: dict[str, _Form] = {}
 
-    def copy(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def copy(
+        self, tensors: Mapping[str, torch.Tensor], rest: Rest | None = None
+    ) -> dict[str, torch.Tensor]:
         """Note dtype and shape of each tensor that would have a buffer of its own."""
         seen: set[Any] = set()
-        for name, tensor in tensors.items():
+        for name, tensor in [*tensors.items(), *(rest() if rest else {}).items()]:
             key = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
             if key not in seen or not tensor.numel():
                 self.found[name] = tensor.dtype, tensor.shape
@@ -142,10 +162,11 @@ def _may_be_same(held: _Held, tensor: torch.Tensor, origin: _Origin | None) -> b
     return held.rest == 0
 
 
-def _write(sources: list[_Source]) -> None:
-    for held, _, _ in sources:
+def _write(sources: list[_Source], team: copying.Copy) -> list[_Source]:
+    """Have those written that have changed; returns them."""
+    changed = _changed(sources)
+    for held, _, _ in changed:
         # Before the copy: one that fails half way must not pass for what was there.
         held.writing, held.origin = next(_numbers), None
-    copying.copy([held.tensor for held, _, _ in sources], [tensor for _, tensor, _ in sources])
-    for held, _, origin in sources:
-        held.origin = origin
+    team.add([(held.tensor, tensor) for held, tensor, _ in changed])
+    return changed

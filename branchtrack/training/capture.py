@@ -37,24 +37,29 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
     Raises:
         CheckpointMismatch: something in it cannot be stored without pickle.
     """
-    tensors: dict[str, torch.Tensor] = {}
-    for name, tensor in _model_tensors(live.model).items():
-        dtype_name(f"model/{name}", tensor)
-        tensors[f"model/{name}"] = tensor
-    state: dict[str, Any] = {
-        "optimizer": optimizers.state_of(live, tensors),
-        "scheduler": optimizers.schedule_of(live, tensors),
-        "rng": encode(rng.capture(), "rng", tensors),
-        "modules": _module_flags(live.model),
-        "loop": encode(dict(extra), "loop", tensors),
-    }
-    tensors.update(gradients.pending(live.model))
-    aliases = _aliases(tensors)
-    if aliases:
-        state["aliases"] = aliases
-    if hasattr(getattr(live.model, "config", None), "to_json_string"):
-        state["model_config"] = _config(live.model)
-    return Snapshot(buffers.copy(tensors), state, optimizers.group_settings(live))
+    model = {f"model/{name}": tensor for name, tensor in _model_tensors(live.model).items()}
+    for name, tensor in model.items():
+        dtype_name(name, tensor)
+    state: dict[str, Any] = {}
+    settings: list[dict[str, Any]] = []
+
+    def rest() -> dict[str, torch.Tensor]:
+        tensors: dict[str, torch.Tensor] = {}
+        state["optimizer"] = optimizers.state_of(live, tensors)
+        state["scheduler"] = optimizers.schedule_of(live, tensors)
+        state["rng"] = encode(rng.capture(), "rng", tensors)
+        state["modules"] = _module_flags(live.model)
+        state["loop"] = encode(dict(extra), "loop", tensors)
+        tensors.update(gradients.pending(live.model))
+        settings.extend(optimizers.group_settings(live))
+        if hasattr(getattr(live.model, "config", None), "to_json_string"):
+            state["model_config"] = _config(live.model)
+        return tensors
+
+    copied = buffers.copy(model, rest)
+    if buffers.aliases:
+        state["aliases"] = buffers.aliases
+    return Snapshot(copied, state, settings)
 
 
 def restore(live: Live, snapshot: Snapshot) -> dict[str, Any]:
@@ -148,16 +153,6 @@ def _restore_model(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) 
     with torch.no_grad():
         for name, tensor in mine.items():
             tensor.copy_(theirs[name])
-
-
-def _aliases(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    first: dict[Any, str] = {}
-    aliases: dict[str, str] = {}
-    for name, tensor in tensors.items():
-        key = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        if tensor.numel() and first.setdefault(key, name) != name:
-            aliases[name] = first[key]
-    return aliases
 
 
 def _config(model: Any) -> dict[str, Any]:

@@ -9,37 +9,81 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from typing import Self
 
 import torch
 
 #: Bytes of a piece: small against the whole, large against what it takes to fetch one.
 _PIECE = 1 << 22
+#: Bytes of the first piece at most: for as long as it takes a helper needs no interpreter.
+_FIRST = 1 << 26
 #: More threads than this only wait for memory.
 _THREADS = 8
 
 _Pair = tuple[torch.Tensor, torch.Tensor]
 #: Where the pair stands among the pairs, target, source, and bytes. A plain tuple: there are many.
 _Part = tuple[int, int, int, int]
+_Work = Callable[[int, int, int, int], object]
 
 _compare = ctypes.CDLL(None).memcmp
 _compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
-def copy(targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
-    """Copy each source to the target in its place: contiguous, on the host, of its shape and dtype.
+class Team:
+    """Threads that do ``work`` for every part of every pair that is added, within a ``with`` block.
 
-    Uses as many threads as torch is set to use, 8 at most.
+    They begin with the first pair; the thread that adds them takes part at the end of the block.
+    As many threads as torch is set to use, 8 at most.
     """
-    plain: list[_Pair] = []
-    others: list[_Pair] = []
-    for pair in zip(targets, sources, strict=True):
-        (plain if is_plain(pair[1]) else others).append(pair)
-    if others:
-        with torch.no_grad():
-            torch._foreach_copy_([target for target, _ in others], [one for _, one in others])
-    # ctypes lets go of the interpreter meanwhile.
-    _share(plain, lambda _place, target, source, size: ctypes.memmove(target, source, size))
+
+    def __init__(self, work: _Work) -> None:
+        self._work = work
+        self._heap: SimpleQueue[list[_Part] | None] = SimpleQueue()
+        self._helpers: list[threading.Thread] = []
+
+    def add(self, pairs: Sequence[_Pair]) -> None:
+        """Have pairs worked on, the largest tensors first."""
+        pieces = list(_pieces(pairs))
+        for piece in pieces:
+            self._heap.put(piece)
+        wanted = min(torch.get_num_threads(), _THREADS, len(pieces)) - 1
+        while len(self._helpers) < wanted:
+            helper = threading.Thread(target=self._take)
+            self._helpers.append(helper)
+            helper.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for _end in [self, *self._helpers]:
+            self._heap.put(None)
+        self._take()
+        for helper in self._helpers:
+            helper.join()
+
+    def _take(self) -> None:
+        while (piece := self._heap.get()) is not None:
+            for part in piece:
+                self._work(*part)
+
+
+class Copy(Team):
+    """Copies sources to targets that are contiguous, on the host, of their shape and dtype."""
+
+    def __init__(self) -> None:
+        # ctypes lets go of the interpreter meanwhile.
+        super().__init__(lambda _place, target, source, size: ctypes.memmove(target, source, size))
+
+    def add(self, pairs: Sequence[_Pair]) -> None:
+        """Have each source copied to its target."""
+        super().add([pair for pair in pairs if is_plain(pair[1])])
+        others = [pair for pair in pairs if not is_plain(pair[1])]
+        if others:
+            with torch.no_grad():
+                torch._foreach_copy_([target for target, _ in others], [one for _, one in others])
 
 
 def equal(pairs: Sequence[_Pair]) -> list[bool]:
@@ -53,41 +97,23 @@ def equal(pairs: Sequence[_Pair]) -> list[bool]:
         if found[place] and _compare(target, source, size):
             found[place] = False
 
-    _share(pairs, look)
+    with Team(look) as team:
+        team.add(pairs)
     return found
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
     """Whether a tensor is one row of bytes in host memory."""
-    return tensor.device.type == "cpu" and tensor.is_contiguous()
+    return tensor.is_cpu and tensor.is_contiguous()
 
 
-def _share(pairs: Sequence[_Pair], work: Callable[[int, int, int, int], object]) -> None:
-    """Do ``work`` for every part of every pair, with several threads where there is much of it."""
-    pieces = list(_pieces(pairs))
-    # Fetching from a list's iterator is one step of the interpreter: no two get the same piece.
-    heap = iter(pieces)
-
-    def take() -> None:
-        for piece in heap:
-            for part in piece:
-                work(*part)
-
-    count = min(torch.get_num_threads(), _THREADS, len(pieces))
-    helpers = [threading.Thread(target=take) for _ in range(count - 1)]
-    for helper in helpers:
-        helper.start()
-    take()
-    for helper in helpers:
-        helper.join()
-
-
-def _pieces(pairs: Iterable[_Pair]) -> Iterator[list[_Part]]:
-    """Parts of about one piece's bytes together; large tensors are cut."""
+def _pieces(pairs: Sequence[_Pair]) -> Iterator[list[_Part]]:
+    """Parts of about one piece's bytes together; large tensors are cut, but for the largest."""
+    rows = [(place, a.data_ptr(), b.data_ptr(), b.nbytes) for place, (a, b) in enumerate(pairs)]
+    rows.sort(key=lambda row: row[3], reverse=True)
     piece: list[_Part] = []
-    room = _PIECE
-    for place, (a, b) in enumerate(pairs):
-        target, source, left = a.data_ptr(), b.data_ptr(), b.nbytes
+    room = min(_FIRST, max(_PIECE, rows[0][3])) if rows else 0
+    for place, target, source, left in rows:
         while left:
             size = min(left, room)
             piece.append((place, target, source, size))

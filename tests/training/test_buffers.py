@@ -92,17 +92,48 @@ def test_a_copy_that_fails_does_not_pass_for_what_was_there(
     buffers.copy(tensors)
     before = buffers.writings
 
-    def fail(targets: list[torch.Tensor], _sources: object) -> None:
-        targets[0].zero_()
+    def fail(_team: object, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        pairs[0][0].zero_()
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(copying, "copy", fail)
+        patch.setattr(copying.Copy, "add", fail)
         tensors["a"].add_(1)
         with pytest.raises(MemoryError):
             buffers.copy(tensors)
     copied = buffers.copy(tensors)
     assert torch.equal(copied["a"], tensors["a"]) and buffers.writings["a"] != before["a"]
+
+
+def test_what_is_gathered_while_copying_goes_on_is_copied_too() -> None:
+    buffers, tensors = Buffers(), some()
+    tied = {"c": tensors["a"], "d": torch.ones(2), "e": tensors["b"].t()}
+    copied = buffers.copy(tensors, lambda: tied)
+    assert list(copied) == ["a", "b", "c", "d", "e"] and buffers.aliases == {"c": "a"}
+    assert all(torch.equal(copied[name], one) for name, one in {**tensors, **tied}.items())
+    assert copied["c"] is copied["a"] and buffers.writings["c"] == buffers.writings["a"]
+
+
+def test_where_gathering_fails_the_next_snapshot_is_whole() -> None:
+    buffers, tensors = Buffers(), some()
+    buffers.copy(tensors)
+
+    def fail() -> dict[str, torch.Tensor]:
+        raise MemoryError
+
+    tensors["a"].add_(1)
+    with pytest.raises(MemoryError):
+        buffers.copy(tensors, fail)
+    copied = buffers.copy(tensors)
+    assert all(torch.equal(copied[name], tensors[name]) for name in tensors)
+
+
+def test_tensors_that_are_tied_no_more_have_a_buffer_each() -> None:
+    buffers, one = Buffers(), torch.ones(3)
+    buffers.copy({"a": one, "b": one})
+    copied = buffers.copy({"a": one, "b": torch.zeros(3)})
+    assert copied["a"].tolist() == [1, 1, 1] and copied["b"].tolist() == [0, 0, 0]
+    assert buffers.aliases == {}
 
 
 def test_a_tensor_of_another_form_gets_another_buffer() -> None:

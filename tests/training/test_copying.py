@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -36,15 +37,24 @@ def some() -> list[torch.Tensor]:
     ]
 
 
+def copy(targets: list[torch.Tensor], sources: list[torch.Tensor], at_once: int = 100) -> None:
+    """Copy so many at once, all in one block."""
+    pairs = list(zip(targets, sources, strict=True))
+    with copying.Copy() as team:
+        for place in range(0, len(pairs), at_once):
+            team.add(pairs[place : place + at_once])
+
+
 def empty_like(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     return [torch.zeros(one.shape, dtype=one.dtype) for one in tensors]
 
 
 @pytest.mark.usefixtures("_threads")
-def test_every_tensor_is_copied_bit_for_bit() -> None:
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_every_tensor_is_copied_bit_for_bit(at_once: int) -> None:
     sources = some() * 3
     targets = empty_like(sources)
-    copying.copy(targets, sources)
+    copy(targets, sources, at_once)
     assert all(torch.equal(a, b) for a, b in zip(targets, sources, strict=True))
     assert not any(target.requires_grad for target in targets)
 
@@ -53,7 +63,7 @@ def test_every_tensor_is_copied_bit_for_bit() -> None:
 def test_one_bit_anywhere_makes_a_difference() -> None:
     sources = [one for one in some() if copying.is_plain(one)] * 2
     targets = empty_like(sources)
-    copying.copy(targets, sources)
+    copy(targets, sources)
     pairs = list(zip(targets, sources, strict=True))
     assert copying.equal(pairs) == [True] * len(pairs)
     for place, (target, _) in enumerate(pairs):
@@ -71,5 +81,16 @@ def test_signs_of_zero_differ_and_equal_nans_do_not() -> None:
 
 
 def test_nothing_is_copied_of_nothing() -> None:
-    copying.copy([], [])
+    copy([], [])
     assert copying.equal([]) == []
+
+
+@pytest.mark.usefixtures("_threads")
+def test_no_thread_is_left_behind_whatever_happens_in_the_block() -> None:
+    before = threading.active_count()
+    sources = some()
+    targets = empty_like(sources)
+    with pytest.raises(MemoryError), copying.Copy() as team:
+        team.add(list(zip(targets, sources, strict=True)))
+        raise MemoryError
+    assert threading.active_count() == before
