@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core import lifecycle
-from branchtrack.core.records import Branch, Launch, Node, Request, Run, Segment
-from branchtrack.db import audit, launches, nodes, segments
+from branchtrack.core import exactness, lifecycle
+from branchtrack.core.records import Branch, Certificate, Launch, Node, Request, Run, Segment
+from branchtrack.db import audit, certificates, launches, nodes, segments
 from branchtrack.db import runs as run_rows
 from branchtrack.errors import InvalidInput
 
@@ -47,6 +48,9 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
     names = {branch.id: branch.name for branch in branches}
     current = {found.id: found for found in segments.list_of_run(connection, run.id)}
     troubles = audit.troubles(connection, run.id)
+    certified = certificates.of_run(connection, run.id)
+    made = nodes.list_of_run(connection, run.id)[::-1]
+    steps = {found.id: found.step for found in made}
     now = time.time()
     return {
         "run": {
@@ -60,12 +64,17 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
             "updated_at": moment(run.updated_at),
         },
         "branches": [
-            _branch(branch, current.get(branch.segment_id or ""), now) for branch in branches
+            _branch(
+                branch,
+                current.get(branch.segment_id or ""),
+                now,
+                _certificate(certified[branch.id], branch.name, steps)
+                if branch.id in certified
+                else None,
+            )
+            for branch in branches
         ],
-        "nodes": [
-            node(found, names[found.branch_id])
-            for found in reversed(nodes.list_of_run(connection, run.id))
-        ],
+        "nodes": [node(found, names[found.branch_id]) for found in made],
         "troubles": [
             {
                 "branch": branch.name,
@@ -192,6 +201,14 @@ def curve(
     }
 
 
+def certificate(connection: Connection, found: Certificate) -> dict[str, Any]:
+    """A certificate: from which node of which branch to which, and what came of it."""
+    steps = {one: nodes.get(connection, one).step for one in (found.from_node_id, found.to_node_id)}
+    branch = run_rows.get_branch(connection, found.branch_id)
+    told = _certificate(found, branch.name, steps)
+    return {"run": run_rows.get_run(connection, found.run_id).name, **told}
+
+
 def request(found: Request) -> dict[str, Any]:
     """A request and its answer; of a change of settings ``requested`` maps names to values."""
     requested = found.requested.get("values", {}) if found.kind == "set" else found.requested
@@ -262,7 +279,31 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _branch(branch: Branch, segment: Segment | None, now: float) -> dict[str, Any]:
+def _certificate(found: Certificate, branch: str, steps: Mapping[str, int]) -> dict[str, Any]:
+    first, last = steps[found.from_node_id], steps[found.to_node_id]
+    return {
+        "id": found.id,
+        "branch": branch,
+        "from": found.from_node_id,
+        "to": found.to_node_id,
+        "from_step": first,
+        "to_step": last,
+        "steps": last - first,
+        "exact": found.exact,
+        "state": exactness.verdict(found),
+        "words": exactness.words(found),
+        "difference": found.difference,
+        "untested": found.untested,
+        "environment": found.environment,
+        "digest": found.digest,
+        "actor": found.actor,
+        "created_at": moment(found.created_at),
+    }
+
+
+def _branch(
+    branch: Branch, segment: Segment | None, now: float, certificate: dict[str, Any] | None
+) -> dict[str, Any]:
     return {
         "id": branch.id,
         "name": branch.name,
@@ -273,6 +314,7 @@ def _branch(branch: Branch, segment: Segment | None, now: float) -> dict[str, An
         "max_steps": segment.max_steps if segment else None,
         "rate": segment.rate if segment else None,
         "error": segment.error if segment else None,
+        "certificate": certificate,
         "created_at": moment(branch.created_at),
     }
 

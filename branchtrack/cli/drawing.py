@@ -14,6 +14,12 @@ from branchtrack.core.tree import Row, lanes
 
 #: The mark of each kind of node.
 MARKS = {"root": "○", "checkpoint": "●", "intervention": "◆", "fork": "◇", "final": "■"}
+#: What is said of a branch, by the state of its certificate, and its colour.
+CERTIFIED = {
+    "exact": ("certified exact", "green"),
+    "equal": ("equal in a trial", None),
+    "differs": ("not exact", "red"),
+}
 _LOSSES = ("eval_loss", "loss", "train_loss")
 #: The dots of a braille character, by column and row, as offsets from U+2800.
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -38,7 +44,17 @@ def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:
     steps = f"step {branch['step']}" + (f" of {branch['max_steps']}" if branch["max_steps"] else "")
     origin = f", from node {branch['forked_from'][:8]}" if branch["forked_from"] else ""
     name = styled(branch["name"], colours[branch["name"]])
-    return f"  {name}: {state(branch['status'])}, {steps}{origin}"
+    told = f"  {name}: {state(branch['status'])}, {steps}{origin}"
+    return told + _certified(branch["certificate"])
+
+
+def _certified(certificate: dict[str, Any] | None) -> str:
+    """What a branch's certificate says, and up to which step."""
+    if certificate is None:
+        return ""
+    words, colour = CERTIFIED[certificate["state"]]
+    steps = f"steps {certificate['from_step']} to {certificate['to_step']}"
+    return f", {styled(words, colour)} ({steps})"
 
 
 def _owners(rows: Sequence[Row], nodes: Sequence[dict[str, Any]]) -> dict[str, dict[int, str]]:

@@ -35,6 +35,7 @@ COMMANDS = {
     "serve": "serving:serve",
     "worker": "serving:worker",
     "verify": "storing:verify",
+    "certify": "certifying:certify",
     "export": "storing:export",
     "db": "storing:db",
 }

@@ -138,7 +138,9 @@ def difference_words(difference: Mapping[str, Any]) -> str:
         return f"the tensor {name} was {'not there' if expected is None else 'there, and is not'}"
     text = f"the tensor {name} differs"
     if "index" in difference:
-        text += f", first at {difference['index']}, by up to {difference['largest']}"
+        largest = difference["largest"]
+        text += f", first at {difference['index']}"
+        text += "" if largest is None else f", by up to {largest:.3g}"
     others = difference.get("tensors_differing", 1) - 1
     return text + (f"; so do {others} other{'s' if others > 1 else ''}" if others > 0 else "")
 

@@ -40,7 +40,8 @@ def of_run(connection: Connection, run_id: str) -> dict[str, Certificate]:
     newest = newest_of_branch().scalar_subquery()
     query = (
         select(certificates)
-        .join(branches, certificates.c.id == newest)
+        .select_from(branches)
+        .join(certificates, certificates.c.id == newest)
         .where(branches.c.run_id == run_id)
     )
     return {row.branch_id: record(row) for row in connection.execute(query)}

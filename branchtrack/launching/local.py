@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,15 @@ _TAIL = 16_384
 
 
 def start(
-    entry_point: dict[str, Any] | None, launch: str, config: Config, log: Path
+    entry_point: dict[str, Any] | None,
+    launch: str | None,
+    config: Config,
+    log: Path,
+    extra: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start the recorded command in a session of its own; it waits until `release`.
+
+    ``extra`` are further variables; without a ``launch`` they say what the process is for.
 
     Raises:
         LaunchFailed: nothing was recorded, its folder or script is gone, or it cannot be started.
@@ -38,7 +45,8 @@ def start(
         **os.environ,
         **recorded.get("env", {}),
         **config.environment(),
-        LAUNCH_VARIABLE: launch,
+        **(extra or {}),
+        **({LAUNCH_VARIABLE: launch} if launch else {}),
     }
     config.make_home()
     try:
@@ -95,15 +103,15 @@ def last_words(log: Path, limit: int = 2000) -> str:
     return "\n".join(lines[-5:])[-limit:]
 
 
-def _command(entry_point: dict[str, Any], launch: str) -> list[str]:
+def _command(entry_point: dict[str, Any], launch: str | None) -> list[str]:
     gone = what_is_gone(entry_point)
     if gone:
-        raise _failed(launch, gone, "Put it back where it was, then resume again.")
+        raise _failed(launch, gone, "Put it back where it was, then try again.")
     argv = entry_point["argv"]
     return [argv[0] if os.access(argv[0], os.X_OK) else sys.executable, *argv[1:]]
 
 
-def _failed(launch: str, what: str, fix: str) -> LaunchFailed:
+def _failed(launch: str | None, what: str, fix: str) -> LaunchFailed:
     safe = "The node it would have gone on from is untouched."
     return LaunchFailed(what, safe=safe, fix=fix, launch=launch, exit_code=None, log=None)
 

@@ -156,10 +156,13 @@ class Rehearsal(Session):
                 point.extra()
             return
         digest, difference = self._compare(point)
-        # The last state may have been captured later at this step, behind an epoch's evaluation.
         if difference is None or target.kind != "final":
             self._conclude(digest, difference)
-        self._nearest = self._nearest or (digest, cast(dict[str, Any], difference))
+        elif self._nearest is not None:
+            self._conclude(*self._nearest)
+        else:
+            # It may have been captured later at this step, behind the evaluation of an epoch.
+            self._nearest = digest, difference
 
     def close(self, status: str, error: str | None = None) -> None:
         """Leave the process: training has ended, and with it the trial, as a failure if need be."""

@@ -234,7 +234,8 @@ def _base(trainer: Any) -> Base | None:
 
 
 def _silence(trainer: Any) -> None:
-    """Take away what tells other trackers of a training: a trial is no run of theirs."""
+    """Take away what tells other trackers of a training, or cleans its folder: a trial is none."""
+    trainer.args.save_total_limit = None
     for kind in INTEGRATION_TO_CALLBACK.values():
         trainer.remove_callback(kind)
 

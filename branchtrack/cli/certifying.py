@@ -1,0 +1,105 @@
+"""The command `certify`: a stretch of a branch trained again in a new process, and compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import ago, emit, field_lines, number, pairs, styled
+from branchtrack.cli.progress import bar
+
+if TYPE_CHECKING:
+    from branchtrack.core.records import Certificate, Node
+    from branchtrack.db.engine import Database
+
+#: The facts of an environment that exactness depends on most, in the order told.
+FACTS = ("threads", "device", "torch", "transformers", "accelerate", "python")
+
+
+@click.command()
+@click.argument("branch")
+@click.option("--steps", type=int, metavar="K", help="Train at least K steps again.")
+@click.option("--from", "start", metavar="NODE", help="The node to train from.")
+@click.option("--to", "target", metavar="NODE", help="The node to come to.")
+@json_option
+@pass_command_line
+def certify(
+    line: CommandLine,
+    branch: str,
+    steps: int | None,
+    start: str | None,
+    target: str | None,
+    as_json: bool,
+) -> None:
+    """Train a stretch of a BRANCH again, and compare every bit with what it came to.
+
+    Without options that is the way to the newest node from the one before it. Changes on the way
+    are made again. Nothing is recorded but the certificate. Exits with 1 where something differs.
+
+    \b
+    Example: branchtrack certify demo/cooler --steps 50
+    """
+    from branchtrack.analysis import report
+    from branchtrack.launching import certifying
+
+    with line.database() as database:
+        chosen = certifying.choose(database, branch, start=start, target=target, steps=steps)
+        certificate = _try_again(line, database, *chosen)
+        with database.read() as connection:
+            told = report.certificate(connection, certificate)
+    if as_json:
+        emit(told)
+    else:
+        click.echo("\n".join(certificate_lines(told)))
+    if not told["exact"]:
+        raise click.exceptions.Exit(1)
+
+
+def certificate_lines(told: dict[str, Any]) -> list[str]:
+    """A certificate as `report.certificate` tells it."""
+    environment = {name: told["environment"].get(name) for name in FACTS}
+    colour = {"exact": "green", "differs": "red"}.get(told["state"])
+    fields = [
+        ("branch", styled(f"{told['run']}/{told['branch']}", bold=True)),
+        ("from", f"node {told['from'][:8]}, step {told['from_step']}"),
+        ("to", f"node {told['to'][:8]}, step {told['to_step']}: {told['steps']} steps"),
+        ("result", styled(told["words"], colour)),
+    ]
+    if told["difference"]:
+        fields += [
+            (name.replace("_", " "), number(told["difference"][name], 6))
+            for name in ("expected", "found")
+        ]
+        if told["untested"]:
+            fields.append(("outside the tests", "; ".join(told["untested"])))
+    fields += [
+        ("with", pairs({name: value for name, value in environment.items() if value})),
+        ("certificate", f"{told['id']}, {ago(told['created_at'])}"),
+    ]
+    return field_lines(fields)
+
+
+def _try_again(line: CommandLine, database: Database, start: Node, target: Node) -> Certificate:
+    from branchtrack import control
+    from branchtrack.cli.resuming import interrupts
+    from branchtrack.launching import certifying
+
+    for node in (start, target):
+        with bar(f"Reading node {node.id[:8]}") as reading:
+
+            def read(done: int, total: int, update: Any = reading) -> None:
+                update(done, total, "bytes")
+
+            control.verify_node(database, line.store, node, read)
+    with bar("Training again") as update, interrupts() as received:
+
+        def watch(step: int | None) -> None:
+            if received:
+                raise KeyboardInterrupt
+            done = 0 if step is None else step - start.step
+            note = "starting" if step is None else f"step {step} of {target.step}"
+            update(done, target.step - start.step, note)
+
+        return certifying.certify(database, line.config, start, target, watch)

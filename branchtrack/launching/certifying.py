@@ -1,0 +1,132 @@
+"""One trial of exactness: a process that trains a stretch again, watched to its end.
+
+Whatever happens to it, no more is left than the certificate that it wrote, and the log of one that
+failed. It must not know terminals, nor how states are compared.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from branchtrack.config import Config
+from branchtrack.core import exactness
+from branchtrack.core.exactness import CERTIFY_VARIABLE, Trial
+from branchtrack.core.names import new_id
+from branchtrack.core.records import Certificate, Node
+from branchtrack.db import certificates, nodes, runs
+from branchtrack.db.engine import Database
+from branchtrack.errors import InvalidInput, LaunchFailed
+from branchtrack.launching import local
+
+#: Seconds between two looks at the process.
+POLL = 0.1
+#: Told the step that the process has come to, None before the first.
+Watch = Callable[[int | None], None]
+
+
+def choose(
+    database: Database,
+    branch_ref: str,
+    *,
+    start: str | None = None,
+    target: str | None = None,
+    steps: int | None = None,
+) -> tuple[Node, Node]:
+    """From which node of a branch to which a trial goes; see `exactness.choose`.
+
+    Raises:
+        NotFound: no such branch or node. InvalidInput: no stretch of the branch is as asked.
+    """
+    if steps is not None and steps < 1:
+        raise InvalidInput("steps", steps, "a whole number from 1 on")
+    if steps is not None and start is not None:
+        raise InvalidInput("steps", steps, "either steps or the node to begin from, not both")
+    with database.read() as connection:
+        branch = runs.find_branch(connection, branch_ref)
+        made = nodes.of_branch(connection, branch.id)
+        given = {
+            name: nodes.find(connection, ref)
+            for name, ref in (("start", start), ("target", target))
+            if ref is not None
+        }
+    for name, node in given.items():
+        if node.branch_id != branch.id:
+            field = {"start": "from", "target": "to"}[name]
+            raise InvalidInput(field, node.id, f"a node of the branch {branch.name}")
+    return exactness.choose(made, steps=steps, **given)
+
+
+def certify(
+    database: Database, config: Config, start: Node, target: Node, watch: Watch
+) -> Certificate:
+    """Train from one node to another again, in the foreground; returns what came of it.
+
+    Raises:
+        LaunchFailed: the process cannot be started, or ended without a verdict; nothing is
+        recorded. Whatever ``watch`` raises ends the process.
+    """
+    with database.read() as connection:
+        entry_point = runs.get_run(connection, target.run_id).entry_point
+    with TemporaryDirectory(prefix="branchtrack-") as folder:
+        trial = Trial(new_id(), start.id, target.id, str(Path(folder) / "step"))
+        log = config.logs / f"certify-{trial.certificate}.log"
+        # Its temporary files go with the folder, however it ends.
+        extra = {CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}
+        process = local.start(entry_point, None, config, log, extra)
+        with process:
+            try:
+                local.release(process)
+                _watch(process, Path(trial.progress), watch)
+            except BaseException:
+                _end(process)
+                log.unlink(missing_ok=True)
+                raise
+    with database.read() as connection:
+        found = certificates.find(connection, trial.certificate)
+    if found is None:
+        raise _without_verdict(process.returncode, log)
+    log.unlink(missing_ok=True)
+    return found
+
+
+def _watch(process: subprocess.Popen[bytes], progress: Path, watch: Watch) -> None:
+    while process.poll() is None:
+        watch(_step(progress))
+        time.sleep(POLL)
+
+
+def _step(progress: Path) -> int | None:
+    try:
+        text = progress.read_text()
+    except FileNotFoundError:
+        return None
+    # It may be looked at while it is written.
+    return int(text) if text.isdigit() else None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process and all that it started: it has a session of its own."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _without_verdict(exit_code: int, log: Path) -> LaunchFailed:
+    words = local.last_words(log)
+    if exit_code == 0:
+        words = f"It did not come to the node that it was to train to. {words}"
+    return LaunchFailed(
+        f"There is no certificate. {local.ending(exit_code)} {words}".strip(),
+        safe="Nothing was recorded.",
+        fix=f"Its log is {log}.",
+        launch=None,
+        exit_code=exit_code,
+        log=str(log),
+    )
