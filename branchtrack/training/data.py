@@ -17,6 +17,7 @@ branchtrack: the same script gives the same bits.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ from torch.utils.data import (
 )
 
 from branchtrack.training import rng
-from branchtrack.training.streams import Streamed
+from branchtrack.training.streams import Collated, Streamed
 
 
 def track(loader: DataLoader[Any], seed: int, *, placeholders: bool = False) -> Tracked:
@@ -41,6 +42,18 @@ def track(loader: DataLoader[Any], seed: int, *, placeholders: bool = False) -> 
     every batch before it, for an accelerate loader to drop unread.
     """
     return Tracked(loader, seed, placeholders)
+
+
+def untrack(loader: DataLoader[Any]) -> None:
+    """Take out of a loader what `track` has put into it, if it has."""
+    if isinstance(loader.batch_sampler, Batches):
+        object.__setattr__(loader, "batch_sampler", loader.batch_sampler.inner)
+    if isinstance(loader.dataset, Keyed):
+        object.__setattr__(loader, "dataset", loader.dataset.dataset)
+    elif isinstance(loader.dataset, Streamed):
+        object.__setattr__(loader, "dataset", loader.dataset.inner)
+    if isinstance(loader.collate_fn, Collated):
+        loader.collate_fn = loader.collate_fn.collate
 
 
 class Tracked:
@@ -232,26 +245,36 @@ class Batches(Sampler[list[Any]]):
         if tracked.placeholders:
             yield from itertools.repeat([], tracked.skipped)
         batches = self._behind(resumed["samples"] if resumed else 0)
+        before = tracked.order if resumed is None else resumed["ahead"]
+        if resumed is not None:
+            # The order is drawn again up to the place; what is drawn from there on came later.
+            next(batches)
+            rng.restore(before) if before else tracked.settle()
         for number in itertools.count(tracked.skipped):
-            before = tracked.order if resumed is None else resumed["ahead"]
             if number > tracked.skipped:
                 tracked.settle()
                 before = None if tracked.has_workers else rng.capture(devices=False)
             batch = next(batches, None)
             if batch is None:
                 return
-            if resumed is not None and number == tracked.skipped:
-                # Here the order has been drawn again; the batch itself was fetched later.
-                rng.restore(before) if before else tracked.settle()
             tracked.ahead = before
             yield self._keyed(batch, number)
 
     def _behind(self, samples: int) -> Iterator[list[Any]]:
-        """The batches of the epoch behind those samples that were had before."""
+        """The batches of the epoch behind those samples that were had before, if any; then an
+        empty one stands for them.
+        """
         if not self._is_plain:
-            yield from itertools.islice(iter(self.inner), self._tracked.skipped, None)
+            found = iter(self.inner)
+            if samples:
+                deque(itertools.islice(found, self._tracked.skipped), maxlen=0)
+                yield []
+            yield from found
             return
-        order = itertools.islice(iter(self.sampler), samples, None)
+        order = iter(self.sampler)
+        if samples:
+            deque(itertools.islice(order, samples), maxlen=0)
+            yield []
         while batch := list(itertools.islice(order, self.batch_size)):
             if self.drop_last and len(batch) < self.batch_size:
                 return
