@@ -5,6 +5,7 @@
 
     BranchingTrainer = branchtrack.make_branching(Trainer)  # then use it exactly as Trainer
 
+or, in a loop of your own, ``run = branchtrack.start(...)``: see `branchtrack.training.loop`.
 Public names are resolved on first use, so that the import itself loads nothing heavy.
 """
 
@@ -15,13 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from branchtrack.errors import BranchtrackError as BranchtrackError
+    from branchtrack.training.loop import start as start
     from branchtrack.training.transformers import make_branching as make_branching
+    from branchtrack.training.values import setting as setting
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "BranchtrackError": "branchtrack.errors",
     "make_branching": "branchtrack.training.transformers",
+    "setting": "branchtrack.training.values",
+    "start": "branchtrack.training.loop",
 }
 __all__ = ["__version__", *_PUBLIC]
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from branchtrack import __version__
+from branchtrack.errors import InvalidInput
 
 #: Variables that change what a training computes; they are given to a resumed process again.
 _VARIABLES = (
@@ -66,6 +67,20 @@ def script_name() -> str:
         parts = [part for part in spec.name.split(".") if part != "__main__"]
         return parts[-1] if parts else "run"
     return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "run"
+
+
+def refuse_distributed(world_size: int) -> None:
+    """Refuse to train as one of several processes.
+
+    Raises:
+        InvalidInput: ``world_size`` is more than one.
+    """
+    if world_size > 1:
+        raise InvalidInput(
+            "WORLD_SIZE",
+            world_size,
+            "1: random state and data position are per process, which is not supported yet",
+        )
 
 
 def _git_commit() -> str | None:

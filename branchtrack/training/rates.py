@@ -19,7 +19,7 @@ _BASES = ("max_lr", "initial_lr", "lr")
 
 def read_lr(live: Live) -> float:
     """The base (peak) learning rate: the largest of the groups'."""
-    return max(_base(group) for group in live.groups)
+    return max(base_rate(group) for group in live.groups)
 
 
 def write_lr(live: Live, value: float) -> None:
@@ -29,7 +29,7 @@ def write_lr(live: Live, value: float) -> None:
     and the rate of the next update is what the schedule makes of the new base.
     """
     old = read_lr(live)
-    bases = [_base(group) for group in live.groups]
+    bases = [base_rate(group) for group in live.groups]
     news = [_scaled(base, old, value) for base in bases]
     for group, base, new in zip(live.groups, bases, news, strict=True):
         for name in _RATES:
@@ -46,7 +46,7 @@ def write_lr(live: Live, value: float) -> None:
         live.scheduler._last_lr = [group["lr"] for group in live.groups]
 
 
-def _base(group: Mapping[str, Any]) -> float:
+def base_rate(group: Mapping[str, Any]) -> float:
     """A group's peak rate: OneCycleLR starts well below it and keeps it as ``max_lr``."""
     return number(next(group[name] for name in _BASES if group.get(name) is not None))
 

@@ -48,6 +48,7 @@ from branchtrack.training import (
     trainer_script,
     trainer_state,
 )
+from branchtrack.training.environment import refuse_distributed
 from branchtrack.training.session import Base, Session
 from branchtrack.training.trainer_data import Place
 from branchtrack.training.trainer_events import Events
@@ -75,7 +76,7 @@ class BranchTrackMixin:
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _refuse_distributed(int(os.environ.get("WORLD_SIZE") or 1))
+        refuse_distributed(int(os.environ.get("WORLD_SIZE") or 1))
         super().__init__(*args, **kwargs)
         self._session: Session | None = None
         self.place: Place | None = None
@@ -86,7 +87,7 @@ class BranchTrackMixin:
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer.train`, recorded as a run or, in a launched process, as its branch."""
-        _refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
+        refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
         session = self._session = Session.open(_run_name(self))
         if session.rehearses:
             _silence(self)
@@ -243,12 +244,3 @@ def _silence(trainer: Any) -> None:
 def _run_name(trainer: Any) -> str | None:
     name, folder = trainer.args.run_name, trainer.args.output_dir
     return name if name and name != folder else None
-
-
-def _refuse_distributed(world_size: int) -> None:
-    if world_size > 1:
-        raise InvalidInput(
-            "WORLD_SIZE",
-            world_size,
-            "1: random state and data position are per process, which is not supported yet",
-        )

@@ -1,0 +1,308 @@
+"""A plain PyTorch loop as a branch of a run: `start`, and the `Run` that the loop talks to.
+
+    run = start("digits", model=model, optimizer=optimizer, scheduler=scheduler, data=loader)
+    for batch in run.batches():          <- brings random states back, once; counts batches
+        loss = train_step(batch)         <- hooks of the optimizer read back, if that is due
+        run.log(loss=loss)
+        if run.step():                   <- CONTROL POINT: apply, capture, commit
+            break
+    run.finish()                         <- the final node
+
+A node holds what there is when `Run.step` is called. What belongs to an update (its optimizer and
+scheduler, evaluation that a scheduler depends on) comes before that call: a training that is
+resumed at the node begins with the next batch.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from branchtrack.errors import InvalidInput
+from branchtrack.training import capture, loop_data, loop_objects, loop_resume, loop_script, rng
+from branchtrack.training.committer import Point
+from branchtrack.training.environment import refuse_distributed
+from branchtrack.training.live import Live
+from branchtrack.training.loop_data import Feed
+from branchtrack.training.loop_effects import Effects
+from branchtrack.training.matching import must_match
+from branchtrack.training.session import Base, Session
+from branchtrack.training.values import Values
+
+logger = logging.getLogger("branchtrack")
+
+
+def start(
+    name: str | None = None,
+    *,
+    model: torch.nn.Module | Mapping[str, torch.nn.Module],
+    optimizer: torch.optim.Optimizer | dict[str, torch.optim.Optimizer],
+    scheduler: Any = None,
+    data: Any = None,
+    settings: Mapping[str, Any] | None = None,
+    objects: Mapping[str, Any] | None = None,
+    evaluate: Callable[[], Mapping[str, Any]] | None = None,
+    max_steps: int | None = None,
+    seed: int | None = None,
+    save_steps: int | None = None,
+) -> Run:
+    """Begin a run, or go on from the node that this process was started for.
+
+    ``model`` and ``optimizer`` may be dicts by name (``scheduler`` then is one by the optimizers'
+    names). ``data`` is a DataLoader, or anything that can be iterated again for each pass.
+    ``settings`` are values that the loop reads as ``run.settings[name]``, plain or made by
+    `branchtrack.setting`; ``objects`` whatever else has state (``state_dict``,
+    ``load_state_dict``); ``evaluate`` returns metrics. ``max_steps`` and ``save_steps`` count
+    updates. ``seed`` seeds python, numpy and torch now, which is after the model was made: seed
+    before that too if its first weights are to be the same each time.
+
+    Raises:
+        InvalidInput: what is given cannot be used; CheckpointMismatch: it does not fit the node.
+    """
+    refuse_distributed(_world_size())
+    for word, count in (("max_steps", max_steps), ("save_steps", save_steps)):
+        if count is not None and (type(count) is not int or count < 1):
+            raise InvalidInput(word, count, "a whole number of at least 1, or None")
+    live = loop_objects.live_objects(model, optimizer, scheduler, settings or {})
+    loop_objects.check_objects(objects or {})
+    asked = {"max_steps": max_steps, "save_steps": save_steps, "seed": seed}
+    session = Session.open(name)
+    try:
+        return Run(live, session, data, dict(objects or {}), evaluate, asked)
+    except BaseException as error:
+        session.close("failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+class Run:
+    """What a loop talks to while it trains; made by `start`.
+
+    ``step_number`` is the number of updates so far, ``max_steps`` the one at which the loop ends,
+    ``settings`` the values that its author declared. As a context manager it finishes at the end
+    of the block, or records the exception that ended it.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        session: Session,
+        data: Any,
+        objects: Mapping[str, Any],
+        evaluate: Callable[[], Mapping[str, Any]] | None,
+        asked: Mapping[str, Any],
+    ) -> None:
+        assert live.values is not None
+        self.settings: Values = live.values
+        self._live, self._session = live, session
+        self._objects, self._evaluate = objects, evaluate
+        self._now: dict[str, Any] | None = None
+        self._begun = self._taken = self._called = self._closed = False
+        script = loop_script.record(
+            live, {**asked, **loop_data.describe(data), "objects": sorted(objects)}
+        )
+        base = session.base
+        if base is not None and base.mode == "exact" and base.script is not None:
+            loop_script.check(script, base.script, base.fork.settings, base.overrides)
+        self.step_number = 0 if base is None else base.fork.step
+        self.max_steps = loop_resume.last_step(base, asked["max_steps"])
+        given = {**asked, **(loop_resume.wanted(base) if base is not None else {})}
+        self._save_steps: int | None = given["save_steps"]
+        self._feed = self._feed_of(data, given)
+        self._effects = Effects(live, session)
+        if base is not None:
+            self._restore(base)
+        session.begin(self._point(), self.max_steps, script)
+        session.commit_root(self._point(), loop_objects.about(live.model))
+        self._effects.expect()
+        self._begun = True
+        self._process, self._last_error = os.getpid(), _last_error()
+        atexit.register(self._at_exit)
+
+    @property
+    def epoch(self) -> int:
+        """The pass over the data that is going on, counted from 0."""
+        return 0 if self._feed is None else self._feed.epoch
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loop is to end: it was asked to stop, has come to its end or is finished."""
+        ends = self.max_steps is not None and self.step_number >= self.max_steps
+        return ends or self._closed or self._session.stop_asked
+
+    def batches(self) -> Iterator[Any]:
+        """The batches of one pass after another, until the loop is to end.
+
+        Raises:
+            InvalidInput: `start` was given no data.
+        """
+        if self._feed is None:
+            raise InvalidInput("data", None, "start(..., data=loader), to have batches")
+        self._come_back()
+        while not self.is_over:
+            batch = self._feed.take()
+            self._taken = True
+            yield batch
+
+    def log(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Record metrics of the update that is being made, or of the last one behind `step`."""
+        if self._closed:
+            logger.warning("branchtrack: the run is finished; what is logged now is not recorded.")
+            return
+        under_way = self._taken or self._effects.moved
+        self._session.log(self.step_number + under_way, {**(values or {}), **more})
+
+    def step(self) -> bool:
+        """The control point, behind each update; true when the loop is to end.
+
+        The first call of all counts no update if no batch was taken and no optimizer has stepped,
+        so that ``while not run.step():`` begins before the first one.
+        """
+        first, self._called = not self._called, True
+        if first and not (self._taken or self._effects.moved):
+            self._come_back()
+        elif not self.is_over:
+            self._count()
+            due = bool(self._save_steps) and self.step_number % (self._save_steps or 1) == 0
+            ends = self.max_steps is not None and self.step_number >= self.max_steps
+            recorder = self._session.recorder
+            assert recorder is not None
+            if recorder.waiting or due or ends or self._session.stop_asked:
+                self._session.control_point(self._point(), save=due, final=ends)
+                self._effects.expect()
+        return self.is_over
+
+    def evaluate(self) -> dict[str, Any]:
+        """Call the evaluation that `start` was given, log its metrics and return them.
+
+        No random generator notices it, and modules train or not as before.
+        """
+        found = self._measure()
+        self.log(found)
+        return found
+
+    def finish(self) -> None:
+        """Commit the state that training ends in, write what is left, and end."""
+        if self._closed:
+            return
+        if self._effects.moved and not self.is_over:
+            self._count()
+        self._session.control_point(self._point(), save=False, final=True)
+        self._close("stopped" if self._session.stop_asked else "finished")
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, _traceback: Any) -> None:
+        if error is None:
+            self.finish()
+        else:
+            self._fail(error)
+
+    def _feed_of(self, data: Any, given: Mapping[str, Any]) -> Feed | None:
+        """The feed, made with the settings in force, which the live objects are told of."""
+        base, seed = self._session.base, given["seed"]
+        if seed is not None and (base is None or base.mode == "weights"):
+            loop_resume.seed_all(seed)
+        seed = torch.initial_seed() % 2**32 if seed is None else seed
+        size = loop_data.batch_size(data)
+        if size is not None and given.get("batch_size", size) != size:
+            size = given["batch_size"]
+            loop_data.give_batch_size(data, size)
+        fixed = {"max_steps": self.max_steps, "save_steps": self._save_steps, "batch_size": size}
+        self._live.fixed = {name: value for name, value in fixed.items() if value is not None}
+        self._live.fixed |= {"seed": seed, "scheduler": "node"}
+        return None if data is None else Feed(data, seed)
+
+    def _restore(self, base: Base) -> None:
+        loop_resume.restore(self._live, base)
+        if base.mode != "exact":
+            return
+        stored, now = capture.loop_state(base.snapshot), loop_resume.random_state(base)
+        must_match("the extra objects", sorted(self._objects), sorted(stored["objects"]))
+        for name, one in self._objects.items():
+            one.load_state_dict(stored["objects"][name])
+        if self._feed is not None and stored["data"]:
+            self._feed.resume(stored["data"], now, base.overrides.get("seed"))
+        rng.restore(now)
+        # A root was made here; any other node where the loop goes on, behind what follows here.
+        self._now = now if stored["begun"] else None
+
+    def _come_back(self) -> None:
+        now, self._now = self._now, None
+        if now is not None:
+            rng.restore(now)
+
+    def _count(self) -> None:
+        """One more update was made."""
+        session = self._session
+        self._taken = self._effects.moved = False
+        self.step_number += 1
+        assert session.recorder is not None
+        session.recorder.step = self.step_number
+        self._effects.settle(self.step_number)
+        if session.until is not None and self.step_number >= session.until:
+            session.stop_asked = True
+
+    def _point(self) -> Point:
+        position = 0.0 if self._feed is None else self._feed.position
+        return Point(self._live, self.step_number, position, self._extra, self._measure)
+
+    def _extra(self) -> dict[str, Any]:
+        return {
+            "begun": self._begun,
+            "data": {} if self._feed is None else self._feed.state(),
+            "objects": {name: one.state_dict() for name, one in self._objects.items()},
+        }
+
+    def _measure(self) -> dict[str, Any]:
+        if self._evaluate is None:
+            raise InvalidInput("evaluate", None, "start(..., evaluate=function), to evaluate")
+        modes = [(module, module.training) for module in self._live.model.modules()]
+        with rng.preserved():
+            try:
+                return dict(self._evaluate())
+            finally:
+                for module, training in modes:
+                    module.training = training
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self._close("stopped", "Interrupted from the keyboard.")
+        elif isinstance(error, SystemExit):
+            self._close("stopped", "The script ended without run.finish().")
+        else:
+            self._close("failed", f"{type(error).__name__}: {error}")
+
+    def _at_exit(self) -> None:
+        """The script has ended without `finish`: by an exception, or so."""
+        if os.getpid() == self._process:
+            error = _last_error()
+            self._fail(SystemExit() if error in (None, self._last_error) else error)
+
+    def _close(self, status: str, error: str | None = None) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        self._effects.close()
+        if self._feed is not None:
+            self._feed.close()
+        self._session.close(status, error)
+
+
+def _world_size() -> int:
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return max(distributed.get_world_size(), int(os.environ.get("WORLD_SIZE") or 1))
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def _last_error() -> BaseException | None:
+    """The exception that has ended a script, as the interpreter leaves it."""
+    return getattr(sys, "last_value", None)

@@ -1,0 +1,187 @@
+"""The batches of a plain loop: one pass after another over its data, and the place in them.
+
+DataLoaders are tracked (see `data`). Anything else that can be iterated again and again is read
+anew from the start of a pass to come back to a place in it, each batch under random generators of
+its own. It knows no session and no optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch.utils.data import BatchSampler, DataLoader, IterDataPipe
+
+from branchtrack.errors import InvalidInput
+from branchtrack.training import data, rng
+
+_END = object()
+
+
+class Feed:
+    """Endless passes over ``source``: a DataLoader, or an iterable that gives batches.
+
+    ``epoch`` is the pass that is going on, ``batches`` how many of it were taken (those that a
+    resume left out count), and ``over`` whether it is known that no more will come of it. ``seed``
+    is part of the seeds of what is drawn in other processes and of iterable data.
+    """
+
+    def __init__(self, source: Any, seed: int) -> None:
+        self.epoch = self.batches = 0
+        self.over = False
+        self._source, self._seed, self._next_seed = source, seed, seed
+        self._items: Iterator[Any] | None = None
+        self._held: Any = _END
+        self._first, self._skipped, self._given = True, 0, False
+        self._tracked: data.Tracked | None = None
+        if isinstance(source, DataLoader):
+            data.untrack(source)
+            tracked = data.track(source, seed)
+            self._tracked = None if tracked.kind == "other" else tracked
+        elif iter(source) is source:
+            raise InvalidInput(
+                "data", source, "a DataLoader, or what can be iterated again for each pass",
+                what="data: a generator can be read once only, so no node could go on in it.",
+            )  # fmt: skip
+
+    def take(self) -> Any:
+        """The next batch, of the next pass where this one is over.
+
+        Raises:
+            InvalidInput: a whole pass gave no batch.
+        """
+        while True:
+            if self._items is None:
+                self._begin()
+            found, self._held = self._held, _END
+            if found is _END:
+                found = self._fetch()
+            if self._tracked is not None:
+                self._tracked.settle()
+            if found is not _END:
+                self.batches, self._given = self.batches + 1, True
+                self._look_for_the_end()
+                return found
+            self._end()
+
+    def state(self) -> dict[str, Any]:
+        """What a resume needs to go on exactly here, as tensors and plain values."""
+        epoch, batches = (self.epoch + 1, 0) if self.over else (self.epoch, self.batches)
+        if self._tracked is not None:
+            return self._tracked.state(epoch, batches, fetched_ahead=False)
+        seed = self._seed if batches else self._next_seed
+        return {"epoch": epoch, "batches": batches, "seed": seed}
+
+    def resume(self, stored: Mapping[str, Any], now: dict[str, Any], seed: int | None) -> None:
+        """Go on at a stored place; see `data.Tracked.resume`."""
+        # Of a pass that was begun nothing may be left.
+        self.epoch, self._given = stored["epoch"], stored["batches"] > 0
+        if self._tracked is not None:
+            self.batches = self._tracked.resume(stored, now, seed)
+            self._skipped = self.batches if self._tracked.kind == "iterable" else 0
+        else:
+            self.batches = self._skipped = stored["batches"]
+            self._seed = stored["seed"]
+            self._next_seed = self._seed if seed is None else seed
+
+    def close(self) -> None:
+        """Leave the loader as it was."""
+        self._items = None
+        if isinstance(self._source, DataLoader):
+            data.untrack(self._source)
+
+    @property
+    def position(self) -> float:
+        """Epochs so far, with the part of the one that is going on where its length is known."""
+        length = self._length()
+        if self.over:
+            return float(self.epoch + 1)
+        return self.epoch + (self.batches / length if length else 0.0)
+
+    def _begin(self) -> None:
+        if not self._first:
+            self.epoch, self.batches, self._seed = self.epoch + 1, 0, self._next_seed
+            self._given = False
+        self._first = self.over = False
+        if self._tracked is not None:
+            self._tracked.begin(self.epoch)
+            self._items = iter(self._source)
+        else:
+            with self._keyed(-1):
+                self._items = iter(self._source)
+        skipped, self._skipped = self._skipped, 0
+        for number in range(skipped):
+            if self._fetch(number) is _END:
+                return
+
+    def _fetch(self, number: int | None = None) -> Any:
+        assert self._items is not None
+        if self._tracked is not None:
+            return next(self._items, _END)
+        with self._keyed(self.batches if number is None else number):
+            return next(self._items, _END)
+
+    def _look_for_the_end(self) -> None:
+        """Behind the last batch: some samplers draw once more before they say that it was."""
+        if self._tracked is not None and self._tracked.kind == "map":
+            length = self._length()
+            if length and self.batches >= length:
+                self._held = self._fetch()
+                self.over = self._held is _END
+
+    def _end(self) -> None:
+        if not self._given:
+            raise InvalidInput("data", self._source, "what gives at least one batch in each pass")
+        self._items = None
+
+    def _length(self) -> int | None:
+        try:
+            return len(self._source)
+        except TypeError:
+            return None
+
+    @contextmanager
+    def _keyed(self, number: int) -> Iterator[None]:
+        outside = rng.capture(devices=False)
+        rng.seed(self._seed, self.epoch, number)
+        try:
+            yield
+        finally:
+            rng.restore(outside)
+
+
+def batch_size(source: Any) -> int | None:
+    """The batch size of a DataLoader that can be given another; None of anything else."""
+    if not isinstance(source, DataLoader) or isinstance(source.dataset, IterDataPipe):
+        return None
+    sampler = source.batch_sampler
+    plain = sampler.inner if isinstance(sampler, data.Batches) else sampler
+    return int(plain.batch_size) if type(plain) is BatchSampler else None
+
+
+def give_batch_size(source: DataLoader[Any], size: int) -> None:
+    """Have a DataLoader make batches of another size from its next pass on."""
+    sampler: Any = source.batch_sampler
+    sampler.batch_size = size
+    # torch refuses the change, since an iterator made before would not see it.
+    object.__setattr__(source, "batch_size", size)
+
+
+def describe(source: Any) -> dict[str, Any]:
+    """What a script asks for with its data, as plain values to be compared at a resume."""
+    if source is None:
+        return {}
+    try:
+        found: dict[str, Any] = {"dataset_length": len(getattr(source, "dataset", source))}
+    except TypeError:
+        found = {"dataset_length": None}
+    if isinstance(source, DataLoader):
+        sampler = getattr(source.batch_sampler, "sampler", source.sampler)
+        found |= {
+            "batch_size": batch_size(source),
+            "drop_last": source.drop_last,
+            "sampler": type(sampler).__name__,
+            "num_workers": source.num_workers,
+        }
+    return found

@@ -1,0 +1,106 @@
+"""What the author of a plain loop hands over, checked before anything is trained.
+
+It knows no session and no state: what is refused here could not be brought back later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from branchtrack.checkpoints.tensors import encode
+from branchtrack.errors import CheckpointMismatch, InvalidInput
+from branchtrack.training import apply
+from branchtrack.training.live import Live, number
+from branchtrack.training.values import Values
+
+#: Names that a record of the script gives another meaning.
+_TAKEN = ("scheduler", "settings", "model")
+
+
+def live_objects(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[str, Any]) -> Live:
+    """The live objects of a loop; several models are one whose parts have their names.
+
+    Raises:
+        InvalidInput: naming what cannot be used, and why.
+    """
+    if isinstance(model, Mapping):
+        model = torch.nn.ModuleDict(dict(model))
+    if not isinstance(model, torch.nn.Module):
+        raise InvalidInput("model", model, "a torch.nn.Module, or a dict of them by name")
+    optimizers = optimizer if isinstance(optimizer, dict) else {"": optimizer}
+    for name, one in optimizers.items():
+        if not isinstance(one, torch.optim.Optimizer) or "." in name or name in _TAKEN:
+            raise InvalidInput("optimizer", optimizer, "an optimizer of torch, or some by name")
+    _check_schedulers(optimizer, scheduler)
+    _check_parameters(model, optimizers)
+    decayed = [flag for name in sorted(optimizers) for flag in _decayed(optimizers[name])]
+    live = Live(model, optimizer, scheduler, SimpleNamespace(), decayed)
+    taken = {setting.name for setting in apply.declare(live)}
+    live.values = Values(settings)
+    for name in live.values:
+        if name in taken:
+            raise InvalidInput(
+                "settings", name, "another name",
+                what=f"{name} is a setting already, of the optimizer or the model.",
+            )  # fmt: skip
+    return live
+
+
+def check_objects(objects: Mapping[str, Any]) -> None:
+    """That the state of every extra object can be stored.
+
+    Raises:
+        InvalidInput: naming the object and the key within its state.
+    """
+    for name, one in objects.items():
+        if not all(callable(getattr(one, way, None)) for way in ("state_dict", "load_state_dict")):
+            raise InvalidInput(f"objects[{name!r}]", one, "what has state_dict and load_state_dict")
+        try:
+            encode(one.state_dict(), name, {})
+        except CheckpointMismatch as error:
+            raise InvalidInput(
+                f"objects[{name!r}]", error.facts["found"], "tensors, arrays, numbers, text, None, "
+                "and dicts, lists, tuples and sets of these",
+                what=f"The state of the object {name!r} cannot be stored: {error.what}",
+            ) from error  # fmt: skip
+
+
+def about(model: torch.nn.Module) -> str:
+    """One line on the models: classes and size."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    parts = model.values() if isinstance(model, torch.nn.ModuleDict) else [model]
+    return f"{' and '.join(type(part).__name__ for part in parts)}, {count:,} parameters"
+
+
+def _check_schedulers(optimizer: Any, scheduler: Any) -> None:
+    if isinstance(optimizer, dict):
+        pairs = [(optimizer.get(name), one) for name, one in (scheduler or {}).items()]
+        allowed = "None, or a dict of schedulers by the names of their optimizers"
+    else:
+        pairs = [] if scheduler is None else [(optimizer, scheduler)]
+        allowed = "None, or a scheduler of the optimizer"
+    for its, one in pairs:
+        if its is None or getattr(one, "optimizer", its) is not its:
+            raise InvalidInput("scheduler", scheduler, allowed)
+
+
+def _check_parameters(model: torch.nn.Module, optimizers: Mapping[str, Any]) -> None:
+    known = {id(parameter) for parameter in model.parameters()}
+    for one in optimizers.values():
+        for group in one.param_groups:
+            if any(id(parameter) not in known for parameter in group["params"]):
+                raise InvalidInput(
+                    "model", type(model).__name__, "a model, or a dict of models, that has them "
+                    "all",
+                    what="An optimizer has parameters that are not the model's, so that nodes "
+                    "would lack them.",
+                )  # fmt: skip
+
+
+def _decayed(optimizer: torch.optim.Optimizer) -> list[bool]:
+    found = [bool(number(group.get("weight_decay", 0.0))) for group in optimizer.param_groups]
+    return found if any(found) else [True] * len(found)

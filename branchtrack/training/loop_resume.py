@@ -1,0 +1,145 @@
+"""A node given back to a plain loop: its state, then the settings that were declared to change.
+
+Nothing of the script is used silently in the place of the node, and nothing of the node in the
+place of what was declared. It knows no run, only its live objects.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from branchtrack.core.settings import SCHEDULER
+from branchtrack.errors import InvalidInput
+from branchtrack.training import apply, capture, rng
+from branchtrack.training.live import Live, number, put
+from branchtrack.training.session import Base
+
+#: What a schedule has set in the groups by the time that it is made.
+_OF_SCHEDULES = (
+    "lr", "initial_lr", "max_lr", "min_lr", "momentum", "betas", "max_momentum", "base_momentum",
+)  # fmt: skip
+
+
+def wanted(base: Base) -> Mapping[str, Any]:
+    """The settings that the loop is to go on with, as far as the script does not say."""
+    return base.fork.settings if base.mode == "exact" else base.overrides
+
+
+def last_step(base: Base | None, given: int | None) -> int | None:
+    """The step at which the loop ends; ``given`` is what the script says.
+
+    Raises:
+        InvalidInput: it is not behind the node's.
+    """
+    if base is None:
+        return given
+    fresh = None if given is None else base.fork.step + given
+    found = wanted(base).get("max_steps", given if base.mode == "exact" else fresh)
+    if found is not None and found <= base.fork.step:
+        raise InvalidInput("max_steps", found, f"more than the node's step {base.fork.step}")
+    return None if found is None else int(found)
+
+
+def restore(live: Live, base: Base) -> None:
+    """Give models, optimizers, schedulers and gradients back, then apply what was changed.
+
+    Raises:
+        CheckpointMismatch: they do not fit the node.
+        InvalidInput: what was declared cannot be had with this script.
+    """
+    if base.mode == "weights":
+        capture.restore_model(live, base.snapshot)
+    elif base.overrides.get(SCHEDULER.name) == "script":
+        _restore_for(live, base)
+    else:
+        capture.restore(live, base.snapshot)
+    if base.mode == "exact":
+        capture.restore_gradients(live, base.snapshot)
+    current = apply.read_all(live)
+    target = {name: wanted(base).get(name, value) for name, value in current.items()}
+    target = apply.resolved(live, target)
+    apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
+
+
+def random_state(base: Base) -> dict[str, Any]:
+    """The node's random state, or that of the seed that was declared."""
+    if "seed" in base.overrides:
+        seed_all(base.overrides["seed"])
+        return rng.capture()
+    return capture.random_state(base.snapshot)
+
+
+def seed_all(seed: int) -> None:
+    """Seed the generators of python, numpy and torch, with those of every accelerator."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _restore_for(live: Live, base: Base) -> None:
+    """All but the schedule, whose place the script's own takes at the step it would have had."""
+    made = [{name: group[name] for name in _OF_SCHEDULES if name in group} for group in live.groups]
+    made = [{name: _copy(value) for name, value in group.items()} for group in made]
+    state = {**base.snapshot.state, "scheduler": None}
+    capture.restore(replace(live, scheduler=None), replace(base.snapshot, state=state))
+    stored = base.snapshot.state["scheduler"] or {}
+    places = iter(zip(live.groups, made, strict=True))
+    for name, part in live.parts.items():
+        own = stored.get("several", {name: stored}).get(name) or {}
+        for _ in part.groups:
+            _give(*next(places))
+        _advance(part, _updates(own.get("state", {}), base.fork.step))
+
+
+def _give(group: dict[str, Any], made: Mapping[str, Any]) -> None:
+    """A group's rates as its script has made them, and what else its schedule sets."""
+    names = [name for name in _OF_SCHEDULES if name not in ("momentum", "betas")]
+    if "max_momentum" in made or "max_momentum" in group:
+        names += ["momentum", "betas"]
+    for name in names:
+        if name not in made:
+            group.pop(name, None)
+        elif isinstance(group.get(name), torch.Tensor):
+            put(group, name, number(made[name]))
+        else:
+            group[name] = made[name]
+
+
+def _advance(part: Live, updates: int) -> None:
+    """Bring a new scheduler to where it is after a number of steps."""
+    if part.scheduler is None or isinstance(
+        part.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau
+    ):
+        # What a plateau has seen cannot be had again: it begins here.
+        return
+    step: Callable[[], None] = part.scheduler.step
+    with warnings.catch_warnings():
+        # That no update was made before is what it warns of; they were made before the node.
+        warnings.simplefilter("ignore")
+        try:
+            for _ in range(updates):
+                step()
+        except ValueError as error:
+            raise InvalidInput(
+                SCHEDULER.name, "script", f"a schedule that reaches to step {updates}",
+                what=f"The script's schedule cannot be brought to step {updates}: {error}",
+            ) from error  # fmt: skip
+
+
+def _updates(state: Mapping[str, Any], otherwise: int) -> int:
+    """How often the node's scheduler was stepped, by what it says itself."""
+    found = state.get("last_epoch")
+    if found is None and state.get("_schedulers"):
+        return _updates(state["_schedulers"][0], otherwise)
+    return found if isinstance(found, int) else otherwise
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value
