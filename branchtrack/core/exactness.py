@@ -142,7 +142,9 @@ def difference_words(difference: Mapping[str, Any]) -> str:
         text += f", first at {difference['index']}"
         text += "" if largest is None else f", by up to {largest:.3g}"
     others = difference.get("tensors_differing", 1) - 1
-    return text + (f"; so do {others} other{'s' if others > 1 else ''}" if others > 0 else "")
+    if others > 0:
+        text += "; so does 1 other" if others == 1 else f"; so do {others} others"
+    return text
 
 
 def _trained(node: Node, nodes: Sequence[Node]) -> bool:

@@ -12,11 +12,21 @@ from typing import Any
 from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, or_, select
 from sqlalchemy.sql.selectable import NamedFromClause
 
-from branchtrack.core.records import Branch, Change, Event, Node, Request, Run, Segment
+from branchtrack.core.records import Branch, Certificate, Change, Event, Node, Request, Run, Segment
 from branchtrack.db import audit
 from branchtrack.db import nodes as node_rows
+from branchtrack.db.certificates import newest_of_branch
 from branchtrack.db.runs import find_run
-from branchtrack.db.tables import branches, checkpoints, events, nodes, requests, runs, segments
+from branchtrack.db.tables import (
+    branches,
+    certificates,
+    checkpoints,
+    events,
+    nodes,
+    requests,
+    runs,
+    segments,
+)
 
 _troubles = events.alias("troubles")
 
@@ -25,7 +35,7 @@ _troubles = events.alias("troubles")
 class Outline:
     """A run with its branches in the order made and every segment; ``cursor`` as audit.last_id.
 
-    ``troubles`` are as of `audit.troubles`.
+    ``troubles`` are as of `audit.troubles`, ``certificates`` the newest one of each branch.
     """
 
     run: Run
@@ -33,6 +43,7 @@ class Outline:
     segments: Mapping[str, Segment]
     cursor: int
     troubles: Mapping[str, Event]
+    certificates: Mapping[str, Certificate]
 
 
 @dataclass(frozen=True)
@@ -125,9 +136,10 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
     wanted = or_(runs.c.name.in_(refs), runs.c.id.in_(refs))
     told = audit.last_troubles(select(runs.c.id).where(wanted)).subquery()
     query = (
-        select(runs, branches, segments, _troubles, newest.label("cursor"))
+        select(runs, branches, segments, certificates, _troubles, newest.label("cursor"))
         .outerjoin(branches, branches.c.run_id == runs.c.id)
         .outerjoin(segments, segments.c.branch_id == branches.c.id)
+        .outerjoin(certificates, certificates.c.id == newest_of_branch().scalar_subquery())
         .outerjoin(told, told.c.ref == segments.c.id)
         .outerjoin(_troubles, _troubles.c.id == told.c.id)
         .where(wanted)
@@ -157,7 +169,12 @@ def _outline(rows: Sequence[Row[Any]]) -> Outline:
         for row in rows
         if row.troubles_state == "begun"
     }
-    return Outline(run, tuple(found.values()), of_run, rows[0].cursor or 0, troubles)
+    certified = {
+        row.certificates_branch_id: Certificate(**_part(row, certificates))
+        for row in rows
+        if row.certificates_id is not None
+    }
+    return Outline(run, tuple(found.values()), of_run, rows[0].cursor or 0, troubles, certified)
 
 
 def _part(row: Row[Any], table: NamedFromClause) -> dict[str, Any]:

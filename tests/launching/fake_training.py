@@ -1,6 +1,9 @@
 """A training without torch: takes its segment, logs, commits, answers, ends. Run as a script.
 
 fake_training.py NAME [--steps N] [--seconds S] [--crash-at N] [--leave-open] [--no-taking]
+
+As a trial's process it does what FAKE_TRIAL says: ``exact``, ``differs``, ``crash``, ``sleep`` or
+nothing.
 """
 
 from __future__ import annotations
@@ -10,12 +13,14 @@ import math
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from branchtrack import config, control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.records import Change, Request, Segment
-from branchtrack.db import launches, metrics, nodes, requests, runs, segments
+from branchtrack.core.exactness import CERTIFY_VARIABLE, Trial
+from branchtrack.core.records import Certificate, Change, Request, Segment
+from branchtrack.db import certificates, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.schema import open_database
 from tests.trees_for_tests import DECLARED, SETTINGS, Tree
 
@@ -125,7 +130,39 @@ class FakeTraining:
         return self.head
 
 
+def rehearse(text: str, how: str) -> None:
+    """End a trial as a training would, without any training."""
+    trial, found = Trial.from_text(text), config.load()
+    print("fake trial starts", flush=True)
+    Path(trial.progress).write_text("3")
+    if how == "crash":
+        raise RuntimeError("the loss exploded in the trial")
+    if how == "sleep":
+        time.sleep(60)
+    if how not in ("exact", "differs"):
+        return
+    database = open_database(found)
+    with database.transaction() as connection:
+        target = nodes.get(connection, trial.target)
+        difference = {"name": "model/weight", "kind": "tensor", "expected": "a", "found": "b",
+                      "index": [3], "largest": 0.5, "tensors_differing": 1}  # fmt: skip
+        certificates.add(
+            connection,
+            Certificate(
+                id=trial.certificate, run_id=target.run_id, branch_id=target.branch_id,
+                from_node_id=trial.start, to_node_id=target.id, digest=target.state_digest,
+                difference=difference if how == "differs" else None, untested=[],
+                environment={"threads": 1, "device": "cpu"}, actor="fake", created_at=time.time(),
+            ),
+            target.step,
+        )  # fmt: skip
+    database.close()
+
+
 def main() -> None:
+    if CERTIFY_VARIABLE in os.environ:
+        rehearse(os.environ[CERTIFY_VARIABLE], os.environ.get("FAKE_TRIAL", ""))
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("--steps", type=int, default=5)

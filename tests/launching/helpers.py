@@ -24,10 +24,10 @@ def environment(config: Config) -> dict[str, str]:
     return {**os.environ, **config.environment(), "PYTHONPATH": str(ROOT)}
 
 
-def train_fake(config: Config, *options: str) -> None:
-    """Train a run ``fake`` in a process of its own, to its end."""
+def train_fake(config: Config, *options: str, name: str = "fake") -> None:
+    """Train a run of that name in a process of its own, to its end."""
     subprocess.run(
-        [sys.executable, str(SCRIPT), "fake", *options], env=environment(config), check=True,
+        [sys.executable, str(SCRIPT), name, *options], env=environment(config), check=True,
         timeout=60, stdout=subprocess.DEVNULL, cwd=config.home,
     )  # fmt: skip
 
