@@ -15,24 +15,21 @@ resumed at the node begins with the next batch.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import capture, loop_data, loop_objects, loop_resume, loop_script, rng
+from branchtrack.training import loop_begin, loop_objects, rng
 from branchtrack.training.committer import Point
 from branchtrack.training.environment import refuse_distributed
 from branchtrack.training.live import Live
-from branchtrack.training.loop_data import Feed
 from branchtrack.training.loop_effects import Effects
-from branchtrack.training.matching import must_match
-from branchtrack.training.session import Base, Session
+from branchtrack.training.loop_end import Ending
+from branchtrack.training.session import Session
 from branchtrack.training.values import Values
 
 logger = logging.getLogger("branchtrack")
@@ -101,28 +98,16 @@ class Run:
         self.settings: Values = live.values
         self._live, self._session = live, session
         self._objects, self._evaluate = objects, evaluate
-        self._now: dict[str, Any] | None = None
         self._begun = self._taken = self._called = self._closed = False
-        script = loop_script.record(
-            live, {**asked, **loop_data.describe(data), "objects": sorted(objects)}
-        )
-        base = session.base
-        if base is not None and base.mode == "exact" and base.script is not None:
-            loop_script.check(script, base.script, base.fork.settings, base.overrides)
-        self.step_number = 0 if base is None else base.fork.step
-        self.max_steps = loop_resume.last_step(base, asked["max_steps"])
-        given = {**asked, **(loop_resume.wanted(base) if base is not None else {})}
-        self._save_steps: int | None = given["save_steps"]
-        self._feed = self._feed_of(data, given)
+        begun = loop_begin.begin(live, session.base, data, objects, asked)
+        self.step_number, self.max_steps = begun.step, begun.max_steps
+        self._save_steps, self._feed, self._now = begun.save_steps, begun.feed, begun.now
         self._effects = Effects(live, session)
-        if base is not None:
-            self._restore(base)
-        session.begin(self._point(), self.max_steps, script)
+        session.begin(self._point(), self.max_steps, begun.script)
         session.commit_root(self._point(), loop_objects.about(live.model))
         self._effects.expect()
         self._begun = True
-        self._process, self._last_error = os.getpid(), _last_error()
-        atexit.register(self._at_exit)
+        self._ending = Ending(self._close)
 
     @property
     def epoch(self) -> int:
@@ -202,36 +187,7 @@ class Run:
         if error is None:
             self.finish()
         else:
-            self._fail(error)
-
-    def _feed_of(self, data: Any, given: Mapping[str, Any]) -> Feed | None:
-        """The feed, made with the settings in force, which the live objects are told of."""
-        base, seed = self._session.base, given["seed"]
-        if seed is not None and (base is None or base.mode == "weights"):
-            loop_resume.seed_all(seed)
-        seed = torch.initial_seed() % 2**32 if seed is None else seed
-        size = loop_data.batch_size(data)
-        if size is not None and given.get("batch_size", size) != size:
-            size = given["batch_size"]
-            loop_data.give_batch_size(data, size)
-        fixed = {"max_steps": self.max_steps, "save_steps": self._save_steps, "batch_size": size}
-        self._live.fixed = {name: value for name, value in fixed.items() if value is not None}
-        self._live.fixed |= {"seed": seed, "scheduler": "node"}
-        return None if data is None else Feed(data, seed)
-
-    def _restore(self, base: Base) -> None:
-        loop_resume.restore(self._live, base)
-        if base.mode != "exact":
-            return
-        stored, now = capture.loop_state(base.snapshot), loop_resume.random_state(base)
-        must_match("the extra objects", sorted(self._objects), sorted(stored["objects"]))
-        for name, one in self._objects.items():
-            one.load_state_dict(stored["objects"][name])
-        if self._feed is not None and stored["data"]:
-            self._feed.resume(stored["data"], now, base.overrides.get("seed"))
-        rng.restore(now)
-        # A root was made here; any other node where the loop goes on, behind what follows here.
-        self._now = now if stored["begun"] else None
+            self._ending.by(error)
 
     def _come_back(self) -> None:
         now, self._now = self._now, None
@@ -254,11 +210,7 @@ class Run:
         return Point(self._live, self.step_number, position, self._extra, self._measure)
 
     def _extra(self) -> dict[str, Any]:
-        return {
-            "begun": self._begun,
-            "data": {} if self._feed is None else self._feed.state(),
-            "objects": {name: one.state_dict() for name, one in self._objects.items()},
-        }
+        return loop_begin.loop_state(self._begun, self._feed, self._objects)
 
     def _measure(self) -> dict[str, Any]:
         if self._evaluate is None:
@@ -271,25 +223,11 @@ class Run:
                 for module, training in modes:
                     module.training = training
 
-    def _fail(self, error: BaseException) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            self._close("stopped", "Interrupted from the keyboard.")
-        elif isinstance(error, SystemExit):
-            self._close("stopped", "The script ended without run.finish().")
-        else:
-            self._close("failed", f"{type(error).__name__}: {error}")
-
-    def _at_exit(self) -> None:
-        """The script has ended without `finish`: by an exception, or so."""
-        if os.getpid() == self._process:
-            error = _last_error()
-            self._fail(SystemExit() if error in (None, self._last_error) else error)
-
     def _close(self, status: str, error: str | None = None) -> None:
         if self._closed:
             return
         self._closed = True
-        atexit.unregister(self._at_exit)
+        self._ending.off()
         self._effects.close()
         if self._feed is not None:
             self._feed.close()
@@ -301,8 +239,3 @@ def _world_size() -> int:
     if distributed.is_available() and distributed.is_initialized():
         return max(distributed.get_world_size(), int(os.environ.get("WORLD_SIZE") or 1))
     return int(os.environ.get("WORLD_SIZE") or 1)
-
-
-def _last_error() -> BaseException | None:
-    """The exception that has ended a script, as the interpreter leaves it."""
-    return getattr(sys, "last_value", None)

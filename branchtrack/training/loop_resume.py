@@ -32,21 +32,6 @@ def wanted(base: Base) -> Mapping[str, Any]:
     return base.fork.settings if base.mode == "exact" else base.overrides
 
 
-def last_step(base: Base | None, given: int | None) -> int | None:
-    """The step at which the loop ends; ``given`` is what the script says.
-
-    Raises:
-        InvalidInput: it is not behind the node's.
-    """
-    if base is None:
-        return given
-    fresh = None if given is None else base.fork.step + given
-    found = wanted(base).get("max_steps", given if base.mode == "exact" else fresh)
-    if found is not None and found <= base.fork.step:
-        raise InvalidInput("max_steps", found, f"more than the node's step {base.fork.step}")
-    return None if found is None else int(found)
-
-
 def restore(live: Live, base: Base) -> None:
     """Give models, optimizers, schedulers and gradients back, then apply what was changed.
 

@@ -1,0 +1,108 @@
+"""Where a plain loop begins: at the start of a new run, or where the node that it resumes was.
+
+The script is compared with the node's, settings that hold from here on are taken from where they
+are to come from, and all state is brought back. It knows no run and no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from branchtrack.errors import InvalidInput
+from branchtrack.training import capture, loop_data, loop_resume, loop_script, rng
+from branchtrack.training.live import Live
+from branchtrack.training.loop_data import Feed
+from branchtrack.training.matching import must_match
+from branchtrack.training.session import Base
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a loop is as it begins, and what it is to keep to.
+
+    ``script`` is what its script asks for. ``now`` is the random state to be in force where it
+    goes on, behind whatever the script does until then; None: the one that there is.
+    """
+
+    step: int
+    max_steps: int | None
+    save_steps: int | None
+    script: dict[str, Any]
+    feed: Feed | None
+    now: dict[str, Any] | None
+
+
+def begin(
+    live: Live, base: Base | None, data: Any, objects: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Beginning:
+    """Make live objects ready; ``asked`` are the script's max_steps, save_steps and seed.
+
+    Raises:
+        InvalidInput: what was declared cannot be had with this script.
+        CheckpointMismatch: the script asks for something else, or does not fit the node.
+    """
+    more = {**asked, **loop_data.describe(data), "objects": sorted(objects)}
+    script = loop_script.record(live, more)
+    is_exact = base is not None and base.mode == "exact"
+    if base is not None and is_exact and base.script is not None:
+        loop_script.check(script, base.script, base.fork.settings, base.overrides)
+    given = {**asked, **(loop_resume.wanted(base) if base is not None else {})}
+    ends, save = _last_step(base, asked["max_steps"]), given["save_steps"]
+    if given["seed"] is not None and not is_exact:
+        loop_resume.seed_all(given["seed"])
+    seed = torch.initial_seed() % 2**32 if given["seed"] is None else given["seed"]
+    size = _take_batch_size(data, given)
+    fixed = {"max_steps": ends, "save_steps": save, "batch_size": size}
+    live.fixed = {name: value for name, value in fixed.items() if value is not None}
+    live.fixed |= {"seed": seed, "scheduler": "node"}
+    feed = None if data is None else Feed(data, seed)
+    now = None
+    if base is not None:
+        loop_resume.restore(live, base)
+        now = _go_on(base, feed, objects) if is_exact else None
+    return Beginning(base.fork.step if base else 0, ends, save, script, feed, now)
+
+
+def loop_state(begun: bool, feed: Feed | None, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """The loop's own state; ``begun``: captured where the loop goes on, not where it began."""
+    return {
+        "begun": begun,
+        "data": {} if feed is None else feed.state(),
+        "objects": {name: one.state_dict() for name, one in objects.items()},
+    }
+
+
+def _go_on(base: Base, feed: Feed | None, objects: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Bring back what `loop_state` gave; returns the random state for where the loop goes on."""
+    stored, now = capture.loop_state(base.snapshot), loop_resume.random_state(base)
+    must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
+    for name, one in objects.items():
+        one.load_state_dict(stored["objects"][name])
+    if feed is not None and stored["data"]:
+        feed.resume(stored["data"], now, base.overrides.get("seed"))
+    rng.restore(now)
+    return now if stored["begun"] else None
+
+
+def _last_step(base: Base | None, given: int | None) -> int | None:
+    """The step at which the loop ends; ``given`` is what the script says."""
+    if base is None:
+        return given
+    if base.mode != "exact" and given is not None:
+        given += base.fork.step
+    found = loop_resume.wanted(base).get("max_steps", given)
+    if found is not None and found <= base.fork.step:
+        raise InvalidInput("max_steps", found, f"more than the node's step {base.fork.step}")
+    return None if found is None else int(found)
+
+
+def _take_batch_size(data: Any, given: Mapping[str, Any]) -> int | None:
+    size = loop_data.batch_size(data)
+    if size is not None and given.get("batch_size", size) != size:
+        size = int(given["batch_size"])
+        loop_data.give_batch_size(data, size)
+    return size

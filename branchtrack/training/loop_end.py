@@ -1,0 +1,43 @@
+"""How the end of a script is told, also where it ends without saying so. It knows no session."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Callable
+
+UNFINISHED = "The script ended without run.finish()."
+
+
+class Ending:
+    """Calls ``close`` with a status and a reason when this process ends, unless it is `off`."""
+
+    def __init__(self, close: Callable[[str, str], None]) -> None:
+        self._close = close
+        self._process, self._last = os.getpid(), _last_error()
+        atexit.register(self._at_exit)
+
+    def off(self) -> None:
+        """The end was told."""
+        atexit.unregister(self._at_exit)
+
+    def by(self, error: BaseException) -> None:
+        """An exception has ended the loop."""
+        if isinstance(error, KeyboardInterrupt):
+            self._close("stopped", "Interrupted from the keyboard.")
+        elif isinstance(error, SystemExit):
+            self._close("stopped", UNFINISHED)
+        else:
+            self._close("failed", f"{type(error).__name__}: {error}")
+
+    def _at_exit(self) -> None:
+        # A process that was forked off has no part in the run.
+        if os.getpid() == self._process:
+            error = _last_error()
+            self.by(SystemExit() if error is None or error is self._last else error)
+
+
+def _last_error() -> BaseException | None:
+    """The exception that has ended a script, as the interpreter leaves it."""
+    return getattr(sys, "last_value", None)
