@@ -25,14 +25,18 @@ import torch
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
-    Dataset,
     IterableDataset,
     IterDataPipe,
     Sampler,
 )
 
 from branchtrack.training import rng
+from branchtrack.training.generators import Generators
+from branchtrack.training.keyed import Batch, Keyed
 from branchtrack.training.streams import Collated, Streamed
+
+#: A collate function that makes a generator of its own does so at one of the first batches.
+_EARLY = 3
 
 
 def track(loader: DataLoader[Any], seed: int, *, placeholders: bool = False) -> Tracked:
@@ -70,6 +74,11 @@ class Tracked:
         self.resumed: Mapping[str, Any] | None = None
         self.skipped = self._skipped_samples = 0
         self._drawn_from: list[torch.Tensor] = []
+        self._own = Generators(
+            dataset=loader.dataset, collate=loader.collate_fn, sampler=loader.batch_sampler
+        )
+        self._pass_own: dict[str, Any] = {}
+        self._keeps_workers = loader.persistent_workers and loader.generator is None
         self._loader, self._next_seed = loader, seed
         self._found: Mapping[str, Any] | None = None
         self._now: dict[str, Any] | None = None
@@ -84,7 +93,7 @@ class Tracked:
             self._batches = Batches(loader.batch_sampler, self)
             object.__setattr__(loader, "batch_sampler", self._batches)
             if loader.num_workers:
-                object.__setattr__(loader, "dataset", Keyed(loader.dataset))
+                object.__setattr__(loader, "dataset", Keyed(loader.dataset, loader.collate_fn))
 
     @property
     def kind(self) -> str:
@@ -106,7 +115,7 @@ class Tracked:
         begun = batches > 0
         samples = self._skipped_samples + (batches - self.skipped) * self._batch_size
         if self._batches is not None:
-            samples = min(samples, len(self._batches.sampler))
+            samples = self._batches.bounded(samples)
         return {
             "epoch": epoch,
             "batches": batches,
@@ -118,6 +127,8 @@ class Tracked:
             # An order that was begun is drawn again, and so from where it was drawn.
             "generators": self._drawn_from if begun and self._batches else self._generator_states(),
             "sizes": self._stream.sizes if self._stream is not None and begun else [],
+            "own": self._own.capture(),
+            "pass_own": self._pass_own if begun else {},
         }
 
     def resume(self, state: Mapping[str, Any], now: dict[str, Any], seed: int | None = None) -> int:
@@ -135,9 +146,12 @@ class Tracked:
         self._next_seed = self.seed if seed is None else seed
         self._give_order_seed(state["order_seed"])
         self._give_generators(state)
+        # Those of an iterable dataset come to where they were as its pass is read again.
+        own = state["pass_own"] if begun and self._stream is not None else state.get("own", {})
+        self._own.restore(own)
         if not begun:
             return 0
-        self._found, self._now = state, now
+        self._found, self._now = state, {**now, "own": own}
         self._skipped_samples, self.skipped = state["samples"], self._to_skip(state)
         return self.skipped
 
@@ -149,30 +163,56 @@ class Tracked:
             if self.seed != self._next_seed:
                 self._take_seed()
         if self._stream is not None:
+            self._pass_own = self._own.capture()
             self._stream.begin(self.seed, epoch, fresh=self.resumed is None)
+        if self._keeps_workers and epoch and self._loader._iterator is None:
+            # Workers that had been kept would have been given no seed at this pass.
+            self._aside(torch.Generator())
 
     def draw(self) -> None:
         """The order of the pass is about to be drawn: in the resumed pass, as it was before."""
         if self.resumed is not None:
-            rng.restore(self.resumed["order"])
+            self.give(self.resumed["order"])
             self._give_generators(self.resumed)
-        self.order, self._drawn_from = rng.capture(devices=False), self._generator_states()
+        self.order, self._drawn_from = self.here(), self._generator_states()
 
     def settle(self) -> None:
         """Bring the process's generators to where they were at the stored place, once."""
+        self._aside(None)
         now, self._now = self._now, None
         if now is not None:
-            rng.restore(now)
+            # What is drawn ahead for workers, or read again of a stream, gets there by itself.
+            own = {} if self.has_workers or self._batches is None else now["own"]
+            self.give({**now, "own": own})
+
+    def here(self, *, look: bool = True) -> dict[str, Any]:
+        """The state of every generator that the loader may draw from in this process.
+
+        ``look``: also for some that were made since it was looked last.
+        """
+        return {**rng.capture(devices=False), "own": self._own.capture(look=look)}
+
+    def give(self, found: Mapping[str, Any]) -> None:
+        """Set them to what `here` gave."""
+        rng.restore(dict(found))
+        self._own.restore(found.get("own", {}))
 
     @property
     def _batch_size(self) -> int:
-        size = self._loader.batch_size if self._batches is None else self._batches.batch_size
+        size = self._loader.batch_size
+        if self._batches is not None:
+            # A sampler of batches need not have a size; its batches are counted then.
+            size = getattr(self._batches.inner, "batch_size", None)
         return size or 1
 
     def _to_skip(self, state: Mapping[str, Any]) -> int:
         if self._batches is not None:
             return self._batches.to_skip(state)
         return state["batches"] if self._stream is None else self._stream.resume(state)
+
+    def _aside(self, generator: torch.Generator | None) -> None:
+        if self._keeps_workers and self._loader.generator is not generator:
+            object.__setattr__(self._loader, "generator", generator)
 
     def _take_seed(self) -> None:
         self.seed = self._next_seed
@@ -231,6 +271,10 @@ class Batches(Sampler[list[Any]]):
     def sampler(self, sampler: Any) -> None:
         self.inner.sampler = sampler
 
+    def bounded(self, samples: int) -> int:
+        """A number of samples, at most as many as an epoch has; unknown of a custom sampler."""
+        return min(samples, len(self.sampler)) if self._is_plain else samples
+
     def to_skip(self, state: Mapping[str, Any]) -> int:
         """The batches of an epoch before a stored place, in batches of the present size."""
         if not self._is_plain:
@@ -249,11 +293,12 @@ class Batches(Sampler[list[Any]]):
         if resumed is not None:
             # The order is drawn again up to the place; what is drawn from there on came later.
             next(batches)
-            rng.restore(before) if before else tracked.settle()
+            tracked.give(before) if before else tracked.settle()
         for number in itertools.count(tracked.skipped):
             if number > tracked.skipped:
                 tracked.settle()
-                before = None if tracked.has_workers else rng.capture(devices=False)
+                look = number - tracked.skipped < _EARLY
+                before = None if tracked.has_workers else tracked.here(look=look)
             batch = next(batches, None)
             if batch is None:
                 return
@@ -286,35 +331,3 @@ class Batches(Sampler[list[Any]]):
         keyed = Batch(batch)
         keyed.key = (self._tracked.seed, self._tracked.epoch, number)
         return keyed
-
-
-class Batch(list[Any]):
-    """The indices of a batch, with the key that its fetching is seeded by."""
-
-    key: tuple[int, ...] = ()
-
-
-class Keyed(Dataset[Any]):
-    """A map dataset in a worker: each batch is fetched under generators seeded by its key."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.dataset[index]
-
-    def __getitems__(self, batch: list[Any]) -> list[Any]:
-        """As torch's fetcher has it: the samples of a batch."""
-        if isinstance(batch, Batch):
-            rng.seed(*batch.key)
-        whole = getattr(self.dataset, "__getitems__", None)
-        found: list[Any] = whole(batch) if whole else [self.dataset[index] for index in batch]
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "dataset":
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
