@@ -110,6 +110,11 @@ class Run:
         self._ending = Ending(self._close)
 
     @property
+    def update(self) -> int:
+        """The number of the update that is being made; behind `step`, of the last one."""
+        return self.step_number + (self._taken or self._effects.moved)
+
+    @property
     def epoch(self) -> int:
         """The pass over the data that is going on, counted from 0."""
         return 0 if self._feed is None else self._feed.epoch
@@ -135,12 +140,11 @@ class Run:
             yield batch
 
     def log(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Record metrics of the update that is being made, or of the last one behind `step`."""
+        """Record metrics of the update that is being made; see `update`."""
         if self._closed:
             logger.warning("branchtrack: the run is finished; what is logged now is not recorded.")
             return
-        under_way = self._taken or self._effects.moved
-        self._session.log(self.step_number + under_way, {**(values or {}), **more})
+        self._session.log(self.update, {**(values or {}), **more})
 
     def step(self) -> bool:
         """The control point, behind each update; true when the loop is to end.
