@@ -171,10 +171,14 @@ class Tracked:
 
     def draw(self) -> None:
         """The order of the pass is about to be drawn: in the resumed pass, as it was before."""
-        if self.resumed is not None:
-            self.give(self.resumed["order"])
-            self._give_generators(self.resumed)
-        self.order, self._drawn_from = self.here(), self._generator_states()
+        if self.resumed is None:
+            self.order, self._drawn_from = self.here(), self._generator_states()
+            return
+        self.give(self.resumed["order"])
+        self._give_generators(self.resumed)
+        # Not looked at again: there may be generators by now that were not made then.
+        self.order = dict(self.resumed["order"])
+        self._drawn_from = list(self.resumed["generators"])
 
     def settle(self) -> None:
         """Bring the process's generators to where they were at the stored place, once."""
