@@ -33,12 +33,16 @@ _LIBC = re.compile(r"-with-(.+)$")
 
 @dataclass(frozen=True)
 class Trial:
-    """The order to train from one node to another again; ``progress`` is a file for the step."""
+    """The order to train from one node to another again.
+
+    ``progress`` is a file for the step, ``watcher`` the process that waits for the verdict.
+    """
 
     certificate: str
     start: str
     target: str
     progress: str = ""
+    watcher: int = 0
 
     def to_text(self) -> str:
         """As the environment variable holds it."""

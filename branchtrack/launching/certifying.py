@@ -75,7 +75,7 @@ def certify(
     with database.read() as connection:
         entry_point = runs.get_run(connection, target.run_id).entry_point
     with TemporaryDirectory(prefix="branchtrack-") as folder:
-        trial = Trial(new_id(), start.id, target.id, str(Path(folder) / "step"))
+        trial = Trial(new_id(), start.id, target.id, str(Path(folder) / "step"), os.getpid())
         log = config.logs / f"certify-{trial.certificate}.log"
         # Its temporary files go with the folder, however it ends.
         extra = {CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}

@@ -122,7 +122,8 @@ class Rehearsal(Session):
     ) -> None:
         super().__init__(database, store, name, base)
         self._trial, self._score = trial, score
-        self._start, self._parent, self._told = base.fork, os.getppid(), 0.0
+        self._start, self._told = base.fork, 0.0
+        self._watcher = trial.watcher or os.getppid()
         self._changes = dict(score.changes)
         self._nearest: tuple[str, dict[str, Any]] | None = None
         self._over = False
@@ -171,9 +172,9 @@ class Rehearsal(Session):
         if self._nearest is not None and status != "stopped":
             self._conclude(*self._nearest)
         self._database.close()
-        if status == "failed":
+        if sys.exc_info()[0] is not None:
             traceback.print_exc()
-        else:
+        elif status != "failed":
             step = self._start.step if self.recorder is None else self.recorder.step
             print(f"{_missed(self._score.target, step)}", file=sys.stderr)
         self._over = True
@@ -212,7 +213,7 @@ class Rehearsal(Session):
         if self.base is not None and step > self._start.step:
             # By now every part of it has been restored; it is a whole copy of the state.
             self.base.snapshot.tensors.clear()
-        if os.getppid() != self._parent:
+        if os.getppid() != self._watcher:
             self._abandon()
         if self._trial.progress and time.monotonic() - self._told > _TELL_EVERY:
             self._told = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,12 @@ class Home:
         return launch
 
     def rehearse(
-        self, start: Node, target: Node, kind: type[Any] = tiny.BranchingTrainer, **how: Any
+        self,
+        start: Node,
+        target: Node,
+        train: Callable[..., Any] | None = None,
+        kind: type[Any] = tiny.BranchingTrainer,
+        **how: Any,
     ) -> Certificate | None:
         """Train from one node to another again, as a trial's process does; its certificate."""
         trial = Trial(new_id(), start.id, target.id)
@@ -66,7 +72,10 @@ class Home:
             mock.patch.object(rehearsal, "leave", sys.exit),
             suppress(SystemExit),
         ):
-            self.train(kind=kind, **how)
+            if train is None:
+                self.train(kind=kind, **how)
+            else:
+                train(**how)
         with self.database.read() as connection:
             return certificates.find(connection, trial.certificate)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +23,7 @@ from branchtrack.db import nodes
 from branchtrack.db.tables import metadata
 from branchtrack.errors import BranchtrackError, CheckpointMismatch
 from branchtrack.training import commits, rehearsal, rng, trainer_resume
-from tests.training import tiny
+from tests.training import loops, tiny
 from tests.training.callbacks import At, Do
 from tests.training.homes import Home
 
@@ -304,6 +306,59 @@ def test_a_loop_of_its_own_is_not_claimed_to_be_tested(home: Home) -> None:
     found = certified(home, home.node(2), home.node(4), kind=Own)
     assert found.exact and found.untested == ["Own has training_step of its own"]
     assert exactness.verdict(found) == "equal"
+
+
+def loop(home: Home, **how: Any) -> Callable[..., Any]:
+    return partial(loops.train, home, **how)
+
+
+LOOPS: dict[str, dict[str, Any]] = {
+    "draws": {"data": lambda: loops.loader(data=loops.Points("torch"))},
+    "stream": {"data": lambda: loops.loader(data=loops.Flow("python"))},
+    "plateau": {"scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau, "evaluated": True},
+    "accumulation": {"accumulation": 3, "max_steps": 5},
+    "generator": {"data": lambda: loops.loader("generator")},
+}
+
+
+@pytest.mark.parametrize("case", LOOPS)
+def test_a_plain_loop_is_tried_as_well(case: str, home: Home) -> None:
+    again = loop(home, **LOOPS[case], save_steps=5)
+    again()
+    made = home.nodes()
+    assert made[-1].kind == "final"
+    for start, target in stretches(made):
+        found = home.rehearse(start, target, again)
+        assert found is not None and exactness.words(found) == "certified exact"
+
+
+def test_changes_of_a_plain_loop_are_made_again(home: Home) -> None:
+    def ask(run: Any, _optimizer: Any) -> None:
+        if run.step_number == 6 and not run._session.rehearses:
+            home.ask("set", values={"lr": 0.031, "temperature": 2.5})
+            deadline = time.monotonic() + 10
+            while not run._session.recorder.waiting and time.monotonic() < deadline:
+                time.sleep(0.002)
+
+    again = loop(home, at=ask, settings={"temperature": 1.0}, save_steps=4)
+    again()
+    made = home.nodes()
+    assert [one.step for one in made if one.changes] == [7]
+    for start, target in stretches(made):
+        found = home.rehearse(start, target, again)
+        assert found is not None and found.difference is None, found and found.difference
+
+
+def test_a_plain_loop_that_draws_from_elsewhere_is_found_out(home: Home) -> None:
+    def spoil(run: Any, optimizer: Any) -> None:
+        with torch.no_grad():
+            optimizer.param_groups[0]["params"][0].add_(os.urandom(1)[0] / 1e3)
+
+    again = loop(home, at=spoil)
+    again()
+    found = home.rehearse(home.node(3), home.node(5), again)
+    assert found is not None and found.difference is not None
+    assert found.difference["name"] == "model/0.weight"
 
 
 def test_children_of_a_trial_know_nothing_of_it(home: Home) -> None:
