@@ -18,7 +18,7 @@ from branchtrack.training.session import LAUNCH_VARIABLE
 from tests.training.homes import Home
 from tests.training.matrix import draw
 
-SAMPLES, BATCH, STEPS = 26, 4, 16
+SAMPLES, BATCH, STEPS = 26, 4, 9
 
 torch.set_num_threads(1)
 
