@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import loop_begin, loop_objects, rng
+from branchtrack.training import loop_begin, loop_objects, loop_resume, rng
 from branchtrack.training.committer import Point
 from branchtrack.training.environment import refuse_distributed
 from branchtrack.training.live import Live
@@ -105,6 +105,9 @@ class Run:
         self._effects = Effects(live, session)
         session.begin(self._point(), self.max_steps, begun.script)
         session.commit_root(self._point(), loop_objects.about(live.model))
+        if session.base is not None and session.expecting is not None:
+            wanted = session.expecting.wanted
+            session.expecting.wanted = loop_resume.expected(live, session.base, wanted)
         self._effects.expect()
         self._begun = True
         self._ending = Ending(self._close)

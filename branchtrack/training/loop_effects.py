@@ -23,7 +23,7 @@ _PATIENCE = 10
 
 
 class Effects:
-    """Reads what every step of each optimizer uses. ``moved``: one has stepped since it was unset.
+    """Reads what the next step of each optimizer uses; ``moved`` once one has stepped.
 
     ``live`` are the loop's objects; hooks stay on their optimizers until `close`.
     """
@@ -34,6 +34,7 @@ class Effects:
         self._readings: list[tuple[str, dict[str, Any]]] = []
         self._expected: Expectation | None = None
         self._waited = 0
+        self._within: str | None = None
         self._hooks = []
         for name, part in live.parts.items():
             step = part.optimizer
@@ -90,14 +91,16 @@ class Effects:
         return prefix if self._live.is_several and prefix in self._live.optimizer else None
 
     def _before(self, name: str, *_: Any) -> None:
-        if self._expected is not None:
+        if self._expected is not None and all(name != other for other, _ in self._readings):
             self._read(name, gradients=True)
+            self._within = name
 
     def _after(self, name: str, *_: Any) -> None:
         self.moved = True
-        if self._expected is not None:
+        if self._within == name:
             # An optimizer may set its settings within its own step.
             self._read(name, gradients=False)
+            self._within = None
 
     def _read(self, name: str, *, gradients: bool) -> None:
         try:

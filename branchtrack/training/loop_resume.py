@@ -53,6 +53,21 @@ def restore(live: Live, base: Base) -> None:
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
 
 
+def expected(live: Live, base: Base, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first update must be seen to use: momentum that the script's own schedule cycles is
+    as that has it, whatever it was in the node.
+    """
+    if base.overrides.get(SCHEDULER.name) != "script":
+        return dict(wanted)
+    current = apply.read_all(live)
+    cycled = {
+        name: current[name]
+        for name in wanted
+        if name.rpartition(".")[2] in ("momentum", "betas") and name not in base.overrides
+    }
+    return {**wanted, **cycled}
+
+
 def random_state(base: Base) -> dict[str, Any]:
     """The node's random state, or that of the seed that was declared."""
     if "seed" in base.overrides:

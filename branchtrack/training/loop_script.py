@@ -59,7 +59,8 @@ def check(
         CheckpointMismatch: with both values and the two ways out.
     """
     own = declared.get(SCHEDULER.name) == "script"
-    for name in sorted(mine.keys() | theirs.keys()):
+    # What an optimizer or a schedule is says more than how it differs.
+    for name in sorted(mine.keys() | theirs.keys(), key=lambda name: (not _is_class(name), name)):
         found, expected = mine.get(name), theirs.get(name)
         setting = _setting_of(name)
         if found == expected or setting in declared and setting != SCHEDULER.name:
@@ -69,6 +70,10 @@ def check(
         if own and (setting == SCHEDULER.name or _is_cycled(name, mine, theirs)):
             continue
         raise _mismatch(name, found, expected, setting, settings)
+
+
+def _is_class(name: str) -> bool:
+    return name.startswith("model") or name.rpartition(".")[2] in ("optimizer", SCHEDULER.name)
 
 
 def _mismatch(

@@ -57,6 +57,10 @@ class Values(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __contains__(self, name: object) -> bool:
+        # Mapping's own would look the value up, which is a reading.
+        return name in self._values
+
     def peek(self, name: str) -> Any:
         """A value, without the reading being noted."""
         return self._values[name]
