@@ -13,6 +13,8 @@ from branchtrack.core import lifecycle
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db.outlines import NodeLine, Outline
+from branchtrack.web import certified
+from branchtrack.web.certified import Certified
 from branchtrack.web.formats import number, setting
 
 #: The metric that tells how good a branch is on data it was not trained on.
@@ -29,6 +31,7 @@ class BranchView:
     head: NodeLine | None
     parent: NodeLine | None
     launch: Launch | None = None
+    certified: Certified | None = None
 
     @property
     def name(self) -> str:
@@ -133,7 +136,9 @@ class TreeView:
         status = lifecycle.segment_status(segment, self.now) if segment else "empty"
         head = self.by_id.get(branch.head_id or "")
         parent = self.by_id.get(branch.start_node_id or "")
-        return BranchView(branch, segment, status, head, parent, self.launches.get(branch.id))
+        found = certified.find(self.outline.certificates.get(branch.id), self.by_id, head)
+        launch = self.launches.get(branch.id)
+        return BranchView(branch, segment, status, head, parent, launch, found)
 
 
 def waiting_or_failed(outline: Outline) -> list[str]:

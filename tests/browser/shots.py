@@ -95,12 +95,15 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     changed = lines["cooler"].head
     lines["more-decay"].ask({"kind": "set", "values": {"lr": 1e-4}}, "let us see")
     assert changed is not None and lines["more-decay"].head is not None
+    assert lines["hot"].head is not None and lines["cooler"].head is not None
     pages = {
         "runs": "/",
         "tree": "/runs/gpt2-docs",
         "tree-troubled": "/runs/troubled",
         "tree-new": "/runs/just-started",
         "node": f"/nodes/{lines['more-decay'].head.id}",
+        "node-differs": f"/nodes/{lines['hot'].head.id}",
+        "node-equal": f"/nodes/{lines['cooler'].head.id}",
         "compare": "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler",
         "compare-hot": "/compare?a=gpt2-docs/hot&b=gpt2-docs/cooler&y=log&x=since&smooth=0.9",
         "resume": f"/nodes/{changed.id}/resume?set.lr=abc",

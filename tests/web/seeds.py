@@ -16,9 +16,19 @@ import numpy as np
 
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.records import Branch, Change, Launch, NewNode, Node, Run, Segment
+from branchtrack.core.names import new_id
+from branchtrack.core.records import (
+    Branch,
+    Certificate,
+    Change,
+    Launch,
+    NewNode,
+    Node,
+    Run,
+    Segment,
+)
 from branchtrack.core.settings import BUILT_IN
-from branchtrack.db import launches, metrics, nodes, requests, runs, segments
+from branchtrack.db import certificates, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 
 SETTINGS = {"lr": 5e-3, "weight_decay": 0.01, "max_grad_norm": 1.0}
@@ -28,6 +38,11 @@ GROUPS = [
 ]
 ENVIRONMENT = {"python": "3.11.2", "torch": "2.10.0", "device": "cpu", "git": "4f1c2ab"}
 RESTORED = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
+DIFFERENCE = {
+    "name": "model/transformer.wte.weight", "kind": "tensor", "expected": "3f" * 32,
+    "found": "a0" * 32, "index": [17, 4], "largest": 2.4e-7, "tensors_differing": 61,
+    "elements_differing": 9214,
+}  # fmt: skip
 _FROZEN = np.arange(4096, dtype=np.float32)
 
 
@@ -46,6 +61,19 @@ class Line:
     def ref(self) -> str:
         """``run/branch``."""
         return f"{self.grower.run.name}/{self.branch.name}"
+
+    def certify(self, start: Node, target: Node, **facts: Any) -> Certificate:
+        """A certificate of a stretch, as a trial would have written it."""
+        given: dict[str, Any] = {"difference": None, "untested": [], **facts}
+        made = Certificate(
+            id=new_id(), run_id=target.run_id, branch_id=target.branch_id,
+            from_node_id=start.id, to_node_id=target.id, digest=target.state_digest,
+            environment={**ENVIRONMENT, "threads": 2}, actor="anna", created_at=time.time(),
+            **given,
+        )  # fmt: skip
+        with self.grower.database.transaction() as connection:
+            certificates.add(connection, made, target.step)
+        return made
 
     def log(self, name: str, steps: Any, values: Any) -> None:
         """Points of a metric."""
@@ -237,19 +265,23 @@ def demo(database: Database, store: Store, name: str = "gpt2-docs") -> dict[str,
         "intervention", 400, {"lr": 1e-3}, "oscillating", "anna", loss=2.98, eval_loss=3.02
     )
     log_all(main, *curve(400, 1400, 2.98, 2.2, 180, 2))
-    main.commit("checkpoint", 800, loss=2.29, eval_loss=2.35)
-    main.commit("final", 1400, message="stopped by anna", loss=2.214, eval_loss=2.266)
+    eight = main.commit("checkpoint", 800, loss=2.29, eval_loss=2.35)
+    last = main.commit("final", 1400, message="stopped by anna", loss=2.214, eval_loss=2.266)
     main.end("finished")
+    main.certify(eight, last)
     hot = grower.fork(fork_at, "hot", "the road not taken", lr=5e-3)
     steps, values = curve(400, 900, 2.98, 2.75, 200, 3)
     values = values + 0.16 * np.sin((steps - 400) / 60)
     values[(steps > 640) & (steps < 652)] = math.nan
     log_all(hot, steps, values)
-    hot.commit("final", 900, message="stopped by anna", loss=2.701, eval_loss=2.77)
+    assert hot.head is not None
+    forked = hot.head
+    ended = hot.commit("final", 900, message="stopped by anna", loss=2.701, eval_loss=2.77)
     hot.end("stopped")
+    hot.certify(forked, ended, difference=DIFFERENCE)
     cooler = grower.fork(fork_at, "cooler", "1e-3 is still noisy", lr=3e-4)
     log_all(cooler, *curve(400, 2000, 2.98, 2.0, 170, 4))
-    cooler.commit(
+    spiked = cooler.commit(
         "intervention", 800, {"max_grad_norm": 0.5}, "spikes at 730", "anna", loss=2.24,
         eval_loss=2.3,
     )  # fmt: skip
@@ -257,6 +289,7 @@ def demo(database: Database, store: Store, name: str = "gpt2-docs") -> dict[str,
     cooler.commit("checkpoint", 1600, loss=2.058, eval_loss=2.11)
     cooler.commit("final", 2000, loss=2.043, eval_loss=2.09)
     cooler.end("finished")
+    cooler.certify(spiked, before_code, untested=["8 threads (tested: 1 and 2)"])
     code = grower.fork(before_code, "more-decay", "weights grow", weight_decay=0.1)
     log_all(code, *curve(1200, 1760, 2.09, 1.85, 150, 5))
     code.commit(

@@ -26,13 +26,16 @@ from branchtrack.web.services import services
 from branchtrack.web.views import TreeView, change_words
 
 blueprint = Blueprint("node", __name__)
-#: Read back along with the settings, but not settings.
+#: Read back along with the settings, but not settings; of each optimizer where there are several.
 _MEASURED = ("lr_now", "grad_norm")
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """A setting in force, what it was at the parent, and what the next update used."""
+    """A setting in force, what it was at the parent, and what the next update used.
+
+    ``own``: the node took the weights alone, and its script says the value.
+    """
 
     name: str
     value: Any
@@ -42,6 +45,7 @@ class SettingRow:
     held: bool | None
     about: str
     unit: str
+    own: bool
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def show(node_id: str) -> Response:
         described={one.id: described(one) for one in requests}, command=_command(node),
         others=[one for one in view.branches if one.branch.id != branch.branch.id],
         undo=_undo(node), is_last=branch.branch.head_id == node.id,
-        ended=branch.status not in lifecycle.LIVE,
+        ended=branch.status not in lifecycle.LIVE, certified=branch.certified,
     )  # fmt: skip
 
 
@@ -107,6 +111,7 @@ def _tree(connection: Connection, node: Node) -> TreeView:
 def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
     before = {change.name: change.before for change in node.changes}
     effective = node.effective or {}
+    is_fresh = node.kind == "fork" and (node.restored or {}).get("optimizer") == "reset"
     verified = effective.get("verified", True) is True
     found = []
     for name, value in sorted(node.settings.items()):
@@ -114,17 +119,21 @@ def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
         held = None if name not in effective else rows.same(used, value)
         # A change is proved only if everything about that update was as asked.
         held = held and verified if name in before else held
+        own = is_fresh and name not in before and name in effective
         declared = known.get(name)
         about, unit = (declared.about, declared.unit) if declared else ("", "")
+        value, held = (used, None) if own else (value, held)
         found.append(
-            SettingRow(name, value, before.get(name), name in before, used, held, about, unit)
+            SettingRow(name, value, before.get(name), name in before, used, held, about, unit, own)
         )
     return found
 
 
 def _measured(node: Node) -> dict[str, Any]:
     effective = node.effective or {}
-    return {name: effective[name] for name in _MEASURED if name in effective}
+    return {
+        name: value for name, value in effective.items() if name.rpartition(".")[2] in _MEASURED
+    }
 
 
 def _metrics(node: Node, parent: NodeLine | None) -> list[tuple[str, float | None, float | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from branchtrack.db import nodes
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -132,3 +133,72 @@ def test_a_run_without_settings_is_a_page_too(empty: Site) -> None:
     node = line.commit("root", 0)
     page = empty.get(f"/nodes/{node.id}")
     assert "This run declared no settings." in page.one("main").text
+
+
+def certificate(page: dom.Element) -> dict[str, str]:
+    """The rows of the certificate's panel."""
+    rows = pairs(page)
+    names = ("result", "trained again", "outside the tests", "with", "when")
+    return {name: rows[name] for name in names if name in rows}
+
+
+def test_a_certificate_says_from_where_to_where_and_with_what(site: Site) -> None:
+    page = site.get(f"/nodes/{site.node('main')}")
+    assert page.heading("Certificate of main")
+    found = certificate(page)
+    assert found["result"] == "certified exact"
+    assert found["trained again"].startswith("600 updates, from")
+    assert "at step 800 to" in found["trained again"] and "at step 1,400" in found["trained again"]
+    assert "threads 2 device cpu torch 2.10.0" in found["with"]
+    assert "outside the tests" not in found and "by anna" in found["when"]
+    assert "branchtrack certify gpt2-docs/main" in page.text
+
+
+def test_a_certificate_that_does_not_reach_this_node_says_so(site: Site) -> None:
+    found = certificate(site.get(f"/nodes/{site.node('cooler')}"))
+    assert found["result"] == "equal in this trial"
+    assert found["outside the tests"] == "8 threads (tested: 1 and 2)"
+    assert "The branch is at step 2,000 by now." in found["trained again"]
+    assert "This node lies 800 steps after what was tried." in found["trained again"]
+    rows = site.get("/runs/gpt2-docs?branch=cooler").table("Nodes")
+    fork = certificate(site.get(f"/nodes/{rows[-1]['node']}"))
+    assert "This node lies before what was tried." in fork["trained again"]
+
+
+def test_the_first_tensor_that_differs_is_named(site: Site) -> None:
+    found = certificate(site.get(f"/nodes/{site.node('hot')}"))
+    assert found["result"].startswith("not exact the tensor model/transformer.wte.weight differs")
+    assert "first at [17, 4], by up to 2.4e-07; so do 60 others" in found["result"]
+
+
+def test_without_a_certificate_the_command_is_offered(site: Site) -> None:
+    page = site.get(f"/nodes/{site.node('more-decay')}")
+    assert "Nobody has tried yet whether its training comes to the same bits again" in page.text
+    assert certificate(page) == {}
+
+
+def test_a_fork_that_took_the_weights_alone_shows_its_scripts_own_settings(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    side = main.grower.fork(main.head, "fresh", lr=1e-4)
+    assert side.head is not None
+    with own.database.transaction() as connection:
+        used = {"step": 41, "verified": True, "lr": 1e-4, "weight_decay": 0.3, "lr_now": 1e-4}
+        parts = {"weights": "restored", "optimizer": "reset", "lr": "replaced"}
+        nodes.set_effective(connection, side.head.id, used, parts)
+    page = own.get(f"/nodes/{side.head.id}")
+    rows = {row["setting"].split()[0]: row for row in page.table("Settings in force")}
+    assert rows["lr"]["read back"] == "verified"
+    assert rows["weight_decay"]["value"] == "0.3"
+    assert rows["weight_decay"]["read back"] == "the script’s own"
+    assert "differs" not in page.text and pairs(page)["optimizer"] in ("reset", "1 tensor, 64 B")
+
+
+def test_each_of_several_optimizers_has_its_measured_rate(own: Site) -> None:
+    node = own.node("main")
+    with own.database.transaction() as connection:
+        used = {"step": 41, "encoder.lr_now": 1e-4, "head.lr_now": 3e-4, "grad_norm": 0.5}
+        nodes.set_effective(connection, node, used)
+    rows = {row["setting"].split()[0]: row for row in own.get(f"/nodes/{node}").table("Settings")}
+    assert rows["encoder.lr_now"]["used at step 41"] == "1e-4"
+    assert rows["head.lr_now"]["used at step 41"] == "3e-4"

@@ -365,3 +365,21 @@ def test_a_run_that_ended_in_trouble_still_says_so(own: Site) -> None:
         )  # fmt: skip
     main.end("finished")
     assert "main could not record everything since step 40" in own.get("/runs/digits").text
+
+
+def test_certificates_stand_beside_their_branches(site: Site) -> None:
+    page = site.get("/runs/gpt2-docs")
+    named = [one for one in page.all("span") if one.get("class").startswith("cert ")]
+    marks = {one.text.partition(":")[0]: one["title"] for one in named}
+    assert marks["exact"] == "certified exact (steps 800 to 1,400)"
+    assert marks["equal"].startswith("equal in this trial; outside the tested matrix: 8 threads")
+    assert marks["equal"].endswith("(steps 800 to 1,200; now at step 2,000)")
+    assert marks["differs"].startswith("not exact: the tensor model/transformer.wte.weight differs")
+
+
+def test_the_api_tells_each_branchs_certificate(site: Site) -> None:
+    tree = site.client.get("/api/v1/runs/gpt2-docs/tree").get_json()
+    found = {branch["name"]: branch["certificate"] for branch in tree["branches"]}
+    assert found["more-decay"] is None and found["main"]["state"] == "exact"
+    assert found["hot"]["difference"]["index"] == [17, 4]
+    assert (found["cooler"]["from_step"], found["cooler"]["to_step"]) == (800, 1200)
