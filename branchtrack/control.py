@@ -21,8 +21,15 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core import interventions, lifecycle
 from branchtrack.core.names import as_name, free_name, storable
 from branchtrack.core.records import Branch, Launch, Node, Request, Segment
-from branchtrack.core.resuming import WEIGHTS_ONLY, check_frozen, check_length
-from branchtrack.core.settings import BUILT_IN, HORIZON, SCHEDULER, Setting, declared, validate_all
+from branchtrack.core.resuming import WEIGHTS_ONLY, check_frozen, check_length, check_schedule
+from branchtrack.core.settings import (
+    BUILT_IN,
+    HORIZON,
+    LR_SCHEDULER_TYPE,
+    Setting,
+    declared,
+    validate_all,
+)
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database, plain
 from branchtrack.errors import (
@@ -202,7 +209,8 @@ def validate_overrides(
         return {}
     overrides = validate_all(settings, resume_settings(connection, node))
     check_length(node.step, node.settings, overrides)
-    return overrides
+    script = segments.get(connection, node.segment_id).script
+    return check_schedule(node.settings, overrides, script)
 
 
 def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
@@ -212,7 +220,7 @@ def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
     offered = {name: setting for name, setting in known.items() if name in node.settings}
     # A directive rather than a value in force: it says how another max_steps is meant, where it is
     # not the script that makes the schedule.
-    directed = "max_steps" in offered and SCHEDULER.name not in offered
+    directed = "max_steps" in offered and LR_SCHEDULER_TYPE.name in node.settings
     return offered | ({HORIZON.name: HORIZON} if directed else {})
 
 

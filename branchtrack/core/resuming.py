@@ -9,13 +9,10 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from branchtrack.core import schedules
 from branchtrack.core.settings import SCHEDULER
 from branchtrack.errors import InvalidInput
 
-#: Schedules whose rate at a step does not depend on how many steps there will be.
-ENDLESS = (
-    "constant", "constant_with_warmup", "inverse_sqrt", "reduce_lr_on_plateau", "greedy",
-)  # fmt: skip
 HORIZONS = (
     "extend (go on from the rate in force and spread what is left of the schedule over the steps "
     "that are left), rescale (the schedule as if it had been meant for the new max_steps from "
@@ -44,13 +41,43 @@ def check_length(step: int, settings: Mapping[str, Any], overrides: Mapping[str,
     if SCHEDULER.name in settings:
         # A loop of its author's own, whose script alone makes its schedule.
         return
-    schedule = overrides.get("lr_scheduler_type", settings.get("lr_scheduler_type"))
-    if last != before and horizon is None and schedule not in ENDLESS:
+    schedule = overrides.get(schedules.KIND, settings.get(schedules.KIND))
+    if schedule is None:
+        # A scheduler that the script made itself goes on as it is.
+        return
+    if last != before and horizon is None and schedule not in schedules.ENDLESS:
         raise InvalidInput(
             "horizon", None, HORIZONS,
             what=f"With max_steps {last} instead of {before}, horizon must say what becomes of "
             "the schedule.",
         )  # fmt: skip
+
+
+def check_schedule(
+    settings: Mapping[str, Any], overrides: Mapping[str, Any], script: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """That a declared schedule has its arguments and what it follows; returns all the overrides.
+
+    A schedule of another kind begins without the arguments of the node's, which is a change too.
+    ``script`` is what the node's script asked for, where that was recorded.
+
+    Raises:
+        InvalidInput: naming the argument, or the schedule that cannot be followed.
+    """
+    before, had = settings.get(schedules.KIND), settings.get(schedules.KWARGS)
+    kind = overrides.get(schedules.KIND, before)
+    if kind is None or not overrides.keys() & {schedules.KIND, schedules.KWARGS}:
+        return dict(overrides)
+    text = overrides.get(schedules.KWARGS, had if kind == before else "")
+    schedules.check(kind, text or "")
+    follows = kind in schedules.WATCHING and kind != before
+    if follows and (script or {}).get("eval_strategy") == "no":
+        raise InvalidInput(
+            schedules.KIND, kind, "a schedule that needs no evaluation",
+            what=f"{kind} follows the evaluation loss, and the script does not evaluate.",
+        )  # fmt: skip
+    implied = {} if (text or "") == (had or "") else {schedules.KWARGS: text}
+    return {**overrides, **implied}
 
 
 def check_frozen(patterns: str, tensors: Iterable[str]) -> None:

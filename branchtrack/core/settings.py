@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from branchtrack.core import schedules
 from branchtrack.errors import InvalidInput, shown
 
 #: As in JSON and Python, but no underscores and no digits of other scripts.
@@ -21,9 +22,9 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 class Setting:
     """A declaration. ``minimum`` is excluded where ``above`` is true; ``None`` means unbounded.
 
-    ``dtype`` is ``float``, ``int``, ``bool``, ``str``, ``choice`` (one of ``choices``) or
-    ``floats`` (``count`` of them, written ``0.9, 0.95``). ``effect`` says when a change holds;
-    one that is not ``live`` can be changed on resume alone.
+    ``dtype`` is ``float``, ``int``, ``bool``, ``str``, ``choice`` (one of ``choices``), ``floats``
+    (``count`` of them, written ``0.9, 0.95``) or ``arguments`` (see `schedules`).
+    ``effect`` says when a change holds; one that is not ``live`` can be changed on resume alone.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Setting:
             return "true or false"
         if self.dtype == "str":
             return "text"
+        if self.dtype == "arguments":
+            return "name=value pairs with commas between, or a JSON object; empty for none"
         if self.dtype == "choice":
             return f"one of {', '.join(self.choices)}"
         kind = "a whole number" if self.dtype == "int" else "a finite number"
@@ -126,14 +129,14 @@ FROZEN = Setting(
 
 #: Of a Trainer's loop: read where training begins, so they change where it begins anew.
 _LATER: dict[str, Any] = {"effect": "from the resume on", "live": False}
-SCHEDULES = (
-    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
-    "inverse_sqrt", "reduce_lr_on_plateau", "cosine_with_min_lr", "cosine_warmup_with_min_lr",
-    "warmup_stable_decay", "greedy",
-)  # fmt: skip
 LR_SCHEDULER_TYPE = Setting(
-    "lr_scheduler_type", "choice", choices=SCHEDULES, **_LATER,
+    schedules.KIND, "choice", choices=tuple(schedules.ARGUMENTS), **_LATER,
     about="shape of the schedule, of which the resumed step takes its place",
+)  # fmt: skip
+LR_SCHEDULER_KWARGS = Setting(
+    schedules.KWARGS, "arguments", **_LATER,
+    about="arguments of the schedule beside warm-up and length, such as num_cycles=3 or "
+    "min_lr_rate=0.1; another schedule begins without those of the last",
 )  # fmt: skip
 WARMUP_STEPS = Setting(
     "warmup_steps", "int", minimum=0, unit="updates", **_LATER,
@@ -175,12 +178,26 @@ SCHEDULER = Setting(
 AT_RESUME = {
     setting.name: setting
     for setting in (
-        LR_SCHEDULER_TYPE, WARMUP_STEPS, MAX_STEPS, HORIZON, BATCH_SIZE, ACCUMULATION,
-        LOGGING_STEPS, EVAL_STEPS, SAVE_STEPS, SEED, SCHEDULER,
+        LR_SCHEDULER_TYPE, LR_SCHEDULER_KWARGS, WARMUP_STEPS, MAX_STEPS, HORIZON, BATCH_SIZE,
+        ACCUMULATION, LOGGING_STEPS, EVAL_STEPS, SAVE_STEPS, SEED, SCHEDULER,
     )
 }  # fmt: skip
 #: What says how a resume is meant, and is no value in force afterwards.
 DIRECTIVES = (HORIZON.name, SCHEDULER.name)
+#: What a node has of a schedule that was made for another length; it follows from the others.
+RECIPE = "schedule"
+
+_OWN_SCHEDULE = "the script made its schedule itself"
+_CADENCE = "the script does so by epoch, or not at all"
+_NONE = "the optimizers of this run have none"
+#: Why a node may not have a setting that others have.
+_ABSENT = {
+    LR_SCHEDULER_TYPE.name: _OWN_SCHEDULE, LR_SCHEDULER_KWARGS.name: _OWN_SCHEDULE,
+    WARMUP_STEPS.name: _OWN_SCHEDULE, HORIZON.name: _OWN_SCHEDULE,
+    LOGGING_STEPS.name: _CADENCE, EVAL_STEPS.name: _CADENCE, SAVE_STEPS.name: _CADENCE,
+    LR.name: _NONE, WEIGHT_DECAY.name: _NONE, BETAS.name: _NONE, EPS.name: _NONE,
+    MOMENTUM.name: _NONE, DROPOUT.name: "the model has no dropout modules",
+}  # fmt: skip
 
 
 def declared(rows: Iterable[Mapping[str, Any]]) -> dict[str, Setting]:
@@ -198,10 +215,11 @@ def validate_all(values: Mapping[str, Any], known: Mapping[str, Setting]) -> dic
         raise InvalidInput("settings", {}, f"one or more of {', '.join(sorted(known))}")
     for name in values:
         if name not in known:
-            names = ", ".join(sorted(known))
+            why = f" here: {_ABSENT[name]}" if name in _ABSENT else ""
             raise InvalidInput(
-                name, values[name], names, what=f"There is no setting {shown(name)}."
-            )
+                name, values[name], ", ".join(sorted(known)),
+                what=f"There is no setting {shown(name)}{why}.",
+            )  # fmt: skip
     return {name: known[name].validate(value) for name, value in values.items()}
 
 
@@ -228,6 +246,9 @@ def _parse(dtype: str, value: Any) -> Any:
         return words.get(value.lower()) if isinstance(value, str) else _only(bool, value)
     if dtype in ("str", "choice"):
         return _only(str, value)
+    if dtype == "arguments":
+        arguments = schedules.read(value)
+        return None if arguments is None else schedules.write(arguments)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):

@@ -23,7 +23,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.names import as_name
 from branchtrack.core.records import Node, Request, Segment
-from branchtrack.core.settings import AT_RESUME, DIRECTIVES
+from branchtrack.core.settings import AT_RESUME, DIRECTIVES, RECIPE
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
@@ -152,7 +152,8 @@ class Session:
                 parts |= dict.fromkeys(self.base.overrides, "replaced")
             asked = fork.settings if self.base.mode == "exact" else self.base.overrides
             wanted = {**settings, **point.live.fixed}
-            asked = {name: value for name, value in asked.items() if name not in DIRECTIVES}
+            no_value = (*DIRECTIVES, RECIPE)
+            asked = {name: value for name, value in asked.items() if name not in no_value}
             wanted = {name: asked.get(name, value) for name, value in wanted.items()}
             wanted = apply.resolved(point.live, wanted)
             self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])

@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import set_seed
 
+from branchtrack.core.settings import RECIPE
 from branchtrack.errors import InvalidInput
 from branchtrack.training import apply, capture, rng, schedules, trainer_script, trainer_state
 from branchtrack.training.session import Base
@@ -29,8 +30,10 @@ def prepare(trainer: Any, base: Base, folder: str) -> None:
     if base.mode == "exact":
         if base.script is not None:
             trainer_script.check(trainer.script, base.script, base.fork.settings, base.overrides)
-        trainer.schedule = _recipe(base)
+        trainer.schedule = _recipe(base, trainer.args.learning_rate)
     trainer_script.take(trainer, settings)
+    if base.overrides.keys() & {schedules.KIND, schedules.KWARGS}:
+        trainer_script.check_schedule(trainer, settings.get("lr"))
     counters: Mapping[str, Any] = {}
     changed: dict[str, Any] = {"global_step": base.fork.step}
     if base.mode == "exact":
@@ -103,7 +106,8 @@ def restore_rng(base: Base) -> None:
 def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
     stored = base.snapshot.state["scheduler"]
     kind = type(live.scheduler).__name__
-    if "lr_scheduler_type" in base.overrides and stored and stored["class"] != kind:
+    made = dict(live.scheduler.state_dict()) if live.scheduler is not None else {}
+    if schedules.KIND in base.overrides and stored and stored["class"] != kind:
         # Nothing of another class's state can be used; the step is.
         alone = replace(live, scheduler=None)
         state = {**base.snapshot.state, "scheduler": None}
@@ -111,17 +115,30 @@ def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
         schedules.take_rates(live, base.fork.step)
         return
     capture.restore(live, base.snapshot)
-    if base.overrides.keys() & {"lr_scheduler_type", "warmup_steps", "horizon"}:
+    if schedules.KWARGS in base.overrides:
+        schedules.take_arguments(live.scheduler, made)
+    if base.overrides.keys() & {schedules.KIND, schedules.KWARGS, "warmup_steps", "horizon"}:
         schedules.take_rates(live, _updates(base))
 
 
-def _recipe(base: Base) -> dict[str, Any] | None:
+def _recipe(base: Base, script_rate: float) -> dict[str, Any] | None:
+    """The recipe of the schedule; None where the script makes the same by itself."""
     fork, before, at = base.fork, base.origin.settings, _updates(base)
-    if "max_steps" not in base.overrides:
-        return before.get("schedule")
+    if "max_steps" not in before or schedules.KIND not in before:
+        return None
     done = fork.step - at
     ends = (before["max_steps"] - done, fork.settings["max_steps"] - done)
-    return schedules.changed(before.get("schedule"), *ends, at, base.overrides.get("horizon"))
+    recipe = before.get(RECIPE)
+    if "max_steps" in base.overrides:
+        found = schedules.changed(recipe, *ends, at, base.overrides.get("horizon"))
+    else:
+        found = dict(recipe or {"steps": ends[1], "path": []})
+    rate = found.pop("lr", (base.script or {}).get("learning_rate", script_rate))
+    if base.overrides.keys() & {schedules.KIND, schedules.KWARGS}:
+        rate = fork.settings.get("lr", rate)
+    if rate != script_rate:
+        found["lr"] = rate
+    return None if found == {"steps": fork.settings["max_steps"], "path": []} else found
 
 
 def _updates(base: Base) -> int:

@@ -6,11 +6,16 @@ asks for something else is refused, unless the difference was declared or is wha
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from transformers import get_scheduler
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
+from branchtrack.core import schedules
+from branchtrack.core.settings import RECIPE
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 
 #: Arguments that change nothing of what is trained, logged or evaluated.
@@ -34,8 +39,8 @@ _SETTING_OF = {
     "data_seed": "seed",
 } | {
     name: name
-    for name in """weight_decay max_grad_norm lr_scheduler_type warmup_steps max_steps seed
-    gradient_accumulation_steps logging_steps eval_steps save_steps""".split()
+    for name in """weight_decay max_grad_norm lr_scheduler_type lr_scheduler_kwargs warmup_steps
+    max_steps seed gradient_accumulation_steps logging_steps eval_steps save_steps""".split()
 }  # fmt: skip
 
 
@@ -72,7 +77,7 @@ def check(
         setting = _SETTING_OF.get(name, "")
         if found == expected or setting in declared:
             continue
-        if setting in settings and found == _part(name, settings[setting]):
+        if setting in settings and _plain(name, found) == _part(name, settings[setting]):
             continue
         raise CheckpointMismatch(
             f"{name} is {found!r} in the script and was {expected!r} in the script that made the "
@@ -113,10 +118,12 @@ def fixed(trainer: Any) -> dict[str, Any]:
         "seed": args.seed,
     }
     if getattr(trainer, "_created_lr_scheduler", True):
-        found["lr_scheduler_type"] = str(getattr(args.lr_scheduler_type, "value", ""))
-        found["warmup_steps"] = args.get_warmup_steps(state.max_steps)
+        found[schedules.KIND] = str(getattr(args.lr_scheduler_type, "value", ""))
+        found[schedules.KWARGS] = schedules.write(args.lr_scheduler_kwargs)
+        steps = state.max_steps if trainer.schedule is None else trainer.schedule["steps"]
+        found["warmup_steps"] = args.get_warmup_steps(steps)
     if trainer.schedule is not None:
-        found["schedule"] = trainer.schedule
+        found[RECIPE] = trainer.schedule
     steps = {"logging_steps": args.logging_strategy, "eval_steps": args.eval_strategy}
     found |= {
         name: int(getattr(state, name))
@@ -144,14 +151,16 @@ def take(trainer: Any, settings: Mapping[str, Any]) -> None:
     if "batch_size" in settings:
         args.per_device_train_batch_size = settings["batch_size"] // max(1, args.n_gpu)
         trainer._train_batch_size = settings["batch_size"]
-    kind = settings.get("lr_scheduler_type") or args.lr_scheduler_type
+    kind = settings.get(schedules.KIND) or args.lr_scheduler_type
     if kind != args.lr_scheduler_type:
         _take_schedule(trainer, kind)
+    if schedules.KWARGS in settings:
+        args.lr_scheduler_kwargs = schedules.read(settings[schedules.KWARGS]) or None
 
 
 def _take_schedule(trainer: Any, kind: str) -> None:
     args = trainer.args
-    watches = kind in (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
+    watches = kind in schedules.WATCHING
     if watches and args.eval_strategy == IntervalStrategy.NO:
         raise InvalidInput(
             "lr_scheduler_type", kind, "a schedule that needs no evaluation",
@@ -161,6 +170,35 @@ def _take_schedule(trainer: Any, kind: str) -> None:
         args.metric_for_best_model, args.greater_is_better = "loss", False
     # What a schedule is given beside its shape is meant for that shape alone.
     args.lr_scheduler_type, args.lr_scheduler_kwargs = SchedulerType(kind), None
+
+
+def check_schedule(trainer: Any, rate: float | None) -> None:
+    """Make a declared schedule for an optimizer of no use, before anything is trained.
+
+    ``rate`` is the base rate in force.
+
+    Raises:
+        InvalidInput: this version of transformers has no such schedule, or other arguments.
+    """
+    args = trainer.args
+    aside = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate or args.learning_rate)
+    given = args.lr_scheduler_kwargs
+    steps = max(args.max_steps, 2)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            get_scheduler(
+                args.lr_scheduler_type, aside, args.get_warmup_steps(steps), steps,
+                dict(given) if given else None,
+            )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            schedules.KWARGS, schedules.write(given), "arguments that transformers accepts",
+            what=f"transformers refused the schedule: {error}",
+        ) from error  # fmt: skip
+
+
+def _plain(name: str, value: Any) -> Any:
+    return schedules.write(value) if name == schedules.KWARGS else value
 
 
 def _part(name: str, value: Any) -> Any:

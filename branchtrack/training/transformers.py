@@ -154,7 +154,9 @@ class BranchTrackMixin:
         """As `Trainer.create_scheduler`, made for as many updates as its node says."""
         recipe = self.schedule
         steps = num_training_steps if recipe is None else recipe["steps"]
-        found = super().create_scheduler(steps, optimizer)  # type: ignore[misc]
+        rate = None if recipe is None else recipe.get("lr")
+        with schedules.made_for(optimizer or self.optimizer, rate):  # type: ignore[attr-defined]
+            found = super().create_scheduler(steps, optimizer)  # type: ignore[misc]
         if recipe is not None and self._created_lr_scheduler:  # type: ignore[attr-defined]
             schedules.follow(found, recipe["path"])
         return found

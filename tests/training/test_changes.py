@@ -82,9 +82,8 @@ def test_another_schedule_takes_its_place_at_the_resumed_step(trained: Home, kin
 
 
 def test_a_schedule_that_needs_evaluation_is_refused_without(trained: Home) -> None:
-    launch = trained.order(trained.node(AT), {"lr_scheduler_type": "reduce_lr_on_plateau"})
     with pytest.raises(InvalidInput, match="does not evaluate"):
-        trained.train(launch)
+        trained.order(trained.node(AT), {"lr_scheduler_type": "reduce_lr_on_plateau"})
 
 
 def test_a_plateau_begins_at_the_base_rate(home: Home) -> None:

@@ -1,0 +1,178 @@
+"""The schedules of transformers by name, and the arguments that each of them takes.
+
+Decided from values alone, for the door: the training process looks at the functions themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from branchtrack.errors import InvalidInput
+
+_COSINE = ("num_cycles", "min_lr", "min_lr_rate")
+_WATCHING = (
+    "mode",
+    "factor",
+    "patience",
+    "threshold",
+    "threshold_mode",
+    "cooldown",
+    "min_lr",
+    "eps",
+)
+#: Every schedule, with its arguments beside warm-up and length.
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "linear": (),
+    "cosine": ("num_cycles",),
+    "cosine_with_restarts": ("num_cycles",),
+    "polynomial": ("lr_end", "power"),
+    "constant": (),
+    "constant_with_warmup": (),
+    "inverse_sqrt": ("timescale",),
+    "reduce_lr_on_plateau": _WATCHING,
+    "cosine_with_min_lr": _COSINE,
+    "cosine_warmup_with_min_lr": (*_COSINE, "warmup_lr_rate"),
+    "warmup_stable_decay": (
+        "num_decay_steps", "num_stable_steps", "warmup_type", "decay_type", "min_lr_ratio",
+        "num_cycles",
+    ),
+    "greedy": (
+        *_WATCHING, "warmup", "max_lr", "verbose", "smooth", "window_size", "reset_start",
+    ),
+}  # fmt: skip
+#: Of each of these exactly one is needed.
+NEEDED: dict[str, tuple[str, ...]] = {
+    "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
+    "cosine_warmup_with_min_lr": ("min_lr", "min_lr_rate"),
+    "warmup_stable_decay": ("num_decay_steps",),
+}
+_RAMPS = ("linear", "cosine", "1-sqrt")
+#: The arguments that are words; all others are numbers, and those that are switches.
+_WORDS: dict[str, tuple[str, ...]] = {
+    "mode": ("min", "max"), "threshold_mode": ("rel", "abs"),
+    "warmup_type": _RAMPS, "decay_type": _RAMPS,
+}  # fmt: skip
+_SWITCHES = ("verbose", "smooth")
+_COUNTS = (
+    "patience", "cooldown", "warmup", "window_size", "reset_start", "num_decay_steps",
+    "num_stable_steps", "timescale",
+)  # fmt: skip
+#: Those that follow the evaluation, and those whose rates at a step do not depend on the length.
+WATCHING = ("reduce_lr_on_plateau", "greedy")
+ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt", *WATCHING)
+
+KWARGS = "lr_scheduler_kwargs"
+KIND = "lr_scheduler_type"
+
+
+def read(text: Any) -> dict[str, Any] | None:
+    """Arguments from ``name=value`` pairs with commas between or from JSON; None: they are neither.
+
+    Values are plain: finite numbers, words, true, false or null, and in JSON lists of numbers.
+    """
+    if isinstance(text, str):
+        stripped = text.strip()
+        found = _from_json(stripped) if stripped.startswith("{") else _from_pairs(stripped)
+    else:
+        found = dict(text) if isinstance(text, Mapping) else None
+    if found is None or not all(_is_plain(value) for value in found.values()):
+        return None
+    return found
+
+
+def write(arguments: Mapping[str, Any] | None) -> str:
+    """The one text of some arguments, which `read` reads back: pairs, or JSON for lists."""
+    given = dict(sorted((arguments or {}).items()))
+    pairs = ", ".join(f"{name}={_word(value)}" for name, value in given.items())
+    return pairs if read(pairs) == given else json.dumps(given)
+
+
+def check(kind: str, text: str) -> None:
+    """That a schedule takes these arguments, and has those it needs.
+
+    Raises:
+        InvalidInput: naming the argument and what is allowed.
+    """
+    given, known = read(text) or {}, ARGUMENTS.get(kind)
+    if known is None:
+        return
+    for name, value in given.items():
+        if name not in known:
+            takes = ", ".join(known) or "none"
+            raise InvalidInput(
+                KWARGS, f"{name}={_word(value)}", f"those that {kind} takes: {takes}",
+                what=f"{KWARGS}: the schedule {kind} takes no argument {name!r}.",
+            )  # fmt: skip
+        _check_value(name, value)
+    needed = NEEDED.get(kind, ())
+    if needed and sum(name in given for name in needed) != 1:
+        one = " or ".join(f"{KWARGS}={name}=..." for name in needed)
+        raise InvalidInput(
+            KWARGS, text, f"exactly one of {one}" if len(needed) > 1 else one,
+            what=f"The schedule {kind} needs {' or '.join(needed)}.",
+        )  # fmt: skip
+
+
+def _check_value(name: str, value: Any) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if name in _WORDS:
+        right, allowed = value in _WORDS[name], f"one of {', '.join(_WORDS[name])}"
+    elif name in _SWITCHES:
+        right, allowed = isinstance(value, bool), "true or false"
+    elif name in _COUNTS:
+        right = is_number and value >= 0 and value == int(value)
+        allowed = "a whole number of at least 0"
+    else:
+        is_list = isinstance(value, list) and name in ("min_lr", "max_lr")
+        right, allowed = is_number or is_list, "a finite number"
+    if not right:
+        raise InvalidInput(
+            KWARGS, f"{name}={_word(value)}", allowed,
+            what=f"{KWARGS}: {name} cannot be {_word(value)}.",
+        )  # fmt: skip
+
+
+def _from_json(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _from_pairs(text: str) -> dict[str, Any] | None:
+    found: dict[str, Any] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name.isidentifier() or not value or name in found:
+            return None
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "null": None, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _word(value: Any) -> str:
+    words = {True: "true", False: "false", None: "null"}
+    return words[value] if isinstance(value, (bool, type(None))) else str(value)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(one, (int, float)) and _is_plain(one) for one in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, (bool, int, str))
