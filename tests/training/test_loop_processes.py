@@ -1,0 +1,94 @@
+"""Plain loops in processes of their own: killed at any moment, and gone on with in another."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from branchtrack import control
+from branchtrack.training.loop import Run
+from tests.training import jobs, loops
+from tests.training.homes import Home
+
+ROOT = Path(__file__).parent.parent.parent
+VICTIM: dict[str, Any] = {"max_steps": 60, "evaluated": True}
+
+
+@pytest.fixture(scope="module")
+def server() -> ForkServerContext:
+    """The server that processes are forked from."""
+    return jobs.context()
+
+
+def victim(folder: Path, point: str | None, begun: Any) -> None:
+    """Train with a node at every step, until this process is killed or kills itself."""
+    if point is not None:
+        jobs.deadly(point, 6)
+
+    def at(run: Run, optimizer: Any) -> None:
+        begun.set()
+
+    loops.train(Home(folder), at=at, **VICTIM)
+
+
+@pytest.mark.parametrize("point", [*jobs.FAIL_POINTS, None, None], ids=str)
+def test_a_loop_that_is_killed_leaves_only_whole_nodes(
+    point: str | None, server: ForkServerContext, home: Home
+) -> None:
+    begun = server.Event()
+    process = server.Process(target=victim, args=(home.folder, point, begun))
+    process.start()
+    if point is None:
+        assert begun.wait(60)
+        process.join(random.Random(len(str(home.folder))).uniform(0.05, 0.3))
+        process.kill()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    made = home.nodes()
+    assert 0 < len(made) < 60
+    for node in made:
+        assert control.verify_node(home.database, home.store, node).digest == node.state_digest
+    assert home.chain_break() is None
+    if point in ("within the transaction", None):
+        launch = home.order(made[-1])
+        loops.train(home, launch, **VICTIM)
+        whole = Home(home.folder / "whole")
+        loops.train(whole, **{**VICTIM, "save_steps": 1})
+        assert home.final(launch).state_digest == whole.final().state_digest
+        whole.close()
+
+
+def command(home: Home, *words: str) -> str:
+    """What a command prints, in a process of its own."""
+    with loops.process(home):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", *words], cwd=ROOT, timeout=120,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_example_learns_and_is_gone_on_with_by_the_worker(home: Home) -> None:
+    pytest.importorskip("sklearn")
+    example = ["branchtrack.examples.digits", "--steps", "40", "--every", "20"]
+    assert "step 40: accuracy" in command(home, *example)
+    final, node = home.nodes("digits/main")[-1], home.node(20, "digits/main")
+    assert final.metrics["accuracy"] > 0.8  # type: ignore[operator]
+    told = json.loads(command(home, "branchtrack", "resume", node.id, "--name", "same", "--json"))
+    assert told["state"] == "ended"
+    assert home.nodes("digits/same")[-1].state_digest == final.state_digest
+    command(home, "branchtrack", "resume", node.id, "--set", "lr=0.01", "--set",
+            "label_smoothing=0.1", "--name", "other")  # fmt: skip
+    fork, *_, last = home.nodes("digits/other")
+    assert fork.effective is not None and fork.effective["verified"] is True
+    assert (fork.effective["lr"], fork.effective["label_smoothing"]) == (0.01, 0.1)
+    assert last.kind == "final" and last.state_digest != final.state_digest
