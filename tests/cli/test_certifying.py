@@ -19,7 +19,7 @@ from branchtrack.core.records import Node
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from tests.cli.conftest import Call
-from tests.launching.helpers import ROOT, train_fake, wait_until
+from tests.launching.helpers import ROOT, SCRIPT, environment, train_fake, wait_until
 from tests.trees_for_tests import Tree
 
 KEYS = {
@@ -103,6 +103,24 @@ def test_a_damaged_node_is_refused_before_anything_starts(
     found = call("certify", "fake")
     assert found.code == 1 and "cannot be restored" in found.err
     assert list(sqlite_config.logs.iterdir()) == []
+
+
+def test_a_branch_may_train_on_meanwhile(
+    call: Call, sqlite_config: Config, sqlite_database: Database, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("FAKE_TRIAL", "exact")
+    command = [sys.executable, str(SCRIPT), "fake", "--steps", "900", "--seconds", "0.02"]
+    with subprocess.Popen(
+        command, env=environment(sqlite_config), stdout=subprocess.DEVNULL, cwd=sqlite_config.home
+    ) as training:
+        wait_until(lambda: "main" in call("tree", "fake").out)
+        wait_until(lambda: call("checkpoint", "fake").code == 0)
+        newest = call("tree", "fake", "--json").json["nodes"][-1]
+        found = call("certify", "fake", "--json")
+        assert training.poll() is None
+        training.kill()
+    assert found.code == 0 and found.json["to"] == newest["id"]
+    assert newest["kind"] == "checkpoint"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,143 @@
+"""A home of each older schema is upgraded, and all of it works as if it were new.
+
+``NNNN.json`` holds the rows of a database of that schema, and the packs that they name; such a file
+is never changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import MetaData, text
+
+from branchtrack import control
+from branchtrack.checkpoints.packs import Store
+from branchtrack.cli.main import cli
+from branchtrack.config import Config, load
+from branchtrack.core.records import Certificate
+from branchtrack.db import audit, certificates, nodes, schema, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import DatabaseBehind
+
+HOMES = sorted(Path(__file__).parent.glob("*.json"))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
+    """A home with a database of each kind that has no table yet."""
+    url = request.getfixturevalue("empty_postgres") if request.param == "postgres" else None
+    found = load(tmp_path / "home", url)
+    found.make_home()
+    return found
+
+
+@pytest.fixture(params=HOMES, ids=lambda path: path.stem)
+def old(request: pytest.FixtureRequest, empty: Config) -> Config:
+    """A home as the code of a schema left it."""
+    told = json.loads(request.param.read_text())
+    database = Database(empty.database_url)
+    schema.upgrade(database, request.param.stem)
+    tables = MetaData()
+    tables.reflect(database.engine)
+    with database.transaction() as connection:
+        for name, rows in told["rows"].items():
+            if rows:
+                connection.execute(tables.tables[name].insert(), [_decoded(row) for row in rows])
+        if not database.is_sqlite:
+            _number_on(connection, tables)
+    database.close()
+    for pack, content in told["packs"].items():
+        path = Store(empty.store).path(pack)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(content))
+    return empty
+
+
+def _decoded(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: base64.b64decode(value["base64"])
+        if isinstance(value, dict) and value.keys() == {"base64"}
+        else value
+        for name, value in row.items()
+    }
+
+
+def _number_on(connection: Any, tables: MetaData) -> None:
+    """Have PostgreSQL number new rows behind those that were given with their numbers."""
+    for table in tables.sorted_tables:
+        for column in table.primary_key.columns:
+            query = text("SELECT pg_get_serial_sequence(:table, :column)")
+            names = {"table": table.name, "column": column.name}
+            sequence = connection.execute(query, names).scalar()
+            if sequence:
+                last = f"SELECT max({column.name}) FROM {table.name}"
+                connection.execute(text(f"SELECT setval('{sequence}', coalesce(({last}), 1))"))
+
+
+def call(home: Config, *arguments: str) -> Any:
+    """The command line on a home: its exit code and what it printed, read as JSON."""
+    given = ["--home", str(home.home), "--database-url", home.database_url, *arguments, "--json"]
+    found = CliRunner().invoke(cli, given)
+    return found.exit_code, json.loads(found.stdout)
+
+
+def test_an_old_home_is_refused_until_it_is_upgraded(old: Config) -> None:
+    with pytest.raises(DatabaseBehind):
+        schema.open_database(old, create=True)
+    code, told = call(old, "runs")
+    assert code == 2 and told["error"]["type"] == "DatabaseBehind"
+    code, told = call(old, "db", "upgrade")
+    assert code == 0 and told["after"] == schema.HEAD and told["before"] < schema.HEAD
+    assert call(old, "db", "upgrade") == (0, {"before": schema.HEAD, "after": schema.HEAD})
+
+
+def test_all_of_it_is_there_and_whole(old: Config) -> None:
+    call(old, "db", "upgrade")
+    (run,) = call(old, "runs")[1]
+    assert (run["name"], run["branches"], run["nodes"]) == ("demo", 2, 6)
+    assert [one["whole"] for one in call(old, "verify", "--all")[1]] == [True] * 6
+    assert len(call(old, "curve", "demo/cooler", "loss")[1]["steps"]) == 20
+    tree = call(old, "tree", "demo")[1]
+    assert [branch["certificate"] for branch in tree["branches"]] == [None, None]
+    shown = call(old, "show", tree["nodes"][-1]["id"])[1]
+    assert shown["settings"]["lr"] == 0.001 and shown["checkpoint"]["tensors"] == 1
+
+
+def test_new_things_can_be_written_into_it(old: Config) -> None:
+    call(old, "db", "upgrade")
+    database = schema.open_database(old)
+    with database.read() as connection:
+        made = nodes.list_all(connection)
+        assert segments.get(connection, made[0].segment_id).script is None
+    target = made[2]
+    with database.transaction() as connection:
+        certificates.add(
+            connection,
+            Certificate(
+                id="c" * 16, run_id=target.run_id, branch_id=target.branch_id,
+                from_node_id=made[1].id, to_node_id=target.id, digest=target.state_digest,
+                difference=None, untested=[], environment={}, actor="ann",
+                created_at=time.time(),
+            ),
+            target.step,
+        )  # fmt: skip
+    launch = control.order_launch(database, Store(old.store), target.id, actor="ann", name="new")
+    with database.read() as connection:
+        assert audit.first_break(connection, target.run_id) is None
+    database.close()
+    tree = call(old, "tree", "demo")[1]
+    states = {one["name"]: one["certificate"] and one["certificate"]["state"]
+              for one in tree["branches"]}  # fmt: skip
+    assert states == {"main": "exact", "cooler": None, "new": None}
+    assert launch.fork_node_id in {one["id"] for one in tree["nodes"]}
+
+
+def test_every_schema_but_the_newest_has_a_home_here() -> None:
+    known = [f"{number:04d}" for number in range(1, int(schema.HEAD))]
+    assert [path.stem for path in HOMES] == known
