@@ -103,6 +103,7 @@ class Run:
         self.step_number, self.max_steps = begun.step, begun.max_steps
         self._save_steps, self._feed, self._now = begun.save_steps, begun.feed, begun.now
         self._effects = Effects(live, session)
+        session.uncovered += loop_objects.untested(live, data, objects)
         session.begin(self._point(), self.max_steps, begun.script)
         session.commit_root(self._point(), loop_objects.about(live.model))
         if session.base is not None and session.expecting is not None:

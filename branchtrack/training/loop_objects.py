@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from branchtrack.checkpoints.tensors import encode
 from branchtrack.errors import CheckpointMismatch, InvalidInput
@@ -67,6 +68,19 @@ def check_objects(objects: Mapping[str, Any]) -> None:
                 "and dicts, lists, tuples and sets of these",
                 what=f"The state of the object {name!r} cannot be stored: {error.what}",
             ) from error  # fmt: skip
+
+
+def untested(live: Live, data: Any, objects: Mapping[str, Any]) -> list[str]:
+    """What a loop has that the project's tests do not cover, in words."""
+    found = [
+        f"{what} {type(one).__name__}, which is not torch's"
+        for part in live.parts.values()
+        for what, one in (("the optimizer", part.optimizer), ("the scheduler", part.scheduler))
+        if one is not None and not type(one).__module__.startswith("torch.optim")
+    ]
+    if data is not None and not isinstance(data, DataLoader):
+        found.append("data that is no DataLoader of torch's")
+    return found + [f"the state of the object {name!r}" for name in sorted(objects)]
 
 
 def about(model: torch.nn.Module) -> str:
