@@ -24,7 +24,8 @@ class Feed:
 
     ``epoch`` is the pass that is going on, ``batches`` how many of it were taken (those that a
     resume left out count), and ``over`` whether it is known that no more will come of it. ``seed``
-    is part of the seeds of what is drawn in other processes and of iterable data.
+    is part of the seeds of what is drawn in other processes and of iterable data. What has
+    ``set_epoch`` (loader, sampler or dataset) is told each pass's number.
     """
 
     def __init__(self, source: Any, seed: int) -> None:
@@ -35,7 +36,7 @@ class Feed:
         self._held: Any = _END
         self._first, self._skipped, self._given = True, 0, False
         self._tracked: data.Tracked | None = None
-        if isinstance(source, DataLoader):
+        if is_plain(source):
             data.untrack(source)
             tracked = data.track(source, seed)
             self._tracked = None if tracked.kind == "other" else tracked
@@ -88,7 +89,7 @@ class Feed:
     def close(self) -> None:
         """Leave the loader as it was."""
         self._items = None
-        if isinstance(self._source, DataLoader):
+        if is_plain(self._source):
             data.untrack(self._source)
 
     @property
@@ -104,6 +105,7 @@ class Feed:
             self.epoch, self.batches, self._seed = self.epoch + 1, 0, self._next_seed
             self._given = False
         self._first = self.over = False
+        _tell_epoch(self._source, self.epoch)
         if self._tracked is not None:
             self._tracked.begin(self.epoch)
             self._items = iter(self._source)
@@ -151,9 +153,14 @@ class Feed:
             rng.restore(outside)
 
 
+def is_plain(source: Any) -> bool:
+    """Whether it is a DataLoader that is iterated as torch does it."""
+    return isinstance(source, DataLoader) and type(source).__iter__ is DataLoader.__iter__
+
+
 def batch_size(source: Any) -> int | None:
     """The batch size of a DataLoader that can be given another; None of anything else."""
-    if not isinstance(source, DataLoader) or isinstance(source.dataset, IterDataPipe):
+    if not is_plain(source) or isinstance(source.dataset, IterDataPipe):
         return None
     sampler = source.batch_sampler
     plain = sampler.inner if isinstance(sampler, data.Batches) else sampler
@@ -185,3 +192,13 @@ def describe(source: Any) -> dict[str, Any]:
             "num_workers": source.num_workers,
         }
     return found
+
+
+def _tell_epoch(source: Any, epoch: int) -> None:
+    """Give the pass's number to whatever draws its order from it; a loop without end cannot."""
+    sampler = getattr(source, "batch_sampler", None)
+    parts = [source, getattr(source, "dataset", None), sampler, getattr(sampler, "sampler", None)]
+    for part in {id(one): one for one in parts}.values():
+        tell = getattr(part, "set_epoch", None)
+        if callable(tell):
+            tell(epoch)

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from branchtrack.checkpoints.tensors import encode
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import apply
 from branchtrack.training.live import Live, number
+from branchtrack.training.loop_data import is_plain
 from branchtrack.training.values import Values
 
 #: Names that a record of the script gives another meaning.
@@ -78,7 +78,7 @@ def untested(live: Live, data: Any, objects: Mapping[str, Any]) -> list[str]:
         for what, one in (("the optimizer", part.optimizer), ("the scheduler", part.scheduler))
         if one is not None and not type(one).__module__.startswith("torch.optim")
     ]
-    if data is not None and not isinstance(data, DataLoader):
+    if data is not None and not is_plain(data):
         found.append("data that is no DataLoader of torch's")
     return found + [f"the state of the object {name!r}" for name in sorted(objects)]
 

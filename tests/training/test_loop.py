@@ -212,17 +212,31 @@ def test_an_exception_marks_the_segment_failed(home: Home) -> None:
     )  # fmt: skip
 
 
-def test_a_keyboard_interrupt_marks_it_stopped(home: Home) -> None:
-    with pytest.raises(KeyboardInterrupt), begin(home)[0]:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_or_an_exit_marks_it_stopped(error: type[BaseException], home: Home) -> None:
+    with pytest.raises(error), begin(home)[0]:
+        raise error
     assert home.segment().status == "stopped"
+
+
+def test_what_no_test_covers_is_said(home: Home) -> None:
+    class Mine(torch.optim.SGD):
+        """Somebody's own."""
+
+    model = loops.net()
+    mine = Mine(model.parameters(), lr=0.1)
+    run, *_ = begin(home, model=model, optimizer=mine, data=[1], objects={"a": Stateful(1)})
+    words = " ".join(run._session.uncovered)
+    assert "Mine" in words and "no DataLoader" in words and "'a'" in words
+    run.finish()
+    run, *_ = begin(home, data=loops.loader())
+    assert run._session.uncovered == []
+    run.finish()
 
 
 ENDINGS = {
     "raise ValueError('no loss')": ("failed", "ValueError: no loss"),
-    "raise SystemExit(0)": ("stopped", "without run.finish()"),
     "print('forgotten')": ("stopped", "without run.finish()"),
-    "raise KeyboardInterrupt": ("stopped", "keyboard"),
 }
 
 
