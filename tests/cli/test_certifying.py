@@ -127,7 +127,8 @@ def test_a_branch_may_train_on_meanwhile(
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a real script has trained with two threads, in a home of its own."""
     folder = tmp_path_factory.mktemp("real")
-    run(folder, "-m", "tests.training.script", "here")
+    code, _out, err = run(folder, "-m", "tests.training.script", "here")
+    assert code == 0, err
     return folder
 
 

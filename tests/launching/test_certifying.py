@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from branchtrack.config import Config
+from branchtrack.config import Config, load
 from branchtrack.core.records import Node
 from branchtrack.db import audit, nodes, runs
 from branchtrack.db.engine import Database
+from branchtrack.db.schema import open_database
 from branchtrack.db.tables import metadata
 from branchtrack.errors import InvalidInput, LaunchFailed, NotFound
 from branchtrack.launching import certifying
@@ -31,7 +33,21 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """One home for all: a trial leaves nothing that another would notice."""
+    return load(tmp_path_factory.mktemp("certifying") / "home")
+
+
+@pytest.fixture(scope="module")
+def database(config: Config) -> Iterator[Database]:
+    """Its database, open."""
+    opened = open_database(config, create=True)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
 def made(config: Config, database: Database) -> list[Node]:
     """The nodes of a run ``fake`` that was trained in a process of its own."""
     train_fake(config, "--steps", "4")
@@ -56,8 +72,11 @@ def certify(database: Database, config: Config, made: list[Node], watch: Any = N
 
 
 def left(config: Config, temporary: Path) -> list[str]:
-    """Logs and temporary files that are there."""
-    return sorted(path.name for path in [*config.logs.iterdir(), *temporary.iterdir()])
+    """Logs and temporary files that are there; the logs are taken away for the next test."""
+    found = sorted(path.name for path in [*config.logs.iterdir(), *temporary.iterdir()])
+    for log in config.logs.iterdir():
+        log.rename(temporary.parent / log.name)
+    return found
 
 
 def test_a_verdict_is_all_that_is_left(
@@ -93,10 +112,8 @@ def test_a_process_without_a_verdict_says_why_and_leaves_its_log(
         certify(database, config, made)
     assert counted(database) == before
     (log,) = left(config, temporary)
-    assert (
-        str(config.logs / log) == caught.value.log
-        and "fake trial starts" in Path(caught.value.log or "").read_text()
-    )
+    assert str(config.logs / log) == caught.value.log
+    assert "fake trial starts" in (temporary.parent / log).read_text()
 
 
 def test_a_killed_process_leaves_no_trace_but_its_log(
@@ -137,12 +154,15 @@ def test_whoever_stops_watching_ends_the_process_and_leaves_nothing(
 def test_a_script_that_is_gone_is_told_before_anything_starts(
     config: Config, database: Database, made: list[Node], temporary: Path
 ) -> None:
+    gone = {"argv": ["python", "/no/such/script.py"], "cwd": "/", "env": {}}
+    table = metadata.tables["runs"]
     with database.transaction() as connection:
-        gone = {"argv": ["python", "/no/such/script.py"], "cwd": "/", "env": {}}
-        table = metadata.tables["runs"]
+        there = runs.get_run(connection, made[0].run_id).entry_point
         connection.execute(table.update().values(entry_point=gone))
     with pytest.raises(LaunchFailed, match="script.py that trained the run is gone"):
         certify(database, config, made)
+    with database.transaction() as connection:
+        connection.execute(table.update().values(entry_point=there))
     assert left(config, temporary) == []
 
 
