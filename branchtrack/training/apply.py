@@ -33,6 +33,8 @@ from branchtrack.training.undo import kept
 
 #: What the optimizer reads in each of its groups.
 _FIELDS = ("lr", "weight_decay", "betas", "eps", "momentum")
+#: An optimizer may keep its settings in float32, which tells no closer values apart.
+_TOLERANCE = 1.2e-7
 
 Groups = dict[str, list[dict[str, Any]]]
 
@@ -272,4 +274,4 @@ def _close(found: Any, wanted: Any) -> bool:
         return len(found) == len(wanted) and all(map(_close, found, wanted))
     if not isinstance(found, (int, float)) or not isinstance(wanted, (int, float)):
         return bool(found == wanted)
-    return abs(found - wanted) <= 1e-9 * max(abs(found), abs(wanted))
+    return abs(found - wanted) <= _TOLERANCE * max(abs(found), abs(wanted))

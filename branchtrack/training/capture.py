@@ -53,7 +53,7 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
         tensors.update(gradients.pending(live.model))
         settings.extend(optimizers.group_settings(live))
         if hasattr(getattr(live.model, "config", None), "to_json_string"):
-            state["model_config"] = _config(live.model)
+            state["model_config"] = model_config(live.model)
         return tensors
 
     copied = buffers.copy(model, rest)
@@ -155,7 +155,7 @@ def _restore_model(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) 
             tensor.copy_(theirs[name])
 
 
-def _config(model: Any) -> dict[str, Any]:
+def model_config(model: Any) -> dict[str, Any]:
     """A model's configuration for exports, the same whichever version and file it came from."""
     found: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=True))
     for name in ("transformers_version", "_name_or_path"):

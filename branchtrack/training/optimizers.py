@@ -111,13 +111,25 @@ def _state(live: Live, path: str, tensors: dict[str, torch.Tensor]) -> dict[str,
                 for key, value in entry.items()
                 if isinstance(value, torch.Tensor) and value.device.type == "cpu"
             ]
+    own = _own_state(live.optimizer)
     on_device = any(p.device.type != "cpu" for group in live.groups for p in group["params"])
     return {
         "class": type(live.optimizer).__name__,
         "groups": names,
         "state": moments,
         "host": on_host if on_device else [],
-    }
+    } | ({"own": encode(own, f"{path}/own", tensors)} if own else {})
+
+
+def _own_state(optimizer: Any) -> dict[str, Any]:
+    """What an optimizer keeps that is of no parameter: under names of its own, or beside it all."""
+    named = {name: value for name, value in optimizer.state.items() if isinstance(name, str)}
+    found = {"state": named} if named else {}
+    if type(optimizer).state_dict is not torch.optim.Optimizer.state_dict:
+        standard = ("state", "param_groups")
+        beside = {n: v for n, v in optimizer.state_dict().items() if n not in standard}
+        found |= {"beside": beside} if beside else {}
+    return found
 
 
 def _schedule(live: Live, path: str, tensors: dict[str, torch.Tensor]) -> dict[str, Any] | None:
@@ -146,7 +158,12 @@ def _restore(
     must_match("the optimizer", type(live.optimizer).__name__, state["class"])
     must_match("the optimizer's parameter groups", parameter_names(live), state["groups"])
     host = set(state["host"])
+    own = decode(state.get("own", {}), tensors)
+    if own.get("beside"):
+        # Before all that is set exactly below.
+        live.optimizer.load_state_dict({**live.optimizer.state_dict(), **own["beside"]})
     live.optimizer.state.clear()
+    live.optimizer.state.update(own.get("state", {}))
     for group, names in zip(live.groups, state["groups"], strict=True):
         for parameter, name in zip(group["params"], names, strict=True):
             if name in state["state"]:

@@ -145,6 +145,8 @@ class Events(TrainerCallback):
         return (best and self._evaluated) or not self._asked_by_us
 
     def _ends_epoch(self) -> bool:
-        """Whether no update follows in this epoch; one that was cut short has no such end."""
-        state = self.trainer.state
+        """Whether no update follows in this epoch; where training is cut short there is no end."""
+        state, control = self.trainer.state, self.trainer.control
+        if control.should_epoch_stop and not control.should_training_stop:
+            return True
         return bool(state.epoch == int(state.epoch) or state.global_step >= state.max_steps)

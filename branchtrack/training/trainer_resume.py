@@ -14,7 +14,15 @@ from transformers import set_seed
 
 from branchtrack.core.settings import RECIPE
 from branchtrack.errors import InvalidInput
-from branchtrack.training import apply, capture, rng, schedules, trainer_script, trainer_state
+from branchtrack.training import (
+    apply,
+    capture,
+    rng,
+    schedules,
+    trainer_objects,
+    trainer_script,
+    trainer_state,
+)
 from branchtrack.training.session import Base
 from branchtrack.training.trainer_state import live_objects
 
@@ -28,8 +36,9 @@ def prepare(trainer: Any, base: Base, folder: str) -> None:
     """
     settings = wanted(base)
     if base.mode == "exact":
-        if base.script is not None:
-            trainer_script.check(trainer.script, base.script, base.fork.settings, base.overrides)
+        _check(trainer, base, late=False)
+        # Both would make the resumed process do other things than the one that went on.
+        trainer.args.ignore_data_skip = trainer.args.eval_on_start = False
         trainer.schedule = _recipe(base, trainer.args.learning_rate)
     trainer_script.take(trainer, settings)
     if base.overrides.keys() & {schedules.KIND, schedules.KWARGS}:
@@ -92,6 +101,7 @@ def restore(trainer: Any, base: Base) -> None:
     else:
         if base.script is None:
             trainer_script.check_settings(trainer, base.fork.settings)
+        _check(trainer, base, late=True)
         _restore_state(trainer, live, base)
     current = apply.read_all(live)
     target = {name: wanted(base).get(name, value) for name, value in current.items()}
@@ -101,6 +111,22 @@ def restore(trainer: Any, base: Base) -> None:
 def restore_rng(base: Base) -> None:
     """Set every random generator to the node's, or to the seed that was declared."""
     rng.restore(_random(base))
+
+
+def _check(trainer: Any, base: Base, *, late: bool) -> None:
+    """Compare the script, or what it has made of an optimizer and a scheduler since."""
+    if base.script is None:
+        return
+
+    def these(script: Mapping[str, Any]) -> Mapping[str, Any]:
+        late_ones = trainer_objects.MADE_LATE
+        return {n: v for n, v in script.items() if (n.partition(".")[0] in late_ones) == late}
+
+    mine, theirs = these(trainer.script), these(base.script)
+    if not late and "model" not in theirs:
+        # Recorded by an earlier version, which looked at less.
+        mine = {name: value for name, value in mine.items() if name in theirs}
+    trainer_script.check(mine, theirs, base.fork.settings, base.overrides)
 
 
 def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:

@@ -17,6 +17,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from branchtrack.core import schedules
 from branchtrack.core.settings import RECIPE
 from branchtrack.errors import CheckpointMismatch, InvalidInput
+from branchtrack.training import trainer_objects
 
 #: Arguments that change nothing of what is trained, logged or evaluated.
 _OUTWARD = frozenset(
@@ -39,8 +40,9 @@ _SETTING_OF = {
     "data_seed": "seed",
 } | {
     name: name
-    for name in """weight_decay max_grad_norm lr_scheduler_type lr_scheduler_kwargs warmup_steps
-    max_steps seed gradient_accumulation_steps logging_steps eval_steps save_steps""".split()
+    for name in """lr betas eps momentum dropout frozen weight_decay max_grad_norm
+    lr_scheduler_type lr_scheduler_kwargs warmup_steps max_steps seed gradient_accumulation_steps
+    logging_steps eval_steps save_steps""".split()
 }  # fmt: skip
 
 
@@ -51,12 +53,7 @@ def record(trainer: Any) -> dict[str, Any]:
         for name, value in trainer.args.to_dict().items()
         if name not in _OUTWARD and value is not None
     }
-    dataset = trainer.train_dataset
-    try:
-        found["dataset_length"] = len(dataset)
-    except TypeError:
-        found["dataset_length"] = None
-    return found
+    return found | trainer_objects.of_data(trainer) | trainer_objects.of_model(trainer.model)
 
 
 def check(
@@ -74,7 +71,7 @@ def check(
     """
     for name in sorted(mine.keys() | theirs.keys()):
         found, expected = mine.get(name), theirs.get(name)
-        setting = _SETTING_OF.get(name, "")
+        setting = _setting_of(name)
         if found == expected or setting in declared:
             continue
         if setting in settings and _plain(name, found) == _part(name, settings[setting]):
@@ -195,6 +192,13 @@ def check_schedule(trainer: Any, rate: float | None) -> None:
             schedules.KWARGS, schedules.write(given), "arguments that transformers accepts",
             what=f"transformers refused the schedule: {error}",
         ) from error  # fmt: skip
+
+
+def _setting_of(name: str) -> str:
+    """The setting that a declared change of something recorded goes by, or nothing."""
+    if name.startswith("model.config."):
+        return "dropout" if "drop" in name else ""
+    return _SETTING_OF.get(name.removeprefix("optimizer."), "")
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -44,6 +44,7 @@ from branchtrack.training import (
     coverage,
     rng,
     schedules,
+    trainer_objects,
     trainer_resume,
     trainer_script,
     trainer_state,
@@ -71,8 +72,9 @@ def make_branching(trainer_class: type[Trainer]) -> type[Any]:
 class BranchTrackMixin:
     """Mixed in before a Trainer class by `make_branching`.
 
-    ``place`` is where the training is in its data, ``script`` what the script asks for, and
-    ``schedule`` the recipe of a schedule that was made for another length (see `schedules`).
+    ``place`` is where the training is in its data, ``script`` what the script asks for,
+    ``gives_optimizer`` whether it made the optimizer itself, and ``schedule`` the recipe of a
+    schedule that was made for another length (see `schedules`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -82,6 +84,7 @@ class BranchTrackMixin:
         self.place: Place | None = None
         self.script: dict[str, Any] = {}
         self.schedule: dict[str, Any] | None = None
+        self.gives_optimizer = self.optimizer is not None  # type: ignore[attr-defined]
         self._events = Events(self)
         self.add_callback(self._events)  # type: ignore[attr-defined]
 
@@ -157,6 +160,8 @@ class BranchTrackMixin:
         rate = None if recipe is None else recipe.get("lr")
         with schedules.made_for(optimizer or self.optimizer, rate):  # type: ignore[attr-defined]
             found = super().create_scheduler(steps, optimizer)  # type: ignore[misc]
+        # By now the script's own optimizer and scheduler are made, and nothing was given to them.
+        self.script |= trainer_objects.of_optimizer(self)
         if recipe is not None and self._created_lr_scheduler:  # type: ignore[attr-defined]
             schedules.follow(found, recipe["path"])
         return found

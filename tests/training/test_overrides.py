@@ -172,7 +172,7 @@ def test_an_overwritten_rate_is_recorded_as_not_used(trained: Home) -> None:
 
 
 DISAGREEING: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "model size": ({"model": lambda: tiny.gpt(width=32)}, ("(50, 32)", "(50, 16)")),
+    "model size": ({"model": lambda: tiny.gpt(width=32)}, ("n_embd", "32", "16")),
     "batch size": ({"per_device_train_batch_size": 8}, ("batch_size", "8", "4")),
     "accumulation": ({"gradient_accumulation_steps": 2}, ("accumulation", "2", "1")),
     "seed": ({"seed": 7}, ("seed", "7", "42")),
