@@ -39,13 +39,16 @@ from branchtrack.training.streams import Collated, Streamed
 _EARLY = 3
 
 
-def track(loader: DataLoader[Any], seed: int, *, placeholders: bool = False) -> Tracked:
+def track(
+    loader: DataLoader[Any], seed: int, *, placeholders: bool = False, ahead: bool = True
+) -> Tracked:
     """Have the batches of a torch DataLoader tracked, in place; ``seed`` is part of every key.
 
     ``placeholders``: a map dataset's pass that begins in the middle begins with an empty list for
-    every batch before it, for an accelerate loader to drop unread.
+    every batch before it, for an accelerate loader to drop unread. ``ahead``: whoever iterates may
+    have fetched one batch more than it gives, so the state behind each has to be known.
     """
-    return Tracked(loader, seed, placeholders)
+    return Tracked(loader, seed, placeholders, ahead)
 
 
 def untrack(loader: DataLoader[Any]) -> None:
@@ -67,7 +70,10 @@ class Tracked:
     ``kind`` is ``map``, ``iterable``, or ``other`` for what can only be read again from its start.
     """
 
-    def __init__(self, loader: DataLoader[Any], seed: int, placeholders: bool) -> None:
+    def __init__(
+        self, loader: DataLoader[Any], seed: int, placeholders: bool, looks_ahead: bool
+    ) -> None:
+        self.looks_ahead = looks_ahead
         self.seed, self.epoch, self.placeholders = seed, 0, placeholders
         self.order: dict[str, Any] | None = None
         self.ahead: dict[str, Any] | None = None
@@ -301,8 +307,9 @@ class Batches(Sampler[list[Any]]):
         for number in itertools.count(tracked.skipped):
             if number > tracked.skipped:
                 tracked.settle()
-                look = number - tracked.skipped < _EARLY
-                before = None if tracked.has_workers else tracked.here(look=look)
+                before = None
+                if tracked.looks_ahead and not tracked.has_workers:
+                    before = tracked.here(look=number - tracked.skipped < _EARLY)
             batch = next(batches, None)
             if batch is None:
                 return

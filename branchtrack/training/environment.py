@@ -69,16 +69,25 @@ def script_name() -> str:
     return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "run"
 
 
-def refuse_distributed(world_size: int) -> None:
+def world_size() -> int:
+    """How many processes train together, as far as the launcher or torch says."""
+    told = int(os.environ.get("WORLD_SIZE") or 1)
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return max(told, distributed.get_world_size())
+    return told
+
+
+def refuse_distributed(count: int) -> None:
     """Refuse to train as one of several processes.
 
     Raises:
-        InvalidInput: ``world_size`` is more than one.
+        InvalidInput: ``count`` is more than one.
     """
-    if world_size > 1:
+    if count > 1:
         raise InvalidInput(
             "WORLD_SIZE",
-            world_size,
+            count,
             "1: random state and data position are per process, which is not supported yet",
         )
 

@@ -16,7 +16,6 @@ resumed at the node begins with the next batch.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,7 +24,7 @@ import torch
 from branchtrack.errors import InvalidInput
 from branchtrack.training import loop_begin, loop_objects, loop_resume, rng
 from branchtrack.training.committer import Point
-from branchtrack.training.environment import refuse_distributed
+from branchtrack.training.environment import refuse_distributed, world_size
 from branchtrack.training.live import Live
 from branchtrack.training.loop_effects import Effects
 from branchtrack.training.loop_end import Ending
@@ -60,9 +59,9 @@ def start(
     before that too if its first weights are to be the same each time.
 
     Raises:
-        InvalidInput: what is given cannot be used; CheckpointMismatch: it does not fit the node.
+        InvalidInput, CheckpointMismatch: what is given cannot be used, or does not fit the node.
     """
-    refuse_distributed(_world_size())
+    refuse_distributed(world_size())
     for word, count in (("max_steps", max_steps), ("save_steps", save_steps)):
         if count is not None and (type(count) is not int or count < 1):
             raise InvalidInput(word, count, "a whole number of at least 1, or None")
@@ -122,6 +121,11 @@ class Run:
     def epoch(self) -> int:
         """The pass over the data that is going on, counted from 0."""
         return 0 if self._feed is None else self._feed.epoch
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the newest batch is the last of its pass; false where that cannot be known."""
+        return self._feed is not None and self._feed.over
 
     @property
     def is_over(self) -> bool:
@@ -240,10 +244,3 @@ class Run:
         if self._feed is not None:
             self._feed.close()
         self._session.close(status, error)
-
-
-def _world_size() -> int:
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return max(distributed.get_world_size(), int(os.environ.get("WORLD_SIZE") or 1))
-    return int(os.environ.get("WORLD_SIZE") or 1)

@@ -38,7 +38,7 @@ class Feed:
         self._tracked: data.Tracked | None = None
         if is_plain(source):
             data.untrack(source)
-            tracked = data.track(source, seed)
+            tracked = data.track(source, seed, ahead=False)
             self._tracked = None if tracked.kind == "other" else tracked
         elif iter(source) is source:
             raise InvalidInput(

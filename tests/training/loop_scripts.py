@@ -137,7 +137,35 @@ def unfinished(home: Home, launch: Launch | None = None) -> Run:
     return run
 
 
+def scaled(home: Home, launch: Launch | None = None) -> Run:
+    """A loop with a gradient scaler, clipping by a setting, and a schedule that counts epochs."""
+    model = loops.net()
+    optimizer, scaler = loops.sgd(model), torch.amp.GradScaler("cpu", growth_interval=2)
+    schedule = schedulers.StepLR(optimizer, 1, 0.5)
+    with loops.process(home, launch):
+        run = branchtrack.start(
+            "tiny", model=model, optimizer=optimizer, scheduler=schedule, data=loops.loader(),
+            objects={"scaler": scaler}, settings={"max_grad_norm": 0.5}, max_steps=16,
+            save_steps=1, seed=1,
+        )  # fmt: skip
+    with run:
+        for batch in run.batches():
+            loss = loops.loss_of(model, batch)
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), run.settings["max_grad_norm"])
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            if run.ends_epoch:
+                schedule.step()
+            run.log(loss=loss)
+            if run.step():
+                break
+    return run
+
+
 SCRIPTS = {
     "LBFGS": lbfgs, "two optimizers": gan, "an extra object": averaged,
-    "gradients that wait": unfinished,
+    "gradients that wait": unfinished, "a gradient scaler, epochs": scaled,
 }  # fmt: skip

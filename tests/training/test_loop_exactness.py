@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.optim import lr_scheduler as schedulers
+from torch.optim.lr_scheduler import StepLR
 from torch.utils.data.distributed import DistributedSampler
 
 from tests.training import loops
@@ -187,7 +188,8 @@ def test_every_step_of_another_script_resumes_exactly(script: str, home: Home) -
     assert final.kind == "final" and len(home.nodes()) == final.step + 1
     for node in home.nodes()[:-1]:
         launch = home.order(node, {"save_steps": 1000})
-        train(home, launch)
+        run = train(home, launch)
+        assert not isinstance(run._live.scheduler, StepLR) or run._live.scheduler.last_epoch == 2
         assert home.final(launch).state_digest == final.state_digest, f"from {node.step}"
         rest = {s: v for s, v in home.points("loss", whole).items() if s > node.step}
         assert home.points("loss", launch.segment_id) == rest
