@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from branchtrack.core.records import Change, Node, Request
+from branchtrack.core.settings import DIRECTIVES, SCHEDULER, SEED
+
+#: Changes that put another schedule in the place of the node's.
+_OF_SCHEDULE = {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "horizon"}
 
 
 @dataclass
@@ -80,4 +84,9 @@ def restored_parts(has_scheduler: bool, replaced: Mapping[str, Any]) -> dict[str
     parts = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
     parts["scheduler"] = "restored" if has_scheduler else "reset"
     parts["data position"] = parts["counters"] = "restored"
-    return {**parts, **{name: "replaced" for name in replaced}}
+    parts |= {name: "replaced" for name in replaced if name not in DIRECTIVES}
+    if replaced.keys() & _OF_SCHEDULE or replaced.get(SCHEDULER.name) == "script":
+        parts["scheduler"] = "replaced"
+    if SEED.name in replaced:
+        parts["rng"] = "replaced"
+    return parts

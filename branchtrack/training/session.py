@@ -149,7 +149,8 @@ class Session:
             parts = answers.restored_parts(state["scheduler"] is not None, changed)
             if self.base.mode == "weights":
                 parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
-                parts |= dict.fromkeys(self.base.overrides, "replaced")
+                given = [name for name in self.base.overrides if name not in DIRECTIVES]
+                parts |= dict.fromkeys(given, "replaced")
             asked = fork.settings if self.base.mode == "exact" else self.base.overrides
             wanted = {**settings, **point.live.fixed}
             no_value = (*DIRECTIVES, RECIPE)
