@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch.optim import lr_scheduler as schedulers
 
 import branchtrack
@@ -165,7 +166,31 @@ def scaled(home: Home, launch: Launch | None = None) -> Run:
     return run
 
 
+def accelerated(home: Home, launch: Launch | None = None) -> Run:
+    """A loop whose objects accelerate has wrapped."""
+    accelerator, model = Accelerator(cpu=True), loops.net()
+    optimizer = loops.sgd(model)
+    model, optimizer, schedule, data = accelerator.prepare(
+        model, optimizer, schedulers.CosineAnnealingLR(optimizer, 9),
+        loops.loader("random", loops.Points("torch")),
+    )  # fmt: skip
+    with loops.process(home, launch):
+        run = branchtrack.start("tiny", model=model, optimizer=optimizer, scheduler=schedule,
+                                data=data, max_steps=9, save_steps=1, seed=1)  # fmt: skip
+    for batch in run.batches():
+        loss = loops.loss_of(model, batch)
+        accelerator.backward(loss)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        run.log(loss=loss)
+        run.step()
+    run.finish()
+    return run
+
+
 SCRIPTS = {
     "LBFGS": lbfgs, "two optimizers": gan, "an extra object": averaged,
     "gradients that wait": unfinished, "a gradient scaler, epochs": scaled,
+    "accelerate": accelerated,
 }  # fmt: skip

@@ -26,6 +26,12 @@ def without_dropout() -> Any:
     return loops.net(0.0)
 
 
+def partly_frozen() -> Any:
+    made: Any = loops.net()
+    made[0].requires_grad_(False)
+    return made
+
+
 DIFFERENT: dict[str, tuple[dict[str, Any], str, tuple[str, str], str]] = {
     "rate": ({"optimizer": lambda m: torch.optim.AdamW(m.parameters(), 0.02, weight_decay=0.1)},
              "lr", ("0.02", "0.01"), "--set lr=0.02"),
@@ -54,6 +60,7 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str, tuple[str, str], str]] = {
     "seed": ({"seed": 6}, "seed", ("6", "5"), "--set seed=6"),
     "cadence": ({"save_steps": 3}, "save_steps", ("3", "1"), "--set save_steps=3"),
     "dropout": ({"model": without_dropout}, "dropout", ("0.0", "0.2"), "--set dropout=0.0"),
+    "freezing": ({"model": partly_frozen}, "frozen", ("'0'", "''"), "--set frozen=0"),
     "a setting": ({"settings": {"smoothing": 0.2, "unread": 3}}, "settings.smoothing",
                   ("0.2", "0.1"), "--set smoothing=0.2"),
     "a new setting": ({"settings": {**settings(), "more": 1}}, "settings.more", ("1", "None"),
