@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import emit, field_lines, pairs, state, styled
+from branchtrack.cli.output import emit, field_lines, jsonable, number, pairs, state, styled
 from branchtrack.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
+@click.option("--list", "lists", is_flag=True,
+              help="Only list the settings that a resume of NODE may change.")  # fmt: skip
 @json_option
 @pass_command_line
 def resume(
@@ -44,19 +47,32 @@ def resume(
     mode: str,
     reason: str,
     detach: bool,
+    lists: bool,
     as_json: bool,
 ) -> None:
     """Train on from a NODE in a new process, as a new branch.
+
+    What --set does not name stays as it is in the node; --list shows what it may name. With
+    another max_steps say what becomes of the schedule: horizon=extend spreads what is left of it
+    over the steps that are left, horizon=rescale makes it anew for the whole length. --mode
+    weights takes nothing but the weights: optimizer, schedule, position and settings begin as the
+    script has them.
 
     The exit code is that of the training process. Ctrl-C asks it to stop at a node.
 
     \b
     Example: branchtrack resume 3fa9 --set lr=1e-4 --name cooler
+             branchtrack resume 3fa9 --set max_steps=4000 --set horizon=extend
+             branchtrack resume 3fa9 --set lr_scheduler_type=cosine_with_min_lr \\
+                                     --set lr_scheduler_kwargs=min_lr_rate=0.1
     """
     from branchtrack import control
     from branchtrack.analysis import report
     from branchtrack.core.settings import parse_assignments
 
+    if lists:
+        _list(line, node, as_json)
+        return
     with line.database() as database:
         with bar("Reading the checkpoint"):
             launch = control.order_launch(
@@ -78,6 +94,43 @@ def resume(
     if launch.state == "failed":
         code = launch.exit_code or 1
         raise click.exceptions.Exit(128 - code if code < 0 else code)
+
+
+def offered(database: Database, node_ref: str) -> list[dict[str, Any]]:
+    """The settings that a resume of a node may change, each with its value in force and bounds.
+
+    Raises:
+        NotFound: there is no such node.
+    """
+    from branchtrack import control
+    from branchtrack.db import nodes
+
+    with database.read() as connection:
+        node = nodes.find(connection, node_ref)
+        settings = control.resume_settings(connection, node)
+    return [
+        {
+            "name": name, "value": node.settings.get(name), "dtype": one.dtype,
+            "minimum": one.minimum, "maximum": one.maximum, "choices": list(one.choices),
+            "allowed": one.allowed, "unit": one.unit, "about": one.about, "live": one.live,
+        }
+        for name, one in settings.items()
+    ]  # fmt: skip
+
+
+def _list(line: CommandLine, node: str, as_json: bool) -> None:
+    with line.database() as database:
+        found = offered(database, node)
+    if as_json:
+        emit(jsonable(found))
+        return
+    for one in found:
+        value = number(one["value"]) if isinstance(one["value"], float) else one["value"]
+        now = "not set" if value in (None, "") else f"{value} {one['unit']}".strip()
+        click.echo(f"{styled(one['name'], bold=True)}  {now}")
+        about = f"{one['about']}; " if one["about"] else ""
+        text = f"{about}allowed: {one['allowed']}"
+        click.echo(textwrap.indent("\n".join(textwrap.wrap(text, 92)), "    "))
 
 
 def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool) -> Launch:

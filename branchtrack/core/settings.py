@@ -47,7 +47,7 @@ class Setting:
         if self.dtype == "str":
             return "text"
         if self.dtype == "arguments":
-            return "name=value pairs with commas between, or a JSON object; empty for none"
+            return "name=value pairs with commas between, or a JSON object; {} for none"
         if self.dtype == "choice":
             return f"one of {', '.join(self.choices)}"
         kind = "a whole number" if self.dtype == "int" else "a finite number"

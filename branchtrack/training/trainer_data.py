@@ -49,6 +49,15 @@ class Place:
             self.batches = self.tracked.resume(stored, now, seed)
 
     @property
+    def batch_size(self) -> int | None:
+        """The samples of a batch, as far as the loader tells; a sampler's own need not."""
+        base = getattr(self._loader, "base_dataloader", self._loader)
+        found = getattr(base, "batch_size", None)
+        if found is None:
+            found = getattr(getattr(base, "batch_sampler", None), "batch_size", None)
+        return found if isinstance(found, int) else None
+
+    @property
     def began_within(self) -> bool:
         """Whether the first pass began in the middle, and random states come back within it."""
         return self.tracked is not None and self._within

@@ -82,7 +82,18 @@ def knows_place(base: Base) -> bool:
 
 
 def find_place(trainer: Any, base: Base) -> None:
-    """Have the loader that was just made go on where the node's was."""
+    """Have the loader that was just made go on where the node's was.
+
+    Raises:
+        InvalidInput: another batch size was declared, and the loader does not have it.
+    """
+    size = base.overrides.get("batch_size")
+    has = trainer.place.batch_size
+    if size is not None and has != size:
+        raise InvalidInput(
+            "batch_size", size, "what the script's own loader has" + (f": {has}" if has else ""),
+            what="The script makes its own batches, which do not follow the Trainer's batch size.",
+        )  # fmt: skip
     stored = _data(base)
     if base.mode == "exact" and "epoch" in stored:
         seed = base.overrides.get("seed")

@@ -92,6 +92,23 @@ def test_a_resume_without_a_name_finds_one(
     assert (code, launch["branch"]) == (0, "main-2")
 
 
+def test_what_a_resume_may_change_is_listed_and_nothing_is_started(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_fake(sqlite_config)
+    node = first_node(sqlite_database)
+    before = row_counts(sqlite_database)
+    code, found, err = told(branchtrack("resume", node, "--list", "--json"))
+    assert (code, err, row_counts(sqlite_database)) == (0, "", before)
+    rate = next(one for one in found if one["name"] == "lr")
+    assert rate.keys() >= {"value", "dtype", "minimum", "maximum", "unit", "about", "choices"}
+    assert rate["allowed"] == "a finite number greater than 0 and at most 100"
+    text, _ = branchtrack("resume", node, "--list").communicate(timeout=60)
+    assert "base (peak) learning rate" in text and "allowed: a finite number" in text
+    code, _, err = told(branchtrack("resume", "ffff", "--list"))
+    assert code == 2 and "ffff" in err
+
+
 def test_the_exit_code_is_that_of_the_training(
     branchtrack: Start, sqlite_config: Config, sqlite_database: Database, store: Store
 ) -> None:

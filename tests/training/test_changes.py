@@ -207,3 +207,23 @@ def test_of_weights_alone_everything_else_is_fresh(trained: Home) -> None:
     again = trained.order(made[3])
     trained.train(again, learning_rate=3e-3, lr_scheduler_type="linear")
     assert trained.final(again).state_digest == trained.final(launch).state_digest
+
+
+def test_a_loader_that_does_not_follow_the_batch_size_is_told(home: Home) -> None:
+    class Own(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+        """Has a loader whose batches are always of four."""
+
+        def get_train_dataloader(self) -> Any:
+            """The loader, tracked as the Trainer's own."""
+            return super().get_train_dataloader()
+
+        def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+            kwargs["batch_size"] = tiny.BATCH
+            return super()._get_dataloader(dataset, *args, **kwargs)
+
+    home.train(kind=Own)
+    launch = home.order(home.node(AT), {"batch_size": 8})
+    with pytest.raises(InvalidInput, match="makes its own batches") as caught:
+        home.train(launch, kind=Own)
+    assert caught.value.field == "batch_size" and "4" in caught.value.fix
+    assert home.segment(launch.branch_id).started_at is None
