@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.records import Node
-from branchtrack.db import nodes, runs
+from branchtrack.db import certificates, nodes, runs
 from branchtrack.db.engine import Database
 from tests.cli.conftest import Call
 from tests.launching.helpers import ROOT, SCRIPT, environment, train_fake, wait_until
@@ -162,21 +161,33 @@ def test_a_real_training_is_tried_again_in_a_new_process(trained: Path) -> None:
     assert list((trained / "home" / "logs").iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_trial_that_is_given_up_leaves_no_process_and_no_file(
-    trained: Path, how: signal.Signals
-) -> None:
+def test_a_trial_whose_command_is_killed_leaves_no_process_and_no_file(trained: Path) -> None:
     before = rows(trained)
     with start(trained, "-m", "branchtrack", "certify", "tiny", "--steps", "14") as process:
         wait_until(lambda: bool(list((trained / "temporary").glob("branchtrack-*/branchtrack-*"))))
-        process.send_signal(how)
+        process.kill()
         process.communicate(timeout=60)
-    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
     wait_until(lambda: temporary(trained) == [])
-    time.sleep(0.2)
     assert rows(trained) == before
-    if how == signal.SIGINT:
-        assert list((trained / "home" / "logs").iterdir()) == []
+
+
+def test_ctrl_c_ends_a_trial_and_leaves_nothing(
+    made: list[Node], sqlite_config: Config, sqlite_database: Database
+) -> None:
+    env = {**environment(sqlite_config), "FAKE_TRIAL": "sleep"}
+    command = [sys.executable, "-m", "branchtrack", "certify", "fake"]
+    with subprocess.Popen(command, env=env, start_new_session=True) as process:
+        wait_until(lambda: "trial starts" in "".join(map(Path.read_text, logs(sqlite_config))))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert logs(sqlite_config) == []
+    with sqlite_database.read() as connection:
+        assert certificates.of_run(connection, made[0].run_id) == {}
+
+
+def logs(config: Config) -> list[Path]:
+    """The logs of trials and launches."""
+    return list(config.logs.iterdir())
 
 
 def temporary(folder: Path) -> list[Path]:

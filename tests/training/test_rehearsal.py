@@ -29,13 +29,14 @@ from tests.training.homes import Home
 
 EVALUATED: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 2}
 BEST: dict[str, Any] = {
-    **EVALUATED, "load_best_model_at_end": True, "metric_for_best_model": "eval_loss",
+    **EVALUATED, "max_steps": 8, "load_best_model_at_end": True,
+    "metric_for_best_model": "eval_loss",
     "learning_rate": 0.05, "lr_scheduler_type": "constant", "save_total_limit": 1,
     "held_out": tiny.Sentences(8, seed=1000),
 }  # fmt: skip
 CASES: dict[str, dict[str, Any]] = {
     "plain": {"save_steps": 3},
-    "window": {"save_steps": 1, "logging_steps": 3, **EVALUATED},
+    "window": {"save_steps": 1, "logging_steps": 3, "max_steps": 8, **EVALUATED},
     "epochs": {"max_steps": -1, "num_train_epochs": 2, "save_strategy": "epoch",
                "eval_strategy": "epoch", "logging_strategy": "epoch"},
     "accumulation": {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 3,
