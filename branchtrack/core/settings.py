@@ -54,9 +54,9 @@ class Setting:
         low, high = self.minimum, self.maximum
         parts = []
         if low is not None:
-            parts.append(f"{'greater than' if self.above else 'at least'} {low:g}")
+            parts.append(f"{'greater than' if self.above else 'at least'} {low:.10g}")
         if high is not None:
-            parts.append(f"at most {high:g}")
+            parts.append(f"at most {high:.10g}")
         one = " ".join([kind, " and ".join(parts)]).strip()
         return f"{self.count} numbers with commas between, each {one}" if self._is_list else one
 
