@@ -36,8 +36,9 @@ def append(
     ``kind``: run, segment, node, request, launch or trouble.
     """
     # The run's row is the lock that keeps two writers from taking one number (PostgreSQL; SQLite
-    # has a single writer anyway).
-    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
+    # has a single writer anyway). It lets those be who only refer to the run, as every inserted row
+    # of it does: two that both do so first would wait for each other.
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
     last = connection.execute(
         select(events.c.seq, events.c.hash)
         .where(events.c.run_id == run_id)

@@ -64,7 +64,7 @@ def create_branch(
     """
     valid_name(name)
     # The run's row is the lock under which its branches are named and numbered (PostgreSQL).
-    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
     taken = {branch.name for branch in list_branches(connection, run_id)}
     if name in taken:
         raise NameTaken("branch", name, free_name(name, taken))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from threading import Thread
+from threading import Barrier, Thread
 
 import pytest
+from sqlalchemy import select
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.db import audit
 from branchtrack.db.engine import Database
-from branchtrack.db.tables import events
+from branchtrack.db.tables import events, runs
 from tests.trees_for_tests import Tree, make_tree
 
 _WRITER = """
@@ -62,6 +63,31 @@ def test_twenty_threads_keep_the_chain_whole(tree: Tree) -> None:
     for thread in threads:
         thread.join()
     assert len(check_whole(tree)) == before + 20
+
+
+def test_two_writers_that_both_refer_to_the_run_first_do_not_wait_for_each_other(
+    tree: Tree,
+) -> None:
+    met, failed = Barrier(2, timeout=20), []
+
+    def work() -> None:
+        try:
+            with tree.database.transaction() as connection:
+                if not tree.database.is_sqlite:
+                    # What inserting a row that refers to the run does, on PostgreSQL.
+                    kept = select(runs.c.id).with_for_update(read=True, key_share=True)
+                    connection.execute(kept)
+                    met.wait()
+                audit.append(connection, tree.run.id, kind="node", ref="x", state="new", actor="me")
+        except Exception as error:
+            failed.append(error)
+
+    threads = [Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
 
 
 def test_two_processes_keep_the_chain_whole(tree: Tree, config: Config) -> None:
