@@ -84,6 +84,7 @@ class Tracked:
             dataset=loader.dataset, collate=loader.collate_fn, sampler=loader.batch_sampler
         )
         self._pass_own: dict[str, Any] = {}
+        self._own_size: int | None = None
         self._keeps_workers = loader.persistent_workers and loader.generator is None
         self._loader, self._next_seed = loader, seed
         self._found: Mapping[str, Any] | None = None
@@ -130,6 +131,7 @@ class Tracked:
             "order": self.order if begun else None,
             "ahead": self.ahead if begun and fetched_ahead else None,
             "order_seed": self._order_seed(),
+            "order_size": self._order_size() if begun else None,
             # An order that was begun is drawn again, and so from where it was drawn.
             "generators": self._drawn_from if begun and self._batches else self._generator_states(),
             "sizes": self._stream.sizes if self._stream is not None and begun else [],
@@ -178,10 +180,16 @@ class Tracked:
     def draw(self) -> None:
         """The order of the pass is about to be drawn: in the resumed pass, as it was before."""
         if self.resumed is None:
+            if self._own_size is not None:
+                self._sampler().batch_size, self._own_size = self._own_size, None
             self.order, self._drawn_from = self.here(), self._generator_states()
             return
         self.give(self.resumed["order"])
         self._give_generators(self.resumed)
+        if self.resumed.get("order_size") is not None:
+            # One that sorts what is near by length has another order for each batch size.
+            self._own_size = self._order_size()
+            self._sampler().batch_size = self.resumed["order_size"]
         # Not looked at again: there may be generators by now that were not made then.
         self.order = dict(self.resumed["order"])
         self._drawn_from = list(self.resumed["generators"])
@@ -233,6 +241,10 @@ class Tracked:
 
     def _sampler(self) -> Any:
         return None if self._batches is None else getattr(self._batches.inner, "sampler", None)
+
+    def _order_size(self) -> int | None:
+        found = getattr(self._sampler(), "batch_size", None)
+        return found if isinstance(found, int) else None
 
     def _order_seed(self) -> int | None:
         # accelerate's SeedableRandomSampler draws every order from this and the epoch.

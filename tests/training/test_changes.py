@@ -154,6 +154,19 @@ def test_each_sample_of_the_epoch_is_used_once(change: dict[str, int], home: Hom
     assert home.final(again).state_digest == home.final(launch).state_digest
 
 
+@pytest.mark.parametrize("change", [{"batch_size": 8}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_each_sample_is_used_once_where_the_order_depends_on_the_batch(
+    change: dict[str, int], home: Home
+) -> None:
+    how = {"train_sampling_strategy": "group_by_length", "save_steps": 1, "evaluated": False}
+    before, after = Seen(), Seen()
+    home.train(data=before, **how)
+    launch, _ = resume(home, change, at=3, data=after, **how)
+    # The sampler has read every sample once to know its length.
+    taken = before.read[tiny.SAMPLES :][:12] + after.read[tiny.SAMPLES :][:12]
+    assert sorted(taken) == list(range(tiny.SAMPLES)) and obeyed(home, launch)
+
+
 def test_another_seed_keeps_the_rest_of_the_epoch(home: Home) -> None:
     before, plain, after = Seen(), Seen(), Seen()
     home.train(data=before, save_steps=1)
