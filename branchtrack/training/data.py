@@ -265,7 +265,9 @@ class Tracked:
         own = (
             None if self._order_seed() is not None else getattr(self._sampler(), "generator", None)
         )
-        unique = {id(one): one for one in (own, self._loader.generator) if one is not None}
+        # One that was put aside for kept workers is none of the script's.
+        lent = None if self._keeps_workers else self._loader.generator
+        unique = {id(one): one for one in (own, lent) if one is not None}
         return list(unique.values())
 
 
