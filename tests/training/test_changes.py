@@ -11,7 +11,7 @@ from transformers import get_scheduler
 
 from branchtrack.core.records import Launch
 from branchtrack.errors import InvalidInput
-from tests.training import tiny
+from tests.training import matrix, tiny
 from tests.training.callbacks import Spy
 from tests.training.homes import Home
 
@@ -160,14 +160,26 @@ def test_each_sample_of_the_epoch_is_used_once(change: dict[str, int], home: Hom
 def test_each_sample_is_used_once_where_the_order_depends_on_the_batch(
     change: dict[str, int], home: Home
 ) -> None:
-    how = {"train_sampling_strategy": "group_by_length", "save_steps": 1, "evaluated": False}
-    before, after = Seen(), Seen()
-    home.train(data=before, **how)
-    launch, _ = resume(home, change, at=3, data=after, **how)
-    # The sampler has read the first sample, and then each of them to know its length.
-    first = tiny.SAMPLES + 1
-    taken = before.read[first:][:12] + after.read[first:][:12]
-    assert sorted(taken) == list(range(tiny.SAMPLES)) and obeyed(home, launch)
+    taken: list[int] = []
+
+    class Noting(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+        """Notes the samples that it trains on: each begins with its number."""
+
+        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            taken.extend(inputs["input_ids"][:, 0].tolist())
+            return super().training_step(model, inputs, *args, **kwargs)
+
+    items = [{"input_ids": torch.tensor([n, *range(n % 9 + 1)])} for n in range(26)]
+    how: dict[str, Any] = {
+        "kind": Noting, "data": items, "collator": matrix.padded, "evaluated": False,
+        "train_sampling_strategy": "group_by_length", "save_steps": 1,
+    }  # fmt: skip
+    home.train(**how)
+    begun = taken[:12]
+    taken.clear()
+    launch, _ = resume(home, change, at=3, **how)
+    assert sorted(begun + taken[:14]) == list(range(26))
+    assert sorted(taken[14:40]) == list(range(26)) and obeyed(home, launch)
 
 
 def test_another_seed_keeps_the_rest_of_the_epoch(home: Home) -> None:
