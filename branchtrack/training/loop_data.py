@@ -15,6 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterDataPipe
 
 from branchtrack.errors import InvalidInput
 from branchtrack.training import data, rng
+from branchtrack.training.batches import Batches
 
 _END = object()
 
@@ -163,7 +164,7 @@ def batch_size(source: Any) -> int | None:
     if not is_plain(source) or isinstance(source.dataset, IterDataPipe):
         return None
     sampler = source.batch_sampler
-    plain = sampler.inner if isinstance(sampler, data.Batches) else sampler
+    plain = sampler.inner if isinstance(sampler, Batches) else sampler
     return int(plain.batch_size) if type(plain) is BatchSampler else None
 
 
