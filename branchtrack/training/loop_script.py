@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, MultiplicativeLR
 from branchtrack.checkpoints.tensors import encode
 from branchtrack.core.settings import SCHEDULER
 from branchtrack.errors import CheckpointMismatch
-from branchtrack.training import modules
+from branchtrack.training import blueprint, modules
 from branchtrack.training.live import Live, number
 from branchtrack.training.rates import base_rate
 
@@ -40,6 +40,7 @@ def record(live: Live, asked: Mapping[str, Any]) -> dict[str, Any]:
     if p:
         found["dropout"] = next(iter(p.values())) if len(set(p.values())) == 1 else p
     found["frozen"] = modules.read_frozen(live.model)
+    found |= blueprint.of(live.model)
     if live.values is not None:
         found |= {f"settings.{name}": live.values.peek(name) for name in live.values}
     return found
@@ -59,8 +60,9 @@ def check(
         CheckpointMismatch: with both values and the two ways out.
     """
     own = declared.get(SCHEDULER.name) == "script"
+    names = (mine.keys() | theirs.keys()) - {blueprint.MODULES}
     # What an optimizer or a schedule is says more than how it differs.
-    for name in sorted(mine.keys() | theirs.keys(), key=lambda name: (not _is_class(name), name)):
+    for name in sorted(names, key=lambda name: (not _is_class(name), name)):
         found, expected = mine.get(name), theirs.get(name)
         setting = _setting_of(name)
         if found == expected or setting in declared and setting != SCHEDULER.name:
@@ -70,6 +72,7 @@ def check(
         if own and (setting == SCHEDULER.name or _is_cycled(name, mine, theirs)):
             continue
         raise _mismatch(name, found, expected, setting, settings)
+    blueprint.check(mine, theirs)
 
 
 def _is_class(name: str) -> bool:

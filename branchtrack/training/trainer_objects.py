@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import Trainer
 
-from branchtrack.training import capture, modules
+from branchtrack.training import blueprint, capture, modules
 from branchtrack.training.rates import base_rate
 
 #: What only says where a schedule is, or repeats the rates of the optimizer's groups.
@@ -29,13 +29,14 @@ _MOST = 64
 
 
 def of_model(model: torch.nn.Module) -> dict[str, Any]:
-    """Its class, its configuration if it has one, its dropout and what of it does not train."""
+    """Its class, modules, configuration if it has one, dropout and what of it does not train."""
     found: dict[str, Any] = {"model": type(model).__name__, "frozen": modules.read_frozen(model)}
     if hasattr(getattr(model, "config", None), "to_json_string"):
         given = capture.model_config(model)
         found |= {f"model.config.{name}": value for name, value in given.items()}
     elif modules.dropouts(model):
         found["dropout"] = modules.read_dropout(model)
+    found |= blueprint.of(model)
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -17,7 +17,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from branchtrack.core import schedules
 from branchtrack.core.settings import RECIPE
 from branchtrack.errors import CheckpointMismatch, InvalidInput
-from branchtrack.training import trainer_objects
+from branchtrack.training import blueprint, trainer_objects
 
 #: Arguments that change nothing of what is trained, logged or evaluated.
 _OUTWARD = frozenset(
@@ -69,7 +69,7 @@ def check(
     Raises:
         CheckpointMismatch: with both values and the two ways out.
     """
-    for name in sorted(mine.keys() | theirs.keys()):
+    for name in sorted((mine.keys() | theirs.keys()) - {blueprint.MODULES}):
         found, expected = mine.get(name), theirs.get(name)
         setting = _setting_of(name)
         if found == expected or setting in declared:
@@ -85,6 +85,8 @@ def check(
             expected=expected,
             found=found,
         )
+    # A configuration says more than the modules that are made of it.
+    blueprint.check(mine, theirs)
 
 
 def check_settings(trainer: Any, settings: Mapping[str, Any]) -> None:
