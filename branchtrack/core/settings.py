@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from branchtrack.core import schedules
@@ -120,6 +120,17 @@ BETAS = Setting(
 )
 EPS = Setting("eps", minimum=0.0, maximum=1.0, above=True, about="added to the denominator")
 MOMENTUM = Setting("momentum", minimum=0.0, maximum=1.0, about="momentum of SGD and its kin")
+#: The same where the schedule cycles momentum: what is set is the cycle's upper bound.
+CYCLED_BETAS = replace(
+    BETAS,
+    about="decay rates of the two moments; the schedule cycles the first, and what is set of it is "
+    "the most of the cycle, whose least keeps its ratio to it",
+)
+CYCLED_MOMENTUM = replace(
+    MOMENTUM,
+    about="the schedule cycles it, and what is set is the most of the cycle, whose least keeps its "
+    "ratio to it",
+)
 DROPOUT = Setting(
     "dropout", minimum=0.0, maximum=1.0, about="probability of every dropout module of the model"
 )

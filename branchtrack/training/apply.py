@@ -14,6 +14,8 @@ import torch
 
 from branchtrack.core.settings import (
     BETAS,
+    CYCLED_BETAS,
+    CYCLED_MOMENTUM,
     DROPOUT,
     EPS,
     FROZEN,
@@ -27,12 +29,22 @@ from branchtrack.training import modules
 from branchtrack.training.live import Live as Live
 from branchtrack.training.live import number as number
 from branchtrack.training.live import put as put
+from branchtrack.training.momenta import (
+    cycled_now,
+    has,
+    is_cycled,
+    read_betas,
+    read_momentum,
+    write_betas,
+    write_momentum,
+)
 from branchtrack.training.rates import read_lr as read_lr
 from branchtrack.training.rates import write_lr as write_lr
 from branchtrack.training.undo import kept
 
 #: What the optimizer reads in each of its groups.
 _FIELDS = ("lr", "weight_decay", "betas", "eps", "momentum")
+_PLAIN = (BETAS, EPS, MOMENTUM)
 #: An optimizer may keep its settings in float32, which tells no closer values apart.
 _TOLERANCE = 1.2e-7
 
@@ -64,49 +76,16 @@ def write_max_grad_norm(live: Live, value: float) -> None:
     live.options.max_grad_norm = value
 
 
-def read_betas(live: Live) -> list[float]:
-    """The decay rates of the two moments, in the first group; a cycled one is the cycle's."""
-    group = next(group for group in live.groups if _has(group, "betas"))
-    first, second = (number(beta) for beta in group["betas"])
-    return [number(group["max_momentum"]) if _is_cycled(live) else first, second]
-
-
-def write_betas(live: Live, value: list[float]) -> None:
-    """Set the decay rates of the two moments in every group; a cycled one stays the schedule's."""
-    for group in live.groups:
-        if _has(group, "betas"):
-            held = list(group["betas"])
-            for place in (1,) if _is_cycled(live) else (0, 1):
-                if isinstance(held[place], torch.Tensor):
-                    held[place].fill_(value[place])
-                else:
-                    held[place] = value[place]
-            group["betas"] = type(group["betas"])(held)
-
-
 def read_eps(live: Live) -> float:
     """What is added to the denominator, in the first group."""
-    return number(next(group["eps"] for group in live.groups if _has(group, "eps")))
+    return number(next(group["eps"] for group in live.groups if has(group, "eps")))
 
 
 def write_eps(live: Live, value: float) -> None:
     """Set what is added to the denominator in every group."""
     for group in live.groups:
-        if _has(group, "eps"):
+        if has(group, "eps"):
             put(group, "eps", value)
-
-
-def read_momentum(live: Live) -> float:
-    """The momentum of the first group; where the schedule cycles it, the most of the cycle."""
-    group = next(group for group in live.groups if _has(group, "momentum"))
-    return number(group["max_momentum" if _is_cycled(live) else "momentum"])
-
-
-def write_momentum(live: Live, value: float) -> None:
-    """Set the momentum of every group; one that the schedule cycles stays the schedule's."""
-    for group in live.groups:
-        if _has(group, "momentum") and not _is_cycled(live):
-            put(group, "momentum", value)
 
 
 READERS: dict[str, Callable[[Live], Any]] = {
@@ -139,8 +118,8 @@ def declare(live: Live) -> list[Setting]:
         own += [WEIGHT_DECAY] if any("weight_decay" in group for group in part.groups) else []
         if not live.is_several and hasattr(live.options, "max_grad_norm"):
             own.append(MAX_GRAD_NORM)
-        for setting in (BETAS, EPS, MOMENTUM):
-            own += [setting] if any(_has(group, setting.name) for group in part.groups) else []
+        for setting in (CYCLED_BETAS, EPS, CYCLED_MOMENTUM) if is_cycled(part) else _PLAIN:
+            own += [setting] if any(has(group, setting.name) for group in part.groups) else []
         found += [replace(one, name=f"{prefix}.{one.name}") if prefix else one for one in own]
     found += [DROPOUT] if modules.dropouts(live.model) else []
     found.append(FROZEN)
@@ -203,12 +182,16 @@ def used(live: Live) -> dict[str, Any]:
 
 
 def in_force(live: Live) -> dict[str, Any]:
-    """Every setting, and of each optimizer its largest rate (``lr_now``) and its ``groups``."""
-    groups, largest = read_groups(live), {}
-    for prefix, part in groups.items():
-        rates = [group["lr"] for group in part if group["lr"] is not None]
-        largest[f"{prefix}.lr_now" if prefix else "lr_now"] = max(rates, default=None)
-    return {**read_all(live), **largest, "groups": groups}
+    """Every setting, and of each optimizer its largest rate (``lr_now``), its ``groups``, and what
+    a cycle has come to (``momentum_now``, ``betas_now``).
+    """
+    groups: Groups = read_groups(live)
+    now: dict[str, Any] = {}
+    for prefix, part in live.parts.items():
+        rates = [group["lr"] for group in groups[prefix] if group["lr"] is not None]
+        own = {"lr_now": max(rates, default=None), **cycled_now(part)}
+        now |= {f"{prefix}.{name}" if prefix else name: value for name, value in own.items()}
+    return {**read_all(live), **now, "groups": groups}
 
 
 def agrees(
@@ -238,19 +221,6 @@ def _owner(live: Live, parts: Mapping[str, Live], name: str) -> tuple[Live, str]
     """The optimizer that a setting belongs to, and what it is called there."""
     prefix, _dot, own = name.rpartition(".")
     return (parts[prefix], own) if prefix else (live, name)
-
-
-def _has(group: Mapping[str, Any], name: str) -> bool:
-    value = group.get(name)
-    if name == "betas":
-        return isinstance(value, (list, tuple)) and len(value) == 2
-    return isinstance(value, (int, float, torch.Tensor))
-
-
-def _is_cycled(live: Live) -> bool:
-    """Whether the schedule sets momentum, or the first of the betas, at each of its steps."""
-    cycled = any(getattr(one, "cycle_momentum", False) for one in live.schedulers)
-    return cycled and all("max_momentum" in group for group in live.groups)
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from branchtrack.core.settings import SCHEDULER
 from branchtrack.errors import InvalidInput
 from branchtrack.training import apply, capture, rng
 from branchtrack.training.live import Live, number, put
+from branchtrack.training.momenta import is_cycled
 from branchtrack.training.session import Base
 
 #: What a schedule has set in the groups by the time that it is made.
@@ -49,6 +50,8 @@ def restore(live: Live, base: Base) -> None:
         capture.restore_gradients(live, base.snapshot)
     current = apply.read_all(live)
     target = {name: wanted(base).get(name, value) for name, value in current.items()}
+    if base.overrides.get(SCHEDULER.name) == "script":
+        target = _of_cycles(live, current, target, base.overrides)
     target = apply.resolved(live, target)
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
 
@@ -96,6 +99,21 @@ def _restore_for(live: Live, base: Base) -> None:
         for _ in part.groups:
             _give(*next(places))
         _advance(part, _updates(own.get("state", {}), base.fork.step))
+
+
+def _of_cycles(
+    live: Live, current: Mapping[str, Any], target: Mapping[str, Any], declared: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Settings where momentum that the script's own schedule cycles is left as that has it."""
+    found = dict(target)
+    for prefix, part in live.parts.items():
+        for own in ("momentum", "betas") if is_cycled(part) else ():
+            name = f"{prefix}.{own}" if prefix else own
+            if name in found and name not in declared:
+                found[name] = (
+                    [current[name][0], found[name][1]] if own == "betas" else current[name]
+                )
+    return found
 
 
 def _give(group: dict[str, Any], made: Mapping[str, Any]) -> None:

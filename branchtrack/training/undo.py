@@ -11,7 +11,7 @@ from branchtrack.training import modules
 from branchtrack.training.live import Live
 
 #: What schedulers keep of learning rates.
-_LISTS = ("base_lrs", "max_lrs", "_last_lr")
+_LISTS = ("base_lrs", "max_lrs", "_last_lr", "max_momentums", "base_momentums")
 
 
 def kept(live: Live) -> Callable[[], None]:

@@ -26,18 +26,29 @@ PAGE = 500
 
 @dataclass(frozen=True)
 class Proof:
-    """What was read back at the first update after a change; ``held`` says it is what was asked."""
+    """What was read back at the first update after a change; ``held`` says it is what was asked.
+
+    ``now``: what a schedule's cycle had come to there, where ``used`` is the most of the cycle.
+    """
 
     held: bool
     step: int
     name: str
     wanted: Any
     used: Any
+    now: Any = None
+
+    @property
+    def said(self) -> str:
+        """What was used: ``lr 1e-3``, or ``momentum 0.27 of a cycle up to 0.3``."""
+        if self.now is None:
+            return f"{self.name} {setting(self.used)}"
+        return f"{self.name} {setting(self.now)} of a cycle up to {setting(self.used)}"
 
     @property
     def words(self) -> str:
-        """One line: ``the optimizer used lr 1e-3 at step 121``."""
-        return f"{self.name} {setting(self.used)} used at step {self.step:,}"
+        """One line: ``lr 1e-3 used at step 121``."""
+        return f"{self.said} used at step {self.step:,}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,7 @@ def proofs(changes: Sequence[Change], effective: Mapping[str, Any] | None) -> tu
         Proof(
             verified and same(effective[change.name], change.after),
             int(effective.get("step", 0)), change.name, change.after, effective[change.name],
+            None if change.name.endswith("lr") else effective.get(f"{change.name}_now"),
         )
         for change in changes
         if change.name in effective

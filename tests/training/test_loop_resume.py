@@ -14,6 +14,7 @@ from tests.training.homes import Home
 from tests.training.loop_changes import (
     AT,
     HOW,
+    adamw,
     cosine,
     nothing,
     obeyed,
@@ -147,6 +148,37 @@ def test_a_schedule_that_cycles_momentum_can_take_the_place_of_another(trained: 
                      0.01, loops.STEPS)[AT:]  # fmt: skip
     assert [g[0]["lr"] for g in used] == pytest.approx(expected, rel=1e-9)
     assert obeyed(trained, launch)
+
+
+def test_momentum_of_a_cycle_that_takes_the_place_of_another_is_the_scripts(home: Home) -> None:
+    def cycle(most: float) -> Any:
+        return lambda o: schedulers.OneCycleLR(o, 0.01, total_steps=20, max_momentum=most)
+
+    loops.train(home, scheduler=cycle(0.9), settings=settings(), at=reads, optimizer=adamw)
+    launch, used, _ = resume(home, {"scheduler": "script"}, scheduler=cycle(0.95))
+    assert used[0][0]["max_momentum"] == 0.95 == obeyed(home, launch)["betas"][0]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "value"),
+    [(loops.sgd, "momentum", 0.3), (adamw, "betas", [0.3, 0.95])],
+    ids=["momentum", "betas"],
+)
+def test_momentum_that_the_schedule_cycles_is_obeyed_as_the_most_of_the_cycle(
+    home: Home, optimizer: Any, name: str, value: Any
+) -> None:
+    how = {"optimizer": optimizer, "scheduler": OneCycle}
+    loops.train(home, settings=settings(), at=reads, **how)
+    launch, used, _ = resume(home, {name: value}, **how)
+    first = used[0][0]
+    assert first["max_momentum"] == 0.3 and first["base_momentum"] == pytest.approx(0.3 * 85 / 95)
+    effective = obeyed(home, launch)
+    assert effective[name] == value and home.fork(launch).settings[name] == value
+    now = list(first["betas"]) if name == "betas" else first["momentum"]
+    assert effective[f"{name}_now"] == now != value
+    most = [groups[0]["betas"][0] if name == "betas" else groups[0]["momentum"] for groups in used]
+    untouched = loops.STEPS - AT
+    assert len(most) == untouched and max(most) < 0.3
 
 
 def test_a_schedule_and_a_rate_can_be_declared_together(trained: Home) -> None:

@@ -99,6 +99,17 @@ DECLARED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+def test_betas_that_the_schedule_cycles_are_obeyed_as_the_most_of_the_cycle(home: Home) -> None:
+    made = own(lambda o: OneCycleLR(o, 0.02, total_steps=20))
+    short = {"max_steps": 4, "save_steps": 1}
+    home.train(**made, **short)
+    launch = home.order(home.node(2), {"betas": "0.8, 0.95"})
+    home.train(launch, **made, **short)
+    effective = exact.verified(home, launch)
+    assert effective["betas"] == [0.8, 0.95] and effective["betas_now"][1] == 0.95
+    assert 0.8 * 85 / 95 <= effective["betas_now"][0] < 0.8
+
+
 @pytest.mark.parametrize("what", DECLARED)
 def test_a_difference_that_was_declared_is_obeyed(what: str, home: Home) -> None:
     made, resumed, settings = DECLARED[what]

@@ -63,3 +63,9 @@ def test_the_difference_is_from_the_parent(site: Site) -> None:
     found, _ = rows.build(view(site, "gpt2-docs", 0.0), "eval_loss")
     last = next(row for row in found if row.branch.name == "cooler")
     assert last.delta is not None and math.isclose(last.delta, 2.09 - 2.11)
+
+
+def test_momentum_of_a_cycle_is_told_as_the_update_used_it() -> None:
+    used = {"step": 25, "verified": True, "momentum": 0.3, "momentum_now": 0.27}
+    (proof,) = rows.proofs((Change("momentum", 0.95, 0.3),), used)
+    assert proof.held and proof.words == "momentum 0.27 of a cycle up to 0.3 used at step 25"

@@ -27,7 +27,12 @@ from branchtrack.web.views import TreeView, change_words
 
 blueprint = Blueprint("node", __name__)
 #: Read back along with the settings, but not settings; of each optimizer where there are several.
-_MEASURED = ("lr_now", "grad_norm")
+_MEASURED = {
+    "lr_now": "effective learning rate: the base times where the schedule stands",
+    "momentum_now": "effective momentum: where the schedule's cycle stands",
+    "betas_now": "effective betas: the first is where the schedule's cycle stands",
+    "grad_norm": "norm of the gradients as the optimizer saw them",
+}
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def show(node_id: str) -> Response:
         parent_branch=view.by_branch[parent.branch_id] if parent else None,
         crumbs=_crumbs(view, node), children=_children(view, node),
         settings=_settings(node, by_name(segment.declared if segment else [])),
-        proofs=rows.proofs(node.changes, node.effective), measured=_measured(node),
+        proofs=rows.proofs(node.changes, node.effective), measured=_measured(node), notes=_MEASURED,
         metrics=_metrics(node, parent), stored=stored, files=_files(services().store, stored),
         parts=_parts(stored), requests=requests, audit=audit,
         described={one.id: described(one) for one in requests}, command=_command(node),
