@@ -79,6 +79,7 @@ def resume(
                 database, line.store, node, actor=control.local_actor(), name=name,
                 settings=parse_assignments(values), mode=mode, reason=reason,
             )  # fmt: skip
+        changed = _tell_of_script(database, launch, quiet=as_json)
         if detach:
             from branchtrack.launching import foreground
 
@@ -86,7 +87,7 @@ def resume(
         else:
             launch = carry_out(line, database, launch, quiet=as_json)
         with database.read() as connection:
-            told = report.launch(connection, launch)
+            told = report.launch(connection, launch) | {"script_changed": changed}
     if as_json:
         emit(told)
     else:
@@ -131,6 +132,21 @@ def _list(line: CommandLine, node: str, as_json: bool) -> None:
         about = f"{one['about']}; " if one["about"] else ""
         text = f"{about}allowed: {one['allowed']}"
         click.echo(textwrap.indent("\n".join(textwrap.wrap(text, 92)), "    "))
+
+
+def _tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
+    """Whether the script has changed since the node was made; said in a line unless ``quiet``."""
+    from branchtrack import scripts
+    from branchtrack.db import nodes, runs
+
+    with database.read() as connection:
+        entry_point = runs.get_run(connection, launch.run_id).entry_point
+        environment = nodes.get(connection, launch.node_id).environment
+    changed = scripts.has_changed(entry_point, environment)
+    if changed and not quiet:
+        path = scripts.script_of(entry_point)
+        click.echo(f"The script {path} has changed since node {launch.node_id} was made.", err=True)
+    return changed
 
 
 def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool) -> Launch:

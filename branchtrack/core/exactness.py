@@ -183,7 +183,11 @@ def _differing(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
     found = []
     for name in sorted((now.keys() | then.keys()) - _INDIFFERENT):
         mine, theirs = _comparable(name, now.get(name)), _comparable(name, then.get(name))
-        if mine != theirs:
+        if name == "script":
+            # Nodes of earlier versions, and processes without a file, have none.
+            if mine and theirs and mine != theirs:
+                found.append("the script's file is another than that which made the node")
+        elif mine != theirs:
             found.append(f"{name} {_plain(theirs)} in the first training, {_plain(mine)} in this")
     return found
 

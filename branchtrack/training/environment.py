@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from branchtrack import __version__
+from branchtrack import __version__, scripts
 from branchtrack.errors import InvalidInput
 
 #: Variables that change what a training computes; they are given to a resumed process again.
@@ -26,10 +26,12 @@ _VARIABLES = (
     "HF_HUB_OFFLINE",
     "TOKENIZERS_PARALLELISM",
 )
+#: The script as this process began with it: it may be edited while it trains.
+_SCRIPT = scripts.digest(getattr(sys.modules.get("__main__"), "__file__", None))
 
 
 def describe() -> dict[str, Any]:
-    """Versions, thread count, device and git commit: what exactness depends on."""
+    """Versions, thread count, device, git commit and script: what exactness depends on."""
     found: dict[str, Any] = {
         "branchtrack": __version__,
         "python": platform.python_version(),
@@ -42,8 +44,8 @@ def describe() -> dict[str, Any]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    commit = _git_commit()
-    return {**found, "git": commit} if commit else found
+    more = {"git": _git_commit(), "script": _SCRIPT}
+    return found | {name: value for name, value in more.items() if value}
 
 
 def entry_point() -> dict[str, Any] | None:

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from branchtrack import scripts
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.records import Segment
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import metadata
-from tests.launching.helpers import environment, train_fake, wait_until
+from tests.launching.helpers import SCRIPT, environment, train_fake, wait_until
 
 
 @pytest.fixture
@@ -90,6 +91,25 @@ def test_a_resume_without_a_name_finds_one(
     train_fake(sqlite_config)
     code, launch, _err = told(branchtrack("resume", first_node(sqlite_database), "--json"))
     assert (code, launch["branch"]) == (0, "main-2")
+
+
+def test_a_script_that_has_changed_since_is_told_in_a_line(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_fake(sqlite_config)
+    node = first_node(sqlite_database)
+
+    def made_by(script: str | None) -> None:
+        with sqlite_database.transaction() as connection:
+            environment = {"script": script} if script else {}
+            connection.execute(metadata.tables["nodes"].update().values(environment=environment))
+
+    for script, changed in ((None, False), (scripts.digest(SCRIPT), False), ("0" * 12, True)):
+        made_by(script)
+        code, launch, err = told(branchtrack("resume", node, "--json"))
+        assert (code, launch["script_changed"], err) == (0, changed, "")
+    _out, err = branchtrack("resume", node).communicate(timeout=60)
+    assert f"The script {SCRIPT} has changed since node {node} was made." in err.splitlines()
 
 
 def test_what_a_resume_may_change_is_listed_and_nothing_is_started(

@@ -130,6 +130,14 @@ def test_two_environments_that_differ_are_told_with_both_values() -> None:
     assert exactness.untested(HERE, HERE, ["a loader of its own"]) == ["a loader of its own"]
 
 
+def test_another_script_is_told_where_both_are_known() -> None:
+    mine, theirs = {**HERE, "script": "aa"}, {**HERE, "script": "bb"}
+    told = ["the script's file is another than that which made the node"]
+    assert exactness.untested(mine, theirs) == told
+    assert exactness.untested(mine, mine) == []
+    assert exactness.untested(mine, HERE) == exactness.untested(HERE, mine) == []
+
+
 @pytest.mark.parametrize(
     ("facts", "verdict", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
+from branchtrack import scripts
 from branchtrack.training import environment
+from tests.launching.helpers import ROOT
 
 
 def test_it_tells_versions_threads_and_device() -> None:
@@ -19,6 +22,26 @@ def test_it_tells_versions_threads_and_device() -> None:
     assert {"python", "platform", "device", "branchtrack", "transformers", "accelerate"} <= set(
         found
     )
+
+
+def test_it_tells_the_script_as_it_was_when_the_process_began(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import pathlib\n"
+        "from branchtrack.training import environment\n"
+        "pathlib.Path(__file__).write_text('edited')\n"
+        "print(environment.describe().get('script'))\n"
+    )
+    before = scripts.digest(script)
+    told = [
+        subprocess.run(
+            [sys.executable, *how], env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()
+        for how in ([str(script)], ["-c", script.read_text().replace("pathlib.Path(_", "0 and (_")])
+    ]  # fmt: skip
+    assert before is not None and len(before) == 12
+    assert told == [before, "None"] and scripts.digest(script) != before
 
 
 def test_it_tells_the_commit_where_there_is_one(
