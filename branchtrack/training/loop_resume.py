@@ -17,7 +17,7 @@ import torch
 
 from branchtrack.core.settings import SCHEDULER
 from branchtrack.errors import InvalidInput
-from branchtrack.training import apply, capture, rng
+from branchtrack.training import apply, capture, endings, rng
 from branchtrack.training.live import Live, number, put
 from branchtrack.training.momenta import is_cycled
 from branchtrack.training.session import Base
@@ -47,6 +47,7 @@ def restore(live: Live, base: Base) -> None:
     else:
         capture.restore(live, base.snapshot)
     if base.mode == "exact":
+        _check_length(live, base)
         capture.restore_gradients(live, base.snapshot)
     current = apply.read_all(live)
     target = {name: wanted(base).get(name, value) for name, value in current.items()}
@@ -99,6 +100,15 @@ def _restore_for(live: Live, base: Base) -> None:
         for _ in part.groups:
             _give(*next(places))
         _advance(part, _updates(own.get("state", {}), base.fork.step))
+
+
+def _check_length(live: Live, base: Base) -> None:
+    if "max_steps" in base.overrides:
+        endings.check(
+            live, base.fork.step, base.overrides["max_steps"], each_update=False,
+            before=base.origin.settings.get("max_steps"),
+            way=endings.way_of_loops(base.overrides.get(SCHEDULER.name)),
+        )  # fmt: skip
 
 
 def _of_cycles(

@@ -17,6 +17,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import (
     apply,
     capture,
+    endings,
     rng,
     schedules,
     trainer_objects,
@@ -114,6 +115,11 @@ def restore(trainer: Any, base: Base) -> None:
             trainer_script.check_settings(trainer, base.fork.settings)
         _check(trainer, base, late=True)
         _restore_state(trainer, live, base)
+        if "max_steps" in base.overrides:
+            endings.check(
+                live, base.fork.step, base.overrides["max_steps"], each_update=True, before=None,
+                way="the weights alone: --mode weights",
+            )  # fmt: skip
     current = apply.read_all(live)
     target = {name: wanted(base).get(name, value) for name, value in current.items()}
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})

@@ -203,6 +203,25 @@ def test_a_schedule_that_is_too_short_is_refused(trained: Home) -> None:
         resume(trained, {"scheduler": "script"}, **short)
 
 
+def test_an_end_behind_that_of_the_schedule_is_refused_before_any_training(home: Home) -> None:
+    how = {"optimizer": adamw}
+    short = {**how, "scheduler": lambda o: schedulers.OneCycleLR(o, 0.01, total_steps=10)}
+    loops.train(home, settings=settings(), at=reads, **short)
+    for declared in ({}, {"scheduler": "script"}):
+        launch = home.order(home.node(AT), {"max_steps": 12, **declared})
+        with pytest.raises(InvalidInput, match="ends at step 10") as caught:
+            loops.train(home, launch, settings=settings(), at=reads, **short)
+        assert "schedule in the script" in str(caught.value)
+        assert home.segment(launch.branch_id).started_at is None
+    launch, _, _ = resume(home, {"max_steps": 10}, **short)
+    assert home.final(launch).step == 10
+    launch, used, _ = resume(
+        home, {"max_steps": 12, "scheduler": "script"},
+        scheduler=lambda o: schedulers.OneCycleLR(o, 0.01, total_steps=12), **how,
+    )  # fmt: skip
+    assert home.final(launch).step == 12 and len(used) == 12 - AT
+
+
 def test_of_several_optimizers_each_has_its_settings(home: Home) -> None:
     gan(home)
     launch = home.order(home.node(4), {"maker.lr": 0.002, "judge.betas": "0.4, 0.8"})

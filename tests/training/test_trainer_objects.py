@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, SequentialLR, StepLR
 
-from branchtrack.errors import CheckpointMismatch
+from branchtrack.errors import CheckpointMismatch, InvalidInput
 from tests.training import exact, tiny
 from tests.training.homes import Home
 
@@ -108,6 +108,16 @@ def test_betas_that_the_schedule_cycles_are_obeyed_as_the_most_of_the_cycle(home
     effective = exact.verified(home, launch)
     assert effective["betas"] == [0.8, 0.95] and effective["betas_now"][1] == 0.95
     assert 0.8 * 85 / 95 <= effective["betas_now"][0] < 0.8
+
+
+def test_an_end_behind_that_of_the_scripts_scheduler_is_refused(home: Home) -> None:
+    made = own(lambda o: OneCycleLR(o, 0.02, total_steps=4))
+    short = {"max_steps": 4, "save_steps": 2}
+    home.train(**made, **short)
+    launch = home.order(home.node(2), {"max_steps": 5})
+    with pytest.raises(InvalidInput, match="ends at step 4"):
+        home.train(launch, **made, **short)
+    assert home.segment(launch.branch_id).started_at is None
 
 
 @pytest.mark.parametrize("what", DECLARED)
