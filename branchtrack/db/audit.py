@@ -33,7 +33,7 @@ def append(
 ) -> None:
     """Add one event behind the run's last.
 
-    ``kind``: run, segment, node, request, launch or trouble.
+    ``kind``: run, branch, segment, node, request, launch or trouble.
     """
     # The run's row is the lock that keeps two writers from taking one number (PostgreSQL; SQLite
     # has a single writer anyway). It lets those be who only refer to the run, as every inserted row

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from branchtrack.core import lifecycle
-from branchtrack.core.names import new_id
-from branchtrack.core.records import Change, Launch, NewNode, Node
+from branchtrack.core.names import new_id, valid_name
+from branchtrack.core.records import Branch, Change, Launch, NewNode, Node
 from branchtrack.core.resuming import WEIGHTS_ONLY
 from branchtrack.core.settings import DIRECTIVES
 from branchtrack.db import audit, nodes, runs, segments
@@ -34,9 +34,13 @@ def order(
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
+    A branch of that name whose own launch failed before it trained gives its name up.
+
     Raises:
         InvalidInput: the branch's name is not valid. NameTaken: the run has such a branch.
     """
+    valid_name(branch_name)
+    _give_up_name(connection, node.run_id, branch_name, actor)
     branch = runs.create_branch(connection, node.run_id, branch_name, node.id)
     segment = segments.create(connection, node.run_id, branch.id, node.id, node.step)
     changes = tuple(
@@ -162,6 +166,33 @@ def unfinished(connection: Connection) -> list[Launch]:
         .order_by(launches.c.seq)
     )
     return [_record(row) for row in connection.execute(query)]
+
+
+def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) -> None:
+    """Rename a branch of that name where all there is of it is a launch that failed at once."""
+    runs.lock_names(connection, run_id)
+    named = (one for one in runs.list_branches(connection, run_id) if one.name == name)
+    branch = next(named, None)
+    if branch is None or not _never_trained(connection, branch):
+        return
+    runs.rename_branch(
+        connection, branch, f"{name[:72]}-failed", actor=actor,
+        reason="Its launch failed before it trained, and its name was wanted again.",
+    )  # fmt: skip
+
+
+def _never_trained(connection: Connection, branch: Branch) -> bool:
+    launch = of_branch(connection, branch.id)
+    if launch is None or launch.state != "failed" or branch.segment_id != launch.segment_id:
+        return False
+    segment = segments.get(connection, launch.segment_id)
+    made = [one.id for one in nodes.of_branch(connection, branch.id)]
+    return (
+        segment.status == "failed"
+        and segment.started_at is None
+        and made == [launch.fork_node_id]
+        and not nodes.children(connection, launch.fork_node_id)
+    )
 
 
 def _in_force(overrides: dict[str, Any]) -> dict[str, Any]:

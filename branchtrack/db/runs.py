@@ -63,14 +63,33 @@ def create_branch(
         InvalidInput: the name is not valid. NameTaken: the run has such a branch.
     """
     valid_name(name)
-    # The run's row is the lock under which its branches are named and numbered (PostgreSQL).
-    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
+    lock_names(connection, run_id)
     taken = {branch.name for branch in list_branches(connection, run_id)}
     if name in taken:
         raise NameTaken("branch", name, free_name(name, taken))
     branch = Branch(new_id(), run_id, name, len(taken), start_node_id, None, None, time.time())
     connection.execute(branches.insert().values(**vars(branch)))
     return branch
+
+
+def lock_names(connection: Connection, run_id: str) -> None:
+    """Keep others from naming branches of a run until this transaction ends."""
+    # The run's row is the lock under which its branches are named and numbered (PostgreSQL).
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
+
+
+def rename_branch(
+    connection: Connection, branch: Branch, wanted: str, *, actor: str, reason: str
+) -> str:
+    """Give a branch the name ``wanted``, or a free one like it; returns the name."""
+    lock_names(connection, branch.run_id)
+    name = free_name(wanted, {one.name for one in list_branches(connection, branch.run_id)})
+    connection.execute(branches.update().where(branches.c.id == branch.id).values(name=name))
+    audit.append(
+        connection, branch.run_id, kind="branch", ref=branch.id, state="renamed", actor=actor,
+        reason=reason, payload={"from": branch.name, "to": name},
+    )  # fmt: skip
+    return name
 
 
 def get_run(connection: Connection, run_id: str) -> Run:
