@@ -91,7 +91,10 @@ def damaged(path: Path, tensor: str, reason: str) -> CheckpointDamaged:
 def unusable(path: Path, error: OSError) -> StorageError:
     """The error for a disk that would not, with what to do about it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        fix = "The disk is full: free some space; `branchtrack gc` removes what no node needs."
+        fix = (
+            "The disk is full: free some space on it, or move the home to another disk and give "
+            "it with --home or BRANCHTRACK_HOME."
+        )
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         fix = "Mend the permissions of that folder, or give another home with --home."
     else:

@@ -71,7 +71,11 @@ def test_the_file_is_durable_before_it_has_its_name_and_the_folder_after(
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
 @pytest.mark.parametrize(
     ("number", "way_out"),
-    [(errno.ENOSPC, "free some space"), (errno.EACCES, "permissions"), (errno.EIO, "disk")],
+    [
+        (errno.ENOSPC, "free some space on it, or move the home"),
+        (errno.EACCES, "permissions"),
+        (errno.EIO, "disk"),
+    ],
 )
 def test_a_disk_that_fails_leaves_no_file_and_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, way_out: str
