@@ -59,6 +59,9 @@ class Batches(Sampler[list[Any]]):
     def __iter__(self) -> Iterator[list[Any]]:
         # As a generator it begins when the first batch is asked for, whoever made the iterator.
         tracked, resumed = self._tracked, self._tracked.resumed
+        if not tracked.is_begun():
+            yield from self.inner
+            return
         tracked.draw()
         if tracked.placeholders:
             yield from itertools.repeat([], tracked.skipped)

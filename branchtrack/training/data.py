@@ -56,7 +56,8 @@ def untrack(loader: DataLoader[Any]) -> None:
 class Tracked:
     """What is known of a loader's batches.
 
-    Whoever iterates calls `begin` before each pass, and `settle` once its first batch is there.
+    Whoever trains calls `begin` before each pass, and `settle` once its first batch is there; an
+    iteration that none of them began is somebody else's, who is given what the loader has.
     ``kind`` is ``map``, ``iterable``, or ``other`` for what can only be read again from its start.
     """
 
@@ -75,6 +76,7 @@ class Tracked:
         )
         self._pass_own: dict[str, Any] = {}
         self._own_size: int | None = None
+        self._awaited = False
         self._keeps_workers = loader.persistent_workers and loader.generator is None
         self._loader, self._next_seed = loader, seed
         self._found: Mapping[str, Any] | None = None
@@ -156,6 +158,7 @@ class Tracked:
     def begin(self, epoch: int) -> None:
         """A pass begins: the one that was resumed, or one from its start."""
         self.epoch, self.resumed, self._found = epoch, self._found, None
+        self._awaited = True
         if self.resumed is None:
             self.skipped = self._skipped_samples = 0
             if self.seed != self._next_seed:
@@ -166,6 +169,11 @@ class Tracked:
         if self._keeps_workers and epoch and self._loader._iterator is None:
             # Workers that had been kept would have been given no seed at this pass.
             self._aside(torch.Generator())
+
+    def is_begun(self) -> bool:
+        """Whether the iteration that starts now is that of the pass; true once for each."""
+        found, self._awaited = self._awaited, False
+        return found
 
     def draw(self) -> None:
         """The order of the pass is about to be drawn: in the resumed pass, as it was before."""

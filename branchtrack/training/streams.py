@@ -29,6 +29,7 @@ class Streamed(IterableDataset[Any]):
         self._in_workers = bool(loader.num_workers)
         self._seed = self._epoch = self._served = self._left_out = 0
         self._outside: dict[str, Any] | None = None
+        self._awaited = False
         loader.collate_fn = Collated(loader.collate_fn, self)
 
     def __len__(self) -> int:
@@ -41,7 +42,7 @@ class Streamed(IterableDataset[Any]):
 
     def begin(self, seed: int, epoch: int, *, fresh: bool) -> None:
         """A pass begins; ``fresh``: from its start."""
-        self._seed, self._epoch, self._served = seed, epoch, 0
+        self._seed, self._epoch, self._served, self._awaited = seed, epoch, 0, True
         if fresh:
             self.sizes, self._left_out = [(0, self._size)], 0
 
@@ -66,9 +67,15 @@ class Streamed(IterableDataset[Any]):
         return 0
 
     def __iter__(self) -> Iterator[Any]:
-        # A worker that outlives a pass keeps the copy of this that it was started with.
-        epoch, self._served = self._epoch + self._served, self._served + 1
         worker = get_worker_info()
+        if worker is None and not self._awaited:
+            # Somebody reads beside the pass, as without branchtrack.
+            yield from iter(self.inner)
+            return
+        self._awaited = False
+        # A worker that outlives a pass keeps the copy of this that it was started with.
+        left_out = self._left_out if not self._served else 0
+        epoch, self._served = self._epoch + self._served, self._served + 1
         key = (self._seed, epoch, 0 if worker is None else worker.id)
         items: Iterator[Any] | None = None
         left = size = 0
@@ -86,7 +93,7 @@ class Streamed(IterableDataset[Any]):
                     return
                 raise
             left -= 1
-            if index >= self._left_out:
+            if index >= left_out:
                 yield item
 
     def leave(self) -> None:

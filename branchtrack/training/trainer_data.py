@@ -15,19 +15,23 @@ from torch.utils.data import DataLoader
 
 from branchtrack.training import data
 
+_OF_ACCELERATE = (DataLoaderShard, DataLoaderDispatcher)
+
 
 class Place:
     """The place of a training in the batches of one loader.
 
     ``epoch`` is the pass that is going on and ``batches`` how many of it were trained on (those
-    left out by a resume count); ``over`` once the pass has come to its end.
+    left out by a resume count); ``over`` once the pass has come to its end. ``made_for`` is the
+    batch size that the training had when it asked for the loader.
     """
 
-    def __init__(self, loader: Any, seed: int) -> None:
+    def __init__(self, loader: Any, seed: int, made_for: int) -> None:
+        self.made_for = made_for
         self.epoch = self.batches = self._newest = 0
         self.over = False
         base = getattr(loader, "base_dataloader", loader)
-        shard = type(loader) in (DataLoaderShard, DataLoaderDispatcher)
+        shard = type(loader) in _OF_ACCELERATE
         known = type(base) is DataLoader
         self.tracked = data.track(base, seed, placeholders=True) if known else None
         # accelerate fetches one batch more than it gives, to know which is the last.
@@ -67,6 +71,9 @@ class Place:
         if not self._first:
             self.epoch, self.batches = self.epoch + 1, 0
         self._first = self.over = False
+        if isinstance(self._loader, _OF_ACCELERATE):
+            # A pass that is gone on with is read from a copy, and this one would not be told.
+            self._loader.iteration = self.epoch
         if self.tracked is not None:
             self.tracked.begin(self.epoch)
 

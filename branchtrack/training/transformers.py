@@ -114,14 +114,19 @@ class BranchTrackMixin:
         return output
 
     def get_train_dataloader(self) -> Any:
-        """As `Trainer.get_train_dataloader`; while training goes on, its batches are tracked."""
+        """As `Trainer.get_train_dataloader`; the batches of the one trained from are tracked.
+
+        That is the first since training began, or since its batches were made smaller to fit.
+        """
         loader = super().get_train_dataloader()  # type: ignore[misc]
-        if self._session is not None:
-            args = self.args  # type: ignore[attr-defined]
-            seed = args.seed if args.data_seed is None else args.data_seed
-            self.place = Place(loader, seed)
-            if self._session.base is not None:
-                trainer_resume.find_place(self, self._session.base)
+        size: int = self._train_batch_size  # type: ignore[attr-defined]
+        if self._session is None or (self.place is not None and self.place.made_for == size):
+            return loader
+        args = self.args  # type: ignore[attr-defined]
+        seed = args.seed if args.data_seed is None else args.data_seed
+        self.place = Place(loader, seed, size)
+        if self._session.base is not None:
+            trainer_resume.find_place(self, self._session.base)
         return loader
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:

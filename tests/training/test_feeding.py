@@ -14,6 +14,7 @@ from transformers import Trainer
 
 from branchtrack import make_branching
 from tests.training import exact, matrix, tiny
+from tests.training.callbacks import Do
 from tests.training.homes import Home
 
 ITEMS = [tiny.Sentences()[index] for index in range(26)]
@@ -132,3 +133,31 @@ def test_workers_that_are_kept_draw_no_seed_at_later_passes(home: Home) -> None:
            "dataloader_num_workers": 2, "dataloader_persistent_workers": True,
            "save_steps": 3, "max_steps": 9}  # fmt: skip
     exact.agree(home, lambda: how, [3])
+
+
+class Looking(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+    """Looks at a batch of another loader, made like that which it trains from, again and again."""
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        next(iter(self.get_train_dataloader()))
+        super().log(*args, **kwargs)
+
+
+def peeping() -> list[Any]:
+    """A callback that looks at batches of the loader that is trained from."""
+    return [Do("on_step_end", None, lambda train_dataloader, **_: next(iter(train_dataloader)))]
+
+
+BESIDE: dict[str, dict[str, Any]] = {
+    "the loader itself": {"callbacks": peeping},
+    "the loader itself, unseeded": {
+        "callbacks": peeping, "accelerator_config": {"use_seedable_sampler": False}},
+    "the loader of a stream": {"callbacks": peeping, "data": matrix.Stream(26, "torch"),
+                               "collator": matrix.padded, "evaluated": False},
+    "another loader": {"kind": Looking},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_who_reads_batches_beside_the_training_disturbs_no_resume(what: str, home: Home) -> None:
+    exact.agree(home, lambda: {"save_steps": 1, **BESIDE[what]}, (0, *STEPS))

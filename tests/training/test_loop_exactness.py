@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler as schedulers
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data.distributed import DistributedSampler
 
+from branchtrack.training.loop import Run
 from tests.training import loops
 from tests.training.homes import Home
 from tests.training.loop_scripts import SCRIPTS
@@ -239,3 +240,28 @@ def test_a_loader_can_be_used_by_one_run_after_another(home: Home) -> None:
     loops.train(home, launch, data=lambda: source)
     assert home.final(launch).state_digest == home.final().state_digest
     assert type(source.batch_sampler) is torch.utils.data.BatchSampler
+
+
+BESIDE: dict[str, Callable[[], Any]] = {
+    "random": fed("random", points("torch")),
+    "a generator of its own": fed("generator"),
+    "iterable": fed(data=lambda: loops.Flow("numpy")),
+    "workers": fed("random", points("torch"), num_workers=1),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_who_reads_the_loader_beside_the_loop_disturbs_no_resume(case: str, home: Home) -> None:
+    made: list[Any] = []
+
+    def data() -> Any:
+        made.append(BESIDE[case]())
+        return made[-1]
+
+    def look(run: Run, optimizer: Any) -> None:
+        if run.update % 3 == 1:
+            run.log(lr=sum(float(batch[0].sum()) for batch in made[-1]))
+        elif run.update % 3 == 2:
+            run.log(lr=float(next(iter(made[-1]))[0].sum()))
+
+    loops.resumes_exactly(home, {"data": data, "at": look}, every=4 if "workers" in case else 1)
