@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import interventions, lifecycle
-from branchtrack.core.names import as_name, free_name, storable
+from branchtrack.core.names import as_name, free_name, storable, valid_name
 from branchtrack.core.records import Branch, Launch, Node, Request, Segment
 from branchtrack.core.resuming import WEIGHTS_ONLY, check_frozen, check_length, check_schedule
 from branchtrack.core.settings import (
@@ -175,6 +175,8 @@ def order_launch(
 ) -> Launch:
     """Queue a new process that resumes a node with some settings changed, as a new branch.
 
+    Without a ``name`` the branch gets a free one.
+
     Raises:
         NotFound, InvalidInput, NameTaken: nothing was changed.
         CheckpointMissing, CheckpointDamaged: the node's bytes were read and are not whole.
@@ -183,6 +185,8 @@ def order_launch(
     if mode not in MODES:
         raise InvalidInput("mode", mode, ", ".join(MODES))
     message = clean_text("reason", reason)
+    if name is not None:
+        valid_name(name)
     with database.read() as connection:
         node = nodes.find(connection, node_ref)
         overrides = validate_overrides(connection, node, settings or {})
@@ -196,7 +200,8 @@ def order_launch(
         mode = "weights"
     with database.transaction() as connection:
         return launches.order(
-            connection, node, branch_name=name or suggested_name(connection, node),
+            connection, node,
+            branch_name=suggested_name(connection, node) if name is None else name,
             overrides=overrides, mode=mode, actor=actor, reason=message,
         )  # fmt: skip
 

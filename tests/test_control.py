@@ -223,6 +223,7 @@ def test_a_fork_of_weights_that_never_trained_stays_one(database: Database, stor
         ({"node_ref": "ffffffff"}, NotFound),
         ({"name": "cooler"}, NameTaken),
         ({"name": "a b"}, InvalidInput),
+        ({"name": ""}, InvalidInput),
         ({"settings": {"lr": "nan"}}, InvalidInput),
         ({"settings": {"warmup": "1"}}, InvalidInput),
         ({"mode": "magic"}, InvalidInput),
