@@ -54,8 +54,10 @@ def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool)
     """
     from branchtrack.db import nodes
 
-    if (node is None) == (not everything):
+    if node is None and not everything:
         raise click.UsageError("Give a NODE, or --all.")
+    if node is not None and everything:
+        raise click.UsageError("Give a NODE or --all, not both.")
     with line.database() as database:
         with database.read() as connection:
             wanted = [nodes.find(connection, node)] if node else nodes.list_all(connection)

@@ -76,7 +76,10 @@ def test_an_export_does_not_overwrite(call: Call, forked: Forked, tmp_path: Path
 
 
 def test_verify_wants_a_node_or_all(call: Call) -> None:
-    assert call("verify").code == 2
+    nothing = call("verify")
+    assert nothing.code == 2 and "Give a NODE, or --all." in nothing.err
+    both = call("verify", "--all", "abcd")
+    assert both.code == 2 and "Give a NODE or --all, not both." in both.err
 
 
 def test_a_new_database_needs_no_upgrade(call: Call) -> None:
