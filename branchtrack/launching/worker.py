@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from branchtrack import control
 from branchtrack.config import Config
-from branchtrack.core.records import Launch
+from branchtrack.core.records import Launch, Segment
 from branchtrack.db import launches, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, IllegalTransition, LaunchFailed
@@ -31,6 +31,11 @@ POLL = 0.2
 RECOVER_EVERY = 15.0
 _CLEAN = ("finished", "stopped")
 _NUMBERS = itertools.count(1)
+_TRAINED_NOTHING = (
+    "The script ended with exit code 0 and trained nothing with branchtrack: it never took up the "
+    "branch that it was started for. Have it call branchtrack.start(...), or train() of a "
+    "branchtrack.make_branching(Trainer), as the script that made the run did; then resume again."
+)
 
 
 @dataclass
@@ -191,7 +196,7 @@ class Worker:
         with self.database.transaction() as connection:
             segment = segments.get(connection, launch.segment_id)
             clean = segment.status in _CLEAN and exit_code in (0, None) and not why
-            error = None if clean else why or self._why(launch, exit_code, segment.error)
+            error = None if clean else why or self._why(launch, exit_code, segment)
             if error is not None:
                 self._close_segment(connection, launch, error)
             try:
@@ -208,7 +213,10 @@ class Worker:
         segments.end(connection, launch.segment_id, "failed", actor=self.name, error=error)
         control.expire_unanswered(connection, launch.segment_id, self.name, error)
 
-    def _why(self, launch: Launch, exit_code: int | None, told: str | None) -> str:
+    def _why(self, launch: Launch, exit_code: int | None, segment: Segment) -> str:
+        told = segment.error
+        if exit_code == 0 and not told and segment.started_at is None:
+            return _TRAINED_NOTHING
         words = told or local.last_words(Path(launch.log or local.log_path(self.config, launch.id)))
         if exit_code == 0 and not told:
             return "The process ended with exit code 0 and did not finish its branch."

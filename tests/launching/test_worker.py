@@ -104,7 +104,8 @@ def test_a_process_that_never_trains_is_a_failed_launch(
         run_to_the_end(worker)
     ended = reread(database, launch)
     assert (ended.state, ended.exit_code) == ("failed", 0)
-    assert "did not finish its branch" in (ended.error or "")
+    assert "trained nothing with branchtrack" in (ended.error or "")
+    assert "branchtrack.start(...)" in (ended.error or "") and "resume again" in (ended.error or "")
     assert segment_status(database, launch) == "failed"
 
 
@@ -132,7 +133,8 @@ def test_a_process_that_dies_without_a_word_closes_its_segment(
     leave = [sys.executable, str(SCRIPT), "fake", "--steps", "4", "--leave-open"]
     with entry_point(database, argv=leave):
         run_to_the_end(worker)
-    assert reread(database, launch).state == "failed"
+    ended = reread(database, launch)
+    assert ended.state == "failed" and "did not finish its branch" in (ended.error or "")
     assert segment_status(database, launch) == "failed"
 
 
