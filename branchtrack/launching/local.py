@@ -22,7 +22,10 @@ from branchtrack.errors import LaunchFailed
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
 #: Waits for a line before it becomes the training process, so that none runs unrecorded.
 _GATE = ("/bin/sh", "-c", 'read -r go || exit 75; exec "$@"', "branchtrack-launch")
-_TAIL = 16_384
+_TAIL = 65_536
+#: Characters of an error's own message that are kept: it has values and ways out, at both ends.
+_MESSAGE = 8000
+_IGNORED = "Exception ignored in"
 
 
 def start(
@@ -96,11 +99,19 @@ def last_words(log: Path, limit: int = 2000) -> str:
     # A progress bar rewrites its line; what it showed last is what follows the last return.
     lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
     lines = [line for line in lines if line.strip()]
-    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent call")]
-    if starts:
-        message = itertools.dropwhile(lambda line: line.startswith(" "), lines[starts[-1] + 1 :])
-        lines = list(message)
-    return "\n".join(lines[-5:])[-limit:]
+    starts = [
+        i
+        for i, line in enumerate(lines)
+        if line.startswith("Traceback (most recent call")
+        and not lines[max(i - 1, 0)].startswith(_IGNORED)
+    ]
+    if not starts:
+        return "\n".join(lines[-5:])[-limit:]
+    # What libraries still print as the process ends comes behind the message.
+    message = itertools.dropwhile(lambda line: line.startswith(" "), lines[starts[-1] + 1 :])
+    found = "\n".join(itertools.islice(message, 5))
+    half = _MESSAGE // 2
+    return found if len(found) <= _MESSAGE else f"{found[:half]} ... {found[-half:]}"
 
 
 def _command(entry_point: dict[str, Any], launch: str | None) -> list[str]:

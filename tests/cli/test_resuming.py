@@ -144,6 +144,29 @@ def test_the_exit_code_is_that_of_the_training(
     assert launch["error"] == "The process ended with exit code 7. it is all too much"
 
 
+def test_a_refusal_is_told_whole_and_its_name_can_be_used_again(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_fake(sqlite_config, "--steps", "2")
+    node, values = first_node(sqlite_database), (f"{'1, ' * 900}end", f"{'2, ' * 900}end")
+    words = f"betas is {values[0]} in the script and was {values[1]} in the node."
+    ways = "Put betas back, or declare the change: --set betas=NEW"
+    refuse = (
+        "import atexit; from branchtrack.errors import CheckpointMismatch\n"
+        "atexit.register(lambda: print('bye\\n' * 9))\n"
+        f"raise CheckpointMismatch({words!r}, fix={ways!r})"
+    )
+    with sqlite_database.transaction() as connection:
+        run = runs.find_run(connection, "fake")
+        changed = {**(run.entry_point or {}), "argv": [sys.executable, "-c", refuse]}
+        connection.execute(metadata.tables["runs"].update().values(entry_point=changed))
+    code, launch, _err = told(branchtrack("resume", node, "--name", "hot", "--json"))
+    assert code == 1 and f"{words} {ways}" in launch["error"]
+    out, _err = branchtrack("resume", node, "--name", "hot").communicate(timeout=60)
+    assert f"{words} {ways}" in out
+    assert branches(sqlite_database) == ["main", "hot-failed", "hot"]
+
+
 def test_a_detached_resume_returns_and_trains(
     branchtrack: Start, sqlite_config: Config, sqlite_database: Database
 ) -> None:

@@ -127,6 +127,18 @@ def test_the_last_words_of_a_log_say_why(tmp_path: Path, text: str, words: str) 
     assert local.last_words(log) == words
 
 
+def test_a_long_message_is_told_whole_whatever_is_printed_behind_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    message = f"CheckpointMismatch: betas is {'1, ' * 700} and was {'2, ' * 700}. Put it back."
+    noise = "".join(f"warning {i}\n" for i in range(9))
+    late = "Exception ignored in: <function f>\nTraceback (most recent call last):\nOSError: late\n"
+    log.write_text(TRACEBACK.replace("ValueError: too much", message) + noise + late)
+    assert local.last_words(log).splitlines()[0] == message
+    log.write_text(TRACEBACK.replace("too much", f"first {'x' * 20_000} last"))
+    told = local.last_words(log)
+    assert len(told) < 9000 and "first xx" in told and told.endswith("xx last")
+
+
 def test_the_last_words_of_a_huge_or_binary_log_are_few(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"x" * 10_000_000 + b"\n\xff\xfe end")
