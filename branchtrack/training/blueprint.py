@@ -57,7 +57,7 @@ def check(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     if MODULES not in mine or MODULES not in theirs or mine[MODULES] == theirs[MODULES]:
         return
     path, found, expected = difference(mine[MODULES], theirs[MODULES])
-    where = f"the model's {path}" if path else "the model"
+    where = f"the model's module {path}" if path else "the model"
     raise CheckpointMismatch(
         f"{where[0].upper()}{where[1:]} is {_words(found)} in the script and was "
         f"{_words(expected)} in the script that made the node.",

@@ -90,9 +90,9 @@ def test_very_long_ones_are_kept_as_a_digest_that_differs() -> None:
 def test_a_module_that_is_gone_or_new_is_named() -> None:
     short, long = nn.Sequential(nn.ReLU()), nn.Sequential(nn.ReLU(), nn.Tanh())
     one, other = blueprint.of(short), blueprint.of(long)
-    with pytest.raises(CheckpointMismatch, match=r"model's 1 is not there .* was Tanh\(\)"):
+    with pytest.raises(CheckpointMismatch, match=r"model's module 1 is not there .* was Tanh\(\)"):
         blueprint.check(one, other)
-    with pytest.raises(CheckpointMismatch, match=r"model's 1 is Tanh\(\) .* was not there"):
+    with pytest.raises(CheckpointMismatch, match=r"model's module 1 is Tanh\(\) .* was not there"):
         blueprint.check(other, one)
 
 

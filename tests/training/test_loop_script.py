@@ -107,5 +107,5 @@ def test_a_model_of_another_shape_is_refused(trained: Home) -> None:
         made[0] = torch.nn.Linear(6, 8, bias=False)  # type: ignore[operator]
         return made
 
-    with pytest.raises(CheckpointMismatch, match="The model's 0 is Linear.*bias=False"):
+    with pytest.raises(CheckpointMismatch, match="The model's module 0 is Linear.*bias=False"):
         resume(trained, {}, model=wider)
