@@ -100,9 +100,10 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def changes(found: Sequence[dict[str, Any]]) -> str:
-    """Changes in one line: ``lr 0.03 → 0.003``."""
+    """Changes in one line: ``lr 0.03 → 0.003``, with the step where it is not the node's."""
     return ", ".join(
         f"{change['name']} {number(change['before'])} → {number(change['after'])}"
+        + (f" (since step {change['step']})" if "step" in change else "")
         for change in found
     )
 

@@ -36,15 +36,21 @@ class StoredCheckpoint:
 
 @dataclass(frozen=True)
 class Change:
-    """One setting's value before and after a node."""
+    """One setting's value before and after a node.
+
+    ``step`` is where ``after`` took effect if that is another than the node's: where no node could
+    be made of the change.
+    """
 
     name: str
     before: Any
     after: Any
+    step: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form: ``name before after``."""
-        return {"name": self.name, "before": self.before, "after": self.after}
+        """The JSON form: ``name before after``, and ``step`` if it is not the node's."""
+        known = {} if self.step is None else {"step": self.step}
+        return {"name": self.name, "before": self.before, "after": self.after, **known}
 
 
 @dataclass(frozen=True)

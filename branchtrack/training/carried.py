@@ -21,6 +21,8 @@ class Carried:
 
     def add(self, step: int, changes: tuple[Change, ...]) -> None:
         """Keep the changes of a commit at ``step`` that has failed."""
+        # One that was carried already has been in force since before this step.
+        changes = tuple(replace(one, step=step) if one.step is None else one for one in changes)
         with self._lock:
             for change in changes:
                 self._since.setdefault(change.name, step)
@@ -38,7 +40,8 @@ class Carried:
             since = dict(self._since)
         if not lost:
             return new
-        changes = merged([*(change for _, some in lost for change in some), *new.changes])
+        found = merged([*(change for _, some in lost for change in some), *new.changes])
+        changes = tuple(replace(one, step=None) if one.step == new.step else one for one in found)
         told = [
             f"{change.name} was changed at step {since[change.name]}, where no node could be made"
             for change in changes
@@ -59,8 +62,11 @@ class Carried:
 
 
 def merged(changes: list[Change]) -> tuple[Change, ...]:
-    """One change a name, from before the first to after the last; those undone are left out."""
+    """One change a name, from before the first to after the last; those undone are left out.
+
+    Its step is the last's: that where the value has been in force since.
+    """
     first = {change.name: change for change in reversed(changes)}
     last = {change.name: change for change in changes}
-    found = [Change(name, first[name].before, last[name].after) for name in last]
+    found = [replace(last[name], before=first[name].before) for name in last]
     return tuple(change for change in found if change.before != change.after)

@@ -248,9 +248,11 @@ def _score(connection: Connection, start: Node, target: Node) -> Score:
         if request.step is not None and request.step in between:
             changes.setdefault(request.step, []).append(request.requested["values"])
     for node in made:
-        if node.changes and node.step not in changes and node.kind != "fork":
+        # What took effect at another step was asked for there.
+        own = {change.name: change.after for change in node.changes if change.step is None}
+        if own and node.step not in changes and node.kind != "fork":
             # Nobody asked for them: the loop's own.
-            changes[node.step] = [{change.name: change.after for change in node.changes}]
+            changes[node.step] = [own]
     return Score(target, stored, frozenset(one.step for one in made), changes)
 
 

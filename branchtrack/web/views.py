@@ -152,8 +152,12 @@ def waiting_or_failed(outline: Outline) -> list[str]:
 
 
 def change_words(changes: Iterable[Change]) -> str:
-    """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1``."""
-    return ", ".join(f"{one.name} {setting(one.before)} → {setting(one.after)}" for one in changes)
+    """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1 (since step 101)``."""
+    return ", ".join(
+        f"{one.name} {setting(one.before)} → {setting(one.after)}"
+        + (f" (since step {one.step:,})" if one.step is not None else "")
+        for one in changes
+    )
 
 
 def counted(branches: Sequence[BranchView]) -> list[tuple[str, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from branchtrack.core.records import Node
+from branchtrack.core.records import Change, Node
 from branchtrack.db import audit, runs
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
@@ -61,6 +61,17 @@ def test_a_node_is_shown_by_a_prefix_of_its_id(call: Call, forked: Forked) -> No
     assert told["id"] == node.id
     assert told["changes"] == [{"name": "lr", "before": 0.01, "after": 0.02}]
     assert told["checkpoint"]["tensors"] == 1
+
+
+def test_a_change_that_took_effect_before_its_node_says_where(call: Call, forked: Forked) -> None:
+    tree, made = forked
+    late = (Change("lr", 0.03, 0.3, 101),)
+    node = tree.node("main", 395, made[0], kind="intervention", changes=late)
+    for found in (call("tree", "demo"), call("show", node.id)):
+        assert "lr 0.03 → 0.3 (since step 101)" in found.out
+    assert call("show", node.id, "--json").json["changes"] == [
+        {"name": "lr", "before": 0.03, "after": 0.3, "step": 101}
+    ]
 
 
 def test_two_branches_are_compared_from_their_common_ancestor(call: Call, forked: Forked) -> None:

@@ -17,6 +17,10 @@ def change(name: str, before: float, after: float) -> tuple[Change, ...]:
     return (Change(name, before, after),)
 
 
+def since(step: int, name: str, before: float, after: float) -> tuple[Change, ...]:
+    return (Change(name, before, after, step),)
+
+
 def test_a_node_is_as_it_is_where_nothing_was_lost() -> None:
     assert Carried().onto(NEW) is NEW
 
@@ -44,7 +48,7 @@ def test_commits_that_fail_out_of_order_are_told_in_the_order_of_steps() -> None
     carried = Carried()
     carried.add(6, change("lr", 2, 3))
     carried.add(5, change("lr", 1, 2))
-    assert carried.onto(NEW).changes == change("lr", 1, 3)
+    assert carried.onto(NEW).changes == since(6, "lr", 1, 3)
 
 
 def test_a_node_that_fails_in_its_turn_hands_its_changes_on() -> None:
@@ -53,8 +57,20 @@ def test_a_node_that_fails_in_its_turn_hands_its_changes_on() -> None:
     failed = carried.onto(replace(NEW, step=6, changes=change("wd", 0, 1)))
     carried.add(failed.step, failed.changes)
     node = carried.onto(NEW)
-    assert node.changes == (*change("lr", 1, 2), *change("wd", 0, 1))
+    assert node.changes == (*since(5, "lr", 1, 2), *since(6, "wd", 0, 1))
     assert "lr was changed at step 5" in node.message and "wd was changed at step 6" in node.message
+
+
+def test_a_change_says_where_it_took_effect_unless_that_is_where_its_node_is() -> None:
+    carried = Carried()
+    carried.add(5, change("lr", 1, 2))
+    assert [one.as_dict() for one in carried.onto(NEW).changes] == [
+        {"name": "lr", "before": 1, "after": 2, "step": 5}
+    ]
+    carried.add(NEW.step, change("lr", 1, 2))
+    assert [one.as_dict() for one in carried.onto(NEW).changes] == [
+        {"name": "lr", "before": 1, "after": 2}
+    ]
 
 
 def test_a_final_node_stays_one() -> None:

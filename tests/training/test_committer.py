@@ -281,7 +281,7 @@ def test_a_change_whose_commit_failed_is_listed_by_the_next_node(
     assert not desk.commit(3)
     is_full(False)
     (node,) = desk.commit(4)
-    assert node.changes == (Change("lr", 1.0, 3.0),) and node.kind == "intervention"
+    assert node.changes == (Change("lr", 1.0, 3.0, 2),) and node.kind == "intervention"
     assert node.message == "lr was changed at step 1, where no node could be made"
     desk.update()
     (after,) = desk.commit(5)

@@ -88,10 +88,10 @@ class Line:
 
     def commit(
         self, kind: str, step: int, changes: dict[str, Any] | None = None, message: str = "",
-        actor: str = "trainer", effective: bool = True, **values: float,
+        actor: str = "trainer", effective: bool = True, since: int | None = None, **values: float,
     ) -> Node:  # fmt: skip
         """A node with its checkpoint; ``changes`` are settings' new values."""
-        done = tuple(Change(n, self.settings[n], v) for n, v in (changes or {}).items())
+        done = tuple(Change(n, self.settings[n], v, since) for n, v in (changes or {}).items())
         self.settings = {**self.settings, **(changes or {})}
         new = NewNode(
             run_id=self.grower.run.id, branch_id=self.branch.id, segment_id=self.segment.id,

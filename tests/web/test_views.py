@@ -46,3 +46,4 @@ def test_states_are_counted_the_liveliest_first(own: Site) -> None:
 def test_changes_are_written_in_one_line() -> None:
     changes = [Change("lr", 5e-3, 1e-3), Change("amp", None, True)]
     assert views.change_words(changes) == "lr 5e-3 → 1e-3, amp – → true"
+    assert views.change_words([Change("lr", 0.1, 0.2, 1101)]) == "lr 0.1 → 0.2 (since step 1,101)"

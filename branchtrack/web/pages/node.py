@@ -39,6 +39,7 @@ _MEASURED = {
 class SettingRow:
     """A setting in force, what it was at the parent, and what the next update used.
 
+    ``since``: the step of the change, where it is not the node's.
     ``own``: the node took the weights alone, and its script says the value.
     """
 
@@ -51,6 +52,7 @@ class SettingRow:
     about: str
     unit: str
     own: bool
+    since: int | None
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def _tree(connection: Connection, node: Node) -> TreeView:
 
 def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
     before = {change.name: change.before for change in node.changes}
+    since = {change.name: change.step for change in node.changes}
     effective = node.effective or {}
     is_fresh = node.kind == "fork" and (node.restored or {}).get("optimizer") == "reset"
     verified = effective.get("verified", True) is True
@@ -129,8 +132,11 @@ def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
         about, unit = (declared.about, declared.unit) if declared else ("", "")
         value, held = (used, None) if own else (value, held)
         found.append(
-            SettingRow(name, value, before.get(name), name in before, used, held, about, unit, own)
-        )
+            SettingRow(
+                name, value, before.get(name), name in before, used, held, about, unit, own,
+                since.get(name),
+            )
+        )  # fmt: skip
     return found
 
 

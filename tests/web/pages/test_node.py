@@ -202,3 +202,12 @@ def test_each_of_several_optimizers_has_its_measured_rate(own: Site) -> None:
     rows = {row["setting"].split()[0]: row for row in own.get(f"/nodes/{node}").table("Settings")}
     assert rows["encoder.lr_now"]["used at step 41"] == "1e-4"
     assert rows["head.lr_now"]["used at step 41"] == "3e-4"
+
+
+def test_a_change_that_took_effect_before_its_node_says_where(own: Site) -> None:
+    main = own.lines["main"]
+    late = main.commit("intervention", 1395, {"lr": 1e-4}, since=1101)
+    page = own.get(f"/nodes/{late.id}")
+    rows = {row["setting"].split()[0]: row for row in page.table("Settings in force")}
+    assert rows["lr"]["value"] == "1e-4 since step 1,101"
+    assert "(since step 1,101)" in own.get("/runs/digits").text
