@@ -80,9 +80,10 @@ def message(answers: Sequence[Answer]) -> str:
 
 
 def restored_parts(has_scheduler: bool, replaced: Mapping[str, Any]) -> dict[str, str]:
-    """For each part of the state whether it was restored, reset or replaced."""
+    """For each part of the state whether it was restored or replaced; no scheduler is no part."""
     parts = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
-    parts["scheduler"] = "restored" if has_scheduler else "reset"
+    if has_scheduler:
+        parts["scheduler"] = "restored"
     parts["data position"] = parts["counters"] = "restored"
     parts |= {name: "replaced" for name in replaced if name not in DIRECTIVES}
     if replaced.keys() & _OF_SCHEDULE or replaced.get(SCHEDULER.name) == "script":

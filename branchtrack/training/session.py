@@ -144,9 +144,9 @@ class Session:
         self.recorder.settings = settings
         if self.base is not None:
             self.committer.committed = point.step
-            fork, state = self.base.fork, self.base.snapshot.state
+            fork = self.base.fork
             changed = {change.name: change.after for change in fork.changes}
-            parts = answers.restored_parts(state["scheduler"] is not None, changed)
+            parts = answers.restored_parts(bool(point.live.schedulers), changed)
             if self.base.mode == "weights":
                 parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
                 given = [name for name in self.base.overrides if name not in DIRECTIVES]
