@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from branchtrack.core.schedules import is_recipe, recipe_words
+
 #: Colours that two neighbouring branches do not share.
 BRANCH_COLOURS = ("blue", "yellow", "magenta", "green", "cyan", "red")
 _STATE_COLOURS = {
@@ -80,7 +82,8 @@ def pairs(values: dict[str, Any]) -> str:
     """``lr 0.001, step 12``; what lies in a group of its own is told like the rest."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat.update(value if isinstance(value, dict) else {name: value})
+        is_group = isinstance(value, dict) and not is_recipe(value)
+        flat.update(value if is_group else {name: value})
     return ", ".join(f"{name} {number(value, 6)}" for name, value in flat.items())
 
 
@@ -96,6 +99,8 @@ def number(value: Any, digits: int = 4) -> str:
         return "–"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if is_recipe(value):
+        return recipe_words(value)
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 

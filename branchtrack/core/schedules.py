@@ -165,6 +165,22 @@ def _value(text: str) -> Any:
     return text
 
 
+def is_recipe(value: Any) -> bool:
+    """Whether a value is what a node has of a schedule made for another length."""
+    return isinstance(value, Mapping) and {"steps", "path"} <= value.keys()
+
+
+def recipe_words(recipe: Mapping[str, Any]) -> str:
+    """A recipe for people: ``made for 24 updates, its 5 to 24 spread over updates 5 to 40``."""
+    path = recipe["path"]
+    spread = [
+        f"its {y0:.10g} to {y1:.10g} spread over updates {x0:.10g} to {x1:.10g}"
+        for (x0, y0), (x1, y1) in zip(path, path[1:], strict=False)
+    ]
+    rate = [f"for a base rate of {recipe['lr']:.10g}"] if "lr" in recipe else []
+    return ", ".join([f"made for {recipe['steps']} updates", *rate, *spread])
+
+
 def _word(value: Any) -> str:
     words = {True: "true", False: "false", None: "null"}
     return words[value] if isinstance(value, (bool, type(None))) else str(value)

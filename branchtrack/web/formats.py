@@ -14,6 +14,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from branchtrack.core.schedules import is_recipe, recipe_words
+
 NOTHING = "–"
 MINUS = "−"
 #: What tells the states of branches, requests and launches on a page.
@@ -76,6 +78,8 @@ def setting(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return _exact(value)
+    if is_recipe(value):
+        return recipe_words(value)
     if isinstance(value, dict) and value.get("$") == "tuple":
         # JSON has no tuples; this is how a captured state spells one.
         value = value.get("items")

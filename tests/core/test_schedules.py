@@ -91,3 +91,19 @@ def test_every_schedule_of_transformers_is_known_with_its_arguments() -> None:
     for kind, make in TYPE_TO_SCHEDULER_FUNCTION.items():
         takes = inspect.signature(classes.get(kind.value, make)).parameters.keys() - given
         assert takes == set(schedules.ARGUMENTS[kind.value]), kind
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({"steps": 40, "path": []}, "made for 40 updates"),
+        ({"steps": 24, "path": [[5, 5], [40, 24]]},
+         "made for 24 updates, its 5 to 24 spread over updates 5 to 40"),
+        ({"steps": 24, "lr": 0.01, "path": [[5, 5], [20, 13.5], [60, 24]]},
+         "made for 24 updates, for a base rate of 0.01, its 5 to 13.5 spread over updates 5 to 20, "
+         "its 13.5 to 24 spread over updates 20 to 60"),
+    ],
+)  # fmt: skip
+def test_a_schedule_for_another_length_is_told_in_words(recipe: Any, words: str) -> None:
+    assert schedules.is_recipe(recipe) and schedules.recipe_words(recipe) == words
+    assert not schedules.is_recipe({"$": "tuple", "items": []}) and not schedules.is_recipe(3)

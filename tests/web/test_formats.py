@@ -85,3 +85,8 @@ def test_backticks_become_code_and_nothing_else_becomes_markup() -> None:
     assert found.one("code").text == "branchtrack <x>"
     assert found.all("b") == []
     assert str(formats.code("")) == ""
+
+
+def test_a_schedule_for_another_length_is_written_in_words() -> None:
+    recipe = {"steps": 24, "path": [[5, 5], [40, 24]]}
+    assert formats.setting(recipe) == "made for 24 updates, its 5 to 24 spread over updates 5 to 40"
