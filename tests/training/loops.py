@@ -20,8 +20,6 @@ from tests.training.matrix import draw
 
 SAMPLES, BATCH, STEPS = 26, 4, 9
 
-torch.set_num_threads(1)
-
 Sample = tuple[torch.Tensor, torch.Tensor]
 
 
