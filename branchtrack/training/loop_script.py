@@ -19,6 +19,7 @@ from branchtrack.core.settings import SCHEDULER
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training import blueprint, modules
 from branchtrack.training.live import Live, number
+from branchtrack.training.matching import another_script
 from branchtrack.training.rates import base_rate
 
 #: What schedulers and groups have that follows from the learning rate.
@@ -91,15 +92,7 @@ def _mismatch(
         way = f"declare the change: --set {setting}={found if plain else 'NEW'}"
     else:
         way = "take nothing but the weights: --mode weights"
-    return CheckpointMismatch(
-        f"{name} is {found!r} in the script and was {expected!r} in the script that made the "
-        f"node{told}.",
-        safe="No training was done.",
-        fix=f"Put {name} back to {expected!r} in the script, or {way}.",
-        field=name,
-        expected=expected,
-        found=found,
-    )
+    return another_script(name, found, expected, told, way)
 
 
 def _setting_of(name: str) -> str:

@@ -26,6 +26,24 @@ def must_match(field: str, mine: Any, theirs: Any) -> None:
         )
 
 
+def another_script(
+    name: str, found: Any, expected: Any, in_force: str, way: str
+) -> CheckpointMismatch:
+    """That a script asks for something else than the one that made the node, with the ways out.
+
+    ``in_force`` follows what was asked for, ``way`` is the way out beside putting it back.
+    """
+    return CheckpointMismatch(
+        f"{name} is {found!r} in the script and was {expected!r} in the script that made the "
+        f"node{in_force}.",
+        safe="No training was done.",
+        fix=f"Put {name} back to {expected!r} in the script, or {way}.",
+        field=name,
+        expected=expected,
+        found=found,
+    )
+
+
 def _short(value: Any, other: Any) -> str:
     if isinstance(value, list) and isinstance(other, list):
         only: Iterable[Any] = [item for item in value if item not in other]

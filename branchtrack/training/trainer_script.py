@@ -18,6 +18,7 @@ from branchtrack.core import schedules
 from branchtrack.core.settings import RECIPE
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import blueprint, trainer_objects
+from branchtrack.training.matching import another_script
 
 #: Arguments that change nothing of what is trained, logged or evaluated.
 _OUTWARD = frozenset(
@@ -76,15 +77,8 @@ def check(
             continue
         if setting in settings and _plain(name, found) == _part(name, settings[setting]):
             continue
-        raise CheckpointMismatch(
-            f"{name} is {found!r} in the script and was {expected!r} in the script that made the "
-            f"node{_in_force(setting, settings)}.",
-            safe="No training was done.",
-            fix=f"Put {name} back to {expected!r} in the script, or {_declared(setting, found)}.",
-            field=name,
-            expected=expected,
-            found=found,
-        )
+        in_force, way = _in_force(setting, settings), _declared(setting, found)
+        raise another_script(name, found, expected, in_force, way)
     # A configuration says more than the modules that are made of it.
     blueprint.check(mine, theirs)
 
