@@ -21,6 +21,8 @@
     ├── NotLive                 branch, status
     ├── NotAnswered             request, waited
     ├── RequestFailed           request, state
+    ├── Forbidden               actor, role
+    ├── RateLimited             actor, limit
     └── LaunchFailed            launch, exit_code, log
 
 Each message says what happened, what is safe and what to do next. It must not know about HTTP or
@@ -193,6 +195,20 @@ class NotAnswered(BranchtrackError):
 
 class RequestFailed(BranchtrackError):
     """The training process answered that a request was rejected or failed."""
+
+
+class Forbidden(BranchtrackError):
+    """Somebody known asks for what they may not do."""
+
+    actor: str
+    role: str
+
+
+class RateLimited(BranchtrackError):
+    """A token has made as many requests as it may in so many updates."""
+
+    actor: str
+    limit: int
 
 
 class LaunchFailed(BranchtrackError):

@@ -91,7 +91,8 @@ def test_a_branch_that_nobody_trains_takes_no_request(database: Database, store:
     before = rows(database)
     with pytest.raises(NotLive, match="demo/cooler"):
         control.submit(database, "demo", SET_LR, actor="me")
-    assert rows(database) == before
+    # Nothing but the request, with why it was refused.
+    assert rows(database) == {**before, "requests": 1, "events": before["events"] + 2}
     tree.end("cooler")
     with pytest.raises(NotLive, match="branchtrack tree demo"):
         control.submit(database, "demo/cooler", SET_LR, actor="me")

@@ -6,38 +6,68 @@ The same models validate the command line, the forms and the API. They know no r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from branchtrack.core.offers import Offers
 from branchtrack.core.settings import Setting, validate_all
 from branchtrack.errors import InvalidInput
 
+Text = Annotated[str, Field(max_length=2000)]
+
 
 class _Intervention(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: str
+
+    def describe(self) -> str:
+        """One line of what is asked for."""
+        return self.kind
 
 
 class SetSettings(_Intervention):
-    """Give one or more settings new values, all or nothing."""
+    """Give one or more settings new values, all or nothing.
+
+    ``clamp``: take the nearest value that is allowed for one out of bounds, instead of a refusal.
+    """
 
     kind: Literal["set"] = "set"
     values: dict[str, Any]
+    clamp: bool = False
 
     def describe(self) -> str:
         """One line: ``set lr = 0.0003``."""
         return "set " + ", ".join(f"{name} = {value}" for name, value in self.values.items())
 
 
-class Checkpoint(_Intervention):
-    """Commit a node now; the answer is the node."""
+class Pause(_Intervention):
+    """Hold training at this control point, still answering; a node is committed first."""
 
-    kind: Literal["checkpoint"] = "checkpoint"
-    message: str = Field(default="", max_length=2000)
+    kind: Literal["pause"] = "pause"
+
+
+class Unpause(_Intervention):
+    """Let a training that is paused go on."""
+
+    kind: Literal["unpause"] = "unpause"
+
+
+class Stop(_Intervention):
+    """Commit a node and end the training process.
+
+    ``when``: ``now``, at the end of the ``epoch``, or behind the next ``checkpoint`` that the
+    script makes by itself.
+    """
+
+    kind: Literal["stop"] = "stop"
+    when: Literal["now", "epoch", "checkpoint"] = "now"
 
     def describe(self) -> str:
         """One line."""
-        return "checkpoint"
+        later = {"now": "", "epoch": " at the end of the epoch"}
+        return "stop" + later.get(self.when, " behind the next checkpoint")
 
 
 class Evaluate(_Intervention):
@@ -45,47 +75,134 @@ class Evaluate(_Intervention):
 
     kind: Literal["evaluate"] = "evaluate"
 
+
+class Checkpoint(_Intervention):
+    """Commit a node now; the answer is the node."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    message: Text = ""
+
+
+class Rewind(_Intervention):
+    """Go back to an earlier node of the run, and on from there as a new branch, in place.
+
+    ``name`` is the branch's; ``values`` are settings to change, as at a resume.
+    """
+
+    kind: Literal["rewind"] = "rewind"
+    node: str = Field(min_length=4, max_length=16)
+    name: str | None = None
+    values: dict[str, Any] = Field(default_factory=dict)
+
     def describe(self) -> str:
         """One line."""
-        return "evaluate"
+        more = ", ".join(f"{name} = {value}" for name, value in self.values.items())
+        return f"rewind to {self.node}" + (f" with {more}" if more else "")
 
 
-class Stop(_Intervention):
-    """Commit a node and end the training process."""
-
-    kind: Literal["stop"] = "stop"
+class _OfModules(_Intervention):
+    modules: Text
 
     def describe(self) -> str:
         """One line."""
-        return "stop"
+        return f"{self.kind} {self.modules}"
 
 
-Intervention = Annotated[
-    SetSettings | Checkpoint | Evaluate | Stop, Field(discriminator="kind")
-]  # fmt: skip
-_ADAPTER: TypeAdapter[SetSettings | Checkpoint | Evaluate | Stop] = TypeAdapter(Intervention)
-#: Actions with work behind them end as ``done``; settings end as ``verified`` or ``ineffective``.
-ACTIONS = ("checkpoint", "evaluate", "stop")
+class Freeze(_OfModules):
+    """Have modules or parameters, by name or pattern, not train, beside those that do not yet."""
+
+    kind: Literal["freeze"] = "freeze"
+
+
+class Unfreeze(_OfModules):
+    """Have modules or parameters, by name or pattern, train again."""
+
+    kind: Literal["unfreeze"] = "unfreeze"
+
+
+class Reset(_OfModules):
+    """Give modules, by name or pattern, fresh weights, and the optimizer no memory of them."""
+
+    kind: Literal["reset"] = "reset"
+
+
+class Note(_Intervention):
+    """Put a remark into the record; a run that has ended takes it too."""
+
+    kind: Literal["note"] = "note"
+    text: Annotated[str, Field(min_length=1, max_length=2000)]
+
+    def describe(self) -> str:
+        """One line."""
+        return f"note: {self.text}"
+
+
+class Act(_Intervention):
+    """Call one of the actions that the run's author registered."""
+
+    kind: Literal["act"] = "act"
+    action: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    def describe(self) -> str:
+        """One line."""
+        given = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
+        return f"{self.action}({given})"
+
+
+_Any = (
+    SetSettings | Pause | Unpause | Stop | Evaluate | Checkpoint | Rewind | Freeze | Unfreeze
+    | Reset | Note | Act
+)  # fmt: skip
+Intervention = Annotated[_Any, Field(discriminator="kind")]
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Intervention)
+#: Every kind, and those that need nothing said beyond their kind.
+KINDS: tuple[str, ...] = tuple(one.model_fields["kind"].default for one in get_args(_Any))
+ACTIONS = ("pause", "unpause", "checkpoint", "evaluate", "stop")
+#: The kinds that end as ``verified`` or ``ineffective``; those of the others as ``done``.
+SETTING_KINDS = ("set", "freeze", "unfreeze")
 
 
 def parse(
-    payload: Mapping[str, Any], known: Mapping[str, Setting]
-) -> SetSettings | Checkpoint | Evaluate | Stop:
-    """The intervention that ``payload`` asks for, validated against the run's own settings.
+    payload: Mapping[str, Any], known: Mapping[str, Setting], offers: Offers | None = None
+) -> Any:
+    """The intervention that ``payload`` asks for, validated against what the run itself declared.
 
     Raises:
         InvalidInput: unknown kind, unknown or missing field, or a value that is not allowed.
     """
+    asked = read(payload)
+    offers = offers or Offers()
+    if isinstance(asked, SetSettings):
+        clamp = {"clamp": True} if asked.clamp else {}
+        allowed = validate_all(asked.values, _live(known), **clamp)
+        return SetSettings(values=allowed, clamp=asked.clamp)
+    if isinstance(asked, _OfModules):
+        offers.check_modules(asked.modules)
+    if isinstance(asked, Act):
+        arguments = offers.action(asked.action).validate(asked.arguments)
+        return Act(action=asked.action, arguments=arguments)
+    if isinstance(asked, Evaluate) and not offers.evaluates:
+        raise InvalidInput(
+            "kind", "evaluate", "the other actions",
+            what="The run has nothing to evaluate with: its script gave no evaluation.",
+        )  # fmt: skip
+    return asked
+
+
+def read(payload: Mapping[str, Any]) -> Any:
+    """The intervention that ``payload`` is, its fields checked and no more.
+
+    Raises:
+        InvalidInput: unknown kind, unknown or missing field, or a value of the wrong type.
+    """
     try:
-        intervention = _ADAPTER.validate_python(dict(payload))
+        return _ADAPTER.validate_python(dict(payload))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:]) or "kind"
-        allowed = first["msg"] if field != "kind" else "set, checkpoint, evaluate or stop"
+        allowed = first["msg"] if field != "kind" else ", ".join(KINDS)
         raise InvalidInput(field, first.get("input"), allowed) from error
-    if isinstance(intervention, SetSettings):
-        return SetSettings(values=validate_all(intervention.values, _live(known)))
-    return intervention
 
 
 def _live(known: Mapping[str, Setting]) -> dict[str, Setting]:

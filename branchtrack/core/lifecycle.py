@@ -1,7 +1,7 @@
 """The lives of segments, requests and launches: their states and the legal moves between them.
 
-``waiting -> running -> finished | stopped | failed``; a running segment whose heartbeat is old is
-shown as ``lost``. Requests and launches as in the tables below.
+``waiting -> running <-> paused -> finished | stopped | failed``; a segment whose process is gone,
+or whose heartbeat is old, is shown as ``lost``. Requests and launches as in the tables below.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from branchtrack.errors import IllegalTransition
 
 #: Seconds without a heartbeat after which a running segment counts as lost.
 LOST_AFTER = 10.0
+#: The same where its process is seen to be gone: another one of that host's name may have its own
+#: processes (containers), so that a fresh heartbeat counts for more.
+GONE_AFTER = 2.5
 
 _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
     "segment": {
         "waiting": ("running", "failed", "stopped"),
-        "running": ("finished", "stopped", "failed"),
+        "running": ("paused", "finished", "stopped", "failed"),
+        "paused": ("running", "finished", "stopped", "failed"),
     },
     "request": {
         "received": ("accepted", "rejected"),
         "accepted": ("applied", "failed", "expired", "cancelled", "superseded"),
-        "applied": ("verified", "ineffective", "done", "failed"),
+        "applied": ("verified", "ineffective", "done", "failed", "superseded"),
     },
     "launch": {
         "queued": ("starting", "failed", "cancelled"),
@@ -35,7 +39,7 @@ REQUEST_ENDS = frozenset(
     "rejected verified ineffective done failed expired cancelled superseded".split()
 )
 LAUNCH_ENDS = frozenset(("ended", "failed", "cancelled"))
-LIVE = frozenset(("running",))
+LIVE = frozenset(("running", "paused"))
 
 
 def check_move(kind: str, before: str, after: str) -> None:
@@ -50,17 +54,18 @@ def sources(kind: str, after: str) -> tuple[str, ...]:
 
 
 def segment_status(segment: Segment, now: float) -> str:
-    """``waiting running finished stopped failed`` as stored, or ``lost``."""
-    if segment.status != "running":
-        return segment.status
+    """``waiting running paused finished stopped failed`` as stored, or ``lost``."""
+    if segment.status not in LIVE:
+        return "lost" if segment.status == "waiting" and segment.gone else segment.status
     last = segment.heartbeat_at or segment.started_at or 0.0
-    return "lost" if now - last > LOST_AFTER else "running"
+    limit = GONE_AFTER if segment.gone else LOST_AFTER
+    return "lost" if now - last > limit else segment.status
 
 
 def run_status(branch_statuses: Iterable[str]) -> str:
     """One word for a tree: its liveliest branch, else how its first branch ended."""
     statuses = list(branch_statuses)
-    for word in ("running", "waiting"):
+    for word in ("running", "paused", "waiting"):
         if word in statuses:
             return word
     return statuses[0] if statuses else "empty"

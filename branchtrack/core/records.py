@@ -86,6 +86,9 @@ class Segment:
     """The stretch of a branch trained by one process; ``status`` as stored (see lifecycle).
 
     ``script`` is what the script itself asked for, whatever the node that it resumed says.
+    ``offers`` says what else than settings its process can be asked for (see `core.offers`).
+    ``process`` names the process for good, and ``gone`` says that it ran on this machine and does
+    so no more, as far as could be seen when this was read.
     """
 
     id: str
@@ -106,6 +109,9 @@ class Segment:
     started_at: float | None
     heartbeat_at: float | None
     ended_at: float | None
+    offers: dict[str, Any] = field(default_factory=dict)
+    process: str | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,13 @@ class NewNode:
 
 @dataclass(frozen=True)
 class Request:
-    """An intervention somebody asked for. ``payload`` is as asked, ``requested`` normalised."""
+    """An intervention somebody asked for. ``payload`` is as asked, ``requested`` normalised.
+
+    ``conditions`` as in `core.conditions`; ``key`` tells a request sent twice. ``asked_step`` is
+    the branch's step when it was asked, ``run_steps`` the updates that the whole run had made.
+    ``channel`` is how it came: ``shell``, ``web``, ``api``, ``python`` or ``run``. ``cancel`` names
+    who wants it cancelled: only the process that it is for can say whether that was in time.
+    """
 
     seq: int
     id: str
@@ -186,6 +198,32 @@ class Request:
     node_id: str | None
     created_at: float
     updated_at: float
+    key: str | None = None
+    conditions: dict[str, Any] = field(default_factory=dict)
+    asked_step: int | None = None
+    run_steps: int | None = None
+    token_id: str | None = None
+    channel: str = "shell"
+    cancel: str | None = None
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a person or a program shows to be let in, without the secret itself.
+
+    ``only`` are the names of settings and actions that it is good for (patterns; None: all), and
+    ``limit`` how many requests it may make in any 1,000 updates of one run.
+    """
+
+    id: str
+    name: str
+    role: str
+    only: tuple[str, ...] | None
+    limit: int | None
+    created_by: str
+    created_at: float
+    used_at: float | None
+    revoked_at: float | None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,14 @@ from branchtrack.db.tables import events, runs
 GENESIS = "0" * 64
 
 
+def lock(connection: Connection, run_id: str) -> None:
+    """Have what this transaction adds to a run come in one piece, in the order of such calls."""
+    # The run's row is the lock that keeps two writers from taking one number (PostgreSQL; SQLite
+    # has a single writer anyway). It lets those be who only refer to the run, as every inserted row
+    # of it does: two that both do so first would wait for each other.
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
+
+
 def append(
     connection: Connection,
     run_id: str,
@@ -35,10 +43,7 @@ def append(
 
     ``kind``: run, branch, segment, node, request, launch or trouble.
     """
-    # The run's row is the lock that keeps two writers from taking one number (PostgreSQL; SQLite
-    # has a single writer anyway). It lets those be who only refer to the run, as every inserted row
-    # of it does: two that both do so first would wait for each other.
-    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
+    lock(connection, run_id)
     last = connection.execute(
         select(events.c.seq, events.c.hash)
         .where(events.c.run_id == run_id)
@@ -98,6 +103,16 @@ def last_troubles(run_ids: Select[tuple[str]]) -> Select[tuple[str, int]]:
         .where(events.c.run_id.in_(run_ids), events.c.kind == "trouble")
         .group_by(events.c.ref)
     )
+
+
+def newest(
+    connection: Connection, run_id: str, limit: int, before: int | None = None
+) -> list[Event]:
+    """The run's last events (with ``seq`` below ``before``), oldest first."""
+    query = select(events).where(events.c.run_id == run_id)
+    query = query if before is None else query.where(events.c.seq < before)
+    found = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    return [Event(**row._mapping) for row in found][::-1]
 
 
 def first_break(connection: Connection, run_id: str) -> int | None:

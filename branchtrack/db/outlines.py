@@ -15,6 +15,7 @@ from sqlalchemy.sql.selectable import NamedFromClause
 from branchtrack.core.records import Branch, Certificate, Change, Event, Node, Request, Run, Segment
 from branchtrack.db import audit
 from branchtrack.db import nodes as node_rows
+from branchtrack.db import segments as segments_of
 from branchtrack.db.certificates import newest_of_branch
 from branchtrack.db.runs import find_run
 from branchtrack.db.tables import (
@@ -159,7 +160,7 @@ def _outline(rows: Sequence[Row[Any]]) -> Outline:
         if row.branches_id is not None
     }
     of_run = {
-        row.segments_id: Segment(**_part(row, segments))
+        row.segments_id: segments_of.record(_part(row, segments))
         for row in rows
         if row.segments_id is not None
     }

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from branchtrack.core.records import Run, Segment
+from branchtrack.db import segments as segment_rows
 from branchtrack.db.metrics import Series
 from branchtrack.db.tables import (
     branches,
@@ -111,7 +112,7 @@ def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentL
         values = {column.name: row._mapping[column.name] for column in segments.c}
         start = None if row.start_segment is None else (row.start_segment, row.start_step)
         current = row.current == row.id
-        found.append(SegmentLine(Segment(**values), row.branch, current, start))
+        found.append(SegmentLine(segment_rows.record(values), row.branch, current, start))
     return found
 
 

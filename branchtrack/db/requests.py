@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 
 from branchtrack.core import lifecycle
+from branchtrack.core.actors import WINDOW, Actor
+from branchtrack.core.interventions import SETTING_KINDS
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Request
-from branchtrack.db import audit
+from branchtrack.db import audit, runs, segments
 from branchtrack.db.tables import requests
 from branchtrack.errors import IllegalTransition, NotFound
 
@@ -25,22 +27,33 @@ def add(
     kind: str,
     payload: dict[str, Any],
     requested: dict[str, Any],
-    actor: str,
+    actor: Actor,
     reason: str,
+    key: str | None = None,
+    conditions: dict[str, Any] | None = None,
+    step: int | None = None,
 ) -> Request:
-    """Store a request as ``received``, addressed to the process that trains ``branch``."""
+    """Store a request as ``received``, addressed to the process that trains ``branch``.
+
+    ``step`` is the branch's now.
+    """
     now = time.time()
     request_id = new_id()
+    conditions = conditions or {}
     connection.execute(
         requests.insert().values(
             id=request_id, run_id=branch.run_id, branch_id=branch.id,
             segment_id=branch.segment_id, kind=kind, payload=payload, requested=requested,
-            actor=actor, reason=reason, state="received", created_at=now, updated_at=now,
+            actor=actor.label, reason=reason, state="received", created_at=now, updated_at=now,
+            key=key, conditions=conditions, asked_step=step, token_id=actor.token_id,
+            run_steps=segments.trained_steps(connection, branch.run_id), channel=actor.channel,
         )
     )  # fmt: skip
+    told = {"conditions": conditions} if conditions else {}
     audit.append(
         connection, branch.run_id, kind="request", ref=request_id, state="received",
-        actor=actor, reason=reason, payload={"kind": kind, **payload},
+        actor=actor.label, step=step, reason=reason,
+        payload={"kind": kind, "channel": actor.channel, **told, **payload},
     )  # fmt: skip
     return get(connection, request_id)
 
@@ -50,7 +63,7 @@ def move(
 ) -> Request:
     """Bring a request to ``state`` with what is known now.
 
-    ``facts``: error, before, applied, effective, result, step, node_id.
+    ``facts``: error, before, applied, effective, requested, result, step, node_id.
 
     Raises:
         IllegalTransition: its life has no such move, or another process made one first.
@@ -72,6 +85,53 @@ def move(
         payload={key: value for key, value in facts.items() if value is not None},
     )  # fmt: skip
     return request
+
+
+def ask_to_cancel(connection: Connection, request: Request, actor: str) -> bool:
+    """Mark a request that waits as no longer wanted; false where it waits no more."""
+    marked = connection.execute(
+        requests.update()
+        .where(requests.c.id == request.id, requests.c.state == "accepted")
+        .where(requests.c.cancel.is_(None))
+        .values(cancel=actor)
+    )
+    if marked.rowcount:
+        audit.append(
+            connection, request.run_id, kind="request", ref=request.id, state="cancel asked",
+            actor=actor,
+        )  # fmt: skip
+    return bool(marked.rowcount) or get(connection, request.id).state == "accepted"
+
+
+def by_key(connection: Connection, run_id: str, actor: str, key: str) -> Request | None:
+    """The request that an actor has made of a run under an idempotency key."""
+    query = select(requests).where(
+        requests.c.run_id == run_id, requests.c.actor == actor, requests.c.key == key
+    )
+    row = connection.execute(query).first()
+    return None if row is None else _record(row)
+
+
+def made_lately(connection: Connection, run_id: str, token_id: str) -> int:
+    """The requests, not refused, that a token has made in the run's last `WINDOW` updates."""
+    since = segments.trained_steps(connection, run_id) - WINDOW
+    query = select(func.count()).where(
+        requests.c.run_id == run_id, requests.c.token_id == token_id,
+        requests.c.state != "rejected", requests.c.run_steps > since,
+    )  # fmt: skip
+    return int(connection.execute(query).scalar_one())
+
+
+def find(connection: Connection, ref: str) -> Request:
+    """The request whose id starts with ``ref``.
+
+    Raises:
+        NotFound: none. Ambiguous: several.
+    """
+    row = runs.one_by_prefix(connection, select(requests), requests.c.id, "request", ref)
+    if row is None:
+        raise NotFound("request", ref)
+    return _record(row)
 
 
 def get(connection: Connection, request_id: str) -> Request:
@@ -105,8 +165,21 @@ def unanswered(connection: Connection, segment_id: str) -> list[Request]:
     return [_record(row) for row in connection.execute(query)]
 
 
+def hanging(connection: Connection, run_id: str) -> list[Request]:
+    """The requests of a run that have not reached an end, in order of arrival."""
+    query = (
+        select(requests)
+        .where(
+            requests.c.run_id == run_id,
+            requests.c.state.in_(("received", "accepted", "applied")),
+        )
+        .order_by(requests.c.seq)
+    )
+    return [_record(row) for row in connection.execute(query)]
+
+
 def carried_out(connection: Connection, segment_id: str) -> list[Request]:
-    """The changes of settings that a segment has made, in the order made, each with its step.
+    """The changes that a segment has made as asked, in the order made, each with its step.
 
     Those count that a later one took the place of at once, and those whose node failed.
     """
@@ -114,9 +187,10 @@ def carried_out(connection: Connection, segment_id: str) -> list[Request]:
         select(requests)
         .where(
             requests.c.segment_id == segment_id,
-            requests.c.kind == "set",
+            requests.c.kind.in_((*SETTING_KINDS, "reset", "act")),
+            requests.c.step.is_not(None),
             or_(
-                requests.c.state.in_(("applied", "verified", "ineffective", "superseded")),
+                requests.c.state.in_(("applied", "verified", "ineffective", "done", "superseded")),
                 requests.c.error.startswith(APPLIED_BUT),
             ),
         )
@@ -125,14 +199,13 @@ def carried_out(connection: Connection, segment_id: str) -> list[Request]:
     return [_record(row) for row in connection.execute(query)]
 
 
-def list_of_run(connection: Connection, run_id: str, limit: int = 100) -> list[Request]:
-    """The run's newest requests, newest first."""
-    query = (
-        select(requests)
-        .where(requests.c.run_id == run_id)
-        .order_by(requests.c.seq.desc())
-        .limit(limit)
-    )
+def list_of_run(
+    connection: Connection, run_id: str, limit: int = 100, before: int | None = None
+) -> list[Request]:
+    """The run's newest requests (with ``seq`` below ``before``), newest first."""
+    query = select(requests).where(requests.c.run_id == run_id)
+    query = query if before is None else query.where(requests.c.seq < before)
+    query = query.order_by(requests.c.seq.desc()).limit(limit)
     return [_record(row) for row in connection.execute(query)]
 
 

@@ -163,7 +163,7 @@ def list_runs(connection: Connection, limit: int = 500) -> list[RunSummary]:
         .order_by(branches.c.position)
     )
     for row in connection.execute(heads):
-        current.setdefault(row.run_id, []).append(segments.record(row))
+        current.setdefault(row.run_id, []).append(segments.record(row._mapping))
     branch_counts = _counts(connection, branches.c.run_id, ids)
     return [
         RunSummary(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, RowMapping, func, select
 
+from branchtrack import processes
 from branchtrack.core import lifecycle
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Segment
 from branchtrack.db import audit
-from branchtrack.db.tables import branches, segments
+from branchtrack.db.tables import branches, nodes, segments
 from branchtrack.errors import IllegalTransition, NotFound
 
 
@@ -29,7 +32,8 @@ def create(
         declared=[], settings={}, script=None, error=None, started_at=None,
         heartbeat_at=None, ended_at=None,
     )  # fmt: skip
-    connection.execute(segments.insert().values(**vars(segment)))
+    row = {name: value for name, value in vars(segment).items() if name != "gone"}
+    connection.execute(segments.insert().values(**row))
     connection.execute(
         branches.update().where(branches.c.id == branch_id).values(segment_id=segment.id)
     )
@@ -45,6 +49,7 @@ def take(
     settings: dict[str, Any],
     max_steps: int | None,
     script: dict[str, Any] | None = None,
+    offers: dict[str, Any] | None = None,
 ) -> Segment:
     """Make a waiting segment this process's own; one process alone ever succeeds.
 
@@ -58,7 +63,7 @@ def take(
         .values(
             status="running", pid=os.getpid(), host=socket.gethostname(), declared=declared,
             settings=settings, max_steps=max_steps, script=script, started_at=now,
-            heartbeat_at=now,
+            heartbeat_at=now, offers=offers or {}, process=processes.own_name(),
         )
     )  # fmt: skip
     segment = get(connection, segment_id)
@@ -72,14 +77,55 @@ def take(
 
 
 def heartbeat(
-    connection: Connection, segment_id: str, step: int, rate: float | None, settings: dict[str, Any]
+    connection: Connection,
+    segment_id: str,
+    step: int,
+    rate: float | None,
+    settings: dict[str, Any],
+    max_steps: int | None = None,
 ) -> None:
     """Say that the process lives: where it is, ``rate`` in updates per second, what is in force."""
+    ends = {} if max_steps is None else {"max_steps": max_steps}
     connection.execute(
         segments.update()
-        .where(segments.c.id == segment_id, segments.c.status == "running")
-        .values(heartbeat_at=time.time(), step=step, rate=rate, settings=settings)
+        .where(segments.c.id == segment_id, segments.c.status.in_(sorted(lifecycle.LIVE)))
+        .values(heartbeat_at=time.time(), step=step, rate=rate, settings=settings, **ends)
     )
+
+
+def hold(connection: Connection, segment_id: str, *, paused: bool, step: int, actor: str) -> None:
+    """Mark a segment as paused, or as running again; nothing where it is so already."""
+    status = "paused" if paused else "running"
+    done = connection.execute(
+        segments.update()
+        .where(
+            segments.c.id == segment_id,
+            segments.c.status.in_([one for one in lifecycle.LIVE if one != status]),
+        )
+        .values(status=status, step=step, heartbeat_at=time.time())
+    )
+    if done.rowcount:
+        run_id = get(connection, segment_id).run_id
+        audit.append(
+            connection, run_id, kind="segment", ref=segment_id, state=status, actor=actor, step=step
+        )
+
+
+def hand_over(connection: Connection, segment_id: str) -> None:
+    """Say that this process is about to train a waiting segment, for it to be missed if it dies."""
+    connection.execute(
+        segments.update()
+        .where(segments.c.id == segment_id, segments.c.status == "waiting")
+        .values(pid=os.getpid(), host=socket.gethostname(), process=processes.own_name())
+    )
+
+
+def trained_steps(connection: Connection, run_id: str) -> int:
+    """The updates that a run has made in all, over all of its branches."""
+    start = select(nodes.c.step).where(nodes.c.id == segments.c.start_node_id).scalar_subquery()
+    made = segments.c.step - func.coalesce(start, 0)
+    query = select(func.coalesce(func.sum(made), 0)).where(segments.c.run_id == run_id)
+    return int(connection.execute(query).scalar_one())
 
 
 def end(
@@ -107,7 +153,7 @@ def get(connection: Connection, segment_id: str) -> Segment:
     row = connection.execute(select(segments).where(segments.c.id == segment_id)).first()
     if row is None:
         raise NotFound("segment", segment_id)
-    return record(row)
+    return record(row._mapping)
 
 
 def of_process(connection: Connection, pid: int, since: float) -> Segment | None:
@@ -123,15 +169,18 @@ def of_process(connection: Connection, pid: int, since: float) -> Segment | None
         .limit(1)
     )
     row = connection.execute(query).first()
-    return None if row is None else record(row)
+    return None if row is None else record(row._mapping)
 
 
 def list_of_run(connection: Connection, run_id: str) -> list[Segment]:
     """Every segment of a run, in no particular order."""
     query = select(segments).where(segments.c.run_id == run_id)
-    return [record(row) for row in connection.execute(query)]
+    return [record(row._mapping) for row in connection.execute(query)]
 
 
-def record(row: Row[Any]) -> Segment:
-    """A row of the table as a value."""
-    return Segment(**row._mapping)
+def record(row: Mapping[str, Any] | RowMapping) -> Segment:
+    """A row of the table as a value; whether the process of a live one is gone is looked up."""
+    segment = Segment(**{str(name): value for name, value in row.items()})
+    if segment.process is None or segment.ended_at is not None:
+        return segment
+    return replace(segment, gone=processes.is_gone(segment.process))

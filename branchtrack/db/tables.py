@@ -84,6 +84,8 @@ segments = Table(
     Column("started_at", Double),
     Column("heartbeat_at", Double),
     Column("ended_at", Double),
+    Column("offers", JSON, nullable=False),
+    Column("process", String(255)),
     UniqueConstraint("branch_id", "position"),
 )
 
@@ -201,8 +203,31 @@ requests = Table(
     Column("node_id", _ID, ForeignKey("nodes.id")),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    Column("key", String(200)),
+    Column("conditions", JSON, nullable=False),
+    Column("asked_step", BigInteger),
+    Column("run_steps", BigInteger),
+    Column("token_id", _ID),
+    Column("channel", String(16), nullable=False),
+    Column("cancel", String(120)),
     Index(None, "segment_id", "state"),
+    Index("uq_requests_run_id_actor_key", "run_id", "actor", "key", unique=True),
     sqlite_autoincrement=True,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", String(80), nullable=False, unique=True),
+    Column("digest", _DIGEST, nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("only", JSON),
+    Column("limit", Integer),
+    Column("created_by", String(120), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("used_at", Double),
+    Column("revoked_at", Double),
 )
 
 launches = Table(

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from branchtrack import control
+from branchtrack import control, processes
 from branchtrack.config import Config
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import launches, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, IllegalTransition, LaunchFailed
-from branchtrack.launching import local, processes
+from branchtrack.launching import local
 
 #: Seconds between two looks at the queue and at the children.
 POLL = 0.2

@@ -34,6 +34,8 @@ STATUS: dict[type[BranchtrackError], int] = {
     errors.NotLive: 409,
     errors.NotAnswered: 504,
     errors.RequestFailed: 409,
+    errors.Forbidden: 403,
+    errors.RateLimited: 429,
     errors.LaunchFailed: 409,
 }
 _COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg+xml")

@@ -17,7 +17,7 @@ from branchtrack import scripts
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.records import Segment
-from branchtrack.db import nodes, runs, segments
+from branchtrack.db import launches, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import metadata
 from tests.launching.helpers import SCRIPT, environment, train_fake, wait_until
@@ -234,7 +234,7 @@ def test_a_worker_ended_by_a_signal_leaves_its_children_and_says_so(
     # A second worker finds out how it ended.
     assert branchtrack("worker", "--once").wait(60) == 0
     with sqlite_database.read() as connection:
-        assert control.launches.unfinished(connection) == []
+        assert launches.unfinished(connection) == []
 
 
 @pytest.mark.parametrize("harm", ["flip", "remove"])

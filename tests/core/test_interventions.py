@@ -15,7 +15,7 @@ KNOWN = {setting.name: setting for setting in BUILT_IN}
 
 def test_a_change_of_settings_is_normalised_and_described() -> None:
     found = interventions.parse({"kind": "set", "values": {"lr": "3e-4"}}, KNOWN)
-    assert found.model_dump() == {"kind": "set", "values": {"lr": 3e-4}}
+    assert found.model_dump() == {"kind": "set", "values": {"lr": 3e-4}, "clamp": False}
     assert found.describe() == "set lr = 0.0003"
 
 

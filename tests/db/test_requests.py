@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.actors import Actor
 from branchtrack.core.records import Request
 from branchtrack.db import audit, launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
@@ -25,7 +26,7 @@ def ask(tree: Tree) -> Request:
         branch = runs.get_branch(connection, tree.branches["main"].id)
         return requests.add(
             connection, branch, kind="set", payload={"values": {"lr": "1"}},
-            requested={"values": {"lr": 1.0}}, actor="me", reason="why",
+            requested={"values": {"lr": 1.0}}, actor=Actor("me"), reason="why",
         )  # fmt: skip
 
 

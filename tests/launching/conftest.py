@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from branchtrack import control
+from branchtrack import control, processes
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
 from branchtrack.db.engine import Database
-from branchtrack.launching import processes
 from branchtrack.launching.worker import Worker
 from tests.launching.helpers import train_fake
 

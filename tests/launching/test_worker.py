@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from branchtrack import control
+from branchtrack import control, processes
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.core.records import Launch
@@ -24,7 +24,7 @@ from branchtrack.db.schema import open_database
 from branchtrack.db.tables import launches as launch_table
 from branchtrack.db.tables import runs as run_table
 from branchtrack.errors import StorageError
-from branchtrack.launching import local, processes
+from branchtrack.launching import local
 from branchtrack.launching.worker import Worker, in_background
 from tests.launching.helpers import (
     ROOT,

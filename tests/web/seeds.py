@@ -16,6 +16,7 @@ import numpy as np
 
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.actors import Actor
 from branchtrack.core.names import new_id
 from branchtrack.core.records import (
     Branch,
@@ -120,7 +121,7 @@ class Line:
         with self.grower.database.transaction() as connection:
             made = requests.add(
                 connection, self.branch, kind=kind, payload=payload, requested=payload,
-                actor="anna", reason=reason,
+                actor=Actor("anna"), reason=reason,
             )  # fmt: skip
             requests.move(connection, made.id, "accepted", actor="anna")
             for name in state.split():

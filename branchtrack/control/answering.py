@@ -1,0 +1,68 @@
+"""The training end of the channel: what waits for a process, and what nobody will answer."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Connection
+
+from branchtrack.core import lifecycle
+from branchtrack.core.records import Request
+from branchtrack.db import requests, segments
+from branchtrack.db.engine import Database
+
+
+def poll(database: Database, segment_id: str) -> list[Request]:
+    """The requests that wait for the process that trains ``segment_id``, in order of arrival."""
+    with database.read() as connection:
+        return requests.waiting(connection, segment_id)
+
+
+def expire_unanswered(
+    connection: Connection, segment_id: str, actor: str, why: str, *, spare: str | None = None
+) -> int:
+    """End what a closing segment will never answer, but for ``spare``; returns how many."""
+    left = [one for one in requests.unanswered(connection, segment_id) if one.id != spare]
+    for request in left:
+        state = "expired" if request.state == "accepted" else "failed"
+        requests.move(connection, request.id, state, actor=actor, error=why)
+    return len(left)
+
+
+def expire_hanging(database: Database, run_id: str, actor: str) -> int:
+    """End the requests of a run whose processes will never answer them; returns how many.
+
+    Whoever shows a run's requests calls this first, so that none is shown as waiting for ever.
+    """
+    with database.read() as connection:
+        waiting = requests.hanging(connection, run_id)
+        dead = {}
+        for segment_id in {one.segment_id for one in waiting if one.segment_id}:
+            segment = segments.get(connection, segment_id)
+            status = lifecycle.segment_status(segment, time.time())
+            if status not in lifecycle.LIVE and not _lives_on(connection, waiting, segment_id):
+                dead[segment_id] = status
+    if not dead:
+        return 0
+    with database.transaction() as connection:
+        return sum(
+            expire_unanswered(connection, segment_id, actor, f"The run is {status}.")
+            for segment_id, status in dead.items()
+        )
+
+
+def successor(connection: Connection, request: Request) -> str | None:
+    """The segment that a rewind goes on in, once it has left the one that it was asked of."""
+    result = request.result or {}
+    found: str | None = result.get("segment") if request.kind == "rewind" else None
+    return found
+
+
+def _lives_on(connection: Connection, waiting: list[Request], segment_id: str) -> bool:
+    """Whether what a segment was asked for is being carried out by the one that follows it."""
+    for one in waiting:
+        following = successor(connection, one) if one.segment_id == segment_id else None
+        if following is not None:
+            status = lifecycle.segment_status(segments.get(connection, following), time.time())
+            return status in (*lifecycle.LIVE, "waiting")
+    return False

@@ -1,0 +1,277 @@
+"""The asking end of the channel: a request is authorised, validated and stored, or refused.
+
+A refusal of something asked of a known run is recorded as well. It knows no trainer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.control import ordering
+from branchtrack.control.answering import expire_unanswered
+from branchtrack.control.texts import clean_text, shortened
+from branchtrack.core import actors, conditions, interventions, lifecycle, offers
+from branchtrack.core.actors import Actor
+from branchtrack.core.interventions import Rewind
+from branchtrack.core.names import free_name, valid_name
+from branchtrack.core.records import Branch, Request, Segment
+from branchtrack.core.settings import declared
+from branchtrack.db import audit, nodes, requests, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import (
+    Forbidden,
+    InvalidInput,
+    LaunchFailed,
+    NameTaken,
+    NotFound,
+    NotLive,
+    RateLimited,
+)
+
+#: What may be wrong with a request to a run that exists; the refusal is recorded.
+REFUSALS = (InvalidInput, NotLive, Forbidden, RateLimited, NotFound, LaunchFailed)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A request found good: the intervention, and its conditions as they are stored."""
+
+    wanted: Any
+    conditions: dict[str, Any]
+
+
+def submit(
+    database: Database,
+    branch_ref: str,
+    payload: Mapping[str, Any],
+    *,
+    actor: Actor | str,
+    reason: str = "",
+    when: Mapping[str, Any] | None = None,
+    key: str | None = None,
+) -> Request:
+    """Ask the process that trains a branch for an intervention; returns the accepted request.
+
+    ``when`` are conditions (`core.conditions`). The same ``key`` from the same actor is the same
+    request: it is stored once, and returned again as it is by then.
+
+    Raises:
+        NotFound: no such branch. NotLive: nothing trains it. InvalidInput: the payload is not
+        valid. Forbidden, RateLimited: the actor may not. All but the first are recorded.
+    """
+    who, refusal = actors.of(actor), None
+    why = clean_text("reason", reason)
+    if key is not None and not 0 < len(key) <= 200:
+        raise InvalidInput("key", key, "1 to 200 characters")
+    asked = shortened({name: value for name, value in payload.items() if name != "kind"})
+    kind = str(payload.get("kind"))[:32]
+    with database.transaction() as connection:
+        branch = runs.find_branch(connection, branch_ref)
+        audit.lock(connection, branch.run_id)
+        known = _same(connection, branch, who, key, kind, asked)
+        if known is not None:
+            return known
+        try:
+            checked = _check(connection, branch, payload, who, why, when)
+            requested = checked.wanted.model_dump(exclude={"kind"}, exclude_defaults=True)
+        except REFUSALS as error:
+            refusal, checked, requested = error, None, {}
+        request = requests.add(
+            connection, branch, kind=kind, payload=asked, requested=requested, actor=who,
+            reason=why, key=None if checked is None else key,
+            conditions=None if checked is None else checked.conditions,
+            step=_step(connection, branch),
+        )  # fmt: skip
+        if refusal is not None:
+            requests.move(connection, request.id, "rejected", actor=who.label, error=str(refusal))
+        else:
+            request = requests.move(connection, request.id, "accepted", actor=who.label)
+        if refusal is None and kind == "note":
+            request = _take_note(connection, request, who)
+    if refusal is not None:
+        raise refusal
+    return request
+
+
+def preview(
+    database: Database,
+    branch_ref: str,
+    payload: Mapping[str, Any],
+    *,
+    actor: Actor | str,
+    reason: str = "",
+    when: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a request would change, whether it is valid and when it would hold; nothing is asked.
+
+    Returns ``valid``, ``error`` (an error's ``type what field fix``, or None), ``describe``,
+    ``changes`` (``name before after effect`` each, from the values last told by the process),
+    ``step`` at which the run is, and ``unmet`` (why a condition would stop it now, or "").
+
+    Raises:
+        NotFound: no such branch.
+    """
+    who = actors.of(actor)
+    with database.read() as connection:
+        branch = runs.find_branch(connection, branch_ref)
+        found: dict[str, Any] = {"valid": True, "error": None, "step": _step(connection, branch)}
+        try:
+            checked = _check(connection, branch, payload, who, clean_text("reason", reason), when)
+        except REFUSALS as error:
+            told = {
+                "type": type(error).__name__, "what": error.what, "fix": error.fix,
+                "field": error.facts.get("field"),
+            }  # fmt: skip
+            return {**found, "valid": False, "error": told, "describe": "", "changes": [],
+                    "unmet": ""}  # fmt: skip
+        segment = segments.get(connection, branch.segment_id or "")
+    known, current = declared(segment.declared), segment.settings
+    values = getattr(checked.wanted, "values", {})
+    changes = [
+        {"name": name, "before": current.get(name), "after": value,
+         "effect": known[name].effect if name in known else "", "same": current.get(name) == value}
+        for name, value in values.items()
+    ]  # fmt: skip
+    unmet = conditions.unmet(checked.conditions, current)
+    return {**found, "describe": checked.wanted.describe(), "changes": changes, "unmet": unmet}
+
+
+def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Request:
+    """Ask for a waiting request to be cancelled; the training process says if it was in time.
+
+    Returns the request as it is now: `wait` tells how it went.
+
+    Raises:
+        NotFound: no such request. Forbidden: the actor may not. InvalidInput: it has been carried
+        out, or has ended.
+    """
+    who = actors.of(actor)
+    with database.transaction() as connection:
+        request = requests.find(connection, request_ref)
+        actors.check(who, "cancel")
+        if who.role == "agent" and request.actor != who.label:
+            raise Forbidden(
+                f"{who.label} did not make request {request.id}.",
+                safe="Nothing was changed.", fix="An agent can cancel its own requests.",
+                actor=who.label, role=who.role,
+            )  # fmt: skip
+        audit.lock(connection, request.run_id)
+        segment = segments.get(connection, request.segment_id or "")
+        if lifecycle.segment_status(segment, time.time()) not in lifecycle.LIVE:
+            expire_unanswered(connection, segment.id, who.label, "Nothing trains this branch now.")
+        elif not requests.ask_to_cancel(connection, request, who.label):
+            raise InvalidInput(
+                "request", request.id, "a request that waits",
+                what=f"Request {request.id} is {request.state}: it is too late to cancel it.",
+            )  # fmt: skip
+        return requests.get(connection, request.id)
+
+
+def live_segment(connection: Connection, branch: Branch) -> Segment:
+    """The segment in which a process trains ``branch`` now.
+
+    Raises:
+        NotLive: nothing trains it; says which branches of the run are training.
+    """
+    current = {
+        other.name: segments.get(connection, other.segment_id)
+        for other in runs.list_branches(connection, branch.run_id)
+        if other.segment_id is not None
+    }
+    now = time.time()
+    statuses = {name: lifecycle.segment_status(found, now) for name, found in current.items()}
+    status = statuses.get(branch.name, "empty")
+    if status in lifecycle.LIVE:
+        return current[branch.name]
+    run = runs.get_run(connection, branch.run_id)
+    live = [f"{run.name}/{name}" for name, word in statuses.items() if word in lifecycle.LIVE]
+    fix = f"`branchtrack tree {run.name}` lists the nodes that can be resumed."
+    if status == "waiting":
+        fix = "Its process has not begun to train; ask again when it has."
+    elif live:
+        fix = f"Training now: {', '.join(live)}."
+    raise NotLive(
+        f"Nothing trains {run.name}/{branch.name} now: it is {status}.",
+        safe="Nothing was changed.",
+        fix=fix,
+        branch=branch.name,
+        status=status,
+    )
+
+
+def _check(
+    connection: Connection,
+    branch: Branch,
+    payload: Mapping[str, Any],
+    who: Actor,
+    why: str,
+    when: Mapping[str, Any] | None,
+) -> _Checked:
+    """Everything that can be known of a request before the training process sees it."""
+    actors.check(who, "request", reason=why)
+    asked = interventions.read(payload)
+    actors.check(who, "request", actors.names_of(asked.kind, asked.model_dump()), why)
+    if who.limit is not None and who.token_id is not None:
+        actors.check_limit(who, requests.made_lately(connection, branch.run_id, who.token_id))
+    if asked.kind == "note":
+        return _Checked(asked, {})
+    segment = live_segment(connection, branch)
+    known = declared(segment.declared)
+    wanted = interventions.parse(payload, known, offers.read(segment.offers))
+    if isinstance(wanted, Rewind):
+        wanted = _check_rewind(connection, branch, wanted)
+    conditions_ = conditions.parse(when or {}, known, step=segment.step, now=time.time())
+    return _Checked(wanted, conditions_)
+
+
+def _check_rewind(connection: Connection, branch: Branch, wanted: Rewind) -> Rewind:
+    node = nodes.find(connection, wanted.node)
+    run = runs.get_run(connection, branch.run_id)
+    if node.run_id != branch.run_id:
+        raise InvalidInput("node", wanted.node, f"a node of run {run.name}")
+    values = ordering.check_order(connection, node, wanted.values)
+    if wanted.name is not None:
+        valid_name(wanted.name)
+        taken = {one.name for one in runs.list_branches(connection, branch.run_id)}
+        if wanted.name in taken:
+            raise NameTaken("branch", wanted.name, free_name(wanted.name, taken))
+    return Rewind(node=node.id, name=wanted.name, values=values)
+
+
+def _same(
+    connection: Connection, branch: Branch, who: Actor, key: str | None, kind: str,
+    asked: dict[str, Any],
+) -> Request | None:  # fmt: skip
+    """The request that was made under the same key before.
+
+    Raises:
+        InvalidInput: the key was used for something else.
+    """
+    found = None if key is None else requests.by_key(connection, branch.run_id, who.label, key)
+    if found is None:
+        return None
+    if (found.branch_id, found.kind, found.payload) != (branch.id, kind, asked):
+        raise InvalidInput(
+            "key", key, "another key, or the same request again",
+            what=f"The key was used for request {found.id}, which asks for something else.",
+        )  # fmt: skip
+    return found
+
+
+def _take_note(connection: Connection, request: Request, who: Actor) -> Request:
+    """A remark needs nobody to carry it out."""
+    requests.move(
+        connection, request.id, "applied", actor=who.label, step=request.asked_step
+    )  # fmt: skip
+    return requests.move(connection, request.id, "done", actor=who.label)
+
+
+def _step(connection: Connection, branch: Branch) -> int | None:
+    if branch.segment_id is None:
+        return None
+    return segments.get(connection, branch.segment_id).step

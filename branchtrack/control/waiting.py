@@ -1,0 +1,75 @@
+"""Waiting for what becomes of a request, and noticing that nothing will."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from branchtrack.control.answering import expire_unanswered, successor
+from branchtrack.control.texts import local_actor
+from branchtrack.core import lifecycle
+from branchtrack.core.records import Request
+from branchtrack.db import requests, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import NotAnswered, NotLive
+
+_POLL = 0.05
+
+
+def wait(
+    database: Database,
+    request_id: str,
+    timeout: float = 60.0,
+    watch: Callable[[Request], None] | None = None,
+) -> Request:
+    """Wait until a request has reached an end; ``watch`` is called on every look.
+
+    A change of settings made while the run is paused is returned as ``applied``: no update can
+    show yet what it does.
+
+    Raises:
+        NotAnswered: ``timeout`` seconds passed. NotLive: the training process is gone.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        with database.read() as connection:
+            request = requests.get(connection, request_id)
+            following = successor(connection, request)
+            segment = segments.get(connection, following or request.segment_id or "")
+        if request.state in lifecycle.REQUEST_ENDS:
+            return request
+        if request.state == "applied" and segment.status == "paused" and following is None:
+            return request
+        if watch is not None:
+            watch(request)
+        status = lifecycle.segment_status(segment, time.time())
+        begins = following is not None and status == "waiting"
+        if status not in lifecycle.LIVE and not begins:
+            return _gone(database, request, status)
+        if time.monotonic() > deadline:
+            raise NotAnswered(
+                f"Request {request_id} is {request.state} and has no answer after {timeout:g} s.",
+                safe="It stays recorded and will still be carried out.",
+                fix="A long step or evaluation delays answers; look again later, or cancel it: "
+                f"`branchtrack cancel {request_id}`.",
+                request=request_id,
+                waited=timeout,
+            )
+        time.sleep(_POLL)
+
+
+def _gone(database: Database, request: Request, status: str) -> Request:
+    with database.transaction() as connection:
+        found = requests.get(connection, request.id)
+        if found.state in lifecycle.REQUEST_ENDS:
+            return found
+        expire_unanswered(
+            connection, request.segment_id or "", local_actor(), f"The run is {status}."
+        )
+    raise NotLive(
+        f"The training process ended ({status}) before it answered request {request.id}.",
+        safe="The request stays recorded; it will not be carried out.",
+        fix="Resume a node of the branch to go on.",
+        branch=request.branch_id,
+        status=status,
+    )

@@ -1,0 +1,102 @@
+"""What else than settings a training process can be asked for, as it declares it when it begins.
+
+Its author's own actions with their typed parameters, the modules that can be frozen or reset, and
+whether it evaluates and can be started again. It knows no function and no module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from branchtrack.core.settings import Setting
+from branchtrack.errors import InvalidInput, shown
+
+
+@dataclass(frozen=True)
+class Action:
+    """An action of the author's own. ``parameters`` are declared as settings are; those in
+    ``defaults`` may be left out.
+    """
+
+    name: str
+    about: str = ""
+    parameters: Sequence[Setting] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by name, each as its parameter's type, defaults filled in.
+
+        Raises:
+            InvalidInput: an unknown or missing argument, or a value that is not allowed.
+        """
+        known = {one.name: one for one in self.parameters}
+        for name in arguments:
+            if name not in known:
+                allowed = ", ".join(sorted(known)) or "none: it has no parameters"
+                raise InvalidInput(f"arguments.{name}", arguments[name], allowed)
+        found = dict(self.defaults)
+        for name, one in known.items():
+            if name in arguments:
+                found[name] = one.validate(arguments[name])
+            elif name not in found:
+                raise InvalidInput(
+                    f"arguments.{name}", None, one.allowed, what=f"{self.name} needs {name}."
+                )
+        return found
+
+
+@dataclass(frozen=True)
+class Offers:
+    """``modules`` are paths of modules and parameters; None where there are too many to list."""
+
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    modules: Sequence[str] | None = None
+    evaluates: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form, which ``read`` reads back."""
+        return {
+            "actions": [asdict(one) for one in self.actions.values()],
+            "modules": None if self.modules is None else list(self.modules),
+            "evaluates": self.evaluates,
+        }
+
+    def action(self, name: str) -> Action:
+        """The action of that name.
+
+        Raises:
+            InvalidInput: the run has no such action.
+        """
+        if name not in self.actions:
+            allowed = ", ".join(sorted(self.actions)) or "none: the run registered no actions"
+            raise InvalidInput("action", name, allowed, what=f"There is no action {shown(name)}.")
+        return self.actions[name]
+
+    def check_modules(self, text: str) -> None:
+        """Refuse a list of names and patterns of which one fits nothing.
+
+        Raises:
+            InvalidInput: with what there is.
+        """
+        patterns = [one.strip() for one in text.split(",") if one.strip()]
+        if not patterns:
+            raise InvalidInput("modules", text, "names or patterns of modules, commas between")
+        for pattern in patterns if self.modules is not None else ():
+            if not any(fnmatchcase(path, pattern) for path in self.modules or ()):
+                tops = [path for path in self.modules or () if "." not in path]
+                raise InvalidInput(
+                    "modules", pattern, f"paths or patterns of modules, such as {', '.join(tops)}",
+                    what=f"No module and no parameter goes by {shown(pattern)}.",
+                )  # fmt: skip
+
+
+def read(stored: Mapping[str, Any]) -> Offers:
+    """What ``as_dict`` gave; of a process of an older version, that it offers nothing special."""
+    actions = {}
+    for row in stored.get("actions", ()):
+        parameters = [Setting(**one) for one in row["parameters"]]
+        actions[row["name"]] = Action(row["name"], row["about"], parameters, row["defaults"])
+    return Offers(actions, stored.get("modules"), stored.get("evaluates", True))

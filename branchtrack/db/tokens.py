@@ -1,0 +1,116 @@
+"""Tokens: what people and programs show to the server. Only digests of them are stored.
+
+A token is 32 random bytes, so a plain SHA-256 of it cannot be turned back by guessing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from branchtrack.core.actors import ROLES
+from branchtrack.core.names import new_id, valid_name
+from branchtrack.core.records import Token
+from branchtrack.db.engine import upsert
+from branchtrack.db.tables import tokens
+from branchtrack.errors import InvalidInput, NameTaken, NotFound
+
+#: How a token begins, so that one that has leaked can be found by scanners.
+PREFIX = "bt_"
+#: Seconds between two records of when a token was used.
+_TOUCH_EVERY = 60.0
+
+
+def create(
+    connection: Connection,
+    name: str,
+    role: str,
+    *,
+    created_by: str,
+    only: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> tuple[Token, str]:
+    """A new token, and its secret, which cannot be had again.
+
+    Raises:
+        InvalidInput: the name, the role, ``only`` or ``limit`` is not valid. NameTaken.
+    """
+    valid_name(name)
+    if role not in ROLES:
+        raise InvalidInput("role", role, ", ".join(ROLES))
+    if limit is not None and limit < 1:
+        raise InvalidInput("max_per_1000_steps", limit, "a whole number of at least 1")
+    names = None if only is None else [one.strip() for one in only if one.strip()]
+    if names == []:
+        raise InvalidInput("only", only, "names of settings and actions, commas between")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    now, token_id = time.time(), new_id()
+    row = upsert(connection, tokens).values(
+        id=token_id, name=name, digest=_digest(secret), role=role, only=names, limit=limit,
+        created_by=created_by, created_at=now, used_at=None, revoked_at=None,
+    )  # fmt: skip
+    if not connection.execute(row.on_conflict_do_nothing()).rowcount:
+        raise NameTaken("token", name, f"{name}-2")
+    return _get(connection, token_id), secret
+
+
+def find_secret(connection: Connection, secret: str) -> Token | None:
+    """The token in force with that secret, or None."""
+    query = select(tokens).where(tokens.c.digest == _digest(secret), tokens.c.revoked_at.is_(None))
+    row = connection.execute(query).first()
+    return None if row is None else _record(row)
+
+
+def is_stale(token: Token, now: float) -> bool:
+    """Whether its use should be recorded anew with `touch`."""
+    return token.used_at is None or now - token.used_at > _TOUCH_EVERY
+
+
+def touch(connection: Connection, token_id: str) -> None:
+    """Record that a token was used now."""
+    connection.execute(
+        tokens.update().where(tokens.c.id == token_id).values(used_at=time.time())
+    )  # fmt: skip
+
+
+def revoke(connection: Connection, name: str) -> Token:
+    """Have a token let nobody in any more.
+
+    Raises:
+        NotFound: no token in force has that name.
+    """
+    done = connection.execute(
+        tokens.update()
+        .where(tokens.c.name == name, tokens.c.revoked_at.is_(None))
+        .values(revoked_at=time.time())
+    )
+    if not done.rowcount:
+        near = [one.name for one in list_all(connection) if one.revoked_at is None]
+        raise NotFound("token", name, near)
+    row = connection.execute(select(tokens).where(tokens.c.name == name)).one()
+    return _record(row)
+
+
+def list_all(connection: Connection) -> list[Token]:
+    """Every token, in the order made."""
+    rows = connection.execute(select(tokens).order_by(tokens.c.created_at))
+    return [_record(row) for row in rows]
+
+
+def _get(connection: Connection, token_id: str) -> Token:
+    return _record(connection.execute(select(tokens).where(tokens.c.id == token_id)).one())
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _record(row: Row[Any]) -> Token:
+    fields = {key: value for key, value in row._mapping.items() if key != "digest"}
+    fields["only"] = None if fields["only"] is None else tuple(fields["only"])
+    return Token(**fields)
