@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
+from branchtrack.analysis.events import moment as moment
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness, lifecycle
 from branchtrack.core.records import Branch, Certificate, Launch, Node, Request, Run, Segment
@@ -227,6 +227,10 @@ def request(found: Request) -> dict[str, Any]:
         "actor": found.actor,
         "reason": found.reason,
         "error": found.error,
+        "key": found.key,
+        "conditions": found.conditions,
+        "channel": found.channel,
+        "asked_step": found.asked_step,
         "created_at": moment(found.created_at),
         "updated_at": moment(found.updated_at),
     }
@@ -264,12 +268,6 @@ def find_launch(connection: Connection, branch: Branch) -> dict[str, Any] | None
     """The newest launch of a branch, or None where it was never launched."""
     found = launches.of_branch(connection, branch.id)
     return None if found is None else launch(connection, found)
-
-
-def moment(seconds: float) -> str:
-    """A time as ISO 8601 in UTC, to the millisecond."""
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 def _number(value: Any) -> Any:

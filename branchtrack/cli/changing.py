@@ -1,8 +1,4 @@
-"""Commands that ask a live run to change or to do something: set, stop, checkpoint, evaluate.
-
-Each stores a request and waits for the training process's own answer. It must not report what
-that process has not seen.
-"""
+"""Commands that ask a live run to change or to do something; what they share is in `asking`."""
 
 from __future__ import annotations
 
@@ -10,53 +6,70 @@ from typing import Any
 
 import click
 
-from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import emit, field_lines, pairs, state, styled
-from branchtrack.cli.progress import bar
-
-#: The states in which what was asked for has come true.
-SUCCESS = frozenset(("verified", "done"))
-_LONGEST = 7 * 24 * 3600
-
-
-def asking(command: Any) -> Any:
-    """The options that every command which asks for something has."""
-    for option in (
-        json_option,
-        click.option("--timeout", type=float, default=60.0, show_default=True, metavar="SECONDS",
-                     help="How long to wait for the answer."),
-        click.option("--no-wait", is_flag=True, help="Ask, and do not wait for the answer."),
-        click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record."),
-    ):  # fmt: skip
-        command = option(command)
-    return pass_command_line(command)
+from branchtrack.cli.asking import ask, asking
+from branchtrack.cli.context import CommandLine
 
 
 @click.command("set")
 @click.argument("run")
-@click.argument("values", nargs=-1, required=True, metavar="NAME=VALUE...")
+@click.argument("values", nargs=-1, metavar="NAME=VALUE...")
+@click.option("--clamp", is_flag=True, help="Take the nearest allowed value for one out of bounds.")
 @asking
-def set_settings(line: CommandLine, run: str, values: tuple[str, ...], **how: Any) -> None:
-    """Change settings of a RUN (or RUN/BRANCH) while it trains.
+def set_settings(
+    line: CommandLine, run: str, values: tuple[str, ...], clamp: bool, **how: Any
+) -> None:
+    """Change settings of a RUN (or RUN/BRANCH) while it trains; `settings RUN` lists them.
 
     \b
     Example: branchtrack set demo lr=3e-4 --reason "loss spikes"
+             branchtrack set demo lr=3e-4 --only-if lr=1e-3 --not-after-step 5000
     """
     from branchtrack.core.settings import parse_assignments
 
-    ask(line, run, {"kind": "set", "values": parse_assignments(values)}, **how)
+    asked: dict[str, Any] = {"kind": "set", "values": parse_assignments(values)}
+    ask(line, run, {**asked, "clamp": True} if clamp else asked, **how)
 
 
 @click.command()
 @click.argument("run")
 @asking
-def stop(line: CommandLine, run: str, **how: Any) -> None:
+def pause(line: CommandLine, run: str, **how: Any) -> None:
+    """Ask a RUN (or RUN/BRANCH) to commit a node and hold, still answering.
+
+    \b
+    Example: branchtrack pause demo --reason "let me look"
+    """
+    ask(line, run, {"kind": "pause"}, **how)
+
+
+@click.command()
+@click.argument("run")
+@asking
+def unpause(line: CommandLine, run: str, **how: Any) -> None:
+    """Ask a RUN (or RUN/BRANCH) that is paused to go on.
+
+    \b
+    Example: branchtrack unpause demo
+    """
+    ask(line, run, {"kind": "unpause"}, **how)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--when", default="now", show_default=True,
+              help="now, epoch (at its end) or checkpoint (behind the script's next).")  # fmt: skip
+@asking
+def stop(line: CommandLine, run: str, when: str, **how: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to commit a node and end its process.
+
+    With --when epoch or checkpoint it returns at once: `branchtrack requests RUN` tells what came
+    of it, `branchtrack cancel REQUEST` takes it back.
 
     \b
     Example: branchtrack stop demo --reason "converged"
     """
-    ask(line, run, {"kind": "stop"}, **how)
+    payload = {"kind": "stop"} if when == "now" else {"kind": "stop", "when": when}
+    ask(line, run, payload, wait=when == "now", **how)
 
 
 @click.command()
@@ -84,57 +97,84 @@ def evaluate(line: CommandLine, run: str, **how: Any) -> None:
     ask(line, run, {"kind": "evaluate"}, **how)
 
 
-def ask(
-    line: CommandLine,
-    branch: str,
-    payload: dict[str, Any],
-    *,
-    reason: str,
-    no_wait: bool,
-    timeout: float,
-    as_json: bool,
+@click.command()
+@click.argument("run")
+@click.argument("node")
+@click.option("--name", metavar="BRANCH", help="Name of the new branch.")
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE",
+              help="A setting to change from there on; may be repeated.")  # fmt: skip
+@asking
+def rewind(
+    line: CommandLine, run: str, node: str, name: str | None, values: tuple[str, ...], **how: Any
 ) -> None:
-    """Submit a request, wait for its end unless told not to, and print what came of it.
+    """Ask a RUN (or RUN/BRANCH) to go back to a NODE, and on from there as a new branch.
 
-    Exits with 1 where the answer is that it did not come true.
+    Its process stays; what it trained since the node is kept as the branch that it leaves.
+
+    \b
+    Example: branchtrack rewind demo 3fa9 --set lr=1e-4 --name cooler
     """
-    from branchtrack import control
-    from branchtrack.analysis import report
-    from branchtrack.errors import InvalidInput
+    from branchtrack.core.settings import parse_assignments
 
-    if not 0 < timeout <= _LONGEST:
-        raise InvalidInput("timeout", timeout, f"seconds above 0 and up to {_LONGEST}")
-    with line.database() as database:
-        request = control.submit(
-            database, branch, payload, actor=control.local_actor(), reason=reason
-        )
-        if not no_wait:
-            with bar("Waiting for the training process") as update:
-                request = control.wait(
-                    database, request.id, timeout, lambda found: update(0, None, found.state)
-                )
-    answer = report.request(request)
-    if as_json:
-        emit(answer)
-    else:
-        click.echo("\n".join(answer_lines(answer)))
-    if not no_wait and request.state not in SUCCESS:
-        raise click.exceptions.Exit(1)
+    asked: dict[str, Any] = {"kind": "rewind", "node": node}
+    if name is not None:
+        asked["name"] = name
+    if values:
+        asked["values"] = parse_assignments(values)
+    ask(line, run, asked, **how)
 
 
-def answer_lines(answer: dict[str, Any]) -> list[str]:
-    """What was asked, what was applied, and what the maths was seen to use."""
-    fields = [("request", f"{answer['id']} {state(answer['state'])}")]
-    for title, key in (
-        ("asked", "requested"), ("before", "before"), ("applied", "applied"),
-        ("read back", "effective"), ("result", "result"),
-    ):  # fmt: skip
-        if answer[key]:
-            fields.append((title, pairs(answer[key])))
-    if answer["step"] is not None:
-        fields.append(("at step", str(answer["step"])))
-    if answer["node"]:
-        fields.append(("node", styled(answer["node"], bold=True)))
-    if answer["error"]:
-        fields.append(("error", answer["error"]))
-    return field_lines(fields)
+def _of_modules(kind: str, about: str, example: str) -> click.Command:
+    @click.command(kind, help=f"{about}\n\n\b\nExample: branchtrack {kind} {example}")
+    @click.argument("run")
+    @click.argument("modules", nargs=-1)
+    @asking
+    def command(line: CommandLine, run: str, modules: tuple[str, ...], **how: Any) -> None:
+        ask(line, run, {"kind": kind, "modules": ", ".join(modules)}, **how)
+
+    return command
+
+
+freeze = _of_modules(
+    "freeze",
+    "Have MODULES (paths or patterns) of a RUN not train, beside those that do not yet.",
+    "demo encoder 'head.*.bias'",
+)
+unfreeze = _of_modules("unfreeze", "Have MODULES of a RUN train again.", "demo encoder")
+reset = _of_modules(
+    "reset",
+    "Give MODULES of a RUN fresh weights, and the optimizer no memory of the old.",
+    'demo head --reason "new labels"',
+)
+
+
+@click.command()
+@click.argument("run")
+@click.argument("text")
+@asking
+def note(line: CommandLine, run: str, text: str, **how: Any) -> None:
+    """Put a remark on a RUN (or RUN/BRANCH) into its record; it may have ended.
+
+    \b
+    Example: branchtrack note demo "the spike is the new data"
+    """
+    ask(line, run, {"kind": "note", "text": text}, **how)
+
+
+@click.command()
+@click.argument("run")
+@click.argument("action")
+@click.argument("arguments", nargs=-1, metavar="NAME=VALUE...")
+@asking
+def act(
+    line: CommandLine, run: str, action: str, arguments: tuple[str, ...], **how: Any
+) -> None:  # fmt: skip
+    """Call an ACTION that the script of a RUN registered; `settings RUN` lists them.
+
+    \b
+    Example: branchtrack act demo relabel threshold=0.9
+    """
+    from branchtrack.core.settings import parse_assignments
+
+    asked = {"kind": "act", "action": action, "arguments": parse_assignments(arguments)}
+    ask(line, run, asked, **how)

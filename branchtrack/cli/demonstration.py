@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from branchtrack import control
 from branchtrack.analysis import report
-from branchtrack.cli.changing import SUCCESS, answer_lines
+from branchtrack.cli.asking import SUCCESS, answer_lines
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.output import number
 from branchtrack.cli.progress import bar

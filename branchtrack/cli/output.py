@@ -20,9 +20,9 @@ from branchtrack.core.schedules import is_recipe, recipe_words
 #: Colours that two neighbouring branches do not share.
 BRANCH_COLOURS = ("blue", "yellow", "magenta", "green", "cyan", "red")
 _STATE_COLOURS = {
-    "running": "green", "verified": "green", "done": "green", "finished": "green",
-    "ended": "green", "failed": "red", "lost": "red", "rejected": "red",
-    "ineffective": "red", "expired": "red",
+    "running": "green", "paused": "yellow", "verified": "green", "done": "green",
+    "finished": "green", "ended": "green", "failed": "red", "lost": "red", "rejected": "red",
+    "ineffective": "red", "expired": "red", "revoked": "red",
 }  # fmt: skip
 
 

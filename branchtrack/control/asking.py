@@ -18,7 +18,7 @@ from branchtrack.control.texts import clean_text, shortened
 from branchtrack.core import actors, conditions, interventions, lifecycle, offers
 from branchtrack.core.actors import Actor
 from branchtrack.core.interventions import Rewind
-from branchtrack.core.names import free_name, valid_name
+from branchtrack.core.names import free_name, storable, valid_name
 from branchtrack.core.records import Branch, Request, Segment
 from branchtrack.core.settings import declared
 from branchtrack.db import audit, nodes, requests, runs, segments
@@ -66,10 +66,10 @@ def submit(
     """
     who, refusal = actors.of(actor), None
     why = clean_text("reason", reason)
-    if key is not None and not 0 < len(key) <= 200:
-        raise InvalidInput("key", key, "1 to 200 characters")
+    if key is not None and not _is_key(key):
+        raise InvalidInput("key", key, "text of 1 to 200 characters")
     asked = shortened({name: value for name, value in payload.items() if name != "kind"})
-    kind = str(payload.get("kind"))[:32]
+    kind = storable(str(payload.get("kind")))[:32]
     with database.transaction() as connection:
         branch = runs.find_branch(connection, branch_ref)
         audit.lock(connection, branch.run_id)
@@ -269,6 +269,10 @@ def _take_note(connection: Connection, request: Request, who: Actor) -> Request:
         connection, request.id, "applied", actor=who.label, step=request.asked_step
     )  # fmt: skip
     return requests.move(connection, request.id, "done", actor=who.label)
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and 0 < len(key) <= 200 and storable(key) == key
 
 
 def _step(connection: Connection, branch: Branch) -> int | None:

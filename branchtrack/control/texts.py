@@ -25,6 +25,8 @@ def local_actor() -> str:
 
 def clean_text(field: str, text: str, limit: int = 2000) -> str:
     """Free text that can be stored: trimmed, no NUL, at most ``limit`` characters."""
+    if not isinstance(text, str):
+        raise InvalidInput(field, text, "text")
     cleaned = storable(text).strip()
     if len(cleaned) > limit:
         raise InvalidInput(field, cleaned, f"at most {limit} characters")

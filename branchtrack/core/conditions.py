@@ -10,8 +10,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 
@@ -20,16 +18,11 @@ _TOLERANCE = 1.2e-7
 _A_YEAR = 366 * 86400.0
 
 
-class Conditions(BaseModel):
-    """``only_if`` are settings with the values that they must still have; ``not_after_step`` is the
-    last step at which it may be applied, ``expires_in`` seconds from now.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    only_if: dict[str, Any] = Field(default_factory=dict)
-    not_after_step: int | None = Field(default=None, ge=0, le=2**62)
-    expires_in: float | None = Field(default=None, gt=0, le=_A_YEAR)
+_LAST_STEP = Setting("not_after_step", "int", minimum=0, maximum=2**62)
+_SECONDS = Setting("expires_in", minimum=0, maximum=_A_YEAR, above=True, unit="seconds")
+#: ``only_if`` are settings with the values that they must still have; ``not_after_step`` is the
+#: last step at which it may be applied, ``expires_in`` seconds from now.
+NAMES = ("only_if", _LAST_STEP.name, _SECONDS.name)
 
 
 def parse(
@@ -42,26 +35,31 @@ def parse(
         InvalidInput: an unknown condition or setting, a value that the setting could never have,
             or a step that is past.
     """
-    try:
-        asked = Conditions.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "conditions"
-        raise InvalidInput(field, first.get("input"), first["msg"]) from error
+    for name in given:
+        if name not in NAMES:
+            raise InvalidInput(name, given[name], ", ".join(NAMES), what=f"No condition is {name}.")
+    asked = {name: value for name, value in given.items() if value is not None}
     found: dict[str, Any] = {}
-    for name, value in asked.only_if.items():
-        if name not in known:
-            raise InvalidInput(f"only_if.{name}", value, f"one of {', '.join(sorted(known))}")
-        found.setdefault("only_if", {})[name] = known[name].validate(value)
-    if asked.not_after_step is not None:
-        if asked.not_after_step < step:
-            raise InvalidInput(
-                "not_after_step", asked.not_after_step, f"the run's step, {step}, or a later one"
-            )
-        found["not_after_step"] = asked.not_after_step
-    if asked.expires_in is not None:
-        found["expires_at"] = now + asked.expires_in
+    if asked.get("only_if"):
+        found["only_if"] = _validated(asked["only_if"], known)
+    if _LAST_STEP.name in asked:
+        last = _LAST_STEP.validate(asked[_LAST_STEP.name])
+        if last < step:
+            raise InvalidInput(_LAST_STEP.name, last, f"the run's step, {step}, or a later one")
+        found[_LAST_STEP.name] = last
+    if _SECONDS.name in asked:
+        found["expires_at"] = now + _SECONDS.validate(asked[_SECONDS.name])
     return found
+
+
+def _validated(wanted: Any, known: Mapping[str, Setting]) -> dict[str, Any]:
+    names = ", ".join(sorted(known))
+    if not isinstance(wanted, Mapping):
+        raise InvalidInput("only_if", wanted, f"values of settings, by name: {names}")
+    for name in wanted:
+        if name not in known:
+            raise InvalidInput(f"only_if.{name}", wanted[name], f"one of {names}")
+    return {name: known[name].validate(value) for name, value in wanted.items()}
 
 
 def overdue(stored: Mapping[str, Any], *, step: int, now: float) -> str:

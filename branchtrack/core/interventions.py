@@ -201,8 +201,21 @@ def read(payload: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:]) or "kind"
-        allowed = first["msg"] if field != "kind" else ", ".join(KINDS)
+        allowed = ", ".join(KINDS) if field == "kind" else _allowed(first)
         raise InvalidInput(field, first.get("input"), allowed) from error
+
+
+def _allowed(problem: Mapping[str, Any]) -> str:
+    """What a field may be, out of pydantic's words on what it may not."""
+    if problem["type"] == "extra_forbidden":
+        kind = next(
+            one for one in get_args(_Any) if one.model_fields["kind"].default == problem["loc"][0]
+        )
+        return (
+            ", ".join(name for name in kind.model_fields if name != "kind") or "no more than kind"
+        )
+    text = str(problem["msg"])
+    return text.replace("Input should be", "").replace("String should have", "text of").strip()
 
 
 def _live(known: Mapping[str, Setting]) -> dict[str, Setting]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Text, cast, select
 
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
@@ -174,6 +174,18 @@ def of_branch(connection: Connection, branch_id: str) -> list[Node]:
     """A branch's nodes, oldest first."""
     query = select(nodes).where(nodes.c.branch_id == branch_id).order_by(nodes.c.seq)
     return [record(row) for row in connection.execute(query)]
+
+
+def last_effective(connection: Connection, branch_id: str) -> dict[str, Any]:
+    """What the newest update of a branch that was read back used; empty where none was yet."""
+    query = (
+        select(nodes.c.effective)
+        # A value that was never given is the JSON null.
+        .where(nodes.c.branch_id == branch_id, cast(nodes.c.effective, Text) != "null")
+        .order_by(nodes.c.seq.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar() or {}
 
 
 def list_all(connection: Connection) -> list[Node]:

@@ -12,6 +12,7 @@ from sqlalchemy import inspect, select, text
 
 from branchtrack.config import Config
 from branchtrack.db.engine import Database
+from branchtrack.db.head import HEAD as HEAD
 from branchtrack.errors import (
     DatabaseAhead,
     DatabaseBehind,
@@ -21,8 +22,6 @@ from branchtrack.errors import (
 )
 from branchtrack.paths import asset_dir
 
-#: The newest revision in `migrations/versions` (a test compares them).
-HEAD = "0003"
 #: Bytes of the smallest SQLite database: one page.
 _SMALLEST = 512
 _LOCK_KEY = 0x6272_616E

@@ -1,0 +1,34 @@
+"""Lines of a run's log as plain JSON values, the same for the shell and the API.
+
+Nothing is loaded for it: `branchtrack audit` has to answer at once.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from branchtrack.core.records import Event
+
+
+def event(found: Event) -> dict[str, Any]:
+    """One line; ``request`` is the id of the request that it is about, if it is about one."""
+    return {
+        "seq": found.seq,
+        "time": moment(found.time),
+        "actor": found.actor,
+        "kind": found.kind,
+        "ref": found.ref,
+        "request": found.ref if found.kind == "request" else None,
+        "state": found.state,
+        "step": found.step,
+        "payload": found.payload,
+        "reason": found.reason,
+        "hash": found.hash,
+    }
+
+
+def moment(seconds: float) -> str:
+    """A time as ISO 8601 in UTC, to the millisecond."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

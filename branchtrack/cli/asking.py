@@ -1,0 +1,192 @@
+"""What every command that asks a live run for something shares: options, waiting, the answer.
+
+Each stores a request and waits for the training process's own answer. It must not report what
+that process has not seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import emit, field_lines, number, pairs, print_fields, state, styled
+from branchtrack.cli.progress import bar
+
+if TYPE_CHECKING:
+    from branchtrack.core.records import Request
+    from branchtrack.db.engine import Database
+
+#: The states in which what was asked for has come true.
+SUCCESS = frozenset(("verified", "done"))
+_LONGEST = 7 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class How:
+    """The options of a command that asks; ``wait`` is false where the answer may take long."""
+
+    reason: str
+    preview: bool
+    no_wait: bool
+    timeout: float
+    only_if: tuple[str, ...]
+    not_after_step: str | None
+    expires_in: str | None
+    key: str | None
+    as_json: bool
+    wait: bool = True
+
+    @property
+    def when(self) -> dict[str, Any]:
+        """The conditions, as typed."""
+        from branchtrack.core.settings import parse_assignments
+
+        given = {"not_after_step": self.not_after_step, "expires_in": self.expires_in}
+        only_if = parse_assignments(self.only_if)
+        found: dict[str, Any] = {name: text for name, text in given.items() if text is not None}
+        return {**found, "only_if": only_if} if only_if else found
+
+
+def asking(command: Any) -> Any:
+    """The options that every command which asks for something has."""
+    for option in (
+        json_option,
+        click.option("--key", metavar="KEY", help="The same key again is the same request."),
+        click.option("--expires-in", metavar="SECONDS", help="Not if it is later than that."),
+        click.option("--not-after-step", metavar="STEP", help="Not behind that step."),
+        click.option("--only-if", multiple=True, metavar="NAME=VALUE",
+                     help="Only while that setting has that value; may be repeated."),
+        click.option("--timeout", type=float, default=60.0, show_default=True, metavar="SECONDS",
+                     help="How long to wait for the answer."),
+        click.option("--no-wait", is_flag=True, help="Ask, and do not wait for the answer."),
+        click.option("--preview", is_flag=True,
+                     help="Only say what would change and whether it is valid."),
+        click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record."),
+    ):  # fmt: skip
+        command = option(command)
+    return pass_command_line(command)
+
+
+def ask(line: CommandLine, branch: str, payload: dict[str, Any], **options: Any) -> None:
+    """Submit a request, wait for its end unless told not to, and print what came of it.
+
+    Exits with 1 where the answer is that it did not come true, and with 2 where a preview is of
+    something that is not valid.
+    """
+    how = How(**options)
+    check_timeout(how.timeout)
+    with line.database() as database:
+        if how.preview:
+            _preview(database, branch, payload, how)
+            return
+        request, waited = _submit(database, branch, payload, how)
+    show_answer(request, how.as_json)
+    if waited and not _came_true(request):
+        raise click.exceptions.Exit(1)
+
+
+def check_timeout(timeout: float) -> None:
+    """Refuse a time to wait that is none."""
+    from branchtrack.errors import InvalidInput
+
+    if not 0 < timeout <= _LONGEST:
+        raise InvalidInput("timeout", timeout, f"seconds above 0 and up to {_LONGEST}")
+
+
+def wait_for(database: Database, request_id: str, timeout: float) -> Request:
+    """Wait for the end of a request, with a bar where somebody watches."""
+    from branchtrack import control
+
+    with bar("Waiting for the training process") as update:
+        return control.wait(
+            database, request_id, timeout, lambda found: update(0, None, found.state)
+        )
+
+
+def show_answer(request: Request, as_json: bool) -> None:
+    """Print a request as it is by now."""
+    from branchtrack.analysis import report
+
+    answer = report.request(request)
+    if as_json:
+        emit(answer)
+    else:
+        click.echo("\n".join(answer_lines(answer)))
+
+
+def answer_lines(answer: dict[str, Any]) -> list[str]:
+    """What was asked, what was applied, and what the maths was seen to use."""
+    fields = [("request", f"{answer['id']} {state(answer['state'])}")]
+    for title, key in (
+        ("asked", "requested"), ("before", "before"), ("applied", "applied"),
+        ("read back", "effective"), ("result", "result"),
+    ):  # fmt: skip
+        if answer[key]:
+            fields.append((title, pairs(answer[key])))
+    if answer["step"] is not None:
+        fields.append(("at step", str(answer["step"])))
+    if answer["node"]:
+        fields.append(("node", styled(answer["node"], bold=True)))
+    if answer["error"]:
+        fields.append(("error", answer["error"]))
+    if _is_held(answer["kind"], answer["state"]):
+        fields.append(("note", "the run is paused: its next update proves the change"))
+    return field_lines(fields)
+
+
+def _submit(
+    database: Database, branch: str, payload: dict[str, Any], how: How
+) -> tuple[Request, bool]:
+    """The request, and whether its answer was waited for."""
+    from branchtrack import control
+    from branchtrack.core.actors import Actor
+
+    request = control.submit(
+        database, branch, payload, actor=Actor(control.local_actor()), reason=how.reason,
+        when=how.when, key=how.key,
+    )  # fmt: skip
+    if how.no_wait or not how.wait:
+        return request, False
+    return wait_for(database, request.id, how.timeout), True
+
+
+def _preview(database: Database, branch: str, payload: dict[str, Any], how: How) -> None:
+    from branchtrack import control
+    from branchtrack.core.actors import Actor
+
+    found = control.preview(
+        database, branch, payload, actor=Actor(control.local_actor()), reason=how.reason,
+        when=how.when,
+    )  # fmt: skip
+    if how.as_json:
+        emit(found)
+    elif found["valid"]:
+        print_fields(_preview_fields(found))
+    else:
+        error = found["error"]
+        click.echo(f"error: {error['what']}\n       {error['fix']}", err=True)
+    if not found["valid"]:
+        raise click.exceptions.Exit(2)
+
+
+def _preview_fields(found: dict[str, Any]) -> list[tuple[str, str]]:
+    fields = [("would ask for", found["describe"]), ("step now", number(found["step"]))]
+    for change in found["changes"]:
+        to = "stays" if change["same"] else f"{number(change['before'], 6)} →"
+        held = f", {change['effect']}" if change["effect"] else ""
+        fields.append((change["name"], f"{to} {number(change['after'], 6)}{held}"))
+    if found["unmet"]:
+        fields.append(("would not be done", found["unmet"]))
+    return [*fields, ("asked", "nothing: this was a preview")]
+
+
+def _came_true(request: Request) -> bool:
+    return request.state in SUCCESS or _is_held(request.kind, request.state)
+
+
+def _is_held(kind: str, state: str) -> bool:
+    """Whether a change was made on a run that is paused, where no update can prove it yet."""
+    return state == "applied" and kind in ("set", "freeze", "unfreeze")

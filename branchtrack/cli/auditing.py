@@ -1,0 +1,140 @@
+"""The command `audit`: every event of a run, and whether their chain holds.
+
+It answers while somebody waits at a prompt, so it loads the database's machinery only where a plain
+look does not do.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import emit, number, pairs, print_table, state
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from branchtrack.core.records import Event
+    from branchtrack.db.engine import Database
+
+_DEFAULT = 200
+_PACE = 0.5
+_MOST = 1000
+
+
+@click.command()
+@click.argument("run")
+@click.option("--verify", is_flag=True, help="Check the chain of every event.")
+@click.option("--follow", is_flag=True, help="Go on with new events, until interrupted.")
+@click.option("--limit", type=click.IntRange(1, 10_000_000), default=_DEFAULT, show_default=True,
+              help="How many of the newest.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="All events.")
+@json_option
+@pass_command_line
+def audit(
+    line: CommandLine, run: str, verify: bool, follow: bool, limit: int, everything: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Print the events of a RUN, oldest first: who did what, when, at which step, and why.
+
+    Each event has the digest of the one before it; --verify recomputes them all, and exits with 1
+    where one was changed, removed or put in.
+
+    \b
+    Example: branchtrack audit demo --verify
+    """
+    from branchtrack.db import lastlines
+
+    if verify and follow:
+        raise click.UsageError("--verify and --follow cannot be had at once.")
+    if verify:
+        _verify(line, run, as_json)
+        return
+    wanted = 2**62 if everything else limit
+    found = None if follow else lastlines.newest(line.config.database_url, run, wanted)
+    if found is not None:
+        _print(found, as_json)
+        return
+    with line.database() as database:
+        with database.read() as connection:
+            run_id, found = _newest(connection, run, wanted)
+        if follow:
+            _follow(database, run_id, found, as_json)
+        else:
+            _print(found, as_json)
+
+
+def _newest(connection: Connection, run: str, limit: int) -> tuple[str, list[Event]]:
+    from branchtrack.db import audit as log
+    from branchtrack.db.runs import find_run
+
+    run_id = find_run(connection, run).id
+    return run_id, log.newest(connection, run_id, limit)
+
+
+def _print(found: list[Event], as_json: bool) -> None:
+    if as_json:
+        emit([_told(one) for one in found])
+        return
+    print_table(
+        ("SEQ", "TIME", "WHO", "WHAT", "STATE", "STEP", "FACTS", "WHY", "HASH"),
+        [_cells(one) for one in found],
+        right="SEQ STEP",
+    )
+
+
+def _told(event: Event) -> dict[str, Any]:
+    from branchtrack.analysis import events
+
+    return events.event(event)
+
+
+def _cells(event: Event) -> tuple[str, ...]:
+    told = _told(event)
+    facts = pairs({name: value for name, value in event.payload.items() if value not in ({}, None)})
+    return (
+        str(event.seq), told["time"], event.actor, f"{event.kind} {event.ref[:8]}",
+        state(event.state), number(event.step), facts[:100], event.reason[:100], event.hash[:12],
+    )  # fmt: skip
+
+
+def _follow(database: Database, run_id: str, found: list[Event], as_json: bool) -> None:
+    """Print events as they come; ends with Ctrl-C."""
+    from branchtrack.db import audit as log
+
+    last = 0
+    while True:
+        for event in found:
+            last = event.id
+            click.echo(json.dumps(_told(event)) if as_json else "  ".join(_cells(event)))
+        with database.read() as connection:
+            found = log.since(connection, run_id, last, _MOST)
+        if not found:
+            time.sleep(_PACE)
+
+
+def _verify(line: CommandLine, run: str, as_json: bool) -> None:
+    from branchtrack.db import audit as log
+    from branchtrack.db.runs import find_run
+
+    with line.read() as connection:
+        run_id = find_run(connection, run).id
+        broken = log.first_break(connection, run_id)
+        last = log.newest(connection, run_id, 1)
+    told = {
+        "run": run, "holds": broken is None, "broken_at": broken,
+        "events": last[0].seq if last else 0, "hash": last[0].hash if last else None,
+    }  # fmt: skip
+    if as_json:
+        emit(told)
+    elif broken is None:
+        click.echo(f"The chain of {told['events']} events holds; the last hash is {told['hash']}.")
+    else:
+        click.echo(f"error: The chain does not hold from event {broken} on: it or one before it "
+                   "was changed, removed or put in.", err=True)  # fmt: skip
+    if broken is not None:
+        raise click.exceptions.Exit(1)

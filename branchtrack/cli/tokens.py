@@ -1,0 +1,118 @@
+"""The commands `token create`, `token list` and `token revoke`: who may use the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import ago, emit, number, print_table, state, styled
+
+
+@click.group()
+def token() -> None:
+    """Let people and programs use the server, each with a role of its own.
+
+    \b
+    viewer    may look
+    operator  may steer and launch
+    agent     may too, has to give a reason, cancels only what it asked for
+    admin     may also make and revoke tokens
+
+    \b
+    Example: branchtrack token create anna --role operator
+    """
+
+
+@token.command()
+@click.argument("name")
+@click.option("--role", required=True, metavar="ROLE", help="viewer, operator, agent or admin.")
+@click.option(
+    "--only",
+    metavar="NAMES",
+    help="Settings and actions that it is good for: names or patterns, commas between.",
+)
+@click.option("--max-per-1000-steps", "limit", type=int, metavar="N",
+              help="Requests it may make in any 1,000 updates of one run.")  # fmt: skip
+@json_option
+@pass_command_line
+def create(
+    line: CommandLine, name: str, role: str, only: str | None, limit: int | None, as_json: bool
+) -> None:
+    """Make a token, and print its secret: once, and never again.
+
+    \b
+    Example: branchtrack token create tuner --role agent --only lr,checkpoint
+    """
+    from branchtrack import control
+    from branchtrack.analysis import steering
+    from branchtrack.db import tokens
+
+    with line.database() as database, database.transaction() as connection:
+        made, secret = tokens.create(
+            connection, name, role, created_by=control.local_actor(),
+            only=None if only is None else only.split(","), limit=limit,
+        )  # fmt: skip
+    if as_json:
+        emit({**steering.token(made), "secret": secret})
+        return
+    click.echo(secret)
+    click.echo(
+        f"This is the secret of {made.name} ({made.role}). It cannot be shown again.", err=True
+    )
+
+
+@token.command("list")
+@json_option
+@pass_command_line
+def list_tokens(line: CommandLine, as_json: bool) -> None:
+    """List the tokens, without their secrets.
+
+    \b
+    Example: branchtrack token list
+    """
+    from branchtrack.analysis import steering
+    from branchtrack.db import tokens
+
+    with line.read() as connection:
+        found = [steering.token(one) for one in tokens.list_all(connection)]
+    if as_json:
+        emit(found)
+        return
+    if not found:
+        click.echo("No tokens. `branchtrack token create NAME --role ROLE` makes one.")
+    print_table(
+        ("TOKEN", "ROLE", "FOR", "PER 1000 STEPS", "MADE BY", "MADE", "USED", ""),
+        [_row(one) for one in found],
+    )
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        styled(one["name"], bold=True), one["role"], ", ".join(one["only"] or ["everything"]),
+        number(one["max_per_1000_steps"]), one["created_by"], ago(one["created_at"]),
+        ago(one["used_at"]) if one["used_at"] else "never",
+        state("revoked") if one["revoked_at"] else "",
+    )  # fmt: skip
+
+
+@token.command()
+@click.argument("name")
+@json_option
+@pass_command_line
+def revoke(line: CommandLine, name: str, as_json: bool) -> None:
+    """Have a token let nobody in any more, from this moment on.
+
+    \b
+    Example: branchtrack token revoke tuner
+    """
+    from branchtrack.analysis import steering
+    from branchtrack.db import tokens
+
+    with line.database() as database, database.transaction() as connection:
+        done = tokens.revoke(connection, name)
+    if as_json:
+        emit(steering.token(done))
+    else:
+        click.echo(f"Token {done.name} lets nobody in any more.")

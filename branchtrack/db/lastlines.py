@@ -1,0 +1,46 @@
+"""The last events of a run, read by the standard library alone.
+
+To load SQLAlchemy takes longer than to find and print 200 lines. It answers the plainest question
+only: whatever is out of the ordinary is left to `audit`, which knows every kind of database and
+every error.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import fields
+from pathlib import Path
+
+from branchtrack.core.records import Event
+from branchtrack.db.head import HEAD
+
+_PREFIX = "sqlite:///"
+_COLUMNS = ", ".join(field.name for field in fields(Event))
+
+
+def newest(url: str, run_name: str, limit: int) -> list[Event] | None:
+    """As `audit.newest`, of the run of exactly that name; None where it cannot be said."""
+    path = Path(url.removeprefix(_PREFIX))
+    if not url.startswith(_PREFIX) or "?" in url or not path.is_file():
+        return None
+    try:
+        connection = sqlite3.connect(path)
+        try:
+            return _read(connection, run_name, limit)
+        finally:
+            connection.close()
+    except (sqlite3.Error, UnicodeError):
+        return None
+
+
+def _read(connection: sqlite3.Connection, run_name: str, limit: int) -> list[Event] | None:
+    revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    run = connection.execute("SELECT id FROM runs WHERE name = ?", (run_name,)).fetchone()
+    if revisions != [(HEAD,)] or run is None:
+        return None
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT ?", (*run, limit)
+    )
+    found = [dict(zip(_COLUMNS.split(", "), row, strict=True)) for row in rows]
+    return [Event(**{**row, "payload": json.loads(row["payload"])}) for row in reversed(found)]

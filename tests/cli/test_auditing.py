@@ -1,0 +1,55 @@
+"""The command `audit`: the plain look, the full one, and the proof."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchtrack.core.records import Node
+from branchtrack.db import audit, lastlines
+from branchtrack.db.tables import events
+from tests.cli.conftest import Call
+from tests.trees_for_tests import Tree
+
+Forked = tuple[Tree, list[Node]]
+
+
+def test_events_are_told_oldest_first_with_their_hashes(call: Call, forked: Forked) -> None:
+    call("checkpoint", "demo", "--no-wait", "--reason", "why not")
+    found = call("audit", "demo", "--all", "--json").json
+    assert [one["seq"] for one in found] == list(range(1, len(found) + 1))
+    last = found[-2]
+    assert (last["kind"], last["state"], last["reason"]) == ("request", "received", "why not")
+    assert last["request"] == last["ref"] and len(last["hash"]) == 64
+    assert call("audit", "demo", "--limit", "2", "--json").json == found[-2:]
+    assert "why not" in call("audit", "demo").out
+
+
+def test_the_quick_look_sees_what_the_full_one_does(forked: Forked) -> None:
+    tree = forked[0]
+    with tree.database.read() as connection:
+        whole = audit.newest(connection, tree.run.id, 5)
+    assert lastlines.newest(tree.database.url, "demo", 5) == whole
+    assert lastlines.newest(tree.database.url, tree.run.id, 5) is None
+    assert lastlines.newest("postgresql+psycopg://x/y", "demo", 5) is None
+
+
+def test_a_run_is_found_by_its_id_and_missed_by_another_name(call: Call, forked: Forked) -> None:
+    by_id = call("audit", forked[0].run.id[:6], "--json")
+    assert by_id.json == call("audit", "demo", "--json").json
+    assert call("audit", "dmo").code == 2
+
+
+@pytest.mark.parametrize("deed", ["changed", "removed"])
+def test_a_log_that_was_tampered_with_is_found_out(call: Call, forked: Forked, deed: str) -> None:
+    tree = forked[0]
+    told = call("audit", "demo", "--verify", "--json")
+    assert told.code == 0 and told.json["holds"]
+    with tree.database.transaction() as connection:
+        line = (events.c.run_id == tree.run.id) & (events.c.seq == 3)
+        if deed == "changed":
+            connection.execute(events.update().where(line).values(actor="somebody else"))
+        else:
+            connection.execute(events.delete().where(line))
+    found = call("audit", "demo", "--verify", "--json")
+    assert found.code == 1 and found.json["broken_at"] == 3
+    assert "event 3" in call("audit", "demo", "--verify").err
