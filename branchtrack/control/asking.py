@@ -161,10 +161,13 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
                 actor=who.label, role=who.role,
             )  # fmt: skip
         audit.lock(connection, request.run_id)
-        segment = segments.get(connection, request.segment_id or "")
-        if lifecycle.segment_status(segment, time.time()) not in lifecycle.LIVE:
+        # Looked at again behind the lock.
+        request = requests.get(connection, request.id)
+        waits = request.state == "accepted" and request.segment_id is not None
+        segment = segments.get(connection, request.segment_id or "") if waits else None
+        if segment and lifecycle.segment_status(segment, time.time()) not in lifecycle.LIVE:
             expire_unanswered(connection, segment.id, who.label, "Nothing trains this branch now.")
-        elif not requests.ask_to_cancel(connection, request, who.label):
+        elif not waits or not requests.ask_to_cancel(connection, request, who.label):
             raise InvalidInput(
                 "request", request.id, "a request that waits",
                 what=f"Request {request.id} is {request.state}: it is too late to cancel it.",

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from branchtrack.core.interventions import SETTING_KINDS
 from branchtrack.core.records import Change, Node, Request
 from branchtrack.core.settings import DIRECTIVES, SCHEDULER, SEED
+from branchtrack.training.probing import Options, Outcome
 
 #: Changes that put another schedule in the place of the node's.
 _OF_SCHEDULE = {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "horizon"}
@@ -20,7 +22,9 @@ _OF_SCHEDULE = {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "hor
 class Answer:
     """What became of a request at a control point; ``state`` as in the life of requests.
 
-    ``wanted`` are the settings that the next update must be seen to use.
+    ``wanted`` are the settings that the next update must be seen to use. ``options`` are what the
+    optimizers' groups were told before and after the change, and ``outcome`` what the update made
+    of the difference, where there is one.
     """
 
     request: Request
@@ -30,6 +34,14 @@ class Answer:
     applied: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     wanted: dict[str, Any] = field(default_factory=dict)
+    options: tuple[Options, Options] | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def makes_node(self) -> bool:
+        """Whether a node is committed for it, changes or not."""
+        idle = self.request.kind in ("evaluate", "unpause")
+        return self.state in ("applied", "done", "superseded") and not idle
 
 
 @dataclass
@@ -47,13 +59,26 @@ class Expectation:
     nodes: list[Node]
 
 
+def merged(earlier: Expectation | None, later: Expectation) -> Expectation:
+    """What two control points at one step expect of the next update; the later has its way."""
+    if earlier is None:
+        return later
+    supersede([*earlier.answers, *later.answers])
+    return Expectation(
+        {**earlier.wanted, **later.wanted}, later.groups, [*earlier.answers, *later.answers],
+        earlier.restored, [*earlier.nodes, *later.nodes],
+    )  # fmt: skip
+
+
 def changes(answers: Sequence[Answer]) -> tuple[Change, ...]:
     """Every changed setting with its value before the first change and after the last."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for answer in answers:
+        if answer.state == "failed":
+            continue
         for name, value in (answer.applied or {}).items():
-            before.setdefault(name, (answer.before or {})[name])
+            before.setdefault(name, (answer.before or {}).get(name))
             after[name] = value
     return tuple(
         Change(name, before[name], after[name]) for name in after if before[name] != after[name]
@@ -64,7 +89,7 @@ def supersede(answers: Sequence[Answer]) -> None:
     """Of two requests for one setting at one control point the earlier is superseded."""
     later: set[str] = set()
     for answer in reversed(answers):
-        if answer.request.kind != "set" or answer.state != "applied":
+        if answer.request.kind not in SETTING_KINDS or answer.state != "applied":
             continue
         answer.wanted = {name: v for name, v in answer.wanted.items() if name not in later}
         if not answer.wanted:

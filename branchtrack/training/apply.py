@@ -126,8 +126,9 @@ def declare(live: Live) -> list[Setting]:
     return found + (list(live.values.declared.values()) if live.values is not None else [])
 
 
-def read_all(live: Live) -> dict[str, Any]:
+def read_all(live: Live, details: bool = False) -> dict[str, Any]:
     """Every setting's value, read from where it is used."""
+    del details
     parts = live.parts
     return {setting.name: _read(live, parts, setting.name) for setting in declare(live)}
 

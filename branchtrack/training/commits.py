@@ -81,11 +81,12 @@ def tell(connection: Connection, answer: Answer, actor: str, **facts: Any) -> No
     carried_out = answer.state in ("applied", "done")
     facts |= {"before": answer.before, "error": answer.error}
     facts |= {"applied": answer.applied} if carried_out else {}
+    facts |= {"result": answer.result} if answer.result is not None else {}
     try:
         first = "applied" if carried_out else answer.state
         requests.move(connection, answer.request.id, first, actor=actor, **facts)
         if answer.state == "done":
-            requests.move(connection, answer.request.id, "done", actor=actor, result=answer.result)
+            requests.move(connection, answer.request.id, "done", actor=actor)
     except IllegalTransition as error:
         logger.warning("branchtrack did not answer request %s: %s", answer.request.id, error)
 

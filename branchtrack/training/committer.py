@@ -136,7 +136,7 @@ class Committer:
             started = time.perf_counter()
             snapshot = capture.capture(point.live, point.extra(), self._buffers)
             new = self._node(point, kind, metrics, snapshot, message, answers)
-            self._tell(COPY_MS, point.step, time.perf_counter() - started)
+            self._measure(COPY_MS, point.step, time.perf_counter() - started)
         except Exception as error:
             # A state that cannot be captured is no reason to end training.
             self._carried.add(point.step, changes)
@@ -161,14 +161,14 @@ class Committer:
         """
         started = time.perf_counter()
         is_free = self._recorder.done(self.free, again=patiently)
-        self._tell(WAIT_MS, step, time.perf_counter() - started)
+        self._measure(WAIT_MS, step, time.perf_counter() - started)
         if not is_free:
             why = self._recorder.trouble or (
                 f"the database has not answered for {PATIENCE_SECONDS:g} seconds."
             )
             raise StorageError(f"The commit before this one still waits: {why}")
 
-    def _tell(self, series: str, step: int, seconds: float) -> None:
+    def _measure(self, series: str, step: int, seconds: float) -> None:
         logger.debug("branchtrack %s %.1f at step %d", series, 1e3 * seconds, step)
         self._recorder.log(step, {series: 1e3 * seconds})
 

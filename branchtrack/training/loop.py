@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import loop_begin, loop_objects, loop_resume, rng
+from branchtrack.training import acting, loop_begin, loop_objects, loop_resume, rng
 from branchtrack.training.committer import Point
 from branchtrack.training.environment import refuse_distributed, world_size
 from branchtrack.training.live import Live
@@ -44,6 +44,7 @@ def start(
     settings: Mapping[str, Any] | None = None,
     objects: Mapping[str, Any] | None = None,
     evaluate: Callable[[], Mapping[str, Any]] | None = None,
+    actions: Mapping[str, Callable[..., Any]] | None = None,
     max_steps: int | None = None,
     seed: int | None = None,
     save_steps: int | None = None,
@@ -54,7 +55,8 @@ def start(
     names). ``data`` is a DataLoader, or anything that can be iterated again for each pass.
     ``settings`` are values that the loop reads as ``run.settings[name]``, plain or made by
     `branchtrack.setting`; ``objects`` whatever else has state (``state_dict``,
-    ``load_state_dict``); ``evaluate`` returns metrics. ``max_steps`` and ``save_steps`` count
+    ``load_state_dict``); ``evaluate`` returns metrics; ``actions`` are functions by name that the
+    run can be asked to call (see `training.acting`). ``max_steps`` and ``save_steps`` count
     updates. ``seed`` seeds python, numpy and torch now, which is after the model was made: seed
     before that too if its first weights are to be the same each time.
 
@@ -68,7 +70,10 @@ def start(
     live = loop_objects.live_objects(model, optimizer, scheduler, settings or {})
     loop_objects.check_objects(objects or {})
     asked = {"max_steps": max_steps, "save_steps": save_steps, "seed": seed}
+    for word, function in (actions or {}).items():
+        acting.describe(word, function)
     session = Session.open(name)
+    session.actions, session.evaluates = dict(actions or {}), evaluate is not None
     try:
         return Run(live, session, data, dict(objects or {}), evaluate, asked)
     except BaseException as error:
@@ -167,11 +172,13 @@ class Run:
             self._count()
             due = bool(self._save_steps) and self.step_number % (self._save_steps or 1) == 0
             ends = self.max_steps is not None and self.step_number >= self.max_steps
-            recorder = self._session.recorder
-            assert recorder is not None
-            if recorder.waiting or due or ends or self._session.stop_asked:
-                self._session.control_point(self._point(), save=due, final=ends)
+            session, over = self._session, self.ends_epoch
+            if ends or session.is_due(save=due, epoch_over=over):
+                session.control_point(self._point(), save=due, final=ends, epoch_over=over)
                 self._effects.expect()
+            if session.rewinds:
+                # Nothing of this process is to do anything more.
+                self._close("stopped")
         return self.is_over
 
     def evaluate(self) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Effects:
         }
         readings, self._expected = self._merged(read), None
         self._readings = []
-        self._session.settle(step, readings)
+        self._session.settle(step, readings, self._live)
         self._session.committer.prepare(self._live)
 
     def _changed(self, expected: Expectation) -> set[str]:
@@ -93,6 +93,7 @@ class Effects:
     def _before(self, name: str, *_: Any) -> None:
         if self._expected is not None and all(name != other for other, _ in self._readings):
             self._read(name, gradients=True)
+            self._session.probe.before(self._live, name)
             self._within = name
 
     def _after(self, name: str, *_: Any) -> None:
@@ -100,6 +101,7 @@ class Effects:
         if self._within == name:
             # An optimizer may set its settings within its own step.
             self._read(name, gradients=False)
+            self._session.probe.after(self._live, name)
             self._within = None
 
     def _read(self, name: str, *, gradients: bool) -> None:

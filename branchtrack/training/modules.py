@@ -62,13 +62,31 @@ def resolve_frozen(model: torch.nn.Module, text: str) -> str:
     return _paths({name: name in frozen for name in _parameters(model)})
 
 
+def with_frozen(model: torch.nn.Module, text: str, *, frozen: bool) -> str:
+    """What `write_frozen` is to be given for some more to be frozen, or some to train again.
+
+    Raises:
+        InvalidInput: a name that nothing has.
+    """
+    named = _named(model, text)
+    now = {name for name, p in _parameters(model).items() if not p.requires_grad}
+    return ",".join(sorted(now | named if frozen else now - named))
+
+
+def paths(model: torch.nn.Module, most: int = 5000) -> list[str] | None:
+    """The paths of the modules that have parameters, and of those; None for more than ``most``."""
+    held = [path for path, module in model.named_modules() if path and list(module.parameters())]
+    held += list(_parameters(model))
+    return held if len(held) <= most else None
+
+
 def _parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     # Quantised weights are integers, which never train.
     found = model.named_parameters()
     return {name: p for name, p in found if p.is_floating_point() or p.is_complex()}
 
 
-def _matching(model: torch.nn.Module, text: str) -> set[str]:
+def _named(model: torch.nn.Module, text: str) -> set[str]:
     parameters = _parameters(model)
     names = {id(parameter): name for name, parameter in parameters.items()}
     # Under every name that a shared parameter has.
@@ -89,6 +107,11 @@ def _matching(model: torch.nn.Module, text: str) -> set[str]:
                 what=f"frozen: no module and no parameter goes by {pattern!r}.",
             )  # fmt: skip
         frozen |= found
+    return frozen
+
+
+def _matching(model: torch.nn.Module, text: str) -> set[str]:
+    parameters, frozen = _parameters(model), _named(model, text)
     if frozen and len(frozen) == len(parameters):
         raise InvalidInput(
             "frozen", text, "a part of the model", what="frozen: nothing would be left that trains."

@@ -1,24 +1,27 @@
 """The threads that do all of a training process's I/O, so that none of it can hurt training.
 
-One polls for requests (every 100 ms), flushes metrics (every 200 ms or 1,000 points) and says that
-the process lives (every second). The other carries out jobs in order, however long they take: a
-large commit must not look as if the process had died. Trouble is logged once, what was to be
-written is kept and tried again, and what could not be written is reported at the end.
+One polls for requests (every 25 ms where it costs nothing to see that nothing is new, else every
+100 ms), flushes metrics (every 200 ms or 1,000 points) and says that the process lives (every
+second). The other carries out jobs in order, however long they take: a large commit must not look
+as if the process had died. Trouble is logged once, what was to be written is kept and tried again,
+and what could not be written is reported at the end.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from branchtrack import control
+from branchtrack.core import conditions
 from branchtrack.core.records import Request
-from branchtrack.db import metrics, segments
+from branchtrack.db import metrics, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import SchemaError, StorageError
 from branchtrack.training.troubles import Troubles
@@ -27,6 +30,8 @@ from branchtrack.training.watching import ChangeWatch, FileWatch
 logger = logging.getLogger("branchtrack")
 
 POLL_SECONDS = 0.1
+#: The same on SQLite, where it is seen without a query whether anything is new.
+LOOK_SECONDS = 0.025
 FLUSH_SECONDS = 0.2
 FLUSH_POINTS = 1000
 HEARTBEAT_SECONDS = 1.0
@@ -42,14 +47,17 @@ Job = Callable[[], None]
 class Recorder:
     """Buffers what a segment's training thread says, and writes it from threads of its own.
 
-    ``step`` and ``settings`` are what the next heartbeat tells; the training thread assigns them.
-    ``waiting`` is true while there are requests to be taken: the one flag that a loop tests.
+    ``step``, ``settings`` and ``max_steps`` are what the next heartbeat tells; the training thread
+    assigns them. ``waiting`` is true while there are requests to be taken: the one flag that a loop
+    tests. ``awaits`` names what others wait for: ``epoch`` (its end), ``checkpoint`` (the next).
     """
 
     def __init__(self, database: Database, segment_id: str, step: int) -> None:
         self.waiting = False
+        self.awaits: frozenset[str] = frozenset()
         self.step = step
         self.settings: dict[str, Any] = {}
+        self.max_steps: int | None = None
         self._database, self._segment = database, segment_id
         self._points: deque[tuple[str, int, float, float]] = deque(maxlen=_KEPT_POINTS)
         self._jobs: deque[Job] = deque()
@@ -64,6 +72,8 @@ class Recorder:
         self._flushed = self._beat = time.monotonic()
         self._beat_step = step
         self._file, self._changes = FileWatch(database), ChangeWatch(database)
+        self._every = LOOK_SECONDS if database.is_sqlite else POLL_SECONDS
+        self._next_due = math.inf
         self._stopped = threading.Event()
         self._worker = threading.Thread(target=self._work, name="branchtrack jobs", daemon=True)
         self._pulse = threading.Thread(target=self._beat_on, name="branchtrack pulse", daemon=True)
@@ -80,12 +90,21 @@ class Recorder:
         now = time.time()
         self._points.extend((name, step, value, now) for name, value in values.items())
 
-    def take(self) -> list[Request]:
-        """The requests that have arrived since the last call, in order of arrival."""
+    def take(self, reached: Container[str] = ()) -> list[Request]:
+        """The requests that can be carried out, each given once, in order of arrival.
+
+        ``reached``: what the loop is at, of what some requests wait for (see ``awaits``).
+        """
         with self._wake:
-            found, self._found, self.waiting = self._found, [], False
+            found = [one for one in self._found if awaited(one) in ("now", *_of(reached))]
             self._taken.update(request.id for request in found)
+            self._offer([one for one in self._found if one.id not in self._taken])
         return found
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a request to be taken; false where none has come in time."""
+        with self._wake:
+            return self._wake.wait_for(lambda: self.waiting, timeout=seconds)
 
     def do(self, job: Job) -> None:
         """Have ``job`` done by the thread, after all that were given before it.
@@ -191,13 +210,13 @@ class Recorder:
         return since is not None and time.monotonic() - since > PATIENCE_SECONDS
 
     def _beat_on(self) -> None:
-        while not self._stopped.wait(POLL_SECONDS):
+        while not self._stopped.wait(self._every):
+            self._attempt("requests", self._poll)
             now = time.monotonic()
             if now - self._flushed >= FLUSH_SECONDS or len(self._points) >= FLUSH_POINTS:
                 self._attempt("metrics", self._flush)
             if now - self._beat >= HEARTBEAT_SECONDS:
                 self._attempt("heartbeat", self._heartbeat)
-            self._attempt("requests", self._poll)
             if self._troubles.is_untold:
                 self._attempt("trouble", self._troubles.tell)
 
@@ -239,18 +258,55 @@ class Recorder:
                     self._points.popleft()
 
     def _poll(self) -> None:
-        if not self._changes.anything():
+        now = time.time()
+        if not self._changes.anything() and now < self._next_due:
             return
         found = control.poll(self._database, self._segment)
         self._changes.seen()
         with self._wake:
             # Those found before and not there any more have been ended by somebody else.
-            self._found = [request for request in found if request.id not in self._taken]
-            self.waiting = bool(self._found)
+            fresh = [request for request in found if request.id not in self._taken]
+            over = [one for one in fresh if _ending(one, now) is not None]
+            self._offer([request for request in fresh if request not in over])
+            self._next_due = min((_due(one) for one in self._found), default=math.inf)
+        for request in over:
+            # No training thread can take it any more.
+            state, why, actor = _ending(request, now) or ("", "", "")
+            with self._database.transaction() as connection:
+                requests.move(connection, request.id, state, actor=actor, error=why)
+
+    def _offer(self, found: list[Request]) -> None:
+        self._found = found
+        for_later = {awaited(one) for one in found}
+        self.awaits = frozenset(for_later - {"now"})
+        self.waiting = "now" in for_later
+        if self.waiting:
+            self._wake.notify_all()
 
     def _heartbeat(self) -> None:
         now, step = time.monotonic(), self.step
         rate = (step - self._beat_step) / max(now - self._beat, 1e-9)
         self._beat, self._beat_step = now, step
         with self._database.transaction() as connection:
-            segments.heartbeat(connection, self._segment, step, rate, self.settings)
+            segments.heartbeat(connection, self._segment, step, rate, self.settings, self.max_steps)
+
+
+def awaited(request: Request) -> str:
+    """What a request waits for: ``now`` is any control point."""
+    return str(request.requested.get("when", "now")) if request.kind == "stop" else "now"
+
+
+def _of(reached: Container[str]) -> list[str]:
+    return [one for one in ("epoch", "checkpoint") if one in reached]
+
+
+def _due(request: Request) -> float:
+    return float(request.conditions.get("expires_at", math.inf))
+
+
+def _ending(request: Request, now: float) -> tuple[str, str, str] | None:
+    """The state, reason and actor with which a request ends before it was carried out."""
+    if request.cancel is not None:
+        return "cancelled", "It was cancelled while it waited.", request.cancel
+    late = conditions.overdue(request.conditions, step=0, now=now)
+    return ("expired", late, f"run ({control.local_actor()})") if late else None

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,12 +30,15 @@ from branchtrack.core.records import Certificate, Node, StoredCheckpoint
 from branchtrack.db import certificates, launches, nodes, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import CheckpointMismatch
-from branchtrack.training import apply, capture, commits, differences, environment
+from branchtrack.training import apply, capture, carrying, commits, differences, environment
+from branchtrack.training.apply import Live
 from branchtrack.training.buffers import Buffers
 from branchtrack.training.committer import Point
 from branchtrack.training.recorder import Recorder
 from branchtrack.training.session import Base, Session, origin
 
+#: Makes one change again, on live objects and with the author's own actions.
+Change = Callable[[Live, carrying.Actions], None]
 #: Seconds between two words on how far the training is.
 _TELL_EVERY = 0.2
 
@@ -43,14 +47,14 @@ _TELL_EVERY = 0.2
 class Score:
     """What is to be played again: the later node, its bytes, and what happened at which step.
 
-    ``nodes`` are the steps at which the first training committed; ``changes`` the settings that
-    were asked for, in order of arrival, by step.
+    ``nodes`` are the steps at which the first training committed; ``changes`` what makes each
+    change that was asked for again, in order of arrival, by step.
     """
 
     target: Node
     stored: StoredCheckpoint
     nodes: frozenset[int]
-    changes: Mapping[int, list[dict[str, Any]]]
+    changes: Mapping[int, list[Change]]
 
 
 def rehearse(database: Database, store: Store, name: str, text: str) -> Rehearsal:
@@ -86,6 +90,7 @@ class Prompter:
 
     def __init__(self, step: int, at: set[int], last: int, tell: Callable[[int], None]) -> None:
         self.settings: dict[str, Any] = {}
+        self.awaits: frozenset[str] = frozenset()
         self._step, self._at, self._last, self._tell = step, at, last, tell
 
     @property
@@ -134,20 +139,22 @@ class Rehearsal(Session):
         """Begin without taking a segment."""
         if self.recorder is None:
             at = {*self._score.nodes, *self._score.changes}
-            prompter = Prompter(point.step, at, self._score.target.step, self._tell)
+            prompter = Prompter(point.step, at, self._score.target.step, self._tell_step)
             # It has what a loop uses of a recorder; nothing else here reaches the recorder.
             self.recorder = cast(Recorder, prompter)
 
     def commit_root(self, point: Point, about: str) -> None:
         """The state before the first update is no node of a trial."""
 
-    def control_point(self, point: Point, *, save: bool, final: bool) -> None:
+    def control_point(
+        self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
+    ) -> None:
         """Make the changes that were made here, and compare where this is the later node's step."""
         prompter, target = cast(Prompter, self.recorder), self._score.target
         if point.step > target.step and self._nearest is not None:
             self._conclude(*self._nearest)
-        for values in self._changes.pop(point.step, ()):
-            apply.write_all(point.live, apply.resolved(point.live, values))
+        for change in self._changes.pop(point.step, ()):
+            change(point.live, self.actions)
         prompter.seen(point.step)
         if point.step > target.step:
             raise _missed(target, point.step)
@@ -208,7 +215,7 @@ class Rehearsal(Session):
         self._database.close()
         leave(0)
 
-    def _tell(self, step: int) -> None:
+    def _tell_step(self, step: int) -> None:
         """Say how far training is; nobody being there to listen any more, end it."""
         if self.base is not None and step > self._start.step:
             # By now every part of it has been restored; it is a whole copy of the state.
@@ -243,17 +250,22 @@ def _score(connection: Connection, start: Node, target: Node) -> Score:
     stored = nodes.checkpoint(connection, target.state_digest)
     between = range(start.step + 1, target.step + 1)
     made = [one for one in nodes.of_segment(connection, target.segment_id) if one.step in between]
-    changes: dict[int, list[dict[str, Any]]] = {}
+    changes: dict[int, list[Change]] = {}
     for request in requests.carried_out(connection, target.segment_id):
         if request.step is not None and request.step in between:
-            changes.setdefault(request.step, []).append(request.requested["values"])
+            changes.setdefault(request.step, []).append(partial(carrying.again, request))
     for node in made:
         # What took effect at another step was asked for there.
         own = {change.name: change.after for change in node.changes if change.step is None}
         if own and node.step not in changes and node.kind != "fork":
             # Nobody asked for them: the loop's own.
-            changes[node.step] = [own]
+            changes[node.step] = [partial(_write, own)]
     return Score(target, stored, frozenset(one.step for one in made), changes)
+
+
+def _write(values: Mapping[str, Any], live: Live, actions: carrying.Actions) -> None:
+    del actions
+    apply.write_all(live, apply.resolved(live, values))
 
 
 def _missed(target: Node, step: int) -> CheckpointMismatch:

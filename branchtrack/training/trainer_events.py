@@ -29,6 +29,11 @@ class Events(TrainerCallback):
         self._put_off = False
 
     @property
+    def epoch_over(self) -> bool:
+        """Whether the epoch has ended, and no update of another has begun."""
+        return self._epoch_over
+
+    @property
     def session(self) -> Session | None:
         """The session of the training that is going on, once it records."""
         found: Session | None = self.trainer._session
@@ -103,6 +108,7 @@ class Events(TrainerCallback):
         if session is None or session.recorder is None:
             return
         session.recorder.step = state.global_step
+        session.finish_update(live_objects(self.trainer))
         self._asked_by_us = self._evaluated = False
         if session.until is not None and state.global_step >= session.until:
             session.stop_asked = True
@@ -123,8 +129,8 @@ class Events(TrainerCallback):
         if self.trainer.place is not None:
             self.trainer.place.end(cut_short=control.should_training_stop)
         self._asked_by_us = self._evaluated = False
-        asked = session.recorder.waiting or session.stop_asked
-        if self._put_off or asked or control.should_training_stop:
+        asked = session.is_due(save=self._put_off, epoch_over=True)
+        if asked or control.should_training_stop:
             self._ask(control)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -41,6 +42,7 @@ from transformers.trainer_utils import has_length
 
 from branchtrack.errors import InvalidInput
 from branchtrack.training import (
+    acting,
     coverage,
     rng,
     schedules,
@@ -84,14 +86,28 @@ class BranchTrackMixin:
         self.place: Place | None = None
         self.script: dict[str, Any] = {}
         self.schedule: dict[str, Any] | None = None
+        self.actions: dict[str, Callable[..., Any]] = {}
         self.gives_optimizer = self.optimizer is not None  # type: ignore[attr-defined]
         self._events = Events(self)
         self.add_callback(self._events)  # type: ignore[attr-defined]
+
+    def add_action(self, name: str, function: Callable[..., Any]) -> None:
+        """Have the run take requests to call ``function``, before it trains.
+
+        Its parameters are typed by their annotations; see `training.acting`.
+
+        Raises:
+            InvalidInput: it is no function with such parameters.
+        """
+        acting.describe(name, function)
+        self.actions[name] = function
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer.train`, recorded as a run or, in a launched process, as its branch."""
         refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
         session = self._session = Session.open(_run_name(self))
+        session.actions = self.actions
+        session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
         if session.rehearses:
             _silence(self)
         self.script, self.place, self.schedule = trainer_script.record(self), None, None
@@ -197,7 +213,10 @@ class BranchTrackMixin:
             return
         trainer: Any = self
         due = events.takes_due()
-        session.control_point(events.point(), save=due, final=trainer.control.should_training_stop)
+        session.control_point(
+            events.point(), save=due, final=trainer.control.should_training_stop,
+            epoch_over=events.epoch_over,
+        )  # fmt: skip
         if session.stop_asked:
             trainer.control.should_training_stop = True
         wants_files = trainer.args.load_best_model_at_end or trainer.args.push_to_hub

@@ -174,9 +174,13 @@ def test_several_data_sets_are_evaluated_by_name(home: Home) -> None:
 
 
 def test_without_data_an_evaluation_fails_with_the_reason(home: Home) -> None:
-    asked(home, {4: lambda: home.ask("evaluate")}, evaluated=False)
+    def ask() -> None:
+        with pytest.raises(InvalidInput, match="nothing to evaluate with"):
+            home.ask("evaluate")
+
+    asked(home, {4: ask}, evaluated=False, count=0)
     (request,) = home.requests()
-    assert request.state == "failed" and "nothing to evaluate on" in (request.error or "")
+    assert request.state == "rejected" and "nothing to evaluate with" in (request.error or "")
     assert home.final().step == tiny.STEPS
 
 
@@ -261,7 +265,9 @@ def test_a_change_that_the_maths_did_not_see_is_ineffective(home: Home, what: st
     (request,) = home.requests()
     assert request.state == "ineffective" and request.effective is not None
     assert request.effective["verified"] is False and request.effective["lr_now"] == 1e-3
-    assert home.node(5).effective == request.effective
+    told = home.node(5).effective
+    assert told is not None and told["verified"] is False and told["lr_now"] == 1e-3
+    assert request.error == "lr was to be 0.0002, and update 6 used 0.001."
 
 
 def test_a_clipping_that_does_not_happen_is_ineffective(home: Home) -> None:

@@ -1,0 +1,97 @@
+"""Actions of the author's own: functions that a running training can be asked to call.
+
+Their parameters are typed by their annotations; pydantic's `Field` gives bounds:
+``def boost(factor: Annotated[float, Field(ge=1, le=10)] = 2.0)``. It knows no request.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from branchtrack.core.offers import Action
+from branchtrack.core.settings import Setting
+from branchtrack.errors import InvalidInput
+
+_KINDS = {bool: "bool", int: "int", float: "float", str: "str"}
+_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def describe(name: str, function: Callable[..., Any]) -> Action:
+    """What a function can be asked for: parameters by annotation, the first line of its docstring.
+
+    Raises:
+        InvalidInput: a parameter that is not bool, int, float, str or Literal of strings, that no
+            name can be given to, or whose default is not allowed.
+    """
+    if not name.isidentifier():
+        raise InvalidInput("actions", name, "names that are identifiers of Python")
+    try:
+        hinted = function if inspect.isroutine(function) else type(function).__call__
+        hints = typing.get_type_hints(hinted, include_extras=True)
+        signature = inspect.signature(function)
+    except (TypeError, ValueError, NameError) as error:
+        raise InvalidInput(f"actions.{name}", function, f"a function ({error})") from error
+    parameters, defaults = [], {}
+    for one in signature.parameters.values():
+        declared = _parameter(f"actions.{name}", one, hints.get(one.name))
+        parameters.append(declared)
+        if one.default is not inspect.Parameter.empty:
+            defaults[one.name] = declared.validate(one.default)
+    about = (inspect.getdoc(function) or "").partition("\n")[0]
+    return Action(name, about, tuple(parameters), defaults)
+
+
+def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Call an action; what it returns as JSON, under ``returned``."""
+    found = function(**arguments)
+    try:
+        json.dumps(found, allow_nan=False)
+    except (TypeError, ValueError):
+        found = str(found)[:2000]
+    return {"returned": found}
+
+
+def _parameter(field: str, one: inspect.Parameter, hint: Any) -> Setting:
+    extras: tuple[Any, ...] = ()
+    if get_origin(hint) is Annotated:
+        hint, *rest = get_args(hint)
+        extras = tuple(rest)
+    choices: tuple[str, ...] = ()
+    if get_origin(hint) is Literal and all(isinstance(word, str) for word in get_args(hint)):
+        hint, choices = str, get_args(hint)
+    if hint not in _KINDS or one.kind not in _KEYWORD:
+        raise InvalidInput(
+            field, str(one), "parameters annotated as bool, int, float, str or Literal of strings"
+        )
+    bounds: dict[str, Any] = {}
+    about = ""
+    for extra in extras:
+        if isinstance(extra, FieldInfo):
+            about = extra.description or about
+            for limit in extra.metadata:
+                bounds |= _bounds(field, limit, hint)
+    dtype = "choice" if choices else _KINDS[hint]
+    return Setting(one.name, dtype, choices=choices, about=about, effect="", **bounds)
+
+
+def _bounds(field: str, limit: Any, kind: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if (low := getattr(limit, "ge", None)) is not None:
+        found["minimum"] = low
+    if (low := getattr(limit, "gt", None)) is not None:
+        # Whole numbers above 3 begin at 4.
+        found |= {"minimum": low + 1} if kind is int else {"minimum": low, "above": True}
+    if (high := getattr(limit, "le", None)) is not None:
+        found["maximum"] = high
+    if (high := getattr(limit, "lt", None)) is not None:
+        found["maximum"] = high - 1 if kind is int else math.nextafter(high, -math.inf)
+    if not found:
+        raise InvalidInput(field, repr(limit), "bounds ge, gt, le and lt")
+    return found

@@ -1,0 +1,348 @@
+"""What a control point does with each kind of request, and what comes of it at the next update."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import pytest
+import torch
+from pydantic import Field
+
+import branchtrack
+from branchtrack import control
+from branchtrack.core.records import Request
+from branchtrack.db import audit, requests, runs, segments
+from branchtrack.errors import InvalidInput
+from branchtrack.training.loop import Run
+from tests.training import loops
+from tests.training.homes import Home
+
+Ask = Callable[[Home], Any]
+
+
+def asking(home: Home, asks: dict[int, list[Ask]], then: Callable[..., None] | None = None) -> Any:
+    """Have others ask just before the control point of some updates, and wait for it to be seen."""
+
+    def at(run: Run, optimizer: Any) -> None:
+        step = run.step_number + 1
+        for ask in asks.get(step, ()):
+            ask(home)
+        recorder = run._session.recorder
+        assert recorder is not None
+        if step in asks:
+            deadline = time.monotonic() + 10
+            want = len(asks[step])
+            while len(recorder._found) < want and time.monotonic() < deadline:
+                time.sleep(0.002)
+        if then is not None:
+            then(run, optimizer)
+
+    return at
+
+
+def ask(kind: str, given: dict[str, Any] | None = None, **fields: Any) -> Ask:
+    return lambda home: control.submit(
+        home.database, "tiny/main", {"kind": kind, **fields}, actor="ann", reason="why", when=given
+    )
+
+
+def train(home: Home, asks: dict[int, list[Ask]], **given: Any) -> list[Request]:
+    loops.train(home, at=asking(home, asks), **given)
+    return home.requests()
+
+
+def later(home: Home, *works: Callable[[Home], Any]) -> threading.Thread:
+    """Do things one after the other from another thread, as soon as the run is paused."""
+
+    def work() -> None:
+        deadline = time.monotonic() + 20
+        while status(home) != "paused" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for one in works:
+            one(home)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def status(home: Home) -> str:
+    with home.database.read() as connection:
+        try:
+            branch = runs.find_branch(connection, "tiny/main")
+        except Exception:
+            return ""
+        return segments.get(connection, branch.segment_id or "").status
+
+
+def answered(ask_: Ask) -> Callable[[Home], Request]:
+    def work(home: Home) -> Request:
+        return control.wait(home.database, ask_(home).id, 20)
+
+    return work
+
+
+def test_a_paused_run_answers_everything_and_goes_on(home: Home) -> None:
+    found: list[Request] = []
+
+    def look(home: Home) -> None:
+        found.append(answered(ask("evaluate"))(home))
+        found.append(answered(ask("set", values={"lr": 0.05}))(home))
+        found.append(answered(ask("set", values={"lr": 0.02, "momentum": 0.5}))(home))
+        found.append(answered(ask("checkpoint", message="held"))(home))
+        found.append(answered(ask("unpause"))(home))
+
+    thread = later(home, look)
+    every = train(home, {4: [ask("pause")]})
+    thread.join()
+    states = [one.state for one in every]
+    assert states == ["done", "done", "superseded", "verified", "done", "done"]
+    assert [one.state for one in found] == ["done", "applied", "applied", "done", "done"]
+    assert {one.step for one in every} == {4} and "eval_loss" in (found[0].result or {})["metrics"]
+    assert home.final().step == loops.STEPS and home.final().settings["lr"] == 0.02
+    with home.database.read() as connection:
+        run_id = every[0].run_id
+        told = [one.state for one in audit.since(connection, run_id) if one.kind == "segment"]
+        assert audit.first_break(connection, run_id) is None
+    assert told == ["running", "paused", "running", "finished"]
+
+
+def test_a_stop_ends_a_pause(home: Home) -> None:
+    thread = later(home, ask("stop"))
+    every = train(home, {3: [ask("pause")]})
+    thread.join()
+    assert [one.state for one in every] == ["done", "done"] and home.final().step == 3
+
+
+@pytest.mark.parametrize(("when", "step"), [("epoch", 7), ("checkpoint", 5)])
+def test_a_stop_can_wait(home: Home, when: str, step: int) -> None:
+    (request,) = train(home, {3: [ask("stop", when=when)]}, save_steps=5)
+    assert (request.state, request.step, home.final().step) == ("done", step, step)
+
+
+def test_a_waiting_request_can_be_cancelled_until_it_is_carried_out(home: Home) -> None:
+    made: list[Request] = []
+
+    def cancel(home: Home) -> None:
+        made.append(ask("stop", when="epoch")(home))
+        control.cancel(home.database, made[0].id, actor="bob")
+        assert control.wait(home.database, made[0].id, 20).state == "cancelled"
+
+    loops.train(home, at=asking(home, {}, lambda run, _: run.step_number == 2 and cancel(home)))
+    (request,) = home.requests()
+    assert home.final().step == loops.STEPS
+    with home.database.read() as connection:
+        events = [e for e in audit.since(connection, request.run_id) if e.ref == request.id]
+    assert [(e.state, e.actor) for e in events][2:] == [
+        ("cancel asked", "bob"), ("cancelled", "bob"),
+    ]  # fmt: skip
+    with pytest.raises(InvalidInput, match="branch|too late|request"):
+        control.cancel(home.database, request.id, actor="bob")
+
+
+def test_conditions_are_looked_at_where_nothing_can_come_in_between(home: Home) -> None:
+    every = train(
+        home,
+        {
+            2: [
+                ask("set", {"only_if": {"lr": 0.1}}, values={"lr": 0.05}),
+                ask("set", {"only_if": {"lr": "0.1"}}, values={"lr": 0.01}),
+                ask("set", {"not_after_step": 1}, values={"momentum": 0.1}),
+                ask("set", {"not_after_step": 2}, values={"momentum": 0.2}),
+            ]
+        },
+    )
+    assert [one.state for one in every] == ["verified", "failed", "expired", "verified"]
+    assert "lr is 0.1, and it is 0.05" in (every[1].error or "")
+    assert "by step 1, and training is at step 2" in (every[2].error or "")
+    assert home.final().settings["lr"] == 0.05 and home.final().settings["momentum"] == 0.2
+
+
+def test_a_deadline_passes_while_a_step_lasts(home: Home) -> None:
+    made: list[Request] = []
+
+    def hang(run: Run, _: Any) -> None:
+        if run.step_number == 2:
+            made.append(ask("set", {"expires_in": 0.05}, values={"lr": 0.05})(home))
+            assert control.wait(home.database, made[0].id, 20).state == "expired"
+
+    loops.train(home, at=hang)
+    assert home.final().settings["lr"] == 0.1
+
+
+def test_a_module_that_is_reset_forgets(home: Home) -> None:
+    before: dict[str, torch.Tensor] = {}
+    model = loops.net()
+
+    def keep(run: Run, optimizer: Any) -> None:
+        if run.step_number == 3:
+            before.update({k: v.clone() for k, v in model.state_dict().items()})
+
+    loops.train(
+        home, model=lambda: model,
+        at=asking(home, {2: [ask("freeze", modules="0,1.weight")],
+                         4: [ask("reset", modules="4"), ask("unfreeze", modules="0.bias")]}, keep),
+    )  # fmt: skip
+    freeze, reset, thaw = home.requests()
+    assert [one.state for one in (freeze, reset, thaw)] == ["verified", "done", "verified"]
+    assert freeze.applied == {"frozen": "0,1.weight"}
+    assert thaw.applied == {"frozen": "0.weight,1.weight"}
+    assert reset.result == {"modules": ["4"], "parameters": 18}
+    node = home.node(4)
+    assert {c.name: c.after for c in node.changes} == {
+        "frozen": "0.weight,1.weight", "reset": "4",
+    }  # fmt: skip
+    assert not torch.equal(home.snapshot(node).tensors["model/4.weight"], before["4.weight"])
+    assert torch.equal(home.snapshot(node).tensors["model/0.weight"], before["0.weight"])
+
+
+class Scale:
+    """An action of the author's own."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, bool]] = []
+
+    def __call__(self, factor: Annotated[float, Field(gt=0, le=10)], loud: bool = False) -> Any:
+        """Scale something."""
+        if factor == 7:
+            raise RuntimeError("seven")
+        self.seen.append((factor, loud))
+        return {"now": factor}
+
+
+def test_actions_of_the_authors_own_are_called_with_typed_arguments(home: Home) -> None:
+    scale = Scale()
+    every = train(
+        home,
+        {
+            2: [ask("act", action="scale", arguments={"factor": "2.5"})],
+            4: [ask("act", action="scale", arguments={"factor": 7, "loud": True})],
+        },
+        actions={"scale": scale},
+    )
+    assert [one.state for one in every] == ["done", "failed"] and scale.seen == [(2.5, False)]
+    assert every[0].result == {"returned": {"now": 2.5}}
+    assert every[1].error == "RuntimeError: seven" and home.final().step == loops.STEPS
+    (change,) = home.node(2).changes
+    assert (change.name, change.after) == ("act.scale", {"factor": 2.5, "loud": False})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [({}, "factor"), ({"factor": 0}, "factor"), ({"factor": "nan"}, "factor"),
+     ({"factor": 1, "loud": 1}, "loud"), ({"factor": 1, "other": 2}, "other")],
+)  # fmt: skip
+def test_arguments_are_validated_at_the_door(
+    home: Home, arguments: dict[str, Any], field: str
+) -> None:
+    def try_it(home: Home) -> None:
+        with pytest.raises(InvalidInput, match=field):
+            ask("act", action="scale", arguments=arguments)(home)
+
+    loops.train(home, actions={"scale": Scale()}, max_steps=2,
+                at=lambda run, _: run.step_number == 0 and try_it(home))  # fmt: skip
+    assert [one.state for one in home.requests()] == ["rejected"]
+
+
+def groups(model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Two groups, of which the first does not train."""
+    model[0].requires_grad_(False)  # type: ignore[index]
+    parts = [
+        {"params": list(model[0].parameters()), "lr": 0.1},
+        {
+            "params": [  # type: ignore[index]
+                *model[1].parameters(),
+                *model[4].parameters(),
+            ],
+            "lr": 0.0,
+        },
+    ]  # type: ignore[index]
+    return torch.optim.SGD(parts, lr=0.1)
+
+
+def half(dropout: float = 0.0) -> torch.nn.Module:
+    """Weights that tell no small changes apart."""
+    torch.manual_seed(1)
+    return torch.nn.Linear(6, 2, dtype=torch.bfloat16)
+
+
+class Halves(loops.Points):
+    def __getitem__(self, index: int) -> Any:
+        x, y = super().__getitem__(index)
+        return x.bfloat16(), y
+
+
+def stale(optimizer: Any) -> Callable[..., None]:
+    """A scheduler that branchtrack was not told of, stepped behind each update."""
+    other = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    return lambda: other.step()
+
+
+def test_a_rate_that_a_stale_scheduler_takes_back_is_ineffective(home: Home) -> None:
+    steps: list[Callable[..., None]] = []
+
+    def optimizer(model: torch.nn.Module) -> torch.optim.Optimizer:
+        found = loops.sgd(model)
+        steps.append(stale(found))
+        return found
+
+    asks = {3: [ask("set", values={"lr": 0.01})]}
+    loops.train(home, optimizer=optimizer, at=asking(home, asks, lambda *_: steps[0]()))
+    (request,) = home.requests()
+    assert request.state == "ineffective" and "set the rate to 0.1" in (request.error or "")
+
+
+def test_the_rate_of_a_group_that_does_not_train_is_ineffective(home: Home) -> None:
+    (request,) = train(home, {3: [ask("set", values={"lr": 0.01})]}, optimizer=groups)
+    assert request.state == "ineffective" and "had a gradient" in (request.error or "")
+    assert request.before == {"lr": 0.1} and (request.effective or {})["lr"] == 0.01
+
+
+def test_a_flag_that_the_loop_ignores_is_ineffective(home: Home) -> None:
+    (request,) = train(
+        home, {3: [ask("set", values={"aux": 0.5})]}, settings={"aux": branchtrack.setting(0.1)}
+    )
+    assert request.state == "ineffective" and "did not use it" in (request.error or "")
+
+
+@pytest.mark.parametrize(("value", "state"), [(1e-9, "ineffective"), (0.5, "verified")])
+def test_a_change_too_small_for_bfloat16_is_ineffective(
+    home: Home, value: float, state: str
+) -> None:
+    (request,) = train(
+        home, {3: [ask("set", values={"lr": value})]}, model=half,
+        optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=2e-9),
+        data=lambda: loops.loader(data=Halves()),
+    )  # fmt: skip
+    assert request.state == state, request.error
+    told = (request.effective or {})["update"]
+    assert (told["changed"] > 0) == (state == "verified") and told["elements"] == 14
+
+
+def test_two_changes_of_one_setting_are_both_recorded_in_order(home: Home) -> None:
+    first, second = train(
+        home, {3: [ask("set", values={"lr": 0.05}), ask("set", values={"lr": 0.02})]}
+    )
+    assert (first.state, second.state) == ("superseded", "verified")
+    assert (first.before, second.before) == ({"lr": 0.1}, {"lr": 0.05})
+    assert first.node_id == second.node_id or first.node_id is None
+    with home.database.read() as connection:
+        assert [one.id for one in requests.carried_out(connection, first.segment_id or "")] == [
+            first.id, second.id,
+        ]  # fmt: skip
+
+
+def test_a_change_of_every_kind_is_made_again_by_a_trial(home: Home) -> None:
+    scale = Scale()
+    asks = {
+        2: [ask("freeze", modules="0")],
+        4: [ask("reset", modules="4"), ask("act", action="scale", arguments={"factor": 2})],
+    }
+    train(home, asks, actions={"scale": scale})
+    start, target = home.node(1), home.final()
+    found = home.rehearse(start, target, lambda: loops.train(home, actions={"scale": scale}))
+    assert found is not None and found.exact, found
+    assert len(scale.seen) == 2
