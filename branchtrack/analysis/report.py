@@ -213,6 +213,7 @@ def request(found: Request) -> dict[str, Any]:
     """A request and its answer; of a change of settings ``requested`` maps names to values."""
     requested = found.requested.get("values", {}) if found.kind == "set" else found.requested
     return {
+        "seq": found.seq,
         "id": found.id,
         "kind": found.kind,
         "state": found.state,

@@ -105,6 +105,17 @@ def last_troubles(run_ids: Select[tuple[str]]) -> Select[tuple[str, int]]:
     )
 
 
+def behind(connection: Connection, run_id: str, seq: int, limit: int) -> list[Event]:
+    """The run's first events with a ``seq`` above that, oldest first.
+
+    Lines of a run are numbered in the order they are committed: nothing is ever put in before one
+    that was read.
+    """
+    query = select(events).where(events.c.run_id == run_id, events.c.seq > seq)
+    found = connection.execute(query.order_by(events.c.seq).limit(limit))
+    return [Event(**row._mapping) for row in found]
+
+
 def newest(
     connection: Connection, run_id: str, limit: int, before: int | None = None
 ) -> list[Event]:

@@ -66,6 +66,13 @@ def find_secret(connection: Connection, secret: str) -> Token | None:
     return None if row is None else _record(row)
 
 
+def in_force(connection: Connection, token_id: str) -> Token | None:
+    """The token in force with exactly that id, or None."""
+    query = select(tokens).where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
+    row = connection.execute(query).first()
+    return None if row is None else _record(row)
+
+
 def is_stale(token: Token, now: float) -> bool:
     """Whether its use should be recorded anew with `touch`."""
     return token.used_at is None or now - token.used_at > _TOUCH_EVERY

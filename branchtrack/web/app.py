@@ -18,7 +18,15 @@ from branchtrack.config import Config
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError
 from branchtrack.paths import asset_dir
-from branchtrack.web import api, rendering, security, services, streams
+from branchtrack.web import (
+    api,
+    api_requests,
+    api_tokens,
+    rendering,
+    security,
+    services,
+    streams,
+)
 from branchtrack.web.pages import chrome, compare, control, node, resume, runs, tree
 
 #: The status of each family of errors; the nearest class in an error's ancestry decides.
@@ -88,7 +96,8 @@ def error_dict(error: BranchtrackError, status: int) -> dict[str, Any]:
 
 
 def _register_blueprints(app: Flask) -> None:
-    for module in (runs, tree, node, compare, resume, control, chrome, streams, api):
+    pages = (runs, tree, node, compare, resume, control, chrome)
+    for module in (*pages, streams, api, api_requests, api_tokens):
         app.register_blueprint(module.blueprint)
 
 

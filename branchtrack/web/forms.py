@@ -8,18 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from branchtrack.control import local_actor
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.web.formats import setting as written
 
 #: What a form's fields for settings are called: ``set.lr``.
 PREFIX = "set."
-
-
-def actor() -> str:
-    """Who acts through the browser: whoever may open it acts as the user that serves."""
-    return f"{local_actor()} (web)"
 
 
 def changed_settings(

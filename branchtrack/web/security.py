@@ -1,23 +1,28 @@
-"""Who may ask: the Host header, forged requests, the token; and what a browser may do with a page.
+"""Who may ask: the Host header, forged requests, the token and its role; what a browser may do.
 
-The forgery check is datasette's (and Go's): Sec-Fetch-Site, then Origin. It knows no page.
+The forgery check is datasette's (and Go's): Sec-Fetch-Site, then Origin. Who it is that
+asks, `identity` tells. It knows no page.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from branchtrack.errors import BranchtrackError
+from branchtrack.core import actors
+from branchtrack.core.actors import Actor
+from branchtrack.errors import BranchtrackError, Forbidden
+from branchtrack.web import identity
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_HOST = "*"
 _SAFE = ("GET", "HEAD", "OPTIONS")
+#: What anybody may post: how a page looks. And what refuses by itself, to leave a trace of it.
+_FOR_ALL = ("chrome.theme",)
+_REFUSE_THEMSELVES = ("control.submit", "steer.ask", "api_requests.submit")
 _POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "object-src 'none'; img-src 'self' data:"
@@ -44,7 +49,9 @@ def register(app: Flask, token: str | None) -> None:
     app.before_request(_check_host)
     app.before_request(_check_token)
     app.before_request(_check_origin)
+    app.before_request(_check_role)
     app.after_request(_add_headers)
+    app.jinja_env.globals.update(own_address=own_address, barred=barred, who=lambda: g.get("actor"))
 
 
 def trust_host(app: Flask, host: str) -> None:
@@ -80,56 +87,62 @@ def _check_host() -> None:
         )
 
 
+def actor() -> Actor:
+    """Who makes the request that is being answered."""
+    found: Actor = g.actor
+    return found
+
+
+def barred() -> str:
+    """Why who is asking may change nothing, in a sentence; empty where that is allowed."""
+    try:
+        actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", reason="-")
+    except Forbidden as error:
+        return error.what
+    return ""
+
+
 def _check_token() -> AnyResponse | None:
-    token = current_app.config["BRANCHTRACK_TOKEN"]
-    g.has_token = token is not None and _carries(token)
-    if token is None or request.endpoint in ("static", "chrome.icon"):
+    g.actor, g.holder = None, ""
+    if request.endpoint in ("static", "chrome.icon"):
         return None
-    if g.has_token:
-        return _without_token(token) if "token" in request.args else None
+    g.actor = identity.identify(current_app.config["BRANCHTRACK_TOKEN"])
+    if g.actor is not None:
+        return _without_token() if g.holder and "token" in request.args else None
     raise Refused(
-        "This page needs the token of this server.",
+        "This page needs the token of this server, or one that `branchtrack token create` made.",
         safe="Nothing was read or changed.",
         fix="Open the address that `branchtrack serve` printed: it carries the token once.",
         status=401,
     )
 
 
-def _carries(token: str) -> bool:
-    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    given = [bearer.strip()] if scheme.lower() == "bearer" else []
-    given += [request.args["token"]] if "token" in request.args else []
-    if any(secrets.compare_digest(one.encode(), token.encode()) for one in given):
-        return True
-    cookie = request.cookies.get(_cookie_name(), "")
-    return secrets.compare_digest(cookie.encode(), _cookie_value(token).encode())
-
-
-def _without_token(token: str) -> AnyResponse | None:
-    """The same address without the token, which a cookie carries from now on."""
+def _without_token() -> AnyResponse | None:
+    """The same address without the token, which a cookie stands for from now on."""
     if request.method not in ("GET", "HEAD"):
         return None
-    rest = "&".join(
-        part for part in request.query_string.decode().split("&") if not part.startswith("token=")
-    )
-    # Two leading slashes would name another host.
-    path = "/" + request.path.lstrip("/")
-    response = redirect(f"{path}?{rest}" if rest else path, 303)
+    response = redirect(own_address(), 303)
     response.set_cookie(
-        _cookie_name(), _cookie_value(token), max_age=30 * 86400, httponly=True, samesite="Strict",
-        secure=request.is_secure,
+        identity.cookie_name(), identity.cookie_value(), max_age=identity.COOKIE_DAYS * 86400,
+        httponly=True, samesite="Strict", secure=request.is_secure,
     )  # fmt: skip
     return response
 
 
-def _cookie_name() -> str:
-    # Cookies do not know ports: two servers on one machine would log each other out.
-    port = urlsplit(f"//{request.host}").port
-    return f"branchtrack-{port or 80}"
+def own_address() -> str:
+    """The address of the page, as a path on this server, without a token."""
+    parts = request.query_string.decode().split("&")
+    rest = "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) != "token")
+    # Two leading slashes would name another host.
+    path = "/" + request.path.lstrip("/")
+    return f"{path}?{rest}" if rest else path
 
 
-def _cookie_value(token: str) -> str:
-    return hashlib.sha256(f"branchtrack cookie {token}".encode()).hexdigest()
+def _check_role() -> None:
+    """Look on is all that some may do."""
+    if request.method in _SAFE or request.endpoint in (None, *_FOR_ALL, *_REFUSE_THEMSELVES):
+        return
+    actors.check(actor(), "request", reason="-")
 
 
 def _check_origin() -> None:
@@ -142,7 +155,7 @@ def _check_origin() -> None:
         fine = origin == f"{request.scheme}://{request.host}"
     else:
         # Neither header: no browser. A script shows the token, or there is none to show.
-        fine = g.has_token or current_app.config["BRANCHTRACK_TOKEN"] is None
+        fine = bool(g.holder) or current_app.config["BRANCHTRACK_TOKEN"] is None
     if not fine:
         raise Refused(
             "The request came from a page of another site.",

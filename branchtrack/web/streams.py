@@ -21,6 +21,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.records import Event, Run, Segment
 from branchtrack.db import audit, runs, segments, selections
 from branchtrack.db.engine import Database
+from branchtrack.web import identity, security
 from branchtrack.web.formats import plural, steps, word
 from branchtrack.web.services import services
 
@@ -93,7 +94,12 @@ def events(run: str) -> Response:
     if not slots.take():
         headers = {"Retry-After": _RETRY_AFTER, "Cache-Control": "no-store"}
         return Response("Too many streams are open.\n", 503, headers, mimetype="text/plain")
-    gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    left = request.environ.get("waitress.client_disconnected", lambda: False)
+    actor = security.actor()
+
+    def gone() -> bool:
+        return left() or not identity.is_in_force(database, actor)
+
     follower = Follower(database, found, request.args.get("metric") or "loss", cursor)
     stream = _messages(follower, slots, gone)
     response = Response(stream, mimetype="text/event-stream")
@@ -145,7 +151,7 @@ class Follower:
         if happened or lost:
             messages.append(("changed", self._changed(happened, lost, every)))
         self._states = states
-        heads = {key: one.step for key, one in every.items() if states[key] == "running"}
+        heads = {key: one.step for key, one in every.items() if states[key] in lifecycle.LIVE}
         if any(points.values()) or heads != self._heads:
             messages.append(("progress", self._progress(points, every, heads)))
         self._heads = heads
@@ -163,7 +169,7 @@ class Follower:
         self, connection: Connection, every: Mapping[str, Segment], states: Mapping[str, str]
     ) -> dict[str, list[tuple[int, float | None]]]:
         """New points by segment, of those that train and of those that just ended."""
-        live = {key: -1 for key, state in states.items() if state == "running"}
+        live = {key: -1 for key, state in states.items() if state in lifecycle.LIVE}
         # What a reader brings is an id of a segment of this run, or of nothing.
         known = {key: step for key, step in self.cursor.reached.items() if key in every}
         after = {**live, **known}

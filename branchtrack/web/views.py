@@ -162,6 +162,6 @@ def change_words(changes: Iterable[Change]) -> str:
 
 def counted(branches: Sequence[BranchView]) -> list[tuple[str, int]]:
     """How many branches are in each state, liveliest first."""
-    order = ("running", "waiting", "lost", "failed", "stopped", "finished", "empty")
+    order = ("running", "paused", "waiting", "lost", "failed", "stopped", "finished", "empty")
     counts = {state: sum(view.status == state for view in branches) for state in order}
     return [(state, count) for state, count in counts.items() if count]

@@ -16,9 +16,10 @@ from branchtrack.core.interventions import ACTIONS
 from branchtrack.core.settings import declared
 from branchtrack.db import outlines, runs
 from branchtrack.errors import InvalidInput
-from branchtrack.web.forms import actor, changed_settings
+from branchtrack.web.forms import changed_settings
 from branchtrack.web.pages import tree
 from branchtrack.web.rendering import now, respond
+from branchtrack.web.security import actor
 from branchtrack.web.services import services
 from branchtrack.web.views import TreeView
 

@@ -18,8 +18,9 @@ from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, runs
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
 from branchtrack.web.formats import setting as written
-from branchtrack.web.forms import PREFIX, actor, changed_settings, problems
+from branchtrack.web.forms import PREFIX, changed_settings, problems
 from branchtrack.web.rendering import respond
+from branchtrack.web.security import actor
 from branchtrack.web.services import services
 
 blueprint = Blueprint("resume", __name__)

@@ -1,0 +1,121 @@
+"""Who is asking: a token made into an actor, and the cookie that stands for a token.
+
+The server's own token is the operating-system user's; the others are rows of the database, found by
+the digest of what was shown. What a request says of itself is never believed, and a secret is never
+kept, printed or put into a cookie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from flask import current_app, g, request
+
+from branchtrack.control import local_actor
+from branchtrack.core.actors import Actor
+from branchtrack.core.records import Token
+from branchtrack.db import tokens
+from branchtrack.db.engine import Database
+from branchtrack.errors import StorageError
+from branchtrack.web.rendering import now
+from branchtrack.web.services import services
+
+COOKIE_DAYS = 30
+_OWN = "server"
+
+
+def identify(server_token: str | None) -> Actor | None:
+    """Who the request shows to be; None where it shows nothing that lets in.
+
+    Without a ``server_token`` whoever shows nothing at all is the operating-system user.
+    """
+    shown = _shown()
+    for secret in shown:
+        if server_token is not None and hmac.compare_digest(secret.encode(), server_token.encode()):
+            return _as_user(_OWN)
+        found = _by_secret(secret)
+        if found is not None:
+            return _as_token(found)
+    if shown:
+        return None
+    found_by_cookie = _by_cookie(server_token)
+    if found_by_cookie is None and server_token is None:
+        return _as_user("")
+    return found_by_cookie
+
+
+def is_in_force(database: Database, actor: Actor) -> bool:
+    """Whether who was let in once would be so still: a token may have been revoked since."""
+    if actor.token_id is None:
+        return True
+    with database.read() as connection:
+        return tokens.in_force(connection, actor.token_id) is not None
+
+
+def cookie_name() -> str:
+    """The name of the cookie on this port."""
+    # Cookies do not know ports: two servers on one machine would log each other out.
+    port = urlsplit(f"//{request.host}").port
+    return f"branchtrack-{port or 80}"
+
+
+def cookie_value() -> str:
+    """What stands for the token just shown: its id, sealed with a key that this server alone has.
+
+    A token's row is looked up on each use, so that a revoked one lets nobody in.
+    """
+    return f"{g.holder}.{_seal(g.holder)}"
+
+
+def _shown() -> list[str]:
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    given = [bearer.strip()] if scheme.lower() == "bearer" else []
+    return given + ([request.args["token"]] if "token" in request.args else [])
+
+
+def _by_secret(secret: str) -> Token | None:
+    if not secret.startswith(tokens.PREFIX):
+        return None
+    with services().database.read() as connection:
+        return tokens.find_secret(connection, secret)
+
+
+def _by_cookie(server_token: str | None) -> Actor | None:
+    holder, _, seal = request.cookies.get(cookie_name(), "").partition(".")
+    if not holder or not hmac.compare_digest(seal.encode(), _seal(holder).encode()):
+        return None
+    if holder == _OWN:
+        return _as_user(_OWN) if server_token is not None else None
+    with services().database.read() as connection:
+        found = tokens.in_force(connection, holder)
+    return None if found is None else _as_token(found)
+
+
+def _seal(holder: str) -> str:
+    token = current_app.config["BRANCHTRACK_TOKEN"]
+    # Without a token of its own the server's key, and with it each cookie, lasts as long as it.
+    key = current_app.config.setdefault("BRANCHTRACK_COOKIE_KEY", secrets.token_bytes(32))
+    key = token.encode() if token is not None else key
+    return hmac.new(key, f"branchtrack cookie {holder}".encode(), hashlib.sha256).hexdigest()
+
+
+def _as_user(holder: str) -> Actor:
+    g.holder = holder
+    return Actor(local_actor(), "admin", _channel())
+
+
+def _as_token(found: Token) -> Actor:
+    g.holder = found.id
+    if tokens.is_stale(found, now()):
+        # That it is used may go unrecorded; that it may be used does not depend on it.
+        with suppress(StorageError), services().database.transaction() as connection:
+            tokens.touch(connection, found.id)
+    return Actor(found.name, found.role, _channel(), found.id, found.only, found.limit)
+
+
+def _channel() -> str:
+    return "api" if request.path.startswith("/api/") else "web"
