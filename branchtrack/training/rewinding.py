@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from branchtrack import control, processes
+from branchtrack import config, control, processes
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.actors import Actor
@@ -30,53 +30,98 @@ LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
 REWIND_VARIABLE = "BRANCHTRACK_REWIND"
 
 
-def order(database: Database, store: Store, request: Request) -> tuple[Launch, dict[str, Any]]:
-    """Make the branch that a rewind goes on in, as this process's own; and what to answer.
+class Rewinder:
+    """The rewinds of one session: the one that it answers, and the one that it is left by.
 
-    Every byte of the node is read first.
-
-    Raises:
-        NotFound, InvalidInput, NameTaken, CheckpointError, LaunchFailed, StorageError: it cannot
-            be had; nothing was changed, and training goes on.
+    ``own`` are the launch and the request that this process was begun anew for; ``pending`` the
+    request and the launch that it is to go on with.
     """
-    asked = request.requested
-    launch = control.order_launch(
-        database, store, asked["node"], actor=Actor(request.actor), name=asked.get("name"),
-        settings=asked.get("values") or {}, reason=request.reason, worker=processes.own_name(),
-    )  # fmt: skip
-    with database.transaction() as connection:
-        segments.hand_over(connection, launch.segment_id)
-        launches.move(connection, launch.id, "running", request.actor, pid=os.getpid())
-        branch = runs.get_branch(connection, launch.branch_id)
-    return launch, {
-        "branch": branch.name, "node": launch.fork_node_id, "launch": launch.id,
-        "segment": launch.segment_id,
-    }  # fmt: skip
 
+    def __init__(
+        self, database: Database, store: Store, actor: str, own: tuple[str, str] | None = None
+    ) -> None:
+        self.pending: tuple[Request, Launch] | None = None
+        self.answers = own is not None
+        self._database, self._store, self._actor, self._own = database, store, actor, own
 
-def begun(database: Database, request_id: str, actor: str) -> None:
-    """Answer a rewind whose new segment has begun."""
-    with database.transaction() as connection, contextlib.suppress(IllegalTransition):
-        requests.move(connection, request_id, "done", actor=actor)
+    @property
+    def request_id(self) -> str | None:
+        """The request that is answered by whoever goes on."""
+        return None if self.pending is None else self.pending[0].id
 
+    def order(self, request: Request) -> dict[str, Any]:
+        """Make the branch to go on in, as this process's own; returns what to answer.
 
-def end(database: Database, launch_id: str, status: str, actor: str, error: str | None) -> None:
-    """Record how a launch without a worker of its own has ended; its segment, if it never began."""
-    with database.transaction() as connection, contextlib.suppress(IllegalTransition):
-        launch = launches.get(connection, launch_id)
-        segments.end(connection, launch.segment_id, "failed", actor=actor, error=error)
-        state = "failed" if status == "failed" else "ended"
-        launches.move(connection, launch_id, state, actor, error=error)
+        Every byte of the node is read first.
 
+        Raises:
+            NotFound, InvalidInput, NameTaken, CheckpointError, LaunchFailed, StorageError: it
+                cannot be had; nothing was changed, and training goes on.
+        """
+        asked = request.requested
+        launch = control.order_launch(
+            self._database, self._store, asked["node"], actor=Actor(request.actor),
+            name=asked.get("name"), settings=asked.get("values") or {}, reason=request.reason,
+            worker=processes.own_name(),
+        )  # fmt: skip
+        with self._database.transaction() as connection:
+            segments.hand_over(connection, launch.segment_id)
+            launches.move(connection, launch.id, "running", request.actor, pid=os.getpid())
+            branch = runs.get_branch(connection, launch.branch_id)
+        self.pending = request, launch
+        return {
+            "branch": branch.name, "node": launch.fork_node_id, "launch": launch.id,
+            "segment": launch.segment_id,
+        }  # fmt: skip
 
-def give_up(database: Database, request_id: str, actor: str, why: str) -> None:
-    """Answer a rewind that came to nothing."""
-    with database.transaction() as connection, contextlib.suppress(IllegalTransition):
-        requests.move(connection, request_id, "failed", actor=actor, error=why)
+    def begun(self) -> None:
+        """Answer the rewind that this process was begun anew for: its segment has begun."""
+        self.answers = False
+        self._answer("done", None)
+
+    def ended(self, status: str, error: BaseException | str | None) -> None:
+        """Record how the launch has ended that no worker watches, and its segment if need be."""
+        if self._own is None:
+            return
+        why = _words(error)
+        try:
+            if self.answers:
+                self._answer("failed", why or "The process ended before it went on from the node.")
+            self._end(self._own[0], status, why)
+        except BranchtrackError as trouble:
+            logger.error("branchtrack could not record the end of the launch: %s", trouble)
+
+    def become(self) -> None:
+        """Begin anew from the node of the pending rewind; returns only where that cannot be."""
+        assert self.pending is not None
+        (request, launch), self.pending = self.pending, None
+        try:
+            with self._database.read() as connection:
+                entry_point = runs.get_run(connection, launch.run_id).entry_point
+            self._database.close()
+            become(entry_point or {}, config.load(), launch, request)
+        except Exception as error:
+            why = _words(error) or ""
+            logger.error("branchtrack could not rewind: %s", why)
+            self._own = launch.id, request.id
+            self._answer("failed", why)
+            self._end(launch.id, "failed", why)
+
+    def _answer(self, state: str, why: str | None) -> None:
+        assert self._own is not None
+        with self._database.transaction() as connection, contextlib.suppress(IllegalTransition):
+            requests.move(connection, self._own[1], state, actor=self._actor, error=why)
+
+    def _end(self, launch_id: str, status: str, why: str | None) -> None:
+        with self._database.transaction() as connection, contextlib.suppress(IllegalTransition):
+            launch = launches.get(connection, launch_id)
+            segments.end(connection, launch.segment_id, "failed", actor=self._actor, error=why)
+            state = "failed" if status == "failed" else "ended"
+            launches.move(connection, launch_id, state, self._actor, error=why)
 
 
 def become(
-    entry_point: Mapping[str, Any], config: Config, launch: Launch, request: Request
+    entry_point: Mapping[str, Any], settings: Config, launch: Launch, request: Request
 ) -> None:
     """Replace this process by the run's own command, told to carry out ``launch``.
 
@@ -87,7 +132,7 @@ def become(
     """
     argv = [str(word) for word in entry_point["argv"]]
     environment = {
-        **os.environ, **entry_point.get("env", {}), **config.environment(),
+        **os.environ, **entry_point.get("env", {}), **settings.environment(),
         LAUNCH_VARIABLE: launch.id, REWIND_VARIABLE: request.id,
     }  # fmt: skip
     for stream in (sys.stdout, sys.stderr):
@@ -105,6 +150,8 @@ def become(
     os.execve(command, [command, *argv[1:]], environment)
 
 
-def report(error: BaseException) -> str:
-    """Why a rewind came to nothing, in a line."""
+def _words(error: BaseException | str | None) -> str | None:
+    """Why something came to nothing, in a line."""
+    if error is None or isinstance(error, str):
+        return error
     return str(error) if isinstance(error, BranchtrackError) else f"{type(error).__name__}: {error}"

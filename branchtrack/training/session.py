@@ -23,12 +23,12 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.names import as_name
 from branchtrack.core.offers import Offers
-from branchtrack.core.records import Launch, Node, Request, Segment
+from branchtrack.core.records import Node, Request, Segment
 from branchtrack.core.settings import AT_RESUME, DIRECTIVES, RECIPE
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
-from branchtrack.errors import BranchtrackError, IllegalTransition, InvalidInput
+from branchtrack.errors import IllegalTransition, InvalidInput
 from branchtrack.training import (
     acting,
     answers,
@@ -36,16 +36,15 @@ from branchtrack.training import (
     capture,
     carrying,
     commits,
-    effects,
     environment,
     modules,
-    rewinding,
 )
 from branchtrack.training.answers import Answer, Expectation
 from branchtrack.training.apply import Live
 from branchtrack.training.committer import Committer, Point
-from branchtrack.training.effects import Probe, Verdict
 from branchtrack.training.recorder import Recorder
+from branchtrack.training.rewinding import REWIND_VARIABLE, Rewinder
+from branchtrack.training.updates import Updates
 
 logger = logging.getLogger("branchtrack")
 
@@ -71,7 +70,7 @@ class Base:
     script: Mapping[str, Any] | None = None
 
 
-class Session:
+class Session(Updates):
     """One segment, from opening the database to the last record.
 
     A loop calls `begin` and `commit_root`, then for each update `before_update`, `after_update`,
@@ -84,25 +83,18 @@ class Session:
     rehearses = False
 
     def __init__(self, database: Database, store: Store, name: str, base: Base | None) -> None:
+        super().__init__(database, f"run ({control.local_actor()})")
         self.base = base
         self.stop_asked = False
         self.until: int | None = None
         self.uncovered: list[str] = []
         self.actions: dict[str, Callable[..., Any]] = {}
         self.evaluates = True
-        self.expecting: Expectation | None = None
-        self.recorder: Recorder | None = None
-        self.actor = f"run ({control.local_actor()})"
-        self._database, self._store, self._name = database, store, name
+        self._store, self._name = store, name
         self._segment: Segment | None = None
-        self._committer: Committer | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
-        self._used: tuple[int, list[dict[str, Any]]] | None = None
-        self._probe: Probe | None = None
         self._paused = False
-        self._rewind: tuple[Request, Launch] | None = None
-        self._own_launch: str | None = None
-        self._answers_rewind: str | None = None
+        self._rewinder = Rewinder(database, store, self.actor)
 
     @classmethod
     def open(cls, name: str | None) -> Session:
@@ -118,7 +110,7 @@ class Session:
         # Taken out of the environment: the process's children are not this launch.
         launch_id = os.environ.pop(LAUNCH_VARIABLE, None)
         until = os.environ.pop(UNTIL_VARIABLE, None)
-        rewind = os.environ.pop(rewinding.REWIND_VARIABLE, None)
+        rewind = os.environ.pop(REWIND_VARIABLE, None)
         trial = os.environ.pop(CERTIFY_VARIABLE, None)
         if trial is not None:
             # It is a kind of session itself, and knows this module.
@@ -141,12 +133,12 @@ class Session:
             session.until = int(until) if until else None
         except BaseException as error:
             if rewind is not None:
-                _fail_rewind(database, launch_id, rewind, error)
+                Rewinder(database, store, "run", (launch_id, rewind)).ended("failed", error)
             database.close()
             raise
         session._segment = segment
         if rewind is not None:
-            session._own_launch, session._answers_rewind = launch_id, rewind
+            session._rewinder = Rewinder(database, store, session.actor, (launch_id, rewind))
         return session
 
     def begin(
@@ -185,20 +177,19 @@ class Session:
             wanted = {name: asked.get(name, value) for name, value in wanted.items()}
             wanted = apply.resolved(point.live, wanted)
             self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])
-        if self._answers_rewind is not None:
-            rewind, self._answers_rewind = self._answers_rewind, None
-            self.recorder.do(lambda: rewinding.begun(self._database, rewind, self.actor))
+        if self._rewinder.answers:
+            self.recorder.do(self._rewinder.begun)
 
     @property
     def rewinds(self) -> bool:
         """Whether training ends here because it goes on elsewhere."""
-        return self._rewind is not None
+        return self._rewinder.pending is not None
 
-    @property
-    def committer(self) -> Committer:
-        """What makes this segment's nodes, once it has begun."""
-        assert self._committer is not None
-        return self._committer
+    def seen(self) -> None:
+        """An update was made: by now every part of the node resumed has been restored."""
+        if self.base is not None:
+            # It is a whole copy of the state.
+            self.base.snapshot.tensors.clear()
 
     def commit_root(self, point: Point, about: str) -> None:
         """Commit the state before the first update of a new run; ``about`` describes the model."""
@@ -295,90 +286,15 @@ class Session:
         if before:
             self.recorder.do(job)
 
-    @property
-    def is_reading(self) -> bool:
-        """Whether `before_update` has read something that `after_update` is to compare."""
-        return self._used is not None
-
-    def before_update(self, live: Live, step: int) -> None:
-        """Read back what update ``step`` is about to use, between backward and the update."""
-        if self.expecting is not None and self.recorder is not None:
-            self._used = step, [{**live.fixed, **apply.used(live)}]
-            self.probe.before(live)
-
-    def after_update(self, live: Live) -> None:
-        """Read back again right after the update: an optimizer may set its settings within it."""
-        if self._used is not None:
-            step, found = self._used
-            self.probe.after(live)
-            self._used = step, [found[0], {**found[0], **apply.in_force(live)}]
-
-    def finish_update(self, live: Live) -> None:
-        """Say what the update has made of what was expected of it, where one has been read."""
-        if self._used is not None:
-            (step, found), self._used = self._used, None
-            self.settle(step, found, live)
-            self.committer.prepare(live)
-
-    @property
-    def probe(self) -> Probe:
-        """What compares the coming update with one that would have been made without a change."""
-        if self._probe is None or self._probe.expected is not self.expecting:
-            assert self.expecting is not None
-            self._probe = Probe(self.expecting)
-        return self._probe
-
-    def settle(self, step: int, readings: Sequence[Mapping[str, Any]], live: Live) -> None:
-        """Record what update ``step`` made of the settings that were expected of it.
-
-        ``readings``: what was found before it, after it and as often as the loop looked.
-        """
-        expected, self.expecting, self._probe = self.expecting, None, None
-        if expected is None or self.recorder is None:
-            return
-        if self.base is not None:
-            # By now every part of it has been restored; it is a whole copy of the state.
-            self.base.snapshot.tensors.clear()
-        verdicts = effects.verdicts(expected, readings, step, live)
-        verified = effects.obeyed(expected.wanted, expected, readings)
-        effective = {"step": step, "verified": verified, **readings[-1]}
-        del effective["groups"]
-        self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
-
     def close(self, status: str, error: str | None = None) -> None:
         """Write what is left and end the segment as ``finished``, ``stopped`` or ``failed``."""
         recorder, segment = self.recorder, self._segment
         if recorder is not None and segment is not None:
             recorder.close(lambda: self._end(segment.id, status, error))
-        if self._own_launch is not None:
-            self._end_own_launch(self._own_launch, status, error)
-        rewind, self._rewind = self._rewind, None
-        if rewind is not None:
-            self._become(*rewind)
+        self._rewinder.ended(status, error)
+        if self.rewinds:
+            self._rewinder.become()
         self._database.close()
-
-    def _end_own_launch(self, launch_id: str, status: str, error: str | None) -> None:
-        try:
-            if self._answers_rewind is not None:
-                why = error or "The process ended before it went on from the node."
-                rewinding.give_up(self._database, self._answers_rewind, self.actor, why)
-            rewinding.end(self._database, launch_id, status, self.actor, error)
-        except BranchtrackError as trouble:
-            logger.error("branchtrack could not record the end of the launch: %s", trouble)
-
-    def _become(self, request: Request, launch: Launch) -> None:
-        """Begin anew from the node of a rewind; returns only where that cannot be."""
-        try:
-            with self._database.read() as connection:
-                entry_point = runs.get_run(connection, launch.run_id).entry_point
-            config = configuration.load()
-            self._database.close()
-            rewinding.become(entry_point or {}, config, launch, request)
-        except Exception as error:
-            why = rewinding.report(error)
-            logger.error("branchtrack could not rewind: %s", why)
-            rewinding.give_up(self._database, request.id, self.actor, why)
-            rewinding.end(self._database, launch.id, "failed", self.actor, why)
 
     def _take(
         self,
@@ -424,9 +340,8 @@ class Session:
             elif request.kind in ("pause", "unpause"):
                 self._hold(request, point.step, final=final)
             elif request.kind == "rewind":
-                launch, answer.result = rewinding.order(self._database, self._store, request)
-                self._rewind, self.stop_asked = (request, launch), True
-                answer.state = "applied"
+                answer.result = self._rewinder.order(request)
+                self.stop_asked, answer.state = True, "applied"
         except Exception as error:
             # Whatever a request does wrong is its answer, and never the end of training.
             carrying.fail(answer, error)
@@ -445,25 +360,11 @@ class Session:
 
         self.recorder.do(job)
 
-    def _record_effect(
-        self, expected: Expectation, verdicts: list[Verdict], effective: dict[str, Any]
-    ) -> None:
-        with self._database.transaction() as connection:
-            for node in expected.nodes:
-                nodes.set_effective(connection, node.id, effective, expected.restored)
-            for one in verdicts:
-                if one.answer.state == "applied":
-                    with suppress(IllegalTransition):
-                        requests.move(
-                            connection, one.answer.request.id, one.state, actor=self.actor,
-                            effective=one.effective, error=one.error,
-                        )  # fmt: skip
-
     def _end(self, segment_id: str, status: str, error: str | None) -> None:
         with self._database.transaction() as connection:
             control.expire_unanswered(
                 connection, segment_id, self.actor, "The training process ended first.",
-                spare=self._rewind[0].id if self._rewind else None,
+                spare=self._rewinder.request_id,
             )  # fmt: skip
             segments.end(connection, segment_id, status, actor=self.actor, error=error)
 
@@ -476,14 +377,6 @@ def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:
         declared = {**{change.name: change.after for change in node.changes}, **declared}
         node = nodes.get(connection, node.parent_id)
     return node, declared
-
-
-def _fail_rewind(database: Database, launch_id: str, request_id: str, error: BaseException) -> None:
-    """Answer a rewind whose process could not even read where it was to go on."""
-    why, actor = rewinding.report(error), f"run ({control.local_actor()})"
-    with suppress(BranchtrackError):
-        rewinding.give_up(database, request_id, actor, why)
-        rewinding.end(database, launch_id, "failed", actor, why)
 
 
 def _number(value: Any) -> float | None:

@@ -1,0 +1,105 @@
+"""What a session expects of the next update, and what the update is seen to have made of it.
+
+A loop calls `before_update`, `after_update` and `finish_update`, or reads by itself and calls
+`settle`. All I/O is the recorder's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from branchtrack.db import nodes, requests
+from branchtrack.db.engine import Database
+from branchtrack.errors import IllegalTransition
+from branchtrack.training import apply, effects
+from branchtrack.training.answers import Expectation
+from branchtrack.training.apply import Live
+from branchtrack.training.committer import Committer
+from branchtrack.training.effects import Probe, Verdict
+from branchtrack.training.recorder import Recorder
+
+
+class Updates:
+    """The part of a session that looks at updates; ``expecting`` is what is to be seen next."""
+
+    def __init__(self, database: Database, actor: str) -> None:
+        self.expecting: Expectation | None = None
+        self.recorder: Recorder | None = None
+        self.actor = actor
+        self._database = database
+        self._used: tuple[int, list[dict[str, Any]]] | None = None
+        self._probe: Probe | None = None
+        self._committer: Committer | None = None
+
+    @property
+    def committer(self) -> Committer:
+        """What makes this segment's nodes, once it has begun."""
+        assert self._committer is not None
+        return self._committer
+
+    def seen(self) -> None:
+        """Called once an update has shown what was expected; for what is of no use any more."""
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether `before_update` has read something that `after_update` is to compare."""
+        return self._used is not None
+
+    def before_update(self, live: Live, step: int) -> None:
+        """Read back what update ``step`` is about to use, between backward and the update."""
+        if self.expecting is not None and self.recorder is not None:
+            self._used = step, [{**live.fixed, **apply.used(live)}]
+            self.probe.before(live)
+
+    def after_update(self, live: Live) -> None:
+        """Read back again right after the update: an optimizer may set its settings within it."""
+        if self._used is not None:
+            step, found = self._used
+            self.probe.after(live)
+            self._used = step, [found[0], {**found[0], **apply.in_force(live)}]
+
+    def finish_update(self, live: Live) -> None:
+        """Say what the update has made of what was expected of it, where one has been read."""
+        if self._used is not None:
+            (step, found), self._used = self._used, None
+            self.settle(step, found, live)
+            self.committer.prepare(live)
+
+    @property
+    def probe(self) -> Probe:
+        """What compares the coming update with one that would have been made without a change."""
+        if self._probe is None or self._probe.expected is not self.expecting:
+            assert self.expecting is not None
+            self._probe = Probe(self.expecting)
+        return self._probe
+
+    def settle(self, step: int, readings: Sequence[Mapping[str, Any]], live: Live) -> None:
+        """Record what update ``step`` made of the settings that were expected of it.
+
+        ``readings``: what was found before it, after it and as often as the loop looked.
+        """
+        expected, self.expecting, self._probe = self.expecting, None, None
+        if expected is None or self.recorder is None:
+            return
+        self.seen()
+        verdicts = effects.verdicts(expected, readings, step, live)
+        verified = effects.obeyed(expected.wanted, expected, readings)
+        effective = {"step": step, "verified": verified, **readings[-1]}
+        del effective["groups"]
+        self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
+
+    def _record_effect(
+        self, expected: Expectation, verdicts: list[Verdict], effective: dict[str, Any]
+    ) -> None:
+        with self._database.transaction() as connection:
+            for node in expected.nodes:
+                nodes.set_effective(connection, node.id, effective, expected.restored)
+            for one in verdicts:
+                if one.answer.state == "applied":
+                    with suppress(IllegalTransition):
+                        requests.move(
+                            connection, one.answer.request.id, one.state, actor=self.actor,
+                            effective=one.effective, error=one.error,
+                        )  # fmt: skip
