@@ -80,6 +80,15 @@ def _number_on(connection: Any, tables: MetaData) -> None:
                 connection.execute(text(f"SELECT setval('{sequence}', coalesce(({last}), 1))"))
 
 
+def has_requests(home: Config) -> bool:
+    """Whether a home has requests and a certificate; that of the first schema has neither."""
+    database = Database(home.database_url)
+    with database.read() as connection:
+        found = connection.execute(text("SELECT count(*) FROM requests")).scalar_one()
+    database.close()
+    return bool(found)
+
+
 def call(home: Config, *arguments: str) -> Any:
     """The command line on a home: its exit code and what it printed, read as JSON."""
     given = ["--home", str(home.home), "--database-url", home.database_url, *arguments, "--json"]
@@ -104,9 +113,22 @@ def test_all_of_it_is_there_and_whole(old: Config) -> None:
     assert [one["whole"] for one in call(old, "verify", "--all")[1]] == [True] * 6
     assert len(call(old, "curve", "demo/cooler", "loss")[1]["steps"]) == 20
     tree = call(old, "tree", "demo")[1]
-    assert [branch["certificate"] for branch in tree["branches"]] == [None, None]
+    words = [
+        branch["certificate"] and branch["certificate"]["state"] for branch in tree["branches"]
+    ]
+    assert words == [None, "exact" if has_requests(old) else None]
     shown = call(old, "show", tree["nodes"][-1]["id"])[1]
     assert shown["settings"]["lr"] == 0.001 and shown["checkpoint"]["tensors"] == 1
+
+
+def test_requests_are_told_as_new_ones_are(old: Config) -> None:
+    call(old, "db", "upgrade")
+    told = call(old, "requests", "demo")[1]
+    states = ["expired", "rejected", "done", "verified"] if has_requests(old) else []
+    assert [one["state"] for one in told] == states
+    assert all((one["channel"], one["conditions"]) == ("shell", {}) for one in told)
+    assert call(old, "audit", "demo", "--verify")[1]["holds"]
+    assert len(call(old, "settings", "demo")[1]["settings"]) == 3
 
 
 def test_new_things_can_be_written_into_it(old: Config) -> None:
@@ -134,7 +156,8 @@ def test_new_things_can_be_written_into_it(old: Config) -> None:
     tree = call(old, "tree", "demo")[1]
     states = {one["name"]: one["certificate"] and one["certificate"]["state"]
               for one in tree["branches"]}  # fmt: skip
-    assert states == {"main": "exact", "cooler": None, "new": None}
+    cooler = "exact" if has_requests(old) else None
+    assert states == {"main": "exact", "cooler": cooler, "new": None}
     assert launch.fork_node_id in {one["id"] for one in tree["nodes"]}
 
 
