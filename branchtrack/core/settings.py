@@ -223,7 +223,8 @@ def validate_all(values: Mapping[str, Any], known: Mapping[str, Setting]) -> dic
         InvalidInput: no value, an unknown name, or a value that its setting refuses.
     """
     if not values:
-        raise InvalidInput("settings", {}, f"one or more of {', '.join(sorted(known))}")
+        allowed = f"one or more of {', '.join(sorted(known))}"
+        raise InvalidInput("settings", {}, allowed, what="No value was changed.")
     for name in values:
         if name not in known:
             why = f" here: {_ABSENT[name]}" if name in _ABSENT else ""
