@@ -19,11 +19,15 @@ from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import as_name, free_name, valid_name
 from branchtrack.core.records import Launch, Node
-from branchtrack.core.resuming import WEIGHTS_ONLY, check_frozen, check_length, check_schedule
+from branchtrack.core.resuming import (
+    WEIGHTS_ONLY,
+    check_frozen,
+    check_length,
+    check_schedule,
+    offered,
+)
 from branchtrack.core.settings import (
     BUILT_IN,
-    HORIZON,
-    LR_SCHEDULER_TYPE,
     Setting,
     declared,
     validate_all,
@@ -112,11 +116,7 @@ def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
     """The settings that a resume of ``node`` may change, by name."""
     rows = segments.get(connection, node.segment_id).declared
     known = declared(rows) or {setting.name: setting for setting in BUILT_IN}
-    offered = {name: setting for name, setting in known.items() if name in node.settings}
-    # A directive rather than a value in force: it says how another max_steps is meant, where it is
-    # not the script that makes the schedule.
-    directed = "max_steps" in offered and LR_SCHEDULER_TYPE.name in node.settings
-    return offered | ({HORIZON.name: HORIZON} if directed else {})
+    return offered(known, node.settings)
 
 
 def suggested_name(connection: Connection, node: Node) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from branchtrack.core.offers import Offers
-from branchtrack.core.settings import Setting, validate_all
+from branchtrack.core.settings import Setting, refuse_later, validate_all
 from branchtrack.errors import InvalidInput
 
 Text = Annotated[str, Field(max_length=2000)]
@@ -175,6 +175,7 @@ def parse(
     offers = offers or Offers()
     if isinstance(asked, SetSettings):
         clamp = {"clamp": True} if asked.clamp else {}
+        refuse_later(asked.values, known)
         allowed = validate_all(asked.values, _live(known), **clamp)
         return SetSettings(values=allowed, clamp=asked.clamp)
     if isinstance(asked, _OfModules):

@@ -1,4 +1,4 @@
-"""What a resume may ask for beyond each setting's own bounds, decided from values alone.
+"""What a resume or a live run may be asked for beyond each setting's own bounds, from values alone.
 
 It knows no database, no launch and no optimizer.
 """
@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from branchtrack.core import schedules
-from branchtrack.core.settings import SCHEDULER
+from branchtrack.core.settings import HORIZON, SCHEDULE_FROM, SCHEDULER, Setting
 from branchtrack.errors import InvalidInput
 
 HORIZONS = (
@@ -26,18 +26,45 @@ WEIGHTS_ONLY = {
 _MODEL = "model/"
 
 
+#: Schedules that begin here have the steps that are left; what the horizon says has no place.
+ANEW = ("restart", "hold")
+#: Schedules whose shape takes no warm-up.
+_NO_WARMUP = ("constant", *schedules.WATCHING)
+
+
+def offered(known: Mapping[str, Setting], settings: Mapping[str, Any]) -> dict[str, Setting]:
+    """Of the settings that a process declared, those that a resume of a node may change.
+
+    ``settings`` are the node's own, which lists no details and no directives.
+    """
+    found = {name: one for name, one in known.items() if name in settings or one.detail}
+    if schedules.KIND in settings:
+        # Where it is not the script that makes the schedule.
+        found[SCHEDULE_FROM.name] = SCHEDULE_FROM
+        found |= {HORIZON.name: HORIZON} if "max_steps" in found else {}
+    return found
+
+
 def check_length(step: int, settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-    """That ``max_steps`` and ``horizon`` fit each other and a node at ``step``.
+    """That ``max_steps``, ``horizon``, ``schedule_from`` and the warm-up fit each other and a step.
+
+    ``settings`` are those in force until now.
 
     Raises:
         InvalidInput: naming the one that does not.
     """
     before = settings.get("max_steps")
     last, horizon = overrides.get("max_steps", before), overrides.get("horizon")
+    is_anew = overrides.get(SCHEDULE_FROM.name) in ANEW
     if "max_steps" in overrides and last <= step:
         raise InvalidInput("max_steps", last, f"a whole number greater than the node's step {step}")
     if horizon is not None and last == before:
         raise InvalidInput("horizon", horizon, "horizon only together with another max_steps")
+    if horizon is not None and is_anew:
+        raise InvalidInput(
+            "horizon", horizon, "no horizon together with schedule_from=restart or hold",
+            what="A schedule that begins here has the steps that are left: horizon says nothing.",
+        )  # fmt: skip
     if SCHEDULER.name in settings:
         # A loop of its author's own, whose script alone makes its schedule.
         return
@@ -45,11 +72,28 @@ def check_length(step: int, settings: Mapping[str, Any], overrides: Mapping[str,
     if schedule is None:
         # A scheduler that the script made itself goes on as it is.
         return
-    if last != before and horizon is None and schedule not in schedules.ENDLESS:
+    if last != before and horizon is None and not is_anew and schedule not in schedules.ENDLESS:
         raise InvalidInput(
             "horizon", None, HORIZONS,
             what=f"With max_steps {last} instead of {before}, horizon must say what becomes of "
             "the schedule.",
+        )  # fmt: skip
+    if last is not None and schedule not in _NO_WARMUP:
+        _check_warmup(step, settings, overrides, last)
+
+
+def _check_warmup(
+    step: int, settings: Mapping[str, Any], overrides: Mapping[str, Any], last: int
+) -> None:
+    origin = overrides.get(SCHEDULE_FROM.name)
+    warmup = overrides.get("warmup_steps", settings.get("warmup_steps", 0))
+    most = last - step if origin == "restart" else last
+    asked = [n for n in ("warmup_steps", "max_steps", SCHEDULE_FROM.name) if n in overrides]
+    if asked and origin != "hold" and warmup >= most:
+        raise InvalidInput(
+            asked[0], overrides[asked[0]], f"a warm-up of less than {most} updates",
+            what=f"The warm-up of {warmup} updates would not be over when training ends, "
+            f"{most} updates behind its beginning.",
         )  # fmt: skip
 
 

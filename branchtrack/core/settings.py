@@ -25,6 +25,7 @@ class Setting:
     ``dtype`` is ``float``, ``int``, ``bool``, ``str``, ``choice`` (one of ``choices``), ``floats``
     (``count`` of them, written ``0.9, 0.95``) or ``arguments`` (see `schedules`).
     ``effect`` says when a change holds; one that is not ``live`` can be changed on resume alone.
+    A ``detail`` is one of many parts of another setting: nodes do not list it, their state has it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Setting:
     choices: Sequence[str] = ()
     count: int = 1
     live: bool = True
+    detail: bool = False
 
     @property
     def allowed(self) -> str:
@@ -58,7 +60,8 @@ class Setting:
         if high is not None:
             parts.append(f"at most {high:.10g}")
         one = " ".join([kind, " and ".join(parts)]).strip()
-        return f"{self.count} numbers with commas between, each {one}" if self._is_list else one
+        many = "1 number," if self.count == 1 else f"{self.count} numbers with commas between, each"
+        return f"{many} {one}" if self._is_list else one
 
     @property
     def _is_list(self) -> bool:
@@ -79,6 +82,25 @@ class Setting:
         if any(one is None or not self._within(one) for one in each):
             raise InvalidInput(self.name, value, self.allowed)
         return parsed
+
+    def nearest(self, value: Any) -> Any:
+        """A number out of bounds as the nearest bound; anything else as it is.
+
+        A bound that is itself excluded is no value to come to, so nothing comes to it.
+        """
+        numbers = self._listed(value) if self._is_list else [_parse(self.dtype, value)]
+        if self.dtype not in ("float", "int", "floats") or not numbers or None in numbers:
+            return value
+        found = [self._clamped(one) for one in numbers]
+        return found if self._is_list else found[0]
+
+    def _clamped(self, value: Any) -> Any:
+        low = None if self.above else self.minimum
+        kind = int if self.dtype == "int" else float
+        if low is not None and value < low:
+            return kind(low)
+        above = self.maximum is not None and value > self.maximum
+        return kind(self.maximum) if above else value  # type: ignore[arg-type]
 
     def _listed(self, value: Any) -> list[Any] | None:
         parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
@@ -138,7 +160,8 @@ FROZEN = Setting(
     "frozen", "str", about="modules that do not train: names or patterns with commas between"
 )
 
-#: Of a Trainer's loop: read where training begins, so they change where it begins anew.
+#: Of the loop itself. Declared as they are at a resume; a loop that can change one while it goes on
+#: declares it by `at_once`.
 _LATER: dict[str, Any] = {"effect": "from the resume on", "live": False}
 LR_SCHEDULER_TYPE = Setting(
     schedules.KIND, "choice", choices=tuple(schedules.ARGUMENTS), **_LATER,
@@ -163,6 +186,13 @@ HORIZON = Setting(
     "of the schedule over the steps that are left; rescale is the schedule as if it had been "
     "meant for the new max_steps from step 0",
 )  # fmt: skip
+SCHEDULE_FROM = Setting(
+    "schedule_from", "choice", choices=("start", "restart", "hold"), **_LATER,
+    about="where the shape of the schedule begins: start is as if it had been in force from step "
+    "0; restart begins anew here, with its warm-up, over the steps that are left; hold begins "
+    "here behind its warm-up, from the rate in force (with lr_scheduler_type=constant: constant "
+    "from here)",
+)  # fmt: skip
 BATCH_SIZE = Setting(
     "batch_size", "int", minimum=1, unit="samples", **_LATER,
     about="samples of one forward pass; the rest of the epoch is cut anew",
@@ -174,6 +204,10 @@ ACCUMULATION = Setting(
 LOGGING_STEPS = Setting("logging_steps", "int", minimum=1, unit="updates", **_LATER)
 EVAL_STEPS = Setting("eval_steps", "int", minimum=1, unit="updates", **_LATER)
 SAVE_STEPS = Setting("save_steps", "int", minimum=1, unit="updates", **_LATER)
+LABEL_SMOOTHING = Setting(
+    "label_smoothing_factor", minimum=0.0, maximum=1.0,
+    about="share of each label that is spread over all classes; 0 is off",
+)  # fmt: skip
 SEED = Setting(
     "seed", "int", minimum=0, maximum=2**32 - 1, **_LATER,
     about="all that is drawn from here on; the order of the epoch that was begun stays",
@@ -189,12 +223,12 @@ SCHEDULER = Setting(
 AT_RESUME = {
     setting.name: setting
     for setting in (
-        LR_SCHEDULER_TYPE, LR_SCHEDULER_KWARGS, WARMUP_STEPS, MAX_STEPS, HORIZON, BATCH_SIZE,
-        ACCUMULATION, LOGGING_STEPS, EVAL_STEPS, SAVE_STEPS, SEED, SCHEDULER,
+        LR_SCHEDULER_TYPE, LR_SCHEDULER_KWARGS, WARMUP_STEPS, MAX_STEPS, HORIZON, SCHEDULE_FROM,
+        BATCH_SIZE, ACCUMULATION, LOGGING_STEPS, EVAL_STEPS, SAVE_STEPS, SEED, SCHEDULER,
     )
 }  # fmt: skip
-#: What says how a resume is meant, and is no value in force afterwards.
-DIRECTIVES = (HORIZON.name, SCHEDULER.name)
+#: What says how a change is meant, and is no value in force afterwards.
+DIRECTIVES = (HORIZON.name, SCHEDULE_FROM.name, SCHEDULER.name)
 #: What a node has of a schedule that was made for another length; it follows from the others.
 RECIPE = "schedule"
 
@@ -205,10 +239,16 @@ _NONE = "the optimizers of this run have none"
 _ABSENT = {
     LR_SCHEDULER_TYPE.name: _OWN_SCHEDULE, LR_SCHEDULER_KWARGS.name: _OWN_SCHEDULE,
     WARMUP_STEPS.name: _OWN_SCHEDULE, HORIZON.name: _OWN_SCHEDULE,
+    SCHEDULE_FROM.name: _OWN_SCHEDULE,
     LOGGING_STEPS.name: _CADENCE, EVAL_STEPS.name: _CADENCE, SAVE_STEPS.name: _CADENCE,
     LR.name: _NONE, WEIGHT_DECAY.name: _NONE, BETAS.name: _NONE, EPS.name: _NONE,
     MOMENTUM.name: _NONE, DROPOUT.name: "the model has no dropout modules",
 }  # fmt: skip
+
+
+def at_once(setting: Setting) -> Setting:
+    """A setting of the loop itself where that can change it while it goes on."""
+    return replace(setting, live=True, effect="from the next update")
 
 
 def declared(rows: Iterable[Mapping[str, Any]]) -> dict[str, Setting]:
@@ -216,8 +256,12 @@ def declared(rows: Iterable[Mapping[str, Any]]) -> dict[str, Setting]:
     return {row["name"]: Setting(**row) for row in rows}
 
 
-def validate_all(values: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[str, Any]:
+def validate_all(
+    values: Mapping[str, Any], known: Mapping[str, Setting], *, clamp: bool = False
+) -> dict[str, Any]:
     """Every value validated, all or nothing.
+
+    ``clamp``: a number out of bounds becomes the nearest bound that is allowed, if there is one.
 
     Raises:
         InvalidInput: no value, an unknown name, or a value that its setting refuses.
@@ -227,12 +271,34 @@ def validate_all(values: Mapping[str, Any], known: Mapping[str, Setting]) -> dic
         raise InvalidInput("settings", {}, allowed, what="No value was changed.")
     for name in values:
         if name not in known:
-            why = f" here: {_ABSENT[name]}" if name in _ABSENT else ""
+            raise _unknown(name, values[name], known)
+    return {
+        name: known[name].validate(known[name].nearest(value) if clamp else value)
+        for name, value in values.items()
+    }
+
+
+def refuse_later(values: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
+    """Refuse settings that a live run does not change, though its resumes can.
+
+    Raises:
+        InvalidInput: naming the first of them, and how it can be changed.
+    """
+    for name in values:
+        if name in known and not known[name].live:
             raise InvalidInput(
-                name, values[name], ", ".join(sorted(known)),
-                what=f"There is no setting {shown(name)}{why}.",
+                name, values[name], f"a resume: branchtrack resume NODE --set {name}=VALUE",
+                what=f"{name} can be changed where a run is resumed, not while it trains.",
             )  # fmt: skip
-    return {name: known[name].validate(value) for name, value in values.items()}
+
+
+def _unknown(name: str, value: Any, known: Mapping[str, Setting]) -> InvalidInput:
+    why = f" here: {_ABSENT[name]}" if name in _ABSENT else ""
+    # Details are many; whoever looks for one finds it in the whole list.
+    names = sorted(one.name for one in known.values() if not one.detail)
+    return InvalidInput(
+        name, value, ", ".join(names), what=f"There is no setting {shown(name)}{why}."
+    )
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ Values and decisions only: no live object, no database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,15 @@ class Expectation:
     answers: list[Answer]
     restored: dict[str, str] | None
     nodes: list[Node]
+
+    def spare(self, unused: Collection[str]) -> None:
+        """Expect nothing of ``unused`` settings that nobody has changed: there is nothing to say of
+        them.
+        """
+        changed = {name for answer in self.answers for name in answer.wanted}
+        changed |= {change.name for node in self.nodes for change in node.changes}
+        spared = set(unused) - changed
+        self.wanted = {name: value for name, value in self.wanted.items() if name not in spared}
 
 
 def merged(earlier: Expectation | None, later: Expectation) -> Expectation:

@@ -1,176 +1,116 @@
-"""Settings on live objects: one reader and one writer each, registered by name.
+"""Settings on live objects: declared, read, written all or none, and found again in an update.
 
-A writer changes the place that the maths reads; a reader reads that place. They know no request,
-no database and no trainer.
+A writer changes the place that the maths reads; a reader reads that place (see `handles`, and
+`live.LoopSettings` for those of the loop itself). They know no request, no database and no trainer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from branchtrack.core.settings import (
-    BETAS,
-    CYCLED_BETAS,
-    CYCLED_MOMENTUM,
-    DROPOUT,
-    EPS,
-    FROZEN,
-    LR,
-    MAX_GRAD_NORM,
-    MOMENTUM,
-    WEIGHT_DECAY,
-    Setting,
-)
-from branchtrack.training import modules
+from branchtrack.core import schedules
+from branchtrack.core.settings import DIRECTIVES, RECIPE, Setting
+from branchtrack.errors import InvalidInput
+from branchtrack.training import handles, modules, optimizer_fields
+from branchtrack.training.handles import Handle
 from branchtrack.training.live import Live as Live
 from branchtrack.training.live import number as number
 from branchtrack.training.live import put as put
-from branchtrack.training.momenta import (
-    cycled_now,
-    has,
-    is_cycled,
-    read_betas,
-    read_momentum,
-    write_betas,
-    write_momentum,
-)
-from branchtrack.training.rates import read_lr as read_lr
-from branchtrack.training.rates import write_lr as write_lr
+from branchtrack.training.momenta import cycled_now
 from branchtrack.training.undo import kept
 
-#: What the optimizer reads in each of its groups.
+#: What every optimizer reads in each of its groups, if it has it.
 _FIELDS = ("lr", "weight_decay", "betas", "eps", "momentum")
-_PLAIN = (BETAS, EPS, MOMENTUM)
 #: An optimizer may keep its settings in float32, which tells no closer values apart.
 _TOLERANCE = 1.2e-7
+#: Settings that are seen in the rates of all groups.
+_OF_SCHEDULE = {schedules.KIND, schedules.KWARGS, "warmup_steps", "max_steps"}
 
 Groups = dict[str, list[dict[str, Any]]]
 
 
-def read_weight_decay(live: Live) -> float:
-    """The weight decay of the groups that are decayed: the largest."""
-    return max((number(group.get("weight_decay", 0.0)) for group in live.groups), default=0.0)
-
-
-def write_weight_decay(live: Live, value: float) -> None:
-    """Set the weight decay of the groups that are meant to be decayed; ratios are kept."""
-    old = read_weight_decay(live)
-    for group, decayed in zip(live.groups, live.decayed, strict=True):
-        if not decayed:
-            continue
-        mine = number(group["weight_decay"])
-        put(group, "weight_decay", value if mine == old or not old else mine * (value / old))
-
-
-def read_max_grad_norm(live: Live) -> float:
-    """The norm above which gradients are clipped; 0 is off."""
-    return float(live.options.max_grad_norm or 0.0)
-
-
-def write_max_grad_norm(live: Live, value: float) -> None:
-    """Set the norm above which gradients are clipped."""
-    live.options.max_grad_norm = value
-
-
-def read_eps(live: Live) -> float:
-    """What is added to the denominator, in the first group."""
-    return number(next(group["eps"] for group in live.groups if has(group, "eps")))
-
-
-def write_eps(live: Live, value: float) -> None:
-    """Set what is added to the denominator in every group."""
-    for group in live.groups:
-        if has(group, "eps"):
-            put(group, "eps", value)
-
-
-READERS: dict[str, Callable[[Live], Any]] = {
-    "lr": read_lr,
-    "weight_decay": read_weight_decay,
-    "max_grad_norm": read_max_grad_norm,
-    "betas": read_betas,
-    "eps": read_eps,
-    "momentum": read_momentum,
-    "dropout": lambda live: modules.read_dropout(live.model),
-    "frozen": lambda live: modules.read_frozen(live.model),
-}
-WRITERS: dict[str, Callable[[Live, Any], None]] = {
-    "lr": write_lr,
-    "weight_decay": write_weight_decay,
-    "max_grad_norm": write_max_grad_norm,
-    "betas": write_betas,
-    "eps": write_eps,
-    "momentum": write_momentum,
-    "dropout": lambda live, value: modules.write_dropout(live.model, value),
-    "frozen": lambda live, value: modules.write_frozen(live.model, value),
-}
-
-
 def declare(live: Live) -> list[Setting]:
-    """The settings that these objects have; those of a named optimizer begin with its name."""
-    found = []
-    for prefix, part in live.parts.items():
-        own = [LR] if all(group.get("lr") is not None for group in part.groups) else []
-        own += [WEIGHT_DECAY] if any("weight_decay" in group for group in part.groups) else []
-        if not live.is_several and hasattr(live.options, "max_grad_norm"):
-            own.append(MAX_GRAD_NORM)
-        for setting in (CYCLED_BETAS, EPS, CYCLED_MOMENTUM) if is_cycled(part) else _PLAIN:
-            own += [setting] if any(has(group, setting.name) for group in part.groups) else []
-        found += [replace(one, name=f"{prefix}.{one.name}") if prefix else one for one in own]
-    found += [DROPOUT] if modules.dropouts(live.model) else []
-    found.append(FROZEN)
-    return found + (list(live.values.declared.values()) if live.values is not None else [])
+    """All that can be set live, details and directives included."""
+    loop = [] if live.loop is None else list(live.loop.declared.values())
+    return [one.setting for one in handles.of(live).values()] + loop
 
 
 def read_all(live: Live, details: bool = False) -> dict[str, Any]:
-    """Every setting's value, read from where it is used."""
-    del details
-    parts = live.parts
-    return {setting.name: _read(live, parts, setting.name) for setting in declare(live)}
+    """Every setting's value, read from where it is used; with ``details`` the parts of some too."""
+    found = {
+        name: one.read()
+        for name, one in handles.of(live).items()
+        if details or not one.setting.detail
+    }
+    if live.loop is not None:
+        names = (name for name in live.loop.declared if name not in DIRECTIVES)
+        found |= {name: live.loop.read(name) for name in names}
+    return found
 
 
 def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
     """Write settings, all or none, and return what can be read back of them now.
 
+    Of directives nothing can; of what follows from the rest (the arguments of another schedule,
+    its recipe) what has changed is told too.
+
     Raises:
-        InvalidInput: a value that these objects cannot have. Nothing was changed, whatever it is.
+        InvalidInput: a value that these objects cannot have, alone or beside the others. Nothing
+            was changed, whatever it is.
     """
-    parts, put_back = live.parts, kept(live)
+    known, recipe, put_back = handles.of(live), live.fixed.get(RECIPE), kept(live)
     try:
-        for name, value in values.items():
-            if live.values is not None and name in live.values.declared:
-                live.values.write(name, value)
-            else:
-                part, own = _owner(live, parts, name)
-                WRITERS[own](part, value)
+        wanted = resolved(live, values)
+        _write(live, known, wanted)
+        after = read_all(live, details=True)
+        for name, value in wanted.items():
+            if name not in DIRECTIVES and not _close(after[name], value):
+                raise _not_taken(name, value, after[name])
     except BaseException:
         put_back()
         raise
-    return {name: _read(live, parts, name) for name in values}
+    found = {name: after[name] for name in wanted if name not in DIRECTIVES}
+    now = live.fixed.get(RECIPE)
+    return found if now == recipe else {**found, RECIPE: now}
 
 
 def resolved(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as they are read back once they have been written: patterns become paths.
+    """Values as they are read back once they have been written: patterns become paths, and what
+    follows from the others is added. Directives stay.
 
     Raises:
-        InvalidInput: a pattern that nothing matches.
+        InvalidInput: a pattern that nothing matches, or values that do not fit each other.
     """
     found = dict(values)
     if "frozen" in found and not (live.values is not None and "frozen" in live.values.declared):
         found["frozen"] = modules.resolve_frozen(live.model, found["frozen"])
-    return found
+    return found if live.loop is None else {**found, **live.loop.implied(live, found)}
+
+
+def expected(live: Live, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first update is to use where ``asked`` was declared over what there is, as a
+    restored training is to be seen to: every setting, and the details that were asked for.
+    """
+    known = handles.of(live)
+    details = {name: v for name, v in asked.items() if name in known and known[name].whole}
+    # One of many parts may be what the whole of them is told by.
+    wholes = {known[name].whole for name in details}
+    now = {**read_all(live), **live.fixed}
+    wanted = {n: value if n in wholes else asked.get(n, value) for n, value in now.items()}
+    wanted = {n: v for n, v in wanted.items() if n not in (*DIRECTIVES, RECIPE)}
+    return resolved(live, {**wanted, **details})
 
 
 def read_groups(live: Live) -> Groups:
     """What the next update uses in each group of each optimizer; None: the optimizer's own."""
-    return {
-        prefix: [{name: _plain(group.get(name)) for name in _FIELDS} for group in part.groups]
-        for prefix, part in live.parts.items()
-    }
+    found = {}
+    for prefix, part in live.parts.items():
+        names = [*_FIELDS, *(one.name for one in optimizer_fields.declare(part))]
+        found[prefix] = [{n: _plain(group.get(n)) for n in names} for group in part.groups]
+    return found
 
 
 def used(live: Live) -> dict[str, Any]:
@@ -183,8 +123,10 @@ def used(live: Live) -> dict[str, Any]:
 
 
 def in_force(live: Live) -> dict[str, Any]:
-    """Every setting, and of each optimizer its largest rate (``lr_now``), its ``groups``, and what
-    a cycle has come to (``momentum_now``, ``betas_now``).
+    """Every setting, details too, and of each optimizer its largest rate (``lr_now``), its
+    ``groups``, and what a cycle has come to (``momentum_now``, ``betas_now``).
+
+    What the loop reads for itself is told as the update has read it; None: it did not.
     """
     groups: Groups = read_groups(live)
     now: dict[str, Any] = {}
@@ -192,7 +134,21 @@ def in_force(live: Live) -> dict[str, Any]:
         rates = [group["lr"] for group in groups[prefix] if group["lr"] is not None]
         own = {"lr_now": max(rates, default=None), **cycled_now(part)}
         now |= {f"{prefix}.{name}" if prefix else name: value for name, value in own.items()}
-    return {**read_all(live), **now, "groups": groups}
+    loop = {} if live.loop is None else live.loop.used()
+    found = read_all(live, details=True)
+    return {**found, **loop, **now, "groups": groups}
+
+
+def unused(live: Live) -> set[str]:
+    """The settings that the loop reads for itself and that the update did not read."""
+    return set() if live.loop is None else {n for n, v in live.loop.used().items() if v is None}
+
+
+def told(live: Live, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what an update has used what is worth a record: no details but those that were wanted."""
+    details = {name for name, one in handles.of(live).items() if one.setting.detail}
+    left_out = (details - wanted.keys()) | {"groups"}
+    return {name: value for name, value in found.items() if name not in left_out}
 
 
 def agrees(
@@ -200,28 +156,55 @@ def agrees(
 ) -> bool:
     """Whether an update that used ``found`` obeyed ``wanted``, in every group as expected."""
     for name, value in wanted.items():
+        if name in DIRECTIVES:
+            continue
         prefix, _dot, own = name.rpartition(".")
         if not _close(found.get(name), value):
             return False
-        if own in _FIELDS and prefix in groups:
-            expected = [group[own] for group in groups[prefix]]
-            if not _close([group[own] for group in found["groups"][prefix]], expected):
+        if prefix in groups and any(own in group for group in groups[prefix]):
+            if not _same(own, groups[prefix], found["groups"][prefix]):
                 return False
+    if schedules.KIND in found and _OF_SCHEDULE & wanted.keys():
+        if not _same("lr", groups[""], found["groups"][""]):
+            return False
     limit = wanted.get("max_grad_norm", 0.0)
     return not limit or bool(found["grad_norm"] <= limit * 1.01 + 1e-6)
 
 
-def _read(live: Live, parts: Mapping[str, Live], name: str) -> Any:
-    if live.values is not None and name in live.values.declared:
-        return live.values.peek(name)
-    part, own = _owner(live, parts, name)
-    return READERS[own](part)
+def _write(live: Live, known: Mapping[str, Handle], values: Mapping[str, Any]) -> None:
+    """The whole of something before its parts, and the loop's own last: it looks at the rates."""
+    mine = {name: value for name, value in values.items() if name in known}
+    refused = {prefix: optimizer_fields.refusal(part) for prefix, part in live.parts.items()}
+    for name in sorted(mine, key=lambda name: known[name].setting.detail):
+        known[name].write(mine[name])
+    for prefix, part in live.parts.items():
+        # A constructor that refused what there was says nothing of what is new.
+        error = None if refused[prefix] else optimizer_fields.refusal(part)
+        if error is not None:
+            raise _refused(prefix, part, mine, error)
+    others = {name: value for name, value in values.items() if name not in mine}
+    if others and live.loop is not None:
+        live.loop.write(live, others)
+    elif others:
+        name, value = next(iter(others.items()))
+        raise InvalidInput(name, value, ", ".join(known), what=f"There is no setting {name} here.")
 
 
-def _owner(live: Live, parts: Mapping[str, Live], name: str) -> tuple[Live, str]:
-    """The optimizer that a setting belongs to, and what it is called there."""
-    prefix, _dot, own = name.rpartition(".")
-    return (parts[prefix], own) if prefix else (live, name)
+def _refused(prefix: str, part: Live, values: Mapping[str, Any], error: Exception) -> InvalidInput:
+    dot, kind = f"{prefix}." if prefix else "", type(part.optimizer).__name__
+    own = (name for name in values if name.removeprefix(dot) in part.groups[0])
+    name = next(own, next(iter(values)))
+    return InvalidInput(
+        name, values[name], f"what {kind} accepts",
+        what=f"{name} cannot be {values[name]} here: {kind} refused it: {error}",
+    )  # fmt: skip
+
+
+def _not_taken(name: str, value: Any, found: Any) -> InvalidInput:
+    return InvalidInput(
+        name, value, "a value that goes with the others asked for",
+        what=f"{name} cannot be {value} here: with all of these set it comes to {found}.",
+    )  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
@@ -238,6 +221,10 @@ def _grad_norm(live: Live) -> float:
         if parameter.grad is not None
     ]
     return float(torch.stack([norm.float().cpu() for norm in norms]).norm()) if norms else 0.0
+
+
+def _same(name: str, wanted: list[dict[str, Any]], found: list[dict[str, Any]]) -> bool:
+    return _close([group.get(name) for group in found], [group.get(name) for group in wanted])
 
 
 def _close(found: Any, wanted: Any) -> bool:

@@ -99,10 +99,10 @@ def remarks(answers: list[Answer]) -> tuple[Change, ...]:
 
 def _change(answer: Answer, live: Live, values: dict[str, Any]) -> None:
     answer.wanted = apply.resolved(live, values)
-    current = apply.read_all(live, details=True)
-    answer.before = {name: current.get(name) for name in values if name not in DIRECTIVES}
+    current = {**live.fixed, **apply.read_all(live, details=True)}
     before = probing.options(live)
     answer.applied = apply.write_all(live, answer.wanted)
+    answer.before = {name: current.get(name) for name in answer.applied}
     answer.wanted = {n: v for n, v in answer.wanted.items() if n not in DIRECTIVES}
     answer.options = before, probing.options(live)
 

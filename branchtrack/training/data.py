@@ -75,7 +75,8 @@ class Tracked:
             dataset=loader.dataset, collate=loader.collate_fn, sampler=loader.batch_sampler
         )
         self._pass_own: dict[str, Any] = {}
-        self._own_size: int | None = None
+        #: What a sampler that sorts what is near by length is to have from the next order on.
+        self.next_order_size: int | None = None
         self._awaited = False
         self._keeps_workers = loader.persistent_workers and loader.generator is None
         self._loader, self._next_seed = loader, seed
@@ -178,19 +179,26 @@ class Tracked:
     def draw(self) -> None:
         """The order of the pass is about to be drawn: in the resumed pass, as it was before."""
         if self.resumed is None:
-            if self._own_size is not None:
-                self._sampler().batch_size, self._own_size = self._own_size, None
+            if self.next_order_size is not None:
+                self._sampler().batch_size, self.next_order_size = self.next_order_size, None
             self.order, self._drawn_from = self.here(), self._generator_states()
             return
         self.give(self.resumed["order"])
         self._give_generators(self.resumed)
         if self.resumed.get("order_size") is not None:
             # One that sorts what is near by length has another order for each batch size.
-            self._own_size = self._order_size()
+            self.next_order_size = self._order_size()
             self._sampler().batch_size = self.resumed["order_size"]
         # Not looked at again: there may be generators by now that were not made then.
         self.order = dict(self.resumed["order"])
         self._drawn_from = list(self.resumed["generators"])
+
+    def resize_order(self, before: int, size: int) -> None:
+        """Have orders that are drawn for ``before`` samples at a time be drawn for ``size``, from
+        the next on.
+        """
+        if before in (self._order_size(), self.next_order_size):
+            self.next_order_size = size
 
     def settle(self) -> None:
         """Bring the process's generators to where they were at the stored place, once."""

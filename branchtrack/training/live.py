@@ -5,13 +5,41 @@ It knows no setting, no state and no request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
+from branchtrack.core.settings import Setting
 from branchtrack.training.values import Values
+
+
+class LoopSettings(Protocol):
+    """Settings of a loop itself, such as the step at which it ends; see `apply` for its readers."""
+
+    @property
+    def declared(self) -> dict[str, Setting]:
+        """What the loop can change while it goes on, by name; directives are among them."""
+
+    def read(self, name: str) -> Any:
+        """A setting's value, from the place that the loop reads; of a directive there is none."""
+
+    def used(self) -> dict[str, Any]:
+        """What the update made last has used instead of what is set, by name."""
+
+    def implied(self, live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What follows from a change of ``values``, by name."""
+
+    def write(self, live: Live, values: Mapping[str, Any]) -> None:
+        """Change settings together.
+
+        Raises:
+            InvalidInput: they do not fit each other or the loop; not all may have been kept.
+        """
+
+    def kept(self, live: Live) -> Callable[[], None]:
+        """Keep all that `write` can touch; calling the result puts it back."""
 
 
 @dataclass
@@ -21,7 +49,8 @@ class Live:
     ``optimizer`` is one or a dict of them by name; ``scheduler`` None, one, or with several
     optimizers a dict by their names. ``decayed`` says for each parameter group of `groups` whether
     it is meant to be decayed; ``fixed`` are settings that cannot be changed while the loop runs,
-    for nodes to record, and ``values`` those that the loop's author declared.
+    for nodes to record, ``values`` those that the loop's author declared, and ``loop`` those of the
+    loop itself that can.
     """
 
     model: torch.nn.Module
@@ -31,6 +60,7 @@ class Live:
     decayed: list[bool]
     fixed: dict[str, Any] = field(default_factory=dict)
     values: Values | None = None
+    loop: LoopSettings | None = None
 
     @property
     def is_several(self) -> bool:

@@ -29,6 +29,21 @@ def write_dropout(model: torch.nn.Module, value: float) -> None:
         module.p = value
 
 
+def dropout_names(model: torch.nn.Module) -> dict[str, str]:
+    """The setting of each dropout module alone, with the module's path."""
+    return {".".join(filter(None, ("model", path, "p"))): path for path in dropouts(model)}
+
+
+def read_p(model: torch.nn.Module, path: str) -> float:
+    """The probability of one dropout module."""
+    return float(dropouts(model)[path].p)
+
+
+def write_p(model: torch.nn.Module, path: str, value: float) -> None:
+    """Give one dropout module another probability."""
+    dropouts(model)[path].p = value
+
+
 def read_frozen(model: torch.nn.Module) -> str:
     """What does not train: the fewest paths of modules and parameters, sorted, commas between."""
     return _paths({name: not p.requires_grad for name, p in _parameters(model).items()})

@@ -23,14 +23,30 @@ def read_lr(live: Live) -> float:
 
 
 def write_lr(live: Live, value: float) -> None:
-    """Set the base learning rate; ratios between groups are kept and the schedule goes on.
+    """Set the base learning rate; ratios between groups are kept and the schedule goes on."""
+    old = read_lr(live)
+    _write(live, [_scaled(base_rate(group), old, value) for group in live.groups])
+
+
+def read_group_lr(live: Live, place: int) -> float:
+    """The base learning rate of one parameter group, counted from 0."""
+    return base_rate(live.groups[place])
+
+
+def write_group_lr(live: Live, place: int, value: float) -> None:
+    """Set the base learning rate of one parameter group; its schedule goes on."""
+    news = [base_rate(group) for group in live.groups]
+    news[place] = value
+    _write(live, news)
+
+
+def _write(live: Live, news: list[float]) -> None:
+    """Give each group another base.
 
     Schedulers keep copies of the bases, in the groups and in `base_lrs`, so all copies are set,
     and the rate of the next update is what the schedule makes of the new base.
     """
-    old = read_lr(live)
     bases = [base_rate(group) for group in live.groups]
-    news = [_scaled(base, old, value) for base in bases]
     for group, base, new in zip(live.groups, bases, news, strict=True):
         for name in _RATES:
             if group.get(name) is not None:

@@ -24,7 +24,7 @@ from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.names import as_name
 from branchtrack.core.offers import Offers
 from branchtrack.core.records import Node, Request, Segment
-from branchtrack.core.settings import AT_RESUME, DIRECTIVES, RECIPE
+from branchtrack.core.settings import AT_RESUME, DIRECTIVES
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
@@ -171,11 +171,7 @@ class Session(Updates):
                 given = [name for name in self.base.overrides if name not in DIRECTIVES]
                 parts |= dict.fromkeys(given, "replaced")
             asked = fork.settings if self.base.mode == "exact" else self.base.overrides
-            wanted = {**settings, **point.live.fixed}
-            no_value = (*DIRECTIVES, RECIPE)
-            asked = {name: value for name, value in asked.items() if name not in no_value}
-            wanted = {name: asked.get(name, value) for name, value in wanted.items()}
-            wanted = apply.resolved(point.live, wanted)
+            wanted = apply.expected(point.live, asked)
             self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])
         if self._rewinder.answers:
             self.recorder.do(self._rewinder.begun)

@@ -77,6 +77,10 @@ class Place:
         if self.tracked is not None:
             self.tracked.begin(self.epoch)
 
+    def left(self) -> int:
+        """How many batches of the pass have not been fetched, of a loader that has a length."""
+        return max(0, len(self._loader) - self.batches)
+
     def wanted(self, count: int, accumulation: int) -> int:
         """How many of ``count`` batches are fetched for an update: fewer to come into step."""
         return count - self.batches % accumulation

@@ -12,8 +12,8 @@ from typing import Any
 
 from transformers import set_seed
 
-from branchtrack.core.settings import RECIPE
-from branchtrack.errors import InvalidInput
+from branchtrack.core.settings import RECIPE, SCHEDULE_FROM
+from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import (
     apply,
     capture,
@@ -112,7 +112,7 @@ def restore(trainer: Any, base: Base) -> None:
         capture.restore_model(live, base.snapshot)
     else:
         if base.script is None:
-            trainer_script.check_settings(trainer, base.fork.settings)
+            _check_settings(live, base.fork.settings)
         _check(trainer, base, late=True)
         _restore_state(trainer, live, base)
         if "max_steps" in base.overrides:
@@ -120,7 +120,7 @@ def restore(trainer: Any, base: Base) -> None:
                 live, base.fork.step, base.overrides["max_steps"], each_update=True, before=None,
                 way="the weights alone: --mode weights",
             )  # fmt: skip
-    current = apply.read_all(live)
+    current = apply.read_all(live, details=True)
     target = {name: wanted(base).get(name, value) for name, value in current.items()}
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
 
@@ -155,12 +155,13 @@ def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
         alone = replace(live, scheduler=None)
         state = {**base.snapshot.state, "scheduler": None}
         capture.restore(alone, replace(base.snapshot, state=state))
-        schedules.take_rates(live, base.fork.step)
+        hold = base.overrides.get(SCHEDULE_FROM.name) == "hold"
+        schedules.take_rates(live, base.fork.step, hold=hold)
         return
     capture.restore(live, base.snapshot)
     if schedules.KWARGS in base.overrides:
         schedules.take_arguments(live.scheduler, made)
-    if base.overrides.keys() & {schedules.KIND, schedules.KWARGS, "warmup_steps", "horizon"}:
+    if base.overrides.keys() & set(schedules.ALL):
         schedules.take_rates(live, _updates(base))
 
 
@@ -172,12 +173,11 @@ def _recipe(base: Base, script_rate: float) -> dict[str, Any] | None:
     done = fork.step - at
     ends = (before["max_steps"] - done, fork.settings["max_steps"] - done)
     recipe = before.get(RECIPE)
-    if "max_steps" in base.overrides:
-        found = schedules.changed(recipe, *ends, at, base.overrides.get("horizon"))
-    else:
-        found = dict(recipe or {"steps": ends[1], "path": []})
+    warmup = int(fork.settings.get("warmup_steps", 0))
+    where = schedules.Where(at, ends, warmup, schedules.share(base.snapshot.param_groups))
+    found = schedules.revised(recipe, base.overrides, where)
     rate = found.pop("lr", (base.script or {}).get("learning_rate", script_rate))
-    if base.overrides.keys() & {schedules.KIND, schedules.KWARGS}:
+    if base.overrides.keys() & schedules.MADE_FOR_RATE:
         rate = fork.settings.get("lr", rate)
     if rate != script_rate:
         found["lr"] = rate
@@ -186,9 +186,31 @@ def _recipe(base: Base, script_rate: float) -> dict[str, Any] | None:
 
 def _updates(base: Base) -> int:
     """How many updates the node's schedule has seen; fewer than its step where it began anew."""
-    scheduler = base.snapshot.state["scheduler"] or {"state": {}}
-    found = scheduler["state"].get("last_epoch", base.fork.step)
-    return found if isinstance(found, int) else base.fork.step
+    scheduler = base.snapshot.state["scheduler"] or {"class": "", "state": {}}
+    found = scheduler["state"].get("last_epoch")
+    # One that follows the evaluation counts something else.
+    counts = scheduler["class"] == "LambdaLR" and isinstance(found, int)
+    return int(found) if counts else base.fork.step
+
+
+def _check_settings(live: apply.Live, settings: Mapping[str, Any]) -> None:
+    """Compare with the node itself, whose script nobody recorded.
+
+    Raises:
+        CheckpointMismatch: with both values.
+    """
+    of_loop = {} if live.loop is None else live.loop.declared
+    found = {**apply.read_all(live), **live.fixed}
+    for name in [*live.fixed, *of_loop]:
+        if name in settings and name in found and found[name] != settings[name]:
+            raise CheckpointMismatch(
+                f"{name} is {found[name]!r} in the script and {settings[name]!r} in the node.",
+                safe="No training was done.",
+                fix="Make the script agree with the node, or start a new run.",
+                field=name,
+                expected=settings[name],
+                found=found[name],
+            )
 
 
 def _random(base: Base) -> dict[str, Any]:

@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 from transformers import get_scheduler
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
+from transformers.trainer_utils import IntervalStrategy, SchedulerType
 
 from branchtrack.core import schedules
-from branchtrack.core.settings import RECIPE
-from branchtrack.errors import CheckpointMismatch, InvalidInput
+from branchtrack.errors import InvalidInput
 from branchtrack.training import blueprint, trainer_objects
 from branchtrack.training.matching import another_script
 
@@ -43,7 +42,7 @@ _SETTING_OF = {
     name: name
     for name in """lr betas eps momentum dropout frozen weight_decay max_grad_norm
     lr_scheduler_type lr_scheduler_kwargs warmup_steps max_steps seed gradient_accumulation_steps
-    logging_steps eval_steps save_steps""".split()
+    logging_steps eval_steps save_steps label_smoothing_factor""".split()
 }  # fmt: skip
 
 
@@ -54,6 +53,7 @@ def record(trainer: Any) -> dict[str, Any]:
         for name, value in trainer.args.to_dict().items()
         if name not in _OUTWARD and value is not None
     }
+    found |= {f"settings.{name}": trainer.settings.peek(name) for name in trainer.settings}
     return found | trainer_objects.of_data(trainer) | trainer_objects.of_model(trainer.model)
 
 
@@ -77,55 +77,12 @@ def check(
             continue
         if setting in settings and _plain(name, found) == _part(name, settings[setting]):
             continue
-        in_force, way = _in_force(setting, settings), _declared(setting, found)
+        # What the node has nothing of cannot be changed at its resume.
+        way = _declared(setting if setting in settings or setting == name else "", found)
+        in_force = _in_force(setting, settings)
         raise another_script(name, found, expected, in_force, way)
     # A configuration says more than the modules that are made of it.
     blueprint.check(mine, theirs)
-
-
-def check_settings(trainer: Any, settings: Mapping[str, Any]) -> None:
-    """As `check`, for a node whose script nobody recorded: compare with the node itself.
-
-    Raises:
-        CheckpointMismatch: with both values.
-    """
-    for name, found in fixed(trainer).items():
-        if name in settings and found != settings[name]:
-            raise CheckpointMismatch(
-                f"{name} is {found!r} in the script and {settings[name]!r} in the node.",
-                safe="No training was done.",
-                fix="Make the script agree with the node, or start a new run.",
-                field=name,
-                expected=settings[name],
-                found=found,
-            )
-
-
-def fixed(trainer: Any) -> dict[str, Any]:
-    """The settings of a Trainer that cannot be changed while it trains, read from its parts."""
-    args, state = trainer.args, trainer.state
-    found = {
-        "max_steps": state.max_steps,
-        "batch_size": trainer._train_batch_size,
-        "gradient_accumulation_steps": args.gradient_accumulation_steps,
-        "seed": args.seed,
-    }
-    if getattr(trainer, "_created_lr_scheduler", True):
-        found[schedules.KIND] = str(getattr(args.lr_scheduler_type, "value", ""))
-        found[schedules.KWARGS] = schedules.write(args.lr_scheduler_kwargs)
-        steps = state.max_steps if trainer.schedule is None else trainer.schedule["steps"]
-        found["warmup_steps"] = args.get_warmup_steps(steps)
-    if trainer.schedule is not None:
-        found[RECIPE] = trainer.schedule
-    steps = {"logging_steps": args.logging_strategy, "eval_steps": args.eval_strategy}
-    found |= {
-        name: int(getattr(state, name))
-        for name, strategy in steps.items()
-        if strategy == IntervalStrategy.STEPS
-    }
-    if args.save_strategy == SaveStrategy.STEPS:
-        found["save_steps"] = int(state.save_steps)
-    return found
 
 
 def take(trainer: Any, settings: Mapping[str, Any]) -> None:
@@ -194,6 +151,8 @@ def _setting_of(name: str) -> str:
     """The setting that a declared change of something recorded goes by, or nothing."""
     if name.startswith("model.config."):
         return "dropout" if "drop" in name else ""
+    if name.startswith("settings."):
+        return name.removeprefix("settings.")
     return _SETTING_OF.get(name.removeprefix("optimizer."), "")
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers.trainer_callback import ExportableState, TrainerState
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import apply, capture, rng, trainer_script
+from branchtrack.training import apply, capture, rng
 from branchtrack.training.apply import Live
 
 #: Parts of TrainerState that are no state of training: what was logged is in the database, and
@@ -36,7 +36,9 @@ def live_objects(trainer: Any) -> Live:
         scheduler=trainer.lr_scheduler,
         options=trainer.args,
         decayed=_decayed(trainer, optimizer),
-        fixed=trainer_script.fixed(trainer),
+        fixed=trainer.loop_settings.fixed(),
+        values=trainer.settings,
+        loop=trainer.loop_settings,
     )
 
 

@@ -31,6 +31,7 @@ No loop is copied: callbacks, public methods, and overrides of `_save_checkpoint
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -48,13 +49,17 @@ from branchtrack.training import (
     schedules,
     trainer_objects,
     trainer_resume,
+    trainer_schedule,
     trainer_script,
     trainer_state,
 )
 from branchtrack.training.environment import refuse_distributed
 from branchtrack.training.session import Base, Session
+from branchtrack.training.trainer_bounds import Bounds, Ends
 from branchtrack.training.trainer_data import Place
 from branchtrack.training.trainer_events import Events
+from branchtrack.training.trainer_settings import TrainerSettings, check_names
+from branchtrack.training.values import Values
 
 
 @cache
@@ -75,8 +80,10 @@ class BranchTrackMixin:
     """Mixed in before a Trainer class by `make_branching`.
 
     ``place`` is where the training is in its data, ``script`` what the script asks for,
-    ``gives_optimizer`` whether it made the optimizer itself, and ``schedule`` the recipe of a
-    schedule that was made for another length (see `schedules`).
+    ``gives_optimizer`` whether it made the optimizer itself, ``schedule`` the recipe of a schedule
+    that was made for another length (see `schedules`), ``made`` the scheduler that the Trainer made
+    and of what, ``bounds`` how far the script would train, where the loop can go elsewhere, and
+    ``settings`` the values that the script declared (see `declare`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,9 +94,28 @@ class BranchTrackMixin:
         self.script: dict[str, Any] = {}
         self.schedule: dict[str, Any] | None = None
         self.actions: dict[str, Callable[..., Any]] = {}
+        self.made: schedules.Made | None = None
+        self.bounds: Bounds | None = None
+        self.settings = Values({})
+        self.loop_settings = TrainerSettings(self)
         self.gives_optimizer = self.optimizer is not None  # type: ignore[attr-defined]
         self._events = Events(self)
         self.add_callback(self._events)  # type: ignore[attr-defined]
+        self.add_callback(Ends(self))  # type: ignore[attr-defined]
+
+    def declare(self, **values: Any) -> None:
+        """Declare values of the script's own that can be changed while it trains.
+
+        Each is plain or made by `branchtrack.setting`, and is read as ``self.settings[name]``, for
+        instance in ``compute_loss``: a change of what no update reads is told as not in force.
+
+        Raises:
+            InvalidInput: a name or a value that cannot be used, or training has begun.
+        """
+        if self._session is not None:
+            raise InvalidInput("settings", list(values), "declare(...) before train()")
+        for name, value in values.items():
+            self.settings.add(name, value)
 
     def add_action(self, name: str, function: Callable[..., Any]) -> None:
         """Have the run take requests to call ``function``, before it trains.
@@ -111,6 +137,7 @@ class BranchTrackMixin:
         if session.rehearses:
             _silence(self)
         self.script, self.place, self.schedule = trainer_script.record(self), None, None
+        self.bounds = None
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
                 self._events.resumes = bool(resume_from_checkpoint)
@@ -150,7 +177,7 @@ class BranchTrackMixin:
         found = super().set_initial_training_values(args, dataloader)  # type: ignore[misc]
         base = _base(self)
         if base is None:
-            return found
+            return self._open(found, dataloader)
         epochs, per_epoch, examples, samples, batch, in_epoch, natural = found
         ends = trainer_resume.last_step(base, natural)
         if base.mode == "weights":
@@ -161,10 +188,37 @@ class BranchTrackMixin:
         elif self.place is not None:
             # A bound only: it is the last step that ends the loop.
             epochs = max(epochs, self.place.epoch + 1 + ends - base.fork.step)
-        return epochs, per_epoch, examples, samples, batch, in_epoch, ends
+        found = epochs, per_epoch, examples, samples, batch, in_epoch, ends
+        return self._open(found, dataloader)
 
-    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
-        found: tuple[int, int] = super()._init_training_state(*args, **kwargs)  # type: ignore[misc]
+    def _open(self, values: Any, dataloader: Any) -> Any:
+        """The values of a loop that is ended by its last step, and a pass of it by its last batch.
+
+        Both may become others while it goes on; the loop looks at its own bounds once only.
+        """
+        self.bounds = None
+        epochs, per_epoch, examples, samples, batch, in_epoch, ends = values
+        is_empty = epochs < 1 or self._session is None or self.place is None
+        if is_empty or not has_length(dataloader):
+            return values
+        accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
+        self.bounds = Bounds(epochs, per_epoch, ends, accumulation)
+        return sys.maxsize, max(per_epoch, in_epoch), examples, samples, batch, in_epoch, ends
+
+    def _init_training_state(
+        self,
+        max_steps: int,
+        num_update_steps_per_epoch: int,
+        num_train_epochs: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[int, int]:
+        if self.bounds is not None:
+            num_update_steps_per_epoch = self.bounds.per_epoch
+            num_train_epochs = self.bounds.epochs
+        found: tuple[int, int] = super()._init_training_state(  # type: ignore[misc]
+            max_steps, num_update_steps_per_epoch, num_train_epochs, *args, **kwargs
+        )
         base, place = _base(self), self.place
         if self._session is not None and self._session.rehearses:
             self._session.uncovered = coverage.of_trainer(self)
@@ -176,15 +230,22 @@ class BranchTrackMixin:
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """As `Trainer.create_scheduler`, made for as many updates as its node says."""
+        found = self.make_scheduler(num_training_steps, optimizer)
+        # By now the script's own optimizer and scheduler are made, and nothing was given to them.
+        self.script |= trainer_objects.of_optimizer(self)
+        trainer_schedule.note(self)
+        check_names(trainer_state.live_objects(self))
+        return found
+
+    def make_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Make a scheduler if there is none, along the recipe that is in force."""
         recipe = self.schedule
         steps = num_training_steps if recipe is None else recipe["steps"]
         rate = None if recipe is None else recipe.get("lr")
         with schedules.made_for(optimizer or self.optimizer, rate):  # type: ignore[attr-defined]
             found = super().create_scheduler(steps, optimizer)  # type: ignore[misc]
-        # By now the script's own optimizer and scheduler are made, and nothing was given to them.
-        self.script |= trainer_objects.of_optimizer(self)
         if recipe is not None and self._created_lr_scheduler:  # type: ignore[attr-defined]
-            schedules.follow(found, recipe["path"])
+            schedules.follow(found, recipe)
         return found
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
@@ -192,8 +253,18 @@ class BranchTrackMixin:
         place = self.place
         if self._session is None or place is None:
             return super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
-        wanted = place.wanted(num_batches, self.args.gradient_accumulation_steps)  # type: ignore[attr-defined]
+        self.loop_settings.begin_update()
+        accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
+        if self.bounds is not None:
+            # No more than there are: whoever is asked for another may draw for the next pass.
+            num_batches = min(accumulation, place.left() + place.batches % accumulation)
+        wanted = place.wanted(num_batches, accumulation)
+        if wanted <= 0:
+            self.control.should_epoch_stop = True  # type: ignore[attr-defined]
+            return [], None
         found = super().get_batch_samples(epoch_iterator, wanted, device)  # type: ignore[misc]
+        if self.bounds is not None and not found[0]:
+            self.control.should_epoch_stop = True  # type: ignore[attr-defined]
         place.fetched(len(found[0]))
         return found
 

@@ -52,6 +52,7 @@ class Updates:
         if self.expecting is not None and self.recorder is not None:
             self._used = step, [{**live.fixed, **apply.used(live)}]
             self.probe.before(live)
+            self.expecting.spare(apply.unused(live))
 
     def after_update(self, live: Live) -> None:
         """Read back again right after the update: an optimizer may set its settings within it."""
@@ -86,8 +87,8 @@ class Updates:
         self.seen()
         verdicts = effects.verdicts(expected, readings, step, live)
         verified = effects.obeyed(expected.wanted, expected, readings)
-        effective = {"step": step, "verified": verified, **readings[-1]}
-        del effective["groups"]
+        effective = {"step": step, "verified": verified}
+        effective |= apply.told(live, readings[-1], expected.wanted)
         self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
 
     def _record_effect(

@@ -13,6 +13,8 @@ from typing import Any
 from branchtrack.core.settings import AT_RESUME, Setting
 from branchtrack.errors import InvalidInput
 
+#: What settings of a model's parts and of the data begin with.
+RESERVED = ("model.", "data.")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 #: In the order in which a value's kind is looked for: True is an int as well.
 _KINDS = ((bool, "bool"), (int, "int"), (float, "float"), (str, "str"))
@@ -37,17 +39,27 @@ class Values(Mapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._read: dict[str, Any] = {}
         for name, value in given.items():
-            one = value if isinstance(value, Declared) else setting(value)
-            if not isinstance(name, str) or not _NAME.fullmatch(name) or name in AT_RESUME:
-                raise InvalidInput(
-                    "settings", name, "names of letters, digits, dots, dashes and underscores "
-                    f"that begin with a letter, other than {', '.join(sorted(AT_RESUME))}",
-                )  # fmt: skip
-            self.declared[name] = replace(one.setting, name=name)
-            self._values[name] = self.declared[name].validate(one.value)
+            self.add(name, value)
+
+    def add(self, name: str, given: Any) -> None:
+        """Declare one more; see `setting`.
+
+        Raises:
+            InvalidInput: the name cannot be used, or is declared already.
+        """
+        one = given if isinstance(given, Declared) else setting(given)
+        allowed = isinstance(name, str) and _NAME.fullmatch(name) and name not in AT_RESUME
+        if not allowed or name.startswith(RESERVED) or name in self.declared:
+            raise InvalidInput(
+                "settings", name, "names of letters, digits, dots, dashes and underscores "
+                "that begin with a letter, each once; none that begins with "
+                f"{' or '.join(RESERVED)}; none of {', '.join(sorted(AT_RESUME))}",
+            )  # fmt: skip
+        self.declared[name] = replace(one.setting, name=name)
+        self._values[name] = self.declared[name].validate(one.value)
 
     def __getitem__(self, name: str) -> Any:
-        value = self._values[name]
+        value = _own(self._values[name])
         self._read[name] = value
         return value
 
@@ -63,7 +75,7 @@ class Values(Mapping[str, Any]):
 
     def peek(self, name: str) -> Any:
         """A value, without the reading being noted."""
-        return self._values[name]
+        return _own(self._values[name])
 
     def write(self, name: str, value: Any) -> None:
         """Give a setting another value.
@@ -72,6 +84,11 @@ class Values(Mapping[str, Any]):
             InvalidInput: its declaration refuses it.
         """
         self._values[name] = self.declared[name].validate(value)
+
+    @property
+    def read(self) -> dict[str, Any]:
+        """What the loop has read since the last `take_read`, each with the value it was given."""
+        return dict(self._read)
 
     def take_read(self) -> dict[str, Any]:
         """What the loop has read since the last call, each with the value it was given last."""
@@ -90,16 +107,27 @@ def setting(
 ) -> Declared:
     """A setting of a training loop of one's own: its first value and what is allowed.
 
-    The value's type is the setting's: bool, int, float or str (one of ``choices``, if given).
+    The value's type is the setting's: bool, int, float, str (one of ``choices``, if given) or a
+    list of numbers, as many as there are now and each within the bounds.
 
     Raises:
         InvalidInput: a value of another type, or outside its own bounds.
     """
+    is_list = isinstance(value, (list, tuple)) and len(value) > 0
     kind = next((word for type_, word in _KINDS if isinstance(value, type_)), None)
+    kind = "floats" if is_list else kind
     if kind is None or (choices and kind != "str"):
-        raise InvalidInput("settings", value, "a bool, int, float or str; choices for str alone")
+        raise InvalidInput(
+            "settings", value, "a bool, int, float, str or list of numbers; choices for str alone"
+        )
     made = Setting(
         "setting", "choice" if choices else kind, minimum=minimum, maximum=maximum,
-        choices=tuple(choices), unit=unit, about=about, effect="when the loop reads it next",
+        choices=tuple(choices), unit=unit, about=about, count=len(value) if is_list else 1,
+        effect="when the loop reads it next",
     )  # fmt: skip
     return Declared(made.validate(value), made)
+
+
+def _own(value: Any) -> Any:
+    """A value that whoever is given it cannot change for others."""
+    return list(value) if isinstance(value, list) else value

@@ -12,7 +12,8 @@ from torch.optim import lr_scheduler as schedulers
 from transformers import Adafactor
 from transformers.optimization import GreedyLR, get_cosine_schedule_with_warmup
 
-from branchtrack.training import apply
+from branchtrack.training import apply, groups
+from branchtrack.training import rates as rates_of
 from branchtrack.training.apply import Live
 
 STEPS = 20
@@ -84,13 +85,13 @@ def test_after_a_change_the_schedule_goes_on_at_its_place(name: str, at: int) ->
     untouched = run(made(SCHEDULES[name]), STEPS)
     live = made(SCHEDULES[name])
     before = run(live, at)
-    peak = apply.read_lr(live)
-    apply.write_lr(live, 3 * peak)
+    peak = rates_of.read_lr(live)
+    rates_of.write_lr(live, 3 * peak)
     after = run(live, STEPS - at)
     assert before == untouched[:at]
     for found, plain in zip(after, untouched[at:], strict=True):
         assert found == pytest.approx([3 * rate for rate in plain], rel=1e-9, abs=1e-15)
-    assert apply.read_lr(live) == 3 * peak
+    assert rates_of.read_lr(live) == 3 * peak
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -98,14 +99,14 @@ def test_the_learning_rate_is_the_peak_wherever_the_schedule_is(name: str) -> No
     live = made(SCHEDULES[name])
     found = set()
     for _ in range(STEPS):
-        found.add(apply.read_lr(live))
+        found.add(rates_of.read_lr(live))
         run(live, 1)
     assert found == {0.1}
 
 
 def test_without_a_scheduler_the_new_rate_is_simply_used() -> None:
     live = made()
-    apply.write_lr(live, 0.03)
+    rates_of.write_lr(live, 0.03)
     assert rates(live) == [0.03, pytest.approx(0.0075)]
     assert run(live, 2)[1] == rates(live)
 
@@ -114,13 +115,13 @@ def test_a_changed_rate_is_a_number_that_the_schedule_itself_would_have_made() -
     direct = made(SCHEDULES["lambda"], rates=(0.3, 0.3))
     live = made(SCHEDULES["lambda"], rates=(0.1, 0.1))
     run(live, 9)
-    apply.write_lr(live, 0.3)
+    rates_of.write_lr(live, 0.3)
     assert run(live, 8) == run(direct, 17)[9:]
 
 
 def test_a_group_whose_rate_is_zero_keeps_it() -> None:
     live = made(rates=(0.1, 0.0))
-    apply.write_lr(live, 0.2)
+    rates_of.write_lr(live, 0.2)
     assert rates(live) == [0.2, 0.0]
 
 
@@ -129,7 +130,7 @@ def test_rates_that_are_tensors_are_changed_in_place() -> None:
     for group in live.groups:
         group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
     held = [group["lr"] for group in live.groups]
-    apply.write_lr(live, 0.05)
+    rates_of.write_lr(live, 0.05)
     assert [group["lr"] for group in live.groups] == held
     assert held[0].item() == 0.05 and held[1].item() == 0.0125
 
@@ -139,27 +140,27 @@ def test_schedulers_that_watch_a_metric_go_on_from_the_new_rate(kind: type[Any])
     live = made(lambda o: kind(o, factor=0.5, patience=0, min_lr=1e-6))
     for loss in (1.0, 2.0, 3.0):
         live.scheduler.step(loss)
-    apply.write_lr(live, 0.08)
-    assert rates(live) == [0.08, pytest.approx(0.02)] and apply.read_lr(live) == 0.08
+    rates_of.write_lr(live, 0.08)
+    assert rates(live) == [0.08, pytest.approx(0.02)] and rates_of.read_lr(live) == 0.08
     live.scheduler.step(4.0)
     assert rates(live) == [0.04, pytest.approx(0.01)]
 
 
 def test_weight_decay_leaves_the_undecayed_group_alone() -> None:
     live = made()
-    apply.write_weight_decay(live, 0.2)
+    groups.write_weight_decay(live, 0.2)
     assert [group["weight_decay"] for group in live.groups] == [0.2, 0.0]
-    apply.write_weight_decay(live, 0.0)
-    apply.write_weight_decay(live, 0.3)
+    groups.write_weight_decay(live, 0.0)
+    groups.write_weight_decay(live, 0.3)
     assert [group["weight_decay"] for group in live.groups] == [0.3, 0.0]
-    assert apply.read_weight_decay(live) == 0.3
+    assert groups.read_weight_decay(live) == 0.3
 
 
 def test_weight_decay_keeps_the_ratio_between_decayed_groups() -> None:
     live = made()
     live.decayed = [True, True]
     live.groups[1]["weight_decay"] = 0.1
-    apply.write_weight_decay(live, 1.0)
+    groups.write_weight_decay(live, 1.0)
     assert [group["weight_decay"] for group in live.groups] == [1.0, pytest.approx(0.2)]
 
 
@@ -168,17 +169,23 @@ def test_max_grad_norm_is_written_where_the_loop_reads_it() -> None:
     assert apply.write_all(live, {"max_grad_norm": 0.25}) == {"max_grad_norm": 0.25}
     assert live.options.max_grad_norm == 0.25
     live.options.max_grad_norm = None
-    assert apply.read_max_grad_norm(live) == 0.0
+    assert groups.read_max_grad_norm(live) == 0.0
 
 
 def test_only_settings_that_the_objects_have_are_declared() -> None:
     live = made()
-    names = ["lr", "weight_decay", "max_grad_norm", "betas", "eps", "frozen"]
+    names = ["lr", "weight_decay", "max_grad_norm", "betas", "eps", "group0.lr", "group1.lr"]
+    names.append("frozen")
     assert [s.name for s in apply.declare(live)] == names
     live.optimizer = torch.optim.LBFGS(live.model.parameters(), lr=0.5)
-    assert apply.read_all(live) == {"lr": 0.5, "max_grad_norm": 1.0, "frozen": ""}
+    found = apply.read_all(live)
+    assert {"lr", "max_grad_norm", "frozen", "max_iter"} < found.keys()
+    assert not {"history_size", "weight_decay", "eps"} & found.keys()
     live.optimizer = Adafactor(live.model.parameters(), lr=None)
-    assert apply.read_all(live) == {"weight_decay": 0.0, "max_grad_norm": 1.0, "frozen": ""}
+    assert apply.read_all(live) == {
+        "weight_decay": 0.0, "max_grad_norm": 1.0, "frozen": "", "eps": [1e-30, 1e-3],
+        "clip_threshold": 1.0, "decay_rate": -0.8,
+    }  # fmt: skip
     assert apply.used(live)["lr_now"] is None
 
 

@@ -69,7 +69,8 @@ def test_nodes_metrics_and_settings_are_recorded(home: Home) -> None:
     assert "Sequential" in root.message and root.effective is not None
     assert root.effective["verified"] is True
     assert last.settings == {
-        "lr": 0.1, "weight_decay": 0.0, "momentum": 0.9, "dropout": 0.2, "frozen": "",
+        "lr": 0.1, "weight_decay": 0.0, "momentum": 0.9, "dampening": 0.0, "nesterov": False,
+        "dropout": 0.2, "frozen": "",
         "max_steps": 9, "save_steps": 4, "batch_size": 4, "seed": 5, "scheduler": "node",
     }  # fmt: skip
     assert last.epoch == pytest.approx(1 + 1 / 7) and last.metrics["loss"] == points["loss"][8]
@@ -323,7 +324,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             torch.optim.SGD(LINEAR.parameters(), lr=0.1))}, "scheduler of the optimizer"),
     "a setting of the optimizer's": ({"settings": {"lr": 0.1}}, "lr is a setting already"),
     "a setting of the loop's": ({"settings": {"max_steps": 2}}, "max_steps"),
-    "a value of no kind": ({"settings": {"a": [1]}}, "bool, int, float or str"),
+    "a value of no kind": ({"settings": {"a": {1}}}, "bool, int, float, str or list"),
     "a generator": ({"data": (x for x in [1])}, "read once only"),
     "no steps": ({"max_steps": 0}, "at least 1"),
     "half a step": ({"save_steps": 1.5}, "at least 1"),

@@ -48,15 +48,16 @@ def own(make: Callable[..., Any], **given: Any) -> dict[str, Any]:
 
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adamw_torch_fused": ({"optim": "adamw_torch_fused"}, {"betas": "0.8, 0.9", "eps": 1e-6}),
-    "adafactor": ({"optim": "adafactor"}, {"lr": 2e-3, "weight_decay": 0.1}),
-    "sgd": ({"optim": "sgd", "optim_args": "momentum=0.9,nesterov=True"}, {"momentum": 0.5}),
-    "adagrad": ({"optim": "adagrad"}, {"eps": 1e-5}),
+    "adafactor": ({"optim": "adafactor"}, {"lr": 2e-3, "eps": "1e-20, 1e-2"}),
+    "sgd": ({"optim": "sgd", "optim_args": "momentum=0.9,nesterov=True"},
+            {"momentum": 0.5, "nesterov": False, "dampening": 0.1}),
+    "adagrad": ({"optim": "adagrad"}, {"eps": 1e-5, "lr_decay": 0.1}),
     "rmsprop": ({"optim": "rmsprop", "optim_args": "momentum=0.9,centered=True"},
-                {"momentum": 0.3, "eps": 1e-6}),
-    "NAdam": (own(optim.NAdam, lr=1e-3), {"betas": "0.7, 0.9"}),
-    "Adadelta": (own(optim.Adadelta, lr=1.0), {"lr": 0.5}),
-    "Rprop": (own(optim.Rprop, lr=1e-3), {"lr": 2e-3}),
-    "torch's Adafactor": (own(optim.Adafactor, lr=1e-3), {"weight_decay": 0.1}),
+                {"momentum": 0.3, "alpha": 0.8}),
+    "NAdam": (own(optim.NAdam, lr=1e-3), {"momentum_decay": 0.01}),
+    "Adadelta": (own(optim.Adadelta, lr=1.0), {"rho": 0.5}),
+    "Rprop": (own(optim.Rprop, lr=1e-3), {"etas": "0.4, 1.3"}),
+    "torch's Adafactor": (own(optim.Adafactor, lr=1e-3), {"d": 2.0}),
     "a rate in a tensor": (own(optim.AdamW, lr=torch.tensor(1e-3)), {"lr": 2e-3}),
     "one of the script's own": (own(Counting, lr=0.1), {"lr": 0.2}),
 }  # fmt: skip
@@ -72,7 +73,9 @@ def test_it_is_exact_and_obeys(kind: str, home: Home) -> None:
     home.train(launch, callbacks=lambda: [spy], **how)
     found = exact.verified(home, launch)
     for name, value in settings.items():
-        wanted = [float(one) for one in value.split(",")] if isinstance(value, str) else value
+        wanted = (
+            [float(one) for one in value.split(",")] if isinstance(value, str) else float(value)
+        )
         assert found[name] == pytest.approx(wanted)
         key = "initial_lr" if name == "lr" else name
         assert (
@@ -84,8 +87,8 @@ def test_it_is_exact_and_obeys(kind: str, home: Home) -> None:
 
 @pytest.mark.parametrize(
     ("optimizer", "name"),
-    [("sgd", "betas"), ("adafactor", "betas"), ("adafactor", "eps"), ("adamw_torch", "momentum"),
-     ("adagrad", "momentum"), ("adamw_torch", "nesterov")],
+    [("sgd", "betas"), ("adafactor", "betas"), ("adamw_torch", "momentum"),
+     ("adagrad", "momentum"), ("adamw_torch", "nesterov"), ("adamw_torch", "maximize")],
 )  # fmt: skip
 def test_what_it_has_not_is_refused_with_what_it_has(optimizer: str, name: str, home: Home) -> None:
     home.train(optim=optimizer, max_steps=2)

@@ -183,7 +183,10 @@ DISAGREEING: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("0.5", "0.001", "--set lr=0.5"),
     ),
     "weight decay": ({"weight_decay": 0.3}, ("0.3", "0.1", "--set weight_decay=0.3")),
-    "smoothing": ({"label_smoothing_factor": 0.1}, ("0.1", "0.0", "--mode weights")),
+    "smoothing": (
+        {"label_smoothing_factor": 0.1},
+        ("0.1", "0.0", "--set label_smoothing_factor=0.1"),
+    ),
     "cadence": ({"logging_steps": 3}, ("logging_steps", "3", "1", "--set logging_steps=3")),
     "horizon": ({"max_steps": 20}, ("max_steps", "20", "14")),
     "schedule": ({"lr_scheduler_type": "linear"}, ("lr_scheduler_type", "linear", "cosine")),

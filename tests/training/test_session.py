@@ -15,7 +15,7 @@ import torch
 from branchtrack.core.records import Request
 from branchtrack.db import requests
 from branchtrack.errors import BranchtrackError, InvalidInput, NotLive
-from branchtrack.training import apply
+from branchtrack.training import groups, handles
 from branchtrack.training.session import Session
 from tests.training import tiny
 from tests.training.callbacks import At, Do, Spy
@@ -298,7 +298,7 @@ def test_a_setting_that_cannot_be_written_fails_and_is_put_back(
         if value == 0.5:
             raise RuntimeError("no")
 
-    monkeypatch.setitem(apply.WRITERS, "max_grad_norm", broken)
+    monkeypatch.setitem(handles.NAMED, "max_grad_norm", (groups.read_max_grad_norm, broken))
     asked(home, {4: lambda: home.ask("set", values={"lr": 1e-5, "max_grad_norm": 0.5})})
     (request,) = home.requests()
     assert (request.state, request.error) == ("failed", "RuntimeError: no")

@@ -1,0 +1,107 @@
+"""Every setting of live objects with its reader and its writer, by name.
+
+A writer changes the place that the maths reads; a reader reads that place. Those of a named
+optimizer begin with its name. It knows no request, and not the settings of the loop itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from branchtrack.core.settings import (
+    BETAS,
+    CYCLED_BETAS,
+    CYCLED_MOMENTUM,
+    DROPOUT,
+    EPS,
+    FROZEN,
+    LR,
+    MAX_GRAD_NORM,
+    MOMENTUM,
+    WEIGHT_DECAY,
+    Setting,
+)
+from branchtrack.training import groups, modules, momenta, optimizer_fields, rates
+from branchtrack.training.live import Live
+
+#: The settings that an optimizer has by a name of its own.
+NAMED: dict[str, tuple[Callable[[Live], Any], Callable[[Live, Any], None]]] = {
+    "lr": (rates.read_lr, rates.write_lr),
+    "weight_decay": (groups.read_weight_decay, groups.write_weight_decay),
+    "max_grad_norm": (groups.read_max_grad_norm, groups.write_max_grad_norm),
+    "betas": (momenta.read_betas, momenta.write_betas),
+    "eps": (groups.read_eps, groups.write_eps),
+    "momentum": (momenta.read_momentum, momenta.write_momentum),
+}
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A setting with how it is read and written; ``whole`` names the one that it is a part of."""
+
+    setting: Setting
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+    whole: str | None = None
+
+
+def of(live: Live) -> dict[str, Handle]:
+    """The settings of optimizers, model and the author's own, by name."""
+    found: dict[str, Handle] = {}
+    for prefix, part in live.parts.items():
+        dot = f"{prefix}." if prefix else ""
+        for one in _of_part(part, clips=not live.is_several):
+            whole = None if one.whole is None else dot + one.whole
+            setting = replace(one.setting, name=dot + one.setting.name)
+            found[setting.name] = replace(one, setting=setting, whole=whole)
+    found |= {one.setting.name: one for one in _of_model(live)}
+    if live.values is not None:
+        for name, setting in live.values.declared.items():
+            read, write = partial(live.values.peek, name), partial(live.values.write, name)
+            found[name] = Handle(setting, read, write)
+    return found
+
+
+def _of_part(part: Live, *, clips: bool) -> Iterator[Handle]:
+    has_rates = all(group.get("lr") is not None for group in part.groups)
+    own = [LR] if has_rates else []
+    own += [WEIGHT_DECAY] if any("weight_decay" in group for group in part.groups) else []
+    own += [MAX_GRAD_NORM] if clips and hasattr(part.options, "max_grad_norm") else []
+    plain = (BETAS, EPS, MOMENTUM)
+    if momenta.is_cycled(part):
+        plain = (CYCLED_BETAS, EPS, CYCLED_MOMENTUM)
+    for one in plain:
+        own += [one] if any(momenta.has(group, one.name) for group in part.groups) else []
+    for one in own:
+        read, write = NAMED[one.name]
+        yield Handle(one, partial(read, part), partial(write, part))
+    for one in optimizer_fields.declare(part):
+        read_field = partial(optimizer_fields.read, part, one.name)
+        yield Handle(one, read_field, partial(optimizer_fields.write, part, one.name))
+    if has_rates and len(part.groups) > 1:
+        yield from _of_groups(part)
+
+
+def _of_groups(part: Live) -> Iterator[Handle]:
+    for place in range(len(part.groups)):
+        about = f"base (peak) learning rate of parameter group {place} alone"
+        setting = replace(LR, name=f"group{place}.lr", about=about, detail=True)
+        read = partial(rates.read_group_lr, part, place)
+        yield Handle(setting, read, partial(rates.write_group_lr, part, place), LR.name)
+
+
+def _of_model(live: Live) -> Iterator[Handle]:
+    model = live.model
+    if modules.dropouts(model):
+        yield Handle(
+            DROPOUT, partial(modules.read_dropout, model), partial(modules.write_dropout, model)
+        )
+    yield Handle(FROZEN, partial(modules.read_frozen, model), partial(modules.write_frozen, model))
+    for name, path in modules.dropout_names(model).items():
+        about = f"probability of the dropout module {path} alone"
+        setting = replace(DROPOUT, name=name, about=about, detail=True)
+        read = partial(modules.read_p, model, path)
+        yield Handle(setting, read, partial(modules.write_p, model, path), DROPOUT.name)
