@@ -108,7 +108,8 @@ class Events(TrainerCallback):
         if session is None or session.recorder is None:
             return
         session.recorder.step = state.global_step
-        session.finish_update(live_objects(self.trainer))
+        if session.is_reading:
+            session.finish_update(live_objects(self.trainer))
         self._asked_by_us = self._evaluated = False
         if session.until is not None and state.global_step >= session.until:
             session.stop_asked = True
