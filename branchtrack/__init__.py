@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from branchtrack.errors import BranchtrackError as BranchtrackError
+    from branchtrack.training.data_settings import declare as declare
     from branchtrack.training.loop import start as start
+    from branchtrack.training.mixture import mixture as mixture
     from branchtrack.training.transformers import make_branching as make_branching
     from branchtrack.training.values import setting as setting
 
@@ -24,7 +26,9 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "BranchtrackError": "branchtrack.errors",
+    "declare": "branchtrack.training.data_settings",
     "make_branching": "branchtrack.training.transformers",
+    "mixture": "branchtrack.training.mixture",
     "setting": "branchtrack.training.values",
     "start": "branchtrack.training.loop",
 }

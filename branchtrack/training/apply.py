@@ -35,7 +35,8 @@ Groups = dict[str, list[dict[str, Any]]]
 def declare(live: Live) -> list[Setting]:
     """All that can be set live, details and directives included."""
     loop = [] if live.loop is None else list(live.loop.declared.values())
-    return [one.setting for one in handles.of(live).values()] + loop
+    data = [] if live.data is None else list(live.data.declared.values())
+    return [one.setting for one in handles.of(live).values()] + loop + data
 
 
 def read_all(live: Live, details: bool = False) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def read_all(live: Live, details: bool = False) -> dict[str, Any]:
     if live.loop is not None:
         names = (name for name in live.loop.declared if name not in DIRECTIVES)
         found |= {name: live.loop.read(name) for name in names}
-    return found
+    return found if live.data is None else {**found, **live.data.values()}
 
 
 def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +127,8 @@ def in_force(live: Live) -> dict[str, Any]:
     """Every setting, details too, and of each optimizer its largest rate (``lr_now``), its
     ``groups``, and what a cycle has come to (``momentum_now``, ``betas_now``).
 
-    What the loop reads for itself is told as the update has read it; None: it did not.
+    What the loop reads for itself is told as the update has read it, and what its data declares as
+    its batch was made with; None: it did not, or was not.
     """
     groups: Groups = read_groups(live)
     now: dict[str, Any] = {}
@@ -136,12 +138,14 @@ def in_force(live: Live) -> dict[str, Any]:
         now |= {f"{prefix}.{name}" if prefix else name: value for name, value in own.items()}
     loop = {} if live.loop is None else live.loop.used()
     found = read_all(live, details=True)
-    return {**found, **loop, **now, "groups": groups}
+    data = {} if live.data is None else live.data.used()
+    return {**found, **loop, **data, **now, "groups": groups}
 
 
 def unused(live: Live) -> set[str]:
-    """The settings that the loop reads for itself and that the update did not read."""
-    return set() if live.loop is None else {n for n, v in live.loop.used().items() if v is None}
+    """The settings that the loop reads for itself, or its data, and that the update did not."""
+    parts = [part.used() for part in (live.loop, live.data) if part is not None]
+    return {name for used in parts for name, value in used.items() if value is None}
 
 
 def told(live: Live, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +187,9 @@ def _write(live: Live, known: Mapping[str, Handle], values: Mapping[str, Any]) -
         if error is not None:
             raise _refused(prefix, part, mine, error)
     others = {name: value for name, value in values.items() if name not in mine}
+    if live.data is not None:
+        of_data = [name for name in others if name in live.data.declared]
+        live.data.write({name: others.pop(name) for name in of_data})
     if others and live.loop is not None:
         live.loop.write(live, others)
     elif others:

@@ -104,8 +104,9 @@ class Batches(Sampler[list[Any]]):
             yield batch
 
     def _keyed(self, batch: list[Any], number: int) -> list[Any]:
-        if not self._tracked.has_workers:
+        if not self._tracked.is_marking:
             return batch
         keyed = Batch(batch)
-        keyed.key = (self._tracked.seed, self._tracked.epoch, number)
+        if self._tracked.has_workers:
+            keyed.key = (self._tracked.seed, self._tracked.epoch, number)
         return keyed

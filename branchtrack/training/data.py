@@ -10,12 +10,16 @@ sees nothing new:
 * iterable datasets: `Streamed` around the dataset. Each batch is fetched under generators of its
   own, seeded by such a key, so that reading a pass again gives the same items again.
 
+Where datasets declare settings (see `data_settings`), each batch brings a tag with the values that
+its samples were drawn with, and a pass can be begun again where it is with the values of now.
+
 Without workers the batches of a map dataset are drawn from the process's own generators, as without
 branchtrack: the same script gives the same bits.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,9 +28,13 @@ from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
 
 from branchtrack.training import rng
 from branchtrack.training.batches import Batches
+from branchtrack.training.data_settings import DataSettings
 from branchtrack.training.generators import Generators
 from branchtrack.training.keyed import Keyed
 from branchtrack.training.streams import Collated, Streamed
+from branchtrack.training.tags import Tagging
+
+logger = logging.getLogger("branchtrack")
 
 
 def track(
@@ -49,8 +57,22 @@ def untrack(loader: DataLoader[Any]) -> None:
         object.__setattr__(loader, "dataset", loader.dataset.dataset)
     elif isinstance(loader.dataset, Streamed):
         object.__setattr__(loader, "dataset", loader.dataset.inner)
-    if isinstance(loader.collate_fn, Collated):
+    if isinstance(loader.collate_fn, (Collated, Tagging)):
         loader.collate_fn = loader.collate_fn.collate
+
+
+def settings_of(source: Any, *, steered: bool) -> DataSettings:
+    """The settings of the data behind a loader or dataset; none where they cannot be changed, which
+    is said once.
+    """
+    found = DataSettings(source)
+    if steered or not found.declared:
+        return found
+    logger.warning(
+        "branchtrack: %s cannot be changed while this trains. Only the data of a torch DataLoader "
+        "that makes batches of a map or iterable dataset can.", " and ".join(found.declared),
+    )  # fmt: skip
+    return DataSettings(None)
 
 
 class Tracked:
@@ -59,6 +81,7 @@ class Tracked:
     Whoever trains calls `begin` before each pass, and `settle` once its first batch is there; an
     iteration that none of them began is somebody else's, who is given what the loader has.
     ``kind`` is ``map``, ``iterable``, or ``other`` for what can only be read again from its start.
+    ``settings`` are those that its datasets declare.
     """
 
     def __init__(
@@ -84,16 +107,22 @@ class Tracked:
         self._now: dict[str, Any] | None = None
         self._batches: Batches | None = None
         self._stream: Streamed | None = None
+        piped = isinstance(loader.dataset, IterDataPipe)
+        steered = not piped and loader.batch_size is not None or loader.batch_sampler is not None
+        self.settings = settings_of(loader.dataset, steered=steered)
         # torch refuses such changes, since an iterator made before would not see them.
         if isinstance(loader.dataset, IterableDataset):
-            if not isinstance(loader.dataset, IterDataPipe):
-                self._stream = Streamed(loader)
+            if not piped:
+                self._stream = Streamed(loader, self.settings)
                 object.__setattr__(loader, "dataset", self._stream)
         elif loader.batch_sampler is not None:
             self._batches = Batches(loader.batch_sampler, self)
             object.__setattr__(loader, "batch_sampler", self._batches)
-            if loader.num_workers:
-                object.__setattr__(loader, "dataset", Keyed(loader.dataset, loader.collate_fn))
+            if self.is_marking:
+                keyed = Keyed(loader.dataset, loader.collate_fn, self.settings)
+                object.__setattr__(loader, "dataset", keyed)
+            if self.settings.declared:
+                loader.collate_fn = Tagging(loader.collate_fn)
 
     @property
     def kind(self) -> str:
@@ -107,6 +136,11 @@ class Tracked:
         """Whether other processes fetch the batches."""
         return bool(self._loader.num_workers)
 
+    @property
+    def is_marking(self) -> bool:
+        """Whether the indices of a batch bear more than themselves."""
+        return self.has_workers or bool(self.settings.declared)
+
     def state(self, epoch: int, batches: int, *, fetched_ahead: bool) -> dict[str, Any]:
         """The place after ``batches`` batches of an epoch (skipped ones count), to be stored.
 
@@ -116,7 +150,7 @@ class Tracked:
         samples = self._skipped_samples + (batches - self.skipped) * self._batch_size
         if self._batches is not None:
             samples = self._batches.bounded(samples)
-        return {
+        found = {
             "epoch": epoch,
             "batches": batches,
             "samples": samples if begun else 0,
@@ -131,6 +165,10 @@ class Tracked:
             "own": self._own.capture(),
             "pass_own": self._pass_own if begun else {},
         }
+        if self.settings.declared:
+            streams = self._stream is not None
+            found["settings"] = self.settings.state(begun=begun, streams=streams)
+        return found
 
     def resume(self, state: Mapping[str, Any], now: dict[str, Any], seed: int | None = None) -> int:
         """Have the next pass go on at a stored place; returns how many batches it leaves out.
@@ -143,6 +181,7 @@ class Tracked:
             InvalidInput: the batch size was changed where samples cannot be told apart.
         """
         begun = state["batches"] > 0
+        self.settings.resume(state.get("settings"))
         self.epoch, self.seed = state["epoch"], state["seed"]
         self._next_seed = self.seed if seed is None else seed
         self._give_order_seed(state["order_seed"])
@@ -156,9 +195,23 @@ class Tracked:
         self._skipped_samples, self.skipped = state["samples"], self._to_skip(state)
         return self.skipped
 
+    def again(self, epoch: int, batches: int, *, fetched_ahead: bool) -> int:
+        """Have the next iteration be the rest of this pass, after ``batches`` batches of it, made
+        with the settings of now; returns how many batches it leaves out, as `resume` does.
+        """
+        state = self.state(epoch, batches, fetched_ahead=fetched_ahead)
+        skipped = self.resume(state, rng.capture(devices=False), self._next_seed)
+        # Workers that are kept would keep their copies of the dataset.
+        self._loader._iterator = None
+        self.begin(epoch)
+        return skipped
+
     def begin(self, epoch: int) -> None:
         """A pass begins: the one that was resumed, or one from its start."""
         self.epoch, self.resumed, self._found = epoch, self._found, None
+        if self.settings.is_stale:
+            self._loader._iterator = None
+        self.settings.enter(fresh=self.resumed is None)
         self._awaited = True
         if self.resumed is None:
             self.skipped = self._skipped_samples = 0
@@ -203,6 +256,8 @@ class Tracked:
     def settle(self) -> None:
         """Bring the process's generators to where they were at the stored place, once."""
         self._aside(None)
+        if self._stream is not None:
+            self._stream.started()
         now, self._now = self._now, None
         if now is not None:
             # What is drawn ahead for workers, or read again of a stream, gets there by itself.

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from branchtrack.core.settings import Setting
+from branchtrack.training.data_settings import DataSettings
 from branchtrack.training.values import Values
 
 
@@ -49,8 +50,8 @@ class Live:
     ``optimizer`` is one or a dict of them by name; ``scheduler`` None, one, or with several
     optimizers a dict by their names. ``decayed`` says for each parameter group of `groups` whether
     it is meant to be decayed; ``fixed`` are settings that cannot be changed while the loop runs,
-    for nodes to record, ``values`` those that the loop's author declared, and ``loop`` those of the
-    loop itself that can.
+    for nodes to record, ``values`` those that the loop's author declared, ``loop`` those of the
+    loop itself that can, and ``data`` those that its datasets declare.
     """
 
     model: torch.nn.Module
@@ -61,6 +62,7 @@ class Live:
     fixed: dict[str, Any] = field(default_factory=dict)
     values: Values | None = None
     loop: LoopSettings | None = None
+    data: DataSettings | None = None
 
     @property
     def is_several(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import capture, loop_data, loop_resume, loop_script, rng
+from branchtrack.training import capture, loop_data, loop_objects, loop_resume, loop_script, rng
 from branchtrack.training.live import Live
 from branchtrack.training.loop_data import Feed
 from branchtrack.training.matching import must_match
@@ -60,6 +60,7 @@ def begin(
     live.fixed = {name: value for name, value in fixed.items() if value is not None}
     live.fixed |= {"seed": seed, "scheduler": "node"}
     feed = None if data is None else Feed(data, seed)
+    live.data = None if feed is None else loop_objects.free(feed.settings, live)
     now = None
     if base is not None:
         loop_resume.restore(live, base)

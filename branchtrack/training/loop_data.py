@@ -16,6 +16,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterDataPipe
 from branchtrack.errors import InvalidInput
 from branchtrack.training import data, rng
 from branchtrack.training.batches import Batches
+from branchtrack.training.data_settings import asked
 
 _END = object()
 
@@ -26,7 +27,8 @@ class Feed:
     ``epoch`` is the pass that is going on, ``batches`` how many of it were taken (those that a
     resume left out count), and ``over`` whether it is known that no more will come of it. ``seed``
     is part of the seeds of what is drawn in other processes and of iterable data. What has
-    ``set_epoch`` (loader, sampler or dataset) is told each pass's number.
+    ``set_epoch`` (loader, sampler or dataset) is told each pass's number. ``settings`` are those
+    that the datasets of a tracked loader declare.
     """
 
     def __init__(self, source: Any, seed: int) -> None:
@@ -46,6 +48,10 @@ class Feed:
                 "data", source, "a DataLoader, or what can be iterated again for each pass",
                 what="data: a generator can be read once only, so no node could go on in it.",
             )  # fmt: skip
+        if self._tracked is None:
+            self.settings = data.settings_of(source, steered=False)
+        else:
+            self.settings = self._tracked.settings
 
     def take(self) -> Any:
         """The next batch, of the next pass where this one is over.
@@ -53,6 +59,8 @@ class Feed:
         Raises:
             InvalidInput: a whole pass gave no batch.
         """
+        if self._items is not None and not self.over and self.settings.is_stale:
+            self._change()
         while True:
             if self._items is None:
                 self._begin()
@@ -62,6 +70,7 @@ class Feed:
             if self._tracked is not None:
                 self._tracked.settle()
             if found is not _END:
+                found = self.settings.open(found)
                 self.batches, self._given = self.batches + 1, True
                 self._look_for_the_end()
                 return found
@@ -113,6 +122,23 @@ class Feed:
         else:
             with self._keyed(-1):
                 self._items = iter(self._source)
+        self._skip()
+
+    def _change(self) -> None:
+        """What comes next of this pass is made with the settings of now."""
+        assert self._tracked is not None
+        if not self._tracked.has_workers and self._held is _END:
+            # Nothing is fetched ahead.
+            self.settings.enter(fresh=False)
+            return
+        # Workers end with the iterator that started them.
+        self._items, self._held = None, _END
+        skipped = self._tracked.again(self.epoch, self.batches, fetched_ahead=False)
+        self._skipped = skipped if self._tracked.kind == "iterable" else 0
+        self._items = iter(self._source)
+        self._skip()
+
+    def _skip(self) -> None:
         skipped, self._skipped = self._skipped, 0
         for number in range(skipped):
             if self._fetch(number) is _END:
@@ -192,7 +218,7 @@ def describe(source: Any) -> dict[str, Any]:
             "sampler": type(sampler).__name__,
             "num_workers": source.num_workers,
         }
-    return found
+    return found | asked(source)
 
 
 def _tell_epoch(source: Any, epoch: int) -> None:

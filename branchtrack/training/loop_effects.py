@@ -68,6 +68,7 @@ class Effects:
         values = self._live.values
         read = {} if values is None else values.take_read()
         unused = set(values or ()) - read.keys()
+        unused |= apply.unused(self._live)
         unused |= {n for n in expected.wanted if self._optimizer_of(n) not in {None, *stepped}}
         # Of what nobody has changed and nothing has used there is nothing to say.
         expected.wanted = {

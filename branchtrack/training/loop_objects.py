@@ -14,6 +14,7 @@ import torch
 from branchtrack.checkpoints.tensors import encode
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import apply
+from branchtrack.training.data_settings import DataSettings
 from branchtrack.training.live import Live, number
 from branchtrack.training.loop_data import is_plain
 from branchtrack.training.values import Values
@@ -50,6 +51,19 @@ def live_objects(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[s
                 what=f"{name} is a setting already, of the optimizer or the model.",
             )  # fmt: skip
     return live
+
+
+def free(data: DataSettings, live: Live) -> DataSettings:
+    """Settings of the data whose names nothing else has.
+
+    Raises:
+        InvalidInput: naming one that the optimizer, the model or the loop has.
+    """
+    for name in data.declared.keys() & {setting.name for setting in apply.declare(live)}:
+        raise InvalidInput(
+            "declare", name, "another name", what=f"{name} is a setting of this loop already."
+        )
+    return data
 
 
 def check_objects(objects: Mapping[str, Any]) -> None:

@@ -6,14 +6,15 @@ accumulation and the number of passes stay what they were. Here it is counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from accelerate.data_loader import DataLoaderDispatcher, DataLoaderShard
+from accelerate.data_loader import DataLoaderDispatcher, DataLoaderShard, skip_first_batches
 from torch.utils.data import DataLoader
 
 from branchtrack.training import data
+from branchtrack.training.data_settings import DataSettings
 
 _OF_ACCELERATE = (DataLoaderShard, DataLoaderDispatcher)
 
@@ -36,6 +37,8 @@ class Place:
         self.tracked = data.track(base, seed, placeholders=True) if known else None
         # accelerate fetches one batch more than it gives, to know which is the last.
         self._ahead, self._loader = shard, loader
+        self._reading: Any = loader
+        self._again: Iterator[Any] | None = None
         self._first, self._within = True, False
 
     def state(self) -> dict[str, Any]:
@@ -51,6 +54,11 @@ class Place:
         self._within = self.batches > 0
         if self.tracked is not None:
             self.batches = self.tracked.resume(stored, now, seed)
+
+    @property
+    def settings(self) -> DataSettings | None:
+        """Those that the datasets of a tracked loader declare."""
+        return None if self.tracked is None else self.tracked.settings
 
     @property
     def batch_size(self) -> int | None:
@@ -71,6 +79,7 @@ class Place:
         if not self._first:
             self.epoch, self.batches = self.epoch + 1, 0
         self._first = self.over = False
+        self._reading, self._again = self._loader, None
         if isinstance(self._loader, _OF_ACCELERATE):
             # A pass that is gone on with is read from a copy, and this one would not be told.
             self._loader.iteration = self.epoch
@@ -80,6 +89,18 @@ class Place:
     def left(self) -> int:
         """How many batches of the pass have not been fetched, of a loader that has a length."""
         return max(0, len(self._loader) - self.batches)
+
+    def reading(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """What the batches of an update are to be taken from: ``batches`` of the Trainer, or those
+        of this pass that were made again with other settings of the data.
+        """
+        settings, found = self.settings, batches if self._again is None else self._again
+        if settings is None or not settings.declared:
+            return found
+        if settings.is_stale:
+            found = self._again = self._begin_again(found)
+        settings.mark()
+        return (settings.open(batch) for batch in found)
 
     def wanted(self, count: int, accumulation: int) -> int:
         """How many of ``count`` batches are fetched for an update: fewer to come into step."""
@@ -97,8 +118,10 @@ class Place:
         """Within the block the place is the one before the batches fetched last."""
         kept = self.batches, self._ahead
         self.batches, self._ahead = self.batches - self._newest, False
+        settings = self.settings
         try:
-            yield
+            with nullcontext() if settings is None else settings.before_newest():
+                yield
         finally:
             self.batches, self._ahead = kept
 
@@ -109,3 +132,19 @@ class Place:
         except TypeError:
             left = True
         self.over = not (cut_short and left)
+
+    def _begin_again(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The rest of this pass, as a Trainer that is resumed here has it; ``batches`` end."""
+        assert self.tracked is not None
+        if not self._ahead and not self.tracked.has_workers:
+            # Nothing is fetched ahead.
+            self.tracked.settings.enter(fresh=False)
+            return batches
+        # Workers end with the iterator that started them.
+        if isinstance(batches, Generator):
+            batches.close()
+        if isinstance(self._reading, _OF_ACCELERATE):
+            self._reading.end()
+        skipped = self.tracked.again(self.epoch, self.batches, fetched_ahead=self._ahead)
+        self._reading = skip_first_batches(self._loader, skipped) if skipped else self._loader
+        return iter(self._reading)

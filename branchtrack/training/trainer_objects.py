@@ -13,6 +13,7 @@ import torch
 from transformers import Trainer
 
 from branchtrack.training import blueprint, capture, modules
+from branchtrack.training.data_settings import asked
 from branchtrack.training.rates import base_rate
 
 #: What only says where a schedule is, or repeats the rates of the optimizer's groups.
@@ -52,6 +53,7 @@ def of_data(trainer: Any) -> dict[str, Any]:
         "dataset_length": _length(trainer.train_dataset),
         "eval_dataset_length": sizes,
         "data_collator": getattr(collator, "__name__", type(collator).__name__),
+        **asked(trainer.train_dataset),
     }
 
 

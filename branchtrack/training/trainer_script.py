@@ -17,6 +17,7 @@ from transformers.trainer_utils import IntervalStrategy, SchedulerType
 from branchtrack.core import schedules
 from branchtrack.errors import InvalidInput
 from branchtrack.training import blueprint, trainer_objects
+from branchtrack.training.data_settings import PREFIX
 from branchtrack.training.matching import another_script
 
 #: Arguments that change nothing of what is trained, logged or evaluated.
@@ -151,6 +152,8 @@ def _setting_of(name: str) -> str:
     """The setting that a declared change of something recorded goes by, or nothing."""
     if name.startswith("model.config."):
         return "dropout" if "drop" in name else ""
+    if name.startswith(PREFIX):
+        return name
     if name.startswith("settings."):
         return name.removeprefix("settings.")
     return _SETTING_OF.get(name.removeprefix("optimizer."), "")

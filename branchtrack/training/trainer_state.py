@@ -39,6 +39,7 @@ def live_objects(trainer: Any) -> Live:
         fixed=trainer.loop_settings.fixed(),
         values=trainer.settings,
         loop=trainer.loop_settings,
+        data=None if trainer.place is None else trainer.place.settings,
     )
 
 

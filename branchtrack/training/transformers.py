@@ -262,7 +262,8 @@ class BranchTrackMixin:
         if wanted <= 0:
             self.control.should_epoch_stop = True  # type: ignore[attr-defined]
             return [], None
-        found = super().get_batch_samples(epoch_iterator, wanted, device)  # type: ignore[misc]
+        batches = place.reading(epoch_iterator)
+        found = super().get_batch_samples(batches, wanted, device)  # type: ignore[misc]
         if self.bounds is not None and not found[0]:
             self.control.should_epoch_stop = True  # type: ignore[attr-defined]
         place.fetched(len(found[0]))

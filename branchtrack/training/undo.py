@@ -27,12 +27,15 @@ def kept(live: Live) -> Callable[[], None]:
     dropouts = [(module, module.p) for module in modules.dropouts(live.model).values()]
     parameters = [(p, p.requires_grad, p.grad) for p in live.model.parameters()]
     loop = None if live.loop is None else live.loop.kept(live)
+    data = None if live.data is None else live.data.keep()
     norm = getattr(live.options, "max_grad_norm", None)
     values = {} if live.values is None else {name: live.values.peek(name) for name in live.values}
 
     def put_back() -> None:
         if loop is not None:
             loop()
+        if data is not None:
+            data()
         for group, fields in groups:
             for name in group.keys() - fields.keys() - {"params"}:
                 del group[name]
