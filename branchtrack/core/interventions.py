@@ -203,7 +203,8 @@ def read(payload: Mapping[str, Any]) -> Any:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:]) or "kind"
         allowed = ", ".join(KINDS) if field == "kind" else _allowed(first)
-        raise InvalidInput(field, first.get("input"), allowed) from error
+        given = payload.get("kind") if field == "kind" else first.get("input")
+        raise InvalidInput(field, given, allowed) from error
 
 
 def _allowed(problem: Mapping[str, Any]) -> str:

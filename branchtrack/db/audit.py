@@ -126,6 +126,25 @@ def newest(
     return [Event(**row._mapping) for row in found][::-1]
 
 
+def page(
+    connection: Connection, run_id: str, limit: int, before: int | None = None,
+    *, kind: str = "", actor: str = "", ref: str = "",
+) -> list[Event]:  # fmt: skip
+    """The run's last events (with ``seq`` below ``before``), newest first, of those that fit."""
+    query = select(events).where(events.c.run_id == run_id)
+    query = query if before is None else query.where(events.c.seq < before)
+    for column, wanted in ((events.c.kind, kind), (events.c.actor, actor), (events.c.ref, ref)):
+        query = query.where(column == wanted) if wanted else query
+    found = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    return [Event(**row._mapping) for row in found]
+
+
+def actors_of(connection: Connection, run_id: str) -> list[str]:
+    """Everybody who is in the run's log, by name."""
+    query = select(events.c.actor).where(events.c.run_id == run_id).distinct()
+    return sorted(connection.execute(query).scalars())
+
+
 def first_break(connection: Connection, run_id: str) -> int | None:
     """The ``seq`` at which the run's chain does not hold, or None where all of it does."""
     previous, expected = GENESIS, 1

@@ -200,10 +200,12 @@ def carried_out(connection: Connection, segment_id: str) -> list[Request]:
 
 
 def list_of_run(
-    connection: Connection, run_id: str, limit: int = 100, before: int | None = None
-) -> list[Request]:
-    """The run's newest requests (with ``seq`` below ``before``), newest first."""
+    connection: Connection, run_id: str, limit: int = 100, before: int | None = None,
+    *, branch_id: str | None = None,
+) -> list[Request]:  # fmt: skip
+    """The newest requests of a run or of one branch (``seq`` below ``before``), newest first."""
     query = select(requests).where(requests.c.run_id == run_id)
+    query = query if branch_id is None else query.where(requests.c.branch_id == branch_id)
     query = query if before is None else query.where(requests.c.seq < before)
     query = query.order_by(requests.c.seq.desc()).limit(limit)
     return [_record(row) for row in connection.execute(query)]

@@ -27,7 +27,17 @@ from branchtrack.web import (
     services,
     streams,
 )
-from branchtrack.web.pages import chrome, compare, control, node, resume, runs, tree
+from branchtrack.web.pages import (
+    audit,
+    chrome,
+    compare,
+    control,
+    node,
+    resume,
+    runs,
+    steer,
+    tree,
+)
 
 #: The status of each family of errors; the nearest class in an error's ancestry decides.
 STATUS: dict[type[BranchtrackError], int] = {
@@ -96,7 +106,7 @@ def error_dict(error: BranchtrackError, status: int) -> dict[str, Any]:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, node, compare, resume, control, chrome)
+    pages = (runs, tree, node, compare, resume, control, steer, audit, chrome)
     for module in (*pages, streams, api, api_requests, api_tokens):
         app.register_blueprint(module.blueprint)
 

@@ -1,6 +1,7 @@
-"""Posted forms made into values: only what was really changed counts as a change.
+"""Posted forms made into what is asked for: only what was really changed counts as a change.
 
-It knows neither pages nor processes.
+Nothing in a form is passed over: what nobody understands is left in, for `control` to refuse. It
+knows neither pages nor processes.
 """
 
 from __future__ import annotations
@@ -8,12 +9,55 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from branchtrack.core.settings import Setting
+from branchtrack.core.conditions import NAMES as CONDITIONS
+from branchtrack.core.settings import Setting, parse_assignments
 from branchtrack.errors import InvalidInput
 from branchtrack.web.formats import setting as written
 
-#: What a form's fields for settings are called: ``set.lr``.
+#: What a form's fields are called: for settings ``set.lr``, for arguments of actions ``arg.soft``.
 PREFIX = "set."
+ARGUMENT = "arg."
+#: Fields that say nothing where they are empty.
+_OPTIONAL = ("name", "message", "values", *CONDITIONS)
+
+
+def intervention(
+    form: Mapping[str, str], known: Mapping[str, Setting], current: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a steering form asks for, as `control.submit` takes it.
+
+    Raises:
+        InvalidInput: settings that are not written as name=value.
+    """
+    rest = {
+        name: text for name, text in form.items()
+        if not name.startswith((PREFIX, ARGUMENT)) and name not in ("reason", *CONDITIONS)
+        and not (name in _OPTIONAL and not text.strip())
+    }  # fmt: skip
+    payload: dict[str, Any] = {**rest, "kind": form.get("kind", "")}
+    if payload["kind"] == "set":
+        payload["values"] = changed_settings(form, known, current)
+    elif payload["kind"] == "act":
+        payload["arguments"] = {
+            name.removeprefix(ARGUMENT): text for name, text in form.items()
+            if name.startswith(ARGUMENT) and text.strip()
+        }  # fmt: skip
+    elif "values" in payload:
+        payload["values"] = _pairs(payload["values"])
+    return payload
+
+
+def conditions(form: Mapping[str, str]) -> dict[str, Any]:
+    """Under what conditions, as `control.submit` takes them.
+
+    Raises:
+        InvalidInput: settings that are not written as name=value.
+    """
+    given = {name: form.get(name, "").strip() for name in CONDITIONS}
+    found: dict[str, Any] = {name: text for name, text in given.items() if text}
+    if "only_if" in found:
+        found["only_if"] = _pairs(found["only_if"])
+    return found
 
 
 def changed_settings(
@@ -24,13 +68,11 @@ def changed_settings(
     An emptied field is no change. Whether a value is allowed is for others to say.
     """
     changed = {}
-    for name in known:
-        typed = form.get(PREFIX + name, "").strip()
-        if (
-            typed
-            and typed != written(current.get(name))
-            and not _equal(known[name], typed, current.get(name))
-        ):
+    for field, text in form.items():
+        name, typed = field.removeprefix(PREFIX), text.strip()
+        if not field.startswith(PREFIX) or not typed or typed == written(current.get(name)):
+            continue
+        if name not in known or not _equal(known[name], typed, current.get(name)):
             changed[name] = typed
     return changed
 
@@ -40,10 +82,16 @@ def problems(values: Mapping[str, str], known: Mapping[str, Setting]) -> dict[st
     found = {}
     for name, value in values.items():
         try:
-            known[name].validate(value)
+            if name in known:
+                known[name].validate(value)
         except InvalidInput as error:
             found[name] = error
     return found
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """``name=value`` on lines of their own, as a mapping."""
+    return parse_assignments(line for line in text.splitlines() if line.strip())
 
 
 def _equal(known: Setting, typed: str, current: Any) -> bool:

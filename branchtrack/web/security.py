@@ -93,10 +93,10 @@ def actor() -> Actor:
     return found
 
 
-def barred() -> str:
-    """Why who is asking may change nothing, in a sentence; empty where that is allowed."""
+def barred(*names: str) -> str:
+    """Why who is asking may not change or do anything, or not these; empty where they may."""
     try:
-        actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", reason="-")
+        actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", names, "-")
     except Forbidden as error:
         return error.what
     return ""

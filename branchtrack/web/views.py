@@ -19,6 +19,7 @@ from branchtrack.web.formats import number, setting
 
 #: The metric that tells how good a branch is on data it was not trained on.
 HELD_OUT = "eval_loss"
+_SHORT = ("lr", "weight_decay", "max_grad_norm", "dropout")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,20 @@ class BranchView:
     def settings(self) -> dict[str, Setting]:
         """The settings that the process training it declared."""
         return declared(self.segment.declared) if self.segment else {}
+
+    @property
+    def short_settings(self) -> dict[str, Setting]:
+        """Those of them that are changed most, for a short form; `pages.steer` has them all."""
+        live = {name: one for name, one in self.settings.items() if one.live}
+        known = [name for name in _SHORT if name in live] or list(live)
+        return {name: live[name] for name in known[: len(_SHORT)]}
+
+    @property
+    def gone_words(self) -> str:
+        """What is known of the process of a branch that is lost."""
+        if self.status != "lost" or self.segment is None:
+            return ""
+        return ": its process is gone" if self.segment.gone else ": its process is silent"
 
 
 @dataclass(frozen=True)

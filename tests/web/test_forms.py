@@ -30,8 +30,9 @@ def test_a_setting_that_the_node_does_not_have_is_a_change() -> None:
     assert forms.changed_settings({"set.lr": "1"}, KNOWN, {}) == {"lr": "1"}
 
 
-def test_fields_of_no_known_setting_are_passed_over() -> None:
-    assert changed(unknown="3") == {}
+def test_a_field_of_no_known_setting_is_left_for_others_to_refuse() -> None:
+    assert changed(unknown="3") == {"unknown": "3"}
+    assert forms.problems({"unknown": "3"}, KNOWN) == {}
 
 
 def test_every_problem_is_found() -> None:

@@ -53,12 +53,13 @@ def test_who_asks_is_what_the_token_says(own: Site, app: Flask) -> None:
     body = {"kind": "pause", "reason": "x"}
     assert client_of(app).post(ASK, json=body, headers=bearer(secret)).status_code == 202
     browser = signed_in(app, secret)
-    form = {"kind": "checkpoint", "actor": "root", "role": "admin"}
-    assert browser.post(FORM, data=form).status_code == 303
+    assert browser.post(FORM, data={"kind": "checkpoint"}).status_code == 303
     assert asked(own) == [("the-operator (operator)", "accepted")] * 2
+    assert browser.post(FORM, data={"kind": "checkpoint", "actor": "root"}).status_code == 422
     with own.database.read() as connection:
         found = requests.list_of_run(connection, own.lines["main"].grower.run.id)
-    assert [(one.channel, one.token_id) for one in found] == [("web", token.id), ("api", token.id)]
+    channels = [(one.channel, one.token_id) for one in found]
+    assert channels == [("web", token.id), ("web", token.id), ("api", token.id)]
 
 
 def test_the_servers_own_token_is_the_users(own: Site, app: Flask) -> None:
@@ -72,7 +73,8 @@ def test_the_servers_own_token_is_the_users(own: Site, app: Flask) -> None:
     ("method", "path"),
     [("post", ASK), ("post", "/api/v1/requests/ID/cancel"), ("post", "/api/v1/nodes/NODE/resume"),
      ("post", "/api/v1/runs/digits/branches/main/preview"), ("post", FORM),
-     ("post", "/nodes/NODE/resume"), ("get", "/api/v1/tokens"), ("post", "/api/v1/tokens"),
+     ("post", "/nodes/NODE/resume"), ("post", "/runs/digits/branches/main/steer"),
+     ("post", "/requests/ID/cancel"), ("get", "/api/v1/tokens"), ("post", "/api/v1/tokens"),
      ("delete", "/api/v1/tokens/the-viewer")],
 )  # fmt: skip
 def test_a_viewer_only_looks(own: Site, app: Flask, method: str, path: str) -> None:

@@ -5,19 +5,13 @@ Nothing here says that a change happened: the page shows the request and what th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
-from branchtrack.core.interventions import ACTIONS
-from branchtrack.core.settings import declared
 from branchtrack.db import outlines, runs
 from branchtrack.errors import InvalidInput
-from branchtrack.web.forms import changed_settings
-from branchtrack.web.pages import tree
+from branchtrack.web.pages import steer, tree
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.security import actor
 from branchtrack.web.services import services
@@ -31,7 +25,8 @@ def submit(run: str, branch: str) -> AnyResponse:
     """Ask the process that trains the branch; what is not valid comes back with the form."""
     reference = f"{run}/{branch}"
     try:
-        payload = _payload(reference, request.form)
+        with services().database.read() as connection:
+            payload = steer.payload(connection, reference, request.form)
         control.submit(
             services().database, reference, payload, actor=actor(),
             reason=request.form.get("reason", ""),
@@ -50,21 +45,5 @@ def confirm_stop(run: str, branch: str) -> Response:
         if view is None or not view.is_live:
             # They know why it cannot be, and say it.
             control.live_segment(connection, runs.find_branch(connection, f"{run}/{branch}"))
-    return respond("control/stop.html", run=run, view=view)
-
-
-def _payload(reference: str, form: Mapping[str, str]) -> dict[str, Any]:
-    kind = form.get("kind", "")
-    if kind != "set":
-        allowed = ", ".join(("set", *ACTIONS))
-        if kind not in ACTIONS:
-            raise InvalidInput("kind", kind, allowed)
-        return {"kind": kind}
-    with services().database.read() as connection:
-        segment = control.live_segment(connection, runs.find_branch(connection, reference))
-    values = changed_settings(form, declared(segment.declared), segment.settings)
-    if not values:
-        raise InvalidInput(
-            "settings", "", "another value for at least one setting", what="No value was changed."
-        )
-    return {"kind": "set", "values": values}
+    when = request.args.get("when", "now")
+    return respond("control/stop.html", run=run, view=view, when=when)

@@ -13,14 +13,13 @@ from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle, tree
-from branchtrack.core.records import Branch, Node, StoredCheckpoint
+from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.core.settings import declared as by_name
 from branchtrack.db import nodes, outlines
 from branchtrack.db.outlines import NodeLine
-from branchtrack.web import rows
+from branchtrack.web import asked, rows
 from branchtrack.web.formats import number, setting
-from branchtrack.web.pages.tree import described
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.views import TreeView, change_words
@@ -92,6 +91,7 @@ def show(node_id: str) -> Response:
         view = _tree(connection, node)
         stored = nodes.checkpoint(connection, node.state_digest)
         requests, audit = outlines.history(connection, node)
+    requests, audit = _settled(node, view, requests, audit)
     branch = view.by_branch[node.branch_id]
     segment = view.outline.segments.get(node.segment_id)
     parent = view.by_id.get(node.parent_id or "")
@@ -103,11 +103,27 @@ def show(node_id: str) -> Response:
         proofs=rows.proofs(node.changes, node.effective), measured=_measured(node), notes=_MEASURED,
         metrics=_metrics(node, parent), stored=stored, files=_files(services().store, stored),
         parts=_parts(stored), requests=requests, audit=audit,
-        described={one.id: described(one) for one in requests}, command=_command(node),
+        described={one.id: asked.described(one) for one in requests}, command=_command(node),
         others=[one for one in view.branches if one.branch.id != branch.branch.id],
         undo=_undo(node), is_last=branch.branch.head_id == node.id,
-        ended=branch.status not in lifecycle.LIVE, certified=branch.certified,
+        ended=branch.status not in lifecycle.LIVE, certified=branch.certified, live=view.live,
     )  # fmt: skip
+
+
+def _settled(
+    node: Node, view: TreeView, found: list[Request], audit: list[Event]
+) -> tuple[list[Request], list[Event]]:
+    """The history of a node, read again where it had requests that nobody will answer."""
+    seen: list[list[Event]] = [audit]
+
+    def again() -> list[Request]:
+        with services().database.read() as connection:
+            listed, events = outlines.history(connection, node)
+        seen.append(events)
+        return listed
+
+    kept = asked.settled(services().database, found, view.outline.segments, view.now, again)
+    return list(kept), seen[-1]
 
 
 def _tree(connection: Connection, node: Node) -> TreeView:

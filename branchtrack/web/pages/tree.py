@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -10,15 +10,13 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis import curves
 from branchtrack.config import Config
-from branchtrack.core.interventions import SetSettings
 from branchtrack.core.records import Request
 from branchtrack.db import launches, outlines, requests, selections
 from branchtrack.db.metrics import Series
 from branchtrack.db.selections import Selection
 from branchtrack.errors import NotFound
-from branchtrack.web import charts, lanes, logs, params, rows
+from branchtrack.web import asked, charts, lanes, logs, params, rows
 from branchtrack.web.charts import Chart, Line
-from branchtrack.web.formats import assignments
 from branchtrack.web.rendering import now, respond, wanted_block
 from branchtrack.web.services import services
 from branchtrack.web.streams import Cursor
@@ -60,9 +58,10 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
     live_only = wanted_block(TEMPLATE) == "live"
     with services().database.read() as connection:
         tree = read_tree(connection, run)
-        asked = requests.list_of_run(connection, tree.run.id, _REQUESTS)
+        found = requests.list_of_run(connection, tree.run.id, _REQUESTS)
         # The live part is asked for often, and its chart is fed by the stream.
         selection = None if live_only else _select(connection, tree)
+    listed_requests = _settled(tree, found)
     branches = _shown(tree)
     metric = (selection.chosen if selection else request.args.get("metric")) or "loss"
     drawn = _chart(tree, branches, selection) if selection else None
@@ -75,7 +74,8 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         chart=drawn, y_axis=plots.y_axis(drawn) if drawn else "",
         plot=plots.plot(drawn) if drawn else "",
         samples_rows=charts.sampled(drawn.lines) if drawn else [],
-        requests=asked, described={one.id: described(one) for one in asked},
+        requests=listed_requests,
+        described={one.id: asked.described(one) for one in listed_requests},
         cursor=_cursor(tree, selection), filters=_filters(), options=_options(),
         logs=_logs(tree, services().config), worker_note=services().worker_note,
         errors=errors or {}, undrawn=max(0, len(branches) - _CURVES),
@@ -95,12 +95,14 @@ def read_tree(connection: Connection, run: str) -> TreeView:
     return TreeView(outline, nodes, now(), started)
 
 
-def described(asked: Request) -> str:
-    """A request in one line, as it was asked."""
-    if asked.kind == "set":
-        values = asked.requested.get("values") or asked.payload.get("values") or {}
-        return SetSettings(values={}).describe() + assignments(values)
-    return asked.kind
+def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
+    database = services().database
+
+    def again() -> Sequence[Request]:
+        with database.read() as connection:
+            return requests.list_of_run(connection, tree.run.id, _REQUESTS)
+
+    return asked.settled(database, found, tree.outline.segments, tree.now, again)
 
 
 def _select(connection: Connection, tree: TreeView) -> Selection:

@@ -63,16 +63,16 @@ def test_a_value_that_is_not_allowed_comes_back_with_the_form(own: Site) -> None
     assert asked(own)[0].state == "rejected"
 
 
-def test_a_form_without_any_change_asks_for_nothing(own: Site) -> None:
+def test_a_form_without_any_change_is_refused(own: Site) -> None:
     page = own.post(PATH, 422, kind="set", set_lr="0.005")
     assert "No value was changed." in page.one(role="alert").text
-    assert asked(own) == []
+    assert [one.state for one in asked(own)] == ["rejected"]
 
 
 def test_an_unknown_kind_is_refused(own: Site) -> None:
     page = own.post(PATH, 422, kind="explode")
-    assert "checkpoint, evaluate, stop" in page.one(role="alert").text
-    assert asked(own) == []
+    assert "pause, unpause, stop" in page.one(role="alert").text
+    assert [one.state for one in asked(own)] == ["rejected"]
 
 
 def test_a_branch_that_nobody_trains_cannot_be_steered(own: Site) -> None:
@@ -89,5 +89,9 @@ def test_stopping_is_confirmed_on_a_page_of_its_own(own: Site) -> None:
     form = page.one("form", class_="form")
     assert (form["method"], form["action"]) == ("post", PATH)
     assert form.one("input", type="hidden")["value"] == "stop"
+    later = own.get(link + "?when=epoch").one("form", class_="form")
+    assert [one["value"] for one in later.all("option") if "selected" in one.attributes] == [
+        "epoch"
+    ]
     own.lines["main"].end("finished")
     own.get(link, 409)

@@ -232,7 +232,7 @@ def test_a_branch_whose_process_vanished_is_lost_and_can_be_resumed(own: Site) -
         connection.exec_driver_sql(f"UPDATE segments SET heartbeat_at = {time.time() - 3600}")
     page = own.get("/runs/digits")
     banner = page.one("div", class_="banner")
-    assert "main is lost: its process last answered 1 h ago" in banner.text
+    assert "main is lost: its process is silent; it last answered 1 h ago" in banner.text
     assert banner.by_role("link", "Resume")[0]["href"] == f"/nodes/{own.node('main')}/resume"
     assert page.all("details", class_="steer") == []
 

@@ -1,0 +1,42 @@
+"""Requests as pages show them: in a line, and never as waiting for a process that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from branchtrack import control
+from branchtrack.core import interventions, lifecycle
+from branchtrack.core.interventions import SetSettings
+from branchtrack.core.records import Request, Segment
+from branchtrack.db.engine import Database
+from branchtrack.errors import InvalidInput
+from branchtrack.web.formats import assignments
+
+
+def settled(
+    database: Database, found: Sequence[Request], every: Mapping[str, Segment], now: float,
+    again: Callable[[], Sequence[Request]],
+) -> Sequence[Request]:  # fmt: skip
+    """The requests, read ``again`` where some were asked of a process that will never answer.
+
+    ``every`` are the segments of their run. It costs nothing where all is well.
+    """
+    hanging = [one for one in found if one.state not in lifecycle.REQUEST_ENDS]
+    asked_of = [every[one.segment_id or ""] for one in hanging if one.segment_id in every]
+    if all(lifecycle.segment_status(one, now) in lifecycle.LIVE for one in asked_of):
+        return found
+    control.expire_hanging(database, hanging[0].run_id, control.local_actor())
+    return again()
+
+
+def described(asked: Request) -> str:
+    """A request in one line, as it was asked."""
+    given: dict[str, Any] = asked.requested or asked.payload
+    if asked.kind == "set":
+        values = asked.requested.get("values") or asked.payload.get("values") or {}
+        return SetSettings(values={}).describe() + assignments(values)
+    try:
+        return str(interventions.read({"kind": asked.kind, **given}).describe())
+    except InvalidInput:
+        return asked.kind

@@ -1,0 +1,66 @@
+"""The log of a run: every event, newest first, and on demand whether their chain holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from branchtrack.core.records import Event
+from branchtrack.db import audit, requests, runs
+from branchtrack.web import params
+from branchtrack.web.formats import assignments
+from branchtrack.web.rendering import respond
+from branchtrack.web.services import services
+
+blueprint = Blueprint("audit", __name__)
+PAGE = 100
+KINDS = ("run", "branch", "segment", "node", "request", "launch", "trouble")
+_LONGEST = 160
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What recomputing the chain came to."""
+
+    broken: int | None
+    events: int
+    hash: str
+
+
+@blueprint.get("/runs/<run>/audit")
+def show(run: str) -> Response:
+    """The page; ``verify`` in the address recomputes the whole chain."""
+    kind = params.choice("kind", ("", *KINDS))
+    actor, ref = (request.args.get(name, "").strip()[:120] for name in ("actor", "request"))
+    with services().database.read() as connection:
+        found = runs.find_run(connection, run)
+        asked = requests.find(connection, ref) if ref else None
+        listed = audit.page(
+            connection, found.id, PAGE + 1, params.whole("before", 1), kind=kind, actor=actor,
+            ref=asked.id if asked else "",
+        )  # fmt: skip
+        people = audit.actors_of(connection, found.id)
+        verdict = None
+        if "verify" in request.args:
+            last = audit.newest(connection, found.id, 1)
+            broken = audit.first_break(connection, found.id)
+            verdict = Verdict(broken, last[-1].seq if last else 0, last[-1].hash if last else "")
+    shown = listed[:PAGE]
+    return respond(
+        "audit/index.html", run=found, events=shown, verdict=verdict, kinds=KINDS, people=people,
+        facts={one.seq: _facts(one) for one in shown}, asked=asked,
+        filters={"kind": kind or None, "actor": actor or None,
+                 "request": asked.id if asked else None},
+        older=shown[-1].seq if len(listed) > PAGE else None,
+    )  # fmt: skip
+
+
+def _facts(event: Event) -> str:
+    """What an event carries, in a line."""
+    told: dict[str, Any] = {
+        name: value for name, value in event.payload.items() if value not in ({}, [], None, "")
+    }
+    text = assignments(told)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

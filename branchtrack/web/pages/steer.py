@@ -1,0 +1,179 @@
+"""Steering one branch: every setting and action that its process declared, and what was asked.
+
+Nothing here says that a change happened: the page shows requests and what the process answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, Response, redirect, request, url_for
+from sqlalchemy import Connection
+from werkzeug.wrappers import Response as AnyResponse
+
+from branchtrack import control
+from branchtrack.core import offers
+from branchtrack.core.settings import Setting, declared
+from branchtrack.db import requests, runs
+from branchtrack.errors import BranchtrackError, InvalidInput, NotFound
+from branchtrack.web import asked, forms
+from branchtrack.web.pages.tree import read_tree
+from branchtrack.web.rendering import respond
+from branchtrack.web.security import actor
+from branchtrack.web.services import services
+from branchtrack.web.streams import Cursor
+from branchtrack.web.views import BranchView, TreeView
+
+blueprint = Blueprint("steer", __name__)
+_REQUESTS, _NODES = 50, 200
+#: Where a setting stands by the last part of its name; one of the author's own stands last.
+_GROUPS = {
+    "Optimizer": ("lr", "momentum", "betas", "eps", "max_grad_norm"),
+    "Regularisation": ("weight_decay", "dropout", "label_smoothing", "frozen"),
+    "Schedule": (),
+    "Data": ("batch_size", "gradient_accumulation_steps", "seed", "mixture"),
+}
+_OWN, _DETAILS = "The script’s own", "Of single groups and modules"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A setting, what the process last said it is, and what the last update read back used."""
+
+    known: Setting
+    value: Any
+    used: Any
+    used_now: Any
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A form that was sent and is shown again: with what is wrong, or what it would do."""
+
+    kind: str
+    form: Mapping[str, str] = field(default_factory=dict)
+    error: BranchtrackError | None = None
+    preview: Mapping[str, Any] | None = None
+
+
+@blueprint.get("/runs/<run>/branches/<branch>/steer")
+def show(run: str, branch: str) -> Response:
+    """The page, or its live part; ``node`` in the address chooses where to rewind to."""
+    return _page(run, branch)
+
+
+@blueprint.post("/runs/<run>/branches/<branch>/steer")
+def ask(run: str, branch: str) -> AnyResponse:
+    """Ask the process; what is not valid comes back with the form."""
+    form = request.form
+    try:
+        control.submit(
+            services().database, f"{run}/{branch}", _payload(run, branch), actor=actor(),
+            reason=form.get("reason", ""), when=forms.conditions(form),
+        )  # fmt: skip
+    except InvalidInput as error:
+        return _page(run, branch, Draft(form.get("kind", ""), form, error), 422)
+    return redirect(url_for("steer.show", run=run, branch=branch, _anchor="requests"), 303)
+
+
+@blueprint.post("/runs/<run>/branches/<branch>/steer/preview")
+def preview(run: str, branch: str) -> AnyResponse:
+    """Show what a form would ask for; nothing is asked."""
+    form, kind = request.form, request.form.get("kind", "")
+    try:
+        found = control.preview(
+            services().database, f"{run}/{branch}", _payload(run, branch), actor=actor(),
+            reason=form.get("reason", ""), when=forms.conditions(form),
+        )  # fmt: skip
+    except InvalidInput as error:
+        return _page(run, branch, Draft(kind, form, error), 422)
+    if found["valid"]:
+        return _page(run, branch, Draft(kind, form, preview=found))
+    told = found["error"]
+    refusal = BranchtrackError(
+        told["what"], safe="Nothing was asked.", fix=told["fix"], field=told["field"]
+    )
+    return _page(run, branch, Draft(kind, form, refusal), 422)
+
+
+@blueprint.post("/requests/<request_id>/cancel")
+def cancel(request_id: str) -> AnyResponse:
+    """Ask for a request to be taken back; its process says whether that was in time."""
+    found = control.cancel(services().database, request_id, actor=actor())
+    with services().database.read() as connection:
+        run = runs.get_run(connection, found.run_id).name
+        branch = runs.get_branch(connection, found.branch_id).name
+    return redirect(url_for("steer.show", run=run, branch=branch, _anchor="requests"), 303)
+
+
+def _payload(run: str, branch: str) -> dict[str, Any]:
+    with services().database.read() as connection:
+        return payload(connection, f"{run}/{branch}", request.form)
+
+
+def payload(connection: Connection, reference: str, form: Mapping[str, str]) -> dict[str, Any]:
+    """What a form asks of a branch; of one that nobody trains as it was typed."""
+    branch = runs.find_branch(connection, reference)
+    if form.get("kind") != "set":
+        return forms.intervention(form, {}, {})
+    segment = control.live_segment(connection, branch)
+    return forms.intervention(form, declared(segment.declared), segment.settings)
+
+
+def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) -> Response:
+    database = services().database
+    with database.read() as connection:
+        tree = read_tree(connection, run)
+        view = tree.named(branch)
+        if view is None:
+            raise NotFound("branch", f"{run}/{branch}", [one.name for one in tree.branches])
+        found = requests.list_of_run(connection, tree.run.id, _REQUESTS, branch_id=view.branch.id)
+
+    def again() -> Sequence[Any]:
+        with database.read() as connection:
+            return requests.list_of_run(
+                connection, tree.run.id, _REQUESTS, branch_id=view.branch.id
+            )  # fmt: skip
+
+    listed = asked.settled(database, found, tree.outline.segments, tree.now, again)
+    used = _used(tree, view)
+    shown = draft or Draft("rewind", {"node": request.args.get("node", "")})
+    return respond(
+        "steer/index.html", status, tree=tree, view=view, draft=shown, is_draft=draft is not None,
+        part=request.args.get("part"), groups=_groups(view, used), used_step=used.get("step"),
+        later=[one for one in view.settings.values() if not one.live], requests=listed,
+        described={one.id: asked.described(one) for one in listed},
+        offered=offers.read(view.segment.offers if view.segment else {}),
+        nodes=tree.nodes[:_NODES], cursor=Cursor(tree.outline.cursor), prefix=forms.PREFIX,
+        argument=forms.ARGUMENT,
+    )  # fmt: skip
+
+
+def _used(tree: TreeView, view: BranchView) -> Mapping[str, Any]:
+    """What the newest update of the branch that was read back used."""
+    mine = (node.effective for node in tree.nodes if node.branch_id == view.branch.id)
+    return next((effective for effective in mine if effective), {})
+
+
+def _groups(view: BranchView, used: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """The settings that can be changed now by group, in the order declared; empty ones left out."""
+    found: dict[str, list[Row]] = {name: [] for name in (*_GROUPS, _OWN, _DETAILS)}
+    current = view.segment.settings if view.segment else {}
+    for name, known in view.settings.items():
+        if known.live:
+            row = Row(known, current.get(name), used.get(name), used.get(f"{name}_now"))
+            found[_group(known)].append(row)
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _group(known: Setting) -> str:
+    if getattr(known, "detail", False):
+        return _DETAILS
+    if known.name.startswith("data."):
+        return "Data"
+    last = known.name.rpartition(".")[2]
+    if "schedule" in last or "warmup" in last:
+        return "Schedule"
+    return next((group for group, names in _GROUPS.items() if last in names), _OWN)

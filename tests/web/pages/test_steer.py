@@ -1,0 +1,195 @@
+"""The page that steers one branch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from branchtrack.core.offers import Action, Offers
+from branchtrack.core.records import Request
+from branchtrack.core.settings import BUILT_IN, DROPOUT, MAX_STEPS, Setting
+from branchtrack.db import requests, runs
+from branchtrack.db.tables import segments
+from tests.web import dom
+from tests.web.conftest import Site
+from tests.web.test_budgets import statements
+
+PATH = "/runs/digits/branches/main/steer"
+PARAMETERS = (Setting("threshold", maximum=1.0), Setting("soft", "bool"))
+ACTION = Action("relabel", "New labels.", PARAMETERS, {"soft": True})
+
+
+@pytest.fixture
+def rich(own: Site) -> Site:
+    """The small tree, whose process offers more than the usual."""
+    mine = Setting("temperature", minimum=0.0, unit="K", about="of the sampling")
+    offered = Offers({"relabel": ACTION}, ["encoder", "head"]).as_dict()
+    known = [one.as_dict() for one in (*BUILT_IN, DROPOUT, mine, MAX_STEPS)]
+    now = {
+        "lr": 5e-3,
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "dropout": 0.1,
+        "temperature": 2.0,
+    }
+    with own.database.transaction() as connection:
+        connection.execute(segments.update().values(offers=offered, declared=known, settings=now))
+    return own
+
+
+def listed(site: Site) -> list[Request]:
+    with site.database.read() as connection:
+        return requests.list_of_run(connection, runs.find_run(connection, "digits").id)
+
+
+def send(site: Site, status: int, path: str = PATH, **form: Any) -> dom.Element:
+    answer = site.client.post(path, data=form)
+    text = answer.get_data(as_text=True)
+    assert answer.status_code == status, text[:2000]
+    return dom.parse(text if status != 303 else "")
+
+
+def test_every_setting_is_there_with_what_is_in_force_and_what_was_used(rich: Site) -> None:
+    main = rich.lines["main"]
+    main.commit("intervention", 50, {"lr": 5e-3})
+    page = rich.get(PATH)
+    text = page.one("main").text
+    for word in ("lr now 5e-3; used at step 51: 5e-3, in effect 0.004500", "temperature K",
+                 "of the sampling", "Holds from the next update",
+                 "Only when a node is resumed"):  # fmt: skip
+        assert word in text
+    groups = [one.text for one in page.all("p", class_="group")]
+    assert groups == ["Optimizer", "Regularisation", "The script’s own"]
+    assert page.field("temperature")["value"] == "2" or page.field("temperature K")["value"] == "2"
+
+
+def test_many_settings_are_asked_for_under_conditions(rich: Site) -> None:
+    form = {"kind": "set", "set.lr": "1e-3", "set.temperature": "3", "set.weight_decay": "0.01",
+            "reason": "try", "only_if": "lr=5e-3\n", "not_after_step": "90",
+            "expires_in": ""}  # fmt: skip
+    answer = rich.client.post(PATH, data=form)
+    assert answer.status_code == 303 and answer.headers["Location"] == PATH + "#requests"
+    (found,) = listed(rich)
+    assert found.requested["values"] == {"lr": 1e-3, "temperature": 3.0}
+    assert found.conditions == {"only_if": {"lr": 5e-3}, "not_after_step": 90}
+    row = rich.get(PATH).table("Requests")[0]
+    assert (row["state"], row["what"]) == (
+        "waiting for the trainer",
+        "set lr = 1e-3, temperature = 3 only if lr = 5e-3 by step 90",
+    )
+
+
+def test_a_preview_shows_what_would_change_and_asks_for_nothing(rich: Site) -> None:
+    page = send(
+        rich, 200, PATH + "/preview", **{"kind": "set", "set.lr": "1e-3", "only_if": "lr=1"}
+    )
+    told = page.one(role="status", class_="banner").text
+    assert "lr: 5e-3 → 1e-3, from the next update" in told and "it is 0.005" in told
+    assert page.field("lr")["value"] == "1e-3"
+    bad = send(rich, 422, PATH + "/preview", **{"kind": "set", "set.lr": "-1"})
+    assert "greater than 0" in bad.one(role="alert").text
+    assert listed(rich) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "label"),
+    [
+        ({"kind": "set", "set.lr": "nan"}, "lr"),
+        ({"kind": "freeze", "modules": "nope"}, "Modules"),
+        ({"kind": "reset", "modules": ""}, "Modules"),
+        ({"kind": "act", "action": "relabel", "arg.threshold": "2"}, "threshold"),
+        ({"kind": "note", "text": ""}, "A remark for the record"),
+        ({"kind": "set", "set.lr": "1e-3", "not_after_step": "3"}, "Not after step"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field_and_stays_as_typed(
+    rich: Site, form: dict[str, str], label: str
+) -> None:
+    page = send(rich, 422, **form)
+    marked = page.all(aria_invalid="true")
+    assert len(marked) == 1 and marked[0].get("value") == list(form.values())[-1]
+    assert page.one(role="alert").text
+    assert [one.state for one in listed(rich)] == ["rejected"]
+
+
+@pytest.mark.parametrize(
+    ("form", "requested"),
+    [
+        ({"kind": "pause", "reason": ""}, {}),
+        ({"kind": "stop", "when": "epoch"}, {"when": "epoch"}),
+        ({"kind": "unfreeze", "modules": "enc*"}, {"modules": "enc*"}),
+        ({"kind": "rewind", "node": "NODE", "name": "", "values": "lr=1e-3"},
+         {"values": {"lr": 1e-3}}),
+        ({"kind": "act", "action": "relabel", "arg.threshold": "0.5", "arg.soft": "false"},
+         {"action": "relabel", "arguments": {"threshold": 0.5, "soft": False}}),
+    ],
+)  # fmt: skip
+def test_each_action_is_asked_for(
+    rich: Site, form: dict[str, str], requested: dict[str, Any]
+) -> None:
+    send(rich, 303, **{name: rich.node("main") if v == "NODE" else v for name, v in form.items()})
+    (found,) = listed(rich)
+    assert (found.kind, found.state) == (form["kind"], "accepted")
+    assert {**found.requested, **requested} == found.requested
+
+
+def test_a_waiting_request_can_be_cancelled(rich: Site) -> None:
+    rich.lines["main"].ask({"kind": "checkpoint"}, "why")
+    (button,) = rich.get(PATH).by_role("button", "Cancel checkpoint")
+    assert button is not None
+    send(rich, 303, f"/requests/{listed(rich)[0].id}/cancel")
+    assert listed(rich)[0].cancel is not None
+    assert "cancel asked" in rich.get(PATH).one("main").text
+
+
+def test_what_is_done_is_told_with_all_three_values(rich: Site) -> None:
+    rich.lines["main"].ask(
+        {"kind": "set", "values": {"lr": 1e-3}}, "", "applied verified", step=41,
+        before={"lr": 5e-3}, applied={"lr": 1e-3}, effective={"lr": 1e-3, "step": 42},
+    )  # fmt: skip
+    row = rich.get(PATH).table("Requests")[0]
+    assert (row["before → applied"], row["used"]) == ("lr 5e-3 → 1e-3", "lr 1e-3")
+
+
+def test_a_branch_that_ended_takes_notes_alone_and_shows_nothing_as_waiting(rich: Site) -> None:
+    rich.lines["main"].ask({"kind": "checkpoint"}, "too late")
+    rich.lines["main"].end("failed")
+    page = rich.get(PATH)
+    assert "Nothing trains main now: it is failed" in page.one("main").text
+    assert page.table("Requests")[0]["state"] == "expired"
+    send(rich, 303, kind="note", text="it ran out of data")
+    assert listed(rich)[0].state == "done"
+    send(rich, 409, kind="pause")
+
+
+def test_a_paused_branch_says_so_and_can_go_on(rich: Site) -> None:
+    with rich.database.transaction() as connection:
+        connection.execute(segments.update().values(status="paused"))
+    assert rich.get(PATH).by_role("button", "Go on")
+    assert "1 branch paused" in rich.get("/runs/digits").one("p", class_="chips").text
+    assert "paused" in rich.get("/").table("Runs")[0]["status"]
+
+
+def test_the_live_part_alone_is_answered_to_who_asks_for_it(rich: Site) -> None:
+    headers = {"HX-Request": "true", "HX-Target": "div#live"}
+    with statements(rich) as seen:
+        text = rich.client.get(PATH, headers=headers).get_data(as_text=True)
+    assert text.lstrip().startswith('<div id="live"') and len(seen) <= 4
+    lower = rich.client.get(PATH + "?part=requests", headers=headers).get_data(as_text=True)
+    assert "set.lr" in text and "set.lr" not in lower
+
+
+def test_a_branch_that_there_is_not_is_missing(rich: Site) -> None:
+    rich.get("/runs/digits/branches/nope/steer", 404)
+
+
+def test_details_are_folded_away(rich: Site) -> None:
+    if "detail" not in asdict(BUILT_IN[0]):
+        pytest.skip("settings have no details yet")
+    one = replace(BUILT_IN[0], name="lr.group0", **{"detail": True})  # type: ignore[arg-type]
+    with rich.database.transaction() as connection:
+        known = [one.as_dict()]
+        connection.execute(segments.update().values(declared=known))
+    assert "Of single groups and modules (1)" in rich.get(PATH).one("main").text
