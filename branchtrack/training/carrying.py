@@ -105,6 +105,9 @@ def _change(answer: Answer, live: Live, values: dict[str, Any]) -> None:
     answer.before = {name: current.get(name) for name in answer.applied}
     answer.wanted = {n: v for n, v in answer.wanted.items() if n not in DIRECTIVES}
     answer.options = before, probing.options(live)
+    data = [name for name in answer.wanted if live.data is not None and name in live.data.declared]
+    if data and live.data is not None:
+        answer.result = {"from_sample": dict.fromkeys(data, live.data.from_sample)}
 
 
 def _function(actions: Actions, request: Request) -> Callable[..., Any]:

@@ -100,6 +100,21 @@ class Home:
         with self.database.read() as connection:
             return runs.find_run(connection, name)
 
+    def runs(self) -> list[Run]:
+        """Every run."""
+        with self.database.read() as connection:
+            return [one.run for one in runs.list_runs(connection)]
+
+    def node_of(self, node_id: str) -> Node:
+        """The node of that id."""
+        with self.database.read() as connection:
+            return nodes.get(connection, node_id)
+
+    def branch_of(self, launch: Launch) -> str:
+        """The name of a launch's branch."""
+        with self.database.read() as connection:
+            return runs.get_branch(connection, launch.branch_id).name
+
     def branch(self, name: str) -> Branch:
         """A branch by name (``run/branch``) or id."""
         with self.database.read() as connection:
