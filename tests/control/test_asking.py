@@ -1,0 +1,241 @@
+"""Who may ask, when a request is the same one, what its conditions are, and who is gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from branchtrack import control, processes
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core import lifecycle
+from branchtrack.core.actors import Actor
+from branchtrack.core.records import Request
+from branchtrack.db import audit, requests, segments, tables, tokens
+from branchtrack.db.engine import Database
+from branchtrack.errors import Forbidden, InvalidInput, NotFound, NotLive, RateLimited
+from tests.trees_for_tests import Tree, make_forked_tree, make_tree
+
+SET_LR = {"kind": "set", "values": {"lr": "1e-3"}}
+NOTE = {"kind": "note", "text": "as expected"}
+
+
+def every(tree: Tree) -> list[Request]:
+    with tree.database.read() as connection:
+        return requests.list_of_run(connection, tree.run.id)[::-1]
+
+
+def agent(tree: Tree, **how: Any) -> Actor:
+    with tree.database.transaction() as connection:
+        token, _ = tokens.create(connection, "sweeper", "agent", created_by="me", **how)
+    return Actor(token.name, token.role, "api", token.id, token.only, token.limit)
+
+
+def test_the_same_key_is_the_same_request(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    first = control.submit(database, "demo", SET_LR, actor="me", key="a")
+    assert control.submit(database, "demo", SET_LR, actor="me", key="a").id == first.id
+    assert control.submit(database, "demo", SET_LR, actor="you", key="a").id != first.id
+    with pytest.raises(InvalidInput, match="something else"):
+        control.submit(database, "demo", {"kind": "checkpoint"}, actor="me", key="a")
+    assert len(every(tree)) == 2
+
+
+def test_one_key_from_many_threads_is_one_request(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+
+    def ask(number: int) -> str:
+        key = f"key {number % 4}"
+        return control.submit(database, "demo", SET_LR, actor="me", key=key).id
+
+    with ThreadPoolExecutor(12) as pool:
+        found = set(pool.map(ask, range(24)))
+    assert len(found) == len(every(tree)) == 4
+    with database.read() as connection:
+        assert audit.first_break(connection, tree.run.id) is None
+
+
+def test_a_key_of_a_refused_request_can_be_used_for_a_good_one(
+    database: Database, store: Store
+) -> None:
+    make_tree(database, store)
+    with pytest.raises(InvalidInput):
+        control.submit(database, "demo", {"kind": "set", "values": {"lr": -1}}, actor="me", key="k")
+    assert control.submit(database, "demo", SET_LR, actor="me", key="k").state == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("actor", "payload", "reason", "error"),
+    [
+        (Actor("v", "viewer"), SET_LR, "why", Forbidden),
+        (Actor("v", "viewer"), NOTE, "why", Forbidden),
+        (Actor("o", "nobody"), SET_LR, "why", Forbidden),
+        (Actor("a", "agent"), SET_LR, " ", InvalidInput),
+        (Actor("a", "agent", only=("weight_decay", "checkpoint")), SET_LR, "why", Forbidden),
+        (Actor("a", "agent", only=("lr",)), {"kind": "checkpoint"}, "why", Forbidden),
+        (Actor("a", "agent", only=("lr",)),
+         {"kind": "set", "values": {"lr": 1e-3, "weight_decay": 0}}, "why", Forbidden),
+        (Actor("a", "agent", only=("rewind",)),
+         {"kind": "rewind", "node": "abcd", "values": {"lr": 1}}, "why", Forbidden),
+    ],
+)  # fmt: skip
+def test_what_a_role_may_not_is_refused_and_recorded(
+    sqlite_database: Database, store: Store, actor: Actor, payload: Any, reason: str, error: Any
+) -> None:
+    tree = make_tree(sqlite_database, store)
+    with pytest.raises(error):
+        control.submit(sqlite_database, "demo", payload, actor=actor, reason=reason)
+    (request,) = every(tree)
+    assert (request.state, request.actor) == ("rejected", actor.label)
+
+
+def test_what_a_token_is_for_is_let_through(sqlite_database: Database, store: Store) -> None:
+    tree = make_tree(sqlite_database, store)
+    actor = agent(tree, only=["l*", "checkpoint"])
+    for payload in (SET_LR, {"kind": "checkpoint"}):
+        found = control.submit(sqlite_database, "demo", payload, actor=actor, reason="why")
+        assert (found.actor, found.channel, found.token_id) == (
+            "sweeper (agent)", "api", actor.token_id,
+        )  # fmt: skip
+
+
+def test_a_launch_needs_the_role_as_well(sqlite_database: Database, store: Store) -> None:
+    _tree, made = make_forked_tree(sqlite_database, store)
+    for actor in (Actor("v", "viewer"), Actor("a", "operator", only=("lr",))):
+        with pytest.raises(Forbidden):
+            control.order_launch(sqlite_database, store, made[1].id, actor=actor, reason="why")
+
+
+def test_a_limit_counts_the_updates_of_the_whole_run(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _made = make_forked_tree(sqlite_database, store)
+    actor = agent(tree, limit=2)
+
+    def ask(branch: str) -> None:
+        control.submit(sqlite_database, branch, SET_LR, actor=actor, reason="why")
+
+    ask("demo/main")
+    ask("demo/cooler")
+    with pytest.raises(RateLimited, match="may make 2"):
+        ask("demo/main")
+    with sqlite_database.transaction() as connection:
+        segments.heartbeat(connection, tree.segment("main").id, 1500, None, {})
+    ask("demo/cooler")
+
+
+def test_a_condition_that_could_never_hold_is_refused(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree = make_tree(sqlite_database, store)
+    with sqlite_database.transaction() as connection:
+        segments.heartbeat(connection, tree.segment("main").id, 50, None, {})
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"not_after_step": 49}, "not_after_step"), ({"not_after_step": "6.5"}, "not_after_step"),
+        ({"expires_in": 0}, "expires_in"), ({"expires_in": float("nan")}, "expires_in"),
+        ({"only_if": {"rate": 1}}, "only_if.rate"), ({"only_if": {"lr": "x"}}, "lr"),
+        ({"unless": 1}, "unless"),
+    ]  # fmt: skip
+    for when, field in bad:
+        with pytest.raises(InvalidInput, match=field):
+            control.submit(sqlite_database, "demo", SET_LR, actor="me", when=when)
+    good = {"not_after_step": 50, "expires_in": 5, "only_if": {"lr": "1e-2"}}
+    found = control.submit(sqlite_database, "demo", SET_LR, actor="me", when=good)
+    assert found.conditions["only_if"] == {"lr": 0.01} and found.asked_step == 50
+    assert found.conditions["expires_at"] > time.time()
+
+
+def test_a_preview_asks_for_nothing(sqlite_database: Database, store: Store) -> None:
+    tree = make_tree(sqlite_database, store)
+    found = control.preview(
+        sqlite_database, "demo", {"kind": "set", "values": {"lr": "2e-3"}}, actor="me",
+        when={"only_if": {"lr": 0.5}},
+    )  # fmt: skip
+    assert found["valid"] and found["describe"] == "set lr = 0.002"
+    (change,) = found["changes"]
+    assert (change["before"], change["after"]) == (0.01, 0.002) and "update" in change["effect"]
+    assert "lr is 0.5, and it is 0.01" in found["unmet"]
+    bad = control.preview(
+        sqlite_database, "demo", {"kind": "set", "values": {"lr": -1}}, actor="me"
+    )
+    assert not bad["valid"] and bad["error"]["field"] == "lr"
+    viewer = control.preview(sqlite_database, "demo", SET_LR, actor=Actor("v", "viewer"))
+    assert viewer["error"]["type"] == "Forbidden"
+    assert every(tree) == []
+
+
+def test_a_remark_needs_no_process(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    tree.end("main")
+    found = control.submit(database, "demo", NOTE, actor="me")
+    assert found.state == "done"
+    with database.read() as connection:
+        assert audit.first_break(connection, tree.run.id) is None
+
+
+def test_a_rewind_is_looked_at_before_anything_is_asked(
+    sqlite_database: Database, store: Store
+) -> None:
+    entry = {"argv": [sys.executable, "-c", "pass"], "cwd": "/", "env": {}}
+    tree, made = make_forked_tree(sqlite_database, store, entry_point=entry)
+    other = make_tree(sqlite_database, store, "other")
+    foreign = other.node("main", 0, kind="root")
+    bad: list[tuple[dict[str, Any], Any]] = [
+        ({"node": "ffffffffffffffff"}, NotFound), ({"node": foreign.id}, InvalidInput),
+        ({"node": made[1].id, "name": "cooler"}, InvalidInput),
+        ({"node": made[1].id, "values": {"lr": "nan"}}, InvalidInput), ({}, InvalidInput),
+    ]  # fmt: skip
+    for fields, error in bad:
+        with pytest.raises(error):
+            control.submit(sqlite_database, "demo", {"kind": "rewind", **fields}, actor="me")
+    good = {"kind": "rewind", "node": made[1].id[:6], "name": "new", "values": {"lr": "0.5"}}
+    found = control.submit(sqlite_database, "demo", good, actor="me")
+    assert found.requested == {"node": made[1].id, "name": "new", "values": {"lr": 0.5}}
+    assert [one.state for one in every(tree)] == ["rejected"] * 5 + ["accepted"]
+
+
+def test_a_process_that_is_gone_is_lost_soon_and_a_silent_one_late(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree = make_tree(sqlite_database, store)
+    request = control.submit(sqlite_database, "demo", SET_LR, actor="me")
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = processes.own_name().split(":")
+    name[1:] = [str(child.pid), processes._start(child.pid)]
+
+    def told(ago: float) -> str:
+        with sqlite_database.transaction() as connection:
+            connection.execute(
+                tables.segments.update().values(
+                    process=":".join(name), heartbeat_at=time.time() - ago
+                )
+            )
+        return lifecycle.segment_status(tree.segment("main"), time.time())
+
+    assert [told(ago) for ago in (0.0, 5.0, 11.0)] == ["running", "running", "lost"]
+    with child:
+        child.kill()
+    assert [told(ago) for ago in (0.0, 5.0)] == ["running", "lost"]
+    with pytest.raises(NotLive, match="lost"):
+        control.submit(sqlite_database, "demo", SET_LR, actor="me")
+    assert control.expire_hanging(sqlite_database, tree.run.id, "me") == 1
+    assert every(tree)[0].id == request.id and every(tree)[0].state == "expired"
+    assert os.getpid() != child.pid
+
+
+def test_a_token_is_stored_as_a_digest_and_ends_when_it_is_revoked(database: Database) -> None:
+    with database.transaction() as connection:
+        token, secret = tokens.create(connection, "ann", "operator", created_by="me")
+        row = connection.execute(tables.tokens.select()).one()
+        assert secret not in str(row) and token.role == "operator"
+        assert tokens.find_secret(connection, secret) == token
+        assert tokens.find_secret(connection, secret[:-1]) is None
+        tokens.revoke(connection, "ann")
+        assert tokens.find_secret(connection, secret) is None
+        with pytest.raises(NotFound):
+            tokens.revoke(connection, "ann")
