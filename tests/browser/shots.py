@@ -41,6 +41,9 @@ def take(browser: Browser, address: str, pages: dict[str, str], folder: Path) ->
             page.goto(root.rstrip("/") + path)
             if name == "resume":
                 page.get_by_role("button", name="Start training").click()
+            if name == "steer-wrong":
+                page.get_by_label("lr", exact=True).fill("-1")
+                page.get_by_role("button", name="Ask for the change").click()
             page.wait_for_timeout(300)
             target = folder / f"{name}-{view}.png"
             page.screenshot(path=target, full_page=True)
@@ -93,6 +96,7 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
         segments.end(connection, failed.segment_id, "failed", actor="worker", error="gone")
     lines = seeds.demo(database, store)
     changed = lines["cooler"].head
+    lines["more-decay"].offer()
     lines["more-decay"].ask({"kind": "set", "values": {"lr": 1e-4}}, "let us see")
     assert changed is not None and lines["more-decay"].head is not None
     assert lines["hot"].head is not None and lines["cooler"].head is not None
@@ -107,6 +111,9 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
         "compare": "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler",
         "compare-hot": "/compare?a=gpt2-docs/hot&b=gpt2-docs/cooler&y=log&x=since&smooth=0.9",
         "resume": f"/nodes/{changed.id}/resume?set.lr=abc",
+        "steer": "/runs/gpt2-docs/branches/more-decay/steer",
+        "steer-wrong": "/runs/gpt2-docs/branches/more-decay/steer?",
+        "audit": "/runs/gpt2-docs/audit?verify=1",
         "stop": "/runs/gpt2-docs/branches/more-decay/stop",
         "missing": "/runs/gpt2-dcos",
     }

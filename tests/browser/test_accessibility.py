@@ -28,6 +28,8 @@ def pages(site: Site) -> dict[str, str]:
     cooler, live = site.lines["cooler"].head, site.lines["more-decay"]
     assert cooler is not None and live.head is not None
     live.beat()
+    live.offer()
+    live.ask({"kind": "set", "values": {"lr": 1e-4}}, "let us see")
     grower = seeds.Grower(site.database, site.store, "troubled")
     main = grower.line("main", 30)
     root = main.commit("root", 0)
@@ -45,6 +47,8 @@ def pages(site: Site) -> dict[str, str]:
         "node": f"nodes/{cooler.id}",
         "compare": "compare?a=gpt2-docs/main&b=gpt2-docs/hot",
         "resume": f"nodes/{cooler.id}/resume",
+        "steer": "runs/gpt2-docs/branches/more-decay/steer",
+        "audit": "runs/gpt2-docs/audit?verify=1",
         "stop": "runs/gpt2-docs/branches/more-decay/stop",
         "error": "runs/nope",
     }
@@ -61,10 +65,14 @@ def test_axe_finds_nothing_on_any_page(page: Page, site: Site, theme: str) -> No
     page.context.add_cookies([{"name": "theme", "value": theme, "url": site.root}])
     found = {}
     for name, path in pages(site).items():
+        site.lines["more-decay"].beat()
         page.goto(site.root + path)
         if name == "resume":
             page.get_by_label("lr").fill("abc")
             page.get_by_role("button", name="Start training").click()
+        if name == "steer":
+            page.get_by_label("lr", exact=True).fill("abc")
+            page.get_by_role("button", name="Ask for the change").click()
         settle(page)
         results = Axe().run(page)
         if results.violations_count:
@@ -76,6 +84,7 @@ def test_axe_finds_nothing_on_any_page(page: Page, site: Site, theme: str) -> No
 def test_no_page_scrolls_sideways_on_a_narrow_screen(page: Page, site: Site, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     for name, path in pages(site).items():
+        site.lines["more-decay"].beat()
         page.goto(site.root + path)
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
@@ -83,6 +92,7 @@ def test_no_page_scrolls_sideways_on_a_narrow_screen(page: Page, site: Site, wid
 
 def test_targets_are_at_least_24_pixels_high(page: Page, site: Site) -> None:
     for name, path in pages(site).items():
+        site.lines["more-decay"].beat()
         page.goto(site.root + path)
         settle(page)
         assert page.evaluate(SMALL) == [], name

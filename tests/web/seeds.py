@@ -18,6 +18,7 @@ from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tenso
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import new_id
+from branchtrack.core.offers import Action, Offers
 from branchtrack.core.records import (
     Branch,
     Certificate,
@@ -28,8 +29,17 @@ from branchtrack.core.records import (
     Run,
     Segment,
 )
-from branchtrack.core.settings import BUILT_IN
-from branchtrack.db import certificates, launches, metrics, nodes, requests, runs, segments
+from branchtrack.core.settings import BUILT_IN, DROPOUT, MAX_STEPS, Setting
+from branchtrack.db import (
+    certificates,
+    launches,
+    metrics,
+    nodes,
+    requests,
+    runs,
+    segments,
+    tables,
+)
 from branchtrack.db.engine import Database
 
 SETTINGS = {"lr": 5e-3, "weight_decay": 0.01, "max_grad_norm": 1.0}
@@ -44,6 +54,15 @@ DIFFERENCE = {
     "found": "a0" * 32, "index": [17, 4], "largest": 2.4e-7, "tensors_differing": 61,
     "elements_differing": 9214,
 }  # fmt: skip
+OFFERS = Offers(
+    {
+        "relabel": Action(
+            "relabel", "New labels for what it is sure of.",
+            (Setting("threshold", maximum=1.0), Setting("soft", "bool")), {"soft": True},
+        )
+    },
+    ["encoder", "encoder.layer.0", "encoder.layer.1", "head", "head.weight", "head.bias"],
+)  # fmt: skip
 _FROZEN = np.arange(4096, dtype=np.float32)
 
 
@@ -75,6 +94,18 @@ class Line:
         with self.grower.database.transaction() as connection:
             certificates.add(connection, made, target.step)
         return made
+
+    def offer(self) -> None:
+        """Have its process offer more than the usual: settings and an action of the author's."""
+        mine = Setting("temperature", minimum=0.0, unit="K", about="of the sampling")
+        known = [one.as_dict() for one in (*BUILT_IN, DROPOUT, mine, MAX_STEPS)]
+        self.settings |= {"dropout": 0.1, "temperature": 2.0}
+        with self.grower.database.transaction() as connection:
+            connection.execute(
+                tables.segments.update()
+                .where(tables.segments.c.id == self.segment.id)
+                .values(offers=OFFERS.as_dict(), declared=known, settings=self.settings)
+            )
 
     def log(self, name: str, steps: Any, values: Any) -> None:
         """Points of a metric."""

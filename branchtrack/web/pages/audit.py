@@ -16,7 +16,7 @@ from branchtrack.web.services import services
 
 blueprint = Blueprint("audit", __name__)
 PAGE = 100
-KINDS = ("run", "branch", "segment", "node", "request", "launch", "trouble")
+KINDS = ("run", "branch", "segment", "node", "request", "launch", "certificate", "trouble")
 _LONGEST = 160
 
 
@@ -60,7 +60,8 @@ def show(run: str) -> Response:
 def _facts(event: Event) -> str:
     """What an event carries, in a line."""
     told: dict[str, Any] = {
-        name: value for name, value in event.payload.items() if value not in ({}, [], None, "")
-    }
+        name: value for name, value in event.payload.items()
+        if value not in ({}, [], None, "", event.reason)
+    }  # fmt: skip
     text = assignments(told)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

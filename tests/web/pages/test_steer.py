@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from branchtrack.core.offers import Action, Offers
 from branchtrack.core.records import Request
-from branchtrack.core.settings import BUILT_IN, DROPOUT, MAX_STEPS, Setting
+from branchtrack.core.settings import BUILT_IN
 from branchtrack.db import requests, runs
 from branchtrack.db.tables import segments
 from tests.web import dom
@@ -17,25 +16,12 @@ from tests.web.conftest import Site
 from tests.web.test_budgets import statements
 
 PATH = "/runs/digits/branches/main/steer"
-PARAMETERS = (Setting("threshold", maximum=1.0), Setting("soft", "bool"))
-ACTION = Action("relabel", "New labels.", PARAMETERS, {"soft": True})
 
 
 @pytest.fixture
 def rich(own: Site) -> Site:
     """The small tree, whose process offers more than the usual."""
-    mine = Setting("temperature", minimum=0.0, unit="K", about="of the sampling")
-    offered = Offers({"relabel": ACTION}, ["encoder", "head"]).as_dict()
-    known = [one.as_dict() for one in (*BUILT_IN, DROPOUT, mine, MAX_STEPS)]
-    now = {
-        "lr": 5e-3,
-        "weight_decay": 0.01,
-        "max_grad_norm": 1.0,
-        "dropout": 0.1,
-        "temperature": 2.0,
-    }
-    with own.database.transaction() as connection:
-        connection.execute(segments.update().values(offers=offered, declared=known, settings=now))
+    own.lines["main"].offer()
     return own
 
 
