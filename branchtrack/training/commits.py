@@ -80,7 +80,7 @@ def tell(connection: Connection, answer: Answer, actor: str, **facts: Any) -> No
     """
     carried_out = answer.state in ("applied", "done")
     facts |= {"before": answer.before, "error": answer.error}
-    facts |= {"applied": answer.applied} if carried_out else {}
+    facts |= {"applied": answer.applied} if carried_out or answer.state == "superseded" else {}
     facts |= {"result": answer.result} if answer.result is not None else {}
     try:
         first = "applied" if carried_out else answer.state

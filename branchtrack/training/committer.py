@@ -218,7 +218,8 @@ class Committer:
             with self._recorder.off_database():
                 flight.pack = self._store.put(fresh, {}) if fresh else None
             flight.stored = True
-        carried = [answer for answer in flight.answers if answer.state in ("applied", "done")]
+        made = ("applied", "done", "superseded")
+        carried = [answer for answer in flight.answers if answer.state in made]
         node = commits.record(
             self._database, digested, flight.pack, replace(flight.new, parent_id=self.head),
             carried, self._actor,

@@ -81,6 +81,10 @@ def start(
         raise
 
 
+#: Updates made after a stop from which on a loop is taken to ignore it.
+_OVERRUN = 3
+
+
 class Run:
     """What a loop talks to while it trains; made by `start`.
 
@@ -103,6 +107,7 @@ class Run:
         self._live, self._session = live, session
         self._objects, self._evaluate = objects, evaluate
         self._begun = self._taken = self._called = self._closed = False
+        self._overrun = 0
         begun = loop_begin.begin(live, session.base, data, objects, asked)
         self.step_number, self.max_steps = begun.step, begun.max_steps
         self._save_steps, self._feed, self._now = begun.save_steps, begun.feed, begun.now
@@ -179,6 +184,10 @@ class Run:
             if session.rewinds:
                 # Nothing of this process is to do anything more.
                 self._close("stopped")
+        elif self._session.stop_asked and not self._closed:
+            self._overrun += 1
+            if self._overrun == _OVERRUN:
+                self._session.ignored()
         return self.is_over
 
     def evaluate(self) -> dict[str, Any]:

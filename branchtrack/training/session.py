@@ -332,7 +332,8 @@ class Session(Updates):
                 answer.result = {"metrics": point.evaluate()}
                 self.log(point.step, answer.result["metrics"])
             elif request.kind == "stop":
-                self.stop_asked = True
+                # Done when training has ended: a loop might go on.
+                self.stop_asked, answer.state = True, "applied"
             elif request.kind in ("pause", "unpause"):
                 self._hold(request, point.step, final=final)
             elif request.kind == "rewind":
@@ -356,8 +357,30 @@ class Session(Updates):
 
         self.recorder.do(job)
 
+    def ignored(self) -> None:
+        """The loop goes on although it was told to stop: answer so."""
+        assert self.recorder is not None and self._segment is not None
+        segment_id = self._segment.id
+        why = "The loop goes on: it does not end where `run.step()` is true. It is not recorded."
+        logger.warning("branchtrack: %s", why)
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                self._end_stops(connection, segment_id, "failed", why)
+
+        self.recorder.do(job)
+
+    def _end_stops(
+        self, connection: Connection, segment_id: str, state: str, error: str | None = None
+    ) -> None:
+        for one in requests.unanswered(connection, segment_id):
+            if one.kind == "stop" and one.state == "applied":
+                requests.move(connection, one.id, state, actor=self.actor, error=error)
+
     def _end(self, segment_id: str, status: str, error: str | None) -> None:
         with self._database.transaction() as connection:
+            if status != "failed":
+                self._end_stops(connection, segment_id, "done")
             control.expire_unanswered(
                 connection, segment_id, self.actor, "The training process ended first.",
                 spare=self._rewinder.request_id,

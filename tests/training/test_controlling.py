@@ -328,7 +328,8 @@ def test_two_changes_of_one_setting_are_both_recorded_in_order(home: Home) -> No
     )
     assert (first.state, second.state) == ("superseded", "verified")
     assert (first.before, second.before) == ({"lr": 0.1}, {"lr": 0.05})
-    assert first.node_id == second.node_id or first.node_id is None
+    assert first.node_id == second.node_id == home.node(3).id
+    assert (first.applied, second.applied) == ({"lr": 0.05}, {"lr": 0.02})
     with home.database.read() as connection:
         assert [one.id for one in requests.carried_out(connection, first.segment_id or "")] == [
             first.id, second.id,
@@ -346,3 +347,22 @@ def test_a_change_of_every_kind_is_made_again_by_a_trial(home: Home) -> None:
     found = home.rehearse(start, target, lambda: loops.train(home, actions={"scale": scale}))
     assert found is not None and found.exact, found
     assert len(scale.seen) == 2
+
+
+def test_a_loop_that_goes_on_behind_a_stop_has_not_stopped(home: Home) -> None:
+    model = loops.net()
+    optimizer = loops.sgd(model)
+    with loops.process(home):
+        run = branchtrack.start("tiny", model=model, optimizer=optimizer)
+    for number in range(12):
+        loops.loss_of(model, (torch.randn(4, 6), torch.randint(0, 2, (4,)))).backward()
+        optimizer.step()
+        if number == 2:
+            asking(home, {3: [ask("stop")]})(run, optimizer)
+        run.step()
+    recorder = run._session.recorder
+    assert recorder is not None and recorder.wait(0) is False
+    run.finish()
+    (request,) = home.requests()
+    assert request.state == "failed" and "goes on" in (request.error or "")
+    assert request.step == 3 and home.final().step == 3
