@@ -239,3 +239,19 @@ def test_a_token_is_stored_as_a_digest_and_ends_when_it_is_revoked(database: Dat
         assert tokens.find_secret(connection, secret) is None
         with pytest.raises(NotFound):
             tokens.revoke(connection, "ann")
+
+
+def test_clamping_is_asked_for_and_recorded_with_both_values(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree = make_tree(sqlite_database, store)
+    payload = {"kind": "set", "values": {"lr": 5000.0}}
+    with pytest.raises(InvalidInput, match="at most 100"):
+        control.submit(sqlite_database, "demo", payload, actor="me")
+    found = control.submit(sqlite_database, "demo", {**payload, "clamp": True}, actor="me")
+    assert found.payload["values"] == {"lr": 5000.0} and found.requested["values"] == {"lr": 100.0}
+    for value in ("nan", "inf", "much", True):
+        with pytest.raises(InvalidInput):
+            bad = {"kind": "set", "values": {"lr": value}, "clamp": True}
+            control.submit(sqlite_database, "demo", bad, actor="me")
+    assert len(every(tree)) == 6
