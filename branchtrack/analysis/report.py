@@ -303,10 +303,13 @@ def _certificate(found: Certificate, branch: str, steps: Mapping[str, int]) -> d
 def _branch(
     branch: Branch, segment: Segment | None, now: float, certificate: dict[str, Any] | None
 ) -> dict[str, Any]:
+    status = "empty" if segment is None else lifecycle.segment_status(segment, now)
     return {
         "id": branch.id,
         "name": branch.name,
-        "status": "empty" if segment is None else lifecycle.segment_status(segment, now),
+        "status": status,
+        # Of a lost branch: whether its process is known to be gone, or only silent.
+        "gone": segment.gone if segment and status == "lost" else None,
         "head": branch.head_id,
         "forked_from": branch.start_node_id,
         "step": segment.step if segment else None,

@@ -44,7 +44,8 @@ def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:
     steps = f"step {branch['step']}" + (f" of {branch['max_steps']}" if branch["max_steps"] else "")
     origin = f", from node {branch['forked_from'][:8]}" if branch["forked_from"] else ""
     name = styled(branch["name"], colours[branch["name"]])
-    told = f"  {name}: {state(branch['status'])}, {steps}{origin}"
+    gone = {True: " (its process is gone)", False: " (its process is silent)", None: ""}
+    told = f"  {name}: {state(branch['status'])}{gone[branch['gone']]}, {steps}{origin}"
     return told + _certified(branch["certificate"])
 
 

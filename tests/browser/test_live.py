@@ -142,3 +142,30 @@ def test_typing_in_the_search_narrows_the_list_and_the_address(page: Page, site:
     page.get_by_label("Search runs").press_sequentially("zzz")
     expect(page.locator("#list")).to_contain_text("No run has “zzz”")
     expect(page).to_have_url(f"{site.root}runs?q=zzz")
+
+
+def test_what_is_being_typed_outlives_what_happens_meanwhile(page: Page, site: Site) -> None:
+    line = site.lines["more-decay"]
+    line.offer()
+    line.beat()
+    with page.expect_response(lambda answer: "/events" in answer.url):
+        page.goto(f"{site.root}runs/gpt2-docs/branches/more-decay/steer")
+    page.get_by_label("lr", exact=True).fill("1e-5")
+    page.get_by_text("Only under conditions").first.click()
+    page.get_by_label("Only if these still are").first.fill("lr=1e-4")
+    page.get_by_label("What to do").select_option("reset")
+    line.ask({"kind": "checkpoint"}, "meanwhile")
+    line.beat()
+    rows = page.get_by_role("region", name="Requests").get_by_role("row")
+    expect(rows.nth(1)).to_contain_text("meanwhile")
+    expect(page.get_by_label("lr", exact=True)).to_have_value("1e-5")
+    expect(page.get_by_label("Only if these still are").first).to_have_value("lr=1e-4")
+    expect(page.get_by_label("What to do")).to_have_value("reset")
+    page.get_by_role("button", name="Preview").first.click()
+    expect(page.get_by_role("status").nth(1)).to_contain_text(
+        "As it is now it would not be carried"
+    )
+    expect(page.get_by_label("lr", exact=True)).to_have_value("1e-5")
+    line.ask({"kind": "evaluate"}, "later")
+    expect(rows.nth(1)).to_contain_text("later")
+    expect(page.get_by_label("lr", exact=True)).to_have_value("1e-5")

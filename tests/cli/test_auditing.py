@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from branchtrack.core.records import Node
@@ -37,6 +39,26 @@ def test_a_run_is_found_by_its_id_and_missed_by_another_name(call: Call, forked:
     by_id = call("audit", forked[0].run.id[:6], "--json")
     assert by_id.json == call("audit", "demo", "--json").json
     assert call("audit", "dmo").code == 2
+
+
+def test_following_prints_each_new_event_once(
+    call: Call, forked: Forked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = forked[0]
+    rests: list[float] = []
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) > 2:
+            raise KeyboardInterrupt
+        tree.end("main" if len(rests) == 1 else "cooler")
+
+    monkeypatch.setattr("branchtrack.cli.auditing.time.sleep", rest)
+    found = call("audit", "demo", "--follow", "--limit", "1", "--json")
+    assert found.code == 130
+    told = [json.loads(text) for text in found.out.splitlines()]
+    assert [one["state"] for one in told[1:]] == ["finished", "finished"]
+    assert [one["seq"] for one in told] == list(range(told[0]["seq"], told[0]["seq"] + 3))
 
 
 @pytest.mark.parametrize("deed", ["changed", "removed"])

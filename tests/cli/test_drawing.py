@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,8 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.cli.drawing import plot, tree_lines
 from branchtrack.core.records import Node
 from branchtrack.db.engine import Database
+from branchtrack.db.tables import segments
+from branchtrack.processes import own_name
 from tests.trees_for_tests import Tree, make_tree
 
 Forked = tuple[Tree, list[Node]]
@@ -112,3 +115,14 @@ def test_any_curve_can_be_drawn(values: list[float | None], start: int) -> None:
     lines = plot(steps, values, [start], columns=20, rows=4)
     if len(lines) > 1:
         assert len({len(line) for line in lines[:5]}) == 1
+
+
+@pytest.mark.parametrize(("pid", "word"), [("", "silent"), ("999999999:0", "gone")])
+def test_a_lost_branch_says_what_is_known_of_its_process(
+    forked: Forked, pid: str, word: str
+) -> None:
+    tree = forked[0]
+    name = own_name() if not pid else f"{socket.gethostname()}:{pid}"
+    with tree.database.transaction() as connection:
+        connection.execute(segments.update().values(heartbeat_at=0.0, process=name))
+    assert drawn(tree)[0] == f"  main: lost (its process is {word}), step 30 of 1000"

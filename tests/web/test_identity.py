@@ -140,6 +140,17 @@ def test_a_revoked_token_lets_nobody_in_nor_its_cookie(own: Site, app: Flask) ->
     assert client_of(app).get("/", headers=bearer(secret)).status_code == 401
 
 
+def test_a_stream_that_is_open_ends_when_its_token_is_revoked(own: Site, app: Flask) -> None:
+    _token, secret = make(own, "viewer")
+    answer = client_of(app).get("/runs/digits/events", headers=bearer(secret), buffered=False)
+    messages = iter(answer.response)
+    assert next(messages) == b": open\n\n"
+    with own.database.transaction() as connection:
+        tokens.revoke(connection, "the-viewer")
+    assert list(messages) == []
+    answer.close()
+
+
 def test_a_cookie_of_another_server_or_another_token_is_worth_nothing(
     own: Site, app: Flask
 ) -> None:
