@@ -124,5 +124,5 @@ def test_a_lost_branch_says_what_is_known_of_its_process(
     tree = forked[0]
     name = own_name() if not pid else f"{socket.gethostname()}:{pid}"
     with tree.database.transaction() as connection:
-        connection.execute(segments.update().values(heartbeat_at=0.0, process=name))
+        connection.execute(segments.update().values(heartbeat_at=1.0, process=name))
     assert drawn(tree)[0] == f"  main: lost (its process is {word}), step 30 of 1000"
