@@ -95,7 +95,9 @@ def _told(event: Event) -> dict[str, Any]:
 
 def _cells(event: Event) -> tuple[str, ...]:
     told = _told(event)
-    facts = pairs({name: value for name, value in event.payload.items() if value not in ({}, None)})
+    facts = pairs(
+        {name: value for name, value in event.payload.items() if value not in ({}, [], None)}
+    )
     return (
         str(event.seq), told["time"], event.actor, f"{event.kind} {event.ref[:8]}",
         state(event.state), number(event.step), facts[:100], event.reason[:100], event.hash[:12],

@@ -48,7 +48,7 @@ def _setting_row(one: dict[str, Any]) -> tuple[str, ...]:
     used = number(one["effective"], 6)
     if one["effective_now"] is not None:
         used += f" (now {number(one['effective_now'], 6)})"
-    unit = f" {one['unit']}" if one["unit"] else ""
+    unit = f" {one['unit']}" if one["unit"] and one["value"] is not None else ""
     name = styled(one["name"], bold=True)
     value = number(one["value"], 6) + unit
     return name, value, used, one["type"], one["allowed"], one["effect"]

@@ -150,6 +150,19 @@ def assignments(values: Mapping[str, Any] | None) -> str:
     return ", ".join(pairs)
 
 
+def outcome(result: Mapping[str, Any] | None) -> str:
+    """What came of a request in words: ``eval_loss 0.6100, branch cooler``; ids are left out."""
+    flat: dict[str, Any] = {}
+    for name, value in (result or {}).items():
+        flat.update(value if isinstance(value, Mapping) else {name: value})
+    told = [
+        f"{name} {metric(value)}" if number(value) is not None else f"{name} {str(value)[:120]}"
+        for name, value in flat.items()
+        if value is not None and name not in ("node", "segment", "launch")
+    ]
+    return ", ".join(told)
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """``1 node``, ``14 nodes``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
@@ -166,6 +179,7 @@ FILTERS = {
     "code": code,
     "word": word,
     "assignments": assignments,
+    "outcome": outcome,
     "plural": plural,
 }
 

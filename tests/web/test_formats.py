@@ -90,3 +90,9 @@ def test_backticks_become_code_and_nothing_else_becomes_markup() -> None:
 def test_a_schedule_for_another_length_is_written_in_words() -> None:
     recipe = {"steps": 24, "path": [[5, 5], [40, 24]]}
     assert formats.setting(recipe) == "made for 24 updates, its 5 to 24 spread over updates 5 to 40"
+
+
+def test_what_came_of_a_request_is_told_in_words() -> None:
+    told = formats.outcome({"metrics": {"eval_loss": 0.61}, "branch": "cooler", "node": "3fa9"})
+    assert told == "eval_loss 0.610, branch cooler"
+    assert formats.outcome(None) == ""

@@ -10,7 +10,7 @@ import pytest
 
 from branchtrack.analysis import curves, downsample
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import audit, launches, nodes, outlines, overviews, runs, selections
+from branchtrack.db import audit, launches, nodes, outlines, overviews, requests, runs, selections
 from branchtrack.db.engine import Database
 from branchtrack.db.metrics import Series
 from branchtrack.errors import NotFound
@@ -87,6 +87,33 @@ def test_a_nodes_history_holds_its_requests_and_their_audit_lines(
         "checkpoint", "received", "accepted", "applied", "done",
     ]  # fmt: skip
     assert all(one in every for one in events)
+
+
+def test_the_log_is_read_by_pages_from_a_cursor_and_by_what_fits(
+    database: Database, main: Line
+) -> None:
+    main.ask({"kind": "checkpoint"}, "why", "applied done", step=40)
+    main.ask({"kind": "evaluate"}, "another")
+    run_id = main.grower.run.id
+    with database.read() as connection:
+        every = audit.since(connection, run_id)
+        assert audit.behind(connection, run_id, 2, 3) == every[2:5]
+        assert audit.page(connection, run_id, 3, every[-1].seq) == every[-4:-1][::-1]
+        asked, other = requests.list_of_run(connection, run_id, branch_id=main.branch.id)
+        assert requests.list_of_run(connection, run_id, branch_id="nope") == []
+        mine = audit.page(connection, run_id, 9, kind="request", actor="trainer", ref=other.id)
+        assert [one.state for one in mine] == ["done", "applied"]
+        assert audit.page(connection, run_id, 9, ref=asked.id)[-1].state == "received"
+        assert audit.actors_of(connection, run_id) == ["anna", "trainer"]
+
+
+def test_what_the_maths_used_last_is_found(database: Database, main: Line) -> None:
+    with database.read() as connection:
+        assert nodes.last_effective(connection, main.branch.id) == {}
+    main.commit("intervention", 50, {"lr": 1e-4})
+    main.commit("checkpoint", 60)
+    with database.read() as connection:
+        assert nodes.last_effective(connection, main.branch.id)["step"] == 51
 
 
 def test_runs_are_found_by_name_notes_and_tags(database: Database, store: Store) -> None:
