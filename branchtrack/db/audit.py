@@ -14,9 +14,11 @@ from sqlalchemy import Connection, Select, func, select
 
 from branchtrack.core.records import Event
 from branchtrack.db.engine import plain
-from branchtrack.db.tables import events, runs
+from branchtrack.db.tables import events, nodes, requests, runs
 
 GENESIS = "0" * 64
+#: The one event on a request that is no state of it.
+ASKED_TO_CANCEL = "cancel asked"
 
 
 def lock(connection: Connection, run_id: str) -> None:
@@ -157,6 +159,40 @@ def first_break(connection: Connection, run_id: str) -> int | None:
             return expected
         previous, expected = row.hash, expected + 1
     return None
+
+
+def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
+    """The (kind, id) of requests and nodes that are not as the last event on them says.
+
+    A chain cannot tell that its end was cut off; what the record says beyond it can.
+    """
+    told = (
+        select(events.c.ref, func.max(events.c.seq).label("seq"))
+        .where(
+            events.c.run_id == run_id, events.c.kind.in_(("request", "node")),
+            events.c.state != ASKED_TO_CANCEL,
+        )
+        .group_by(events.c.ref)
+        .subquery()
+    )  # fmt: skip
+    last = (
+        select(events.c.ref, events.c.state)
+        .join(told, (told.c.ref == events.c.ref) & (told.c.seq == events.c.seq))
+        .where(events.c.run_id == run_id)
+        .subquery()
+    )
+    found: list[tuple[str, str]] = []
+    for kind, table, state in (
+        ("request", requests, requests.c.state), ("node", nodes, nodes.c.kind),
+    ):  # fmt: skip
+        query = (
+            select(table.c.id)
+            .outerjoin(last, last.c.ref == table.c.id)
+            .where(table.c.run_id == run_id, (last.c.state.is_(None)) | (last.c.state != state))
+            .order_by(table.c.seq)
+        )
+        found += [(kind, row.id) for row in connection.execute(query)]
+    return found
 
 
 def _digest(previous: str, row: dict[str, Any]) -> str:

@@ -97,7 +97,7 @@ def ask_to_cancel(connection: Connection, request: Request, actor: str) -> bool:
     )
     if marked.rowcount:
         audit.append(
-            connection, request.run_id, kind="request", ref=request.id, state="cancel asked",
+            connection, request.run_id, kind="request", ref=request.id, state=audit.ASKED_TO_CANCEL,
             actor=actor,
         )  # fmt: skip
     return bool(marked.rowcount) or get(connection, request.id).state == "accepted"

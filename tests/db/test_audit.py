@@ -9,6 +9,7 @@ from threading import Barrier, Thread
 import pytest
 from sqlalchemy import select
 
+from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.db import audit
@@ -145,3 +146,22 @@ def test_of_a_segments_troubles_the_last_is_told_until_it_is_over(tree: Tree) ->
     assert told() == {"b": "gone"}
     note("a", "begun", "full again")
     assert told() == {"a": "full again", "b": "gone"} and check_whole(tree)
+
+
+def test_a_log_whose_end_was_cut_off_is_found(tree: Tree) -> None:
+    node = tree.node("main", 0, kind="root")
+    request = control.submit(tree.database, "demo", {"kind": "checkpoint"}, actor="me")
+    control.cancel(tree.database, request.id, actor="me")
+    check_whole(tree)
+
+    def cut(count: int) -> list[tuple[str, str]]:
+        with tree.database.transaction() as connection:
+            last = audit.newest(connection, tree.run.id, count)
+            connection.execute(events.delete().where(events.c.id.in_([one.id for one in last])))
+            return audit.untold(connection, tree.run.id)
+
+    with tree.database.read() as connection:
+        assert audit.untold(connection, tree.run.id) == []
+    assert cut(2) == [("request", request.id)]
+    assert cut(2) == [("request", request.id), ("node", node.id)]
+    check_whole(tree)
