@@ -82,6 +82,14 @@ def check_length(step: int, settings: Mapping[str, Any], overrides: Mapping[str,
         _check_warmup(step, settings, overrides, last)
 
 
+def too_late(step: int, value: Any) -> InvalidInput:
+    """The refusal of another end where training has come to its end."""
+    return InvalidInput(
+        "max_steps", value, "a resume of the final node: branchtrack resume NODE --set max_steps=N",
+        what=f"Training ends at this step, {step}: it was asked to go on too late.",
+    )  # fmt: skip
+
+
 def _check_warmup(
     step: int, settings: Mapping[str, Any], overrides: Mapping[str, Any], last: int
 ) -> None:

@@ -160,6 +160,12 @@ FROZEN = Setting(
     "frozen", "str", about="modules that do not train: names or patterns with commas between"
 )
 
+SCHEDULE_HELD = Setting(
+    "schedule_held", "bool",
+    about="whether the rate stays what it is while the script's own schedule counts on; let go, a "
+    "schedule that follows from the step is where it would have been, any other goes on from here",
+)  # fmt: skip
+
 #: Of the loop itself. Declared as they are at a resume; a loop that can change one while it goes on
 #: declares it by `at_once`.
 _LATER: dict[str, Any] = {"effect": "from the resume on", "live": False}
@@ -242,7 +248,8 @@ _ABSENT = {
     SCHEDULE_FROM.name: _OWN_SCHEDULE,
     LOGGING_STEPS.name: _CADENCE, EVAL_STEPS.name: _CADENCE, SAVE_STEPS.name: _CADENCE,
     LR.name: _NONE, WEIGHT_DECAY.name: _NONE, BETAS.name: _NONE, EPS.name: _NONE,
-    MOMENTUM.name: _NONE, DROPOUT.name: "the model has no dropout modules",
+    MOMENTUM.name: _NONE, SCHEDULE_HELD.name: "no schedule of the script's own can be held",
+    DROPOUT.name: "the model has no dropout modules",
 }  # fmt: skip
 
 

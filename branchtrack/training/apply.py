@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from branchtrack.core import schedules
-from branchtrack.core.settings import DIRECTIVES, RECIPE, Setting
+from branchtrack.core.settings import DIRECTIVES, RECIPE, SCHEDULE_HELD, Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training import handles, modules, optimizer_fields
 from branchtrack.training.handles import Handle
@@ -176,10 +176,16 @@ def agrees(
 
 
 def _write(live: Live, known: Mapping[str, Handle], values: Mapping[str, Any]) -> None:
-    """The whole of something before its parts, and the loop's own last: it looks at the rates."""
+    """A schedule is held before rates are set, the whole of something is set before its parts, and
+    the loop's own last: it looks at the rates.
+    """
     mine = {name: value for name, value in values.items() if name in known}
     refused = {prefix: optimizer_fields.refusal(part) for prefix, part in live.parts.items()}
-    for name in sorted(mine, key=lambda name: known[name].setting.detail):
+
+    def turn(name: str) -> tuple[bool, bool]:
+        return not name.endswith(SCHEDULE_HELD.name), known[name].setting.detail
+
+    for name in sorted(mine, key=turn):
         known[name].write(mine[name])
     for prefix, part in live.parts.items():
         # A constructor that refused what there was says nothing of what is new.

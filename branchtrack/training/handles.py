@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from branchtrack.core import schedules
 from branchtrack.core.settings import (
     BETAS,
     CYCLED_BETAS,
@@ -21,10 +22,11 @@ from branchtrack.core.settings import (
     LR,
     MAX_GRAD_NORM,
     MOMENTUM,
+    SCHEDULE_HELD,
     WEIGHT_DECAY,
     Setting,
 )
-from branchtrack.training import groups, modules, momenta, optimizer_fields, rates
+from branchtrack.training import groups, holding, modules, momenta, optimizer_fields, rates
 from branchtrack.training.live import Live
 
 #: The settings that an optimizer has by a name of its own.
@@ -81,6 +83,11 @@ def _of_part(part: Live, *, clips: bool) -> Iterator[Handle]:
     for one in optimizer_fields.declare(part):
         read_field = partial(optimizer_fields.read, part, one.name)
         yield Handle(one, read_field, partial(optimizer_fields.write, part, one.name))
+    made_here = part.loop is not None and schedules.KIND in part.loop.declared
+    if has_rates and not made_here and holding.can_hold(part.scheduler):
+        yield Handle(
+            SCHEDULE_HELD, lambda: holding.is_held(part.scheduler), partial(holding.write, part)
+        )
     if has_rates and len(part.groups) > 1:
         yield from _of_groups(part)
 

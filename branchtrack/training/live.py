@@ -96,7 +96,7 @@ class Live:
     @property
     def schedulers(self) -> list[Any]:
         """Every scheduler, with those that it is made of."""
-        return [one for part in self.parts.values() for one in _within(part.scheduler)]
+        return [one for part in self.parts.values() for one in within(part.scheduler)]
 
 
 def number(value: Any) -> float:
@@ -112,8 +112,9 @@ def put(group: dict[str, Any], name: str, value: float) -> None:
         group[name] = value
 
 
-def _within(scheduler: Any) -> Iterator[Any]:
+def within(scheduler: Any) -> Iterator[Any]:
+    """A scheduler with those that it is made of; of None nothing."""
     if scheduler is not None:
         yield scheduler
         for part in getattr(scheduler, "_schedulers", ()):
-            yield from _within(part)
+            yield from within(part)

@@ -88,9 +88,8 @@ _OVERRUN = 3
 class Run:
     """What a loop talks to while it trains; made by `start`.
 
-    ``step_number`` is the number of updates so far, ``max_steps`` the one at which the loop ends,
-    ``settings`` the values that its author declared. As a context manager it finishes at the end
-    of the block, or records the exception that ended it.
+    ``settings`` are the values that its author declared. As a context manager it finishes at the
+    end of the block, or records the exception that ended it.
     """
 
     def __init__(
@@ -109,8 +108,7 @@ class Run:
         self._begun = self._taken = self._called = self._closed = False
         self._overrun = 0
         begun = loop_begin.begin(live, session.base, data, objects, asked)
-        self.step_number, self.max_steps = begun.step, begun.max_steps
-        self._save_steps, self._feed, self._now = begun.save_steps, begun.feed, begun.now
+        self._pace, self._feed, self._now = begun.pace, begun.feed, begun.now
         self._effects = Effects(live, session)
         session.uncovered += loop_objects.untested(live, data, objects)
         session.begin(self._point(), self.max_steps, begun.script)
@@ -121,6 +119,16 @@ class Run:
         self._effects.expect()
         self._begun = True
         self._ending = Ending(self._close)
+
+    @property
+    def step_number(self) -> int:
+        """The number of updates so far."""
+        return self._pace.step
+
+    @property
+    def max_steps(self) -> int | None:
+        """The step at which the loop ends, if it does by itself; it may be changed meanwhile."""
+        return self._pace.max_steps
 
     @property
     def update(self) -> int:
@@ -140,8 +148,7 @@ class Run:
     @property
     def is_over(self) -> bool:
         """Whether the loop is to end: it was asked to stop, has come to its end or is finished."""
-        ends = self.max_steps is not None and self.step_number >= self.max_steps
-        return ends or self._closed or self._session.stop_asked
+        return self._pace.is_over or self._closed or self._session.stop_asked
 
     def batches(self) -> Iterator[Any]:
         """The batches of one pass after another, until the loop is to end.
@@ -175,8 +182,7 @@ class Run:
             self._come_back()
         elif not self.is_over:
             self._count()
-            due = bool(self._save_steps) and self.step_number % (self._save_steps or 1) == 0
-            ends = self.max_steps is not None and self.step_number >= self.max_steps
+            due, ends = self._pace.saves, self._pace.is_over
             session, over = self._session, self.ends_epoch
             if ends or session.is_due(save=due, epoch_over=over):
                 session.control_point(self._point(), save=due, final=ends, epoch_over=over)
@@ -226,7 +232,7 @@ class Run:
         """One more update was made."""
         session = self._session
         self._taken = self._effects.moved = False
-        self.step_number += 1
+        self._pace.step += 1
         assert session.recorder is not None
         session.recorder.step = self.step_number
         self._effects.settle(self.step_number)

@@ -16,6 +16,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import capture, loop_data, loop_objects, loop_resume, loop_script, rng
 from branchtrack.training.live import Live
 from branchtrack.training.loop_data import Feed
+from branchtrack.training.loop_settings import Pace
 from branchtrack.training.matching import must_match
 from branchtrack.training.session import Base
 
@@ -28,9 +29,7 @@ class Beginning:
     goes on, behind whatever the script does until then; None: the one that there is.
     """
 
-    step: int
-    max_steps: int | None
-    save_steps: int | None
+    pace: Pace
     script: dict[str, Any]
     feed: Feed | None
     now: dict[str, Any] | None
@@ -56,16 +55,16 @@ def begin(
         loop_resume.seed_all(given["seed"])
     seed = torch.initial_seed() % 2**32 if given["seed"] is None else given["seed"]
     size = _take_batch_size(data, given)
-    fixed = {"max_steps": ends, "save_steps": save, "batch_size": size}
-    live.fixed = {name: value for name, value in fixed.items() if value is not None}
+    live.fixed = {} if size is None else {"batch_size": size}
     live.fixed |= {"seed": seed, "scheduler": "node"}
+    live.loop = pace = Pace(base.fork.step if base else 0, ends, save)
     feed = None if data is None else Feed(data, seed)
     live.data = None if feed is None else loop_objects.free(feed.settings, live)
     now = None
     if base is not None:
         loop_resume.restore(live, base)
         now = _go_on(base, feed, objects) if is_exact else None
-    return Beginning(base.fork.step if base else 0, ends, save, script, feed, now)
+    return Beginning(pace, script, feed, now)
 
 
 def loop_state(begun: bool, feed: Feed | None, objects: Mapping[str, Any]) -> dict[str, Any]:

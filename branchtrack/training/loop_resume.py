@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from branchtrack.core.settings import SCHEDULER
+from branchtrack.core.settings import SCHEDULE_HELD, SCHEDULER
 from branchtrack.errors import InvalidInput
 from branchtrack.training import apply, capture, endings, rng
 from branchtrack.training.live import Live, number, put
@@ -26,6 +26,8 @@ from branchtrack.training.session import Base
 _OF_SCHEDULES = (
     "lr", "initial_lr", "max_lr", "min_lr", "momentum", "betas", "max_momentum", "base_momentum",
 )  # fmt: skip
+#: Settings that are as the script's own schedule has them, where that takes the node's place.
+_OF_SCRIPTS = ("momentum", "betas", SCHEDULE_HELD.name)
 
 
 def wanted(base: Base) -> Mapping[str, Any]:
@@ -67,7 +69,7 @@ def expected(live: Live, base: Base, wanted: Mapping[str, Any]) -> dict[str, Any
     cycled = {
         name: current[name]
         for name in wanted
-        if name.rpartition(".")[2] in ("momentum", "betas") and name not in base.overrides
+        if name.rpartition(".")[2] in _OF_SCRIPTS and name not in base.overrides
     }
     return {**wanted, **cycled}
 
@@ -114,8 +116,13 @@ def _check_length(live: Live, base: Base) -> None:
 def _of_cycles(
     live: Live, current: Mapping[str, Any], target: Mapping[str, Any], declared: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings where momentum that the script's own schedule cycles is left as that has it."""
+    """Settings where momentum that the script's own schedule cycles is left as that has it, and
+    that schedule is not held for another's having been.
+    """
     found = dict(target)
+    for name in found:
+        if name.rpartition(".")[2] == SCHEDULE_HELD.name and name not in declared:
+            found[name] = current[name]
     for prefix, part in live.parts.items():
         for own in ("momentum", "betas") if is_cycled(part) else ():
             name = f"{prefix}.{own}" if prefix else own

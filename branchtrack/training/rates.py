@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import CyclicLR, LambdaLR
 
+from branchtrack.training.holding import is_held
 from branchtrack.training.live import Live, number, put
 
 #: What torch keeps in a group that scales with its learning rate, and where its peak is found.
@@ -53,7 +54,7 @@ def _write(live: Live, news: list[float]) -> None:
                 put(group, name, _scaled(number(group[name]), base, new))
     if live.scheduler is not None:
         _rebase(live, live.scheduler, bases, news)
-    if isinstance(live.scheduler, LambdaLR):
+    if isinstance(live.scheduler, LambdaLR) and not is_held(live.scheduler):
         # The product that LambdaLR itself computes, so that a later step lands on the same bits.
         step = live.scheduler.last_epoch
         shapes = zip(live.scheduler.base_lrs, live.scheduler.lr_lambdas, strict=True)

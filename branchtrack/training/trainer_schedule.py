@@ -89,6 +89,8 @@ def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
     if not asked:
         return
     state, made = trainer.state, made_of(trainer)
+    if "max_steps" in asked and state.global_step >= state.max_steps:
+        raise resuming.too_late(state.global_step, asked["max_steps"])
     before = {"max_steps": state.max_steps, **(made or {})}
     resuming.check_length(state.global_step, before, asked)
     if made is None:

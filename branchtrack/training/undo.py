@@ -24,6 +24,7 @@ def kept(live: Live) -> Callable[[], None]:
         for name in _LISTS
         if isinstance(getattr(one, name, None), list)
     ]
+    kinds = [(one, type(one)) for one in live.schedulers]
     dropouts = [(module, module.p) for module in modules.dropouts(live.model).values()]
     parameters = [(p, p.requires_grad, p.grad) for p in live.model.parameters()]
     loop = None if live.loop is None else live.loop.kept(live)
@@ -41,6 +42,8 @@ def kept(live: Live) -> Callable[[], None]:
                 del group[name]
             for name, value in fields.items():
                 _put(group, name, value)
+        for scheduler, kind in kinds:
+            scheduler.__class__ = kind
         for scheduler, name, rates in schedulers:
             setattr(scheduler, name, rates)
         for module, p in dropouts:

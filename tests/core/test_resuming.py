@@ -58,3 +58,17 @@ def test_patterns_that_name_parts_of_the_model_are_let_through(patterns: str) ->
 def test_patterns_that_match_nothing_or_everything_are_refused(patterns: str) -> None:
     with pytest.raises(InvalidInput):
         check_frozen(patterns, TENSORS)
+
+
+@pytest.mark.parametrize(("overrides", "field"), [
+    ({"schedule_from": "hold", "max_steps": 20, "horizon": "extend"}, "horizon"),
+    ({"warmup_steps": 10}, "warmup_steps"),
+    ({"schedule_from": "restart", "warmup_steps": 6}, "warmup_steps"),
+])  # fmt: skip
+def test_where_a_schedule_begins_fits_the_rest(overrides: dict[str, object], field: str) -> None:
+    settings = {**LINEAR, "max_steps": 10, "warmup_steps": 2}
+    with pytest.raises(InvalidInput) as caught:
+        check_length(4, settings, overrides)
+    assert caught.value.field == field
+    check_length(4, settings, {"schedule_from": "restart", "max_steps": 20})
+    check_length(4, settings, {"schedule_from": "hold", "lr_scheduler_type": "constant"})

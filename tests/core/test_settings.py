@@ -81,3 +81,20 @@ def test_assignments_are_split_at_the_first_equals_sign() -> None:
 def test_what_is_no_assignment_is_refused(texts: list[str]) -> None:
     with pytest.raises(InvalidInput):
         parse_assignments(texts)
+
+
+def test_numbers_out_of_bounds_come_to_the_nearest_bound_only_if_asked() -> None:
+    known = {one.name: one for one in (LIST, Setting("count", "int", 1, 9), *BUILT_IN)}
+    asked = {"weight_decay": "-1", "count": 12, "list": [0.5, 7], "max_grad_norm": 0.5}
+    with pytest.raises(InvalidInput):
+        validate_all(asked, known)
+    assert validate_all(asked, known, clamp=True) == {
+        "weight_decay": 0.0, "count": 9, "list": [0.5, 1.0], "max_grad_norm": 0.5,
+    }  # fmt: skip
+    assert validate_all({"lr": 1000}, known, clamp=True) == {"lr": 100.0}
+    for wrong in ({"lr": 0}, {"lr": "nan"}, {"lr": "inf"}, {"count": 1.5}, {"count": True}):
+        with pytest.raises(InvalidInput):
+            validate_all(wrong, known, clamp=True)
+
+
+LIST = Setting("list", "floats", 0.0, 1.0, count=2)
