@@ -75,7 +75,7 @@ def _declaration(known: Setting) -> dict[str, Any]:
         "unit": known.unit,
         "effect": known.effect,
         "live": known.live,
-        "detail": getattr(known, "detail", False),
+        "detail": known.detail,
         "about": known.about,
     }
 

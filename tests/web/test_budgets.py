@@ -45,12 +45,14 @@ def pages(site: Site) -> dict[str, str]:
         "compare of a metric": "/compare?a=gpt2-docs/main&b=gpt2-docs/hot&metric=lr&x=time",
         "resume": f"/nodes/{node}/resume",
         "stop": "/runs/gpt2-docs/branches/more-decay/stop",
+        "steer": "/runs/gpt2-docs/branches/more-decay/steer",
+        "audit": "/runs/gpt2-docs/audit",
     }
 
 
 @pytest.mark.parametrize("name", ["runs", "runs with a search", "tree", "tree of a metric", "node",
                                   "node by prefix", "compare", "compare of a metric", "resume",
-                                  "stop"])  # fmt: skip
+                                  "stop", "steer", "audit"])  # fmt: skip
 def test_a_page_makes_at_most_six_statements(site: Site, name: str) -> None:
     with statements(site) as seen:
         site.get(pages(site)[name])
@@ -90,7 +92,7 @@ def test_the_number_of_runs_does_not_matter(empty: Site) -> None:
     assert len(seen) <= MOST, seen
 
 
-@pytest.mark.parametrize("name", ["runs", "tree", "node", "compare", "resume"])
+@pytest.mark.parametrize("name", ["runs", "tree", "node", "compare", "resume", "steer", "audit"])
 def test_a_page_weighs_little(site: Site, name: str) -> None:
     html = site.client.get(pages(site)[name]).data
     assert len(html) <= 150_000

@@ -169,7 +169,7 @@ def _groups(view: BranchView, used: Mapping[str, Any]) -> dict[str, list[Row]]:
 
 
 def _group(known: Setting) -> str:
-    if getattr(known, "detail", False):
+    if known.detail:
         return _DETAILS
     if known.name.startswith("data."):
         return "Data"
