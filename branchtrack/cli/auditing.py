@@ -41,8 +41,8 @@ def audit(
 ) -> None:  # fmt: skip
     """Print the events of a RUN, oldest first: who did what, when, at which step, and why.
 
-    Each event has the digest of the one before it; --verify recomputes them all, and exits with 1
-    where one was changed, removed or put in.
+    Each event has the digest of the one before it; --verify recomputes them all, compares the last
+    ones with the record, and exits with 1 where one was changed, removed or put in.
 
     \b
     Example: branchtrack audit demo --verify
@@ -126,17 +126,23 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
     with line.read() as connection:
         run_id = find_run(connection, run).id
         broken = log.first_break(connection, run_id)
+        untold = log.untold(connection, run_id)
         last = log.newest(connection, run_id, 1)
     told = {
-        "run": run, "holds": broken is None, "broken_at": broken,
+        "run": run, "holds": broken is None and not untold, "broken_at": broken,
+        "untold": [{"kind": kind, "id": ref} for kind, ref in untold],
         "events": last[0].seq if last else 0, "hash": last[0].hash if last else None,
     }  # fmt: skip
     if as_json:
         emit(told)
-    elif broken is None:
+    elif told["holds"]:
         click.echo(f"The chain of {told['events']} events holds; the last hash is {told['hash']}.")
+    elif broken is None:
+        named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in untold[:5])
+        click.echo(f"error: Events are missing at the end: the last ones on {len(untold)} requests "
+                   f"and nodes do not say how these are now ({named}).", err=True)  # fmt: skip
     else:
         click.echo(f"error: The chain does not hold from event {broken} on: it or one before it "
                    "was changed, removed or put in.", err=True)  # fmt: skip
-    if broken is not None:
+    if not told["holds"]:
         raise click.exceptions.Exit(1)

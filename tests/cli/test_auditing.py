@@ -75,3 +75,13 @@ def test_a_log_that_was_tampered_with_is_found_out(call: Call, forked: Forked, d
     found = call("audit", "demo", "--verify", "--json")
     assert found.code == 1 and found.json["broken_at"] == 3
     assert "event 3" in call("audit", "demo", "--verify").err
+
+
+def test_a_log_whose_end_was_cut_off_is_found_out(call: Call, forked: Forked) -> None:
+    asked = call("checkpoint", "demo", "--no-wait", "--json").json["id"]
+    with forked[0].database.transaction() as connection:
+        connection.execute(events.delete().where(events.c.ref == asked))
+    found = call("audit", "demo", "--verify", "--json")
+    assert found.code == 1 and found.json["untold"] == [{"kind": "request", "id": asked}]
+    assert (found.json["broken_at"], found.json["holds"]) == (None, False)
+    assert asked[:8] in call("audit", "demo", "--verify").err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,10 @@ _LONGEST = 160
 
 @dataclass(frozen=True)
 class Verdict:
-    """What recomputing the chain came to."""
+    """What recomputing the chain came to; ``untold`` as of `db.audit.untold`."""
 
     broken: int | None
+    untold: Sequence[tuple[str, str]]
     events: int
     hash: str
 
@@ -46,7 +48,10 @@ def show(run: str) -> Response:
         if "verify" in request.args:
             last = audit.newest(connection, found.id, 1)
             broken = audit.first_break(connection, found.id)
-            verdict = Verdict(broken, last[-1].seq if last else 0, last[-1].hash if last else "")
+            untold = audit.untold(connection, found.id)
+            verdict = Verdict(
+                broken, untold, last[-1].seq if last else 0, last[-1].hash if last else ""
+            )
     shown = listed[:PAGE]
     return respond(
         "audit/index.html", run=found, events=shown, verdict=verdict, kinds=KINDS, people=people,
