@@ -20,7 +20,7 @@ from branchtrack.core.actors import Actor
 from branchtrack.core.interventions import Rewind
 from branchtrack.core.names import free_name, storable, valid_name
 from branchtrack.core.records import Branch, Request, Segment
-from branchtrack.core.settings import declared
+from branchtrack.core.settings import Setting, declared
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import (
@@ -225,11 +225,20 @@ def _check(
         return _Checked(asked, {})
     segment = live_segment(connection, branch)
     known = declared(segment.declared)
+    if who.channel == "api":
+        _refuse_words(asked, known)
     wanted = interventions.parse(payload, known, offers.read(segment.offers))
     if isinstance(wanted, Rewind):
         wanted = _check_rewind(connection, branch, wanted)
     conditions_ = conditions.parse(when or {}, known, step=segment.step, now=time.time())
     return _Checked(wanted, conditions_)
+
+
+def _refuse_words(asked: Any, known: Mapping[str, Setting]) -> None:
+    """JSON has truth values: a word is none, whatever shells and forms have to make of words."""
+    for name, value in getattr(asked, "values", {}).items():
+        if name in known and known[name].dtype == "bool" and isinstance(value, str):
+            raise InvalidInput(name, value, "true or false, without quotes")
 
 
 def _check_rewind(connection: Connection, branch: Branch, wanted: Rewind) -> Rewind:

@@ -16,6 +16,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Request
+from branchtrack.core.settings import Setting
 from branchtrack.db import audit, requests, segments, tables, tokens
 from branchtrack.db.engine import Database
 from branchtrack.errors import Forbidden, InvalidInput, NotFound, NotLive, RateLimited
@@ -255,3 +256,15 @@ def test_clamping_is_asked_for_and_recorded_with_both_values(
             bad = {"kind": "set", "values": {"lr": value}, "clamp": True}
             control.submit(sqlite_database, "demo", bad, actor="me")
     assert len(every(tree)) == 6
+
+
+def test_a_word_is_no_truth_value_in_json(sqlite_database: Database, store: Store) -> None:
+    tree = make_tree(sqlite_database, store)
+    flag = Setting("flag", "bool").as_dict()
+    with sqlite_database.transaction() as connection:
+        connection.execute(tables.segments.update().values(declared=[flag]))
+    payload = {"kind": "set", "values": {"flag": "false"}}
+    with pytest.raises(InvalidInput, match="flag"):
+        control.submit(sqlite_database, "demo", payload, actor=Actor("me", channel="api"))
+    found = control.submit(sqlite_database, "demo", payload, actor="me")
+    assert found.requested == {"values": {"flag": False}} and len(every(tree)) == 2
