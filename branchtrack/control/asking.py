@@ -238,7 +238,7 @@ def _refuse_words(asked: Any, known: Mapping[str, Setting]) -> None:
     """JSON has truth values: a word is none, whatever shells and forms have to make of words."""
     for name, value in getattr(asked, "values", {}).items():
         if name in known and known[name].dtype == "bool" and isinstance(value, str):
-            raise InvalidInput(name, value, "true or false, without quotes")
+            raise InvalidInput(name, value, known[name].allowed)
 
 
 def _check_rewind(connection: Connection, branch: Branch, wanted: Rewind) -> Rewind:
