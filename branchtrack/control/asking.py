@@ -17,9 +17,10 @@ from branchtrack.control.answering import expire_unanswered
 from branchtrack.control.texts import clean_text, shortened
 from branchtrack.core import actors, conditions, interventions, lifecycle, offers
 from branchtrack.core.actors import Actor
-from branchtrack.core.interventions import Rewind
+from branchtrack.core.interventions import Rewind, SetSettings
 from branchtrack.core.names import free_name, storable, valid_name
 from branchtrack.core.records import Branch, Request, Segment
+from branchtrack.core.resuming import check_length
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
@@ -228,6 +229,9 @@ def _check(
     if who.channel == "api":
         _refuse_words(asked, known)
     wanted = interventions.parse(payload, known, offers.read(segment.offers))
+    if isinstance(wanted, SetSettings):
+        # As far as can be seen from here; the process looks again.
+        check_length(segment.step, segment.settings, wanted.values)
     if isinstance(wanted, Rewind):
         wanted = _check_rewind(connection, branch, wanted)
     conditions_ = conditions.parse(when or {}, known, step=segment.step, now=time.time())

@@ -57,7 +57,7 @@ def check_length(step: int, settings: Mapping[str, Any], overrides: Mapping[str,
     last, horizon = overrides.get("max_steps", before), overrides.get("horizon")
     is_anew = overrides.get(SCHEDULE_FROM.name) in ANEW
     if "max_steps" in overrides and last <= step:
-        raise InvalidInput("max_steps", last, f"a whole number greater than the node's step {step}")
+        raise InvalidInput("max_steps", last, f"a whole number greater than {step}, the step")
     if horizon is not None and last == before:
         raise InvalidInput("horizon", horizon, "horizon only together with another max_steps")
     if horizon is not None and is_anew:
