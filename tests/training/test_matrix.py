@@ -1,6 +1,7 @@
 """Resumed from any node, in every way of feeding it, a training ends in the same bits and losses.
 
-Cases that cover every pair of values run always; with ``BRANCHTRACK_MATRIX=all``, all of them.
+Cases that cover every pair of values run always, resumed from every second step; with
+``BRANCHTRACK_MATRIX=all`` all of them do, from every step.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ import pytest
 from tests.training import matrix
 from tests.training.homes import Home
 
-CASES = matrix.cases() if os.environ.get("BRANCHTRACK_MATRIX") == "all" else matrix.covering()
+ALL = os.environ.get("BRANCHTRACK_MATRIX") == "all"
+CASES = matrix.cases() if ALL else matrix.covering()
 LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss")
 #: A node at every step of one training is enough.
 SAVE_LESS = {"save_steps": 1000}
 
 
 @pytest.mark.parametrize("case", CASES, ids=matrix.name_of)
-def test_every_step_of_every_case_resumes_exactly(case: matrix.Case, home: Home) -> None:
+def test_every_case_resumes_exactly(case: matrix.Case, home: Home) -> None:
     how = matrix.how(case)
     home.train(**how)
     whole, final = home.segment().id, home.final()
     logged = {metric: home.points(metric, whole) for metric in LOGGED}
     assert final.kind == "final" and len(home.nodes()) == how["max_steps"] + 1
-    for node in home.nodes()[:-1]:
+    for node in home.nodes()[: -1 : 1 if ALL else 2]:
         launch = home.order(node, SAVE_LESS)
         home.train(launch, **how)
         assert home.final(launch).state_digest == final.state_digest, f"weights from {node.step}"
