@@ -29,6 +29,12 @@ def is_gone(name: str) -> bool:
     return not is_alive(int(rest)) or _start(int(rest)) != start
 
 
+def is_gone_from_here(name: str) -> bool | None:
+    """As `is_gone`; None of a process on another machine."""
+    here = name.startswith(f"{socket.gethostname()}:")
+    return is_gone(name) if here else None
+
+
 def is_alive(pid: int, variable: str = "") -> bool:
     """Whether a process of that pid runs, and was started with ``variable`` (``NAME=value``)."""
     try:

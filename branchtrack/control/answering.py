@@ -7,6 +7,7 @@ import time
 from sqlalchemy import Connection
 
 from branchtrack.core import lifecycle
+from branchtrack.core.interventions import SETTING_KINDS
 from branchtrack.core.records import Request
 from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
@@ -24,8 +25,12 @@ def expire_unanswered(
     """End what a closing segment will never answer, but for ``spare``; returns how many."""
     left = [one for one in requests.unanswered(connection, segment_id) if one.id != spare]
     for request in left:
-        state = "expired" if request.state == "accepted" else "failed"
-        requests.move(connection, request.id, state, actor=actor, error=why)
+        state, error = "expired", why
+        if request.state == "applied":
+            state, error = "failed", why
+            if request.kind in SETTING_KINDS:
+                error = f"{requests.APPLIED_BUT} no update has shown what it does. {why}"
+        requests.move(connection, request.id, state, actor=actor, error=error)
     return len(left)
 
 

@@ -16,6 +16,8 @@ LOST_AFTER = 10.0
 #: The same where its process is seen to be gone: another one of that host's name may have its own
 #: processes (containers), so that a fresh heartbeat counts for more.
 GONE_AFTER = 2.5
+#: And where it is seen to be there: a database that another holds may keep it from saying so.
+SILENT_AFTER = 35.0
 
 _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
     "segment": {
@@ -26,6 +28,8 @@ _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
     "request": {
         "received": ("accepted", "rejected"),
         "accepted": ("applied", "failed", "expired", "cancelled", "superseded"),
+        # Somebody took its process for dead, which was merely kept waiting.
+        "expired": ("applied",),
         "applied": ("verified", "ineffective", "done", "failed", "superseded"),
     },
     "launch": {
@@ -58,7 +62,9 @@ def segment_status(segment: Segment, now: float) -> str:
     if segment.status not in LIVE:
         return "lost" if segment.status == "waiting" and segment.gone else segment.status
     last = segment.heartbeat_at or segment.started_at or 0.0
-    limit = GONE_AFTER if segment.gone else LOST_AFTER
+    limit = LOST_AFTER
+    if segment.gone is not None:
+        limit = GONE_AFTER if segment.gone else SILENT_AFTER
     return "lost" if now - last > limit else segment.status
 
 

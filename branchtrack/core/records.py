@@ -87,8 +87,8 @@ class Segment:
 
     ``script`` is what the script itself asked for, whatever the node that it resumed says.
     ``offers`` says what else than settings its process can be asked for (see `core.offers`).
-    ``process`` names the process for good, and ``gone`` says that it ran on this machine and does
-    so no more, as far as could be seen when this was read.
+    ``process`` names the process for good, and ``gone`` says whether it runs no more, as far as
+    could be seen when this was read: None of a process that is not of this machine.
     """
 
     id: str
@@ -111,7 +111,7 @@ class Segment:
     ended_at: float | None
     offers: dict[str, Any] = field(default_factory=dict)
     process: str | None = None
-    gone: bool = False
+    gone: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -183,4 +183,4 @@ def record(row: Mapping[str, Any] | RowMapping) -> Segment:
     segment = Segment(**{str(name): value for name, value in row.items()})
     if segment.process is None or segment.ended_at is not None:
         return segment
-    return replace(segment, gone=processes.is_gone(segment.process))
+    return replace(segment, gone=processes.is_gone_from_here(segment.process))

@@ -23,8 +23,9 @@ class Answer:
     """What became of a request at a control point; ``state`` as in the life of requests.
 
     ``wanted`` are the settings that the next update must be seen to use. ``options`` are what the
-    optimizers' groups were told before and after the change, and ``outcome`` what the update made
-    of the difference, where there is one.
+    optimizers' groups were told before and after the change, ``foreseen`` the rates that a schedule
+    not known to us would have come to next without it, and ``outcome`` what the update made of the
+    difference, where there is one.
     """
 
     request: Request
@@ -36,6 +37,7 @@ class Answer:
     wanted: dict[str, Any] = field(default_factory=dict)
     options: tuple[Options, Options] | None = None
     outcome: Outcome | None = None
+    foreseen: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def makes_node(self) -> bool:

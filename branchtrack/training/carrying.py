@@ -15,7 +15,7 @@ from branchtrack.core.interventions import SETTING_KINDS
 from branchtrack.core.records import Change, Request
 from branchtrack.core.settings import DIRECTIVES
 from branchtrack.errors import InvalidInput
-from branchtrack.training import acting, apply, modules, probing, resetting
+from branchtrack.training import acting, apply, foreseeing, modules, probing, resetting
 from branchtrack.training.answers import Answer
 from branchtrack.training.apply import Live
 
@@ -53,7 +53,8 @@ def carry_out(request: Request, live: Live, step: int, actions: Actions) -> Answ
             answer.state = "done"
         else:
             return None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # sys.exit() in an action is that action's end, and not that of the training.
         fail(answer, error)
     return answer
 
@@ -77,7 +78,7 @@ def wanted(request: Request, live: Live) -> dict[str, Any]:
     return {"frozen": text}
 
 
-def fail(answer: Answer, error: Exception) -> None:
+def fail(answer: Answer, error: Exception | SystemExit) -> None:
     """Make an error the answer."""
     logger.warning("branchtrack could not carry out %s", answer.request.id, exc_info=error)
     known = isinstance(error, InvalidInput)
@@ -101,6 +102,7 @@ def _change(answer: Answer, live: Live, values: dict[str, Any]) -> None:
     answer.wanted = apply.resolved(live, values)
     current = {**live.fixed, **apply.read_all(live, details=True)}
     before = probing.options(live)
+    answer.foreseen = foreseeing.next_rates(live)
     answer.applied = apply.write_all(live, answer.wanted)
     answer.before = {name: current.get(name) for name in answer.applied}
     answer.wanted = {n: v for n, v in answer.wanted.items() if n not in DIRECTIVES}

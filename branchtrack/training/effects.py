@@ -63,6 +63,9 @@ class Probe:
             one for one in self._answers if name in probing.changed_groups(*_options(one))
         ]  # fmt: skip
         now = probing.options(live)
+        if not any(apply.number(group.get("lr", 1.0)) for group in now[name]):
+            # A schedule that is at nought lets nothing be seen of the rest.
+            return
         alternatives = [probing.replaced(now, *_options(one))[name] for one in concerned]
         for answer, outcome in zip(concerned, sample.compare(alternatives), strict=True):
             answer.outcome = outcome
@@ -76,7 +79,6 @@ def verdicts(
     ``live`` is as the update has left it, the schedule's own step included.
     """
     found = []
-    reset = _overwritten(live, expected)
     for answer in expected.answers:
         if answer.state != "applied" or not answer.wanted:
             continue
@@ -90,8 +92,7 @@ def verdicts(
         names = [*answer.wanted, *(name for name in beside if name in last)]
         effective = {"step": step, **{name: last.get(name) for name in names}}
         effective |= {} if answer.outcome is None else {"update": answer.outcome.as_dict()}
-        rates = reset if any(name.rpartition(".")[2] == "lr" for name in answer.wanted) else ""
-        why = _why(unlike, answer, step) or (rates or None)
+        why = _why(unlike, answer, step) or _taken_back(live, answer) or None
         effective["verified"] = why is None
         found.append(Verdict(answer, "ineffective" if why else "verified", effective, why))
     return found
@@ -104,22 +105,31 @@ def obeyed(
     return all(apply.agrees(wanted, expected.groups, found) for found in readings)
 
 
-def _overwritten(live: Live, expected: Expectation) -> str:
-    """That something else than the known schedule has set a rate behind the update; or nothing."""
+def _taken_back(live: Live, answer: Answer) -> str:
+    """That a rate is again, behind the update, what it would be without the change; or nothing."""
+    if answer.options is None or not any(n.rpartition(".")[2] == "lr" for n in answer.wanted):
+        return ""
+    before, after = answer.options
     for name, part in live.parts.items():
-        told = getattr(part.scheduler, "_last_lr", None)
-        if part.scheduler is None:
-            told = [group.get("lr") for group in expected.groups.get(name, ())]
-        if told is None or len(told) != len(part.groups) or None in told:
-            continue
-        for group, rate in zip(part.groups, told, strict=True):
-            found, should = apply.number(group["lr"]), apply.number(rate)
-            if abs(found - should) > 1e-6 * max(abs(found), abs(should)):
+        foreseen = answer.foreseen.get(name)
+        for place, group in enumerate(part.groups):
+            old, new = (told[name][place].get("lr") for told in (before, after))
+            if old is None or new is None or _close(old, new):
+                continue
+            rate = apply.number(group["lr"])
+            without = [apply.number(old), *([foreseen[place]] if foreseen else [])]
+            alone = part.scheduler is None and not _close(rate, new)
+            if alone or (not _close(rate, new) and any(rate and _close(rate, w) for w in without)):
                 return (
-                    f"Something else than the schedule of the run has set the rate to {found} "
-                    f"behind the update, where it should be {should}."
+                    f"Something has set the rate back to {rate} behind the update, "
+                    "as if there had been no change."
                 )
     return ""
+
+
+def _close(one: Any, other: Any) -> bool:
+    a, b = apply.number(one), apply.number(other)
+    return abs(a - b) <= 1e-6 * max(abs(a), abs(b))
 
 
 def _other(

@@ -19,7 +19,7 @@ from branchtrack.training.session import Session
 logger = logging.getLogger("branchtrack")
 
 #: Control points that one waits for an optimizer that takes no part in every update.
-_PATIENCE = 10
+_PATIENCE = 1000
 
 
 class Effects:

@@ -23,7 +23,7 @@ from branchtrack.training.matching import another_script
 from branchtrack.training.rates import base_rate
 
 #: What schedulers and groups have that follows from the learning rate.
-_RATES = ("base_lrs", "_last_lr", "lr", "initial_lr", "max_lr", "min_lr")
+_RATES = ("base_lrs", "_last_lr", "lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
 #: What a schedule that cycles it sets in the groups.
 _CYCLED = ("momentum", "betas", "max_momentum", "base_momentum")
 #: Where functions of the step are compared, since they have no name and no value.

@@ -35,15 +35,19 @@ _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 @dataclass(frozen=True)
 class Outcome:
-    """``changed`` of ``elements`` parameters came out otherwise than with the old value."""
+    """``changed`` of ``elements`` parameters came out otherwise than with the old value.
+
+    ``remembers``: the optimizer keeps something else for later updates.
+    """
 
     changed: int
     elements: int
+    remembers: bool = False
 
     @property
     def is_seen(self) -> bool:
         """Whether the update was another one."""
-        return self.changed > 0
+        return self.changed > 0 or self.remembers
 
     def as_dict(self) -> dict[str, int]:
         """The JSON form."""
@@ -101,18 +105,26 @@ class Sample:
         now = [{k: v for k, v in group.items() if k not in _APART} for group in groups]
         try:
             with rng.preserved():
-                real = [parameter.detach() for _, parameter, *_ in self._kept]
-                if _differing(real, self._step(now)):
+                kept = [parameter for _, parameter, *_ in self._kept]
+                real = [parameter.detach() for parameter in kept]
+                states = [dict(self._optimizer.state.get(parameter, {})) for parameter in kept]
+                if _differing(real, (same := self._step(now))[0]) or not _same(states, same[1]):
                     return [None for _ in alternatives]
                 count = sum(one.numel() for one in real)
-                return [Outcome(_differing(real, self._step(one)), count) for one in alternatives]
+                others = [self._step(one) for one in alternatives]
+                return [
+                    Outcome(_differing(real, values), count, not _same(states, kept_for_later))
+                    for values, kept_for_later in others
+                ]
         except Exception:
             # An optimizer that cannot be stepped on the side; what was read back has to do.
             logger.debug("branchtrack cannot compare updates", exc_info=True)
             return [None for _ in alternatives]
 
-    def _step(self, told: Sequence[Mapping[str, Any]]) -> list[torch.Tensor]:
-        """The parameters after a step on the side with these options."""
+    def _step(
+        self, told: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+        """The parameters after a step on the side with these options, and the state of each."""
         kind = type(self._optimizer)
         twin = object.__new__(kind)
         # An instance's own `step` is a scheduler's, which counts it; hooks are the loop's.
@@ -134,7 +146,8 @@ class Sample:
         step = kind.step
         # Around it are hooks for all optimizers of the process.
         getattr(step, "__wrapped__", step)(twin) if hasattr(step, "hooked") else step(twin)
-        return [parameter.detach() for parameter in made]
+        values = [parameter.detach() for parameter in made]
+        return values, [dict(twin.state.get(parameter, {})) for parameter in made]
 
 
 def replaced(now: Options, before: Options, after: Options) -> Options:

@@ -14,29 +14,29 @@ from branchtrack.training.holding import is_held
 from branchtrack.training.live import Live, number, put
 
 #: What torch keeps in a group that scales with its learning rate, and where its peak is found.
-_RATES = ("lr", "initial_lr", "max_lr", "min_lr")
-_BASES = ("max_lr", "initial_lr", "lr")
+_RATES = ("lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
+_BASES = ("max_lr", "swa_lr", "initial_lr", "lr")
 
 
 def read_lr(live: Live) -> float:
     """The base (peak) learning rate: the largest of the groups'."""
-    return max(base_rate(group) for group in live.groups)
+    return max(_peaks(live))
 
 
 def write_lr(live: Live, value: float) -> None:
     """Set the base learning rate; ratios between groups are kept and the schedule goes on."""
     old = read_lr(live)
-    _write(live, [_scaled(base_rate(group), old, value) for group in live.groups])
+    _write(live, [_scaled(peak, old, value) for peak in _peaks(live)])
 
 
 def read_group_lr(live: Live, place: int) -> float:
     """The base learning rate of one parameter group, counted from 0."""
-    return base_rate(live.groups[place])
+    return _peaks(live)[place]
 
 
 def write_group_lr(live: Live, place: int, value: float) -> None:
     """Set the base learning rate of one parameter group; its schedule goes on."""
-    news = [base_rate(group) for group in live.groups]
+    news = _peaks(live)
     news[place] = value
     _write(live, news)
 
@@ -47,7 +47,7 @@ def _write(live: Live, news: list[float]) -> None:
     Schedulers keep copies of the bases, in the groups and in `base_lrs`, so all copies are set,
     and the rate of the next update is what the schedule makes of the new base.
     """
-    bases = [base_rate(group) for group in live.groups]
+    bases = _peaks(live)
     for group, base, new in zip(live.groups, bases, news, strict=True):
         for name in _RATES:
             if group.get(name) is not None:
@@ -63,8 +63,18 @@ def _write(live: Live, news: list[float]) -> None:
         live.scheduler._last_lr = [group["lr"] for group in live.groups]
 
 
+def _peaks(live: Live) -> list[float]:
+    """The peak rate of each group; CyclicLR keeps its peaks to itself."""
+    for scheduler in live.schedulers:
+        if isinstance(scheduler, CyclicLR) and len(scheduler.max_lrs) == len(live.groups):
+            return [number(rate) for rate in scheduler.max_lrs]
+    return [base_rate(group) for group in live.groups]
+
+
 def base_rate(group: Mapping[str, Any]) -> float:
-    """A group's peak rate: OneCycleLR starts well below it and keeps it as ``max_lr``."""
+    """A group's peak rate: OneCycleLR starts well below it and keeps it as ``max_lr``, SWALR goes
+    to ``swa_lr``.
+    """
     return number(next(group[name] for name in _BASES if group.get(name) is not None))
 
 

@@ -226,17 +226,16 @@ class Session(Updates):
         self._answer(point, reached, save=save, final=final)
         while self._paused and not (self.stop_asked or final):
             if self.recorder.wait(1.0):
-                self._answer(point, (), save=False, final=False, held=True)
+                self._answer(point, (), save=False, final=False)
 
-    def _answer(
-        self, point: Point, reached: Sequence[str], *, save: bool, final: bool, held: bool = False
-    ) -> None:
-        """Answer what waits at this moment. ``held``: no update was made since the last time."""
+    def _answer(self, point: Point, reached: Sequence[str], *, save: bool, final: bool) -> None:
+        """Answer what waits at this moment.
+
+        Where no update has shown yet what became of an earlier change (training is held, or the
+        optimizer skips updates), what is expected of the next one adds up.
+        """
         assert self.recorder is not None
-        # Where no update has shown yet what became of the last change, the next has to wait;
-        # while training is held none will, and what is expected of it adds up.
-        free = self.expecting is None or (held and self.expecting.restored is None)
-        asked = self.recorder.take(reached) if free else []
+        asked = self.recorder.take(reached)
         found = [self._carry_out(request, point, final=final) for request in asked]
         answers.supersede(found)
         changes = (*answers.changes(found), *carrying.remarks(found))

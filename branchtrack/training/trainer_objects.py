@@ -25,7 +25,7 @@ _PLACE = frozenset(
 #: The beginnings of the names under which an optimizer's and a scheduler's values are recorded.
 MADE_LATE = ("optimizer", "scheduler")
 #: What a schedule makes of a group's base rate.
-_RATES = frozenset(("lr", "initial_lr", "max_lr", "min_lr"))
+_RATES = frozenset(("lr", "initial_lr", "max_lr", "min_lr", "swa_lr"))
 _MOST = 64
 
 

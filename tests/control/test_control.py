@@ -101,7 +101,7 @@ def test_a_branch_that_nobody_trains_takes_no_request(database: Database, store:
 def test_a_process_without_heartbeat_takes_no_request(database: Database, store: Store) -> None:
     make_tree(database, store)
     with database.transaction() as connection:
-        old = time.time() - lifecycle.LOST_AFTER - 1
+        old = time.time() - lifecycle.SILENT_AFTER - 1
         connection.execute(tables.segments.update().values(heartbeat_at=old))
     with pytest.raises(NotLive, match="lost"):
         control.submit(database, "demo", SET_LR, actor="me")

@@ -40,6 +40,15 @@ def test_any_other_move_is_illegal(kind: str, before: str, after: str) -> None:
 def test_a_running_segment_without_a_heartbeat_is_lost() -> None:
     assert lifecycle.segment_status(RUNNING, 100.0 + lifecycle.LOST_AFTER) == "running"
     assert lifecycle.segment_status(RUNNING, 101.0 + lifecycle.LOST_AFTER) == "lost"
+
+
+@pytest.mark.parametrize(
+    ("gone", "limit"), [(True, lifecycle.GONE_AFTER), (False, lifecycle.SILENT_AFTER)]
+)
+def test_a_process_of_this_machine_is_looked_at(gone: bool, limit: float) -> None:
+    segment = replace(RUNNING, gone=gone)
+    assert lifecycle.segment_status(segment, 99.9 + limit) == "running"
+    assert lifecycle.segment_status(segment, 101.0 + limit) == "lost"
     assert lifecycle.segment_status(replace(RUNNING, status="stopped"), 1e9) == "stopped"
 
 
@@ -51,7 +60,9 @@ def test_a_run_is_as_lively_as_its_liveliest_branch() -> None:
 
 
 def test_nothing_follows_an_end() -> None:
-    for state in lifecycle.REQUEST_ENDS:
+    # But for what was carried out after all, by a process that was taken for dead.
+    assert "expired" in lifecycle.sources("request", "applied")
+    for state in lifecycle.REQUEST_ENDS - {"expired"}:
         assert not any(
             state in lifecycle.sources("request", after)
             for after in ("accepted", "applied", *lifecycle.REQUEST_ENDS)

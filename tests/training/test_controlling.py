@@ -292,7 +292,7 @@ def test_a_rate_that_a_stale_scheduler_takes_back_is_ineffective(home: Home) -> 
     asks = {3: [ask("set", values={"lr": 0.01})]}
     loops.train(home, optimizer=optimizer, at=asking(home, asks, lambda *_: steps[0]()))
     (request,) = home.requests()
-    assert request.state == "ineffective" and "set the rate to 0.1" in (request.error or "")
+    assert request.state == "ineffective" and "set the rate back to 0.1" in (request.error or "")
 
 
 def test_the_rate_of_a_group_that_does_not_train_is_ineffective(home: Home) -> None:
@@ -366,3 +366,72 @@ def test_a_loop_that_goes_on_behind_a_stop_has_not_stopped(home: Home) -> None:
     (request,) = home.requests()
     assert request.state == "failed" and "goes on" in (request.error or "")
     assert request.step == 3 and home.final().step == 3
+
+
+class Own(torch.optim.lr_scheduler.LRScheduler):
+    """A schedule of somebody's own, that knows one rate."""
+
+    peak = 0.05
+
+    def get_lr(self) -> list[float]:
+        return [self.peak * 0.99**self.last_epoch for _ in self.optimizer.param_groups]
+
+
+def swa(optimizer: Any) -> Any:
+    return torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.02, anneal_epochs=2)
+
+
+def cycle(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CyclicLR(optimizer, 0.001, 0.05, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "state", "most"),
+    [(Own, "ineffective", 0.05), (swa, "verified", 0.01), (cycle, "verified", 0.01)],
+)
+def test_a_rate_is_the_peak_of_what_its_schedule_makes_of_it(
+    home: Home, schedule: Any, state: str, most: float
+) -> None:
+    used: list[float] = []
+
+    def note(run: Run, optimizer: Any) -> None:
+        used.append(optimizer.param_groups[0]["lr"])
+
+    loops.train(home, scheduler=schedule,
+                at=asking(home, {3: [ask("set", values={"lr": 0.01})]}, note))  # fmt: skip
+    (request,) = home.requests()
+    assert request.state == state, request.error
+    assert max(used[3:]) <= most * 1.0001 and used[-1] > 0
+    if schedule is not swa:
+        assert max(used[3:]) > most * 0.9
+
+
+@pytest.mark.parametrize("value", [0.5, 0.9])
+def test_what_an_optimizer_keeps_for_later_updates_is_an_effect(home: Home, value: float) -> None:
+    (request,) = train(
+        home, {3: [ask("set", values={"momentum": value})]},
+        optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=0.1),
+    )  # fmt: skip
+    assert request.state == "verified", request.error
+
+
+def test_a_change_that_no_update_shows_holds_up_nothing_else(home: Home) -> None:
+    model = loops.net()
+    optimizer = loops.sgd(model)
+    with loops.process(home):
+        run = branchtrack.start("tiny", model=model, optimizer=optimizer, data=loops.loader())
+    asks = {3: [ask("set", values={"lr": 0.01})], 5: [ask("checkpoint")],
+            6: [ask("set", values={"lr": 0.02})], 7: [ask("stop")]}  # fmt: skip
+    at = asking(home, asks)
+    for number, batch in enumerate(run.batches()):
+        loops.loss_of(model, batch).backward()
+        if number < 2:
+            optimizer.step()
+        optimizer.zero_grad()
+        at(run, optimizer)
+        if run.step():
+            break
+    run.finish()
+    states = [one.state for one in home.requests()]
+    assert states == ["superseded", "done", "failed", "done"]
+    assert "was applied, but no update has shown" in (home.requests()[2].error or "")
