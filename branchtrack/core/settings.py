@@ -12,10 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from branchtrack.core import schedules
+from branchtrack.core.names import storable
 from branchtrack.errors import InvalidInput, shown
 
 #: As in JSON and Python, but no underscores and no digits of other scripts.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+#: Characters of a text. It is kept with every node, and shown on pages.
+_LONGEST = 4000
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Setting:
         if self.dtype == "bool":
             return "true or false"
         if self.dtype == "str":
-            return "text"
+            return f"text of at most {_LONGEST:,} characters"
         if self.dtype == "arguments":
             return "name=value pairs with commas between, or a JSON object; {} for none"
         if self.dtype == "choice":
@@ -75,7 +79,8 @@ class Setting:
         """``value`` as this setting's type; text is parsed.
 
         Raises:
-            InvalidInput: wrong type, NaN, infinity or out of bounds.
+            InvalidInput: wrong type, NaN, infinity, out of bounds, or text that is too long or
+                holds what no database can (NUL, half a surrogate pair).
         """
         parsed = self._listed(value) if self._is_list else _parse(self.dtype, value)
         each = parsed if self._is_list and parsed is not None else [parsed]
@@ -111,6 +116,8 @@ class Setting:
     def _within(self, value: Any) -> bool:
         if self.dtype == "choice":
             return value in self.choices
+        if self.dtype == "str":
+            return len(value) <= _LONGEST and storable(value) == value
         if self.dtype not in ("float", "int", "floats"):
             return True
         if self.minimum is not None:

@@ -98,3 +98,12 @@ def test_numbers_out_of_bounds_come_to_the_nearest_bound_only_if_asked() -> None
 
 
 LIST = Setting("list", "floats", 0.0, 1.0, count=2)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "x" * 4001, 5])
+def test_text_that_cannot_be_kept_is_refused(text: Any) -> None:
+    prompt = Setting("prompt", "str")
+    with pytest.raises(InvalidInput, match="text of at most 4,000 characters") as caught:
+        prompt.validate(text)
+    assert len(str(caught.value)) < 300
+    assert prompt.validate("ünï 🎉" + "x" * 3000)
