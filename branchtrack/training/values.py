@@ -10,12 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from branchtrack.core.settings import AT_RESUME, Setting
+from branchtrack.core.settings import AT_RESUME, RECIPE, Setting
 from branchtrack.errors import InvalidInput
 
 #: What settings of a model's parts and of the data begin with.
 RESERVED = ("model.", "data.")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+#: What the record of an update says beside the settings, by names of its own.
+_OF_RECORD = ("step", "verified", "update", "grad_norm", "groups", RECIPE)
+#: What it says of each optimizer, and the settings of parameter groups, alone or behind a name.
+_OF_OPTIMIZERS = re.compile(r"(.*\.)?((lr|momentum|betas)_now|group[0-9]+(\..*)?)")
 #: In the order in which a value's kind is looked for: True is an int as well.
 _KINDS = ((bool, "bool"), (int, "int"), (float, "float"), (str, "str"))
 
@@ -48,12 +52,13 @@ class Values(Mapping[str, Any]):
             InvalidInput: the name cannot be used, or is declared already.
         """
         one = given if isinstance(given, Declared) else setting(given)
-        allowed = isinstance(name, str) and _NAME.fullmatch(name) and name not in AT_RESUME
-        if not allowed or name.startswith(RESERVED) or name in self.declared:
+        if not _is_free(name) or name in self.declared:
+            taken = ", ".join(sorted([*AT_RESUME, *_OF_RECORD]))
             raise InvalidInput(
                 "settings", name, "names of letters, digits, dots, dashes and underscores "
                 "that begin with a letter, each once; none that begins with "
-                f"{' or '.join(RESERVED)}; none of {', '.join(sorted(AT_RESUME))}",
+                f"{' or '.join(RESERVED)}; none like group0, group0.lr, lr_now, momentum_now or "
+                f"betas_now; none of {taken}",
             )  # fmt: skip
         self.declared[name] = replace(one.setting, name=name)
         self._values[name] = self.declared[name].validate(one.value)
@@ -126,6 +131,13 @@ def setting(
         effect="when the loop reads it next",
     )  # fmt: skip
     return Declared(made.validate(value), made)
+
+
+def _is_free(name: object) -> bool:
+    """Whether a name fits the rule, and nothing else goes by it in the record."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.startswith(RESERVED):
+        return False
+    return name not in (*AT_RESUME, *_OF_RECORD) and not _OF_OPTIMIZERS.fullmatch(name)
 
 
 def _own(value: Any) -> Any:

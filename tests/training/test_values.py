@@ -1,0 +1,24 @@
+"""Names that a script may give its settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchtrack.errors import InvalidInput
+from branchtrack.training.values import Values
+
+RECORDED = """
+    step verified update grad_norm groups schedule lr_now maker.lr_now momentum_now betas_now group0
+    group12.lr maker.group0.lr data.noise model.drop.p
+""".split()
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_names_that_the_record_uses_are_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="lr_now") as caught:
+        Values({name: 1})
+    assert caught.value.value == name and "grad_norm" in caught.value.allowed
+
+
+def test_names_that_only_resemble_them_are_allowed() -> None:
+    assert len(Values({"steps": 1, "group": 2, "grouped.lr": 3, "lr_now_and_then": 4})) == 4
