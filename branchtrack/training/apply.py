@@ -14,7 +14,7 @@ import torch
 from branchtrack.core import schedules
 from branchtrack.core.settings import DIRECTIVES, RECIPE, SCHEDULE_HELD, Setting
 from branchtrack.errors import InvalidInput
-from branchtrack.training import handles, modules, optimizer_fields
+from branchtrack.training import fitting, handles, modules, optimizer_fields, probing
 from branchtrack.training.handles import Handle
 from branchtrack.training.live import Live as Live
 from branchtrack.training.live import number as number
@@ -59,10 +59,11 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
     its recipe) what has changed is told too.
 
     Raises:
-        InvalidInput: a value that these objects cannot have, alone or beside the others. Nothing
-            was changed, whatever it is.
+        InvalidInput: a value that these objects cannot have, alone or beside the others, or with
+            the state that they have by now. Nothing was changed, whatever it is.
     """
     known, recipe, put_back = handles.of(live), live.fixed.get(RECIPE), kept(live)
+    options = probing.options(live)
     try:
         wanted = resolved(live, values)
         _write(live, known, wanted)
@@ -70,6 +71,7 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in wanted.items():
             if name not in DIRECTIVES and not _close(after[name], value):
                 raise _not_taken(name, value, after[name])
+        fitting.check(live, options, wanted)
     except BaseException:
         put_back()
         raise
@@ -137,15 +139,19 @@ def in_force(live: Live) -> dict[str, Any]:
         own = {"lr_now": max(rates, default=None), **cycled_now(part)}
         now |= {f"{prefix}.{name}" if prefix else name: value for name, value in own.items()}
     loop = {} if live.loop is None else live.loop.used()
-    found = read_all(live, details=True)
+    found = {**read_all(live, details=True), **_in_use(live)}
     data = {} if live.data is None else live.data.used()
     return {**found, **loop, **data, **now, "groups": groups}
 
 
 def unused(live: Live) -> set[str]:
-    """The settings that the loop reads for itself, or its data, and that the update did not."""
+    """The settings that an update makes nothing of: the loop reads them for itself, or its data,
+    and did not; or the modules that have them are not training.
+    """
     parts = [part.used() for part in (live.loop, live.data) if part is not None]
-    return {name for used in parts for name, value in used.items() if value is None}
+    unread = {name for used in parts for name, value in used.items() if value is None}
+    known = handles.of(live)
+    return unread | {name for name, v in _in_use(live).items() if not _close(v, known[name].read())}
 
 
 def told(live: Live, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,6 +179,10 @@ def agrees(
             return False
     limit = wanted.get("max_grad_norm", 0.0)
     return not limit or bool(found["grad_norm"] <= limit * 1.01 + 1e-6)
+
+
+def _in_use(live: Live) -> dict[str, Any]:
+    return {n: one.in_use() for n, one in handles.of(live).items() if one.in_use is not None}
 
 
 def _write(live: Live, known: Mapping[str, Handle], values: Mapping[str, Any]) -> None:

@@ -42,12 +42,16 @@ NAMED: dict[str, tuple[Callable[[Live], Any], Callable[[Live, Any], None]]] = {
 
 @dataclass(frozen=True)
 class Handle:
-    """A setting with how it is read and written; ``whole`` names the one that it is a part of."""
+    """A setting with how it is read and written; ``whole`` names the one that it is a part of.
+
+    ``in_use`` reads what an update makes of it, where that may be something else than is set.
+    """
 
     setting: Setting
     read: Callable[[], Any]
     write: Callable[[Any], None]
     whole: str | None = None
+    in_use: Callable[[], Any] | None = None
 
 
 def of(live: Live) -> dict[str, Handle]:
@@ -104,11 +108,13 @@ def _of_model(live: Live) -> Iterator[Handle]:
     model = live.model
     if modules.dropouts(model):
         yield Handle(
-            DROPOUT, partial(modules.read_dropout, model), partial(modules.write_dropout, model)
-        )
+            DROPOUT, partial(modules.read_dropout, model), partial(modules.write_dropout, model),
+            in_use=partial(modules.used_dropout, model),
+        )  # fmt: skip
     yield Handle(FROZEN, partial(modules.read_frozen, model), partial(modules.write_frozen, model))
     for name, path in modules.dropout_names(model).items():
         about = f"probability of the dropout module {path} alone"
         setting = replace(DROPOUT, name=name, about=about, detail=True)
         read = partial(modules.read_p, model, path)
-        yield Handle(setting, read, partial(modules.write_p, model, path), DROPOUT.name)
+        write, in_use = partial(modules.write_p, model, path), partial(modules.used_p, model, path)
+        yield Handle(setting, read, write, DROPOUT.name, in_use)

@@ -23,6 +23,11 @@ def read_dropout(model: torch.nn.Module) -> float:
     return max(float(module.p) for module in dropouts(model).values())
 
 
+def used_dropout(model: torch.nn.Module) -> float:
+    """The largest probability that the dropout modules apply; in ``eval()`` they apply none."""
+    return max(_applied(module) for module in dropouts(model).values())
+
+
 def write_dropout(model: torch.nn.Module, value: float) -> None:
     """Give every dropout module one probability."""
     for module in dropouts(model).values():
@@ -37,6 +42,11 @@ def dropout_names(model: torch.nn.Module) -> dict[str, str]:
 def read_p(model: torch.nn.Module, path: str) -> float:
     """The probability of one dropout module."""
     return float(dropouts(model)[path].p)
+
+
+def used_p(model: torch.nn.Module, path: str) -> float:
+    """The probability that one dropout module applies; in ``eval()`` it is 0."""
+    return _applied(dropouts(model)[path])
 
 
 def write_p(model: torch.nn.Module, path: str, value: float) -> None:
@@ -93,6 +103,10 @@ def paths(model: torch.nn.Module, most: int = 5000) -> list[str] | None:
     held = [path for path, module in model.named_modules() if path and list(module.parameters())]
     held += list(_parameters(model))
     return held if len(held) <= most else None
+
+
+def _applied(module: _DropoutNd) -> float:
+    return float(module.p) if module.training else 0.0
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
