@@ -154,7 +154,8 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
     who = actors.of(actor)
     with database.transaction() as connection:
         request = requests.find(connection, request_ref)
-        actors.check(who, "cancel")
+        asked = request.requested or request.payload
+        actors.check(who, "cancel", actors.names_of(request.kind, asked))
         if who.role == "agent" and request.actor != who.label:
             raise Forbidden(
                 f"{who.label} did not make request {request.id}.",

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control import tokened
 from branchtrack.control.texts import clean_text
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
@@ -34,10 +35,20 @@ from branchtrack.core.settings import (
 )
 from branchtrack.db import launches, nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.errors import CheckpointDamaged, CheckpointMissing, InvalidInput, LaunchFailed
+from branchtrack.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointMissing,
+    Forbidden,
+    InvalidInput,
+    LaunchFailed,
+    RateLimited,
+)
 
 #: The ways a node can be resumed: its whole state, or its weights alone and all else fresh.
 MODES = ("exact", "weights")
+#: What may be wrong with an order from a node that exists; that of a token is recorded.
+_REFUSALS = (InvalidInput, Forbidden, RateLimited, LaunchFailed, CheckpointError)
 
 
 def order_launch(
@@ -55,37 +66,66 @@ def order_launch(
     """Queue a new process that resumes a node with some settings changed, as a new branch.
 
     Without a ``name`` the branch gets a free one. With a ``worker`` the launch is that one's at
-    once, and no other can claim it.
+    once, and no other can claim it. What a token orders is recorded as a request of kind
+    ``resume`` besides, refused or not, and counts towards the token's limit.
 
     Raises:
-        NotFound, InvalidInput, NameTaken, Forbidden: nothing was changed.
+        NotFound, InvalidInput, NameTaken, Forbidden, RateLimited: nothing was changed.
         CheckpointMissing, CheckpointDamaged: the node's bytes were read and are not whole.
         LaunchFailed: the run recorded no command that could start it again.
     """
-    if mode not in MODES:
-        raise InvalidInput("mode", mode, ", ".join(MODES))
     message, who = clean_text("reason", reason), actors.of(actor)
-    if name is not None:
-        valid_name(name)
-    actors.check(who, "launch", ["resume", *(settings or ())], message)
     with database.read() as connection:
         node = nodes.find(connection, node_ref)
-        overrides = check_order(connection, node, settings or {})
+    asked = {"node": node.id, "mode": mode, "name": name, "settings": dict(settings or {})}
+    try:
+        with database.read() as connection:
+            _check_allowed(connection, node, asked, who, message)
+        overrides, mode = _check_whole(database, store, node, asked)
+        with database.transaction() as connection:
+            request = tokened.receive(connection, node, asked, overrides, who, message)
+            launch = launches.order(
+                connection, node,
+                branch_name=suggested_name(connection, node) if name is None else name,
+                overrides=overrides, mode=mode, actor=who.label, reason=message,
+            )  # fmt: skip
+            if request is not None:
+                tokened.finish(connection, request, node, launch)
+            if worker is None:
+                return launch
+            return launches.move(connection, launch.id, "starting", who.label, worker=worker)
+    except _REFUSALS as error:
+        if who.token_id is not None:
+            with database.transaction() as connection:
+                tokened.refuse(connection, node, asked, who, message, error)
+        raise
+
+
+def _check_allowed(
+    connection: Connection, node: Node, asked: Mapping[str, Any], who: Actor, reason: str
+) -> None:
+    """What costs nothing to look at, before bytes are read for anybody."""
+    if asked["mode"] not in MODES:
+        raise InvalidInput("mode", asked["mode"], ", ".join(MODES))
+    if asked["name"] is not None:
+        valid_name(asked["name"])
+    actors.check(who, "launch", ["resume", *asked["settings"]], reason)
+    tokened.check_limit(connection, node, who)
+
+
+def _check_whole(
+    database: Database, store: Store, node: Node, asked: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """The overrides and the mode of a launch, its settings and every byte of its node looked at."""
+    with database.read() as connection:
+        overrides = check_order(connection, node, asked["settings"])
     manifest = verify_node(database, store, node)
     if "frozen" in overrides:
         check_frozen(overrides["frozen"], [entry.name for entry in manifest.entries])
     if node.kind == "fork" and node.effective is None and node.restored == WEIGHTS_ONLY:
         # Never trained: what it stands for is still its parent's weights and no more.
-        mode = "weights"
-    with database.transaction() as connection:
-        launch = launches.order(
-            connection, node,
-            branch_name=suggested_name(connection, node) if name is None else name,
-            overrides=overrides, mode=mode, actor=who.label, reason=message,
-        )  # fmt: skip
-        if worker is None:
-            return launch
-        return launches.move(connection, launch.id, "starting", who.label, worker=worker)
+        return overrides, "weights"
+    return overrides, asked["mode"]
 
 
 def check_order(connection: Connection, node: Node, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def check(actor: Actor, deed: str, names: Iterable[str] = (), reason: str = "") 
 
     Raises:
         Forbidden: the role has no such right, or the token is for other names.
-        InvalidInput: an agent gave no reason.
+        InvalidInput: an agent gave no reason, or one without a letter or a digit.
     """
     if deed not in _MAY.get(actor.role, frozenset()):
         raise Forbidden(
@@ -83,8 +83,9 @@ def check(actor: Actor, deed: str, names: Iterable[str] = (), reason: str = "") 
                 fix=f"It is for: {', '.join(actor.only)}.",
                 actor=actor.label, role=actor.role,
             )  # fmt: skip
-    if actor.role == "agent" and deed in ("request", "launch") and not reason.strip():
-        raise InvalidInput("reason", "", "why: an agent says so with every request")
+    said = any(character.isalnum() for character in reason)
+    if actor.role == "agent" and deed in ("request", "launch") and not said:
+        raise InvalidInput("reason", reason, "why: an agent says so with every request")
 
 
 def check_limit(actor: Actor, made: int) -> None:

@@ -36,7 +36,17 @@ def described(asked: Request) -> str:
     if asked.kind == "set":
         values = asked.requested.get("values") or asked.payload.get("values") or {}
         return SetSettings(values={}).describe() + assignments(values)
+    if asked.kind == "resume":
+        return _order(given)
     try:
         return str(interventions.read({"kind": asked.kind, **given}).describe())
     except InvalidInput:
         return asked.kind
+
+
+def _order(given: Mapping[str, Any]) -> str:
+    """An order to start a process, which is no intervention."""
+    weights = "the weights of " if given.get("mode") == "weights" else ""
+    name = f" as {given['name']}" if given.get("name") else ""
+    settings = f" with {assignments(given['settings'])}" if given.get("settings") else ""
+    return f"resume {weights}{str(given.get('node', ''))[:8]}{name}{settings}".rstrip()

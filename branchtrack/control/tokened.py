@@ -1,0 +1,79 @@
+"""The orders of tokens as requests: kept as such, so that a token's limit counts them.
+
+Whoever asks without a token leaves the launch in the record, and nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.control.texts import shortened
+from branchtrack.core import actors
+from branchtrack.core.actors import Actor
+from branchtrack.core.records import Launch, Node, Request
+from branchtrack.db import audit, requests, runs, segments
+from branchtrack.errors import BranchtrackError
+
+
+def check_limit(connection: Connection, node: Node, who: Actor) -> None:
+    """Refuse one order more than a token may give.
+
+    Raises:
+        RateLimited: with the limit.
+    """
+    if who.limit is not None and who.token_id is not None:
+        actors.check_limit(who, requests.made_lately(connection, node.run_id, who.token_id))
+
+
+def receive(
+    connection: Connection, node: Node, asked: Mapping[str, Any], overrides: dict[str, Any],
+    who: Actor, reason: str,
+) -> Request | None:  # fmt: skip
+    """The order of a token as an accepted request; None where there is no token.
+
+    ``asked``: ``node mode name settings``. ``overrides`` are the settings, validated.
+
+    Raises:
+        RateLimited: others came first while the node was looked at.
+    """
+    if who.token_id is None:
+        return None
+    audit.lock(connection, node.run_id)
+    check_limit(connection, node, who)
+    request = _add(connection, node, asked, {**asked, "settings": overrides}, who, reason)
+    return requests.move(connection, request.id, "accepted", actor=who.label)
+
+
+def finish(connection: Connection, request: Request, node: Node, launch: Launch) -> None:
+    """Say that the launch is there, which is all that was asked for; it has a life of its own."""
+    requests.move(
+        connection, request.id, "applied", actor=request.actor, step=node.step,
+        requested={**request.requested, "mode": launch.mode},
+    )  # fmt: skip
+    requests.move(
+        connection, request.id, "done", actor=request.actor, result={"launch": launch.id}
+    )  # fmt: skip
+
+
+def refuse(
+    connection: Connection, node: Node, asked: Mapping[str, Any], who: Actor, reason: str,
+    error: BranchtrackError,
+) -> None:  # fmt: skip
+    """Keep the order of a token that came to nothing, with the error."""
+    request = _add(connection, node, asked, {}, who, reason)
+    requests.move(connection, request.id, "rejected", actor=who.label, error=str(error))
+
+
+def _add(
+    connection: Connection, node: Node, asked: Mapping[str, Any], requested: dict[str, Any],
+    who: Actor, reason: str,
+) -> Request:  # fmt: skip
+    branch = runs.get_branch(connection, node.branch_id)
+    trained = segments.get(connection, branch.segment_id) if branch.segment_id else None
+    return requests.add(
+        connection, branch, kind="resume", payload=shortened(asked), requested=requested,
+        actor=who, reason=reason, step=None if trained is None else trained.step,
+    )  # fmt: skip
