@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import emit, field_lines, number, pairs, print_fields, state, styled
+from branchtrack.cli.output import (
+    echo,
+    emit,
+    field_lines,
+    number,
+    pairs,
+    print_fields,
+    state,
+    styled,
+)
 from branchtrack.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -114,7 +123,7 @@ def show_answer(request: Request, as_json: bool) -> None:
     if as_json:
         emit(answer)
     else:
-        click.echo("\n".join(answer_lines(answer)))
+        echo("\n".join(answer_lines(answer)))
 
 
 def answer_lines(answer: dict[str, Any]) -> list[str]:
@@ -167,7 +176,7 @@ def _preview(database: Database, branch: str, payload: dict[str, Any], how: How)
         print_fields(_preview_fields(found))
     else:
         error = found["error"]
-        click.echo(f"error: {error['what']}\n       {error['fix']}", err=True)
+        echo(f"error: {error['what']}\n       {error['fix']}", err=True)
     if not found["valid"]:
         raise click.exceptions.Exit(2)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import emit, number, pairs, print_table, state
+from branchtrack.cli.output import echo, emit, number, pairs, print_table, state, visible
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -100,7 +100,8 @@ def _cells(event: Event) -> tuple[str, ...]:
     )
     return (
         str(event.seq), told["time"], event.actor, f"{event.kind} {event.ref[:8]}",
-        state(event.state), number(event.step), facts[:100], event.reason[:100], event.hash[:12],
+        state(event.state), number(event.step), facts[:100],
+        visible(event.reason[:100]), event.hash[:12],
     )  # fmt: skip
 
 
@@ -112,7 +113,8 @@ def _follow(database: Database, run_id: str, found: list[Event], as_json: bool) 
     while True:
         for event in found:
             last = event.id
-            click.echo(json.dumps(_told(event)) if as_json else "  ".join(_cells(event)))
+            text = "  ".join(_cells(event)).replace("\n", "↵")
+            echo(json.dumps(_told(event)) if as_json else text)
         with database.read() as connection:
             found = log.since(connection, run_id, last, _MOST)
         if not found:
@@ -136,13 +138,14 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
     if as_json:
         emit(told)
     elif told["holds"]:
-        click.echo(f"The chain of {told['events']} events holds; the last hash is {told['hash']}.")
+        echo(f"The chain of {told['events']} events holds; the last hash is {told['hash']}.")
     elif broken is None:
         named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in untold[:5])
-        click.echo(f"error: Events are missing at the end: the last ones on {len(untold)} requests "
-                   f"and nodes do not say how these are now ({named}).", err=True)  # fmt: skip
+        named += f" and {len(untold) - 5} more" if len(untold) > 5 else ""
+        echo(f"error: Events are missing at the end: the last ones do not say how {named} "
+             f"{'is' if len(untold) == 1 else 'are'} now.", err=True)  # fmt: skip
     else:
-        click.echo(f"error: The chain does not hold from event {broken} on: it or one before it "
+        echo(f"error: The chain does not hold from event {broken} on: it or one before it "
                    "was changed, removed or put in.", err=True)  # fmt: skip
     if not told["holds"]:
         raise click.exceptions.Exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import ago, emit, field_lines, number, pairs, styled
+from branchtrack.cli.output import ago, echo, emit, field_lines, number, pairs, styled
 from branchtrack.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def certify(
     if as_json:
         emit(told)
     else:
-        click.echo("\n".join(certificate_lines(told)))
+        echo("\n".join(certificate_lines(told)))
     if not told["exact"]:
         raise click.exceptions.Exit(1)
 

@@ -103,7 +103,7 @@ def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
         styled(node["branch"], colours[node["branch"]]),
         loss,
         node["actor"],
-        styled(text, bold=bool(told)),
+        styled(text.replace("\n", "↵"), bold=bool(told)),
     ]
 
 

@@ -8,7 +8,17 @@ import click
 
 from branchtrack.cli.asking import check_timeout, show_answer, wait_for
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import ago, emit, number, pairs, print_table, state, styled
+from branchtrack.cli.output import (
+    ago,
+    echo,
+    emit,
+    number,
+    pairs,
+    print_table,
+    state,
+    styled,
+    visible,
+)
 
 
 @click.command()
@@ -31,7 +41,7 @@ def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> No
         emit(found)
         return
     where = f"{found['run']}/{found['branch']}"
-    click.echo(f"{styled(where, bold=True)} {state(found['status'])}, step {number(found['step'])}")
+    echo(f"{styled(where, bold=True)} {state(found['status'])}, step {number(found['step'])}")
     shown = [one for one in found["settings"] if everything or not one["detail"]]
     used = "USED" if found["effective_step"] is None else f"USED AT {found['effective_step']}"
     print_table(
@@ -40,7 +50,7 @@ def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> No
     )  # fmt: skip
     hidden = len(found["settings"]) - len(shown)
     if hidden:
-        click.echo(f"and {hidden} of single groups and modules: --all lists them.")
+        echo(f"and {hidden} of single groups and modules: --all lists them.")
     _print_actions(found)
 
 
@@ -56,16 +66,16 @@ def _setting_row(one: dict[str, Any]) -> tuple[str, ...]:
 
 def _print_actions(found: dict[str, Any]) -> None:
     if found["actions"]:
-        click.echo()
+        echo()
     for one in found["actions"]:
         given = [
             f"{p['name']}={p['type']}" if p["required"] else f"[{p['name']}={number(p['default'])}]"
             for p in one["parameters"]
         ]
         told = f"  {one['about']}" if one["about"] else ""
-        click.echo(" ".join([styled(one["name"], bold=True), *given]) + told)
+        echo(" ".join([styled(one["name"], bold=True), *given]) + told)
         for p in one["parameters"]:
-            click.echo(styled(f"    {p['name']}: {p['allowed']}", dim=True))
+            echo(styled(f"    {p['name']}: {p['allowed']}", dim=True))
 
 
 @click.command()
@@ -95,13 +105,14 @@ def requests(line: CommandLine, run: str, limit: int, as_json: bool) -> None:
         emit(found)
         return
     if not found:
-        click.echo("Nobody has asked this run for anything yet.")
+        echo("Nobody has asked this run for anything yet.")
     print_table(
         ("REQUEST", "STATE", "WHAT", "STEP", "ASKED", "WHO", "WHY"),
         [
             (
                 one["id"][:8], state(one["state"]), _what(one), number(one["step"]),
-                ago(one["created_at"]), one["actor"], one["error"] or one["reason"],
+                ago(one["created_at"]), one["actor"],
+                visible(one["error"] or one["reason"]),
             )
             for one in found
         ],

@@ -15,7 +15,7 @@ import click
 
 from branchtrack import config
 from branchtrack.cli.context import CommandLine
-from branchtrack.cli.output import emit, jsonable
+from branchtrack.cli.output import echo, emit, jsonable
 from branchtrack.errors import BranchtrackError, HomeError, InvalidInput, NotFound, SchemaError
 
 #: Where each command is: ``module:attribute`` under `branchtrack.cli`, in the order of the help.
@@ -100,7 +100,7 @@ def print_error(error: BranchtrackError, as_json: bool) -> None:
     if as_json:
         emit({"error": error_dict(error)})
     lines = [part for part in (error.safe, error.fix) if part]
-    click.echo("\n       ".join([f"error: {error.what}", *lines]), err=True)
+    echo("\n       ".join([f"error: {error.what}", *lines]), err=True)
 
 
 def error_dict(error: BranchtrackError) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,23 @@ _STATE_COLOURS = {
     "finished": "green", "ended": "green", "failed": "red", "lost": "red", "rejected": "red",
     "ineffective": "red", "expired": "red", "revoked": "red",
 }  # fmt: skip
+#: What a terminal obeys instead of showing it, ends of lines apart: C0, DEL and C1.
+_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+#: What `styled` itself puts around a text.
+_OWN_STYLES = re.compile("(\x1b\\[(?:0|1|2|3[0-7])m)")
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters spelled (``\\x1b``), so that no terminal obeys them."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Print ``text``: of what a terminal obeys, ends of lines and the colours of `styled` alone."""
+    parts = _OWN_STYLES.split(text)
+    # Every second part is one that the pattern has found.
+    parts[::2] = [visible(part) for part in parts[::2]]
+    click.echo("".join(parts), err=err)
 
 
 def emit(value: Any) -> None:
@@ -44,6 +62,7 @@ def jsonable(value: Any) -> Any:
 
 def styled(text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
     """``text`` in a colour, unless NO_COLOR is set; click strips it where nobody would see it."""
+    text = visible(text)
     if "NO_COLOR" in os.environ:
         return text
     return click.style(text, fg=colour, bold=bold or None, dim=dim or None)
@@ -59,11 +78,12 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: st
     if not rows:
         return
     flush = [header in right.split() for header in headers]
-    cells = [[styled(header, dim=True) for header in headers], *rows]
+    told = [[cell.replace("\n", "↵") for cell in row] for row in rows]
+    cells = [[styled(header, dim=True) for header in headers], *told]
     widths = [max(len(click.unstyle(row[i])) for row in cells) for i in range(len(headers))]
     for row in cells:
         padded = [pad(cell, widths[i], flush[i]) for i, cell in enumerate(row)]
-        click.echo("  ".join(padded).rstrip())
+        echo("  ".join(padded).rstrip())
 
 
 def field_lines(fields: Sequence[tuple[str, str]]) -> list[str]:
@@ -75,7 +95,7 @@ def field_lines(fields: Sequence[tuple[str, str]]) -> list[str]:
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names and values in two columns."""
     for text in field_lines(fields):
-        click.echo(text)
+        echo(text)
 
 
 def pairs(values: dict[str, Any]) -> str:
@@ -101,7 +121,7 @@ def number(value: Any, digits: int = 4) -> str:
         return "true" if value else "false"
     if is_recipe(value):
         return recipe_words(value)
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else visible(str(value))
 
 
 def changes(found: Sequence[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import emit, number, styled
+from branchtrack.cli.output import echo, emit, number, styled
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -49,13 +49,13 @@ def curve(
         return
     from branchtrack.cli.drawing import plot
 
-    click.echo(styled(f"{metric} of {branch}", bold=True) + f", {data['points']} points")
+    echo(styled(f"{metric} of {branch}", bold=True) + f", {data['points']} points")
     for text in plot(data["steps"], data["values"], data["forks"], columns=columns):
-        click.echo(text)
+        echo(text)
     finite = [value for value in data["values"] if value is not None]
-    click.echo(f"last {number(finite[-1] if finite else None, 6)}")
+    echo(f"last {number(finite[-1] if finite else None, 6)}")
     if data["gaps"]:
-        click.echo(f"{len(data['gaps'])} values are NaN or infinite, the first at step "
+        echo(f"{len(data['gaps'])} values are NaN or infinite, the first at step "
                    f"{data['gaps'][0]}.")  # fmt: skip
 
 
@@ -66,6 +66,6 @@ def _print_csv(connection: Connection, branch: Branch, metric: str, points: int 
     series = curves.branch_curve(connection, branch, metric).series
     if points is not None:
         series = downsample.downsample(series, points)
-    click.echo("step,value")
+    echo("step,value")
     for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True):
-        click.echo(f"{step},{value!r}")
+        echo(f"{step},{value!r}")

@@ -11,6 +11,7 @@ from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import (
     ago,
     changes,
+    echo,
     emit,
     number,
     print_fields,
@@ -18,6 +19,7 @@ from branchtrack.cli.output import (
     size,
     state,
     styled,
+    visible,
 )
 
 
@@ -38,7 +40,7 @@ def runs(line: CommandLine, as_json: bool) -> None:
         emit(found)
         return
     if not found:
-        click.echo("No runs yet. `branchtrack demo` makes one.")
+        echo("No runs yet. `branchtrack demo` makes one.")
     print_table(
         ("RUN", "STATUS", "BRANCHES", "NODES", "CHANGED", "ID"),
         [
@@ -77,12 +79,12 @@ def print_tree(found: dict[str, Any]) -> None:
     """A tree as `report.tree` tells it: the branches, then the nodes with their lanes."""
     from branchtrack.cli.drawing import tree_lines
 
-    click.echo(styled(found["run"]["name"], bold=True))
+    echo(styled(found["run"]["name"], bold=True))
     for text in tree_lines(found):
-        click.echo(text)
+        echo(text)
     for told in found["troubles"]:
         where = f"{told['branch']} could not record everything since step {told['step']}"
-        click.echo(styled(f"{where}: {told['reason']}", "red"))
+        echo(styled(f"{where}: {told['reason']}", "red"))
 
 
 @click.command()
@@ -112,7 +114,7 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
             ("kind", found["kind"]),
             ("parent", found["parent"] or "–"),
             ("by", f"{found['actor'] or '–'}, {ago(found['created_at'])}"),
-            ("message", found["message"] or "–"),
+            ("message", visible(found["message"]) or "–"),
             ("changes", changes(found["changes"]) or "none"),
             ("state digest", found["state_digest"]),
             ("checkpoint", f"{checkpoint['tensors']} tensors, "
@@ -126,7 +128,7 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
 
 def _print_part(name: str, values: dict[str, Any] | None) -> None:
     if values:
-        click.echo(f"\n{styled(name, bold=True)}")
+        echo(f"\n{styled(name, bold=True)}")
         print_fields([(f"  {key}", number(value, 6)) for key, value in values.items()])
 
 
@@ -152,9 +154,9 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
     where = f"node {common[:8]} at step {found['common_step']}" if common else "none: other trees"
     print_fields([("a", _side(found["a"])), ("b", _side(found["b"])), ("common ancestor", where)])
     for title, rows in (("setting", found["settings"]), ("metric", found["metrics"])):
-        click.echo()
+        echo()
         if not rows:
-            click.echo(f"No {title} differs.")
+            echo(f"No {title} differs.")
         print_table(
             (title, "a", "b"),
             [(row["name"], number(row["a"], 6), number(row["b"], 6)) for row in rows],
@@ -162,7 +164,7 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
         )
     for side in ("a", "b"):
         for node in found[side]["changes"]:
-            click.echo(f"\n{side} at step {node['step']}: {changes(node['changes'])}"
+            echo(f"\n{side} at step {node['step']}: {changes(node['changes'])}"
                        + (f" ({node['message']})" if node["message"] else ""))  # fmt: skip
 
 

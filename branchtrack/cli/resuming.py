@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import emit, field_lines, jsonable, number, pairs, state, styled
+from branchtrack.cli.output import echo, emit, field_lines, jsonable, number, pairs, state, styled
 from branchtrack.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def resume(
     if as_json:
         emit(told)
     else:
-        click.echo("\n".join(launch_lines(told)))
+        echo("\n".join(launch_lines(told)))
     if launch.state == "failed":
         code = launch.exit_code or 1
         raise click.exceptions.Exit(128 - code if code < 0 else code)
@@ -128,10 +128,10 @@ def _list(line: CommandLine, node: str, as_json: bool) -> None:
     for one in found:
         value = number(one["value"]) if isinstance(one["value"], float) else one["value"]
         now = "not set" if value in (None, "") else f"{value} {one['unit']}".strip()
-        click.echo(f"{styled(one['name'], bold=True)}  {now}")
+        echo(f"{styled(one['name'], bold=True)}  {now}")
         about = f"{one['about']}; " if one["about"] else ""
         text = f"{about}allowed: {one['allowed']}"
-        click.echo(textwrap.indent("\n".join(textwrap.wrap(text, 92)), "    "))
+        echo(textwrap.indent("\n".join(textwrap.wrap(text, 92)), "    "))
 
 
 def _tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
@@ -145,7 +145,7 @@ def _tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
     changed = scripts.has_changed(entry_point, environment)
     if changed and not quiet:
         path = scripts.script_of(entry_point)
-        click.echo(f"The script {path} has changed since node {launch.node_id} was made.", err=True)
+        echo(f"The script {path} has changed since node {launch.node_id} was made.", err=True)
     return changed
 
 
@@ -160,7 +160,7 @@ def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool
 
     def say(text: str) -> None:
         if not quiet:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
     worker = Worker(database, line.config, say=say)
     with bar(worker.describe(launch)) as update, interrupts() as received:
@@ -173,7 +173,7 @@ def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool
                 carry_out_launch(worker, launch.id, watch)
             except KeyboardInterrupt:
                 for child in worker.still_training():
-                    click.echo(f"{child} trains on by itself.", err=True)
+                    echo(f"{child} trains on by itself.", err=True)
             raise
 
 
@@ -234,7 +234,7 @@ def _ask_to_stop(worker: Worker, launch: Launch) -> None:
     from branchtrack import control
     from branchtrack.errors import NotLive
 
-    click.echo("Stopping at a node; Ctrl-C again leaves it to train on by itself.", err=True)
+    echo("Stopping at a node; Ctrl-C again leaves it to train on by itself.", err=True)
     branch = worker.describe(launch).partition(" ")[0]
     try:
         control.submit(

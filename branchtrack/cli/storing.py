@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import emit, print_fields, state
+from branchtrack.cli.output import echo, emit, print_fields, state
 from branchtrack.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool)
         emit(told)
     else:
         for found in broken:
-            click.echo(f"{found['node']} {state('failed')}: {found['problem']}")
-        click.echo(f"{len(told) - len(broken)} of {len(told)} nodes are whole.")
+            echo(f"{found['node']} {state('failed')}: {found['problem']}")
+        echo(f"{len(told) - len(broken)} of {len(told)} nodes are whole.")
     if broken:
         raise click.exceptions.Exit(1)
 
@@ -131,7 +131,7 @@ def export(line: CommandLine, node: str, target: Path, as_json: bool) -> None:
         emit({"node": found.id, "target": str(target), "files": [str(path) for path in files]})
         return
     for path in files:
-        click.echo(str(path))
+        echo(str(path))
 
 
 @click.group()
@@ -165,6 +165,6 @@ def upgrade(line: CommandLine, as_json: bool) -> None:
     if as_json:
         emit(told)
     elif told["before"] == told["after"]:
-        click.echo(f"The database has schema {told['after']}, the newest; nothing was changed.")
+        echo(f"The database has schema {told['after']}, the newest; nothing was changed.")
     else:
-        click.echo(f"The database was brought from schema {told['before']} to {told['after']}.")
+        echo(f"The database was brought from schema {told['before']} to {told['after']}.")

@@ -162,9 +162,10 @@ def first_break(connection: Connection, run_id: str) -> int | None:
 
 
 def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
-    """The (kind, id) of requests and nodes that are not as the last event on them says.
+    """The (kind, id) of what is not as the log's last events say: requests, nodes, the run itself.
 
-    A chain cannot tell that its end was cut off; what the record says beyond it can.
+    A chain cannot tell that its end was cut off; what the record says beyond it can. Of a run that
+    is the time of its last event, of whatever kind.
     """
     told = (
         select(events.c.ref, func.max(events.c.seq).label("seq"))
@@ -192,7 +193,10 @@ def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
             .order_by(table.c.seq)
         )
         found += [(kind, row.id) for row in connection.execute(query)]
-    return found
+    end = select(events.c.time).where(events.c.run_id == run_id).order_by(events.c.seq.desc())
+    ended = select(runs.c.updated_at, end.limit(1).scalar_subquery().label("time"))
+    row = connection.execute(ended.where(runs.c.id == run_id)).one()
+    return found if row.time == row.updated_at else [*found, ("run", run_id)]
 
 
 def _digest(previous: str, row: dict[str, Any]) -> str:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from branchtrack import control
 from branchtrack.cli import output
+from tests.cli.conftest import Call
+from tests.trees_for_tests import Tree
 
 
 def test_a_schedule_for_another_length_is_told_in_words() -> None:
@@ -11,3 +18,32 @@ def test_a_schedule_for_another_length_is_told_in_words() -> None:
     assert output.number(recipe) == words
     read = output.pairs({"step": 6, "schedule": recipe, "groups": {"lr": 0.01}})
     assert read == f"step 6, schedule {words}, lr 0.01"
+
+
+#: A title for the window, a screen wiped, a bell, a C1 sequence, a colour, a carriage return.
+_EVIL = "\x1b]0;owned\x07 \x1b[2J \x9b2J \x1b[32mverified\r over\nnew"
+
+
+def test_what_people_write_is_no_command_to_a_terminal(
+    call: Call, forked: tuple[Tree, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    tree = forked[0]
+    control.submit(tree.database, "demo", {"kind": "note", "text": _EVIL}, actor="me",
+                   reason=_EVIL)  # fmt: skip
+    node = tree.node("main", 40, message=_EVIL, settings={"lr": _EVIL})
+    for words in (("requests", "demo"), ("audit", "demo"), ("tree", "demo"), ("show", node.id)):
+        told = call(*words).out
+        assert "\\x1b]0;owned\\x07" in told and "\\x9b2J" in told
+        assert not set(told) & set("\x07\x9b\r") and "\x1b]" not in told
+    (asked,) = call("requests", "demo", "--json").json
+    assert asked["reason"] == _EVIL
+
+
+def test_only_its_own_styles_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = output.styled("a\x1b[8mb", "red")
+    assert evil == "\x1b[31ma\\x1b[8mb\x1b[0m"
+    output.echo(f"one\ntwo \x1b[8m\x7f {evil}")
+    assert capsys.readouterr().out == "one\ntwo \\x1b[8m\\x7f a\\x1b[8mb\n"
+    output.print_table(("A",), [("one\ntwo",)])
+    assert capsys.readouterr().out == "A\none↵two\n"

@@ -162,6 +162,17 @@ def test_a_log_whose_end_was_cut_off_is_found(tree: Tree) -> None:
 
     with tree.database.read() as connection:
         assert audit.untold(connection, tree.run.id) == []
-    assert cut(2) == [("request", request.id)]
-    assert cut(2) == [("request", request.id), ("node", node.id)]
+    run = ("run", tree.run.id)
+    assert cut(2) == [("request", request.id), run]
+    assert cut(2) == [("request", request.id), ("node", node.id), run]
     check_whole(tree)
+
+
+def test_a_missing_last_event_of_any_kind_is_found(tree: Tree) -> None:
+    append(tree, "certifier")
+    with tree.database.transaction() as connection:
+        assert audit.untold(connection, tree.run.id) == []
+        (last,) = audit.newest(connection, tree.run.id, 1)
+        connection.execute(events.delete().where(events.c.id == last.id))
+        assert audit.untold(connection, tree.run.id) == [("run", tree.run.id)]
+        assert audit.first_break(connection, tree.run.id) is None
