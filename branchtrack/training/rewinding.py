@@ -14,14 +14,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from branchtrack import config, control, processes
+from branchtrack import config, control, processes, scripts
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Launch, Request
 from branchtrack.db import launches, requests, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.errors import BranchtrackError, IllegalTransition
+from branchtrack.errors import BranchtrackError, IllegalTransition, InvalidInput
+from branchtrack.training import environment
 
 logger = logging.getLogger("branchtrack")
 
@@ -59,6 +60,7 @@ class Rewinder:
                 cannot be had; nothing was changed, and training goes on.
         """
         asked = request.requested
+        self._refuse_another_script(request.run_id, asked["node"])
         launch = control.order_launch(
             self._database, self._store, asked["node"], actor=Actor(request.actor),
             name=asked.get("name"), settings=asked.get("values") or {}, reason=request.reason,
@@ -73,6 +75,20 @@ class Rewinder:
             "branch": branch.name, "node": launch.fork_node_id, "launch": launch.id,
             "segment": launch.segment_id,
         }  # fmt: skip
+
+    def _refuse_another_script(self, run_id: str, node: str) -> None:
+        """The process begun anew would read the script as it is by then, and might not get far."""
+        with self._database.read() as connection:
+            entry_point = runs.get_run(connection, run_id).entry_point
+        if scripts.has_changed(entry_point, environment.describe()):
+            path = str(scripts.script_of(entry_point))
+            raise InvalidInput(
+                "script", path,
+                f"the script as this process began with it, or `branchtrack resume {node}`, "
+                "which starts a new process with the script as it is now",
+                what=f"{path} is not as it was when this process began, and a rewind would start "
+                "it anew: training goes on as it was.",
+            )  # fmt: skip
 
     def begun(self) -> None:
         """Answer the rewind that this process was begun anew for: its segment has begun."""
