@@ -31,6 +31,9 @@ _APART = frozenset(
 #: Elements of parameters in a sample: large models are not copied for this.
 _MOST = 1 << 21
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+#: What could be changed in place, so that a step on the side would reach the real optimizer.
+_SHARED = (torch.Tensor, torch.nn.Module, torch.optim.Optimizer, list, dict, set)
+_PLAIN = frozenset(("defaults", "state", "param_groups"))
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,9 @@ class Sample:
 
     def __init__(self, optimizer: Any, groups: Sequence[int]) -> None:
         self._optimizer = optimizer
+        for name, value in optimizer.__dict__.items():
+            if name not in _PLAIN and not name.endswith("_hooks") and isinstance(value, _SHARED):
+                raise ValueError(f"{type(optimizer).__name__} keeps {name} beside its state")
         self._kept: list[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]] = []
         room = _MOST
         for place in groups:
@@ -169,7 +175,7 @@ def _differing(found: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) ->
 
 
 def _copy(value: Any) -> Any:
-    return value.detach().clone() if isinstance(value, torch.Tensor) else copy.copy(value)
+    return value.detach().clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
 
 
 def _same(one: Any, other: Any) -> bool:
