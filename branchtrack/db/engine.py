@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 
 from branchtrack.errors import DatabaseUnreadable, StorageError
 
 #: Seconds a SQLite writer waits for another to finish its transaction.
 BUSY_TIMEOUT = 30.0
+#: Connections of one process at once, beside the five that are kept.
+_MORE_CONNECTIONS = 45
 
 
 class Database:
@@ -28,6 +33,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._turn = threading.Lock()
         try:
             parsed = make_url(url)
             self.is_sqlite = parsed.get_backend_name() == "sqlite"
@@ -49,7 +55,7 @@ class Database:
         Raises:
             StorageError: the database failed; nothing of the transaction was kept.
         """
-        with self._translated(), self.engine.connect() as connection:
+        with self._translated(), self._in_turn(), self.engine.connect() as connection:
             connection = connection.execution_options(branchtrack_writes=True)
             with connection.begin():
                 yield connection
@@ -65,11 +71,30 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """One writer of a process at a time where there can be one in all.
+
+        SQLite lets whoever asks at the right moment go first: of many threads some would wait for
+        longer than the busy timeout, and other processes with them.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._turn.acquire(timeout=BUSY_TIMEOUT):
+            raise _kept_waiting(self.shown_url)
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except DatabaseError as error:
             raise _in_our_words(error, self.shown_url) from error
+        except PoolTimeout as error:
+            raise _kept_waiting(self.shown_url) from error
 
 
 def upsert(connection: Connection, table: Table) -> Any:
@@ -101,9 +126,17 @@ def _to_json(value: Any) -> str:
 
 def _create_engine(url: str, is_sqlite: bool) -> Engine:
     if not is_sqlite:
-        return create_engine(url, json_serializer=_to_json, pool_pre_ping=True)
+        return create_engine(
+            url, json_serializer=_to_json, pool_pre_ping=True, max_overflow=_MORE_CONNECTIONS
+        )
     arguments = {"check_same_thread": False, "timeout": BUSY_TIMEOUT, "isolation_level": None}
-    engine = create_engine(url, json_serializer=_to_json, connect_args=arguments)
+    engine = create_engine(
+        url,
+        json_serializer=_to_json,
+        connect_args=arguments,
+        poolclass=QueuePool,
+        max_overflow=_MORE_CONNECTIONS,
+    )
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
@@ -118,6 +151,15 @@ def _begin(connection: Connection) -> None:
     # The driver would begin late and deferred; see sqlalchemy's notes on pysqlite transactions.
     writes = connection.get_execution_options().get("branchtrack_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _kept_waiting(url: str) -> StorageError:
+    return StorageError(
+        f"The database was busy for {BUSY_TIMEOUT:g} seconds.",
+        safe="The last change was not made.",
+        fix="Try again; other threads or processes are writing much.",
+        url=url,
+    )
 
 
 def _in_our_words(error: DatabaseError, url: str) -> StorageError | DatabaseUnreadable:

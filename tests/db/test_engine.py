@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 
 import pytest
@@ -93,3 +95,31 @@ def test_what_json_lacks_is_spelled_as_text() -> None:
         "b": ["inf", 1.5],
         "3": [1],
     }
+
+
+def test_many_threads_read_at_once(database: Database) -> None:
+    everybody = threading.Barrier(30, timeout=10)
+
+    def look() -> None:
+        with database.read() as connection:
+            connection.execute(text("SELECT 1"))
+            everybody.wait()
+
+    with ThreadPoolExecutor(30) as pool:
+        for done in [pool.submit(look) for _ in range(30)]:
+            done.result()
+
+
+def test_who_waits_for_too_long_is_told_so(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.05)
+
+    def write() -> None:
+        with sqlite_database.transaction():
+            pass
+
+    with sqlite_database.transaction(), ThreadPoolExecutor(1) as pool:
+        with pytest.raises(StorageError, match="busy"):
+            pool.submit(write).result()
+    write()
