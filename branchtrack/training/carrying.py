@@ -80,8 +80,11 @@ def wanted(request: Request, live: Live) -> dict[str, Any]:
 
 def fail(answer: Answer, error: Exception | SystemExit) -> None:
     """Make an error the answer."""
-    logger.warning("branchtrack could not carry out %s", answer.request.id, exc_info=error)
     known = isinstance(error, InvalidInput)
+    logger.warning(
+        "branchtrack could not carry out %s: %s", answer.request.id, error,
+        exc_info=None if known else error,
+    )  # fmt: skip
     answer.state = "failed"
     answer.error = str(error) if known else f"{type(error).__name__}: {error}"
 
