@@ -23,7 +23,6 @@ _MAY: Mapping[str, frozenset[str]] = {
     "agent": _STEER,
     "admin": _STEER | {"tokens"},
 }
-CHANNELS = ("shell", "web", "api", "python", "run")
 #: Updates of a run in which a token's ``limit`` of requests may be made.
 WINDOW = 1000
 

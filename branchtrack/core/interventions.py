@@ -156,9 +156,8 @@ _Any = (
 )  # fmt: skip
 Intervention = Annotated[_Any, Field(discriminator="kind")]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Intervention)
-#: Every kind, and those that need nothing said beyond their kind.
+#: Every kind.
 KINDS: tuple[str, ...] = tuple(one.model_fields["kind"].default for one in get_args(_Any))
-ACTIONS = ("pause", "unpause", "checkpoint", "evaluate", "stop")
 #: The kinds that end as ``verified`` or ``ineffective``; those of the others as ``done``.
 SETTING_KINDS = ("set", "freeze", "unfreeze")
 

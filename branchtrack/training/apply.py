@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from branchtrack.core import schedules
+from branchtrack.core.conditions import same
 from branchtrack.core.settings import DIRECTIVES, RECIPE, SCHEDULE_HELD, Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training import fitting, handles, modules, optimizer_fields, probing
@@ -24,8 +25,6 @@ from branchtrack.training.undo import kept
 
 #: What every optimizer reads in each of its groups, if it has it.
 _FIELDS = ("lr", "weight_decay", "betas", "eps", "momentum")
-#: An optimizer may keep its settings in float32, which tells no closer values apart.
-_TOLERANCE = 1.2e-7
 #: Settings that are seen in the rates of all groups.
 _OF_SCHEDULE = {schedules.KIND, schedules.KWARGS, "warmup_steps", "max_steps"}
 
@@ -69,7 +68,7 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
         _write(live, known, wanted)
         after = read_all(live, details=True)
         for name, value in wanted.items():
-            if name not in DIRECTIVES and not _close(after[name], value):
+            if name not in DIRECTIVES and not same(after[name], value):
                 raise _not_taken(name, value, after[name])
         fitting.check(live, options, wanted)
     except BaseException:
@@ -151,7 +150,7 @@ def unused(live: Live) -> set[str]:
     parts = [part.used() for part in (live.loop, live.data) if part is not None]
     unread = {name for used in parts for name, value in used.items() if value is None}
     known = handles.of(live)
-    return unread | {name for name, v in _in_use(live).items() if not _close(v, known[name].read())}
+    return unread | {name for name, v in _in_use(live).items() if not same(v, known[name].read())}
 
 
 def told(live: Live, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,7 +168,7 @@ def agrees(
         if name in DIRECTIVES:
             continue
         prefix, _dot, own = name.rpartition(".")
-        if not _close(found.get(name), value):
+        if not same(found.get(name), value):
             return False
         if prefix in groups and any(own in group for group in groups[prefix]):
             if not _same(own, groups[prefix], found["groups"][prefix]):
@@ -247,12 +246,4 @@ def _grad_norm(live: Live) -> float:
 
 
 def _same(name: str, wanted: list[dict[str, Any]], found: list[dict[str, Any]]) -> bool:
-    return _close([group.get(name) for group in found], [group.get(name) for group in wanted])
-
-
-def _close(found: Any, wanted: Any) -> bool:
-    if isinstance(found, (list, tuple)) and isinstance(wanted, (list, tuple)):
-        return len(found) == len(wanted) and all(map(_close, found, wanted))
-    if not isinstance(found, (int, float)) or not isinstance(wanted, (int, float)):
-        return bool(found == wanted)
-    return abs(found - wanted) <= _TOLERANCE * max(abs(found), abs(wanted))
+    return same([group.get(name) for group in found], [group.get(name) for group in wanted])

@@ -113,23 +113,21 @@ def _taken_back(live: Live, answer: Answer) -> str:
     for name, part in live.parts.items():
         foreseen = answer.foreseen.get(name)
         for place, group in enumerate(part.groups):
-            old, new = (told[name][place].get("lr") for told in (before, after))
-            if old is None or new is None or _close(old, new):
+            rates = [told[name][place].get("lr") for told in (before, after)]
+            if None in rates:
                 continue
+            old, new = map(apply.number, rates)
             rate = apply.number(group["lr"])
-            without = [apply.number(old), *([foreseen[place]] if foreseen else [])]
-            alone = part.scheduler is None and not _close(rate, new)
-            if alone or (not _close(rate, new) and any(rate and _close(rate, w) for w in without)):
+            if conditions.same(old, new) or conditions.same(rate, new):
+                continue
+            without = [old, *([foreseen[place]] if foreseen else [])]
+            back = rate and any(conditions.same(rate, one) for one in without)
+            if back or part.scheduler is None:
                 return (
                     f"Something has set the rate back to {rate} behind the update, "
                     "as if there had been no change."
                 )
     return ""
-
-
-def _close(one: Any, other: Any) -> bool:
-    a, b = apply.number(one), apply.number(other)
-    return abs(a - b) <= 1e-6 * max(abs(a), abs(b))
 
 
 def _other(

@@ -255,16 +255,15 @@ class Session(Updates):
         if settled:
             wanted = {name: v for answer in settled for name, v in answer.wanted.items()}
             later = Expectation(wanted, apply.read_groups(point.live), settled, None, made)
-            before = [one for one in (self.expecting.answers if self.expecting else [])]
+            before = self.expecting.answers if self.expecting else []
             self.expecting = answers.merged(self.expecting, later)
             self._tell_superseded([one for one in before if one.state == "superseded"], point.step)
 
     def _tell(self, point: Point) -> None:
         """Have the next heartbeat tell what is in force."""
         assert self.recorder is not None
-        self.recorder.settings = apply.read_all(point.live, details=True)
-        ends = apply.read_all(point.live).get("max_steps", point.live.fixed.get("max_steps"))
-        self.recorder.max_steps = ends
+        settings = self.recorder.settings = apply.read_all(point.live, details=True)
+        self.recorder.max_steps = settings.get("max_steps", point.live.fixed.get("max_steps"))
 
     def _tell_superseded(self, before: Sequence[Answer], step: int) -> None:
         """Tell of changes that were made and have been undone by others before any update."""
