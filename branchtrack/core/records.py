@@ -55,7 +55,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Run:
-    """One tree. ``entry_point`` is the command that can start its training again."""
+    """One tree. ``entry_point`` is the command that can start its training again.
+
+    ``command`` is the digest by which the same command, started again, finds it.
+    """
 
     id: str
     name: str
@@ -65,6 +68,7 @@ class Run:
     notes: str
     created_at: float
     updated_at: float
+    command: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Segment:
     ``offers`` says what else than settings its process can be asked for (see `core.offers`).
     ``process`` names the process for good, and ``gone`` says whether it runs no more, as far as
     could be seen when this was read: None of a process that is not of this machine.
+    ``saves`` counts the nodes that were due: ``due`` and ``made``, and the steps ``missed``.
     """
 
     id: str
@@ -111,6 +116,7 @@ class Segment:
     ended_at: float | None
     offers: dict[str, Any] = field(default_factory=dict)
     process: str | None = None
+    saves: dict[str, Any] | None = None
     gone: bool | None = None
 
 
@@ -121,6 +127,8 @@ class Node:
     ``param_groups`` are the optimizer's groups as torch spells them, without parameters.
     ``restored`` says for each part of the state whether it was restored, reset or replaced;
     ``effective`` holds values read back from where the maths used them one update later.
+    ``proof`` is what the update after the node, made by the process that made the node, was made
+    of; ``compared`` what the first update of a resume was found to be beside it.
     """
 
     seq: int
@@ -143,6 +151,8 @@ class Node:
     restored: dict[str, str] | None
     effective: dict[str, Any] | None
     created_at: float
+    proof: dict[str, Any] | None = None
+    compared: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ runs = Table(
     Column("notes", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False, index=True),
+    Column("command", _DIGEST, index=True),
 )
 
 branches = Table(
@@ -86,6 +87,7 @@ segments = Table(
     Column("ended_at", Double),
     Column("offers", JSON, nullable=False),
     Column("process", String(255)),
+    Column("saves", JSON),
     UniqueConstraint("branch_id", "position"),
 )
 
@@ -112,6 +114,8 @@ nodes = Table(
     Column("restored", JSON),
     Column("effective", JSON),
     Column("created_at", Double, nullable=False),
+    Column("proof", JSON),
+    Column("compared", JSON),
     Index(None, "run_id", "seq"),
     sqlite_autoincrement=True,
 )
