@@ -238,7 +238,10 @@ class Token:
 
 @dataclass(frozen=True)
 class Launch:
-    """An order to start a process that trains from ``node_id`` on branch ``branch_id``."""
+    """An order to start a process that trains from ``node_id`` on branch ``branch_id``.
+
+    ``strict``: it ends where its first update is not that of the node's own continuation.
+    """
 
     seq: int
     id: str
@@ -259,6 +262,7 @@ class Launch:
     log: str | None
     created_at: float
     updated_at: float
+    strict: bool = False
 
 
 @dataclass(frozen=True)

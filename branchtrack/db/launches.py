@@ -31,6 +31,7 @@ def order(
     mode: str,
     actor: str,
     reason: str,
+    strict: bool = False,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
@@ -65,6 +66,7 @@ def order(
             id=launch_id, run_id=node.run_id, node_id=node.id, fork_node_id=fork.id,
             branch_id=branch.id, segment_id=segment.id, mode=mode, overrides=overrides,
             actor=actor, reason=reason, state="queued", created_at=now, updated_at=now,
+            strict=strict,
         )
     )  # fmt: skip
     _log(connection, get(connection, launch_id), actor)

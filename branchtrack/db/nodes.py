@@ -111,6 +111,17 @@ def set_effective(
     connection.execute(nodes.update().where(nodes.c.id == node_id).values(**values))
 
 
+def set_proof(connection: Connection, node_id: str, proof: dict[str, Any]) -> None:
+    """Record what the first update after ``node_id`` was made of, unless that was done before."""
+    first = nodes.update().where(nodes.c.id == node_id, nodes.c.proof.is_(None))
+    connection.execute(first.values(proof=proof))
+
+
+def set_compared(connection: Connection, node_id: str, compared: dict[str, Any]) -> None:
+    """Record how the first update of a resume stands to the node's own continuation."""
+    connection.execute(nodes.update().where(nodes.c.id == node_id).values(compared=compared))
+
+
 def get(connection: Connection, node_id: str) -> Node:
     """The node with exactly that id."""
     row = connection.execute(select(nodes).where(nodes.c.id == node_id)).first()

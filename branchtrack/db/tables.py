@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -256,6 +257,7 @@ launches = Table(
     Column("log", Text),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    Column("strict", Boolean, nullable=False),
     sqlite_autoincrement=True,
 )
 

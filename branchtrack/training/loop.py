@@ -162,6 +162,8 @@ class Run:
         while not self.is_over:
             batch = self._feed.take()
             self._taken = True
+            if self._session.witness is not None:
+                self._session.witness.take([batch])
             yield batch
 
     def log(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
@@ -225,6 +227,8 @@ class Run:
 
     def _come_back(self) -> None:
         now, self._now = self._now, None
+        if self._session.witness is not None:
+            self._session.witness.restart()
         if now is not None:
             rng.restore(now)
 
@@ -235,6 +239,8 @@ class Run:
         self._pace.step += 1
         assert session.recorder is not None
         session.recorder.step = self.step_number
+        if session.witness is not None:
+            session.prove(self.step_number, self._live)
         self._effects.settle(self.step_number)
         if session.until is not None and self.step_number >= session.until:
             session.stop_asked = True

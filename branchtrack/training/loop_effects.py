@@ -92,6 +92,8 @@ class Effects:
         return prefix if self._live.is_several and prefix in self._live.optimizer else None
 
     def _before(self, name: str, *_: Any) -> None:
+        if self._session.witness is not None:
+            self._session.witness.before_step()
         if self._expected is not None and all(name != other for other, _ in self._readings):
             self._read(name, gradients=True)
             self._session.probe.before(self._live, name)

@@ -38,6 +38,7 @@ from branchtrack.training import (
     commits,
     environment,
     modules,
+    restoration,
 )
 from branchtrack.training.answers import Answer, Expectation
 from branchtrack.training.apply import Live
@@ -59,7 +60,8 @@ class Base:
 
     ``origin`` is the node that was trained last on the way to it, ``script`` what its script asked
     for (None where nobody recorded it), and ``overrides`` the changes declared since.
-    ``mode`` is ``exact`` or ``weights``.
+    ``mode`` is ``exact`` or ``weights``; ``strict`` ends training where its first update is not
+    what the node's own continuation was.
     """
 
     fork: Node
@@ -68,6 +70,7 @@ class Base:
     mode: str = "exact"
     overrides: Mapping[str, Any] = field(default_factory=dict)
     script: Mapping[str, Any] | None = None
+    strict: bool = False
 
 
 class Session(Updates):
@@ -128,7 +131,7 @@ class Session(Updates):
                 trained, overrides = origin(connection, fork)
                 script = segments.get(connection, trained.segment_id).script
             snapshot = commits.load(store, stored, fork)
-            base = Base(fork, snapshot, trained, launch.mode, overrides, script)
+            base = Base(fork, snapshot, trained, launch.mode, overrides, script, launch.strict)
             session = cls(database, store, run_name, base)
             session.until = int(until) if until else None
         except BaseException as error:
@@ -173,8 +176,17 @@ class Session(Updates):
             asked = fork.settings if self.base.mode == "exact" else self.base.overrides
             wanted = apply.expected(point.live, asked)
             self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])
+            self._watch_resume(self.base)
         if self._rewinder.answers:
             self.recorder.do(self._rewinder.begun)
+
+    def _watch_resume(self, base: Base) -> None:
+        """Have the first update compared with that of the node's own continuation."""
+        weights_only = base.mode == "weights"
+        with self._database.read() as connection:
+            self.reference = restoration.reference(connection, base.fork, weights_only=weights_only)
+        self.strict = base.strict
+        self.watch([] if weights_only else [base.fork])
 
     @property
     def rewinds(self) -> bool:
@@ -193,6 +205,7 @@ class Session(Updates):
             first = self.base is None and self.committer.committed < 0
             kind = "root" if first else "checkpoint"
             made = self.committer.commit(point, kind, self._metrics, message=about)
+            self.watch(made, alike=self.base is not None)
             if self.base is None:
                 settings, groups = apply.read_all(point.live), apply.read_groups(point.live)
                 self.expecting = Expectation(settings, groups, [], None, made)
@@ -247,6 +260,7 @@ class Session(Updates):
             made = self.committer.commit(
                 point, kind, self._metrics, changes, found, answers.message(found)
             )
+            self.watch(made, alike=not changes)
         else:
             self.committer.answer(found, point.step)
         if found:
@@ -283,6 +297,8 @@ class Session(Updates):
     def close(self, status: str, error: str | None = None) -> None:
         """Write what is left and end the segment as ``finished``, ``stopped`` or ``failed``."""
         recorder, segment = self.recorder, self._segment
+        if self.witness is not None:
+            self.witness.detach()
         if recorder is not None and segment is not None:
             recorder.close(lambda: self._end(segment.id, status, error))
         self._rewinder.ended(status, error)

@@ -96,6 +96,8 @@ class Events(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         session = self.session
+        if session is not None and session.witness is not None:
+            session.witness.before_step()
         if session is not None and session.expecting is not None:
             session.before_update(live_objects(self.trainer), state.global_step + 1)
 
@@ -108,6 +110,8 @@ class Events(TrainerCallback):
         if session is None or session.recorder is None:
             return
         session.recorder.step = state.global_step
+        if session.witness is not None:
+            session.prove(state.global_step, live_objects(self.trainer))
         if session.is_reading:
             session.finish_update(live_objects(self.trainer))
         self._asked_by_us = self._evaluated = False

@@ -267,6 +267,8 @@ class BranchTrackMixin:
         if self.bounds is not None and not found[0]:
             self.control.should_epoch_stop = True  # type: ignore[attr-defined]
         place.fetched(len(found[0]))
+        if self._session.witness is not None:
+            self._session.witness.take(found[0])
         return found
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:

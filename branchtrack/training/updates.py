@@ -6,26 +6,42 @@ A loop calls `before_update`, `after_update` and `finish_update`, or reads by it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from branchtrack.core.records import Node
 from branchtrack.db import nodes, requests
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition
-from branchtrack.training import apply, effects
+from branchtrack.training import apply, effects, restoration
 from branchtrack.training.answers import Expectation
 from branchtrack.training.apply import Live
 from branchtrack.training.committer import Committer
 from branchtrack.training.effects import Probe, Verdict
+from branchtrack.training.proof import Witness
 from branchtrack.training.recorder import Recorder
+from branchtrack.training.restoration import Reference
+
+logger = logging.getLogger("branchtrack")
 
 
 class Updates:
-    """The part of a session that looks at updates; ``expecting`` is what is to be seen next."""
+    """The part of a session that looks at updates; ``expecting`` is what is to be seen next.
+
+    ``witness`` watches the first update after a node. ``reference`` is what the first of a resume
+    is compared with, ``unrestored`` the state that is another than the node's all the same (name ->
+    expected, found), and ``strict`` says that training ends where they differ.
+    """
 
     def __init__(self, database: Database, actor: str) -> None:
         self.expecting: Expectation | None = None
+        self.witness: Witness | None = None
+        self.reference: Reference | None = None
+        self.unrestored: dict[str, tuple[Any, Any]] = {}
+        self.strict = False
+        self._compared: str | None = None
         self.recorder: Recorder | None = None
         self.actor = actor
         self._database = database
@@ -68,6 +84,56 @@ class Updates:
             self.settle(step, found, live)
             self.committer.prepare(live)
 
+    def watch(self, made: list[Node], *, alike: bool = False) -> None:
+        """Watch the update that comes next: it is the first after the nodes ``made``.
+
+        ``alike``: it is still the first after those that were made before, too.
+        """
+        before = self.witness
+        if before is not None:
+            before.detach()
+        self.witness = Witness(made, before if alike else None)
+
+    def prove(self, step: int, live: Live) -> None:
+        """Record what update ``step`` was made of, where it is the first after a node.
+
+        Raises:
+            CheckpointMismatch: it differs from the node's own continuation, and training is to
+                end there.
+        """
+        witness, self.witness = self.witness, None
+        if witness is None or self.recorder is None:
+            return
+        seen = witness.close(step)
+        reference, self.reference = self.reference, None
+        compared = None
+        if reference is not None:
+            options = {name for group in live.groups for name in group}
+            compared = reference.compare(seen, options, self.unrestored)
+            self._compared = compared["state"]
+        self.recorder.do(lambda: self._record_proof(witness, seen, compared, reference))
+        if reference is not None and compared is not None and compared["state"] == "differs":
+            self._differs(reference, compared)
+
+    def _differs(self, reference: Reference, compared: dict[str, Any]) -> None:
+        if self.strict:
+            raise restoration.refusal(compared, reference.node)
+        logger.warning(
+            "branchtrack: this training is not that of node %s gone on with: %s",
+            reference.node.id, restoration.sentence(compared),
+        )  # fmt: skip
+
+    def _record_proof(
+        self,
+        witness: Witness,
+        seen: dict[str, Any],
+        compared: dict[str, Any] | None,
+        reference: Reference | None,
+    ) -> None:
+        made = [node.id for node in witness.nodes]
+        with self._database.transaction() as connection:
+            restoration.record(connection, made, seen, compared, reference, self.actor)
+
     @property
     def probe(self) -> Probe:
         """What compares the coming update with one that would have been made without a change."""
@@ -86,7 +152,11 @@ class Updates:
             return
         self.seen()
         verdicts = effects.verdicts(expected, readings, step, live)
-        verified = effects.obeyed(expected.wanted, expected, readings)
+        verified: bool | None = effects.obeyed(expected.wanted, expected, readings)
+        if verified and expected.restored is not None:
+            # Of a restore that could not be compared nothing is claimed.
+            looked_at = {"equal": True, "explained": True, "differs": False}
+            verified = looked_at.get(self._compared or "")
         effective = {"step": step, "verified": verified}
         effective |= apply.told(live, readings[-1], expected.wanted)
         self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))

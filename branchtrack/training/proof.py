@@ -1,0 +1,232 @@
+"""What the first update after a node was made of: a digest of its batches, and its losses.
+
+Two processes that train on from one state come to the same bits of both, or they train something
+else. A loss is whatever `backward` is called on, so a loop owned by any library is seen alike. It
+knows no session and no database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from branchtrack.core.records import Node
+
+logger = logging.getLogger("branchtrack")
+
+#: Losses of one update that are kept; an optimizer that searches may ask for any number.
+_MOST_LOSSES = 64
+#: Elements of a loss that is no scalar which are kept.
+_MOST_ELEMENTS = 16
+#: Levels of containers and objects within a batch that are looked into.
+_DEPTH = 8
+
+
+class Witness:
+    """Watches one update, from the control point before it until `close`.
+
+    ``made`` holds the node that it is the first update after, once that is durable; it is so of
+    those of an ``earlier`` witness, too.
+    """
+
+    def __init__(self, made: list[Node], earlier: Witness | None = None) -> None:
+        self._made: list[list[Node]] = [*(earlier._made if earlier is not None else ()), made]
+        self._digest, self._batches = hashlib.sha256(), 0
+        self._losses: list[torch.Tensor] = []
+        self._comparable: int | None = None
+        self._original = torch.autograd.backward
+        # `Tensor.backward` looks it up by this name, whoever calls it.
+        torch.autograd.backward = self._backward
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The durable nodes that the update is the first after."""
+        return [node for made in self._made for node in made]
+
+    def restart(self) -> None:
+        """Forget what was seen: the loop goes on from here only."""
+        self._digest, self._batches = hashlib.sha256(), 0
+        self._losses, self._comparable = [], None
+
+    def take(self, batches: Iterable[Any]) -> None:
+        """Note batches that are about to be trained on."""
+        try:
+            for batch in batches:
+                self._batches += 1
+                _hash(self._digest, batch, _DEPTH)
+        except Exception:
+            # Watching is for the record; no update may suffer from it.
+            logger.warning("branchtrack could not read a batch", exc_info=True)
+
+    def before_step(self) -> None:
+        """An optimizer is about to step: later losses depend on its settings, too."""
+        if self._comparable is None:
+            self._comparable = len(self._losses)
+
+    def detach(self) -> None:
+        """Watch no more."""
+        if torch.autograd.backward == self._backward:
+            torch.autograd.backward = self._original
+
+    def close(self, step: int) -> dict[str, Any]:
+        """End watching, and tell what update ``step`` was made of, as JSON has it.
+
+        ``batch`` is a SHA-256 of all its batches in order (None: no batch was seen), ``losses`` the
+        bits of each loss as hexadecimal floats, and ``before_step`` how many of them there were
+        when the first optimizer stepped.
+        """
+        self.detach()
+        losses = [_bits(loss) for loss in self._losses]
+        return {
+            "step": step,
+            "batch": self._digest.hexdigest() if self._batches else None,
+            "losses": losses,
+            "before_step": len(losses) if self._comparable is None else self._comparable,
+        }
+
+    def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> None:
+        roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+        for root in roots[: _MOST_LOSSES - len(self._losses)]:
+            if isinstance(root, torch.Tensor):
+                self._losses.append(root.detach().reshape(-1)[:_MOST_ELEMENTS].clone())
+        self._original(roots, *args, **kwargs)
+
+
+def batch_digest(batch: Any) -> str:
+    """The SHA-256 of a batch: tensors, arrays, numbers and text within containers and objects."""
+    digest = hashlib.sha256()
+    _hash(digest, batch, _DEPTH)
+    return digest.hexdigest()
+
+
+def _bits(loss: torch.Tensor) -> Any:
+    values = [float(value).hex() for value in loss.tolist()]
+    return values[0] if len(values) == 1 else values
+
+
+def _hash(digest: Any, value: Any, depth: int) -> None:
+    digest.update(f"{type(value).__name__}:".encode())
+    if isinstance(value, torch.Tensor):
+        _hash_tensor(digest, value)
+    elif isinstance(value, (np.ndarray, np.generic)):
+        digest.update(f"{value.dtype.str}{value.shape}".encode() + value.tobytes())
+    elif isinstance(value, Mapping):
+        for key in value:
+            digest.update(f"{key!r}=".encode())
+            _hash(digest, value[key], depth - 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _hash(digest, item, depth - 1)
+    elif isinstance(value, bytes):
+        digest.update(value)
+    elif value is None or isinstance(value, (bool, int, float, str, complex)):
+        digest.update(repr(value).encode("utf-8", "backslashreplace"))
+    elif depth > 0:
+        _hash_object(digest, value, depth)
+
+
+def _hash_tensor(digest: Any, value: torch.Tensor) -> None:
+    digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+    if value.is_nested or value.layout is not torch.strided:
+        dense = value.values() if hasattr(value, "values") else value.to_dense()
+        _hash_tensor(digest, dense)
+    elif value.numel():
+        flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+
+
+def _hash_object(digest: Any, value: Any, depth: int) -> None:
+    """An object by its content: of a picture its bytes, of others their attributes."""
+    if callable(getattr(value, "tobytes", None)):
+        digest.update(value.tobytes())
+    elif is_dataclass(value):
+        for field in fields(value):
+            _hash(digest, getattr(value, field.name, None), depth - 1)
+    else:
+        for name, item in sorted(getattr(value, "__dict__", {}).items()):
+            digest.update(f"{name}=".encode())
+            _hash(digest, item, depth - 1)
+
+
+def compare(
+    stored: Mapping[str, Any] | None, seen: Mapping[str, Any], affects: Affects
+) -> dict[str, Any]:
+    """How the first update of a resume stands to what was recorded of the node's continuation.
+
+    Returns:
+        ``state``: ``equal``, ``explained`` (a declared change affects what differs), ``differs``
+        or ``unknown`` (nobody trained on from the node, or nothing of it can be compared);
+        ``batch`` and ``loss``, the same of each; ``differences``: of each that differs
+        ``name expected found``; and ``step``.
+    """
+    parts = {"batch": "unknown", "loss": "unknown"}
+    differences: list[dict[str, Any]] = []
+    if stored is not None:
+        pairs = {"batch": (stored["batch"], seen["batch"]), "loss": _losses(stored, seen, affects)}
+        for name, (expected, found) in pairs.items():
+            affected = affects.batch if name == "batch" else affects.loss
+            if not expected and not found:
+                continue
+            parts[name] = "equal" if expected == found else "explained" if affected else "differs"
+            if parts[name] == "differs":
+                differences.append({"name": name, "expected": expected, "found": found})
+    return {
+        "state": _overall(parts),
+        **parts,
+        "differences": differences,
+        "step": seen["step"],
+    }
+
+
+class Affects:
+    """Which of batch, loss and the losses after the first optimizer's step a change may alter."""
+
+    def __init__(self, declared: Iterable[str], options: Iterable[str], *, fresh: bool) -> None:
+        """``options``: the names in the optimizers' groups. ``fresh``: only weights were taken."""
+        names, options = list(declared), set(options)
+        kinds = [_kind(name, options) for name in names]
+        self.batch = fresh or "batch" in kinds
+        self.loss = self.batch or "loss" in kinds
+        self.step = self.loss or "step" in kinds
+
+
+#: Settings that decide which samples make the first batch, or how they are made.
+_OF_BATCH = frozenset(("batch_size", "gradient_accumulation_steps", "seed", "dataset_length"))
+#: Settings that no forward pass before the next update uses.
+_OF_STEP = frozenset(
+    """lr weight_decay betas eps momentum max_grad_norm lr_scheduler_type lr_scheduler_kwargs
+    warmup_steps max_steps horizon schedule_from scheduler schedule_held logging_steps eval_steps
+    save_steps frozen""".split()
+)
+
+
+def _kind(name: str, options: set[str]) -> str:
+    own = name.rpartition(".")[2]
+    if name in _OF_BATCH or name.startswith("data."):
+        return "batch"
+    return "step" if own in _OF_STEP or own in options else "loss"
+
+
+def _losses(
+    stored: Mapping[str, Any], seen: Mapping[str, Any], affects: Affects
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The losses to compare: those before the first step, where its settings are others now."""
+    if not affects.step or affects.loss:
+        return stored["losses"], seen["losses"]
+    ends = min(stored["before_step"], seen["before_step"])
+    return stored["losses"][:ends], seen["losses"][:ends]
+
+
+def _overall(parts: Mapping[str, str]) -> str:
+    states = set(parts.values())
+    for state in ("differs", "explained"):
+        if state in states:
+            return state
+    # A batch alone does not prove the forward pass.
+    return "equal" if parts["loss"] == "equal" else "unknown"

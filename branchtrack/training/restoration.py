@@ -1,0 +1,121 @@
+"""Whether a resume trains what its node's own continuation trained: looked at, never believed.
+
+The first update of a resume is compared with what was recorded of the first update that anybody
+made after the node. It knows no loop and no live object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.core.records import Node
+from branchtrack.db import audit, nodes
+from branchtrack.errors import CheckpointMismatch
+from branchtrack.training.proof import Affects, compare
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the first update of a resume is compared with.
+
+    ``node`` is the node that the process goes on from, ``proof`` what was recorded of the update
+    after it, and ``declared`` the settings changed on the way from there. ``same_as`` are the nodes
+    of the same state and settings that nobody has trained on from yet. ``weights_only``: nothing
+    else of the state was taken.
+    """
+
+    node: Node
+    proof: dict[str, Any] | None
+    declared: tuple[str, ...]
+    same_as: tuple[str, ...]
+    weights_only: bool = False
+
+    def compare(
+        self, seen: Mapping[str, Any], options: Iterable[str], unrestored: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """As `proof.compare`; ``unrestored`` (name -> expected, found) are state that differs.
+
+        ``options``: the names in the optimizers' parameter groups.
+        """
+        affects = Affects(self.declared, options, fresh=self.weights_only)
+        compared = compare(self.proof, seen, affects)
+        for name, (expected, found) in unrestored.items():
+            compared["state"] = "differs"
+            compared["differences"].append({"name": name, "expected": expected, "found": found})
+        return compared
+
+
+def reference(connection: Connection, node: Node, *, weights_only: bool) -> Reference:
+    """What to compare the first update after ``node`` with.
+
+    That is its own proof; of a fork that nobody trained on from, its parent's, and so on.
+    """
+    declared: list[str] = []
+    same_as: list[str] = []
+    nearest = node
+    while nearest.proof is None and nearest.kind == "fork" and nearest.parent_id is not None:
+        declared += [change.name for change in nearest.changes]
+        nearest = nodes.get(connection, nearest.parent_id)
+        if not declared and not weights_only and nearest.proof is None:
+            same_as.append(nearest.id)
+    return Reference(node, nearest.proof, tuple(declared), tuple(same_as), weights_only)
+
+
+def record(
+    connection: Connection,
+    made: Iterable[str],
+    proof: dict[str, Any],
+    compared: dict[str, Any] | None,
+    reference: Reference | None,
+    actor: str,
+) -> None:
+    """Write what the first update after the nodes ``made`` was made of, and how it compares."""
+    alike = reference.same_as if reference is not None else ()
+    for node_id in {*made, *alike}:
+        nodes.set_proof(connection, node_id, proof)
+    if compared is None or reference is None:
+        return
+    nodes.set_compared(connection, reference.node.id, compared)
+    audit.append(
+        connection, reference.node.run_id, kind="restore", ref=reference.node.id,
+        state=compared["state"], actor=actor, step=compared["step"],
+        payload={name: compared[name] for name in ("batch", "loss", "differences")},
+    )  # fmt: skip
+
+
+def refusal(compared: Mapping[str, Any], node: Node) -> CheckpointMismatch:
+    """The error of a training that is to end where its restore differs."""
+    first = compared["differences"][0]
+    return CheckpointMismatch(
+        f"The first update after node {node.id} differs from the node's own continuation: "
+        f"{sentence(compared)}",
+        safe="Training ended after that update; no node was made of it.",
+        fix="Give the resume what the script keeps outside of its model, optimizer and scheduler "
+        "(trainer.track(name=...), start(objects=...)), or resume without --strict.",
+        field=first["name"],
+        expected=first["expected"],
+        found=first["found"],
+    )
+
+
+def sentence(compared: Mapping[str, Any]) -> str:
+    """What differs, in words."""
+    parts = []
+    for one in compared["differences"]:
+        expected, found = (_shown(one["name"], one[key]) for key in ("expected", "found"))
+        parts.append(f"{one['name']} {found}, expected {expected}")
+    return "; ".join(parts)
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if name == "loss" and isinstance(value, str):
+        return f"{float.fromhex(value):.9g}"
+    if name == "loss" and isinstance(value, list):
+        return ", ".join(_shown(name, item) for item in value[:4]) or "none"
+    return value[:12] if isinstance(value, str) else str(value)
