@@ -51,6 +51,9 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
         state["modules"] = _module_flags(live.model)
         state["loop"] = encode(dict(extra), "loop", tensors)
         tensors.update(gradients.pending(live.model))
+        own = live.attributes.state() if live.attributes is not None else {}
+        if own:
+            state["attributes"] = encode(own, "attributes", tensors)
         settings.extend(optimizers.group_settings(live))
         if hasattr(getattr(live.model, "config", None), "to_json_string"):
             state["model_config"] = model_config(live.model)
@@ -83,6 +86,12 @@ def loop_state(snapshot: Snapshot) -> dict[str, Any]:
     """The part of a state that the loop itself gave."""
     loop: dict[str, Any] = decode(snapshot.state["loop"], snapshot.tensors)
     return loop
+
+
+def attributes(snapshot: Snapshot) -> dict[str, Any]:
+    """What objects kept in attributes of their own, as `Attributes.restore` takes it."""
+    stored: dict[str, Any] = decode(snapshot.state.get("attributes", {}), snapshot.tensors)
+    return stored
 
 
 def restore_model(live: Live, snapshot: Snapshot) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from branchtrack.core.settings import Setting
+from branchtrack.training.attributes import Attributes
 from branchtrack.training.data_settings import DataSettings
 from branchtrack.training.values import Values
 
@@ -51,7 +52,8 @@ class Live:
     optimizers a dict by their names. ``decayed`` says for each parameter group of `groups` whether
     it is meant to be decayed; ``fixed`` are settings that cannot be changed while the loop runs,
     for nodes to record, ``values`` those that the loop's author declared, ``loop`` those of the
-    loop itself that can, and ``data`` those that its datasets declare.
+    loop itself that can, and ``data`` those that its datasets declare. ``attributes`` is state that
+    objects keep in attributes of their own.
     """
 
     model: torch.nn.Module
@@ -63,6 +65,7 @@ class Live:
     values: Values | None = None
     loop: LoopSettings | None = None
     data: DataSettings | None = None
+    attributes: Attributes | None = None
 
     @property
     def is_several(self) -> bool:

@@ -22,7 +22,8 @@ from typing import Any
 import torch
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import acting, loop_begin, loop_objects, loop_resume, rng
+from branchtrack.training import acting, capture, loop_begin, loop_objects, loop_resume, rng
+from branchtrack.training.attributes import Attributes
 from branchtrack.training.committer import Point
 from branchtrack.training.environment import refuse_distributed, world_size
 from branchtrack.training.live import Live
@@ -107,8 +108,10 @@ class Run:
         self._objects, self._evaluate = objects, evaluate
         self._begun = self._taken = self._called = self._closed = False
         self._overrun = 0
+        live.attributes = Attributes({}, live.model)
         begun = loop_begin.begin(live, session.base, data, objects, asked)
         self._pace, self._feed, self._now = begun.pace, begun.feed, begun.now
+        self._base = session.base
         self._effects = Effects(live, session)
         session.uncovered += loop_objects.untested(live, data, objects)
         session.begin(self._point(), self.max_steps, begun.script)
@@ -227,8 +230,15 @@ class Run:
 
     def _come_back(self) -> None:
         now, self._now = self._now, None
-        if self._session.witness is not None:
-            self._session.witness.restart()
+        session = self._session
+        if session.witness is not None:
+            session.witness.restart()
+        base, attributes = self._base, self._live.attributes
+        self._base = None
+        if base is not None and base.mode == "exact" and attributes is not None:
+            stored = capture.attributes(base.snapshot)
+            attributes.restore(stored)
+            session.unrestored = attributes.differing(stored)
         if now is not None:
             rng.restore(now)
 

@@ -78,6 +78,9 @@ class Events(TrainerCallback):
         session: Session | None = self.trainer._session
         if session is not None:
             self._rooted = self._put_off = False
+            trainer = self.trainer
+            trainer.attributes = trainer_state.attributes_of(trainer, trainer.tracked)
+            trainer._base_to_finish = session.base
             if session.base is not None and session.base.mode == "exact":
                 loop = capture.loop_state(session.base.snapshot)
                 trainer_state.restore_window(self.trainer, loop)

@@ -125,6 +125,20 @@ def restore(trainer: Any, base: Base) -> None:
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
 
 
+def restore_attributes(trainer: Any) -> None:
+    """Give back, once, what objects of the script kept in attributes; see `Attributes`.
+
+    That is where the loop goes on: after every callback's own beginning.
+    """
+    base: Base | None = getattr(trainer, "_base_to_finish", None)
+    trainer._base_to_finish = None
+    if base is None or base.mode != "exact":
+        return
+    stored = capture.attributes(base.snapshot)
+    trainer.attributes.restore(stored)
+    trainer._session.unrestored = trainer.attributes.differing(stored)
+
+
 def restore_rng(base: Base) -> None:
     """Set every random generator to the node's, or to the seed that was declared."""
     rng.restore(_random(base))

@@ -5,6 +5,7 @@ Reads and writes the parts of a `Trainer`; it must not know sessions, requests o
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from transformers.trainer_callback import ExportableState, TrainerState
 from branchtrack.errors import InvalidInput
 from branchtrack.training import apply, capture, rng
 from branchtrack.training.apply import Live
+from branchtrack.training.attributes import Attributes
 
 #: Parts of TrainerState that are no state of training: what was logged is in the database, and
 #: how often and where checkpoints are written, and how many epochs it takes to the last update,
@@ -25,6 +27,19 @@ _NOT_STATE = (
     "log_history", "stateful_callbacks", "trial_name", "trial_params", "best_model_checkpoint",
     "save_steps", "num_train_epochs",
 )  # fmt: skip
+
+#: Attributes of a Trainer that its own loop, or branchtrack, keeps, restores or makes anew.
+_STOCK = frozenset(
+    """args model model_wrapped optimizer lr_scheduler accelerator state control callback_handler
+    train_dataset eval_dataset processing_class data_collator label_names label_smoother
+    compute_metrics compute_loss_func current_flos current_gradient_accumulation_steps
+    gather_function is_in_train _tr_loss _total_loss_scalar _globalstep_last_logged
+    _initial_global_step _initial_num_input_tokens_seen _signature_columns _train_batch_size
+    _created_lr_scheduler _mixed_mesh_grads _memory_tracker _trial _session _events place script
+    schedule actions made bounds settings loop_settings gives_optimizer attributes tracked
+    _base_to_finish
+    """.split()
+)
 
 
 def live_objects(trainer: Any) -> Live:
@@ -40,6 +55,7 @@ def live_objects(trainer: Any) -> Live:
         values=trainer.settings,
         loop=trainer.loop_settings,
         data=None if trainer.place is None else trainer.place.settings,
+        attributes=trainer.attributes,
     )
 
 
@@ -65,6 +81,23 @@ def loop_state(trainer: Any) -> dict[str, Any]:
         "data": trainer.place.state() if trainer.place is not None else {},
         "scaler": None if scaler is None else scaler.state_dict(),
     }
+
+
+def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
+    """What a Trainer, its script's callbacks and what makes its batches keep in attributes."""
+    owners: dict[str, Any] = {"trainer": trainer}
+    collator = trainer.data_collator
+    if hasattr(collator, "__dict__") and not inspect.isroutine(collator):
+        owners["data_collator"] = collator
+    for callback in trainer.callback_handler.callbacks:
+        library = type(callback).__module__.partition(".")[0]
+        if library not in ("transformers", "branchtrack"):
+            name = base = f"callback.{type(callback).__name__}"
+            number = 2
+            while name in owners:
+                name, number = f"{base}#{number}", number + 1
+            owners[name] = callback
+    return Attributes(owners, trainer.model, _STOCK, tracked)
 
 
 def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:

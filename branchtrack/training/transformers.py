@@ -53,6 +53,7 @@ from branchtrack.training import (
     trainer_script,
     trainer_state,
 )
+from branchtrack.training.attributes import Attributes, has_state
 from branchtrack.training.environment import refuse_distributed
 from branchtrack.training.session import Base, Session
 from branchtrack.training.trainer_bounds import Bounds, Ends
@@ -98,6 +99,9 @@ class BranchTrackMixin:
         self.bounds: Bounds | None = None
         self.settings = Values({})
         self.loop_settings = TrainerSettings(self)
+        self.attributes: Attributes | None = None
+        self.tracked: dict[str, Any] = {}
+        self._base_to_finish: Base | None = None
         self.gives_optimizer = self.optimizer is not None  # type: ignore[attr-defined]
         self._events = Events(self)
         self.add_callback(self._events)  # type: ignore[attr-defined]
@@ -116,6 +120,26 @@ class BranchTrackMixin:
             raise InvalidInput("settings", list(values), "declare(...) before train()")
         for name, value in values.items():
             self.settings.add(name, value)
+
+    def track(self, **objects: Any) -> None:
+        """Have each node hold the state of objects that are no part of the model or the optimizer.
+
+        Each is a tensor, a random generator, or has ``state_dict`` and ``load_state_dict``: an
+        averaged teacher, class weights that move, another optimizer. Attributes of the Trainer
+        and of its callbacks that change while training are found without it.
+
+        Raises:
+            InvalidInput: something else, or training has begun.
+        """
+        if self._session is not None:
+            raise InvalidInput("track", list(objects), "track(...) before train()")
+        for name, value in objects.items():
+            if not has_state(value):
+                raise InvalidInput(
+                    name, value, "a tensor, a random generator, or an object with state_dict and "
+                    "load_state_dict",
+                )  # fmt: skip
+            self.tracked[name] = value
 
     def add_action(self, name: str, function: Callable[..., Any]) -> None:
         """Have the run take requests to call ``function``, before it trains.
@@ -251,6 +275,7 @@ class BranchTrackMixin:
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """As of the Trainer's own, counted."""
         place = self.place
+        trainer_resume.restore_attributes(self)
         if self._session is None or place is None:
             return super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
         self.loop_settings.begin_update()
