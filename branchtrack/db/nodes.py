@@ -204,10 +204,15 @@ def list_all(connection: Connection) -> list[Node]:
     return [record(row) for row in connection.execute(select(nodes).order_by(nodes.c.seq))]
 
 
-def parents_of_run(connection: Connection, run_id: str) -> dict[str, str | None]:
-    """Each node's parent, by id."""
-    query = select(nodes.c.id, nodes.c.parent_id).where(nodes.c.run_id == run_id)
-    return {row.id: row.parent_id for row in connection.execute(query)}
+def first_at(connection: Connection, node: Node, step: int) -> Node | None:
+    """The first node at a step on the way from the root to ``node``, itself included."""
+    query = select(nodes.c.id, nodes.c.parent_id, nodes.c.step).where(nodes.c.run_id == node.run_id)
+    rows = {row.id: row for row in connection.execute(query)}
+    first, current = None, rows.get(node.id)
+    while current is not None and current.step >= step:
+        first = current.id if current.step == step else None
+        current = rows.get(current.parent_id or "")
+    return None if first is None else get(connection, first)
 
 
 def children(connection: Connection, node_id: str) -> list[Node]:

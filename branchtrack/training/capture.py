@@ -75,7 +75,7 @@ def restore(live: Live, snapshot: Snapshot) -> dict[str, Any]:
         CheckpointMismatch: the model, optimizer or scheduler is of another shape.
     """
     tensors, state = snapshot.tensors, snapshot.state
-    _restore_model(live.model, tensors)
+    give_weights(live.model, snapshot)
     _restore_flags(live.model, state["modules"])
     optimizers.restore(live, state["optimizer"], tensors, snapshot.param_groups)
     optimizers.restore_schedule(live, state["scheduler"], tensors)
@@ -100,7 +100,7 @@ def restore_model(live: Live, snapshot: Snapshot) -> None:
     Raises:
         CheckpointMismatch: the model is of another shape.
     """
-    _restore_model(live.model, snapshot.tensors)
+    give_weights(live.model, snapshot)
 
 
 def restore_gradients(live: Live, snapshot: Snapshot) -> None:
@@ -148,7 +148,13 @@ def _restore_flags(model: torch.nn.Module, flags: Mapping[str, Any]) -> None:
             dropouts[name].p = p
 
 
-def _restore_model(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+def give_weights(model: torch.nn.Module, snapshot: Snapshot) -> None:
+    """Put a snapshot's weights and buffers into a model.
+
+    Raises:
+        CheckpointMismatch: the model is of another shape.
+    """
+    tensors = snapshot.tensors
     mine = _model_tensors(model)
     theirs = {
         name.removeprefix("model/"): tensor

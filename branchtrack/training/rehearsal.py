@@ -194,7 +194,7 @@ class Rehearsal(Session):
         settings = {**point.live.fixed, **apply.read_all(point.live)}
         score = self._score
         return digested[0].digest, differences.first(
-            self._store, score.stored, score.target, digested, settings, snapshot.param_groups
+            self.store, score.stored, score.target, digested, settings, snapshot.param_groups
         )
 
     def _conclude(self, digest: str, difference: dict[str, Any] | None) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from sqlalchemy import Connection
@@ -48,6 +48,8 @@ from branchtrack.training.rewinding import REWIND_VARIABLE, Rewinder
 from branchtrack.training.updates import Updates
 
 logger = logging.getLogger("branchtrack")
+
+Result = TypeVar("Result")
 
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
 #: The step at which a launched process is to stop, as if it had been asked to.
@@ -93,7 +95,7 @@ class Session(Updates):
         self.uncovered: list[str] = []
         self.actions: dict[str, Callable[..., Any]] = {}
         self.evaluates = True
-        self._store, self._name = store, name
+        self.store, self._name = store, name
         self._segment: Segment | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
         self._paused = False
@@ -160,7 +162,7 @@ class Session(Updates):
             self.recorder = Recorder(self._database, segment.id, point.step)
             head = self.base.fork.id if self.base else None
             self._committer = Committer(
-                self._database, self._store, self.recorder, segment, head, self.actor
+                self._database, self.store, self.recorder, segment, head, self.actor
             )
         self._tell(point)
         settings = apply.read_all(point.live)
@@ -179,6 +181,18 @@ class Session(Updates):
             self._watch_resume(self.base)
         if self._rewinder.answers:
             self.recorder.do(self._rewinder.begun)
+
+    def read(self, query: Callable[..., Result], *arguments: Any) -> Result:
+        """What ``query(connection, *arguments)`` finds in the database."""
+        with self._database.read() as connection:
+            return query(connection, *arguments)
+
+    def own_branch(self) -> str | None:
+        """The name of the branch, where it is not the one that its run began with."""
+        if self._segment is None:
+            return None
+        branch = self.read(runs.get_branch, self._segment.branch_id)
+        return branch.name if branch.start_node_id is not None else None
 
     def _watch_resume(self, base: Base) -> None:
         """Have the first update compared with that of the node's own continuation."""

@@ -6,6 +6,7 @@ place of what was declared.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,8 +29,10 @@ from branchtrack.training.session import Base
 from branchtrack.training.trainer_state import live_objects
 
 
-def prepare(trainer: Any, base: Base, folder: str) -> None:
+def prepare(trainer: Any, base: Base, folder: str, history: list[dict[str, Any]]) -> None:
     """Before training: compare the script, take the node's settings, write the Trainer's counters.
+
+    ``history`` is what was logged up to the node.
 
     Raises:
         CheckpointMismatch: the script asks for something else, undeclared.
@@ -56,7 +59,22 @@ def prepare(trainer: Any, base: Base, folder: str) -> None:
         changed["train_batch_size"] = trainer._train_batch_size
     else:
         changed["max_steps"] = settings.get("max_steps") or max(trainer.args.max_steps, 1)
-    trainer_state.write_trainer_state(trainer, counters, folder, changed)
+    trainer_state.write_trainer_state(trainer, counters, folder, changed, history)
+
+
+def has_ended(base: Base) -> bool:
+    """Whether the node is where a callback ended training, and nothing was declared since."""
+    is_as_it_was = base.mode == "exact" and not base.overrides
+    return is_as_it_was and bool(capture.loop_state(base.snapshot).get("ended"))
+
+
+def own_folder(trainer: Any, branch: str | None) -> None:
+    """Give a branch that is not the run's first a folder of its own within the script's.
+
+    Branches that train at once would take each other's checkpoints for theirs.
+    """
+    if branch is not None:
+        trainer.args.output_dir = os.path.join(trainer.args.output_dir, "branches", branch)
 
 
 def wanted(base: Base) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ _STOCK = frozenset(
     _initial_global_step _initial_num_input_tokens_seen _signature_columns _train_batch_size
     _created_lr_scheduler _mixed_mesh_grads _memory_tracker _trial _session _events place script
     schedule actions made bounds settings loop_settings gives_optimizer attributes tracked
-    _base_to_finish
+    _base_to_finish _has_ended first_step
     """.split()
 )
 
@@ -76,10 +76,13 @@ def loop_state(trainer: Any) -> dict[str, Any]:
         "window": {
             "loss": trainer._tr_loss,
             "last_logged": trainer._globalstep_last_logged,
+            "total": trainer._total_loss_scalar,
+            "first_step": trainer.first_step,
         },
         "callbacks": callbacks,
         "data": trainer.place.state() if trainer.place is not None else {},
         "scaler": None if scaler is None else scaler.state_dict(),
+        **({"ended": True} if _has_ended(trainer) else {}),
     }
 
 
@@ -103,8 +106,12 @@ def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
 def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
     """Bring back what the loop starts anew: the open logging window and callbacks' counters."""
     trainer._tr_loss.copy_(loop["window"]["loss"])
-    # What the window holds was trained before: it is no part of this process's mean loss.
-    trainer._total_loss_scalar -= trainer._tr_loss.item()
+    if "total" in loop["window"]:
+        trainer._total_loss_scalar = loop["window"]["total"]
+        trainer.first_step = loop["window"]["first_step"]
+    else:
+        # A node of an earlier version: the mean loss is that of this process alone.
+        trainer._total_loss_scalar -= trainer._tr_loss.item()
     trainer._globalstep_last_logged = loop["window"]["last_logged"]
     stored = {name: list(states) for name, states in loop["callbacks"].items()}
     for callback in _exportable(trainer):
@@ -114,12 +121,16 @@ def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
 
 
 def write_trainer_state(
-    trainer: Any, counters: Mapping[str, Any], folder: str, changed: Mapping[str, Any]
+    trainer: Any,
+    counters: Mapping[str, Any],
+    folder: str,
+    changed: Mapping[str, Any],
+    history: list[dict[str, Any]],
 ) -> None:
     """Write the one file of a Trainer's own checkpoint that `Trainer.train` itself reads.
 
     ``counters`` are those of a node, or none of a training that begins anew; ``changed`` those
-    that are to be others.
+    that are to be others; ``history`` is what was logged before.
     """
     exportable: list[Any] = [*_exportable(trainer), trainer.control]
     state: Any = TrainerState(stateful_callbacks=exportable)
@@ -127,8 +138,7 @@ def write_trainer_state(
     state.train_batch_size = trainer._train_batch_size
     for name, value in {**counters, **changed}.items():
         setattr(state, name, value)
-    best = state.best_global_step
-    state.best_model_checkpoint = _best_checkpoint(trainer, best) if best else None
+    state.log_history = history
     state.save_to_json(os.path.join(folder, "trainer_state.json"))
 
 
@@ -185,9 +195,11 @@ def _exportable(trainer: Any) -> list[Any]:
     return [c for c in trainer.callback_handler.callbacks if isinstance(c, ExportableState)]
 
 
-def _best_checkpoint(trainer: Any, step: int) -> str | None:
-    folder = os.path.join(trainer.args.output_dir, f"checkpoint-{step}")
-    return folder if os.path.isdir(folder) else None
+def _has_ended(trainer: Any) -> bool:
+    """Whether a callback has ended training, such as early stopping; a request may be undone."""
+    state, session = trainer.state, trainer._session
+    ended = trainer.control.should_training_stop and state.global_step < state.max_steps
+    return bool(ended and session is not None and not session.stop_asked)
 
 
 def _decayed(trainer: Any, optimizer: torch.optim.Optimizer) -> list[bool]:

@@ -47,6 +47,7 @@ from branchtrack.training import (
     coverage,
     rng,
     schedules,
+    trainer_history,
     trainer_objects,
     trainer_resume,
     trainer_schedule,
@@ -101,6 +102,8 @@ class BranchTrackMixin:
         self.loop_settings = TrainerSettings(self)
         self.attributes: Attributes | None = None
         self.tracked: dict[str, Any] = {}
+        self.first_step = 0
+        self._has_ended = False
         self._base_to_finish: Base | None = None
         self.gives_optimizer = self.optimizer is not None  # type: ignore[attr-defined]
         self._events = Events(self)
@@ -161,14 +164,18 @@ class BranchTrackMixin:
         if session.rehearses:
             _silence(self)
         self.script, self.place, self.schedule = trainer_script.record(self), None, None
-        self.bounds = None
+        self.bounds, self.first_step, self._has_ended = None, 0, False
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
                 self._events.resumes = bool(resume_from_checkpoint)
                 if session.base is not None:
-                    trainer_resume.prepare(self, session.base, folder)
+                    history = session.read(trainer_history.log_history, session.base.fork)
+                    trainer_resume.prepare(self, session.base, folder, history)
+                    trainer_resume.own_folder(self, session.own_branch())
+                    self._has_ended = trainer_resume.has_ended(session.base)
                     resume_from_checkpoint = folder
                 output = super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+            output = output._replace(training_loss=trainer_history.mean_loss(self))
         except KeyboardInterrupt:
             session.close("stopped", "Interrupted from the keyboard.")
             raise
@@ -244,6 +251,10 @@ class BranchTrackMixin:
             max_steps, num_update_steps_per_epoch, num_train_epochs, *args, **kwargs
         )
         base, place = _base(self), self.place
+        session = self._session
+        if session is not None and base is not None and base.mode == "exact":
+            if not session.rehearses:
+                session.read(trainer_history.bring_best_model, self, session.store, base.fork)
         if self._session is not None and self._session.rehearses:
             self._session.uncovered = coverage.of_trainer(self)
         if place is None:
@@ -278,6 +289,9 @@ class BranchTrackMixin:
         trainer_resume.restore_attributes(self)
         if self._session is None or place is None:
             return super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
+        if self._has_ended:
+            self.control.should_training_stop = self.control.should_epoch_stop = True  # type: ignore[attr-defined]
+            return [], None
         self.loop_settings.begin_update()
         accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
         if self.bounds is not None:
@@ -302,6 +316,12 @@ class BranchTrackMixin:
             return super().evaluate(*args, **kwargs)  # type: ignore[misc]
         with rng.preserved():
             return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """As `Trainer.log`; the mean loss at the end is that of the whole training."""
+        if self._session is not None and {"train_loss", "train_runtime"} <= logs.keys():
+            logs["train_loss"] = trainer_history.mean_loss(self)
+        super().log(logs, *args, **kwargs)  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
         session, events = self._session, self._events
