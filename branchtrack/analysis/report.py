@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis.events import moment as moment
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core import exactness, lifecycle
+from branchtrack.core import exactness, lifecycle, restores
 from branchtrack.core.records import Branch, Certificate, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, certificates, launches, nodes, segments
 from branchtrack.db import runs as run_rows
@@ -102,6 +102,7 @@ def node(found: Node, branch: str) -> dict[str, Any]:
         "actor": found.actor,
         "state_digest": found.state_digest,
         "metrics": {name: _number(value) for name, value in found.metrics.items()},
+        "restore": None if found.compared is None else found.compared["state"],
         # A node is committed after its bytes are safe, never before.
         "durable": True,
         "created_at": moment(found.created_at),
@@ -124,6 +125,7 @@ def show(connection: Connection, store: Store, found: Node) -> dict[str, Any]:
         "param_groups": found.param_groups,
         "effective": found.effective,
         "restored": found.restored,
+        "compared": _compared(found.compared),
         "environment": found.environment,
         "children": [child.id for child in nodes.children(connection, found.id)],
         "checkpoint": {
@@ -133,6 +135,11 @@ def show(connection: Connection, store: Store, found: Node) -> dict[str, Any]:
             "files": [str(store.path(pack)) for pack in packs],
         },
     }
+
+
+def _compared(compared: dict[str, Any] | None) -> dict[str, Any] | None:
+    """How a resume's first update stands to the node's own continuation, with a sentence on it."""
+    return None if compared is None else {**compared, "about": restores.sentence(compared)}
 
 
 def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
@@ -252,6 +259,8 @@ def launch(connection: Connection, found: Launch) -> dict[str, Any]:
         "overrides": found.overrides,
         "effective": fork.effective,
         "restored": fork.restored,
+        "compared": _compared(fork.compared),
+        "strict": found.strict,
         "step": segment.step,
         "max_steps": segment.max_steps,
         "pid": found.pid,

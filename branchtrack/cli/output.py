@@ -23,6 +23,7 @@ BRANCH_COLOURS = ("blue", "yellow", "magenta", "green", "cyan", "red")
 _STATE_COLOURS = {
     "running": "green", "paused": "yellow", "verified": "green", "done": "green",
     "finished": "green", "ended": "green", "failed": "red", "lost": "red", "rejected": "red",
+    "equal": "green", "explained": "green", "differs": "red", "unknown": "yellow",
     "ineffective": "red", "expired": "red", "revoked": "red",
 }  # fmt: skip
 #: What a terminal obeys instead of showing it, ends of lines apart: C0, DEL and C1.

@@ -122,6 +122,9 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
              "were new"),
         ]
     )  # fmt: skip
+    if found["compared"]:
+        word = styled(found["compared"]["state"], bold=True)
+        echo(f"\n{styled('restore', bold=True)}\n  {word}: {found['compared']['about']}")
     for part in ("metrics", "settings", "effective", "restored", "environment"):
         _print_part(part, found[part])
 

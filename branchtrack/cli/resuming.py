@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
+@click.option("--strict", is_flag=True,
+              help="End if the first update is not what followed the node before.")  # fmt: skip
 @click.option("--list", "lists", is_flag=True,
               help="Only list the settings that a resume of NODE may change.")  # fmt: skip
 @json_option
@@ -47,6 +49,7 @@ def resume(
     mode: str,
     reason: str,
     detach: bool,
+    strict: bool,
     lists: bool,
     as_json: bool,
 ) -> None:
@@ -77,7 +80,7 @@ def resume(
         with bar("Reading the checkpoint"):
             launch = control.order_launch(
                 database, line.store, node, actor=control.local_actor(), name=name,
-                settings=parse_assignments(values), mode=mode, reason=reason,
+                settings=parse_assignments(values), mode=mode, reason=reason, strict=strict,
             )  # fmt: skip
         changed = _tell_of_script(database, launch, quiet=as_json)
         if detach:
@@ -220,6 +223,10 @@ def launch_lines(told: dict[str, Any]) -> list[str]:
         ("launch", f"{told['launch']} {state(told['state'])}"),
         ("asked", pairs(told["overrides"]) or "no change"),
     ]
+    if told["compared"]:
+        fields.append(
+            ("restore", f"{state(told['compared']['state'])}: {told['compared']['about']}")
+        )
     if told["effective"]:
         fields.append(("read back", pairs(told["effective"])))
     if told["error"]:

@@ -65,6 +65,7 @@ class NodeLine:
     message: str
     actor: str
     effective: dict[str, Any] | None
+    compared: dict[str, Any] | None
     state_digest: str
     created_at: float
     stored_bytes: int

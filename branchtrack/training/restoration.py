@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from branchtrack.core import restores
 from branchtrack.core.records import Node
 from branchtrack.db import audit, nodes
 from branchtrack.errors import CheckpointMismatch
@@ -92,7 +93,7 @@ def refusal(compared: Mapping[str, Any], node: Node) -> CheckpointMismatch:
     first = compared["differences"][0]
     return CheckpointMismatch(
         f"The first update after node {node.id} differs from the node's own continuation: "
-        f"{sentence(compared)}",
+        f"{restores.differences(compared)}.",
         safe="Training ended after that update; no node was made of it.",
         fix="Give the resume what the script keeps outside of its model, optimizer and scheduler "
         "(trainer.track(name=...), start(objects=...)), or resume without --strict.",
@@ -100,22 +101,3 @@ def refusal(compared: Mapping[str, Any], node: Node) -> CheckpointMismatch:
         expected=first["expected"],
         found=first["found"],
     )
-
-
-def sentence(compared: Mapping[str, Any]) -> str:
-    """What differs, in words."""
-    parts = []
-    for one in compared["differences"]:
-        expected, found = (_shown(one["name"], one[key]) for key in ("expected", "found"))
-        parts.append(f"{one['name']} {found}, expected {expected}")
-    return "; ".join(parts)
-
-
-def _shown(name: str, value: Any) -> str:
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if name == "loss" and isinstance(value, str):
-        return f"{float.fromhex(value):.9g}"
-    if name == "loss" and isinstance(value, list):
-        return ", ".join(_shown(name, item) for item in value[:4]) or "none"
-    return value[:12] if isinstance(value, str) else str(value)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from branchtrack.core import restores
 from branchtrack.core.records import Node
 from branchtrack.db import nodes, requests
 from branchtrack.db.engine import Database
@@ -119,8 +120,8 @@ class Updates:
         if self.strict:
             raise restoration.refusal(compared, reference.node)
         logger.warning(
-            "branchtrack: this training is not that of node %s gone on with: %s",
-            reference.node.id, restoration.sentence(compared),
+            "branchtrack: this training does not go on as node %s did: %s",
+            reference.node.id, restores.differences(compared),
         )  # fmt: skip
 
     def _record_proof(
@@ -152,12 +153,13 @@ class Updates:
             return
         self.seen()
         verdicts = effects.verdicts(expected, readings, step, live)
-        verified: bool | None = effects.obeyed(expected.wanted, expected, readings)
-        if verified and expected.restored is not None:
+        obeyed = effects.obeyed(expected.wanted, expected, readings)
+        verified: bool | None = obeyed
+        if obeyed and expected.restored is not None:
             # Of a restore that could not be compared nothing is claimed.
             looked_at = {"equal": True, "explained": True, "differs": False}
             verified = looked_at.get(self._compared or "")
-        effective = {"step": step, "verified": verified}
+        effective = {"step": step, "verified": verified, "obeyed": obeyed}
         effective |= apply.told(live, readings[-1], expected.wanted)
         self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
 

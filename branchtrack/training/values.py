@@ -17,7 +17,7 @@ from branchtrack.errors import InvalidInput
 RESERVED = ("model.", "data.")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 #: What the record of an update says beside the settings, by names of its own.
-_OF_RECORD = ("step", "verified", "update", "grad_norm", "groups", RECIPE)
+_OF_RECORD = ("step", "verified", "obeyed", "update", "grad_norm", "groups", RECIPE)
 #: What it says of each optimizer, and the settings of parameter groups, alone or behind a name.
 _OF_OPTIMIZERS = re.compile(r"(.*\.)?((lr|momentum|betas)_now|group[0-9]+(\..*)?)")
 #: In the order in which a value's kind is looked for: True is an int as well.

@@ -86,16 +86,21 @@ def proofs(changes: Sequence[Change], effective: Mapping[str, Any] | None) -> tu
     """For each change the value that the next update used; none before it was read back."""
     if effective is None:
         return ()
-    verified = effective.get("verified", True) is True
+    obeyed = is_obeyed(effective)
     return tuple(
         Proof(
-            verified and same(effective[change.name], change.after),
+            obeyed and same(effective[change.name], change.after),
             int(effective.get("step", 0)), change.name, change.after, effective[change.name],
             None if change.name.endswith("lr") else effective.get(f"{change.name}_now"),
         )
         for change in changes
         if change.name in effective
     )  # fmt: skip
+
+
+def is_obeyed(effective: Mapping[str, Any]) -> bool:
+    """Whether the update used all its settings as asked; earlier records know one word for it."""
+    return effective.get("obeyed", effective.get("verified", True)) is True
 
 
 def same(used: Any, wanted: Any) -> bool:

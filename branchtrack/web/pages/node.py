@@ -12,7 +12,7 @@ from flask import Blueprint, Response
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core import lifecycle, tree
+from branchtrack.core import lifecycle, restores, tree
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.core.settings import declared as by_name
@@ -105,6 +105,7 @@ def show(node_id: str) -> Response:
         parts=_parts(stored), requests=requests, audit=audit,
         described={one.id: asked.described(one) for one in requests}, command=_command(node),
         others=[one for one in view.branches if one.branch.id != branch.branch.id],
+        restore=restores.sentence(node.compared) if node.compared else "",
         undo=_undo(node), is_last=branch.branch.head_id == node.id,
         ended=branch.status not in lifecycle.LIVE, certified=branch.certified, live=view.live,
     )  # fmt: skip
@@ -136,13 +137,13 @@ def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
     since = {change.name: change.step for change in node.changes}
     effective = node.effective or {}
     is_fresh = node.kind == "fork" and (node.restored or {}).get("optimizer") == "reset"
-    verified = effective.get("verified", True) is True
+    obeyed = rows.is_obeyed(effective)
     found = []
     for name, value in sorted(node.settings.items()):
         used = effective.get(name)
         held = None if name not in effective else rows.same(used, value)
         # A change is proved only if everything about that update was as asked.
-        held = held and verified if name in before else held
+        held = held and obeyed if name in before else held
         own = is_fresh and name not in before and name in effective
         declared = known.get(name)
         about, unit = (declared.about, declared.unit) if declared else ("", "")

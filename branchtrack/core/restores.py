@@ -1,0 +1,46 @@
+"""How the first update of a resume stands to the node's own continuation, in words.
+
+The comparison itself is made where training is; this only reads what was recorded of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_SENTENCES = {
+    "equal": "Its first update had the {parts} of the node's own continuation, bit for bit.",
+    "explained": "Its first update differs from the node's own continuation where a declared "
+    "change says so.",
+    "unknown": "Nobody had trained on from the node, or nothing of the first update could be "
+    "compared: whether it trains the same is not known.",
+}
+
+
+def sentence(compared: Mapping[str, Any]) -> str:
+    """One sentence on a comparison; see `training.proof.compare` for its fields."""
+    state = str(compared["state"])
+    if state == "differs":
+        return (
+            f"Its first update is not that of the node's own continuation: {differences(compared)}."
+        )
+    parts = [name for name in ("batch", "loss") if compared.get(name) == "equal"]
+    return _SENTENCES[state].format(parts=" and the ".join(parts))
+
+
+def differences(compared: Mapping[str, Any]) -> str:
+    """What differs: each with the value found and the one expected."""
+    return "; ".join(
+        f"{one['name']} {_shown(one['name'], one['found'])}, "
+        f"expected {_shown(one['name'], one['expected'])}"
+        for one in compared["differences"]
+    )
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_shown(name, item) for item in value[:4]) or "none"
+    if name == "loss" and isinstance(value, str):
+        return f"{float.fromhex(value):.9g}"
+    # Of a digest its beginning tells enough.
+    return value[:12] if name == "batch" and isinstance(value, str) else str(value)
