@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from branchtrack.errors import BranchtrackError as BranchtrackError
     from branchtrack.training.data_settings import declare as declare
     from branchtrack.training.loop import start as start
+    from branchtrack.training.loop_loader import track_loader as track_loader
     from branchtrack.training.mixture import mixture as mixture
     from branchtrack.training.transformers import make_branching as make_branching
     from branchtrack.training.values import setting as setting
@@ -31,6 +32,7 @@ _PUBLIC = {
     "mixture": "branchtrack.training.mixture",
     "setting": "branchtrack.training.values",
     "start": "branchtrack.training.loop",
+    "track_loader": "branchtrack.training.loop_loader",
 }
 __all__ = ["__version__", *_PUBLIC]
 

@@ -29,6 +29,7 @@ from branchtrack.training.environment import refuse_distributed, world_size
 from branchtrack.training.live import Live
 from branchtrack.training.loop_effects import Effects
 from branchtrack.training.loop_end import Ending
+from branchtrack.training.loop_loader import TrackedLoader, unwrapped
 from branchtrack.training.session import Session
 from branchtrack.training.values import Values
 
@@ -53,7 +54,8 @@ def start(
     """Begin a run, or go on from the node that this process was started for.
 
     ``model`` and ``optimizer`` may be dicts by name (``scheduler`` then is one by the optimizers'
-    names). ``data`` is a DataLoader, or anything that can be iterated again for each pass.
+    names). ``data`` is a DataLoader, or anything that can be iterated again for each pass
+    (from `track_loader` where the loop is another library's).
     ``settings`` are values that the loop reads as ``run.settings[name]``, plain or made by
     `branchtrack.setting`; ``objects`` whatever else has state (``state_dict``,
     ``load_state_dict``); ``evaluate`` returns metrics; ``actions`` are functions by name that the
@@ -109,11 +111,13 @@ class Run:
         self._begun = self._taken = self._called = self._closed = False
         self._overrun = 0
         live.attributes = Attributes({}, live.model)
-        begun = loop_begin.begin(live, session.base, data, objects, asked)
+        begun = loop_begin.begin(live, session.base, unwrapped(data), objects, asked)
+        if isinstance(data, TrackedLoader):
+            data.bind(self._rest)
         self._pace, self._feed, self._now = begun.pace, begun.feed, begun.now
         self._base = session.base
         self._effects = Effects(live, session)
-        session.uncovered += loop_objects.untested(live, data, objects)
+        session.uncovered += loop_objects.untested(live, unwrapped(data), objects)
         session.begin(self._point(), self.max_steps, begun.script)
         session.commit_root(self._point(), loop_objects.about(live.model))
         if session.base is not None and session.expecting is not None:
@@ -164,10 +168,33 @@ class Run:
         self._come_back()
         while not self.is_over:
             batch = self._feed.take()
-            self._taken = True
-            if self._session.witness is not None:
-                self._session.witness.take([batch])
+            self._take(batch)
             yield batch
+
+    def track_loader(self, loader: Any) -> TrackedLoader:
+        """The loader that `start` was given, for a loop of another library: each iteration a pass.
+
+        Raises:
+            InvalidInput: it is another loader.
+        """
+        if self._feed is None or unwrapped(loader) is not self._feed.source:
+            raise InvalidInput("loader", loader, "the loader that start(data=...) was given")
+        return TrackedLoader(unwrapped(loader), self._rest)
+
+    def _rest(self) -> Iterator[Any]:
+        """The batches that are left of a pass, until the loop is to end."""
+        assert self._feed is not None
+        self._come_back()
+        for batch in self._feed.rest():
+            self._take(batch)
+            yield batch
+            if self.is_over:
+                return
+
+    def _take(self, batch: Any) -> None:
+        self._taken = True
+        if self._session.witness is not None:
+            self._session.witness.take([batch])
 
     def log(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Record metrics of the update that is being made; see `update`."""
@@ -245,6 +272,13 @@ class Run:
     def _count(self) -> None:
         """One more update was made."""
         session = self._session
+        if self._feed is not None and not (self._feed.is_read or self._feed.is_unread):
+            self._feed.is_unread = True
+            logger.warning(
+                "branchtrack: data was given to start(), but the loop has its batches from "
+                "elsewhere: no node of it can be resumed exactly. Write a loop that %s.",
+                loop_begin.READ_HERE,
+            )
         self._taken = self._effects.moved = False
         self._pace.step += 1
         assert session.recorder is not None

@@ -12,13 +12,19 @@ from typing import Any
 
 import torch
 
-from branchtrack.errors import InvalidInput
+from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import capture, loop_data, loop_objects, loop_resume, loop_script, rng
 from branchtrack.training.live import Live
 from branchtrack.training.loop_data import Feed
 from branchtrack.training.loop_settings import Pace
 from branchtrack.training.matching import must_match
 from branchtrack.training.session import Base
+
+#: How a loop has its place in the data known.
+READ_HERE = (
+    "takes its batches from run.batches(), or from branchtrack.track_loader(loader) where another "
+    "library owns the loop"
+)
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,24 @@ def _go_on(base: Base, feed: Feed | None, objects: Mapping[str, Any]) -> dict[st
     must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
     for name, one in objects.items():
         one.load_state_dict(stored["objects"][name])
+    if feed is not None and stored["data"].get("unread"):
+        raise _unread()
     if feed is not None and stored["data"]:
         feed.resume(stored["data"], now, base.overrides.get("seed"))
     rng.restore(now)
     return now if stored["begun"] else None
+
+
+def _unread() -> CheckpointMismatch:
+    return CheckpointMismatch(
+        "data was given to start() but its batches were taken from elsewhere when the node was "
+        "made, so nobody knows which of them came next.",
+        safe="No training was done.",
+        fix=f"Begin a new run that {READ_HERE}, or take the weights alone: --mode weights.",
+        field="data",
+        expected="batches taken from the run",
+        found="none",
+    )
 
 
 def _last_step(base: Base | None, given: int | None) -> int | None:

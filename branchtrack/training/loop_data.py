@@ -28,16 +28,18 @@ class Feed:
     resume left out count), and ``over`` whether it is known that no more will come of it. ``seed``
     is part of the seeds of what is drawn in other processes and of iterable data. What has
     ``set_epoch`` (loader, sampler or dataset) is told each pass's number. ``settings`` are those
-    that the datasets of a tracked loader declare.
+    that the datasets of a tracked loader declare. ``is_read`` once a batch was taken, ``is_unread``
+    once updates were made without any: the loop has its batches from elsewhere.
     """
 
     def __init__(self, source: Any, seed: int) -> None:
         self.epoch = self.batches = 0
         self.over = False
-        self._source, self._seed, self._next_seed = source, seed, seed
+        self.source, self._seed, self._next_seed = source, seed, seed
         self._items: Iterator[Any] | None = None
         self._held: Any = _END
         self._first, self._skipped, self._given = True, 0, False
+        self.is_read, self.is_unread = False, False
         self._tracked: data.Tracked | None = None
         if is_plain(source):
             data.untrack(source)
@@ -53,12 +55,28 @@ class Feed:
         else:
             self.settings = self._tracked.settings
 
+    def rest(self) -> Iterator[Any]:
+        """The batches that are left of this pass, or all of the next where this one is over.
+
+        Raises:
+            InvalidInput: a whole pass gave no batch.
+        """
+        batch = self._take(within=False)
+        while batch is not _END:
+            yield batch
+            batch = self._take(within=True)
+
     def take(self) -> Any:
         """The next batch, of the next pass where this one is over.
 
         Raises:
             InvalidInput: a whole pass gave no batch.
         """
+        return self._take(within=False)
+
+    def _take(self, *, within: bool) -> Any:
+        """The next batch; ``within`` a pass the end of it is an answer, too."""
+        self.is_read = True
         if self._items is not None and not self.over and self.settings.is_stale:
             self._change()
         while True:
@@ -75,14 +93,18 @@ class Feed:
                 self._look_for_the_end()
                 return found
             self._end()
+            if within:
+                return _END
 
     def state(self) -> dict[str, Any]:
         """What a resume needs to go on exactly here, as tensors and plain values."""
         epoch, batches = (self.epoch + 1, 0) if self.over else (self.epoch, self.batches)
         if self._tracked is not None:
-            return self._tracked.state(epoch, batches, fetched_ahead=False)
-        seed = self._seed if batches else self._next_seed
-        return {"epoch": epoch, "batches": batches, "seed": seed}
+            state = self._tracked.state(epoch, batches, fetched_ahead=False)
+        else:
+            seed = self._seed if batches else self._next_seed
+            state = {"epoch": epoch, "batches": batches, "seed": seed}
+        return {**state, "unread": True} if self.is_unread else state
 
     def resume(self, stored: Mapping[str, Any], now: dict[str, Any], seed: int | None) -> None:
         """Go on at a stored place; see `data.Tracked.resume`."""
@@ -99,8 +121,8 @@ class Feed:
     def close(self) -> None:
         """Leave the loader as it was."""
         self._items = None
-        if is_plain(self._source):
-            data.untrack(self._source)
+        if is_plain(self.source):
+            data.untrack(self.source)
 
     @property
     def position(self) -> float:
@@ -115,13 +137,13 @@ class Feed:
             self.epoch, self.batches, self._seed = self.epoch + 1, 0, self._next_seed
             self._given = False
         self._first = self.over = False
-        _tell_epoch(self._source, self.epoch)
+        _tell_epoch(self.source, self.epoch)
         if self._tracked is not None:
             self._tracked.begin(self.epoch)
-            self._items = iter(self._source)
+            self._items = iter(self.source)
         else:
             with self._keyed(-1):
-                self._items = iter(self._source)
+                self._items = iter(self.source)
         self._skip()
 
     def _change(self) -> None:
@@ -135,7 +157,7 @@ class Feed:
         self._items, self._held = None, _END
         skipped = self._tracked.again(self.epoch, self.batches, fetched_ahead=False)
         self._skipped = skipped if self._tracked.kind == "iterable" else 0
-        self._items = iter(self._source)
+        self._items = iter(self.source)
         self._skip()
 
     def _skip(self) -> None:
@@ -161,12 +183,12 @@ class Feed:
 
     def _end(self) -> None:
         if not self._given:
-            raise InvalidInput("data", self._source, "what gives at least one batch in each pass")
+            raise InvalidInput("data", self.source, "what gives at least one batch in each pass")
         self._items = None
 
     def _length(self) -> int | None:
         try:
-            return len(self._source)
+            return len(self.source)
         except TypeError:
             return None
 

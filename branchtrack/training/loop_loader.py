@@ -1,0 +1,64 @@
+"""The batches of a run for a loop that another library owns, and that reads its loader by itself.
+
+    loader = branchtrack.track_loader(DataLoader(...))
+    ... the library is given ``loader``, and in its first hook:
+    run = branchtrack.start("name", model=model, optimizer=optimizer, data=loader)
+
+Each iteration is one pass; the first after a resume is what is left of the pass of the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from branchtrack.errors import InvalidInput
+
+#: Yields the batches that are left of a pass.
+Passes = Callable[[], Iterator[Any]]
+
+
+class TrackedLoader:
+    """A DataLoader, or another re-iterable, read through the run that it was given to.
+
+    Everything else (``batch_size``, ``dataset``, its length ...) is the loader's own.
+    """
+
+    def __init__(self, source: Any, passes: Passes | None = None) -> None:
+        self.source = source
+        self._passes = passes
+
+    def bind(self, passes: Passes) -> None:
+        """Have the batches come from a run; an iteration that was begun but not read does, too."""
+        self._passes = passes
+
+    def __iter__(self) -> Iterator[Any]:
+        # A library may make its iterator before its first hook, where the run begins.
+        if self._passes is None:
+            yield from self.source
+        else:
+            yield from self._passes()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "source":
+            raise AttributeError(name)
+        return getattr(self.source, name)
+
+
+def track_loader(loader: Any) -> TrackedLoader:
+    """Have a loader that another library reads tracked by the run that is given it as ``data``.
+
+    Raises:
+        InvalidInput: it can be read once only.
+    """
+    if iter(loader) is loader:
+        raise InvalidInput("loader", loader, "a DataLoader, or what can be iterated again")
+    return TrackedLoader(loader)
+
+
+def unwrapped(data: Any) -> Any:
+    """The loader itself."""
+    return data.source if isinstance(data, TrackedLoader) else data
