@@ -6,7 +6,7 @@ It knows how python is called, and neither runs nor nodes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +55,40 @@ def _module(name: str, folders: list[Path]) -> Path | None:
     places = [folder / inside for folder in folders]
     files = [file for at in places for file in (at / "__main__.py", at.with_suffix(".py"))]
     return next((file for file in files if file.is_file()), None)
+
+
+def folder_of(path: str | Path | None) -> Path | None:
+    """The folder that a script's own modules lie in."""
+    return None if path is None else Path(path).resolve().parent
+
+
+def digests_below(folder: Path, files: Iterable[str | None]) -> dict[str, str]:
+    """The digest of each of ``files`` that lies below a folder, by its place there.
+
+    What is installed below it (``site-packages``) is told by its version instead.
+    """
+    digests = {}
+    for file in files:
+        path = Path(file or "")
+        if not file or path.suffix != ".py" or "site-packages" in path.parts:
+            continue
+        place = path.resolve()
+        own = digest(place) if place.is_relative_to(folder) else None
+        if own is not None:
+            digests[str(place.relative_to(folder))] = own
+    return digests
+
+
+def changed_modules(
+    entry_point: Mapping[str, Any] | None, before: Mapping[str, str] | None
+) -> list[str]:
+    """Those of a script's own modules that are others by now, or gone; the script itself aside."""
+    script = script_of(entry_point)
+    if script is None or not before:
+        return []
+    own, folder = script.resolve(), script.resolve().parent
+    return [
+        place
+        for place, then in sorted(before.items())
+        if folder / place != own and digest(folder / place) != then
+    ]

@@ -261,6 +261,10 @@ def launch(connection: Connection, found: Launch) -> dict[str, Any]:
         "restored": fork.restored,
         "compared": _compared(fork.compared),
         "strict": found.strict,
+        "environment": {
+            name: value if name == "keep" else sorted(value)
+            for name, value in (found.environment or {}).items()
+        },
         "step": segment.step,
         "max_steps": segment.max_steps,
         "pid": found.pid,

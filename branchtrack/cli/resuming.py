@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
+@click.option("--env", "assignments", multiple=True, metavar="NAME=VALUE",
+              help="A variable for the process; may be given more than once.")  # fmt: skip
+@click.option("--keep-env", is_flag=True,
+              help="Leave the environment as it is here; nothing is given back.")  # fmt: skip
 @click.option("--strict", is_flag=True,
               help="End if the first update is not what followed the node before.")  # fmt: skip
 @click.option("--list", "lists", is_flag=True,
@@ -49,6 +53,8 @@ def resume(
     mode: str,
     reason: str,
     detach: bool,
+    assignments: tuple[str, ...],
+    keep_env: bool,
     strict: bool,
     lists: bool,
     as_json: bool,
@@ -71,6 +77,7 @@ def resume(
     """
     from branchtrack import control
     from branchtrack.analysis import report
+    from branchtrack.core import variables
     from branchtrack.core.settings import parse_assignments
 
     if lists:
@@ -81,8 +88,10 @@ def resume(
             launch = control.order_launch(
                 database, line.store, node, actor=control.local_actor(), name=name,
                 settings=parse_assignments(values), mode=mode, reason=reason, strict=strict,
+                environment={"given": variables.parse(assignments), "keep": keep_env},
             )  # fmt: skip
         changed = _tell_of_script(database, launch, quiet=as_json)
+        _tell_of_environment(database, launch, quiet=as_json)
         if detach:
             from branchtrack.launching import foreground
 
@@ -138,18 +147,37 @@ def _list(line: CommandLine, node: str, as_json: bool) -> None:
 
 
 def _tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
-    """Whether the script has changed since the node was made; said in a line unless ``quiet``."""
+    """Whether the script, or a module of its own, has changed since the node was made; said unless
+    ``quiet``.
+    """
     from branchtrack import scripts
-    from branchtrack.db import nodes, runs
+    from branchtrack.db import nodes, runs, segments
 
     with database.read() as connection:
         entry_point = runs.get_run(connection, launch.run_id).entry_point
         environment = nodes.get(connection, launch.node_id).environment
+        before = segments.environment_before(connection, launch.node_id)
     changed = scripts.has_changed(entry_point, environment)
+    modules = scripts.changed_modules(entry_point, (before or {}).get("modules"))
     if changed and not quiet:
         path = scripts.script_of(entry_point)
         echo(f"The script {path} has changed since node {launch.node_id} was made.", err=True)
-    return changed
+    if modules and not quiet:
+        more = f" and {len(modules) - 8} more" if len(modules) > 8 else ""
+        echo(f"Modules of the script have changed since: {', '.join(modules[:8])}{more}.", err=True)
+    return changed or bool(modules)
+
+
+def _tell_of_environment(database: Database, launch: Launch, quiet: bool) -> None:
+    """Say which environment variables the process is given that are not set so here."""
+    from branchtrack.db import segments
+    from branchtrack.launching import surroundings
+
+    with database.read() as connection:
+        before = segments.environment_before(connection, launch.node_id)
+    for line in surroundings.compared(before, launch).sentences():
+        if not quiet:
+            echo(line, err=True)
 
 
 def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool) -> Launch:

@@ -63,12 +63,14 @@ def order_launch(
     reason: str = "",
     worker: str | None = None,
     strict: bool = False,
+    environment: dict[str, Any] | None = None,
 ) -> Launch:
     """Queue a new process that resumes a node with some settings changed, as a new branch.
 
     Without a ``name`` the branch gets a free one. With a ``worker`` the launch is that one's at
     once, and no other can claim it. A ``strict`` one ends where its first update is not that of
-    the node's own continuation. What a token orders is recorded as a request of kind
+    the node's own continuation. ``environment`` (see `Launch`) is for whoever types commands on
+    this machine, never for a request. What a token orders is recorded as a request of kind
     ``resume`` besides, refused or not, and counts towards the token's limit.
 
     Raises:
@@ -90,6 +92,7 @@ def order_launch(
                 connection, node,
                 branch_name=suggested_name(connection, node) if name is None else name,
                 overrides=overrides, mode=mode, actor=who.label, reason=message, strict=strict,
+                environment=environment,
             )  # fmt: skip
             if request is not None:
                 tokened.finish(connection, request, node, launch)

@@ -93,6 +93,7 @@ class Segment:
     ``offers`` says what else than settings its process can be asked for (see `core.offers`).
     ``process`` names the process for good, and ``gone`` says whether it runs no more, as far as
     could be seen when this was read: None of a process that is not of this machine.
+    ``environment`` are the variables and modules that its script had (see `core.variables`).
     ``saves`` counts the nodes that were due: ``due`` and ``made``, and the steps ``missed``.
     """
 
@@ -117,6 +118,7 @@ class Segment:
     offers: dict[str, Any] = field(default_factory=dict)
     process: str | None = None
     saves: dict[str, Any] | None = None
+    environment: dict[str, Any] | None = None
     gone: bool | None = None
 
 
@@ -240,7 +242,9 @@ class Token:
 class Launch:
     """An order to start a process that trains from ``node_id`` on branch ``branch_id``.
 
-    ``strict``: it ends where its first update is not that of the node's own continuation.
+    ``environment``: variables chosen for it (``given``), whether it keeps those of whoever starts
+    it (``keep``), and what was given back. ``strict``: it ends where its first update is not that
+    of the node's own continuation.
     """
 
     seq: int
@@ -263,6 +267,7 @@ class Launch:
     created_at: float
     updated_at: float
     strict: bool = False
+    environment: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def order(
     actor: str,
     reason: str,
     strict: bool = False,
+    environment: dict[str, Any] | None = None,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
@@ -66,7 +67,7 @@ def order(
             id=launch_id, run_id=node.run_id, node_id=node.id, fork_node_id=fork.id,
             branch_id=branch.id, segment_id=segment.id, mode=mode, overrides=overrides,
             actor=actor, reason=reason, state="queued", created_at=now, updated_at=now,
-            strict=strict,
+            strict=strict, environment=environment,
         )
     )  # fmt: skip
     _log(connection, get(connection, launch_id), actor)
@@ -206,8 +207,17 @@ def _log(connection: Connection, launch: Launch, actor: str) -> None:
     audit.append(
         connection, launch.run_id, kind="launch", ref=launch.id, state=launch.state, actor=actor,
         reason=launch.error or launch.reason,
-        payload={"branch": launch.branch_id, "node": launch.node_id, **launch.overrides},
+        payload={
+            "branch": launch.branch_id, "node": launch.node_id, **launch.overrides,
+            **_variables(launch.environment),
+        },
     )  # fmt: skip
+
+
+def _variables(environment: dict[str, Any] | None) -> dict[str, Any]:
+    """The names of variables that differ for a launch; a log never has their values."""
+    parts = {name: sorted(v) for name, v in (environment or {}).items() if v and name != "keep"}
+    return {"environment": parts} if parts else {}
 
 
 def _record(row: Row[Any]) -> Launch:

@@ -50,6 +50,7 @@ def take(
     max_steps: int | None,
     script: dict[str, Any] | None = None,
     offers: dict[str, Any] | None = None,
+    environment: dict[str, Any] | None = None,
 ) -> Segment:
     """Make a waiting segment this process's own; one process alone ever succeeds.
 
@@ -64,6 +65,7 @@ def take(
             status="running", pid=os.getpid(), host=socket.gethostname(), declared=declared,
             settings=settings, max_steps=max_steps, script=script, started_at=now,
             heartbeat_at=now, offers=offers or {}, process=processes.own_name(),
+            environment=environment,
         )
     )  # fmt: skip
     segment = get(connection, segment_id)
@@ -154,6 +156,21 @@ def get(connection: Connection, segment_id: str) -> Segment:
     if row is None:
         raise NotFound("segment", segment_id)
     return record(row._mapping)
+
+
+def environment_before(connection: Connection, node_id: str) -> dict[str, Any] | None:
+    """The environment of the process that trained last on the way to a node, if it was recorded."""
+    query = select(nodes.c.parent_id, nodes.c.kind, segments.c.environment).join(
+        segments, segments.c.id == nodes.c.segment_id
+    )
+    current: str | None = node_id
+    while current is not None:
+        row = connection.execute(query.where(nodes.c.id == current)).one()
+        if row.environment is not None or row.kind != "fork":
+            recorded: dict[str, Any] | None = row.environment
+            return recorded
+        current = row.parent_id
+    return None
 
 
 def of_process(connection: Connection, pid: int, since: float) -> Segment | None:

@@ -89,6 +89,7 @@ segments = Table(
     Column("offers", JSON, nullable=False),
     Column("process", String(255)),
     Column("saves", JSON),
+    Column("environment", JSON),
     UniqueConstraint("branch_id", "position"),
 )
 
@@ -258,6 +259,7 @@ launches = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     Column("strict", Boolean, nullable=False),
+    Column("environment", JSON),
     sqlite_autoincrement=True,
 )
 

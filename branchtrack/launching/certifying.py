@@ -16,11 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from branchtrack.config import Config
-from branchtrack.core import exactness
+from branchtrack.core import exactness, variables
 from branchtrack.core.exactness import CERTIFY_VARIABLE, Trial
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Certificate, Node
-from branchtrack.db import certificates, nodes, runs
+from branchtrack.db import certificates, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import InvalidInput, LaunchFailed
 from branchtrack.launching import local
@@ -74,11 +74,13 @@ def certify(
     """
     with database.read() as connection:
         entry_point = runs.get_run(connection, target.run_id).entry_point
+        before = segments.environment_before(connection, start.id)
     with TemporaryDirectory(prefix="branchtrack-") as folder:
         trial = Trial(new_id(), start.id, target.id, str(Path(folder) / "step"), os.getpid())
         log = config.logs / f"certify-{trial.certificate}.log"
         # Its temporary files go with the folder, however it ends.
-        extra = {CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}
+        compared = variables.compare(before, os.environ)
+        extra = {**compared.variables, CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}
         process = local.start(entry_point, None, config, log, extra)
         with process:
             try:

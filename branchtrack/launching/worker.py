@@ -23,7 +23,7 @@ from branchtrack.core.records import Launch, Segment
 from branchtrack.db import launches, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, IllegalTransition, LaunchFailed
-from branchtrack.launching import local
+from branchtrack.launching import local, surroundings
 
 #: Seconds between two looks at the queue and at the children.
 POLL = 0.2
@@ -112,16 +112,20 @@ class Worker:
             if launch is None:
                 return None
             entry_point = runs.get_run(connection, launch.run_id).entry_point
+            before = segments.environment_before(connection, launch.node_id)
+        compared = surroundings.compared(before, launch)
         log = local.log_path(self.config, launch.id)
         try:
-            process = local.start(entry_point, launch.id, self.config, log)
+            surroundings.tell(compared, log)
+            process = local.start(entry_point, launch.id, self.config, log, compared.variables)
         except LaunchFailed as error:
             return self._record_end(launch, None, str(error))
         try:
             with self.database.transaction() as connection:
                 launch = launches.move(
-                    connection, launch.id, "running", self.name, pid=process.pid, log=str(log)
-                )
+                    connection, launch.id, "running", self.name, pid=process.pid, log=str(log),
+                    environment={**(launch.environment or {}), **compared.as_dict()},
+                )  # fmt: skip
         except BranchtrackError:
             # Nobody would know of it; it still waits at its gate and has done nothing.
             with process:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from branchtrack import __version__, scripts
+from branchtrack.core import variables
 from branchtrack.errors import InvalidInput
 
 #: Variables that change what a training computes; they are given to a resumed process again.
@@ -59,6 +61,24 @@ def entry_point() -> dict[str, Any] | None:
         return None
     env = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     return {"argv": [sys.executable, *argv[1:]], "cwd": os.getcwd(), "env": env}
+
+
+def surroundings() -> dict[str, Any]:
+    """What the script of this process may read beside its data: variables, and its own modules."""
+    folder = scripts.folder_of(getattr(sys.modules.get("__main__"), "__file__", None))
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    own = scripts.digests_below(folder, files) if folder is not None else {}
+    return {**variables.recorded(_initial_variables()), "modules": own}
+
+
+def _initial_variables() -> Mapping[str, str]:
+    """The variables that this process began with: libraries and the script itself set others."""
+    try:
+        items = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return os.environ
+    pairs = [os.fsdecode(item).partition("=") for item in items if item]
+    return {name: value for name, _, value in pairs}
 
 
 def script_name() -> str:

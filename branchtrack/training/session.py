@@ -342,6 +342,7 @@ class Session(Updates):
                 connection, segment.id, actor=self.actor, declared=declared,
                 settings=settings, max_steps=max_steps,
                 script=None if script is None else dict(script), offers=self._offers(live),
+                environment=environment.surroundings(),
             )  # fmt: skip
 
     def _offers(self, live: Live) -> dict[str, Any]:

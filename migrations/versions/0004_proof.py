@@ -1,4 +1,4 @@
-"""What proves a resume, what saves were not made, and which command a run is of."""
+"""What proves a resume, saves not made, the command of a run, the variables of a process."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -7,9 +7,9 @@ revision = "0004"
 down_revision = "0003"
 
 _ADDED = {
-    "launches": ["strict"],
+    "launches": ["strict", "environment"],
     "runs": ["command"],
-    "segments": ["saves"],
+    "segments": ["saves", "environment"],
     "nodes": ["compared", "proof"],
 }
 
@@ -23,6 +23,8 @@ def upgrade() -> None:
     op.add_column(
         "launches", sa.Column("strict", sa.Boolean(), nullable=False, server_default=sa.false())
     )
+    op.add_column("launches", sa.Column("environment", sa.JSON(), nullable=True))
+    op.add_column("segments", sa.Column("environment", sa.JSON(), nullable=True))
     op.create_index("ix_runs_command", "runs", ["command"])
 
 

@@ -1,0 +1,155 @@
+"""Environment variables that a script may read: recorded, compared and given back at a resume.
+
+From values alone. What belongs to a machine, a session or a job is left out; of what looks like a
+secret the name alone is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from branchtrack.errors import InvalidInput
+
+_SECRET = re.compile(
+    r"key|token|secret|passw|pwd|credential|auth|cookie|private|signature|dsn", re.IGNORECASE
+)
+#: A user and a password within an address.
+_SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+#: Parts of names that tell which of several jobs of one script this is.
+_ARRAYS = frozenset(
+    """SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT PBS_ARRAY_INDEX PBS_ARRAYID LSB_JOBINDEX
+    SGE_TASK_ID""".split()
+)
+#: What belongs to the machine, the session or the job that a process runs in.
+_OUTSIDE = frozenset(
+    """PATH PWD OLDPWD SHLVL _ HOME USER LOGNAME USERNAME SHELL TERM HOSTNAME HOST HOSTTYPE OSTYPE
+    MACHTYPE DISPLAY MAIL EDITOR VISUAL PAGER MANPATH INFOPATH COLUMNS LINES COLORTERM LS_COLORS
+    TMPDIR TMP TEMP RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK MASTER_ADDR
+    MASTER_PORT INVOCATION_ID JOURNAL_STREAM PS1 PS2 PROMPT_COMMAND MAKEFLAGS MAKELEVEL MFLAGS
+    STY WINDOWID WINDOW DEBIAN_FRONTEND CI HISTFILE NOTIFY_SOCKET KRB5CCNAME LD_PRELOAD""".split()
+)
+_OUTSIDE_PREFIXES = (
+    "BRANCHTRACK_", "SLURM_", "PBS_", "LSB_", "SGE_", "OMPI_", "PMI_", "PMIX_", "KUBERNETES_",
+    "TORCHELASTIC_", "SSH_", "XDG_", "DBUS_", "TMUX", "VIRTUAL_ENV", "CONDA_", "PYENV_", "NVM_",
+    "npm_", "JPY_", "PYTEST_", "COV_", "GPG_", "SYSTEMD_", "VSCODE_", "TERM_", "WSL", "GITHUB_",
+    "LESS", "HIST",
+)  # fmt: skip
+#: Devices are assigned anew to each job: given back only where nothing is assigned.
+_ASSIGNED = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+_LONGEST = 4_096
+
+
+def recorded(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What is to be remembered: ``values`` by name, and the names of ``secrets``."""
+    values: dict[str, str] = {}
+    secrets: list[str] = []
+    for name, value in sorted(environ.items()):
+        if not _is_followed(name):
+            continue
+        hidden = _SECRET.search(name) or _SECRET_VALUE.search(value) or len(value) > _LONGEST
+        if hidden or not value.isprintable():
+            secrets.append(name)
+        else:
+            values[name] = value
+    return {"values": values, "secrets": secrets}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How an environment stands to the one that was recorded.
+
+    ``given_back`` were set then and are not set now, ``replaced`` have another value now, and
+    ``added`` are set now only. ``missing`` are secrets that are not set now; ``given`` are those
+    that somebody chose for this resume.
+    """
+
+    given_back: dict[str, str] = field(default_factory=dict)
+    replaced: dict[str, str] = field(default_factory=dict)
+    added: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    given: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the process is to be given beside the present environment."""
+        return {**self.given_back, **self.replaced, **self.given}
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """The JSON form: names alone."""
+        parts = ("given_back", "replaced", "added", "missing", "given")
+        return {part: sorted(getattr(self, part)) for part in parts}
+
+    def sentences(self) -> list[str]:
+        """A line on each part that a person should know of."""
+        lines = []
+        for names, words in (
+            (self.given_back, "Given back as the node's process had it: {}."),
+            (self.replaced, "Has another value here; the node's is used: {}."),
+        ):
+            if names:
+                pairs = [f"{name}={value[:80]}" for name, value in sorted(names.items())]
+                lines.append(words.format(_cut(pairs)))
+        if self.missing:
+            lines.append(f"Set for the node's process, looks secret, and is not set here: "
+                         f"{_cut(list(self.missing))}.")  # fmt: skip
+        if self.added:
+            lines.append(f"Set here and not for the node's process: {_cut(list(self.added))}.")
+        return lines
+
+
+def compare(
+    before: Mapping[str, Any] | None,
+    environ: Mapping[str, str],
+    given: Mapping[str, str] | None = None,
+    *,
+    keep: bool = False,
+) -> Comparison:
+    """Compare the present environment with a record of `recorded` (None: nothing was recorded).
+
+    ``given`` are values chosen for this resume; ``keep`` leaves the present environment as it is.
+    """
+    chosen = dict(given or {})
+    if before is None or keep:
+        return Comparison(given=chosen)
+    values = {name: v for name, v in before["values"].items() if name not in chosen}
+    known = {*before["values"], *before["secrets"], *chosen}
+    return Comparison(
+        given_back={name: value for name, value in values.items() if name not in environ},
+        replaced={
+            name: value
+            for name, value in values.items()
+            if name in environ and environ[name] != value and name not in _ASSIGNED
+        },
+        added=tuple(sorted(name for name in environ if name not in known and _is_followed(name))),
+        missing=tuple(name for name in before["secrets"] if name not in {*environ, *chosen}),
+        given=chosen,
+    )
+
+
+def parse(assignments: tuple[str, ...]) -> dict[str, str]:
+    """``NAME=VALUE`` of the command line, by name.
+
+    Raises:
+        InvalidInput: one has no name, or no equals sign.
+    """
+    parsed = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise InvalidInput("env", text, "NAME=VALUE")
+        parsed[name] = value
+    return parsed
+
+
+def _is_followed(name: str) -> bool:
+    if name in _ARRAYS:
+        return True
+    return name not in _OUTSIDE and not name.startswith(_OUTSIDE_PREFIXES)
+
+
+def _cut(items: list[str], most: int = 8) -> str:
+    rest = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + rest

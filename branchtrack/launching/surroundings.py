@@ -1,0 +1,30 @@
+"""The environment variables that a launched process is given, and who is told of them.
+
+It must not know the queue.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from branchtrack.core import variables
+from branchtrack.core.records import Launch
+from branchtrack.core.variables import Comparison
+
+
+def compared(before: Mapping[str, Any] | None, launch: Launch) -> Comparison:
+    """The environment of this process beside the one that the node's process had."""
+    order = launch.environment or {}
+    return variables.compare(before, os.environ, order.get("given"), keep=bool(order.get("keep")))
+
+
+def tell(comparison: Comparison, log: Path) -> None:
+    """Begin a launch's log with what differs."""
+    lines = comparison.sentences()
+    if lines:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.writelines(f"branchtrack: {line}\n" for line in lines)
