@@ -10,7 +10,7 @@ from branchtrack.db import metrics
 from tests.training.homes import Home
 
 #: Times, and what is counted anew by each process.
-_OWN = ("stall/", "runtime", "per_second", "total_flos", "train_loss")
+_OWN = ("stall/", "runtime", "per_second", "total_flos")
 How = Callable[[], dict[str, Any]]
 
 
