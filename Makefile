@@ -14,7 +14,7 @@ HAS_CHROMIUM = command -v chromium >/dev/null
 APT_INSTALL = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser dev lint types ui shots migration wheel bench
+.PHONY: help demo test browser dev lint types ui shots migration wheel bench gpu
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,9 @@ wheel: .venv/.dev  ## build dist/*.whl and the source archive
 
 bench: .venv/.dev  ## measure against the budgets, alone and in order
 	@$(BIN)/python -m pytest -m bench -p no:xdist $(TEST_ARGS)
+
+gpu: .venv/.dev  ## what holds on a GPU, in output/gpu; says plainly where there is none
+	@$(BIN)/python -m tests.benchmarks.gpu
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
