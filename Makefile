@@ -14,21 +14,27 @@ HAS_CHROMIUM = command -v chromium >/dev/null
 APT_INSTALL = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser dev lint types ui shots migration wheel bench gpu
+.PHONY: help demo test test-all browser dev lint types ui shots migration wheel bench gpu
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.runtime  ## train a small model here and open the pages on it (DEMO_ARGS adds flags)
 	@$(BIN)/branchtrack demo $(DEMO_ARGS)
 
 test: lint types browser  ## lint, types and all tests
-	@marks="not bench"; \
+	@marks="not bench and not scenario"; \
 	if [ -z "$(CI)" ] && ! $(HAS_CHROMIUM); then \
 		echo "No chromium here: the browser tests are left out (apt-get install chromium)."; \
-		marks="not bench and not browser"; \
+		marks="$$marks and not browser"; \
 	fi; \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$$marks" $(TEST_ARGS)
+
+test-all: .venv/.dev  ## what takes longer: every case of the resume matrix, and reported situations as whole scripts
+	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -m pytest -n $(WORKERS) -q tests/training/test_matrix.py
+	@OMP_NUM_THREADS=2 BRANCHTRACK_TEST_THREADS=2 $(BIN)/python -m pytest -q \
+		tests/training/test_matrix.py tests/training/test_loop_exactness.py
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q -m scenario tests/scenarios
 
 browser:
 	@$(HAS_CHROMIUM) || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
