@@ -8,6 +8,7 @@ state. It knows no session and no node.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import re
 import time
@@ -76,7 +77,7 @@ class Attributes:
         """What has changed since training began, and all that is tracked, by path."""
         state = {f"tracked.{name}": _state(value) for name, value in self._tracked.items()}
         for slot in self._slots():
-            if slot.path not in self._changed and not self._has_changed(slot):
+            if not self._has_changed(slot):
                 continue
             value = _state(slot.value)
             if _can_store(value):
@@ -107,22 +108,29 @@ class Attributes:
                 _give(holder, name, getattr(holder, name, None), state)
 
     def differing(self, stored: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """What is another than in ``stored`` all the same: path -> (stored, present), in short."""
+        """What is another than in ``stored`` all the same: path -> (stored, present), in short.
+
+        Objects that are not there any more, such as a callback, have nothing to differ.
+        """
+        holders = self._holders()
         values = {slot.path: slot.value for slot in self._slots()}
         values |= {f"tracked.{name}": value for name, value in self._tracked.items()}
         for path, module in self._model.named_modules():
             values |= {_join("model", path, n): v for n, v in vars(module).items()}
         differing = {}
         for path, state in stored.items():
+            if path.rpartition(".")[0] not in holders and not path.startswith("tracked."):
+                continue
             present = _state(values.get(path))
             if _signature(present["state"]) != _signature(state["state"]):
                 differing[path] = (_brief(state["state"]), _brief(present["state"]))
         return differing
 
     def _has_changed(self, slot: Slot) -> bool:
-        if slot.path not in self._began:
-            return not _is_clock(slot.value)
-        return self._began[slot.path] != _signature(slot.value) and not _is_clock(slot.value)
+        signature = _signature(slot.value)
+        if signature is None or _is_clock(slot.value):
+            return False
+        return slot.path in self._changed or self._began.get(slot.path) != signature
 
     def _slots(self) -> Iterator[Slot]:
         seen = set(self._known) | {id(value) for value in self._tracked.values()}
@@ -138,19 +146,20 @@ class Attributes:
                     continue
                 seen.add(id(value))
             own = f"{path}.{name}"
-            if self._is_followed(value):
+            if self._is_followed(value, path):
                 yield Slot(own, holder, name, value)
             elif depth > 1 and _is_of_script(value):
                 yield from self._within(own, value, seen, depth - 1)
 
-    def _is_followed(self, value: Any) -> bool:
+    def _is_followed(self, value: Any, path: str) -> bool:
         if isinstance(value, torch.nn.Module):
             # A part of the model, or a wrapper around it, is stored with the model.
             return not any(id(p) in self._known for p in value.parameters())
-        return (
-            isinstance(value, (*_PLAIN, torch.Tensor, np.ndarray, np.generic, *_GENERATORS))
-            or isinstance(value, (dict, list, tuple, set, deque))
-            or (_has_state(value) and not _is_of_library(value, "accelerate", "transformers"))
+        if isinstance(value, (dict, list, tuple, set, deque)):
+            # Callbacks look on, and keep lists of what they saw.
+            return not path.startswith("callback.") or _has_tensors(value)
+        return isinstance(value, (*_PLAIN, torch.Tensor, np.ndarray, np.generic, *_GENERATORS)) or (
+            _has_state(value) and not _is_of_library(value, "accelerate", "transformers")
         )
 
     def _holders(self) -> dict[str, Any]:
@@ -331,6 +340,16 @@ def _numbers(module: torch.nn.Module) -> dict[str, Any]:
 
 def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and (a == b or (a != a and b != b))
+
+
+def _has_tensors(value: Any) -> bool:
+    """Whether there are tensors in a container, a few levels deep."""
+    items = value.values() if isinstance(value, Mapping) else value
+    return any(
+        isinstance(item, torch.Tensor)
+        or (isinstance(item, (dict, list, tuple, deque)) and _has_tensors(item))
+        for item in itertools.islice(items, 100)
+    )
 
 
 def _has_state(value: Any) -> bool:

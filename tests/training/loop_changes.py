@@ -63,7 +63,7 @@ def resume(
 def obeyed(home: Home, launch: Launch) -> dict[str, Any]:
     """What was read back at the first update of a launch, which obeyed."""
     effective = home.fork(launch).effective
-    assert effective is not None and effective["verified"] is True, effective
+    assert effective is not None and effective["obeyed"] is True, effective
     return effective
 
 
