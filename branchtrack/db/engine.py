@@ -7,7 +7,6 @@ so that no reader ever blocks the writer and no transaction fails half way for w
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
+from branchtrack.core.nonfinite import packed, unpacked
 from branchtrack.errors import DatabaseUnreadable, StorageError
 
 #: Seconds a SQLite writer waits for another to finish its transaction.
@@ -109,30 +109,25 @@ def upsert(connection: Connection, table: Table) -> Any:
     return postgresql.insert(table)
 
 
-def plain(value: Any) -> Any:
-    """``value`` with floats that JSON lacks (NaN, infinities) spelled as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
-
-
 def _to_json(value: Any) -> str:
-    return json.dumps(plain(value), allow_nan=False, separators=(",", ":"))
+    return json.dumps(packed(value), allow_nan=False, separators=(",", ":"))
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, object_hook=unpacked)
 
 
 def _create_engine(url: str, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         return create_engine(
-            url, json_serializer=_to_json, pool_pre_ping=True, max_overflow=_MORE_CONNECTIONS
-        )
+            url, json_serializer=_to_json, json_deserializer=_from_json, pool_pre_ping=True,
+            max_overflow=_MORE_CONNECTIONS,
+        )  # fmt: skip
     arguments = {"check_same_thread": False, "timeout": BUSY_TIMEOUT, "isolation_level": None}
     engine = create_engine(
         url,
         json_serializer=_to_json,
+        json_deserializer=_from_json,
         connect_args=arguments,
         poolclass=QueuePool,
         max_overflow=_MORE_CONNECTIONS,

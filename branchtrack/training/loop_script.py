@@ -11,15 +11,16 @@ from contextlib import suppress
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR, MultiplicativeLR
 
-from branchtrack.checkpoints.tensors import encode
+from branchtrack.checkpoints.tensors import decode, encode
 from branchtrack.core.settings import SCHEDULER
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training import blueprint, modules
 from branchtrack.training.live import Live, number
-from branchtrack.training.matching import another_script
+from branchtrack.training.matching import another_script, equal
 from branchtrack.training.rates import base_rate
 
 #: What schedulers and groups have that follows from the learning rate.
@@ -66,7 +67,7 @@ def check(
     for name in sorted(names, key=lambda name: (not _is_class(name), name)):
         found, expected = mine.get(name), theirs.get(name)
         setting = _setting_of(name)
-        if found == expected or setting in declared and setting != SCHEDULER.name:
+        if equal(found, expected) or setting in declared and setting != SCHEDULER.name:
             continue
         if setting in settings and _agree(found, settings[setting]):
             continue
@@ -105,6 +106,8 @@ def _setting_of(name: str) -> str:
 
 
 def _agree(found: Any, value: Any) -> bool:
+    # What JSON has no number for is spelled as in a state.
+    found = decode(found, {}) if isinstance(found, dict) else found
     return bool(list(found) == list(value) if isinstance(value, (list, tuple)) and
                 isinstance(found, (list, tuple)) else found == value)  # fmt: skip
 
@@ -183,6 +186,8 @@ def _plain(value: Any) -> Any:
     """A value as JSON; what is not plain by the name of its class."""
     if isinstance(value, torch.Tensor):
         return value.tolist()
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from branchtrack.core.nonfinite import packed
 from branchtrack.errors import CheckpointMismatch
 
 
@@ -24,6 +25,11 @@ def must_match(field: str, mine: Any, theirs: Any) -> None:
             expected=theirs,
             found=mine,
         )
+
+
+def equal(mine: Any, theirs: Any) -> bool:
+    """Whether two plain values of records are one; NaN is NaN, and a tuple is its list."""
+    return bool(packed(mine) == packed(theirs))
 
 
 def another_script(

@@ -18,7 +18,7 @@ from branchtrack.core import schedules
 from branchtrack.errors import InvalidInput
 from branchtrack.training import blueprint, trainer_objects
 from branchtrack.training.data_settings import PREFIX
-from branchtrack.training.matching import another_script
+from branchtrack.training.matching import another_script, equal
 
 #: Arguments that change nothing of what is trained, logged or evaluated.
 _OUTWARD = frozenset(
@@ -74,7 +74,7 @@ def check(
     for name in sorted((mine.keys() | theirs.keys()) - {blueprint.MODULES}):
         found, expected = mine.get(name), theirs.get(name)
         setting = _setting_of(name)
-        if found == expected or setting in declared:
+        if equal(found, expected) or setting in declared:
             continue
         if setting in settings and _plain(name, found) == _part(name, settings[setting]):
             continue
