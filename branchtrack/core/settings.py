@@ -243,6 +243,17 @@ SCHEDULER = Setting(
     "the node's step (other shape, length or warm-up)",
 )  # fmt: skip
 
+#: Of a script that was edited since the node was made.
+ACCEPT = Setting(
+    "accept", "str", **_LATER,
+    about="differences of the script that are intended, by the names that a refusal gives them, "
+    "with commas between (dataset_length)",
+)  # fmt: skip
+RESIZE = Setting(
+    "resize", "bool", **_LATER,
+    about="with the weights alone: of a tensor of another size the rows that both have are taken",
+)  # fmt: skip
+
 AT_RESUME = {
     setting.name: setting
     for setting in (
@@ -251,7 +262,7 @@ AT_RESUME = {
     )
 }  # fmt: skip
 #: What says how a change is meant, and is no value in force afterwards.
-DIRECTIVES = (HORIZON.name, SCHEDULE_FROM.name, SCHEDULER.name)
+DIRECTIVES = (HORIZON.name, SCHEDULE_FROM.name, SCHEDULER.name, ACCEPT.name, RESIZE.name)
 #: What a node has of a schedule that was made for another length; it follows from the others.
 RECIPE = "schedule"
 

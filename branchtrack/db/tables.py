@@ -1,6 +1,6 @@
 """The tables, and nothing else. The schema in force is made by `migrations/`, not from here.
 
-JSON columns hold NaN and infinity as `core.nonfinite` packs them. Times are seconds since 1970 (UTC).
+JSON columns hold NaN and infinity as `core.nonfinite` packs them. Times are seconds since 1970.
 """
 
 from __future__ import annotations

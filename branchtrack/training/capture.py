@@ -37,7 +37,7 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
     Raises:
         CheckpointMismatch: something in it cannot be stored without pickle.
     """
-    model = {f"model/{name}": tensor for name, tensor in _model_tensors(live.model).items()}
+    model = {f"model/{name}": tensor for name, tensor in model_tensors(live.model).items()}
     for name, tensor in model.items():
         dtype_name(name, tensor)
     state: dict[str, Any] = {}
@@ -85,15 +85,6 @@ def loop_state(snapshot: Snapshot) -> dict[str, Any]:
     return loop
 
 
-def restore_model(live: Live, snapshot: Snapshot) -> None:
-    """Put weights and buffers alone back.
-
-    Raises:
-        CheckpointMismatch: the model is of another shape.
-    """
-    _restore_model(live.model, snapshot.tensors)
-
-
 def restore_gradients(live: Live, snapshot: Snapshot) -> None:
     """Give every parameter the gradient that it had, or none: those of an unfinished update.
 
@@ -114,7 +105,8 @@ def restore_rng(snapshot: Snapshot) -> None:
     rng.restore(random_state(snapshot))
 
 
-def _model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and all buffers of a model by name."""
     found = {
         name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
     }
@@ -140,7 +132,7 @@ def _restore_flags(model: torch.nn.Module, flags: Mapping[str, Any]) -> None:
 
 
 def _restore_model(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    mine = _model_tensors(model)
+    mine = model_tensors(model)
     theirs = {
         name.removeprefix("model/"): tensor
         for name, tensor in tensors.items()

@@ -58,7 +58,8 @@ class Base:
 
     ``origin`` is the node that was trained last on the way to it, ``script`` what its script asked
     for (None where nobody recorded it), and ``overrides`` the changes declared since.
-    ``mode`` is ``exact`` or ``weights``.
+    ``mode`` is ``exact`` or ``weights``. ``parts`` says what became of parts of the state that were
+    not simply restored, by name, once they are.
     """
 
     fork: Node
@@ -67,6 +68,7 @@ class Base:
     mode: str = "exact"
     overrides: Mapping[str, Any] = field(default_factory=dict)
     script: Mapping[str, Any] | None = None
+    parts: dict[str, str] = field(default_factory=dict)
 
 
 class Session(Updates):
@@ -170,6 +172,7 @@ class Session(Updates):
                 parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
                 given = [name for name in self.base.overrides if name not in DIRECTIVES]
                 parts |= dict.fromkeys(given, "replaced")
+            parts |= self.base.parts
             asked = fork.settings if self.base.mode == "exact" else self.base.overrides
             wanted = apply.expected(point.live, asked)
             self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])
