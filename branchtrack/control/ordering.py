@@ -76,6 +76,7 @@ def order_launch(
         CheckpointMissing, CheckpointDamaged: the node's bytes were read and are not whole.
         LaunchFailed: the run recorded no command that could start it again.
     """
+    database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
     with database.read() as connection:
         node = nodes.find(connection, node_ref)

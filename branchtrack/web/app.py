@@ -48,6 +48,7 @@ STATUS: dict[type[BranchtrackError], int] = {
     errors.NotFound: 404,
     errors.IllegalTransition: 409,
     errors.HomeError: 503,
+    errors.ReadOnlyHome: 409,
     errors.SchemaError: 503,
     errors.StorageError: 503,
     errors.CheckpointError: 409,
