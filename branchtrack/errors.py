@@ -8,6 +8,7 @@
     │   └── Ambiguous           kind, ref, matches
     ├── IllegalTransition       kind, before, after
     ├── HomeError               path
+    │   └── ReadOnlyHome
     ├── SchemaError             url
     │   ├── DatabaseUnreadable
     │   ├── DatabaseMissing
@@ -141,6 +142,20 @@ class HomeError(BranchtrackError):
             f"The home folder {path} cannot be used: {reason}.",
             safe="Nothing was changed.",
             fix="Give another with --home or BRANCHTRACK_HOME, or mend its permissions.",
+            path=path,
+        )
+
+
+class ReadOnlyHome(HomeError):
+    """A home of which nothing can be written: it can be looked at, and that is all."""
+
+    def __init__(self, path: str) -> None:
+        BranchtrackError.__init__(
+            self,
+            f"The home of {path} can only be read.",
+            safe="Nothing was changed.",
+            fix="Copy the folder to a place that can be written and name the copy with --home, or "
+            "have its owner do it.",
             path=path,
         )
 

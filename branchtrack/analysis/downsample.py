@@ -1,7 +1,7 @@
 """Fewer points for a screen, with every bucket's minimum and maximum kept.
 
-MinMax (tsdownsample) over the finite points; a run of NaN or infinite values becomes one NaN
-point, so that a line drawn through the result has a gap there.
+MinMax (tsdownsample) over the finite points; a run of NaN or infinite values becomes one point,
+its first, so that a line drawn through the result has a gap there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MINMAX = MinMaxDownsampler()  # type: ignore[no-untyped-call]
 
 
 def downsample(series: Series, points: int) -> Series:
-    """At most about ``points`` finite points of ``series``, and one NaN for each gap.
+    """At most about ``points`` finite points of ``series``, and the first of each gap.
 
     The first and last points and the extremes of every bucket are among them.
     """
@@ -29,8 +29,7 @@ def downsample(series: Series, points: int) -> Series:
         kept = _MINMAX.downsample(steps, values, n_out=wanted).astype(np.int64)
         places = places[np.union1d(kept, (0, places.size - 1))]
     picked = np.union1d(places, _gap_starts(finite)).astype(np.int64)
-    values = np.where(finite[picked], series.values[picked], np.nan)
-    return Series(series.steps[picked], values, series.times[picked])
+    return Series(series.steps[picked], series.values[picked], series.times[picked])
 
 
 def gaps(series: Series) -> list[int]:

@@ -1,13 +1,13 @@
 """What is told to scripts: runs, trees, nodes, differences and curves as plain JSON values.
 
 The command line's ``--json`` and the web API both answer with these, so the keys are a promise
-(design.md 9); more may be added. Times are ISO 8601 in UTC; NaN and infinity become null. It knows
+(design.md 9); more may be added. Times are ISO 8601 in UTC; NaN and the infinities stay
+floats here, and whoever writes JSON spells them (`core.nonfinite`). It knows
 no terminal and no HTTP.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from branchtrack.analysis.events import moment as moment
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness, lifecycle, restores
+from branchtrack.core.nonfinite import metric
 from branchtrack.core.records import Branch, Certificate, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, certificates, launches, nodes, segments
 from branchtrack.db import runs as run_rows
@@ -101,8 +102,8 @@ def node(found: Node, branch: str) -> dict[str, Any]:
         "message": found.message,
         "actor": found.actor,
         "state_digest": found.state_digest,
-        "metrics": {name: _number(value) for name, value in found.metrics.items()},
         "restore": None if found.compared is None else found.compared["state"],
+        "metrics": {name: metric(value) for name, value in found.metrics.items()},
         # A node is committed after its bytes are safe, never before.
         "durable": True,
         "created_at": moment(found.created_at),
@@ -169,7 +170,7 @@ def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
         "settings": [{"name": s.name, "a": s.a, "b": s.b} for s in found.settings],
         "settings_in_all": found.settings_in_all,
         "metrics": [
-            {"name": name, "a": _number(one), "b": _number(other)}
+            {"name": name, "a": metric(one), "b": metric(other)}
             for name, (one, other) in found.metrics.items()
         ],
     }
@@ -180,7 +181,7 @@ def curve(
 ) -> dict[str, Any]:
     """One metric along a branch's whole line; ``points`` asks for fewer, extremes kept.
 
-    Values that are NaN or infinite are null, and the steps of all of them are in ``gaps``;
+    The steps of all values that are NaN or infinite are in ``gaps``;
     ``wall_times`` are seconds since 1970, to reckon with.
 
     Raises:
@@ -197,7 +198,7 @@ def curve(
         "branch": branch.name,
         "metric": metric,
         "steps": series.steps.tolist(),
-        "values": [_number(value) for value in series.values.tolist()],
+        "values": series.values.tolist(),
         "wall_times": series.times.tolist(),
         "gaps": downsample.gaps(found.series),
         "points": int(found.series.steps.size),
@@ -282,13 +283,6 @@ def find_launch(connection: Connection, branch: Branch) -> dict[str, Any] | None
     """The newest launch of a branch, or None where it was never launched."""
     found = launches.of_branch(connection, branch.id)
     return None if found is None else launch(connection, found)
-
-
-def _number(value: Any) -> Any:
-    # A JSON column spells NaN and infinity as text (db.engine.plain).
-    if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value
 
 
 def _certificate(found: Certificate, branch: str, steps: Mapping[str, int]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Training state <-> tensors and JSON, without pickle. The one module here that knows torch.
 
 Whatever a ``state_dict`` may hold (tensors, arrays, numbers, text, containers of these) is
-encoded as JSON in which a tensor is a reference by name. It knows no model and no file.
+encoded as JSON in which a tensor is a reference by name. All comes back as it was, containers as
+their plain kind (a named tuple as a tuple). It knows no model and no file.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from branchtrack.checkpoints import scalars
 from branchtrack.checkpoints.manifest import TensorBytes
 from branchtrack.errors import CheckpointMismatch, shown
 
@@ -36,7 +37,7 @@ DTYPES: dict[torch.dtype, str] = {
     torch.bool: "BOOL",
 }
 _BY_NAME = {name: dtype for dtype, name in DTYPES.items()}
-_TAG = "$"
+_TAG = scalars.TAG
 
 
 def to_bytes(name: str, tensor: torch.Tensor) -> TensorBytes:
@@ -80,19 +81,16 @@ def encode(value: Any, path: str, tensors: MutableMapping[str, torch.Tensor]) ->
         return {_TAG: "tensor", "name": _add(value, path, tensors)}
     if isinstance(value, np.ndarray):
         return {_TAG: "array", "name": _add(_from_array(value, path), path, tensors)}
-    if isinstance(value, np.generic):
-        return encode(value.item(), path, tensors)
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {_TAG: "float", "text": repr(value)}
+    coded = None if value is None else scalars.encode(value)
+    if coded is not None or value is None:
+        return coded
     if isinstance(value, Mapping):
         return _encode_mapping(value, path, tensors)
     if isinstance(value, (list, tuple, set, frozenset)):
         kind = next((kind for kind in (tuple, set, frozenset) if isinstance(value, kind)), list)
         items = value if kind in (list, tuple) else _in_order(value)
-        coded = [encode(item, f"{path}/{place}", tensors) for place, item in enumerate(items)]
-        return coded if kind is list else {_TAG: kind.__name__, "items": coded}
+        parts = [encode(item, f"{path}/{place}", tensors) for place, item in enumerate(items)]
+        return parts if kind is list else {_TAG: kind.__name__, "items": parts}
     raise _refused(value, path)
 
 
@@ -109,8 +107,8 @@ def decode(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         return tensors[value["name"]]
     if kind == "array":
         return tensors[value["name"]].numpy()
-    if kind == "float":
-        return float(value["text"])
+    if scalars.known(kind):
+        return scalars.decode(value)
     return _CONTAINERS[kind]([decode(item, tensors) for item in value["items"]])
 
 

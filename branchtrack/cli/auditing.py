@@ -14,6 +14,7 @@ import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import echo, emit, number, pairs, print_table, state, visible
+from branchtrack.core.nonfinite import spelled
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -114,7 +115,7 @@ def _follow(database: Database, run_id: str, found: list[Event], as_json: bool) 
         for event in found:
             last = event.id
             text = "  ".join(_cells(event)).replace("\n", "↵")
-            echo(json.dumps(_told(event)) if as_json else text)
+            echo(json.dumps(spelled(_told(event))) if as_json else text)
         with database.read() as connection:
             found = log.since(connection, run_id, last, _MOST)
         if not found:

@@ -51,6 +51,13 @@ class CommandLine:
             yield connection
 
     @property
+    def read_only(self) -> bool:
+        """Whether the database is a file that this process may not write."""
+        from branchtrack.db.engine import Database
+
+        return Database(self.config.database_url).read_only
+
+    @property
     def store(self) -> Store:
         """The checkpoint store of the home."""
         from branchtrack.checkpoints.packs import Store

@@ -6,6 +6,7 @@ database, nothing is known beforehand but the three learning rates. It must not 
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -219,7 +220,7 @@ def _outcome(connection: Connection, branch: Branch, tree: dict[str, Any]) -> di
     last = {}
     for metric in ("loss", "eval_loss"):
         values = report.curve(connection, branch, metric)["values"]
-        last[metric] = next((value for value in reversed(values) if value is not None), None)
+        last[metric] = next((value for value in reversed(values) if math.isfinite(value)), None)
     changed = [
         {"step": node["step"], "changes": node["changes"]}
         for node in tree["nodes"]

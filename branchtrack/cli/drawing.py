@@ -123,21 +123,21 @@ def _plain(text: str) -> str:
 
 def plot(
     steps: Sequence[int],
-    values: Sequence[float | None],
+    values: Sequence[float],
     forks: Sequence[int],
     *,
     columns: int = 64,
     rows: int = 12,
 ) -> list[str]:
     """A curve drawn in braille dots, its extremes at the left, its forks marked below."""
-    known = [(s, v) for s, v in zip(steps, values, strict=True) if v is not None]
+    known = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
     if not known:
         return ["No finite value to draw."]
     first, last = steps[0], steps[-1]
     low, high = min(v for _s, v in known), max(v for _s, v in known)
     wide, tall = columns * 2 - 1, rows * 4 - 1
     dots = [
-        None if value is None else (
+        None if not math.isfinite(value) else (
             round((step - first) / max(1, last - first) * wide),
             round((high - value) / ((high - low) or math.inf) * tall),
         )

@@ -6,7 +6,6 @@ It must not know what a run is; nothing heavy is imported.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 import click
 
+from branchtrack.core.nonfinite import spelled
 from branchtrack.core.schedules import is_recipe, recipe_words
 
 #: Colours that two neighbouring branches do not share.
@@ -46,14 +46,12 @@ def echo(text: str = "", *, err: bool = False) -> None:
 
 
 def emit(value: Any) -> None:
-    """Print one JSON value."""
-    click.echo(json.dumps(value, indent=2, allow_nan=False))
+    """Print one JSON value; NaN and the infinities are spelled as text."""
+    click.echo(json.dumps(spelled(value), indent=2, allow_nan=False))
 
 
 def jsonable(value: Any) -> Any:
     """``value`` with everything JSON lacks spelled as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

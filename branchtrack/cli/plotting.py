@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def curve(
     echo(styled(f"{metric} of {branch}", bold=True) + f", {data['points']} points")
     for text in plot(data["steps"], data["values"], data["forks"], columns=columns):
         echo(text)
-    finite = [value for value in data["values"] if value is not None]
+    finite = [value for value in data["values"] if math.isfinite(value)]
     echo(f"last {number(finite[-1] if finite else None, 6)}")
     if data["gaps"]:
         echo(f"{len(data['gaps'])} values are NaN or infinite, the first at step "

@@ -33,6 +33,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="exact: the whole state; weights: nothing else.",
 )
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="NAME[,NAME]",
+    help="A difference of the script that is intended, as its refusal names it.",
+)
+@click.option(
+    "--resize",
+    is_flag=True,
+    help="With --mode weights: of tensors of another size take the rows that both have.",
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @click.option("--env", "assignments", multiple=True, metavar="NAME=VALUE",
@@ -51,6 +63,8 @@ def resume(
     values: tuple[str, ...],
     name: str | None,
     mode: str,
+    accepted: tuple[str, ...],
+    resize: bool,
     reason: str,
     detach: bool,
     assignments: tuple[str, ...],
@@ -64,8 +78,8 @@ def resume(
     What --set does not name stays as it is in the node; --list shows what it may name. With
     another max_steps say what becomes of the schedule: horizon=extend spreads what is left of it
     over the steps that are left, horizon=rescale makes it anew for the whole length. --mode
-    weights takes nothing but the weights: optimizer, schedule, position and settings begin as the
-    script has them.
+    weights takes what fits of the weights and nothing else: optimizer, schedule, position and
+    settings begin as the script has them, and what did not fit is told.
 
     The exit code is that of the training process. Ctrl-C asks it to stop at a node.
 
@@ -83,11 +97,12 @@ def resume(
     if lists:
         _list(line, node, as_json)
         return
+    settings = parse_assignments([*values, *_declared(accepted, resize)])
     with line.database() as database:
         with bar("Reading the checkpoint"):
             launch = control.order_launch(
                 database, line.store, node, actor=control.local_actor(), name=name,
-                settings=parse_assignments(values), mode=mode, reason=reason, strict=strict,
+                settings=settings, mode=mode, reason=reason, strict=strict,
                 environment={"given": variables.parse(assignments), "keep": keep_env},
             )  # fmt: skip
         changed = _tell_of_script(database, launch, quiet=as_json)
@@ -107,6 +122,14 @@ def resume(
     if launch.state == "failed":
         code = launch.exit_code or 1
         raise click.exceptions.Exit(128 - code if code < 0 else code)
+
+
+def _declared(accepted: tuple[str, ...], resize: bool) -> list[str]:
+    """What two options say, as the settings that they stand for."""
+    return [
+        *([f"accept={','.join(accepted)}"] if accepted else []),
+        *(["resize=true"] if resize else []),
+    ]
 
 
 def offered(database: Database, node_ref: str) -> list[dict[str, Any]]:
@@ -255,6 +278,9 @@ def launch_lines(told: dict[str, Any]) -> list[str]:
         fields.append(
             ("restore", f"{state(told['compared']['state'])}: {told['compared']['about']}")
         )
+    for name, what in (told["restored"] or {}).items():
+        if "weights" in name and what != "restored" or "position" in name and "data" in what:
+            fields.append((name, what))
     if told["effective"]:
         fields.append(("read back", pairs(told["effective"])))
     if told["error"]:

@@ -68,7 +68,10 @@ def serve_pages(line: CommandLine, host: str, port: int, token: str | None, *, j
     from branchtrack.web.app import create_app
     from branchtrack.web.server import serve
 
-    with line.database(create=True) as database, ExitStack() as stack:
+    with line.database(create=not line.read_only) as database, ExitStack() as stack:
+        if database.read_only:
+            _say("This home is read-only: it can be looked at, and nothing is started from here.")
+            jobs = 0
         hired = Worker(database, line.config, jobs=jobs, say=_say) if jobs else None
         note = "" if hired else "This server starts no processes; `branchtrack worker` does."
         app = create_app(line.config, database, line.store, token=token, worker_note=note)

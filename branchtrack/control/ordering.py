@@ -16,7 +16,7 @@ from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control import tokened
 from branchtrack.control.texts import clean_text
-from branchtrack.core import actors
+from branchtrack.core import actors, schedules
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import as_name, free_name, valid_name
 from branchtrack.core.records import Launch, Node
@@ -24,7 +24,9 @@ from branchtrack.core.resuming import (
     WEIGHTS_ONLY,
     check_frozen,
     check_length,
+    check_mode,
     check_schedule,
+    check_schedule_left,
     offered,
 )
 from branchtrack.core.settings import (
@@ -78,6 +80,7 @@ def order_launch(
         CheckpointMissing, CheckpointDamaged: the node's bytes were read and are not whole.
         LaunchFailed: the run recorded no command that could start it again.
     """
+    database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
     with database.read() as connection:
         node = nodes.find(connection, node_ref)
@@ -123,7 +126,7 @@ def _check_whole(
 ) -> tuple[dict[str, Any], str]:
     """The overrides and the mode of a launch, its settings and every byte of its node looked at."""
     with database.read() as connection:
-        overrides = check_order(connection, node, asked["settings"])
+        overrides = check_order(connection, node, asked["settings"], asked["mode"])
     manifest = verify_node(database, store, node)
     if "frozen" in overrides:
         check_frozen(overrides["frozen"], [entry.name for entry in manifest.entries])
@@ -133,26 +136,30 @@ def _check_whole(
     return overrides, asked["mode"]
 
 
-def check_order(connection: Connection, node: Node, settings: Mapping[str, Any]) -> dict[str, Any]:
+def check_order(
+    connection: Connection, node: Node, settings: Mapping[str, Any], mode: str = "exact"
+) -> dict[str, Any]:
     """The changes of a launch from ``node``, validated, its bytes apart.
 
     Raises:
         InvalidInput, LaunchFailed: as `order_launch`.
     """
-    overrides = validate_overrides(connection, node, settings)
-    _check_unfinished(node, overrides)
+    overrides = validate_overrides(connection, node, settings, mode)
+    _check_unfinished(node, overrides, mode)
     _check_startable(connection, node)
     return overrides
 
 
 def validate_overrides(
-    connection: Connection, node: Node, settings: Mapping[str, Any]
+    connection: Connection, node: Node, settings: Mapping[str, Any], mode: str = "exact"
 ) -> dict[str, Any]:
     """The settings of a resume, validated against what the node's own process declared."""
     if not settings:
         return {}
     overrides = validate_all(settings, resume_settings(connection, node))
-    check_length(node.step, node.settings, overrides)
+    check_mode(mode, overrides)
+    check_schedule_left(node.step, node.settings, overrides, node.param_groups)
+    check_length(node.step, node.settings, overrides, mode)
     script = segments.get(connection, node.segment_id).script
     return check_schedule(node.settings, overrides, script)
 
@@ -209,13 +216,17 @@ def verify_node(
     return manifest
 
 
-def _check_unfinished(node: Node, overrides: Mapping[str, Any]) -> None:
-    last = overrides.get("max_steps", node.settings.get("max_steps"))
+def _check_unfinished(node: Node, overrides: Mapping[str, Any], mode: str) -> None:
+    # With the weights alone the script says how many steps follow.
+    given = node.settings.get("max_steps") if mode == "exact" else None
+    last = overrides.get("max_steps", given)
     if last is not None and node.step >= last:
+        more = "--set max_steps=N"
+        more += " --set horizon=rescale" if schedules.KIND in node.settings else ""
         raise InvalidInput(
             "node",
             node.id,
-            f"a node of that run before step {last}",
+            f"a node of that run before step {last}, or another end: {more}",
             what=f"Training ends at step {last}, where node {node.id} is: nothing is left to do.",
         )
 

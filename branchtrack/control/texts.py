@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from branchtrack.core.names import storable
-from branchtrack.db.engine import plain
+from branchtrack.core.nonfinite import spelled
 from branchtrack.errors import InvalidInput
 
 #: Characters of a payload that are kept as it was asked; a message alone may have 2,000.
@@ -35,5 +35,5 @@ def clean_text(field: str, text: str, limit: int = 2000) -> str:
 
 def shortened(asked: Mapping[str, Any]) -> dict[str, Any]:
     """A payload as asked, cut to what a record can bear where somebody sent very much."""
-    text = json.dumps(plain(dict(asked)), default=str)
+    text = json.dumps(spelled(dict(asked)), default=str)
     return dict(asked) if len(text) <= _LONGEST else {"cut": text[:_LONGEST]}

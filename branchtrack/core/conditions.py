@@ -82,10 +82,12 @@ def unmet(stored: Mapping[str, Any], current: Mapping[str, Any]) -> str:
 
 
 def same(found: Any, wanted: Any) -> bool:
-    """Whether two values are one, as far as float32 can tell."""
+    """Whether two values are one, as far as float32 can tell; NaN is NaN."""
     if isinstance(found, (list, tuple)) and isinstance(wanted, (list, tuple)):
         return len(found) == len(wanted) and all(map(same, found, wanted))
     numbers = (int, float)
     if isinstance(found, bool) or not isinstance(found, numbers) or not isinstance(wanted, numbers):
         return bool(found == wanted)
+    if math.isnan(found) and math.isnan(wanted):
+        return True
     return math.isclose(found, wanted, rel_tol=_TOLERANCE, abs_tol=0.0)

@@ -11,6 +11,8 @@ from branchtrack.errors import InvalidInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 _PREFIX = re.compile(r"[0-9a-f]{4,16}")
+#: Characters of a metric's name: what PostgreSQL can index, whatever they are.
+LONGEST_METRIC = 500
 NAME_RULE = "1 to 80 letters, digits or . _ + -, the first a letter or digit"
 
 

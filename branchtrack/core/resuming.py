@@ -5,12 +5,19 @@ It knows no database, no launch and no optimizer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from branchtrack.core import schedules
-from branchtrack.core.settings import HORIZON, SCHEDULE_FROM, SCHEDULER, Setting
+from branchtrack.core.settings import (
+    ACCEPT,
+    HORIZON,
+    RESIZE,
+    SCHEDULE_FROM,
+    SCHEDULER,
+    Setting,
+)
 from branchtrack.errors import InvalidInput
 
 HORIZONS = (
@@ -38,6 +45,7 @@ def offered(known: Mapping[str, Setting], settings: Mapping[str, Any]) -> dict[s
     ``settings`` are the node's own, which lists no details and no directives.
     """
     found = {name: one for name, one in known.items() if name in settings or one.detail}
+    found |= {ACCEPT.name: ACCEPT, RESIZE.name: RESIZE}
     if schedules.KIND in settings:
         # Where it is not the script that makes the schedule.
         found[SCHEDULE_FROM.name] = SCHEDULE_FROM
@@ -45,10 +53,60 @@ def offered(known: Mapping[str, Setting], settings: Mapping[str, Any]) -> dict[s
     return found
 
 
-def check_length(step: int, settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+def check_mode(mode: str, overrides: Mapping[str, Any]) -> None:
+    """That nothing is asked for that a mode of resuming has no use for.
+
+    Raises:
+        InvalidInput: naming it.
+    """
+    if mode == "exact" and overrides.get(RESIZE.name):
+        raise InvalidInput(
+            RESIZE.name, True, "resize together with --mode weights",
+            what="An exact resume needs tensors of the same sizes: resize says nothing.",
+        )  # fmt: skip
+    for name in (ACCEPT.name, HORIZON.name, SCHEDULE_FROM.name) if mode == "weights" else ():
+        if name in overrides:
+            raise InvalidInput(
+                name, overrides[name], f"no {name} together with --mode weights",
+                what="With the weights alone all else, the schedule too, is as the script has it: "
+                f"{name} says nothing.",
+            )  # fmt: skip
+
+
+def check_schedule_left(
+    step: int,
+    settings: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    groups: Sequence[Mapping[str, Any]],
+) -> None:
+    """That a schedule which has come to its end is not spread over more steps at a rate of 0.
+
+    ``groups`` are the optimizer's at the node, with their rates.
+
+    Raises:
+        InvalidInput: every further update would be made with a rate of 0.
+    """
+    before, kind = settings.get("max_steps"), overrides.get(schedules.KIND)
+    is_over = before is not None and step >= before
+    if not is_over or overrides.get(HORIZON.name) != "extend":
+        return
+    rates = [group["lr"] for group in groups if isinstance(group.get("lr"), (int, float))]
+    if kind in schedules.TO_ZERO or (kind is None and rates and not any(rates)):
+        raise InvalidInput(
+            HORIZON.name, "extend", "horizon=rescale (the schedule as if it had been meant for "
+            f"{overrides.get('max_steps')} steps), or instead of a horizon schedule_from=restart "
+            "(the schedule anew over the steps that are left) or lr_scheduler_type=constant",
+            what=f"At step {step} the schedule has come to its end: nothing of it is left to be "
+            "spread, and every update would be made with a learning rate of 0.",
+        )  # fmt: skip
+
+
+def check_length(
+    step: int, settings: Mapping[str, Any], overrides: Mapping[str, Any], mode: str = "exact"
+) -> None:
     """That ``max_steps``, ``horizon``, ``schedule_from`` and the warm-up fit each other and a step.
 
-    ``settings`` are those in force until now.
+    ``settings`` are those in force until now. With the weights alone the schedule is a fresh one.
 
     Raises:
         InvalidInput: naming the one that does not.
@@ -58,6 +116,8 @@ def check_length(step: int, settings: Mapping[str, Any], overrides: Mapping[str,
     is_anew = overrides.get(SCHEDULE_FROM.name) in ANEW
     if "max_steps" in overrides and last <= step:
         raise InvalidInput("max_steps", last, f"a whole number greater than {step}, the step")
+    if mode == "weights":
+        return
     if horizon is not None and last == before:
         raise InvalidInput("horizon", horizon, "horizon only together with another max_steps")
     if horizon is not None and is_anew:

@@ -64,6 +64,9 @@ _COUNTS = (
 WATCHING = ("reduce_lr_on_plateau", "greedy")
 ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt", *WATCHING)
 
+#: Those whose rate is 0 at their end, whatever they are given.
+TO_ZERO = ("linear", "cosine", "cosine_with_restarts")
+
 KWARGS = "lr_scheduler_kwargs"
 KIND = "lr_scheduler_type"
 

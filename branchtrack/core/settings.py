@@ -17,6 +17,8 @@ from branchtrack.errors import InvalidInput, shown
 
 #: As in JSON and Python, but no underscores and no digits of other scripts.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+#: As Python, JSON's readers and pages of ours write it.
+_INFINITY = re.compile(r"\+?(inf|infinity|∞)|([-−])(inf|infinity|∞)", re.IGNORECASE)
 
 #: Characters of a text. It is kept with every node, and shown on pages.
 _LONGEST = 4000
@@ -30,6 +32,7 @@ class Setting:
     (``count`` of them, written ``0.9, 0.95``) or ``arguments`` (see `schedules`).
     ``effect`` says when a change holds; one that is not ``live`` can be changed on resume alone.
     A ``detail`` is one of many parts of another setting: nodes do not list it, their state has it.
+    An ``infinite`` one takes infinity besides, and without a minimum minus infinity.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Setting:
     count: int = 1
     live: bool = True
     detail: bool = False
+    infinite: bool = False
 
     @property
     def allowed(self) -> str:
@@ -64,6 +68,7 @@ class Setting:
         if high is not None:
             parts.append(f"at most {high:.10g}")
         one = " ".join([kind, " and ".join(parts)]).strip()
+        one += ", or inf" if self.infinite else ""
         many = "1 number," if self.count == 1 else f"{self.count} numbers with commas between, each"
         return f"{many} {one}" if self._is_list else one
 
@@ -79,8 +84,8 @@ class Setting:
         """``value`` as this setting's type; text is parsed.
 
         Raises:
-            InvalidInput: wrong type, NaN, infinity, out of bounds, or text that is too long or
-                holds what no database can (NUL, half a surrogate pair).
+            InvalidInput: wrong type, NaN, infinity unless it is ``infinite``, out of bounds, or
+                text that is too long or holds what no database can (NUL, half a surrogate pair).
         """
         parsed = self._listed(value) if self._is_list else _parse(self.dtype, value)
         each = parsed if self._is_list and parsed is not None else [parsed]
@@ -95,6 +100,8 @@ class Setting:
         """
         numbers = self._listed(value) if self._is_list else [_parse(self.dtype, value)]
         if self.dtype not in ("float", "int", "floats") or not numbers or None in numbers:
+            return value
+        if any(math.isinf(one) for one in numbers):
             return value
         found = [self._clamped(one) for one in numbers]
         return found if self._is_list else found[0]
@@ -120,6 +127,8 @@ class Setting:
             return len(value) <= _LONGEST and storable(value) == value
         if self.dtype not in ("float", "int", "floats"):
             return True
+        if math.isinf(value):
+            return self.infinite and (value > 0 or self.minimum is None)
         if self.minimum is not None:
             if value < self.minimum or (self.above and value == self.minimum):
                 return False
@@ -134,8 +143,9 @@ WEIGHT_DECAY = Setting(
     "weight_decay", minimum=0.0, maximum=100.0, about="decoupled weight decay of decayed groups"
 )
 MAX_GRAD_NORM = Setting(
-    "max_grad_norm", minimum=0.0, maximum=1e6, about="gradient norm above which to clip; 0 is off"
-)
+    "max_grad_norm", minimum=0.0, maximum=1e6, infinite=True,
+    about="gradient norm above which to clip; 0 is off",
+)  # fmt: skip
 BUILT_IN = (LR, WEIGHT_DECAY, MAX_GRAD_NORM)
 
 #: Of optimizers and models; a run declares those that its own have.
@@ -233,6 +243,17 @@ SCHEDULER = Setting(
     "the node's step (other shape, length or warm-up)",
 )  # fmt: skip
 
+#: Of a script that was edited since the node was made.
+ACCEPT = Setting(
+    "accept", "str", **_LATER,
+    about="differences of the script that are intended, by the names that a refusal gives them, "
+    "with commas between (dataset_length)",
+)  # fmt: skip
+RESIZE = Setting(
+    "resize", "bool", **_LATER,
+    about="with the weights alone: of a tensor of another size the rows that both have are taken",
+)  # fmt: skip
+
 AT_RESUME = {
     setting.name: setting
     for setting in (
@@ -241,7 +262,7 @@ AT_RESUME = {
     )
 }  # fmt: skip
 #: What says how a change is meant, and is no value in force afterwards.
-DIRECTIVES = (HORIZON.name, SCHEDULE_FROM.name, SCHEDULER.name)
+DIRECTIVES = (HORIZON.name, SCHEDULE_FROM.name, SCHEDULER.name, ACCEPT.name, RESIZE.name)
 #: What a node has of a schedule that was made for another length; it follows from the others.
 RECIPE = "schedule"
 
@@ -343,11 +364,15 @@ def _parse(dtype: str, value: Any) -> Any:
         return None if arguments is None else schedules.write(arguments)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
-        return None
+    if isinstance(value, str):
+        infinity = _INFINITY.fullmatch(value.strip())
+        if infinity:
+            value = -math.inf if infinity[2] else math.inf
+        elif not _NUMBER.fullmatch(value.strip()) or math.isinf(float(value)):
+            return None
     try:
         number = float(value)
-        if not math.isfinite(number):
+        if math.isnan(number):
             return None
         if dtype == "float":
             return number

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
+from branchtrack.core.nonfinite import packed
 from branchtrack.core.records import Event
-from branchtrack.db.engine import plain
 from branchtrack.db.tables import events, nodes, requests, runs
 
 GENESIS = "0" * 64
@@ -43,7 +43,7 @@ def append(
 ) -> None:
     """Add one event behind the run's last.
 
-    ``kind``: run, branch, segment, node, request, launch or trouble.
+    ``kind``: run, branch, segment, node, request, launch, certificate, trouble or metric.
     """
     lock(connection, run_id)
     last = connection.execute(
@@ -62,7 +62,7 @@ def append(
         "ref": ref,
         "state": state,
         "step": step,
-        "payload": plain(payload or {}),
+        "payload": packed(payload or {}),
         "reason": reason,
     }
     connection.execute(events.insert().values(**row, hash=_digest(previous, row)))
@@ -155,6 +155,7 @@ def first_break(connection: Connection, run_id: str) -> int | None:
     )
     for row in rows:
         fields = {key: value for key, value in row._mapping.items() if key not in ("id", "hash")}
+        fields["payload"] = packed(fields["payload"])
         if row.seq != expected or row.hash != _digest(previous, fields):
             return expected
         previous, expected = row.hash, expected + 1

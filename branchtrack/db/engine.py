@@ -7,7 +7,6 @@ so that no reader ever blocks the writer and no transaction fails half way for w
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -18,9 +17,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
-from branchtrack.errors import DatabaseUnreadable, StorageError
+from branchtrack.core.nonfinite import packed, unpacked
+from branchtrack.db import readonly
+from branchtrack.errors import DatabaseUnreadable, ReadOnlyHome, StorageError
 
 #: Seconds a SQLite writer waits for another to finish its transaction.
 BUSY_TIMEOUT = 30.0
@@ -29,7 +30,10 @@ _MORE_CONNECTIONS = 45
 
 
 class Database:
-    """One engine. Threads may share it; a forked process must make its own."""
+    """One engine. Threads may share it; a forked process must make its own.
+
+    ``read_only``: it is a SQLite file that this process may not write.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -39,7 +43,12 @@ class Database:
             self.is_sqlite = parsed.get_backend_name() == "sqlite"
             self.path = Path(parsed.database or "") if self.is_sqlite else None
             self.shown_url = parsed.render_as_string(hide_password=True)
-            self.engine = _create_engine(url, self.is_sqlite)
+            self.read_only = self.path is not None and readonly.is_read_only(self.path)
+            self._reader = readonly.Reader(self.path) if self.path and self.read_only else None
+            if self._reader is not None:
+                self.engine = _create_reader(self._reader)
+            else:
+                self.engine = _create_engine(url, self.is_sqlite)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise DatabaseUnreadable(
                 f"The database URL cannot be used: {error}.",
@@ -54,7 +63,9 @@ class Database:
 
         Raises:
             StorageError: the database failed; nothing of the transaction was kept.
+            ReadOnlyHome: it can only be read.
         """
+        self.check_writable()
         with self._translated(), self._in_turn(), self.engine.connect() as connection:
             connection = connection.execution_options(branchtrack_writes=True)
             with connection.begin():
@@ -66,9 +77,20 @@ class Database:
         with self._translated(), self.engine.connect() as connection:
             yield connection
 
+    def check_writable(self) -> None:
+        """Refuse what would write, before anything is done for it.
+
+        Raises:
+            ReadOnlyHome: it can only be read.
+        """
+        if self.read_only:
+            raise ReadOnlyHome(self.shown_url)
+
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+        if self._reader is not None:
+            self._reader.close()
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -109,35 +131,43 @@ def upsert(connection: Connection, table: Table) -> Any:
     return postgresql.insert(table)
 
 
-def plain(value: Any) -> Any:
-    """``value`` with floats that JSON lacks (NaN, infinities) spelled as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
-
-
 def _to_json(value: Any) -> str:
-    return json.dumps(plain(value), allow_nan=False, separators=(",", ":"))
+    return json.dumps(packed(value), allow_nan=False, separators=(",", ":"))
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, object_hook=unpacked)
 
 
 def _create_engine(url: str, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         return create_engine(
-            url, json_serializer=_to_json, pool_pre_ping=True, max_overflow=_MORE_CONNECTIONS
-        )
+            url, json_serializer=_to_json, json_deserializer=_from_json, pool_pre_ping=True,
+            max_overflow=_MORE_CONNECTIONS,
+        )  # fmt: skip
     arguments = {"check_same_thread": False, "timeout": BUSY_TIMEOUT, "isolation_level": None}
     engine = create_engine(
         url,
         json_serializer=_to_json,
+        json_deserializer=_from_json,
         connect_args=arguments,
         poolclass=QueuePool,
         max_overflow=_MORE_CONNECTIONS,
     )
     event.listen(engine, "connect", _set_pragmas)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _create_reader(reader: readonly.Reader) -> Engine:
+    # A connection for each read: what is there to be read is looked at anew.
+    engine = create_engine(
+        "sqlite://",
+        creator=reader.connect,
+        poolclass=NullPool,
+        json_serializer=_to_json,
+        json_deserializer=_from_json,
+    )
     event.listen(engine, "begin", _begin)
     return engine
 

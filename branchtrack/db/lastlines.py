@@ -12,6 +12,7 @@ import sqlite3
 from dataclasses import fields
 from pathlib import Path
 
+from branchtrack.core.nonfinite import unpacked
 from branchtrack.core.records import Event
 from branchtrack.db.head import HEAD
 
@@ -43,4 +44,7 @@ def _read(connection: sqlite3.Connection, run_name: str, limit: int) -> list[Eve
         f"SELECT {_COLUMNS} FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT ?", (*run, limit)
     )
     found = [dict(zip(_COLUMNS.split(", "), row, strict=True)) for row in rows]
-    return [Event(**{**row, "payload": json.loads(row["payload"])}) for row in reversed(found)]
+    return [
+        Event(**{**row, "payload": json.loads(row["payload"], object_hook=unpacked)})
+        for row in reversed(found)
+    ]

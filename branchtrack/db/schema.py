@@ -24,6 +24,10 @@ from branchtrack.paths import asset_dir
 
 #: Bytes of the smallest SQLite database: one page.
 _SMALLEST = 512
+_OF_A_COPY = (
+    "It can only be read here: copy its folder to a place that can be written, then run "
+    "`branchtrack --home COPY db upgrade`."
+)
 _LOCK_KEY = 0x6272_616E
 
 
@@ -43,7 +47,7 @@ def open_database(config: Config, *, create: bool = False) -> Database:
         if found is None and create:
             upgrade(database)
             return database
-        _check(found, database.shown_url)
+        _check(found, database.shown_url, read_only=database.read_only)
     except BaseException:
         database.close()
         raise
@@ -110,7 +114,7 @@ def alembic_config(connection: Any = None) -> Any:
     return settings
 
 
-def _check(found: str | None, url: str) -> None:
+def _check(found: str | None, url: str, *, read_only: bool = False) -> None:
     if found is None:
         raise DatabaseMissing(
             f"There is no branchtrack database at {url} yet.",
@@ -123,7 +127,9 @@ def _check(found: str | None, url: str) -> None:
         raise DatabaseBehind(
             f"The database {url} has schema {found}; this version works with {HEAD}.",
             safe="It was not changed.",
-            fix="Stop what is using it, then run `branchtrack db upgrade`.",
+            fix=_OF_A_COPY
+            if read_only
+            else "Stop what is using it, then run `branchtrack db upgrade`.",
             **facts,
         )
     if found > HEAD:

@@ -1,6 +1,6 @@
 """The tables, and nothing else. The schema in force is made by `migrations/`, not from here.
 
-JSON columns never hold NaN or infinity. Times are seconds since 1970 (UTC).
+JSON columns hold NaN and infinity as `core.nonfinite` packs them. Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from branchtrack.core.names import LONGEST_METRIC
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -33,6 +35,8 @@ metadata = MetaData(
 )
 _ID = String(16)
 _DIGEST = String(64)
+#: SQLite keeps texts of any length, and cannot alter what it says of them.
+_METRIC = String(LONGEST_METRIC).with_variant(String(200), "sqlite")
 #: SQLite numbers rows by itself only in a column that is spelled INTEGER.
 _SEQ = BigInteger().with_variant(Integer, "sqlite")
 
@@ -158,7 +162,7 @@ metric_series = Table(
     metadata,
     Column("id", _SEQ, primary_key=True, autoincrement=True),
     Column("segment_id", _ID, ForeignKey("segments.id"), nullable=False),
-    Column("name", String(200), nullable=False),
+    Column("name", _METRIC, nullable=False),
     UniqueConstraint("segment_id", "name"),
 )
 

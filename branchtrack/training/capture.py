@@ -37,7 +37,7 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
     Raises:
         CheckpointMismatch: something in it cannot be stored without pickle.
     """
-    model = {f"model/{name}": tensor for name, tensor in _model_tensors(live.model).items()}
+    model = {f"model/{name}": tensor for name, tensor in model_tensors(live.model).items()}
     for name, tensor in model.items():
         dtype_name(name, tensor)
     state: dict[str, Any] = {}
@@ -94,15 +94,6 @@ def attributes(snapshot: Snapshot) -> dict[str, Any]:
     return stored
 
 
-def restore_model(live: Live, snapshot: Snapshot) -> None:
-    """Put weights and buffers alone back.
-
-    Raises:
-        CheckpointMismatch: the model is of another shape.
-    """
-    give_weights(live.model, snapshot)
-
-
 def restore_gradients(live: Live, snapshot: Snapshot) -> None:
     """Give every parameter the gradient that it had, or none: those of an unfinished update.
 
@@ -123,7 +114,8 @@ def restore_rng(snapshot: Snapshot) -> None:
     rng.restore(random_state(snapshot))
 
 
-def _model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and all buffers of a model by name."""
     found = {
         name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
     }
@@ -155,7 +147,7 @@ def give_weights(model: torch.nn.Module, snapshot: Snapshot) -> None:
         CheckpointMismatch: the model is of another shape.
     """
     tensors = snapshot.tensors
-    mine = _model_tensors(model)
+    mine = model_tensors(model)
     theirs = {
         name.removeprefix("model/"): tensor
         for name, tensor in tensors.items()

@@ -24,9 +24,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, IterDataPipe
+from torch.utils.data import DataLoader, IterableDataset, IterDataPipe, SequentialSampler
 
-from branchtrack.training import rng
+from branchtrack.training import changed_data, rng
 from branchtrack.training.batches import Batches
 from branchtrack.training.data_settings import DataSettings
 from branchtrack.training.generators import Generators
@@ -194,6 +194,12 @@ class Tracked:
         self._found, self._now = state, {**now, "own": own}
         self._skipped_samples, self.skipped = state["samples"], self._to_skip(state)
         return self.skipped
+
+    def elsewhere(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """A stored place as one in data that has changed since; see `changed_data`."""
+        in_order = type(self._sampler()) is SequentialSampler
+        length = len(self._sampler()) if in_order else 0
+        return changed_data.place(state, length)
 
     def again(self, epoch: int, batches: int, *, fetched_ahead: bool) -> int:
         """Have the next iteration be the rest of this pass, after ``batches`` batches of it, made

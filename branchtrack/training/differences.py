@@ -14,8 +14,8 @@ import torch
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes
 from branchtrack.checkpoints.packs import Store
 from branchtrack.checkpoints.tensors import from_bytes
+from branchtrack.core.nonfinite import packed
 from branchtrack.core.records import Node, StoredCheckpoint
-from branchtrack.db.engine import plain
 from branchtrack.training.commits import Digested
 
 #: Stands for what is not there, where None is a value that may be.
@@ -107,4 +107,4 @@ def _known(value: Any) -> Any:
 
 def _as_json(value: Any) -> Any:
     """As the database gives it back."""
-    return json.loads(json.dumps(plain(value)))
+    return json.loads(json.dumps(packed(value)))

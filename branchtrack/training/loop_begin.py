@@ -14,10 +14,11 @@ import torch
 
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import capture, loop_data, loop_objects, loop_resume, loop_script, rng
+from branchtrack.training.changed_data import LENGTH, place_words
 from branchtrack.training.live import Live
 from branchtrack.training.loop_data import Feed
 from branchtrack.training.loop_settings import Pace
-from branchtrack.training.matching import must_match
+from branchtrack.training.matching import accepted, equal, must_match
 from branchtrack.training.session import Base
 
 #: How a loop has its place in the data known.
@@ -54,7 +55,8 @@ def begin(
     script = loop_script.record(live, more)
     is_exact = base is not None and base.mode == "exact"
     if base is not None and is_exact and base.script is not None:
-        loop_script.check(script, base.script, base.fork.settings, base.overrides)
+        names = accepted(base.overrides, script, base.script)
+        loop_script.check(script, base.script, base.fork.settings, base.overrides, names)
     given = {**asked, **(loop_resume.wanted(base) if base is not None else {})}
     ends, save = _last_step(base, asked["max_steps"]), given["save_steps"]
     if given["seed"] is not None and not is_exact:
@@ -69,7 +71,7 @@ def begin(
     now = None
     if base is not None:
         loop_resume.restore(live, base)
-        now = _go_on(base, feed, objects) if is_exact else None
+        now = _go_on(base, feed, objects, script) if is_exact else None
     return Beginning(pace, script, feed, now)
 
 
@@ -82,7 +84,9 @@ def loop_state(begun: bool, feed: Feed | None, objects: Mapping[str, Any]) -> di
     }
 
 
-def _go_on(base: Base, feed: Feed | None, objects: Mapping[str, Any]) -> dict[str, Any] | None:
+def _go_on(
+    base: Base, feed: Feed | None, objects: Mapping[str, Any], script: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """Bring back what `loop_state` gave; returns the random state for where the loop goes on."""
     stored, now = capture.loop_state(base.snapshot), loop_resume.random_state(base)
     must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
@@ -91,7 +95,12 @@ def _go_on(base: Base, feed: Feed | None, objects: Mapping[str, Any]) -> dict[st
     if feed is not None and stored["data"].get("unread"):
         raise _unread()
     if feed is not None and stored["data"]:
-        feed.resume(stored["data"], now, base.overrides.get("seed"))
+        found = stored["data"]
+        before = base.script or {}
+        if any(not equal(script.get(n), before[n]) for n in (LENGTH, "sampler") if n in before):
+            found = feed.elsewhere(found)
+            base.parts["data position"] = place_words(found, stored["data"])
+        feed.resume(found, now, base.overrides.get("seed"))
     rng.restore(now)
     return now if stored["begun"] else None
 

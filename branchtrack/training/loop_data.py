@@ -14,7 +14,7 @@ from typing import Any
 from torch.utils.data import BatchSampler, DataLoader, IterDataPipe
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import data, rng
+from branchtrack.training import changed_data, data, rng
 from branchtrack.training.batches import Batches
 from branchtrack.training.data_settings import asked
 
@@ -117,6 +117,12 @@ class Feed:
             self.batches = self._skipped = stored["batches"]
             self._seed = stored["seed"]
             self._next_seed = self._seed if seed is None else seed
+
+    def elsewhere(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """A stored place as one in data that has changed since; see `changed_data`."""
+        if self._tracked is None:
+            return changed_data.place(stored, 0)
+        return self._tracked.elsewhere(stored)
 
     def close(self) -> None:
         """Leave the loader as it was."""

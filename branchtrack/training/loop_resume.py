@@ -17,7 +17,7 @@ import torch
 
 from branchtrack.core.settings import SCHEDULE_HELD, SCHEDULER
 from branchtrack.errors import InvalidInput
-from branchtrack.training import apply, capture, endings, rng
+from branchtrack.training import apply, capture, endings, rng, weights
 from branchtrack.training.live import Live, number, put
 from branchtrack.training.momenta import is_cycled
 from branchtrack.training.session import Base
@@ -43,7 +43,7 @@ def restore(live: Live, base: Base) -> None:
         InvalidInput: what was declared cannot be had with this script.
     """
     if base.mode == "weights":
-        capture.restore_model(live, base.snapshot)
+        base.parts.update(weights.take(live.model, base.snapshot.tensors, base.overrides))
     elif base.overrides.get(SCHEDULER.name) == "script":
         _restore_for(live, base)
     else:

@@ -6,22 +6,26 @@ the parameter group behind it, and a plain value. It knows no session.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR, MultiplicativeLR
 
-from branchtrack.checkpoints.tensors import encode
+from branchtrack.checkpoints.tensors import decode, encode
 from branchtrack.core.settings import SCHEDULER
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training import blueprint, modules
 from branchtrack.training.live import Live, number
-from branchtrack.training.matching import another_script
+from branchtrack.training.matching import ACCEPTED, Difference, equal, quoted, refuse
 from branchtrack.training.rates import base_rate
 
+#: What of the data, and of the loop, may be meant to be another.
+_INTENDED = ("dataset_length", "drop_last", "sampler", "num_workers", "batch_size", "max_steps",
+             "save_steps", "seed")  # fmt: skip
 #: What schedulers and groups have that follows from the learning rate.
 _RATES = ("base_lrs", "_last_lr", "lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
 #: What a schedule that cycles it sets in the groups.
@@ -52,27 +56,33 @@ def check(
     theirs: Mapping[str, Any],
     settings: Mapping[str, Any],
     declared: Mapping[str, Any],
+    accepted: Collection[str] = (),
 ) -> None:
     """Refuse a script that asks for something else than the one that made the node did.
 
-    ``mine`` and ``theirs`` are records; ``settings`` the node's own.
+    ``mine`` and ``theirs`` are records; ``settings`` the node's own; ``accepted`` are names of
+    differences that are intended.
 
     Raises:
         CheckpointMismatch: with both values and the two ways out.
     """
     own = declared.get(SCHEDULER.name) == "script"
     names = (mine.keys() | theirs.keys()) - {blueprint.MODULES}
+    differences = []
     # What an optimizer or a schedule is says more than how it differs.
     for name in sorted(names, key=lambda name: (not _is_class(name), name)):
         found, expected = mine.get(name), theirs.get(name)
         setting = _setting_of(name)
-        if found == expected or setting in declared and setting != SCHEDULER.name:
+        if equal(found, expected) or setting in declared and setting != SCHEDULER.name:
             continue
         if setting in settings and _agree(found, settings[setting]):
             continue
         if own and (setting == SCHEDULER.name or _is_cycled(name, mine, theirs)):
             continue
-        raise _mismatch(name, found, expected, setting, settings)
+        if name in accepted and _is_intended(name, settings):
+            continue
+        differences.append(_difference(name, found, expected, setting, settings))
+    refuse(differences, accepted)
     blueprint.check(mine, theirs)
 
 
@@ -80,19 +90,28 @@ def _is_class(name: str) -> bool:
     return name.startswith("model") or name.rpartition(".")[2] in ("optimizer", SCHEDULER.name)
 
 
-def _mismatch(
+def _is_intended(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a difference may be meant: the node has nothing that would take its place."""
+    known = name in _INTENDED or name.startswith("settings.")
+    return known and _setting_of(name) not in settings
+
+
+def _difference(
     name: str, found: Any, expected: Any, setting: str, settings: Mapping[str, Any]
-) -> CheckpointMismatch:
+) -> Difference:
     force = settings.get(setting)
     told = f" (in force in it: {setting} = {force!r})" if setting in settings else ""
     if setting == SCHEDULER.name:
-        told, way = "", "take the script's schedule: --set scheduler=script"
-    elif setting in settings:
-        plain = isinstance(found, (int, float, str)) and setting != "max_steps"
-        way = f"declare the change: --set {setting}={found if plain else 'NEW'}"
+        told, option = "", "--set scheduler=script"
+    elif setting in settings and found is not None:
+        listed = isinstance(found, (list, tuple))
+        value = ",".join(map(str, found)) if listed else found
+        option = f"--set {setting}={quoted(value)}"
+    elif _is_intended(name, settings):
+        option = ACCEPTED
     else:
-        way = "take nothing but the weights: --mode weights"
-    return another_script(name, found, expected, told, way)
+        option = ""
+    return Difference(name, found, expected, told, option)
 
 
 def _setting_of(name: str) -> str:
@@ -105,6 +124,8 @@ def _setting_of(name: str) -> str:
 
 
 def _agree(found: Any, value: Any) -> bool:
+    # What JSON has no number for is spelled as in a state.
+    found = decode(found, {}) if isinstance(found, dict) else found
     return bool(list(found) == list(value) if isinstance(value, (list, tuple)) and
                 isinstance(found, (list, tuple)) else found == value)  # fmt: skip
 
@@ -183,6 +204,8 @@ def _plain(value: Any) -> Any:
     """A value as JSON; what is not plain by the name of its class."""
     if isinstance(value, torch.Tensor):
         return value.tolist()
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     try:

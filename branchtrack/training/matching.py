@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from branchtrack.errors import CheckpointMismatch
+from branchtrack.core.names import near
+from branchtrack.core.nonfinite import packed
+from branchtrack.core.settings import ACCEPT
+from branchtrack.errors import CheckpointMismatch, InvalidInput
+
+#: The option for a difference that the script itself settles.
+ACCEPTED = "--accept"
+_MOST = 5
 
 
 def must_match(field: str, mine: Any, theirs: Any) -> None:
@@ -19,29 +28,91 @@ def must_match(field: str, mine: Any, theirs: Any) -> None:
             f"{field[0].upper()}{field[1:]} in the script does not fit the node: "
             f"the script has {_short(mine, theirs)}, the node {_short(theirs, mine)}.",
             safe="No training was done.",
-            fix="Resume with the script that made the node, or resume another node.",
+            fix="Resume with the script that made the node, or take what fits of the weights and "
+            "nothing else: --mode weights.",
             field=field,
             expected=theirs,
             found=mine,
         )
 
 
-def another_script(
-    name: str, found: Any, expected: Any, in_force: str, way: str
-) -> CheckpointMismatch:
-    """That a script asks for something else than the one that made the node, with the ways out.
+def equal(mine: Any, theirs: Any) -> bool:
+    """Whether two plain values of records are one; NaN is NaN, and a tuple is its list."""
+    return bool(packed(mine) == packed(theirs))
 
-    ``in_force`` follows what was asked for, ``way`` is the way out beside putting it back.
+
+def quoted(value: Any) -> str:
+    """A value as a shell takes it after ``NAME=``."""
+    text = str(value)
+    return text if set(text).isdisjoint(" ()[]{}<>*?&|;$'\"") else shlex.quote(text)
+
+
+def accepted(declared: Mapping[str, Any], *records: Mapping[str, Any]) -> set[str]:
+    """The names of differences that were declared to be intended.
+
+    Raises:
+        InvalidInput: one that is in none of the records of what scripts ask for.
     """
-    return CheckpointMismatch(
-        f"{name} is {found!r} in the script and was {expected!r} in the script that made the "
-        f"node{in_force}.",
+    names = {name.strip() for name in str(declared.get(ACCEPT.name) or "").split(",")} - {""}
+    known = {name for record in records for name in record}
+    for name in sorted(names - known):
+        near_ones = ", ".join(near(name, known)) or "those that a refusal names"
+        raise InvalidInput(
+            ACCEPT.name, name, near_ones, what=f"No difference of a script goes by {name!r}."
+        )
+    return names
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a script asks for (``found``) and the one that made the node did (``expected``).
+
+    ``in_force`` is what the node has, in words. ``option`` is what declares the change at a resume;
+    without one nothing but the weights can be taken.
+    """
+
+    name: str
+    found: Any
+    expected: Any
+    in_force: str = ""
+    option: str = ""
+
+
+def refuse(differences: Sequence[Difference], accepted: Collection[str]) -> None:
+    """Refuse a script for what differs, with the one command that declares all of it.
+
+    ``accepted`` are names that were declared to be intended already.
+
+    Raises:
+        CheckpointMismatch: there are any.
+    """
+    if not differences:
+        return
+    first, *others = differences
+    also = ", ".join(one.name for one in others[:_MOST])
+    also += f" and {len(others) - _MOST} more" if len(others) > _MOST else ""
+    raise CheckpointMismatch(
+        f"{first.name} is {first.found!r} in the script and was {first.expected!r} in the script "
+        f"that made the node{first.in_force}." + (f" Also another: {also}." if also else ""),
         safe="No training was done.",
-        fix=f"Put {name} back to {expected!r} in the script, or {way}.",
-        field=name,
-        expected=expected,
-        found=found,
+        fix=f"Put {first.name} back to {first.expected!r} in the script, or "
+        f"{_way(differences, accepted)}.",
+        field=first.name,
+        expected=first.expected,
+        found=first.found,
     )
+
+
+def _way(differences: Sequence[Difference], accepted: Collection[str]) -> str:
+    if not all(one.option for one in differences):
+        of_model = any(one.name.startswith("model.config") for one in differences)
+        sizes = " (--resize for the rows that both have)" if of_model else ""
+        return f"take what fits of the weights and nothing else: --mode weights{sizes}"
+    names = {one.name for one in differences if one.option == ACCEPTED} | set(accepted)
+    options = dict.fromkeys(one.option for one in differences if one.option != ACCEPTED)
+    if names:
+        options[f"{ACCEPTED} {','.join(sorted(names))}"] = None
+    return f"declare the change: {' '.join(options)}"
 
 
 def _short(value: Any, other: Any) -> str:

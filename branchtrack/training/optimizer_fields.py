@@ -8,6 +8,7 @@ it computes, cannot. It knows no request and no scheduler.
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -55,7 +56,7 @@ def declare(live: Live) -> list[Setting]:
         names |= {"eps"}
     if _is_listed(live.groups[0].get("betas")) and len(live.groups[0]["betas"]) != 2:
         names |= {"betas"}
-    found = (_setting(live, name, taken[name].annotation) for name in sorted(names & taken.keys()))
+    found = (_setting(live, name, taken[name]) for name in sorted(names & taken.keys()))
     return [one for one in found if one is not None]
 
 
@@ -111,7 +112,7 @@ def _constructor(optimizer: Any) -> Mapping[str, inspect.Parameter] | None:
         return None
 
 
-def _setting(live: Live, name: str, annotation: Any) -> Setting | None:
+def _setting(live: Live, name: str, taken: inspect.Parameter) -> Setting | None:
     value = live.groups[0][name]
     about = f"{name} of {type(live.optimizer).__name__}"
     if isinstance(value, bool):
@@ -119,12 +120,17 @@ def _setting(live: Live, name: str, annotation: Any) -> Setting | None:
         return Setting(name, "bool", about=about) if of_torch and name in _SWITCHES else None
     if not (_is_number(value) or _is_listed(value)):
         return None
-    found = "floats" if _is_listed(value) else "int" if _is_whole(value, annotation) else "float"
+    found = (
+        "floats" if _is_listed(value) else "int" if _is_whole(value, taken.annotation) else "float"
+    )
     dtype, low, high, above = _KNOWN.get(name, (found, None, None, False))
     if (dtype == "floats") != _is_listed(value):
         dtype, low, high, above = found, None, None, False
     count = len(value) if _is_listed(value) else 1
-    return Setting(name, dtype, low, high, above, about=about, count=count)
+    # What is infinite unless it is given (Prodigy's growth_rate) may be so again.
+    values = [*(value if _is_listed(value) else [value]), taken.default]
+    infinite = any(isinstance(one, float) and math.isinf(one) for one in values)
+    return Setting(name, dtype, low, high, above, about=about, count=count, infinite=infinite)
 
 
 def _is_whole(value: Any, annotation: Any) -> bool:

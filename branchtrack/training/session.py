@@ -11,10 +11,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, TypeVar
 
-import torch
 from sqlalchemy import Connection
 
 from branchtrack import config as configuration
@@ -25,7 +23,7 @@ from branchtrack.core.names import as_name
 from branchtrack.core.offers import Offers
 from branchtrack.core.records import Node, Request, Segment
 from branchtrack.core.settings import AT_RESUME, DIRECTIVES
-from branchtrack.db import launches, nodes, requests, runs, segments
+from branchtrack.db import audit, launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.errors import IllegalTransition, InvalidInput
@@ -37,6 +35,7 @@ from branchtrack.training import (
     carrying,
     commits,
     environment,
+    logged,
     modules,
     restoration,
 )
@@ -63,7 +62,8 @@ class Base:
     ``origin`` is the node that was trained last on the way to it, ``script`` what its script asked
     for (None where nobody recorded it), and ``overrides`` the changes declared since.
     ``mode`` is ``exact`` or ``weights``; ``strict`` ends training where its first update is not
-    what the node's own continuation was.
+    what the node's own continuation was. ``parts`` says what became of parts of the state that were
+    not simply restored, by name, once they are.
     """
 
     fork: Node
@@ -73,6 +73,7 @@ class Base:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     script: Mapping[str, Any] | None = None
     strict: bool = False
+    parts: dict[str, str] = field(default_factory=dict)
 
 
 class Session(Updates):
@@ -98,6 +99,7 @@ class Session(Updates):
         self.store, self._name = store, name
         self._segment: Segment | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
+        self._refusals = logged.Refusals()
         self._paused = False
         self._rewinder = Rewinder(database, store, self.actor)
 
@@ -175,6 +177,7 @@ class Session(Updates):
                 parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
                 given = [name for name in self.base.overrides if name not in DIRECTIVES]
                 parts |= dict.fromkeys(given, "replaced")
+            parts |= self.base.parts
             asked = fork.settings if self.base.mode == "exact" else self.base.overrides
             wanted = apply.expected(point.live, asked)
             self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])
@@ -225,12 +228,12 @@ class Session(Updates):
                 self.expecting = Expectation(settings, groups, [], None, made)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Record metrics at a step; what is not a number is passed over."""
-        found = {name: _number(value) for name, value in values.items()}
-        numbers = {name: value for name, value in found.items() if value is not None}
+        """Record metrics at a step; what is no number is named once, here and in the record."""
+        numbers, refused = logged.numbers(values)
         self._metrics.update(numbers)
         if self.recorder is not None:
             self.recorder.log(step, numbers)
+            self._tell_refused(self._refusals.fresh(refused), step)
 
     def is_due(self, *, save: bool, epoch_over: bool) -> bool:
         """Whether there is anything to do at a control point: a few tests of flags."""
@@ -308,6 +311,22 @@ class Session(Updates):
         if before:
             self.recorder.do(job)
 
+    def _tell_refused(self, refused: Mapping[str, str], step: int) -> None:
+        if not refused or self.recorder is None or self._segment is None:
+            return
+        run_id, segment_id = self._segment.run_id, self._segment.id
+        words = "; ".join(f"{name}: {why}" for name, why in refused.items())
+        logger.warning("branchtrack does not record what is no number: %s", words)
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                audit.append(
+                    connection, run_id, kind="metric", ref=segment_id, state="not recorded",
+                    actor=self.actor, step=step, payload={"names": dict(refused)},
+                )  # fmt: skip
+
+        self.recorder.do(job)
+
     def close(self, status: str, error: str | None = None) -> None:
         """Write what is left and end the segment as ``finished``, ``stopped`` or ``failed``."""
         recorder, segment = self.recorder, self._segment
@@ -352,14 +371,15 @@ class Session(Updates):
     def _carry_out(self, request: Request, point: Point, *, final: bool) -> Answer:
         if self.rewinds:
             return Answer(request, "expired", "The branch was left for another node just before.")
-        found = carrying.carry_out(request, point.live, point.step, self.actions)
-        if found is not None:
-            return found
+        carried = carrying.carry_out(request, point.live, point.step, self.actions)
+        if carried is not None:
+            return carried
         answer = Answer(request, "done")
         try:
             if request.kind == "evaluate":
-                answer.result = {"metrics": point.evaluate()}
-                self.log(point.step, answer.result["metrics"])
+                found = point.evaluate()
+                answer.result = {"metrics": logged.numbers(found)[0]}
+                self.log(point.step, found)
             elif request.kind == "stop":
                 # Done when training has ended: a loop might go on.
                 self.stop_asked, answer.state = True, "applied"
@@ -425,15 +445,3 @@ def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:
         declared = {**{change.name: change.after for change in node.changes}, **declared}
         node = nodes.get(connection, node.parent_id)
     return node, declared
-
-
-def _number(value: Any) -> float | None:
-    """``value`` as a float if it is one number, of whatever library."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, torch.Tensor):
-        return float(value.item()) if value.numel() == 1 and not value.is_complex() else None
-    try:
-        return float(value) if isinstance(value, Real) else None
-    except OverflowError:
-        return None

@@ -13,7 +13,7 @@ from typing import Any
 from accelerate.data_loader import DataLoaderDispatcher, DataLoaderShard, skip_first_batches
 from torch.utils.data import DataLoader
 
-from branchtrack.training import data
+from branchtrack.training import changed_data, data
 from branchtrack.training.data_settings import DataSettings
 
 _OF_ACCELERATE = (DataLoaderShard, DataLoaderDispatcher)
@@ -54,6 +54,12 @@ class Place:
         self._within = self.batches > 0
         if self.tracked is not None:
             self.batches = self.tracked.resume(stored, now, seed)
+
+    def elsewhere(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """A stored place as one in data that has changed since; see `changed_data`."""
+        return changed_data.place(stored, 0) if self.tracked is None else (
+            self.tracked.elsewhere(stored)
+        )  # fmt: skip
 
     @property
     def settings(self) -> DataSettings | None:

@@ -24,7 +24,10 @@ from branchtrack.training import (
     trainer_objects,
     trainer_script,
     trainer_state,
+    weights,
 )
+from branchtrack.training.changed_data import LENGTH, place_words
+from branchtrack.training.matching import accepted, equal
 from branchtrack.training.session import Base
 from branchtrack.training.trainer_state import live_objects
 
@@ -116,6 +119,9 @@ def find_place(trainer: Any, base: Base) -> None:
     stored = _data(base)
     if base.mode == "exact" and "epoch" in stored:
         seed = base.overrides.get("seed")
+        if _data_changed(trainer, base):
+            stored = trainer.place.elsewhere(stored)
+            base.parts["data position"] = place_words(stored, _data(base))
         trainer.place.resume(stored, _random(base), seed)
 
 
@@ -127,7 +133,7 @@ def restore(trainer: Any, base: Base) -> None:
     """
     live = live_objects(trainer)
     if base.mode == "weights":
-        capture.restore_model(live, base.snapshot)
+        base.parts.update(weights.take(live.model, base.snapshot.tensors, base.overrides))
     else:
         if base.script is None:
             _check_settings(live, base.fork.settings)
@@ -175,7 +181,8 @@ def _check(trainer: Any, base: Base, *, late: bool) -> None:
     if not late and "model" not in theirs:
         # Recorded by an earlier version, which looked at less.
         mine = {name: value for name, value in mine.items() if name in theirs}
-    trainer_script.check(mine, theirs, base.fork.settings, base.overrides)
+    names = accepted(base.overrides, trainer.script, base.script)
+    trainer_script.check(mine, theirs, base.fork.settings, base.overrides, names)
 
 
 def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
@@ -243,6 +250,12 @@ def _check_settings(live: apply.Live, settings: Mapping[str, Any]) -> None:
                 expected=settings[name],
                 found=found[name],
             )
+
+
+def _data_changed(trainer: Any, base: Base) -> bool:
+    """Whether the script has more rows or fewer, which was declared to be intended."""
+    before, name = base.script, LENGTH
+    return before is not None and name in before and not equal(trainer.script[name], before[name])
 
 
 def _random(base: Base) -> dict[str, Any]:

@@ -6,8 +6,9 @@ asks for something else is refused, unless the difference was declared or is wha
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from branchtrack.core import schedules
 from branchtrack.errors import InvalidInput
 from branchtrack.training import blueprint, trainer_objects
 from branchtrack.training.data_settings import PREFIX
-from branchtrack.training.matching import another_script
+from branchtrack.training.matching import ACCEPTED, Difference, equal, quoted, refuse
 
 #: Arguments that change nothing of what is trained, logged or evaluated.
 _OUTWARD = frozenset(
@@ -30,6 +31,8 @@ _OUTWARD = frozenset(
     skip_memory_metrics dataloader_pin_memory dataloader_prefetch_factor ddp_timeout
     torch_empty_cache_steps use_cache""".split()
 )
+#: What comes back with the node, whatever the script says, or does not fit its state.
+_RESTORED = frozenset("model optimizer scheduler frozen dropout optim optim_args".split())
 #: The setting that a declared change of an argument goes by.
 _SETTING_OF = {
     "learning_rate": "lr",
@@ -63,25 +66,31 @@ def check(
     theirs: Mapping[str, Any],
     settings: Mapping[str, Any],
     declared: Mapping[str, Any],
+    accepted: Collection[str] = (),
 ) -> None:
     """Refuse a script that asks for something else than the one that made the node did.
 
-    ``mine`` and ``theirs`` are records; ``settings`` the node's own.
+    ``mine`` and ``theirs`` are records; ``settings`` the node's own; ``accepted`` are names of
+    differences that are intended.
 
     Raises:
         CheckpointMismatch: with both values and the two ways out.
     """
+    differences = []
     for name in sorted((mine.keys() | theirs.keys()) - {blueprint.MODULES}):
         found, expected = mine.get(name), theirs.get(name)
         setting = _setting_of(name)
-        if found == expected or setting in declared:
+        if equal(found, expected) or setting in declared:
             continue
         if setting in settings and _plain(name, found) == _part(name, settings[setting]):
             continue
-        # What the node has nothing of cannot be changed at its resume.
-        way = _declared(setting if setting in settings or setting == name else "", found)
+        intended = setting not in settings and name.partition(".")[0] not in _RESTORED
+        if intended and name in accepted:
+            continue
+        option = ACCEPTED if intended else _option(name, setting, (found, expected), settings)
         in_force = _in_force(setting, settings)
-        raise another_script(name, found, expected, in_force, way)
+        differences.append(Difference(name, found, expected, in_force, option))
+    refuse(differences, accepted)
     # A configuration says more than the modules that are made of it.
     blueprint.check(mine, theirs)
 
@@ -173,8 +182,36 @@ def _in_force(setting: str, settings: Mapping[str, Any]) -> str:
     return f" (in force in it: {setting} = {settings[setting]!r})" if setting in settings else ""
 
 
-def _declared(setting: str, found: Any) -> str:
-    if not setting:
-        return "take nothing but the weights: --mode weights"
-    value = "NEW" if setting in ("betas", "max_steps") else found
-    return f"declare the change: --set {setting}={value}"
+def _option(name: str, setting: str, values: tuple[Any, Any], settings: Mapping[str, Any]) -> str:
+    """What declares a change; ``values`` are the script's and those of the node's script."""
+    found, expected = values
+    # The optimizer that a Trainer makes has no groups for what its script has frozen.
+    if (
+        setting == "frozen"
+        or setting not in settings
+        or found is None
+        or (name == "max_steps" and found < 1)
+    ):
+        # What the node has nothing of cannot be changed at its resume.
+        return ""
+    if setting == "max_steps":
+        return _length(name, found, expected, settings)
+    if setting == "betas" and isinstance(found, (list, tuple)):
+        found = ",".join(map(str, found))
+    elif setting == "betas":
+        pair = list(settings["betas"])
+        pair[name.endswith("2")] = found
+        found = f"{pair[0]},{pair[1]}"
+    elif name == schedules.KWARGS:
+        found = schedules.write(found)
+    return f"--set {setting}={quoted(found)}"
+
+
+def _length(name: str, found: Any, expected: Any, settings: Mapping[str, Any]) -> str:
+    """What declares another end; the updates of an epoch follow from those of the node."""
+    before, steps = settings["max_steps"], found if name == "max_steps" else "N"
+    if name == "num_train_epochs" and expected:
+        steps = math.ceil(before / expected * found)
+    if settings.get(schedules.KIND) in (None, *schedules.ENDLESS):
+        return f"--set max_steps={steps}"
+    return f"--set max_steps={steps} --set horizon=rescale"

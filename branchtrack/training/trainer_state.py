@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 from transformers.trainer_callback import ExportableState, TrainerState
 
@@ -69,7 +70,7 @@ def loop_state(trainer: Any) -> dict[str, Any]:
         callbacks.setdefault(type(callback).__name__, []).append(attributes)
     return {
         "trainer": {
-            field.name: getattr(state, field.name)
+            field.name: _plain(getattr(state, field.name))
             for field in fields(TrainerState)
             if field.name not in _NOT_STATE
         },
@@ -101,6 +102,11 @@ def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
                 name, number = f"{base}#{number}", number + 1
             owners[name] = callback
     return Attributes(owners, trainer.model, _STOCK, tracked)
+
+
+def _plain(value: Any) -> Any:
+    """A counter as a Trainer's own checkpoint has it."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
@@ -150,7 +156,7 @@ def restore_scaler(trainer: Any, snapshot: capture.Snapshot, mode: str) -> None:
         scaler.load_state_dict(state)
 
 
-def evaluate(trainer: Any) -> dict[str, float]:
+def evaluate(trainer: Any) -> dict[str, Any]:
     """Evaluate without a trace in training: no callback, no scheduler, no random number.
 
     Raises:
@@ -162,7 +168,7 @@ def evaluate(trainer: Any) -> dict[str, float]:
             "eval_dataset", None, "a Trainer that has one", what="There is nothing to evaluate on."
         )
     named = {f"eval_{name}": name for name in dataset} if isinstance(dataset, dict) else None
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     with rng.preserved(), _no_callbacks(trainer):
         for prefix, name in (named or {"eval": None}).items():
             output = trainer.evaluation_loop(
@@ -172,7 +178,7 @@ def evaluate(trainer: Any) -> dict[str, float]:
                 metric_key_prefix=prefix,
             )
             found.update(output.metrics)
-    return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}
+    return found
 
 
 def about(model: torch.nn.Module) -> str:

@@ -51,7 +51,7 @@ class Values(Mapping[str, Any]):
         Raises:
             InvalidInput: the name cannot be used, or is declared already.
         """
-        one = given if isinstance(given, Declared) else setting(given)
+        one = given if isinstance(given, Declared) else _declared(name, given)
         if not _is_free(name) or name in self.declared:
             taken = ", ".join(sorted([*AT_RESUME, *_OF_RECORD]))
             raise InvalidInput(
@@ -127,10 +127,18 @@ def setting(
         )
     made = Setting(
         "setting", "choice" if choices else kind, minimum=minimum, maximum=maximum,
+        infinite=kind in ("float", "floats") and maximum is None,
         choices=tuple(choices), unit=unit, about=about, count=len(value) if is_list else 1,
         effect="when the loop reads it next",
     )  # fmt: skip
     return Declared(made.validate(value), made)
+
+
+def _declared(name: str, given: Any) -> Declared:
+    try:
+        return setting(given)
+    except InvalidInput as error:
+        raise InvalidInput(name, given, error.allowed) from error
 
 
 def _is_free(name: object) -> bool:

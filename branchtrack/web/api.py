@@ -5,7 +5,6 @@ Errors have one shape, made in `app`. It writes no markup.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -93,7 +92,7 @@ def _cut(
     thin = series if points is None else downsample(series, points)
     return {
         "steps": thin.steps.tolist(),
-        "values": [y if math.isfinite(y) else None for y in thin.values.tolist()],
+        "values": thin.values.tolist(),
         "wall_times": thin.times.tolist(),
         "gaps": gaps(series),
         "points": int(series.steps.size),

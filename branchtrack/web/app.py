@@ -10,11 +10,13 @@ import logging
 from typing import Any, cast
 
 from flask import Flask, Response, jsonify, render_template, request
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 
 from branchtrack import errors
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
+from branchtrack.core.nonfinite import spelled
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError
 from branchtrack.paths import asset_dir
@@ -46,6 +48,7 @@ STATUS: dict[type[BranchtrackError], int] = {
     errors.NotFound: 404,
     errors.IllegalTransition: 409,
     errors.HomeError: 503,
+    errors.ReadOnlyHome: 409,
     errors.SchemaError: 503,
     errors.StorageError: 503,
     errors.CheckpointError: 409,
@@ -62,6 +65,13 @@ _LARGEST_FORM = 1 << 20
 _log = logging.getLogger(__name__)
 
 
+class _Json(DefaultJSONProvider):
+    """JSON that every reader takes: NaN and the infinities are spelled as text."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return super().dumps(spelled(obj), **{"allow_nan": False, **kwargs})
+
+
 def create_app(
     config: Config, database: Database, store: Store, *, token: str | None, worker_note: str = ""
 ) -> Flask:
@@ -71,6 +81,7 @@ def create_app(
         template_folder=str(asset_dir("templates")),
         static_folder=str(asset_dir("static")),
     )
+    app.json = _Json(app)
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
     services.register(app, services.Services(config, database, store, worker_note))
     security.register(app, token)

@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from branchtrack.core.nonfinite import spelled
 from branchtrack.core.schedules import is_recipe, recipe_words
 
 NOTHING = "–"
@@ -83,7 +84,7 @@ def setting(value: Any) -> str:
     if isinstance(value, dict) and value.get("$") == "tuple":
         # JSON has no tuples; this is how a captured state spells one.
         value = value.get("items")
-    return str(value) if isinstance(value, (int, str)) else json.dumps(value)
+    return str(value) if isinstance(value, (int, str)) else json.dumps(spelled(value))
 
 
 def steps(value: Any) -> str:

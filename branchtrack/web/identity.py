@@ -110,7 +110,7 @@ def _as_user(holder: str) -> Actor:
 
 def _as_token(found: Token) -> Actor:
     g.holder = found.id
-    if tokens.is_stale(found, now()):
+    if tokens.is_stale(found, now()) and not services().database.read_only:
         # That it is used may go unrecorded; that it may be used does not depend on it.
         with suppress(StorageError), services().database.transaction() as connection:
             tokens.touch(connection, found.id)

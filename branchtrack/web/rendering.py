@@ -14,6 +14,7 @@ from jinja2_fragments.flask import render_block
 from markupsafe import Markup
 
 from branchtrack.web import formats
+from branchtrack.web.services import services
 from branchtrack.web.svg import marks
 
 THEMES = ("system", "light", "dark")
@@ -23,7 +24,9 @@ def register(app: Flask) -> None:
     """Give templates the filters and globals."""
     app.jinja_env.filters.update(formats.FILTERS)
     app.jinja_env.filters["ago"] = _ago
-    app.jinja_env.globals.update(theme=theme, style_of=marks.classes, NOTHING=formats.NOTHING)
+    app.jinja_env.globals.update(
+        theme=theme, read_only=_read_only, style_of=marks.classes, NOTHING=formats.NOTHING
+    )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 
@@ -63,6 +66,10 @@ def theme() -> str:
     """The theme that the cookie asks for."""
     chosen = request.cookies.get("theme", "system")
     return chosen if chosen in THEMES else "system"
+
+
+def _read_only() -> bool:
+    return services().database.read_only
 
 
 def _ago(moment: float | None) -> Markup:

@@ -18,6 +18,7 @@ from flask import Blueprint, Flask, Response, current_app, request
 from sqlalchemy import Connection
 
 from branchtrack.core import lifecycle
+from branchtrack.core.nonfinite import spelled
 from branchtrack.core.records import Event, Run, Segment
 from branchtrack.db import audit, runs, segments, selections
 from branchtrack.db.engine import Database
@@ -117,7 +118,7 @@ def _messages(
         spoken = time.monotonic()
         while not slots.closing.is_set() and not gone():
             for name, data in follower.look():
-                text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+                text = json.dumps(spelled(data), separators=(",", ":"), allow_nan=False)
                 yield f"id: {follower.cursor}\nevent: {name}\ndata: {text}\n\n"
                 spoken = time.monotonic()
             if time.monotonic() - spoken > HEARTBEAT:

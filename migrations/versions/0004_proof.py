@@ -26,10 +26,14 @@ def upgrade() -> None:
     op.add_column("launches", sa.Column("environment", sa.JSON(), nullable=True))
     op.add_column("segments", sa.Column("environment", sa.JSON(), nullable=True))
     op.create_index("ix_runs_command", "runs", ["command"])
+    if op.get_context().dialect.name != "sqlite":
+        # SQLite keeps names of any length.
+        op.alter_column("metric_series", "name", type_=sa.String(500))
 
 
 def downgrade() -> None:
     """Take all of it away again."""
+    # Names of metrics may stay longer: nothing that is there is cut.
     op.drop_index("ix_runs_command", table_name="runs")
     for table, columns in _ADDED.items():
         with op.batch_alter_table(table) as batch:

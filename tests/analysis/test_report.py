@@ -13,6 +13,7 @@ import pytest
 from branchtrack import control
 from branchtrack.analysis import report
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.nonfinite import spelled
 from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import InvalidInput, NotFound
@@ -20,8 +21,8 @@ from tests.trees_for_tests import make_forked_tree, make_tree
 
 
 def as_json(value: Any) -> Any:
-    """``value`` through JSON as strict as a browser's."""
-    return json.loads(json.dumps(value, allow_nan=False))
+    """``value`` through JSON as strict as a browser's, as the shell and the API write it."""
+    return json.loads(json.dumps(spelled(value), allow_nan=False))
 
 
 def has_keys(value: dict[str, Any], keys: str) -> bool:
@@ -131,16 +132,16 @@ def test_a_curve_is_stitched_and_says_where(database: Database, store: Store) ->
     assert [span["upto"] for span in found["segments"]] == [10, None]
 
 
-def test_a_curve_tells_nan_and_infinity_as_null_and_as_gaps(
+def test_a_curve_tells_nan_and_the_infinities_apart_and_as_gaps(
     database: Database, store: Store
 ) -> None:
     tree = make_tree(database, store)
-    values = [1.0, math.nan, math.inf, 4.0]
+    values = [1.0, math.nan, math.inf, -math.inf]
     tree.points("main", "loss", range(1, 5), values)
     with database.read() as connection:
         found = as_json(report.curve(connection, tree.branches["main"], "loss"))
-    assert found["values"] == [1.0, None, None, 4.0]
-    assert found["gaps"] == [2, 3]
+    assert found["values"] == [1.0, "NaN", "Infinity", "-Infinity"]
+    assert found["gaps"] == [2, 3, 4]
 
 
 def test_a_curve_of_fewer_points_keeps_the_spike_and_every_gap(

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import audit, engine
 from branchtrack.db.engine import Database
+from branchtrack.db.runs import get_run
 from branchtrack.db.tables import runs
 from branchtrack.errors import StorageError
 from tests.trees_for_tests import make_tree
@@ -89,12 +90,17 @@ def test_a_password_is_not_shown(tmp_path: object) -> None:
     assert "secret" not in database.shown_url
 
 
-def test_what_json_lacks_is_spelled_as_text() -> None:
-    assert engine.plain({"a": math.nan, "b": [math.inf, 1.5], 3: (1,)}) == {
-        "a": "nan",
-        "b": ["inf", 1.5],
-        "3": [1],
-    }
+def test_numbers_that_json_lacks_come_back_from_a_column_and_texts_stay_texts(
+    database: Database, store: Store
+) -> None:
+    tree = make_tree(database, store)
+    kept = {"a": [math.inf, -math.inf, 1.5], "text": "Infinity", "in": {"x": math.nan}}
+    with database.transaction() as connection:
+        connection.execute(runs.update().values(entry_point=kept))
+    with database.read() as connection:
+        found = get_run(connection, tree.run.id).entry_point
+    assert found is not None and found["a"] == kept["a"] and found["text"] == "Infinity"
+    assert math.isnan(found["in"]["x"])
 
 
 def test_many_threads_read_at_once(database: Database) -> None:

@@ -10,9 +10,10 @@ from torch.optim import lr_scheduler as schedulers
 
 import branchtrack
 from branchtrack.errors import CheckpointMismatch
-from tests.training import loops
+from tests.training import exact, loops
 from tests.training.homes import Home
 from tests.training.loop_changes import AT, HOW, cosine, reads, resume, settings
+from tests.training.ways import way_out
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str, tuple[str, str], str]] = {
              "lr", ("0.02", "0.01"), "--set lr=0.02"),
     "betas": ({"optimizer": lambda m: torch.optim.AdamW(m.parameters(), 0.01, (0.8, 0.9),
                                                         weight_decay=0.1)},
-              "betas", ("[0.8, 0.9]", "[0.9, 0.999]"), "--set betas=NEW"),
+              "betas", ("[0.8, 0.9]", "[0.9, 0.999]"), "--set betas=0.8,0.9"),
     "amsgrad": ({"optimizer": lambda m: torch.optim.AdamW(m.parameters(), 0.01, amsgrad=True,
                                                           weight_decay=0.1)},
                 "amsgrad", ("True", "False"), "--mode weights"),
@@ -51,12 +52,12 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str, tuple[str, str], str]] = {
     "batch size": ({"data": lambda: loops.loader(batch_size=8)},
                    "batch_size", ("8", "4"), "--set batch_size=8"),
     "order": ({"data": lambda: loops.loader("sequential")},
-              "sampler", ("'SequentialSampler'", "'RandomSampler'"), "--mode weights"),
+              "sampler", ("'SequentialSampler'", "'RandomSampler'"), "--accept sampler"),
     "data": ({"data": lambda: loops.loader("random", loops.Points("nothing", 30))},
-             "dataset_length", ("30", "26"), "--mode weights"),
+             "dataset_length", ("30", "26"), "--accept dataset_length"),
     "workers": ({"data": lambda: loops.loader(num_workers=1)}, "num_workers", ("1", "0"),
-                "--mode weights"),
-    "length": ({"max_steps": 20}, "max_steps", ("20", str(loops.STEPS)), "--set max_steps=NEW"),
+                "--accept num_workers"),
+    "length": ({"max_steps": 20}, "max_steps", ("20", str(loops.STEPS)), "--set max_steps=20"),
     "seed": ({"seed": 6}, "seed", ("6", "5"), "--set seed=6"),
     "cadence": ({"save_steps": 3}, "save_steps", ("3", "1"), "--set save_steps=3"),
     "dropout": ({"model": without_dropout}, "dropout", ("0.0", "0.2"), "--set dropout=0.0"),
@@ -64,7 +65,7 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str, tuple[str, str], str]] = {
     "a setting": ({"settings": {"smoothing": 0.2, "unread": 3}}, "settings.smoothing",
                   ("0.2", "0.1"), "--set smoothing=0.2"),
     "a new setting": ({"settings": {**settings(), "more": 1}}, "settings.more", ("1", "None"),
-                      "--mode weights"),
+                      "--accept settings.more"),
     "objects": ({"objects": {"net": torch.nn.Linear(1, 1)}}, "objects", ("['net']", "[]"),
                 "--mode weights"),
 }  # fmt: skip
@@ -78,6 +79,17 @@ def test_an_undeclared_difference_is_refused_with_both_values(what: str, trained
     words = str(caught.value)
     assert f"{field} is {mine} in the script and was {theirs}" in words
     assert way in words and f"Put {field} back to {theirs}" in words
+
+
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_the_way_out_that_a_refusal_names_works(what: str, trained: Home) -> None:
+    how = DIFFERENT[what][0]
+    with pytest.raises(CheckpointMismatch) as caught:
+        resume(trained, {}, **how)
+    way = way_out(caught.value)
+    launch, _, _ = resume(trained, way["settings"], mode=way["mode"], **how)
+    assert trained.final(launch).kind == "final" and trained.final(launch).step > AT
+    assert exact.verified(trained, launch) if way["mode"] == "exact" else True
 
 
 def test_functions_of_the_step_are_told_apart(home: Home) -> None:

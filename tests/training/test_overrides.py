@@ -12,6 +12,7 @@ from branchtrack.errors import CheckpointMismatch
 from tests.training import tiny
 from tests.training.callbacks import At, Spy
 from tests.training.homes import Home
+from tests.training.ways import way_out
 
 ALL = {"lr": "5e-4", "weight_decay": "0.3", "max_grad_norm": "0.1"}
 DECAYED: dict[str, Any] = {"weight_decay": 0.1}
@@ -195,7 +196,7 @@ DISAGREEING: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", DISAGREEING)
-def test_a_script_that_disagrees_with_the_node_is_refused(trained: Home, what: str) -> None:
+def test_a_script_that_disagrees_is_refused_and_the_way_out_works(trained: Home, what: str) -> None:
     how, words = DISAGREEING[what]
     spy = Spy()
     launch = trained.order(trained.node(4))
@@ -204,3 +205,7 @@ def test_a_script_that_disagrees_with_the_node_is_refused(trained: Home, what: s
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert spy.groups == []
     assert trained.segment(launch.branch_id).started_at is None
+    way = way_out(caught.value)
+    again = trained.order(trained.node(4), way["settings"], mode=way["mode"])
+    trained.train(again, **{**DECAYED, **how})
+    assert (trained.final(again).kind, trained.final(again).step > 4) == ("final", True)

@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from branchtrack.core.records import Request
-from branchtrack.db import requests
+from branchtrack.db import audit, requests
 from branchtrack.errors import BranchtrackError, InvalidInput, NotLive
 from branchtrack.training import groups, handles
-from branchtrack.training.session import Session
 from tests.training import tiny
 from tests.training.callbacks import At, Do, Spy
 from tests.training.homes import Home
@@ -351,21 +350,22 @@ def test_a_state_that_fails_in_any_way_ends_no_training(home: Home) -> None:
 
 NUMBERS = {
     "float": 1.5, "int": 2, "nan": math.nan, "inf": -math.inf, "numpy": np.float32(0.5),
-    "integer": np.int64(3), "tensor": torch.tensor(0.25),
+    "integer": np.int64(3), "tensor": torch.tensor(0.25), "flag": True,
 }  # fmt: skip
 OTHERS = {
-    "flag": True, "text": "1", "none": None, "list": [1.0], "many": torch.ones(2),
+    "text": "1", "none": None, "list": [1.0], "many": torch.ones(2),
     "complex": 1j, "huge": 10**400,
 }  # fmt: skip
 
 
-def test_every_kind_of_number_is_logged_and_nothing_else(home: Home) -> None:
-    session: list[Session] = []
+def test_every_kind_of_number_is_logged_and_the_rest_is_named_once(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
     trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, max_steps=2)
 
     def log(**_: Any) -> None:
-        session.append(trainer._session)
-        trainer._session.log(1, {**NUMBERS, **OTHERS})
+        for _again in range(2):
+            trainer._session.log(1, {**NUMBERS, **OTHERS})
 
     trainer.add_callback(Do("on_step_end", 1, log))
     home.run(trainer)
@@ -373,6 +373,10 @@ def test_every_kind_of_number_is_logged_and_nothing_else(home: Home) -> None:
     assert {name for name, points in found.items() if points} == set(NUMBERS)
     assert found["numpy"] == {1: 0.5} and found["tensor"] == {1: 0.25}
     assert math.isnan(found["nan"][1]) and found["inf"] == {1: -math.inf}
+    with home.database.read() as connection:
+        told = [one for one in audit.since(connection) if one.kind == "metric"]
+    assert [set(one.payload["names"]) for one in told] == [set(OTHERS)]
+    assert len([line for line in caplog.messages if "no number" in line]) == 1
 
 
 def test_one_process_alone_trains_a_launch(home: Home) -> None:

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, SequentialLR
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from tests.training import exact, tiny
 from tests.training.homes import Home
+from tests.training.ways import way_out
 
 
 def own(make: Callable[[Any], Any] | None = None, **given: Any) -> dict[str, Any]:
@@ -67,7 +68,7 @@ DIFFERING: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
     "its scheduler": (own(), own(lambda o: StepLR(o, 3)), ("scheduler", "StepLR")),
     "the model's activation": (
         {}, {"model": activated("relu")}, ("activation_function", "relu", "gelu_new")),
-    "what is frozen": ({}, {"model": frozen}, ("frozen", "transformer.wte", "--set frozen=")),
+    "what is frozen": ({}, {"model": frozen}, ("frozen", "transformer.wte", "--mode")),
     "what it is evaluated on": (
         {}, {"held_out": tiny.Sentences(8)}, ("eval_dataset_length", "8", "24")),
     "whether it evaluates": ({}, {"eval_strategy": "epoch"}, ("eval_strategy", "epoch", "no")),
@@ -78,7 +79,7 @@ DIFFERING: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", DIFFERING)
-def test_a_difference_is_refused_with_both_values(what: str, home: Home) -> None:
+def test_a_difference_is_refused_and_the_way_out_works(what: str, home: Home) -> None:
     made, resumed, words = DIFFERING[what]
     short = {"max_steps": 4, "save_steps": 2}
     home.train(**made, **short)
@@ -88,6 +89,10 @@ def test_a_difference_is_refused_with_both_values(what: str, home: Home) -> None
         home.train(launch, **resumed, **short)
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert home.segment(launch.branch_id).started_at is None
+    way = way_out(caught.value)
+    again = home.order(home.node(2), way["settings"], mode=way["mode"])
+    home.train(again, **resumed, **short)
+    assert (home.final(again).kind, home.final(again).step > 2) == ("final", True)
 
 
 DECLARED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {

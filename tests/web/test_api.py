@@ -53,9 +53,9 @@ def test_a_curve_is_cut_before_it_is_thinned(site: Site) -> None:
     assert max(thin["values"]) == max(part["values"])
 
 
-def test_values_that_are_not_numbers_are_null(site: Site) -> None:
+def test_values_that_json_has_no_numbers_for_are_told_by_name(site: Site) -> None:
     found = ask(site, "curve?branch=gpt2-docs/hot&metric=loss&from=640&to=652")
-    assert found["values"][1:12] == [None] * 11
+    assert found["values"][1:12] == ["NaN"] * 11
     assert found["gaps"] == list(range(641, 652))
 
 

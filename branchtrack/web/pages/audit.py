@@ -17,7 +17,7 @@ from branchtrack.web.services import services
 
 blueprint = Blueprint("audit", __name__)
 PAGE = 100
-KINDS = ("run", "branch", "segment", "node", "request", "launch", "certificate", "trouble")
+KINDS = tuple("run branch segment node request launch certificate trouble metric".split())
 _LONGEST = 160
 
 

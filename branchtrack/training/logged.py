@@ -1,0 +1,87 @@
+"""What a script logs as numbers: nested values flattened, and what is no number told apart.
+
+It knows no run and no database.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from branchtrack.core.names import LONGEST_METRIC, storable
+
+#: Mappings within each other, so that one that holds itself comes to an end.
+_DEEPEST = 16
+
+
+#: Names that are told apart as no numbers; a script may make a new one at each update.
+_MOST = 100
+
+
+class Refusals:
+    """What a script has logged that is no number; each is to be told once."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def fresh(self, refused: Mapping[str, str]) -> dict[str, str]:
+        """Those of ``refused`` that were not told before, with a word where no more will be."""
+        if self._told.issuperset(refused) or len(self._told) >= _MOST:
+            return {}
+        found = {name: why for name, why in refused.items() if name not in self._told}
+        self._told.update(found)
+        if len(self._told) >= _MOST:
+            found["…"] = f"{_MOST} names are told; more are not"
+        return found
+
+
+def numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]]:
+    """The numbers among some values by name, and why each of the others is none.
+
+    Numbers of any library and truth values are taken, tensors and arrays of one element too; what
+    lies in a mapping goes by ``outer/inner``.
+    """
+    found: dict[str, float] = {}
+    refused: dict[str, str] = {}
+    for name, value in _flat(values, "", 0):
+        if len(name) > LONGEST_METRIC:
+            refused[f"{name[:40]}…"] = f"its name is longer than {LONGEST_METRIC} characters"
+            continue
+        try:
+            found[storable(name)] = _number(value)
+        except Exception as error:
+            # Whatever a value's own class makes of the question must not end a training.
+            refused[storable(name)] = str(error) or type(error).__name__
+    return found, refused
+
+
+def _flat(values: Mapping[Any, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        path = f"{above}/{name}" if above else str(name)
+        if isinstance(value, Mapping) and depth < _DEEPEST:
+            yield from _flat(value, path, depth + 1)
+        else:
+            yield path, value
+
+
+def _number(value: Any) -> float:
+    """A value as a float.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is not one number, or none that a float can hold.
+    """
+    shape, item = getattr(value, "shape", None), getattr(value, "item", None)
+    if shape is not None and callable(item):
+        if math.prod(shape) != 1:
+            raise TypeError(f"it has {math.prod(shape)} elements")
+        value = item()
+    kind = type(value)
+    if isinstance(value, (str, bytes, bytearray)) or not (
+        hasattr(kind, "__float__") or hasattr(kind, "__index__")
+    ):
+        raise TypeError(f"a {kind.__name__} is no number")
+    number = float(value)
+    if math.isinf(number) and value != number:
+        raise OverflowError("it is too large for a float")
+    return number
