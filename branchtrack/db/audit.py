@@ -43,7 +43,8 @@ def append(
 ) -> None:
     """Add one event behind the run's last.
 
-    ``kind``: run, branch, segment, node, request, launch or trouble.
+    ``kind``: run, branch, segment, node, request, launch, certificate, trouble, save (one that was
+    due and missed) or signal (received by the process).
     """
     lock(connection, run_id)
     last = connection.execute(

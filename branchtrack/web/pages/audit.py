@@ -17,7 +17,10 @@ from branchtrack.web.services import services
 
 blueprint = Blueprint("audit", __name__)
 PAGE = 100
-KINDS = ("run", "branch", "segment", "node", "request", "launch", "certificate", "trouble")
+KINDS = (
+    "run", "branch", "segment", "node", "request", "launch", "certificate", "trouble", "save",
+    "signal",
+)  # fmt: skip
 _LONGEST = 160
 
 
