@@ -126,6 +126,7 @@ class Committer:
                 self._buffers.reserve(wanted.found)
             finally:
                 done.set()
+                self._call_for_owed()
 
         self._recorder.do(job)
 

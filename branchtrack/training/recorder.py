@@ -305,7 +305,8 @@ class Recorder:
     def _attempt(self, what: str, work: Job) -> bool:
         """Do some work; false if it is to be tried again."""
         try:
-            self._file.check()
+            if self.created.is_set():
+                self._file.check()
             work()
         except (StorageError, SchemaError, HomeError) as error:
             self.report(what, error)

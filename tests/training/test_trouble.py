@@ -189,6 +189,32 @@ def test_a_disk_full_to_the_end_is_told_at_the_end(
     assert any("No space left" in line for line in told(caplog, logging.ERROR))
     (line,) = home.events("trouble")
     assert line.state == "begun" and "No space left" in line.reason
+    segment = home.segment()
+    assert segment.status == "failed" and segment.saves is not None
+    assert "The state that training ended in could not be written" in (segment.error or "")
+    assert "disk is full" in (segment.error or "")
+    assert segment.saves["missed"] == [6, 8, 10, 12, 14] and segment.saves["made"] == 2
+    assert [event.step for event in home.events("save")] == [6, 8, 10, 12, 14]
+    assert home.events("segment")[-1].reason == segment.error
+
+
+def test_one_error_of_the_disk_in_the_last_commit_costs_nothing(
+    home: Home, right: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, failed = files._write, [0]
+
+    def once(path: Path, parts: Any) -> None:
+        if failed == [1]:
+            failed[0] += 1
+            raise OSError(errno.EIO, "Input/output error")
+        write(path, parts)
+
+    monkeypatch.setattr(files, "_write", once)
+    settled = Do("on_step_begin", 13, lambda **_: failed.__setitem__(0, 1))
+    trainer = home.train(callbacks=lambda: [settled], save_strategy="no")
+    assert failed == [2] and tiny.same(tiny.weights(trainer), right)
+    assert (home.final().step, home.final().kind) == (14, "final")
+    assert (home.segment().status, home.segment().error) == ("finished", None)
 
 
 def test_a_database_locked_by_another_for_long_stops_nothing(
