@@ -13,6 +13,8 @@ from branchtrack.errors import HomeError
 
 HOME_VARIABLE = "BRANCHTRACK_HOME"
 DATABASE_VARIABLE = "BRANCHTRACK_DATABASE_URL"
+#: Set to 1, a training whose record cannot be kept is refused or raises at its end.
+REQUIRE_VARIABLE = "BRANCHTRACK_REQUIRE"
 DEFAULT_HOME = ".branchtrack"
 
 
@@ -50,6 +52,11 @@ class Config:
             raise HomeError(str(self.home), error.strerror or str(error)) from error
         if not os.access(self.home, os.W_OK | os.X_OK):
             raise HomeError(str(self.home), "it is not writable")
+
+
+def is_required() -> bool:
+    """Whether training is not to go on without its record."""
+    return os.environ.get(REQUIRE_VARIABLE, "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def load(home: str | Path | None = None, database_url: str | None = None) -> Config:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis.events import moment as moment
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core import exactness, lifecycle, restores
+from branchtrack.core import exactness, lifecycle, restores, saves
 from branchtrack.core.nonfinite import metric
 from branchtrack.core.records import Branch, Certificate, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, certificates, launches, nodes, segments
@@ -47,7 +47,8 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
     """A run with its branches in the order made, and its nodes, oldest first."""
     branches = run_rows.list_branches(connection, run.id)
     names = {branch.id: branch.name for branch in branches}
-    current = {found.id: found for found in segments.list_of_run(connection, run.id)}
+    known = segments.list_of_run(connection, run.id)
+    current = {found.id: found for found in known}
     troubles = audit.troubles(connection, run.id)
     certified = certificates.of_run(connection, run.id)
     made = nodes.list_of_run(connection, run.id)[::-1]
@@ -72,6 +73,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
                 _certificate(certified[branch.id], branch.name, steps)
                 if branch.id in certified
                 else None,
+                saves.summed(one.saves for one in known if one.branch_id == branch.id),
             )
             for branch in branches
         ],
@@ -308,7 +310,11 @@ def _certificate(found: Certificate, branch: str, steps: Mapping[str, int]) -> d
 
 
 def _branch(
-    branch: Branch, segment: Segment | None, now: float, certificate: dict[str, Any] | None
+    branch: Branch,
+    segment: Segment | None,
+    now: float,
+    certificate: dict[str, Any] | None,
+    saved: dict[str, Any] | None,
 ) -> dict[str, Any]:
     status = "empty" if segment is None else lifecycle.segment_status(segment, now)
     return {
@@ -323,6 +329,7 @@ def _branch(
         "max_steps": segment.max_steps if segment else None,
         "rate": segment.rate if segment else None,
         "error": segment.error if segment else None,
+        "saves": saved,
         "certificate": certificate,
         "created_at": moment(branch.created_at),
     }

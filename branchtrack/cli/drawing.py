@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from branchtrack.cli.output import BRANCH_COLOURS, changes, number, pad, state, styled
+from branchtrack.cli.output import BRANCH_COLOURS, changes, number, pad, state, styled, visible
+from branchtrack.core import saves
 from branchtrack.core.tree import Row, lanes
 
 #: The mark of each kind of node.
@@ -46,7 +47,24 @@ def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:
     name = styled(branch["name"], colours[branch["name"]])
     gone = {True: " (its process is gone)", False: " (its process is silent)", None: ""}
     told = f"  {name}: {state(branch['status'])}{gone[branch['gone']]}, {steps}{origin}"
-    return told + _certified(branch["certificate"])
+    return told + _certified(branch["certificate"]) + _missed(branch["saves"]) + _reason(branch)
+
+
+def _missed(count: dict[str, Any] | None) -> str:
+    """How many saves were not made, and at which steps, the first of them."""
+    words = saves.words(count)
+    if count is None or not words:
+        return ""
+    steps = ", ".join(map(str, count["missed"][:5]))
+    steps += f" and {len(count['missed']) - 5} more" if len(count["missed"]) > 5 else ""
+    return f", {styled(words, 'red')} (due at step {steps})"
+
+
+def _reason(branch: dict[str, Any]) -> str:
+    """Why a branch has ended, where that was not its own end."""
+    ended = branch["status"] in ("stopped", "failed", "finished")
+    words = visible(branch["error"] or "").replace("\n", "↵")
+    return f": {words}" if ended and words else ""
 
 
 def _certified(certificate: dict[str, Any] | None) -> str:

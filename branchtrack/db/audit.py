@@ -43,7 +43,9 @@ def append(
 ) -> None:
     """Add one event behind the run's last.
 
-    ``kind``: run, branch, segment, node, request, launch, certificate, trouble or metric.
+    ``kind``: run, branch, segment, node, request, launch, certificate, trouble, save (one that was
+    due and missed), signal (received by the process), metric (what was logged and is no number) or
+    restore (how the first update of a resume compares).
     """
     lock(connection, run_id)
     last = connection.execute(

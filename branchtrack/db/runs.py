@@ -36,6 +36,7 @@ def create_run(
     entry_point: dict[str, Any] | None = None,
     default_branch: str = "main",
     number_if_taken: bool = True,
+    run_id: str | None = None,
 ) -> Run:
     """A new run; a name that is taken gets a number behind it, or raises NameTaken."""
     valid_name(name)
@@ -45,7 +46,8 @@ def create_run(
             raise NameTaken("run", name, free_name(name, taken))
         now = time.time()
         run = Run(
-            new_id(), free_name(name, taken), default_branch, entry_point, [], "", now, now
+            run_id or new_id(), free_name(name, taken), default_branch, entry_point, [], "",
+            now, now,
         )  # fmt: skip
         row = upsert(connection, runs).values(**vars(run)).on_conflict_do_nothing()
         # PostgreSQL: another process may have taken the name since it was looked up.
@@ -55,7 +57,12 @@ def create_run(
 
 
 def create_branch(
-    connection: Connection, run_id: str, name: str, start_node_id: str | None = None
+    connection: Connection,
+    run_id: str,
+    name: str,
+    start_node_id: str | None = None,
+    *,
+    branch_id: str | None = None,
 ) -> Branch:
     """A new branch of a run.
 
@@ -67,7 +74,9 @@ def create_branch(
     taken = {branch.name for branch in list_branches(connection, run_id)}
     if name in taken:
         raise NameTaken("branch", name, free_name(name, taken))
-    branch = Branch(new_id(), run_id, name, len(taken), start_node_id, None, None, time.time())
+    branch = Branch(
+        branch_id or new_id(), run_id, name, len(taken), start_node_id, None, None, time.time()
+    )
     connection.execute(branches.insert().values(**vars(branch)))
     return branch
 

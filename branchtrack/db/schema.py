@@ -40,18 +40,27 @@ def open_database(config: Config, *, create: bool = False) -> Database:
         DatabaseUnreadable: it is not a database, or does not answer.
     """
     database = Database(config.database_url)
-    if create:
-        config.make_home()
     try:
-        found = revision(database)
-        if found is None and create:
-            upgrade(database)
-            return database
-        _check(found, database.shown_url, read_only=database.read_only)
+        prepare(database, config, create=create)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def prepare(database: Database, config: Config, *, create: bool) -> None:
+    """Make sure that ``database``, which is that of ``config``, has this version's tables.
+
+    Raises:
+        HomeError, StorageError: they cannot be made. SchemaError: as `open_database`.
+    """
+    if create:
+        config.make_home()
+    found = revision(database)
+    if found is None and create:
+        upgrade(database)
+        return
+    _check(found, database.shown_url, read_only=database.read_only)
 
 
 def revision(database: Database) -> str | None:

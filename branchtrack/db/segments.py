@@ -20,18 +20,28 @@ from branchtrack.db.tables import branches, nodes, segments
 from branchtrack.errors import IllegalTransition, NotFound
 
 
-def create(
-    connection: Connection, run_id: str, branch_id: str, start_node_id: str | None, step: int
-) -> Segment:
-    """A waiting segment behind the branch's others, made the branch's current one."""
-    count = select(func.count()).where(segments.c.branch_id == branch_id)
-    segment = Segment(
-        id=new_id(), run_id=run_id, branch_id=branch_id,
-        position=connection.execute(count).scalar_one(), start_node_id=start_node_id,
+def new(run_id: str, branch_id: str, start_node_id: str | None, step: int) -> Segment:
+    """A waiting segment with an id of its own, which no database knows yet."""
+    return Segment(
+        id=new_id(), run_id=run_id, branch_id=branch_id, position=0, start_node_id=start_node_id,
         status="waiting", pid=None, host=None, step=step, max_steps=None, rate=None,
         declared=[], settings={}, script=None, error=None, started_at=None,
         heartbeat_at=None, ended_at=None,
     )  # fmt: skip
+
+
+def create(
+    connection: Connection, run_id: str, branch_id: str, start_node_id: str | None, step: int
+) -> Segment:
+    """A waiting segment behind the branch's others, made the branch's current one."""
+    return add(connection, new(run_id, branch_id, start_node_id, step))
+
+
+def add(connection: Connection, segment: Segment) -> Segment:
+    """Put a `new` segment behind its branch's others, and make it the branch's current one."""
+    branch_id = segment.branch_id
+    count = select(func.count()).where(segments.c.branch_id == branch_id)
+    segment = replace(segment, position=connection.execute(count).scalar_one())
     row = {name: value for name, value in vars(segment).items() if name != "gone"}
     connection.execute(segments.insert().values(**row))
     connection.execute(
@@ -85,9 +95,11 @@ def heartbeat(
     rate: float | None,
     settings: dict[str, Any],
     max_steps: int | None = None,
+    saves: dict[str, Any] | None = None,
 ) -> None:
     """Say that the process lives: where it is, ``rate`` in updates per second, what is in force."""
-    ends = {} if max_steps is None else {"max_steps": max_steps}
+    ends: dict[str, Any] = {} if max_steps is None else {"max_steps": max_steps}
+    ends |= {} if saves is None else {"saves": saves}
     connection.execute(
         segments.update()
         .where(segments.c.id == segment_id, segments.c.status.in_(sorted(lifecycle.LIVE)))

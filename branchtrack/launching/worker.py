@@ -8,6 +8,7 @@ what a training process does, nor decide what to launch.
 from __future__ import annotations
 
 import itertools
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,11 @@ POLL = 0.2
 #: Seconds between two searches for launches whose worker has died.
 RECOVER_EVERY = 15.0
 _CLEAN = ("finished", "stopped")
+#: How a process ends after a signal that it has answered with a node, beside 0; Python itself ends
+#: by SIGINT after KeyboardInterrupt, which nobody caught.
+_SIGNALLED = frozenset(
+    [128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] + [-signal.SIGINT]
+)
 _NUMBERS = itertools.count(1)
 _TRAINED_NOTHING = (
     "The script ended with exit code 0 and trained nothing with branchtrack: it never took up the "
@@ -199,7 +205,8 @@ class Worker:
     def _record_end(self, launch: Launch, exit_code: int | None, why: str = "") -> Launch:
         with self.database.transaction() as connection:
             segment = segments.get(connection, launch.segment_id)
-            clean = segment.status in _CLEAN and exit_code in (0, None) and not why
+            well = exit_code in (0, None) or exit_code in _SIGNALLED
+            clean = segment.status in _CLEAN and well and not why
             error = None if clean else why or self._why(launch, exit_code, segment)
             if error is not None:
                 self._close_segment(connection, launch, error)

@@ -23,6 +23,7 @@ from branchtrack.training.apply import Live
 from branchtrack.training.buffers import Buffers, Forms
 from branchtrack.training.carried import Carried
 from branchtrack.training.recorder import PATIENCE_SECONDS, Recorder
+from branchtrack.training.saves import Saves
 
 logger = logging.getLogger("branchtrack")
 
@@ -48,7 +49,11 @@ class Point:
 
 @dataclass
 class _Flight:
-    """A commit on its way; ``digested`` and ``pack`` are kept for when it is tried again."""
+    """A commit on its way; ``digested`` and ``pack`` are kept for when it is tried again.
+
+    ``due`` is the step of the save that it makes, ``failing`` since when the store has failed it,
+    and ``unwanted`` says that a newer state waits for its buffers.
+    """
 
     snapshot: capture.Snapshot
     writings: dict[str, int]
@@ -59,6 +64,9 @@ class _Flight:
     digested: commits.Digested | None = None
     stored: bool = False
     pack: Pack | None = None
+    due: int | None = None
+    failing: float | None = None
+    unwanted: bool = False
 
 
 class Committer:
@@ -66,7 +74,8 @@ class Committer:
 
     ``committed`` is the step of the newest snapshot, -1 before the first; ``free`` is set while
     nothing uses the buffers that snapshots are copied into; ``head`` is the id of the node that
-    the next one follows.
+    the next one follows; ``saves`` counts those that were due; ``lost`` says why the newest state
+    is not in the store, and ``disk`` whether that was for want of storage.
     """
 
     def __init__(
@@ -82,6 +91,12 @@ class Committer:
         self.free = threading.Event()
         self.free.set()
         self.head = head
+        self.saves = Saves(self._tell_missed)
+        self.lost: str | None = None
+        self.disk = False
+        self._newest = -1
+        recorder.saves = self.saves.as_dict
+        self._flight: _Flight | None = None
         self._database, self._store, self._recorder = database, store, recorder
         self._segment, self._actor = segment, actor
         self._environment = environment.describe()
@@ -111,6 +126,7 @@ class Committer:
                 self._buffers.reserve(wanted.found)
             finally:
                 done.set()
+                self._call_for_owed()
 
         self._recorder.do(job)
 
@@ -130,9 +146,19 @@ class Committer:
         Returns a list that holds the node as soon as it is durable.
         """
         made: list[Node] = []
+        self._newest = point.step
         try:
             # The last state is worth waiting for; any other is not, in the middle of training.
             self._wait(point.step, patiently=kind == "final")
+        except StorageError as error:
+            # A save that is due stays owed until the buffers are free.
+            self.saves.put_off(str(error))
+            self._call_for_owed()
+            self._carried.add(point.step, changes)
+            self._fail(answers, error, point.step)
+            return made
+        due = self.saves.take()
+        try:
             started = time.perf_counter()
             snapshot = capture.capture(point.live, point.extra(), self._buffers)
             new = self._node(point, kind, metrics, snapshot, message, answers)
@@ -140,11 +166,12 @@ class Committer:
         except Exception as error:
             # A state that cannot be captured is no reason to end training.
             self._carried.add(point.step, changes)
+            self.saves.miss(due, str(error))
             self._fail(answers, error, point.step)
             return made
         new = self._carried.onto(replace(new, changes=changes))
-        flight = _Flight(snapshot, self._buffers.writings, new, answers, made)
-        self.committed, self.free = point.step, flight.done
+        flight = _Flight(snapshot, self._buffers.writings, new, answers, made, due=due)
+        self.committed, self.free, self._flight = point.step, flight.done, flight
         self._recorder.do(lambda: self._carry_out(flight))
         return made
 
@@ -160,7 +187,11 @@ class Committer:
             StorageError: they will not be, as far as can be seen.
         """
         started = time.perf_counter()
-        is_free = self._recorder.done(self.free, again=patiently)
+        is_free, flight = self._recorder.done(self.free, again=patiently), self._flight
+        if not is_free and flight is not None and flight.failing is not None:
+            # What the store does not take is tried once more; then the newer state has its turn.
+            flight.unwanted = True
+            is_free = self._recorder.done(self.free, again=True)
         self._measure(WAIT_MS, step, time.perf_counter() - started)
         if not is_free:
             why = self._recorder.trouble or (
@@ -198,12 +229,39 @@ class Committer:
                 if flight.digested is None:
                     flight.digested = self._digest(flight)
             self._write(flight, flight.digested)
+            self.saves.make(flight.due)
         except Exception as error:
-            if _of_database(error):
+            if self._is_worth_another_try(flight, error):
                 raise
             self._carried.add(flight.new.step, flight.new.changes)
+            self.saves.miss(flight.due, str(error))
             self._fail(flight.answers, error, flight.new.step)
+            if self.committed == flight.new.step:
+                # There is no node there: another control point at this step makes one.
+                self.committed = -1
         flight.done.set()
+        self._call_for_owed()
+
+    def _call_for_owed(self) -> None:
+        """Have the loop come to a control point where it can make a save that it owes."""
+        if self.saves.waits and self.free.is_set():
+            self._recorder.interrupt()
+
+    def _is_worth_another_try(self, flight: _Flight, error: Exception) -> bool:
+        """Whether a commit that has failed keeps its buffers, and is tried again.
+
+        The database is waited for, however long. So is the disk of the store, until a newer state
+        waits for the buffers; but nothing that others wait for is held up for long.
+        """
+        if _of_database(error):
+            return not self._recorder.is_over
+        if not isinstance(error, StorageError) or self._recorder.is_over:
+            return False
+        flight.failing = flight.failing or time.monotonic()
+        if flight.unwanted:
+            return False
+        is_long = time.monotonic() - flight.failing > PATIENCE_SECONDS
+        return not (is_long and self._recorder.is_behind)
 
     def _digest(self, flight: _Flight) -> commits.Digested:
         digested = commits.digests(flight.snapshot, flight.writings, self._known)
@@ -228,16 +286,22 @@ class Committer:
         flight.made.append(node)
         self._carried.listed()
         self._recorder.well("commit")
+        if flight.new.step >= self._newest:
+            self.lost = None
         self.answer([one for one in flight.answers if one not in carried], flight.new.step)
 
     def _fail(self, answers: Sequence[Answer], error: Exception, step: int) -> None:
         logger.debug("branchtrack committed no node at step %d", step, exc_info=error)
         self._recorder.report("commit", error)
+        self.lost, self.disk = str(error), isinstance(error, StorageError | SchemaError)
         for answer in answers:
             if answer.state in ("applied", "done") and answer.request.kind != "evaluate":
                 answer.state = "failed"
                 answer.error = f"It was applied, but no node was committed: {error}"
         self.answer(answers, step)
+
+    def _tell_missed(self, step: int, why: str) -> None:
+        self._recorder.tell("save", "missed", self._actor, step, why)
 
     def _answer(self, answers: Sequence[Answer], step: int) -> None:
         with self._database.transaction() as connection:

@@ -77,6 +77,8 @@ def start(
         acting.describe(word, function)
     session = Session.open(name)
     session.actions, session.evaluates = dict(actions or {}), evaluate is not None
+    if not session.rehearses:
+        session.signals.on()
     try:
         return Run(live, session, data, dict(objects or {}), evaluate, asked)
     except BaseException as error:
@@ -166,6 +168,9 @@ class Run:
         if self._feed is None:
             raise InvalidInput("data", None, "start(..., data=loader), to have batches")
         self._come_back()
+        if not self._session.rehearses:
+            # A notebook gives each cell handlers of its own.
+            self._session.signals.on()
         while not self.is_over:
             batch = self._feed.take()
             self._take(batch)
@@ -204,7 +209,10 @@ class Run:
         self._session.log(self.update, {**(values or {}), **more})
 
     def step(self) -> bool:
-        """The control point, behind each update; true when the loop is to end.
+        """The control point, after each update; true when the loop is to end.
+
+        After a signal (see `training.signals`) the run is finished here, and what the signal means
+        follows: KeyboardInterrupt, SystemExit or the script's own handler.
 
         The first call of all counts no update if no batch was taken and no optimizer has stepped,
         so that ``while not run.step():`` begins before the first one.
@@ -219,9 +227,10 @@ class Run:
             if ends or session.is_due(save=due, epoch_over=over):
                 session.control_point(self._point(), save=due, final=ends, epoch_over=over)
                 self._effects.expect()
-            if session.rewinds:
+            if session.rewinds or (session.signals.received and (session.stop_asked or ends)):
                 # Nothing of this process is to do anything more.
-                self._close("stopped")
+                self._close("stopped" if session.stop_asked else "finished")
+                session.signals.deliver()
         elif self._session.stop_asked and not self._closed:
             self._overrun += 1
             if self._overrun == _OVERRUN:
@@ -245,6 +254,7 @@ class Run:
             self._count()
         self._session.control_point(self._point(), save=False, final=True)
         self._close("stopped" if self._session.stop_asked else "finished")
+        self._session.signals.deliver()
 
     def __enter__(self) -> Run:
         return self

@@ -3,8 +3,9 @@
 One polls for requests (every 25 ms where it costs nothing to see that nothing is new, else every
 100 ms), flushes metrics (every 200 ms or 1,000 points) and says that the process lives (every
 second). The other carries out jobs in order, however long they take: a large commit must not look
-as if the process had died. Trouble is logged once, what was to be written is kept and tried again,
-and what could not be written is reported at the end.
+as if the process had died. Before each job the points logged so far are written: a node is never
+seen before its curve. Trouble is logged once, what was to be written is kept and tried again, the
+end waits for it, and what could not be written is reported then.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from typing import Any
 from branchtrack import control
 from branchtrack.core import conditions
 from branchtrack.core.records import Request
-from branchtrack.db import metrics, requests, segments
+from branchtrack.db import audit, metrics, requests, segments
 from branchtrack.db.engine import Database
-from branchtrack.errors import SchemaError, StorageError
+from branchtrack.errors import HomeError, SchemaError, StorageError
 from branchtrack.training.troubles import Troubles
 from branchtrack.training.watching import ChangeWatch, FileWatch
 
@@ -40,6 +41,8 @@ _FLUSHED_AT_ONCE = 5000
 _KEPT_POINTS = 2_000_000
 #: How long a training thread that needs a job done waits while the database lets that job wait.
 PATIENCE_SECONDS = 5.0
+#: How long the end of training waits for what cannot be written at once.
+END_SECONDS = 20.0
 
 Job = Callable[[], None]
 
@@ -48,16 +51,25 @@ class Recorder:
     """Buffers what a segment's training thread says, and writes it from threads of its own.
 
     ``step``, ``settings`` and ``max_steps`` are what the next heartbeat tells; the training thread
-    assigns them. ``waiting`` is true while there are requests to be taken: the one flag that a loop
+    assigns them, and ``saves``, which gives the counts of `saves.Saves`. ``waiting`` is true while
+    there are requests to be taken, or somebody has called `interrupt`: the one flag that a loop
     tests. ``awaits`` names what others wait for: ``epoch`` (its end), ``checkpoint`` (the next).
+
+    ``create`` makes the segment; until that has worked nothing else is written.
     """
 
-    def __init__(self, database: Database, segment_id: str, step: int) -> None:
+    def __init__(
+        self, database: Database, segment_id: str, step: int, create: Job | None = None
+    ) -> None:
         self.waiting = False
         self.awaits: frozenset[str] = frozenset()
         self.step = step
         self.settings: dict[str, Any] = {}
         self.max_steps: int | None = None
+        self.saves: Callable[[], dict[str, Any] | None] = lambda: None
+        self.created = threading.Event()
+        self._interrupted = False
+        self._until = math.inf
         self._database, self._segment = database, segment_id
         self._points: deque[tuple[str, int, float, float]] = deque(maxlen=_KEPT_POINTS)
         self._jobs: deque[Job] = deque()
@@ -77,8 +89,32 @@ class Recorder:
         self._stopped = threading.Event()
         self._worker = threading.Thread(target=self._work, name="branchtrack jobs", daemon=True)
         self._pulse = threading.Thread(target=self._beat_on, name="branchtrack pulse", daemon=True)
+        if create is None:
+            self.created.set()
+        else:
+            self._jobs.append(lambda: self._create(create))
         self._worker.start()
         self._pulse.start()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether jobs wait for the one that is being done."""
+        return len(self._jobs) > 1
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the end of training has waited long enough: each job is tried once more."""
+        return time.monotonic() >= self._until
+
+    @property
+    def lost(self) -> list[str]:
+        """What has not been written, in words; at the end that is what is lost."""
+        lost = self._troubles.lines + [f"{what}: {why}" for what, why in self._defects.items()]
+        if self._points:
+            lost.append(f"{len(self._points)} metric points were not written")
+        if self._jobs:
+            lost.append(f"{len(self._jobs)} records were not written")
+        return lost if self.created.is_set() else ["the run itself was never recorded", *lost]
 
     @property
     def trouble(self) -> str:
@@ -98,6 +134,7 @@ class Recorder:
         with self._wake:
             found = [one for one in self._found if awaited(one) in ("now", *_of(reached))]
             self._taken.update(request.id for request in found)
+            self._interrupted = False
             self._offer([one for one in self._found if one.id not in self._taken])
         return found
 
@@ -105,6 +142,16 @@ class Recorder:
         """Wait for a request to be taken; false where none has come in time."""
         with self._wake:
             return self._wake.wait_for(lambda: self.waiting, timeout=seconds)
+
+    def interrupt(self) -> None:
+        """Have the loop come to a control point as if there was a request."""
+        with self._wake:
+            self._interrupted = self.waiting = True
+            self._wake.notify_all()
+
+    def note(self) -> None:
+        """As `interrupt`, without its lock: another thread may undo it, so that has to follow."""
+        self._interrupted = self.waiting = True
 
     def do(self, job: Job) -> None:
         """Have ``job`` done by the thread, after all that were given before it.
@@ -115,6 +162,19 @@ class Recorder:
         with self._wake:
             self._jobs.append(job)
             self._wake.notify_all()
+
+    def tell(self, kind: str, state: str, actor: str, step: int, why: str) -> None:
+        """Have a line about this segment added to the run's event log."""
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                run_id = segments.get(connection, self._segment).run_id
+                audit.append(
+                    connection, run_id, kind=kind, ref=self._segment, state=state, actor=actor,
+                    step=step, reason=why,
+                )  # fmt: skip
+
+        self.do(job)
 
     def done(self, event: threading.Event, *, again: bool = False) -> bool:
         """Wait for an event that a job sets; false where jobs cannot be done at present.
@@ -138,6 +198,20 @@ class Recorder:
             event.wait(0.05)
         return True
 
+    def is_begun(self) -> bool:
+        """Whether the segment is there by now; else there is a warning, and it is made later."""
+        if self.done(self.created):
+            return True
+        if not self.trouble:
+            what = f"The database has not answered for {PATIENCE_SECONDS:g} seconds."
+            self.report("record", StorageError(what, safe="The run is made when it does."))
+        return False
+
+    def give_up(self) -> None:
+        """End the threads without waiting for anything."""
+        self._closing = True
+        self.close(lambda: None)
+
     @contextmanager
     def off_database(self) -> Iterator[None]:
         """For the part of a job that does not ask the database: it may take as long as it takes."""
@@ -158,52 +232,58 @@ class Recorder:
             logger.info("branchtrack records again.")
 
     def close(self, last: Job) -> list[str]:
-        """Write what is left, do ``last`` behind it, and end the threads.
+        """Write what is left, do ``last`` after it, and end the threads.
 
-        Waits for a commit that is being written, however large; what fails is not tried again.
+        Waits for a commit that is being written, however large; what fails is tried again for
+        ``END_SECONDS``. Where it is broken off it may be called again, and waits no more then.
 
         Returns:
             what could not be written, in words.
         """
         with self._wake:
-            self._closing = True
+            again, self._closing = self._closing, True
+            self._until = 0.0 if again else time.monotonic() + END_SECONDS
             self._wake.notify_all()
-        self._worker.join()
+        self._worker.join(PATIENCE_SECONDS if again else None)
         self._stopped.set()
-        self._pulse.join()
-        for what, work in (("metrics", self._flush), ("heartbeat", self._heartbeat)):
-            self._attempt(what, work)
-        # Telling of trouble may be what ends it, which is told as well.
-        for _ in range(2):
-            if self._troubles.is_untold:
-                self._attempt("trouble", self._troubles.tell)
-        self._attempt("end", last)
-        lost = self._troubles.lines + [f"{what}: {why}" for what, why in self._defects.items()]
-        if self._points:
-            lost.append(f"{len(self._points)} metric points were not written")
-        if self._jobs:
-            lost.append(f"{len(self._jobs)} records were not written")
+        self._pulse.join(PATIENCE_SECONDS if again else None)
+        if self.created.is_set():
+            for what, work in (("metrics", self._flush), ("heartbeat", self._heartbeat)):
+                self._finish(what, work)
+            # Telling of trouble may be what ends it, which is told as well.
+            for _ in range(2):
+                if self._troubles.is_untold:
+                    self._finish("trouble", self._troubles.tell)
+            self._finish("end", last)
+        lost = self.lost
         for line in lost:
             logger.error("branchtrack could not record everything: %s", line)
         return lost
 
+    def _finish(self, what: str, work: Job) -> None:
+        """Do some work, again and again as long as the end of training waits."""
+        while not self._attempt(what, work) and not self.is_over:
+            time.sleep(POLL_SECONDS)
+
     def _work(self) -> None:
-        closing = False
-        while not closing:
+        over = False
+        while not over:
             with self._wake:
-                self._wake.wait_for(self._has_work, timeout=POLL_SECONDS if self._jobs else None)
-                closing, self._again = self._closing, False
+                timeout = POLL_SECONDS if self._jobs else None
+                self._wake.wait_for(self._has_work, timeout=timeout)
+                closing, over, self._again = self._closing, self.is_over, False
             if self._jobs:
                 self._asking = time.monotonic()
-                # The points that a node's curve ends with come before the node.
-                self._attempt("metrics", self._flush)
                 self._run_jobs()
                 self._asking = None
+            over = closing and (over or not self._jobs)
 
     def _has_work(self) -> bool:
-        if self._closing or self._again:
+        if self._again or self.is_over:
             return True
-        return bool(self._jobs) and "record" not in self._troubles
+        if not self._jobs:
+            return self._closing
+        return "record" not in self._troubles
 
     def _is_kept_waiting(self) -> bool:
         since = self._asking
@@ -211,6 +291,8 @@ class Recorder:
 
     def _beat_on(self) -> None:
         while not self._stopped.wait(self._every):
+            if not self.created.is_set():
+                continue
             self._attempt("requests", self._poll)
             now = time.monotonic()
             if now - self._flushed >= FLUSH_SECONDS or len(self._points) >= FLUSH_POINTS:
@@ -223,9 +305,10 @@ class Recorder:
     def _attempt(self, what: str, work: Job) -> bool:
         """Do some work; false if it is to be tried again."""
         try:
-            self._file.check()
+            if self.created.is_set():
+                self._file.check()
             work()
-        except (StorageError, SchemaError) as error:
+        except (StorageError, SchemaError, HomeError) as error:
             self.report(what, error)
             return False
         except Exception as error:
@@ -239,10 +322,29 @@ class Recorder:
     def _run_jobs(self) -> None:
         while self._jobs:
             self._asking = time.monotonic()
-            if not self._attempt("record", self._jobs[0]):
+            if not self._attempt("record", self._run_job):
                 self._failures += 1
                 return
             self._jobs.popleft()
+
+    def _run_job(self) -> None:
+        # The points that a node's curve ends with come before the node, whenever that comes.
+        if self.created.is_set() and not self._attempt("metrics", self._flush):
+            raise StorageError(self.trouble)
+        self._asking = time.monotonic()
+        self._jobs[0]()
+
+    def _create(self, create: Job) -> None:
+        try:
+            create()
+        except (StorageError, SchemaError, HomeError):
+            raise
+        except Exception as error:
+            # Without it nothing can be recorded: it is tried again, whatever it was.
+            raise StorageError(
+                f"The run cannot be made: {type(error).__name__}: {error}"
+            ) from error
+        self.created.set()
 
     def _flush(self) -> None:
         with self._flushing:
@@ -279,7 +381,7 @@ class Recorder:
         self._found = found
         for_later = {awaited(one) for one in found}
         self.awaits = frozenset(for_later - {"now"})
-        self.waiting = "now" in for_later
+        self.waiting = "now" in for_later or self._interrupted
         if self.waiting:
             self._wake.notify_all()
 
@@ -288,7 +390,9 @@ class Recorder:
         rate = (step - self._beat_step) / max(now - self._beat, 1e-9)
         self._beat, self._beat_step = now, step
         with self._database.transaction() as connection:
-            segments.heartbeat(connection, self._segment, step, rate, self.settings, self.max_steps)
+            segments.heartbeat(
+                connection, self._segment, step, rate, self.settings, self.max_steps, self.saves()
+            )
 
 
 def awaited(request: Request) -> str:

@@ -107,6 +107,17 @@ class Rewinder:
         except BranchtrackError as trouble:
             logger.error("branchtrack could not record the end of the launch: %s", trouble)
 
+    def give_up(self, why: str) -> None:
+        """The pending rewind is not carried out, because the process is to end."""
+        assert self.pending is not None
+        (request, launch), self.pending = self.pending, None
+        self._own = launch.id, request.id
+        try:
+            self._answer("failed", why)
+            self._end(launch.id, "failed", why)
+        except BranchtrackError as trouble:
+            logger.error("branchtrack could not record that it does not rewind: %s", trouble)
+
     def become(self) -> None:
         """Begin anew from the node of the pending rewind; returns only where that cannot be."""
         assert self.pending is not None

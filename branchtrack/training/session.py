@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -25,8 +26,8 @@ from branchtrack.core.records import Node, Request, Segment
 from branchtrack.core.settings import AT_RESUME, DIRECTIVES
 from branchtrack.db import audit, launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.schema import open_database
-from branchtrack.errors import IllegalTransition, InvalidInput
+from branchtrack.db.schema import open_database, prepare
+from branchtrack.errors import IllegalTransition, InvalidInput, StorageError
 from branchtrack.training import (
     acting,
     answers,
@@ -37,6 +38,7 @@ from branchtrack.training import (
     environment,
     logged,
     modules,
+    registration,
     restoration,
 )
 from branchtrack.training.answers import Answer, Expectation
@@ -44,6 +46,7 @@ from branchtrack.training.apply import Live
 from branchtrack.training.committer import Committer, Point
 from branchtrack.training.recorder import Recorder
 from branchtrack.training.rewinding import REWIND_VARIABLE, Rewinder
+from branchtrack.training.signals import Signals
 from branchtrack.training.updates import Updates
 
 logger = logging.getLogger("branchtrack")
@@ -96,6 +99,8 @@ class Session(Updates):
         self.uncovered: list[str] = []
         self.actions: dict[str, Callable[..., Any]] = {}
         self.evaluates = True
+        self.signals = Signals(self._note, self._interrupt, lambda: self.close("stopped"))
+        self._prepare: Callable[[], None] = lambda: None
         self.store, self._name = store, name
         self._segment: Segment | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
@@ -107,10 +112,16 @@ class Session(Updates):
     def open(cls, name: str | None) -> Session:
         """The session of this process: of the launch it was started for, or of a new run.
 
+        A new run whose home or database cannot be used at present is made as soon as it can be.
+
         Raises:
-            HomeError, SchemaError, CheckpointError, NotFound: before any training.
+            HomeError, SchemaError, StorageError, CheckpointError, NotFound: before any training;
+                the first three for want of a node, or with ``BRANCHTRACK_REQUIRE=1``.
         """
         settings = configuration.load()
+        needs_node = {LAUNCH_VARIABLE, CERTIFY_VARIABLE} & os.environ.keys()
+        if not needs_node and not configuration.is_required():
+            return cls._begun_anew(settings, name)
         database = open_database(settings, create=True)
         store = Store(settings.store)
         run_name = as_name(name or environment.script_name(), "run")
@@ -148,6 +159,17 @@ class Session(Updates):
             session._rewinder = Rewinder(database, store, session.actor, (launch_id, rewind))
         return session
 
+    @classmethod
+    def _begun_anew(cls, settings: configuration.Config, name: str | None) -> Session:
+        """The session of a new run, whether or not its home can be used by now."""
+        for variable in (UNTIL_VARIABLE, REWIND_VARIABLE):
+            os.environ.pop(variable, None)
+        database = Database(settings.database_url)
+        run_name = as_name(name or environment.script_name(), "run")
+        session = cls(database, Store(settings.store), run_name, None)
+        session._prepare = partial(prepare, database, settings, create=True)
+        return session
+
     def begin(
         self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
     ) -> None:
@@ -160,8 +182,10 @@ class Session(Updates):
         """
         settings = apply.read_all(point.live, details=True)
         if self.recorder is None:
-            segment = self._segment = self._take(point.live, settings, max_steps, script)
-            self.recorder = Recorder(self._database, segment.id, point.step)
+            segment, self.recorder = self._record(point, settings, max_steps, script)
+            self._segment = segment
+            if self.signals.received:
+                self._interrupt()
             head = self.base.fork.id if self.base else None
             self._committer = Committer(
                 self._database, self.store, self.recorder, segment, head, self.actor
@@ -266,6 +290,13 @@ class Session(Updates):
         """
         assert self.recorder is not None
         asked = self.recorder.take(reached)
+        if self.signals.received:
+            self.signals.answer()
+            # Training that has come to its end is not cut short by it.
+            self.stop_asked = self.stop_asked or not final
+        saves = self.committer.saves
+        if save:
+            saves.ask(point.step)
         found = [self._carry_out(request, point, final=final) for request in asked]
         answers.supersede(found)
         changes = (*answers.changes(found), *carrying.remarks(found))
@@ -273,13 +304,17 @@ class Session(Updates):
         kind = "final" if ends else "intervention" if changes else "checkpoint"
         wants_node = any(one.makes_node for one in found)
         made: list[Node] = []
-        if changes or wants_node or ((save or ends) and self.committer.committed != point.step):
-            made = self.committer.commit(
-                point, kind, self._metrics, changes, found, answers.message(found)
+        is_new = self.committer.committed != point.step
+        if changes or wants_node or ((saves.owed is not None or ends) and is_new):
+            message = "; ".join(
+                text for text in (answers.message(found), self.signals.words) if text
             )
+            made = self.committer.commit(point, kind, self._metrics, changes, found, message)
             self.watch(made, alike=not changes)
         else:
             self.committer.answer(found, point.step)
+            if not is_new:
+                saves.make(saves.take())
         if found:
             self._tell(point)
         settled = [a for a in found if a.state == "applied" and a.wanted]
@@ -328,41 +363,72 @@ class Session(Updates):
         self.recorder.do(job)
 
     def close(self, status: str, error: str | None = None) -> None:
-        """Write what is left and end the segment as ``finished``, ``stopped`` or ``failed``."""
-        recorder, segment = self.recorder, self._segment
+        """Write what is left and end the segment as ``finished``, ``stopped`` or ``failed``.
+
+        Raises:
+            StorageError: it could not be recorded whole, with ``BRANCHTRACK_REQUIRE=1``.
+        """
         if self.witness is not None:
             self.witness.detach()
-        if recorder is not None and segment is not None:
-            recorder.close(lambda: self._end(segment.id, status, error))
+        status, error = self.signals.ending(status, error)
+        recorder, segment, lost = self.recorder, self._segment, []
+        try:
+            if recorder is not None and segment is not None:
+                segment_id = segment.id
+                self.committer.saves.drop("Training ended before it could be made.")
+                lost = recorder.close(lambda: self._end(segment_id, status, error))
+        except (KeyboardInterrupt, SystemExit):
+            # A second signal: nothing is waited for any more.
+            if recorder is not None:
+                recorder.close(lambda: self._end(segment_id, "stopped", self.signals.words))
+            raise
+        finally:
+            self.signals.off()
         self._rewinder.ended(status, error)
-        if self.rewinds:
+        if self.rewinds and self.signals.received:
+            self._rewinder.give_up(self.signals.words)
+        elif self.rewinds:
             self._rewinder.become()
         self._database.close()
+        if lost and status != "failed" and configuration.is_required():
+            raise StorageError(f"Not everything could be recorded: {'; '.join(lost)}")
 
-    def _take(
+    def _note(self) -> int:
+        """A signal has come, to be noted without any lock; returns the step."""
+        if self.recorder is None:
+            return self.base.fork.step if self.base else 0
+        self.recorder.note()
+        return self.recorder.step
+
+    def _interrupt(self) -> None:
+        """A signal was noted: make sure that the loop comes, and tell of it at once."""
+        recorder, segment = self.recorder, self._segment
+        if recorder is not None and segment is not None:
+            recorder.interrupt()
+            recorder.tell("signal", "received", self.actor, recorder.step, self.signals.words)
+
+    def _record(
         self,
-        live: Live,
+        point: Point,
         settings: dict[str, Any],
         max_steps: int | None,
         script: Mapping[str, Any] | None,
-    ) -> Segment:
+    ) -> tuple[Segment, Recorder]:
+        """The segment that this process trains, taken or about to be made, and its recorder."""
+        live = point.live
         at_resume = [setting for name, setting in AT_RESUME.items() if name in live.fixed]
-        declared = [setting.as_dict() for setting in [*apply.declare(live), *at_resume]]
-        with self._database.transaction() as connection:
-            segment = self._segment
-            if segment is None:
-                run = runs.create_run(
-                    connection, self._name, actor=self.actor,
-                    entry_point=environment.entry_point(),
-                )  # fmt: skip
-                branch = runs.create_branch(connection, run.id, run.default_branch)
-                segment = segments.create(connection, run.id, branch.id, None, 0)
-            return segments.take(
-                connection, segment.id, actor=self.actor, declared=declared,
-                settings=settings, max_steps=max_steps,
-                script=None if script is None else dict(script), offers=self._offers(live),
-                environment=environment.surroundings(),
-            )  # fmt: skip
+        take = partial(
+            segments.take, actor=self.actor, settings=settings, max_steps=max_steps,
+            declared=[setting.as_dict() for setting in [*apply.declare(live), *at_resume]],
+            script=None if script is None else dict(script), offers=self._offers(live),
+            environment=environment.surroundings(),
+        )  # fmt: skip
+        if self._segment is not None:
+            with self._database.transaction() as connection:
+                segment = take(connection, self._segment.id)
+            return segment, Recorder(self._database, segment.id, point.step)
+        new = registration.new_run(self._database, self._name, self.actor, self._prepare, take)
+        return new.segment, new.recorder(point.step)
 
     def _offers(self, live: Live) -> dict[str, Any]:
         described = {name: acting.describe(name, one) for name, one in self.actions.items()}
@@ -430,11 +496,20 @@ class Session(Updates):
         with self._database.transaction() as connection:
             if status != "failed":
                 self._end_stops(connection, segment_id, "done")
+                status, error = self._with_loss(status, error)
             control.expire_unanswered(
                 connection, segment_id, self.actor, "The training process ended first.",
                 spare=self._rewinder.request_id,
             )  # fmt: skip
             segments.end(connection, segment_id, status, actor=self.actor, error=error)
+
+    def _with_loss(self, status: str, error: str | None) -> tuple[str, str | None]:
+        """How a segment ends that trained as it should, where its last state was not written."""
+        lost = self.committer.lost
+        if lost is None:
+            return status, error
+        words = f"The state that training ended in could not be written: {lost}"
+        return "failed" if self.committer.disk else status, "; ".join(filter(None, (error, words)))
 
 
 def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:

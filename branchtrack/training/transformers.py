@@ -156,7 +156,13 @@ class BranchTrackMixin:
         self.actions[name] = function
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `Trainer.train`, recorded as a run or, in a launched process, as its branch."""
+        """As `Trainer.train`, recorded as a run or, in a launched process, as its branch.
+
+        A signal (see `training.signals`) has a node made and training stopped.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: after a signal that the script has no handler for.
+        """
         refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
         session = self._session = Session.open(_run_name(self))
         session.actions = self.actions
@@ -165,6 +171,8 @@ class BranchTrackMixin:
             _silence(self)
         self.script, self.place, self.schedule = trainer_script.record(self), None, None
         self.bounds, self.first_step, self._has_ended = None, 0, False
+        if not session.rehearses:
+            session.signals.on()
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
                 self._events.resumes = bool(resume_from_checkpoint)
@@ -185,6 +193,7 @@ class BranchTrackMixin:
         finally:
             self._session = None
         session.close("stopped" if session.stop_asked else "finished")
+        session.signals.deliver()
         return output
 
     def get_train_dataloader(self) -> Any:

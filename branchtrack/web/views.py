@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from branchtrack.core import lifecycle
+from branchtrack.core import lifecycle, saves
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db.outlines import NodeLine, Outline
@@ -33,6 +34,12 @@ class BranchView:
     parent: NodeLine | None
     launch: Launch | None = None
     certified: Certified | None = None
+    saves: Mapping[str, Any] | None = None
+
+    @property
+    def missed_words(self) -> str:
+        """``3 of 40 saves were not made``, where any was not."""
+        return saves.words(self.saves)
 
     @property
     def name(self) -> str:
@@ -153,7 +160,9 @@ class TreeView:
         parent = self.by_id.get(branch.start_node_id or "")
         found = certified.find(self.outline.certificates.get(branch.id), self.by_id, head)
         launch = self.launches.get(branch.id)
-        return BranchView(branch, segment, status, head, parent, launch, found)
+        own = (one for one in self.outline.segments.values() if one.branch_id == branch.id)
+        saved = saves.summed(one.saves for one in own)
+        return BranchView(branch, segment, status, head, parent, launch, found, saved)
 
 
 def waiting_or_failed(outline: Outline) -> list[str]:

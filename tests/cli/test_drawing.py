@@ -14,6 +14,7 @@ from branchtrack.analysis import report
 from branchtrack.checkpoints.packs import Store
 from branchtrack.cli.drawing import plot, tree_lines
 from branchtrack.core.records import Node
+from branchtrack.db import segments as rows
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import segments
 from branchtrack.processes import own_name
@@ -42,6 +43,21 @@ def test_branches_are_named_with_state_and_origin(forked: Forked) -> None:
     lines = drawn(tree)
     assert lines[0] == "  main: running, step 30 of 1000"
     assert lines[1] == f"  cooler: running, step 20 of 1000, from node {made[1].id[:8]}"
+
+
+def test_a_branch_tells_why_it_ended_and_which_saves_it_missed(forked: Forked) -> None:
+    tree, _ = forked
+    missed = {"due": 40, "made": 33, "missed": [*range(3, 10)]}
+    with tree.database.transaction() as connection:
+        segment = tree.segment("main").id
+        rows.heartbeat(connection, segment, 30, None, {}, saves=missed)
+        rows.end(connection, segment, "stopped", actor="run", error="SIGTERM at step 30")
+    with tree.database.read() as connection:
+        assert report.tree(connection, tree.run)["branches"][0]["saves"] == missed
+    assert drawn(tree)[0] == (
+        "  main: stopped, step 30 of 1000, 7 of 40 saves were not made (due at step 3, 4, 5, 6, 7 "
+        "and 2 more): SIGTERM at step 30"
+    )
 
 
 def test_a_node_tells_what_it_changed_and_why(forked: Forked) -> None:

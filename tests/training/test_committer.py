@@ -269,6 +269,14 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return lambda now: state.__setitem__(0, now)
 
 
+def in_trouble(desk: Desk) -> None:
+    """Wait until a commit has failed."""
+    deadline = time.monotonic() + 10
+    while not desk.recorder.trouble:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def test_a_change_whose_commit_failed_is_listed_by_the_next_node(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,12 +284,15 @@ def test_a_change_whose_commit_failed_is_listed_by_the_next_node(
     desk.commit(0)
     is_full(True)
     desk.update()
-    assert not desk.commit(1, before=1.0, after=2.0)
-    assert not desk.commit(2, before=2.0, after=3.0)
-    assert not desk.commit(3)
+    assert not desk.commit(1, wait=False, before=1.0, after=2.0)
+    assert not desk.commit(2, wait=False, before=2.0, after=3.0)
+    last = desk.commit(3, wait=False)
+    assert not last
     is_full(False)
-    (node,) = desk.commit(4)
-    assert node.changes == (Change("lr", 1.0, 3.0, 2),) and node.kind == "intervention"
+    assert desk.committer.free.wait(10)
+    (node,) = last
+    assert (node.step, node.kind) == (3, "intervention"), "the newest state is tried on"
+    assert node.changes == (Change("lr", 1.0, 3.0, 2),)
     assert node.message == "lr was changed at step 1, where no node could be made"
     desk.update()
     (after,) = desk.commit(5)
@@ -293,10 +304,86 @@ def test_trouble_is_over_with_the_next_commit_that_works(
 ) -> None:
     desk, is_full = at(torch.nn.Linear(4, 4)), full(monkeypatch)
     is_full(True)
-    desk.commit(1)
+    desk.commit(1, wait=False)
+    in_trouble(desk)
+    desk.commit(2, wait=False)
     assert "disk is full" in desk.recorder.trouble
     is_full(False)
-    desk.commit(2)
+    assert desk.committer.free.wait(10)
     assert not desk.recorder.trouble and desk.close() == []
     told = [(e.state, e.step, e.reason) for e in desk.home.events("trouble")]
     assert told == [("begun", 1, "The disk is full."), ("over", 2, "")]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_error_of_the_disk_that_passes_costs_nothing(
+    number: int, at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, put, tries = at(torch.nn.Linear(4, 4)), Store.put, [0]
+
+    def failing(self: Store, *given: Any) -> Any:
+        tries[0] += 1
+        if tries[0] <= number:
+            raise StorageError("Input/output error.", path="x")
+        return put(self, *given)
+
+    monkeypatch.setattr(Store, "put", failing)
+    made = desk.commit(1, kind="final", wait=False)
+    assert desk.close() == [] and [node.kind for node in made] == ["final"]
+    assert tries[0] == number + 1 and desk.committer.lost is None
+
+
+def test_what_the_disk_never_takes_is_given_up_at_the_end_with_the_reason(
+    at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "END_SECONDS", 0.2)
+    desk = at(torch.nn.Linear(4, 4))
+    full(monkeypatch)(True)
+    request = desk.asked()
+    desk.commit(1, Answer(request, "done"), kind="final", wait=False)
+    assert any("disk is full" in line for line in desk.close())
+    assert desk.committer.lost == "The disk is full." and desk.committer.disk
+    found = desk.home.request(request.id)
+    assert found.state == "failed" and "disk is full" in (found.error or "")
+
+
+def test_what_others_wait_for_is_not_held_up_by_a_disk_for_long(
+    at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "PATIENCE_SECONDS", 0.2)
+    desk = at(torch.nn.Linear(4, 4))
+    full(monkeypatch)(True)
+    request = desk.asked("evaluate")
+    desk.commit(1, wait=False)
+    desk.committer.answer([Answer(request, "done", result={})], 1)
+    assert desk.committer.free.wait(10)
+    deadline = time.monotonic() + 10
+    while desk.home.request(request.id).state != "done":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_save_that_cannot_be_made_is_made_as_soon_as_it_can(
+    at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "PATIENCE_SECONDS", 0.1)
+    desk = at(torch.nn.Linear(4, 4))
+    desk.commit(0)
+    holder = desk.home.database.engine.raw_connection()
+    holder.execute("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
+    saves = desk.committer.saves
+    for step in (2, 4, 6):
+        saves.ask(step)
+        desk.commit(step, wait=False)
+    assert saves.owed == 6 and not desk.recorder.waiting
+    holder.execute("ROLLBACK")  # type: ignore[attr-defined]
+    holder.close()
+    assert desk.committer.free.wait(10)
+    assert desk.recorder.wait(10), "the loop is called to a control point"
+    assert desk.commit(7) and not desk.recorder.take() and not desk.recorder.waiting
+    desk.close()
+    assert [node.step for node in desk.home.nodes()] == [0, 2, 7]
+    assert saves.as_dict() == {"due": 3, "made": 2, "missed": [4]}
+    assert desk.home.segment().saves == saves.as_dict()
+    (event,) = desk.home.events("save")
+    assert (event.state, event.step) == ("missed", 4) and "still waits" in event.reason

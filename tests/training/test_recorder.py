@@ -63,6 +63,11 @@ class Bench:
             time.sleep(0.005)
 
 
+@pytest.fixture(autouse=True)
+def _short_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "END_SECONDS", 0.3)
+
+
 @pytest.fixture
 def bench(home: Home) -> Iterator[Bench]:
     """A recorder at work."""
@@ -428,3 +433,67 @@ def test_waiting_goes_on_while_a_job_is_not_at_the_database(
 
     bench.recorder.do(job)
     assert bench.recorder.done(event)
+
+
+def test_points_are_written_before_each_job_also_of_one_batch(bench: Bench) -> None:
+    seen: list[Any] = []
+
+    def job(step: int) -> None:
+        seen.append(list(bench.points()))
+        # What follows is logged, and asked for, while this job is done.
+        bench.recorder.log(step + 1, {"loss": 1.0})
+        if step < 3:
+            bench.recorder.do(lambda: job(step + 1))
+
+    with bench.recorder._flushing:
+        # The other thread cannot write them meanwhile.
+        bench.recorder.log(1, {"loss": 1.0})
+        bench.recorder._flushed = time.monotonic() + 60
+    bench.recorder.do(lambda: job(1))
+    bench.wait(lambda: len(seen) == 3)
+    assert seen == [[1], [1, 2], [1, 2, 3]]
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_job_is_done_while_points_cannot_be_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, broken, done = metrics.append, [True], threading.Event()
+
+    def failing(*given: Any) -> None:
+        if broken[0]:
+            raise StorageError("The database failed.")
+        append(*given)
+
+    monkeypatch.setattr(metrics, "append", failing)
+    bench.recorder.log(1, {"loss": 1.0})
+    bench.recorder.do(lambda: done.set() if bench.points() else None)
+    bench.wait(lambda: bench.recorder.trouble)
+    assert not bench.recorder.done(done) and not done.is_set()
+    broken[0] = False
+    assert done.wait(10) and bench.close() == []
+
+
+def test_the_end_waits_for_a_database_that_fails_for_a_moment(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "END_SECONDS", 10.0)
+    append, tries = metrics.append, [0]
+
+    def failing(*given: Any) -> None:
+        tries[0] += 1
+        if tries[0] < 4:
+            raise StorageError("The database failed.")
+        append(*given)
+
+    monkeypatch.setattr(metrics, "append", failing)
+    bench.recorder.log(1, {"loss": 1.0})
+    assert bench.close() == [] and bench.points() == {1: 1.0}
+
+
+def test_a_loop_that_is_interrupted_comes_to_one_control_point(bench: Bench) -> None:
+    bench.recorder.interrupt()
+    assert bench.recorder.waiting and bench.recorder.wait(1)
+    bench.home.ask("evaluate")
+    bench.wait(lambda: bench.recorder._found)
+    assert len(bench.recorder.take()) == 1 and not bench.recorder.waiting

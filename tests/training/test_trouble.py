@@ -26,6 +26,7 @@ Work = Callable[..., object]
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "END_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +137,8 @@ def test_a_store_replaced_by_a_file_fails_requests_with_the_reason(
     failed, done = home.requests()
     assert failed.state == "failed" and str(home.config.store) in (failed.error or "")
     assert (done.state, done.step) == ("done", 12)
-    # The last of these was made under the trouble, of the request that failed there is none.
-    assert [node.step for node in home.nodes()] == [0, 3, 12, 14]
+    # Of the request that failed there is none; the newest state was written as soon as it could be.
+    assert [node.step for node in home.nodes()] == [0, 3, 9, 12, 14]
     parents = [node.parent_id for node in home.nodes()]
     assert parents == [None, *(node.id for node in home.nodes()[:-1])]
     assert len(told(caplog, logging.WARNING)) == 1
@@ -168,7 +169,7 @@ def test_a_full_disk_fails_the_change_and_later_ones_work(
     assert changed.state == "failed" and "disk is full" in (changed.error or "")
     assert "was applied" in (changed.error or "")
     assert measured.state == "done" and measured.node_id is None
-    assert [node.step for node in home.nodes()] == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+    assert [node.step for node in home.nodes()] == [0, 1, 2, 3, 4, 9, 10, 11, 12, 13, 14]
     assert len(told(caplog, logging.WARNING)) == 1
     assert list((home.config.store / "tmp").iterdir()) == []
 
@@ -188,7 +189,32 @@ def test_a_disk_full_to_the_end_is_told_at_the_end(
     assert any("No space left" in line for line in told(caplog, logging.ERROR))
     (line,) = home.events("trouble")
     assert line.state == "begun" and "No space left" in line.reason
-    assert home.segment().status == "finished"
+    segment = home.segment()
+    assert segment.status == "failed" and segment.saves is not None
+    assert "The state that training ended in could not be written" in (segment.error or "")
+    assert "disk is full" in (segment.error or "")
+    assert segment.saves["missed"] == [6, 8, 10, 12, 14] and segment.saves["made"] == 2
+    assert [event.step for event in home.events("save")] == [6, 8, 10, 12, 14]
+    assert home.events("segment")[-1].reason == segment.error
+
+
+def test_one_error_of_the_disk_in_the_last_commit_costs_nothing(
+    home: Home, right: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, failed = files._write, [0]
+
+    def once(path: Path, parts: Any) -> None:
+        if failed == [1]:
+            failed[0] += 1
+            raise OSError(errno.EIO, "Input/output error")
+        write(path, parts)
+
+    monkeypatch.setattr(files, "_write", once)
+    settled = Do("on_step_begin", 13, lambda **_: failed.__setitem__(0, 1))
+    trainer = home.train(callbacks=lambda: [settled], save_strategy="no")
+    assert failed == [2] and tiny.same(tiny.weights(trainer), right)
+    assert (home.final().step, home.final().kind) == (14, "final")
+    assert (home.segment().status, home.segment().error) == ("finished", None)
 
 
 def test_a_database_locked_by_another_for_long_stops_nothing(
@@ -280,11 +306,11 @@ def test_a_disk_that_fails_a_change_costs_its_node_and_the_next_one_lists_it(
     assert all(torch.equal(found[name], tensor) for name, tensor in changed.items())
     (request,) = home.requests()
     assert request.state == "failed" and reason in (request.error or "")
-    assert [node.step for node in home.nodes()] == [0, 3, 12, 14]
-    (listed,) = home.node(12).changes
+    assert [node.step for node in home.nodes()] == [0, 3, 9, 12, 14]
+    (listed,) = home.node(9).changes
     assert (listed.name, listed.before, listed.after) == ("lr", 1e-3, 5e-4)
-    assert "lr was changed at step 6" in home.node(12).message
-    assert home.node(14).changes == () and len(told(caplog, logging.WARNING)) == 1
+    assert "lr was changed at step 6" in home.node(9).message
+    assert home.node(12).changes == () and len(told(caplog, logging.WARNING)) == 1
     lines = [(event.state, event.step) for event in home.events("trouble")]
     assert [state for state, _ in lines] == ["begun", "over"] and home.chain_break() is None
     assert reason in home.events("trouble")[0].reason

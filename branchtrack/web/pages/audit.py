@@ -17,7 +17,10 @@ from branchtrack.web.services import services
 
 blueprint = Blueprint("audit", __name__)
 PAGE = 100
-KINDS = tuple("run branch segment node request launch certificate trouble metric".split())
+KINDS = (
+    "run", "branch", "segment", "node", "request", "launch", "certificate", "trouble", "save",
+    "signal", "metric", "restore",
+)  # fmt: skip
 _LONGEST = 160
 
 

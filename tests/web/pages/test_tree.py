@@ -367,6 +367,21 @@ def test_a_run_that_ended_in_trouble_still_says_so(own: Site) -> None:
     assert "main could not record everything since step 40" in own.get("/runs/digits").text
 
 
+def test_saves_that_were_missed_and_why_a_branch_ended_are_said(own: Site) -> None:
+    main = own.lines["main"]
+    assert "saves were not made" not in own.get("/runs/digits").text
+    count = {"due": 40, "made": 37, "missed": [120, 130, 1400]}
+    with own.database.transaction() as connection:
+        segments.heartbeat(connection, main.segment.id, 40, None, {}, saves=count)
+        segments.end(
+            connection, main.segment.id, "stopped", actor="run", error="SIGTERM at step 40"
+        )
+    text = own.get("/runs/digits").text
+    assert "main: 3 of 40 saves were not made, due at 120, 130, 1,400" in text
+    assert "main stopped at step 40: SIGTERM at step 40" in text
+    assert "kind=save" in own.get("/runs/digits").html
+
+
 def test_certificates_stand_beside_their_branches(site: Site) -> None:
     page = site.get("/runs/gpt2-docs")
     named = [one for one in page.all("span") if one.get("class").startswith("cert ")]

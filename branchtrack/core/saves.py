@@ -1,0 +1,32 @@
+"""The saves that a script's own cadence asks for: how many were due, made and not made.
+
+Plain values only, as the column ``segments.saves`` holds them: ``due``, ``made``, and the steps
+``missed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def summed(counts: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """The counts of several segments together; None where none of them counted."""
+    known = [count for count in counts if count]
+    if not known:
+        return None
+    steps = sorted({step for count in known for step in count["missed"]})
+    return {
+        "due": sum(count["due"] for count in known),
+        "made": sum(count["made"] for count in known),
+        "missed": steps,
+    }
+
+
+def words(count: Mapping[str, Any] | None) -> str:
+    """``3 of 40 saves were not made``; nothing where all were, or may still be."""
+    if not count or not count["missed"]:
+        return ""
+    # Those that are on their way are neither made nor missed.
+    missed = len(count["missed"])
+    return f"{missed} of {count['due']} saves {'was' if missed == 1 else 'were'} not made"

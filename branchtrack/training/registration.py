@@ -1,0 +1,70 @@
+"""A new run put into the database: at once, or as soon as the database and the home can be used.
+
+Its ids are made here, so that training can begin, and log, and commit, before they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack import config
+from branchtrack.core.names import new_id
+from branchtrack.core.records import Segment
+from branchtrack.db import runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import StorageError
+from branchtrack.training import environment
+from branchtrack.training.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run with its first segment; ``create`` puts both into the database, once."""
+
+    database: Database
+    segment: Segment
+    create: Callable[[], None]
+
+    def recorder(self, step: int) -> Recorder:
+        """The recorder of the segment, which first of all has the run created.
+
+        Raises:
+            StorageError: that cannot be done now, with ``BRANCHTRACK_REQUIRE=1``. Without it there
+                is a warning, and it is tried until training ends.
+        """
+        made = Recorder(self.database, self.segment.id, step, self.create)
+        if not made.is_begun() and config.is_required():
+            made.give_up()
+            raise StorageError(
+                f"The run cannot be recorded: {made.trouble}", safe="No training was done.",
+                fix=f"Without {config.REQUIRE_VARIABLE} training begins all the same.",
+            )  # fmt: skip
+        return made
+
+
+def new_run(
+    database: Database,
+    name: str,
+    actor: str,
+    prepare: Callable[[], None],
+    take: Callable[[Connection, str], Any],
+) -> NewRun:
+    """A run that is not recorded yet; ``prepare`` opens the home, ``take`` takes the segment."""
+    segment = segments.new(new_id(), new_id(), None, 0)
+    entry_point = environment.entry_point()
+
+    def create() -> None:
+        prepare()
+        with database.transaction() as connection:
+            run = runs.create_run(
+                connection, name, actor=actor, entry_point=entry_point, run_id=segment.run_id
+            )
+            runs.create_branch(connection, run.id, run.default_branch, branch_id=segment.branch_id)
+            segments.add(connection, segment)
+            take(connection, segment.id)
+
+    return NewRun(database, segment, create)

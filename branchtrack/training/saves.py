@@ -1,0 +1,71 @@
+"""The saves that are due by the script's own cadence, counted: made, still owed, or missed.
+
+A save that cannot be made where it is due stays owed: it is made at the first control point at
+which it can be, until the next one is due. It knows no database.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class Saves:
+    """The saves of one segment. Threads may share it.
+
+    ``owed`` is the step of the save that is to be made at this control point, or as soon as one can
+    be: ``waits`` says that it could not be made where it was due. ``report`` is called with the
+    step and the reason of each that will not be made any more.
+    """
+
+    def __init__(self, report: Callable[[int, str], None]) -> None:
+        self.owed: int | None = None
+        self.waits = False
+        self._why = ""
+        self._report, self._lock = report, threading.Lock()
+        self._due, self._made = 0, 0
+        self._missed: list[int] = []
+
+    def ask(self, step: int) -> None:
+        """A save is due at ``step``; one that was owed until now is missed."""
+        self.drop()
+        with self._lock:
+            self._due += 1
+            self.owed, self.waits, self._why = step, False, ""
+
+    def put_off(self, why: str) -> None:
+        """The save that is owed cannot be made at this control point."""
+        self._why, self.waits = why, self.owed is not None
+
+    def take(self) -> int | None:
+        """The step of the save that a commit is about to make, owed no more."""
+        with self._lock:
+            step, self.owed, self.waits = self.owed, None, False
+        return step
+
+    def drop(self, why: str = "") -> None:
+        """What is owed will not be made any more."""
+        step = self.take()
+        if step is not None:
+            self.miss(step, why or self._why)
+
+    def make(self, step: int | None) -> None:
+        """The save that was taken at ``step`` is durable."""
+        if step is not None:
+            with self._lock:
+                self._made += 1
+
+    def miss(self, step: int | None, why: str) -> None:
+        """The save that was taken at ``step`` was not made, and will not be."""
+        if step is not None:
+            with self._lock:
+                self._missed.append(step)
+            self._report(step, why)
+
+    def as_dict(self) -> dict[str, Any] | None:
+        """``due``, ``made`` and the steps ``missed``; None where none was due yet."""
+        with self._lock:
+            if not self._due:
+                return None
+            return {"due": self._due, "made": self._made, "missed": list(self._missed)}

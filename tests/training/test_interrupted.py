@@ -1,0 +1,121 @@
+"""Trainings in processes of their own that get a signal at a random moment, and are gone on with.
+
+``BRANCHTRACK_TEST_SIGNALS=100`` sends so many; the suite sends a few.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import sys
+import time
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training import jobs, loops, tiny
+from tests.training.callbacks import Do
+from tests.training.homes import Home
+
+COUNT = int(os.environ.get("BRANCHTRACK_TEST_SIGNALS", "6"))
+NUMBERS = {signal.SIGTERM: 143, signal.SIGUSR1: 138}
+TRAINER: dict[str, Any] = {
+    "max_steps": 80, "save_steps": 9, "eval_strategy": "steps", "eval_steps": 5,
+}  # fmt: skip
+LOOP: dict[str, Any] = {"max_steps": 160, "save_steps": 9, "evaluated": True}
+
+
+def train_trainer(home: Home, launch: Any = None, begun: Any = None) -> None:
+    """A Trainer that evaluates and saves now and then."""
+    calls = [Do("on_train_begin", None, lambda **_: begun.set())] if begun is not None else []
+    home.train(launch, callbacks=lambda: calls, **TRAINER)
+
+
+def train_loop(home: Home, launch: Any = None, begun: Any = None) -> None:
+    """A plain loop that evaluates and saves now and then."""
+
+    def at(run: Any, _: Any) -> None:
+        if begun is not None:
+            begun.set()
+
+    loops.train(home, launch, at=at, **LOOP)
+
+
+KINDS = {"trainer": train_trainer, "loop": train_loop}
+
+
+def victim(folder: Path, kind: str, begun: Any) -> None:
+    """Train until a signal ends it."""
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process lives
+    KINDS[kind](Home(folder), begun=begun)
+
+
+@pytest.fixture(scope="module")
+def server() -> ForkServerContext:
+    """The server that processes are forked from."""
+    return jobs.context()
+
+
+@pytest.fixture(scope="module")
+def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The state that each kind of training ends in undisturbed."""
+    found = {}
+    for kind, train in KINDS.items():
+        home = Home(tmp_path_factory.mktemp(kind))
+        train(home)
+        found[kind] = home.final().state_digest
+        home.close()
+    return found
+
+
+@pytest.mark.timeout(60 + 60 * COUNT)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_signal_makes_a_node_where_it_came_and_the_resume_is_exact(
+    kind: str, server: ForkServerContext, digests: dict[str, str], tmp_path: Path
+) -> None:
+    chance, steps, waits = random.Random(len(kind)), [], []
+    for number in range((COUNT + 1) // 2):
+        home, begun = Home(tmp_path / str(number)), server.Event()
+        process = server.Process(target=victim, args=(home.folder, kind, begun))
+        process.start()
+        assert begun.wait(120)
+        time.sleep(chance.uniform(0.0, 1.0))
+        sent, code = chance.choice(list(NUMBERS.items()))
+        started = time.monotonic()
+        os.kill(process.pid or 0, sent)
+        process.join(120)
+        waits.append(time.monotonic() - started)
+        steps.append(check(home, process.exitcode, code, sent.name))
+        if home.segment().status == "stopped":
+            launch = home.order(home.nodes()[-1])
+            KINDS[kind](home, launch)
+            assert home.final(launch).state_digest == digests[kind]
+        home.close()
+    cut = sum(step is not None for step in steps)
+    print(f"{kind}: {len(steps)} signals, {cut} before the end, slowest exit {max(waits):.2f} s")
+    assert cut > 0
+
+
+def check(home: Home, code: int | None, expected: int, name: str) -> int | None:
+    """The step that the signal came at; None where training had come to its end by then."""
+    segment, node = home.segment(), home.nodes()[-1]
+    assert code == expected, (code, segment.error)
+    assert home.chain_break() is None
+    if segment.status == "finished":
+        assert node.kind == "final"
+        return None
+    named = re.fullmatch(rf"{name} at step (\d+)", segment.error or "")
+    assert segment.status == "stopped" and named, (segment.status, segment.error)
+    step = int(named[1])
+    assert node.kind == "final" and node.step in (step, step + 1), (node.step, step)
+    assert list(home.points("loss", segment.id)) == list(range(1, node.step + 1))
+    assert [event.reason for event in home.events("signal")] == [segment.error]
+    return step
+
+
+def test_the_trainings_last_long_enough_for_a_signal_in_the_middle() -> None:
+    assert TRAINER["max_steps"] > 4 * tiny.PER_EPOCH and LOOP["max_steps"] > 4 * loops.SAMPLES // 4
