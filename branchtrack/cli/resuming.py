@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     help="exact: the whole state; weights: nothing else.",
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
+@click.option("--script", metavar="PATH", help="The script, where it is another or elsewhere now.")
+@click.option("--cwd", metavar="DIR", help="The folder to start it in, where that was moved.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @click.option("--list", "lists", is_flag=True,
               help="Only list the settings that a resume of NODE may change.")  # fmt: skip
@@ -46,6 +48,8 @@ def resume(
     name: str | None,
     mode: str,
     reason: str,
+    script: str | None,
+    cwd: str | None,
     detach: bool,
     lists: bool,
     as_json: bool,
@@ -57,6 +61,9 @@ def resume(
     over the steps that are left, horizon=rescale makes it anew for the whole length. --mode
     weights takes nothing but the weights: optimizer, schedule, position and settings begin as the
     script has them.
+
+    --script and --cwd say where the script and its folder are now; once it has trained from there
+    the run remembers them. A project that was moved with its home is found without.
 
     The exit code is that of the training process. Ctrl-C asks it to stop at a node.
 
@@ -78,6 +85,7 @@ def resume(
             launch = control.order_launch(
                 database, line.store, node, actor=control.local_actor(), name=name,
                 settings=parse_assignments(values), mode=mode, reason=reason,
+                entry_point=_placed(database, node, script, cwd),
             )  # fmt: skip
         changed = _tell_of_script(database, launch, quiet=as_json)
         if detach:
@@ -88,6 +96,7 @@ def resume(
             launch = carry_out(line, database, launch, quiet=as_json)
         with database.read() as connection:
             told = report.launch(connection, launch) | {"script_changed": changed}
+        told["remembered"] = _is_remembered(database, launch)
     if as_json:
         emit(told)
     else:
@@ -134,15 +143,42 @@ def _list(line: CommandLine, node: str, as_json: bool) -> None:
         echo(textwrap.indent("\n".join(textwrap.wrap(text, 92)), "    "))
 
 
+def _placed(
+    database: Database, node_ref: str, script: str | None, folder: str | None
+) -> dict[str, Any] | None:
+    """The command of a node's run with its script or folder elsewhere; None where it is not."""
+    if script is None and folder is None:
+        return None
+    from branchtrack import scripts
+    from branchtrack.db import nodes, runs
+
+    with database.read() as connection:
+        node = nodes.find(connection, node_ref)
+        return scripts.placed(runs.get_run(connection, node.run_id).entry_point, script, folder)
+
+
+def _is_remembered(database: Database, launch: Launch) -> bool:
+    """Whether the run is started from where this launch was, from now on."""
+    from branchtrack.db import runs
+
+    if launch.entry_point is None:
+        return False
+    with database.read() as connection:
+        now = runs.get_run(connection, launch.run_id).entry_point or {}
+    return all(now.get(name) == launch.entry_point.get(name) for name in ("argv", "cwd"))
+
+
 def _tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
     """Whether the script has changed since the node was made; said in a line unless ``quiet``."""
     from branchtrack import scripts
     from branchtrack.db import nodes, runs
 
     with database.read() as connection:
-        entry_point = runs.get_run(connection, launch.run_id).entry_point
+        entry_point = launch.entry_point or runs.get_run(connection, launch.run_id).entry_point
         environment = nodes.get(connection, launch.node_id).environment
     changed = scripts.has_changed(entry_point, environment)
+    if launch.entry_point is not None and not quiet:
+        echo(f"Starting {scripts.words(launch.entry_point)}, not where it was trained.", err=True)
     if changed and not quiet:
         path = scripts.script_of(entry_point)
         echo(f"The script {path} has changed since node {launch.node_id} was made.", err=True)
@@ -222,6 +258,10 @@ def launch_lines(told: dict[str, Any]) -> list[str]:
     ]
     if told["effective"]:
         fields.append(("read back", pairs(told["effective"])))
+    if told.get("withdrawn"):
+        fields.append(("left", "nothing: the branch is gone, and its name is free"))
+    if told.get("remembered"):
+        fields.append(("remembered", "the run is started from there from now on"))
     if told["error"]:
         fields.append(("error", told["error"]))
     if told["log"]:

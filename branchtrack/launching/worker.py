@@ -111,7 +111,8 @@ class Worker:
             launch = launches.claim(connection, self.name, launch_id)
             if launch is None:
                 return None
-            entry_point = runs.get_run(connection, launch.run_id).entry_point
+            recorded = runs.get_run(connection, launch.run_id).entry_point
+        entry_point = launch.entry_point or recorded
         log = local.log_path(self.config, launch.id)
         try:
             process = local.start(entry_point, launch.id, self.config, log)
@@ -162,7 +163,7 @@ class Worker:
         """``run/branch (pid 123)``."""
         with self.database.read() as connection:
             run = runs.get_run(connection, launch.run_id).name
-            branch = runs.get_branch(connection, launch.branch_id).name
+            branch = launches.branch_name(connection, launch)
         return f"{run}/{branch}" + (f" (pid {launch.pid})" if launch.pid else "")
 
     def terminate(self, launch_id: str) -> None:
@@ -194,6 +195,9 @@ class Worker:
 
     def _record_end(self, launch: Launch, exit_code: int | None, why: str = "") -> Launch:
         with self.database.transaction() as connection:
+            if launches.is_withdrawn(connection, launch):
+                # Its process has recorded its own end, or another worker has.
+                return launches.get(connection, launch.id)
             segment = segments.get(connection, launch.segment_id)
             clean = segment.status in _CLEAN and exit_code in (0, None) and not why
             error = None if clean else why or self._why(launch, exit_code, segment)
@@ -206,6 +210,8 @@ class Worker:
                 )  # fmt: skip
             except IllegalTransition:
                 launch = launches.get(connection, launch.id)
+            if launch.state == "failed" and segment.started_at is None:
+                launches.withdraw(connection, launch, self.name)
         self.say(f"{self.describe(launch)} {launch.state}" + (f": {error}" if error else ""))
         return launch
 

@@ -7,27 +7,22 @@ thread only tests flags, applies and copies; all I/O is the recorder's.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
 import torch
 from sqlalchemy import Connection
 
-from branchtrack import config as configuration
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.exactness import CERTIFY_VARIABLE
-from branchtrack.core.names import as_name
 from branchtrack.core.offers import Offers
 from branchtrack.core.records import Node, Request, Segment
 from branchtrack.core.settings import AT_RESUME, DIRECTIVES
-from branchtrack.db import launches, nodes, requests, runs, segments
+from branchtrack.db import nodes, requests, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.schema import open_database
 from branchtrack.errors import IllegalTransition, InvalidInput
 from branchtrack.training import (
     acting,
@@ -35,22 +30,18 @@ from branchtrack.training import (
     apply,
     capture,
     carrying,
-    commits,
-    environment,
     modules,
 )
 from branchtrack.training.answers import Answer, Expectation
 from branchtrack.training.apply import Live
+from branchtrack.training.beginnings import Beginning
 from branchtrack.training.committer import Committer, Point
+from branchtrack.training.ordinals import LAUNCH_VARIABLE as LAUNCH_VARIABLE
 from branchtrack.training.recorder import Recorder
-from branchtrack.training.rewinding import REWIND_VARIABLE, Rewinder
+from branchtrack.training.rewinding import Rewinder
 from branchtrack.training.updates import Updates
 
 logger = logging.getLogger("branchtrack")
-
-LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
-#: The step at which a launched process is to stop, as if it had been asked to.
-UNTIL_VARIABLE = "BRANCHTRACK_UNTIL"
 
 
 @dataclass(frozen=True)
@@ -81,8 +72,13 @@ class Session(Updates):
 
     #: Whether it only tries again what was trained before, and is to leave nothing behind.
     rehearses = False
+    #: Whether it is not to be trained at all: see `passed_over`.
+    passes_over = False
 
-    def __init__(self, database: Database, store: Store, name: str, base: Base | None) -> None:
+    def __init__(
+        self, database: Database, store: Store, base: Base | None,
+        beginning: Beginning | None = None, own: tuple[str, str | None] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(database, f"run ({control.local_actor()})")
         self.base = base
         self.stop_asked = False
@@ -90,56 +86,11 @@ class Session(Updates):
         self.uncovered: list[str] = []
         self.actions: dict[str, Callable[..., Any]] = {}
         self.evaluates = True
-        self._store, self._name = store, name
+        self._store, self._beginning = store, beginning or Beginning()
         self._segment: Segment | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
         self._paused = False
-        self._rewinder = Rewinder(database, store, self.actor)
-
-    @classmethod
-    def open(cls, name: str | None) -> Session:
-        """The session of this process: of the launch it was started for, or of a new run.
-
-        Raises:
-            HomeError, SchemaError, CheckpointError, NotFound: before any training.
-        """
-        settings = configuration.load()
-        database = open_database(settings, create=True)
-        store = Store(settings.store)
-        run_name = as_name(name or environment.script_name(), "run")
-        # Taken out of the environment: the process's children are not this launch.
-        launch_id = os.environ.pop(LAUNCH_VARIABLE, None)
-        until = os.environ.pop(UNTIL_VARIABLE, None)
-        rewind = os.environ.pop(REWIND_VARIABLE, None)
-        trial = os.environ.pop(CERTIFY_VARIABLE, None)
-        if trial is not None:
-            # It is a kind of session itself, and knows this module.
-            from branchtrack.training.rehearsal import rehearse
-
-            return rehearse(database, store, run_name, trial)
-        if launch_id is None:
-            return cls(database, store, run_name, None)
-        try:
-            with database.read() as connection:
-                launch = launches.get(connection, launch_id)
-                fork = nodes.get(connection, launch.fork_node_id)
-                stored = nodes.checkpoint(connection, fork.state_digest)
-                segment = segments.get(connection, launch.segment_id)
-                trained, overrides = origin(connection, fork)
-                script = segments.get(connection, trained.segment_id).script
-            snapshot = commits.load(store, stored, fork)
-            base = Base(fork, snapshot, trained, launch.mode, overrides, script)
-            session = cls(database, store, run_name, base)
-            session.until = int(until) if until else None
-        except BaseException as error:
-            if rewind is not None:
-                Rewinder(database, store, "run", (launch_id, rewind)).ended("failed", error)
-            database.close()
-            raise
-        session._segment = segment
-        if rewind is not None:
-            session._rewinder = Rewinder(database, store, session.actor, (launch_id, rewind))
-        return session
+        self._rewinder = Rewinder(database, store, self.actor, own)
 
     def begin(
         self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
@@ -300,19 +251,25 @@ class Session(Updates):
         at_resume = [setting for name, setting in AT_RESUME.items() if name in live.fixed]
         declared = [setting.as_dict() for setting in [*apply.declare(live), *at_resume]]
         with self._database.transaction() as connection:
-            segment = self._segment
-            if segment is None:
-                run = runs.create_run(
-                    connection, self._name, actor=self.actor,
-                    entry_point=environment.entry_point(),
-                )  # fmt: skip
-                branch = runs.create_branch(connection, run.id, run.default_branch)
-                segment = segments.create(connection, run.id, branch.id, None, 0)
-            return segments.take(
+            segment = self._beginning.segment(connection, self.actor)
+            taken = segments.take(
                 connection, segment.id, actor=self.actor, declared=declared,
                 settings=settings, max_steps=max_steps,
                 script=None if script is None else dict(script), offers=self._offers(live),
             )  # fmt: skip
+        self._has_begun()
+        return taken
+
+    def _has_begun(self) -> None:
+        """What was planned is in the record by now."""
+        beginning = self._beginning
+        if self.base is not None and beginning.fork is not None:
+            self.base = replace(self.base, fork=beginning.fork)
+        if beginning.launch is not None:
+            self._rewinder = Rewinder(
+                self._database, self._store, self.actor, (beginning.launch.id, None)
+            )
+        beginning.tell()
 
     def _offers(self, live: Live) -> dict[str, Any]:
         described = {name: acting.describe(name, one) for name, one in self.actions.items()}

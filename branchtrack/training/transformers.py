@@ -33,7 +33,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -48,12 +48,14 @@ from branchtrack.training import (
     rng,
     schedules,
     trainer_objects,
+    trainer_opening,
     trainer_resume,
     trainer_schedule,
     trainer_script,
     trainer_state,
 )
 from branchtrack.training.environment import refuse_distributed
+from branchtrack.training.opening import resumption
 from branchtrack.training.session import Base, Session
 from branchtrack.training.trainer_bounds import Bounds, Ends
 from branchtrack.training.trainer_data import Place
@@ -128,10 +130,27 @@ class BranchTrackMixin:
         acting.describe(name, function)
         self.actions[name] = function
 
-    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `Trainer.train`, recorded as a run or, in a launched process, as its branch."""
+    def train(
+        self, resume_from_checkpoint: Any = None, *args: Any, resume_from_node: str | None = None,
+        set: Mapping[str, Any] | None = None, mode: str = "exact", branch: str | None = None,
+        **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        """As `Trainer.train`, recorded as a run or, in a launched process, as its branch.
+
+        ``resume_from_node``, ``set``, ``mode`` and ``branch`` are as ``resume`` and the others of
+        `branchtrack.start`. ``resume_from_checkpoint=True``, or the newest checkpoint in the
+        output folder, goes on as ``resume="latest"`` does where the record has something to go on
+        with, else with the checkpoint, and begins anew where there is none of either.
+        """
         refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
-        session = self._session = Session.open(_run_name(self))
+        session, resume_from_checkpoint = trainer_opening.open_session(
+            self, resume_from_checkpoint, resumption(
+                resume_from_node, set, mode, branch, "resume_from_node"
+            ),
+        )  # fmt: skip
+        if session.passes_over:
+            return trainer_opening.pass_over(self, session)
+        self._session = session
         session.actions = self.actions
         session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
         if session.rehearses:
@@ -342,8 +361,3 @@ def _silence(trainer: Any) -> None:
     trainer.args.save_total_limit = None
     for kind in INTEGRATION_TO_CALLBACK.values():
         trainer.remove_callback(kind)
-
-
-def _run_name(trainer: Any) -> str | None:
-    name, folder = trainer.args.run_name, trainer.args.output_dir
-    return name if name and name != folder else None
