@@ -225,16 +225,21 @@ def unfinished(connection: Connection) -> list[Launch]:
 
 
 def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) -> None:
-    """Rename a branch of that name where all there is of it is a launch that failed at once."""
+    """Free a name where all there is of its branch is a launch that failed at once.
+
+    What refers to such a branch keeps it from being taken away; then it gets another name.
+    """
     runs.lock_names(connection, run_id)
     named = (one for one in runs.list_branches(connection, run_id) if one.name == name)
     branch = next(named, None)
     if branch is None or not _never_trained(connection, branch):
         return
-    runs.rename_branch(
-        connection, branch, f"{name[:72]}-failed", actor=actor,
-        reason="Its launch failed before it trained, and its name was wanted again.",
-    )  # fmt: skip
+    launch = of_branch(connection, branch.id)
+    if launch is None or not withdraw(connection, launch, actor):
+        runs.rename_branch(
+            connection, branch, f"{name[:72]}-failed", actor=actor,
+            reason="Its launch failed before it trained, and its name was wanted again.",
+        )  # fmt: skip
 
 
 def _never_trained(connection: Connection, branch: Branch) -> bool:

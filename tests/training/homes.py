@@ -144,10 +144,21 @@ class Home:
         """The final node of a launch's branch, or of ``tiny/main``."""
         return [n for n in self.nodes(launch.branch_id if launch else "tiny/main")][-1]
 
+    def final_of(self, run: str) -> Node:
+        """The newest node of a run's first branch."""
+        return self.nodes(f"{run}/main")[-1]
+
     def fork(self, launch: Launch) -> Node:
         """The fork node of a launch."""
         with self.database.read() as connection:
             return nodes.get(connection, launch.fork_node_id)
+
+    def launch_of(self, name: str) -> Launch:
+        """The newest launch of a branch (``run/branch``)."""
+        with self.database.read() as connection:
+            found = launches.of_branch(connection, runs.find_branch(connection, name).id)
+        assert found is not None
+        return found
 
     def launch(self, launch: Launch) -> Launch:
         """A launch as it is now."""
