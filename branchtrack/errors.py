@@ -7,6 +7,7 @@
     ├── NotFound                kind, ref, near
     │   └── Ambiguous           kind, ref, matches
     ├── IllegalTransition       kind, before, after
+    ├── BranchTaken             branch, process
     ├── HomeError               path
     │   └── ReadOnlyHome
     ├── SchemaError             url
@@ -131,6 +132,22 @@ class IllegalTransition(BranchtrackError):
             kind=kind,
             before=before,
             after=after,
+        )
+
+
+class BranchTaken(BranchtrackError):
+    """Another process trains a branch that this one was to go on with."""
+
+    def __init__(self, branch: str, process: str | None) -> None:
+        host, pid = (process or "").split(":")[:2] if (process or "").count(":") > 1 else ("", "")
+        who = f"process {pid} on {host}" if pid else "another process"
+        super().__init__(
+            f"The branch {branch} is being trained by {who}.",
+            safe="Nothing was changed.",
+            fix="Wait until it has ended, or begin a new run: without BRANCHTRACK_CONTINUE, "
+            "resume= or resume_from_checkpoint=.",
+            branch=branch,
+            process=process,
         )
 
 

@@ -6,9 +6,14 @@ It knows how python is called, and neither runs nor nodes.
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from branchtrack.errors import InvalidInput
 
 #: Options of python's with a word of their own behind them.
 _WITH_WORD = ("-X", "-W", "--check-hash-based-pycs")
@@ -48,6 +53,85 @@ def has_changed(entry_point: Mapping[str, Any] | None, environment: Mapping[str,
     then = environment.get("script")
     now = digest(script_of(entry_point)) if then else None
     return now is not None and now != then
+
+
+def relation(folder: str | Path, home: Path) -> str:
+    """The path to a folder from a home: what stays as it is where both are moved together."""
+    return os.path.relpath(folder, home)
+
+
+def located(entry_point: Mapping[str, Any] | None, home: Path) -> dict[str, Any] | None:
+    """The command as it can be started now: with its folder where it lies beside its home.
+
+    Where the recorded folder is gone, and one lies where it lay as seen from the home, the project
+    was moved: the paths within it are taken along. Else it is the command as recorded.
+    """
+    recorded = None if entry_point is None else dict(entry_point)
+    if not recorded or not recorded.get("argv") or not recorded.get("from_home"):
+        return recorded
+    before = str(recorded.get("cwd") or ".")
+    after = os.path.normpath(home / str(recorded["from_home"]))
+    if Path(before).is_dir() or not Path(after).is_dir():
+        return recorded
+    moved = {**recorded, "cwd": after, "env": dict(recorded.get("env") or {})}
+    moved["argv"] = [_taken_along(str(word), before, after) for word in recorded["argv"]]
+    for name, value in moved["env"].items():
+        paths = [_taken_along(part, before, after) for part in str(value).split(os.pathsep)]
+        moved["env"][name] = os.pathsep.join(paths)
+    script = script_of(moved)
+    # Any folder lies somewhere: it is the one that is meant if the script is in it.
+    return moved if script is not None and script.is_relative_to(after) else recorded
+
+
+def words(entry_point: Mapping[str, Any]) -> str:
+    """A command and its folder as people read them."""
+    return f"`{shlex.join(map(str, entry_point['argv']))}` in {entry_point.get('cwd') or '.'}"
+
+
+def placed(
+    entry_point: Mapping[str, Any] | None, script: str | None, folder: str | None
+) -> dict[str, Any]:
+    """The command with another script file, or another folder to start it in.
+
+    Raises:
+        InvalidInput: there is no such file or folder, or no command whose script it could replace.
+    """
+    found = {**(entry_point or {}), "env": dict((entry_point or {}).get("env") or {})}
+    if folder is not None:
+        if not Path(folder).is_dir():
+            raise InvalidInput("cwd", folder, "a folder that is there")
+        found["cwd"] = str(Path(folder).absolute())
+    if script is None:
+        return found
+    file = Path(script).absolute()
+    if not file.is_file():
+        raise InvalidInput("script", script, "a file that is there")
+    argv = [str(word) for word in found.get("argv") or [sys.executable, str(file)]]
+    place = _place_of_script(argv)
+    # A module is named by its folders; a file of it stands for itself.
+    found["argv"] = [*argv[: place.start], str(file), *argv[place.stop :]]
+    if not found.get("cwd") or not Path(str(found["cwd"])).is_dir():
+        found["cwd"] = str(file.parent)
+    return found
+
+
+def _place_of_script(argv: list[str]) -> slice:
+    """Where in a command line its script stands: its file, or ``-m`` and a module, or ``-c``."""
+    words = iter(enumerate(argv[1:], 1))
+    for number, word in words:
+        if word in _WITH_WORD:
+            next(words, None)
+        elif word in ("-m", "-c"):
+            return slice(number, min(number + 2, len(argv)))
+        elif not word.startswith("-"):
+            return slice(number, number + 1)
+    return slice(len(argv), len(argv))
+
+
+def _taken_along(path: str, before: str, after: str) -> str:
+    return (
+        after + path[len(before) :] if path == before or path.startswith(before + os.sep) else path
+    )
 
 
 def _module(name: str, folders: list[Path]) -> Path | None:

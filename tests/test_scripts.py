@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from branchtrack import scripts
+from branchtrack.errors import InvalidInput
 
 
 @pytest.fixture
@@ -49,3 +51,74 @@ def test_a_change_is_seen_where_both_are_known(folder: Path) -> None:
     assert not scripts.has_changed(None, made)
     (folder / "train.py").unlink()
     assert not scripts.has_changed(command, made)
+
+
+def moved(tmp_path: Path, **more: object) -> dict[str, object]:
+    """The command of a project that was moved with its home from ``old`` to ``new``."""
+    new = tmp_path / "new"
+    (new / ".branchtrack").mkdir(parents=True)
+    (new / "train.py").write_text("here")
+    old = str(tmp_path / "old")
+    argv = [f"{old}/.venv/bin/python", "train.py", f"--data={old}/x", f"{old}/config", f"{old}er"]
+    return {
+        "argv": argv, "cwd": old, "env": {"PYTHONPATH": f"{old}/lib:/else"}, "from_home": "..",
+        **more,
+    }  # fmt: skip
+
+
+def test_a_project_that_was_moved_with_its_home_is_found(tmp_path: Path) -> None:
+    command, new = moved(tmp_path), str(tmp_path / "new")
+    found = scripts.located(command, tmp_path / "new" / ".branchtrack")
+    assert found is not None and found["cwd"] == new
+    assert found["argv"][0] == f"{new}/.venv/bin/python" and found["argv"][3] == f"{new}/config"
+    # Only whole paths are taken along: what an argument means otherwise is the script's.
+    assert found["argv"][2].endswith("old/x") and found["argv"][4].endswith("older")
+    assert found["env"] == {"PYTHONPATH": f"{new}/lib:/else"}
+
+
+def test_a_project_is_not_looked_for_where_it_is_not_known_to_lie(tmp_path: Path) -> None:
+    command = moved(tmp_path)
+    home = tmp_path / "new" / ".branchtrack"
+    assert scripts.located({**command, "from_home": None}, home) == {**command, "from_home": None}
+    assert scripts.located(command, tmp_path / "copied" / "home") == command
+    assert scripts.located(None, home) is None
+    (tmp_path / "new" / "train.py").unlink()
+    assert scripts.located(command, home) == command
+    (tmp_path / "new" / "train.py").write_text("here")
+    (tmp_path / "old").mkdir()
+    assert scripts.located(command, home) == command
+
+
+def test_a_script_that_lies_elsewhere_is_not_that_of_any_folder(tmp_path: Path) -> None:
+    command = moved(tmp_path)
+    elsewhere = tmp_path / "elsewhere.py"
+    elsewhere.write_text("not it")
+    command["argv"] = ["python", str(elsewhere)]
+    assert scripts.located(command, tmp_path / "new" / ".branchtrack") == command
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["python", "-u", "old.py", "--lr", "1"], ["python", "-u", "SCRIPT", "--lr", "1"]),
+        (["python", "-X", "dev", "-m", "pack.run", "a"], ["python", "-X", "dev", "SCRIPT", "a"]),
+        (["python", "-c", "print(1)", "a"], ["python", "SCRIPT", "a"]),
+        ([], [sys.executable, "SCRIPT"]),
+    ],
+)
+def test_another_script_takes_the_place_of_the_recorded_one(
+    folder: Path, argv: list[str], expected: list[str]
+) -> None:
+    script = str(folder / "train.py")
+    found = scripts.placed({"argv": argv, "cwd": "/no/such"}, script, None)
+    assert found["argv"] == [script if word == "SCRIPT" else word for word in expected]
+    assert found["cwd"] == str(folder)
+    assert scripts.placed({"argv": argv}, script, "/")["cwd"] == "/"
+    assert scripts.placed(None, None, "/")["cwd"] == "/"
+
+
+def test_a_script_or_a_folder_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="script"):
+        scripts.placed({}, str(folder / "gone.py"), None)
+    with pytest.raises(InvalidInput, match="cwd"):
+        scripts.placed({}, None, str(folder / "gone"))

@@ -248,28 +248,33 @@ def request(found: Request) -> dict[str, Any]:
 
 
 def launch(connection: Connection, found: Launch) -> dict[str, Any]:
-    """A launch, and what its process read back at its first update."""
-    fork = nodes.get(connection, found.fork_node_id)
-    segment = segments.get(connection, found.segment_id)
+    """A launch, and what its process read back at its first update.
+
+    Where it was ``withdrawn`` nothing is left of its branch: its process trained nothing.
+    """
+    withdrawn = launches.is_withdrawn(connection, found)
+    fork = None if withdrawn else nodes.get(connection, found.fork_node_id)
+    segment = None if withdrawn else segments.get(connection, found.segment_id)
     return {
         "launch": found.id,
         "run": run_rows.get_run(connection, found.run_id).name,
-        "branch": run_rows.get_branch(connection, found.branch_id).name,
+        "branch": launches.branch_name(connection, found),
+        "withdrawn": withdrawn,
         "node": found.node_id,
-        "fork_node": found.fork_node_id,
+        "fork_node": None if withdrawn else found.fork_node_id,
         "state": found.state,
         "mode": found.mode,
         "overrides": found.overrides,
-        "effective": fork.effective,
-        "restored": fork.restored,
-        "compared": _compared(fork.compared),
         "strict": found.strict,
         "environment": {
             name: value if name == "keep" else sorted(value)
             for name, value in (found.environment or {}).items()
         },
-        "step": segment.step,
-        "max_steps": segment.max_steps,
+        "effective": fork.effective if fork else None,
+        "restored": fork.restored if fork else None,
+        "compared": _compared(fork.compared) if fork else None,
+        "step": segment.step if segment else None,
+        "max_steps": segment.max_steps if segment else None,
         "pid": found.pid,
         "exit_code": found.exit_code,
         "error": found.error,

@@ -68,6 +68,8 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        #: The home that it is part of; see `Config.store`.
+        self.home = folder.parent
         self._headers: dict[str, Header] = {}
 
     def path(self, pack: str) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from branchtrack.cli import origins
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import echo, emit, field_lines, jsonable, number, pairs, state, styled
 from branchtrack.cli.progress import bar
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     help="With --mode weights: of tensors of another size take the rows that both have.",
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
+@click.option("--script", metavar="PATH", help="The script, where it is another or elsewhere now.")
+@click.option("--cwd", metavar="DIR", help="The folder to start it in, where that was moved.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @click.option("--env", "assignments", multiple=True, metavar="NAME=VALUE",
               help="A variable for the process; may be given more than once.")  # fmt: skip
@@ -58,20 +61,7 @@ if TYPE_CHECKING:
 @json_option
 @pass_command_line
 def resume(
-    line: CommandLine,
-    node: str,
-    values: tuple[str, ...],
-    name: str | None,
-    mode: str,
-    accepted: tuple[str, ...],
-    resize: bool,
-    reason: str,
-    detach: bool,
-    assignments: tuple[str, ...],
-    keep_env: bool,
-    strict: bool,
-    lists: bool,
-    as_json: bool,
+    line: CommandLine, /, node: str, detach: bool, lists: bool, as_json: bool, **order: Any
 ) -> None:
     """Train on from a NODE in a new process, as a new branch.
 
@@ -81,6 +71,9 @@ def resume(
     weights takes what fits of the weights and nothing else: optimizer, schedule, position and
     settings begin as the script has them, and what did not fit is told.
 
+    --script and --cwd say where the script and its folder are now; once it has trained from there
+    the run remembers them. A project that was moved with its home is found without.
+
     The exit code is that of the training process. Ctrl-C asks it to stop at a node.
 
     \b
@@ -89,24 +82,15 @@ def resume(
              branchtrack resume 3fa9 --set lr_scheduler_type=cosine_with_min_lr \\
                                      --set lr_scheduler_kwargs=min_lr_rate=0.1
     """
-    from branchtrack import control
     from branchtrack.analysis import report
-    from branchtrack.core import variables
-    from branchtrack.core.settings import parse_assignments
 
     if lists:
         _list(line, node, as_json)
         return
-    settings = parse_assignments([*values, *_declared(accepted, resize)])
     with line.database() as database:
-        with bar("Reading the checkpoint"):
-            launch = control.order_launch(
-                database, line.store, node, actor=control.local_actor(), name=name,
-                settings=settings, mode=mode, reason=reason, strict=strict,
-                environment={"given": variables.parse(assignments), "keep": keep_env},
-            )  # fmt: skip
-        changed = _tell_of_script(database, launch, quiet=as_json)
-        _tell_of_environment(database, launch, quiet=as_json)
+        launch = _order(line, database, node, **order)
+        changed = origins.tell_of_script(database, launch, quiet=as_json)
+        origins.tell_of_environment(database, launch, quiet=as_json)
         if detach:
             from branchtrack.launching import foreground
 
@@ -115,6 +99,7 @@ def resume(
             launch = carry_out(line, database, launch, quiet=as_json)
         with database.read() as connection:
             told = report.launch(connection, launch) | {"script_changed": changed}
+        told["remembered"] = origins.is_remembered(database, launch)
     if as_json:
         emit(told)
     else:
@@ -122,6 +107,35 @@ def resume(
     if launch.state == "failed":
         code = launch.exit_code or 1
         raise click.exceptions.Exit(128 - code if code < 0 else code)
+
+
+def _order(
+    line: CommandLine,
+    database: Database,
+    node: str,
+    *,
+    values: tuple[str, ...],
+    accepted: tuple[str, ...],
+    resize: bool,
+    script: str | None,
+    cwd: str | None,
+    assignments: tuple[str, ...],
+    keep_env: bool,
+    **given: Any,
+) -> Launch:
+    """Queue what the options ask for; ``given`` are name, mode, reason and strict."""
+    from branchtrack import control
+    from branchtrack.core import variables
+    from branchtrack.core.settings import parse_assignments
+
+    settings = parse_assignments([*values, *_declared(accepted, resize)])
+    environment = {"given": variables.parse(assignments), "keep": keep_env}
+    with bar("Reading the checkpoint"):
+        return control.order_launch(
+            database, line.store, node, actor=control.local_actor(), settings=settings,
+            environment=environment, entry_point=origins.placed(database, node, script, cwd),
+            **given,
+        )  # fmt: skip
 
 
 def _declared(accepted: tuple[str, ...], resize: bool) -> list[str]:
@@ -167,40 +181,6 @@ def _list(line: CommandLine, node: str, as_json: bool) -> None:
         about = f"{one['about']}; " if one["about"] else ""
         text = f"{about}allowed: {one['allowed']}"
         echo(textwrap.indent("\n".join(textwrap.wrap(text, 92)), "    "))
-
-
-def _tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
-    """Whether the script, or a module of its own, has changed since the node was made; said unless
-    ``quiet``.
-    """
-    from branchtrack import scripts
-    from branchtrack.db import nodes, runs, segments
-
-    with database.read() as connection:
-        entry_point = runs.get_run(connection, launch.run_id).entry_point
-        environment = nodes.get(connection, launch.node_id).environment
-        before = segments.environment_before(connection, launch.node_id)
-    changed = scripts.has_changed(entry_point, environment)
-    modules = scripts.changed_modules(entry_point, (before or {}).get("modules"))
-    if changed and not quiet:
-        path = scripts.script_of(entry_point)
-        echo(f"The script {path} has changed since node {launch.node_id} was made.", err=True)
-    if modules and not quiet:
-        more = f" and {len(modules) - 8} more" if len(modules) > 8 else ""
-        echo(f"Modules of the script have changed since: {', '.join(modules[:8])}{more}.", err=True)
-    return changed or bool(modules)
-
-
-def _tell_of_environment(database: Database, launch: Launch, quiet: bool) -> None:
-    """Say which environment variables the process is given that are not set so here."""
-    from branchtrack.db import segments
-    from branchtrack.launching import surroundings
-
-    with database.read() as connection:
-        before = segments.environment_before(connection, launch.node_id)
-    for line in surroundings.compared(before, launch).sentences():
-        if not quiet:
-            echo(line, err=True)
 
 
 def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool) -> Launch:
@@ -283,6 +263,10 @@ def launch_lines(told: dict[str, Any]) -> list[str]:
             fields.append((name, what))
     if told["effective"]:
         fields.append(("read back", pairs(told["effective"])))
+    if told.get("withdrawn"):
+        fields.append(("left", "nothing: the branch is gone, and its name is free"))
+    if told.get("remembered"):
+        fields.append(("remembered", "the run is started from there from now on"))
     if told["error"]:
         fields.append(("error", told["error"]))
     if told["log"]:

@@ -5,8 +5,7 @@ It knows no worker and no process.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from sqlalchemy import Connection
 
 from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control import tokened
+from branchtrack.control import commands, tokened
 from branchtrack.control.texts import clean_text
 from branchtrack.core import actors, schedules
 from branchtrack.core.actors import Actor
-from branchtrack.core.names import as_name, free_name, valid_name
+from branchtrack.core.names import free_name, valid_name
 from branchtrack.core.records import Launch, Node
 from branchtrack.core.resuming import (
     WEIGHTS_ONLY,
@@ -44,6 +43,7 @@ from branchtrack.errors import (
     Forbidden,
     InvalidInput,
     LaunchFailed,
+    NameTaken,
     RateLimited,
 )
 
@@ -66,14 +66,16 @@ def order_launch(
     worker: str | None = None,
     strict: bool = False,
     environment: dict[str, Any] | None = None,
+    entry_point: Mapping[str, Any] | None = None,
 ) -> Launch:
     """Queue a new process that resumes a node with some settings changed, as a new branch.
 
-    Without a ``name`` the branch gets a free one. With a ``worker`` the launch is that one's at
-    once, and no other can claim it. A ``strict`` one ends where its first update is not that of
-    the node's own continuation. ``environment`` (see `Launch`) is for whoever types commands on
-    this machine, never for a request. What a token orders is recorded as a request of kind
-    ``resume`` besides, refused or not, and counts towards the token's limit.
+    Without a ``name`` the branch gets a free one. ``entry_point`` is the command to start instead
+    of the run's own; it and ``environment`` (see `Launch`) are for the shell alone to give. With a
+    ``worker`` the launch is that one's at once, and no other can claim it. A ``strict`` one ends
+    where its first update is not that of the node's own continuation. What a token orders is
+    recorded as a request of kind ``resume`` besides, refused or not, and counts towards the token's
+    limit.
 
     Raises:
         NotFound, InvalidInput, NameTaken, Forbidden, RateLimited: nothing was changed.
@@ -88,14 +90,14 @@ def order_launch(
     try:
         with database.read() as connection:
             _check_allowed(connection, node, asked, who, message)
-        overrides, mode = _check_whole(database, store, node, asked)
+        overrides, mode, command = _check_whole(database, store, node, asked, entry_point)
         with database.transaction() as connection:
             request = tokened.receive(connection, node, asked, overrides, who, message)
             launch = launches.order(
                 connection, node,
-                branch_name=suggested_name(connection, node) if name is None else name,
+                branch_name=runs.suggested_name(connection, node) if name is None else name,
                 overrides=overrides, mode=mode, actor=who.label, reason=message, strict=strict,
-                environment=environment,
+                environment=environment, entry_point=command,
             )  # fmt: skip
             if request is not None:
                 tokened.finish(connection, request, node, launch)
@@ -122,31 +124,73 @@ def _check_allowed(
 
 
 def _check_whole(
-    database: Database, store: Store, node: Node, asked: Mapping[str, Any]
-) -> tuple[dict[str, Any], str]:
-    """The overrides and the mode of a launch, its settings and every byte of its node looked at."""
+    database: Database, store: Store, node: Node, asked: Mapping[str, Any],
+    entry_point: Mapping[str, Any] | None,
+) -> tuple[dict[str, Any], str, dict[str, Any] | None]:  # fmt: skip
+    """The overrides, the mode and the other command of a launch, every byte of its node read."""
     with database.read() as connection:
-        overrides = check_order(connection, node, asked["settings"], asked["mode"])
+        overrides = _check_settings(connection, node, asked["settings"], asked["mode"])
+        command = commands.startable(connection, node, store.home, entry_point)
     manifest = verify_node(database, store, node)
-    if "frozen" in overrides:
-        check_frozen(overrides["frozen"], [entry.name for entry in manifest.entries])
-    if node.kind == "fork" and node.effective is None and node.restored == WEIGHTS_ONLY:
-        # Never trained: what it stands for is still its parent's weights and no more.
-        return overrides, "weights"
-    return overrides, asked["mode"]
+    check_parts(overrides, [entry.name for entry in manifest.entries])
+    return overrides, mode_in_force(node, asked["mode"]), command
 
 
 def check_order(
-    connection: Connection, node: Node, settings: Mapping[str, Any], mode: str = "exact"
+    connection: Connection,
+    node: Node,
+    settings: Mapping[str, Any],
+    mode: str = "exact",
+    home: Path | None = None,
 ) -> dict[str, Any]:
     """The changes of a launch from ``node``, validated, its bytes apart.
 
     Raises:
         InvalidInput, LaunchFailed: as `order_launch`.
     """
+    overrides = _check_settings(connection, node, settings, mode)
+    commands.startable(connection, node, home, None)
+    return overrides
+
+
+def check_here(
+    connection: Connection, node: Node, settings: Mapping[str, Any], mode: str, name: str | None
+) -> dict[str, Any]:
+    """The changes of a resume of ``node`` within the process that asks for it, validated.
+
+    Raises:
+        InvalidInput, NameTaken: as `order_launch`.
+    """
+    if mode not in MODES:
+        raise InvalidInput("mode", mode, ", ".join(MODES))
+    if name is not None:
+        taken = {branch.name for branch in runs.list_branches(connection, node.run_id)}
+        if valid_name(name, "branch") in taken:
+            raise NameTaken("branch", name, free_name(name, taken))
+    return _check_settings(connection, node, settings, mode)
+
+
+def mode_in_force(node: Node, mode: str) -> str:
+    """How a resume takes its node: one that was never trained may stand for weights alone."""
+    is_fresh = node.kind == "fork" and node.effective is None and node.restored == WEIGHTS_ONLY
+    return "weights" if is_fresh else mode
+
+
+def check_parts(overrides: Mapping[str, Any], tensors: Iterable[str]) -> None:
+    """That what the changes name is among a node's tensors.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if "frozen" in overrides:
+        check_frozen(overrides["frozen"], tensors)
+
+
+def _check_settings(
+    connection: Connection, node: Node, settings: Mapping[str, Any], mode: str
+) -> dict[str, Any]:
     overrides = validate_overrides(connection, node, settings, mode)
     _check_unfinished(node, overrides, mode)
-    _check_startable(connection, node)
     return overrides
 
 
@@ -169,13 +213,6 @@ def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
     rows = segments.get(connection, node.segment_id).declared
     known = declared(rows) or {setting.name: setting for setting in BUILT_IN}
     return offered(known, node.settings)
-
-
-def suggested_name(connection: Connection, node: Node) -> str:
-    """A free name for a branch that starts at ``node``."""
-    parent = runs.get_branch(connection, node.branch_id).name
-    taken = {branch.name for branch in runs.list_branches(connection, node.run_id)}
-    return free_name(as_name(parent, "branch"), taken)
 
 
 def verify_node(
@@ -228,37 +265,4 @@ def _check_unfinished(node: Node, overrides: Mapping[str, Any], mode: str) -> No
             node.id,
             f"a node of that run before step {last}, or another end: {more}",
             what=f"Training ends at step {last}, where node {node.id} is: nothing is left to do.",
-        )
-
-
-def what_is_gone(entry_point: Mapping[str, Any] | None) -> str:
-    """What a run's command lacks on this machine, in a sentence; empty where nothing does."""
-    argv = list((entry_point or {}).get("argv") or ())
-    if not argv:
-        return (
-            "The run recorded no command that could start it again "
-            "(it was trained in an interactive session)."
-        )
-    folder = Path(str((entry_point or {}).get("cwd") or "."))
-    if not folder.is_dir():
-        return f"The folder {folder} in which the run was trained is gone."
-    script = folder / argv[1] if len(argv) > 1 else folder
-    if script.suffix == ".py" and not script.is_file():
-        return f"The script {script} that trained the run is gone."
-    return ""
-
-
-def _check_startable(connection: Connection, node: Node) -> None:
-    entry_point = runs.get_run(connection, node.run_id).entry_point
-    # Another machine's files are for its own worker to find.
-    here = segments.get(connection, node.segment_id).host in (None, socket.gethostname())
-    gone = what_is_gone(entry_point) if here or not entry_point else ""
-    if gone:
-        raise LaunchFailed(
-            gone,
-            safe="Nothing was changed.",
-            fix="Put the training in a script that stays where it is.",
-            launch=None,
-            exit_code=None,
-            log=None,
         )

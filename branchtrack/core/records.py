@@ -58,6 +58,9 @@ class Run:
     """One tree. ``entry_point`` is the command that can start its training again.
 
     ``command`` is the digest by which the same command, started again, finds it.
+    ``training`` says which training of its script it is: ``name`` as asked for, ``number`` in its
+    process and ``of_name`` among those of that name, both from 1, and ``process``, an id that all
+    trainings of one execution of the script share. Empty of runs of earlier versions.
     """
 
     id: str
@@ -69,6 +72,12 @@ class Run:
     created_at: float
     updated_at: float
     command: str | None = None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Which training of its script it is."""
+        found: dict[str, Any] = (self.entry_point or {}).get("training") or {}
+        return found
 
 
 @dataclass(frozen=True)
@@ -245,6 +254,10 @@ class Launch:
     ``environment``: variables chosen for it (``given``), whether it keeps those of whoever starts
     it (``keep``), and what was given back. ``strict``: it ends where its first update is not that
     of the node's own continuation.
+
+    ``branch`` is the branch's name when it was ordered: branch, segment and fork node are gone
+    where the process refused before it trained. ``entry_point`` is the command where it is another
+    than the run's own.
     """
 
     seq: int
@@ -268,6 +281,8 @@ class Launch:
     updated_at: float
     strict: bool = False
     environment: dict[str, Any] | None = None
+    branch: str | None = None
+    entry_point: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

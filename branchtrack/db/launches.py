@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 
 from branchtrack.core import lifecycle
 from branchtrack.core.names import new_id, valid_name
@@ -18,7 +19,9 @@ from branchtrack.core.records import Branch, Change, Launch, NewNode, Node
 from branchtrack.core.resuming import WEIGHTS_ONLY
 from branchtrack.core.settings import DIRECTIVES
 from branchtrack.db import audit, nodes, runs, segments
-from branchtrack.db.tables import launches
+from branchtrack.db.tables import branches, launches, requests
+from branchtrack.db.tables import nodes as node_rows
+from branchtrack.db.tables import segments as segment_rows
 from branchtrack.errors import IllegalTransition, NotFound
 
 
@@ -33,8 +36,11 @@ def order(
     reason: str,
     strict: bool = False,
     environment: dict[str, Any] | None = None,
+    entry_point: dict[str, Any] | None = None,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
+
+    ``entry_point`` is the command to start, where that is another than the run's own.
 
     A branch of that name whose own launch failed before it trained gives its name up.
 
@@ -45,22 +51,8 @@ def order(
     _give_up_name(connection, node.run_id, branch_name, actor)
     branch = runs.create_branch(connection, node.run_id, branch_name, node.id)
     segment = segments.create(connection, node.run_id, branch.id, node.id, node.step)
-    changes = tuple(
-        Change(name, node.settings.get(name), value)
-        for name, value in overrides.items()
-        if node.settings.get(name) != value
-    )
-    fork = nodes.commit(
-        connection,
-        NewNode(
-            run_id=node.run_id, branch_id=branch.id, segment_id=segment.id, parent_id=node.id,
-            step=node.step, epoch=node.epoch, kind="fork", state_digest=node.state_digest,
-            settings={**node.settings, **_in_force(overrides)}, param_groups=node.param_groups,
-            changes=changes, metrics=node.metrics, message=reason, actor=actor,
-            environment=node.environment,
-            restored=dict(WEIGHTS_ONLY) if mode == "weights" else None,
-        ),
-    )  # fmt: skip
+    planned = fork_of(node, overrides, mode, actor, reason)
+    fork = nodes.commit(connection, replace(planned, branch_id=branch.id, segment_id=segment.id))
     now, launch_id = time.time(), new_id()
     connection.execute(
         launches.insert().values(
@@ -68,10 +60,74 @@ def order(
             branch_id=branch.id, segment_id=segment.id, mode=mode, overrides=overrides,
             actor=actor, reason=reason, state="queued", created_at=now, updated_at=now,
             strict=strict, environment=environment,
+            branch=branch_name, entry_point=entry_point,
         )
     )  # fmt: skip
     _log(connection, get(connection, launch_id), actor)
     return get(connection, launch_id)
+
+
+def fork_of(node: Node, overrides: dict[str, Any], mode: str, actor: str, reason: str) -> NewNode:
+    """The fork node that a resume of ``node`` begins with; it has no branch and segment yet."""
+    changes = tuple(
+        Change(name, node.settings.get(name), value)
+        for name, value in overrides.items()
+        if node.settings.get(name) != value
+    )
+    return NewNode(
+        run_id=node.run_id, branch_id="", segment_id="", parent_id=node.id,
+        step=node.step, epoch=node.epoch, kind="fork", state_digest=node.state_digest,
+        settings={**node.settings, **_in_force(overrides)}, param_groups=node.param_groups,
+        changes=changes, metrics=node.metrics, message=reason, actor=actor,
+        environment=node.environment, restored=dict(WEIGHTS_ONLY) if mode == "weights" else None,
+    )  # fmt: skip
+
+
+def branch_name(connection: Connection, launch: Launch) -> str:
+    """The name of the branch that a launch has made, also where that was withdrawn."""
+    query = select(branches.c.name).where(branches.c.id == launch.branch_id)
+    return connection.execute(query).scalar() or launch.branch or launch.branch_id
+
+
+def is_withdrawn(connection: Connection, launch: Launch) -> bool:
+    """Whether what a launch has made was taken away again."""
+    query = select(branches.c.id).where(branches.c.id == launch.branch_id)
+    return connection.execute(query).first() is None
+
+
+def newest_of_run(connection: Connection, run_id: str) -> Launch | None:
+    """The newest launch of a run."""
+    query = select(launches).where(launches.c.run_id == run_id).order_by(launches.c.seq.desc())
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else _record(row)
+
+
+def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
+    """Take away what a failed launch made, where its process never trained; its row stays.
+
+    False where something else refers to it by now: a request, or a branch that starts there.
+    """
+    row = connection.execute(select(branches).where(branches.c.id == launch.branch_id)).first()
+    if row is None or not _never_trained(connection, Branch(**row._mapping)):
+        return False
+    asked = select(requests.c.id).where(
+        or_(
+            requests.c.branch_id == launch.branch_id,
+            requests.c.segment_id == launch.segment_id,
+            requests.c.node_id == launch.fork_node_id,
+        )
+    )
+    if connection.execute(asked.limit(1)).first() is not None:
+        return False
+    connection.execute(node_rows.delete().where(node_rows.c.id == launch.fork_node_id))
+    connection.execute(segment_rows.delete().where(segment_rows.c.id == launch.segment_id))
+    connection.execute(branches.delete().where(branches.c.id == launch.branch_id))
+    audit.append(
+        connection, launch.run_id, kind="branch", ref=launch.branch_id, state="withdrawn",
+        actor=actor, payload={"branch": row.name, "launch": launch.id},
+        reason="Its process trained nothing.",
+    )  # fmt: skip
+    return True
 
 
 def claim(connection: Connection, worker: str, launch_id: str | None = None) -> Launch | None:
@@ -172,16 +228,21 @@ def unfinished(connection: Connection) -> list[Launch]:
 
 
 def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) -> None:
-    """Rename a branch of that name where all there is of it is a launch that failed at once."""
+    """Free a name where all there is of its branch is a launch that failed at once.
+
+    What refers to such a branch keeps it from being taken away; then it gets another name.
+    """
     runs.lock_names(connection, run_id)
     named = (one for one in runs.list_branches(connection, run_id) if one.name == name)
     branch = next(named, None)
     if branch is None or not _never_trained(connection, branch):
         return
-    runs.rename_branch(
-        connection, branch, f"{name[:72]}-failed", actor=actor,
-        reason="Its launch failed before it trained, and its name was wanted again.",
-    )  # fmt: skip
+    launch = of_branch(connection, branch.id)
+    if launch is None or not withdraw(connection, launch, actor):
+        runs.rename_branch(
+            connection, branch, f"{name[:72]}-failed", actor=actor,
+            reason="Its launch failed before it trained, and its name was wanted again.",
+        )  # fmt: skip
 
 
 def _never_trained(connection: Connection, branch: Branch) -> bool:

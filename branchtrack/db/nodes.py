@@ -83,8 +83,11 @@ def commit(connection: Connection, new: NewNode) -> Node:
         "created_at": time.time(),
     }
     connection.execute(nodes.insert().values(**row))
+    # A process that was taken for gone is not to move the head of one that has gone on since.
     connection.execute(
-        branches.update().where(branches.c.id == new.branch_id).values(head_id=node_id)
+        branches.update()
+        .where(branches.c.id == new.branch_id, branches.c.segment_id == new.segment_id)
+        .values(head_id=node_id)
     )
     connection.execute(
         segments.update()

@@ -7,10 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, Text, cast, func, select
 
-from branchtrack.core.names import free_name, is_id_prefix, near, new_id, storable, valid_name
-from branchtrack.core.records import Branch, Run, Segment
+from branchtrack.core.names import (
+    as_name,
+    free_name,
+    is_id_prefix,
+    near,
+    new_id,
+    storable,
+    valid_name,
+)
+from branchtrack.core.records import Branch, Node, Run, Segment
 from branchtrack.db import audit, segments
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import branches, nodes, runs
@@ -37,8 +45,14 @@ def create_run(
     default_branch: str = "main",
     number_if_taken: bool = True,
     run_id: str | None = None,
+    command: str | None = None,
+    asked: str | None = None,
 ) -> Run:
-    """A new run; a name that is taken gets a number behind it, or raises NameTaken."""
+    """A new run; a name that is taken gets a number after it, or raises NameTaken.
+
+    ``command`` is the digest by which the same command finds it again; ``asked`` the name that was
+    asked for, kept with the run's first event where it had to be changed.
+    """
     valid_name(name)
     while True:
         taken = {row.name for row in connection.execute(select(runs.c.name))}
@@ -47,13 +61,48 @@ def create_run(
         now = time.time()
         run = Run(
             run_id or new_id(), free_name(name, taken), default_branch, entry_point, [], "",
-            now, now,
+            now, now, command,
         )  # fmt: skip
         row = upsert(connection, runs).values(**vars(run)).on_conflict_do_nothing()
         # PostgreSQL: another process may have taken the name since it was looked up.
         if connection.execute(row).rowcount:
-            audit.append(connection, run.id, kind="run", ref=run.id, state="created", actor=actor)
+            changed = asked is not None and asked != run.name
+            audit.append(
+                connection, run.id, kind="run", ref=run.id, state="created", actor=actor,
+                payload={"asked": asked} if changed else None,
+            )  # fmt: skip
             return run
+
+
+def of_command(connection: Connection, command: str) -> Run | None:
+    """The newest run that a command has begun."""
+    query = select(runs).where(runs.c.command == command).order_by(runs.c.created_at.desc())
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else Run(**row._mapping)
+
+
+def of_training(connection: Connection, **facts: str) -> list[Run]:
+    """The runs whose training has such facts (``process`` or ``site``), the newest first.
+
+    See `Run.training`; the facts are long enough to be found in the text that the record is.
+    """
+    written = cast(runs.c.entry_point, Text)
+    query = select(runs).where(*(written.contains(fact) for fact in facts.values()))
+    rows = connection.execute(query.order_by(runs.c.created_at.desc()))
+    found = [Run(**row._mapping) for row in rows]
+    return [run for run in found if facts.items() <= run.training.items()]
+
+
+def set_entry_point(
+    connection: Connection, run: Run, entry_point: dict[str, Any], *, actor: str
+) -> None:
+    """Remember another command for a run: its folder or its script lies elsewhere now."""
+    before = run.entry_point or {}
+    connection.execute(runs.update().where(runs.c.id == run.id).values(entry_point=entry_point))
+    audit.append(
+        connection, run.id, kind="run", ref=run.id, state="moved", actor=actor,
+        payload={name: [before.get(name), entry_point.get(name)] for name in ("argv", "cwd")},
+    )  # fmt: skip
 
 
 def create_branch(
@@ -74,11 +123,22 @@ def create_branch(
     taken = {branch.name for branch in list_branches(connection, run_id)}
     if name in taken:
         raise NameTaken("branch", name, free_name(name, taken))
+    # Not their number: a branch that came to nothing may have been taken away.
+    last = select(func.max(branches.c.position)).where(branches.c.run_id == run_id)
+    position = connection.execute(last).scalar()
+    position = 0 if position is None else position + 1
     branch = Branch(
-        branch_id or new_id(), run_id, name, len(taken), start_node_id, None, None, time.time()
+        branch_id or new_id(), run_id, name, position, start_node_id, None, None, time.time()
     )
     connection.execute(branches.insert().values(**vars(branch)))
     return branch
+
+
+def suggested_name(connection: Connection, node: Node) -> str:
+    """A free name for a branch that starts at ``node``."""
+    parent = get_branch(connection, node.branch_id).name
+    taken = {branch.name for branch in list_branches(connection, node.run_id)}
+    return free_name(as_name(parent, "branch"), taken)
 
 
 def lock_names(connection: Connection, run_id: str) -> None:

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, RowMapping, func, select
 from branchtrack import processes
 from branchtrack.core import lifecycle
 from branchtrack.core.names import new_id
-from branchtrack.core.records import Segment
+from branchtrack.core.records import Branch, Node, Segment
 from branchtrack.db import audit
 from branchtrack.db.tables import branches, nodes, segments
-from branchtrack.errors import IllegalTransition, NotFound
+from branchtrack.errors import BranchTaken, IllegalTransition, NotFound
 
 
 def new(run_id: str, branch_id: str, start_node_id: str | None, step: int) -> Segment:
@@ -48,6 +48,26 @@ def add(connection: Connection, segment: Segment) -> Segment:
         branches.update().where(branches.c.id == branch_id).values(segment_id=segment.id)
     )
     return segment
+
+
+def follow(
+    connection: Connection, branch: Branch, last: Segment, start: Node, *, actor: str
+) -> Segment:
+    """A waiting segment of the same branch after ``last``, whose process is gone.
+
+    Raises:
+        BranchTaken: another process has gone on with the branch since ``last`` was looked at.
+    """
+    audit.lock(connection, branch.run_id)
+    query = select(branches.c.segment_id, branches.c.head_id).where(branches.c.id == branch.id)
+    row = connection.execute(query).one()
+    if row.segment_id != last.id or row.head_id != start.id:
+        raise BranchTaken(branch.name, get(connection, row.segment_id).process)
+    end(
+        connection, last.id, "failed", actor=actor,
+        error=f"Its process was gone; another goes on from node {start.id}.",
+    )  # fmt: skip
+    return create(connection, branch.run_id, branch.id, start.id, start.step)
 
 
 def take(

@@ -247,9 +247,10 @@ launches = Table(
     Column("id", _ID, nullable=False, unique=True),
     Column("run_id", _ID, ForeignKey("runs.id"), nullable=False, index=True),
     Column("node_id", _ID, ForeignKey("nodes.id"), nullable=False),
-    Column("fork_node_id", _ID, ForeignKey("nodes.id"), nullable=False),
-    Column("branch_id", _ID, ForeignKey("branches.id"), nullable=False, index=True),
-    Column("segment_id", _ID, ForeignKey("segments.id"), nullable=False),
+    # No foreign keys: what a launch made is taken away again where its process refuses to train.
+    Column("fork_node_id", _ID, nullable=False),
+    Column("branch_id", _ID, nullable=False, index=True),
+    Column("segment_id", _ID, nullable=False),
     Column("mode", String(16), nullable=False),
     Column("overrides", JSON, nullable=False),
     Column("actor", String(120), nullable=False),
@@ -264,6 +265,8 @@ launches = Table(
     Column("updated_at", Double, nullable=False),
     Column("strict", Boolean, nullable=False),
     Column("environment", JSON),
+    Column("branch", String(80)),
+    Column("entry_point", JSON),
     sqlite_autoincrement=True,
 )
 

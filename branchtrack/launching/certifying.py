@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from branchtrack import scripts
 from branchtrack.config import Config
 from branchtrack.core import exactness, variables
 from branchtrack.core.exactness import CERTIFY_VARIABLE, Trial
@@ -73,8 +74,9 @@ def certify(
         recorded. Whatever ``watch`` raises ends the process.
     """
     with database.read() as connection:
-        entry_point = runs.get_run(connection, target.run_id).entry_point
         before = segments.environment_before(connection, start.id)
+        recorded = runs.get_run(connection, target.run_id).entry_point
+    entry_point = scripts.located(recorded, config.home)
     with TemporaryDirectory(prefix="branchtrack-") as folder:
         trial = Trial(new_id(), start.id, target.id, str(Path(folder) / "step"), os.getpid())
         log = config.logs / f"certify-{trial.certificate}.log"

@@ -33,6 +33,8 @@ def carry_out(worker: Worker, launch_id: str, watch: Watch) -> Launch:
         worker.look()
         with worker.database.read() as connection:
             launch = launches.get(connection, launch_id)
+            if launches.is_withdrawn(connection, launch):
+                return launch
             segment = segments.get(connection, launch.segment_id)
         watch(launch, segment)
         if launch.state in LAUNCH_ENDS:

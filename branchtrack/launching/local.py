@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from branchtrack.config import Config
-from branchtrack.control import what_is_gone
+from branchtrack.control import way_to_start, what_is_gone
 from branchtrack.errors import LaunchFailed
 
 #: Tells a training process which launch it carries out.
@@ -117,7 +117,7 @@ def last_words(log: Path, limit: int = 2000) -> str:
 def _command(entry_point: dict[str, Any], launch: str | None) -> list[str]:
     gone = what_is_gone(entry_point)
     if gone:
-        raise _failed(launch, gone, "Put it back where it was, then try again.")
+        raise _failed(launch, gone, way_to_start(entry_point, "NODE"))
     argv = entry_point["argv"]
     return [argv[0] if os.access(argv[0], os.X_OK) else sys.executable, *argv[1:]]
 

@@ -117,9 +117,10 @@ class Worker:
             launch = launches.claim(connection, self.name, launch_id)
             if launch is None:
                 return None
-            entry_point = runs.get_run(connection, launch.run_id).entry_point
             before = segments.environment_before(connection, launch.node_id)
+            recorded = runs.get_run(connection, launch.run_id).entry_point
         compared = surroundings.compared(before, launch)
+        entry_point = launch.entry_point or recorded
         log = local.log_path(self.config, launch.id)
         try:
             surroundings.tell(compared, log)
@@ -172,7 +173,7 @@ class Worker:
         """``run/branch (pid 123)``."""
         with self.database.read() as connection:
             run = runs.get_run(connection, launch.run_id).name
-            branch = runs.get_branch(connection, launch.branch_id).name
+            branch = launches.branch_name(connection, launch)
         return f"{run}/{branch}" + (f" (pid {launch.pid})" if launch.pid else "")
 
     def terminate(self, launch_id: str) -> None:
@@ -204,6 +205,9 @@ class Worker:
 
     def _record_end(self, launch: Launch, exit_code: int | None, why: str = "") -> Launch:
         with self.database.transaction() as connection:
+            if launches.is_withdrawn(connection, launch):
+                # Its process has recorded its own end, or another worker has.
+                return launches.get(connection, launch.id)
             segment = segments.get(connection, launch.segment_id)
             well = exit_code in (0, None) or exit_code in _SIGNALLED
             clean = segment.status in _CLEAN and well and not why
@@ -217,6 +221,8 @@ class Worker:
                 )  # fmt: skip
             except IllegalTransition:
                 launch = launches.get(connection, launch.id)
+            if launch.state == "failed" and segment.started_at is None:
+                launches.withdraw(connection, launch, self.name)
         self.say(f"{self.describe(launch)} {launch.state}" + (f": {error}" if error else ""))
         return launch
 

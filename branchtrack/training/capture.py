@@ -21,6 +21,9 @@ from branchtrack.training.live import Live
 from branchtrack.training.matching import must_match
 from branchtrack.training.optimizers import parameter_names as parameter_names
 
+#: Parts of a configuration that say what made it, and are written by whoever saves it.
+_OF_CLASSES = ("architectures", "dtype", "model_type")
+
 
 @dataclass
 class Snapshot:
@@ -92,6 +95,28 @@ def attributes(snapshot: Snapshot) -> dict[str, Any]:
     """What objects kept in attributes of their own, as `Attributes.restore` takes it."""
     stored: dict[str, Any] = decode(snapshot.state.get("attributes", {}), snapshot.tensors)
     return stored
+
+
+def restore_whole_model(model: torch.nn.Module, snapshot: Snapshot) -> None:
+    """Put weights, buffers, the modules' flags and the configuration back.
+
+    Models note things in their configuration as they are trained.
+
+    Raises:
+        CheckpointMismatch: the model is of another shape.
+    """
+    give_weights(model, snapshot)
+    _restore_flags(model, snapshot.state["modules"])
+    restore_config(model, snapshot)
+
+
+def restore_config(model: Any, snapshot: Snapshot) -> None:
+    """Give a model's configuration the plain values that it had."""
+    stored: Mapping[str, Any] = snapshot.state.get("model_config") or {}
+    current = model_config(model) if stored and hasattr(model, "config") else {}
+    for name, value in stored.items() if current else ():
+        if name not in _OF_CLASSES and not isinstance(value, dict) and current.get(name) != value:
+            setattr(model.config, name, value)
 
 
 def restore_gradients(live: Live, snapshot: Snapshot) -> None:

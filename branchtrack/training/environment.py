@@ -56,8 +56,7 @@ def entry_point() -> dict[str, Any] | None:
     ``argv`` (with the interpreter first), ``cwd`` and the few variables of ``env``.
     """
     argv = list(sys.orig_argv)
-    script = sys.argv[0] if sys.argv else ""
-    if hasattr(sys, "ps1") or "ipykernel" in sys.modules or script in ("", "-") or len(argv) < 2:
+    if is_interactive():
         return None
     env = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     return {"argv": [sys.executable, *argv[1:]], "cwd": os.getcwd(), "env": env}
@@ -79,6 +78,13 @@ def _initial_variables() -> Mapping[str, str]:
         return os.environ
     pairs = [os.fsdecode(item).partition("=") for item in items if item]
     return {name: value for name, _, value in pairs}
+
+
+def is_interactive() -> bool:
+    """Whether no script stands behind this process: a notebook, a prompt, or standard input."""
+    script = sys.argv[0] if sys.argv else ""
+    asked = hasattr(sys, "ps1") or "ipykernel" in sys.modules
+    return asked or script in ("", "-") or len(sys.orig_argv) < 2
 
 
 def script_name() -> str:

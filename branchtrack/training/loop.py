@@ -22,7 +22,15 @@ from typing import Any
 import torch
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import acting, capture, loop_begin, loop_objects, loop_resume, rng
+from branchtrack.training import (
+    acting,
+    capture,
+    loop_begin,
+    loop_objects,
+    loop_passed,
+    loop_resume,
+    rng,
+)
 from branchtrack.training.attributes import Attributes
 from branchtrack.training.committer import Point
 from branchtrack.training.environment import refuse_distributed, world_size
@@ -30,6 +38,7 @@ from branchtrack.training.live import Live
 from branchtrack.training.loop_effects import Effects
 from branchtrack.training.loop_end import Ending
 from branchtrack.training.loop_loader import TrackedLoader, unwrapped
+from branchtrack.training.opening import open_session, resumption
 from branchtrack.training.session import Session
 from branchtrack.training.values import Values
 
@@ -50,6 +59,10 @@ def start(
     max_steps: int | None = None,
     seed: int | None = None,
     save_steps: int | None = None,
+    resume: str | None = None,
+    set: Mapping[str, Any] | None = None,
+    mode: str = "exact",
+    branch: str | None = None,
 ) -> Run:
     """Begin a run, or go on from the node that this process was started for.
 
@@ -63,8 +76,14 @@ def start(
     updates. ``seed`` seeds python, numpy and torch now, which is after the model was made: seed
     before that too if its first weights are to be the same each time.
 
+    ``resume`` is the node (or RUN/BRANCH for its newest) to go on from here and now, as a new
+    ``branch``, with the settings in ``set`` changed and by ``mode`` as `branchtrack resume` has
+    them. With ``resume="latest"`` the branch goes on that this same command trained last: a new run
+    begins where there is none, and one that is finished is passed over (`Run.is_over` at once).
+
     Raises:
         InvalidInput, CheckpointMismatch: what is given cannot be used, or does not fit the node.
+        NotFound: there is no such node. BranchTaken: another process trains that branch.
     """
     refuse_distributed(world_size())
     for word, count in (("max_steps", max_steps), ("save_steps", save_steps)):
@@ -75,9 +94,9 @@ def start(
     asked = {"max_steps": max_steps, "save_steps": save_steps, "seed": seed}
     for word, function in (actions or {}).items():
         acting.describe(word, function)
-    session = Session.open(name)
+    session = open_session(name, resumption(resume, set, mode, branch))
     session.actions, session.evaluates = dict(actions or {}), evaluate is not None
-    if not session.rehearses:
+    if not (session.rehearses or session.passes_over):
         session.signals.on()
     try:
         return Run(live, session, data, dict(objects or {}), evaluate, asked)
@@ -113,7 +132,8 @@ class Run:
         self._begun = self._taken = self._called = self._closed = False
         self._overrun = 0
         live.attributes = Attributes({}, live.model)
-        begun = loop_begin.begin(live, session.base, unwrapped(data), objects, asked)
+        begin = loop_passed.begin if session.passes_over else loop_begin.begin
+        begun = begin(live, session, unwrapped(data), objects, asked)
         if isinstance(data, TrackedLoader):
             data.bind(self._rest)
         self._pace, self._feed, self._now = begun.pace, begun.feed, begun.now
@@ -233,6 +253,8 @@ class Run:
                 session.signals.deliver()
         elif self._session.stop_asked and not self._closed:
             self._overrun += 1
+            if self._session.passes_over:
+                self._session.control_point(self._point(), save=False, final=True)
             if self._overrun == _OVERRUN:
                 self._session.ignored()
         return self.is_over

@@ -1,7 +1,8 @@
 """Where a plain loop begins: at the start of a new run, or where the node that it resumes was.
 
 The script is compared with the node's, settings that hold from here on are taken from where they
-are to come from, and all state is brought back. It knows no run and no session.
+are to come from, and all state is brought back. It knows no run, and of a session no more than what
+it resumes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from branchtrack.training.live import Live
 from branchtrack.training.loop_data import Feed
 from branchtrack.training.loop_settings import Pace
 from branchtrack.training.matching import accepted, equal, must_match
-from branchtrack.training.session import Base
+from branchtrack.training.session import Base, Session
 
 #: How a loop has its place in the data known.
 READ_HERE = (
@@ -43,7 +44,7 @@ class Beginning:
 
 
 def begin(
-    live: Live, base: Base | None, data: Any, objects: Mapping[str, Any], asked: Mapping[str, Any]
+    live: Live, session: Session, data: Any, objects: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> Beginning:
     """Make live objects ready; ``asked`` are the script's max_steps, save_steps and seed.
 
@@ -51,6 +52,7 @@ def begin(
         InvalidInput: what was declared cannot be had with this script.
         CheckpointMismatch: the script asks for something else, or does not fit the node.
     """
+    base = session.base
     more = {**asked, **loop_data.describe(data), "objects": sorted(objects)}
     script = loop_script.record(live, more)
     is_exact = base is not None and base.mode == "exact"
@@ -71,7 +73,7 @@ def begin(
     now = None
     if base is not None:
         loop_resume.restore(live, base)
-        now = _go_on(base, feed, objects, script) if is_exact else None
+        now = go_on(base, feed, objects, script) if is_exact else None
     return Beginning(pace, script, feed, now)
 
 
@@ -84,10 +86,13 @@ def loop_state(begun: bool, feed: Feed | None, objects: Mapping[str, Any]) -> di
     }
 
 
-def _go_on(
+def go_on(
     base: Base, feed: Feed | None, objects: Mapping[str, Any], script: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Bring back what `loop_state` gave; returns the random state for where the loop goes on."""
+    """Bring back what `loop_state` gave; returns the random state for where the loop goes on.
+
+    ``script`` is what the script asks for now.
+    """
     stored, now = capture.loop_state(base.snapshot), loop_resume.random_state(base)
     must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
     for name, one in objects.items():

@@ -1,6 +1,6 @@
 """A new run put into the database: at once, or as soon as the database and the home can be used.
 
-Its ids are made here, so that training can begin, and log, and commit, before they are written.
+Its ids are made before, so that training can begin, and log, and commit, before they are written.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack import config
-from branchtrack.core.names import new_id
 from branchtrack.core.records import Segment
-from branchtrack.db import runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import StorageError
-from branchtrack.training import environment
+from branchtrack.training import beginnings
 from branchtrack.training.recorder import Recorder
 
 
@@ -48,23 +46,18 @@ class NewRun:
 
 def new_run(
     database: Database,
-    name: str,
+    beginning: beginnings.NewRun,
     actor: str,
     prepare: Callable[[], None],
     take: Callable[[Connection, str], Any],
 ) -> NewRun:
     """A run that is not recorded yet; ``prepare`` opens the home, ``take`` takes the segment."""
-    segment = segments.new(new_id(), new_id(), None, 0)
-    entry_point = environment.entry_point()
 
     def create() -> None:
         prepare()
         with database.transaction() as connection:
-            run = runs.create_run(
-                connection, name, actor=actor, entry_point=entry_point, run_id=segment.run_id
-            )
-            runs.create_branch(connection, run.id, run.default_branch, branch_id=segment.branch_id)
-            segments.add(connection, segment)
+            segment = beginning.segment(connection, actor)
             take(connection, segment.id)
+        beginning.tell()
 
-    return NewRun(database, segment, create)
+    return NewRun(database, beginning.planned, create)

@@ -57,7 +57,7 @@ class Score:
     changes: Mapping[int, list[Change]]
 
 
-def rehearse(database: Database, store: Store, name: str, text: str) -> Rehearsal:
+def rehearse(database: Database, store: Store, text: str) -> Rehearsal:
     """The session of a process that was started for a trial.
 
     Raises:
@@ -74,7 +74,7 @@ def rehearse(database: Database, store: Store, name: str, text: str) -> Rehearsa
             score = _score(connection, start, nodes.get(connection, trial.target))
         snapshot = commits.load(store, stored, start)
         base = Base(start, snapshot, trained, mode, overrides, script)
-        return Rehearsal(database, store, name, base, trial, score)
+        return Rehearsal(database, store, base, trial, score)
     except BaseException:
         database.close()
         traceback.print_exc()
@@ -123,9 +123,9 @@ class Rehearsal(Session):
     rehearses = True
 
     def __init__(
-        self, database: Database, store: Store, name: str, base: Base, trial: Trial, score: Score
+        self, database: Database, store: Store, base: Base, trial: Trial, score: Score
     ) -> None:
-        super().__init__(database, store, name, base)
+        super().__init__(database, store, base)
         self._trial, self._score = trial, score
         self._start, self._told = base.fork, 0.0
         self._watcher = trial.watcher or os.getppid()

@@ -22,27 +22,26 @@ from branchtrack.core.records import Launch, Request
 from branchtrack.db import launches, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, IllegalTransition, InvalidInput
-from branchtrack.training import environment
+from branchtrack.training import environment, ordinals
+from branchtrack.training.ordinals import ALONE_VARIABLE, LAUNCH_VARIABLE, REWIND_VARIABLE
 
 logger = logging.getLogger("branchtrack")
-
-LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
-#: Tells a process which request it goes on to answer.
-REWIND_VARIABLE = "BRANCHTRACK_REWIND"
 
 
 class Rewinder:
     """The rewinds of one session: the one that it answers, and the one that it is left by.
 
-    ``own`` are the launch and the request that this process was begun anew for; ``pending`` the
+    ``own`` are the launch and the request that this process was begun anew for, the request None
+    of a launch that it has ordered itself and carries out without beginning anew; ``pending`` the
     request and the launch that it is to go on with.
     """
 
     def __init__(
-        self, database: Database, store: Store, actor: str, own: tuple[str, str] | None = None
-    ) -> None:
+        self, database: Database, store: Store, actor: str,
+        own: tuple[str, str | None] | None = None,
+    ) -> None:  # fmt: skip
         self.pending: tuple[Request, Launch] | None = None
-        self.answers = own is not None
+        self.answers = own is not None and own[1] is not None
         self._database, self._store, self._actor, self._own = database, store, actor, own
 
     @property
@@ -124,7 +123,8 @@ class Rewinder:
         (request, launch), self.pending = self.pending, None
         try:
             with self._database.read() as connection:
-                entry_point = runs.get_run(connection, launch.run_id).entry_point
+                recorded = runs.get_run(connection, launch.run_id).entry_point
+            entry_point = launch.entry_point or recorded
             self._database.close()
             become(entry_point or {}, config.load(), launch, request)
         except Exception as error:
@@ -135,7 +135,7 @@ class Rewinder:
             self._end(launch.id, "failed", why)
 
     def _answer(self, state: str, why: str | None) -> None:
-        assert self._own is not None
+        assert self._own is not None and self._own[1] is not None
         with self._database.transaction() as connection, contextlib.suppress(IllegalTransition):
             requests.move(connection, self._own[1], state, actor=self._actor, error=why)
 
@@ -144,7 +144,9 @@ class Rewinder:
             launch = launches.get(connection, launch_id)
             segments.end(connection, launch.segment_id, "failed", actor=self._actor, error=why)
             state = "failed" if status == "failed" else "ended"
-            launches.move(connection, launch_id, state, self._actor, error=why)
+            launch = launches.move(connection, launch_id, state, self._actor, error=why)
+            if state == "failed":
+                launches.withdraw(connection, launch, self._actor)
 
 
 def become(
@@ -161,6 +163,7 @@ def become(
     environment = {
         **os.environ, **entry_point.get("env", {}), **settings.environment(),
         LAUNCH_VARIABLE: launch.id, REWIND_VARIABLE: request.id,
+        ALONE_VARIABLE: str(int(ordinals.this_process().alone)),
     }  # fmt: skip
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

@@ -7,10 +7,9 @@ thread only tests flags, applies and copies; all I/O is the recorder's.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,14 +18,11 @@ from sqlalchemy import Connection
 from branchtrack import config as configuration
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.exactness import CERTIFY_VARIABLE
-from branchtrack.core.names import as_name
 from branchtrack.core.offers import Offers
 from branchtrack.core.records import Node, Request, Segment
 from branchtrack.core.settings import AT_RESUME, DIRECTIVES
-from branchtrack.db import audit, launches, nodes, requests, runs, segments
+from branchtrack.db import audit, nodes, requests, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.schema import open_database, prepare
 from branchtrack.errors import IllegalTransition, InvalidInput, StorageError
 from branchtrack.training import (
     acting,
@@ -34,7 +30,6 @@ from branchtrack.training import (
     apply,
     capture,
     carrying,
-    commits,
     environment,
     logged,
     modules,
@@ -43,19 +38,17 @@ from branchtrack.training import (
 )
 from branchtrack.training.answers import Answer, Expectation
 from branchtrack.training.apply import Live
+from branchtrack.training.beginnings import Beginning, NewRun
 from branchtrack.training.committer import Committer, Point
+from branchtrack.training.ordinals import LAUNCH_VARIABLE as LAUNCH_VARIABLE
 from branchtrack.training.recorder import Recorder
-from branchtrack.training.rewinding import REWIND_VARIABLE, Rewinder
+from branchtrack.training.rewinding import Rewinder
 from branchtrack.training.signals import Signals
 from branchtrack.training.updates import Updates
 
 logger = logging.getLogger("branchtrack")
 
 Result = TypeVar("Result")
-
-LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
-#: The step at which a launched process is to stop, as if it had been asked to.
-UNTIL_VARIABLE = "BRANCHTRACK_UNTIL"
 
 
 @dataclass(frozen=True)
@@ -86,12 +79,18 @@ class Session(Updates):
     `log`, `finish_update` and `control_point`, and `close` whatever happens. ``uncovered`` is what
     the loop knows of itself that no test covers; ``actions`` are the functions that its author
     registered, by name. ``rewinds`` once it is to end for this process to begin anew elsewhere.
+    ``prepare`` opens the home of a new run, again where it could not be opened.
     """
 
     #: Whether it only tries again what was trained before, and is to leave nothing behind.
     rehearses = False
+    #: Whether it is not to be trained at all: see `passed_over`.
+    passes_over = False
 
-    def __init__(self, database: Database, store: Store, name: str, base: Base | None) -> None:
+    def __init__(
+        self, database: Database, store: Store, base: Base | None,
+        beginning: Beginning | None = None, own: tuple[str, str | None] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(database, f"run ({control.local_actor()})")
         self.base = base
         self.stop_asked = False
@@ -100,75 +99,13 @@ class Session(Updates):
         self.actions: dict[str, Callable[..., Any]] = {}
         self.evaluates = True
         self.signals = Signals(self._note, self._interrupt, lambda: self.close("stopped"))
-        self._prepare: Callable[[], None] = lambda: None
-        self.store, self._name = store, name
+        self.prepare: Callable[[], None] = lambda: None
+        self.store, self._beginning = store, beginning or Beginning()
         self._segment: Segment | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
         self._refusals = logged.Refusals()
         self._paused = False
-        self._rewinder = Rewinder(database, store, self.actor)
-
-    @classmethod
-    def open(cls, name: str | None) -> Session:
-        """The session of this process: of the launch it was started for, or of a new run.
-
-        A new run whose home or database cannot be used at present is made as soon as it can be.
-
-        Raises:
-            HomeError, SchemaError, StorageError, CheckpointError, NotFound: before any training;
-                the first three for want of a node, or with ``BRANCHTRACK_REQUIRE=1``.
-        """
-        settings = configuration.load()
-        needs_node = {LAUNCH_VARIABLE, CERTIFY_VARIABLE} & os.environ.keys()
-        if not needs_node and not configuration.is_required():
-            return cls._begun_anew(settings, name)
-        database = open_database(settings, create=True)
-        store = Store(settings.store)
-        run_name = as_name(name or environment.script_name(), "run")
-        # Taken out of the environment: the process's children are not this launch.
-        launch_id = os.environ.pop(LAUNCH_VARIABLE, None)
-        until = os.environ.pop(UNTIL_VARIABLE, None)
-        rewind = os.environ.pop(REWIND_VARIABLE, None)
-        trial = os.environ.pop(CERTIFY_VARIABLE, None)
-        if trial is not None:
-            # It is a kind of session itself, and knows this module.
-            from branchtrack.training.rehearsal import rehearse
-
-            return rehearse(database, store, run_name, trial)
-        if launch_id is None:
-            return cls(database, store, run_name, None)
-        try:
-            with database.read() as connection:
-                launch = launches.get(connection, launch_id)
-                fork = nodes.get(connection, launch.fork_node_id)
-                stored = nodes.checkpoint(connection, fork.state_digest)
-                segment = segments.get(connection, launch.segment_id)
-                trained, overrides = origin(connection, fork)
-                script = segments.get(connection, trained.segment_id).script
-            snapshot = commits.load(store, stored, fork)
-            base = Base(fork, snapshot, trained, launch.mode, overrides, script, launch.strict)
-            session = cls(database, store, run_name, base)
-            session.until = int(until) if until else None
-        except BaseException as error:
-            if rewind is not None:
-                Rewinder(database, store, "run", (launch_id, rewind)).ended("failed", error)
-            database.close()
-            raise
-        session._segment = segment
-        if rewind is not None:
-            session._rewinder = Rewinder(database, store, session.actor, (launch_id, rewind))
-        return session
-
-    @classmethod
-    def _begun_anew(cls, settings: configuration.Config, name: str | None) -> Session:
-        """The session of a new run, whether or not its home can be used by now."""
-        for variable in (UNTIL_VARIABLE, REWIND_VARIABLE):
-            os.environ.pop(variable, None)
-        database = Database(settings.database_url)
-        run_name = as_name(name or environment.script_name(), "run")
-        session = cls(database, Store(settings.store), run_name, None)
-        session._prepare = partial(prepare, database, settings, create=True)
-        return session
+        self._rewinder = Rewinder(database, store, self.actor, own)
 
     def begin(
         self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
@@ -216,10 +153,7 @@ class Session(Updates):
 
     def own_branch(self) -> str | None:
         """The name of the branch, where it is not the one that its run began with."""
-        if self._segment is None:
-            return None
-        branch = self.read(runs.get_branch, self._segment.branch_id)
-        return branch.name if branch.start_node_id is not None else None
+        return self._beginning.own_branch
 
     def _watch_resume(self, base: Base) -> None:
         """Have the first update compared with that of the node's own continuation."""
@@ -423,12 +357,26 @@ class Session(Updates):
             script=None if script is None else dict(script), offers=self._offers(live),
             environment=environment.surroundings(),
         )  # fmt: skip
-        if self._segment is not None:
-            with self._database.transaction() as connection:
-                segment = take(connection, self._segment.id)
-            return segment, Recorder(self._database, segment.id, point.step)
-        new = registration.new_run(self._database, self._name, self.actor, self._prepare, take)
-        return new.segment, new.recorder(point.step)
+        if isinstance(self._beginning, NewRun):
+            new = registration.new_run(
+                self._database, self._beginning, self.actor, self.prepare, take
+            )
+            return new.segment, new.recorder(point.step)
+        with self._database.transaction() as connection:
+            segment = take(connection, self._beginning.segment(connection, self.actor).id)
+        self._has_begun()
+        return segment, Recorder(self._database, segment.id, point.step)
+
+    def _has_begun(self) -> None:
+        """What was planned is in the record by now."""
+        beginning = self._beginning
+        if self.base is not None and beginning.fork is not None:
+            self.base = replace(self.base, fork=beginning.fork)
+        if beginning.launch is not None:
+            self._rewinder = Rewinder(
+                self._database, self.store, self.actor, (beginning.launch.id, None)
+            )
+        beginning.tell()
 
     def _offers(self, live: Live) -> dict[str, Any]:
         described = {name: acting.describe(name, one) for name, one in self.actions.items()}

@@ -33,7 +33,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -49,6 +49,7 @@ from branchtrack.training import (
     schedules,
     trainer_history,
     trainer_objects,
+    trainer_opening,
     trainer_resume,
     trainer_schedule,
     trainer_script,
@@ -56,6 +57,7 @@ from branchtrack.training import (
 )
 from branchtrack.training.attributes import Attributes, has_state
 from branchtrack.training.environment import refuse_distributed
+from branchtrack.training.opening import resumption
 from branchtrack.training.session import Base, Session
 from branchtrack.training.trainer_bounds import Bounds, Ends
 from branchtrack.training.trainer_data import Place
@@ -155,16 +157,31 @@ class BranchTrackMixin:
         acting.describe(name, function)
         self.actions[name] = function
 
-    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def train(
+        self, resume_from_checkpoint: Any = None, *args: Any, resume_from_node: str | None = None,
+        set: Mapping[str, Any] | None = None, mode: str = "exact", branch: str | None = None,
+        **kwargs: Any,
+    ) -> Any:  # fmt: skip
         """As `Trainer.train`, recorded as a run or, in a launched process, as its branch.
 
-        A signal (see `training.signals`) has a node made and training stopped.
+        ``resume_from_node``, ``set``, ``mode`` and ``branch`` are as ``resume`` and the others of
+        `branchtrack.start`. ``resume_from_checkpoint=True``, or the newest checkpoint in the
+        output folder, goes on as ``resume="latest"`` does where the record has something to go on
+        with, else with the checkpoint, and begins anew where there is none of either. A signal
+        (see `training.signals`) has a node made and training stopped.
 
         Raises:
             KeyboardInterrupt, SystemExit: after a signal that the script has no handler for.
         """
         refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
-        session = self._session = Session.open(_run_name(self))
+        session, resume_from_checkpoint = trainer_opening.open_session(
+            self, resume_from_checkpoint, resumption(
+                resume_from_node, set, mode, branch, "resume_from_node"
+            ),
+        )  # fmt: skip
+        if session.passes_over:
+            return trainer_opening.pass_over(self, session)
+        self._session = session
         session.actions = self.actions
         session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
         if session.rehearses:
@@ -177,7 +194,7 @@ class BranchTrackMixin:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
                 self._events.resumes = bool(resume_from_checkpoint)
                 if session.base is not None:
-                    history = session.read(trainer_history.log_history, session.base.fork)
+                    history = session.read(trainer_history.log_history, session.base.origin)
                     trainer_resume.prepare(self, session.base, folder, history)
                     trainer_resume.own_folder(self, session.own_branch())
                     self._has_ended = trainer_resume.has_ended(session.base)
@@ -263,7 +280,7 @@ class BranchTrackMixin:
         session = self._session
         if session is not None and base is not None and base.mode == "exact":
             if not session.rehearses:
-                session.read(trainer_history.bring_best_model, self, session.store, base.fork)
+                session.read(trainer_history.bring_best_model, self, session.store, base.origin)
         if self._session is not None and self._session.rehearses:
             self._session.uncovered = coverage.of_trainer(self)
         if place is None:
@@ -398,8 +415,3 @@ def _silence(trainer: Any) -> None:
     trainer.args.save_total_limit = None
     for kind in INTEGRATION_TO_CALLBACK.values():
         trainer.remove_callback(kind)
-
-
-def _run_name(trainer: Any) -> str | None:
-    name, folder = trainer.args.run_name, trainer.args.output_dir
-    return name if name and name != folder else None

@@ -95,6 +95,15 @@ class TreeView:
     nodes: Sequence[NodeLine]
     now: float
     launches: Mapping[str, Launch]
+    newest_launch: Launch | None = None
+
+    @property
+    def refused(self) -> Launch | None:
+        """The newest launch, where its process refused to train and nothing is left of it."""
+        launch = self.newest_launch
+        if launch is None or launch.state != "failed" or launch.branch_id in self.by_branch:
+            return None
+        return launch
 
     @property
     def run(self) -> Run:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,7 +165,42 @@ def test_a_refusal_is_told_whole_and_its_name_can_be_used_again(
     assert code == 1 and f"{words} {ways}" in launch["error"]
     out, _err = branchtrack("resume", node, "--name", "hot").communicate(timeout=60)
     assert f"{words} {ways}" in out
-    assert branches(sqlite_database) == ["main", "hot-failed", "hot"]
+    assert "nothing: the branch is gone, and its name is free" in out
+    assert branches(sqlite_database) == ["main"]
+
+
+def test_a_script_that_was_moved_is_given(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database, tmp_path: Path
+) -> None:
+    train_fake(sqlite_config, "--steps", "3")
+    node, new = first_node(sqlite_database), tmp_path / "moved.py"
+    with sqlite_database.transaction() as connection:
+        entry = runs.find_run(connection, "fake").entry_point or {}
+        gone = {**entry, "argv": [entry["argv"][0], "/no/such.py", *entry["argv"][2:]]}
+        connection.execute(metadata.tables["runs"].update().values(entry_point=gone))
+    code, refused, err = told(branchtrack("resume", node, "--name", "a", "--json"))
+    assert code == 1 and "The script /no/such.py that trained the run is gone" in err
+    assert f"`branchtrack resume {node} --script PATH --cwd DIR`" in refused["error"]["fix"]
+    new.write_text(SCRIPT.read_text())
+    where = ("--script", str(new), "--cwd", str(tmp_path))
+    code, launch, err = told(branchtrack("resume", node, "--name", "a", *where, "--json"))
+    assert (code, launch["state"], launch["branch"]) == (0, "ended", "a")
+
+
+def test_a_script_that_does_not_train_is_not_remembered(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database, tmp_path: Path
+) -> None:
+    train_fake(sqlite_config, "--steps", "3")
+    node, other = first_node(sqlite_database), tmp_path / "other.py"
+    other.write_text("raise SystemExit(3)")
+    with sqlite_database.read() as connection:
+        before = runs.find_run(connection, "fake").entry_point
+    code, launch, _err = told(branchtrack("resume", node, "--script", str(other), "--json"))
+    assert (code, launch["state"], launch["withdrawn"]) == (3, "failed", True)
+    with sqlite_database.read() as connection:
+        assert runs.find_run(connection, "fake").entry_point == before
+    code, refused, _err = told(branchtrack("resume", node, "--script", "/no/such", "--json"))
+    assert code == 2 and refused["error"]["facts"]["field"] == "script"
 
 
 def test_a_detached_resume_returns_and_trains(

@@ -50,6 +50,12 @@ def segment_status(database: Database, launch: Launch) -> str:
         return segments.get(connection, launch.segment_id).status
 
 
+def is_withdrawn(database: Database, launch: Launch) -> bool:
+    """Whether nothing is left of a launch but its row."""
+    with database.read() as connection:
+        return launches.is_withdrawn(connection, launch)
+
+
 def fork_effective(database: Database, launch: Launch) -> Any:
     with database.read() as connection:
         return nodes.get(connection, launch.fork_node_id).effective

@@ -30,6 +30,7 @@ from tests.launching.helpers import (
     ROOT,
     SCRIPT,
     fork_effective,
+    is_withdrawn,
     reread,
     segment_status,
     train_fake,
@@ -106,7 +107,7 @@ def test_a_process_that_never_trains_is_a_failed_launch(
     assert (ended.state, ended.exit_code) == ("failed", 0)
     assert "trained nothing with branchtrack" in (ended.error or "")
     assert "branchtrack.start(...)" in (ended.error or "") and "resume again" in (ended.error or "")
-    assert segment_status(database, launch) == "failed"
+    assert is_withdrawn(database, launch)
 
 
 def test_a_crash_is_recorded_with_the_last_words_of_the_log(
@@ -175,7 +176,7 @@ def test_a_folder_that_is_gone_is_a_clear_failure(
     ended = reread(database, launch)
     assert ended.state == "failed"
     assert "The folder /no/such/folder in which the run was trained is gone" in (ended.error or "")
-    assert segment_status(database, launch) == "failed"
+    assert is_withdrawn(database, launch)
 
 
 def test_a_script_that_is_gone_is_a_clear_failure(
@@ -271,7 +272,7 @@ def test_a_launch_whose_process_died_with_its_worker_is_failed(
     ended = reread(database, launch)
     assert (ended.state, ended.exit_code) == ("failed", None)
     assert "nobody saw how it ended" in (ended.error or "")
-    assert segment_status(database, launch) == "failed"
+    assert is_withdrawn(database, launch)
 
 
 def test_a_process_that_outlived_its_worker_is_watched_to_its_end(

@@ -17,9 +17,9 @@ from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Certificate, Event, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, certificates, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.schema import open_database
-from branchtrack.training import commits, rehearsal
+from branchtrack.training import commits, ordinals, rehearsal
 from branchtrack.training.capture import Snapshot
-from branchtrack.training.session import LAUNCH_VARIABLE
+from branchtrack.training.ordinals import LAUNCH_VARIABLE
 from tests.training import tiny
 
 
@@ -39,7 +39,8 @@ class Home:
         return self.run(tiny.trainer(kind, self.folder, **how), launch)
 
     def run(self, trainer: Any, launch: Launch | None = None, **given: Any) -> Any:
-        """Call ``train`` of a trainer in this home."""
+        """Call ``train`` of a trainer in this home, as a process does that has just begun."""
+        ordinals.reset()
         extra = {LAUNCH_VARIABLE: launch.id} if launch else {}
         with mock.patch.dict(os.environ, {**self.config.environment(), **extra}):
             trainer.train(**given)
@@ -143,10 +144,21 @@ class Home:
         """The final node of a launch's branch, or of ``tiny/main``."""
         return [n for n in self.nodes(launch.branch_id if launch else "tiny/main")][-1]
 
+    def final_of(self, run: str) -> Node:
+        """The newest node of a run's first branch."""
+        return self.nodes(f"{run}/main")[-1]
+
     def fork(self, launch: Launch) -> Node:
         """The fork node of a launch."""
         with self.database.read() as connection:
             return nodes.get(connection, launch.fork_node_id)
+
+    def launch_of(self, name: str) -> Launch:
+        """The newest launch of a branch (``run/branch``)."""
+        with self.database.read() as connection:
+            found = launches.of_branch(connection, runs.find_branch(connection, name).id)
+        assert found is not None
+        return found
 
     def launch(self, launch: Launch) -> Launch:
         """A launch as it is now."""

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 import branchtrack
 from branchtrack.core.records import Launch
+from branchtrack.training import ordinals
 from branchtrack.training.loop import Run
-from branchtrack.training.session import LAUNCH_VARIABLE
+from branchtrack.training.ordinals import LAUNCH_VARIABLE
 from tests.training.homes import Home
 from tests.training.matrix import draw
 
@@ -78,6 +79,7 @@ def loader(order: str = "random", data: Any = None, **given: Any) -> DataLoader[
 @contextmanager
 def process(home: Home, launch: Launch | None = None) -> Iterator[None]:
     """As in a process that was started in this home, of itself or launched."""
+    ordinals.reset()
     extra = {LAUNCH_VARIABLE: launch.id} if launch else {}
     with mock.patch.dict(os.environ, {**home.config.environment(), **extra}):
         yield

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack import control
 from branchtrack.core.records import Node, Run
 from branchtrack.core.settings import Setting
-from branchtrack.db import nodes, runs
+from branchtrack.db import launches, nodes, runs
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
 from branchtrack.web.formats import setting as written
 from branchtrack.web.forms import PREFIX, changed_settings, problems
@@ -63,8 +63,8 @@ def order(node_id: str) -> AnyResponse:
     except (CheckpointError, LaunchFailed) as error:
         return _page(offer, request.form, 409, {"": error})
     with services().database.read() as connection:
-        branch = runs.get_branch(connection, launch.branch_id)
-    anchor = f"branch-{branch.name}"
+        branch = launches.branch_name(connection, launch)
+    anchor = f"branch-{branch}"
     return redirect(url_for("tree.show", run=offer.run.name, _anchor=anchor), 303)
 
 
@@ -76,7 +76,7 @@ def _offer(node_id: str) -> Offer:
             run=runs.get_run(connection, node.run_id),
             branch=runs.get_branch(connection, node.branch_id).name,
             settings=control.resume_settings(connection, node),
-            suggested=control.suggested_name(connection, node),
+            suggested=runs.suggested_name(connection, node),
         )
 
 

@@ -83,7 +83,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
 
 
 def read_tree(connection: Connection, run: str) -> TreeView:
-    """A whole tree in two statements, or three where a launch waits or failed.
+    """A whole tree in three statements, or four where a launch waits or failed.
 
     Raises:
         NotFound: no such run.
@@ -92,7 +92,8 @@ def read_tree(connection: Connection, run: str) -> TreeView:
     nodes = outlines.lines(connection, [outline.run.id])
     told = waiting_or_failed(outline)
     started = launches.of_branches(connection, told) if told else {}
-    return TreeView(outline, nodes, now(), started)
+    newest = launches.newest_of_run(connection, outline.run.id)
+    return TreeView(outline, nodes, now(), started, newest)
 
 
 def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
@@ -187,7 +188,8 @@ def _filters() -> dict[str, Any]:
 
 def _logs(tree: TreeView, config: Config) -> dict[str, str]:
     """The last lines that failed launches printed, by branch."""
-    return {
+    refused = {} if tree.refused is None else {tree.refused.id: logs.tail(config, tree.refused)}
+    return refused | {
         view.name: logs.tail(config, view.launch)
         for view in tree.branches
         if view.launch is not None and "failed" in (view.status, view.launch.state)

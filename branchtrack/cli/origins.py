@@ -1,0 +1,72 @@
+"""What a resume starts from: its script and environment, as they were and as they are now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from branchtrack.cli.output import echo
+
+if TYPE_CHECKING:
+    from branchtrack.core.records import Launch
+    from branchtrack.db.engine import Database
+
+
+def placed(
+    database: Database, node_ref: str, script: str | None, folder: str | None
+) -> dict[str, Any] | None:
+    """The command of a node's run with its script or folder elsewhere; None where it is not."""
+    if script is None and folder is None:
+        return None
+    from branchtrack import scripts
+    from branchtrack.db import nodes, runs
+
+    with database.read() as connection:
+        node = nodes.find(connection, node_ref)
+        return scripts.placed(runs.get_run(connection, node.run_id).entry_point, script, folder)
+
+
+def is_remembered(database: Database, launch: Launch) -> bool:
+    """Whether the run is started from where this launch was, from now on."""
+    from branchtrack.db import runs
+
+    if launch.entry_point is None:
+        return False
+    with database.read() as connection:
+        now = runs.get_run(connection, launch.run_id).entry_point or {}
+    return all(now.get(name) == launch.entry_point.get(name) for name in ("argv", "cwd"))
+
+
+def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
+    """Whether the script, or a module of its own, has changed since the node was made; said unless
+    ``quiet``.
+    """
+    from branchtrack import scripts
+    from branchtrack.db import nodes, runs, segments
+
+    with database.read() as connection:
+        entry_point = launch.entry_point or runs.get_run(connection, launch.run_id).entry_point
+        environment = nodes.get(connection, launch.node_id).environment
+        before = segments.environment_before(connection, launch.node_id)
+    changed = scripts.has_changed(entry_point, environment)
+    modules = scripts.changed_modules(entry_point, (before or {}).get("modules"))
+    if launch.entry_point is not None and not quiet:
+        echo(f"Starting {scripts.words(launch.entry_point)}, not where it was trained.", err=True)
+    if changed and not quiet:
+        path = scripts.script_of(entry_point)
+        echo(f"The script {path} has changed since node {launch.node_id} was made.", err=True)
+    if modules and not quiet:
+        more = f" and {len(modules) - 8} more" if len(modules) > 8 else ""
+        echo(f"Modules of the script have changed since: {', '.join(modules[:8])}{more}.", err=True)
+    return changed or bool(modules)
+
+
+def tell_of_environment(database: Database, launch: Launch, quiet: bool) -> None:
+    """Say which environment variables the process is given that are not set so here."""
+    from branchtrack.db import segments
+    from branchtrack.launching import surroundings
+
+    with database.read() as connection:
+        before = segments.environment_before(connection, launch.node_id)
+    for line in surroundings.compared(before, launch).sentences():
+        if not quiet:
+            echo(line, err=True)

@@ -1,0 +1,76 @@
+"""Whether the command that made a run can be started here, and what to do where it cannot.
+
+It starts nothing, and knows no worker.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack import scripts
+from branchtrack.core.records import Node
+from branchtrack.db import runs, segments
+from branchtrack.errors import LaunchFailed
+
+
+def what_is_gone(entry_point: Mapping[str, Any] | None) -> str:
+    """What a run's command lacks on this machine, in a sentence; empty where nothing does."""
+    argv = list((entry_point or {}).get("argv") or ())
+    if not argv:
+        return (
+            "The run recorded no command that could start it again "
+            "(it was trained in an interactive session)."
+        )
+    folder = Path(str((entry_point or {}).get("cwd") or "."))
+    if not folder.is_dir():
+        return f"The folder {folder} in which the run was trained is gone."
+    script = folder / argv[1] if len(argv) > 1 else folder
+    if script.suffix == ".py" and not script.is_file():
+        return f"The script {script} that trained the run is gone."
+    return ""
+
+
+def way_to_start(entry_point: Mapping[str, Any] | None, node: str) -> str:
+    """How to go on from a node whose command cannot be started, in a sentence."""
+    resume = f"`branchtrack resume {node}"
+    if (entry_point or {}).get("argv"):
+        return f"Say where they are now: {resume} --script PATH --cwd DIR`."
+    return (
+        "Resume it where its objects are: "
+        f'branchtrack.start(..., resume="{node}", set={{...}}), or '
+        f'trainer.train(resume_from_node="{node}", set={{...}}); '
+        f"or with a script that makes them: {resume} --script PATH`."
+    )
+
+
+def startable(
+    connection: Connection, node: Node, home: Path | None, entry_point: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The command to start where it is not the run's own as it was recorded; else None.
+
+    Raises:
+        LaunchFailed: there is none that could be started here.
+    """
+    recorded = runs.get_run(connection, node.run_id).entry_point
+    command = recorded if entry_point is None else dict(entry_point)
+    if entry_point is None and home is not None:
+        command = scripts.located(recorded, home)
+    # Another machine's files are for its own worker to find.
+    here = segments.get(connection, node.segment_id).host in (None, socket.gethostname())
+    has_command = bool((command or {}).get("argv"))
+    gone = what_is_gone(command) if here or entry_point or not has_command else ""
+    if gone:
+        raise LaunchFailed(
+            gone,
+            safe="Nothing was changed.",
+            fix=way_to_start(command, node.id),
+            launch=None,
+            exit_code=None,
+            log=None,
+        )
+    return None if command == recorded else command

@@ -1,0 +1,43 @@
+"""A plain loop that is passed over: it is where it had ended, and is over before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from branchtrack.training import capture, loop_begin, loop_objects, loop_resume
+from branchtrack.training.live import Live
+from branchtrack.training.loop_begin import Beginning
+from branchtrack.training.loop_data import Feed
+from branchtrack.training.loop_settings import Pace
+from branchtrack.training.passed_over import PassedOver, give_back
+from branchtrack.training.session import Session
+
+
+def begin(
+    live: Live, session: Session, data: Any, objects: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Beginning:
+    """Give live objects the state in which the training had ended, if there is one to be had.
+
+    Raises:
+        LaunchFailed: that does not fit what the script has made.
+    """
+    assert isinstance(session, PassedOver)
+    base = session.base
+    step = 0 if base is None else base.fork.step
+    live.loop = pace = Pace(step, step, None)
+    feed = None if data is None else Feed(data, torch.initial_seed() % 2**32)
+    live.data = None if feed is None else loop_objects.free(feed.settings, live)
+    if base is None:
+        return Beginning(pace, {}, feed, None)
+
+    def again() -> dict[str, Any] | None:
+        loop_resume.restore(live, base)
+        capture.restore_config(live.model, base.snapshot)
+        return loop_begin.go_on(base, feed, objects, base.script or {})
+
+    now = give_back(session, again)
+    session.again = again
+    return Beginning(pace, {}, feed, now)
