@@ -321,6 +321,7 @@ class Session(Updates):
         Raises:
             StorageError: it could not be recorded whole, with ``BRANCHTRACK_REQUIRE=1``.
         """
+        self.signals.answer()
         status, error = self.signals.ending(status, error)
         recorder, segment, lost = self.recorder, self._segment, []
         try:
@@ -330,8 +331,9 @@ class Session(Updates):
                 lost = recorder.close(lambda: self._end(segment_id, status, error))
         except (KeyboardInterrupt, SystemExit):
             # A second signal: nothing is waited for any more.
+            why = f"{self.signals.words}, and another broke off what was being written"
             if recorder is not None:
-                recorder.close(lambda: self._end(segment_id, "stopped", self.signals.words))
+                recorder.close(lambda: self._end(segment_id, "stopped", why))
             raise
         finally:
             self.signals.off()
