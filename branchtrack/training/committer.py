@@ -175,6 +175,13 @@ class Committer:
         self._recorder.do(lambda: self._carry_out(flight))
         return made
 
+    def ending(self, status: str, error: str | None) -> tuple[str, str | None]:
+        """How a segment ends that trained as it should, where its last state was not written."""
+        if self.lost is None:
+            return status, error
+        words = f"The state that training ended in could not be written: {self.lost}"
+        return "failed" if self.disk else status, "; ".join(filter(None, (error, words)))
+
     def answer(self, answers: Sequence[Answer], step: int) -> None:
         """Have requests answered that no node comes of."""
         if answers:

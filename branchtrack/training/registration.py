@@ -7,18 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack import config
+from branchtrack.config import Config
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Segment
-from branchtrack.db import runs, segments
+from branchtrack.db import runs, schema, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import StorageError
 from branchtrack.training import environment
 from branchtrack.training.recorder import Recorder
+
+
+def open_for(settings: Config, *, at_once: bool) -> tuple[Database, Callable[[], None]]:
+    """The database of a home, and what has to be called before it is used.
+
+    It is opened now where training is not to begin without it: ``at_once``, or with
+    ``BRANCHTRACK_REQUIRE=1``.
+
+    Raises:
+        DatabaseUnreadable: its URL means nothing. HomeError, SchemaError, StorageError: it cannot
+            be opened now.
+    """
+    if at_once or config.is_required():
+        return schema.open_database(settings, create=True), lambda: None
+    database = Database(settings.database_url)
+    return database, partial(schema.prepare, database, settings, create=True)
 
 
 @dataclass(frozen=True)

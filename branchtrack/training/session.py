@@ -28,7 +28,6 @@ from branchtrack.core.records import Node, Request, Segment
 from branchtrack.core.settings import AT_RESUME, DIRECTIVES
 from branchtrack.db import launches, nodes, requests, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.schema import open_database, prepare
 from branchtrack.errors import IllegalTransition, InvalidInput, StorageError
 from branchtrack.training import (
     acting,
@@ -95,6 +94,7 @@ class Session(Updates):
         self.evaluates = True
         self.signals = Signals(self._note, self._interrupt, lambda: self.close("stopped"))
         self._prepare: Callable[[], None] = lambda: None
+        self._is_told = False
         self._store, self._name = store, name
         self._segment: Segment | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
@@ -112,10 +112,8 @@ class Session(Updates):
                 the first three for want of a node, or with ``BRANCHTRACK_REQUIRE=1``.
         """
         settings = configuration.load()
-        needs_node = {LAUNCH_VARIABLE, CERTIFY_VARIABLE} & os.environ.keys()
-        if not needs_node and not configuration.is_required():
-            return cls._begun_anew(settings, name)
-        database = open_database(settings, create=True)
+        needs_node = bool({LAUNCH_VARIABLE, CERTIFY_VARIABLE} & os.environ.keys())
+        database, prepare = registration.open_for(settings, at_once=needs_node)
         store = Store(settings.store)
         run_name = as_name(name or environment.script_name(), "run")
         # Taken out of the environment: the process's children are not this launch.
@@ -129,7 +127,9 @@ class Session(Updates):
 
             return rehearse(database, store, run_name, trial)
         if launch_id is None:
-            return cls(database, store, run_name, None)
+            session = cls(database, store, run_name, None)
+            session._prepare = prepare
+            return session
         try:
             with database.read() as connection:
                 launch = launches.get(connection, launch_id)
@@ -150,17 +150,6 @@ class Session(Updates):
         session._segment = segment
         if rewind is not None:
             session._rewinder = Rewinder(database, store, session.actor, (launch_id, rewind))
-        return session
-
-    @classmethod
-    def _begun_anew(cls, settings: configuration.Config, name: str | None) -> Session:
-        """The session of a new run, whether or not its home can be used by now."""
-        for variable in (UNTIL_VARIABLE, REWIND_VARIABLE):
-            os.environ.pop(variable, None)
-        database = Database(settings.database_url)
-        run_name = as_name(name or environment.script_name(), "run")
-        session = cls(database, Store(settings.store), run_name, None)
-        session._prepare = partial(prepare, database, settings, create=True)
         return session
 
     def begin(
@@ -355,8 +344,9 @@ class Session(Updates):
 
     def _interrupt(self) -> None:
         """A signal was noted: make sure that the loop comes, and tell of it at once."""
-        recorder, segment = self.recorder, self._segment
-        if recorder is not None and segment is not None:
+        recorder = self.recorder
+        if recorder is not None and not self._is_told:
+            self._is_told = True
             recorder.interrupt()
             recorder.tell("signal", "received", self.actor, recorder.step, self.signals.words)
 
@@ -447,20 +437,12 @@ class Session(Updates):
         with self._database.transaction() as connection:
             if status != "failed":
                 self._end_stops(connection, segment_id, "done")
-                status, error = self._with_loss(status, error)
+                status, error = self.committer.ending(status, error)
             control.expire_unanswered(
                 connection, segment_id, self.actor, "The training process ended first.",
                 spare=self._rewinder.request_id,
             )  # fmt: skip
             segments.end(connection, segment_id, status, actor=self.actor, error=error)
-
-    def _with_loss(self, status: str, error: str | None) -> tuple[str, str | None]:
-        """How a segment ends that trained as it should, where its last state was not written."""
-        lost = self.committer.lost
-        if lost is None:
-            return status, error
-        words = f"The state that training ended in could not be written: {lost}"
-        return "failed" if self.committer.disk else status, "; ".join(filter(None, (error, words)))
 
 
 def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:

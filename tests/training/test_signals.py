@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -345,6 +346,23 @@ def test_a_signal_that_loader_workers_get_too_ends_in_a_node(
                 time.sleep(0.2)
             run.step()
     assert left(home) == ("stopped", f"{number.name} at step 2", 3, "final")
+
+
+@pytest.mark.parametrize("number", signals.HANDLED)
+@pytest.mark.parametrize("data", [loops.Points, loops.Flow])
+def test_workers_go_on_giving_batches_when_a_group_is_signalled(
+    number: signal.Signals, data: Callable[..., Any], home: Home
+) -> None:
+    def at(run: Any, _: Any) -> None:
+        if run.step_number == 2:
+            workers = [str(child.pid) for child in torch.multiprocessing.active_children()]
+            assert len(workers) == 2
+            # Not this process, which is their parent: somebody else.
+            subprocess.run(["kill", f"-{int(number)}", *workers], check=True)
+
+    loop(home, at, data=lambda: loops.loader(data=data(count=24), num_workers=2))
+    assert left(home) == ("finished", None, 9, "final")
+    assert torch.multiprocessing.active_children() == []
 
 
 def test_of_two_runs_that_are_open_each_makes_its_node(home: Home) -> None:
