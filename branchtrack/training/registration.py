@@ -18,7 +18,7 @@ from branchtrack.core.names import new_id
 from branchtrack.core.records import Segment
 from branchtrack.db import runs, schema, segments
 from branchtrack.db.engine import Database
-from branchtrack.errors import StorageError
+from branchtrack.errors import HomeError, SchemaError, StorageError
 from branchtrack.training import environment
 from branchtrack.training.recorder import Recorder
 
@@ -26,17 +26,22 @@ from branchtrack.training.recorder import Recorder
 def open_for(settings: Config, *, at_once: bool) -> tuple[Database, Callable[[], None]]:
     """The database of a home, and what has to be called before it is used.
 
-    It is opened now where training is not to begin without it: ``at_once``, or with
-    ``BRANCHTRACK_REQUIRE=1``.
+    Training is not to begin without it ``at_once``, nor with ``BRANCHTRACK_REQUIRE=1``.
 
     Raises:
         DatabaseUnreadable: its URL means nothing. HomeError, SchemaError, StorageError: it cannot
-            be opened now.
+            be opened now, where training is not to begin without it.
     """
     if at_once or config.is_required():
         return schema.open_database(settings, create=True), lambda: None
     database = Database(settings.database_url)
-    return database, partial(schema.prepare, database, settings, create=True)
+    prepare = partial(schema.prepare, database, settings, create=True)
+    try:
+        prepare()
+    except (HomeError, SchemaError, StorageError):
+        # Whoever puts the run into the database says so, and tries again.
+        return database, prepare
+    return database, lambda: None
 
 
 @dataclass(frozen=True)
