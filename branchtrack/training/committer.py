@@ -175,6 +175,13 @@ class Committer:
         self._recorder.do(lambda: self._carry_out(flight))
         return made
 
+    def ending(self, status: str, error: str | None) -> tuple[str, str | None]:
+        """How a segment ends that trained as it should, where its last state was not written."""
+        if self.lost is None:
+            return status, error
+        words = f"The state that training ended in could not be written: {self.lost}"
+        return "failed" if self.disk else status, "; ".join(filter(None, (error, words)))
+
     def answer(self, answers: Sequence[Answer], step: int) -> None:
         """Have requests answered that no node comes of."""
         if answers:
@@ -187,11 +194,13 @@ class Committer:
             StorageError: they will not be, as far as can be seen.
         """
         started = time.perf_counter()
-        is_free, flight = self._recorder.done(self.free, again=patiently), self._flight
+        is_free, flight = self._recorder.done(self.free), self._flight
         if not is_free and flight is not None and flight.failing is not None:
             # What the store does not take is tried once more; then the newer state has its turn.
             flight.unwanted = True
             is_free = self._recorder.done(self.free, again=True)
+        if not is_free and patiently:
+            is_free = self._recorder.done_at_last(self.free)
         self._measure(WAIT_MS, step, time.perf_counter() - started)
         if not is_free:
             why = self._recorder.trouble or (

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from branchtrack.training import rng
+from branchtrack.training import loader_workers, rng
 from branchtrack.training.data_settings import DataSettings
 from branchtrack.training.generators import Generators
 from branchtrack.training.tags import Samples
@@ -35,6 +35,7 @@ class Keyed(Dataset[Any]):
     def __getitems__(self, batch: list[Any]) -> Any:
         """As torch's fetcher has it: the samples of a batch."""
         if isinstance(batch, Batch) and batch.key:
+            loader_workers.outlive_signals()
             rng.seed(*batch.key)
             self._own.seed(*batch.key)
         whole = getattr(self.dataset, "__getitems__", None)

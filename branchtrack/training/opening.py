@@ -102,8 +102,9 @@ def open_session(
         except (HomeError, SchemaError, StorageError):
             if opening.needs_record(resume) or configuration.is_required():
                 raise
+            # Whoever puts the run into the database says so, and tries again.
             session = opening.new_run()
-        session.prepare = opens
+            session.prepare = opens
         return session
     except BaseException:
         database.close()

@@ -70,6 +70,7 @@ class Recorder:
         self.created = threading.Event()
         self._interrupted = False
         self._until = math.inf
+        self._last_wait: float | None = None
         self._database, self._segment = database, segment_id
         self._points: deque[tuple[str, int, float, float]] = deque(maxlen=_KEPT_POINTS)
         self._jobs: deque[Job] = deque()
@@ -196,6 +197,16 @@ class Recorder:
             if stuck or not self._worker.is_alive():
                 return event.is_set()
             event.wait(0.05)
+        return True
+
+    def done_at_last(self, event: threading.Event) -> bool:
+        """As `done`, but waiting as long as the end of training waits: for its last state."""
+        if self._last_wait is None:
+            self._last_wait = time.monotonic() + END_SECONDS
+        while not self.done(event, again=True):
+            if time.monotonic() >= self._last_wait or not self._worker.is_alive():
+                return False
+            time.sleep(POLL_SECONDS)
         return True
 
     def is_begun(self) -> bool:

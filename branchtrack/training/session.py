@@ -100,6 +100,7 @@ class Session(Updates):
         self.evaluates = True
         self.signals = Signals(self._note, self._interrupt, lambda: self.close("stopped"))
         self.prepare: Callable[[], None] = lambda: None
+        self._is_told = False
         self.store, self._beginning = store, beginning or Beginning()
         self._segment: Segment | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
@@ -304,6 +305,7 @@ class Session(Updates):
         """
         if self.witness is not None:
             self.witness.detach()
+        self.signals.answer()
         status, error = self.signals.ending(status, error)
         recorder, segment, lost = self.recorder, self._segment, []
         try:
@@ -313,8 +315,9 @@ class Session(Updates):
                 lost = recorder.close(lambda: self._end(segment_id, status, error))
         except (KeyboardInterrupt, SystemExit):
             # A second signal: nothing is waited for any more.
+            why = f"{self.signals.words}, and another broke off what was being written"
             if recorder is not None:
-                recorder.close(lambda: self._end(segment_id, "stopped", self.signals.words))
+                recorder.close(lambda: self._end(segment_id, "stopped", why))
             raise
         finally:
             self.signals.off()
@@ -336,8 +339,9 @@ class Session(Updates):
 
     def _interrupt(self) -> None:
         """A signal was noted: make sure that the loop comes, and tell of it at once."""
-        recorder, segment = self.recorder, self._segment
-        if recorder is not None and segment is not None:
+        recorder = self.recorder
+        if recorder is not None and not self._is_told:
+            self._is_told = True
             recorder.interrupt()
             recorder.tell("signal", "received", self.actor, recorder.step, self.signals.words)
 
@@ -444,20 +448,12 @@ class Session(Updates):
         with self._database.transaction() as connection:
             if status != "failed":
                 self._end_stops(connection, segment_id, "done")
-                status, error = self._with_loss(status, error)
+                status, error = self.committer.ending(status, error)
             control.expire_unanswered(
                 connection, segment_id, self.actor, "The training process ended first.",
                 spare=self._rewinder.request_id,
             )  # fmt: skip
             segments.end(connection, segment_id, status, actor=self.actor, error=error)
-
-    def _with_loss(self, status: str, error: str | None) -> tuple[str, str | None]:
-        """How a segment ends that trained as it should, where its last state was not written."""
-        lost = self.committer.lost
-        if lost is None:
-            return status, error
-        words = f"The state that training ended in could not be written: {lost}"
-        return "failed" if self.committer.disk else status, "; ".join(filter(None, (error, words)))
 
 
 def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:

@@ -123,12 +123,14 @@ class Signals:
         received = signal.Signals(number)
         if os.getpid() != self._process:
             self._in_a_child(received, frame)
+        elif self._pipe is None:
+            # Another training that ended later has put this handler back.
+            self._meaning(received, frame)
         elif self.received is None:
             self._at, self.received = self._note(), received
             self._spare_loaders()
-            if self._pipe is not None:
-                with suppress(OSError):
-                    os.write(self._pipe[1], bytes([number]))
+            with suppress(OSError):
+                os.write(self._pipe[1], bytes([number]))
         else:
             self._again(received, frame)
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import rng
+from branchtrack.training import loader_workers, rng
 from branchtrack.training.data_settings import DataSettings
 from branchtrack.training.tags import Tagged
 
@@ -82,6 +82,7 @@ class Streamed(IterableDataset[Any]):
             # Somebody reads beside the pass, as without branchtrack.
             yield from iter(self.inner)
             return
+        loader_workers.outlive_signals()
         if worker is None:
             self._awaited = False
         # A worker that outlives a pass keeps the copy of this that it was started with.

@@ -1,6 +1,7 @@
 """A training without torch: takes its segment, logs, commits, answers, ends. Run as a script.
 
 fake_training.py NAME [--steps N] [--seconds S] [--crash-at N] [--leave-open] [--no-taking]
+                 [--exit-code N]
 
 As a trial's process it does what FAKE_TRIAL says: ``exact``, ``differs``, ``crash``, ``sleep`` or
 nothing.
@@ -170,6 +171,7 @@ def main() -> None:
     parser.add_argument("--crash-at", type=float, default=math.inf)
     parser.add_argument("--leave-open", action="store_true")
     parser.add_argument("--no-taking", action="store_true")
+    parser.add_argument("--exit-code", type=int, default=0)
     options = parser.parse_args()
     print("fake training starts", flush=True)
     if options.no_taking:
@@ -179,6 +181,7 @@ def main() -> None:
         training.run()
     finally:
         training.database.close()
+    sys.exit(options.exit_code)
 
 
 if __name__ == "__main__":

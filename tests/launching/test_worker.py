@@ -139,6 +139,20 @@ def test_a_process_that_dies_without_a_word_closes_its_segment(
     assert segment_status(database, launch) == "failed"
 
 
+@pytest.mark.parametrize(("code", "state"), [(143, "ended"), (130, "ended"), (3, "failed")])
+def test_a_process_that_answered_a_signal_with_a_node_has_ended_well(
+    code: int, state: str, train: Train, order: Order, worker: Worker, database: Database
+) -> None:
+    train("--steps", "3")
+    launch = order("next")
+    leave = [sys.executable, str(SCRIPT), "fake", "--steps", "4", "--exit-code", str(code)]
+    with entry_point(database, argv=leave):
+        run_to_the_end(worker)
+    ended = reread(database, launch)
+    assert (ended.state, ended.exit_code) == (state, code)
+    assert segment_status(database, launch) == "finished"
+
+
 def test_a_killed_process_expires_the_requests_it_never_answered(
     train: Train, order: Order, worker: Worker, database: Database
 ) -> None:

@@ -387,3 +387,22 @@ def test_a_save_that_cannot_be_made_is_made_as_soon_as_it_can(
     assert desk.home.segment().saves == saves.as_dict()
     (event,) = desk.home.events("save")
     assert (event.state, event.step) == ("missed", 4) and "still waits" in event.reason
+
+
+def test_the_last_state_waits_for_a_database_that_holds_up_the_commit_before(
+    at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "PATIENCE_SECONDS", 0.1)
+    desk, commit, broken = at(torch.nn.Linear(4, 4)), nodes.commit, [True]
+
+    def failing(*given: Any) -> Any:
+        if broken[0]:
+            raise StorageError("The database failed.")
+        return commit(*given)
+
+    monkeypatch.setattr(nodes, "commit", failing)
+    desk.commit(1, wait=False)
+    in_trouble(desk)
+    threading.Timer(0.5, lambda: broken.__setitem__(0, False)).start()
+    assert desk.commit(2, kind="final")
+    assert [node.step for node in desk.home.nodes()] == [1, 2] and desk.close() == []

@@ -88,6 +88,16 @@ def test_parents_heads_and_steps_are_consistent(scene: tuple[Home, list[int]]) -
         assert home.segment(f"{run.name}/main").step >= max((n.step for n in found), default=0)
 
 
+def test_every_listed_node_has_the_whole_curve_that_leads_to_it(
+    scene: tuple[Home, list[int]],
+) -> None:
+    home, _ = scene
+    for run in all_runs(home):
+        for last in home.nodes(f"{run.name}/main")[-1:]:
+            steps = home.points("loss", last.segment_id).keys()
+            assert set(range(1, last.step + 1)) <= steps, run.name
+
+
 def test_the_chain_of_events_is_whole_and_tells_of_every_node(
     scene: tuple[Home, list[int]],
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ import pytest
 import torch
 
 import branchtrack
-from branchtrack.training import recorder, signals
+from branchtrack.training import signals
 from branchtrack.training.recorder import Recorder
+from branchtrack.training.session import Session
 from tests.training import loops, tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home
@@ -326,23 +328,89 @@ def test_a_loop_that_never_comes_back_is_ended_when_its_time_is_over(
     assert left(home)[0] == "stopped" and "no control point" in (left(home)[1] or "")
 
 
-def test_workers_of_a_loader_let_ctrl_c_pass(home: Home) -> None:
+@pytest.mark.parametrize(("number", "error"), [(TERM, SystemExit), (INT, KeyboardInterrupt)])
+def test_a_signal_that_loader_workers_get_too_ends_in_a_node(
+    number: signal.Signals, error: type[BaseException], home: Home
+) -> None:
     run, model, optimizer = begun(home, data=loops.loader(num_workers=2), max_steps=9)
-    with pytest.raises(KeyboardInterrupt), run:
+    with pytest.raises(error), run:
         for batch in run.batches():
             loops.loss_of(model, batch).backward()
             optimizer.step()
             optimizer.zero_grad()
             if run.step_number == 2:
-                # A terminal sends it to all of the group's processes.
+                # A terminal and a scheduler send it to all processes of the group.
+                send(number)()
                 for child in torch.multiprocessing.active_children():
-                    os.kill(child.pid or 0, INT)
-                send(INT)()
+                    os.kill(child.pid or 0, number)
                 time.sleep(0.2)
             run.step()
-    assert left(home) == ("stopped", "SIGINT at step 2", 3, "final")
+    assert left(home) == ("stopped", f"{number.name} at step 2", 3, "final")
 
 
-def test_the_flag_of_a_signal_costs_an_idle_control_point_nothing() -> None:
-    # One test of `waiting`, as for requests: nothing else is looked at.
-    assert "signals" not in recorder.Recorder.take.__code__.co_names
+@pytest.mark.parametrize("number", signals.HANDLED)
+@pytest.mark.parametrize("data", [loops.Points, loops.Flow])
+def test_workers_go_on_giving_batches_when_a_group_is_signalled(
+    number: signal.Signals, data: Callable[..., Any], home: Home
+) -> None:
+    def at(run: Any, _: Any) -> None:
+        if run.step_number == 2:
+            workers = [str(child.pid) for child in torch.multiprocessing.active_children()]
+            assert len(workers) == 2
+            # Not this process, which is their parent: somebody else.
+            subprocess.run(["kill", f"-{int(number)}", *workers], check=True)
+
+    loop(home, at, data=lambda: loops.loader(data=data(count=24), num_workers=2))
+    assert left(home) == ("finished", None, 9, "final")
+    assert torch.multiprocessing.active_children() == []
+
+
+def test_of_two_runs_that_are_open_each_makes_its_node(home: Home) -> None:
+    first, *_ = begun(home)
+    second, *_ = begun(home)
+    for run in (first, second):
+        assert run.step() is False
+    send()()
+    second._effects.moved = True
+    assert second.step() is True, "the signal now means what the first run makes of it"
+    first._effects.moved = True
+    with pytest.raises(SystemExit):
+        first.step()
+    for name in ("tiny/main", "tiny-2/main"):
+        assert (home.segment(name).status, home.nodes(name)[-1].step) == ("stopped", 1)
+
+
+def test_runs_that_end_in_another_order_leave_no_handler_that_swallows_signals(home: Home) -> None:
+    first, *_ = begun(home)
+    second, *_ = begun(home)
+    first.finish()
+    second.finish()
+    try:
+        with pytest.raises(SystemExit):
+            send()()
+            time.sleep(1)
+    finally:
+        signal.signal(TERM, signal.SIG_DFL)
+        signal.signal(INT, signal.default_int_handler)
+        signal.signal(USR1, signal.SIG_DFL)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_was_forked_off_ends_by_a_signal_as_ever(home: Home) -> None:
+    def fork(**_: Any) -> None:
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        time.sleep(0.1)
+        os.kill(child, TERM)
+        ended.append(os.WTERMSIG(os.waitpid(child, 0)[1]))
+
+    ended: list[int] = []
+    train(home, ("on_step_begin", 4, fork), save_steps=100)
+    assert ended == [TERM] and left(home) == ("finished", None, 14, "final")
+
+
+def test_an_idle_control_point_tests_the_flag_that_requests_set_and_nothing_more() -> None:
+    names = Session.is_due.__code__.co_names
+    assert "signals" not in names and "waiting" in names
