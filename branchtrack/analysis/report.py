@@ -53,7 +53,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
     certified = certificates.of_run(connection, run.id)
     made = nodes.list_of_run(connection, run.id)[::-1]
     steps = {found.id: found.step for found in made}
-    now = time.time()
+    now, newest = time.time(), launches.newest_of_run(connection, run.id)
     return {
         "run": {
             "id": run.id,
@@ -78,6 +78,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
             for branch in branches
         ],
         "nodes": [node(found, names[found.branch_id]) for found in made],
+        "refused": _refused(newest, names),
         "troubles": [
             {
                 "branch": branch.name,
@@ -244,6 +245,20 @@ def request(found: Request) -> dict[str, Any]:
         "asked_step": found.asked_step,
         "created_at": moment(found.created_at),
         "updated_at": moment(found.updated_at),
+    }
+
+
+def _refused(newest: Launch | None, names: Mapping[str, str]) -> dict[str, Any] | None:
+    """The newest launch of a run, where its process trained nothing and its branch is gone."""
+    if newest is None or newest.state != "failed" or newest.branch_id in names:
+        return None
+    return {
+        "launch": newest.id,
+        "branch": newest.branch,
+        "node": newest.node_id,
+        "error": newest.error,
+        "log": newest.log,
+        "created_at": moment(newest.created_at),
     }
 
 

@@ -82,6 +82,10 @@ def print_tree(found: dict[str, Any]) -> None:
     echo(styled(found["run"]["name"], bold=True))
     for text in tree_lines(found):
         echo(text)
+    if found["refused"]:
+        refused = found["refused"]
+        what = f"{refused['branch']} could not be started from node {refused['node']}"
+        echo(styled(f"{what}: {refused['error']}", "red"))
     for told in found["troubles"]:
         where = f"{told['branch']} could not record everything since step {told['step']}"
         echo(styled(f"{where}: {told['reason']}", "red"))

@@ -97,15 +97,20 @@ def resume(
             foreground.detach(line.config, launch.id)
         else:
             launch = carry_out(line, database, launch, quiet=as_json)
+        remembered = origins.is_remembered(database, launch)
         with database.read() as connection:
-            told = report.launch(connection, launch) | {"script_changed": changed}
-        told["remembered"] = origins.is_remembered(database, launch)
+            told = report.launch(connection, launch)
+    _show(told | {"script_changed": changed, "remembered": remembered}, as_json)
+
+
+def _show(told: dict[str, Any], as_json: bool) -> None:
+    """Print how a launch has come along, and exit as its process did."""
     if as_json:
         emit(told)
     else:
         echo("\n".join(launch_lines(told)))
-    if launch.state == "failed":
-        code = launch.exit_code or 1
+    if told["state"] == "failed":
+        code = told["exit_code"] or 1
         raise click.exceptions.Exit(128 - code if code < 0 else code)
 
 

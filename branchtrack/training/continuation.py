@@ -110,6 +110,8 @@ def wait_until_free(database: Database, line: Line) -> Line:
         BranchTaken: one does.
     """
     beat = line.segment.heartbeat_at
+    if line.is_live and not line.segment.gone:
+        logger.warning("branchtrack: looking whether a process still trains %s.", line)
     deadline = time.monotonic() + lifecycle.SILENT_AFTER
     while line.is_live:
         lives_here = line.segment.gone is False

@@ -27,7 +27,8 @@ def begin(
     assert isinstance(session, PassedOver)
     base = session.base
     step = 0 if base is None else base.fork.step
-    live.loop = pace = Pace(step, step, None)
+    settings = {"max_steps": 0} if base is None else base.fork.settings
+    live.loop = pace = Pace(step, settings.get("max_steps"), settings.get("save_steps"))
     feed = None if data is None else Feed(data, torch.initial_seed() % 2**32)
     live.data = None if feed is None else loop_objects.free(feed.settings, live)
     if base is None:

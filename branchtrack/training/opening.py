@@ -231,7 +231,7 @@ class _Opening:
             )  # fmt: skip
             return self.new_run()
         self.process.id = line.run.training.get("process", self.process.id)
-        if line.is_finished:
+        if line.is_finished or self._was_left(line):
             logger.warning(
                 "branchtrack: %s is finished, and is not trained again: the script goes on with "
                 "its final state. For a new run, start it without %s.", line,
@@ -239,6 +239,15 @@ class _Opening:
             )  # fmt: skip
             return self._passed_over(line)
         return self._in_same_branch(line, line.head)
+
+    def _was_left(self, line: Line) -> bool:
+        """Whether the script has trained something else after it was stopped: it was done with."""
+        stopped = line.head is not None and line.head.kind == "final"
+        if not stopped or environment.is_interactive():
+            return False
+        with self.database.read() as connection:
+            others = _of_process(connection, line.run)
+        return any(one.training["number"] > line.run.training["number"] for one in others)
 
     def _in_same_branch(self, line: Line, head: Node) -> Session:
         logger.warning("branchtrack: going on with %s.", line)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,27 +17,6 @@ from branchtrack.db.engine import Database
 from branchtrack.errors import StorageError
 from branchtrack.training import beginnings
 from branchtrack.training.recorder import Recorder
-
-
-def open_for(settings: Config, *, at_once: bool) -> tuple[Database, Callable[[], None]]:
-    """The database of a home, and what has to be called before it is used.
-
-    Training is not to begin without it ``at_once``, nor with ``BRANCHTRACK_REQUIRE=1``.
-
-    Raises:
-        DatabaseUnreadable: its URL means nothing. HomeError, SchemaError, StorageError: it cannot
-            be opened now, where training is not to begin without it.
-    """
-    if at_once or config.is_required():
-        return schema.open_database(settings, create=True), lambda: None
-    database = Database(settings.database_url)
-    prepare = partial(schema.prepare, database, settings, create=True)
-    try:
-        prepare()
-    except (HomeError, SchemaError, StorageError):
-        # Whoever puts the run into the database says so, and tries again.
-        return database, prepare
-    return database, lambda: None
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ STATUS: dict[type[BranchtrackError], int] = {
     errors.InvalidInput: 422,
     errors.NotFound: 404,
     errors.IllegalTransition: 409,
+    errors.BranchTaken: 409,
     errors.HomeError: 503,
     errors.ReadOnlyHome: 409,
     errors.SchemaError: 503,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 from threading import Thread
@@ -411,3 +415,77 @@ def test_threads_have_one_process() -> None:
     for one in threads:
         one.join()
     assert len(set(found)) == 1
+
+
+SCRIPT = """
+    import os, time, torch, branchtrack
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    run = branchtrack.start("deep", model=model, optimizer=optimizer, max_steps=40, save_steps=5,
+                            seed=1)
+    with run:
+        while not run.step():
+            optimizer.zero_grad()
+            loss = model(torch.randn(8, 3)).square().mean()
+            loss.backward()
+            optimizer.step()
+            run.log(loss=loss)
+            time.sleep(float(os.environ.get("SLOW", 0)))
+    """
+
+
+def test_the_queue_starts_a_killed_command_again_twice_and_one_process_goes_on(home: Home) -> None:
+    script = home.folder / "train.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    root = str(Path(__file__).parent.parent.parent)
+    plain = {**os.environ, **home.config.environment(), "PYTHONPATH": root}
+
+    def started(**more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(script)], env={**plain, **more}, text=True, stderr=subprocess.PIPE
+        )
+
+    with started(SLOW="0.1") as first:
+        deadline = time.monotonic() + 90
+        while not home.runs() or not any(node.step == 10 for node in home.nodes("deep/main")):
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        first.kill()
+    both = [started(BRANCHTRACK_CONTINUE="1", SLOW="0.05") for _ in range(2)]
+    said = [one.communicate(timeout=120)[1] for one in both]
+    codes = [one.returncode for one in both]
+    refused = said[codes.index(1)]
+    assert sorted(codes) == [0, 1] and "is being trained by process" in refused
+    assert [one.name for one in home.runs()] == ["deep"]
+    assert curve(home, "deep/main") == list(range(1, 41))
+    assert home.segment("deep/main").status == "finished" and home.chain_break("deep") is None
+
+
+@pytest.mark.usefixtures("goes_on")
+def test_a_fold_that_somebody_stopped_was_done_with_once_the_next_had_begun(home: Home) -> None:
+    def folds(stop: int | None) -> list[int]:
+        made: list[int] = []
+        with loops.process(home):
+            for fold in range(2):
+                model = loops.net()
+                optimizer = loops.sgd(model)
+                with branchtrack.start(
+                    f"fold{fold}", model=model, optimizer=optimizer, seed=1, data=loops.loader(),
+                    max_steps=4, save_steps=2,
+                ) as run:  # fmt: skip
+                    for batch in run.batches():
+                        loops.loss_of(model, batch).backward()
+                        optimizer.step()
+                        made.append(fold)
+                        if fold == 1 and run.update == stop:
+                            raise KeyboardInterrupt
+                        # As a request to stop does.
+                        run._session.stop_asked = fold == 0 and run.update == 2
+                        if run.step():
+                            break
+        return made
+
+    with pytest.raises(KeyboardInterrupt):
+        folds(3)
+    assert home.segment("fold0/main").status == "stopped"
+    assert folds(None) == [1, 1]

@@ -141,7 +141,7 @@ def test_a_run_without_a_command_cannot_be_started_again(own: Site) -> None:
         connection.exec_driver_sql("UPDATE runs SET entry_point = 'null'")
     page = own.post(path(own), 409, name="cooler")
     assert "recorded no command" in page.one(role="alert").text
-    assert "Put the training in a script" in page.one(role="alert").text
+    assert "branchtrack.start(..., resume=" in page.one(role="alert").text
 
 
 def test_an_unknown_node_is_refused(own: Site) -> None:

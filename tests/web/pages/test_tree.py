@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from branchtrack.db import audit, launches, segments
+from branchtrack.analysis import report
+from branchtrack.db import audit, launches, runs, segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -225,6 +226,31 @@ def test_a_launch_that_failed_shows_its_error_and_the_end_of_its_log(own: Site) 
     assert "broken could not be started: It ended with exit code 1." in banner.text
     assert banner.one("pre").text.endswith("No module named 'nothing'")
     assert banner.by_role("link", "Resume")[0]["href"] == f"/nodes/{main.head.id}/resume"
+
+
+def test_a_launch_of_which_nothing_is_left_is_told_until_another_follows(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    line, launch = main.grower.order(main.head, "broken")
+    with own.database.transaction() as connection:
+        launches.move(connection, launch.id, "starting", "w")
+        segments.end(connection, line.segment.id, "failed", actor="w", error="no")
+        failed = launches.move(connection, launch.id, "failed", "w", error="It was refused.")
+        assert launches.withdraw(connection, failed, "w")
+    page = own.get("/runs/digits")
+    banner = page.one(role="group", aria_label="broken failed")
+    assert "broken could not be started: It was refused." in banner.text
+    assert "nothing is left of the branch" in banner.text
+    assert banner.by_role("link", "Resume")[0]["href"] == f"/nodes/{main.head.id}/resume"
+    assert "broken" not in {row["branch"] for row in page.table("Nodes")}
+    with own.database.read() as connection:
+        assert report.tree(connection, runs.find_run(connection, "digits"))["refused"] == {
+            "launch": launch.id, "branch": "broken", "node": main.head.id,
+            "error": "It was refused.", "log": None,
+            "created_at": report.moment(launch.created_at),
+        }  # fmt: skip
+    main.grower.order(main.head, "next")
+    assert own.get("/runs/digits").all(role="group", aria_label="broken failed") == []
 
 
 def test_a_branch_whose_process_vanished_is_lost_and_can_be_resumed(own: Site) -> None:
