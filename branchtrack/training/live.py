@@ -51,7 +51,8 @@ class Live:
     optimizers a dict by their names. ``decayed`` says for each parameter group of `groups` whether
     it is meant to be decayed; ``fixed`` are settings that cannot be changed while the loop runs,
     for nodes to record, ``values`` those that the loop's author declared, ``loop`` those of the
-    loop itself that can, and ``data`` those that its datasets declare.
+    loop itself that can, and ``data`` those that its datasets declare. ``processor`` is what makes
+    the model's inputs (a tokenizer), for exports.
     """
 
     model: torch.nn.Module
@@ -63,6 +64,7 @@ class Live:
     values: Values | None = None
     loop: LoopSettings | None = None
     data: DataSettings | None = None
+    processor: Any = None
 
     @property
     def is_several(self) -> bool:

@@ -41,6 +41,7 @@ def live_objects(trainer: Any) -> Live:
         values=trainer.settings,
         loop=trainer.loop_settings,
         data=None if trainer.place is None else trainer.place.settings,
+        processor=getattr(trainer, "processing_class", None),
     )
 
 
