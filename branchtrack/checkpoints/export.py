@@ -24,18 +24,28 @@ TRAINING_FILE = "training_state.safetensors"
 STATE_FILE = "state.json"
 CONFIG_FILE = "config.json"
 MODEL_ROLE = "model"
+#: Files that open the model with others, byte for byte, by their paths.
+FILES_ROLE = "files"
 ALIASES_KEY = "aliases"
+TRANSIENT_KEY = "transient"
 CONFIG_KEY = "model_config"
+EXPORT_KEY = "export"
 
 
 def export(
-    store: Store, manifest: Manifest, locations: Mapping[str, TensorLocation], target: Path
+    store: Store,
+    manifest: Manifest,
+    locations: Mapping[str, TensorLocation],
+    target: Path,
+    *,
+    raw: bool = False,
 ) -> list[Path]:
     """Write a checkpoint's content into an empty folder.
 
     Args:
         locations: by digest, for every entry of the manifest.
         target: a folder that is empty or does not exist yet.
+        raw: nothing that makes others take it for a model of theirs.
 
     Returns:
         the files written: ``model.safetensors`` (weights and buffers under the model's own
@@ -55,7 +65,13 @@ def export(
             if tensors:
                 written.append(target / name)
                 _write_tensors(store, tensors, locations, target / name)
-        for name, value in _json_files(manifest.state).items():
+        for entry in manifest.entries if not raw else ():
+            if entry.role == FILES_ROLE:
+                path = _inside(target, entry.name.removeprefix(f"{FILES_ROLE}/"))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                written.append(path)
+                path.write_bytes(_content(store, entry, locations))
+        for name, value in _json_files(manifest.state, raw=raw).items():
             written.append(target / name)
             text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
             (target / name).write_text(text, encoding="utf-8")
@@ -77,11 +93,19 @@ def _check_target(target: Path) -> None:
 def _tensor_files(manifest: Manifest) -> dict[str, list[tuple[str, Entry]]]:
     """(name in the file, entry) for each safetensors file."""
     model, training = [], []
+    transient = manifest.state.get(TRANSIENT_KEY, ())
     for entry in manifest.entries:
+        if entry.role == FILES_ROLE:
+            continue
         if entry.role != MODEL_ROLE:
             training.append((entry.name, entry))
         elif not _is_alias(entry, manifest):
-            model.append((entry.name.removeprefix(f"{MODEL_ROLE}/"), entry))
+            name = entry.name.removeprefix(f"{MODEL_ROLE}/")
+            # A buffer that the model's own checkpoints leave out is state of the training.
+            if name in transient:
+                training.append((entry.name, entry))
+            else:
+                model.append((name, entry))
     return {MODEL_FILE: model, TRAINING_FILE: training}
 
 
@@ -99,9 +123,18 @@ def _is_alias(entry: Entry, manifest: Manifest) -> bool:
     return any(e.name in names and e.digest == entry.digest for e in manifest.entries)
 
 
-def _json_files(state: dict[str, Any]) -> dict[str, Any]:
+def _inside(target: Path, name: str) -> Path:
+    """The path of a file of the state, which may lie in the target only."""
+    path = target / name
+    if not path.resolve().is_relative_to(target.resolve()):
+        raise files.damaged(path, name, "its path leads out of the folder")
+    return path
+
+
+def _json_files(state: dict[str, Any], *, raw: bool) -> dict[str, Any]:
     """The JSON content of each file that is not tensors."""
-    config = state.get(CONFIG_KEY)
+    # What is more than one model of transformers has configurations of its own.
+    config = None if raw or EXPORT_KEY in state else state.get(CONFIG_KEY)
     return {STATE_FILE: state} | ({CONFIG_FILE: config} if isinstance(config, dict) else {})
 
 

@@ -104,34 +104,52 @@ def _verify_each(line: CommandLine, database: Database, wanted: list[Node]) -> l
 @click.command()
 @click.argument("node")
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--raw", is_flag=True,
+              help="Weights and state alone, of a model that others cannot open.")  # fmt: skip
 @json_option
 @pass_command_line
-def export(line: CommandLine, node: str, target: Path, as_json: bool) -> None:
+def export(line: CommandLine, node: str, target: Path, raw: bool, as_json: bool) -> None:
     """Write a NODE's checkpoint into DIR as files that other tools open.
 
-    The folder must be empty or not exist; transformers' from_pretrained(DIR) opens it.
+    The folder must be empty or not exist. transformers' from_pretrained(DIR) opens it (peft's and
+    SentenceTransformer(DIR) where it is of theirs), and a stock Trainer resumes from it. Each is
+    opened here before it is said to be done.
 
     \b
     Example: branchtrack export 3fa9 exported
     """
     from branchtrack import control
     from branchtrack.checkpoints.export import export as export_checkpoint
-    from branchtrack.db import nodes
+    from branchtrack.db import nodes, segments
+    from branchtrack.launching.completing import complete, needs_completion
 
     with line.database() as database:
         with database.read() as connection:
             found = nodes.find(connection, node)
+            script = segments.get(connection, found.segment_id).script
             stored = nodes.checkpoint(connection, found.state_digest)
         with bar("Reading the checkpoint") as update:
             manifest = control.verify_node(
                 database, line.store, found, lambda done, total: update(done, total, "bytes")
             )
-            files = export_checkpoint(line.store, manifest, stored.locations, target)
+            files = export_checkpoint(line.store, manifest, stored.locations, target, raw=raw)
+        if not raw and needs_completion(manifest.state):
+            with bar("Opening what was written"):
+                files = complete(target, _facts(found, script))
     if as_json:
         emit({"node": found.id, "target": str(target), "files": [str(path) for path in files]})
         return
     for path in files:
         echo(str(path))
+
+
+def _facts(node: Node, script: dict[str, Any] | None) -> dict[str, Any]:
+    """What a stock Trainer's files say beside the state."""
+    epochs = (script or {}).get("num_train_epochs")
+    return {
+        "step": node.step, "settings": node.settings, "param_groups": node.param_groups,
+        "epochs": epochs,
+    }  # fmt: skip
 
 
 @click.group()

@@ -64,13 +64,11 @@ def check_mode(mode: str, overrides: Mapping[str, Any]) -> None:
             RESIZE.name, True, "resize together with --mode weights",
             what="An exact resume needs tensors of the same sizes: resize says nothing.",
         )  # fmt: skip
-    for name in (ACCEPT.name, HORIZON.name, SCHEDULE_FROM.name) if mode == "weights" else ():
-        if name in overrides:
-            raise InvalidInput(
-                name, overrides[name], f"no {name} together with --mode weights",
-                what="With the weights alone all else, the schedule too, is as the script has it: "
-                f"{name} says nothing.",
-            )  # fmt: skip
+    if mode == "weights" and ACCEPT.name in overrides:
+        raise InvalidInput(
+            ACCEPT.name, overrides[ACCEPT.name], "accept together with --mode exact",
+            what="With the weights alone nothing of the script is compared: accept says nothing.",
+        )  # fmt: skip
 
 
 def check_schedule_left(

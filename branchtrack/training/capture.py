@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from branchtrack.checkpoints.tensors import decode, dtype_name, encode
-from branchtrack.training import gradients, modules, optimizers, rng
+from branchtrack.training import exportable, gradients, modules, optimizers, rng
 from branchtrack.training.buffers import Buffers
 from branchtrack.training.live import Live
 from branchtrack.training.matching import must_match
@@ -60,6 +60,11 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
         settings.extend(optimizers.group_settings(live))
         if hasattr(getattr(live.model, "config", None), "to_json_string"):
             state["model_config"] = model_config(live.model)
+        what, files = exportable.of(live.model, live.processor)
+        tensors.update(files)
+        left_out = exportable.transient(live.model)
+        state.update({exportable.KEY: what} if what else {})
+        state.update({exportable.TRANSIENT: left_out} if left_out else {})
         return tensors
 
     copied = buffers.copy(model, rest)
@@ -78,6 +83,7 @@ def restore(live: Live, snapshot: Snapshot) -> dict[str, Any]:
         CheckpointMismatch: the model, optimizer or scheduler is of another shape.
     """
     tensors, state = snapshot.tensors, snapshot.state
+    exportable.adopt(live.model, state, tensors)
     give_weights(live.model, snapshot)
     _restore_flags(live.model, state["modules"])
     optimizers.restore(live, state["optimizer"], tensors, snapshot.param_groups)

@@ -54,6 +54,7 @@ class Live:
     for nodes to record, ``values`` those that the loop's author declared, ``loop`` those of the
     loop itself that can, and ``data`` those that its datasets declare. ``attributes`` is state that
     objects keep in attributes of their own.
+    ``processor`` is what makes the model's inputs (a tokenizer), for exports.
     """
 
     model: torch.nn.Module
@@ -66,6 +67,7 @@ class Live:
     loop: LoopSettings | None = None
     data: DataSettings | None = None
     attributes: Attributes | None = None
+    processor: Any = None
 
     @property
     def is_several(self) -> bool:

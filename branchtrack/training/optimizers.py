@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from branchtrack.checkpoints.tensors import decode, encode
@@ -76,13 +77,19 @@ def group_settings(live: Live) -> list[dict[str, Any]]:
     held: dict[str, torch.Tensor] = {}
     groups = [
         {
-            name: encode(value.item() if isinstance(value, torch.Tensor) else value, name, held)
+            name: encode(_bare(value), name, held)
             for name, value in group.items()
             if name != "params"
         }
         for group in live.groups
     ]
     return groups
+
+
+def _bare(value: Any) -> Any:
+    """A group's value without what holds it; a float64 of numpy is a float in all but its class."""
+    holds = isinstance(value, torch.Tensor) or type(value) is np.float64
+    return value.item() if holds else value
 
 
 def parameter_names(live: Live) -> list[list[str]]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import LambdaLR
 
+from branchtrack.checkpoints.tensors import decode
 from branchtrack.core.schedules import KIND as KIND
 from branchtrack.core.schedules import KWARGS as KWARGS
 from branchtrack.core.settings import SCHEDULE_FROM
@@ -87,9 +88,13 @@ def _is_from_start(recipe: Mapping[str, Any]) -> bool:
     return "factor" not in recipe and (not path or path[0][0] == path[0][1])
 
 
+_SHARED = ("lr", "initial_lr")
+
+
 def share(groups: Sequence[Mapping[str, Any]]) -> float:
     """The share of its base rate that the group with the largest is about to be trained with."""
-    group = max(groups, key=lambda group: number(group.get("initial_lr", group["lr"])))
+    plain = [{n: decode(v, {}) for n, v in group.items() if n in _SHARED} for group in groups]
+    group = max(plain, key=lambda group: number(group.get("initial_lr", group["lr"])))
     base = number(group.get("initial_lr", group["lr"]))
     return number(group["lr"]) / base if base else 0.0
 

@@ -57,6 +57,7 @@ def live_objects(trainer: Any) -> Live:
         loop=trainer.loop_settings,
         data=None if trainer.place is None else trainer.place.settings,
         attributes=trainer.attributes,
+        processor=getattr(trainer, "processing_class", None),
     )
 
 

@@ -158,8 +158,7 @@ def test_a_model_that_nothing_fits_is_refused(trained: Home) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "settings"),
-    [("exact", {"resize": True}), ("weights", {"accept": "seed"}),
-     ("weights", {"max_steps": 20, "horizon": "extend"})],
+    [("exact", {"resize": True}), ("weights", {"accept": "seed"})],
 )  # fmt: skip
 def test_what_a_mode_has_no_use_for_is_refused(
     mode: str, settings: dict[str, Any], trained: Home

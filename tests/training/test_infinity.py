@@ -13,7 +13,8 @@ from click.testing import CliRunner
 import branchtrack
 from branchtrack.cli.main import cli
 from branchtrack.errors import InvalidInput
-from tests.training import loops
+from tests.training import loops, tiny
+from tests.training.callbacks import At
 from tests.training.homes import Home
 from tests.training.test_loop import asking
 
@@ -95,3 +96,14 @@ def test_a_setting_of_nan_is_refused_by_its_name(value: Any) -> None:
     with pytest.raises(InvalidInput, match="clip"):
         model = loops.net()
         branchtrack.start("x", model=model, optimizer=loops.sgd(model), settings={"clip": value})
+
+
+def test_clipping_is_turned_off_by_infinity_while_a_trainer_trains(home: Home) -> None:
+    asked: list[Any] = []
+    at = At(4, lambda: asked.append(home.ask("set", values={"max_grad_norm": "inf"})))
+    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, callbacks=lambda: [at])
+    at.trainer = trainer
+    home.run(trainer)
+    request = home.request(asked[0].id)
+    assert (request.state, request.applied) == ("verified", {"max_grad_norm": math.inf})
+    assert home.final().settings["max_grad_norm"] == math.inf

@@ -80,7 +80,7 @@ def test_a_declared_change_holds_whatever_the_script_says(trained: Home) -> None
 
 def test_a_script_that_was_brought_to_what_the_node_has_agrees(trained: Home) -> None:
     first, _ = resume(trained, 4, {"lr": 2e-3})
-    launch = trained.order(trained.final(first), {"max_steps": 16, "horizon": "extend"})
+    launch = trained.order(trained.final(first), {"max_steps": 16, "horizon": "rescale"})
     trained.train(launch, **DECAYED, learning_rate=2e-3)
     assert trained.final(launch).step == 16
 
