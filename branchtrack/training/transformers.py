@@ -55,7 +55,8 @@ from branchtrack.training import (
     trainer_script,
     trainer_state,
 )
-from branchtrack.training.attributes import Attributes, has_state
+from branchtrack.training.attribute_values import has_state
+from branchtrack.training.attributes import Attributes
 from branchtrack.training.environment import refuse_distributed
 from branchtrack.training.opening import resumption
 from branchtrack.training.session import Base, Session
