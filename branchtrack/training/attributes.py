@@ -87,6 +87,14 @@ class Attributes:
                     state[_join("model", path, name)] = state_of(value)
         return state
 
+    def numbers(self) -> dict[str, Any]:
+        """The plain numbers and texts that have changed since training began, by path."""
+        return {
+            slot.path: repr(slot.value)
+            for slot in self._slots()
+            if isinstance(slot.value, PLAIN) and self._has_changed(slot)
+        }
+
     def restore(self, stored: Mapping[str, Any]) -> None:
         """Give back what `state` gave, in place where that can be.
 

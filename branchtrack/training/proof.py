@@ -74,12 +74,13 @@ class Witness:
         if torch.autograd.backward == self._backward:
             torch.autograd.backward = self._original
 
-    def close(self, step: int) -> dict[str, Any]:
+    def close(self, step: int, numbers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """End watching, and tell what update ``step`` was made of, as JSON has it.
 
         ``batch`` is a SHA-256 of all its batches in order (None: no batch was seen), ``losses`` the
         bits of each loss as hexadecimal floats, and ``before_step`` how many of them there were
-        when the first optimizer stepped.
+        when the first optimizer stepped. ``numbers`` are what the script's objects count, after
+        the update.
         """
         self.detach()
         losses = [_bits(loss) for loss in self._losses]
@@ -88,6 +89,7 @@ class Witness:
             "batch": self._digest.hexdigest() if self._batches else None,
             "losses": losses,
             "before_step": len(losses) if self._comparable is None else self._comparable,
+            "numbers": dict(numbers or {}),
         }
 
     def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> None:
@@ -176,8 +178,10 @@ def compare(
             parts[name] = "equal" if expected == found else "explained" if affected else "differs"
             if parts[name] == "differs":
                 differences.append({"name": name, "expected": expected, "found": found})
+        if not affects.step:
+            differences += _numbers(stored.get("numbers", {}), seen.get("numbers", {}))
     return {
-        "state": _overall(parts),
+        "state": "differs" if differences else _overall(parts),
         **parts,
         "differences": differences,
         "step": seen["step"],
@@ -221,6 +225,15 @@ def _losses(
         return stored["losses"], seen["losses"]
     ends = min(stored["before_step"], seen["before_step"])
     return stored["losses"][:ends], seen["losses"][:ends]
+
+
+def _numbers(stored: Mapping[str, Any], seen: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the script's objects count, where it is another."""
+    return [
+        {"name": name, "expected": stored.get(name), "found": seen.get(name)}
+        for name in sorted(stored.keys() | seen.keys())
+        if stored.get(name) != seen.get(name)
+    ]
 
 
 def _overall(parts: Mapping[str, str]) -> str:

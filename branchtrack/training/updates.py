@@ -105,7 +105,8 @@ class Updates:
         witness, self.witness = self.witness, None
         if witness is None or self.recorder is None:
             return
-        seen = witness.close(step)
+        numbers = live.attributes.numbers() if live.attributes is not None else {}
+        seen = witness.close(step, numbers)
         reference, self.reference = self.reference, None
         compared = None
         if reference is not None:

@@ -64,7 +64,13 @@ def test_what_was_seen_before_the_loop_goes_on_does_not_count() -> None:
     torch.ones(1, requires_grad=True).sum().backward()
     witness.take([1])
     witness.restart()
-    assert witness.close(1) == {"step": 1, "batch": None, "losses": [], "before_step": 0}
+    assert witness.close(1) == {
+        "step": 1,
+        "batch": None,
+        "losses": [],
+        "before_step": 0,
+        "numbers": {},
+    }
 
 
 def other(**changed: Any) -> dict[str, Any]:
