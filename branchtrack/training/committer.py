@@ -203,7 +203,7 @@ class Committer:
             is_free = self._recorder.done_at_last(self.free)
         self._measure(WAIT_MS, step, time.perf_counter() - started)
         if not is_free:
-            why = self._recorder.trouble or (
+            why = self._recorder.hindrance or (
                 f"the database has not answered for {PATIENCE_SECONDS:g} seconds."
             )
             raise StorageError(f"The commit before this one still waits: {why}")

@@ -122,6 +122,11 @@ class Recorder:
         """Why things cannot be written at present, or nothing."""
         return str(self._troubles)
 
+    @property
+    def hindrance(self) -> str:
+        """Why jobs cannot be done at present, or nothing."""
+        return self._troubles.why("record")
+
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Buffer one value each of some metrics at a step. Never blocks, never raises."""
         now = time.time()

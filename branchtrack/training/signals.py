@@ -28,6 +28,8 @@ logger = logging.getLogger("branchtrack")
 
 #: Seconds that a loop has to come to a control point.
 LIMIT_SECONDS = 30.0
+#: Seconds after which an evaluation is cut short that can be: its training is as it was before it.
+EVALUATION_SECONDS = 20.0
 #: Seconds after that in which the interpreter has to come to its handlers: it may hang in C.
 GRACE_SECONDS = 10.0
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -39,6 +41,8 @@ _OF_LOADERS = "torch.utils.data._utils.signal_handling"
 class Signals:
     """The signals of one training: noted between `on` and `off`, in the main thread alone.
 
+    ``is_evaluating`` is true while there is an evaluation that leaves training as it was.
+
     ``note`` is called between any two bytecodes: it has the loop come to a control point, without
     any lock, and says at which step that is. In another thread ``wake`` makes sure that it comes,
     and ``abandon`` records the end where the main thread hangs.
@@ -48,13 +52,18 @@ class Signals:
         self, note: Callable[[], int], wake: Callable[[], None], abandon: Callable[[], None]
     ) -> None:
         self.received: signal.Signals | None = None
-        self.has_raised = False
+        self.has_raised = self.is_evaluating = False
         self._note, self._wake, self._abandon = note, wake, abandon
         self._before: dict[signal.Signals, Any] = {}
         self._pipe: tuple[int, int] | None = None
         self._watcher: threading.Thread | None = None
         self._process, self._at, self._why = os.getpid(), 0, ""
         self._is_answered = self._is_late = False
+
+    @property
+    def has_cut_short(self) -> bool:
+        """Whether an evaluation has just been ended because it took too long."""
+        return self.is_evaluating and self._is_late and self.has_raised
 
     @property
     def words(self) -> str:
@@ -135,14 +144,16 @@ class Signals:
             self._again(received, frame)
 
     def _again(self, received: signal.Signals, frame: FrameType | None) -> None:
-        if not self._is_answered:
+        if self.is_evaluating and self._is_late:
+            self._why = "its evaluation was cut short"
+        elif not self._is_answered:
             came = f"{received.name} came again first"
             late = f"it came to no control point within {LIMIT_SECONDS:g} s"
             self._why = f"{late if self._is_late else came}; what followed the newest node is lost"
         self._is_answered = self.has_raised = True
         self._meaning(received, frame)
         # The script's own handler lets training go on: it ends at its next control point.
-        self.has_raised = False
+        self.has_raised, self._why = False, ""
 
     def _meaning(self, number: signal.Signals, frame: FrameType | None) -> None:
         """What a signal does by itself: the script's own handler, or the end."""
@@ -183,7 +194,10 @@ class Signals:
             "a second signal ends it now.", self.words,
         )  # fmt: skip
         self._wake()
-        if self._is_answered_within(LIMIT_SECONDS):
+        early = min(EVALUATION_SECONDS, LIMIT_SECONDS)
+        if self._is_answered_within(early):
+            return
+        if not self.is_evaluating and self._is_answered_within(LIMIT_SECONDS - early):
             return
         self._is_late = True
         os.kill(os.getpid(), number)

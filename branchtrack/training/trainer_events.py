@@ -74,6 +74,18 @@ class Events(TrainerCallback):
         if self.session is not None:
             self.session.control_point(self.point(), save=False, final=True)
 
+    def commit_here(self) -> None:
+        """Commit the state as it is, where no control point is to come any more."""
+        if self.session is None:
+            return
+        if not self._epoch_over and self._ends_epoch():
+            self._epoch_over = True
+            if self.trainer.place is not None:
+                self.trainer.place.end(cut_short=False)
+        self.session.control_point(
+            self.point(), save=False, final=False, epoch_over=self._epoch_over
+        )
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         session: Session | None = self.trainer._session
         if session is not None:

@@ -341,8 +341,18 @@ class BranchTrackMixin:
         """As `Trainer.evaluate`; while training goes on, no random generator notices it."""
         if self._session is None:
             return super().evaluate(*args, **kwargs)  # type: ignore[misc]
-        with rng.preserved():
-            return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+        signals = self._session.signals
+        signals.is_evaluating = True
+        try:
+            with rng.preserved():
+                return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+        except (KeyboardInterrupt, SystemExit):
+            if signals.has_cut_short:
+                # Training is as it was before: this is its control point.
+                self._events.commit_here()
+            raise
+        finally:
+            signals.is_evaluating = False
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """As `Trainer.log`; the mean loss at the end is that of the whole training."""

@@ -29,6 +29,10 @@ class Troubles:
     def __contains__(self, what: str) -> bool:
         return what in self._now
 
+    def why(self, what: str) -> str:
+        """The reason of the trouble with ``what``, or nothing."""
+        return self._now.get(what, "")
+
     def __str__(self) -> str:
         return " ".join(dict.fromkeys(list(self._now.values())))
 

@@ -389,6 +389,23 @@ def test_a_save_that_cannot_be_made_is_made_as_soon_as_it_can(
     assert (event.state, event.step) == ("missed", 4) and "still waits" in event.reason
 
 
+def test_the_reason_why_saves_are_not_made_does_not_grow_with_them(
+    at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "END_SECONDS", 0.2)
+    desk = at(torch.nn.Linear(4, 4))
+
+    def failing(*_: Any) -> Any:
+        raise StorageError("The database failed.")
+
+    monkeypatch.setattr(nodes, "commit", failing)
+    desk.commit(1, wait=False)
+    in_trouble(desk)
+    for step in range(2, 12):
+        desk.commit(step, wait=False)
+    assert desk.committer.lost == "The commit before this one still waits: The database failed."
+
+
 def test_the_last_state_waits_for_a_database_that_holds_up_the_commit_before(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import re
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from branchtrack.training import signals
 from tests.training import jobs, loops, tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home
@@ -115,6 +117,32 @@ def check(home: Home, code: int | None, expected: int, name: str) -> int | None:
     assert list(home.points("loss", segment.id)) == list(range(1, node.step + 1))
     assert [event.reason for event in home.events("signal")] == [segment.error]
     return step
+
+
+def hanging(folder: Path) -> None:
+    """Get a signal in update 5, and hang where no handler of Python's ever runs."""
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process lives
+    signals.LIMIT_SECONDS, signals.GRACE_SECONDS = 0.3, 0.5
+    library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(256)
+
+    def hang(**_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _time in range(2):
+            library.pthread_mutex_lock(mutex)
+
+    Home(folder).train(callbacks=lambda: [Do("on_step_begin", 4, hang)], save_steps=3)
+
+
+def test_a_process_that_hangs_for_good_is_ended_and_says_so(
+    server: ForkServerContext, home: Home
+) -> None:
+    process = server.Process(target=hanging, args=(home.folder,))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 143
+    segment = home.segment()
+    assert (segment.status, segment.error) == ("stopped", "SIGTERM at step 4: it hung for 0.8 s")
+    assert [node.step for node in home.nodes()] == [0, 3] and home.chain_break() is None
 
 
 def test_the_trainings_last_long_enough_for_a_signal_in_the_middle() -> None:

@@ -126,6 +126,24 @@ def test_a_handler_of_the_scripts_runs_after_the_node_and_decides(home: Home) ->
     assert left(home)[:2] == ("stopped", "SIGTERM at step 4")
 
 
+def test_a_handler_of_the_scripts_that_goes_on_after_a_second_signal_still_gets_a_node(
+    home: Home,
+) -> None:
+    seen: list[int] = []
+    signal.signal(TERM, lambda number, _: seen.append(number))
+
+    def twice(**_: Any) -> None:
+        send()()
+        send()()
+
+    try:
+        train(home, ("on_step_begin", 4, twice), save_steps=100)
+    finally:
+        signal.signal(TERM, signal.SIG_DFL)
+    assert seen == [TERM, TERM]
+    assert left(home)[:2] == ("stopped", "SIGTERM at step 4") and left(home)[2] in (5, 6)
+
+
 def test_a_handler_of_the_scripts_that_exits_has_its_exit_code(home: Home) -> None:
     def leave(*_: Any) -> None:
         raise SystemExit(7)
@@ -179,6 +197,35 @@ def test_a_loop_that_comes_to_no_control_point_is_ended_when_its_time_is_over(
     status, why, last, _ = left(home)
     assert (status, last) == ("stopped", 3)
     assert why is not None and "no control point within 0.3 s" in why
+
+
+@pytest.mark.parametrize("step", [4, 6], ids=["within an epoch", "at its end"])
+def test_an_evaluation_that_takes_too_long_is_cut_short_for_a_node(
+    step: int, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "EVALUATION_SECONDS", 0.3)
+    drawn: list[Any] = []
+
+    def slow(**_: Any) -> None:
+        # What an evaluation draws is no matter of training.
+        drawn.append(torch.rand(3))
+        send()()
+        time.sleep(60)
+
+    how: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": step, "save_steps": 100}
+    with pytest.raises(SystemExit) as caught:
+        train(home, ("on_prediction_step", step, slow), **how)
+    assert caught.value.code == 143 and len(drawn) == 1
+    words = f"SIGTERM at step {step}: its evaluation was cut short"
+    assert left(home) == ("stopped", words, step, "final")
+    assert home.nodes()[-1].message == words
+    whole = Home(tmp_path / "whole")
+    whole.train(**how)
+    launch = home.resume(home.nodes()[-1], **how)
+    ended, expected = (one.snapshot(n).tensors for one, n in (
+        (home, home.final(launch)), (whole, whole.final())))  # fmt: skip
+    assert {name for name, t in expected.items() if not torch.equal(t, ended[name])} == set()
+    whole.close()
 
 
 def test_a_paused_training_answers_a_signal_at_once(home: Home) -> None:
