@@ -176,8 +176,10 @@ def test_what_comes_before_and_does_not_fit_any_more_is_refused(home: Home) -> N
         model = torch.nn.Linear(6, 3)
         branchtrack.start("fold0", model=model, optimizer=loops.sgd(model), max_steps=6)
 
-    with pytest.raises(LaunchFailed, match="cannot be passed over"):
+    way = f"`branchtrack resume {launch.node_id} --script PATH`"
+    with pytest.raises(LaunchFailed, match="cannot be passed over") as refusal:
         script(home, edited, launch)
+    assert way in refusal.value.fix
 
 
 def test_a_fold_is_certified_like_any_other_run(home: Home) -> None:
