@@ -12,7 +12,7 @@ from branchtrack.training.live import Live
 from branchtrack.training.loop_begin import Beginning
 from branchtrack.training.loop_data import Feed
 from branchtrack.training.loop_settings import Pace
-from branchtrack.training.passed_over import PassedOver, give_back
+from branchtrack.training.passed_over import PassedOver
 from branchtrack.training.session import Session
 
 
@@ -39,6 +39,6 @@ def begin(
         capture.restore_config(live.model, base.snapshot)
         return loop_begin.go_on(base, feed, objects, base.script or {})
 
-    now = give_back(session, again)
+    now = session.give_back(again)
     session.again = again
     return Beginning(pace, {}, feed, now)

@@ -27,10 +27,17 @@ from branchtrack.db import launches, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import prepare
 from branchtrack.errors import HomeError, InvalidInput, SchemaError, StorageError
-from branchtrack.training import beginnings, commits, continuation, environment, ordinals
+from branchtrack.training import (
+    beginnings,
+    commits,
+    continuation,
+    environment,
+    ordinals,
+    siblings,
+)
 from branchtrack.training.continuation import Line
 from branchtrack.training.ordinals import Order, Process, Training
-from branchtrack.training.passed_over import PassedOver, impossible
+from branchtrack.training.passed_over import Ended, PassedOver, Refuse, before_another
 from branchtrack.training.rehearsal import rehearse
 from branchtrack.training.rewinding import Rewinder
 from branchtrack.training.session import Base, Session, origin
@@ -141,9 +148,9 @@ class _Opening:
         """The training that the process was started for, or one that comes before it."""
         try:
             with self.database.read() as connection:
-                run, node = _target(connection, order)
-                others = _of_process(connection, run)
-            if not _is_meant(self.training, run, others):
+                run, node = siblings.target(connection, order)
+                others = siblings.of_process(connection, run)
+            if not siblings.is_meant(self.training, run, others):
                 return self._earlier(order, run, node, others)
             self.process.order, self.process.alone = None, order.alone
             self.process.id = run.training.get("process", self.process.id)
@@ -167,19 +174,19 @@ class _Opening:
 
     def _earlier(self, order: Order, run: Run, node: Node, others: list[Run]) -> Session:
         """Passed over, as what comes before the training that is meant."""
-        mine = _same(self.training, others)
+        mine = siblings.same(self.training, others)
+        refuse = partial(before_another, str(self.training), node.id)
         if mine is None:
-            raise impossible(str(self.training), "no run of it is in the record.", node.id)
+            raise refuse("no run of it is in the record.")
         with self.database.read() as connection:
             line = continuation.line_of_run(connection, mine)
         if line is None or line.head is None or line.head.kind != "final":
-            came = f"its run {mine.name} has no final node to give it the state of."
-            raise impossible(str(self.training), came, node.id)
+            raise refuse(f"its run {mine.name} has no final node to give it the state of.")
         logger.warning(
             "branchtrack: %s is passed over with the final state of run %s (node %s): this "
             "process was started for %s.", self.training, mine.name, line.head.id, run.name,
         )  # fmt: skip
-        return self._passed_over(line, partial(self._told_end, order))
+        return self._passed_over(line, refuse, partial(self._told_end, order))
 
     def _later(self) -> Session:
         """Passed over untrained, as what comes after the training that was meant."""
@@ -189,12 +196,16 @@ class _Opening:
         )  # fmt: skip
         return PassedOver(self.database, self.store, None, str(self.training))
 
-    def _passed_over(self, line: Line, ended: Any = None) -> Session:
+    def _passed_over(
+        self, line: Line, refuse: Refuse | None = None, ended: Ended | None = None
+    ) -> Session:
         assert line.head is not None
         with self.database.read() as connection:
             stored = nodes.checkpoint(connection, line.head.state_digest)
         base = Base(line.head, commits.load(self.store, stored, line.head), line.head)
-        return PassedOver(self.database, self.store, base, str(self.training), line.segment, ended)
+        return PassedOver(
+            self.database, self.store, base, str(self.training), line.segment, refuse, ended
+        )
 
     def _in_new_branch(self, resume: Resumption) -> Session:
         with self.database.read() as connection:
@@ -246,7 +257,7 @@ class _Opening:
         if not stopped or environment.is_interactive():
             return False
         with self.database.read() as connection:
-            others = _of_process(connection, line.run)
+            others = siblings.of_process(connection, line.run)
         return any(one.training["number"] > line.run.training["number"] for one in others)
 
     def _in_same_branch(self, line: Line, head: Node) -> Session:
@@ -273,46 +284,6 @@ class _Opening:
         if order.rewind is not None and order.launch is not None:
             rewinder = Rewinder(self.database, self.store, "run", (order.launch, order.rewind))
             rewinder.ended(status, error)
-
-
-def _target(connection: Connection, order: Order) -> tuple[Run, Node]:
-    """The run and the node that a process was started to go on with."""
-    if order.trial is not None:
-        from branchtrack.core.exactness import Trial
-
-        node = nodes.get(connection, Trial.from_text(order.trial).start)
-    else:
-        node = nodes.get(connection, launches.get(connection, order.launch or "").node_id)
-    return runs.get_run(connection, node.run_id), node
-
-
-def _of_process(connection: Connection, run: Run) -> list[Run]:
-    """The runs that the execution of the script made that also made ``run``."""
-    process = run.training.get("process")
-    return [] if not process else runs.of_training(connection, process=process)
-
-
-def _is_meant(training: Training, run: Run, others: list[Run]) -> bool:
-    """Whether a training is the one whose run is to go on; ``others`` are those of its script."""
-    meant = run.training
-    if not meant:
-        # Recorded by an earlier version, which took the first.
-        return True
-    if (meant["name"], meant["of_name"]) == (training.name, training.of_name):
-        return True
-    is_known = any(one.training["name"] == training.name for one in others)
-    # A script may give another name each time it is started: a date, for instance.
-    return not is_known and meant["number"] == training.number
-
-
-def _same(training: Training, others: list[Run]) -> Run | None:
-    """The run of the same training in an earlier execution of the script."""
-    named = [one for one in others if one.training["name"] == training.name]
-    for one in named:
-        if one.training["of_name"] == training.of_name:
-            return one
-    by_number = [one for one in others if one.training["number"] == training.number]
-    return by_number[0] if by_number and not named else None
 
 
 def _base(

@@ -90,9 +90,10 @@ class Process:
 
     def next(self, name: str) -> Training:
         """Count a training that begins."""
-        self.trainings += 1
-        self.names[name] += 1
-        return Training(name, self.trainings, self.names[name], self.id)
+        with _lock:
+            self.trainings += 1
+            self.names[name] += 1
+            return Training(name, self.trainings, self.names[name], self.id)
 
 
 _lock = threading.Lock()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from branchtrack.checkpoints.packs import Store
@@ -21,6 +22,8 @@ logger = logging.getLogger("branchtrack")
 
 #: Told how a training has ended that was to be passed over.
 Ended = Callable[[str, str | None], None]
+#: Makes the refusal of one that cannot be, of the reason.
+Refuse = Callable[[str], LaunchFailed]
 
 
 class PassedOver(Session):
@@ -35,11 +38,12 @@ class PassedOver(Session):
 
     def __init__(
         self, database: Database, store: Store, base: Base | None, about: str,
-        segment: Segment | None = None, ended: Ended | None = None,
+        segment: Segment | None = None, refuse: Refuse | None = None, ended: Ended | None = None,
     ) -> None:  # fmt: skip
         super().__init__(database, store, base)
         self.database, self.store = database, store
         self.about, self.trained_in = about, segment
+        self.refuse: Refuse = refuse or partial(finished, about)
         self.again: Callable[[], Any] | None = None
         self.stop_asked = True
         self._ended, self._over = ended, False
@@ -61,6 +65,19 @@ class PassedOver(Session):
         """Undo what the loop has done since."""
         if self.again is not None:
             self.again()
+
+    def give_back(self, give: Callable[[], Any]) -> Any:
+        """Call ``give``, which restores the state.
+
+        Raises:
+            LaunchFailed: it does not fit what the script has made.
+        """
+        try:
+            return give()
+        except LaunchFailed:
+            raise
+        except BranchtrackError as error:
+            raise self.refuse(error.what) from error
 
     def ignored(self) -> None:
         """The loop goes on although it is to end: say so."""
@@ -84,29 +101,27 @@ class PassedOver(Session):
         self._database.close()
 
 
-def impossible(about: str, why: str, node: str | None) -> LaunchFailed:
-    """The refusal of a training that what comes before it cannot be passed over for."""
-    alone = f"`branchtrack resume {node} --script PATH`" if node else "--script PATH"
-    return LaunchFailed(
+def before_another(about: str, node: str, why: str) -> LaunchFailed:
+    """The refusal of a launch whose script first makes a training that cannot be passed over."""
+    return _refusal(
         f"The script trains {about} before the training that was to be resumed, and that cannot "
         f"be passed over: {why}",
-        safe="Nothing was trained, and nothing is left of it in the record.",
-        fix="Write a script that makes the training that was to be resumed alone, under the same "
-        f"name, and give it: {alone}.",
-        launch=None,
-        exit_code=None,
-        log=None,
+        "Write a script that makes the training that was to be resumed alone, under the same "
+        f"name, and give it: `branchtrack resume {node} --script PATH`.",
     )
 
 
-def give_back(session: Session, give: Callable[[], Any]) -> Any:
-    """Call ``give``, which restores a passed over training's state.
+def finished(about: str, why: str) -> LaunchFailed:
+    """The refusal of a finished training whose final state cannot be given to the script."""
+    return _refusal(
+        f"{about} is finished, and the script cannot go on with its final state: {why}",
+        "Make the script fit it, or begin a new run: without BRANCHTRACK_CONTINUE, resume= or "
+        "resume_from_checkpoint=.",
+    )
 
-    Raises:
-        LaunchFailed: the state does not fit what the script has made.
-    """
-    try:
-        return give()
-    except BranchtrackError as error:
-        about = session.about if isinstance(session, PassedOver) else ""
-        raise impossible(about, error.what, None) from error
+
+def _refusal(what: str, fix: str) -> LaunchFailed:
+    return LaunchFailed(
+        what, safe="Nothing was trained, and nothing is left of it in the record.", fix=fix,
+        launch=None, exit_code=None, log=None,
+    )  # fmt: skip

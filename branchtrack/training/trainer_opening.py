@@ -15,7 +15,7 @@ from branchtrack.db.engine import Database
 from branchtrack.errors import InvalidInput
 from branchtrack.training import capture, commits, opening, rng, trainer_history, trainer_state
 from branchtrack.training.opening import LATEST, Resumption
-from branchtrack.training.passed_over import PassedOver, give_back, impossible
+from branchtrack.training.passed_over import PassedOver
 from branchtrack.training.session import Base, Session
 
 #: What a Trainer tells of a whole training, as its last line logs it.
@@ -60,7 +60,7 @@ def pass_over(trainer: Any, session: Session) -> TrainOutput:
         session.close("finished")
         return TrainOutput(trainer.state.global_step, 0.0, {})
     try:
-        found = give_back(session, lambda: _give_back(trainer, session, base))
+        found = session.give_back(lambda: _give_back(trainer, session, base))
     except BaseException as error:
         session.close("failed", str(error))
         raise
@@ -91,8 +91,7 @@ def _load_best(trainer: Any, session: PassedOver, base: Base, step: int) -> None
         best = next((one for one in reversed(made) if one.step == step), None)
         stored = None if best is None else nodes.checkpoint(connection, best.state_digest)
     if best is None or stored is None:
-        why = f"its best model, of step {step}, is in no node."
-        raise impossible(session.about, why, None)
+        raise session.refuse(f"its best model, of step {step}, is in no node.")
     capture.restore_whole_model(trainer.model, commits.load(session.store, stored, best))
 
 

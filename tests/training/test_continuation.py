@@ -25,7 +25,7 @@ from branchtrack.core.records import Segment
 from branchtrack.db import runs
 from branchtrack.db.tables import runs as run_rows
 from branchtrack.db.tables import segments as segment_rows
-from branchtrack.errors import BranchTaken, InvalidInput
+from branchtrack.errors import BranchTaken, InvalidInput, LaunchFailed
 from branchtrack.training import continuation, environment, loop, ordinals
 from branchtrack.training.loop import Run
 from tests.training import loops, tiny
@@ -141,6 +141,15 @@ def test_a_finished_run_is_said_and_not_trained_again(
     assert updates == [] and again.is_over and len(home.runs()) == 1
     assert tiny.same(before, again._live.model.state_dict())
     assert "is finished, and is not trained again" in caplog.text
+
+
+@pytest.mark.usefixtures("goes_on")
+def test_a_finished_run_that_the_script_does_not_fit_any_more_is_refused(home: Home) -> None:
+    loops.train(home)
+    with pytest.raises(LaunchFailed, match="is finished, and the script cannot go on") as refusal:
+        loops.train(home, model=lambda: torch.nn.Linear(6, 2))
+    assert "without BRANCHTRACK_CONTINUE" in refusal.value.fix
+    assert len(home.runs()) == 1
 
 
 def test_without_a_word_a_new_run_begins_and_says_how_to_go_on(
