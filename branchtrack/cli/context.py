@@ -55,7 +55,11 @@ class CommandLine:
         """Whether the database is a file that this process may not write."""
         from branchtrack.db.engine import Database
 
-        return Database(self.config.database_url).read_only
+        database = Database(self.config.database_url)
+        try:
+            return database.read_only
+        finally:
+            database.close()
 
     @property
     def store(self) -> Store:

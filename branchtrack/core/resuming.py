@@ -45,7 +45,7 @@ def offered(known: Mapping[str, Setting], settings: Mapping[str, Any]) -> dict[s
     ``settings`` are the node's own, which lists no details and no directives.
     """
     found = {name: one for name, one in known.items() if name in settings or one.detail}
-    found |= {ACCEPT.name: ACCEPT, RESIZE.name: RESIZE}
+    found |= {ACCEPT.name: ACCEPT, RESIZE.name: RESIZE} if found else {}
     if schedules.KIND in settings:
         # Where it is not the script that makes the schedule.
         found[SCHEDULE_FROM.name] = SCHEDULE_FROM

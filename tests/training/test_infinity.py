@@ -54,6 +54,13 @@ def test_a_field_of_an_optimizer_and_a_setting_of_ones_own_are_resumed(home: Hom
     assert offered["clip"]["value"] == "Infinity" and "inf" in offered["growth_rate"]["allowed"]
 
 
+def test_prodigy_is_resumed_exactly(home: Home) -> None:
+    from prodigyopt import Prodigy
+
+    loops.resumes_exactly(home, {"optimizer": lambda m: Prodigy(m.parameters())}, every=4)
+    assert home.final().settings["growth_rate"] == math.inf
+
+
 def test_a_resume_takes_infinity_and_gives_it_up_again(home: Home) -> None:
     how: dict[str, Any] = {"optimizer": growing, "settings": {"clip": 1.0}, "at": clipped}
     loops.train(home, **how)

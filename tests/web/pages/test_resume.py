@@ -149,6 +149,14 @@ def test_an_unknown_node_is_refused(own: Site) -> None:
     own.post("/nodes/ffffffff/resume", 404, name="x")
 
 
+def test_a_switch_that_nothing_is_said_of_is_left_alone(own: Site) -> None:
+    form: dom.Element = own.get(path(own)).one("form", class_="form")
+    switch = next(one for one in form.all("select") if one["name"] == "set.resize")
+    assert [option.get("value", option.text) for option in switch.all("option")] == [
+        "", "true", "false",
+    ]  # fmt: skip
+
+
 def test_a_run_without_settings_can_be_resumed_as_it_is(empty: Site) -> None:
     line = seeds.Grower(empty.database, empty.store, "plain").line("main")
     line.settings = {}
