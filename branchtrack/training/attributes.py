@@ -7,10 +7,13 @@ state. It knows no session and no node.
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,11 +33,9 @@ from branchtrack.training.attribute_values import (
     state_of,
 )
 
-#: Libraries whose objects are looked into only where they are modules or have state.
-_LIBRARIES = frozenset(
-    """accelerate branchtrack builtins collections datasets functools huggingface_hub logging
-    multiprocessing numpy pathlib peft re tokenizers torch tqdm transformers types""".split()
-)
+#: Where installed libraries, and Python's own, have their files.
+_INSTALLED = ("site-packages", "dist-packages")
+_PYTHON = sysconfig.get_path("stdlib")
 #: How deep the objects of a script's own classes are looked into.
 _DEPTH = 2
 
@@ -196,12 +197,19 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _is_of_script(value: Any) -> bool:
-    """Whether it is an object of a class that no library brings."""
-    return hasattr(value, "__dict__") and not isinstance(value, type) and not _is_of_library(value)
+    """Whether it is an object of a class of the script's own, and no library's."""
+    if not hasattr(value, "__dict__") or isinstance(value, (type, ModuleType)) or callable(value):
+        return False
+    name = type(value).__module__
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None:
+        return name == "__main__"
+    installed = file.startswith(_PYTHON) or any(part in file for part in _INSTALLED)
+    return not installed and name.partition(".")[0] != "branchtrack"
 
 
 def _is_of_library(value: Any, *names: str) -> bool:
-    return type(value).__module__.partition(".")[0] in (names or _LIBRARIES)
+    return type(value).__module__.partition(".")[0] in names
 
 
 def _is_clock(value: Any) -> bool:
