@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ class Shell:
 
     def __init__(self, folder: Path, home: Path | None = None) -> None:
         self.folder = folder
+        kept = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
         self.variables = {
-            **os.environ, "BRANCHTRACK_HOME": str(home or folder / "home"),
+            **kept, "BRANCHTRACK_HOME": str(home or folder / "home"),
             "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
             "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default",
         }  # fmt: skip
@@ -48,10 +50,12 @@ class Shell:
         assert code is None or process.returncode == code, printed[-4000:]
         return printed
 
-    def command(self, *arguments: str, code: int | None = 0, **variables: str) -> str:
-        """A command of branchtrack's; what it printed."""
+    def command(
+        self, *arguments: str, code: int | None = 0, prefix: Sequence[str] = (), **variables: str
+    ) -> str:
+        """A command of branchtrack's, called by ``prefix`` if need be; what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "branchtrack", *arguments], cwd=self.folder, text=True,
+            [*prefix, sys.executable, "-m", "branchtrack", *arguments], cwd=self.folder, text=True,
             env={**self.variables, **variables}, capture_output=True, timeout=240,
         )  # fmt: skip
         printed = done.stdout + done.stderr

@@ -38,7 +38,8 @@ class Broken:
     ("value", "why"),
     [("1", "str is no number"), (None, "NoneType"), (torch.ones(3), "3 elements"), ([1.0], "list"),
      (np.zeros(0), "0 elements"), (10**400, "too large"), (Decimal("1e400"), "too large"),
-     (1j, "complex"), (torch.tensor(1j), "complex"), (b"1", "bytes"), pytest.param(Broken(), "device", id="broken")],
+     (1j, "complex"), (torch.tensor(1j), "complex"), (b"1", "bytes"),
+     pytest.param(Broken(), "device", id="broken")],
     ids=str,
 )  # fmt: skip
 def test_what_is_no_number_is_told_with_the_reason(value: Any, why: str) -> None:
