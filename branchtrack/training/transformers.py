@@ -39,7 +39,7 @@ from typing import Any
 
 from transformers import Trainer
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-from transformers.trainer_utils import has_length
+from transformers.trainer_utils import TrainOutput, has_length
 
 from branchtrack.errors import InvalidInput
 from branchtrack.training import (
@@ -201,7 +201,8 @@ class BranchTrackMixin:
                     self._has_ended = trainer_resume.has_ended(session.base)
                     resume_from_checkpoint = folder
                 output = super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
-            output = output._replace(training_loss=trainer_history.mean_loss(self))
+            if isinstance(output, TrainOutput):
+                output = output._replace(training_loss=trainer_history.mean_loss(self))
         except KeyboardInterrupt:
             session.close("stopped", "Interrupted from the keyboard.")
             raise
