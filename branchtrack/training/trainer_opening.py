@@ -17,6 +17,7 @@ from branchtrack.training import capture, commits, opening, rng, trainer_history
 from branchtrack.training.opening import LATEST, Resumption
 from branchtrack.training.passed_over import PassedOver
 from branchtrack.training.session import Base, Session
+from branchtrack.training.trainer_resume import script_folder
 
 #: What a Trainer tells of a whole training, as its last line logs it.
 _OUTPUT = (
@@ -38,7 +39,7 @@ def open_session(
             "resume_from_checkpoint", checkpoint, "resume_from_node alone",
             what="Both resume_from_node and resume_from_checkpoint say where to go on from.",
         )  # fmt: skip
-    folder = trainer.args.output_dir
+    folder = script_folder(trainer)
     newest = _newest_checkpoint(folder)
     if checkpoint is True or (checkpoint and newest and _same_folder(checkpoint, newest)):
         resume, checkpoint = Resumption(LATEST), newest
@@ -123,5 +124,5 @@ def _same_folder(a: Any, b: str) -> bool:
 
 
 def _run_name(trainer: Any) -> str | None:
-    name, folder = trainer.args.run_name, trainer.args.output_dir
+    name, folder = trainer.args.run_name, script_folder(trainer)
     return name if name and name != folder else None

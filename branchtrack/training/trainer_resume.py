@@ -76,8 +76,17 @@ def own_folder(trainer: Any, branch: str | None) -> None:
 
     Branches that train at once would take each other's checkpoints for theirs.
     """
-    if branch is not None:
-        trainer.args.output_dir = os.path.join(trainer.args.output_dir, "branches", branch)
+    folder = script_folder(trainer)
+    own = folder if branch is None else os.path.join(folder, "branches", branch)
+    trainer.args.output_dir = trainer.branch_folder = own
+
+
+def script_folder(trainer: Any) -> str:
+    """The folder that the script itself writes to, whatever branch was trained last."""
+    if trainer.args.output_dir != trainer.branch_folder:
+        trainer.output_folder = trainer.args.output_dir
+    folder: str = trainer.output_folder
+    return folder
 
 
 def wanted(base: Base) -> Mapping[str, Any]:

@@ -39,6 +39,7 @@ _STOCK = frozenset(
     _created_lr_scheduler _mixed_mesh_grads _memory_tracker _trial _session _events place script
     schedule actions made bounds settings loop_settings gives_optimizer attributes tracked
     _base_to_finish _has_ended first_step
+    output_folder branch_folder
     """.split()
 )
 

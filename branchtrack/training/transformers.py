@@ -106,6 +106,8 @@ class BranchTrackMixin:
         self.attributes: Attributes | None = None
         self.tracked: dict[str, Any] = {}
         self.first_step = 0
+        self.output_folder: str = self.args.output_dir  # type: ignore[attr-defined]
+        self.branch_folder: str | None = None
         self._has_ended = False
         self._base_to_finish: Base | None = None
         self.gives_optimizer = self.optimizer is not None  # type: ignore[attr-defined]
@@ -194,10 +196,10 @@ class BranchTrackMixin:
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
                 self._events.resumes = bool(resume_from_checkpoint)
+                trainer_resume.own_folder(self, session.own_branch())
                 if session.base is not None:
                     history = session.read(trainer_history.log_history, session.base.origin)
                     trainer_resume.prepare(self, session.base, folder, history)
-                    trainer_resume.own_folder(self, session.own_branch())
                     self._has_ended = trainer_resume.has_ended(session.base)
                     resume_from_checkpoint = folder
                 output = super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]

@@ -107,6 +107,20 @@ def test_each_branch_has_a_folder_of_its_own(home: Home) -> None:
     assert first.args.output_dir != second.args.output_dir
 
 
+def test_a_trainer_that_trains_again_writes_where_its_script_says(home: Home) -> None:
+    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder)
+    folder = trainer.args.output_dir
+    home.run(trainer)
+    for name in ("a", "b"):
+        home.run(trainer, resume_from_node=home.node(4).id, branch=name)
+        assert trainer.args.output_dir == str(Path(folder) / "branches" / name)
+    home.run(trainer)
+    assert trainer.args.output_dir == folder
+    trainer.args.output_dir = str(home.folder / "elsewhere")
+    home.run(trainer)
+    assert trainer.args.output_dir == str(home.folder / "elsewhere")
+
+
 def test_a_training_that_a_callback_ended_is_not_gone_on_with(home: Home) -> None:
     how = {**BEST, "metric_for_best_model": "eval_score"}
 
