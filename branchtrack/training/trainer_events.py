@@ -7,7 +7,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
-from branchtrack.training import capture, trainer_state
+from branchtrack.training import capture, trainer_opening, trainer_state
 from branchtrack.training.committer import Point
 from branchtrack.training.session import Session
 from branchtrack.training.trainer_state import live_objects
@@ -73,6 +73,7 @@ class Events(TrainerCallback):
         """Commit the state that training has ended in, unless that was done already."""
         if self.session is not None:
             self.session.control_point(self.point(), save=False, final=True)
+            trainer_opening.point_at_newest(self.trainer, self.session)
 
     def commit_here(self) -> None:
         """Commit the state as it is, where no control point is to come any more."""

@@ -13,7 +13,15 @@ from branchtrack.core.records import Segment
 from branchtrack.db import metrics, nodes
 from branchtrack.db.engine import Database
 from branchtrack.errors import InvalidInput
-from branchtrack.training import capture, commits, opening, rng, trainer_history, trainer_state
+from branchtrack.training import (
+    capture,
+    commits,
+    opening,
+    rng,
+    trainer_history,
+    trainer_pointers,
+    trainer_state,
+)
 from branchtrack.training.opening import LATEST, Resumption
 from branchtrack.training.passed_over import PassedOver
 from branchtrack.training.session import Base, Session
@@ -44,7 +52,28 @@ def open_session(
     if checkpoint is True or (checkpoint and newest and _same_folder(checkpoint, newest)):
         resume, checkpoint = Resumption(LATEST), newest
     session = opening.open_session(_run_name(trainer), resume, output=folder)
+    if checkpoint and not isinstance(checkpoint, bool) and trainer_pointers.is_pointer(checkpoint):
+        # It only names a node, which the record has not, or which is gone on from.
+        checkpoint = None
     return session, checkpoint
+
+
+def point_at_newest(trainer: Any, session: Session) -> None:
+    """Have the script find the newest node where it looks for its newest checkpoint.
+
+    That is what a queue starts again, so it is done for a run's first branch alone.
+    """
+    recorder, step = session.recorder, trainer.state.global_step
+    if session.rehearses or recorder is None or session.own_branch() is not None or not step:
+        return
+    folder = script_folder(trainer)
+
+    def job() -> None:
+        head = session.committer.head
+        if head is not None:
+            trainer_pointers.write(folder, step, head)
+
+    recorder.do(job)
 
 
 def pass_over(trainer: Any, session: Session) -> TrainOutput:

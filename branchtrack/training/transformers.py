@@ -376,6 +376,7 @@ class BranchTrackMixin:
             events.point(), save=due, final=trainer.control.should_training_stop,
             epoch_over=events.epoch_over,
         )  # fmt: skip
+        trainer_opening.point_at_newest(self, session)
         if session.stop_asked:
             trainer.control.should_training_stop = True
         wants_files = trainer.args.load_best_model_at_end or trainer.args.push_to_hub
