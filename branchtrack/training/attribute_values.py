@@ -20,7 +20,11 @@ from branchtrack.checkpoints.tensors import encode
 from branchtrack.errors import CheckpointMismatch
 
 #: What tells the time: another each time, and no state of training.
-TIMES = re.compile(r"time|clock|elapsed|seconds|duration|perf_counter|_at$", re.IGNORECASE)
+TIMES = re.compile(
+    r"time|clock|elapsed|second|duration|latency|speed|throughput|memory|perf_counter|per_sec"
+    r"|took|_(at|ms|secs?|dur|tps|fps|mfu|mem)$",
+    re.IGNORECASE,
+)
 PLAIN = (bool, int, float, str, type(None))
 GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
 #: Elements of each tensor that are compared: an update of a tensor changes nearly all of them.

@@ -89,11 +89,14 @@ class Attributes:
         return state
 
     def numbers(self) -> dict[str, Any]:
-        """The plain numbers and texts that have changed since training began, by path."""
+        """The counters and texts that have changed since training began, by path.
+
+        A float may be how long something took, by whatever name.
+        """
         return {
             slot.path: repr(slot.value)
             for slot in self._slots()
-            if isinstance(slot.value, PLAIN) and self._has_changed(slot)
+            if isinstance(slot.value, (int, str)) and self._has_changed(slot)
         }
 
     def restore(self, stored: Mapping[str, Any]) -> None:

@@ -44,9 +44,11 @@ class Reference:
         """
         affects = Affects(self.declared, options, fresh=self.weights_only)
         compared = compare(self.proof, seen, affects)
+        known = {one["name"] for one in compared["differences"]}
         for name, (expected, found) in unrestored.items():
             compared["state"] = "differs"
-            compared["differences"].append({"name": name, "expected": expected, "found": found})
+            if name not in known:
+                compared["differences"].append({"name": name, "expected": expected, "found": found})
         return compared
 
 
