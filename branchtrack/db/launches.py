@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 
 from branchtrack.core import lifecycle
 from branchtrack.core.names import new_id, valid_name
@@ -100,6 +100,19 @@ def newest_of_run(connection: Connection, run_id: str) -> Launch | None:
     query = select(launches).where(launches.c.run_id == run_id).order_by(launches.c.seq.desc())
     row = connection.execute(query.limit(1)).first()
     return None if row is None else _record(row)
+
+
+def of_run(
+    connection: Connection, run_id: str, branch_ids: Iterable[str]
+) -> tuple[dict[str, Launch], Launch | None]:
+    """The newest launch of each of some branches of a run, and of the run itself."""
+    last = select(func.max(launches.c.seq)).where(launches.c.run_id == run_id).scalar_subquery()
+    wanted = or_(launches.c.branch_id.in_(list(branch_ids)), launches.c.seq == last)
+    query = select(launches).where(launches.c.run_id == run_id, wanted).order_by(launches.c.seq)
+    found = [_record(row) for row in connection.execute(query)]
+    chosen = set(branch_ids)
+    by_branch = {one.branch_id: one for one in found if one.branch_id in chosen}
+    return by_branch, found[-1] if found else None
 
 
 def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
-from branchtrack.training import capture, trainer_opening, trainer_state
+from branchtrack.training import capture, trainer_state
 from branchtrack.training.committer import Point
 from branchtrack.training.session import Session
 from branchtrack.training.trainer_state import live_objects
@@ -36,7 +36,7 @@ class Events(TrainerCallback):
     @property
     def session(self) -> Session | None:
         """The session of the training that is going on, once it records."""
-        found: Session | None = self.trainer._session
+        found: Session | None = self.trainer._bt_session
         return None if found is None or found.recorder is None else found
 
     def point(self) -> Point:
@@ -73,7 +73,6 @@ class Events(TrainerCallback):
         """Commit the state that training has ended in, unless that was done already."""
         if self.session is not None:
             self.session.control_point(self.point(), save=False, final=True)
-            trainer_opening.point_at_newest(self.trainer, self.session)
 
     def commit_here(self) -> None:
         """Commit the state as it is, where no control point is to come any more."""
@@ -81,28 +80,28 @@ class Events(TrainerCallback):
             return
         if not self._epoch_over and self._ends_epoch():
             self._epoch_over = True
-            if self.trainer.place is not None:
-                self.trainer.place.end(cut_short=False)
+            if self.trainer._bt_place is not None:
+                self.trainer._bt_place.end(cut_short=False)
         self.session.control_point(
             self.point(), save=False, final=False, epoch_over=self._epoch_over
         )
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        session: Session | None = self.trainer._session
+        session: Session | None = self.trainer._bt_session
         if session is not None:
             self._rooted = self._put_off = False
             trainer = self.trainer
-            trainer.attributes = trainer_state.attributes_of(trainer, trainer.tracked)
-            trainer._base_to_finish = session.base
+            trainer._bt_attributes = trainer_state.attributes_of(trainer, trainer._bt_tracked)
+            trainer._bt_base_to_finish = session.base
             if session.base is not None and session.base.mode == "exact":
                 loop = capture.loop_state(session.base.snapshot)
                 trainer_state.restore_window(self.trainer, loop)
-            session.begin(self.point(), state.max_steps, self.trainer.script)
+            session.begin(self.point(), state.max_steps, self.trainer._bt_script)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._epoch_over = False
-        if self.trainer.place is not None:
-            self.trainer.place.begin()
+        if self.trainer._bt_place is not None:
+            self.trainer._bt_place.begin()
         # A checkpoint of the Trainer's own brings its random state later: see `_load_rng_state`.
         if not self.resumes:
             self.commit_root()
@@ -147,8 +146,8 @@ class Events(TrainerCallback):
         if session is None or session.recorder is None:
             return
         self._epoch_over = True
-        if self.trainer.place is not None:
-            self.trainer.place.end(cut_short=control.should_training_stop)
+        if self.trainer._bt_place is not None:
+            self.trainer._bt_place.end(cut_short=control.should_training_stop)
         self._asked_by_us = self._evaluated = False
         asked = session.is_due(save=self._put_off, epoch_over=True)
         if asked or control.should_training_stop:

@@ -55,7 +55,7 @@ def _in_order(entries: Mapping[tuple[int, float], dict[str, Any]]) -> list[dict[
 
 def mean_loss(trainer: Any) -> float:
     """The mean training loss since the first update of the run, made in this process or before."""
-    updates = trainer.state.global_step - trainer.first_step
+    updates = trainer.state.global_step - trainer._bt_first_step
     return float(trainer._total_loss_scalar / max(updates, 0.001))
 
 

@@ -60,7 +60,10 @@ def of_data(trainer: Any) -> dict[str, Any]:
 def of_optimizer(trainer: Any) -> dict[str, Any]:
     """The values of an optimizer and a scheduler that are not the Trainer's own."""
     found: dict[str, Any] = {}
-    if trainer.gives_optimizer or type(trainer).create_optimizer is not Trainer.create_optimizer:
+    if (
+        trainer._bt_gives_optimizer
+        or type(trainer).create_optimizer is not Trainer.create_optimizer
+    ):
         optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
         groups = optimizer.param_groups
         found["optimizer"] = type(optimizer).__name__

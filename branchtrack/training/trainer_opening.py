@@ -63,7 +63,10 @@ def point_at_newest(trainer: Any, session: Session) -> None:
 
     That is what a queue starts again, so it is done for a run's first branch alone.
     """
-    recorder, step = session.recorder, trainer.state.global_step
+    recorder, step, args = session.recorder, trainer.state.global_step, trainer.args
+    if args.load_best_model_at_end or args.push_to_hub:
+        # There are checkpoints of the Trainer's own.
+        return
     if session.rehearses or recorder is None or session.own_branch() is not None or not step:
         return
     folder = script_folder(trainer)

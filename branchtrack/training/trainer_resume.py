@@ -46,7 +46,7 @@ def prepare(trainer: Any, base: Base, folder: str, history: list[dict[str, Any]]
         _check(trainer, base, late=False)
         # Both would make the resumed process do other things than the one that went on.
         trainer.args.ignore_data_skip = trainer.args.eval_on_start = False
-        trainer.schedule = _recipe(base, trainer.args.learning_rate)
+        trainer._bt_schedule = _recipe(base, trainer.args.learning_rate)
     trainer_script.take(trainer, settings)
     if base.overrides.keys() & {schedules.KIND, schedules.KWARGS}:
         trainer_script.check_schedule(trainer, settings.get("lr"))
@@ -78,14 +78,14 @@ def own_folder(trainer: Any, branch: str | None) -> None:
     """
     folder = script_folder(trainer)
     own = folder if branch is None else os.path.join(folder, "branches", branch)
-    trainer.args.output_dir = trainer.branch_folder = own
+    trainer.args.output_dir = trainer._bt_branch_folder = own
 
 
 def script_folder(trainer: Any) -> str:
     """The folder that the script itself writes to, whatever branch was trained last."""
-    if trainer.args.output_dir != trainer.branch_folder:
-        trainer.output_folder = trainer.args.output_dir
-    folder: str = trainer.output_folder
+    if trainer.args.output_dir != trainer._bt_branch_folder:
+        trainer._bt_output_folder = trainer.args.output_dir
+    folder: str = trainer._bt_output_folder
     return folder
 
 
@@ -119,7 +119,7 @@ def find_place(trainer: Any, base: Base) -> None:
         InvalidInput: another batch size was declared, and the loader does not have it.
     """
     size = base.overrides.get("batch_size")
-    has = trainer.place.batch_size
+    has = trainer._bt_place.batch_size
     if size is not None and has != size:
         raise InvalidInput(
             "batch_size", size, "what the script's own loader has" + (f": {has}" if has else ""),
@@ -129,9 +129,9 @@ def find_place(trainer: Any, base: Base) -> None:
     if base.mode == "exact" and "epoch" in stored:
         seed = base.overrides.get("seed")
         if _data_changed(trainer, base):
-            stored = trainer.place.elsewhere(stored)
+            stored = trainer._bt_place.elsewhere(stored)
             base.parts["data position"] = place_words(stored, _data(base))
-        trainer.place.resume(stored, _random(base), seed)
+        trainer._bt_place.resume(stored, _random(base), seed)
 
 
 def restore(trainer: Any, base: Base) -> None:
@@ -163,13 +163,13 @@ def restore_attributes(trainer: Any) -> None:
 
     That is where the loop goes on: after every callback's own beginning.
     """
-    base: Base | None = getattr(trainer, "_base_to_finish", None)
-    trainer._base_to_finish = None
+    base: Base | None = getattr(trainer, "_bt_base_to_finish", None)
+    trainer._bt_base_to_finish = None
     if base is None or base.mode != "exact":
         return
     stored = capture.attributes(base.snapshot)
-    trainer.attributes.restore(stored)
-    trainer._session.unrestored = trainer.attributes.differing(stored)
+    trainer._bt_attributes.restore(stored)
+    trainer._bt_session.unrestored = trainer._bt_attributes.differing(stored)
 
 
 def restore_rng(base: Base) -> None:
@@ -186,11 +186,11 @@ def _check(trainer: Any, base: Base, *, late: bool) -> None:
         late_ones = trainer_objects.MADE_LATE
         return {n: v for n, v in script.items() if (n.partition(".")[0] in late_ones) == late}
 
-    mine, theirs = these(trainer.script), these(base.script)
+    mine, theirs = these(trainer._bt_script), these(base.script)
     if not late and "model" not in theirs:
         # Recorded by an earlier version, which looked at less.
         mine = {name: value for name, value in mine.items() if name in theirs}
-    names = accepted(base.overrides, trainer.script, base.script)
+    names = accepted(base.overrides, trainer._bt_script, base.script)
     trainer_script.check(mine, theirs, base.fork.settings, base.overrides, names)
 
 
@@ -264,7 +264,9 @@ def _check_settings(live: apply.Live, settings: Mapping[str, Any]) -> None:
 def _data_changed(trainer: Any, base: Base) -> bool:
     """Whether the script has more rows or fewer, which was declared to be intended."""
     before, name = base.script, LENGTH
-    return before is not None and name in before and not equal(trainer.script[name], before[name])
+    return (
+        before is not None and name in before and not equal(trainer._bt_script[name], before[name])
+    )
 
 
 def _random(base: Base) -> dict[str, Any]:

@@ -36,12 +36,14 @@ def declare(trainer: Any) -> list[Setting]:
     if made_of(trainer) is None:
         return []
     found = [LR_SCHEDULER_TYPE, LR_SCHEDULER_KWARGS, WARMUP_STEPS, SCHEDULE_FROM]
-    return [at_once(one) for one in [*found, *([HORIZON] if trainer.bounds is not None else [])]]
+    return [
+        at_once(one) for one in [*found, *([HORIZON] if trainer._bt_bounds is not None else [])]
+    ]
 
 
 def made_of(trainer: Any) -> Mapping[str, Any] | None:
     """What the scheduler in force was made of; None: something else than the Trainer made it."""
-    made: Made | None = trainer.made
+    made: Made | None = trainer._bt_made
     is_it = made is not None and made.scheduler is trainer.lr_scheduler
     return made.settings if made is not None and is_it else None
 
@@ -54,14 +56,16 @@ def read(trainer: Any, name: str) -> Any:
 def note(trainer: Any) -> None:
     """Keep what the Trainer has just made its scheduler of, unless the script made it."""
     args = trainer.args
-    steps = trainer.state.max_steps if trainer.schedule is None else trainer.schedule["steps"]
+    steps = (
+        trainer.state.max_steps if trainer._bt_schedule is None else trainer._bt_schedule["steps"]
+    )
     settings = {
         KIND: str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
         KWARGS: as_text(args.lr_scheduler_kwargs),
         WARMUP_STEPS.name: args.get_warmup_steps(steps),
     }
     own = trainer._created_lr_scheduler and trainer.lr_scheduler is not None
-    trainer.made = Made(trainer.lr_scheduler, settings) if own else None
+    trainer._bt_made = Made(trainer.lr_scheduler, settings) if own else None
 
 
 def implied(trainer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def implied(trainer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     made = made_of(trainer)
     if made is None or not values.keys() & set(_NAMES):
         return {}
-    found = resuming.check_schedule(made, values, trainer.script)
+    found = resuming.check_schedule(made, values, trainer._bt_script)
     if SCHEDULE_FROM.name in values:
         found.setdefault(KIND, made[KIND])
     return {name: value for name, value in found.items() if name not in values}
@@ -117,7 +121,7 @@ def _recipe(
     end = asked.get("max_steps", state.max_steps)
     ends = (state.max_steps - done, end - done)
     where = Where(at, ends, settings[WARMUP_STEPS.name], schedules.share(live.groups))
-    found = schedules.revised(trainer.schedule, asked, where)
+    found = schedules.revised(trainer._bt_schedule, asked, where)
     rate = found.pop("lr", script_rate)
     if asked.keys() & schedules.MADE_FOR_RATE:
         rate = rates.read_lr(live)
@@ -138,8 +142,8 @@ def _make(
     shape = {name: settings[name] for name in schedules.SHAPE}
     trainer_script.take(trainer, shape)
     trainer_script.check_schedule(trainer, rates.read_lr(live))
-    trainer.schedule, trainer.lr_scheduler = recipe, None
-    trainer.make_scheduler(trainer.state.max_steps)
+    trainer._bt_schedule, trainer.lr_scheduler = recipe, None
+    trainer._bt_make_scheduler(trainer.state.max_steps)
     note(trainer)
     scheduler = live.scheduler = trainer.lr_scheduler
     trainer.callback_handler.lr_scheduler = scheduler

@@ -57,7 +57,7 @@ def record(trainer: Any) -> dict[str, Any]:
         for name, value in trainer.args.to_dict().items()
         if name not in _OUTWARD and value is not None
     }
-    found |= {f"settings.{name}": trainer.settings.peek(name) for name in trainer.settings}
+    found |= {f"settings.{name}": trainer._bt_values.peek(name) for name in trainer._bt_values}
     return found | trainer_objects.of_data(trainer) | trainer_objects.of_model(trainer.model)
 
 

@@ -36,7 +36,9 @@ _ARGUMENTS = (
     "logging_steps", "eval_steps", "save_steps", "metric_for_best_model", "greater_is_better",
 )  # fmt: skip
 _STATE = ("max_steps", "logging_steps", "eval_steps", "save_steps")
-_OWN = ("lr_scheduler", "_created_lr_scheduler", "schedule", "made", "label_smoother")
+_OWN = (
+    "lr_scheduler", "_created_lr_scheduler", "_bt_schedule", "_bt_made", "label_smoother",
+)  # fmt: skip
 #: How often the loop does something, and the argument that says whether it counts updates.
 _CADENCES = {
     LOGGING_STEPS.name: (LOGGING_STEPS, "logging_strategy", IntervalStrategy.STEPS),
@@ -66,7 +68,7 @@ class TrainerSettings:
         """What this Trainer's loop can change while it goes on, by name."""
         trainer = self._trainer
         found = trainer_schedule.declare(trainer)
-        if trainer.bounds is not None:
+        if trainer._bt_bounds is not None:
             found.append(at_once(MAX_STEPS))
             if trainer.args.train_sampling_strategy != "batch_rebalance":
                 found.append(at_once(ACCUMULATION))
@@ -83,7 +85,7 @@ class TrainerSettings:
         found = {"batch_size": trainer._train_batch_size, "seed": trainer.args.seed}
         known = self.declared
         found |= {n: self.read(n) for n in (MAX_STEPS.name, ACCUMULATION.name) if n not in known}
-        return found | ({} if trainer.schedule is None else {RECIPE: trainer.schedule})
+        return found | ({} if trainer._bt_schedule is None else {RECIPE: trainer._bt_schedule})
 
     def read(self, name: str) -> Any:
         """A setting's value, from where the loop reads it."""
@@ -99,7 +101,7 @@ class TrainerSettings:
     def used(self) -> dict[str, Any]:
         """Of what the loss has to read for itself, what it has read for the update made last."""
         trainer = self._trainer
-        found = {name: trainer.settings.read.get(name) for name in trainer.settings}
+        found = {name: trainer._bt_values.read.get(name) for name in trainer._bt_values}
         smoother = trainer.label_smoother
         if smoother is not None and not getattr(smoother, "uses", 0):
             found[LABEL_SMOOTHING.name] = None
@@ -108,7 +110,7 @@ class TrainerSettings:
     def begin_update(self) -> None:
         """What was read until now is of no use to the update that begins."""
         trainer = self._trainer
-        trainer.settings.take_read()
+        trainer._bt_values.take_read()
         smoother = trainer.label_smoother
         if isinstance(smoother, Counted):
             smoother.uses = 0
@@ -153,7 +155,7 @@ class TrainerSettings:
         held += [(trainer.state, name, getattr(trainer.state, name)) for name in _STATE]
         held += [(trainer, name, getattr(trainer, name)) for name in _OWN]
         held += [(live, name, getattr(live, name)) for name in ("scheduler", "fixed")]
-        tracked = None if trainer.place is None else trainer.place.tracked
+        tracked = None if trainer._bt_place is None else trainer._bt_place.tracked
         size = None if tracked is None else tracked.next_order_size
 
         def put_back() -> None:
@@ -184,7 +186,7 @@ class TrainerSettings:
         trainer = self._trainer
         args = trainer.args
         before, args.gradient_accumulation_steps = args.gradient_accumulation_steps, count
-        tracked = None if trainer.place is None else trainer.place.tracked
+        tracked = None if trainer._bt_place is None else trainer._bt_place.tracked
         if tracked is not None:
             tracked.resize_order(args.train_batch_size * before, args.train_batch_size * count)
 

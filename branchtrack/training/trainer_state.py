@@ -36,10 +36,7 @@ _STOCK = frozenset(
     compute_metrics compute_loss_func current_flos current_gradient_accumulation_steps
     gather_function is_in_train _tr_loss _total_loss_scalar _globalstep_last_logged
     _initial_global_step _initial_num_input_tokens_seen _signature_columns _train_batch_size
-    _created_lr_scheduler _mixed_mesh_grads _memory_tracker _trial _session _events place script
-    schedule actions made bounds settings loop_settings gives_optimizer attributes tracked
-    _base_to_finish _has_ended first_step
-    output_folder branch_folder
+    _created_lr_scheduler _mixed_mesh_grads _memory_tracker _trial
     """.split()
 )
 
@@ -53,11 +50,11 @@ def live_objects(trainer: Any) -> Live:
         scheduler=trainer.lr_scheduler,
         options=trainer.args,
         decayed=_decayed(trainer, optimizer),
-        fixed=trainer.loop_settings.fixed(),
-        values=trainer.settings,
-        loop=trainer.loop_settings,
-        data=None if trainer.place is None else trainer.place.settings,
-        attributes=trainer.attributes,
+        fixed=trainer._bt_loop_settings.fixed(),
+        values=trainer._bt_values,
+        loop=trainer._bt_loop_settings,
+        data=None if trainer._bt_place is None else trainer._bt_place.settings,
+        attributes=trainer._bt_attributes,
         processor=getattr(trainer, "processing_class", None),
     )
 
@@ -80,10 +77,10 @@ def loop_state(trainer: Any) -> dict[str, Any]:
             "loss": trainer._tr_loss,
             "last_logged": trainer._globalstep_last_logged,
             "total": trainer._total_loss_scalar,
-            "first_step": trainer.first_step,
+            "first_step": trainer._bt_first_step,
         },
         "callbacks": callbacks,
-        "data": trainer.place.state() if trainer.place is not None else {},
+        "data": trainer._bt_place.state() if trainer._bt_place is not None else {},
         "scaler": None if scaler is None else scaler.state_dict(),
         **({"ended": True} if _has_ended(trainer) else {}),
     }
@@ -116,7 +113,7 @@ def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
     trainer._tr_loss.copy_(loop["window"]["loss"])
     if "total" in loop["window"]:
         trainer._total_loss_scalar = loop["window"]["total"]
-        trainer.first_step = loop["window"]["first_step"]
+        trainer._bt_first_step = loop["window"]["first_step"]
     else:
         # A node of an earlier version: the mean loss is that of this process alone.
         trainer._total_loss_scalar -= trainer._tr_loss.item()
@@ -205,7 +202,7 @@ def _exportable(trainer: Any) -> list[Any]:
 
 def _has_ended(trainer: Any) -> bool:
     """Whether a callback has ended training, such as early stopping; a request may be undone."""
-    state, session = trainer.state, trainer._session
+    state, session = trainer.state, trainer._bt_session
     ended = trainer.control.should_training_stop and state.global_step < state.max_steps
     return bool(ended and session is not None and not session.stop_asked)
 

@@ -66,6 +66,9 @@ from branchtrack.training.trainer_events import Events
 from branchtrack.training.trainer_settings import TrainerSettings, check_names
 from branchtrack.training.values import Values
 
+#: What a branching Trainer has beside a Trainer's own methods.
+_GIVEN = ("declare", "track", "add_action")
+
 
 @cache
 def make_branching(trainer_class: type[Trainer]) -> type[Any]:
@@ -78,41 +81,47 @@ def make_branching(trainer_class: type[Trainer]) -> type[Any]:
         raise InvalidInput("trainer_class", trainer_class, "transformers.Trainer or a subclass")
     if issubclass(trainer_class, BranchTrackMixin):
         return trainer_class
-    return type(f"Branching{trainer_class.__name__}", (BranchTrackMixin, trainer_class), {})
+    # What a class calls by one of these names is its own.
+    own = {name: getattr(trainer_class, name) for name in _GIVEN if hasattr(trainer_class, name)}
+    return type(f"Branching{trainer_class.__name__}", (BranchTrackMixin, trainer_class), own)
 
 
 class BranchTrackMixin:
     """Mixed in before a Trainer class by `make_branching`.
 
-    ``place`` is where the training is in its data, ``script`` what the script asks for,
-    ``gives_optimizer`` whether it made the optimizer itself, ``schedule`` the recipe of a schedule
-    that was made for another length (see `schedules`), ``made`` the scheduler that the Trainer made
-    and of what, ``bounds`` how far the script would train, where the loop can go elsewhere, and
-    ``settings`` the values that the script declared (see `declare`).
+    Its own attributes begin with ``_bt_``, so that none of the class's is touched: ``place`` is
+    where the training is in its data, ``script`` what the script asks for, ``gives_optimizer``
+    whether it made the optimizer itself, ``schedule`` the recipe of a schedule that was made for
+    another length (see `schedules`), ``made`` the scheduler that the Trainer made and of what,
+    ``bounds`` how far the script would train, where the loop can go elsewhere, and ``values`` what
+    the script declared (see `declare`), which is ``settings`` as well, unless the class has that.
     """
+
+    _bt_session: Session | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         refuse_distributed(int(os.environ.get("WORLD_SIZE") or 1))
         super().__init__(*args, **kwargs)
-        self._session: Session | None = None
-        self.place: Place | None = None
-        self.script: dict[str, Any] = {}
-        self.schedule: dict[str, Any] | None = None
-        self.actions: dict[str, Callable[..., Any]] = {}
-        self.made: schedules.Made | None = None
-        self.bounds: Bounds | None = None
-        self.settings = Values({})
-        self.loop_settings = TrainerSettings(self)
-        self.attributes: Attributes | None = None
-        self.tracked: dict[str, Any] = {}
-        self.first_step = 0
-        self.output_folder: str = self.args.output_dir  # type: ignore[attr-defined]
-        self.branch_folder: str | None = None
-        self._has_ended = False
-        self._base_to_finish: Base | None = None
-        self.gives_optimizer = self.optimizer is not None  # type: ignore[attr-defined]
-        self._events = Events(self)
-        self.add_callback(self._events)  # type: ignore[attr-defined]
+        self._bt_place: Place | None = None
+        self._bt_script: dict[str, Any] = {}
+        self._bt_schedule: dict[str, Any] | None = None
+        self._bt_actions: dict[str, Callable[..., Any]] = {}
+        self._bt_made: schedules.Made | None = None
+        self._bt_bounds: Bounds | None = None
+        self._bt_values = Values({})
+        if not hasattr(self, "settings"):
+            self.settings = self._bt_values
+        self._bt_loop_settings = TrainerSettings(self)
+        self._bt_attributes: Attributes | None = None
+        self._bt_tracked: dict[str, Any] = {}
+        self._bt_first_step = 0
+        self._bt_output_folder: str = self.args.output_dir  # type: ignore[attr-defined]
+        self._bt_branch_folder: str | None = None
+        self._bt_has_ended = False
+        self._bt_base_to_finish: Base | None = None
+        self._bt_gives_optimizer = self.optimizer is not None  # type: ignore[attr-defined]
+        self._bt_events = Events(self)
+        self.add_callback(self._bt_events)  # type: ignore[attr-defined]
         self.add_callback(Ends(self))  # type: ignore[attr-defined]
 
     def declare(self, **values: Any) -> None:
@@ -124,10 +133,16 @@ class BranchTrackMixin:
         Raises:
             InvalidInput: a name or a value that cannot be used, or training has begun.
         """
-        if self._session is not None:
+        if self._bt_session is not None:
             raise InvalidInput("settings", list(values), "declare(...) before train()")
+        if self.settings is not self._bt_values:
+            raise InvalidInput(
+                "settings", list(values), "a Trainer class that has no attribute `settings`",
+                what="Declared values are read as `self.settings[name]`, and this class has an "
+                "attribute of that name.",
+            )  # fmt: skip
         for name, value in values.items():
-            self.settings.add(name, value)
+            self._bt_values.add(name, value)
 
     def track(self, **objects: Any) -> None:
         """Have each node hold the state of objects that are no part of the model or the optimizer.
@@ -139,7 +154,7 @@ class BranchTrackMixin:
         Raises:
             InvalidInput: something else, or training has begun.
         """
-        if self._session is not None:
+        if self._bt_session is not None:
             raise InvalidInput("track", list(objects), "track(...) before train()")
         for name, value in objects.items():
             if not has_state(value):
@@ -147,7 +162,7 @@ class BranchTrackMixin:
                     name, value, "a tensor, a random generator, or an object with state_dict and "
                     "load_state_dict",
                 )  # fmt: skip
-            self.tracked[name] = value
+            self._bt_tracked[name] = value
 
     def add_action(self, name: str, function: Callable[..., Any]) -> None:
         """Have the run take requests to call ``function``, before it trains.
@@ -158,7 +173,7 @@ class BranchTrackMixin:
             InvalidInput: it is no function with such parameters.
         """
         acting.describe(name, function)
-        self.actions[name] = function
+        self._bt_actions[name] = function
 
     def train(
         self, resume_from_checkpoint: Any = None, *args: Any, resume_from_node: str | None = None,
@@ -184,23 +199,23 @@ class BranchTrackMixin:
         )  # fmt: skip
         if session.passes_over:
             return trainer_opening.pass_over(self, session)
-        self._session = session
-        session.actions = self.actions
+        self._bt_session = session
+        session.actions = self._bt_actions
         session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
         if session.rehearses:
             _silence(self)
-        self.script, self.place, self.schedule = trainer_script.record(self), None, None
-        self.bounds, self.first_step, self._has_ended = None, 0, False
+        self._bt_script, self._bt_place, self._bt_schedule = trainer_script.record(self), None, None
+        self._bt_bounds, self._bt_first_step, self._bt_has_ended = None, 0, False
         if not session.rehearses:
             session.signals.on()
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
-                self._events.resumes = bool(resume_from_checkpoint)
+                self._bt_events.resumes = bool(resume_from_checkpoint)
                 trainer_resume.own_folder(self, session.own_branch())
                 if session.base is not None:
                     history = session.read(trainer_history.log_history, session.base.origin)
                     trainer_resume.prepare(self, session.base, folder, history)
-                    self._has_ended = trainer_resume.has_ended(session.base)
+                    self._bt_has_ended = trainer_resume.has_ended(session.base)
                     resume_from_checkpoint = folder
                 output = super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
             if isinstance(output, TrainOutput):
@@ -212,7 +227,7 @@ class BranchTrackMixin:
             session.close("failed", f"{type(error).__name__}: {error}")
             raise
         finally:
-            self._session = None
+            self._bt_session = None
         session.close("stopped" if session.stop_asked else "finished")
         session.signals.deliver()
         return output
@@ -224,13 +239,15 @@ class BranchTrackMixin:
         """
         loader = super().get_train_dataloader()  # type: ignore[misc]
         size: int = self._train_batch_size  # type: ignore[attr-defined]
-        if self._session is None or (self.place is not None and self.place.made_for == size):
+        if self._bt_session is None or (
+            self._bt_place is not None and self._bt_place.made_for == size
+        ):
             return loader
         args = self.args  # type: ignore[attr-defined]
         seed = args.seed if args.data_seed is None else args.data_seed
-        self.place = Place(loader, seed, size)
-        if self._session.base is not None:
-            trainer_resume.find_place(self, self._session.base)
+        self._bt_place = Place(loader, seed, size)
+        if self._bt_session.base is not None:
+            trainer_resume.find_place(self, self._bt_session.base)
         return loader
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
@@ -243,12 +260,12 @@ class BranchTrackMixin:
         ends = trainer_resume.last_step(base, natural)
         if base.mode == "weights":
             # A fresh schedule is made for what is trained from here on.
-            self.schedule = {"steps": ends - base.fork.step, "path": []}
+            self._bt_schedule = {"steps": ends - base.fork.step, "path": []}
         if not has_length(dataloader):
             per_epoch, in_epoch = ends, ends * args.gradient_accumulation_steps
-        elif self.place is not None:
+        elif self._bt_place is not None:
             # A bound only: it is the last step that ends the loop.
-            epochs = max(epochs, self.place.epoch + 1 + ends - base.fork.step)
+            epochs = max(epochs, self._bt_place.epoch + 1 + ends - base.fork.step)
         found = epochs, per_epoch, examples, samples, batch, in_epoch, ends
         return self._open(found, dataloader)
 
@@ -257,13 +274,13 @@ class BranchTrackMixin:
 
         Both may become others while it goes on; the loop looks at its own bounds once only.
         """
-        self.bounds = None
+        self._bt_bounds = None
         epochs, per_epoch, examples, samples, batch, in_epoch, ends = values
-        is_empty = epochs < 1 or self._session is None or self.place is None
+        is_empty = epochs < 1 or self._bt_session is None or self._bt_place is None
         if is_empty or not has_length(dataloader):
             return values
         accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
-        self.bounds = Bounds(epochs, per_epoch, ends, accumulation)
+        self._bt_bounds = Bounds(epochs, per_epoch, ends, accumulation)
         return sys.maxsize, max(per_epoch, in_epoch), examples, samples, batch, in_epoch, ends
 
     def _init_training_state(
@@ -274,19 +291,19 @@ class BranchTrackMixin:
         *args: Any,
         **kwargs: Any,
     ) -> tuple[int, int]:
-        if self.bounds is not None:
-            num_update_steps_per_epoch = self.bounds.per_epoch
-            num_train_epochs = self.bounds.epochs
+        if self._bt_bounds is not None:
+            num_update_steps_per_epoch = self._bt_bounds.per_epoch
+            num_train_epochs = self._bt_bounds.epochs
         found: tuple[int, int] = super()._init_training_state(  # type: ignore[misc]
             max_steps, num_update_steps_per_epoch, num_train_epochs, *args, **kwargs
         )
-        base, place = _base(self), self.place
-        session = self._session
+        base, place = _base(self), self._bt_place
+        session = self._bt_session
         if session is not None and base is not None and base.mode == "exact":
             if not session.rehearses:
                 session.read(trainer_history.bring_best_model, self, session.store, base.origin)
-        if self._session is not None and self._session.rehearses:
-            self._session.uncovered = coverage.of_trainer(self)
+        if self._bt_session is not None and self._bt_session.rehearses:
+            self._bt_session.uncovered = coverage.of_trainer(self)
         if place is None:
             return found
         if base is None or not trainer_resume.knows_place(base):
@@ -295,16 +312,16 @@ class BranchTrackMixin:
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """As `Trainer.create_scheduler`, made for as many updates as its node says."""
-        found = self.make_scheduler(num_training_steps, optimizer)
+        found = self._bt_make_scheduler(num_training_steps, optimizer)
         # By now the script's own optimizer and scheduler are made, and nothing was given to them.
-        self.script |= trainer_objects.of_optimizer(self)
+        self._bt_script |= trainer_objects.of_optimizer(self)
         trainer_schedule.note(self)
         check_names(trainer_state.live_objects(self))
         return found
 
-    def make_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+    def _bt_make_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Make a scheduler if there is none, along the recipe that is in force."""
-        recipe = self.schedule
+        recipe = self._bt_schedule
         steps = num_training_steps if recipe is None else recipe["steps"]
         rate = None if recipe is None else recipe.get("lr")
         with schedules.made_for(optimizer or self.optimizer, rate):  # type: ignore[attr-defined]
@@ -315,16 +332,16 @@ class BranchTrackMixin:
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """As of the Trainer's own, counted."""
-        place = self.place
+        place = self._bt_place
         trainer_resume.restore_attributes(self)
-        if self._session is None or place is None:
+        if self._bt_session is None or place is None:
             return super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
-        if self._has_ended:
+        if self._bt_has_ended:
             self.control.should_training_stop = self.control.should_epoch_stop = True  # type: ignore[attr-defined]
             return [], None
-        self.loop_settings.begin_update()
+        self._bt_loop_settings.begin_update()
         accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
-        if self.bounds is not None:
+        if self._bt_bounds is not None:
             # No more than there are: whoever is asked for another may draw for the next pass.
             num_batches = min(accumulation, place.left() + place.batches % accumulation)
         wanted = place.wanted(num_batches, accumulation)
@@ -333,18 +350,18 @@ class BranchTrackMixin:
             return [], None
         batches = place.reading(epoch_iterator)
         found = super().get_batch_samples(batches, wanted, device)  # type: ignore[misc]
-        if self.bounds is not None and not found[0]:
+        if self._bt_bounds is not None and not found[0]:
             self.control.should_epoch_stop = True  # type: ignore[attr-defined]
         place.fetched(len(found[0]))
-        if self._session.witness is not None:
-            self._session.witness.take(found[0])
+        if self._bt_session.witness is not None:
+            self._bt_session.witness.take(found[0])
         return found
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer.evaluate`; while training goes on, no random generator notices it."""
-        if self._session is None:
+        if self._bt_session is None:
             return super().evaluate(*args, **kwargs)  # type: ignore[misc]
-        signals = self._session.signals
+        signals = self._bt_session.signals
         signals.is_evaluating = True
         try:
             with rng.preserved():
@@ -352,19 +369,19 @@ class BranchTrackMixin:
         except (KeyboardInterrupt, SystemExit):
             if signals.has_cut_short:
                 # Training is as it was before: this is its control point.
-                self._events.commit_here()
+                self._bt_events.commit_here()
             raise
         finally:
             signals.is_evaluating = False
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """As `Trainer.log`; the mean loss at the end is that of the whole training."""
-        if self._session is not None and {"train_loss", "train_runtime"} <= logs.keys():
+        if self._bt_session is not None and {"train_loss", "train_runtime"} <= logs.keys():
             logs["train_loss"] = trainer_history.mean_loss(self)
         super().log(logs, *args, **kwargs)  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
-        session, events = self._session, self._events
+        session, events = self._bt_session, self._bt_events
         if session is None or session.recorder is None:
             super()._save_checkpoint(model, trial, *args, **kwargs)  # type: ignore[misc]
             return
@@ -376,7 +393,8 @@ class BranchTrackMixin:
             events.point(), save=due, final=trainer.control.should_training_stop,
             epoch_over=events.epoch_over,
         )  # fmt: skip
-        trainer_opening.point_at_newest(self, session)
+        if due or session.stop_asked:
+            trainer_opening.point_at_newest(self, session)
         if session.stop_asked:
             trainer.control.should_training_stop = True
         wants_files = trainer.args.load_best_model_at_end or trainer.args.push_to_hub
@@ -399,11 +417,11 @@ class BranchTrackMixin:
         base = _base(self)
         if base is None:
             super()._load_rng_state(checkpoint)  # type: ignore[misc]
-            if self.place is not None:
+            if self._bt_place is not None:
                 # What has been fetched for the first update has not been trained on.
-                with self.place.before_fetching():
-                    self._events.commit_root()
-        elif base.mode == "exact" and not (self.place and self.place.began_within):
+                with self._bt_place.before_fetching():
+                    self._bt_events.commit_root()
+        elif base.mode == "exact" and not (self._bt_place and self._bt_place.began_within):
             # Within an epoch its first batches were fetched first, and brought them back then.
             trainer_resume.restore_rng(base)
 
@@ -416,12 +434,12 @@ class BranchTrackMixin:
 
     def _load_best_model(self) -> None:
         # The final node holds what training ended in, not the best model of before.
-        self._events.commit_final()
+        self._bt_events.commit_final()
         super()._load_best_model()  # type: ignore[misc]
 
 
 def _base(trainer: Any) -> Base | None:
-    session: Session | None = getattr(trainer, "_session", None)
+    session: Session | None = getattr(trainer, "_bt_session", None)
     return None if session is None else session.base
 
 

@@ -155,7 +155,7 @@ class Idle(TrainerCallback):
         self.seconds = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        events, given = self.trainer._events, (args, state, control)
+        events, given = self.trainer._bt_events, (args, state, control)
         if state.global_step != 2:
             return
         started = time.perf_counter()
@@ -186,7 +186,7 @@ class InTurn(TrainerCallback):
         self.starts: list[float] = []
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        recorder = self.trainer._session.recorder
+        recorder = self.trainer._bt_session.recorder
         if state.global_step % _BLOCK:
             return
         if state.global_step // _BLOCK % 4 in (1, 2):

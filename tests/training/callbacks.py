@@ -48,7 +48,7 @@ class At(TrainerCallback):
         thread.start()
         thread.join()
         deadline = time.monotonic() + 10
-        recorder = self.trainer._session.recorder
+        recorder = self.trainer._bt_session.recorder
         while len(recorder._found) < self.count and time.monotonic() < deadline:
             time.sleep(0.002)
 

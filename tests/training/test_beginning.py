@@ -119,8 +119,8 @@ def test_training_begins_and_is_recorded_once_that_can_be(
 ) -> None:
     def mended(**_: Any) -> None:
         mend()
-        assert trainer._session.recorder.created.wait(30)
-        assert trainer._session.committer.free.wait(30)
+        assert trainer._bt_session.recorder.created.wait(30)
+        assert trainer._bt_session.committer.free.wait(30)
 
     trainer = tiny.trainer(
         tiny.BranchingTrainer, home.folder, save_steps=4,
@@ -205,7 +205,7 @@ def test_a_database_that_fails_to_the_end_is_raised_where_the_record_is_required
     monkeypatch.setenv(REQUIRE_VARIABLE, "1")
 
     def remove(**_: Any) -> None:
-        Database.close(trainer._session._database)
+        Database.close(trainer._bt_session._database)
         for file in home.config.home.glob("branchtrack.db*"):
             file.unlink()
 

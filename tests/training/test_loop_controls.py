@@ -100,7 +100,7 @@ LEFT_OUT: dict[str, tuple[Script, Any, str]] = {
     "the optimizers": (of(), capture.optimizers, "restore"),
     "the schedulers": (of(scheduler=SCHEDULES["ExponentialLR"]), capture.optimizers,
                        "restore_schedule"),
-    "the loop's own": (AVERAGED, loop_begin, "_go_on"),
+    "the loop's own": (AVERAGED, loop_begin, "go_on"),
 }  # fmt: skip
 
 

@@ -365,7 +365,7 @@ def test_every_kind_of_number_is_logged_and_the_rest_is_named_once(
 
     def log(**_: Any) -> None:
         for _again in range(2):
-            trainer._session.log(1, {**NUMBERS, **OTHERS})
+            trainer._bt_session.log(1, {**NUMBERS, **OTHERS})
 
     trainer.add_callback(Do("on_step_end", 1, log))
     home.run(trainer)

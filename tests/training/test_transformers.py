@@ -13,7 +13,7 @@ from transformers import EarlyStoppingCallback, Seq2SeqTrainer, Trainer, Trainin
 
 import branchtrack
 from branchtrack.errors import InvalidInput
-from branchtrack.training import rng
+from branchtrack.training import rng, trainer_pointers
 from branchtrack.training.transformers import BranchTrackMixin
 from tests.training import tiny
 from tests.training.callbacks import Do, Spy
@@ -105,7 +105,8 @@ def test_every_checkpoint_of_the_script_and_the_end_are_nodes(home: Home) -> Non
     assert "GPT2LMHeadModel" in home.nodes()[0].message
     assert home.final().metrics["eval_loss"] is not None
     assert home.branch("tiny/main").head_id == home.final().id
-    assert not (home.folder / "output").exists() or not folders(home.folder / "output")
+    (pointer,) = (home.folder / "output").iterdir()
+    assert trainer_pointers.is_pointer(pointer)
 
 
 SAVES: dict[str, tuple[dict[str, Any], list[int]]] = {
@@ -329,3 +330,23 @@ def test_a_training_of_no_updates_has_its_root_alone(home: Home) -> None:
     home.train(max_steps=-1, num_train_epochs=0)
     assert [(n.step, n.kind) for n in home.nodes()] == [(0, "root")]
     assert home.segment().status == "finished"
+
+
+def test_attributes_and_methods_of_the_class_stay_its_own(home: Home) -> None:
+    class Own(tiny.Trainer):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.schedule, self.bounds, self.settings = [1.0, 2.0], 0, {"a": 1}
+            self.place = self.script = self.attributes = self.tracked = self.first_step = "mine"
+
+        def track(self, value: int) -> int:
+            return value + 1
+
+        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+            assert self.schedule == [1.0, 2.0] and self.track(1) == 2
+            return super().compute_loss(*args, **kwargs)
+
+    trainer = home.train(kind=branchtrack.make_branching(Own))
+    assert trainer.settings == {"a": 1} and trainer.first_step == "mine"
+    with pytest.raises(InvalidInput, match="settings"):
+        trainer.declare(b=2)

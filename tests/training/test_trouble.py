@@ -47,7 +47,7 @@ def disturbed(
 
     def when_settled(work: Work) -> Work:
         def act(**_: Any) -> None:
-            trainer._session.recorder.done(trainer._session.committer.free)
+            trainer._bt_session.recorder.done(trainer._bt_session.committer.free)
             work()
 
         return act
@@ -224,7 +224,7 @@ def test_a_database_locked_by_another_for_long_stops_nothing(
     trained: list[int] = []
 
     def hold(**_: Any) -> None:
-        assert trainer._session.committer.free.wait(10)
+        assert trainer._bt_session.committer.free.wait(10)
         holder.execute("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
 
     def count(**_: Any) -> None:

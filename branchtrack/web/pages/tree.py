@@ -83,7 +83,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
 
 
 def read_tree(connection: Connection, run: str) -> TreeView:
-    """A whole tree in three statements, or four where a launch waits or failed.
+    """A whole tree in four statements.
 
     Raises:
         NotFound: no such run.
@@ -91,8 +91,7 @@ def read_tree(connection: Connection, run: str) -> TreeView:
     outline = outlines.trees(connection, [run])[run]
     nodes = outlines.lines(connection, [outline.run.id])
     told = waiting_or_failed(outline)
-    started = launches.of_branches(connection, told) if told else {}
-    newest = launches.newest_of_run(connection, outline.run.id)
+    started, newest = launches.of_run(connection, outline.run.id, told)
     return TreeView(outline, nodes, now(), started, newest)
 
 
