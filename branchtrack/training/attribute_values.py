@@ -9,29 +9,41 @@ import hashlib
 import itertools
 import random
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, MutableMapping
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 
 from branchtrack.checkpoints.tensors import encode
-from branchtrack.errors import CheckpointMismatch
 
-#: What tells the time: another each time, and no state of training.
-TIMES = re.compile(
-    r"time|clock|elapsed|second|duration|latency|speed|throughput|memory|perf_counter|per_sec"
-    r"|took|_(at|ms|secs?|dur|tps|fps|mfu|mem)$",
-    re.IGNORECASE,
+#: Words in names of what tells the time or the machine: another each time, and no state.
+_TIMES = frozenset(
+    """time times clock elapsed seconds second secs sec ms duration dur latency speed throughput tps
+    fps sps mfu mem memory rss eta took timestamp stamp uuid perf""".split()
 )
+SCALARS = (bytes, complex, Decimal, Fraction, Enum)
 PLAIN = (bool, int, float, str, type(None))
 GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
-#: Elements of each tensor that are compared: an update of a tensor changes nearly all of them.
-_SAMPLE = 16
+#: Bytes of a tensor or an array that are compared as a whole; of larger ones a sample is.
+_WHOLE = 1 << 20
+_SAMPLE = 4_096
 #: Values within one attribute beyond which it is a data set and no state.
 _MOST_LEAVES = 20_000
 _LONGEST_TEXT = 4_000
+
+
+def tells_time(name: str) -> bool:
+    """Whether a name is that of a time, or of what the machine makes of it."""
+    words = re.split(r"[_\W]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    pairs = list(zip(words, words[1:], strict=False))
+    if ("time", "step") in pairs or ("time", "steps") in pairs:
+        return False
+    return not _TIMES.isdisjoint(words) or words[-2:] == ["per", "s"]
 
 
 def has_state(value: Any) -> bool:
@@ -41,23 +53,29 @@ def has_state(value: Any) -> bool:
 
 def state_of(value: Any) -> dict[str, Any]:
     """A value as what can be encoded: ``kind`` and ``state``."""
-    if isinstance(value, torch.Generator):
-        return {"kind": "generator", "state": value.get_state()}
-    if isinstance(value, random.Random):
-        return {"kind": "generator", "state": value.getstate()}
-    if isinstance(value, np.random.Generator):
-        return {"kind": "generator", "state": value.bit_generator.state}
-    if isinstance(value, np.random.RandomState):
-        return {"kind": "generator", "state": value.get_state(legacy=False)}
+    if isinstance(value, GENERATORS):
+        return {"kind": "generator", "state": _generator_state(value)}
     if has_protocol(value):
         return {"kind": "state", "state": value.state_dict()}
-    return {"kind": "value", "state": _contents(value)}
+    more = {"maxlen": value.maxlen} if isinstance(value, deque) else {}
+    return {"kind": "value", "state": _contents(value), **more}
+
+
+def _generator_state(value: Any) -> Any:
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
+    return value.get_state(legacy=False)
 
 
 def _contents(value: Any) -> Any:
     """A container without what tells the time, as plain containers."""
     if isinstance(value, Mapping):
-        return {k: _contents(v) for k, v in value.items() if not TIMES.search(str(k))}
+        pairs = {k: _contents(v) for k, v in value.items() if not tells_time(str(k))}
+        return Counter(pairs) if isinstance(value, Counter) else pairs
     if isinstance(value, (list, deque)):
         return [_contents(item) for item in value]
     if isinstance(value, tuple):
@@ -80,7 +98,12 @@ def give(holder: Any, name: str, present: Any, stored: Mapping[str, Any]) -> Non
     elif isinstance(present, np.random.RandomState):
         present.set_state(state)
     elif not _refill(present, state) and holder is not None:
-        setattr(holder, name, _copied(state, _device(holder)))
+        copy = _copied(state, _device(holder))
+        if "maxlen" in stored:
+            copy = deque(copy, maxlen=stored["maxlen"])
+        elif isinstance(copy, tuple) and hasattr(present, "_fields"):
+            copy = type(present)(*copy)
+        setattr(holder, name, copy)
 
 
 def _refill(present: Any, state: Any) -> bool:
@@ -97,7 +120,7 @@ def _refill(present: Any, state: Any) -> bool:
         present[...] = state
         return True
     if isinstance(present, MutableMapping) and isinstance(state, Mapping):
-        for key in [key for key in present if key not in state and not TIMES.search(str(key))]:
+        for key in [key for key in present if key not in state and not tells_time(str(key))]:
             del present[key]
         for key, value in state.items():
             # A default of its own, where there is one, says what kind of container it is.
@@ -121,7 +144,8 @@ def _copied(value: Any, device: torch.device | None) -> Any:
     if isinstance(value, torch.Tensor):
         return value.clone() if device is None else value.clone().to(device)
     if isinstance(value, dict):
-        return {key: _copied(item, device) for key, item in value.items()}
+        pairs = {key: _copied(item, device) for key, item in value.items()}
+        return Counter(pairs) if isinstance(value, Counter) else pairs
     if isinstance(value, (list, tuple)):
         return type(value)(_copied(item, device) for item in value)
     return value
@@ -132,48 +156,61 @@ def _device(holder: Any) -> torch.device | None:
     return getattr(getattr(holder, "args", None), "device", None)
 
 
-def signature(value: Any) -> bytes | None:
-    """A digest of plain values and of a sample of each tensor; None of what is no state."""
-    digest, left = hashlib.sha256(), [_MOST_LEAVES]
+def signature(value: Any, *, versions: bool = False) -> bytes | None:
+    """A digest of a value's contents; None of what is no state, or more than one.
+
+    Of large tensors a sample is taken; ``versions`` counts torch's own count of writes to them as
+    well, which is good for this process alone.
+    """
+    digest = hashlib.sha256()
     try:
-        _sign(digest, state_of(value)["state"], left)
-    except (OverflowError, RecursionError, TypeError, RuntimeError):
+        _sign(digest, value, [_MOST_LEAVES], versions)
+    except Exception:
+        # An object of anybody's may fail in any way where it is looked at.
         return None
     return digest.digest()
 
 
-def _sign(digest: Any, value: Any, left: list[int]) -> None:
+def _sign(digest: Any, value: Any, left: list[int], versions: bool) -> None:
     left[0] -= 1
-    if left[0] < 0:
-        raise OverflowError("more than the state of an attribute")
+    if isinstance(value, (list, tuple, deque, set, frozenset, Mapping)):
+        if len(value) > left[0]:
+            raise OverflowError("more than the state of an attribute")
+        digest.update(f"[{len(value)}".encode() if not isinstance(value, Mapping) else b"{")
     if isinstance(value, torch.Tensor):
-        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(repr(_sample(value)).encode())
+        digest.update(f"{value.dtype}{tuple(value.shape)}".encode() + _bytes(value, versions))
     elif isinstance(value, (np.ndarray, np.generic)):
-        step = max(1, value.size // _SAMPLE)
-        digest.update(repr(np.asarray(value).reshape(-1)[::step].tolist()).encode())
+        array = np.asarray(value)
+        step = max(1, array.size // _SAMPLE) if array.nbytes > _WHOLE else 1
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.reshape(-1)[::step].tobytes())
+    elif isinstance(value, GENERATORS):
+        _sign(digest, _generator_state(value), left, versions)
+    elif has_protocol(value):
+        _sign(digest, value.state_dict(), left, versions)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            digest.update(f"{key!r}=".encode())
-            _sign(digest, item, left)
+            if not tells_time(str(key)):
+                digest.update(f"{key!r}=".encode())
+                _sign(digest, item, left, versions)
     elif isinstance(value, (list, tuple, deque, set, frozenset)):
-        digest.update(f"[{len(value)}".encode())
-        items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
-        for item in items:
-            _sign(digest, item, left)
-    elif isinstance(value, PLAIN):
-        digest.update(f"{type(value).__name__}{value!r}"[:_LONGEST_TEXT].encode("utf-8", "replace"))
+        for item in sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value:
+            _sign(digest, item, left, versions)
+    elif isinstance(value, (*PLAIN, *SCALARS)):
+        digest.update(f"{type(value).__name__}{value!r}".encode("utf-8", "replace"))
     else:
         # An object of another kind counts as the same for as long as it is the same.
         digest.update(f"{type(value).__name__}".encode())
 
 
-def _sample(tensor: torch.Tensor) -> list[Any]:
+def _bytes(tensor: torch.Tensor, versions: bool) -> bytes:
     if tensor.is_meta or tensor.layout is not torch.strided:
-        return []
+        return b""
     flat = tensor.detach().reshape(-1)
-    sample: list[Any] = flat[:: max(1, flat.numel() // _SAMPLE)].tolist()
-    return sample
+    if flat.nbytes <= _WHOLE:
+        return flat.cpu().contiguous().view(torch.uint8).numpy().tobytes()
+    sample = flat[:: max(1, flat.numel() // _SAMPLE)].cpu().contiguous().view(torch.uint8)
+    written = f"{tensor._version}".encode() if versions and not tensor.is_inference() else b""
+    return sample.numpy().tobytes() + written
 
 
 def can_store(state: Mapping[str, Any]) -> bool:
@@ -182,7 +219,7 @@ def can_store(state: Mapping[str, Any]) -> bool:
         return False
     try:
         encode(state["state"], "attribute", {})
-    except (CheckpointMismatch, TypeError, RecursionError):
+    except Exception:
         # What is neither plain data nor a tensor is none of the kinds that are followed.
         return False
     return True

@@ -11,9 +11,10 @@ import sys
 import sysconfig
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from types import ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from branchtrack.errors import CheckpointMismatch
 from branchtrack.training.attribute_values import (
     GENERATORS,
     PLAIN,
-    TIMES,
+    SCALARS,
     brief,
     can_store,
     give,
@@ -31,13 +32,23 @@ from branchtrack.training.attribute_values import (
     has_tensors,
     signature,
     state_of,
+    tells_time,
 )
 
 #: Where installed libraries, and Python's own, have their files.
 _INSTALLED = ("site-packages", "dist-packages")
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
+#: Objects in one container that are looked into.
+_MOST_OBJECTS = 1_000
 _PYTHON = sysconfig.get_path("stdlib")
 #: How deep the objects of a script's own classes are looked into.
-_DEPTH = 2
+_DEPTH = 4
+#: Elements of a tensor that a module keeps beside its buffers, beyond which it is no state.
+_LARGEST = 1_000_000
+#: Whole numbers beyond it are times in nanoseconds, addresses, or random.
+_COUNTED = 2**40
+#: When this process began, by the clocks that scripts read.
+_BEGAN = (time.time(), time.perf_counter(), time.monotonic())
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,9 @@ class Attributes:
     """The attributes of some objects that change while training.
 
     ``owners`` are objects by the beginning of their paths; ``ignored`` the names that are not
-    followed; ``model`` is what is stored as weights anyway; of ``modules`` only numbers and tensors
-    are followed. What is in ``tracked`` is state whether it changes or not.
+    followed in the first of them; ``model`` is what is stored as weights anyway: of it only numbers
+    and tensors beside its buffers are followed. What is in ``tracked`` is state whether it changes
+    or not. Whatever objects do where they are looked at, training does not suffer from it.
     """
 
     def __init__(
@@ -68,35 +80,31 @@ class Attributes:
         self._owners, self._ignored, self._model = owners, ignored, model
         self._tracked = dict(tracked or {})
         self._known = {id(part) for part in (*model.modules(), *model.parameters())}
-        self._numbers = {path: _numbers(module) for path, module in model.named_modules()}
-        self._began = {slot.path: signature(slot.value) for slot in self._slots()}
+        self._holders: dict[str, Any] = {}
         self._changed: set[str] = set()
+        self._began = {slot.path: signature(slot.value, versions=True) for slot in self._slots()}
 
     def state(self) -> dict[str, Any]:
         """What has changed since training began, and all that is tracked, by path."""
         state = {f"tracked.{name}": state_of(value) for name, value in self._tracked.items()}
         for slot in self._slots():
-            if not self._has_changed(slot):
-                continue
-            value = state_of(slot.value)
-            if can_store(value):
-                self._changed.add(slot.path)
-                state[slot.path] = value
-        for path, module in self._model.named_modules():
-            for name, value in _numbers(module).items():
-                if not _same(self._numbers.get(path, {}).get(name), value):
-                    state[_join("model", path, name)] = state_of(value)
+            with suppress(Exception):
+                if self._has_changed(slot) and can_store(value := state_of(slot.value)):
+                    self._changed.add(slot.path)
+                    state[slot.path] = value
         return state
 
     def numbers(self) -> dict[str, Any]:
-        """The counters and texts that have changed since training began, by path.
+        """The counters that have changed since training began, by path.
 
         A float may be how long something took, by whatever name.
         """
         return {
             slot.path: repr(slot.value)
             for slot in self._slots()
-            if isinstance(slot.value, (int, str)) and self._has_changed(slot)
+            if isinstance(slot.value, int)
+            and abs(slot.value) < _COUNTED
+            and self._has_changed(slot)
         }
 
     def restore(self, stored: Mapping[str, Any]) -> None:
@@ -110,98 +118,129 @@ class Attributes:
             raise _other_tracked(sorted(self._tracked), sorted(names))
         for name, value in self._tracked.items():
             give(None, name, value, stored[f"tracked.{name}"])
-        holders = self._holders()
+        present = {slot.path: slot.value for slot in self._slots()}
         for path, state in stored.items():
             before, _, name = path.rpartition(".")
-            holder = holders.get(before)
-            if holder is not None and not path.startswith("tracked."):
-                give(holder, name, getattr(holder, name, None), state)
+            if not path.startswith("tracked."):
+                holder = self._holders.get(before) if name.isidentifier() else None
+                with suppress(Exception):
+                    # What was not given back is told: see `differing`.
+                    give(holder, name, present.get(path), state)
 
     def differing(self, stored: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """What is another than in ``stored`` all the same: path -> (stored, present), in short.
 
         Objects that are not there any more, such as a callback, have nothing to differ.
         """
-        holders = self._holders()
         values = {slot.path: slot.value for slot in self._slots()}
         values |= {f"tracked.{name}": value for name, value in self._tracked.items()}
-        for path, module in self._model.named_modules():
-            values |= {_join("model", path, n): v for n, v in vars(module).items()}
         differing = {}
         for path, state in stored.items():
-            if path.rpartition(".")[0] not in holders and not path.startswith("tracked."):
-                continue
-            present = state_of(values.get(path))
-            if signature(present["state"]) != signature(state["state"]):
-                differing[path] = (brief(state["state"]), brief(present["state"]))
+            before, present = path.rpartition(".")[0], values.get(path)
+            if before in self._holders or before.endswith("]") or path.startswith("tracked."):
+                if signature(present) != signature(state["state"]):
+                    differing[path] = (brief(state["state"]), brief(present))
         return differing
 
     def _has_changed(self, slot: Slot) -> bool:
-        digest = signature(slot.value)
+        digest = signature(slot.value, versions=True)
         if digest is None or _is_clock(slot.value):
             return False
         return slot.path in self._changed or self._began.get(slot.path) != digest
 
-    def _slots(self) -> Iterator[Slot]:
-        seen = set(self._known) | {id(value) for value in self._tracked.values()}
+    def _slots(self) -> list[Slot]:
+        """Every attribute that may be state; what holds them is in ``_holders`` afterwards."""
+        self._holders = {}
+        seen = self._known | {id(value) for value in self._tracked.values()}
+        seen |= {id(owner) for owner in self._owners.values()}
+        slots = self._of_module("model", self._model, seen)
         for path, owner in self._owners.items():
-            yield from self._within(path, owner, seen, _DEPTH)
+            slots += self._within(path, owner, seen, _DEPTH)
+        return slots
 
-    def _within(self, path: str, holder: Any, seen: set[int], depth: int) -> Iterator[Slot]:
-        for name, value in list(vars(holder).items()):
-            if name in self._ignored or TIMES.search(name):
+    def _within(self, path: str, holder: Any, seen: set[int], depth: int) -> list[Slot]:
+        slots: list[Slot] = []
+        self._holders[path] = holder
+        ignored = self._ignored if path == "trainer" else frozenset[str]()
+        for name, value in _attributes(holder):
+            if name in ignored or name.startswith("_bt_") or tells_time(name):
                 continue
-            if not isinstance(value, PLAIN):
-                if id(value) in seen:
-                    continue
-                seen.add(id(value))
-            own = f"{path}.{name}"
-            if self._is_followed(value, path):
-                yield Slot(own, holder, name, value)
-            elif depth > 1 and _is_of_script(value):
-                yield from self._within(own, value, seen, depth - 1)
+            with suppress(Exception):
+                slots += self._of_value(Slot(f"{path}.{name}", holder, name, value), seen, depth)
+        return slots
 
-    def _is_followed(self, value: Any, path: str) -> bool:
+    def _of_value(self, slot: Slot, seen: set[int], depth: int) -> list[Slot]:
+        """A value itself, or what is within it."""
+        value = slot.value
+        if isinstance(value, (*PLAIN, *SCALARS)):
+            return [slot]
+        if id(value) in seen:
+            return []
+        seen.add(id(value))
         if isinstance(value, torch.nn.Module):
-            # A part of the model, or a wrapper around it, is stored with the model.
-            return not any(id(p) in self._known for p in value.parameters())
-        if isinstance(value, (dict, list, tuple, set, deque)):
-            # Callbacks look on, and keep lists of what they saw.
-            return not path.startswith("callback.") or has_tensors(value)
-        return isinstance(value, (*PLAIN, torch.Tensor, np.ndarray, np.generic, *GENERATORS)) or (
-            has_protocol(value) and not _is_of_library(value, "accelerate", "transformers")
+            own = {id(part) for part in (*value.parameters(), *value.buffers())}
+            whole = [] if own <= self._known else [slot]
+            return [*whole, *self._of_module(slot.path, value, seen)]
+        if isinstance(value, (dict, list, tuple, set, frozenset, deque)):
+            return self._of_container(slot, seen, depth)
+        if isinstance(value, (torch.Tensor, np.ndarray, np.generic, *GENERATORS)):
+            return [slot]
+        if has_protocol(value) and not _is_of_library(value, "accelerate", "transformers"):
+            return [slot]
+        return self._within(slot.path, value, seen, depth - 1) if depth and _is_own(value) else []
+
+    def _of_container(self, slot: Slot, seen: set[int], depth: int) -> list[Slot]:
+        """A container, or each of the objects in it."""
+        value = slot.value
+        pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+        if depth and len(pairs) <= _MOST_OBJECTS:
+            objects = [(key, item) for key, item in pairs if _is_object(item)]
+            if objects:
+                slots: list[Slot] = []
+                for key, item in objects:
+                    place = Slot(f"{slot.path}[{key}]", value, f"[{key}]", item)
+                    slots += self._of_value(place, seen, depth - 1)
+                return slots
+        # Callbacks look on, and keep lists of what they saw.
+        looks_on = slot.path.startswith("callback.") and not isinstance(value, dict)
+        return [] if looks_on and not has_tensors(value) else [slot]
+
+    def _of_module(self, path: str, module: torch.nn.Module, seen: set[int]) -> list[Slot]:
+        """The numbers, and the tensors beside its buffers, that modules keep in attributes."""
+        slots = []
+        for name, part in module.named_modules():
+            own = f"{path}.{name}" if name else path
+            self._holders[own] = part
+            for key, value in list(vars(part).items()):
+                is_number = isinstance(value, (bool, int, float)) and key not in ("training", "p")
+                is_tensor = isinstance(value, torch.Tensor) and value.numel() <= _LARGEST
+                if is_number or (is_tensor and id(value) not in seen):
+                    slots.append(Slot(f"{own}.{key}", part, key, value))
+        return slots
+
+
+def _attributes(holder: Any) -> list[tuple[str, Any]]:
+    """What an object holds, in slots or not."""
+    names = [name for kind in type(holder).__mro__ for name in getattr(kind, "__slots__", ())]
+    pairs = list(getattr(holder, "__dict__", {}).items())
+    for name in names:
+        with suppress(AttributeError):
+            pairs.append((name, object.__getattribute__(holder, name)))
+    return pairs
+
+
+def _is_object(value: Any) -> bool:
+    """Whether it is no plain value: a module, something with state, or of the script's own."""
+    with suppress(Exception):
+        return not isinstance(value, (*PLAIN, torch.Tensor, np.ndarray)) and (
+            isinstance(value, torch.nn.Module) or has_protocol(value) or _is_own(value)
         )
-
-    def _holders(self) -> dict[str, Any]:
-        holders = {_join("model", path): module for path, module in self._model.named_modules()}
-
-        def add(path: str, holder: Any, depth: int) -> None:
-            holders[path] = holder
-            for name, value in list(vars(holder).items()):
-                if depth > 1 and name not in self._ignored and _is_of_script(value):
-                    add(f"{path}.{name}", value, depth - 1)
-
-        for path, owner in self._owners.items():
-            add(path, owner, _DEPTH)
-        return holders
+    return False
 
 
-def _numbers(module: torch.nn.Module) -> dict[str, Any]:
-    """The numbers that a module keeps beside its parameters and buffers."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, (bool, int, float)) and name not in ("training", "p")
-    }
-
-
-def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and (a == b or (a != a and b != b))
-
-
-def _is_of_script(value: Any) -> bool:
+def _is_own(value: Any) -> bool:
     """Whether it is an object of a class of the script's own, and no library's."""
-    if not hasattr(value, "__dict__") or isinstance(value, (type, ModuleType)) or callable(value):
+    if isinstance(value, (type, ModuleType, *_FUNCTIONS)):
         return False
     name = type(value).__module__
     file = getattr(sys.modules.get(name), "__file__", None)
@@ -216,16 +255,13 @@ def _is_of_library(value: Any, *names: str) -> bool:
 
 
 def _is_clock(value: Any) -> bool:
-    """Whether a number is the time of now, of some clock."""
-    if not isinstance(value, float):
+    """Whether a number is what some clock showed since this process began."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return any(abs(value - now) < 86_400 for now in (time.time(),)) or (
-        value > 1000 and abs(value - time.perf_counter()) < 3_600
-    )
-
-
-def _join(*parts: str) -> str:
-    return ".".join(part for part in parts if part)
+    scaled = value / 1e9 if isinstance(value, int) else value
+    now = (time.time(), time.perf_counter(), time.monotonic())
+    shown = any(began <= scaled <= at for began, at in zip(_BEGAN, now, strict=True))
+    return shown and value != int(scaled)
 
 
 def _other_tracked(present: list[str], stored: list[str]) -> CheckpointMismatch:

@@ -105,7 +105,10 @@ class Updates:
         witness, self.witness = self.witness, None
         if witness is None or self.recorder is None:
             return
-        numbers = live.attributes.numbers() if live.attributes is not None else {}
+        numbers: dict[str, Any] = {}
+        with suppress(Exception):
+            # What the script's objects do where they are looked at is nothing to training.
+            numbers = live.attributes.numbers() if live.attributes is not None else {}
         seen = witness.close(step, numbers)
         reference, self.reference = self.reference, None
         compared = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque, namedtuple
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -16,6 +17,7 @@ import torch
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training.attributes import Attributes
 from tests.training import exact, tiny
+from tests.training.callbacks import Do
 from tests.training.hidden_state import KINDS, TEACHER
 from tests.training.homes import Home
 
@@ -179,3 +181,128 @@ def test_values_come_back_in_place() -> None:
     assert again.numbers.random() == made.numbers.random()
     assert again.arrays.random() == made.arrays.random()
     assert torch.equal(torch.rand(1, generator=again.noise), torch.rand(1, generator=made.noise))
+
+
+class Hostile:
+    """Fails in every way in which it can be looked at."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class Raising:
+    """Has a state that cannot be had."""
+
+    def state_dict(self) -> dict[str, Any]:
+        raise KeyError("none")
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise KeyError("none")
+
+
+class Key:
+    """Cannot even be spelled."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+def test_whatever_an_object_does_training_goes_on(home: Home) -> None:
+    def add(trainer: Any) -> None:
+        trainer.proxy, trainer.huge, trainer.raising = Hostile(), 10**5000, Raising()
+        trainer.odd, trainer.lazy = {Key(): 1}, [torch.nn.UninitializedParameter()]
+
+    first = tiny.trainer(tiny.BranchingTrainer, home.folder)
+    add(first)
+    home.run(first)
+    late = tiny.trainer(
+        tiny.BranchingTrainer, home.folder,
+        callbacks=lambda: [Do("on_step_begin", 4, lambda **_: add(late))],
+    )  # fmt: skip
+    home.run(late)
+    assert home.final().state_digest == home.nodes("tiny-2/main")[-1].state_digest
+
+
+def test_a_data_set_in_an_attribute_is_not_copied() -> None:
+    owner = Script(rows=[(1, 2)] * 50_000, counts=dict.fromkeys(range(50_000), 0))
+    found = attributes(owner)
+    owner.rows.append((3, 4))
+    with mock.patch("branchtrack.training.attribute_values._contents") as copied:
+        assert found.state() == {}
+    copied.assert_not_called()
+
+
+@dataclass(slots=True)
+class Slotted:
+    """Its attributes are in slots."""
+
+    count: int = 0
+
+
+class Called:
+    """An object that can be called, with a count."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> int:
+        return self.count
+
+
+class Loss(torch.nn.Module):
+    """A module without any tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 1.0
+
+
+Pair = namedtuple("Pair", "a b")
+
+
+def hidden(count: int) -> Script:
+    """An object with state in unusual places."""
+    moved = torch.zeros(1000)
+    moved[13] = count
+    head = torch.nn.Linear(2, 1)
+    head.bias.data.fill_(count)
+    return Script(
+        timestep=count, best_at=count, moved=moved, modules={"ema": head}, own=[Called()],
+        slotted=Slotted(count), deep=Script(one=Script(two=Script(three=count))), loss=Loss(),
+        pair=Pair(count, 1), seen=Counter({"a": count}), window=deque([count], maxlen=2),
+        near=float(5000 + count), blob=bytes([count]),
+    )  # fmt: skip
+
+
+def test_state_in_unusual_places_is_found_and_given_back() -> None:
+    owner, after = hidden(0), hidden(3)
+    found = attributes(owner)
+    after.own[0].count, after.loss.scale = 3, 0.5
+    vars(owner).update(vars(after))
+    owner.lazy = deque([1], maxlen=4)
+    again = hidden(0)
+    other = attributes(again)
+    state = found.state()
+    other.restore(state)
+    assert other.differing(state) == {}
+    assert (again.timestep, again.best_at, again.near, again.blob) == (3, 3, 5003.0, b"\x03")
+    assert again.moved[13] == 3 and again.modules["ema"].bias.item() == 3
+    assert again.own[0].count == 3 and again.slotted.count == 3 and again.loss.scale == 0.5
+    assert again.deep.one.two.three == 3 and again.pair == Pair(3, 1) and again.pair.a == 3
+    assert again.seen == Counter({"a": 3}) and again.lazy.maxlen == 4
+
+
+def test_a_module_that_shares_a_part_of_the_model_keeps_its_own() -> None:
+    model = torch.nn.Linear(2, 2)
+    critic = torch.nn.Sequential(model, torch.nn.Linear(2, 1))
+    found = Attributes({"trainer": Script(critic=critic, whole=model)}, model)
+    critic[1].weight.data.add_(1)
+    assert list(found.state()) == ["trainer.critic"]
+
+
+def test_what_the_machine_makes_of_it_is_no_proof() -> None:
+    owner = Script(tokens_per_s=1, stamp=0, rss=1, key="", address=0, steps=0)
+    found = attributes(owner)
+    owner.tokens_per_s, owner.stamp, owner.rss = 5, time.time_ns(), 7
+    owner.key, owner.address, owner.steps = "f3a0", id(owner), 2
+    assert found.numbers() == {"trainer.steps": "2"}
