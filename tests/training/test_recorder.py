@@ -474,6 +474,38 @@ def test_no_job_is_done_while_points_cannot_be_written(
     assert done.wait(10) and bench.close() == []
 
 
+@pytest.mark.usefixtures("quick")
+def test_reasons_do_not_grow_while_a_full_disk_fails_everything(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, done = [True], threading.Event()
+
+    def failing(work: Callable[..., Any], why: str) -> Callable[..., Any]:
+        def fail(*given: Any, **more: Any) -> Any:
+            if broken[0]:
+                raise StorageError(why)
+            return work(*given, **more)
+
+        return fail
+
+    monkeypatch.setattr(metrics, "append", failing(metrics.append, "The disk is full."))
+    monkeypatch.setattr(control, "poll", failing(control.poll, "The database failed."))
+    bench.recorder.log(1, {"loss": 1.0})
+    bench.recorder.do(done.set)
+    for _ in range(12):
+        # As a commit that waits for the one before it.
+        why = f"The commit before this one still waits: {bench.recorder.hindrance}"
+        bench.recorder.report("commit", StorageError(why))
+        bench.recorder.done(done, again=True)
+    assert bench.recorder.hindrance == "The disk is full."
+    bench.recorder.report("commit", StorageError("x" * 100_000))
+    assert len(bench.recorder.trouble) < 2000 and len("".join(bench.recorder.lost)) < 2000
+    broken[0] = False
+    bench.recorder.well("commit")
+    bench.wait(lambda: done.is_set() and not bench.recorder.trouble)
+    assert bench.close() == []
+
+
 def test_the_end_waits_for_a_database_that_fails_for_a_moment(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
