@@ -98,7 +98,7 @@ def placed(
     """
     found = {**(entry_point or {}), "env": dict((entry_point or {}).get("env") or {})}
     if folder is not None:
-        if not Path(folder).is_dir():
+        if not folder or not Path(folder).is_dir():
             raise InvalidInput("cwd", folder, "a folder that is there")
         found["cwd"] = str(Path(folder).absolute())
     if script is None:

@@ -144,7 +144,16 @@ def _order(
 
 
 def _declared(accepted: tuple[str, ...], resize: bool) -> list[str]:
-    """What two options say, as the settings that they stand for."""
+    """What two options say, as the settings that they stand for.
+
+    Raises:
+        InvalidInput: one is given that accepts nothing.
+    """
+    from branchtrack.errors import InvalidInput
+
+    for names in accepted:
+        if not all(name.strip() for name in names.split(",")):
+            raise InvalidInput("accept", names, "names of differences, with commas between")
     return [
         *([f"accept={','.join(accepted)}"] if accepted else []),
         *(["resize=true"] if resize else []),

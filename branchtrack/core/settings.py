@@ -20,6 +20,8 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 #: As Python, JSON's readers and pages of ours write it.
 _INFINITY = re.compile(r"\+?(inf|infinity|∞)|([-−])(inf|infinity|∞)", re.IGNORECASE)
 
+#: The most updates that counters, databases and JSON all hold as they are.
+_MOST_STEPS = 10**15
 #: Characters of a text. It is kept with every node, and shown on pages.
 _LONGEST = 4000
 
@@ -62,11 +64,13 @@ class Setting:
             return f"one of {', '.join(self.choices)}"
         kind = "a whole number" if self.dtype == "int" else "a finite number"
         low, high = self.minimum, self.maximum
+        # Whole numbers are read without an exponent, so they are written without one.
+        form = ".16g" if self.dtype == "int" else ".10g"
         parts = []
         if low is not None:
-            parts.append(f"{'greater than' if self.above else 'at least'} {low:.10g}")
+            parts.append(f"{'greater than' if self.above else 'at least'} {low:{form}}")
         if high is not None:
-            parts.append(f"at most {high:.10g}")
+            parts.append(f"at most {high:{form}}")
         one = " ".join([kind, " and ".join(parts)]).strip()
         one += ", or inf" if self.infinite else ""
         many = "1 number," if self.count == 1 else f"{self.count} numbers with commas between, each"
@@ -200,7 +204,7 @@ WARMUP_STEPS = Setting(
     about="counted from step 0 of the run",
 )  # fmt: skip
 MAX_STEPS = Setting(
-    "max_steps", "int", minimum=1, unit="updates", **_LATER,
+    "max_steps", "int", minimum=1, maximum=_MOST_STEPS, unit="updates", **_LATER,
     about="the step at which training ends",
 )  # fmt: skip
 HORIZON = Setting(
@@ -226,7 +230,9 @@ ACCUMULATION = Setting(
 )  # fmt: skip
 LOGGING_STEPS = Setting("logging_steps", "int", minimum=1, unit="updates", **_LATER)
 EVAL_STEPS = Setting("eval_steps", "int", minimum=1, unit="updates", **_LATER)
-SAVE_STEPS = Setting("save_steps", "int", minimum=1, unit="updates", **_LATER)
+SAVE_STEPS = Setting(
+    "save_steps", "int", minimum=1, maximum=_MOST_STEPS, unit="updates", **_LATER
+)  # fmt: skip
 LABEL_SMOOTHING = Setting(
     "label_smoothing_factor", minimum=0.0, maximum=1.0,
     about="share of each label that is spread over all classes; 0 is off",

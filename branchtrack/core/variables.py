@@ -1,11 +1,12 @@
 """Environment variables that a script may read: recorded, compared and given back at a resume.
 
 From values alone. What belongs to a machine, a session or a job is left out; of what looks like a
-secret the name alone is kept.
+secret the name alone is kept, and a hint by which another value is told.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,12 @@ from typing import Any
 
 from branchtrack.errors import InvalidInput
 
+#: Words of a name that say that its value is a secret; some are written together with others
+#: (``PGPASSWORD``). Names of many settings only contain them: MAX_TOKENS, KEY_DIM, AUTHORS.
 _SECRET = re.compile(
-    r"key|token|secret|passw|pwd|credential|auth|cookie|private|signature|dsn", re.IGNORECASE
+    r"(^|_)(PWD|PASS|CREDENTIALS?|AUTH|COOKIES?|SIGNATURE|DSN|[A-Z0-9]*(TOKEN|SECRET|PASSWORD|PASSWD"
+    r"|PASSPHRASE|APIKEY)|(API|ACCESS|SECRET|PRIVATE)_(KEYS?|TOKENS))(_|$)|(^|_)KEY$",
+    re.IGNORECASE,
 )
 #: A user and a password within an address.
 _SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
@@ -29,29 +34,35 @@ _OUTSIDE = frozenset(
     MACHTYPE DISPLAY MAIL EDITOR VISUAL PAGER MANPATH INFOPATH COLUMNS LINES COLORTERM LS_COLORS
     TMPDIR TMP TEMP RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK MASTER_ADDR
     MASTER_PORT INVOCATION_ID JOURNAL_STREAM PS1 PS2 PROMPT_COMMAND MAKEFLAGS MAKELEVEL MFLAGS
-    STY WINDOWID WINDOW DEBIAN_FRONTEND CI HISTFILE NOTIFY_SOCKET KRB5CCNAME LD_PRELOAD""".split()
+    STY WINDOWID DEBIAN_FRONTEND CI NOTIFY_SOCKET KRB5CCNAME LD_PRELOAD
+    HISTFILE HISTSIZE HISTFILESIZE HISTCONTROL HISTIGNORE HISTTIMEFORMAT LESS LESSOPEN LESSCLOSE
+    LESSHISTFILE LESSCHARSET TERM_PROGRAM TERM_PROGRAM_VERSION TERM_SESSION_ID TERMINFO TERMCAP
+    TMUX TMUX_PANE TMUX_TMPDIR VIRTUAL_ENV VIRTUAL_ENV_PROMPT WSLENV""".split()
 )
+_OWN = "BRANCHTRACK_"
 _OUTSIDE_PREFIXES = (
-    "BRANCHTRACK_", "SLURM_", "PBS_", "LSB_", "SGE_", "OMPI_", "PMI_", "PMIX_", "KUBERNETES_",
-    "TORCHELASTIC_", "SSH_", "XDG_", "DBUS_", "TMUX", "VIRTUAL_ENV", "CONDA_", "PYENV_", "NVM_",
-    "npm_", "JPY_", "PYTEST_", "COV_", "GPG_", "SYSTEMD_", "VSCODE_", "TERM_", "WSL", "GITHUB_",
-    "LESS", "HIST",
+    _OWN, "SLURM_", "PBS_", "LSB_", "SGE_", "OMPI_", "PMI_", "PMIX_", "KUBERNETES_",
+    "TORCHELASTIC_", "SSH_", "XDG_", "DBUS_", "CONDA_", "PYENV_", "NVM_", "npm_", "JPY_", "PYTEST_",
+    "COV_CORE_", "GPG_", "SYSTEMD_", "VSCODE_", "WSL_", "GITHUB_",
 )  # fmt: skip
 #: Devices are assigned anew to each job: given back only where nothing is assigned.
 _ASSIGNED = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 _LONGEST = 4_096
+_BLANKS = str.maketrans("\n\r\t", "   ")
 
 
 def recorded(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What is to be remembered: ``values`` by name, and the names of ``secrets``."""
+    """What is to be remembered: ``values`` by name, and ``secrets``, of which it is told whether
+    they are the same later: by name the first hex digits of a digest.
+    """
     values: dict[str, str] = {}
-    secrets: list[str] = []
+    secrets: dict[str, str] = {}
     for name, value in sorted(environ.items()):
-        if not _is_followed(name):
+        if not _is_followed(name, environ):
             continue
         hidden = _SECRET.search(name) or _SECRET_VALUE.search(value) or len(value) > _LONGEST
-        if hidden or not value.isprintable():
-            secrets.append(name)
+        if hidden or not value.translate(_BLANKS).isprintable():
+            secrets[name] = _digest(name, value)
         else:
             values[name] = value
     return {"values": values, "secrets": secrets}
@@ -62,14 +73,15 @@ class Comparison:
     """How an environment stands to the one that was recorded.
 
     ``given_back`` were set then and are not set now, ``replaced`` have another value now, and
-    ``added`` are set now only. ``missing`` are secrets that are not set now; ``given`` are those
-    that somebody chose for this resume.
+    ``added`` are set now only. ``missing`` are secrets that are not set now, ``changed`` those that
+    have another value now; ``given`` are variables that somebody chose for this resume.
     """
 
     given_back: dict[str, str] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
     added: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
     given: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -79,7 +91,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, list[str]]:
         """The JSON form: names alone."""
-        parts = ("given_back", "replaced", "added", "missing", "given")
+        parts = ("given_back", "replaced", "added", "missing", "changed", "given")
         return {part: sorted(getattr(self, part)) for part in parts}
 
     def sentences(self) -> list[str]:
@@ -90,11 +102,14 @@ class Comparison:
             (self.replaced, "Has another value here; the node's is used: {}."),
         ):
             if names:
-                pairs = [f"{name}={value[:80]}" for name, value in sorted(names.items())]
+                pairs = [f"{name}={_shown(value)}" for name, value in sorted(names.items())]
                 lines.append(words.format(_cut(pairs)))
         if self.missing:
             lines.append(f"Set for the node's process, looks secret, and is not set here: "
                          f"{_cut(list(self.missing))}.")  # fmt: skip
+        if self.changed:
+            lines.append(f"Looks secret, so that only its name is recorded, and has another value "
+                         f"than the node's process had: {_cut(list(self.changed))}.")  # fmt: skip
         if self.added:
             lines.append(f"Set here and not for the node's process: {_cut(list(self.added))}.")
         return lines
@@ -114,7 +129,14 @@ def compare(
     chosen = dict(given or {})
     if before is None or keep:
         return Comparison(given=chosen)
-    values = {name: v for name, v in before["values"].items() if name not in chosen}
+    values = {
+        name: value
+        for name, value in before["values"].items()
+        if name not in chosen and _is_followed(name, environ)
+    }
+    secrets = [name for name in before["secrets"] if name not in chosen]
+    # Older records have a list of names alone.
+    digests = before["secrets"] if isinstance(before["secrets"], Mapping) else {}
     known = {*before["values"], *before["secrets"], *chosen}
     return Comparison(
         given_back={name: value for name, value in values.items() if name not in environ},
@@ -123,8 +145,15 @@ def compare(
             for name, value in values.items()
             if name in environ and environ[name] != value and name not in _ASSIGNED
         },
-        added=tuple(sorted(name for name in environ if name not in known and _is_followed(name))),
-        missing=tuple(name for name in before["secrets"] if name not in {*environ, *chosen}),
+        added=tuple(
+            sorted(name for name in environ if name not in known and _is_followed(name, environ))
+        ),
+        missing=tuple(name for name in secrets if name not in environ),
+        changed=tuple(
+            name
+            for name in secrets
+            if name in environ and name in digests and digests[name] != _digest(name, environ[name])
+        ),
         given=chosen,
     )
 
@@ -133,21 +162,35 @@ def parse(assignments: tuple[str, ...]) -> dict[str, str]:
     """``NAME=VALUE`` of the command line, by name.
 
     Raises:
-        InvalidInput: one has no name, or no equals sign.
+        InvalidInput: one has no name, or no equals sign, or is a variable of branchtrack's own.
     """
     parsed = {}
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise InvalidInput("env", text, "NAME=VALUE")
+        if name.startswith(_OWN):
+            raise InvalidInput(
+                "env", text, f"variables that the script reads, none that begins with {_OWN}",
+                what=f"env: {name} is for branchtrack itself, which sets it for the process.",
+            )  # fmt: skip
         parsed[name] = value
     return parsed
 
 
-def _is_followed(name: str) -> bool:
-    if name in _ARRAYS:
+def _is_followed(name: str, environ: Mapping[str, str]) -> bool:
+    if name in _ARRAYS or (name == "RANK" and "WORLD_SIZE" not in environ):
         return True
     return name not in _OUTSIDE and not name.startswith(_OUTSIDE_PREFIXES)
+
+
+def _digest(name: str, value: str) -> str:
+    """Enough to see that a value is another, and too little to find out which it is."""
+    return hashlib.sha256(f"{name}{value}".encode(errors="surrogateescape")).hexdigest()[:4]
+
+
+def _shown(value: str) -> str:
+    return value[:80] if value[:80].isprintable() else repr(value[:80])
 
 
 def _cut(items: list[str], most: int = 8) -> str:

@@ -147,8 +147,9 @@ def find(connection: Connection, ref: str) -> Node:
     except Ambiguous:
         raise
     except NotFound as error:
+        # Only RUN/BRANCH or the whole name of a run stands for a node.
+        close = error.facts["near"] if error.facts["kind"] == "branch" else ()
         listed = "`branchtrack tree RUN` lists the nodes of a run."
-        close = error.facts["near"]
         meant = f"Did you mean: {', '.join(close)}? " if close else ""
         raise NotFound("node", ref, close, fix=meant + listed) from error
     if branch.head_id is None:

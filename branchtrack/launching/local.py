@@ -34,10 +34,13 @@ def start(
     config: Config,
     log: Path,
     extra: Mapping[str, str] | None = None,
+    *,
+    keep: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start the recorded command in a session of its own; it waits until `release`.
 
-    ``extra`` are further variables; without a ``launch`` they say what the process is for.
+    ``extra`` are further variables; without a ``launch`` they say what the process is for. With
+    ``keep`` none of the recorded variables is given back.
 
     Raises:
         LaunchFailed: nothing was recorded, its folder or script is gone, or it cannot be started.
@@ -46,7 +49,7 @@ def start(
     argv = _command(recorded, launch)
     environment = {
         **os.environ,
-        **recorded.get("env", {}),
+        **({} if keep else recorded.get("env", {})),
         **config.environment(),
         **(extra or {}),
         **({LAUNCH_VARIABLE: launch} if launch else {}),

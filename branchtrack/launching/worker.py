@@ -124,7 +124,10 @@ class Worker:
         log = local.log_path(self.config, launch.id)
         try:
             surroundings.tell(compared, log)
-            process = local.start(entry_point, launch.id, self.config, log, compared.variables)
+            process = local.start(
+                entry_point, launch.id, self.config, log, compared.variables,
+                keep=bool((launch.environment or {}).get("keep")),
+            )  # fmt: skip
         except LaunchFailed as error:
             return self._record_end(launch, None, str(error))
         try:

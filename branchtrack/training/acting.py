@@ -30,7 +30,7 @@ def describe(name: str, function: Callable[..., Any]) -> Action:
         InvalidInput: a parameter that is not bool, int, float, str or Literal of strings, that no
             name can be given to, or whose default is not allowed.
     """
-    if not name.isidentifier():
+    if not isinstance(name, str) or not name.isidentifier():
         raise InvalidInput("actions", name, "names that are identifiers of Python")
     try:
         hinted = function if inspect.isroutine(function) else type(function).__call__

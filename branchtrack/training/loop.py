@@ -25,6 +25,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import (
     acting,
     capture,
+    loop_arguments,
     loop_begin,
     loop_objects,
     loop_passed,
@@ -86,12 +87,10 @@ def start(
         NotFound: there is no such node. BranchTaken: another process trains that branch.
     """
     refuse_distributed(world_size())
-    for word, count in (("max_steps", max_steps), ("save_steps", save_steps)):
-        if count is not None and (type(count) is not int or count < 1):
-            raise InvalidInput(word, count, "a whole number of at least 1, or None")
+    loop_arguments.check(name, settings=settings, objects=objects, actions=actions)
+    asked = loop_arguments.counts(max_steps=max_steps, save_steps=save_steps, seed=seed)
     live = loop_objects.live_objects(model, optimizer, scheduler, settings or {})
     loop_objects.check_objects(objects or {})
-    asked = {"max_steps": max_steps, "save_steps": save_steps, "seed": seed}
     for word, function in (actions or {}).items():
         acting.describe(word, function)
     session = open_session(name, resumption(resume, set, mode, branch))

@@ -52,9 +52,10 @@ def track_loader(loader: Any) -> TrackedLoader:
     """Have a loader that another library reads tracked by the run that is given it as ``data``.
 
     Raises:
-        InvalidInput: it can be read once only.
+        InvalidInput: it can be read once only, or not at all, or is text.
     """
-    if iter(loader) is loader:
+    readable = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
+    if not readable or isinstance(loader, (str, bytes, type)) or iter(loader) is loader:
         raise InvalidInput("loader", loader, "a DataLoader, or what can be iterated again")
     return TrackedLoader(loader)
 

@@ -70,6 +70,8 @@ def resumption(
     Raises:
         InvalidInput: they do not go together.
     """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise InvalidInput("set", settings, 'a dict of settings by name, for example {"lr": 1e-4}')
     changes = {"set": settings or None, "branch": branch, "mode": None if mode == "exact" else mode}
     given = [name for name, value in changes.items() if value is not None]
     if node is not None and (not isinstance(node, str) or not node):

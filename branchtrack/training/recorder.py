@@ -25,7 +25,7 @@ from branchtrack.core.records import Request
 from branchtrack.db import audit, metrics, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import HomeError, SchemaError, StorageError
-from branchtrack.training.troubles import Troubles
+from branchtrack.training.troubles import Troubles, cut
 from branchtrack.training.watching import ChangeWatch, FileWatch
 
 logger = logging.getLogger("branchtrack")
@@ -240,7 +240,8 @@ class Recorder:
     def report(self, what: str, error: BaseException) -> None:
         """Note trouble with ``what``. It is logged once until all is well again."""
         if self._troubles.begin(what, str(error), self.step):
-            logger.warning("branchtrack cannot record (%s): %s Training goes on.", what, error)
+            why = cut(str(error))
+            logger.warning("branchtrack cannot record (%s): %s Training goes on.", what, why)
 
     def well(self, what: str) -> None:
         """Note that ``what`` works."""
@@ -331,7 +332,7 @@ class Recorder:
             # The threads must outlive a defect of ours: training would go on unrecorded.
             if what not in self._defects:
                 logger.exception("branchtrack failed (%s). Training goes on.", what)
-            self._defects[what] = f"{type(error).__name__}: {error}"
+            self._defects[what] = cut(f"{type(error).__name__}: {error}")
         self.well(what)
         return True
 
@@ -346,7 +347,8 @@ class Recorder:
     def _run_job(self) -> None:
         # The points that a node's curve ends with come before the node, whenever that comes.
         if self.created.is_set() and not self._attempt("metrics", self._flush):
-            raise StorageError(self.trouble)
+            # Its reason alone: that of a job that failed before would hold all reasons in itself.
+            raise StorageError(self._troubles.why("metrics"))
         self._asking = time.monotonic()
         self._jobs[0]()
 

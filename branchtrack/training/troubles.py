@@ -15,6 +15,8 @@ from branchtrack.db.engine import Database
 
 #: Lines kept for a database that cannot be written.
 _KEPT = 1000
+#: Characters of a reason: reasons quote each other, again and again while trouble lasts.
+_LONGEST = 500
 
 
 class Troubles:
@@ -48,6 +50,7 @@ class Troubles:
 
     def begin(self, what: str, why: str, step: int) -> bool:
         """Note trouble with ``what``; true where all was well before."""
+        why = cut(why)
         with self._lock:
             first, self._now[what] = not self._now, why
             if first:
@@ -84,3 +87,8 @@ class Troubles:
                     )  # fmt: skip
             for _ in untold:
                 self._untold.popleft()
+
+
+def cut(reason: str) -> str:
+    """A reason at a length that stays the same however often reasons quote each other."""
+    return reason if len(reason) <= _LONGEST else f"{reason[: _LONGEST - 4]} ..."

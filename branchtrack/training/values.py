@@ -20,6 +20,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _OF_RECORD = ("step", "verified", "obeyed", "update", "grad_norm", "groups", RECIPE)
 #: What it says of each optimizer, and the settings of parameter groups, alone or behind a name.
 _OF_OPTIMIZERS = re.compile(r"(.*\.)?((lr|momentum|betas)_now|group[0-9]+(\..*)?)")
+#: Kinds that can have bounds.
+_NUMBERS = ("int", "float", "floats")
 #: In the order in which a value's kind is looked for: True is an int as well.
 _KINDS = ((bool, "bool"), (int, "int"), (float, "float"), (str, "str"))
 
@@ -116,7 +118,7 @@ def setting(
     list of numbers, as many as there are now and each within the bounds.
 
     Raises:
-        InvalidInput: a value of another type, or outside its own bounds.
+        InvalidInput: a value of another type, or outside its own bounds; bounds that are none.
     """
     is_list = isinstance(value, (list, tuple)) and len(value) > 0
     kind = next((word for type_, word in _KINDS if isinstance(value, type_)), None)
@@ -125,6 +127,10 @@ def setting(
         raise InvalidInput(
             "settings", value, "a bool, int, float, str or list of numbers; choices for str alone"
         )
+    for word, bound in (("minimum", minimum), ("maximum", maximum)):
+        if bound is not None and not (kind in _NUMBERS and _is_bound(bound)):
+            allowed = "a number, for a setting that is a number or a list of numbers; else None"
+            raise InvalidInput(word, bound, allowed)
     made = Setting(
         "setting", "choice" if choices else kind, minimum=minimum, maximum=maximum,
         infinite=kind in ("float", "floats") and maximum is None,
@@ -139,6 +145,11 @@ def _declared(name: str, given: Any) -> Declared:
         return setting(given)
     except InvalidInput as error:
         raise InvalidInput(name, given, error.allowed) from error
+
+
+def _is_bound(bound: Any) -> bool:
+    """Whether values can be compared with a bound."""
+    return isinstance(bound, (int, float)) and not isinstance(bound, bool) and bound == bound
 
 
 def _is_free(name: object) -> bool:

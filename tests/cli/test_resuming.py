@@ -17,11 +17,13 @@ from sqlalchemy import func, select
 from branchtrack import scripts
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
-from branchtrack.core.records import Segment
+from branchtrack.core.records import Node, Segment
 from branchtrack.db import launches, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import metadata
+from tests.cli.conftest import Call
 from tests.launching.helpers import SCRIPT, environment, train_fake, wait_until
+from tests.trees_for_tests import Tree
 
 
 @pytest.fixture
@@ -185,6 +187,22 @@ def test_a_script_that_was_moved_is_given(
     where = ("--script", str(new), "--cwd", str(tmp_path))
     code, launch, err = told(branchtrack("resume", node, "--name", "a", *where, "--json"))
     assert (code, launch["state"], launch["branch"]) == (0, "ended", "a")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "field"),
+    [
+        ("--env", "BRANCHTRACK_HOME=/x", "env"), ("--accept", "", "accept"),
+        ("--accept", "a,,b", "accept"), ("--cwd", "", "cwd"), ("--script", "", "script"),
+    ],
+)  # fmt: skip
+def test_an_option_that_says_nothing_or_too_much_is_refused(
+    call: Call, forked: tuple[Tree, list[Node]], option: str, value: str, field: str
+) -> None:
+    refused = call("resume", forked[1][0].id, option, value, "--json")
+    error = json.loads(refused.out)["error"]
+    assert refused.code == 2 and error["what"].startswith(f"{field}: ")
+    assert error["fix"].startswith("Allowed: ")
 
 
 def test_a_script_that_does_not_train_is_not_remembered(

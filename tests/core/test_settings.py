@@ -10,6 +10,8 @@ from branchtrack.core.settings import (
     BUILT_IN,
     LR,
     MAX_GRAD_NORM,
+    MAX_STEPS,
+    SAVE_STEPS,
     Setting,
     declared,
     parse_assignments,
@@ -34,6 +36,13 @@ def test_a_learning_rate_that_is_no_positive_number_is_refused(value: Any) -> No
 @pytest.mark.parametrize("value", ["3e-4", 3e-4, " 0.0003 ", "0.3e-3"])
 def test_a_number_may_be_written_in_any_way(value: Any) -> None:
     assert LR.validate(value) == 3e-4
+
+
+@pytest.mark.parametrize("setting", [MAX_STEPS, SAVE_STEPS])
+def test_steps_have_an_upper_bound(setting: Setting) -> None:
+    assert setting.validate(str(10**15)) == 10**15
+    with pytest.raises(InvalidInput, match="at most 1000000000000000"):
+        setting.validate("99999999999999999999999999")
 
 
 def test_zero_turns_clipping_off_and_is_allowed() -> None:

@@ -18,7 +18,68 @@ def test_secrets_are_remembered_by_name_alone_and_what_is_outside_not_at_all() -
     assert recorded["values"] == {
         "MY_SCALE": "3", "SLURM_ARRAY_TASK_ID": "4", "CUDA_VISIBLE_DEVICES": "1",
     }  # fmt: skip
-    assert recorded["secrets"] == ["DB", "HF_TOKEN"]
+    assert list(recorded["secrets"]) == ["DB", "HF_TOKEN"]
+    assert "s3cret" not in str(recorded) and "pw" not in str(recorded)
+
+
+def test_names_that_only_begin_like_those_of_a_shell_are_remembered() -> None:
+    names = ("WINDOW", "HISTORY_LEN", "LESSON", "TERM_WEIGHT", "COV_TYPE", "TMUXED", "RANK")
+    assert list(variables.recorded(dict.fromkeys(names, "1"))["values"]) == sorted(names)
+    outside = ("HISTSIZE", "LESSOPEN", "TERM_PROGRAM", "TMUX_PANE", "VIRTUAL_ENV", "WSL_DISTRO")
+    assert variables.recorded(dict.fromkeys(outside, "1")) == {"values": {}, "secrets": {}}
+
+
+def test_a_rank_among_several_processes_belongs_to_the_job() -> None:
+    assert variables.recorded({"RANK": "1", "WORLD_SIZE": "2"})["values"] == {}
+    before = variables.recorded({"RANK": "8"})
+    assert variables.compare(before, {"RANK": "16"}).replaced == {"RANK": "8"}
+    assert variables.compare(before, {"RANK": "0", "WORLD_SIZE": "1"}).replaced == {}
+
+
+@pytest.mark.parametrize("name", ["MAX_TOKENS", "KEY_DIM", "AUTHORS", "KEYS", "MONKEY", "BYPASS"])
+def test_a_name_that_only_contains_the_word_of_a_secret_is_ordinary(name: str) -> None:
+    assert variables.recorded({name: "1"}) == {"values": {name: "1"}, "secrets": {}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    "API_KEY OPENAI_API_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY PRIVATE_KEY_FILE hf_token "
+    "WANDB_API_KEY PGPASSWORD MYSQL_PWD DB_PASS SENTRY_DSN AUTH_HEADER ACCESS_TOKENS MY_APIKEY "
+    "GOOGLE_APPLICATION_CREDENTIALS KEY SESSION_COOKIE CLIENT_SECRET HMAC_SIGNATURE".split(),
+)
+def test_a_secret_is_told_by_the_words_of_its_name(name: str) -> None:
+    assert list(variables.recorded({name: "1"})["secrets"]) == [name]
+
+
+def test_lines_and_tabs_are_ordinary() -> None:
+    before = variables.recorded({"CONFIG": "a:\n\tb: 1\r\n", "BELL": "\a", "LONG": "x" * 4097})
+    assert before["values"] == {"CONFIG": "a:\n\tb: 1\r\n"}
+    assert list(before["secrets"]) == ["BELL", "LONG"]
+    (line,) = variables.compare(before, {"BELL": "\a", "LONG": "x" * 4097}).sentences()
+    assert "\n" not in line and "CONFIG=" in line
+
+
+def test_a_secret_that_has_another_value_is_said_without_it() -> None:
+    before = variables.recorded({"HF_TOKEN": "s3cret", "DB_PASS": "same"})
+    now = {"HF_TOKEN": "0ther", "DB_PASS": "same"}
+    comparison = variables.compare(before, now)
+    assert comparison.changed == ("HF_TOKEN",) and comparison.variables == {}
+    (line,) = comparison.sentences()
+    assert "HF_TOKEN" in line and "s3cret" not in line and "0ther" not in line
+    assert comparison.as_dict()["changed"] == ["HF_TOKEN"]
+    assert variables.compare(before, {}, {"HF_TOKEN": "x"}).changed == ()
+
+
+def test_a_record_that_has_only_the_names_of_secrets_is_read() -> None:
+    before = {"values": {}, "secrets": ["DB_PASS", "HF_TOKEN"]}
+    comparison = variables.compare(before, {"HF_TOKEN": "x"})
+    assert comparison.missing == ("DB_PASS",) and comparison.changed == ()
+
+
+def test_variables_of_the_tracker_itself_are_not_given() -> None:
+    with pytest.raises(InvalidInput, match="begins with BRANCHTRACK_") as error:
+        variables.parse(("BRANCHTRACK_HOME=/x",))
+    assert error.value.field == "env"
 
 
 def test_what_was_there_is_given_back_and_said() -> None:

@@ -46,6 +46,17 @@ def test_a_name_that_no_database_can_hold_is_not_found(
         nodes.find(connection, ref)
 
 
+def test_an_unknown_node_is_not_answered_with_runs(database: Database, store: Store) -> None:
+    make_forked_tree(database, store)
+    with database.read() as connection:
+        for ref in ("zzzz", "dem"):
+            with pytest.raises(NotFound, match="no node .* lists the nodes of a run") as unknown:
+                nodes.find(connection, ref)
+            assert unknown.value.facts["near"] == () and "Did you" not in str(unknown.value)
+        with pytest.raises(NotFound, match="Did you mean: demo/cooler"):
+            nodes.find(connection, "demo/coler")
+
+
 def test_a_run_alone_means_its_default_branch(database: Database, store: Store) -> None:
     tree, _nodes = make_forked_tree(database, store)
     with database.read() as connection:

@@ -96,6 +96,21 @@ def test_the_process_is_told_its_launch_its_home_and_its_database(
     assert local.log_path(config, launch.id).read_text().strip() == f"{expected} /"
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_an_environment_that_is_to_stay_is_given_nothing_back(
+    train: Train, worker: Worker, database: Database, config: Config, store: Store, keep: bool
+) -> None:
+    train()
+    launch = control.order_launch(
+        database, store, "fake", actor="me", environment={"given": {"MINE": "1"}, "keep": keep}
+    )
+    told = "import os; print(*[os.environ.get(n) for n in ('COLOUR', 'MINE')])"
+    with entry_point(database, argv=[sys.executable, "-c", told], env={"COLOUR": "red"}):
+        run_to_the_end(worker)
+    log = local.log_path(config, launch.id).read_text()
+    assert log.splitlines()[-1] == ("None 1" if keep else "red 1")
+
+
 def test_a_process_that_never_trains_is_a_failed_launch(
     train: Train, order: Order, worker: Worker, database: Database
 ) -> None:

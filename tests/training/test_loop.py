@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import branchtrack
+from branchtrack.db import runs
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import capture, rng
 from branchtrack.training.loop import Run
@@ -47,7 +49,7 @@ def begin(home: Home, **given: Any) -> tuple[Run, torch.nn.Module, torch.optim.O
     model = loops.net()
     optimizer = loops.sgd(model)
     with loops.process(home):
-        run = branchtrack.start("tiny", **{"model": model, "optimizer": optimizer, **given})
+        run = branchtrack.start(**{"name": "tiny", "model": model, "optimizer": optimizer, **given})
     return run, model, optimizer
 
 
@@ -327,6 +329,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a value of no kind": ({"settings": {"a": {1}}}, "bool, int, float, str or list"),
     "a generator": ({"data": (x for x in [1])}, "read once only"),
     "no steps": ({"max_steps": 0}, "at least 1"),
+    "steps without end": ({"max_steps": 10**30}, "max_steps: 1000"),
+    "saves without end": ({"save_steps": 10**30}, "save_steps: 1000"),
+    "yes as a number of steps": ({"max_steps": True}, "max_steps: True"),
+    "a seed of text": ({"seed": "x"}, "seed: 'x'"),
+    "half a seed": ({"seed": 1.5}, "seed: 1.5"),
+    "a seed too large": ({"seed": 10**30}, "at most 4294967295, or None"),
+    "a seed below zero": ({"seed": -1}, "seed: -1"),
+    "a name that is no text": ({"name": 3}, "name: 3"),
+    "settings without names": ({"settings": [1]}, "settings: [1]"),
+    "empty settings without names": ({"settings": []}, "settings: []"),
+    "objects without names": ({"objects": [1]}, "objects: [1]"),
+    "objects by number": ({"objects": {1: Stateful(1)}}, "names that are text"),
+    "actions without names": ({"actions": [len]}, "actions: ["),
+    "actions by number": ({"actions": {1: len}}, "names that are text"),
+    "changes without names": ({"resume": "N", "set": "lr=1"}, "set: 'lr=1'"),
     "half a step": ({"save_steps": 1.5}, "at least 1"),
 }  # fmt: skip
 
@@ -336,7 +353,15 @@ def test_what_could_not_be_brought_back_is_refused(what: str, home: Home) -> Non
     given, words = REFUSED[what]
     with pytest.raises(InvalidInput) as caught:
         begin(home, **given)
-    assert words in str(caught.value)
+    assert words in str(caught.value) and "Allowed: " in str(caught.value)
+    with home.database.read() as connection:
+        assert runs.list_runs(connection) == []
+
+
+def test_a_seed_of_numpy_is_a_seed(home: Home) -> None:
+    run, _model, _optimizer = begin(home, max_steps=1, seed=np.int64(7))
+    run.finish()
+    assert home.nodes()[0].settings["seed"] == 7
 
 
 def test_data_without_batches_is_refused(home: Home) -> None:

@@ -113,6 +113,13 @@ def test_data_that_nobody_reads_is_said_and_refused(
     assert train(home, weights, tracked=False)
 
 
+@pytest.mark.parametrize("loader", [None, 3, "abc", b"abc", list])
+def test_what_is_no_loader_cannot_be_tracked(loader: Any) -> None:
+    with pytest.raises(InvalidInput, match="DataLoader") as caught:
+        branchtrack.track_loader(loader)
+    assert caught.value.field == "loader"
+
+
 def test_another_loader_or_one_that_is_read_once_cannot_be_tracked(home: Home) -> None:
     with pytest.raises(InvalidInput, match="loader"):
         branchtrack.track_loader(iter([1]))
