@@ -29,12 +29,13 @@ _ARRAYS = frozenset(
     SGE_TASK_ID""".split()
 )
 #: What belongs to the machine, the session or the job that a process runs in.
+#: PYTHONPATH is the command's, which moves with its folder.
 _OUTSIDE = frozenset(
     """PATH PWD OLDPWD SHLVL _ HOME USER LOGNAME USERNAME SHELL TERM HOSTNAME HOST HOSTTYPE OSTYPE
     MACHTYPE DISPLAY MAIL EDITOR VISUAL PAGER MANPATH INFOPATH COLUMNS LINES COLORTERM LS_COLORS
     TMPDIR TMP TEMP RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK MASTER_ADDR
     MASTER_PORT INVOCATION_ID JOURNAL_STREAM PS1 PS2 PROMPT_COMMAND MAKEFLAGS MAKELEVEL MFLAGS
-    STY WINDOWID DEBIAN_FRONTEND CI NOTIFY_SOCKET KRB5CCNAME LD_PRELOAD
+    STY WINDOWID DEBIAN_FRONTEND PYTHONPATH CI NOTIFY_SOCKET KRB5CCNAME LD_PRELOAD
     HISTFILE HISTSIZE HISTFILESIZE HISTCONTROL HISTIGNORE HISTTIMEFORMAT LESS LESSOPEN LESSCLOSE
     LESSHISTFILE LESSCHARSET TERM_PROGRAM TERM_PROGRAM_VERSION TERM_SESSION_ID TERMINFO TERMCAP
     TMUX TMUX_PANE TMUX_TMPDIR VIRTUAL_ENV VIRTUAL_ENV_PROMPT WSLENV""".split()
@@ -46,7 +47,7 @@ _OUTSIDE_PREFIXES = (
     "COV_CORE_", "GPG_", "SYSTEMD_", "VSCODE_", "WSL_", "GITHUB_",
 )  # fmt: skip
 #: Devices are assigned anew to each job: given back only where nothing is assigned.
-_ASSIGNED = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+ASSIGNED = frozenset(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"))
 _LONGEST = 4_096
 _BLANKS = str.maketrans("\n\r\t", "   ")
 
@@ -143,7 +144,7 @@ def compare(
         replaced={
             name: value
             for name, value in values.items()
-            if name in environ and environ[name] != value and name not in _ASSIGNED
+            if name in environ and environ[name] != value and name not in ASSIGNED
         },
         added=tuple(
             sorted(name for name in environ if name not in known and _is_followed(name, environ))

@@ -205,6 +205,12 @@ def environment_before(connection: Connection, node_id: str) -> dict[str, Any] |
     return None
 
 
+def set_environment(connection: Connection, segment_id: str, environment: dict[str, Any]) -> None:
+    """Record what a process's script had read of its surroundings by the end."""
+    changed = segments.update().where(segments.c.id == segment_id)
+    connection.execute(changed.values(environment=environment))
+
+
 def of_process(connection: Connection, pid: int, since: float) -> Segment | None:
     """The segment that a process of this machine took after ``since``, if it has taken one."""
     query = (

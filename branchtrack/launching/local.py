@@ -16,6 +16,7 @@ from typing import Any
 
 from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
+from branchtrack.core.variables import ASSIGNED
 from branchtrack.errors import LaunchFailed
 
 #: Tells a training process which launch it carries out.
@@ -47,9 +48,11 @@ def start(
     """
     recorded = entry_point or {}
     argv = _command(recorded, launch)
+    before = {} if keep else recorded.get("env", {})
+    assigned = ASSIGNED & os.environ.keys()
     environment = {
         **os.environ,
-        **({} if keep else recorded.get("env", {})),
+        **{name: value for name, value in before.items() if name not in assigned},
         **config.environment(),
         **(extra or {}),
         **({LAUNCH_VARIABLE: launch} if launch else {}),

@@ -70,6 +70,11 @@ def surroundings() -> dict[str, Any]:
     return {**variables.recorded(_initial_variables()), "modules": own}
 
 
+def with_later_modules(before: dict[str, Any]) -> dict[str, Any]:
+    """Surroundings with the modules that were imported since; the others as they were then."""
+    return {**before, "modules": {**surroundings()["modules"], **before["modules"]}}
+
+
 def _initial_variables() -> Mapping[str, str]:
     """The variables that this process began with: libraries and the script itself set others."""
     try:

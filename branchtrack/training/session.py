@@ -101,6 +101,7 @@ class Session(Updates):
         self.signals = Signals(self._note, self._interrupt, lambda: self.close("stopped"))
         self.prepare: Callable[[], None] = lambda: None
         self._is_told = False
+        self._surroundings = environment.surroundings()
         self.store, self._beginning = store, beginning or Beginning()
         self._segment: Segment | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
@@ -359,7 +360,7 @@ class Session(Updates):
             segments.take, actor=self.actor, settings=settings, max_steps=max_steps,
             declared=[setting.as_dict() for setting in [*apply.declare(live), *at_resume]],
             script=None if script is None else dict(script), offers=self._offers(live),
-            environment=environment.surroundings(),
+            environment=self._surroundings,
         )  # fmt: skip
         if isinstance(self._beginning, NewRun):
             new = registration.new_run(
@@ -453,6 +454,9 @@ class Session(Updates):
                 connection, segment_id, self.actor, "The training process ended first.",
                 spare=self._rewinder.request_id,
             )  # fmt: skip
+            later = environment.with_later_modules(self._surroundings)
+            if later != self._surroundings:
+                segments.set_environment(connection, segment_id, later)
             segments.end(connection, segment_id, status, actor=self.actor, error=error)
 
 

@@ -113,3 +113,20 @@ def test_a_run_without_a_name_is_named_for_its_script(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
     monkeypatch.setattr(sys, "argv", [""])
     assert environment.script_name() == "run"
+
+
+def test_modules_that_are_imported_later_are_recorded_by_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, module = tmp_path / "script.py", tmp_path / "late_module_of_a_test.py"
+    script.write_text("")
+    module.write_text("SCALE = 1\n")
+    main = SimpleNamespace(__file__=str(script))
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    before = environment.surroundings()
+    late = SimpleNamespace(__file__=str(module))
+    monkeypatch.setitem(sys.modules, "late_module_of_a_test", late)
+    after = environment.with_later_modules(before)
+    assert before["modules"].keys() ^ after["modules"].keys() == {module.name}
+    module.write_text("SCALE = 3\n")
+    assert environment.with_later_modules(after) == after
