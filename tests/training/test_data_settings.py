@@ -124,7 +124,7 @@ def in_trainer(home: Home, seen: Seen, launch: Launch | None, changes: dict[int,
         for one in asking:
             trainer.append(one)
         note = Do("on_step_end", None, lambda **_: samples.append(
-            trainer[0].place.settings.from_sample))  # fmt: skip
+            trainer[0]._bt_place.settings.from_sample))  # fmt: skip
         return [*asking, note]
 
     callbacks = made()

@@ -338,7 +338,7 @@ def test_a_state_that_fails_in_any_way_ends_no_training(home: Home) -> None:
         """Cannot say how far it is."""
 
         def store_flos(self) -> None:
-            if self.is_in_train and self._session is not None:
+            if self.is_in_train and self._bt_session is not None:
                 raise ZeroDivisionError("no flos")
 
     trainer = tiny.trainer(Broken, home.folder, logging_strategy="no")
