@@ -222,14 +222,6 @@ def mode_of(connection: Connection, fork_node_id: str) -> str | None:
     return connection.execute(query).scalar()
 
 
-def of_branches(connection: Connection, branch_ids: Iterable[str]) -> dict[str, Launch]:
-    """The newest launch of each of the branches that was launched at all."""
-    query = (
-        select(launches).where(launches.c.branch_id.in_(list(branch_ids))).order_by(launches.c.seq)
-    )
-    return {row.branch_id: _record(row) for row in connection.execute(query)}
-
-
 def unfinished(connection: Connection) -> list[Launch]:
     """The launches that have not reached an end, oldest first."""
     query = (

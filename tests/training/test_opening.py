@@ -27,7 +27,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 def launches_of(home: Home) -> list[Any]:
     with home.database.read() as connection:
-        found = launches.of_branches(connection, [home.branch(f"tiny/{n}").id for n in ("b", "c")])
+        branches = [home.branch(f"tiny/{name}") for name in ("b", "c")]
+        ids = [branch.id for branch in branches]
+        found, _ = launches.of_run(connection, branches[0].run_id, ids)
     return list(found.values())
 
 

@@ -211,9 +211,10 @@ def test_the_newest_launch_of_each_branch_is_found(database: Database, main: Lin
     assert main.head is not None
     side, launch = main.grower.order(main.head, "side")
     with database.read() as connection:
-        found = launches.of_branches(connection, [main.branch.id, side.branch.id])
-        assert launches.of_branches(connection, []) == {}
-    assert found == {side.branch.id: launch}
+        ids = [main.branch.id, side.branch.id]
+        found = launches.of_run(connection, main.branch.run_id, ids)
+        assert launches.of_run(connection, main.branch.run_id, []) == ({}, launch)
+    assert found == ({side.branch.id: launch}, launch)
 
 
 def test_a_curve_stitched_from_what_was_read_is_the_one_that_is_read(
