@@ -11,6 +11,7 @@ import random
 import re
 from collections import Counter, deque
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -32,8 +33,12 @@ GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.Ran
 #: Bytes of a tensor or an array that are compared as a whole; of larger ones a sample is.
 _WHOLE = 1 << 20
 _SAMPLE = 4_096
-#: Values within one attribute beyond which it is a data set and no state.
+#: Values within one attribute beyond which it is not stored: a data set, or a buffer of its size.
 _MOST_LEAVES = 20_000
+#: Of such an attribute so many items from each end, of so many values each, are compared.
+_OUTLINED, _OUTLINED_LEAVES = 50, 1_000
+#: What the digest of an outline begins with.
+_OUTLINE = b"outline "
 _LONGEST_TEXT = 4_000
 
 
@@ -157,17 +162,39 @@ def _device(holder: Any) -> torch.device | None:
 
 
 def signature(value: Any, *, versions: bool = False) -> bytes | None:
-    """A digest of a value's contents; None of what is no state, or more than one.
+    """A digest of a value's contents; None of what cannot be looked at.
 
     Of large tensors a sample is taken; ``versions`` counts torch's own count of writes to them as
-    well, which is good for this process alone.
+    well, which is good for this process alone. Of too large containers it is an outline's: see
+    `is_outline`.
     """
     digest = hashlib.sha256()
     try:
-        _sign(digest, value, [_MOST_LEAVES], versions)
+        try:
+            _sign(digest, value, [_MOST_LEAVES], versions)
+        except OverflowError:
+            return _OUTLINE + _outline(value)
     except Exception:
         # An object of anybody's may fail in any way where it is looked at.
         return None
+    return digest.digest()
+
+
+def is_outline(digest: bytes) -> bool:
+    """Whether a signature is of a container that is too large to be stored."""
+    return digest.startswith(_OUTLINE)
+
+
+def _outline(value: Any) -> bytes:
+    """A digest of a container's length, and of what is at both its ends."""
+    digest = hashlib.sha256(str(len(value)).encode())
+    items = value.items() if isinstance(value, Mapping) else value
+    ends = [itertools.islice(items, _OUTLINED)] if not isinstance(value, (set, frozenset)) else []
+    if hasattr(items, "__reversed__"):
+        ends.append(itertools.islice(reversed(items), _OUTLINED))
+    for item in itertools.chain.from_iterable(ends):
+        with suppress(OverflowError):
+            _sign(digest, item, [_OUTLINED_LEAVES], versions=False)
     return digest.digest()
 
 

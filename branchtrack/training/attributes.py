@@ -7,6 +7,7 @@ state. It knows no session and no node.
 
 from __future__ import annotations
 
+import logging
 import sys
 import sysconfig
 import time
@@ -30,11 +31,16 @@ from branchtrack.training.attribute_values import (
     give,
     has_protocol,
     has_tensors,
+    is_outline,
     signature,
     state_of,
     tells_time,
 )
 
+logger = logging.getLogger("branchtrack")
+
+#: The kind of a stored value that only says that there was more.
+_OMITTED = "omitted"
 #: Where installed libraries, and Python's own, have their files.
 _INSTALLED = ("site-packages", "dist-packages")
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
@@ -82,17 +88,35 @@ class Attributes:
         self._known = {id(part) for part in (*model.modules(), *model.parameters())}
         self._holders: dict[str, Any] = {}
         self._changed: set[str] = set()
+        self._omitted: set[str] = set()
         self._began = {slot.path: signature(slot.value, versions=True) for slot in self._slots()}
 
     def state(self) -> dict[str, Any]:
-        """What has changed since training began, and all that is tracked, by path."""
+        """What has changed since training began, and all that is tracked, by path.
+
+        What is too large, or of a kind that cannot be stored, is there by its path alone, and is
+        said once.
+        """
         state = {f"tracked.{name}": state_of(value) for name, value in self._tracked.items()}
         for slot in self._slots():
             with suppress(Exception):
-                if self._has_changed(slot) and can_store(value := state_of(slot.value)):
+                if digest := self._changed_digest(slot):
                     self._changed.add(slot.path)
-                    state[slot.path] = value
+                    state[slot.path] = self._stored(slot, is_outline(digest))
         return state
+
+    def _stored(self, slot: Slot, is_large: bool) -> dict[str, Any]:
+        if not is_large and can_store(value := state_of(slot.value)):
+            return value
+        if slot.path not in self._omitted:
+            self._omitted.add(slot.path)
+            logger.warning(
+                "branchtrack does not store %s, which changes while training: %s. A resume has it "
+                "as the script makes it. If training depends on it, give it state_dict() and "
+                "load_state_dict().", slot.path, "it is too large" if is_large else
+                f"a {type(slot.value).__name__} is neither plain data nor a tensor",
+            )  # fmt: skip
+        return {"kind": _OMITTED, "state": None}
 
     def numbers(self) -> dict[str, Any]:
         """The counters that have changed since training began, by path.
@@ -104,7 +128,7 @@ class Attributes:
             for slot in self._slots()
             if isinstance(slot.value, int)
             and abs(slot.value) < _COUNTED
-            and self._has_changed(slot)
+            and self._changed_digest(slot)
         }
 
     def restore(self, stored: Mapping[str, Any]) -> None:
@@ -121,7 +145,7 @@ class Attributes:
         present = {slot.path: slot.value for slot in self._slots()}
         for path, state in stored.items():
             before, _, name = path.rpartition(".")
-            if not path.startswith("tracked."):
+            if not path.startswith("tracked.") and state["kind"] != _OMITTED:
                 holder = self._holders.get(before) if name.isidentifier() else None
                 with suppress(Exception):
                     # What was not given back is told: see `differing`.
@@ -137,16 +161,25 @@ class Attributes:
         differing = {}
         for path, state in stored.items():
             before, present = path.rpartition(".")[0], values.get(path)
+            if state["kind"] == _OMITTED:
+                continue
             if before in self._holders or before.endswith("]") or path.startswith("tracked."):
                 if signature(present) != signature(state["state"]):
                     differing[path] = (brief(state["state"]), brief(present))
         return differing
 
-    def _has_changed(self, slot: Slot) -> bool:
+    @staticmethod
+    def omitted(stored: Mapping[str, Any]) -> list[str]:
+        """The paths of what had changed and is not in ``stored``."""
+        return [path for path, state in stored.items() if state["kind"] == _OMITTED]
+
+    def _changed_digest(self, slot: Slot) -> bytes | None:
+        """The signature of what has changed since training began; None of all else."""
         digest = signature(slot.value, versions=True)
         if digest is None or _is_clock(slot.value):
-            return False
-        return slot.path in self._changed or self._began.get(slot.path) != digest
+            return None
+        changed = slot.path in self._changed or self._began.get(slot.path) != digest
+        return digest if changed else None
 
     def _slots(self) -> list[Slot]:
         """Every attribute that may be state; what holds them is in ``_holders`` afterwards."""

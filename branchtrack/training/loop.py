@@ -291,12 +291,9 @@ class Run:
         session = self._session
         if session.witness is not None:
             session.witness.restart()
-        base, attributes = self._base, self._live.attributes
-        self._base = None
-        if base is not None and base.mode == "exact" and attributes is not None:
-            stored = capture.attributes(base.snapshot)
-            attributes.restore(stored)
-            session.unrestored = attributes.differing(stored)
+        base, self._base = self._base, None
+        if base is not None and base.mode == "exact":
+            session.restore_attributes(self._live, capture.attributes(base.snapshot))
         if now is not None:
             rng.restore(now)
 

@@ -167,9 +167,8 @@ def restore_attributes(trainer: Any) -> None:
     trainer._bt_base_to_finish = None
     if base is None or base.mode != "exact":
         return
-    stored = capture.attributes(base.snapshot)
-    trainer._bt_attributes.restore(stored)
-    trainer._bt_session.unrestored = trainer._bt_attributes.differing(stored)
+    live, stored = live_objects(trainer), capture.attributes(base.snapshot)
+    trainer._bt_session.restore_attributes(live, stored)
 
 
 def restore_rng(base: Base) -> None:

@@ -95,6 +95,19 @@ class Updates:
             before.detach()
         self.witness = Witness(made, before if alike else None)
 
+    def restore_attributes(self, live: Live, stored: Mapping[str, Any]) -> None:
+        """Give back what objects kept in attributes, and note what that did not come to.
+
+        Raises:
+            CheckpointMismatch: what is tracked is not what was.
+        """
+        assert live.attributes is not None
+        live.attributes.restore(stored)
+        self.unrestored = live.attributes.differing(stored)
+        if self.expecting is not None and self.expecting.restored is not None:
+            omitted = live.attributes.omitted(stored)
+            self.expecting.restored |= dict.fromkeys(omitted, "not stored")
+
     def prove(self, step: int, live: Live) -> None:
         """Record what update ``step`` was made of, where it is the first after a node.
 

@@ -223,13 +223,42 @@ def test_whatever_an_object_does_training_goes_on(home: Home) -> None:
     assert home.final().state_digest == home.nodes("tiny-2/main")[-1].state_digest
 
 
-def test_a_data_set_in_an_attribute_is_not_copied() -> None:
-    owner = Script(rows=[(1, 2)] * 50_000, counts=dict.fromkeys(range(50_000), 0))
-    found = attributes(owner)
+def test_what_changes_and_is_too_large_or_of_another_kind_is_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    owner = Script(
+        rows=[(1, 2)] * 50_000, counts=dict.fromkeys(range(50_000), 0), other=deque([0] * 30_000),
+        deep=[[0] * 300 for _ in range(300)], odd=[object()],
+    )  # fmt: skip
+    tracked = attributes(owner)
+    assert tracked.state() == {} and not caplog.records
     owner.rows.append((3, 4))
-    with mock.patch("branchtrack.training.attribute_values._contents") as copied:
-        assert found.state() == {}
-    copied.assert_not_called()
+    owner.other.appendleft(1)
+    owner.deep[0] = [1]
+    owner.odd.append(object())
+    with mock.patch("branchtrack.training.attribute_values._contents", lambda value: value):
+        state = tracked.state()
+    names = ["trainer.rows", "trainer.other", "trainer.deep", "trainer.odd"]
+    assert tracked.omitted(state) == list(state) == names
+    assert tracked.state() == state
+    assert [record.args[0] for record in caplog.records] == names  # type: ignore[index]
+    again = attributes(Script(rows=[], counts={}, other=deque(), deep=[], odd=[]))
+    again.restore(state)
+    assert again.differing(state) == {}
+
+
+def test_a_resume_names_what_its_node_has_not_stored(home: Home) -> None:
+    class Buffering(tiny.BranchingTrainer):  # type: ignore[misc, name-defined]
+        def training_step(self, *args: Any, **kwargs: Any) -> Any:
+            self.rows = [*getattr(self, "rows", [0] * 30_000), 1]
+            return super().training_step(*args, **kwargs)
+
+    home.train(kind=Buffering)
+    launch = home.order(home.node(8))
+    home.train(launch, kind=Buffering)
+    fork = home.fork(launch)
+    assert fork.restored is not None and fork.restored["trainer.rows"] == "not stored"
+    assert fork.compared is not None and fork.compared["state"] == "equal"
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from branchtrack import control
 from branchtrack.core.records import Request
 from branchtrack.db import audit, requests
 from branchtrack.errors import BranchtrackError, InvalidInput, NotLive
@@ -304,12 +305,16 @@ def test_a_setting_that_cannot_be_written_fails_and_is_put_back(
     assert home.final().settings["lr"] == 1e-3 and home.final().settings["max_grad_norm"] == 1.0
 
 
-def test_a_request_ended_by_another_meanwhile_costs_no_node(home: Home) -> None:
+def test_a_request_ended_by_another_meanwhile_costs_no_node(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cancelled between the moment it was seen and the moment it is answered."""
 
     def cancel(**_: Any) -> None:
+        seen = home.requests()
+        monkeypatch.setattr(control, "poll", lambda *_: seen)
         with home.database.transaction() as connection:
-            requests.move(connection, home.requests()[0].id, "cancelled", actor="bob")
+            requests.move(connection, seen[0].id, "cancelled", actor="bob")
 
     asked(home, {4: set_lr(home, 2e-4)}, Do("on_optimizer_step", 4, cancel))
     assert home.requests()[0].state == "cancelled"
