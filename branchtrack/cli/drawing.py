@@ -113,7 +113,10 @@ def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
     metric = next((name for name in _LOSSES if node["metrics"].get(name) is not None), None)
     loss = f"{metric} {number(node['metrics'][metric])}" if metric else ""
     told = changes(node["changes"])
-    text = ": ".join(part for part in (told, node["message"]) if part)
+    text = ": ".join(part for part in (told, node["message"]) if part).replace("\n", "↵")
+    text = styled(text, bold=bool(told))
+    if node["restore"] == "differs":
+        text = f"{styled('restore', bold=True)} {state('differs')}  {text}".rstrip()
     return [
         styled(node["id"][:8], dim=True),
         f"step {node['step']}",
@@ -121,7 +124,7 @@ def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
         styled(node["branch"], colours[node["branch"]]),
         loss,
         node["actor"],
-        styled(text.replace("\n", "↵"), bold=bool(told)),
+        text,
     ]
 
 

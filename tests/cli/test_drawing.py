@@ -14,6 +14,7 @@ from branchtrack.analysis import report
 from branchtrack.checkpoints.packs import Store
 from branchtrack.cli.drawing import plot, tree_lines
 from branchtrack.core.records import Node
+from branchtrack.db import nodes
 from branchtrack.db import segments as rows
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import segments
@@ -43,6 +44,14 @@ def test_branches_are_named_with_state_and_origin(forked: Forked) -> None:
     lines = drawn(tree)
     assert lines[0] == "  main: running, step 30 of 1000"
     assert lines[1] == f"  cooler: running, step 20 of 1000, from node {made[1].id[:8]}"
+
+
+def test_a_fork_whose_restore_differs_says_so(forked: Forked) -> None:
+    tree, made = forked
+    (fork,) = (node for node in made if node.kind == "fork")
+    with tree.database.transaction() as connection:
+        nodes.set_compared(connection, fork.id, {"state": "differs", "differences": []})
+    assert [line for line in drawn(tree) if "restore differs" in line and fork.id[:8] in line]
 
 
 def test_a_branch_tells_why_it_ended_and_which_saves_it_missed(forked: Forked) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from branchtrack import scripts
 from branchtrack.checkpoints.packs import Store
+from branchtrack.cli.resuming import launch_lines
 from branchtrack.config import Config
 from branchtrack.core.records import Node, Segment
 from branchtrack.db import launches, nodes, runs, segments
@@ -94,6 +95,14 @@ def test_a_resume_without_a_name_finds_one(
     train_fake(sqlite_config)
     code, launch, _err = told(branchtrack("resume", first_node(sqlite_database), "--json"))
     assert (code, launch["branch"]) == (0, "main-2")
+
+
+def test_what_the_node_had_not_stored_is_told() -> None:
+    names = "run branch node launch overrides compared effective error log".split()
+    told = {**dict.fromkeys(names), "state": "ended", "overrides": {}}
+    told["restored"] = {"weights": "restored", "trainer.buffer": "not stored"}
+    lines = [line for line in launch_lines(told) if "trainer.buffer" in line or "weights" in line]
+    assert len(lines) == 1 and lines[0].endswith("not stored")
 
 
 def test_a_script_that_has_changed_since_is_told_in_a_line(
