@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from branchtrack.core import restores
 from branchtrack.core.records import Event
 
 
@@ -26,6 +27,14 @@ def event(found: Event) -> dict[str, Any]:
         "reason": found.reason,
         "hash": found.hash,
     }
+
+
+def facts(found: Event) -> dict[str, Any]:
+    """What a line carries that says something, to be shown; what a restore differs in, in words."""
+    carried = found.payload
+    if found.kind == "restore" and carried.get("differences"):
+        carried = {**carried, "differences": restores.differences(carried)}
+    return {name: value for name, value in carried.items() if value not in ({}, [], None, "")}
 
 
 def moment(seconds: float) -> str:

@@ -95,10 +95,9 @@ def _told(event: Event) -> dict[str, Any]:
 
 
 def _cells(event: Event) -> tuple[str, ...]:
-    told = _told(event)
-    facts = pairs(
-        {name: value for name, value in event.payload.items() if value not in ({}, [], None)}
-    )
+    from branchtrack.analysis import events
+
+    told, facts = _told(event), pairs(events.facts(event))
     return (
         str(event.seq), told["time"], event.actor, f"{event.kind} {event.ref[:8]}",
         state(event.state), number(event.step), facts[:100],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from flask import Blueprint, Response, request
 
+from branchtrack.analysis import events
 from branchtrack.core.records import Event
 from branchtrack.db import audit, requests, runs
 from branchtrack.web import params
@@ -67,9 +67,6 @@ def show(run: str) -> Response:
 
 def _facts(event: Event) -> str:
     """What an event carries, in a line."""
-    told: dict[str, Any] = {
-        name: value for name, value in event.payload.items()
-        if value not in ({}, [], None, "", event.reason)
-    }  # fmt: skip
+    told = {name: value for name, value in events.facts(event).items() if value != event.reason}
     text = assignments(told)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -1,0 +1,28 @@
+"""What a line of the log carries, as it is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchtrack.analysis import events
+from branchtrack.core.records import Event
+
+
+@pytest.fixture
+def restore() -> Event:
+    loss = {"name": "loss", "expected": [(1.5).hex()], "found": [(2.5).hex()]}
+    payload = {"batch": "equal", "loss": "differs", "differences": [loss], "nothing": {}}
+    return Event(
+        id=1, run_id="r", seq=1, kind="restore", ref="n", state="differs", actor="run", reason="",
+        step=3, payload=payload, time=0.0, hash="",
+    )  # fmt: skip
+
+
+def test_what_a_restore_differs_in_is_shown_in_numbers(restore: Event) -> None:
+    assert events.facts(restore) == {
+        "batch": "equal", "loss": "differs", "differences": "loss 2.5, expected 1.5",
+    }  # fmt: skip
+
+
+def test_json_has_the_payload_as_it_was_recorded(restore: Event) -> None:
+    assert events.event(restore)["payload"] == restore.payload
