@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+#: What is compared of an update, in the order in which it comes.
+PARTS = ("batch", "loss", "weights")
 _SENTENCES = {
     "equal": "Its first update had the {parts} of the node's own continuation, bit for bit.",
     "explained": "Its first update differs from the node's own continuation where a declared "
@@ -24,8 +26,14 @@ def sentence(compared: Mapping[str, Any]) -> str:
         return (
             f"Its first update is not that of the node's own continuation: {differences(compared)}."
         )
-    parts = [name for name in ("batch", "loss") if compared.get(name) == "equal"]
-    return _SENTENCES[state].format(parts=" and the ".join(parts))
+    parts = [name for name in PARTS if compared.get(name) == "equal"]
+    words = ", the ".join(parts[:-1]) + (" and the " if parts[1:] else "") + "".join(parts[-1:])
+    if state == "unknown" and compared.get("not_restored"):
+        return (
+            f"Its first update had the {words} of the node's own continuation, but what later ones "
+            f"may depend on was not restored: {', '.join(compared['not_restored'])}."
+        )
+    return _SENTENCES[state].format(parts=words)
 
 
 def differences(compared: Mapping[str, Any]) -> str:
@@ -43,4 +51,4 @@ def _shown(name: str, value: Any) -> str:
     if name == "loss" and isinstance(value, str):
         return f"{float.fromhex(value):.9g}"
     # Of a digest its beginning tells enough.
-    return value[:12] if name == "batch" and isinstance(value, str) else str(value)
+    return value[:12] if name in ("batch", "weights") and isinstance(value, str) else str(value)

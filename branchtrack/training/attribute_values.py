@@ -92,7 +92,9 @@ def give(holder: Any, name: str, present: Any, stored: Mapping[str, Any]) -> Non
     """Bring one attribute to a stored state."""
     state = stored["state"]
     if stored["kind"] == "state":
-        if has_protocol(present):
+        if isinstance(present, torch.optim.Optimizer):
+            _give_optimizer(present, state)
+        elif has_protocol(present):
             present.load_state_dict(state)
     elif isinstance(present, torch.Generator):
         present.set_state(state)
@@ -109,6 +111,15 @@ def give(holder: Any, name: str, present: Any, stored: Mapping[str, Any]) -> Non
         elif isinstance(copy, tuple) and hasattr(present, "_fields"):
             copy = type(present)(*copy)
         setattr(holder, name, copy)
+
+
+def _give_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """As its ``load_state_dict``; groups stay the same objects, which another may share."""
+    groups = optimizer.param_groups
+    optimizer.load_state_dict(dict(state))
+    for group, loaded in zip(groups, optimizer.param_groups, strict=True):
+        group.update({name: value for name, value in loaded.items() if name != "params"})
+    optimizer.param_groups = groups
 
 
 def _refill(present: Any, state: Any) -> bool:
@@ -133,7 +144,10 @@ def _refill(present: Any, state: Any) -> bool:
                 present[key] = _copied(value, None)
         return True
     if isinstance(present, (list, deque)) and isinstance(state, list):
-        contents = [_copied(item, None) for item in state]
+        if len(present) == len(state) and all(map(_refill, present, state)):
+            return True
+        device = next((item.device for item in present if isinstance(item, torch.Tensor)), None)
+        contents = [_copied(item, device) for item in state]
         present.clear()
         present.extend(contents)
         return True

@@ -1,7 +1,8 @@
-"""What the first update after a node was made of: a digest of its batches, and its losses.
+"""What the first update after a node was made of, and came to: its batches, losses and weights.
 
-Two processes that train on from one state come to the same bits of both, or they train something
-else. A loss is whatever `backward` is called on, so a loop owned by any library is seen alike. It
+Two processes that train on from one state come to the same bits of all, or they train something
+else. The weights tell of what a loss cannot: state of an optimizer, or an optimizer nobody gave. A
+loss is whatever `backward` is called on, so a loop owned by any library is seen alike. It
 knows no session and no database.
 """
 
@@ -26,6 +27,8 @@ _MOST_LOSSES = 64
 _MOST_ELEMENTS = 16
 #: Levels of containers and objects within a batch that are looked into.
 _DEPTH = 8
+#: Elements of a parameter that are compared: what an optimizer gets wrong is wrong in all of them.
+_SAMPLED = 1_024
 
 
 class Witness:
@@ -74,13 +77,16 @@ class Witness:
         if torch.autograd.backward == self._backward:
             torch.autograd.backward = self._original
 
-    def close(self, step: int, numbers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def close(
+        self, step: int, numbers: Mapping[str, Any] | None = None,
+        model: torch.nn.Module | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """End watching, and tell what update ``step`` was made of, as JSON has it.
 
         ``batch`` is a SHA-256 of all its batches in order (None: no batch was seen), ``losses`` the
         bits of each loss as hexadecimal floats, and ``before_step`` how many of them there were
         when the first optimizer stepped. ``numbers`` are what the script's objects count, after
-        the update.
+        the update, and ``weights`` is the `weights_digest` of the model then.
         """
         self.detach()
         losses = [_bits(loss) for loss in self._losses]
@@ -90,6 +96,7 @@ class Witness:
             "losses": losses,
             "before_step": len(losses) if self._comparable is None else self._comparable,
             "numbers": dict(numbers or {}),
+            "weights": None if model is None else weights_digest(model),
         }
 
     def _backward(self, tensors: Any, *args: Any, **kwargs: Any) -> None:
@@ -104,6 +111,29 @@ def batch_digest(batch: Any) -> str:
     """The SHA-256 of a batch: tensors, arrays, numbers and text within containers and objects."""
     digest = hashlib.sha256()
     _hash(digest, batch, _DEPTH)
+    return digest.hexdigest()
+
+
+def weights_digest(model: torch.nn.Module) -> str | None:
+    """The SHA-256 of some elements of each parameter that is trained.
+
+    None where kernels may add in another order each time: on a GPU, unless torch's deterministic
+    algorithms are asked for.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    on_cpu = all(parameter.device.type == "cpu" for parameter in trained)
+    if not (on_cpu or torch.are_deterministic_algorithms_enabled()):
+        return None
+    digest = hashlib.sha256()
+    try:
+        for parameter in trained:
+            flat = parameter.detach().reshape(-1)
+            step = max(1, flat.numel() // _SAMPLED)
+            sample = flat[::step].cpu().contiguous()
+            digest.update(sample.view(torch.uint8).numpy().data if sample.numel() else b"")
+    except Exception:
+        # Parameters of a kind that cannot be read in parts: no update may suffer from it.
+        return None
     return digest.hexdigest()
 
 
@@ -164,13 +194,15 @@ def compare(
     Returns:
         ``state``: ``equal``, ``explained`` (a declared change affects what differs), ``differs``
         or ``unknown`` (nobody trained on from the node, or nothing of it can be compared);
-        ``batch`` and ``loss``, the same of each; ``differences``: of each that differs
-        ``name expected found``; and ``step``.
+        ``batch``, ``loss`` and ``weights``, the same of each; ``differences``: of each that
+        differs ``name expected found``; and ``step``.
     """
-    parts = {"batch": "unknown", "loss": "unknown"}
+    parts = {"batch": "unknown", "loss": "unknown", "weights": "unknown"}
     differences: list[dict[str, Any]] = []
     if stored is not None:
         pairs = {"batch": (stored["batch"], seen["batch"]), "loss": _losses(stored, seen, affects)}
+        if not affects.step and stored.get("weights") and seen.get("weights"):
+            pairs["weights"] = stored["weights"], seen["weights"]
         for name, (expected, found) in pairs.items():
             affected = affects.batch if name == "batch" else affects.loss
             if not expected and not found:

@@ -6,7 +6,7 @@ made after the node. It knows no loop and no live object.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +36,13 @@ class Reference:
     weights_only: bool = False
 
     def compare(
-        self, seen: Mapping[str, Any], options: Iterable[str], unrestored: Mapping[str, Any]
-    ) -> dict[str, Any]:
+        self, seen: Mapping[str, Any], options: Iterable[str], unrestored: Mapping[str, Any],
+        not_restored: Sequence[str] = (),
+    ) -> dict[str, Any]:  # fmt: skip
         """As `proof.compare`; ``unrestored`` (name -> expected, found) are state that differs.
 
-        ``options``: the names in the optimizers' parameter groups.
+        ``options``: the names in the optimizers' parameter groups. ``not_restored`` are names of
+        what nobody could restore: an update that is equal does not prove the later ones then.
         """
         affects = Affects(self.declared, options, fresh=self.weights_only)
         compared = compare(self.proof, seen, affects)
@@ -49,6 +51,10 @@ class Reference:
             compared["state"] = "differs"
             if name not in known:
                 compared["differences"].append({"name": name, "expected": expected, "found": found})
+        if not_restored and not self.weights_only:
+            compared["not_restored"] = sorted(not_restored)
+            if compared["state"] == "equal":
+                compared["state"] = "unknown"
         return compared
 
 
@@ -86,7 +92,9 @@ def record(
     audit.append(
         connection, reference.node.run_id, kind="restore", ref=reference.node.id,
         state=compared["state"], actor=actor, step=compared["step"],
-        payload={name: compared[name] for name in ("batch", "loss", "differences")},
+        payload={
+            name: compared.get(name) for name in (*restores.PARTS, "not_restored", "differences")
+        },
     )  # fmt: skip
 
 

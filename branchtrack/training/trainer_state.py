@@ -17,8 +17,9 @@ import torch
 from transformers.trainer_callback import ExportableState, TrainerState
 
 from branchtrack.errors import InvalidInput
-from branchtrack.training import apply, capture, rng
+from branchtrack.training import apply, capture, data_settings, rng
 from branchtrack.training.apply import Live
+from branchtrack.training.attribute_slots import OF_EVERY_DATA_SET, OF_EVERY_OPTIMIZER
 from branchtrack.training.attributes import Attributes
 
 #: Parts of TrainerState that are no state of training: what was logged is in the database, and
@@ -38,6 +39,12 @@ _STOCK = frozenset(
     _initial_global_step _initial_num_input_tokens_seen _signature_columns _train_batch_size
     _created_lr_scheduler _mixed_mesh_grads _memory_tracker _trial
     """.split()
+)
+#: What accelerate's wrapper of an optimizer has of its own.
+_OF_EVERY_WRAPPER = frozenset(
+    """optimizer scaler accelerator_state gradient_state device_placement _is_overflow
+    _accelerate_step_called _optimizer_original_step_method
+    _optimizer_patched_step_method""".split()
 )
 
 
@@ -87,11 +94,12 @@ def loop_state(trainer: Any) -> dict[str, Any]:
 
 
 def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
-    """What a Trainer, its script's callbacks and what makes its batches keep in attributes."""
-    owners: dict[str, Any] = {"trainer": trainer}
-    collator = trainer.data_collator
-    if hasattr(collator, "__dict__") and not inspect.isroutine(collator):
-        owners["data_collator"] = collator
+    """What a Trainer and the script's objects around it keep in attributes."""
+    owners = {"trainer": trainer, "args": trainer.args, "state": trainer.state}
+    around = {"data_collator": trainer.data_collator, "loss": trainer.compute_loss_func}
+    for name, value in around.items():
+        if hasattr(value, "__dict__") and not inspect.isroutine(value):
+            owners[name] = value
     for callback in trainer.callback_handler.callbacks:
         library = type(callback).__module__.partition(".")[0]
         if library not in ("transformers", "branchtrack"):
@@ -100,7 +108,20 @@ def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
             while name in owners:
                 name, number = f"{base}#{number}", number + 1
             owners[name] = callback
-    return Attributes(owners, trainer.model, _STOCK, tracked)
+    if trainer.optimizer is not None:
+        owners["wrapper"], owners["optimizer"] = trainer.optimizer, live_objects(trainer).optimizer
+    ignored = {
+        "trainer": _STOCK, "args": _fields(trainer.args), "state": _fields(trainer.state),
+        "optimizer": OF_EVERY_OPTIMIZER, "wrapper": _OF_EVERY_WRAPPER | OF_EVERY_OPTIMIZER,
+        "data": OF_EVERY_DATA_SET | data_settings.marks(trainer.train_dataset).keys(),
+    }  # fmt: skip
+    return Attributes(owners, trainer.model, ignored, tracked, {"data": trainer.train_dataset})
+
+
+def _fields(record: Any) -> frozenset[str]:
+    """The names of a record that its own class gives it."""
+    own = {name for name in vars(record) if name.startswith("_")}
+    return frozenset(own | {field.name for field in fields(record)})
 
 
 def _plain(value: Any) -> Any:

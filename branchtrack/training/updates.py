@@ -33,7 +33,8 @@ class Updates:
 
     ``witness`` watches the first update after a node. ``reference`` is what the first of a resume
     is compared with, ``unrestored`` the state that is another than the node's all the same (name ->
-    expected, found), and ``strict`` says that training ends where they differ.
+    expected, found), ``not_restored`` names what nobody could restore, and ``strict`` says that
+    training ends where they differ.
     """
 
     def __init__(self, database: Database, actor: str) -> None:
@@ -41,6 +42,7 @@ class Updates:
         self.witness: Witness | None = None
         self.reference: Reference | None = None
         self.unrestored: dict[str, tuple[Any, Any]] = {}
+        self.not_restored: list[str] = []
         self.strict = False
         self._compared: str | None = None
         self.recorder: Recorder | None = None
@@ -104,9 +106,7 @@ class Updates:
         assert live.attributes is not None
         live.attributes.restore(stored)
         self.unrestored = live.attributes.differing(stored)
-        if self.expecting is not None and self.expecting.restored is not None:
-            omitted = live.attributes.omitted(stored)
-            self.expecting.restored |= dict.fromkeys(omitted, "not stored")
+        self.not_restored += live.attributes.omitted(stored)
 
     def prove(self, step: int, live: Live) -> None:
         """Record what update ``step`` was made of, where it is the first after a node.
@@ -122,12 +122,12 @@ class Updates:
         with suppress(Exception):
             # What the script's objects do where they are looked at is nothing to training.
             numbers = live.attributes.numbers() if live.attributes is not None else {}
-        seen = witness.close(step, numbers)
+        seen = witness.close(step, numbers, live.model)
         reference, self.reference = self.reference, None
         compared = None
         if reference is not None:
             options = {name for group in live.groups for name in group}
-            compared = reference.compare(seen, options, self.unrestored)
+            compared = reference.compare(seen, options, self.unrestored, self.not_restored)
             self._compared = compared["state"]
         self.recorder.do(lambda: self._record_proof(witness, seen, compared, reference))
         if reference is not None and compared is not None and compared["state"] == "differs":
@@ -172,6 +172,8 @@ class Updates:
         verdicts = effects.verdicts(expected, readings, step, live)
         obeyed = effects.obeyed(expected.wanted, expected, readings)
         verified: bool | None = obeyed
+        if expected.restored is not None:
+            expected.restored |= dict.fromkeys(self.not_restored, "not stored")
         if obeyed and expected.restored is not None:
             # Of a restore that could not be compared nothing is claimed.
             looked_at = {"equal": True, "explained": True, "differs": False}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import random
 import time
 from collections import Counter, defaultdict, deque, namedtuple
@@ -15,6 +17,8 @@ import pytest
 import torch
 
 from branchtrack.errors import CheckpointMismatch, InvalidInput
+from branchtrack.training import capture
+from branchtrack.training.attribute_slots import OF_EVERY_OPTIMIZER
 from branchtrack.training.attributes import Attributes
 from tests.training import exact, tiny
 from tests.training.callbacks import Do
@@ -26,9 +30,10 @@ class Script(SimpleNamespace):
     """An object of a script's own class."""
 
 
-def attributes(owner: Any, **tracked: Any) -> Attributes:
-    """Those of one object beside a model of no interest."""
-    return Attributes({"trainer": owner}, torch.nn.Linear(1, 1), tracked=tracked)
+def attributes(owner: Any, rows: Any = None) -> Attributes:
+    """Those of one object, and of a data set, beside a model of no interest."""
+    ahead = {} if rows is None else {"data": rows}
+    return Attributes({"trainer": owner}, torch.nn.Linear(1, 1), ahead=ahead)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -230,19 +235,22 @@ def test_what_changes_and_is_too_large_or_of_another_kind_is_named_once(
         rows=[(1, 2)] * 50_000, counts=dict.fromkeys(range(50_000), 0), other=deque([0] * 30_000),
         deep=[[0] * 300 for _ in range(300)], odd=[object()],
     )  # fmt: skip
-    tracked = attributes(owner)
+    rows = Script(counter=0)
+    tracked = attributes(owner, rows=rows)
     assert tracked.state() == {} and not caplog.records
     owner.rows.append((3, 4))
     owner.other.appendleft(1)
     owner.deep[0] = [1]
     owner.odd.append(object())
+    owner.count, rows.counter = itertools.count(), 1
     with mock.patch("branchtrack.training.attribute_values._contents", lambda value: value):
         state = tracked.state()
-    names = ["trainer.rows", "trainer.other", "trainer.deep", "trainer.odd"]
+    names = [f"trainer.{name}" for name in "rows other deep odd count".split()]
+    names.append("data.counter")
     assert tracked.omitted(state) == list(state) == names
     assert tracked.state() == state
     assert [record.args[0] for record in caplog.records] == names  # type: ignore[index]
-    again = attributes(Script(rows=[], counts={}, other=deque(), deep=[], odd=[]))
+    again = attributes(Script(rows=[], counts={}, other=deque(), deep=[], odd=[]), rows)
     again.restore(state)
     assert again.differing(state) == {}
 
@@ -258,7 +266,9 @@ def test_a_resume_names_what_its_node_has_not_stored(home: Home) -> None:
     home.train(launch, kind=Buffering)
     fork = home.fork(launch)
     assert fork.restored is not None and fork.restored["trainer.rows"] == "not stored"
-    assert fork.compared is not None and fork.compared["state"] == "equal"
+    assert fork.compared is not None and fork.compared["state"] == "unknown"
+    assert fork.compared["not_restored"] == ["trainer.rows"]
+    assert fork.effective is not None and fork.effective["verified"] is None
 
 
 @dataclass(slots=True)
@@ -335,3 +345,104 @@ def test_what_the_machine_makes_of_it_is_no_proof() -> None:
     owner.tokens_per_s, owner.stamp, owner.rss = 5, time.time_ns(), 7
     owner.key, owner.address, owner.steps = "f3a0", id(owner), 2
     assert found.numbers() == {"trainer.steps": "2"}
+
+
+class Sharp(torch.optim.Optimizer):
+    """An optimizer around another, which shares its groups, and with a copy of what it trains."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.1})
+        self.inner = torch.optim.SGD(self.param_groups, momentum=0.9)
+        (self.weight,) = self.param_groups[0]["params"]
+        self.slow, self.steps = [self.weight.detach().clone()], 0
+
+    def step(self, closure: Any = None) -> None:
+        """A step of the other, and every third time half of the way back."""
+        self.inner.step()
+        self.steps += 1
+        if self.steps % 3 == 0:
+            self.slow[0].lerp_(self.weight.data, 0.5)
+            self.weight.data.copy_(self.slow[0])
+
+
+def train(optimizer: Sharp, steps: int) -> torch.Tensor:
+    for _ in range(steps):
+        optimizer.weight.grad = optimizer.weight.detach() + 1
+        optimizer.step()
+    return optimizer.weight.detach().clone()
+
+
+def sharp() -> tuple[Sharp, Attributes]:
+    model = torch.nn.Linear(2, 2, bias=False)
+    torch.nn.init.ones_(model.weight)
+    optimizer = Sharp(model.parameters())
+    return optimizer, Attributes({"optimizer": optimizer}, model, {"optimizer": OF_EVERY_OPTIMIZER})
+
+
+def test_what_an_optimizer_keeps_outside_of_its_state_is_given_back() -> None:
+    first, attributes_of_first = sharp()
+    weight, state = train(first, 4), copy.deepcopy(attributes_of_first.state())
+    again, attributes_of_again = sharp()
+    again.weight.data.copy_(weight)
+    attributes_of_again.restore(state)
+    assert attributes_of_again.differing(state) == {}
+    assert again.inner.param_groups[0] is again.param_groups[0]
+    assert torch.equal(train(again, 3), train(first, 3))
+    # Its parameter by another name is no state beside the weights.
+    assert "optimizer.weight" not in state
+
+
+class Remembering(torch.nn.Module):
+    """A module with containers of what went through it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue, self.bank, self.centre = [torch.zeros(2)], dict[str, float](), torch.zeros(2)
+
+
+def test_containers_and_tensors_of_a_module_are_state() -> None:
+    model, again = Remembering(), Remembering()
+    first, other = Attributes({}, model), Attributes({}, again)
+    model.queue.append(torch.ones(2))
+    model.bank["a"] = 2.0
+    model.centre += 1
+    state = first.state()
+    assert list(state) == ["model.queue", "model.bank", "model.centre"]
+    other.restore(state)
+    assert len(again.queue) == 2 and again.bank == {"a": 2.0} and again.centre.sum() == 2
+
+
+class Scaled:
+    """A loss function that counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        self.calls += 1
+        losses = torch.nn.functional.cross_entropy(outputs.logits.flatten(0, 1), labels.flatten())
+        return losses * (1 + self.calls % 7)
+
+
+class Around(tiny.BranchingTrainer):  # type: ignore[misc, name-defined]
+    """Keeps state in the objects around the Trainer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.compute_loss_func = Scaled()
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        self.args.scale = getattr(self.args, "scale", 1.0) * 1.1
+        self.state.seen = getattr(self.state, "seen", 0) + 1
+        self.optimizer.note = self.state.seen
+        factor = self.args.scale + self.state.seen + self.optimizer.note
+        return super().training_step(*args, **kwargs) * (1 if factor else 0)
+
+
+def test_what_lies_around_a_trainer_is_followed(home: Home) -> None:
+    home.train(kind=Around)
+    stored = capture.attributes(home.snapshot(home.node(8)))
+    names = {"args.scale", "state.seen", "wrapper.note", "loss.calls"}
+    assert names <= stored.keys()
+    resumed = home.train(home.order(home.node(8)), kind=Around)
+    assert resumed.state.seen == resumed.state.global_step

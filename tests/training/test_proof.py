@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from branchtrack.training.proof import Affects, Witness, batch_digest, compare
+from branchtrack.training.proof import Affects, Witness, batch_digest, compare, weights_digest
 
 NOTHING = Affects((), (), fresh=False)
 SEEN = {"step": 5, "batch": "ab", "losses": ["0x1.0p+0", "0x1.8p+0"], "before_step": 1}
@@ -70,6 +70,7 @@ def test_what_was_seen_before_the_loop_goes_on_does_not_count() -> None:
         "losses": [],
         "before_step": 0,
         "numbers": {},
+        "weights": None,
     }
 
 
@@ -111,3 +112,24 @@ def test_what_nobody_recorded_or_nobody_can_see_is_not_known() -> None:
     without_batch = other(batch=None)
     assert compare(without_batch, without_batch, NOTHING)["state"] == "equal"
     assert compare(SEEN, other(batch="cd"), Affects((), (), fresh=True))["state"] == "explained"
+
+
+def test_weights_are_compared_where_no_declared_change_moves_them() -> None:
+    before, after = other(weights="ab"), other(weights="cd")
+    assert compare(before, before, NOTHING)["weights"] == "equal"
+    found = compare(before, after, NOTHING)
+    assert (found["state"], found["weights"]) == ("differs", "differs")
+    assert found["differences"] == [{"name": "weights", "expected": "ab", "found": "cd"}]
+    for affects in (Affects(("lr",), ("lr",), fresh=False), Affects((), (), fresh=True)):
+        assert compare(before, after, affects)["weights"] == "unknown"
+    assert compare(SEEN, after, NOTHING)["state"] == "equal"
+
+
+def test_a_digest_of_weights_looks_into_every_parameter_that_is_trained() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3, dtype=torch.bfloat16))
+    model[0].bias.requires_grad_(False)
+    before = weights_digest(model)
+    model[0].bias.data += 1
+    assert weights_digest(model) == before
+    model[1].weight.data[0, 0] += 1
+    assert weights_digest(model) != before
