@@ -99,6 +99,10 @@ class Slots:
                 continue
             with suppress(Exception):
                 slots += self._of_value(Slot(f"{path}.{name}", holder, name, value), seen, depth)
+        for kind in filter(_is_own_class, type(holder).__mro__):
+            # What is counted in the class itself.
+            self.holders[f"{path}.{kind.__name__}"] = kind
+            slots += numbers_of(f"{path}.{kind.__name__}", kind, ignored)
         return slots
 
     def _of_value(self, slot: Slot, seen: set[int], depth: int) -> list[Slot]:
@@ -164,13 +168,12 @@ class Slots:
 
 
 def numbers_of(path: str, holder: Any, ignored: frozenset[str]) -> list[Slot]:
-    """The numbers that an object of the script's own keeps; a library's is let alone."""
-    if not is_own(holder):
-        return []
+    """The numbers that an object, or a class, keeps itself."""
     return [
         Slot(f"{path}.{name}", holder, name, value)
-        for name, value in _attributes(holder)
-        if isinstance(value, (bool, int, float)) and name not in ignored and not tells_time(name)
+        for name, value in list(getattr(holder, "__dict__", {}).items())
+        if isinstance(value, (bool, int, float))
+        and not (name in ignored or name.startswith(("_bt_", "__")) or tells_time(name))
     ]
 
 
@@ -202,7 +205,11 @@ def is_own(value: Any) -> bool:
     """Whether it is an object of a class of the script's own, and no library's."""
     if isinstance(value, (type, ModuleType, *_FUNCTIONS)):
         return False
-    name = type(value).__module__
+    return _is_own_class(type(value))
+
+
+def _is_own_class(kind: type) -> bool:
+    name = kind.__module__
     file = getattr(sys.modules.get(name), "__file__", None)
     if file is None:
         return name == "__main__"

@@ -16,7 +16,13 @@ from typing import Any
 import torch
 
 from branchtrack.errors import CheckpointMismatch
-from branchtrack.training.attribute_slots import Slot, Slots, is_iterator, numbers_of
+from branchtrack.training.attribute_slots import (
+    Slot,
+    Slots,
+    is_iterator,
+    is_own,
+    numbers_of,
+)
 from branchtrack.training.attribute_values import (
     brief,
     can_store,
@@ -84,6 +90,7 @@ class Attributes:
         return [
             slot
             for path, holder in self._ahead.items()
+            if is_own(holder)
             for slot in numbers_of(path, holder, self._ignored.get(path, frozenset()))
         ]
 

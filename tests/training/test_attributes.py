@@ -412,6 +412,21 @@ def test_containers_and_tensors_of_a_module_are_state() -> None:
     assert len(again.queue) == 2 and again.bank == {"a": 2.0} and again.centre.sum() == 2
 
 
+class Counting:
+    """Counts in the class itself."""
+
+    calls = 0
+
+
+def test_numbers_of_a_class_of_the_script_are_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = attributes(Counting())
+    monkeypatch.setattr(Counting, "calls", 3)
+    state = first.state()
+    monkeypatch.setattr(Counting, "calls", 0)
+    attributes(Counting()).restore(state)
+    assert Counting.calls == 3 and list(state) == ["trainer.Counting.calls"]
+
+
 class Scaled:
     """A loss function that counts what it was asked."""
 
