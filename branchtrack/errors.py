@@ -103,7 +103,8 @@ class NotFound(BranchtrackError):
     """Nothing goes by that name or id; ``near`` lists names that come close."""
 
     def __init__(self, kind: str, ref: str, near: Sequence[str] = (), fix: str = "") -> None:
-        names = ", ".join(near)
+        # A metric may have any name, also one that would break the line.
+        names = ", ".join(name if name.isprintable() and name else repr(name) for name in near)
         super().__init__(
             f"There is no {kind} {shown(ref)}.",
             fix=fix or (f"Did you mean: {names}?" if names else ""),

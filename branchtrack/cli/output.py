@@ -32,6 +32,11 @@ _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _OWN_STYLES = re.compile("(\x1b\\[(?:0|1|2|3[0-7])m)")
 
 
+def spelled_name(text: str) -> str:
+    """A name that people chose, in one line: ends of lines spelled too, and quotes for none."""
+    return visible(text).replace("\n", "\\n") or '""'
+
+
 def visible(text: str) -> str:
     """``text`` with control characters spelled (``\\x1b``), so that no terminal obeys them."""
     return _CONTROLS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
@@ -103,7 +108,7 @@ def pairs(values: dict[str, Any]) -> str:
     for name, value in values.items():
         is_group = isinstance(value, dict) and not is_recipe(value)
         flat.update(value if is_group else {name: value})
-    return ", ".join(f"{name} {number(value, 6)}" for name, value in flat.items())
+    return ", ".join(f"{spelled_name(name)} {number(value, 6)}" for name, value in flat.items())
 
 
 def pad(text: str, width: int, right: bool = False) -> str:

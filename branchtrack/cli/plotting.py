@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, number, styled
+from branchtrack.cli.output import echo, emit, number, spelled_name, styled
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -50,7 +50,7 @@ def curve(
         return
     from branchtrack.cli.drawing import plot
 
-    echo(styled(f"{metric} of {branch}", bold=True) + f", {data['points']} points")
+    echo(styled(f"{spelled_name(metric)} of {branch}", bold=True) + f", {data['points']} points")
     for text in plot(data["steps"], data["values"], data["forks"], columns=columns):
         echo(text)
     finite = [value for value in data["values"] if math.isfinite(value)]

@@ -17,6 +17,7 @@ from branchtrack.cli.output import (
     print_fields,
     print_table,
     size,
+    spelled_name,
     state,
     styled,
     visible,
@@ -136,7 +137,9 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
 def _print_part(name: str, values: dict[str, Any] | None) -> None:
     if values:
         echo(f"\n{styled(name, bold=True)}")
-        print_fields([(f"  {key}", number(value, 6)) for key, value in values.items()])
+        print_fields(
+            [(f"  {spelled_name(key)}", number(value, 6)) for key, value in values.items()]
+        )
 
 
 @click.command()
@@ -166,7 +169,7 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
             echo(f"No {title} differs.")
         print_table(
             (title, "a", "b"),
-            [(row["name"], number(row["a"], 6), number(row["b"], 6)) for row in rows],
+            [(spelled_name(row["name"]), number(row["a"], 6), number(row["b"], 6)) for row in rows],
             right="a b",
         )
     for side in ("a", "b"):

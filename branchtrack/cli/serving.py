@@ -111,6 +111,7 @@ def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None
     from branchtrack.launching.worker import Worker
 
     with line.database() as database:
+        database.check_writable()
         if launch is not None:
             with database.read() as connection:
                 launch = launches.find(connection, launch).id

@@ -127,6 +127,13 @@ def heartbeat(
     )
 
 
+def count_saves(connection: Connection, segment_id: str, saves: dict[str, Any] | None) -> None:
+    """Record how many saves were due, made and missed; nothing where none was due yet."""
+    if saves is not None:
+        changed = segments.update().where(segments.c.id == segment_id)
+        connection.execute(changed.values(saves=saves))
+
+
 def hold(connection: Connection, segment_id: str, *, paused: bool, step: int, actor: str) -> None:
     """Mark a segment as paused, or as running again; nothing where it is so already."""
     status = "paused" if paused else "running"

@@ -16,7 +16,7 @@ from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tenso
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.checkpoints.tensors import from_bytes, to_bytes
 from branchtrack.core.records import NewNode, Node, StoredCheckpoint
-from branchtrack.db import nodes, requests
+from branchtrack.db import nodes, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition
 from branchtrack.training.answers import Answer
@@ -50,11 +50,13 @@ def record(
     new: NewNode,
     answers: Sequence[Answer],
     actor: str,
+    saves: dict[str, Any] | None = None,
 ) -> Node:
     """Add the node of a snapshot that is stored, answering the requests it carries.
 
     ``digested`` is what `digests` made of the snapshot, ``pack`` what holds all of it that was
-    `missing`; ``new`` lacks only the state digest. One transaction.
+    `missing`; ``new`` lacks only the state digest. ``saves`` are the counts of its segment that
+    are true with it: a process that is killed has no other time to write them. One transaction.
 
     Raises:
         StorageError: the database failed; there is no node, and trying again is safe.
@@ -70,6 +72,7 @@ def record(
         node = nodes.commit(connection, replace(new, state_digest=manifest.digest))
         for answer in answers:
             tell(connection, answer, actor, step=new.step, node_id=node.id)
+        segments.count_saves(connection, new.segment_id, saves)
     return node
 
 

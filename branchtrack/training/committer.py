@@ -289,7 +289,7 @@ class Committer:
         carried = [answer for answer in flight.answers if answer.state in made]
         node = commits.record(
             self._database, digested, flight.pack, replace(flight.new, parent_id=self.head),
-            carried, self._actor,
+            carried, self._actor, self.saves.as_dict(flight.due),
         )  # fmt: skip
         self.head = node.id
         flight.made.append(node)

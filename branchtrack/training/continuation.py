@@ -18,15 +18,17 @@ from branchtrack.core import lifecycle
 from branchtrack.core.records import Branch, Node, Run, Segment
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.errors import BranchTaken
-from branchtrack.training import beginnings, environment, ordinals
+from branchtrack.errors import BranchTaken, InvalidInput, NotFound
+from branchtrack.training import beginnings, environment, ordinals, siblings
 from branchtrack.training.ordinals import Training
 
 logger = logging.getLogger("branchtrack")
 
-#: Set to anything but ``0`` a command goes on with what it has begun before.
+#: Has a command go on with what it has begun before: with what it began last, or with the run that
+#: it names.
 CONTINUE_VARIABLE = "BRANCHTRACK_CONTINUE"
 _NO = ("", "0", "false", "no", "off")
+_YES = ("1", "true", "yes", "on")
 #: Seconds between two looks at a process that may be gone.
 _LOOK = 0.2
 
@@ -66,12 +68,25 @@ class Line:
 
 def is_asked_for() -> bool:
     """Whether the environment says that commands go on with what they have begun."""
-    return os.environ.get(CONTINUE_VARIABLE, "").strip().lower() not in _NO
+    return _wish().lower() not in _NO
 
 
 def line_of_command(connection: Connection, training: Training, home: Path) -> Line | None:
-    """What the same training of the same command came to when it was begun last."""
-    run = runs.of_command(connection, ordinals.command(training, home))
+    """What the same training of the same command came to when it was begun last.
+
+    Where the environment names a run, that run comes before newer ones, and so do those of the
+    other trainings of its script's execution: they belong together.
+
+    Raises:
+        InvalidInput: what it names is no run of this command.
+    """
+    command = ordinals.command(training, home)
+    run = None
+    if is_asked_for() and _wish().lower() not in _YES:
+        named = _named_run(connection, _wish(), home)
+        related = [named, *siblings.of_process(connection, named)]
+        run = next((other for other in related if other.command == command), None)
+    run = run or runs.of_command(connection, command)
     return None if run is None else line_of_run(connection, run)
 
 
@@ -125,14 +140,37 @@ def wait_until_free(database: Database, line: Line) -> Line:
 
 def hint(line: Line) -> str:
     """How to go on with an unfinished run that a new one was begun beside."""
-    if environment.is_interactive():
-        how = 'branchtrack.start(..., resume="latest"), or train(resume_from_checkpoint=True)'
+    # The run that has just begun is the latest one by the time that anybody reads this.
+    if environment.is_interactive() and line.head is not None:
+        node = f'"{line.head.id}"'
+        how = f"branchtrack.start(..., resume={node}), or train(resume_from_node={node})"
     else:
-        how = f"{CONTINUE_VARIABLE}=1 {beginnings.shown_command()}"
+        wish = line.run.id if line.run.name.lower() in (*_NO, *_YES) else line.run.name
+        how = f"{CONTINUE_VARIABLE}={wish} {beginnings.shown_command()}"
     return (
         f"An unfinished run of this command exists: {line}. This is a new run; to go on with that "
         f"one instead: {how}"
     )
+
+
+def _wish() -> str:
+    return os.environ.get(CONTINUE_VARIABLE, "").strip()
+
+
+def _named_run(connection: Connection, name: str, home: Path) -> Run:
+    """The run of that name or id, if a training of this process's command began it."""
+    allowed = "1, or the name or id of a run that this command has begun"
+    try:
+        run = runs.find_run(connection, name)
+    except NotFound as error:
+        what = f"{CONTINUE_VARIABLE}: {error.what}"
+        raise InvalidInput(CONTINUE_VARIABLE, name, allowed, what=what) from error
+    names = ("name", "number", "of_name", "process")
+    began = {key: run.training[key] for key in names if key in run.training}
+    if len(began) < len(names) or ordinals.command(Training(**began), home) != run.command:
+        what = f"{CONTINUE_VARIABLE}: the run {run.name} was begun by another command."
+        raise InvalidInput(CONTINUE_VARIABLE, name, allowed, what=what)
+    return run
 
 
 def _follows(one: Segment, current: Segment, seen: set[str]) -> bool:

@@ -48,6 +48,9 @@ def numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]
         if len(name) > LONGEST_METRIC:
             refused[f"{name[:40]}…"] = f"its name is longer than {LONGEST_METRIC} characters"
             continue
+        if not storable(name):
+            refused['""'] = "its name is empty"
+            continue
         try:
             found[storable(name)] = _number(value)
         except Exception as error:

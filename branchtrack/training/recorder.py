@@ -170,7 +170,7 @@ class Recorder:
             self._wake.notify_all()
 
     def tell(self, kind: str, state: str, actor: str, step: int, why: str) -> None:
-        """Have a line about this segment added to the run's event log."""
+        """Have a line about this segment added to the run's event log, and its saves counted."""
 
         def job() -> None:
             with self._database.transaction() as connection:
@@ -179,6 +179,7 @@ class Recorder:
                     connection, run_id, kind=kind, ref=self._segment, state=state, actor=actor,
                     step=step, reason=why,
                 )  # fmt: skip
+                segments.count_saves(connection, self._segment, self.saves())
 
         self.do(job)
 

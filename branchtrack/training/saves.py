@@ -63,9 +63,13 @@ class Saves:
                 self._missed.append(step)
             self._report(step, why)
 
-    def as_dict(self) -> dict[str, Any] | None:
-        """``due``, ``made`` and the steps ``missed``; None where none was due yet."""
+    def as_dict(self, durable: int | None = None) -> dict[str, Any] | None:
+        """``due``, ``made`` and the steps ``missed``; None where none was due yet.
+
+        ``durable`` is the step of a save that is made once what is returned is written.
+        """
         with self._lock:
             if not self._due:
                 return None
-            return {"due": self._due, "made": self._made, "missed": list(self._missed)}
+            made = self._made + (durable is not None)
+            return {"due": self._due, "made": made, "missed": list(self._missed)}

@@ -24,8 +24,18 @@ _OURS = COPY_MS.partition("/")[0] + "/"
 _WHOLE = frozenset(("num_input_tokens_seen",))
 
 
-def log_history(connection: Connection, node: Node) -> list[dict[str, Any]]:
-    """`TrainerState.log_history` up to a node: an entry for each time that values were logged."""
+#: What the Trainer logs where `train()` ends, also where it was stopped.
+_SUMMARY = frozenset(("train_runtime", "train_loss"))
+
+
+def log_history(
+    connection: Connection, node: Node, *, is_over: bool = False
+) -> list[dict[str, Any]]:
+    """`TrainerState.log_history` up to a node: an entry for each time that values were logged.
+
+    The summary of a part that ended before is left out: what goes on from there has one of its own
+    in the end. Where the training ``is_over`` at the node, the last summary there is that one.
+    """
     starts = nodes.starts(connection, node.run_id)
     spans = tree.lineage(node.segment_id, starts.__getitem__)
     segments = sorted({span.segment for span in spans})
@@ -42,7 +52,10 @@ def log_history(connection: Connection, node: Node) -> list[dict[str, Any]]:
                 for step, time, value in rows:
                     entry = entries.setdefault((step, time), {})
                     entry[name] = int(value) if name in _WHOLE else value
-    return _in_order(entries)
+    logged = _in_order(entries)
+    summaries = [entry for entry in logged if entry.keys() >= _SUMMARY]
+    own = summaries[-1] if is_over and summaries and summaries[-1]["step"] == node.step else None
+    return [entry for entry in logged if entry is own or not entry.keys() >= _SUMMARY]
 
 
 def _in_order(entries: Mapping[tuple[int, float], dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import partial
 from typing import Any
 
 from transformers.trainer_callback import TrainerState
@@ -105,7 +106,7 @@ def _give_back(trainer: Any, session: PassedOver, base: Base) -> dict[str, float
     loop = capture.loop_state(base.snapshot)
     with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
         changed = {"global_step": base.fork.step, "max_steps": _last_step(base)}
-        history = session.read(trainer_history.log_history, base.fork)
+        history = session.read(partial(trainer_history.log_history, is_over=True), base.fork)
         trainer_state.write_trainer_state(trainer, loop["trainer"], folder, changed, history)
         state = TrainerState.load_from_json(os.path.join(folder, "trainer_state.json"))
     capture.restore_whole_model(trainer.model, base.snapshot)

@@ -40,6 +40,17 @@ def test_what_people_write_is_no_command_to_a_terminal(
     assert asked["reason"] == _EVIL
 
 
+def test_the_name_of_a_metric_stays_in_its_line(call: Call, forked: tuple[Tree, Any]) -> None:
+    tree = forked[0]
+    node = tree.node("main", 40, values={"new\nline": 7.0, "": 8.0})
+    tree.points("main", "new\nline", range(7, 8))
+    shown = call("show", node.id).out.splitlines()
+    assert "  new\\nline  7" in shown and '  ""         8' in shown
+    assert "new\\nline of demo/main" in call("curve", "demo/main", "new\nline").out
+    hint = call("curve", "demo/main", "new_line").err
+    assert "'new\\nline'" in hint and "new\nline" not in hint
+
+
 def test_only_its_own_styles_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     evil = output.styled("a\x1b[8mb", "red")
     assert evil == "\x1b[31ma\\x1b[8mb\x1b[0m"

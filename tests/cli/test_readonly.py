@@ -40,7 +40,7 @@ def test_an_export_goes_elsewhere(home: Config, call: Call, tmp_path: Path) -> N
     assert call("export", "demo/cooler", str(tmp_path / "out")).code == 0
 
 
-@pytest.mark.parametrize("command", ["resume demo/main", "stop demo", "db upgrade"])
+@pytest.mark.parametrize("command", ["resume demo/main", "stop demo", "worker", "db upgrade"])
 def test_what_changes_is_refused_before_anything_is_done(
     command: str, home: Config, call: Call
 ) -> None:

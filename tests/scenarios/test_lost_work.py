@@ -65,7 +65,7 @@ def test_the_queue_starts_the_same_command_again(shell: Shell) -> None:
 def test_without_asking_one_line_says_how_to_go_on(shell: Shell) -> None:
     killed(shell)
     printed = shell.train("requeue")
-    assert "BRANCHTRACK_CONTINUE=1" in printed and len(shell.json("runs")) == 2
+    assert "BRANCHTRACK_CONTINUE=deep" in printed and len(shell.json("runs")) == 2
     shell.resume(shell.node("deep", 30), "go-on")
     assert shell.json("curve", "deep/go-on", "x")["steps"] == list(range(1, 61))
 

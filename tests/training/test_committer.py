@@ -389,6 +389,25 @@ def test_a_save_that_cannot_be_made_is_made_as_soon_as_it_can(
     assert (event.state, event.step) == ("missed", 4) and "still waits" in event.reason
 
 
+def test_a_save_is_counted_with_its_node_and_a_miss_with_its_event(
+    at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "HEARTBEAT_SECONDS", 1e6)
+    desk = at(torch.nn.Linear(4, 4))
+    saves = desk.committer.saves
+    for step in (2, 4):
+        saves.ask(step)
+        desk.commit(step)
+        made = len(desk.home.nodes())
+        assert desk.home.segment().saves == {"due": made, "made": made, "missed": []}
+    saves.ask(6)
+    saves.drop("It could not be made.")
+    counted = threading.Event()
+    desk.recorder.do(counted.set)
+    assert counted.wait(10)
+    assert desk.home.segment().saves == {"due": 3, "made": 2, "missed": [6]}
+
+
 def test_the_reason_why_saves_are_not_made_does_not_grow_with_them(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,7 +160,7 @@ def test_without_a_word_a_new_run_begins_and_says_how_to_go_on(
     (line,) = [one.message for one in caplog.records if "unfinished" in one.message]
     node = home.nodes()[-1]
     assert f"tiny/main (stopped, node {node.id} at step 4 of 9)" in line
-    assert "BRANCHTRACK_CONTINUE=1 python" in line
+    assert "BRANCHTRACK_CONTINUE=tiny python" in line
     assert {one.name for one in home.runs()} == {"tiny", "tiny-2"}
 
 
@@ -389,7 +389,7 @@ def test_a_notebook_goes_on_with_the_newest_run_of_that_name(
     monkeypatch.setattr(environment.sys, "argv", [""])
     interrupted(home, 6)
     interrupted(home, 4)
-    assert 'resume="latest"' in caplog.text
+    assert f'resume="{home.nodes()[-1].id}"' in caplog.text
     loops.train(home, save_steps=2, resume="latest")
     assert {one.name for one in home.runs()} == {"tiny", "tiny-2"}
     assert home.nodes("tiny-2/main")[-1].kind == "final"

@@ -47,6 +47,10 @@ def test_what_is_no_number_is_told_with_the_reason(value: Any, why: str) -> None
     assert found == {"y": 1.0} and why in refused["x"]
 
 
+def test_an_empty_name_is_refused() -> None:
+    assert numbers({"": 1, "\0": 2, "x": 3}) == ({"x": 3.0}, {'""': "its name is empty"})
+
+
 def test_nested_values_go_by_the_names_on_the_way_to_them() -> None:
     found, refused = numbers({"a": {"b": 1, "c": {"d": 2, 3: 4}}, "e": {}, 0: 5})
     assert found == {"a/b": 1.0, "a/c/d": 2.0, "a/c/3": 4.0, "0": 5.0} and not refused

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import EarlyStoppingCallback
 
@@ -32,11 +33,41 @@ def history(trainer: Any) -> list[dict[str, Any]]:
     ]
 
 
+def summaries(trainer: Any) -> list[tuple[int, float]]:
+    """The steps and mean losses of the ends of trainings in the log."""
+    logged = trainer.state.log_history
+    return [(entry["step"], entry["train_loss"]) for entry in logged if "train_loss" in entry]
+
+
 def test_the_log_is_whole_after_a_resume(home: Home) -> None:
     whole = home.train(**LOGGED)
     for step in (6, 8):
         resumed = home.train(home.order(home.node(step)), **LOGGED)
         assert history(resumed) == history(whole), step
+
+
+def test_the_log_has_no_summary_of_a_part_that_was_stopped_or_had_ended(home: Home) -> None:
+    whole = home.train(**LOGGED)
+    stop = Do("on_step_end", 4, lambda **_: home.ask("stop", branch="tiny-2/main"))
+    stopped = home.train(callbacks=lambda: [stop], **LOGGED)
+    assert "train_loss" in stopped.state.log_history[-1]
+    resumed = home.train(home.order(home.nodes("tiny-2/main")[-1]), **LOGGED)
+    assert history(resumed) == history(whole)
+    further = {"max_steps": 16, "horizon": "rescale"}
+    longer = home.train(home.order(home.final(), further), **LOGGED)
+    assert [step for step, _ in summaries(longer)] == [16]
+
+
+def test_a_training_that_is_passed_over_has_its_own_summary_alone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = Do("on_step_end", 4, lambda **_: home.ask("stop"))
+    home.train(callbacks=lambda: [stop], **LOGGED)
+    monkeypatch.setenv("BRANCHTRACK_CONTINUE", "1")
+    ended = home.train(**LOGGED)
+    passed_over = home.train(**LOGGED)
+    assert len(home.runs()) == 1 and len(history(passed_over)) == len(history(ended))
+    assert summaries(passed_over) == summaries(ended) and len(summaries(ended)) == 1
 
 
 def test_the_mean_loss_is_that_of_the_whole_training(home: Home) -> None:
