@@ -186,7 +186,8 @@ class _Opening:
             raise refuse(f"its run {mine.name} has no final node to give it the state of.")
         logger.warning(
             "branchtrack: %s is passed over with the final state of run %s (node %s): this "
-            "process was started for %s.", self.training, mine.name, line.head.id, run.name,
+            "process was started for %s. What its loop leaves in variables is not there.",
+            self.training, mine.name, line.head.id, run.name,
         )  # fmt: skip
         return self._passed_over(line, refuse, partial(self._told_end, order))
 
