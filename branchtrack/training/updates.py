@@ -33,7 +33,8 @@ class Updates:
 
     ``witness`` watches the first update after a node. ``reference`` is what the first of a resume
     is compared with, ``unrestored`` the state that is another than the node's all the same (name ->
-    expected, found), and ``strict`` says that training ends where they differ.
+    expected, found), ``not_restored`` names state that could not be given back, and ``strict`` says
+    that training ends where they differ.
     """
 
     def __init__(self, database: Database, actor: str) -> None:
@@ -41,6 +42,7 @@ class Updates:
         self.witness: Witness | None = None
         self.reference: Reference | None = None
         self.unrestored: dict[str, tuple[Any, Any]] = {}
+        self.not_restored: list[str] = []
         self.strict = False
         self._compared: str | None = None
         self.recorder: Recorder | None = None
