@@ -25,6 +25,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import (
     acting,
     capture,
+    companions,
     loop_arguments,
     loop_begin,
     loop_objects,
@@ -34,6 +35,7 @@ from branchtrack.training import (
 )
 from branchtrack.training.attributes import Attributes
 from branchtrack.training.committer import Point
+from branchtrack.training.companions import Companions
 from branchtrack.training.environment import refuse_distributed, world_size
 from branchtrack.training.live import Live
 from branchtrack.training.loop_effects import Effects
@@ -89,7 +91,8 @@ def start(
     refuse_distributed(world_size())
     loop_arguments.check(name, settings=settings, objects=objects, actions=actions)
     asked = loop_arguments.counts(max_steps=max_steps, save_steps=save_steps, seed=seed)
-    live = loop_objects.live_objects(model, optimizer, scheduler, settings or {})
+    beside = companions.find(optimizer, scheduler, objects or {})
+    live = loop_objects.live_objects(model, optimizer, beside.scheduler, settings or {})
     loop_objects.check_objects(objects or {})
     for word, function in (actions or {}).items():
         acting.describe(word, function)
@@ -98,7 +101,7 @@ def start(
     if not (session.rehearses or session.passes_over):
         session.signals.on()
     try:
-        return Run(live, session, data, dict(objects or {}), evaluate, asked)
+        return Run(live, session, data, dict(objects or {}), evaluate, asked, beside)
     except BaseException as error:
         session.close("failed", f"{type(error).__name__}: {error}")
         raise
@@ -123,20 +126,23 @@ class Run:
         objects: Mapping[str, Any],
         evaluate: Callable[[], Mapping[str, Any]] | None,
         asked: Mapping[str, Any],
+        beside: Companions | None = None,
     ) -> None:
         assert live.values is not None
         self.settings: Values = live.values
         self._live, self._session = live, session
         self._objects, self._evaluate = objects, evaluate
+        self._beside = beside = beside or Companions(live.scheduler)
         self._begun = self._taken = self._called = self._closed = False
         self._overrun = 0
-        live.attributes = Attributes({}, live.model)
+        live.attributes = Attributes(beside.owners, live.model)
         begin = loop_passed.begin if session.passes_over else loop_begin.begin
         begun = begin(live, session, unwrapped(data), objects, asked)
         if isinstance(data, TrackedLoader):
             data.bind(self._rest)
         self._pace, self._feed, self._now = begun.pace, begun.feed, begun.now
         self._base = session.base
+        session.not_restored += beside.untracked
         self._effects = Effects(live, session)
         session.uncovered += loop_objects.untested(live, unwrapped(data), objects)
         session.begin(self._point(), self.max_steps, begun.script)
@@ -292,8 +298,11 @@ class Run:
         if session.witness is not None:
             session.witness.restart()
         base, self._base = self._base, None
+        self._beside.look_again()
         if base is not None and base.mode == "exact":
-            session.restore_attributes(self._live, capture.attributes(base.snapshot))
+            stored = capture.attributes(base.snapshot)
+            session.restore_attributes(self._live, stored)
+            session.not_restored += self._beside.not_restored(stored)
         if now is not None:
             rng.restore(now)
 
@@ -311,6 +320,10 @@ class Run:
         self._pace.step += 1
         assert session.recorder is not None
         session.recorder.step = self.step_number
+        base, self._base = self._base, None
+        if base is not None and base.mode == "exact":
+            # Neither batches nor a step before the first update: nothing came back in time.
+            session.not_restored += sorted(capture.attributes(base.snapshot))
         if session.witness is not None:
             session.prove(self.step_number, self._live)
         self._effects.settle(self.step_number)

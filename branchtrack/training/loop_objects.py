@@ -33,7 +33,7 @@ def live_objects(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[s
         model = torch.nn.ModuleDict(dict(model))
     if not isinstance(model, torch.nn.Module):
         raise InvalidInput("model", model, "a torch.nn.Module, or a dict of them by name")
-    optimizer, scheduler = _bare(optimizer, "optimizer"), _bare(scheduler, "scheduler")
+    optimizer, scheduler = bare(optimizer, "optimizer"), bare(scheduler, "scheduler")
     optimizers = optimizer if isinstance(optimizer, dict) else {"": optimizer}
     for name, one in optimizers.items():
         if not isinstance(one, torch.optim.Optimizer) or "." in name or name in _TAKEN:
@@ -105,10 +105,10 @@ def about(model: torch.nn.Module) -> str:
     return f"{' and '.join(type(part).__name__ for part in parts)}, {count:,} parameters"
 
 
-def _bare(given: Any, name: str) -> Any:
+def bare(given: Any, name: str) -> Any:
     """What accelerate has wrapped, or each of what goes by names; anything else as it is."""
     if isinstance(given, dict):
-        return {key: _bare(one, name) for key, one in given.items()}
+        return {key: bare(one, name) for key, one in given.items()}
     return getattr(given, name) if type(given).__module__.startswith("accelerate.") else given
 
 

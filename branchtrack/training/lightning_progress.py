@@ -1,0 +1,174 @@
+"""What a Trainer of Lightning and its callbacks count and keep while a plain loop is in its hooks.
+
+It is read and written where Lightning keeps it; nothing of Lightning is imported. It knows no run,
+no session and no node.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+logger = logging.getLogger("branchtrack")
+
+#: Callbacks of Lightning's own that training depends on.
+_STATEFUL = {
+    "WeightAveraging", "StochasticWeightAveraging", "EarlyStopping", "BaseFinetuning",
+    "ModelPruning", "SpikeDetection",
+}  # fmt: skip
+#: Those that only look on, with what scripts derive from them.
+_LOOKING_ON = {
+    "ProgressBar", "Checkpoint", "ModelSummary", "LearningRateMonitor", "DeviceStatsMonitor",
+    "ThroughputMonitor", "Timer", "BasePredictionWriter",
+}  # fmt: skip
+_LIBRARIES = ("lightning", "pytorch_lightning", "branchtrack")
+#: Hooks behind the last batch of an epoch that a callback may change its state in.
+_EPOCH_ENDS = ("on_train_epoch_end", "on_validation_epoch_end", "on_validation_end")
+_COUNTERS = ("ready", "started", "processed", "completed")
+
+
+class LightningProgress:
+    """The counters of a Trainer: updates, epochs, and the batches of the epoch.
+
+    Of the last batch in an epoch they are those of the next epoch's beginning. ``skipped`` is what
+    Lightning does between the two, and what a resume thus does not do.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self.skipped: list[str] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counters."""
+        trainer = self._trainer
+        loop, epoch = trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_progress.current.processed
+        batches, is_over = loop.batch_progress.current.ready, loop._num_ready_batches_reached()
+        current = loop.batch_progress.current
+        # Behind the hooks of a batch Lightning counts it for its loggers.
+        counts = current.processed > current.completed and not loop._should_accumulate()
+        return {
+            "updates": loop.automatic_optimization.optim_progress.optimizer.step.total.completed,
+            "manual_updates": loop.manual_optimization.optim_step_progress.total.completed,
+            "stepped": loop._batches_that_stepped + counts,
+            "epoch": epoch + 1 if is_over else epoch,
+            "batches": 0 if is_over else batches,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with these counters, once the first epoch has begun and before its first batch."""
+        fit = self._trainer.fit_loop
+        loop = fit.epoch_loop
+        updates = loop.automatic_optimization.optim_progress.optimizer.step
+        manual = loop.manual_optimization.optim_step_progress
+        for progress, name in ((updates, "updates"), (manual, "manual_updates")):
+            progress.total.ready = progress.total.completed = state[name]
+        loop._batches_that_stepped = state["stepped"]
+        for name in _COUNTERS:
+            for counts in (loop.batch_progress.current, loop.batch_progress.total):
+                _set(counts, name, state["batches"])
+            begun = name in ("ready", "started")
+            for counts in (fit.epoch_progress.current, fit.epoch_progress.total):
+                _set(counts, name, state["epoch"] + begun)
+        if fit._data_fetcher is not None:
+            # From it Lightning knows the last batch of an epoch.
+            fit._data_fetcher.fetched = state["batches"]
+        self._check_ends(state)
+        if state["epoch"] and not state["batches"]:
+            self.skipped = _ends_of_epochs(self._trainer)
+
+    def _check_ends(self, state: Mapping[str, Any]) -> None:
+        """Say it where the Trainer would have ended by now."""
+        trainer, updates = self._trainer, max(state["updates"], state["manual_updates"])
+        bounds = {"max_steps": updates, "max_epochs": state["epoch"]}
+        for name, count in bounds.items():
+            bound = getattr(trainer, name)
+            if bound not in (None, -1) and bound <= count:
+                logger.warning(
+                    "branchtrack: Lightning's Trainer(%s=%s) ends at once, since the node is at "
+                    "%s already. Give it a larger one to train on.", name, bound, count,
+                )  # fmt: skip
+
+
+def followed(trainer: Any) -> dict[str, Any]:
+    """The callbacks of a Trainer that have state of training, by path."""
+    callbacks: dict[str, Any] = {}
+    for callback in trainer.callbacks:
+        kinds = type(callback).__mro__
+        names = {kind.__name__ for kind in kinds if _is_of_library(kind)}
+        if not names & _LOOKING_ON and (names & _STATEFUL or not _is_of_library(kinds[0])):
+            path = base = f"callback.{kinds[0].__name__}"
+            number = 2
+            while path in callbacks:
+                path, number = f"{base}#{number}", number + 1
+            callbacks[path] = callback
+    return callbacks
+
+
+def late(trainer: Any) -> list[str]:
+    """The callbacks with state whose turn comes behind that of the one which began the run.
+
+    A node that is made there has their state of before the update.
+    """
+    begins = _beginning(trainer.callbacks)
+    if begins is None:
+        return []
+    behind = {id(callback) for callback in trainer.callbacks[trainer.callbacks.index(begins) + 1 :]}
+    paths = []
+    for path, callback in followed(trainer).items():
+        if id(callback) in behind and _overrides(callback, "on_train_batch_end"):
+            paths.append(path)
+            if {kind.__name__ for kind in type(callback).__mro__} & _STATEFUL:
+                logger.warning(
+                    "branchtrack: %s comes behind the callback that calls run.step(), so that "
+                    "nodes have its state of before the update. Put it before that one in "
+                    "Trainer(callbacks=[...]).", type(callback).__name__,
+                )  # fmt: skip
+    return paths
+
+
+def _beginning(callbacks: list[Any]) -> Any:
+    """The callback in a method of which this is called; None where it is in none."""
+    known = {id(callback): callback for callback in callbacks}
+    frame = sys._getframe(1)
+    while frame is not None:
+        names = frame.f_code.co_varnames[:1]
+        owner = known.get(id(frame.f_locals.get(names[0]))) if names else None
+        if owner is not None and not _is_of_library(type(owner)):
+            return owner
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return None
+
+
+def _ends_of_epochs(trainer: Any) -> list[str]:
+    """What depends on the end of an epoch, which follows its last batch."""
+    paths = [
+        path
+        for path, callback in followed(trainer).items()
+        if any(_overrides(callback, name) for name in _EPOCH_ENDS)
+    ]
+    if any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs):
+        paths.append("scheduler")
+    if _overrides(trainer.lightning_module, "on_train_epoch_end"):
+        paths.append("model")
+    return [f"{path} (at the end of the node's epoch)" for path in paths]
+
+
+def _overrides(value: Any, name: str) -> bool:
+    """Whether a hook is another than that of Lightning's base class, which does nothing."""
+    bases = ("Callback", "LightningModule", "ModelHooks")
+    kinds = (kind for kind in type(value).__mro__ if name in vars(kind))
+    kind = next(kinds, None)
+    return kind is not None and not (_is_of_library(kind) and kind.__name__ in bases)
+
+
+def _is_of_library(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _LIBRARIES
+
+
+def _set(counts: Any, name: str, value: int) -> None:
+    if hasattr(counts, name):
+        setattr(counts, name, value)
