@@ -53,7 +53,7 @@ class Companions:
     """What was found: the ``scheduler`` to use, and ``owners`` whose attributes are state.
 
     ``untracked`` names what has state that nodes do not have, ``unscheduled`` optimizers without
-    a scheduler yet, ``progress`` is Lightning's, and ``late`` are owners behind the one that steps.
+    a scheduler yet, ``progress`` is Lightning's, and ``late`` are owners after the one that steps.
     """
 
     scheduler: Any
@@ -79,8 +79,8 @@ class Companions:
         changed = [
             name for name in self.late if any(path.startswith(f"{name}.") for path in stored)
         ]
-        behind = [f"{name} (behind the callback that calls run.step())" for name in changed]
-        return [*self.since, *behind, *(self.progress.skipped if self.progress else ())]
+        later = [f"{name} (after the callback that calls run.step())" for name in changed]
+        return [*self.since, *later, *(self.progress.skipped if self.progress else ())]
 
 
 def find(optimizer: Any, scheduler: Any, objects: Mapping[str, Any]) -> Companions:

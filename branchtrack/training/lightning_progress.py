@@ -24,7 +24,7 @@ _LOOKING_ON = {
     "ThroughputMonitor", "Timer", "BasePredictionWriter",
 }  # fmt: skip
 _LIBRARIES = ("lightning", "pytorch_lightning", "branchtrack")
-#: Hooks behind the last batch of an epoch that a callback may change its state in.
+#: Hooks after the last batch of an epoch that a callback may change its state in.
 _EPOCH_ENDS = ("on_train_epoch_end", "on_validation_epoch_end", "on_validation_end")
 _COUNTERS = ("ready", "started", "processed", "completed")
 
@@ -46,7 +46,7 @@ class LightningProgress:
         loop, epoch = trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_progress.current.processed
         batches, is_over = loop.batch_progress.current.ready, loop._num_ready_batches_reached()
         current = loop.batch_progress.current
-        # Behind the hooks of a batch Lightning counts it for its loggers.
+        # After the hooks of a batch Lightning counts it for its loggers.
         counts = current.processed > current.completed and not loop._should_accumulate()
         return {
             "updates": loop.automatic_optimization.optim_progress.optimizer.step.total.completed,
@@ -107,21 +107,21 @@ def followed(trainer: Any) -> dict[str, Any]:
 
 
 def late(trainer: Any) -> list[str]:
-    """The callbacks with state whose turn comes behind that of the one which began the run.
+    """The callbacks with state whose turn comes after that of the one which began the run.
 
     A node that is made there has their state of before the update.
     """
     begins = _beginning(trainer.callbacks)
     if begins is None:
         return []
-    behind = {id(callback) for callback in trainer.callbacks[trainer.callbacks.index(begins) + 1 :]}
+    later = {id(callback) for callback in trainer.callbacks[trainer.callbacks.index(begins) + 1 :]}
     paths = []
     for path, callback in followed(trainer).items():
-        if id(callback) in behind and _overrides(callback, "on_train_batch_end"):
+        if id(callback) in later and _overrides(callback, "on_train_batch_end"):
             paths.append(path)
             if {kind.__name__ for kind in type(callback).__mro__} & _STATEFUL:
                 logger.warning(
-                    "branchtrack: %s comes behind the callback that calls run.step(), so that "
+                    "branchtrack: %s comes after the callback that calls run.step(), so that "
                     "nodes have its state of before the update. Put it before that one in "
                     "Trainer(callbacks=[...]).", type(callback).__name__,
                 )  # fmt: skip

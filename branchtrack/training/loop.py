@@ -33,7 +33,6 @@ from branchtrack.training import (
     loop_resume,
     rng,
 )
-from branchtrack.training.attributes import Attributes
 from branchtrack.training.committer import Point
 from branchtrack.training.companions import Companions
 from branchtrack.training.environment import refuse_distributed, world_size
@@ -135,7 +134,7 @@ class Run:
         self._beside = beside = beside or Companions(live.scheduler)
         self._begun = self._taken = self._called = self._closed = False
         self._overrun = 0
-        live.attributes = Attributes(beside.owners, live.model)
+        live.attributes = loop_objects.attributes_of(live, beside.owners, unwrapped(data), objects)
         begin = loop_passed.begin if session.passes_over else loop_begin.begin
         begun = begin(live, session, unwrapped(data), objects, asked)
         if isinstance(data, TrackedLoader):

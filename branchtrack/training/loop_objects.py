@@ -14,7 +14,10 @@ import torch
 from branchtrack.checkpoints.tensors import encode
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import apply
-from branchtrack.training.data_settings import DataSettings
+from branchtrack.training.attribute_slots import OF_EVERY_DATA_SET, OF_EVERY_OPTIMIZER
+from branchtrack.training.attribute_values import has_protocol
+from branchtrack.training.attributes import Attributes
+from branchtrack.training.data_settings import DataSettings, marks
 from branchtrack.training.live import Live, number
 from branchtrack.training.loop_data import is_plain
 from branchtrack.training.values import Values
@@ -96,6 +99,24 @@ def untested(live: Live, data: Any, objects: Mapping[str, Any]) -> list[str]:
     if data is not None and not is_plain(data):
         found.append("data that is no DataLoader of torch's")
     return found + [f"the state of the object {name!r}" for name in sorted(objects)]
+
+
+def attributes_of(
+    live: Live, owners: Mapping[str, Any], data: Any, objects: Mapping[str, Any]
+) -> Attributes:
+    """What optimizers, ``owners`` and the data set of a loop keep in attributes of their own."""
+    optimizers = {
+        f"optimizer.{prefix}" if prefix else "optimizer": part.optimizer
+        for prefix, part in live.parts.items()
+    }
+    rows = getattr(data, "dataset", data)
+    is_stored = any(rows is value for value in objects.values()) or has_protocol(rows)
+    ignored = {
+        **dict.fromkeys(optimizers, OF_EVERY_OPTIMIZER),
+        "data": OF_EVERY_DATA_SET | marks(rows).keys(),
+    }
+    ahead = {} if is_stored or rows is None else {"data": rows}
+    return Attributes({**owners, **optimizers}, live.model, ignored, ahead=ahead)
 
 
 def about(model: torch.nn.Module) -> str:

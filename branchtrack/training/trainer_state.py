@@ -115,7 +115,9 @@ def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
         "optimizer": OF_EVERY_OPTIMIZER, "wrapper": _OF_EVERY_WRAPPER | OF_EVERY_OPTIMIZER,
         "data": OF_EVERY_DATA_SET | data_settings.marks(trainer.train_dataset).keys(),
     }  # fmt: skip
-    return Attributes(owners, trainer.model, ignored, tracked, {"data": trainer.train_dataset})
+    rows = trainer.train_dataset
+    ahead = {} if any(rows is value for value in tracked.values()) else {"data": rows}
+    return Attributes(owners, trainer.model, ignored, tracked, ahead)
 
 
 def _fields(record: Any) -> frozenset[str]:
