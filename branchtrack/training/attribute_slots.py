@@ -168,13 +168,21 @@ class Slots:
 
 
 def numbers_of(path: str, holder: Any, ignored: frozenset[str]) -> list[Slot]:
-    """The numbers that an object, or a class, keeps itself."""
+    """The numbers, and lists, arrays and tensors of numbers, that an object or a class keeps."""
     return [
         Slot(f"{path}.{name}", holder, name, value)
         for name, value in list(getattr(holder, "__dict__", {}).items())
-        if isinstance(value, (bool, int, float))
+        if _is_numeric(value)
         and not (name in ignored or name.startswith(("_bt_", "__")) or tells_time(name))
     ]
+
+
+def _is_numeric(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, (bool, int, float)) for item in value[:_MOST_OBJECTS])
+    return isinstance(value, (bool, int, float, torch.Tensor)) or (
+        isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
+    )
 
 
 def _attributes(holder: Any) -> list[tuple[str, Any]]:

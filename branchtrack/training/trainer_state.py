@@ -5,11 +5,12 @@ Reads and writes the parts of a `Trainer`; it must not know sessions, requests o
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -98,8 +99,9 @@ def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
     owners = {"trainer": trainer, "args": trainer.args, "state": trainer.state}
     around = {"data_collator": trainer.data_collator, "loss": trainer.compute_loss_func}
     for name, value in around.items():
-        if hasattr(value, "__dict__") and not inspect.isroutine(value):
-            owners[name] = value
+        holder = _holder(value)
+        if not (holder is None or holder is trainer or isinstance(holder, torch.nn.Module)):
+            owners[name] = holder
     for callback in trainer.callback_handler.callbacks:
         library = type(callback).__module__.partition(".")[0]
         if library not in ("transformers", "branchtrack"):
@@ -118,6 +120,13 @@ def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
     rows = trainer.train_dataset
     ahead = {} if any(rows is value for value in tracked.values()) else {"data": rows}
     return Attributes(owners, trainer.model, ignored, tracked, ahead)
+
+
+def _holder(function: Any) -> Any:
+    """What keeps the state of what is called: itself, the object of a method, or what is bound."""
+    if isinstance(function, partial):
+        return SimpleNamespace(args=list(function.args), **function.keywords)
+    return getattr(function, "__self__", function)
 
 
 def _fields(record: Any) -> frozenset[str]:

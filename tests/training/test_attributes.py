@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter, defaultdict, deque, namedtuple
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -235,18 +236,18 @@ def test_what_changes_and_is_too_large_or_of_another_kind_is_named_once(
         rows=[(1, 2)] * 50_000, counts=dict.fromkeys(range(50_000), 0), other=deque([0] * 30_000),
         deep=[[0] * 300 for _ in range(300)], odd=[object()],
     )  # fmt: skip
-    rows = Script(counter=0)
+    rows = Script(counter=0, seen=[0, 0], cache=[None])
     tracked = attributes(owner, rows=rows)
     assert tracked.state() == {} and not caplog.records
     owner.rows.append((3, 4))
     owner.other.appendleft(1)
     owner.deep[0] = [1]
     owner.odd.append(object())
-    owner.count, rows.counter = itertools.count(), 1
+    owner.count, rows.counter, rows.seen[0], rows.cache[0] = itertools.count(), 1, 1, [2]
     with mock.patch("branchtrack.training.attribute_values._contents", lambda value: value):
         state = tracked.state()
     names = [f"trainer.{name}" for name in "rows other deep odd count".split()]
-    names.append("data.counter")
+    names += ["data.counter", "data.seen"]
     assert tracked.omitted(state) == list(state) == names
     assert tracked.state() == state
     assert [record.args[0] for record in caplog.records] == names  # type: ignore[index]
@@ -437,6 +438,23 @@ class Scaled:
         self.calls += 1
         losses = torch.nn.functional.cross_entropy(outputs.logits.flatten(0, 1), labels.flatten())
         return losses * (1 + self.calls % 7)
+
+
+def called(weights: torch.Tensor, *given: Any, **_: Any) -> Any:
+    """A loss function with something bound to it."""
+    weights += 1
+    return Scaled()(*given) * weights[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "path"),
+    [(partial(called, torch.zeros(1)), "loss.args"), (Scaled().__call__, "loss.calls")],
+)
+def test_what_a_loss_function_keeps_is_followed(home: Home, function: Any, path: str) -> None:
+    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, max_steps=4)
+    trainer.compute_loss_func = function
+    home.run(trainer)
+    assert path in capture.attributes(home.snapshot(home.node(4)))
 
 
 class Around(tiny.BranchingTrainer):  # type: ignore[misc, name-defined]
