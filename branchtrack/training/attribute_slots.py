@@ -168,7 +168,7 @@ class Slots:
 
 
 def numbers_of(path: str, holder: Any, ignored: frozenset[str]) -> list[Slot]:
-    """The numbers, and lists, arrays and tensors of numbers, that an object or a class keeps."""
+    """The numbers, arrays and tensors that an object or a class keeps; lists may only log."""
     return [
         Slot(f"{path}.{name}", holder, name, value)
         for name, value in list(getattr(holder, "__dict__", {}).items())
@@ -178,8 +178,6 @@ def numbers_of(path: str, holder: Any, ignored: frozenset[str]) -> list[Slot]:
 
 
 def _is_numeric(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(isinstance(item, (bool, int, float)) for item in value[:_MOST_OBJECTS])
     return isinstance(value, (bool, int, float, torch.Tensor)) or (
         isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
     )

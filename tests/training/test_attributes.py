@@ -236,14 +236,16 @@ def test_what_changes_and_is_too_large_or_of_another_kind_is_named_once(
         rows=[(1, 2)] * 50_000, counts=dict.fromkeys(range(50_000), 0), other=deque([0] * 30_000),
         deep=[[0] * 300 for _ in range(300)], odd=[object()],
     )  # fmt: skip
-    rows = Script(counter=0, seen=[0, 0], cache=[None])
+    rows = Script(counter=0, seen=np.zeros(2), read=[0], cache=[None])
     tracked = attributes(owner, rows=rows)
     assert tracked.state() == {} and not caplog.records
     owner.rows.append((3, 4))
     owner.other.appendleft(1)
     owner.deep[0] = [1]
     owner.odd.append(object())
-    owner.count, rows.counter, rows.seen[0], rows.cache[0] = itertools.count(), 1, 1, [2]
+    owner.count, rows.counter, rows.seen[0] = itertools.count(), 1, 1
+    rows.read.append(1)
+    rows.cache[0] = [2]
     with mock.patch("branchtrack.training.attribute_values._contents", lambda value: value):
         state = tracked.state()
     names = [f"trainer.{name}" for name in "rows other deep odd count".split()]

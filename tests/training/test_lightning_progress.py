@@ -78,7 +78,7 @@ def fit(
     launch: Any = None,
     *,
     before: tuple[Callable[[], Any], ...] = (),
-    behind: tuple[Callable[[], Any], ...] = (),
+    after: tuple[Callable[[], Any], ...] = (),
     schedule: Callable[[Any], Any] | None = None,
     interval: str = "step",
     **given: Any,
@@ -86,7 +86,7 @@ def fit(
     """Train in a Trainer of Lightning's; seven batches are an epoch."""
     loader = branchtrack.track_loader(loops.loader())
     track = Track(home, launch, loader)
-    every = [*(make() for make in before), track, *(make() for make in behind)]
+    every = [*(make() for make in before), track, *(make() for make in after)]
     quiet = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
@@ -123,15 +123,15 @@ def test_an_averaged_model_goes_on(home: Home) -> None:
     goes_on_exactly(home, partial(fit, before=(average,)), 5)
 
 
-def test_one_behind_the_callback_that_steps_is_said(
+def test_one_after_the_callback_that_steps_is_said(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        fit(home, behind=(average,))
+        fit(home, after=(average,))
     assert "Put it before that one" in caplog.text
-    again = fit(home, home.order(home.node(5)), behind=(average,))
+    again = fit(home, home.order(home.node(5)), after=(average,))
     (name,) = again._session.not_restored
-    assert name.startswith("callback.EMAWeightAveraging (behind")
+    assert name.startswith("callback.EMAWeightAveraging (after")
 
 
 def test_what_follows_the_last_batch_of_an_epoch_is_said(home: Home) -> None:

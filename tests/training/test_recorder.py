@@ -286,7 +286,7 @@ def test_what_cannot_be_written_is_told_at_the_end(
 
 
 def test_a_request_is_found_although_the_first_look_at_it_failed(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poll, failed = control.poll, threading.Event()
 
@@ -297,9 +297,12 @@ def test_a_request_is_found_although_the_first_look_at_it_failed(
         return poll(*given)
 
     monkeypatch.setattr(control, "poll", failing)
-    request = bench.home.ask("checkpoint")
+    bench = Bench(home)
+    request = home.ask("checkpoint")
     bench.wait(lambda: bench.recorder.waiting)
     assert failed.is_set() and [r.id for r in bench.recorder.take()] == [request.id]
+    bench.close()
+    bench.database.close()
 
 
 @pytest.mark.usefixtures("quick")
