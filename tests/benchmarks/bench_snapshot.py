@@ -88,16 +88,16 @@ class Words(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
 
 class Measured(make_branching(Trainer)):  # type: ignore[misc]
-    """Saves as in a round, instead of once."""
+    """Saves as in a round, instead of once; what it keeps has names that are no state of its."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.rounds: list[dict[str, float]] = []
-        self.copies: list[torch.Tensor] = []
-        self.counted: list[Counter[str]] = []
+        self._bt_rounds: list[dict[str, float]] = []
+        self._bt_copies: list[torch.Tensor] = []
+        self._bt_counted: list[Counter[str]] = []
 
     def _save_checkpoint(self, model: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
-        committer = self._session.committer
+        committer = self._bt_session.committer
         committer.free.wait()
         if self.state.global_step % _EVERY:
             super()._save_checkpoint(model, trial, *args, **kwargs)
@@ -111,7 +111,7 @@ class Measured(make_branching(Trainer)):  # type: ignore[misc]
             "b": lambda: super(Measured, self)._save_checkpoint(model, trial),
             "s": lambda: Trainer._save_checkpoint(self, model, trial),
         }
-        for kind in _ORDERS[len(self.rounds) % len(_ORDERS)]:
+        for kind in _ORDERS[len(self._bt_rounds) % len(_ORDERS)]:
             with counted() as counts:
                 before = time.perf_counter()
                 kinds[kind]()
@@ -119,20 +119,20 @@ class Measured(make_branching(Trainer)):  # type: ignore[misc]
                 committer.free.wait()
                 found[f"{kind} durable"] = 1e3 * (time.perf_counter() - before)
             if kind == "b":
-                self.counted.append(counts)
-        self.rounds.append(found)
+                self._bt_counted.append(counts)
+        self._bt_rounds.append(found)
 
     def _pairs(self, committer: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
         targets = list({id(one): one.tensor for one in committer._buffers._held.values()}.values())
-        if [t.shape for t in targets] != [c.shape for c in self.copies]:
+        if [t.shape for t in targets] != [c.shape for c in self._bt_copies]:
             # Not in the first save, which is left out.
-            self.copies = [target.clone() for target in targets]
-        return list(zip(targets, self.copies, strict=True))
+            self._bt_copies = [target.clone() for target in targets]
+        return list(zip(targets, self._bt_copies, strict=True))
 
     @property
     def state_bytes(self) -> int:
         """Bytes of what one snapshot copies."""
-        return sum(copy.nbytes for copy in self.copies)
+        return sum(copy.nbytes for copy in self._bt_copies)
 
 
 def _memmove(target: torch.Tensor, source: torch.Tensor) -> None:
@@ -189,9 +189,9 @@ def copies_told() -> list[float]:
 
 def summarise(trainer: Measured, memory: float, told: list[float]) -> Result:
     """Medians of all rounds but the first; ``told`` as of `copies_told`."""
-    first, *kept = trainer.rounds
+    first, *kept = trainer._bt_rounds
     names = ("fsync", "replace", "transactions")
-    counts = {n: statistics.median(c[n] for c in trainer.counted[1:]) for n in names}
+    counts = {n: statistics.median(c[n] for c in trainer._bt_counted[1:]) for n in names}
     # SQLite syncs its log once a transaction.
     counts["syncs"] = counts["fsync"] + counts["transactions"]
 
