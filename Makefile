@@ -31,7 +31,8 @@ test: lint types browser  ## lint, types and all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$$marks" $(TEST_ARGS)
 
 test-all: .venv/.dev  ## what takes longer: every case of the resume matrix, and reported situations as whole scripts
-	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -m pytest -n $(WORKERS) -q tests/training/test_matrix.py
+	@# A part of each case is waiting: one worker more than cores.
+	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) -q tests/training/test_matrix.py
 	@OMP_NUM_THREADS=2 BRANCHTRACK_TEST_THREADS=2 $(BIN)/python -m pytest -q \
 		tests/training/test_matrix.py tests/training/test_loop_exactness.py
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q -m scenario tests/scenarios
