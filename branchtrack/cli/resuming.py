@@ -273,8 +273,10 @@ def launch_lines(told: dict[str, Any]) -> list[str]:
             ("restore", f"{state(told['compared']['state'])}: {told['compared']['about']}")
         )
     for name, what in (told["restored"] or {}).items():
-        is_told = "weights" in name and what != "restored" or "position" in name and "data" in what
-        if is_told or what == "not stored":
+        is_partial = (
+            "weights" in name and what != "restored" or "position" in name and "data" in what
+        )
+        if is_partial or what == "not stored":
             fields.append((name, what))
     if told["effective"]:
         fields.append(("read back", pairs(told["effective"])))

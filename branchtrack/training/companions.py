@@ -53,7 +53,8 @@ class Companions:
     """What was found: the ``scheduler`` to use, and ``owners`` whose attributes are state.
 
     ``untracked`` names what has state that nodes do not have, ``unscheduled`` optimizers without
-    a scheduler yet, ``progress`` is Lightning's, and ``late`` are owners after the one that steps.
+    a scheduler yet, and ``since`` schedulers made after `start`. ``progress`` is Lightning's, and
+    ``late`` are owners after the one that steps.
     """
 
     scheduler: Any

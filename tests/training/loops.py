@@ -164,3 +164,24 @@ def resumes_exactly(home: Home, how: dict[str, Any], *, every: int = 1) -> None:
         assert found == logged(home, whole, node.step), f"logged from {node.step}"
         effective = home.fork(launch).effective
         assert effective is not None and effective["verified"] is True, effective
+
+
+def train_folds(home: Home, count: int, stop: int | None = None) -> list[int]:
+    """Train some folds, the second until an update; returns the fold of each update made."""
+    made: list[int] = []
+    with process(home):
+        for fold in range(count):
+            model = net()
+            optimizer = sgd(model)
+            with branchtrack.start(
+                f"fold{fold}", model=model, optimizer=optimizer, seed=1, data=loader(),
+                max_steps=4, save_steps=2,
+            ) as run:  # fmt: skip
+                for batch in run.batches():
+                    loss_of(model, batch).backward()
+                    optimizer.step()
+                    made.append(fold)
+                    if fold == 1 and run.update == stop:
+                        raise KeyboardInterrupt
+                    run.step()
+    return made

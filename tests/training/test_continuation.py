@@ -282,28 +282,9 @@ def test_the_branch_that_its_process_was_rewound_to_goes_on(home: Home) -> None:
 
 @pytest.mark.usefixtures("goes_on")
 def test_folds_that_are_finished_are_passed_over_and_the_next_one_goes_on(home: Home) -> None:
-    def folds(stop: int | None) -> list[int]:
-        made: list[int] = []
-        with loops.process(home):
-            for fold in range(3):
-                model = loops.net()
-                optimizer = loops.sgd(model)
-                with branchtrack.start(
-                    f"fold{fold}", model=model, optimizer=optimizer, seed=1, data=loops.loader(),
-                    max_steps=4, save_steps=2,
-                ) as run:  # fmt: skip
-                    for batch in run.batches():
-                        loops.loss_of(model, batch).backward()
-                        optimizer.step()
-                        made.append(fold)
-                        if fold == 1 and run.update == stop:
-                            raise KeyboardInterrupt
-                        run.step()
-        return made
-
     with pytest.raises(KeyboardInterrupt):
-        folds(3)
-    assert folds(None) == [1, 1, 2, 2, 2, 2]
+        loops.train_folds(home, 3, 3)
+    assert loops.train_folds(home, 3) == [1, 1, 2, 2, 2, 2]
     made = {one.name: one.training for one in home.runs()}
     assert sorted(made) == ["fold0", "fold1", "fold2"]
     # A launch finds them as those of one script, though two processes made them.

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-import branchtrack
 from branchtrack.db.tables import runs as run_rows
 from branchtrack.errors import InvalidInput
 from branchtrack.training import continuation, environment, ordinals
@@ -91,41 +90,20 @@ def test_a_run_of_another_command_is_refused(home: Home, monkeypatch: pytest.Mon
     assert names(home) == {"tiny"}
 
 
-def folds(home: Home, stop: int | None) -> list[int]:
-    """Train two folds, the second until an update; returns the fold of each update made."""
-    made: list[int] = []
-    with loops.process(home):
-        for fold in range(2):
-            model = loops.net()
-            optimizer = loops.sgd(model)
-            with branchtrack.start(
-                f"fold{fold}", model=model, optimizer=optimizer, seed=1, data=loops.loader(),
-                max_steps=4, save_steps=2,
-            ) as run:  # fmt: skip
-                for batch in run.batches():
-                    loops.loss_of(model, batch).backward()
-                    optimizer.step()
-                    made.append(fold)
-                    if fold == 1 and run.update == stop:
-                        raise KeyboardInterrupt
-                    run.step()
-    return made
-
-
 def test_the_other_trainings_of_its_script_go_on_with_those_that_belong_to_it(
     home: Home, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            folds(home, 3)
+            loops.train_folds(home, 2, 3)
     assert printed_wish(caplog) == "fold1"
     monkeypatch.setenv(continuation.CONTINUE_VARIABLE, "fold1")
-    assert folds(home, None) == [1, 1]
+    assert loops.train_folds(home, 2) == [1, 1]
     assert home.nodes("fold1/main")[-1].kind == "final"
     assert "fold0/main" in caplog.text.split("going on with fold1")[0].splitlines()[-2]
     # Where the one that is named has nothing of another training, that goes on as with 1.
     monkeypatch.setenv(continuation.CONTINUE_VARIABLE, "fold0-2")
-    assert folds(home, None) == [1, 1]
+    assert loops.train_folds(home, 2) == [1, 1]
     assert names(home) == {"fold0", "fold1", "fold0-2", "fold1-2"}
 
 
