@@ -19,7 +19,8 @@
     ├── CheckpointError         node
     │   ├── CheckpointMissing   path
     │   ├── CheckpointDamaged   path, tensor
-    │   └── CheckpointMismatch  field, expected, found
+    │   ├── CheckpointMismatch  field, expected, found
+    │   └── RecordChanged       node
     ├── NotLive                 branch, status
     ├── NotAnswered             request, waited
     ├── RequestFailed           request, state
@@ -216,6 +217,10 @@ class CheckpointDamaged(CheckpointError):
 
 class CheckpointMismatch(CheckpointError):
     """The checkpoint does not fit the model or script that wants to load it."""
+
+
+class RecordChanged(CheckpointError):
+    """What the database says of a node is not what was written when the node was made."""
 
 
 class NotLive(BranchtrackError):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from branchtrack.core import restores
-from branchtrack.core.records import Event
+from branchtrack.core.records import CONTENTS, Event
 
 
 def event(found: Event) -> dict[str, Any]:
@@ -34,7 +34,8 @@ def facts(found: Event) -> dict[str, Any]:
     carried = found.payload
     if found.kind == "restore" and carried.get("differences"):
         carried = {**carried, "differences": restores.differences(carried)}
-    return {name: value for name, value in carried.items() if value not in ({}, [], None, "")}
+    shown = {name: value for name, value in carried.items() if name != CONTENTS}
+    return {name: value for name, value in shown.items() if value not in ({}, [], None, "")}
 
 
 def moment(seconds: float) -> str:

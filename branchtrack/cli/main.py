@@ -46,7 +46,7 @@ COMMANDS = {
     "resume": "resuming:resume",
     "serve": "serving:serve",
     "worker": "serving:worker",
-    "verify": "storing:verify",
+    "verify": "verify:verify",
     "certify": "certifying:certify",
     "export": "storing:export",
     "token": "tokens:token",

@@ -1,4 +1,4 @@
-"""Commands on the home, the database and the store: init, verify, export, db upgrade."""
+"""Commands on the home, the database and the store: init, export, db upgrade."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, print_fields, state
+from branchtrack.cli.output import echo, emit, print_fields
 from branchtrack.cli.progress import bar
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Node
-    from branchtrack.db.engine import Database
 
 
 @click.command()
@@ -37,68 +36,6 @@ def init(line: CommandLine, as_json: bool) -> None:
         emit(told)
     else:
         print_fields([(name, str(value)) for name, value in told.items()])
-
-
-@click.command()
-@click.argument("node", required=False)
-@click.option("--all", "everything", is_flag=True, help="Verify every node of every run.")
-@json_option
-@pass_command_line
-def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool) -> None:
-    """Read a NODE's checkpoint and compare the digests of all its bytes.
-
-    Exits with 1 where a node cannot be restored.
-
-    \b
-    Example: branchtrack verify --all
-    """
-    from branchtrack.db import nodes
-
-    if node is None and not everything:
-        raise click.UsageError("Give a NODE, or --all.")
-    if node is not None and everything:
-        raise click.UsageError("Give a NODE or --all, not both.")
-    with line.database() as database:
-        with database.read() as connection:
-            wanted = [nodes.find(connection, node)] if node else nodes.list_all(connection)
-        told = _verify_each(line, database, wanted)
-    broken = [found for found in told if not found["whole"]]
-    if as_json:
-        emit(told)
-    else:
-        for found in broken:
-            echo(f"{found['node']} {state('failed')}: {found['problem']}")
-        echo(f"{len(told) - len(broken)} of {len(told)} nodes are whole.")
-    if broken:
-        raise click.exceptions.Exit(1)
-
-
-def _verify_each(line: CommandLine, database: Database, wanted: list[Node]) -> list[dict[str, Any]]:
-    """Each node with what is wrong with it; a state that several nodes share is read once."""
-    from branchtrack import control
-    from branchtrack.errors import CheckpointError
-
-    problems: dict[str, str | None] = {}
-    with bar("Verifying") as update:
-        for done, node in enumerate(wanted):
-            update(done, len(wanted), f"of {len(wanted)} nodes")
-            if node.state_digest in problems:
-                continue
-            try:
-                control.verify_node(database, line.store, node)
-                problems[node.state_digest] = None
-            except CheckpointError as error:
-                problems[node.state_digest] = error.what
-    return [
-        {
-            "node": node.id,
-            "step": node.step,
-            "state_digest": node.state_digest,
-            "whole": problems[node.state_digest] is None,
-            "problem": problems[node.state_digest],
-        }
-        for node in wanted
-    ]
 
 
 @click.command()

@@ -21,8 +21,10 @@ from branchtrack.control.ordering import mode_in_force as mode_in_force
 from branchtrack.control.ordering import order_launch as order_launch
 from branchtrack.control.ordering import resume_settings as resume_settings
 from branchtrack.control.ordering import validate_overrides as validate_overrides
-from branchtrack.control.ordering import verify_node as verify_node
 from branchtrack.control.texts import clean_text as clean_text
 from branchtrack.control.texts import local_actor as local_actor
 from branchtrack.control.texts import shortened as shortened
+from branchtrack.control.verification import verify_node as verify_node
+from branchtrack.control.verification import verify_record as verify_record
+from branchtrack.control.verification import verify_state as verify_state
 from branchtrack.control.waiting import wait as wait

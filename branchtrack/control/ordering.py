@@ -5,16 +5,16 @@ It knows no worker and no process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control import commands, tokened
 from branchtrack.control.texts import clean_text
+from branchtrack.control.verification import verify_node
 from branchtrack.core import actors, schedules
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import free_name, valid_name
@@ -37,9 +37,7 @@ from branchtrack.core.settings import (
 from branchtrack.db import launches, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import (
-    CheckpointDamaged,
     CheckpointError,
-    CheckpointMissing,
     Forbidden,
     InvalidInput,
     LaunchFailed,
@@ -213,44 +211,6 @@ def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
     rows = segments.get(connection, node.segment_id).declared
     known = declared(rows) or {setting.name: setting for setting in BUILT_IN}
     return offered(known, node.settings)
-
-
-def verify_node(
-    database: Database,
-    store: Store,
-    node: Node,
-    progress: Callable[[int, int], None] | None = None,
-) -> Manifest:
-    """Read every byte of a node's checkpoint and compare the digests; returns its manifest.
-
-    ``progress`` is given bytes done and bytes in all.
-
-    Raises:
-        CheckpointMissing, CheckpointDamaged: with the file and the tensor.
-    """
-    with database.read() as connection:
-        stored = nodes.checkpoint(connection, node.state_digest)
-    manifest = Manifest.from_json(stored.manifest)
-    if manifest.digest != node.state_digest:
-        raise CheckpointDamaged(
-            f"The manifest of node {node.id} does not have the node's state digest.",
-            safe="Other nodes are untouched.",
-            fix="Resume from another node.",
-            node=node.id,
-            path="database",
-            tensor="",
-        )
-    for problem in store.verify(stored.locations.values(), progress):
-        kind = CheckpointDamaged if Path(problem.path).exists() else CheckpointMissing
-        raise kind(
-            f"Node {node.id} cannot be restored: {problem.what}",
-            safe="Nothing was changed; nodes that share no bytes with it are untouched.",
-            fix="Resume from another node; `branchtrack verify --all` lists which are whole.",
-            node=node.id,
-            path=problem.path,
-            tensor=problem.location.name,
-        )
-    return manifest
 
 
 def _check_unfinished(node: Node, overrides: Mapping[str, Any], mode: str) -> None:

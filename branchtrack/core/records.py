@@ -313,6 +313,10 @@ class Certificate:
         return self.difference is None
 
 
+#: Under which an event's payload has the digest of all that a row says, see `db.seals.contents`.
+CONTENTS = "contents"
+
+
 @dataclass(frozen=True)
 class Event:
     """One line of a run's append-only, hash-chained log."""

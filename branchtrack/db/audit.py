@@ -10,15 +10,28 @@ import json
 import time
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, Table, func, null, select
 
 from branchtrack.core.nonfinite import packed
+from branchtrack.core.records import CONTENTS as CONTENTS
 from branchtrack.core.records import Event
-from branchtrack.db.tables import events, nodes, requests, runs
+from branchtrack.db import seals
+from branchtrack.db.tables import certificates, events, launches, nodes, requests, runs
+from branchtrack.errors import DatabaseUnreadable
 
 GENESIS = "0" * 64
+_CHAINED = {column.name for column in events.c} - {"id", "hash"}
 #: The one event on a request that is no state of it.
 ASKED_TO_CANCEL = "cancel asked"
+#: A branch whose process trained nothing, and was taken away with its node.
+_WITHDRAWN = "withdrawn"
+#: What has to be as its last event says, and the column that has the event's state.
+_TOLD: dict[str, tuple[Table, Any]] = {
+    "request": (requests, requests.c.state),
+    "node": (nodes, nodes.c.kind),
+    "launch": (launches, launches.c.state),
+    "certificate": (certificates, null()),
+}
 
 
 def lock(connection: Connection, run_id: str) -> None:
@@ -155,51 +168,71 @@ def first_break(connection: Connection, run_id: str) -> int | None:
     rows = connection.execute(
         select(events).where(events.c.run_id == run_id).order_by(events.c.seq)
     )
-    for row in rows:
-        fields = {key: value for key, value in row._mapping.items() if key not in ("id", "hash")}
-        fields["payload"] = packed(fields["payload"])
-        if row.seq != expected or row.hash != _digest(previous, fields):
-            return expected
-        previous, expected = row.hash, expected + 1
+    try:
+        for row in rows:
+            fields = {name: value for name, value in row._mapping.items() if name in _CHAINED}
+            fields["payload"] = packed(fields["payload"])
+            if row.seq != expected or row.hash != _digest(previous, fields):
+                return expected
+            previous, expected = row.hash, expected + 1
+    except (DatabaseUnreadable, ValueError):
+        return expected
     return None
 
 
 def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
-    """The (kind, id) of what is not as the log's last events say: requests, nodes, the run itself.
+    """The (kind, id) of what is not as the log's last events say, or is gone.
 
     A chain cannot tell that its end was cut off; what the record says beyond it can. Of a run that
     is the time of its last event, of whatever kind.
     """
-    told = (
-        select(events.c.ref, func.max(events.c.seq).label("seq"))
-        .where(
-            events.c.run_id == run_id, events.c.kind.in_(("request", "node")),
-            events.c.state != ASKED_TO_CANCEL,
-        )
-        .group_by(events.c.ref)
-        .subquery()
-    )  # fmt: skip
-    last = (
-        select(events.c.ref, events.c.state)
-        .join(told, (told.c.ref == events.c.ref) & (told.c.seq == events.c.seq))
-        .where(events.c.run_id == run_id)
-        .subquery()
-    )
-    found: list[tuple[str, str]] = []
-    for kind, table, state in (
-        ("request", requests, requests.c.state), ("node", nodes, nodes.c.kind),
-    ):  # fmt: skip
-        query = (
-            select(table.c.id)
-            .outerjoin(last, last.c.ref == table.c.id)
-            .where(table.c.run_id == run_id, (last.c.state.is_(None)) | (last.c.state != state))
-            .order_by(table.c.seq)
-        )
-        found += [(kind, row.id) for row in connection.execute(query)]
+    log = _last_told(connection, run_id)
+    pairs: list[tuple[str, str]] = []
+    for kind, (table, state) in _TOLD.items():
+        known = {ref: told for (of, ref), told in log.items() if of == kind}
+        now = seals.contents_of_run(connection, table, run_id)
+        query = select(table.c.id, state).where(table.c.run_id == run_id)
+        states = {row.id: row[1] for row in connection.execute(query)}
+        for ref in sorted(now):
+            last_state, contents = known.pop(ref, (None, None))
+            stale = states[ref] is not None and states[ref] != last_state
+            if last_state is None or stale or contents not in (None, now[ref]):
+                pairs.append((kind, ref))
+        pairs += [(kind, ref) for ref, (last, _) in known.items() if last != _WITHDRAWN]
     end = select(events.c.time).where(events.c.run_id == run_id).order_by(events.c.seq.desc())
     ended = select(runs.c.updated_at, end.limit(1).scalar_subquery().label("time"))
-    row = connection.execute(ended.where(runs.c.id == run_id)).one()
-    return found if row.time == row.updated_at else [*found, ("run", run_id)]
+    row = connection.execute(ended.where(runs.c.id == run_id)).first()
+    held = row is not None and row.time == row.updated_at
+    return pairs if held else [*pairs, ("run", run_id)]
+
+
+def contents_told(connection: Connection, kind: str, ref: str) -> str | None:
+    """The digest that the last event on something has of its row; None from earlier versions."""
+    query = select(events.c.payload).where(events.c.kind == kind, events.c.ref == ref)
+    for payload in connection.execute(query.order_by(events.c.id.desc())).scalars():
+        if payload.get(CONTENTS):
+            return str(payload[CONTENTS])
+    return None
+
+
+def _last_told(
+    connection: Connection, run_id: str
+) -> dict[tuple[str, str], tuple[str | None, str | None]]:
+    """The last (state, contents) that the log tells of each (kind, id)."""
+    known: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+    made = select(launches.c.id, launches.c.fork_node_id).where(launches.c.run_id == run_id)
+    forks = {row.id: row.fork_node_id for row in connection.execute(made)}
+    query = select(events.c.kind, events.c.ref, events.c.state, events.c.payload)
+    for row in connection.execute(query.where(events.c.run_id == run_id).order_by(events.c.seq)):
+        state, contents = known.get((row.kind, row.ref), (None, None))
+        if row.state != ASKED_TO_CANCEL:
+            state = row.state
+        known[row.kind, row.ref] = state, row.payload.get(CONTENTS) or contents
+        if row.kind == "branch" and row.state == _WITHDRAWN:
+            # Earlier versions named the launch alone.
+            node = row.payload.get("node") or forks.get(row.payload.get("launch"), "")
+            known["node", node] = _WITHDRAWN, None
+    return known
 
 
 def _digest(previous: str, row: dict[str, Any]) -> str:

@@ -136,7 +136,15 @@ def _to_json(value: Any) -> str:
 
 
 def _from_json(text: str) -> Any:
-    return json.loads(text, object_hook=unpacked)
+    try:
+        return json.loads(text, object_hook=unpacked)
+    except ValueError as error:
+        raise DatabaseUnreadable(
+            f"A record of the database is damaged: {error}.",
+            safe="It was not changed.",
+            fix="`branchtrack verify --all` says which; restore the database from a copy.",
+            url="",
+        ) from error
 
 
 def _create_engine(url: str, is_sqlite: bool) -> Engine:

@@ -18,7 +18,7 @@ from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.records import Branch, Change, Launch, NewNode, Node
 from branchtrack.core.resuming import WEIGHTS_ONLY
 from branchtrack.core.settings import DIRECTIVES
-from branchtrack.db import audit, nodes, runs, segments
+from branchtrack.db import audit, nodes, runs, seals, segments
 from branchtrack.db.tables import branches, launches, requests
 from branchtrack.db.tables import nodes as node_rows
 from branchtrack.db.tables import segments as segment_rows
@@ -135,9 +135,12 @@ def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
     connection.execute(node_rows.delete().where(node_rows.c.id == launch.fork_node_id))
     connection.execute(segment_rows.delete().where(segment_rows.c.id == launch.segment_id))
     connection.execute(branches.delete().where(branches.c.id == launch.branch_id))
+    seals.renew(connection, node_rows, launch.fork_node_id)
+    seals.renew(connection, segment_rows, launch.segment_id)
+    seals.renew(connection, branches, launch.branch_id)
     audit.append(
         connection, launch.run_id, kind="branch", ref=launch.branch_id, state="withdrawn",
-        actor=actor, payload={"branch": row.name, "launch": launch.id},
+        actor=actor, payload={"branch": row.name, "launch": launch.id, "node": launch.fork_node_id},
         reason="Its process trained nothing.",
     )  # fmt: skip
     return True
@@ -184,6 +187,7 @@ def take_over(connection: Connection, launch: Launch, worker: str) -> bool:
         )
         .values(worker=worker, updated_at=time.time())
     )
+    seals.renew(connection, launches, launch.id)
     return bool(taken.rowcount)
 
 
@@ -270,12 +274,14 @@ def _in_force(overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def _log(connection: Connection, launch: Launch, actor: str) -> None:
+    seals.renew(connection, launches, launch.id)
     audit.append(
         connection, launch.run_id, kind="launch", ref=launch.id, state=launch.state, actor=actor,
         reason=launch.error or launch.reason,
         payload={
             "branch": launch.branch_id, "node": launch.node_id, **launch.overrides,
             **_variables(launch.environment),
+            audit.CONTENTS: seals.contents(connection, launches, launch.id),
         },
     )  # fmt: skip
 

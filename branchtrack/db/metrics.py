@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from branchtrack.core.names import storable
+from branchtrack.db import seals
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 
@@ -89,15 +90,15 @@ def append(
     latest: dict[tuple[int, int], dict[str, Any]] = {}
     for name, step, value, time in points:
         series = ids.get(name) or ids.setdefault(name, _series_id(connection, segment_id, name))
-        stored = None if math.isnan(value) else value
-        row = {"series_id": series, "step": step, "value": stored, "time": time}
-        latest[series, step] = row
+        stored = None if math.isnan(value) else float(value)
+        row = {"series_id": series, "step": int(step), "value": stored, "time": float(time)}
+        latest[series, int(step)] = {**row, "seal": seals.digest(row)}
     if not latest:
         return
     insert = upsert(connection, metric_points)
     replace = insert.on_conflict_do_update(
         index_elements=["series_id", "step"],
-        set_={"value": insert.excluded.value, "time": insert.excluded.time},
+        set_={name: insert.excluded[name] for name in ("value", "time", "seal")},
     )
     connection.execute(replace, list(latest.values()))
     for series, added in Counter(key[0] for key in latest).items():
@@ -168,7 +169,9 @@ def _series_id(connection: Connection, segment_id: str, name: str) -> int:
         return int(found)
     row = {"segment_id": segment_id, "name": name}
     connection.execute(metric_series.insert().values(**row))
-    return int(connection.execute(select(metric_series.c.id).where(key)).scalar_one())
+    series_id = int(connection.execute(select(metric_series.c.id).where(key)).scalar_one())
+    seals.renew(connection, metric_series, series_id)
+    return series_id
 
 
 def _tails(connection: Connection, series_ids: Mapping[int, str]) -> dict[int, Series]:
@@ -211,6 +214,10 @@ def _seal(connection: Connection, series_id: int) -> int:
         )
         _insert_block(connection, series_id, block)
         count -= BLOCK
+    stored = select(func.sum(metric_blocks.c.count)).where(metric_blocks.c.series_id == series_id)
+    changed = metric_series.update().where(metric_series.c.id == series_id)
+    connection.execute(changed.values(sealed=func.coalesce(stored.scalar_subquery(), 0)))
+    seals.renew(connection, metric_series, series_id)
     return int(count)
 
 
@@ -237,4 +244,4 @@ def _insert_block(connection: Connection, series_id: int, block: Series) -> None
         "values": block.values.astype("<f8").tobytes(),
         "times": block.times.astype("<f8").tobytes(),
     }
-    connection.execute(metric_blocks.insert().values(**row))
+    connection.execute(metric_blocks.insert().values(**row, seal=seals.digest(row)))

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Row, Text, cast, select
 
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
-from branchtrack.db import audit, runs
+from branchtrack.db import audit, runs, seals
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import branches, checkpoints, nodes, packs, segments, tensors
-from branchtrack.errors import Ambiguous, CheckpointMissing, NotFound
+from branchtrack.errors import Ambiguous, CheckpointDamaged, CheckpointMissing, NotFound
 
 #: SQLite takes 32,766 parameters in a statement; PostgreSQL takes 65,535.
 _CHUNK = 2000
@@ -57,6 +57,7 @@ def add_checkpoint(
     if pack is not None:
         values = {"id": pack[0], "nbytes": pack[1], "created_at": now}
         connection.execute(upsert(connection, packs).values(**values).on_conflict_do_nothing())
+        seals.renew(connection, packs, pack[0])
         rows = [{**asdict(place), "shape": list(place.shape)} for place in locations]
         place = upsert(connection, tensors)
         moved = {name: place.excluded[name] for name in ("pack", "name", "offset")}
@@ -71,6 +72,7 @@ def add_checkpoint(
         "created_at": now,
     }
     connection.execute(upsert(connection, checkpoints).values(**row).on_conflict_do_nothing())
+    seals.renew(connection, checkpoints, digest)
 
 
 def commit(connection: Connection, new: NewNode) -> Node:
@@ -94,9 +96,13 @@ def commit(connection: Connection, new: NewNode) -> Node:
         .where(segments.c.id == new.segment_id, segments.c.step < new.step)
         .values(step=new.step)
     )
+    for table, key in ((nodes, node_id), (branches, new.branch_id), (segments, new.segment_id)):
+        seals.renew(connection, table, key)
+    contents = seals.contents(connection, nodes, node_id)
     audit.append(
         connection, new.run_id, kind="node", ref=node_id, state=new.kind, actor=new.actor,
-        step=new.step, reason=new.message, payload={"changes": row["changes"]},
+        step=new.step, reason=new.message,
+        payload={"changes": row["changes"], audit.CONTENTS: contents},
     )  # fmt: skip
     return get(connection, node_id)
 
@@ -112,17 +118,20 @@ def set_effective(
     if restored is not None:
         values["restored"] = restored
     connection.execute(nodes.update().where(nodes.c.id == node_id).values(**values))
+    seals.renew(connection, nodes, node_id)
 
 
 def set_proof(connection: Connection, node_id: str, proof: dict[str, Any]) -> None:
     """Record what the first update after ``node_id`` was made of, unless that was done before."""
     first = nodes.update().where(nodes.c.id == node_id, nodes.c.proof.is_(None))
     connection.execute(first.values(proof=proof))
+    seals.renew(connection, nodes, node_id)
 
 
 def set_compared(connection: Connection, node_id: str, compared: dict[str, Any]) -> None:
     """Record how the first update of a resume stands to the node's own continuation."""
     connection.execute(nodes.update().where(nodes.c.id == node_id).values(compared=compared))
+    seals.renew(connection, nodes, node_id)
 
 
 def get(connection: Connection, node_id: str) -> Node:
@@ -203,6 +212,11 @@ def last_effective(connection: Connection, branch_id: str) -> dict[str, Any]:
     return connection.execute(query).scalar() or {}
 
 
+def list_ids(connection: Connection) -> list[str]:
+    """The id of every node of every run, oldest first."""
+    return list(connection.execute(select(nodes.c.id).order_by(nodes.c.seq)).scalars())
+
+
 def list_all(connection: Connection) -> list[Node]:
     """Every node of every run, oldest first."""
     return [record(row) for row in connection.execute(select(nodes).order_by(nodes.c.seq))]
@@ -242,7 +256,7 @@ def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
     """The checkpoint with that state digest, with the location of each of its tensors.
 
     Raises:
-        CheckpointMissing: it is not recorded.
+        CheckpointMissing: it is not recorded. CheckpointDamaged: its record is.
     """
     row = connection.execute(select(checkpoints).where(checkpoints.c.digest == digest)).first()
     if row is None:
@@ -251,8 +265,14 @@ def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
             fix="Resume from another node.",
             path=digest,
         )
-    manifest = json.loads(zlib.decompress(row.manifest))
-    found = _locate(connection, {digest for _name, _dtype, _shape, digest in manifest["tensors"]})
+    try:
+        manifest = json.loads(zlib.decompress(row.manifest))
+        wanted = {digest for _name, _dtype, _shape, digest in manifest["tensors"]}
+    except (zlib.error, ValueError, TypeError, LookupError) as error:
+        raise _damaged(digest, f"its manifest cannot be read: {error}") from error
+    found = _locate(connection, wanted)
+    if missing := wanted - found.keys():
+        raise _damaged(digest, f"where {len(missing)} of its tensors lie is not recorded")
     return StoredCheckpoint(
         digest, manifest, found, row.tensors, row.logical_bytes, row.stored_bytes
     )
@@ -273,6 +293,17 @@ def record(row: Row[Any]) -> Node:
     values = dict(row._mapping)
     values["changes"] = tuple(Change(**change) for change in values["changes"])
     return Node(**values)
+
+
+def _damaged(digest: str, why: str) -> CheckpointDamaged:
+    return CheckpointDamaged(
+        f"The record of the checkpoint {digest[:12]} is damaged: {why}.",
+        safe="Other nodes are untouched.",
+        fix="Resume from another node; `branchtrack verify --all` lists which are whole.",
+        node=None,
+        path="database",
+        tensor="",
+    )
 
 
 def _locate(connection: Connection, digests: set[str]) -> dict[str, TensorLocation]:

@@ -19,7 +19,7 @@ from branchtrack.core.names import (
     valid_name,
 )
 from branchtrack.core.records import Branch, Node, Run, Segment
-from branchtrack.db import audit, segments
+from branchtrack.db import audit, seals, segments
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import branches, nodes, runs
 from branchtrack.db.tables import segments as segment_table
@@ -66,6 +66,7 @@ def create_run(
         row = upsert(connection, runs).values(**vars(run)).on_conflict_do_nothing()
         # PostgreSQL: another process may have taken the name since it was looked up.
         if connection.execute(row).rowcount:
+            seals.renew(connection, runs, run.id)
             changed = asked is not None and asked != run.name
             audit.append(
                 connection, run.id, kind="run", ref=run.id, state="created", actor=actor,
@@ -99,6 +100,7 @@ def set_entry_point(
     """Remember another command for a run: its folder or its script lies elsewhere now."""
     before = run.entry_point or {}
     connection.execute(runs.update().where(runs.c.id == run.id).values(entry_point=entry_point))
+    seals.renew(connection, runs, run.id)
     audit.append(
         connection, run.id, kind="run", ref=run.id, state="moved", actor=actor,
         payload={name: [before.get(name), entry_point.get(name)] for name in ("argv", "cwd")},
@@ -131,6 +133,7 @@ def create_branch(
         branch_id or new_id(), run_id, name, position, start_node_id, None, None, time.time()
     )
     connection.execute(branches.insert().values(**vars(branch)))
+    seals.renew(connection, branches, branch.id)
     return branch
 
 
@@ -154,6 +157,7 @@ def rename_branch(
     lock_names(connection, branch.run_id)
     name = free_name(wanted, {one.name for one in list_branches(connection, branch.run_id)})
     connection.execute(branches.update().where(branches.c.id == branch.id).values(name=name))
+    seals.renew(connection, branches, branch.id)
     audit.append(
         connection, branch.run_id, kind="branch", ref=branch.id, state="renamed", actor=actor,
         reason=reason, payload={"from": branch.name, "to": name},

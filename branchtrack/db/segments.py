@@ -15,7 +15,7 @@ from branchtrack import processes
 from branchtrack.core import lifecycle
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Node, Segment
-from branchtrack.db import audit
+from branchtrack.db import audit, seals
 from branchtrack.db.tables import branches, nodes, segments
 from branchtrack.errors import BranchTaken, IllegalTransition, NotFound
 
@@ -47,6 +47,8 @@ def add(connection: Connection, segment: Segment) -> Segment:
     connection.execute(
         branches.update().where(branches.c.id == branch_id).values(segment_id=segment.id)
     )
+    seals.renew(connection, segments, segment.id)
+    seals.renew(connection, branches, branch_id)
     return segment
 
 
@@ -98,6 +100,7 @@ def take(
             environment=environment,
         )
     )  # fmt: skip
+    seals.renew(connection, segments, segment_id)
     segment = get(connection, segment_id)
     if not taken.rowcount:
         raise IllegalTransition("segment", segment.status, "running")
@@ -125,6 +128,7 @@ def heartbeat(
         .where(segments.c.id == segment_id, segments.c.status.in_(sorted(lifecycle.LIVE)))
         .values(heartbeat_at=time.time(), step=step, rate=rate, settings=settings, **ends)
     )
+    seals.renew(connection, segments, segment_id)
 
 
 def count_saves(connection: Connection, segment_id: str, saves: dict[str, Any] | None) -> None:
@@ -132,6 +136,7 @@ def count_saves(connection: Connection, segment_id: str, saves: dict[str, Any] |
     if saves is not None:
         changed = segments.update().where(segments.c.id == segment_id)
         connection.execute(changed.values(saves=saves))
+        seals.renew(connection, segments, segment_id)
 
 
 def hold(connection: Connection, segment_id: str, *, paused: bool, step: int, actor: str) -> None:
@@ -146,6 +151,7 @@ def hold(connection: Connection, segment_id: str, *, paused: bool, step: int, ac
         .values(status=status, step=step, heartbeat_at=time.time())
     )
     if done.rowcount:
+        seals.renew(connection, segments, segment_id)
         run_id = get(connection, segment_id).run_id
         audit.append(
             connection, run_id, kind="segment", ref=segment_id, state=status, actor=actor, step=step
@@ -159,6 +165,7 @@ def hand_over(connection: Connection, segment_id: str) -> None:
         .where(segments.c.id == segment_id, segments.c.status == "waiting")
         .values(pid=os.getpid(), host=socket.gethostname(), process=processes.own_name())
     )
+    seals.renew(connection, segments, segment_id)
 
 
 def trained_steps(connection: Connection, run_id: str) -> int:
@@ -181,6 +188,7 @@ def end(
         .values(status=status, ended_at=now, error=error)
     )
     if done.rowcount:
+        seals.renew(connection, segments, segment_id)
         segment = get(connection, segment_id)
         audit.append(
             connection, segment.run_id, kind="segment", ref=segment_id, state=status,
@@ -216,6 +224,7 @@ def set_environment(connection: Connection, segment_id: str, environment: dict[s
     """Record what a process's script had read of its surroundings by the end."""
     changed = segments.update().where(segments.c.id == segment_id)
     connection.execute(changed.values(environment=environment))
+    seals.renew(connection, segments, segment_id)
 
 
 def of_process(connection: Connection, pid: int, since: float) -> Segment | None:

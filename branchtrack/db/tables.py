@@ -35,6 +35,8 @@ metadata = MetaData(
 )
 _ID = String(16)
 _DIGEST = String(64)
+#: What `seals` writes.
+_SEAL = String(16)
 #: SQLite keeps texts of any length, and cannot alter what it says of them.
 _METRIC = String(LONGEST_METRIC).with_variant(String(200), "sqlite")
 #: SQLite numbers rows by itself only in a column that is spelled INTEGER.
@@ -163,6 +165,8 @@ metric_series = Table(
     Column("id", _SEQ, primary_key=True, autoincrement=True),
     Column("segment_id", _ID, ForeignKey("segments.id"), nullable=False),
     Column("name", _METRIC, nullable=False),
+    #: Points that lie in blocks.
+    Column("sealed", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("segment_id", "name"),
 )
 
@@ -173,6 +177,7 @@ metric_points = Table(
     Column("step", BigInteger, primary_key=True, autoincrement=False),
     Column("value", Double),
     Column("time", Double, nullable=False),
+    Column("seal", _SEAL),
 )
 
 metric_blocks = Table(
@@ -188,6 +193,7 @@ metric_blocks = Table(
     Column("steps", LargeBinary, nullable=False),
     Column("values", LargeBinary, nullable=False),
     Column("times", LargeBinary, nullable=False),
+    Column("seal", _SEAL),
 )
 
 requests = Table(
@@ -303,4 +309,12 @@ events = Table(
     Column("hash", _DIGEST, nullable=False),
     UniqueConstraint("run_id", "seq"),
     sqlite_autoincrement=True,
+)
+
+seals = Table(
+    "seals",
+    metadata,
+    Column("table", String(32), primary_key=True),
+    Column("key", _DIGEST, primary_key=True),
+    Column("seal", _SEAL, nullable=False),
 )

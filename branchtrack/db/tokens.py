@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, select
 from branchtrack.core.actors import ROLES
 from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.records import Token
+from branchtrack.db import seals
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import tokens
 from branchtrack.errors import InvalidInput, NameTaken, NotFound
@@ -56,6 +57,7 @@ def create(
     )  # fmt: skip
     if not connection.execute(row.on_conflict_do_nothing()).rowcount:
         raise NameTaken("token", name, f"{name}-2")
+    seals.renew(connection, tokens, token_id)
     return _get(connection, token_id), secret
 
 
@@ -83,6 +85,7 @@ def touch(connection: Connection, token_id: str) -> None:
     connection.execute(
         tokens.update().where(tokens.c.id == token_id).values(used_at=time.time())
     )  # fmt: skip
+    seals.renew(connection, tokens, token_id)
 
 
 def revoke(connection: Connection, name: str) -> Token:
@@ -100,6 +103,7 @@ def revoke(connection: Connection, name: str) -> Token:
         near = [one.name for one in list_all(connection) if one.revoked_at is None]
         raise NotFound("token", name, near)
     row = connection.execute(select(tokens).where(tokens.c.name == name)).one()
+    seals.renew(connection, tokens, row.id)
     return _record(row)
 
 

@@ -92,7 +92,12 @@ def test_a_branch_that_nobody_trains_takes_no_request(database: Database, store:
     with pytest.raises(NotLive, match="demo/cooler"):
         control.submit(database, "demo", SET_LR, actor="me")
     # Nothing but the request, with why it was refused.
-    assert rows(database) == {**before, "requests": 1, "events": before["events"] + 2}
+    assert rows(database) == {
+        **before,
+        "requests": 1,
+        "events": before["events"] + 2,
+        "seals": before["seals"] + 1,
+    }
     tree.end("cooler")
     with pytest.raises(NotLive, match="branchtrack tree demo"):
         control.submit(database, "demo/cooler", SET_LR, actor="me")

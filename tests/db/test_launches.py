@@ -65,7 +65,11 @@ def test_the_name_of_a_launch_that_failed_before_it_trained_can_be_used_again(
         failed.append(launch)
     first = events(tree)[0]
     assert (first.ref, first.state, first.actor) == (failed[0].branch_id, "withdrawn", "ann")
-    assert first.payload == {"branch": "hot", "launch": failed[0].id}
+    assert first.payload == {
+        "branch": "hot",
+        "launch": failed[0].id,
+        "node": failed[0].fork_node_id,
+    }
 
 
 def test_nothing_is_left_of_a_launch_that_was_withdrawn_but_the_record(

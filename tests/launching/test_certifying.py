@@ -89,7 +89,11 @@ def test_a_verdict_is_all_that_is_left(
         assert found.exact is (how == "exact")
         assert (found.from_node_id, found.to_node_id) == (made[0].id, made[-1].id)
     rows = {name: count - before[name] for name, count in counted(database).items()}
-    assert {name: more for name, more in rows.items() if more} == {"certificates": 2, "events": 2}
+    assert {name: more for name, more in rows.items() if more} == {
+        "certificates": 2,
+        "events": 2,
+        "seals": 2,
+    }
     assert left(config, temporary) == []
     with database.read() as connection:
         assert audit.first_break(connection, found.run_id) is None

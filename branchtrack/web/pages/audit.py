@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from branchtrack.analysis import events
 from branchtrack.core.records import Event
-from branchtrack.db import audit, requests, runs
+from branchtrack.db import audit, integrity, requests, runs
 from branchtrack.web import params
 from branchtrack.web.formats import assignments
 from branchtrack.web.rendering import respond
@@ -50,8 +50,9 @@ def show(run: str) -> Response:
         verdict = None
         if "verify" in request.args:
             last = audit.newest(connection, found.id, 1)
-            broken = audit.first_break(connection, found.id)
-            untold = audit.untold(connection, found.id)
+            with integrity.lenient(connection):
+                broken = audit.first_break(connection, found.id)
+                untold = audit.untold(connection, found.id) if broken is None else []
             verdict = Verdict(
                 broken, untold, last[-1].seq if last else 0, last[-1].hash if last else ""
             )

@@ -1,0 +1,84 @@
+"""Whether a node is what it says: its record as it was written, its bytes all there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from branchtrack.checkpoints.manifest import Manifest
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.records import Node
+from branchtrack.db import integrity, nodes
+from branchtrack.db.engine import Database
+from branchtrack.errors import CheckpointDamaged, CheckpointMissing, RecordChanged
+
+
+def verify_node(
+    database: Database,
+    store: Store,
+    node: Node,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """As `verify_record`, then `verify_state`.
+
+    Raises:
+        RecordChanged, CheckpointMissing, CheckpointDamaged.
+    """
+    verify_record(database, node)
+    return verify_state(database, store, node, progress)
+
+
+def verify_record(database: Database, node: Node) -> None:
+    """Compare what the database says of a node with what was written.
+
+    Raises:
+        RecordChanged: its row was changed since.
+    """
+    with database.read() as connection:
+        problem = integrity.of_node(connection, node.id)
+    if problem is not None:
+        raise RecordChanged(
+            f"The record of {problem}.",
+            safe="Nothing was changed; other nodes are untouched.",
+            fix="Go on from another node, or restore the database from a copy; "
+            "`branchtrack verify --all` lists what else was changed.",
+            node=node.id,
+        )
+
+
+def verify_state(
+    database: Database,
+    store: Store,
+    node: Node,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Read every byte of a node's checkpoint and compare the digests; returns its manifest.
+
+    ``progress`` is given bytes done and bytes in all.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged: with the file and the tensor.
+    """
+    with database.read() as connection:
+        stored = nodes.checkpoint(connection, node.state_digest)
+    manifest = Manifest.from_json(stored.manifest)
+    if manifest.digest != node.state_digest:
+        raise CheckpointDamaged(
+            f"The manifest of node {node.id} does not have the node's state digest.",
+            safe="Other nodes are untouched.",
+            fix="Resume from another node.",
+            node=node.id,
+            path="database",
+            tensor="",
+        )
+    for problem in store.verify(stored.locations.values(), progress):
+        kind = CheckpointDamaged if Path(problem.path).exists() else CheckpointMissing
+        raise kind(
+            f"Node {node.id} cannot be restored: {problem.what}",
+            safe="Nothing was changed; nodes that share no bytes with it are untouched.",
+            fix="Resume from another node; `branchtrack verify --all` lists which are whole.",
+            node=node.id,
+            path=problem.path,
+            tensor=problem.location.name,
+        )
+    return manifest

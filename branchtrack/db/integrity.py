@@ -1,0 +1,190 @@
+"""Whether a database is as branchtrack wrote it: its pages, its tables, its rows and its chains.
+
+Nothing here needs a row to be readable: what is damaged is one problem, and the rest is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy.exc import DatabaseError
+
+from branchtrack.db import audit, seals
+from branchtrack.db.tables import (
+    events,
+    metadata,
+    metric_blocks,
+    metric_points,
+    metric_series,
+    nodes,
+)
+from branchtrack.errors import BranchtrackError
+
+#: A changed row may say anything.
+UNREADABLE = (
+    BranchtrackError,
+    DatabaseError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RecursionError,
+)
+_MOST_OF_SQLITE = 100
+_KINDS = {"branches": "branch", "launches": "launch", "metric_series": "series"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it was written; ``what`` goes on from kind and id: "is gone"."""
+
+    kind: str
+    id: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id} {self.what}".replace("  ", " ")
+
+
+@contextmanager
+def lenient(connection: Connection) -> Iterator[None]:
+    """Have text that is damaged be read as well; SQLite's driver would end the whole query."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    before = driver.text_factory
+    driver.text_factory = _text
+    try:
+        yield
+    finally:
+        driver.text_factory = before
+
+
+def of_run(connection: Connection, run_id: str) -> list[Problem]:
+    """What of a run's log does not hold, or of its nodes and requests is not as the log says."""
+    with lenient(connection):
+        broken = audit.first_break(connection, run_id)
+        if broken is not None:
+            what = f"of run {run_id}, or one before it, was changed, removed or put in"
+            return [Problem("event", str(broken), what)]
+        untold = audit.untold(connection, run_id)
+    return [Problem(kind, ref, "is not as its events say") for kind, ref in untold]
+
+
+def of_node(connection: Connection, node_id: str) -> Problem | None:
+    """What is wrong with the record of one node, its checkpoint aside."""
+    with lenient(connection):
+        if not seals.holds(connection, nodes, node_id):
+            return Problem("node", node_id, "is not as it was written")
+        contents = audit.contents_told(connection, "node", node_id)
+        if contents not in (None, seals.contents(connection, nodes, node_id)):
+            return Problem("node", node_id, "is not as its events say")
+    return None
+
+
+def of_database(
+    connection: Connection, progress: Callable[[int, int], None] | None = None
+) -> list[Problem]:
+    """Every problem of a database, checkpoints aside; ``progress`` is given parts done and all."""
+    problems: list[Problem] = []
+    with lenient(connection):
+        checks = _checks(connection, problems)
+        for done, (what, check) in enumerate(checks):
+            if progress is not None:
+                progress(done, len(checks))
+            try:
+                problems += check()
+            except UNREADABLE as error:
+                # A connection that has failed is to be used again.
+                connection.rollback()
+                problems.append(Problem("database", "", f"cannot be read: {what}: {error}"))
+    return list(dict.fromkeys(problems))
+
+
+def _checks(
+    connection: Connection, problems: list[Problem]
+) -> list[tuple[str, Callable[[], Iterable[Problem]]]]:
+    checks: list[tuple[str, Callable[[], Iterable[Problem]]]] = [
+        ("its pages", partial(_pages, connection)),
+        ("its tables", partial(_tables, connection)),
+        ("the numbers of events", partial(_event_numbers, connection)),
+        ("the blocks of metrics", partial(_blocks, connection)),
+    ]
+    checks += [(f"table {name}", partial(_rows, connection, name)) for name in seals.SEALED]
+    checks += [
+        (f"table {table.name}", partial(_points, connection, table))
+        for table in (metric_points, metric_blocks)
+    ]
+    try:
+        run_ids = connection.execute(select(events.c.run_id).distinct()).scalars().all()
+    except UNREADABLE as error:
+        problems.append(Problem("database", "", f"cannot be read: table events: {error}"))
+        return checks
+    return checks + [
+        (f"the events of run {run_id}", partial(of_run, connection, run_id)) for run_id in run_ids
+    ]
+
+
+def _pages(connection: Connection) -> Iterator[Problem]:
+    """What SQLite itself finds; PostgreSQL looks after its pages where it is told to."""
+    if connection.dialect.name != "sqlite":
+        return
+    for row in connection.execute(text(f"PRAGMA integrity_check({_MOST_OF_SQLITE})")):
+        if row[0] != "ok":
+            yield Problem("database", "", f"is damaged: {row[0]}")
+    for row in connection.execute(text("PRAGMA foreign_key_check")):
+        yield Problem("database", "", f"has a row of {row[0]} whose {row[2]} is gone")
+
+
+def _tables(connection: Connection) -> Iterator[Problem]:
+    """Whether the tables are those of this version."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    for difference in compare_metadata(context, metadata):
+        yield Problem("database", "", f"has other tables than this version made: {difference}")
+
+
+def _event_numbers(connection: Connection) -> Iterator[Problem]:
+    """Nothing is ever taken out of the log; PostgreSQL skips numbers of what was not committed."""
+    if connection.dialect.name != "sqlite":
+        return
+    query = select(func.count(), func.coalesce(func.max(events.c.id), 0))
+    count, last = connection.execute(query.select_from(events)).one()
+    given = text("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+    missing = max(last, connection.execute(given).scalar_one()) - count
+    if missing:
+        yield Problem("database", "", f"lacks {missing} events that it had")
+
+
+def _rows(connection: Connection, name: str) -> Iterator[Problem]:
+    for key, what in seals.broken(connection, seals.SEALED[name]):
+        yield Problem(_KINDS.get(name, name.removesuffix("s")), key, what)
+
+
+def _points(connection: Connection, table: Table) -> Iterator[Problem]:
+    for key, what in seals.unsealed(connection, table):
+        yield Problem("point" if table is metric_points else "block", f"of series {key}", what)
+
+
+def _blocks(connection: Connection) -> Iterator[Problem]:
+    """Whether each series has all of its blocks."""
+    stored = func.coalesce(func.sum(metric_blocks.c.count), 0)
+    query = (
+        select(metric_series.c.id, metric_series.c.sealed, stored.label("stored"))
+        .outerjoin(metric_blocks, metric_blocks.c.series_id == metric_series.c.id)
+        .group_by(metric_series.c.id, metric_series.c.sealed)
+        .having(metric_series.c.sealed != stored)
+    )
+    for row in connection.execute(query):
+        yield Problem("series", str(row.id), f"has {row.stored} of {row.sealed} points in blocks")
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")

@@ -1,0 +1,171 @@
+"""Seals: a digest beside every row, by which a changed, lost or added one is noticed.
+
+A seal covers a row as the database stores it, before any JSON is read, so that a damaged row can
+still be judged. It guards against bad disks and edits by hand; it proves no author, since whoever
+writes the database can seal a row anew. What nodes, requests and launches say is therefore covered
+by the chain of events as well, see `contents`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import JSON, Connection, Table, select, text
+
+from branchtrack.db import tables
+from branchtrack.db.engine import upsert
+from branchtrack.db.tables import seals
+
+#: Every table whose rows have an id of their own. Of `tensors` the headers of packs are the proof,
+#: of `events` their chain; points and blocks of metrics carry their seals themselves.
+SEALED: dict[str, Table] = {
+    table.name: table
+    for table in (
+        tables.runs, tables.branches, tables.segments, tables.nodes, tables.packs,
+        tables.checkpoints, tables.metric_series, tables.requests, tables.tokens,
+        tables.launches, tables.certificates,
+    )
+}  # fmt: skip
+#: What is written with each event, whose time it repeats.
+_REPEATED = {"runs": {"updated_at"}}
+#: What becomes known after the event that says what a row is.
+LATE = {
+    "nodes": frozenset({"effective", "restored", "proof", "compared"}),
+    "launches": frozenset({"worker", "updated_at"}),
+}
+_SEAL_BYTES, _CONTENT_BYTES = 8, 16
+_CHUNK = 500
+
+
+def digest(values: Mapping[str, Any], nbytes: int = _SEAL_BYTES) -> str:
+    """The digest of a row's values by column, in hexadecimal; what is NULL does not count.
+
+    So a column that a later version adds leaves the seals of older rows as they are.
+    """
+    hasher = hashlib.blake2b(digest_size=nbytes)
+    for name in sorted(values):
+        value = values[name]
+        if value is None or name == "seal":
+            continue
+        if isinstance(value, str):
+            kind, content = "t", value.encode("utf-8", "surrogateescape")
+        elif isinstance(value, bytes | memoryview):
+            kind, content = "b", bytes(value)
+        else:
+            # True is 1 to SQLite, and -0.0 is 0.0.
+            number = float(value) + 0.0 if isinstance(value, float) else int(value)
+            kind, content = "n", repr(number).encode()
+        hasher.update(f"{name}{kind}{len(content)}:".encode())
+        hasher.update(content)
+    return hasher.hexdigest()
+
+
+def renew(connection: Connection, table: Table, key: object) -> None:
+    """Seal the row of ``table`` with that id as it is now; the seal of a row that is gone goes."""
+    place = {"table": table.name, "key": str(key)}
+    values = next(_raw(connection, table, key), None)
+    if values is None:
+        where = (seals.c.table == table.name) & (seals.c.key == str(key))
+        connection.execute(seals.delete().where(where))
+        return
+    row = upsert(connection, seals).values(**place, seal=_of_row(table, values))
+    connection.execute(
+        row.on_conflict_do_update(index_elements=["table", "key"], set_={"seal": row.excluded.seal})
+    )
+
+
+def holds(connection: Connection, table: Table, key: object) -> bool:
+    """Whether the row with that id is as it was sealed."""
+    values = next(_raw(connection, table, key), None)
+    place = (seals.c.table == table.name) & (seals.c.key == str(key))
+    seal = connection.execute(select(seals.c.seal).where(place)).scalar()
+    return values is not None and seal == _of_row(table, values)
+
+
+def contents(connection: Connection, table: Table, key: object) -> str:
+    """The digest of what a row says for good, for the event that tells of it."""
+    values = next(_raw(connection, table, key))
+    return _contents(table, values)
+
+
+def contents_of_run(connection: Connection, table: Table, run_id: str) -> dict[str, str]:
+    """As `contents`, of each row of a run, by id."""
+    rows = _raw(connection, table, run_id, "run_id")
+    return {str(values["id"]): _contents(table, values) for values in rows}
+
+
+def seal_all(connection: Connection, known: Mapping[str, Collection[str]]) -> None:
+    """Seal every row there is, when a database gets seals; ``known``: columns by table."""
+    for table in SEALED.values():
+        if table.name not in known:
+            continue
+        rows: list[dict[str, str]] = []
+        for values in _raw(connection, table, columns=known[table.name]):
+            key = str(values[_key(table)])
+            rows.append({"table": table.name, "key": key, "seal": _of_row(table, values)})
+        for first in range(0, len(rows), _CHUNK):
+            connection.execute(seals.insert(), rows[first : first + _CHUNK])
+
+
+def broken(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
+    """The (id, what is wrong) of each row of a table that is not as it was sealed."""
+    where = text('SELECT key, seal FROM seals WHERE "table" = :name')
+    sealed = {row.key: row.seal for row in connection.execute(where, {"name": table.name})}
+    for values in _raw(connection, table):
+        key = str(values[_key(table)])
+        seal = sealed.pop(key, None)
+        if seal is None:
+            yield key, "was not written by branchtrack, or its id was changed"
+        elif seal != _of_row(table, values):
+            yield key, "is not as it was written"
+    for key in sealed:
+        yield key, "is gone"
+
+
+def unsealed(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
+    """As `broken`, of a table whose rows carry their seals themselves; by (series, step)."""
+    step = "step" if "step" in table.c else "first_step"
+    for values in _raw(connection, table):
+        if values["seal"] != digest(values):
+            yield f"{values['series_id']}:{values[step]}", "is not as it was written"
+
+
+def _raw(
+    connection: Connection, table: Table, key: object = None, column: str = "",
+    columns: Iterable[str] = (),
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Rows as the database stores them: JSON as its text."""
+    quote = connection.dialect.identifier_preparer.quote
+    names = [name for name in table.c.keys() if not columns or name in columns]
+    parts = [quote(name) for name in names]
+    if connection.dialect.name != "sqlite":
+        # Its driver would read the JSON.
+        parts = [
+            f"CAST({part} AS TEXT)" if isinstance(table.c[name].type, JSON) else part
+            for name, part in zip(names, parts, strict=True)
+        ]
+    query = f"SELECT {', '.join(parts)} FROM {quote(table.name)}"
+    if key is None:
+        rows = connection.execute(text(query))
+    else:
+        where = f" WHERE {quote(column or _key(table))} = :key"
+        rows = connection.execute(text(query + where), {"key": key})
+    for row in rows:
+        yield dict(zip(names, row, strict=True))
+
+
+def _key(table: Table) -> str:
+    return "id" if "id" in table.c else "digest"
+
+
+def _of_row(table: Table, values: Mapping[str, Any]) -> str:
+    repeated = _REPEATED.get(table.name, ())
+    return digest({name: value for name, value in values.items() if name not in repeated})
+
+
+def _contents(table: Table, values: Mapping[str, Any]) -> str:
+    late = LATE.get(table.name, frozenset())
+    told = {name: value for name, value in values.items() if name not in late}
+    return digest(told, _CONTENT_BYTES)

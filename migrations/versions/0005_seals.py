@@ -1,0 +1,61 @@
+"""Seals: a digest of every row, by which a changed one is noticed."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from branchtrack.db import seals
+
+revision = "0005"
+down_revision = "0004"
+
+_POINTS = {"metric_points": "step", "metric_blocks": "first_step"}
+_CHUNK = 5000
+
+
+def upgrade() -> None:
+    """Add seals, and seal every row."""
+    op.create_table(
+        "seals",
+        sa.Column("table", sa.String(32), nullable=False),
+        sa.Column("key", sa.String(64), nullable=False),
+        sa.Column("seal", sa.String(16), nullable=False),
+        sa.PrimaryKeyConstraint("table", "key", name="pk_seals"),
+    )
+    op.add_column(
+        "metric_series", sa.Column("sealed", sa.BigInteger(), nullable=False, server_default="0")
+    )
+    op.execute(
+        "UPDATE metric_series SET sealed = coalesce((SELECT sum(count) FROM metric_blocks "
+        "WHERE metric_blocks.series_id = metric_series.id), 0)"
+    )
+    connection = op.get_bind()
+    for name, step in _POINTS.items():
+        op.add_column(name, sa.Column("seal", sa.String(16), nullable=True))
+        _seal_points(connection, name, step)
+    look = sa.inspect(connection)
+    seals.seal_all(
+        connection,
+        {name: {c["name"] for c in look.get_columns(name)} for name in look.get_table_names()},
+    )
+
+
+def downgrade() -> None:
+    """Take them away again."""
+    for name in _POINTS:
+        with op.batch_alter_table(name) as batch:
+            batch.drop_column("seal")
+    with op.batch_alter_table("metric_series") as batch:
+        batch.drop_column("sealed")
+    op.drop_table("seals")
+
+
+def _seal_points(connection: sa.Connection, name: str, step: str) -> None:
+    rows = connection.execute(sa.text(f"SELECT * FROM {name}")).mappings()
+    place = f"series_id = :b_series AND {step} = :b_step"
+    update = sa.text(f"UPDATE {name} SET seal = :b_seal WHERE {place}")
+    sealed = [
+        {"b_series": row["series_id"], "b_step": row[step], "b_seal": seals.digest(dict(row))}
+        for row in rows
+    ]
+    for first in range(0, len(sealed), _CHUNK):
+        connection.execute(update, sealed[first : first + _CHUNK])

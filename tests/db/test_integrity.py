@@ -1,0 +1,218 @@
+"""Whatever is changed in a database behind branchtrack's back is found, and one at a time."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import connect
+from typing import Any
+
+import pytest
+
+from branchtrack import control
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import Config, load
+from branchtrack.core.actors import Actor
+from branchtrack.core.records import Certificate
+from branchtrack.db import certificates, integrity, launches, nodes, schema, tokens
+from branchtrack.db.engine import Database
+from branchtrack.db.integrity import Problem
+from branchtrack.db.tables import metadata
+from branchtrack.errors import BranchtrackError
+from tests.trees_for_tests import make_forked_tree
+
+DEEDS = [
+    "UPDATE nodes SET state_digest = (SELECT max(digest) FROM checkpoints) WHERE step = 0",
+    "UPDATE nodes SET settings = replace(settings, '0.01', '0.02') WHERE step = 10",
+    "UPDATE nodes SET param_groups = '[{\"lr\":0.5}]' WHERE step = 10",
+    "UPDATE nodes SET changes = '[]' WHERE kind = 'intervention'",
+    "UPDATE nodes SET changes = '{' WHERE kind = 'intervention'",
+    "UPDATE nodes SET metrics = '{\"loss\":0.1}' WHERE step = 10",
+    "UPDATE nodes SET actor = 'somebody' WHERE step = 20",
+    "UPDATE nodes SET message = 'another' WHERE kind = 'intervention'",
+    "UPDATE nodes SET message = CAST(x'ff00' AS TEXT) WHERE kind = 'intervention'",
+    "UPDATE nodes SET kind = 'checkpoint' WHERE kind = 'intervention'",
+    "UPDATE nodes SET step = step + 1 WHERE kind = 'final'",
+    "UPDATE nodes SET epoch = 0.5 WHERE kind = 'final'",
+    "UPDATE nodes SET parent_id = (SELECT id FROM nodes WHERE step = 0) WHERE kind = 'final'",
+    "UPDATE nodes SET created_at = created_at + 1 WHERE kind = 'final'",
+    "UPDATE nodes SET environment = '{}' WHERE step = 20",
+    "UPDATE nodes SET effective = '{\"lr\":0.5}' WHERE step = 20",
+    "UPDATE nodes SET compared = '{\"verdict\":\"equal\"}' WHERE kind = 'fork'",
+    "DELETE FROM nodes WHERE kind = 'final'",
+    "UPDATE requests SET reason = 'another'",
+    "UPDATE requests SET payload = '{}'",
+    "UPDATE requests SET state = 'done'",
+    "UPDATE requests SET actor = 'somebody'",
+    "UPDATE requests SET applied = '{\"lr\":0.5}'",
+    "DELETE FROM requests",
+    "UPDATE events SET actor = 'somebody' WHERE seq = 3",
+    "UPDATE events SET payload = '{' WHERE seq = 3",
+    "UPDATE events SET reason = CAST(x'ff' AS TEXT) WHERE seq = 3",
+    "DELETE FROM events WHERE seq = 3",
+    "DELETE FROM events WHERE seq > 3",
+    "DELETE FROM events",
+    "UPDATE launches SET overrides = '{\"lr\":0.5}'",
+    'UPDATE launches SET entry_point = \'{"argv":["rm"]}\'',
+    "DELETE FROM launches",
+    'UPDATE runs SET entry_point = \'{"argv":["rm"]}\'',
+    "UPDATE runs SET name = 'another'",
+    "UPDATE branches SET head_id = start_node_id WHERE name = 'cooler'",
+    "UPDATE branches SET name = 'another' WHERE name = 'cooler'",
+    "UPDATE segments SET settings = '{\"lr\":0.5}' WHERE step = 30",
+    "UPDATE segments SET start_node_id = NULL",
+    "UPDATE tokens SET role = 'admin'",
+    "DELETE FROM tokens",
+    "INSERT INTO tokens SELECT 'ffff', 'x', 'd', 'admin', only, \"limit\", created_by, 1, 1, NULL"
+    " FROM tokens",
+    "UPDATE certificates SET difference = NULL",
+    "UPDATE certificates SET to_node_id = from_node_id",
+    "DELETE FROM certificates",
+    "UPDATE checkpoints SET manifest = x'00' WHERE digest = (SELECT min(digest) FROM checkpoints)",
+    "UPDATE checkpoints SET logical_bytes = 1",
+    "UPDATE packs SET nbytes = 1",
+    'UPDATE tensors SET "offset" = 0',
+    "UPDATE tensors SET pack = (SELECT max(id) FROM packs)",
+    "DELETE FROM tensors",
+    "UPDATE metric_points SET value = 0 WHERE step = 1100",
+    "UPDATE metric_points SET seal = NULL WHERE step = 1100",
+    'UPDATE metric_blocks SET "values" = steps',
+    "UPDATE metric_blocks SET maximum = 7",
+    "DELETE FROM metric_blocks",
+    "UPDATE metric_series SET name = 'another' WHERE name = 'loss'",
+    "DELETE FROM seals WHERE \"table\" = 'nodes'",
+    "UPDATE seals SET seal = '0123456789abcdef' WHERE \"table\" = 'segments'",
+    "ALTER TABLE nodes ADD COLUMN more TEXT",
+    "DROP INDEX ix_nodes_parent_id",
+]
+
+
+@dataclass
+class Home:
+    """A home that a test may damage."""
+
+    config: Config
+
+    @property
+    def path(self) -> Path:
+        """Its database."""
+        return self.config.home / "branchtrack.db"
+
+    def edit(self, statement: str) -> None:
+        """Change the database as one would who does not know branchtrack."""
+        with closing(connect(self.path)) as connection:
+            connection.execute("PRAGMA foreign_keys = OFF")
+            assert connection.execute(statement).rowcount
+            connection.commit()
+
+    def problems(self) -> list[Problem]:
+        """What `verify --all` finds."""
+        database = Database(self.config.database_url)
+        try:
+            with database.read() as connection:
+                problems = integrity.of_database(connection)
+                ids = nodes.list_ids(connection)
+            for node_id in ids:
+                try:
+                    with database.read() as connection:
+                        node = nodes.get(connection, node_id)
+                    control.verify_node(database, Store(self.config.store), node)
+                except (BranchtrackError, TypeError, LookupError, ValueError) as error:
+                    problems.append(Problem("node", node_id, str(error)))
+            return problems
+        except BranchtrackError as error:
+            return [Problem("database", "", str(error))]
+        finally:
+            database.close()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A home with something in every table."""
+    config = load(tmp_path_factory.mktemp("whole") / "home")
+    database = schema.open_database(config, create=True)
+    tree, made = make_forked_tree(database, Store(config.store))
+    tree.points("main", "loss", range(31, 1200))
+    control.submit(
+        database, "demo", {"kind": "set", "values": {"lr": 0.5}}, actor=Actor("ann", "operator"),
+        reason="why",
+    )  # fmt: skip
+    with database.transaction() as connection:
+        tokens.create(connection, "agent", "agent", created_by="ann")
+        nodes.set_effective(connection, made[2].id, {"lr": 0.02})
+        nodes.set_compared(connection, made[4].id, {"verdict": "differs"})
+        launches.order(
+            connection, made[1], branch_name="hot", overrides={"lr": 1.0}, mode="exact",
+            actor="ann", reason="why",
+        )  # fmt: skip
+        certificates.add(
+            connection,
+            Certificate(
+                id="c" * 16, run_id=tree.run.id, branch_id=made[2].branch_id,
+                from_node_id=made[1].id, to_node_id=made[2].id, digest=made[2].state_digest,
+                difference={"name": "lr", "kind": "value", "a": 1, "b": 2}, untested=[], environment={}, actor="ann", created_at=1.0,
+            ),
+            20,
+        )  # fmt: skip
+    database.close()
+    return config
+
+
+@pytest.fixture
+def home(whole: Config, tmp_path: Path) -> Iterator[Home]:
+    """A copy of it."""
+    shutil.copytree(whole.home, tmp_path / "home")
+    yield Home(load(tmp_path / "home"))
+
+
+def test_a_home_that_was_only_written_by_branchtrack_has_no_problem(home: Home) -> None:
+    assert home.problems() == []
+    with closing(connect(home.path)) as connection:
+        empty = {
+            table.name
+            for table in metadata.sorted_tables
+            if not connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
+        }
+    assert empty == set()
+
+
+@pytest.mark.parametrize("statement", DEEDS)
+def test_an_edited_row_is_found(home: Home, statement: str) -> None:
+    home.edit(statement)
+    assert home.problems()
+
+
+def test_a_damaged_row_is_one_problem_and_the_rest_is_judged(home: Home) -> None:
+    home.edit("UPDATE nodes SET changes = '{' WHERE kind = 'intervention'")
+    home.edit("UPDATE tokens SET role = 'admin'")
+    kinds = sorted({problem.kind for problem in home.problems()})
+    assert kinds == ["node", "token"]
+
+
+def readable(path: Path) -> Any:
+    """All that can be read from a database, or None where not all of it can be."""
+    try:
+        with closing(connect(path)) as connection:
+            connection.text_factory = bytes
+            names = [table.name for table in metadata.sorted_tables] + ["sqlite_sequence"]
+            return [connection.execute(f"SELECT * FROM {name}").fetchall() for name in names]
+    except Exception:
+        return None
+
+
+def test_a_byte_that_changes_what_can_be_read_is_found(home: Home) -> None:
+    content, before = home.path.read_bytes(), readable(home.path)
+    choose = random.Random(7)
+    unseen = []
+    for _ in range(25):
+        place = choose.randrange(len(content))
+        changed = bytearray(content)
+        changed[place] ^= 1 << choose.randrange(8)
+        home.path.write_bytes(changed)
+        if readable(home.path) != before and not home.problems():
+            unseen.append(place)
+    assert unseen == []
