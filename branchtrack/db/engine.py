@@ -117,6 +117,9 @@ class Database:
             raise _in_our_words(error, self.shown_url) from error
         except PoolTimeout as error:
             raise _kept_waiting(self.shown_url) from error
+        except UnicodeDecodeError as error:
+            # What SQLite's driver makes of a message about damaged text.
+            raise _damaged(self.shown_url, str(error)) from error
 
 
 def upsert(connection: Connection, table: Table) -> Any:
@@ -200,6 +203,15 @@ def _kept_waiting(url: str) -> StorageError:
     )
 
 
+def _damaged(url: str, why: str) -> DatabaseUnreadable:
+    return DatabaseUnreadable(
+        f"The database {url} is damaged: {why}.",
+        safe="It was not changed.",
+        fix="Restore it from a copy; the checkpoints in the store are untouched.",
+        url=url,
+    )
+
+
 def _in_our_words(error: DatabaseError, url: str) -> StorageError | DatabaseUnreadable:
     text = str(error.orig or error).strip().splitlines()[0]
     if "file is not a database" in text:
@@ -210,12 +222,7 @@ def _in_our_words(error: DatabaseError, url: str) -> StorageError | DatabaseUnre
             url=url,
         )
     if "malformed" in text:
-        return DatabaseUnreadable(
-            f"The database {url} is damaged: {text}.",
-            safe="It was not changed.",
-            fix="Restore it from a copy; the checkpoints in the store are untouched.",
-            url=url,
-        )
+        return _damaged(url, text)
     fix = "Try again; if it persists look at the disk's free space and the file's permissions."
     if "locked" in text:
         fix = "Another process holds the database for long; try again when it has finished."

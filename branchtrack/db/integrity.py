@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Table, func, select, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import SQLAlchemyError
 
-from branchtrack.db import audit, seals
+from branchtrack.db import audit, schema, seals
+from branchtrack.db.engine import Database
 from branchtrack.db.tables import (
     events,
     metadata,
@@ -27,7 +30,7 @@ from branchtrack.errors import BranchtrackError
 #: A changed row may say anything.
 UNREADABLE = (
     BranchtrackError,
-    DatabaseError,
+    SQLAlchemyError,
     ValueError,
     TypeError,
     LookupError,
@@ -112,7 +115,7 @@ def _checks(
     checks: list[tuple[str, Callable[[], Iterable[Problem]]]] = [
         ("its pages", partial(_pages, connection)),
         ("its tables", partial(_tables, connection)),
-        ("the numbers of events", partial(_event_numbers, connection)),
+        ("the numbers of rows", partial(_row_numbers, connection)),
         ("the blocks of metrics", partial(_blocks, connection)),
     ]
     checks += [(f"table {name}", partial(_rows, connection, name)) for name in seals.SEALED]
@@ -142,25 +145,56 @@ def _pages(connection: Connection) -> Iterator[Problem]:
 
 
 def _tables(connection: Connection) -> Iterator[Problem]:
-    """Whether the tables are those of this version."""
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
+    """Whether the tables are those that the migrations make."""
+    if connection.dialect.name != "sqlite":
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        for difference in compare_metadata(context, metadata):
+            yield Problem("database", "", f"has other tables than it should: {difference}")
+        return
+    fresh = Database("sqlite://")
+    try:
+        schema.upgrade(fresh)
+        with fresh.read() as reference:
+            expected = _definitions(reference)
+    finally:
+        fresh.close()
+    for name in sorted({definition[0] for definition in _definitions(connection) ^ expected}):
+        yield Problem("database", "", f"has other tables than it should: {name}")
 
-    context = MigrationContext.configure(connection, opts={"compare_type": True})
-    for difference in compare_metadata(context, metadata):
-        yield Problem("database", "", f"has other tables than this version made: {difference}")
+
+def _definitions(connection: Connection) -> set[tuple[str, ...]]:
+    """Name and sorted parts of the statement of everything in a SQLite database."""
+    query = text("SELECT name, type, tbl_name, sql FROM sqlite_master")
+    return {
+        # alembic copies tables with their constraints in any order.
+        (row.name, row.type, row.tbl_name, *sorted(_words(row.sql).replace(" )", "").split(", ")))
+        for row in connection.execute(query)
+    }
 
 
-def _event_numbers(connection: Connection) -> Iterator[Problem]:
+def _words(statement: str | None) -> str:
+    return " ".join((statement or "").split())
+
+
+def _row_numbers(connection: Connection) -> Iterator[Problem]:
     """Nothing is ever taken out of the log; PostgreSQL skips numbers of what was not committed."""
     if connection.dialect.name != "sqlite":
         return
-    query = select(func.count(), func.coalesce(func.max(events.c.id), 0))
-    count, last = connection.execute(query.select_from(events)).one()
-    given = text("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
-    missing = max(last, connection.execute(given).scalar_one()) - count
-    if missing:
-        yield Problem("database", "", f"lacks {missing} events that it had")
+    given: dict[str, int] = dict(
+        connection.execute(text("SELECT name, seq FROM sqlite_sequence")).all()
+    )
+    for table in metadata.sorted_tables:
+        if not table.dialect_options["sqlite"]["autoincrement"]:
+            continue
+        row_ids = f"SELECT count(*), coalesce(max(rowid), 0) FROM {table.name}"
+        count, last = connection.execute(text(row_ids)).one()
+        number = given.pop(table.name, 0)
+        if number < last:
+            yield Problem("database", "", f"has the number {last} of {table.name} as not given")
+        elif table is events and number != count:
+            yield Problem("database", "", f"lacks {number - count} events that it had")
+    for name in given:
+        yield Problem("database", "", f"numbers the rows of an unknown table {name}")
 
 
 def _rows(connection: Connection, name: str) -> Iterator[Problem]:
