@@ -12,7 +12,7 @@ from functools import partial
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from branchtrack.db import audit, schema, seals
@@ -21,7 +21,6 @@ from branchtrack.db.tables import (
     events,
     metadata,
     metric_blocks,
-    metric_points,
     metric_series,
     nodes,
 )
@@ -116,12 +115,11 @@ def _checks(
         ("its pages", partial(_pages, connection)),
         ("its tables", partial(_tables, connection)),
         ("the numbers of rows", partial(_row_numbers, connection)),
-        ("the blocks of metrics", partial(_blocks, connection)),
     ]
     checks += [(f"table {name}", partial(_rows, connection, name)) for name in seals.SEALED]
     checks += [
-        (f"table {table.name}", partial(_points, connection, table))
-        for table in (metric_points, metric_blocks)
+        ("table metric_points", partial(_points, connection)),
+        ("table metric_blocks", partial(_blocks, connection)),
     ]
     try:
         run_ids = connection.execute(select(events.c.run_id).distinct()).scalars().all()
@@ -202,13 +200,15 @@ def _rows(connection: Connection, name: str) -> Iterator[Problem]:
         yield Problem(_KINDS.get(name, name.removesuffix("s")), key, what)
 
 
-def _points(connection: Connection, table: Table) -> Iterator[Problem]:
-    for key, what in seals.unsealed(connection, table):
-        yield Problem("point" if table is metric_points else "block", f"of series {key}", what)
+def _points(connection: Connection) -> Iterator[Problem]:
+    for key, what in seals.broken_points(connection):
+        yield Problem("point", f"{key} of a metric", what)
 
 
 def _blocks(connection: Connection) -> Iterator[Problem]:
-    """Whether each series has all of its blocks."""
+    """Whether blocks are whole, and each series has all of its own."""
+    for key, what in seals.broken_blocks(connection):
+        yield Problem("block", f"{key} of a metric", what)
     stored = func.coalesce(func.sum(metric_blocks.c.count), 0)
     query = (
         select(metric_series.c.id, metric_series.c.sealed, stored.label("stored"))

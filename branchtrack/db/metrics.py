@@ -91,8 +91,9 @@ def append(
     for name, step, value, time in points:
         series = ids.get(name) or ids.setdefault(name, _series_id(connection, segment_id, name))
         stored = None if math.isnan(value) else float(value)
-        row = {"series_id": series, "step": int(step), "value": stored, "time": float(time)}
-        latest[series, int(step)] = {**row, "seal": seals.digest(row)}
+        seal = seals.point(series, step, stored, time)
+        row = {"series_id": series, "step": step, "value": stored, "time": time, "seal": seal}
+        latest[series, step] = row
     if not latest:
         return
     insert = upsert(connection, metric_points)

@@ -9,10 +9,12 @@ by the chain of events as well, see `contents`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Table, select, text
+from sqlalchemy import JSON, Connection, Table, TextClause, select, text
 
 from branchtrack.db import tables
 from branchtrack.db.engine import upsert
@@ -37,6 +39,7 @@ LATE = {
 }
 _SEAL_BYTES, _CONTENT_BYTES = 8, 16
 _CHUNK = 500
+_POINT = struct.Struct("<qq?dd")
 
 
 def digest(values: Mapping[str, Any], nbytes: int = _SEAL_BYTES) -> str:
@@ -60,6 +63,13 @@ def digest(values: Mapping[str, Any], nbytes: int = _SEAL_BYTES) -> str:
         hasher.update(f"{name}{kind}{len(content)}:".encode())
         hasher.update(content)
     return hasher.hexdigest()
+
+
+def point(series_id: int, step: int, value: float | None, time: float) -> str:
+    """The seal of a point of a metric; there are too many for `digest`."""
+    # Zero has no sign in SQLite.
+    content = _POINT.pack(series_id, step, value is None, (value or 0.0) + 0.0, time + 0.0)
+    return hashlib.blake2b(content, digest_size=_SEAL_BYTES).hexdigest()
 
 
 def renew(connection: Connection, table: Table, key: object) -> None:
@@ -124,36 +134,52 @@ def broken(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
         yield key, "is gone"
 
 
-def unsealed(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
-    """As `broken`, of a table whose rows carry their seals themselves; by (series, step)."""
-    step = "step" if "step" in table.c else "first_step"
-    for values in _raw(connection, table):
+def broken_points(connection: Connection) -> Iterator[tuple[str, str]]:
+    """As `broken`, of points outside of blocks, by series and step."""
+    for values in _raw(connection, tables.metric_points):
+        key = f"{values['series_id']}:{values['step']}"
+        seal = values.pop("seal")
+        try:
+            holds = seal == point(**values)
+        except (struct.error, TypeError):
+            holds = False
+        if not holds:
+            yield key, "is not as it was written"
+
+
+def broken_blocks(connection: Connection) -> Iterator[tuple[str, str]]:
+    """As `broken`, of blocks of points, by series and first step."""
+    for values in _raw(connection, tables.metric_blocks):
         if values["seal"] != digest(values):
-            yield f"{values['series_id']}:{values[step]}", "is not as it was written"
+            yield f"{values['series_id']}:{values['first_step']}", "is not as it was written"
 
 
 def _raw(
-    connection: Connection, table: Table, key: object = None, column: str = "",
-    columns: Iterable[str] = (),
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+    connection: Connection,
+    table: Table,
+    key: object = None,
+    column: str = "",
+    columns: Collection[str] = (),
+) -> Iterator[dict[str, Any]]:
     """Rows as the database stores them: JSON as its text."""
-    quote = connection.dialect.identifier_preparer.quote
-    names = [name for name in table.c.keys() if not columns or name in columns]
-    parts = [quote(name) for name in names]
-    if connection.dialect.name != "sqlite":
-        # Its driver would read the JSON.
-        parts = [
-            f"CAST({part} AS TEXT)" if isinstance(table.c[name].type, JSON) else part
-            for name, part in zip(names, parts, strict=True)
-        ]
-    query = f"SELECT {', '.join(parts)} FROM {quote(table.name)}"
-    if key is None:
-        rows = connection.execute(text(query))
-    else:
-        where = f" WHERE {quote(column or _key(table))} = :key"
-        rows = connection.execute(text(query + where), {"key": key})
-    for row in rows:
+    names = tuple(name for name in table.c.keys() if not columns or name in columns)
+    where = "" if key is None else column or _key(table)
+    query = _query(table, names, where, connection.dialect.name)
+    for row in connection.execute(query, {} if key is None else {"key": key}):
         yield dict(zip(names, row, strict=True))
+
+
+@lru_cache(maxsize=100)
+def _query(table: Table, names: tuple[str, ...], where: str, dialect: str) -> TextClause:
+    parts = [
+        # PostgreSQL's driver would read the JSON.
+        f'CAST("{name}" AS TEXT)'
+        if dialect != "sqlite" and isinstance(table.c[name].type, JSON)
+        else f'"{name}"'
+        for name in names
+    ]
+    condition = f' WHERE "{where}" = :key' if where else ""
+    return text(f'SELECT {", ".join(parts)} FROM "{table.name}"{condition}')
 
 
 def _key(table: Table) -> str:

@@ -54,8 +54,13 @@ def _seal_points(connection: sa.Connection, name: str, step: str) -> None:
     place = f"series_id = :b_series AND {step} = :b_step"
     update = sa.text(f"UPDATE {name} SET seal = :b_seal WHERE {place}")
     sealed = [
-        {"b_series": row["series_id"], "b_step": row[step], "b_seal": seals.digest(dict(row))}
+        {"b_series": row["series_id"], "b_step": row[step], "b_seal": _seal(name, dict(row))}
         for row in rows
     ]
     for first in range(0, len(sealed), _CHUNK):
         connection.execute(update, sealed[first : first + _CHUNK])
+
+
+def _seal(name: str, row: dict) -> str:
+    row.pop("seal")
+    return seals.point(**row) if name == "metric_points" else seals.digest(row)
