@@ -24,23 +24,40 @@ from branchtrack.db import runs as run_rows
 from branchtrack.errors import InvalidInput
 
 
-def runs(connection: Connection, now: float) -> list[dict[str, Any]]:
-    """Every run, the most lately changed first; ``now`` decides which of them are lost."""
-    return [
-        {
-            "id": found.run.id,
-            "name": found.run.name,
-            "status": lifecycle.run_status(
-                lifecycle.segment_status(segment, now) for segment in found.segments
-            ),
-            "branches": found.branches,
-            "nodes": found.nodes,
-            "tags": found.run.tags,
-            "created_at": moment(found.run.created_at),
-            "updated_at": moment(found.run.updated_at),
-        }
-        for found in run_rows.list_runs(connection)
-    ]
+def runs(connection: Connection, now: float, limit: int | None = None) -> list[dict[str, Any]]:
+    """The runs, the most lately changed first; ``now`` decides which of them are lost."""
+    return [_run(summary, now) for summary in run_rows.list_runs(connection, limit)]
+
+
+def page_of_runs(
+    connection: Connection, now: float, limit: int, after: tuple[float, str] | None
+) -> dict[str, Any]:
+    """``runs``, the most lately made first; ``total``; ``next``, the cursor behind them or None.
+
+    ``after`` is (created_at, id) of the last run of the page before.
+    """
+    summaries = run_rows.list_made(connection, limit + 1, after)
+    shown = summaries[:limit]
+    last = shown[-1].run if len(summaries) > limit else None
+    return {
+        "runs": [_run(summary, now) for summary in shown],
+        "total": run_rows.count_runs(connection),
+        "next": None if last is None else f"{last.created_at!r}~{last.id}",
+    }
+
+
+def _run(summary: run_rows.RunSummary, now: float) -> dict[str, Any]:
+    statuses = (lifecycle.segment_status(segment, now) for segment in summary.segments)
+    return {
+        "id": summary.run.id,
+        "name": summary.run.name,
+        "status": lifecycle.run_status(statuses),
+        "branches": summary.branches,
+        "nodes": summary.nodes,
+        "tags": summary.run.tags,
+        "created_at": moment(summary.run.created_at),
+        "updated_at": moment(summary.run.updated_at),
+    }
 
 
 def tree(connection: Connection, run: Run) -> dict[str, Any]:

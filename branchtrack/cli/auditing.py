@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, number, pairs, print_table, state, visible
+from branchtrack.cli.output import echo, emit, number, pairs, print_table, say_cut, state, visible
 from branchtrack.core.nonfinite import spelled
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def _newest(connection: Connection, run: str, limit: int) -> tuple[str, list[Eve
 
 
 def _print(found: list[Event], as_json: bool) -> None:
+    # Events of a run are numbered from 1 without gaps.
+    say_cut(len(found), found[-1].seq if found else 0, "events")
     if as_json:
         emit([_told(one) for one in found])
         return

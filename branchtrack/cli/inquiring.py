@@ -15,6 +15,7 @@ from branchtrack.cli.output import (
     number,
     pairs,
     print_table,
+    say_cut,
     state,
     styled,
     visible,
@@ -82,9 +83,10 @@ def _print_actions(found: dict[str, Any]) -> None:
 @click.argument("run")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True,
               help="How many.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="All requests.")
 @json_option
 @pass_command_line
-def requests(line: CommandLine, run: str, limit: int, as_json: bool) -> None:
+def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json: bool) -> None:
     """List what a RUN was asked for, newest first, and what became of it.
 
     \b
@@ -100,7 +102,10 @@ def requests(line: CommandLine, run: str, limit: int, as_json: bool) -> None:
             run_id = find_run(connection, run).id
         control.expire_hanging(database, run_id, control.local_actor())
         with database.read() as connection:
-            found = [report.request(one) for one in rows.list_of_run(connection, run_id, limit)]
+            most = None if everything else limit
+            found = [report.request(one) for one in rows.list_of_run(connection, run_id, most)]
+            total = rows.count_of_run(connection, run_id)
+    say_cut(len(found), total, "requests")
     if as_json:
         emit(found)
         return

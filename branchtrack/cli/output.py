@@ -50,6 +50,12 @@ def echo(text: str = "", *, err: bool = False) -> None:
     click.echo("".join(parts), err=err)
 
 
+def say_cut(shown: int, total: int, what: str) -> None:
+    """Say on standard error, where a list is short of some, how many there are."""
+    if shown < total:
+        echo(f"{shown:,} of {total:,} {what}; --all lists all of them.", err=True)
+
+
 def emit(value: Any) -> None:
     """Print one JSON value; NaN and the infinities are spelled as text."""
     click.echo(json.dumps(spelled(value), indent=2, allow_nan=False))

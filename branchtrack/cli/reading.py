@@ -16,6 +16,7 @@ from branchtrack.cli.output import (
     number,
     print_fields,
     print_table,
+    say_cut,
     size,
     spelled_name,
     state,
@@ -23,36 +24,53 @@ from branchtrack.cli.output import (
     visible,
 )
 
+_MOST_RUNS = 500
+
 
 @click.command()
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000_000),
+    help=f"How many; {_MOST_RUNS} on a terminal, all with --json.",
+)
+@click.option("--all", "everything", is_flag=True, help="All runs.")
 @json_option
 @pass_command_line
-def runs(line: CommandLine, as_json: bool) -> None:
+def runs(line: CommandLine, limit: int | None, everything: bool, as_json: bool) -> None:
     """List the runs, the most lately changed first.
 
     \b
     Example: branchtrack runs --json
     """
     from branchtrack.analysis import report
+    from branchtrack.db.runs import count_runs
 
+    if limit is None and not as_json:
+        limit = _MOST_RUNS
     with line.read() as connection:
-        found = report.runs(connection, time.time())
+        rows = report.runs(connection, time.time(), None if everything else limit)
+        total = count_runs(connection)
+    say_cut(len(rows), total, "runs")
     if as_json:
-        emit(found)
+        emit(rows)
         return
-    if not found:
+    if not rows:
         echo("No runs yet. `branchtrack demo` makes one.")
     print_table(
         ("RUN", "STATUS", "BRANCHES", "NODES", "CHANGED", "ID"),
         [
             (
-                styled(run["name"], bold=True), state(run["status"]), str(run["branches"]),
-                str(run["nodes"]), ago(run["updated_at"]), run["id"][:8],
+                styled(run["name"], bold=True),
+                state(run["status"]),
+                str(run["branches"]),
+                str(run["nodes"]),
+                ago(run["updated_at"]),
+                run["id"][:8],
             )
-            for run in found
+            for run in rows
         ],
         right="BRANCHES NODES",
-    )  # fmt: skip
+    )
 
 
 @click.command()

@@ -204,7 +204,7 @@ def carried_out(connection: Connection, segment_id: str) -> list[Request]:
 
 
 def list_of_run(
-    connection: Connection, run_id: str, limit: int = 100, before: int | None = None,
+    connection: Connection, run_id: str, limit: int | None = 100, before: int | None = None,
     *, branch_id: str | None = None,
 ) -> list[Request]:  # fmt: skip
     """The newest requests of a run or of one branch (``seq`` below ``before``), newest first."""
@@ -213,6 +213,12 @@ def list_of_run(
     query = query if before is None else query.where(requests.c.seq < before)
     query = query.order_by(requests.c.seq.desc()).limit(limit)
     return [_record(row) for row in connection.execute(query)]
+
+
+def count_of_run(connection: Connection, run_id: str) -> int:
+    """How many requests a run has had."""
+    query = select(func.count()).where(requests.c.run_id == run_id)
+    return int(connection.execute(query).scalar_one())
 
 
 def of_node(connection: Connection, node_id: str) -> list[Request]:

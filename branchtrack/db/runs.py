@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, cast, func, select
+from sqlalchemy import Connection, Select, Text, and_, cast, func, or_, select
 
 from branchtrack.core.names import (
     as_name,
@@ -24,6 +24,11 @@ from branchtrack.db.engine import upsert
 from branchtrack.db.tables import branches, nodes, runs
 from branchtrack.db.tables import segments as segment_table
 from branchtrack.errors import Ambiguous, NameTaken, NotFound
+
+#: SQLite takes 32,766 parameters in a statement.
+_CHUNK = 2000
+#: Names that one which is not there is compared with.
+_MOST_SUGGESTED = 2000
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def create_run(
     """
     valid_name(name)
     while True:
-        taken = {row.name for row in connection.execute(select(runs.c.name))}
+        taken = _names_like(connection, name)
         if name in taken and not number_if_taken:
             raise NameTaken("run", name, free_name(name, taken))
         now = time.time()
@@ -73,6 +78,13 @@ def create_run(
                 payload={"asked": asked} if changed else None,
             )  # fmt: skip
             return run
+
+
+def _names_like(connection: Connection, name: str) -> set[str]:
+    """The name where it is taken, and those that are it with a number after it."""
+    numbered = runs.c.name.startswith(f"{name[:76]}-", autoescape=True)
+    query = select(runs.c.name).where(or_(runs.c.name == name, numbered))
+    return set(connection.execute(query).scalars())
 
 
 def of_command(connection: Connection, command: str) -> Run | None:
@@ -183,7 +195,8 @@ def find_run(connection: Connection, ref: str) -> Run:
     if row is None:
         row = one_by_prefix(connection, select(runs), runs.c.id, "run", ref)
     if row is None:
-        names = [found.name for found in connection.execute(select(runs.c.name))]
+        latest = select(runs.c.name).order_by(runs.c.updated_at.desc()).limit(_MOST_SUGGESTED)
+        names = list(connection.execute(latest).scalars())
         raise NotFound("run", ref, near(ref, names) or names[:3])
     return Run(**row._mapping)
 
@@ -222,12 +235,45 @@ def list_branches(connection: Connection, run_id: str) -> list[Branch]:
     return [Branch(**row._mapping) for row in connection.execute(query)]
 
 
-def list_runs(connection: Connection, limit: int = 500) -> list[RunSummary]:
+def list_runs(connection: Connection, limit: int | None = None) -> list[RunSummary]:
     """The runs most lately changed first, with counts and their branches' current segments."""
     query = select(runs).order_by(runs.c.updated_at.desc(), runs.c.id).limit(limit)
-    found = [Run(**row._mapping) for row in connection.execute(query)]
-    ids = [run.id for run in found]
-    counts = _counts(connection, nodes.c.run_id, ids)
+    return _summaries(connection, query)
+
+
+def list_made(
+    connection: Connection, limit: int, after: tuple[float, str] | None = None
+) -> list[RunSummary]:
+    """The runs most lately made first, from those on that were made before ``after``.
+
+    ``after`` is (created_at, id) of the last one seen: unlike the order of changes this one stays
+    while somebody reads page by page.
+    """
+    query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    if after is not None:
+        created_at, run_id = after
+        same = and_(runs.c.created_at == created_at, runs.c.id < run_id)
+        query = query.where(or_(runs.c.created_at < created_at, same))
+    return _summaries(connection, query)
+
+
+def count_runs(connection: Connection) -> int:
+    """How many runs there are."""
+    return int(connection.execute(select(func.count()).select_from(runs)).scalar_one())
+
+
+def _summaries(connection: Connection, query: Select[Any]) -> list[RunSummary]:
+    rows = [Run(**row._mapping) for row in connection.execute(query)]
+    summaries: list[RunSummary] = []
+    for first in range(0, len(rows), _CHUNK):
+        summaries += _summarized(connection, rows[first : first + _CHUNK])
+    return summaries
+
+
+def _summarized(connection: Connection, rows: Sequence[Run]) -> list[RunSummary]:
+    ids = [run.id for run in rows]
+    node_counts = _counts(connection, nodes.c.run_id, ids)
+    branch_counts = _counts(connection, branches.c.run_id, ids)
     current: dict[str, list[Segment]] = {}
     heads = (
         select(segment_table)
@@ -237,14 +283,15 @@ def list_runs(connection: Connection, limit: int = 500) -> list[RunSummary]:
     )
     for row in connection.execute(heads):
         current.setdefault(row.run_id, []).append(segments.record(row._mapping))
-    branch_counts = _counts(connection, branches.c.run_id, ids)
     return [
         RunSummary(
-            run, branch_counts.get(run.id, 0), counts.get(run.id, 0),
+            run,
+            branch_counts.get(run.id, 0),
+            node_counts.get(run.id, 0),
             tuple(current.get(run.id, ())),
         )
-        for run in found
-    ]  # fmt: skip
+        for run in rows
+    ]
 
 
 def one_by_prefix(

@@ -25,11 +25,19 @@ from branchtrack.db.tables import seals
 SEALED: dict[str, Table] = {
     table.name: table
     for table in (
-        tables.runs, tables.branches, tables.segments, tables.nodes, tables.packs,
-        tables.checkpoints, tables.metric_series, tables.requests, tables.tokens,
-        tables.launches, tables.certificates,
+        tables.runs,
+        tables.branches,
+        tables.segments,
+        tables.nodes,
+        tables.packs,
+        tables.checkpoints,
+        tables.metric_series,
+        tables.requests,
+        tables.tokens,
+        tables.launches,
+        tables.certificates,
     )
-}  # fmt: skip
+}
 #: What is written with each event, whose time it repeats.
 _REPEATED = {"runs": {"updated_at"}}
 #: What becomes known after the event that says what a row is.

@@ -5,6 +5,7 @@ Errors have one shape, made in `app`. It writes no markup.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis import report
 from branchtrack.analysis.downsample import downsample, gaps
+from branchtrack.core.names import is_id_prefix
 from branchtrack.core.records import Branch
 from branchtrack.db import nodes, runs
 from branchtrack.db.metrics import Series
@@ -24,13 +26,19 @@ from branchtrack.web.services import services
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 #: Points that one answer may be asked to be thinned to; without ``points`` all are answered.
 _MOST_POINTS = 100_000
+#: Points of each curve of a comparison, where nobody says how many.
+_COMPARED_POINTS = 1000
+_PAGE, _MOST_RUNS = 500, 5000
 
 
 @blueprint.get("/runs")
 def list_runs() -> Response:
-    """Every run, the most lately changed first."""
+    """Runs, the most lately made first; ``after`` is the ``next`` of the page before."""
+    limit = params.whole("limit", 1) or _PAGE
+    if limit > _MOST_RUNS:
+        raise InvalidInput("limit", limit, f"at most {_MOST_RUNS:,}")
     with services().database.read() as connection:
-        return jsonify(report.runs(connection, now()))
+        return jsonify(report.page_of_runs(connection, now(), limit, _cursor()))
 
 
 @blueprint.get("/runs/<run>/tree")
@@ -54,25 +62,49 @@ def curve() -> Response:
     branch, metric = _needed("branch"), request.args.get("metric") or "loss"
     with services().database.read() as connection:
         found = runs.find_branch(connection, branch)
-        return jsonify(_curve(connection, found, metric))
+        return jsonify(_curve(connection, found, metric, _points(None)))
 
 
 @blueprint.get("/compare")
 def compare() -> Response:
-    """What differs between two branches, and both curves."""
+    """What differs between two branches, and both curves: thinned, or raw with ``points=all``."""
     a, b = _needed("a"), _needed("b")
     metric = request.args.get("metric") or "loss"
     with services().database.read() as connection:
         different = report.diff(connection, a, b)
         sides = [runs.find_branch(connection, ref) for ref in (a, b)]
-        drawn = [_curve(connection, side, metric) for side in sides]
+        points = _points(_COMPARED_POINTS)
+        drawn = [_curve(connection, side, metric, points) for side in sides]
     return jsonify({**different, "metric": metric, "curves": dict(zip("ab", drawn, strict=True))})
 
 
-def _curve(connection: Connection, branch: Branch, metric: str) -> dict[str, Any]:
+def _points(default: int | None) -> int | None:
+    """How many points of a curve are asked for; None is all."""
+    if request.args.get("points") == "all":
+        return None
     points = params.whole("points", 4)
     if points is not None and points > _MOST_POINTS:
-        raise InvalidInput("points", points, f"at most {_MOST_POINTS:,}")
+        raise InvalidInput("points", points, f"at most {_MOST_POINTS:,}, or all")
+    return default if points is None else points
+
+
+def _cursor() -> tuple[float, str] | None:
+    text = request.args.get("after", "")
+    if not text:
+        return None
+    created_at, _, run_id = text.partition("~")
+    try:
+        moment = float(created_at)
+    except ValueError:
+        moment = math.nan
+    if not math.isfinite(moment) or not is_id_prefix(run_id):
+        raise InvalidInput("after", text, "the `next` of the page before")
+    return moment, run_id
+
+
+def _curve(
+    connection: Connection, branch: Branch, metric: str, points: int | None
+) -> dict[str, Any]:
     low, high = params.window()
     if low is None and high is None:
         return report.curve(connection, branch, metric, points)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from branchtrack.core.records import Change, Node
 from branchtrack.db import audit, runs
 from tests.cli.conftest import Call
-from tests.trees_for_tests import Tree
+from tests.trees_for_tests import Tree, make_tree
 
 Forked = tuple[Tree, list[Node]]
 
@@ -14,6 +14,23 @@ def test_runs_are_listed(call: Call, forked: Forked) -> None:
     assert "demo" in call("runs").out
     (run,) = call("runs", "--json").json
     assert (run["name"], run["branches"], run["nodes"]) == ("demo", 2, 6)
+
+
+def test_a_list_that_is_cut_says_so(call: Call, forked: Forked) -> None:
+    tree, _made = forked
+    make_tree(tree.database, tree.store, "other")
+    cut = call("runs", "--limit", "1", "--json")
+    assert [run["name"] for run in cut.json] == ["other"]
+    assert cut.err == "1 of 2 runs; --all lists all of them.\n"
+    for whole in (call("runs", "--json"), call("runs", "--limit", "1", "--all", "--json")):
+        assert len(whole.json) == 2 and whole.err == ""
+    events = call("audit", "demo", "--limit", "2", "--json")
+    assert len(events.json) == 2 and events.err.startswith("2 of ")
+    for lr in (0.1, 0.2):
+        call("set", "demo", f"lr={lr}", "--no-wait")
+    requests = call("requests", "demo", "--limit", "1", "--json")
+    assert len(requests.json) == 1 and requests.err.startswith("1 of 2 requests")
+    assert len(call("requests", "demo", "--all", "--json").json) == 2
 
 
 def test_no_runs_are_told_with_a_way_to_make_one(call: Call) -> None:

@@ -138,26 +138,42 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
     tree, made = make_forked_tree(database, Store(config.store))
     tree.points("main", "loss", range(31, 1200))
     control.submit(
-        database, "demo", {"kind": "set", "values": {"lr": 0.5}}, actor=Actor("ann", "operator"),
+        database,
+        "demo",
+        {"kind": "set", "values": {"lr": 0.5}},
+        actor=Actor("ann", "operator"),
         reason="why",
-    )  # fmt: skip
+    )
     with database.transaction() as connection:
         tokens.create(connection, "agent", "agent", created_by="ann")
         nodes.set_effective(connection, made[2].id, {"lr": 0.02})
         nodes.set_compared(connection, made[4].id, {"verdict": "differs"})
         launches.order(
-            connection, made[1], branch_name="hot", overrides={"lr": 1.0}, mode="exact",
-            actor="ann", reason="why",
-        )  # fmt: skip
+            connection,
+            made[1],
+            branch_name="hot",
+            overrides={"lr": 1.0},
+            mode="exact",
+            actor="ann",
+            reason="why",
+        )
         certificates.add(
             connection,
             Certificate(
-                id="c" * 16, run_id=tree.run.id, branch_id=made[2].branch_id,
-                from_node_id=made[1].id, to_node_id=made[2].id, digest=made[2].state_digest,
-                difference={"name": "lr", "kind": "value", "a": 1, "b": 2}, untested=[], environment={}, actor="ann", created_at=1.0,
+                id="c" * 16,
+                run_id=tree.run.id,
+                branch_id=made[2].branch_id,
+                from_node_id=made[1].id,
+                to_node_id=made[2].id,
+                digest=made[2].state_digest,
+                difference={"name": "lr", "kind": "value", "a": 1, "b": 2},
+                untested=[],
+                environment={},
+                actor="ann",
+                created_at=1.0,
             ),
             20,
-        )  # fmt: skip
+        )
     database.close()
     return config
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from sqlalchemy import event
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import nodes, runs
@@ -92,6 +95,34 @@ def test_runs_are_listed_newest_first_with_their_counts(database: Database, stor
         found = runs.list_runs(connection)
     assert [(s.run.name, s.branches, s.nodes) for s in found] == [("other", 1, 0), ("demo", 2, 6)]
     assert [len(s.segments) for s in found] == [1, 2]
+
+
+def test_runs_are_read_page_by_page_while_they_change(database: Database, store: Store) -> None:
+    for name in "abc":
+        make_tree(database, store, name)
+    with database.read() as connection:
+        first = runs.list_made(connection, 2)
+    assert [line.run.name for line in first] == ["c", "b"]
+    # By changes this one would now come first, and be on no page.
+    with database.transaction() as connection:
+        runs.create_branch(connection, runs.find_run(connection, "a").id, "new")
+    with database.read() as connection:
+        rest = runs.list_made(connection, 2, (first[-1].run.created_at, first[-1].run.id))
+        assert runs.count_runs(connection) == 3
+    assert [line.run.name for line in rest] == ["a"]
+
+
+def test_a_new_run_reads_no_names_but_those_like_its_own(database: Database, store: Store) -> None:
+    for name in ("demo", "demo-2", "demo_2", "other"):
+        make_tree(database, store, name)
+    statements: list[str] = []
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def _keep(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        statements.append(statement)
+
+    assert make_tree(database, store, "demo").run.name == "demo-3"
+    assert [text for text in statements if "runs.name" in text and "WHERE" not in text] == []
 
 
 def test_a_node_is_found_by_prefix_or_as_the_head_of_a_branch(

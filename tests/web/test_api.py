@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from tests.trees_for_tests import make_tree
 from tests.web.conftest import Site
 
 
@@ -16,10 +18,28 @@ def ask(site: Site, path: str) -> Any:
 
 
 def test_runs_have_the_promised_keys(site: Site) -> None:
-    found = ask(site, "runs")
+    page = ask(site, "runs")
     keys = {"id", "name", "status", "branches", "nodes", "created_at", "updated_at"}
-    assert [one["name"] for one in found] == ["gpt2-docs"]
-    assert found[0].keys() >= keys
+    assert [run["name"] for run in page["runs"]] == ["gpt2-docs"]
+    assert page["runs"][0].keys() >= keys
+    assert (page["total"], page["next"]) == (1, None)
+
+
+def test_runs_come_page_by_page(own: Site) -> None:
+    for name in "ab":
+        make_tree(own.database, own.store, name)
+    names, path = [], "runs?limit=1"
+    while path:
+        page = ask(own, path)
+        names += [run["name"] for run in page["runs"]]
+        path = page["next"] and f"runs?limit=1&after={quote(page['next'])}"
+    assert names[:2] == ["b", "a"] and len(names) == page["total"] == 3
+
+
+@pytest.mark.parametrize("query", ["after=x", "after=nan~abcd", "after=1~../x", "limit=9999"])
+def test_a_page_that_there_is_not_is_refused(site: Site, query: str) -> None:
+    answer = site.client.get(f"/api/v1/runs?{query}")
+    assert answer.status_code == 422 and answer.json["error"]["field"] in ("after", "limit")
 
 
 def test_a_tree_has_the_promised_keys(site: Site) -> None:
@@ -64,6 +84,19 @@ def test_a_comparison_holds_the_difference_and_both_curves(site: Site) -> None:
     assert {one["name"] for one in found["settings"]} == {"lr", "max_grad_norm"}
     assert found["curves"]["b"]["branch"] == "cooler"
     assert found["common_ancestor"]
+
+
+def test_curves_of_a_comparison_are_thinned_unless_all_points_are_asked_for(own: Site) -> None:
+    tree = make_tree(own.database, own.store, "long")
+    root = tree.node("main", 0)
+    tree.branch("other", root)
+    tree.node("other", 0, root, kind="fork")
+    for name in ("main", "other"):
+        tree.points(name, "loss", range(1, 3001))
+    path = "compare?a=long/main&b=long/other"
+    thin, whole = (ask(own, path + more)["curves"]["a"] for more in ("", "&points=all"))
+    assert len(thin["steps"]) <= 1000 and len(whole["steps"]) == 3000
+    assert thin["points"] == whole["points"] == 3000
 
 
 @pytest.mark.parametrize(
