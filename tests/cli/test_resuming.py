@@ -19,7 +19,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.cli.resuming import launch_lines
 from branchtrack.config import Config
 from branchtrack.core.records import Node, Segment
-from branchtrack.db import launches, nodes, runs, segments
+from branchtrack.db import launches, nodes, runs, seals, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import metadata
 from tests.cli.conftest import Call
@@ -114,7 +114,12 @@ def test_a_script_that_has_changed_since_is_told_in_a_line(
     def made_by(script: str | None) -> None:
         with sqlite_database.transaction() as connection:
             environment = {"script": script} if script else {}
-            connection.execute(metadata.tables["nodes"].update().values(environment=environment))
+            tables = metadata.tables
+            connection.execute(tables["nodes"].update().values(environment=environment))
+            # As if each node had been made with it.
+            connection.execute(tables["events"].update().values(payload={}))
+            for node_id in nodes.list_ids(connection):
+                seals.renew(connection, tables["nodes"], node_id)
 
     for script, changed in ((None, False), (scripts.digest(SCRIPT), False), ("0" * 12, True)):
         made_by(script)
