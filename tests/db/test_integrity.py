@@ -18,7 +18,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Certificate
-from branchtrack.db import certificates, integrity, launches, nodes, schema, tokens
+from branchtrack.db import certificates, integrity, launches, nodes, schema, tables, tokens
 from branchtrack.db.engine import Database
 from branchtrack.db.integrity import Problem
 from branchtrack.db.tables import metadata
@@ -232,3 +232,18 @@ def test_a_byte_that_changes_what_can_be_read_is_found(home: Home) -> None:
         if readable(home.path) != before and not home.problems():
             unseen.append(place)
     assert unseen == []
+
+
+def test_both_kinds_of_database_are_judged(database: Database, store: Store) -> None:
+    tree, made = make_forked_tree(database, store)
+    tree.points("main", "loss", range(31, 1200))
+    with database.read() as connection:
+        assert integrity.of_database(connection) == []
+    with database.transaction() as connection:
+        connection.execute(tables.nodes.update().where(tables.nodes.c.step == 30).values(actor="x"))
+        connection.execute(tables.metric_points.delete())
+        connection.execute(tables.metric_blocks.update().values(last=7.0))
+    with database.read() as connection:
+        kinds = [problem.kind for problem in integrity.of_database(connection)]
+        assert integrity.of_node(connection, made[3].id) is not None
+    assert sorted(kinds) == ["block", "node", "node"]
