@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -145,6 +143,10 @@ def _pages(connection: Connection) -> Iterator[Problem]:
 def _tables(connection: Connection) -> Iterator[Problem]:
     """Whether the tables are those that the migrations make."""
     if connection.dialect.name != "sqlite":
+        # Loaded for this alone; whoever opens a node wants the rest of the module.
+        from alembic.autogenerate import compare_metadata
+        from alembic.migration import MigrationContext
+
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         for difference in compare_metadata(context, metadata):
             yield Problem("database", "", f"has other tables than it should: {difference}")

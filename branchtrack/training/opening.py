@@ -213,6 +213,8 @@ class _Opening:
     def _in_new_branch(self, resume: Resumption) -> Session:
         with self.database.read() as connection:
             node = nodes.find(connection, resume.node)
+        control.verify_record(self.database, node)
+        with self.database.read() as connection:
             changes = control.check_here(
                 connection, node, resume.settings, resume.mode, resume.branch
             )
@@ -264,6 +266,7 @@ class _Opening:
         return any(one.training["number"] > line.run.training["number"] for one in others)
 
     def _in_same_branch(self, line: Line, head: Node) -> Session:
+        control.verify_record(self.database, head)
         logger.warning("branchtrack: going on with %s.", line)
         mode = control.mode_in_force(head, "exact")
         why = f"Went on with the branch, which was {line.status}."

@@ -16,7 +16,15 @@ import branchtrack
 from branchtrack import control
 from branchtrack.control import local_actor
 from branchtrack.db import audit, launches
-from branchtrack.errors import CheckpointMismatch, InvalidInput, LaunchFailed, NameTaken, NotFound
+from branchtrack.db.tables import nodes
+from branchtrack.errors import (
+    CheckpointMismatch,
+    InvalidInput,
+    LaunchFailed,
+    NameTaken,
+    NotFound,
+    RecordChanged,
+)
 from branchtrack.training import environment
 from branchtrack.training.loop import Run
 from tests.training import loops, tiny
@@ -46,6 +54,15 @@ def test_a_loop_goes_on_from_a_node_as_a_new_branch(home: Home) -> None:
     assert len(home.runs()) == 1 and home.chain_break() is None
     with home.database.read() as connection:
         assert launches.unfinished(connection) == []
+
+
+def test_a_node_whose_record_was_changed_is_not_gone_on_from(home: Home) -> None:
+    loops.train(home, save_steps=2)
+    node = home.node(4)
+    with home.database.transaction() as connection:
+        connection.execute(nodes.update().where(nodes.c.id == node.id).values(message="another"))
+    with pytest.raises(RecordChanged, match="not as it was written"):
+        loops.train(home, save_steps=2, resume=node.id)
 
 
 def test_a_branch_is_named_for_its_parent_where_no_name_is_given(home: Home) -> None:
