@@ -266,6 +266,15 @@ document.addEventListener("branchtrack:points", ({ detail }) => {
   }
 });
 
+// The page shows another metric now: the chart that it had is gone, and a new one has come.
+document.addEventListener("htmx:after:swap", () => {
+  for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
+  for (const element of document.querySelectorAll(".chart:not(.drawn)")) {
+    const source = element.querySelector(".data");
+    if (source) draw(element, JSON.parse(source.textContent));
+  }
+});
+
 // Branches have come or gone: the server says again what there is to draw.
 document.addEventListener("branchtrack:redraw", async () => {
   for (const element of document.querySelectorAll(".chart[data-url]")) {

@@ -2,7 +2,7 @@
 // stream the page asks every five seconds. Only a short line is announced, never a table.
 "use strict";
 
-const stream = document.getElementById("stream");
+const stream = () => document.getElementById("stream");
 const pause = document.getElementById("pause");
 const POLL = 5000, SOON = 400, PACE = 3000, QUIET = 5000;
 let paused = false, polling = 0, due = 0, spoken = 0, waiting = 0;
@@ -28,17 +28,18 @@ function announce(text) {
 
 function poll(on) {
   clearInterval(polling);
-  polling = on ? setInterval(() => { refresh(0); redraw(); htmx.trigger(stream, "reconnect"); }, POLL) : 0;
+  polling = on ? setInterval(() => { refresh(0); redraw(); htmx.trigger(stream(), "reconnect"); }, POLL) : 0;
 }
 
-stream.addEventListener("changed", ({ detail }) => {
+// A page that comes to show another metric follows another stream: each speaks through the document.
+document.addEventListener("changed", ({ detail }) => {
   const { say, kinds } = JSON.parse(detail.data);
   announce(say);
   refresh(SOON);
   if (kinds.includes("launch") || kinds.includes("segment") || !document.querySelector(".chart .area")) redraw();
 });
 
-stream.addEventListener("progress", ({ detail }) => {
+document.addEventListener("progress", ({ detail }) => {
   if (paused) return;
   const { heads, points } = JSON.parse(detail.data);
   for (const [branch, head] of Object.entries(heads)) {
@@ -51,9 +52,9 @@ stream.addEventListener("progress", ({ detail }) => {
   refresh(PACE);
 });
 
-stream.addEventListener("htmx:sse:after:connection", () => poll(false));
+document.addEventListener("htmx:sse:after:connection", () => poll(false));
 for (const name of ["htmx:response:error", "htmx:sse:error", "htmx:error"]) {
-  stream.addEventListener(name, () => { if (!polling) poll(true); });
+  document.addEventListener(name, ({ target }) => { if (target === stream() && !polling) poll(true); });
 }
 
 pause.hidden = false;

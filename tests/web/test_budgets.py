@@ -76,11 +76,11 @@ def test_two_runs_are_compared_in_as_few_statements(own: Site) -> None:
     assert len(seen) <= MOST, seen
 
 
-def test_the_live_part_makes_at_most_four(site: Site) -> None:
+def test_the_live_part_makes_at_most_five(site: Site) -> None:
     with statements(site) as seen:
         headers = {"HX-Request": "true", "HX-Target": "div#live"}
-        site.client.get("/runs/gpt2-docs?metric=loss", headers=headers)
-    assert len(seen) <= 4, seen
+        site.client.get("/runs/gpt2-docs?drawn=4.loss", headers=headers)
+    assert len(seen) <= 5, seen
 
 
 def test_the_number_of_runs_does_not_matter(empty: Site) -> None:

@@ -190,6 +190,10 @@ def test_without_metrics_there_is_nothing_to_choose(database: Database, store: S
 
 def test_the_likeliest_loss_is_chosen(database: Database, store: Store) -> None:
     line = seeds.Grower(database, store, "other").line("main")
+    line.log("stall/copy_ms", [0], [1.0])
+    with database.read() as connection:
+        own = selections.select_series(connection, [line.segment.id], None)
+    assert (own.chosen, own.names) == (None, ("stall/copy_ms",))
     for name in ("accuracy", "valid/loss", "train_loss"):
         line.log(name, [1], [1.0])
     with database.read() as connection:

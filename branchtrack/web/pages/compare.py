@@ -63,7 +63,7 @@ def _read() -> Comparison:
             )
     with services().database.read() as connection:
         found = read(connection, a, b, request.args.get("metric") or None)
-    if found.metric not in found.metrics:
+    if found.metric not in found.metrics and request.args.get("metric"):
         fix = "These exist: " + ", ".join(found.metrics) + "." if found.metrics else ""
         raise NotFound("metric", found.metric, found.metrics, fix=fix)
     return found

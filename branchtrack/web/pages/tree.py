@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import Connection
 
-from branchtrack.analysis import curves
 from branchtrack.config import Config
 from branchtrack.core.records import Request
 from branchtrack.db import launches, outlines, requests, selections
 from branchtrack.db.metrics import Series
-from branchtrack.db.selections import Selection
+from branchtrack.db.selections import Metrics
 from branchtrack.errors import NotFound
-from branchtrack.web import asked, charts, lanes, logs, params, rows
-from branchtrack.web.charts import Chart, Line
+from branchtrack.web import asked, charts, lanes, logs, params, rows, tree_chart
+from branchtrack.web.charts import Chart
 from branchtrack.web.rendering import now, respond, wanted_block
 from branchtrack.web.services import services
-from branchtrack.web.streams import Cursor
 from branchtrack.web.svg import plots
 from branchtrack.web.views import (
     BranchView,
     TreeView,
-    change_words,
     counted,
     waiting_or_failed,
 )
 
 blueprint = Blueprint("tree", __name__)
 TEMPLATE = "tree/index.html"
-#: All points of all curves together: what a page of a sensible weight holds.
-_POINTS = 2400
-#: More curves than this cannot be told apart; the branch filter shows the others.
-_CURVES = 48
 _REQUESTS = 20
 
 
@@ -49,7 +42,8 @@ def chart_data(run: str) -> Response:
     """The chart's values, for the script that redraws it when a branch has come or gone."""
     with services().database.read() as connection:
         tree = read_tree(connection, run)
-        drawn = _chart(tree, _shown(tree), _select(connection, tree))
+        metric = _metrics(connection, tree).chosen or "loss"
+        drawn = _chart(tree, _shown(tree), metric, _series(connection, tree, metric))
     return jsonify(drawn.as_json())
 
 
@@ -60,25 +54,28 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         tree = read_tree(connection, run)
         found = requests.list_of_run(connection, tree.run.id, _REQUESTS)
         # The live part is asked for often, and its chart is fed by the stream.
-        selection = None if live_only else _select(connection, tree)
+        metrics = _metrics(connection, tree)
+        metric = metrics.chosen or "loss"
+        is_drawn = live_only and metrics.key == request.args.get("drawn")
+        series = None if is_drawn else _series(connection, tree, metric)
     listed_requests = _settled(tree, found)
     branches = _shown(tree)
-    metric = (selection.chosen if selection else request.args.get("metric")) or "loss"
-    drawn = _chart(tree, branches, selection) if selection else None
+    drawn = None if series is None else _chart(tree, branches, metric, series)
     shown = lanes.domain(branches, params.window())
     listed, older = rows.build(tree, metric, only=_asked_names(), before=params.whole("before", 1))
     return respond(
         TEMPLATE, status, tree=tree, branches=branches, metric=metric,
-        metrics=selection.names if selection else (), rows=listed, older=older,
+        metrics=metrics, rows=listed, older=older, is_drawn=is_drawn or bool(drawn and drawn.lines),
         timeline=lanes.draw(tree, branches, shown, metric), counts=counted(tree.branches),
         chart=drawn, y_axis=plots.y_axis(drawn) if drawn else "",
         plot=plots.plot(drawn) if drawn else "",
         samples_rows=charts.sampled(drawn.lines) if drawn else [],
         requests=listed_requests,
         described={one.id: asked.described(one) for one in listed_requests},
-        cursor=_cursor(tree, selection), filters=_filters(), options=_options(),
+        cursor=tree_chart.cursor(tree, series or {}), filters=_filters(), options=_options(),
         logs=_logs(tree, services().config), worker_note=services().worker_note,
-        errors=errors or {}, undrawn=max(0, len(branches) - _CURVES),
+        errors=errors or {}, undrawn=max(0, len(branches) - tree_chart.CURVES),
+        live_only=live_only,
     )  # fmt: skip
 
 
@@ -105,12 +102,24 @@ def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
     return asked.settled(database, found, tree.outline.segments, tree.now, again)
 
 
-def _select(connection: Connection, tree: TreeView) -> Selection:
+def _metrics(connection: Connection, tree: TreeView) -> Metrics:
     asked = request.args.get("metric") or None
-    found = selections.select_series(connection, list(tree.outline.segments), asked)
-    if asked is not None and asked not in found.names:
-        raise NotFound("metric", asked, found.names)
-    return found
+    metrics = selections.list_metrics(connection, list(tree.outline.segments), asked)
+    if asked is not None and asked not in metrics.names:
+        raise NotFound("metric", asked, metrics.names)
+    return metrics
+
+
+def _series(connection: Connection, tree: TreeView, metric: str) -> dict[str, Series]:
+    found = selections.read_series(connection, list(tree.outline.segments), [metric])
+    return found.get(metric, {})
+
+
+def _chart(tree: TreeView, branches: list[BranchView], metric: str, series: Any) -> Chart:
+    return tree_chart.draw(
+        tree, branches, metric, series, weight=params.weight(charts.SMOOTHING, 0.6),
+        log=params.choice("y", ("linear", "log")) == "log", window=params.window(),
+    )  # fmt: skip
 
 
 def _shown(tree: TreeView) -> list[BranchView]:
@@ -123,49 +132,6 @@ def _shown(tree: TreeView) -> list[BranchView]:
 
 def _asked_names() -> list[str]:
     return [name for name in request.args.getlist("branch") if name]
-
-
-def _chart(tree: TreeView, branches: list[BranchView], selection: Selection) -> Chart:
-    metric = selection.chosen or "loss"
-    weight = params.weight(charts.SMOOTHING, 0.6)
-    shown = lanes.domain(branches, params.window())
-    points = max(60, min(1000, _POINTS // max(1, min(_CURVES, len(branches)))))
-    series = selection.series.get(metric, {})
-    drawn = branches[-_CURVES:]
-    lines = [_line(tree, view, metric, series, weight, points) for view in drawn]
-    return charts.chart(
-        [found for found in lines if found.xs], metric_name=metric, x_name="step",
-        log=params.choice("y", ("linear", "log")) == "log", weight=weight,
-        x_range=(shown.low, shown.high),
-    )  # fmt: skip
-
-
-def _line(
-    tree: TreeView, view: BranchView, metric: str, series: Mapping[str, Series], weight: float,
-    points: int,
-) -> Line:  # fmt: skip
-    curve = curves.stitched(view.branch, metric, tree.starts, series)
-    return charts.line(
-        curve.series, name=view.name, style=view.style, weight=weight, points=points,
-        to_x=charts.to_steps, after=view.start if view.parent else -1, window=params.window(),
-        changes=[
-            (node.step, change_words(node.changes))
-            for node in reversed(tree.nodes)
-            if node.branch_id == view.branch.id and node.changes
-        ],
-    )  # fmt: skip
-
-
-def _cursor(tree: TreeView, selection: Selection | None) -> Cursor:
-    """Where the page's stream takes over from what the page shows."""
-    series = selection.series.get(selection.chosen or "", {}) if selection else {}
-    reached = {
-        view.segment.id: int(found.steps[-1]) if found is not None and found.steps.size else -1
-        for view in tree.live
-        if view.segment
-        for found in [series.get(view.segment.id)]
-    }
-    return Cursor(tree.outline.cursor, reached)
 
 
 def _options() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from branchtrack.analysis import report
-from branchtrack.db import audit, launches, runs, segments
+from branchtrack.db import audit, launches, metrics, runs, segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -294,14 +294,55 @@ def test_a_run_that_logs_no_loss_shows_the_likeliest_metric(empty: Site) -> None
     assert chart_data(empty.get("/runs/other"))["metric"] == "train/loss"
 
 
-def test_htmx_gets_the_live_part_without_the_chart(site: Site) -> None:
+def live_part(site: Site, page: dom.Element) -> dom.Element:
+    """What the page's live part is replaced by."""
     headers = {"HX-Request": "true", "HX-Target": "div#live"}
-    answer = site.client.get(TREE + "?metric=loss", headers=headers)
-    page = dom.parse(answer.get_data(as_text=True))
+    answer = site.client.get(page.one(id="live")["hx-get"], headers=headers)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+    return dom.parse(answer.get_data(as_text=True))
+
+
+def test_htmx_gets_the_live_part_without_the_chart(site: Site) -> None:
+    page = live_part(site, site.get(TREE))
     assert page.children[0]["id"] == "live"
     assert len(node_rows(page)) == 14
     assert page.all("script") == []
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert page.all("hx-partial") == []
+
+
+def test_what_the_product_measures_itself_is_not_shown_before_a_loss(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "fresh").line("main")
+    line.log("stall/copy_ms", [0], [3.0])
+    line.commit("root", 0)
+    line.beat()
+    page = empty.get("/runs/fresh")
+    assert "No point of loss has been logged yet" in page.one(id="chart").text
+    assert "loss" in node_rows(page)[0] and "metric=loss" in page.one(id="stream")["hx-sse:connect"]
+    assert page.by_role("link", "stall/copy_ms")
+    assert live_part(empty, page).all("hx-partial") == []
+    line.log("train_loss", [1, 2], [2.0, 1.0])
+    live = live_part(empty, page)
+    assert "train_loss" in node_rows(live)[0]
+    partials = {one["hx-target"]: one for one in live.all("hx-partial")}
+    assert partials.keys() == {"#stream", "#bar", "#chart", "#samples"}
+    assert "metric=train_loss" in partials["#stream"].one(id="stream")["hx-sse:connect"]
+    assert chart_data(partials["#chart"])["metric"] == "train_loss"
+    assert partials["#bar"].one(aria_current="true", href="/runs/fresh?metric=train_loss")
+    assert live_part(empty, live).all("hx-partial") == []
+    line.log("eval_loss", [2], [1.0])
+    assert live_part(empty, live).by_role("link", "eval_loss")
+
+
+def test_of_very_many_metrics_the_likeliest_are_listed_and_any_can_be_named(own: Site) -> None:
+    names = [f"layer/{number:03}/norm" for number in range(300)]
+    points = [(name, 1, 1.0, 1.0) for name in names]
+    with own.database.transaction() as connection:
+        metrics.append(connection, own.lines["main"].segment.id, points)
+    group = own.get("/runs/digits").by_role("group", "metric")[0]
+    assert len(group.all("a")) == 200 and group.all("a")[0].text == "loss"
+    assert "200 of 301 names" in group.text
+    assert group.one("form").one("input", name="metric")
+    assert chart_data(own.get(f"/runs/digits?metric={names[-1]}"))["metric"] == names[-1]
 
 
 def test_the_chart_can_be_asked_for_alone(site: Site) -> None:
@@ -357,7 +398,7 @@ def test_the_run_can_be_named_by_its_id(site: Site) -> None:
 def test_of_very_many_branches_the_newest_are_drawn_and_the_rest_counted(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("branchtrack.web.pages.tree._CURVES", 3)
+    monkeypatch.setattr("branchtrack.web.tree_chart.CURVES", 3)
     page = site.get(TREE)
     assert [line["name"] for line in chart_data(page)["lines"]] == ["hot", "cooler", "more-decay"]  # type: ignore[attr-defined]
     assert "without the oldest 1 branch" in page.one(id="chart").text
