@@ -16,7 +16,7 @@ from branchtrack.core.settings import Setting, declared
 from branchtrack.db.outlines import NodeLine, Outline
 from branchtrack.web import certified
 from branchtrack.web.certified import Certified
-from branchtrack.web.formats import number, setting
+from branchtrack.web.formats import number, setting_pair
 
 #: The metric that tells how good a branch is on data it was not trained on.
 HELD_OUT = "eval_loss"
@@ -187,7 +187,7 @@ def waiting_or_failed(outline: Outline) -> list[str]:
 def change_words(changes: Iterable[Change]) -> str:
     """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1 (since step 101)``."""
     return ", ".join(
-        f"{one.name} {setting(one.before)} → {setting(one.after)}"
+        " ".join((one.name, " → ".join(setting_pair(one.before, one.after))))
         + (f" (since step {one.step:,})" if one.step is not None else "")
         for one in changes
     )

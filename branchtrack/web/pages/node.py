@@ -19,7 +19,7 @@ from branchtrack.core.settings import declared as by_name
 from branchtrack.db import nodes, outlines
 from branchtrack.db.outlines import NodeLine
 from branchtrack.web import asked, rows
-from branchtrack.web.formats import number, setting
+from branchtrack.web.formats import exact_setting, number
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.views import TreeView, change_words
@@ -224,11 +224,11 @@ def _undo(node: Node) -> dict[str, str]:
     """The fields that make a resume of this node the road not taken: its settings before."""
     if node.kind == "fork" or any(change.before is None for change in node.changes):
         return {}
-    return {f"set.{change.name}": setting(change.before) for change in node.changes}
+    return {f"set.{change.name}": exact_setting(change.before) for change in node.changes}
 
 
 def _command(node: Node) -> str:
     """The shell command that resumes this node, with a setting to be changed as an example."""
     parts = ["branchtrack", "resume", node.id[:8]]
-    parts += ["--set", f"lr={setting(node.settings['lr'])}"] if "lr" in node.settings else []
+    parts += ["--set", f"lr={exact_setting(node.settings['lr'])}"] if "lr" in node.settings else []
     return shlex.join([*parts, "--name", "NEW-BRANCH"])
