@@ -75,7 +75,7 @@ def setting(value: Any) -> str:
     """A setting to be read: ``3e-4``, ``0.01``, ``true``; at most six digits, ``none`` for ""."""
     if value == "":
         return "none"
-    return exact_setting(float(f"{value:.6g}") if isinstance(value, float) else value)
+    return exact_setting(_rounded(value))
 
 
 def exact_setting(value: Any) -> str:
@@ -208,6 +208,13 @@ FILTERS = {
     "outcome": outcome,
     "plural": plural,
 }
+
+
+def _rounded(value: Any) -> Any:
+    """A float to six digits, and each in a list."""
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _exact(value: float) -> str:

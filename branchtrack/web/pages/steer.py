@@ -31,8 +31,9 @@ _REQUESTS, _NODES = 50, 200
 #: Where a setting stands by the last part of its name; one of the author's own stands last.
 _GROUPS = {
     "Optimizer": ("lr", "momentum", "betas", "eps", "max_grad_norm"),
-    "Regularisation": ("weight_decay", "dropout", "label_smoothing", "frozen"),
-    "Schedule": (),
+    "Regularisation": ("weight_decay", "dropout", "label_smoothing_factor", "frozen"),
+    "Schedule and length": ("horizon", "max_steps", "scheduler"),
+    "Logging and saving": ("logging_steps", "eval_steps", "save_steps"),
     "Data": ("batch_size", "gradient_accumulation_steps", "seed", "mixture"),
 }
 _OWN, _DETAILS = "The script’s own", "Of single groups and modules"
@@ -175,5 +176,8 @@ def _group(known: Setting) -> str:
         return "Data"
     last = known.name.rpartition(".")[2]
     if "schedule" in last or "warmup" in last:
-        return "Schedule"
+        return "Schedule and length"
+    # A field that an optimizer of the script has beside the usual ones says whose it is.
+    if known.about.startswith(f"{last} of "):
+        return "Optimizer"
     return next((group for group, names in _GROUPS.items() if last in names), _OWN)
