@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from branchtrack.analysis.downsample import downsample, smooth_at
 from branchtrack.db.metrics import Series
 from branchtrack.web.formats import metric, steps
-from branchtrack.web.svg.marks import COLOURS, TRUNK
+from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.99)
 AXES = ("step", "epoch", "time", "since")
@@ -44,8 +44,7 @@ class Line:
 
     def as_json(self) -> dict[str, Any]:
         """What the page's script needs to draw it."""
-        colour = max(0, self.style) % COLOURS
-        dash = (colour + self.style // COLOURS) % COLOURS if self.style != TRUNK else 0
+        colour, dash = (0, 0) if self.style == TRUNK else colour_and_dash(self.style)
         return {
             "name": self.name,
             "colour": "--trunk" if self.style == TRUNK else f"--b{colour}",

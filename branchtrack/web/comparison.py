@@ -22,8 +22,9 @@ from branchtrack.db import outlines, selections
 from branchtrack.db.metrics import Series
 from branchtrack.db.outlines import NodeLine
 from branchtrack.db.selections import Selection
-from branchtrack.errors import InvalidInput, NotFound
+from branchtrack.errors import InvalidInput
 from branchtrack.web.rendering import now
+from branchtrack.web.svg.marks import colour_and_dash
 from branchtrack.web.views import HELD_OUT, BranchView, TreeView
 
 _ROWS = 12
@@ -100,11 +101,14 @@ class Comparison:
         return self.curve(self.a, metric).series, self.curve(self.b, metric).series
 
     def style(self, side: Side) -> int:
-        """The side's colour and dash: its own, unless both would look alike."""
-        mine, other = self.a.view.style, self.b.view.style
-        if side is self.b and mine % 4 == other % 4:
-            return mine + 1
-        return side.view.style
+        """The side's colour and dash: its own, unless they share one of the two."""
+        if side is not self.b:
+            return side.view.style
+        colour, dash = colour_and_dash(self.a.view.style)
+        style = side.view.style
+        while colour_and_dash(style)[0] == colour or colour_and_dash(style)[1] == dash:
+            style += 1
+        return style
 
     def changes(self, side: Side) -> list[NodeLine]:
         """The nodes with changes on a side since the two parted, newest first."""
@@ -226,10 +230,7 @@ def _branch(view: TreeView, name: str | None) -> BranchView:
     wanted = name or view.run.default_branch
     found = view.named(wanted)
     if found is None:
-        raise NotFound(
-            "branch", f"{view.run.name}/{wanted}",
-            [f"{view.run.name}/{one.name}" for one in view.branches],
-        )  # fmt: skip
+        raise view.no_branch(wanted)
     return found
 
 

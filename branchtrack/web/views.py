@@ -11,15 +11,19 @@ from functools import cached_property
 from typing import Any
 
 from branchtrack.core import lifecycle, saves
+from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db.outlines import NodeLine, Outline
+from branchtrack.errors import NotFound
 from branchtrack.web import certified
 from branchtrack.web.certified import Certified
 from branchtrack.web.formats import number, setting_pair
 
 #: The metric that tells how good a branch is on data it was not trained on.
 HELD_OUT = "eval_loss"
+#: Names to suggest where none comes close.
+_SUGGESTED = 5
 _SHORT = ("lr", "weight_decay", "max_grad_norm", "dropout")
 
 
@@ -128,6 +132,12 @@ class TreeView:
     def named(self, name: str) -> BranchView | None:
         """The branch of that name."""
         return next((view for view in self.branches if view.name == name), None)
+
+    def no_branch(self, name: str) -> NotFound:
+        """What to say of a name that no branch has: those that come close, else some there are."""
+        run, names = self.run.name, [view.name for view in self.branches]
+        close = near(name, names) or names[:_SUGGESTED]
+        return NotFound("branch", f"{run}/{name}", [f"{run}/{one}" for one in close])
 
     @property
     def live(self) -> list[BranchView]:

@@ -17,7 +17,7 @@ from branchtrack import control
 from branchtrack.core import offers
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db import requests, runs
-from branchtrack.errors import BranchtrackError, InvalidInput, NotFound
+from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.web import asked, forms
 from branchtrack.web.pages.tree import read_tree
 from branchtrack.web.rendering import respond
@@ -129,7 +129,7 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
         tree = read_tree(connection, run)
         view = tree.named(branch)
         if view is None:
-            raise NotFound("branch", f"{run}/{branch}", [one.name for one in tree.branches])
+            raise tree.no_branch(branch)
         found = requests.list_of_run(connection, tree.run.id, _REQUESTS, branch_id=view.branch.id)
 
     def again() -> Sequence[Any]:

@@ -126,7 +126,7 @@ def _shown(tree: TreeView) -> list[BranchView]:
     only = _asked_names()
     for name in only:
         if tree.named(name) is None:
-            raise NotFound("branch", f"{tree.run.name}/{name}", [v.name for v in tree.branches])
+            raise tree.no_branch(name)
     return [view for view in tree.branches if not only or view.name in only]
 
 

@@ -158,6 +158,11 @@ def test_rows_and_curves_can_be_narrowed_to_a_branch(site: Site) -> None:
     assert "There is no branch" in site.get(TREE + "?branch=nope", 404).one("h1").text
 
 
+def test_of_a_branch_that_there_is_not_those_that_come_close_are_named(site: Site) -> None:
+    said = site.get(TREE + "?branch=coolr", 404).one("main").text
+    assert "gpt2-docs/cooler" in said and "gpt2-docs/hot" not in said
+
+
 def test_the_steps_shown_can_be_given_by_numbers(site: Site) -> None:
     page = site.get(TREE + "?from=300&to=600")
     timeline = page.one("svg", class_="timeline")
