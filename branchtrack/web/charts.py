@@ -30,7 +30,11 @@ ToX = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: ``raw`` and ``smooth`` values (None where there is no number) at ``xs``."""
+    """One curve: ``raw`` and ``smooth`` values (None where there is no number) at ``xs``.
+
+    ``norm`` is the weight that all points up to the last have in its average, so that whoever
+    goes on from there corrects its bias as `downsample.smooth` does.
+    """
 
     name: str
     style: int
@@ -41,6 +45,7 @@ class Line:
     gaps: list[float] = field(default_factory=list)
     marks: list[tuple[float, float, str]] = field(default_factory=list)
     named: bool = True
+    norm: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """What the page's script needs to draw it."""
@@ -55,6 +60,7 @@ class Line:
             "gaps": self.gaps,
             "marks": self.marks,
             "named": self.named,
+            "norm": self.norm,
         }
 
 
@@ -135,7 +141,7 @@ def line(
             for x, y, (_, words) in zip(placed, heights, marked, strict=True)
             if y is not None
         ],
-        named=named,
+        named=named, norm=_norm(series, weight, thin.steps),
     )  # fmt: skip
 
 
@@ -215,6 +221,11 @@ def _interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> T
         return both
 
     return to_x
+
+
+def _norm(series: Series, weight: float, drawn: NDArray[np.int64]) -> float:
+    upto = int(drawn[-1]) if drawn.size else -1
+    return 1.0 - weight ** int(np.isfinite(series.cut(-1, upto).values).sum())
 
 
 def _gap_middles(series: Series) -> list[int]:

@@ -144,13 +144,13 @@ def test_a_page_opened_before_the_first_loss_comes_to_show_it(page: Page, site: 
     expect(page.locator("#bar [aria-current]").first).to_have_text("train_loss")
     expect(page.get_by_role("columnheader", name="train_loss").first).to_be_visible()
     # The stream now carries the points of the metric that is shown.
-    page.evaluate(
-        """() => document.addEventListener("branchtrack:points",
-             ({ detail }) => { window.got = detail; })"""
-    )
     line.log("train_loss", [3], [0.5])
     line.beat()
-    page.wait_for_function("window.got && window.got.main && window.got.main[0][0] === 3")
+    expect(page.locator('[data-pace="main"]')).to_contain_text("step 3")
+    assert page.evaluate("[...drawn.values()][0].data.lines[0].xs") == [1, 2, 3]
+    # They are smoothed as the server does it.
+    shown = page.evaluate("[...drawn.values()][0].data.lines[0].smooth")
+    assert shown[-1] == pytest.approx((0.36 * 2 + 0.6 * 1 + 0.5) / 1.96, abs=1e-3)
 
 
 def test_the_list_of_runs_follows_too(page: Page, site: Site) -> None:
