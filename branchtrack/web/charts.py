@@ -68,7 +68,7 @@ class Line:
 class Chart:
     """Curves with the ranges of both axes. ``fork`` is where two branches part.
 
-    ``origin`` is the step at x = 0 where the axis counts steps.
+    ``origin`` is the step at x = 0 where the axis counts steps; ``guides`` are places marked.
     """
 
     metric: str
@@ -85,6 +85,7 @@ class Chart:
     fork: float | None = None
     fill: bool = False
     origin: int = 0
+    guides: tuple[float, ...] = ()
 
     @property
     def smoothed(self) -> bool:
@@ -107,6 +108,7 @@ class Chart:
             "fork": self.fork,
             "fill": self.fill,
             "origin": self.origin,
+            "guides": self.guides,
         }
 
 
@@ -148,7 +150,7 @@ def line(
 def chart(
     lines: Sequence[Line], *, metric_name: str, x_name: str, log: bool, weight: float,
     x_range: tuple[float, float] | None = None, height: int = 280, label: str = "",
-    fork: float | None = None, fill: bool = False, origin: int = 0,
+    fork: float | None = None, fill: bool = False, origin: int = 0, guides: Sequence[float] = (),
 ) -> Chart:  # fmt: skip
     """A chart whose ranges hold every finite point of its lines."""
     xs = [x for found in lines for x in (found.xs[:1] + found.xs[-1:])]
@@ -157,6 +159,7 @@ def chart(
     return Chart(
         metric_name, x_name, tuple(lines), x_low, max(x_high, x_low + 1e-9), y_low, y_high, log,
         weight, height, label or words(lines, metric_name), fork, fill, origin,
+        tuple(guides),
     )  # fmt: skip
 
 

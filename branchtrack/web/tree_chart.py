@@ -29,8 +29,12 @@ def draw(
     weight: float,
     log: bool,
     window: tuple[int | None, int | None],
+    guides: Sequence[int] = (),
 ) -> Chart:
-    """The chart of ``metric`` along the branches; ``series`` are those of the metric by segment."""
+    """The chart of ``metric`` along the branches; ``series`` are those of the metric by segment.
+
+    ``guides`` are steps to be marked.
+    """
     shown = lanes.domain(branches, window)
     points = max(60, min(1000, _POINTS // max(1, min(CURVES, len(branches)))))
     drawn = branches[-CURVES:]
@@ -42,6 +46,7 @@ def draw(
         log=log,
         weight=weight,
         x_range=(shown.low, shown.high),
+        guides=guides,
     )
 
 

@@ -78,6 +78,10 @@ function decorate(plot, data) {
     ctx.textAlign = "left";
     if (!data.fill) ctx.fillText("fork", x + 6 * ratio, bbox.top + 10 * ratio);
   }
+  for (const [x] of data.guides.map((step) => at(step, 0)).filter(([x]) => inside(x))) {
+    ctx.strokeStyle = colour("--accent");
+    ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
+  }
   const ends = [];
   for (const line of data.lines) {
     ctx.fillStyle = ctx.strokeStyle = colour(line.colour);

@@ -16,6 +16,7 @@ from branchtrack.db.selections import Metrics
 from branchtrack.errors import NotFound
 from branchtrack.web import asked, charts, lanes, logs, params, rows, tree_chart
 from branchtrack.web.charts import Chart
+from branchtrack.web.guides import steps_to_mark
 from branchtrack.web.rendering import now, respond, wanted_block
 from branchtrack.web.services import services
 from branchtrack.web.svg import plots
@@ -119,6 +120,7 @@ def _chart(tree: TreeView, branches: list[BranchView], metric: str, series: Any)
     return tree_chart.draw(
         tree, branches, metric, series, weight=params.weight(charts.SMOOTHING, 0.6),
         log=params.choice("y", ("linear", "log")) == "log", window=params.window(),
+        guides=steps_to_mark(),
     )  # fmt: skip
 
 
@@ -148,7 +150,13 @@ def _filters() -> dict[str, Any]:
     """The choices in the address, to be kept by every link of the page."""
     low, high = params.window()
     kept = {name: request.args.get(name) or None for name in ("metric", "y", "smooth")}
-    return {**kept, "branch": _asked_names(), "from": low, "to": high}
+    return {
+        **kept,
+        "branch": _asked_names(),
+        "from": low,
+        "to": high,
+        "at": steps_to_mark(),
+    }
 
 
 def _logs(tree: TreeView, config: Config) -> dict[str, str]:

@@ -58,6 +58,10 @@ def plot(chart: Chart) -> Markup:
         x = percent(chart.share(chart.fork))
         parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="forkline"))
         parts.append(el("text", "fork", x=x, dx=6, y=_TOP + 6))
+    for place in chart.guides:
+        if chart.x_low <= place <= chart.x_high:
+            x = percent(chart.share(place))
+            parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="guide"))
     for line in chart.lines:
         parts.append(_curves(chart, line))
     for line in chart.lines:

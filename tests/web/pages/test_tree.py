@@ -181,8 +181,18 @@ def test_branches_and_nodes_can_be_ticked_for_a_comparison(site: Site) -> None:
     form = page.one("form", id="compare")
     assert (form["method"], form["action"]) == ("get", "/compare")
     boxes = [one for one in page.all("input", type="checkbox") if one.get("form") == "compare"]
-    assert len(boxes) == 4 + 14
-    assert {one["value"] for one in boxes} == {f"gpt2-docs/{name}" for name in site.lines}
+    values = [one["value"] for one in boxes]
+    assert len(values) == len(set(values)) == 4 + 14
+    assert {f"gpt2-docs/{name}" for name in site.lines} | {site.node("hot")} <= set(values)
+    assert form.one("input", name="run")["value"] == "gpt2-docs"
+
+
+def test_steps_that_the_address_names_are_marked_in_the_chart(site: Site) -> None:
+    page = site.get(TREE + "?branch=cooler&at=800&at=1200")
+    assert chart_data(page)["guides"] == [800, 1200]
+    assert [one["x1"] for one in page.all("line", class_="guide")] == ["40%", "60%"]
+    site.get(TREE + "?at=x", 422)
+    site.get(TREE + "?" + "&".join(["at=1"] * 9), 422)
 
 
 def test_the_facts_count_each_stored_byte_once(site: Site) -> None:
