@@ -21,7 +21,6 @@ from branchtrack.db.runs import find_run
 from branchtrack.db.tables import (
     branches,
     certificates,
-    checkpoints,
     events,
     nodes,
     requests,
@@ -103,18 +102,6 @@ def trees(connection: Connection, refs: Iterable[str]) -> dict[str, Outline]:
         if ref not in known:
             known[ref] = _read_trees(connection, [find_run(connection, ref).id])[0]
     return {ref: known[ref] for ref in wanted}
-
-
-def lines(connection: Connection, run_ids: Sequence[str]) -> list[NodeLine]:
-    """Every node of the runs, newest first."""
-    columns = [nodes.c[name] for name in NodeLine.__annotations__ if name in nodes.c]
-    query = (
-        select(*columns, checkpoints.c.stored_bytes, checkpoints.c.logical_bytes)
-        .join(checkpoints, checkpoints.c.digest == nodes.c.state_digest)
-        .where(nodes.c.run_id.in_(run_ids))
-        .order_by(nodes.c.seq.desc())
-    )
-    return [_line(row) for row in connection.execute(query)]
 
 
 def ancestors(connection: Connection, node_id: str) -> list[NodeMark]:
@@ -230,12 +217,7 @@ def _part(row: Row[Any], table: NamedFromClause) -> dict[str, Any]:
     return {column.name: row._mapping[f"{table.name}_{column.name}"] for column in table.c}
 
 
-def _line(row: Any) -> NodeLine:
+def _mark(row: Any) -> NodeMark:
     values = dict(row._mapping)
     values["changes"] = tuple(Change(**change) for change in values["changes"])
-    return NodeLine(**values)
-
-
-def _mark(row: Any) -> NodeMark:
-    *values, changes, message, actor = row
-    return NodeMark(*values, tuple(Change(**change) for change in changes), message, actor)
+    return NodeMark(**values)

@@ -5,7 +5,8 @@ Only reads. `metrics` holds how series are written; nothing here stitches or thi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,14 +99,54 @@ def list_metrics(
 
 
 def read_series(
-    connection: Connection, segment_ids: Sequence[str], names: Sequence[str]
+    connection: Connection,
+    segment_ids: Collection[str],
+    names: Sequence[str],
+    *,
+    lows: Mapping[str, int] | None = None,
+    high: int | None = None,
 ) -> dict[str, dict[str, Series]]:
-    """The whole series of those names, by name and segment, in one statement."""
+    """The series of those names, by name and segment, in one statement.
+
+    Only as much as is needed to show, smoothed, what lies between a step of each segment (``lows``)
+    and ``high``: blocks before and behind are left where they are.
+    """
     keys = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name.in_(names))
+    sealed = [] if high is None else [metric_blocks.c.first_step <= high]
+    if lows:
+        sealed.append(metric_blocks.c.first_step >= _first_needed(lows))
+    unsealed = None if high is None else metric_points.c.step <= high
     series: dict[str, dict[str, Series]] = {}
-    for (segment, name), points in _read(connection, *keys).items():
+    found = _read(connection, *keys, sealed=and_(true(), *sealed), unsealed=unsealed)
+    for (segment, name), points in found.items():
         series.setdefault(name, {})[segment] = points
     return series
+
+
+def last_points(
+    connection: Connection, segment_ids: Sequence[str], name: str
+) -> dict[str, tuple[int, float]]:
+    """The newest (step, value) of a metric in each segment that has it; NaN where it was none."""
+    mine = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name == name)
+    parts = []
+    for table, step, value in (
+        (metric_blocks, metric_blocks.c.last_step, metric_blocks.c.last),
+        (metric_points, metric_points.c.step, metric_points.c.value),
+    ):
+        newest = (
+            select(table.c.series_id, func.max(step).label("step"))
+            .join(metric_series, metric_series.c.id == table.c.series_id)
+            .where(*mine)
+            .group_by(table.c.series_id)
+            .subquery()
+        )
+        parts.append(
+            select(metric_series.c.segment_id, step.label("step"), value)
+            .join(newest, newest.c.series_id == metric_series.c.id)
+            .join(table, and_(table.c.series_id == newest.c.series_id, step == newest.c.step))
+        )
+    rows = connection.execute(union_all(*parts).order_by("step"))
+    return {row[0]: (row[1], math.nan if row[2] is None else row[2]) for row in rows}
 
 
 def points_after(connection: Connection, after: Mapping[str, int], name: str) -> dict[str, Series]:
@@ -168,6 +209,21 @@ def _read(
         # Last: where a step was logged a second time, its new value lies in the tail.
         parts.setdefault(owner, []).append(_tail(rows))
     return {owner: Series.join(pieces) for owner, pieces in parts.items()}
+
+
+def _first_needed(lows: Mapping[str, int]) -> ColumnElement[int]:
+    """Where the blocks begin of which the values up to each segment's low are smoothed."""
+    earlier = metric_blocks.alias("earlier")
+    low = case(lows, value=metric_series.c.segment_id, else_=0)
+    query = (
+        select(earlier.c.first_step)
+        .where(earlier.c.series_id == metric_blocks.c.series_id, earlier.c.first_step <= low)
+        .order_by(earlier.c.first_step.desc())
+        .limit(1)
+        # The block of the low itself, and two before it: more than any average reaches back.
+        .offset(2)
+    )
+    return func.coalesce(query.scalar_subquery(), -1)
 
 
 def _block(steps: bytes, values: bytes, times: bytes) -> Series:

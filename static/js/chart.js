@@ -1,5 +1,5 @@
-// Charts: what the server put into <script class="data"> drawn with uPlot, in place of the server's
-// own drawing. It holds no state that the server does not have; live points arrive as events.
+// Charts: <script class="data"> drawn with uPlot in place of the server's own drawing. It holds no
+// state that the server does not have; live points arrive as events.
 "use strict";
 
 const drawn = new Map(); // element -> {data, plot}
@@ -44,7 +44,7 @@ function seriesOf(data) {
   const found = [{}];
   for (const line of data.lines) {
     const common = { points: { show: false }, spanGaps: false };
-    found.push({ ...common, show: data.weight > 0 && !data.fill, width: 1, stroke: colour(line.colour, 0.28) });
+    found.push({ ...common, show: data.weight > 0 && !data.fill && data.lines.length <= 16, width: 1, stroke: colour(line.colour, 0.28) });
     found.push({
       ...common,
       width: data.fill ? 1 : 2,
@@ -109,7 +109,7 @@ function decorate(plot, data) {
   ctx.restore();
 }
 
-// Names stand in the margin right of the curves, at the heights where these end, as on the server.
+// Names stand right of the curves, as in svg/plots.py.
 function nameEnds(ctx, bbox, ratio, ends) {
   const left = bbox.left + bbox.width + 8 * ratio, wide = ctx.canvas.width - left, tall = 14 * ratio;
   if (wide < 60 * ratio) return;
@@ -244,8 +244,13 @@ function drawAll() {
 
 // New points of branches that train: {branch: [[step, value], ...]}.
 document.addEventListener("branchtrack:points", ({ detail }) => {
+  for (const [branch, points] of Object.entries(detail)) {
+    const value = document.querySelector(`[data-value="${CSS.escape(branch)}"]`), [step, last] = points[points.length - 1];
+    if (!value) continue;
+    const at = Object.assign(document.createElement("small"), { textContent: `at ${step.toLocaleString("en")}` });
+    value.replaceChildren(last === null ? "NaN" : digits(last), " ", at);
+  }
   for (const [element, { data, plot }] of drawn) {
-    // A range that was asked for has an end; nothing is added behind it.
     if (!element.dataset.url || new URLSearchParams(location.search).get("to")) continue;
     let grown = false;
     for (const line of data.lines) {
@@ -273,7 +278,7 @@ document.addEventListener("branchtrack:points", ({ detail }) => {
   }
 });
 
-// The page shows another metric now: the chart that it had is gone, and a new one has come.
+// Another metric is shown: there is a new chart.
 document.addEventListener("htmx:after:swap", () => {
   for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
   for (const element of document.querySelectorAll(".chart:not(.drawn)")) {

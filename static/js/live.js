@@ -16,6 +16,16 @@ function redraw() {
   if (!paused) document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
 }
 
+// The server draws lanes again only now and then.
+function reach(branch, step) {
+  const lane = document.querySelector(`.timeline [data-branch="${CSS.escape(branch)}"]`);
+  if (!lane) return;
+  const { low, high } = lane.closest(".timeline").dataset;
+  const share = `${(Math.min(Math.max((step - low) / (high - low), 0), 1) * 100).toFixed(2)}%`;
+  lane.querySelector(".stretch")?.setAttribute("x2", share);
+  lane.querySelector(".pulse")?.setAttribute("cx", share);
+}
+
 function announce(text) {
   if (!text || paused) return;
   clearTimeout(waiting);
@@ -31,7 +41,7 @@ function poll(on) {
   polling = on ? setInterval(() => { refresh(0); redraw(); htmx.trigger(stream(), "reconnect"); }, POLL) : 0;
 }
 
-// A page that comes to show another metric follows another stream: each speaks through the document.
+// A page that comes to show another metric has another stream.
 document.addEventListener("changed", ({ detail }) => {
   const { say, kinds } = JSON.parse(detail.data);
   announce(say);
@@ -46,6 +56,7 @@ document.addEventListener("progress", ({ detail }) => {
     const pace = document.querySelector(`[data-pace="${CSS.escape(branch)}"]`);
     const rate = head.rate ? ` · ${Number(head.rate.toPrecision(3))} steps/s` : "";
     if (pace) pace.textContent = `step ${head.step.toLocaleString("en")}${rate}`;
+    reach(branch, head.step);
   }
   document.dispatchEvent(new CustomEvent("branchtrack:points", { detail: points }));
   if (Object.keys(points).length && !document.querySelector(".chart .area")) redraw();

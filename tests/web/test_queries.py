@@ -10,7 +10,17 @@ import pytest
 
 from branchtrack.analysis import curves, downsample
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import audit, launches, nodes, outlines, overviews, requests, runs, selections
+from branchtrack.db import (
+    audit,
+    launches,
+    nodes,
+    outlines,
+    overviews,
+    requests,
+    runs,
+    selections,
+    tree_nodes,
+)
 from branchtrack.db.engine import Database
 from branchtrack.db.metrics import Series
 from branchtrack.errors import NotFound
@@ -60,7 +70,7 @@ def test_lines_are_the_nodes_with_the_bytes_of_their_checkpoints(
     database: Database, main: Line
 ) -> None:
     with database.read() as connection:
-        lines = outlines.lines(connection, [main.grower.run.id])
+        lines = tree_nodes.read(connection, main.grower.run.id, limit=9).page
         whole = nodes.list_of_run(connection, main.grower.run.id)
         assert [one.id for one in lines] == [one.id for one in whole]
         assert [one.changes for one in lines] == [one.changes for one in whole]

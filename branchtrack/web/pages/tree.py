@@ -10,20 +10,25 @@ from sqlalchemy import Connection
 
 from branchtrack.config import Config
 from branchtrack.core.records import Request
-from branchtrack.db import launches, outlines, requests, selections
-from branchtrack.db.metrics import Series
+from branchtrack.db import launches, outlines, requests, selections, tree_nodes
+from branchtrack.db.outlines import Outline
 from branchtrack.db.selections import Metrics
+from branchtrack.db.tree_nodes import Thinning, TreeNodes
 from branchtrack.errors import NotFound
 from branchtrack.web import asked, charts, lanes, logs, params, rows, tree_chart
 from branchtrack.web.charts import Chart
 from branchtrack.web.guides import steps_to_mark
+from branchtrack.web.live_part import Sent
 from branchtrack.web.rendering import now, respond, wanted_block
 from branchtrack.web.services import services
 from branchtrack.web.svg import plots
+from branchtrack.web.tree_chart import Curves
 from branchtrack.web.views import (
+    HELD_OUT,
     BranchView,
     TreeView,
     counted,
+    standing_nodes,
     waiting_or_failed,
 )
 
@@ -42,55 +47,100 @@ def show(run: str) -> Response:
 def chart_data(run: str) -> Response:
     """The chart's values, for the script that redraws it when a branch has come or gone."""
     with services().database.read() as connection:
-        tree = read_tree(connection, run)
-        metric = _metrics(connection, tree).chosen or "loss"
-        drawn = _chart(tree, _shown(tree), metric, _series(connection, tree, metric))
-    return jsonify(drawn.as_json())
+        outline = outlines.trees(connection, [run])[run]
+        branches = _shown(TreeView(outline, TreeNodes(), now()))
+        marks = lanes.thinning(branches, lanes.domain(branches, params.window()))
+        tree = TreeView(outline, _nodes(connection, outline, branches, 0, marks), now())
+        metric = _metrics(connection, outline).chosen or "loss"
+        curves = _curves(connection, tree, metric)
+    return jsonify(_chart(tree, metric, curves).as_json())
 
 
 def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> Response:
     """The tree page; ``errors`` are those of the steering form, by field."""
     live_only = wanted_block(TEMPLATE) == "live"
     with services().database.read() as connection:
-        tree = read_tree(connection, run)
-        found = requests.list_of_run(connection, tree.run.id, _REQUESTS)
-        # The live part is asked for often, and its chart is fed by the stream.
-        metrics = _metrics(connection, tree)
+        outline = outlines.trees(connection, [run])[run]
+        metrics = _metrics(connection, outline)
         metric = metrics.chosen or "loss"
-        is_drawn = live_only and metrics.key == request.args.get("drawn")
-        series = None if is_drawn else _series(connection, tree, metric)
-    listed_requests = _settled(tree, found)
+        sent = Sent(live_only)
+        # Where branches stand, without their nodes: it decides which nodes are worth reading.
+        branches = _shown(TreeView(outline, TreeNodes(), now()))
+        domain = lanes.domain(branches, params.window())
+        sent.is_drawn = sent.is_drawn_as(metrics.key)
+        sent.check_lanes(outline.cursor, metric, domain, branches)
+        is_same = sent.has_lanes and sent.is_drawn
+        marks = None if is_same else lanes.thinning(branches, domain)
+        nodes = _nodes(connection, outline, branches, rows.PAGE, marks)
+        launched = launches.of_run(connection, outline.run.id, waiting_or_failed(outline))
+        tree = TreeView(outline, nodes, now(), *launched)
+        sent.check_nodes(metric, nodes)
+        asked_for = requests.list_of_run(connection, tree.run.id, _REQUESTS)
+        # The live part is asked for often, and its chart is fed by the stream.
+        curves = None if sent.is_drawn else _curves(connection, tree, metric)
+        ends = {} if is_same else _ends(connection, tree, metric, curves)
+    listed_requests = _settled(tree, asked_for)
     branches = _shown(tree)
-    drawn = None if series is None else _chart(tree, branches, metric, series)
-    shown = lanes.domain(branches, params.window())
-    listed, older = rows.build(tree, metric, only=_asked_names(), before=params.whole("before", 1))
+    drawn = None if curves is None else _chart(tree, metric, curves)
     return respond(
-        TEMPLATE, status, tree=tree, branches=branches, metric=metric,
-        metrics=metrics, rows=listed, older=older, is_drawn=is_drawn or bool(drawn and drawn.lines),
-        timeline=lanes.draw(tree, branches, shown, metric), counts=counted(tree.branches),
-        chart=drawn, y_axis=plots.y_axis(drawn) if drawn else "",
+        TEMPLATE,
+        status,
+        tree=tree,
+        branches=branches,
+        metric=metric,
+        metrics=metrics,
+        sent=sent,
+        is_drawn=sent.is_drawn or bool(drawn and drawn.lines),
+        rows=[] if sent.has_nodes else rows.build(tree, metric, only=_asked_names()),
+        timeline="" if sent.has_lanes else lanes.draw(tree, branches, domain),
+        ends={view.name: view.reached(metric, ends) for view in branches},
+        counts=counted(tree.branches),
+        chart=drawn,
+        y_axis=plots.y_axis(drawn) if drawn else "",
         plot=plots.plot(drawn) if drawn else "",
         samples_rows=charts.sampled(drawn.lines) if drawn else [],
+        undrawn=_undrawn(branches, curves),
         requests=listed_requests,
         described={one.id: asked.described(one) for one in listed_requests},
-        cursor=tree_chart.cursor(tree, series or {}), filters=_filters(), options=_options(),
-        logs=_logs(tree, services().config), worker_note=services().worker_note,
-        errors=errors or {}, undrawn=max(0, len(branches) - tree_chart.CURVES),
-        live_only=live_only,
-    )  # fmt: skip
+        cursor=tree_chart.cursor(tree, curves.series if curves else {}),
+        filters=_filters(),
+        options=_options(),
+        logs=_logs(tree, services().config),
+        worker_note=services().worker_note,
+        errors=errors or {},
+    )
 
 
-def read_tree(connection: Connection, run: str) -> TreeView:
-    """A whole tree in four statements.
+def _nodes(
+    connection: Connection,
+    outline: Outline,
+    branches: Sequence[BranchView],
+    limit: int,
+    marks: Thinning | None,
+) -> TreeNodes:
+    return tree_nodes.read(
+        connection,
+        outline.run.id,
+        ids=standing_nodes(outline),
+        branch_ids=[view.branch.id for view in branches] if _asked_names() else (),
+        before=params.whole("before", 1),
+        limit=limit,
+        marks=marks,
+        best=HELD_OUT if marks and limit else None,
+    )
 
-    Raises:
-        NotFound: no such run.
-    """
-    outline = outlines.trees(connection, [run])[run]
-    nodes = outlines.lines(connection, [outline.run.id])
-    told = waiting_or_failed(outline)
-    started, newest = launches.of_run(connection, outline.run.id, told)
-    return TreeView(outline, nodes, now(), started, newest)
+
+def _ends(
+    connection: Connection, tree: TreeView, metric: str, curves: Curves | None
+) -> dict[str, tuple[int, float]]:
+    if curves is not None:
+        return tree_chart.last_points(curves.series)
+    return selections.last_points(connection, list(tree.outline.segments), metric)
+
+
+def _undrawn(branches: Sequence[BranchView], curves: Curves | None) -> list[str]:
+    drawn = {view.name for view in curves.drawn} if curves else set()
+    return [view.name for view in branches if view.name not in drawn] if curves else []
 
 
 def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
@@ -103,25 +153,39 @@ def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
     return asked.settled(database, found, tree.outline.segments, tree.now, again)
 
 
-def _metrics(connection: Connection, tree: TreeView) -> Metrics:
+def _metrics(connection: Connection, outline: Outline) -> Metrics:
     asked = request.args.get("metric") or None
-    metrics = selections.list_metrics(connection, list(tree.outline.segments), asked)
+    metrics = selections.list_metrics(connection, list(outline.segments), asked)
     if asked is not None and asked not in metrics.names:
         raise NotFound("metric", asked, metrics.names)
     return metrics
 
 
-def _series(connection: Connection, tree: TreeView, metric: str) -> dict[str, Series]:
-    found = selections.read_series(connection, list(tree.outline.segments), [metric])
-    return found.get(metric, {})
+def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
+    """The branches to draw, and the points of which their curves are made."""
+    drawn = tree_chart.choose(_shown(tree), metric)
+    reading = tree_chart.Reading.of(tree, drawn, params.window())
+    series = selections.read_series(
+        connection,
+        reading.lows,
+        [metric],
+        lows=reading.lows if any(reading.lows.values()) else None,
+        high=reading.high,
+    )
+    return Curves(drawn, series.get(metric, {}))
 
 
-def _chart(tree: TreeView, branches: list[BranchView], metric: str, series: Any) -> Chart:
+def _chart(tree: TreeView, metric: str, curves: Curves) -> Chart:
     return tree_chart.draw(
-        tree, branches, metric, series, weight=params.weight(charts.SMOOTHING, 0.6),
-        log=params.choice("y", ("linear", "log")) == "log", window=params.window(),
+        tree,
+        _shown(tree),
+        curves,
+        metric,
+        weight=params.weight(charts.SMOOTHING, 0.6),
+        log=params.choice("y", ("linear", "log")) == "log",
+        window=params.window(),
         guides=steps_to_mark(),
-    )  # fmt: skip
+    )
 
 
 def _shown(tree: TreeView) -> list[BranchView]:

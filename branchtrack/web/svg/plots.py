@@ -19,6 +19,8 @@ from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, tic
 _TOP, _BOTTOM = 12, 30
 #: Points per curve: more cannot be seen at this size.
 _POINTS = 300
+#: Of more curves than this the raw ones are not drawn: nobody could tell whose they are.
+_MANY = 16
 #: Names stand in the margin right of the curves, which is so wide; the script has the same sizes.
 _NAME_HEIGHT, _NAME_LENGTH = 14.0, 15
 
@@ -111,7 +113,7 @@ def _curves(chart: Chart, line: Line) -> Markup:
     kept = _thinned(line.raw)
     paths = []
     for kind, values in (("raw", line.raw), ("curve", line.smooth)):
-        if kind == "raw" and (chart.fill or not chart.smoothed):
+        if kind == "raw" and (chart.fill or not chart.smoothed or len(chart.lines) > _MANY):
             continue
         spots = [(line.xs[place], values[place]) for place in kept]
         edge = f"{kind} edge" if chart.fill else kind

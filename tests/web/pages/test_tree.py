@@ -309,45 +309,6 @@ def test_a_run_that_logs_no_loss_shows_the_likeliest_metric(empty: Site) -> None
     assert chart_data(empty.get("/runs/other"))["metric"] == "train/loss"
 
 
-def live_part(site: Site, page: dom.Element) -> dom.Element:
-    """What the page's live part is replaced by."""
-    headers = {"HX-Request": "true", "HX-Target": "div#live"}
-    answer = site.client.get(page.one(id="live")["hx-get"], headers=headers)
-    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
-    return dom.parse(answer.get_data(as_text=True))
-
-
-def test_htmx_gets_the_live_part_without_the_chart(site: Site) -> None:
-    page = live_part(site, site.get(TREE))
-    assert page.children[0]["id"] == "live"
-    assert len(node_rows(page)) == 14
-    assert page.all("script") == []
-    assert page.all("hx-partial") == []
-
-
-def test_what_the_product_measures_itself_is_not_shown_before_a_loss(empty: Site) -> None:
-    line = seeds.Grower(empty.database, empty.store, "fresh").line("main")
-    line.log("stall/copy_ms", [0], [3.0])
-    line.commit("root", 0)
-    line.beat()
-    page = empty.get("/runs/fresh")
-    assert "No point of loss has been logged yet" in page.one(id="chart").text
-    assert "loss" in node_rows(page)[0] and "metric=loss" in page.one(id="stream")["hx-sse:connect"]
-    assert page.by_role("link", "stall/copy_ms")
-    assert live_part(empty, page).all("hx-partial") == []
-    line.log("train_loss", [1, 2], [2.0, 1.0])
-    live = live_part(empty, page)
-    assert "train_loss" in node_rows(live)[0]
-    partials = {one["hx-target"]: one for one in live.all("hx-partial")}
-    assert partials.keys() == {"#stream", "#bar", "#chart", "#samples"}
-    assert "metric=train_loss" in partials["#stream"].one(id="stream")["hx-sse:connect"]
-    assert chart_data(partials["#chart"])["metric"] == "train_loss"
-    assert partials["#bar"].one(aria_current="true", href="/runs/fresh?metric=train_loss")
-    assert live_part(empty, live).all("hx-partial") == []
-    line.log("eval_loss", [2], [1.0])
-    assert live_part(empty, live).by_role("link", "eval_loss")
-
-
 def test_of_very_many_metrics_the_likeliest_are_listed_and_any_can_be_named(own: Site) -> None:
     names = [f"layer/{number:03}/norm" for number in range(300)]
     points = [(name, 1, 1.0, 1.0) for name in names]
@@ -373,15 +334,20 @@ def test_a_thousand_nodes_come_in_pages_with_their_lanes(empty: Site) -> None:
     assert main.head is not None
     many(grower.fork(main.head, "side", lr=1e-4), 320)
     first = empty.get("/runs/big")
-    rows = node_rows(first)
-    assert len(rows) == 500
-    assert len(first.all("td", class_="gutter")) == 500
-    assert first.heading("Nodes").text == "Nodes 1,021"
-    second = empty.get(first.by_role("link", "Older nodes")[0]["href"].partition("#")[0])
-    third = empty.get(second.by_role("link", "Older nodes")[0]["href"].partition("#")[0])
-    seen = [row["node"] for page in (first, second, third) for row in node_rows(page)]
+    assert len(node_rows(first)) == len(first.all("td", class_="gutter")) == 100
+    assert first.heading("Nodes").text == "Nodes 1 to 100 of 1,021"
+    pages = [first]
+    while older := pages[-1].by_role("link", "Older nodes"):
+        pages.append(empty.get(older[0]["href"].partition("#")[0]))
+    seen = [row["node"] for page in pages for row in node_rows(page)]
     assert len(seen) == len(set(seen)) == 1021
-    assert third.by_role("link", "Newest")
+    assert pages[4].heading("Nodes").text == "Nodes 401 to 500 of 1,021"
+    back = pages[4].by_role("link", "Newer nodes")[0]["href"].partition("#")[0]
+    assert node_rows(empty.get(back)) == node_rows(pages[3])
+    # Behind the fork the lane of the other branch goes by, though its nodes are on other pages.
+    assert pages[0].all("tr")[1].one("td", class_="gutter").classes[1] == "w1"
+    assert {one.classes[1] for one in pages[2].all("td", class_="gutter")} == {"w1"}
+    assert pages[-1].by_role("link", "Newest")
 
 
 def many(line: seeds.Line, count: int) -> None:
@@ -410,13 +376,16 @@ def test_the_run_can_be_named_by_its_id(site: Site) -> None:
     assert site.get(f"/runs/{run.id[:8]}").one("h1").text == "gpt2-docs"
 
 
-def test_of_very_many_branches_the_newest_are_drawn_and_the_rest_counted(
+def test_of_very_many_branches_the_trunk_and_what_trains_are_drawn(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("branchtrack.web.tree_chart.CURVES", 3)
     page = site.get(TREE)
-    assert [line["name"] for line in chart_data(page)["lines"]] == ["hot", "cooler", "more-decay"]  # type: ignore[attr-defined]
-    assert "without the oldest 1 branch" in page.one(id="chart").text
+    drawn = ["main", "cooler", "more-decay"]
+    assert [line["name"] for line in chart_data(page)["lines"]] == drawn  # type: ignore[attr-defined]
+    assert "3 of 4 branches" in page.one(id="chart").text
+    assert "1 branch is not drawn" in page.one(id="samples").text
+    assert page.one(id="samples").by_role("link", "hot")[0]["href"] == TREE + "?branch=hot"
     assert len(page.one("ul", class_="names").all("li")) == 4
 
 
