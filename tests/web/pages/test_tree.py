@@ -330,9 +330,9 @@ def test_the_chart_can_be_asked_for_alone(site: Site) -> None:
 def test_a_thousand_nodes_come_in_pages_with_their_lanes(empty: Site) -> None:
     grower = seeds.Grower(empty.database, empty.store, "big")
     main = grower.line("main", 2000)
-    many(main, 700)
+    seeds.many(main, 700)
     assert main.head is not None
-    many(grower.fork(main.head, "side", lr=1e-4), 320)
+    seeds.many(grower.fork(main.head, "side", lr=1e-4), 320)
     first = empty.get("/runs/big")
     assert len(node_rows(first)) == len(first.all("td", class_="gutter")) == 100
     assert first.heading("Nodes").text == "Nodes 1 to 100 of 1,021"
@@ -348,26 +348,6 @@ def test_a_thousand_nodes_come_in_pages_with_their_lanes(empty: Site) -> None:
     assert pages[0].all("tr")[1].one("td", class_="gutter").classes[1] == "w1"
     assert {one.classes[1] for one in pages[2].all("td", class_="gutter")} == {"w1"}
     assert pages[-1].by_role("link", "Newest")
-
-
-def many(line: seeds.Line, count: int) -> None:
-    """Checkpoints one update apart that share their bytes, added at once."""
-    from branchtrack.core.records import NewNode
-    from branchtrack.db import nodes
-
-    digest = line.grower.checkpoint("shared")
-    with line.grower.database.transaction() as connection:
-        for step in range(line.step, line.step + count):
-            line.head = nodes.commit(
-                connection,
-                NewNode(
-                    line.grower.run.id, line.branch.id, line.segment.id,
-                    line.head.id if line.head else None, step, 0.0,
-                    "checkpoint" if line.head else "root", digest, line.settings, [],
-                    actor="trainer",
-                ),
-            )  # fmt: skip
-    line.step += count
 
 
 def test_the_run_can_be_named_by_its_id(site: Site) -> None:
