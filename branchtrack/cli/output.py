@@ -144,13 +144,13 @@ def changes(found: Sequence[dict[str, Any]]) -> str:
 
 
 def size(nbytes: int) -> str:
-    """Bytes in the unit that fits, powers of 1024."""
+    """Bytes in decimal units, as on the pages: ``61.2 MB``."""
     value = float(nbytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
             return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
+        value /= 1000
+    return f"{value:.1f} TB"
 
 
 def ago(moment: str) -> str:

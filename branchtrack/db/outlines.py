@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, or_, select
+from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, literal, or_, select
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from branchtrack.core.records import Branch, Certificate, Change, Event, Node, Request, Run, Segment
@@ -21,7 +21,6 @@ from branchtrack.db.runs import find_run
 from branchtrack.db.tables import (
     branches,
     certificates,
-    checkpoints,
     events,
     nodes,
     requests,
@@ -72,6 +71,24 @@ class NodeLine:
     logical_bytes: int
 
 
+@dataclass(frozen=True)
+class NodeMark:
+    """A node as a place on a line: where it stands, and what it changed."""
+
+    seq: int
+    id: str
+    branch_id: str
+    parent_id: str | None
+    step: int
+    kind: str
+    changes: tuple[Change, ...]
+    message: str
+    actor: str
+
+
+_MARK: tuple[Any, ...] = tuple(nodes.c[name] for name in NodeMark.__annotations__)
+
+
 def trees(connection: Connection, refs: Iterable[str]) -> dict[str, Outline]:
     """The runs of those names or ids (or unique prefixes), by the reference given.
 
@@ -87,16 +104,33 @@ def trees(connection: Connection, refs: Iterable[str]) -> dict[str, Outline]:
     return {ref: known[ref] for ref in wanted}
 
 
-def lines(connection: Connection, run_ids: Sequence[str]) -> list[NodeLine]:
-    """Every node of the runs, newest first."""
-    columns = [nodes.c[name] for name in NodeLine.__annotations__ if name in nodes.c]
-    query = (
-        select(*columns, checkpoints.c.stored_bytes, checkpoints.c.logical_bytes)
-        .join(checkpoints, checkpoints.c.digest == nodes.c.state_digest)
-        .where(nodes.c.run_id.in_(run_ids))
-        .order_by(nodes.c.seq.desc())
+def ancestors(connection: Connection, node_id: str) -> list[NodeMark]:
+    """A node and all above it, nearest first, in one statement."""
+    above = (
+        select(nodes.c.id, nodes.c.parent_id, literal(0).label("depth"))
+        .where(nodes.c.id == node_id)
+        .cte("above", recursive=True)
     )
-    return [_line(row) for row in connection.execute(query)]
+    parents = select(nodes.c.id, nodes.c.parent_id, above.c.depth + 1).join(
+        above, nodes.c.id == above.c.parent_id
+    )
+    above = above.union_all(parents)
+    query = select(*_MARK).join(above, above.c.id == nodes.c.id).order_by(above.c.depth)
+    return [_mark(row) for row in connection.execute(query)]
+
+
+def branches_of(connection: Connection, run_ids: Iterable[str]) -> dict[str, tuple[str, Branch]]:
+    """(name of the run, branch) of every branch of the runs, by the branch's id."""
+    query = (
+        select(runs.c.name.label("run_name"), branches)
+        .join(runs, runs.c.id == branches.c.run_id)
+        .where(branches.c.run_id.in_(list(run_ids)))
+        .order_by(branches.c.position)
+    )
+    return {
+        row.id: (row.run_name, Branch(**{key.name: row._mapping[key.name] for key in branches.c}))
+        for row in connection.execute(query)
+    }
 
 
 def nodes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Node]:
@@ -183,7 +217,7 @@ def _part(row: Row[Any], table: NamedFromClause) -> dict[str, Any]:
     return {column.name: row._mapping[f"{table.name}_{column.name}"] for column in table.c}
 
 
-def _line(row: Any) -> NodeLine:
+def _mark(row: Any) -> NodeMark:
     values = dict(row._mapping)
     values["changes"] = tuple(Change(**change) for change in values["changes"])
-    return NodeLine(**values)
+    return NodeMark(**values)

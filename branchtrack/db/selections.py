@@ -6,70 +6,151 @@ Only reads. `metrics` holds how series are written; nothing here stitches or thi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    LargeBinary,
+    and_,
+    case,
+    cast,
+    func,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
 
 from branchtrack.db.metrics import Series
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 
-_KEY: tuple[Any, ...] = (metric_series.c.segment_id, metric_series.c.name)
-_ARRAYS: tuple[Any, ...] = (
-    metric_blocks.c["steps"], metric_blocks.c["values"], metric_blocks.c["times"],
-)  # fmt: skip
-_POINT: tuple[Any, ...] = (metric_points.c.step, metric_points.c.value, metric_points.c.time)
+#: What the product itself measures; no script asks to see it first.
+OWN = "stall/"
+#: More names than this are no list to choose from.
+NAMES = 200
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Metrics of some segments: ``names`` of all there are, ``series`` by name and segment.
+class Metrics:
+    """The metrics of some segments: ``names`` likeliest first, at most `NAMES` of ``total``.
 
-    ``chosen`` is the metric that was asked for, or else the likeliest loss; None without metrics.
+    ``chosen`` is the metric that was asked for, or else the likeliest loss; None without metrics
+    of the script's own.
     """
 
     names: tuple[str, ...]
     chosen: str | None
+    total: int
+
+    @property
+    def key(self) -> str:
+        """What a page shows of them, in a word: another where a name was added."""
+        return f"{self.total}.{self.chosen or ''}"
+
+
+@dataclass(frozen=True)
+class Selection(Metrics):
+    """Metrics of some segments, and the series of a few by name and segment."""
+
     series: dict[str, dict[str, Series]]
 
 
 def select_series(
     connection: Connection, segment_ids: Sequence[str], asked: str | None, also: Sequence[str] = ()
 ) -> Selection:
-    """The names of all metrics and the whole series of a few, in two statements.
+    """The names of metrics and the whole series of a few, in two statements.
 
-    Without ``asked`` that is ``loss``, else the first whose name contains it, else the first.
+    The few are the chosen metric (see `list_metrics`) and those in ``also``.
     """
-    mine = metric_series.c.segment_id.in_(segment_ids)
-    chosen = literal(asked) if asked else _likeliest(mine)
-    wanted = or_(metric_series.c.name == chosen, metric_series.c.name.in_(also))
-    blocks = (
-        select(*_KEY, *_ARRAYS, chosen.label("chosen"))
-        .outerjoin(metric_blocks, and_(metric_blocks.c.series_id == metric_series.c.id, wanted))
-        .where(mine)
-        .order_by(metric_series.c.id, metric_blocks.c.first_step)
+    metrics = list_metrics(connection, segment_ids, asked)
+    chosen = [metrics.chosen] if metrics.chosen else []
+    series = read_series(connection, segment_ids, [*chosen, *also]) if metrics.names else {}
+    return Selection(metrics.names, metrics.chosen, metrics.total, series)
+
+
+def list_metrics(
+    connection: Connection, segment_ids: Sequence[str], asked: str | None = None
+) -> Metrics:
+    """The metrics of the segments, in one statement; ``asked`` comes first if it is among them.
+
+    Without ``asked`` the chosen one is ``loss``, else the first whose name contains it, else the
+    first that is not the product's own.
+    """
+    name = metric_series.c.name
+    known = select(name).where(metric_series.c.segment_id.in_(segment_ids)).distinct().subquery()
+    rank = case(
+        (known.c.name == asked, 0),
+        (known.c.name == "loss", 1),
+        (known.c.name.startswith(OWN, autoescape=True), 4),
+        (known.c.name.contains("loss"), 2),
+        else_=3,
     )
-    tails = (
-        select(*_KEY, *_POINT)
-        .join(metric_points, metric_points.c.series_id == metric_series.c.id)
-        .where(mine, wanted)
-        .order_by(metric_series.c.id, metric_points.c.step)
-    )
-    rows = connection.execute(blocks).all()
-    parts = _sealed(rows)
-    for key, points in _grouped(connection.execute(tails).all()).items():
-        parts.setdefault(key, []).append(_unsealed(points))
+    query = select(known.c.name, func.count().over().label("total")).order_by(rank, known.c.name)
+    rows = connection.execute(query.limit(NAMES)).all()
+    names = tuple(row.name for row in rows)
+    likeliest = names[0] if names and not names[0].startswith(OWN) else None
+    return Metrics(names, asked or likeliest, rows[0].total if rows else 0)
+
+
+def read_series(
+    connection: Connection,
+    segment_ids: Collection[str],
+    names: Sequence[str],
+    *,
+    lows: Mapping[str, int] | None = None,
+    high: int | None = None,
+) -> dict[str, dict[str, Series]]:
+    """The series of those names, by name and segment, in one statement.
+
+    Only as much as is needed to show, smoothed, what lies between a step of each segment (``lows``)
+    and ``high``: blocks before and behind are left where they are.
+    """
+    keys = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name.in_(names))
+    sealed = [] if high is None else [metric_blocks.c.first_step <= high]
+    if lows:
+        sealed.append(metric_blocks.c.first_step >= _first_needed(lows))
+    unsealed = None if high is None else metric_points.c.step <= high
     series: dict[str, dict[str, Series]] = {}
-    for (segment, name), found in parts.items():
-        series.setdefault(name, {})[segment] = Series.join(found)
-    names = tuple(sorted({row.name for row in rows}))
-    return Selection(names, rows[0].chosen if rows else asked, series)
+    found = _read(connection, *keys, sealed=and_(true(), *sealed), unsealed=unsealed)
+    for (segment, name), points in found.items():
+        series.setdefault(name, {})[segment] = points
+    return series
+
+
+def last_points(
+    connection: Connection, segment_ids: Sequence[str], name: str
+) -> dict[str, tuple[int, float]]:
+    """The newest (step, value) of a metric in each segment that has it; NaN where it was none."""
+    mine = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name == name)
+    parts = []
+    for table, step, value in (
+        (metric_blocks, metric_blocks.c.last_step, metric_blocks.c.last),
+        (metric_points, metric_points.c.step, metric_points.c.value),
+    ):
+        newest = (
+            select(table.c.series_id, func.max(step).label("step"))
+            .join(metric_series, metric_series.c.id == table.c.series_id)
+            .where(*mine)
+            .group_by(table.c.series_id)
+            .subquery()
+        )
+        parts.append(
+            select(metric_series.c.segment_id, step.label("step"), value)
+            .join(newest, newest.c.series_id == metric_series.c.id)
+            .join(table, and_(table.c.series_id == newest.c.series_id, step == newest.c.step))
+        )
+    rows = connection.execute(union_all(*parts).order_by("step"))
+    return {row[0]: (row[1], math.nan if row[2] is None else row[2]) for row in rows}
 
 
 def points_after(connection: Connection, after: Mapping[str, int], name: str) -> dict[str, Series]:
-    """The points of ``name`` behind a step of each segment, for one who follows; two statements."""
+    """The points of ``name`` behind a step of each segment, for one who follows."""
     if not after:
         return {}
     segment = metric_series.c.segment_id
@@ -77,53 +158,81 @@ def points_after(connection: Connection, after: Mapping[str, int], name: str) ->
         or_(*(and_(segment == key, column > step) for key, step in after.items()))
         for column in (metric_blocks.c.last_step, metric_points.c.step)
     )
+    series = _read(connection, metric_series.c.name == name, sealed=sealed, unsealed=unsealed)
+    return {key[0]: points.cut(after[key[0]], None) for key, points in series.items()}
+
+
+def _read(
+    connection: Connection,
+    *which: ColumnElement[bool],
+    sealed: ColumnElement[bool] | None = None,
+    unsealed: ColumnElement[bool] | None = None,
+) -> dict[tuple[str, str], Series]:
+    """The points of some series by (segment, name), of blocks and of tails in one statement."""
+    key = (metric_series.c.segment_id, metric_series.c.name)
     blocks = (
-        select(*_KEY, *_ARRAYS)
+        select(
+            *key,
+            metric_blocks.c.first_step.label("step"),
+            metric_blocks.c["steps"],
+            metric_blocks.c["values"],
+            metric_blocks.c["times"],
+            cast(null(), Double).label("value"),
+            cast(null(), Double).label("time"),
+        )
         .join(metric_blocks, metric_blocks.c.series_id == metric_series.c.id)
-        .where(metric_series.c.name == name, sealed)
-        .order_by(metric_blocks.c.first_step)
+        .where(*which, true() if sealed is None else sealed)
     )
+    no_bytes = cast(null(), LargeBinary)
     tails = (
-        select(*_KEY, *_POINT)
+        select(
+            *key,
+            metric_points.c.step,
+            no_bytes,
+            no_bytes,
+            no_bytes,
+            metric_points.c.value,
+            metric_points.c.time,
+        )
         .join(metric_points, metric_points.c.series_id == metric_series.c.id)
-        .where(metric_series.c.name == name, unsealed)
-        .order_by(metric_points.c.step)
+        .where(*which, true() if unsealed is None else unsealed)
     )
-    parts = _sealed(connection.execute(blocks).all())
-    for key, points in _grouped(connection.execute(tails).all()).items():
-        parts.setdefault(key, []).append(_unsealed(points))
-    return {key[0]: Series.join(found).cut(after[key[0]], None) for key, found in parts.items()}
-
-
-def _likeliest(mine: ColumnElement[bool]) -> ColumnElement[Any]:
-    name = metric_series.c.name
-    rank = case((name == "loss", 0), (name.contains("loss"), 1), else_=2)
-    return select(name).where(mine).order_by(rank, name).limit(1).scalar_subquery()
-
-
-def _sealed(rows: Sequence[Any]) -> dict[tuple[str, str], list[Series]]:
     parts: dict[tuple[str, str], list[Series]] = {}
-    for row in rows:
-        if row.steps is not None:
-            block = Series(
-                np.frombuffer(row.steps, "<i8"),
-                np.frombuffer(row.values, "<f8"),
-                np.frombuffer(row.times, "<f8"),
-            )
-            parts.setdefault((row.segment_id, row.name), []).append(block)
-    return parts
+    points: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    for row in connection.execute(union_all(blocks, tails).order_by("step")):
+        segment, name, step, steps, values, times, value, time = row
+        if steps is None:
+            points.setdefault((segment, name), []).append((step, value, time))
+        else:
+            parts.setdefault((segment, name), []).append(_block(steps, values, times))
+    for owner, rows in points.items():
+        # Last: where a step was logged a second time, its new value lies in the tail.
+        parts.setdefault(owner, []).append(_tail(rows))
+    return {owner: Series.join(pieces) for owner, pieces in parts.items()}
 
 
-def _grouped(rows: Sequence[Any]) -> dict[tuple[str, str], list[Any]]:
-    groups: dict[tuple[str, str], list[Any]] = {}
-    for row in rows:
-        groups.setdefault((row.segment_id, row.name), []).append(row)
-    return groups
-
-
-def _unsealed(rows: Sequence[Any]) -> Series:
-    return Series(
-        np.array([row.step for row in rows], np.int64),
-        np.array([math.nan if row.value is None else row.value for row in rows], np.float64),
-        np.array([row.time for row in rows], np.float64),
+def _first_needed(lows: Mapping[str, int]) -> ColumnElement[int]:
+    """Where the blocks begin of which the values up to each segment's low are smoothed."""
+    earlier = metric_blocks.alias("earlier")
+    low = case(lows, value=metric_series.c.segment_id, else_=0)
+    query = (
+        select(earlier.c.first_step)
+        .where(earlier.c.series_id == metric_blocks.c.series_id, earlier.c.first_step <= low)
+        .order_by(earlier.c.first_step.desc())
+        .limit(1)
+        # The block of the low itself, and two before it: more than any average reaches back.
+        .offset(2)
     )
+    return func.coalesce(query.scalar_subquery(), -1)
+
+
+def _block(steps: bytes, values: bytes, times: bytes) -> Series:
+    return Series(
+        np.frombuffer(steps, "<i8"), np.frombuffer(values, "<f8"), np.frombuffer(times, "<f8")
+    )
+
+
+def _tail(rows: Sequence[tuple[Any, ...]]) -> Series:
+    steps, values, times = zip(*rows, strict=True)
+    # A value that is not a number is stored as none at all, and becomes NaN again here.
+    return Series(np.array(steps, np.int64), np.array(values, np.float64), np.array(times))

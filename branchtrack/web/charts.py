@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from branchtrack.analysis.downsample import downsample, smooth_at
 from branchtrack.db.metrics import Series
 from branchtrack.web.formats import metric, steps
-from branchtrack.web.svg.marks import COLOURS, TRUNK
+from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.99)
 AXES = ("step", "epoch", "time", "since")
@@ -30,7 +30,11 @@ ToX = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: ``raw`` and ``smooth`` values (None where there is no number) at ``xs``."""
+    """One curve: ``raw`` and ``smooth`` values (None where there is no number) at ``xs``.
+
+    ``norm`` is the weight that all points up to the last have in its average, so that whoever
+    goes on from there corrects its bias as `downsample.smooth` does.
+    """
 
     name: str
     style: int
@@ -41,11 +45,11 @@ class Line:
     gaps: list[float] = field(default_factory=list)
     marks: list[tuple[float, float, str]] = field(default_factory=list)
     named: bool = True
+    norm: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """What the page's script needs to draw it."""
-        colour = max(0, self.style) % COLOURS
-        dash = (colour + self.style // COLOURS) % COLOURS if self.style != TRUNK else 0
+        colour, dash = (0, 0) if self.style == TRUNK else colour_and_dash(self.style)
         return {
             "name": self.name,
             "colour": "--trunk" if self.style == TRUNK else f"--b{colour}",
@@ -56,6 +60,7 @@ class Line:
             "gaps": self.gaps,
             "marks": self.marks,
             "named": self.named,
+            "norm": self.norm,
         }
 
 
@@ -63,7 +68,7 @@ class Line:
 class Chart:
     """Curves with the ranges of both axes. ``fork`` is where two branches part.
 
-    ``origin`` is the step at x = 0 where the axis counts steps.
+    ``origin`` is the step at x = 0 where the axis counts steps; ``guides`` are places marked.
     """
 
     metric: str
@@ -80,6 +85,7 @@ class Chart:
     fork: float | None = None
     fill: bool = False
     origin: int = 0
+    guides: tuple[float, ...] = ()
 
     @property
     def smoothed(self) -> bool:
@@ -102,6 +108,7 @@ class Chart:
             "fork": self.fork,
             "fill": self.fill,
             "origin": self.origin,
+            "guides": self.guides,
         }
 
 
@@ -136,14 +143,14 @@ def line(
             for x, y, (_, words) in zip(placed, heights, marked, strict=True)
             if y is not None
         ],
-        named=named,
+        named=named, norm=_norm(series, weight, thin.steps),
     )  # fmt: skip
 
 
 def chart(
     lines: Sequence[Line], *, metric_name: str, x_name: str, log: bool, weight: float,
     x_range: tuple[float, float] | None = None, height: int = 280, label: str = "",
-    fork: float | None = None, fill: bool = False, origin: int = 0,
+    fork: float | None = None, fill: bool = False, origin: int = 0, guides: Sequence[float] = (),
 ) -> Chart:  # fmt: skip
     """A chart whose ranges hold every finite point of its lines."""
     xs = [x for found in lines for x in (found.xs[:1] + found.xs[-1:])]
@@ -152,6 +159,7 @@ def chart(
     return Chart(
         metric_name, x_name, tuple(lines), x_low, max(x_high, x_low + 1e-9), y_low, y_high, log,
         weight, height, label or words(lines, metric_name), fork, fill, origin,
+        tuple(guides),
     )  # fmt: skip
 
 
@@ -216,6 +224,11 @@ def _interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> T
         return both
 
     return to_x
+
+
+def _norm(series: Series, weight: float, drawn: NDArray[np.int64]) -> float:
+    upto = int(drawn[-1]) if drawn.size else -1
+    return 1.0 - weight ** int(np.isfinite(series.cut(-1, upto).values).sum())
 
 
 def _gap_middles(series: Series) -> list[int]:

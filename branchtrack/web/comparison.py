@@ -18,13 +18,15 @@ from branchtrack.analysis.curves import Curve
 from branchtrack.analysis.downsample import downsample, smooth_at
 from branchtrack.core import tree as lineages
 from branchtrack.core.records import Node
-from branchtrack.db import outlines, selections
+from branchtrack.db import outlines, selections, tree_nodes
 from branchtrack.db.metrics import Series
 from branchtrack.db.outlines import NodeLine
 from branchtrack.db.selections import Selection
-from branchtrack.errors import InvalidInput, NotFound
+from branchtrack.db.tree_nodes import TreeNodes
+from branchtrack.errors import InvalidInput
 from branchtrack.web.rendering import now
-from branchtrack.web.views import HELD_OUT, BranchView, TreeView
+from branchtrack.web.svg.marks import colour_and_dash
+from branchtrack.web.views import HELD_OUT, BranchView, TreeView, standing_nodes
 
 _ROWS = 12
 #: Points at which a difference is looked at to see since when one side is lower.
@@ -48,7 +50,7 @@ class Side:
         """The nodes from the head up to the root."""
         if self.head is None:
             return []
-        parents = {node.id: node.parent_id for node in self.tree.nodes}
+        parents = {node.id: node.parent_id for node in self.tree.by_id.values()}
         return [self.tree.by_id[name] for name in lineages.ancestors(self.head.id, parents)]
 
 
@@ -100,11 +102,14 @@ class Comparison:
         return self.curve(self.a, metric).series, self.curve(self.b, metric).series
 
     def style(self, side: Side) -> int:
-        """The side's colour and dash: its own, unless both would look alike."""
-        mine, other = self.a.view.style, self.b.view.style
-        if side is self.b and mine % 4 == other % 4:
-            return mine + 1
-        return side.view.style
+        """The side's colour and dash: its own, unless they share one of the two."""
+        if side is not self.b:
+            return side.view.style
+        colour, dash = colour_and_dash(self.a.view.style)
+        style = side.view.style
+        while colour_and_dash(style)[0] == colour or colour_and_dash(style)[1] == dash:
+            style += 1
+        return style
 
     def changes(self, side: Side) -> list[NodeLine]:
         """The nodes with changes on a side since the two parted, newest first."""
@@ -185,9 +190,14 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
     names = [_split(ref) for ref in (a_ref, b_ref)]
     trees = outlines.trees(connection, [run for run, _ in names])
     ids = list(dict.fromkeys(tree.run.id for tree in trees.values()))
-    every = outlines.lines(connection, ids)
+    bare = {run: TreeView(tree, TreeNodes(), now()) for run, tree in trees.items()}
+    named = [_branch(bare[run], name).branch for run, name in names]
+    standing = {node_id for tree in trees.values() for node_id in standing_nodes(tree)}
+    lines = tree_nodes.lineage(
+        connection, above=[branch.head_id or "" for branch in named], ids=standing, whole=True
+    )
     views = {
-        run: TreeView(tree, [n for n in every if n.run_id == tree.run.id], now(), {})
+        run: TreeView(tree, TreeNodes({n.id: n for n in lines if n.run_id == tree.run.id}), now())
         for run, tree in trees.items()
     }
     branches = [_branch(views[run], name) for run, name in names]
@@ -226,10 +236,7 @@ def _branch(view: TreeView, name: str | None) -> BranchView:
     wanted = name or view.run.default_branch
     found = view.named(wanted)
     if found is None:
-        raise NotFound(
-            "branch", f"{view.run.name}/{wanted}",
-            [f"{view.run.name}/{one.name}" for one in view.branches],
-        )  # fmt: skip
+        raise view.no_branch(wanted)
     return found
 
 

@@ -5,6 +5,7 @@ It decides what is drawn where; it reads nothing and writes no markup.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,13 @@ _SHORT = 130
 
 
 def draw(
-    found: Comparison, axis: str, log: bool, weight: float, window: tuple[int | None, int | None]
-) -> tuple[Chart, Chart]:
-    """The curves, and below them the difference B - A on the same horizontal axis."""
+    found: Comparison, axis: str, log: bool, weight: float,
+    window: tuple[int | None, int | None], at: Sequence[int] = (),
+) -> tuple[Chart, Chart]:  # fmt: skip
+    """The curves, and below them the difference B - A on the same horizontal axis.
+
+    ``at`` are steps to be marked, the first of A and the others of B.
+    """
     a, b = found.pair(found.metric)
     to_a, to_b = _axes(found, axis, a, b)
     shared: dict[str, Any] = {"weight": weight, "points": _POINTS, "window": window}
@@ -32,6 +37,10 @@ def draw(
     fork = None if found.fork_step is None else float(to_a(np.array([found.fork_step]))[0])
     origin = found.fork_step or 0 if axis == "since" else 0
     common: dict[str, Any] = {"x_name": axis, "weight": weight, "fork": fork, "origin": origin}
+    axes = [to_a, *[to_b] * len(at)]
+    common["guides"] = [
+        float(to_x(np.array([step]))[0]) for to_x, step in zip(axes, at, strict=False)
+    ]
     upper = charts.chart(
         lines, metric_name=found.metric, log=log, x_range=_from_zero(lines, axis, window), **common
     )

@@ -72,7 +72,14 @@ def delta(value: Any) -> str:
 
 
 def setting(value: Any) -> str:
-    """A setting, exactly: ``3e-4``, ``0.01``, ``true``; nothing is rounded away."""
+    """A setting to be read: ``3e-4``, ``0.01``, ``true``; at most six digits, ``none`` for ""."""
+    if value == "":
+        return "none"
+    return exact_setting(_rounded(value))
+
+
+def exact_setting(value: Any) -> str:
+    """A setting to be typed again: as `setting`, but nothing is rounded away."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):
@@ -85,6 +92,22 @@ def setting(value: Any) -> str:
         # JSON has no tuples; this is how a captured state spells one.
         value = value.get("items")
     return str(value) if isinstance(value, (int, str)) else json.dumps(spelled(value))
+
+
+def setting_pair(before: Any, after: Any) -> tuple[str, str]:
+    """Two values of a setting, exactly where rounding would make them look alike."""
+    short = setting(before), setting(after)
+    if short[0] != short[1] or before == after:
+        return short
+    return exact_setting(before), exact_setting(after)
+
+
+def shown_setting(value: Any) -> Markup:
+    """A setting for a page: as `setting`, with the exact value in the title where it is longer."""
+    text, exact = setting(value), exact_setting(value)
+    if text == exact or value == "":
+        return escape(text)
+    return Markup('<span title="{}">{}</span>').format(exact, text)
 
 
 def steps(value: Any) -> str:
@@ -172,7 +195,9 @@ def plural(count: int, one: str, many: str = "") -> str:
 FILTERS = {
     "metric": metric,
     "delta": delta,
-    "setting": setting,
+    "setting": shown_setting,
+    "setting_pair": setting_pair,
+    "exact": exact_setting,
     "steps": steps,
     "size": size,
     "short": short,
@@ -183,6 +208,13 @@ FILTERS = {
     "outcome": outcome,
     "plural": plural,
 }
+
+
+def _rounded(value: Any) -> Any:
+    """A float to six digits, and each in a list."""
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _exact(value: float) -> str:

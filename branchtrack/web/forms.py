@@ -12,7 +12,7 @@ from typing import Any
 from branchtrack.core.conditions import NAMES as CONDITIONS
 from branchtrack.core.settings import Setting, parse_assignments
 from branchtrack.errors import InvalidInput
-from branchtrack.web.formats import setting as written
+from branchtrack.web.formats import exact_setting as written
 
 #: What a form's fields are called: for settings ``set.lr``, for arguments of actions ``arg.soft``.
 PREFIX = "set."

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask import url_for
 from markupsafe import Markup
 
 from branchtrack.db.outlines import NodeLine
-from branchtrack.web.formats import metric, plural, steps
+from branchtrack.db.tree_nodes import Thinning
+from branchtrack.web.formats import plural, steps
 from branchtrack.web.svg import timeline
 from branchtrack.web.svg.marks import mark_kind, ticks
 from branchtrack.web.svg.timeline import Domain, Lane, LaneMark
@@ -19,6 +19,8 @@ from branchtrack.web.views import BranchView, TreeView, change_words
 
 #: Steps shown of a run that has just begun.
 _FIRST = 50
+#: Plain checkpoints marked on all lanes together, and on one lane.
+_MARKS, _FINEST, _FEWEST = 1200, 110, 12
 
 
 def domain(
@@ -37,17 +39,23 @@ def domain(
     return Domain(min(low or 0, high - 1), high)
 
 
-def draw(tree: TreeView, branches: Sequence[BranchView], shown: Domain, metric_name: str) -> Markup:
+def thinning(branches: Sequence[BranchView], shown: Domain) -> Thinning:
+    """The nodes to mark: of many branches fewer plain checkpoints each."""
+    buckets = min(_FINEST, _MARKS // max(1, len(branches)))
+    return Thinning(shown.low, shown.high, max(_FEWEST, buckets))
+
+
+def draw(tree: TreeView, branches: Sequence[BranchView], shown: Domain) -> Markup:
     """The timeline of some branches of a tree."""
     places = {view.branch.id: row for row, view in enumerate(branches)}
     of_branch: dict[str, list[NodeLine]] = {}
-    for node in reversed(tree.nodes):
+    for node in reversed(tree.nodes.marks):
         of_branch.setdefault(node.branch_id, []).append(node)
     lanes = [
         Lane(
             name=view.name, style=view.style, start=view.start, end=view.step,
             parent=places.get(view.parent.branch_id) if view.parent else None, live=view.is_live,
-            marks=tuple(_mark(node, metric_name) for node in of_branch.get(view.branch.id, [])),
+            marks=tuple(_mark(node) for node in of_branch.get(view.branch.id, [])),
         )
         for view in branches
     ]  # fmt: skip
@@ -64,14 +72,11 @@ def label(branches: Sequence[BranchView], shown: Domain) -> str:
     return f"{plural(len(branches), 'branch', 'branches')} over {span}: " + "; ".join(parts)
 
 
-def _mark(node: NodeLine, metric_name: str) -> LaneMark:
+def _mark(node: NodeLine) -> LaneMark:
     said = change_words(node.changes)
-    value = node.metrics.get(metric_name)
-    facts = [said or node.kind, f"step {steps(node.step)}"]
-    facts += [f"{metric_name} {metric(value)}"] if value is not None else []
     return LaneMark(
-        node.step, mark_kind(node.kind, bool(node.changes)), " · ".join(facts),
-        url_for("node.show", node_id=node.id), said,
+        node.step, mark_kind(node.kind, bool(node.changes)),
+        f"{said or node.kind} · step {steps(node.step)}", f"/nodes/{node.id}", said,
     )  # fmt: skip
 
 

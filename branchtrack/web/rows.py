@@ -21,7 +21,7 @@ from branchtrack.web.svg.marks import mark_kind
 from branchtrack.web.views import BranchView, TreeView
 
 #: Rows on one page.
-PAGE = 500
+PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,13 @@ class NodeRow:
     width: int
 
 
-def build(
-    tree_view: TreeView, metric: str, *, only: Collection[str] = (), before: int | None = None
-) -> tuple[list[NodeRow], int | None]:
-    """A page of rows, newest first, and the ``before`` of the page after it.
+def build(tree_view: TreeView, metric: str, *, only: Collection[str] = ()) -> list[NodeRow]:
+    """The rows of the page of nodes that was read, newest first.
 
-    ``only`` holds names of branches; without it all are shown.
+    ``only`` holds names of the branches shown; without it all are.
     """
-    shown = [
-        node for node in tree_view.nodes
-        if not only or tree_view.by_branch[node.branch_id].name in only
-    ]  # fmt: skip
-    drawn = _gutters(tree_view, shown)
-    page = [node for node in shown if before is None or node.seq < before]
-    rows = [_row(tree_view, node, metric, drawn) for node in page[:PAGE]]
-    return rows, page[PAGE - 1].seq if len(page) > PAGE else None
+    drawn = _gutters(tree_view, only)
+    return [_row(tree_view, node, metric, drawn) for node in tree_view.nodes.page]
 
 
 def proofs(changes: Sequence[Change], effective: Mapping[str, Any] | None) -> tuple[Proof, ...]:
@@ -130,16 +122,21 @@ def _row(
     )
 
 
-def _gutters(tree_view: TreeView, shown: Sequence[NodeLine]) -> dict[str, gutter.Gutter]:
-    """Lanes of the nodes shown; where a parent is hidden, the nearest shown ancestor stands in."""
-    visible = {node.id for node in shown}
-    links: list[tuple[str, str | None]] = []
-    for node in shown:
-        parent = node.parent_id
-        while parent is not None and parent not in visible:
-            above = tree_view.by_id.get(parent)
-            parent = above.parent_id if above else None
-        links.append((node.id, parent))
+def _gutters(tree_view: TreeView, only: Collection[str]) -> dict[str, gutter.Gutter]:
+    """Lanes of the page's nodes, each lane that comes from a newer page included."""
+    nodes = tree_view.nodes
+    links = [(node.id, _shown_parent(tree_view, node, only)) for node in nodes.above]
+    links += [(node.id, _shown_parent(tree_view, node, only)) for node in nodes.page]
+    lanes = tree.lanes(links)
+    shown = [*nodes.above, *nodes.page]
     styles = {node.id: tree_view.by_branch[node.branch_id].style for node in shown}
     kinds = {node.id: mark_kind(node.kind, bool(node.changes)) for node in shown}
-    return gutter.draw(tree.lanes(links), styles, kinds)
+    return gutter.draw(lanes, styles, kinds, skip=len(nodes.above))
+
+
+def _shown_parent(tree_view: TreeView, node: NodeLine, only: Collection[str]) -> str | None:
+    """A node's parent; where its branch is hidden, the nearest ancestor on a branch that is not."""
+    parent = tree_view.by_id.get(node.parent_id or "")
+    while parent is not None and only and tree_view.by_branch[parent.branch_id].name not in only:
+        parent = tree_view.by_branch[parent.branch_id].parent
+    return node.parent_id if not only else parent.id if parent else None

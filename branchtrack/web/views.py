@@ -5,21 +5,27 @@ Made from what one or two queries read; it makes no query and writes no markup.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from branchtrack.core import lifecycle, saves
+from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db.outlines import NodeLine, Outline
+from branchtrack.db.tree_nodes import TreeNodes
+from branchtrack.errors import NotFound
 from branchtrack.web import certified
 from branchtrack.web.certified import Certified
-from branchtrack.web.formats import number, setting
+from branchtrack.web.formats import number, setting_pair
 
 #: The metric that tells how good a branch is on data it was not trained on.
 HELD_OUT = "eval_loss"
+#: Names to suggest where none comes close.
+_SUGGESTED = 5
 _SHORT = ("lr", "weight_decay", "max_grad_norm", "dropout")
 
 
@@ -67,6 +73,20 @@ class BranchView:
         """The step at which it leaves its parent; a root starts at its first node."""
         return self.parent.step if self.parent else 0
 
+    def reached(
+        self, metric: str, last: Mapping[str, tuple[int, float]]
+    ) -> tuple[int | None, float | None]:
+        """The step and value at which its curve ends; ``last`` are the ends of segments.
+
+        Of a branch that has no point yet they are those of the nearest node.
+        """
+        segment = self.branch.segment_id or ""
+        if segment in last:
+            return last[segment]
+        node = self.head or self.parent
+        value = number(node.metrics.get(metric)) if node else None
+        return (node.step if node and value is not None else None), value
+
     @property
     def settings(self) -> dict[str, Setting]:
         """The settings that the process training it declared."""
@@ -89,12 +109,12 @@ class BranchView:
 
 @dataclass(frozen=True)
 class TreeView:
-    """A run, its branches in the order made, and its nodes, newest first."""
+    """A run, its branches in the order made, and as many of its nodes as a page shows."""
 
     outline: Outline
-    nodes: Sequence[NodeLine]
+    nodes: TreeNodes
     now: float
-    launches: Mapping[str, Launch]
+    launches: Mapping[str, Launch] = field(default_factory=dict)
     newest_launch: Launch | None = None
 
     @property
@@ -110,10 +130,10 @@ class TreeView:
         """The run."""
         return self.outline.run
 
-    @cached_property
-    def by_id(self) -> dict[str, NodeLine]:
-        """The nodes by id."""
-        return {node.id: node for node in self.nodes}
+    @property
+    def by_id(self) -> Mapping[str, NodeLine]:
+        """The nodes that were read, by id."""
+        return self.nodes.by_id
 
     @cached_property
     def branches(self) -> list[BranchView]:
@@ -129,6 +149,12 @@ class TreeView:
         """The branch of that name."""
         return next((view for view in self.branches if view.name == name), None)
 
+    def no_branch(self, name: str) -> NotFound:
+        """What to say of a name that no branch has: those that come close, else some there are."""
+        run, names = self.run.name, [view.name for view in self.branches]
+        close = near(name, names) or names[:_SUGGESTED]
+        return NotFound("branch", f"{run}/{name}", [f"{run}/{one}" for one in close])
+
     @property
     def live(self) -> list[BranchView]:
         """The branches that train now."""
@@ -143,24 +169,13 @@ class TreeView:
             found[segment.id] = (node.segment_id, node.step) if node else None
         return found
 
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes on disk of the checkpoints, each counted once."""
-        return sum({node.state_digest: node.stored_bytes for node in self.nodes}.values())
-
-    @property
-    def logical_bytes(self) -> int:
-        """Bytes that every node's checkpoint would take on its own."""
-        return sum(node.logical_bytes for node in self.nodes)
-
     def best(self, metric: str = HELD_OUT) -> tuple[float, str] | None:
         """The lowest value of ``metric`` at any node, and its branch's name."""
-        found = [
-            (value, self.by_branch[node.branch_id].name)
-            for node in self.nodes
-            if (value := number(node.metrics.get(metric))) is not None and value == value
-        ]
-        return min(found) if found else None
+        node = self.by_id.get(self.nodes.best_id or "")
+        value = number(node.metrics.get(metric)) if node else None
+        if node is None or value is None or not math.isfinite(value):
+            return None
+        return value, self.by_branch[node.branch_id].name
 
     def _view(self, branch: Branch) -> BranchView:
         segment = self.outline.segments.get(branch.segment_id or "")
@@ -172,6 +187,16 @@ class TreeView:
         own = (one for one in self.outline.segments.values() if one.branch_id == branch.id)
         saved = saves.summed(one.saves for one in own)
         return BranchView(branch, segment, status, head, parent, launch, found, saved)
+
+
+def standing_nodes(outline: Outline) -> list[str]:
+    """The ids of the nodes that the branches of a run begin at, end with and are certified by."""
+    ids = {branch.head_id for branch in outline.branches}
+    ids |= {branch.start_node_id for branch in outline.branches}
+    ids |= {segment.start_node_id for segment in outline.segments.values()}
+    for certificate in outline.certificates.values():
+        ids |= {certificate.from_node_id, certificate.to_node_id}
+    return sorted(node_id for node_id in ids if node_id)
 
 
 def waiting_or_failed(outline: Outline) -> list[str]:
@@ -187,7 +212,7 @@ def waiting_or_failed(outline: Outline) -> list[str]:
 def change_words(changes: Iterable[Change]) -> str:
     """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1 (since step 101)``."""
     return ", ".join(
-        f"{one.name} {setting(one.before)} → {setting(one.after)}"
+        " ".join((one.name, " → ".join(setting_pair(one.before, one.after))))
         + (f" (since step {one.step:,})" if one.step is not None else "")
         for one in changes
     )

@@ -1,5 +1,5 @@
-// Charts: what the server put into <script class="data"> drawn with uPlot, in place of the server's
-// own drawing. It holds no state that the server does not have; live points arrive as events.
+// Charts: <script class="data"> drawn with uPlot in place of the server's own drawing. It holds no
+// state that the server does not have; live points arrive as events.
 "use strict";
 
 const drawn = new Map(); // element -> {data, plot}
@@ -44,7 +44,7 @@ function seriesOf(data) {
   const found = [{}];
   for (const line of data.lines) {
     const common = { points: { show: false }, spanGaps: false };
-    found.push({ ...common, show: data.weight > 0 && !data.fill, width: 1, stroke: colour(line.colour, 0.28) });
+    found.push({ ...common, show: data.weight > 0 && !data.fill && data.lines.length <= 16, width: 1, stroke: colour(line.colour, 0.28) });
     found.push({
       ...common,
       width: data.fill ? 1 : 2,
@@ -78,6 +78,10 @@ function decorate(plot, data) {
     ctx.textAlign = "left";
     if (!data.fill) ctx.fillText("fork", x + 6 * ratio, bbox.top + 10 * ratio);
   }
+  for (const [x] of data.guides.map((step) => at(step, 0)).filter(([x]) => inside(x))) {
+    ctx.strokeStyle = colour("--accent");
+    ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
+  }
   const ends = [];
   for (const line of data.lines) {
     ctx.fillStyle = ctx.strokeStyle = colour(line.colour);
@@ -105,30 +109,27 @@ function decorate(plot, data) {
   ctx.restore();
 }
 
+// Names stand right of the curves, as in svg/plots.py.
 function nameEnds(ctx, bbox, ratio, ends) {
+  const left = bbox.left + bbox.width + 8 * ratio, wide = ctx.canvas.width - left, tall = 14 * ratio;
+  if (wide < 60 * ratio) return;
+  const room = Math.floor(bbox.height / tall), bottom = bbox.top + bbox.height;
+  ends.sort((a, b) => b[0] - a[0]);
+  const kept = (ends.length <= room ? ends : ends.slice(0, room - 1)).sort((a, b) => a[1] - b[1]);
+  const heights = kept.map(([, top], nth) => Math.max(top, bbox.top + nth * tall));
+  for (let nth = 1; nth < heights.length; nth += 1) heights[nth] = Math.max(heights[nth], heights[nth - 1] + tall);
+  for (let nth = heights.length - 1, last = bottom; nth >= 0; nth -= 1, last -= tall) last = heights[nth] = Math.min(heights[nth], last);
   ctx.font = `600 ${SMALL.replace("11.5", 11.5 * ratio)}`;
-  ctx.lineJoin = "round";
-  const edge = bbox.left + bbox.width + 20 * ratio;
-  const names = ends.filter(([left]) => left >= bbox.left).sort((a, b) => a[1] - b[1]).map(([left, top, line]) => {
-    const wide = ctx.measureText(line.name).width;
-    return { left, top, line, wide, right: left + 12 * ratio + wide > edge };
-  });
-  // At the right edge a name stands on its curve: the upper ones go above, the lower ones below.
-  const last = names.filter((one) => one.right), upper = Math.ceil(last.length / 2);
-  last.forEach((one, nth) => { one.lift = nth < upper ? -8 : 15; });
-  // Who stands highest moves last, so that names keep the order of their curves.
-  const order = [...last.slice(0, upper).reverse(), ...names.filter((one) => !(one.lift < 0))], taken = [];
-  for (const { left, top, line, wide, right, lift } of order) {
-    const x = left + (right ? -4 : 7) * ratio, from = right ? x - wide : x, way = lift < 0 ? -7 : 7;
-    let y = top + (lift ?? 4) * ratio;
-    while (taken.some((one) => Math.abs(one.y - y) < 13 * ratio && one.from < from + wide && from < one.to)) y += way * ratio;
-    taken.push({ y, from, to: from + wide });
-    ctx.textAlign = right ? "right" : "left";
-    ctx.strokeStyle = colour("--bg");
-    ctx.lineWidth = 4 * ratio;
-    ctx.strokeText(line.name, x, y);
+  ctx.textAlign = "left";
+  kept.forEach(([, , line], nth) => {
+    let text = line.name;
+    while (text.length > 2 && ctx.measureText(text).width > wide) text = `${text.slice(0, -2)}…`;
     ctx.fillStyle = colour(line.colour);
-    ctx.fillText(line.name, x, y);
+    ctx.fillText(text, left, heights[nth] + 4 * ratio);
+  });
+  if (kept.length < ends.length) {
+    ctx.fillStyle = colour("--muted");
+    ctx.fillText(`+ ${ends.length - kept.length} more`, left, bottom + 6 * ratio);
   }
 }
 
@@ -243,8 +244,14 @@ function drawAll() {
 
 // New points of branches that train: {branch: [[step, value], ...]}.
 document.addEventListener("branchtrack:points", ({ detail }) => {
+  for (const [branch, points] of Object.entries(detail)) {
+    const value = document.querySelector(`[data-value="${CSS.escape(branch)}"]`), [step, last] = points[points.length - 1];
+    if (!value) continue;
+    const at = Object.assign(document.createElement("small"), { textContent: `at ${step.toLocaleString("en")}` });
+    value.replaceChildren(last === null ? "NaN" : digits(last), " ", at);
+  }
   for (const [element, { data, plot }] of drawn) {
-    if (!element.dataset.url) continue;
+    if (!element.dataset.url || new URLSearchParams(location.search).get("to")) continue;
     let grown = false;
     for (const line of data.lines) {
       for (const [x, y] of detail[line.name] || []) {
@@ -252,7 +259,12 @@ document.addEventListener("branchtrack:points", ({ detail }) => {
         const before = line.smooth.findLast((one) => one !== null);
         line.xs.push(x);
         line.raw.push(y);
-        line.smooth.push(y === null || before === undefined ? y : data.weight * before + (1 - data.weight) * y);
+        if (y === null) line.smooth.push(y);
+        else {
+          const old = data.weight * line.norm, norm = old + 1 - data.weight;
+          line.smooth.push((old * (before ?? 0) + (1 - data.weight) * y) / norm);
+          line.norm = norm;
+        }
         if (y === null) line.gaps.push(x);
         else data.range.splice(2, 2, Math.min(data.range[2], y), Math.max(data.range[3], y));
         grown = true;
@@ -263,6 +275,15 @@ document.addEventListener("branchtrack:points", ({ detail }) => {
     const last = Math.max(...data.lines.map((line) => line.xs[line.xs.length - 1] ?? 0));
     data.range[1] = Math.max(last, Number(timeline?.dataset.high ?? data.range[1]));
     plot.setData(joined(data));
+  }
+});
+
+// Another metric is shown: there is a new chart.
+document.addEventListener("htmx:after:swap", () => {
+  for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
+  for (const element of document.querySelectorAll(".chart:not(.drawn)")) {
+    const source = element.querySelector(".data");
+    if (source) draw(element, JSON.parse(source.textContent));
   }
 });
 

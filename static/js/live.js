@@ -2,7 +2,7 @@
 // stream the page asks every five seconds. Only a short line is announced, never a table.
 "use strict";
 
-const stream = document.getElementById("stream");
+const stream = () => document.getElementById("stream");
 const pause = document.getElementById("pause");
 const POLL = 5000, SOON = 400, PACE = 3000, QUIET = 5000;
 let paused = false, polling = 0, due = 0, spoken = 0, waiting = 0;
@@ -14,6 +14,16 @@ function refresh(delay) {
 
 function redraw() {
   if (!paused) document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
+}
+
+// The server draws lanes again only now and then.
+function reach(branch, step) {
+  const lane = document.querySelector(`.timeline [data-branch="${CSS.escape(branch)}"]`);
+  if (!lane) return;
+  const { low, high } = lane.closest(".timeline").dataset;
+  const share = `${(Math.min(Math.max((step - low) / (high - low), 0), 1) * 100).toFixed(2)}%`;
+  lane.querySelector(".stretch")?.setAttribute("x2", share);
+  lane.querySelector(".pulse")?.setAttribute("cx", share);
 }
 
 function announce(text) {
@@ -28,32 +38,34 @@ function announce(text) {
 
 function poll(on) {
   clearInterval(polling);
-  polling = on ? setInterval(() => { refresh(0); redraw(); htmx.trigger(stream, "reconnect"); }, POLL) : 0;
+  polling = on ? setInterval(() => { refresh(0); redraw(); htmx.trigger(stream(), "reconnect"); }, POLL) : 0;
 }
 
-stream.addEventListener("changed", ({ detail }) => {
+// A page that comes to show another metric has another stream.
+document.addEventListener("changed", ({ detail }) => {
   const { say, kinds } = JSON.parse(detail.data);
   announce(say);
   refresh(SOON);
   if (kinds.includes("launch") || kinds.includes("segment") || !document.querySelector(".chart .area")) redraw();
 });
 
-stream.addEventListener("progress", ({ detail }) => {
+document.addEventListener("progress", ({ detail }) => {
   if (paused) return;
   const { heads, points } = JSON.parse(detail.data);
   for (const [branch, head] of Object.entries(heads)) {
     const pace = document.querySelector(`[data-pace="${CSS.escape(branch)}"]`);
     const rate = head.rate ? ` · ${Number(head.rate.toPrecision(3))} steps/s` : "";
     if (pace) pace.textContent = `step ${head.step.toLocaleString("en")}${rate}`;
+    reach(branch, head.step);
   }
   document.dispatchEvent(new CustomEvent("branchtrack:points", { detail: points }));
   if (Object.keys(points).length && !document.querySelector(".chart .area")) redraw();
   refresh(PACE);
 });
 
-stream.addEventListener("htmx:sse:after:connection", () => poll(false));
+document.addEventListener("htmx:sse:after:connection", () => poll(false));
 for (const name of ["htmx:response:error", "htmx:sse:error", "htmx:error"]) {
-  stream.addEventListener(name, () => { if (!polling) poll(true); });
+  document.addEventListener(name, ({ target }) => { if (target === stream() && !polling) poll(true); });
 }
 
 pause.hidden = false;

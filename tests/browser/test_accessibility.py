@@ -96,3 +96,14 @@ def test_targets_are_at_least_24_pixels_high(page: Page, site: Site) -> None:
         page.goto(site.root + path)
         settle(page)
         assert page.evaluate(SMALL) == [], name
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_what_the_maths_used_is_seen_without_scrolling(page: Page, site: Site, width: int) -> None:
+    node = site.lines["more-decay"].head
+    assert node is not None
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{site.root}nodes/{node.id}")
+    region = page.get_by_role("region", name="Settings in force")
+    assert region.evaluate("one => one.scrollWidth - one.clientWidth") <= 0
+    assert region.get_by_role("columnheader", name="used at step 1,601").is_visible()

@@ -14,7 +14,7 @@ COMPARE = "compare?a=gpt2-docs/main&b=gpt2-docs/cooler"
 
 def test_the_pointer_tells_the_values_of_both_branches(page: Page, site: Site) -> None:
     page.goto(site.root + COMPARE)
-    page.locator("#chart .u-over").hover(position={"x": 500, "y": 100})
+    page.locator("#chart .u-over").hover(position={"x": 400, "y": 100})
     tip = page.locator("#chart .tip")
     expect(tip).to_be_visible()
     expect(tip).to_contain_text("main 2.")
@@ -23,7 +23,7 @@ def test_the_pointer_tells_the_values_of_both_branches(page: Page, site: Site) -
     # The other chart's cursor stands at the same place.
     other = page.locator("#difference .u-cursor-x")
     expect(other).not_to_have_class("u-off")
-    assert "translate(500px" in str(other.get_attribute("style"))
+    assert "translate(400px" in str(other.get_attribute("style"))
 
 
 def test_the_pointer_is_followed_in_the_timeline(page: Page, site: Site) -> None:

@@ -129,6 +129,30 @@ def test_a_page_opened_before_the_first_point_gets_its_curve(page: Page, site: S
     expect(page.locator("#chart canvas")).to_be_visible()
 
 
+def test_a_page_opened_before_the_first_loss_comes_to_show_it(page: Page, site: Site) -> None:
+    from tests.web import seeds
+
+    line = seeds.Grower(site.database, site.store, "fresh").line("main")
+    line.log("stall/copy_ms", [0], [3.0])
+    line.commit("root", 0)
+    line.beat()
+    page.goto(f"{site.root}runs/fresh")
+    expect(page.locator("#chart")).to_contain_text("No point of loss has been logged yet")
+    line.log("train_loss", [1, 2], [2.0, 1.0])
+    line.beat()
+    expect(page.locator("#chart canvas")).to_be_visible()
+    expect(page.locator("#bar [aria-current]").first).to_have_text("train_loss")
+    expect(page.get_by_role("columnheader", name="train_loss").first).to_be_visible()
+    # The stream now carries the points of the metric that is shown.
+    line.log("train_loss", [3], [0.5])
+    line.beat()
+    expect(page.locator('[data-pace="main"]')).to_contain_text("step 3")
+    assert page.evaluate("[...drawn.values()][0].data.lines[0].xs") == [1, 2, 3]
+    # They are smoothed as the server does it.
+    shown = page.evaluate("[...drawn.values()][0].data.lines[0].smooth")
+    assert shown[-1] == pytest.approx((0.36 * 2 + 0.6 * 1 + 0.5) / 1.96, abs=1e-3)
+
+
 def test_the_list_of_runs_follows_too(page: Page, site: Site) -> None:
     from tests.web import seeds
 

@@ -58,13 +58,15 @@ def test_two_ticked_branches_are_compared_in_charts(page: Page, site: Site) -> N
     assert coloured(page, "chart", "--b1") == 0
 
 
-def test_a_branch_ticked_in_its_row_is_ticked_in_the_timeline(page: Page, site: Site) -> None:
+def test_two_ticked_nodes_are_compared_as_nodes(page: Page, site: Site) -> None:
     page.goto(f"{site.root}runs/gpt2-docs")
-    node = site.lines["hot"].head
-    assert node is not None
-    page.get_by_label(f"Compare hot, node {node.id[:8]}").check()
-    expect(page.locator(".names").get_by_role("checkbox", name="hot")).to_be_checked()
-    expect(page.get_by_role("button", name="Compare 1")).to_be_visible()
+    for branch in ("hot", "cooler"):
+        node = site.lines[branch].head
+        assert node is not None
+        page.get_by_label(f"Compare node {node.id[:8]} of {branch}").check()
+    expect(page.locator(".names input:checked")).to_have_count(0)
+    page.get_by_role("button", name="Compare 2").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Nodes")
 
 
 def test_a_refused_form_is_mended_and_starts_a_branch(page: Page, site: Site) -> None:

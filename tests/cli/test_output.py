@@ -58,3 +58,8 @@ def test_only_its_own_styles_reach_the_terminal(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "one\ntwo \\x1b[8m\\x7f a\\x1b[8mb\n"
     output.print_table(("A",), [("one\ntwo",)])
     assert capsys.readouterr().out == "A\none↵two\n"
+
+
+def test_sizes_are_in_the_units_of_the_pages() -> None:
+    sizes = [output.size(count) for count in (0, 999, 1000, 61_234_567, 2_000_000_000, 3 * 10**12)]
+    assert sizes == ["0 B", "999 B", "1.0 kB", "61.2 MB", "2.0 GB", "3.0 TB"]

@@ -275,6 +275,23 @@ def curve(first: int, last: int, high: float, low: float, pace: float, seed: int
     return steps, values + noise.normal(0, 0.03, steps.size) * (0.4 + values / 6)
 
 
+def many(line: Line, count: int) -> None:
+    """Checkpoints one update apart that share their bytes, added at once."""
+    digest = line.grower.checkpoint("shared")
+    with line.grower.database.transaction() as connection:
+        for step in range(line.step, line.step + count):
+            line.head = nodes.commit(
+                connection,
+                NewNode(
+                    line.grower.run.id, line.branch.id, line.segment.id,
+                    line.head.id if line.head else None, step, 0.0,
+                    "checkpoint" if line.head else "root", digest, line.settings, [],
+                    actor="trainer",
+                ),
+            )  # fmt: skip
+    line.step += count
+
+
 def log_all(line: Line, steps: Any, values: Any) -> None:
     """Train and held-out loss, gradient norm and learning rate."""
     line.log("loss", steps, values)

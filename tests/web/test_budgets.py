@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from tests.web import seeds
+from tests.web import dom, seeds
 from tests.web.conftest import Site
 
 MOST = 6
@@ -76,11 +76,13 @@ def test_two_runs_are_compared_in_as_few_statements(own: Site) -> None:
     assert len(seen) <= MOST, seen
 
 
-def test_the_live_part_makes_at_most_four(site: Site) -> None:
-    with statements(site) as seen:
-        headers = {"HX-Request": "true", "HX-Target": "div#live"}
-        site.client.get("/runs/gpt2-docs?metric=loss", headers=headers)
-    assert len(seen) <= 4, seen
+def test_the_live_part_makes_as_few_even_where_all_has_changed(site: Site) -> None:
+    headers = {"HX-Request": "true", "HX-Target": "div#live"}
+    live = site.get("/runs/gpt2-docs").one(id="live")["hx-get"]
+    for path, most in ((live, 5), ("/runs/gpt2-docs?drawn=4.loss", MOST)):
+        with statements(site) as seen:
+            site.client.get(path, headers=headers)
+        assert len(seen) <= most, seen
 
 
 def test_the_number_of_runs_does_not_matter(empty: Site) -> None:
@@ -97,3 +99,43 @@ def test_a_page_weighs_little(site: Site, name: str) -> None:
     html = site.client.get(pages(site)[name]).data
     assert len(html) <= 150_000
     assert len(gzip.compress(html, 5)) <= 50_000
+
+
+def test_a_tree_of_hundreds_of_nodes_is_read_and_sent_in_part(empty: Site) -> None:
+    main = seeds.Grower(empty.database, empty.store, "big").line("main", 9000)
+    seeds.many(main, 400)
+    main.log("loss", range(1, 4001), [1.0] * 4000)
+    main.beat()
+    assert main.head is not None
+    with rows_read(empty) as read:
+        page = empty.client.get("/runs/big")
+    # A page of the log and its marks, and points in blocks; not every node or point.
+    assert len(page.data) <= 150_000 and read[0] <= 1_500
+    live = dom.parse(page.get_data(as_text=True)).one(id="live")["hx-get"]
+    headers = {"HX-Request": "true", "HX-Target": "div#live"}
+    with rows_read(empty) as read:
+        assert len(empty.client.get(live, headers=headers).data) <= 8_000
+    assert read[0] <= 120
+    for path in (f"/nodes/{main.head.id}/resume", "/runs/big/branches/main/steer"):
+        with rows_read(empty) as read:
+            empty.get(path)
+        assert read[0] <= 250, path
+
+
+@contextmanager
+def rows_read(site: Site) -> Iterator[list[int]]:
+    """How many rows SQLite gave meanwhile, in all."""
+    read = [0]
+
+    def factory(_cursor: Any, row: Any) -> Any:
+        read[0] += 1
+        return row
+
+    def watch(_connection: Any, cursor: Any, *_: Any) -> None:
+        cursor.row_factory = factory
+
+    event.listen(site.database.engine, "before_cursor_execute", watch)
+    try:
+        yield read
+    finally:
+        event.remove(site.database.engine, "before_cursor_execute", watch)

@@ -85,6 +85,16 @@ def test_little_or_nothing_is_a_chart_too(values: list[float]) -> None:
         assert all(math.isfinite(one) for one in drawn.as_json()["range"])
 
 
+def test_smoothing_goes_on_from_the_parent_and_is_not_drawn_to_its_first_value() -> None:
+    whole = series([5, 4, 3, 2, 1])
+    parent, fork = line(whole, weight=0.6), line(whole, weight=0.6, after=3)
+    assert fork.smooth == parent.smooth[2:]
+    # The mean of the first two, weighted 0.6 to 1; a biased one would be at 4.6.
+    assert parent.smooth[1] == pytest.approx((0.6 * 5 + 4) / 1.6, abs=1e-4)
+    assert fork.norm == pytest.approx(1 - 0.6**5)
+    assert line(series([]), weight=0.6).norm == 0
+
+
 def test_the_label_says_where_each_branch_ends() -> None:
     drawn = charts.chart(
         [line(series([5, 4, 3]))], metric_name="loss", x_name="step", log=False, weight=0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from branchtrack.web import comparison, comparison_charts
-from branchtrack.web.comparison import Comparison
+from branchtrack.web.comparison import Comparison, Side
+from branchtrack.web.svg.marks import colour_and_dash
 from tests.web import seeds
 from tests.web.conftest import Site
 from tests.web.seeds import Line
@@ -94,3 +96,17 @@ def test_a_long_run_is_compared_at_enough_points_to_see_the_change(
     facts = compared(empty).facts()
     assert facts.lower == "side"
     assert facts.lower_since == pytest.approx(10_100, abs=100)
+
+
+def test_two_branches_share_neither_colour_nor_dash(empty: Site, pair: tuple[Line, Line]) -> None:
+    found = compared(empty)
+
+    def styled(side: Side, position: int) -> Side:
+        branch = replace(side.view.branch, position=position)
+        return replace(side, view=replace(side.view, branch=branch))
+
+    for first in range(16):
+        for second in set(range(16)) - {first}:
+            both = replace(found, a=styled(found.a, first), b=styled(found.b, second))
+            looks = [colour_and_dash(both.style(side)) for side in (both.a, both.b)]
+            assert all(one != other for one, other in zip(*looks, strict=True)), (first, second)

@@ -34,12 +34,12 @@ def test_a_measured_value_has_four_significant_digits(value: object, text: str) 
     ],
 )  # fmt: skip
 def test_a_setting_is_written_exactly(value: object, text: str) -> None:
-    assert formats.setting(value) == text
+    assert formats.exact_setting(value) == text
 
 
 def test_a_setting_that_is_a_number_is_read_back_from_its_text() -> None:
     for value in (1e-300, 3e-4, 0.1 + 0.2, 123456.789, 1e22, 5e-324):
-        assert float(formats.setting(value)) == value
+        assert float(formats.exact_setting(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,19 @@ def test_what_came_of_a_request_is_told_in_words() -> None:
     told = formats.outcome({"metrics": {"eval_loss": 0.61}, "branch": "cooler", "node": "3fa9"})
     assert told == "eval_loss 0.610, branch cooler"
     assert formats.outcome(None) == ""
+
+
+def test_a_setting_has_six_digits_and_keeps_the_others_in_its_title() -> None:
+    assert formats.setting(2.0480000000000003e-3) == "2.048e-3"
+    assert formats.setting(0.1 + 0.2) == "0.3"
+    assert formats.setting([0.9, 0.1 + 0.2]) == "[0.9, 0.3]"
+    assert formats.exact_setting(0.1 + 0.2) == "0.30000000000000004"
+    shown = dom.parse(str(formats.shown_setting(2.0480000000000003e-3))).one("span")
+    assert (shown.text, shown["title"]) == ("2.048e-3", "2.0480000000000003e-3")
+    assert str(formats.shown_setting(3e-4)) == "3e-4"
+    assert formats.setting("") == "none" and formats.exact_setting("") == ""
+
+
+def test_two_values_that_differ_never_look_alike() -> None:
+    assert formats.setting_pair(1.0, 1.0000000001) == ("1", "1.0000000001")
+    assert formats.setting_pair(2.0480000000000003e-3, 1.0) == ("2.048e-3", "1")

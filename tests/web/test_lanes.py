@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from branchtrack.db import outlines
+from branchtrack.db import outlines, tree_nodes
+from branchtrack.db.tree_nodes import Thinning
 from branchtrack.web import lanes
 from branchtrack.web.svg.timeline import Domain
-from branchtrack.web.views import TreeView
+from branchtrack.web.views import TreeView, standing_nodes
 from tests.web import seeds
 from tests.web.conftest import Site
 
 
-def view(site: Site, name: str, now: float) -> TreeView:
+def view(site: Site, name: str, now: float, only: tuple[str, ...] = ()) -> TreeView:
     with site.database.read() as connection:
         outline = outlines.trees(connection, [name])[name]
-        return TreeView(outline, outlines.lines(connection, [outline.run.id]), now, {})
+        ids = standing_nodes(outline)
+        marks = Thinning(0, 2000, 100)
+        shown = [branch.id for branch in outline.branches if branch.name in only]
+        found = tree_nodes.read(
+            connection,
+            outline.run.id,
+            ids=ids,
+            branch_ids=shown,
+            limit=100,
+            marks=marks,
+            best="eval_loss",
+        )
+        return TreeView(outline, found, now)
 
 
 def test_all_steps_that_there_are_are_shown(site: Site) -> None:

@@ -10,7 +10,17 @@ import pytest
 
 from branchtrack.analysis import curves, downsample
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import audit, launches, nodes, outlines, overviews, requests, runs, selections
+from branchtrack.db import (
+    audit,
+    launches,
+    nodes,
+    outlines,
+    overviews,
+    requests,
+    runs,
+    selections,
+    tree_nodes,
+)
 from branchtrack.db.engine import Database
 from branchtrack.db.metrics import Series
 from branchtrack.errors import NotFound
@@ -60,7 +70,7 @@ def test_lines_are_the_nodes_with_the_bytes_of_their_checkpoints(
     database: Database, main: Line
 ) -> None:
     with database.read() as connection:
-        lines = outlines.lines(connection, [main.grower.run.id])
+        lines = tree_nodes.read(connection, main.grower.run.id, limit=9).page
         whole = nodes.list_of_run(connection, main.grower.run.id)
         assert [one.id for one in lines] == [one.id for one in whole]
         assert [one.changes for one in lines] == [one.changes for one in whole]
@@ -190,6 +200,10 @@ def test_without_metrics_there_is_nothing_to_choose(database: Database, store: S
 
 def test_the_likeliest_loss_is_chosen(database: Database, store: Store) -> None:
     line = seeds.Grower(database, store, "other").line("main")
+    line.log("stall/copy_ms", [0], [1.0])
+    with database.read() as connection:
+        own = selections.select_series(connection, [line.segment.id], None)
+    assert (own.chosen, own.names) == (None, ("stall/copy_ms",))
     for name in ("accuracy", "valid/loss", "train_loss"):
         line.log(name, [1], [1.0])
     with database.read() as connection:

@@ -44,15 +44,14 @@ def test_the_last_bits_of_a_float_do_not_matter() -> None:
 
 
 def test_where_a_parent_is_hidden_its_nearest_shown_ancestor_takes_its_place(site: Site) -> None:
-    tree = view(site, "gpt2-docs", 0.0)
-    found, older = rows.build(tree, "loss", only=["main", "more-decay"])
-    assert older is None
+    tree = view(site, "gpt2-docs", 0.0, ("main", "more-decay"))
+    found = rows.build(tree, "loss", only=["main", "more-decay"])
     assert {row.branch.name for row in found} == {"main", "more-decay"}
     assert {row.width for row in found} == {2}
 
 
 def test_a_fork_has_no_difference_from_its_parent_and_an_origin(site: Site) -> None:
-    found, _ = rows.build(view(site, "gpt2-docs", 0.0), "loss")
+    found = rows.build(view(site, "gpt2-docs", 0.0), "loss")
     forks = [row for row in found if row.node.kind == "fork"]
     assert [(row.branch.name, row.origin, row.delta) for row in forks] == [
         ("more-decay", "cooler", None), ("cooler", "main", None), ("hot", "main", None),
@@ -60,7 +59,7 @@ def test_a_fork_has_no_difference_from_its_parent_and_an_origin(site: Site) -> N
 
 
 def test_the_difference_is_from_the_parent(site: Site) -> None:
-    found, _ = rows.build(view(site, "gpt2-docs", 0.0), "eval_loss")
+    found = rows.build(view(site, "gpt2-docs", 0.0), "eval_loss")
     last = next(row for row in found if row.branch.name == "cooler")
     assert last.delta is not None and math.isclose(last.delta, 2.09 - 2.11)
 

@@ -10,8 +10,9 @@ from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.errors import InvalidInput, NotFound
-from branchtrack.web import charts, comparison_charts, params
+from branchtrack.web import charts, comparison_charts, node_comparison, params
 from branchtrack.web.comparison import Comparison, read
+from branchtrack.web.guides import steps_to_mark
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 from branchtrack.web.svg import plots
@@ -40,6 +41,15 @@ def show() -> AnyResponse:
     )  # fmt: skip
 
 
+@blueprint.get("/compare/nodes")
+def nodes() -> Response:
+    """Two nodes; a branch stands for its last one."""
+    a, b = _references("nodes", "by their ids")
+    with services().database.read() as connection:
+        found = node_comparison.read(connection, a, b)
+    return respond("compare/nodes.html", found=found, a=found.a, b=found.b)
+
+
 @blueprint.get("/compare.csv")
 def as_csv() -> Response:
     """Every point of both branches: step, A, B, and the difference where both have one."""
@@ -54,31 +64,37 @@ def as_csv() -> Response:
     return answer
 
 
-def _read() -> Comparison:
+def _references(noun: str, written: str) -> tuple[str, str]:
     a, b = request.args.get("a", "").strip(), request.args.get("b", "").strip()
-    for field, given in (("a", a), ("b", b)):
-        if not given:
-            raise InvalidInput(
-                field, given, "two branches as RUN/BRANCH", what="Two branches are needed."
-            )
+    for field, text in (("a", a), ("b", b)):
+        if not text:
+            raise InvalidInput(field, text, f"two {noun} {written}", what=f"Two {noun} are needed.")
+    return a, b
+
+
+def _read() -> Comparison:
+    a, b = _references("branches", "as RUN/BRANCH")
     with services().database.read() as connection:
         found = read(connection, a, b, request.args.get("metric") or None)
-    if found.metric not in found.metrics:
+    if found.metric not in found.metrics and request.args.get("metric"):
         fix = "These exist: " + ", ".join(found.metrics) + "." if found.metrics else ""
         raise NotFound("metric", found.metric, found.metrics, fix=fix)
     return found
 
 
 def _from_ticks() -> AnyResponse:
-    """Two ticked branches, however often each was ticked, as ``a`` and ``b``."""
+    """Two ticked branches or nodes as ``a`` and ``b``; ids have no slash, branches have one."""
     picked = list(dict.fromkeys(name for name in request.args.getlist("pick") if name))
     if len(picked) != 2:
         count = f"{len(picked)} were" if len(picked) != 1 else "One was"
         raise InvalidInput(
-            "pick", picked, "boxes of two different branches", what=f"{count} ticked."
+            "pick", picked, "boxes of two different branches or nodes", what=f"{count} ticked."
         )
-    metric = request.args.get("metric") or None
-    return redirect(url_for("compare.show", a=picked[0], b=picked[1], metric=metric), 303)
+    a, b = picked
+    if "/" in a and "/" in b:
+        metric = request.args.get("metric") or None
+        return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
+    return redirect(url_for("compare.nodes", a=a, b=b), 303)
 
 
 def _options() -> dict[str, Any]:
@@ -87,6 +103,7 @@ def _options() -> dict[str, Any]:
         "log": params.choice("y", ("linear", "log")) == "log",
         "weight": params.weight(charts.SMOOTHING, 0.6),
         "window": params.window(),
+        "at": steps_to_mark(),
     }
 
 
@@ -94,7 +111,8 @@ def _filters() -> dict[str, Any]:
     """The choices in the address, to be kept by every link of the page."""
     low, high = params.window()
     names = ("a", "b", "metric", "x", "y", "smooth")
-    return {**{name: request.args.get(name) or None for name in names}, "from": low, "to": high}
+    kept = {name: request.args.get(name) or None for name in names}
+    return {**kept, "from": low, "to": high, "at": steps_to_mark()}
 
 
 def _tabled(found: Comparison) -> list[str]:

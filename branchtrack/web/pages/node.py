@@ -16,13 +16,14 @@ from branchtrack.core import lifecycle, restores, tree
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.core.settings import declared as by_name
-from branchtrack.db import nodes, outlines
+from branchtrack.db import nodes, outlines, tree_nodes
 from branchtrack.db.outlines import NodeLine
+from branchtrack.db.tree_nodes import TreeNodes
 from branchtrack.web import asked, rows
-from branchtrack.web.formats import number, setting
+from branchtrack.web.formats import exact_setting, number
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
-from branchtrack.web.views import TreeView, change_words
+from branchtrack.web.views import TreeView, change_words, standing_nodes
 
 blueprint = Blueprint("node", __name__)
 #: Read back along with the settings, but not settings; of each optimizer where there are several.
@@ -128,8 +129,15 @@ def _settled(
 
 
 def _tree(connection: Connection, node: Node) -> TreeView:
+    """The run's branches, and of its nodes those above and below this one."""
     outline = outlines.trees(connection, [node.run_id])[node.run_id]
-    return TreeView(outline, outlines.lines(connection, [node.run_id]), now(), {})
+    lines = tree_nodes.lineage(
+        connection,
+        above=[node.id],
+        ids=[*standing_nodes(outline), node.parent_id or ""],
+        children_of=node.id,
+    )
+    return TreeView(outline, TreeNodes({line.id: line for line in lines}), now())
 
 
 def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
@@ -176,7 +184,7 @@ def _metrics(node: Node, parent: NodeLine | None) -> list[tuple[str, float | Non
 
 def _crumbs(view: TreeView, node: Node) -> list[Step]:
     """The way from the root: nodes that changed something or began a branch, and the parent."""
-    parents = {one.id: one.parent_id for one in view.nodes}
+    parents = {one.id: one.parent_id for one in view.by_id.values()}
     line = [view.by_id[name] for name in reversed(tree.ancestors(node.id, parents)[1:])]
     found: list[Step] = []
     skipped = 0
@@ -192,7 +200,7 @@ def _crumbs(view: TreeView, node: Node) -> list[Step]:
 
 
 def _children(view: TreeView, node: Node) -> list[tuple[NodeLine, Branch]]:
-    below = [one for one in reversed(view.nodes) if one.parent_id == node.id]
+    below = [one for one in view.by_id.values() if one.parent_id == node.id][::-1]
     return [(one, view.by_branch[one.branch_id].branch) for one in below]
 
 
@@ -224,11 +232,11 @@ def _undo(node: Node) -> dict[str, str]:
     """The fields that make a resume of this node the road not taken: its settings before."""
     if node.kind == "fork" or any(change.before is None for change in node.changes):
         return {}
-    return {f"set.{change.name}": setting(change.before) for change in node.changes}
+    return {f"set.{change.name}": exact_setting(change.before) for change in node.changes}
 
 
 def _command(node: Node) -> str:
     """The shell command that resumes this node, with a setting to be changed as an example."""
     parts = ["branchtrack", "resume", node.id[:8]]
-    parts += ["--set", f"lr={setting(node.settings['lr'])}"] if "lr" in node.settings else []
+    parts += ["--set", f"lr={exact_setting(node.settings['lr'])}"] if "lr" in node.settings else []
     return shlex.join([*parts, "--name", "NEW-BRANCH"])

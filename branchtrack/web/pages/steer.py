@@ -16,23 +16,24 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack import control
 from branchtrack.core import offers
 from branchtrack.core.settings import Setting, declared
-from branchtrack.db import requests, runs
-from branchtrack.errors import BranchtrackError, InvalidInput, NotFound
+from branchtrack.db import nodes, outlines, requests, runs, tree_nodes
+from branchtrack.db.outlines import NodeLine
+from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.web import asked, forms
-from branchtrack.web.pages.tree import read_tree
-from branchtrack.web.rendering import respond
+from branchtrack.web.rendering import now, respond
 from branchtrack.web.security import actor
 from branchtrack.web.services import services
 from branchtrack.web.streams import Cursor
-from branchtrack.web.views import BranchView, TreeView
+from branchtrack.web.views import BranchView, TreeView, standing_nodes
 
 blueprint = Blueprint("steer", __name__)
 _REQUESTS, _NODES = 50, 200
 #: Where a setting stands by the last part of its name; one of the author's own stands last.
 _GROUPS = {
     "Optimizer": ("lr", "momentum", "betas", "eps", "max_grad_norm"),
-    "Regularisation": ("weight_decay", "dropout", "label_smoothing", "frozen"),
-    "Schedule": (),
+    "Regularisation": ("weight_decay", "dropout", "label_smoothing_factor", "frozen"),
+    "Schedule and length": ("horizon", "max_steps", "scheduler"),
+    "Logging and saving": ("logging_steps", "eval_steps", "save_steps"),
     "Data": ("batch_size", "gradient_accumulation_steps", "seed", "mixture"),
 }
 _OWN, _DETAILS = "The script’s own", "Of single groups and modules"
@@ -125,11 +126,12 @@ def payload(connection: Connection, reference: str, form: Mapping[str, str]) -> 
 def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) -> Response:
     database = services().database
     with database.read() as connection:
-        tree = read_tree(connection, run)
+        tree = _tree(connection, run)
         view = tree.named(branch)
         if view is None:
-            raise NotFound("branch", f"{run}/{branch}", [one.name for one in tree.branches])
+            raise tree.no_branch(branch)
         found = requests.list_of_run(connection, tree.run.id, _REQUESTS, branch_id=view.branch.id)
+        used = nodes.last_effective(connection, view.branch.id)
 
     def again() -> Sequence[Any]:
         with database.read() as connection:
@@ -138,7 +140,6 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
             )  # fmt: skip
 
     listed = asked.settled(database, found, tree.outline.segments, tree.now, again)
-    used = _used(tree, view)
     shown = draft or Draft("rewind", {"node": request.args.get("node", "")})
     return respond(
         "steer/index.html", status, tree=tree, view=view, draft=shown, is_draft=draft is not None,
@@ -146,15 +147,26 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
         later=[one for one in view.settings.values() if not one.live], requests=listed,
         described={one.id: asked.described(one) for one in listed},
         offered=offers.read(view.segment.offers if view.segment else {}),
-        nodes=tree.nodes[:_NODES], cursor=Cursor(tree.outline.cursor), prefix=forms.PREFIX,
+        nodes=_rewinds(tree), are_more=tree.nodes.older is not None,
+        cursor=Cursor(tree.outline.cursor), prefix=forms.PREFIX,
         argument=forms.ARGUMENT,
     )  # fmt: skip
 
 
-def _used(tree: TreeView, view: BranchView) -> Mapping[str, Any]:
-    """What the newest update of the branch that was read back used."""
-    mine = (node.effective for node in tree.nodes if node.branch_id == view.branch.id)
-    return next((effective for effective in mine if effective), {})
+def _tree(connection: Connection, run: str) -> TreeView:
+    """The run's branches, and its newest nodes to choose one from to rewind to."""
+    outline = outlines.trees(connection, [run])[run]
+    chosen = request.args.get("node") or request.form.get("node") or ""
+    ids = [*standing_nodes(outline), chosen]
+    found = tree_nodes.read(connection, outline.run.id, ids=ids, limit=_NODES)
+    return TreeView(outline, found, now())
+
+
+def _rewinds(tree: TreeView) -> list[NodeLine]:
+    """The nodes to choose from: the newest ones, and the one that the address names."""
+    chosen = tree.by_id.get(request.args.get("node") or request.form.get("node") or "")
+    listed = list(tree.nodes.page)
+    return listed if chosen is None or chosen in listed else [*listed, chosen]
 
 
 def _groups(view: BranchView, used: Mapping[str, Any]) -> dict[str, list[Row]]:
@@ -175,5 +187,8 @@ def _group(known: Setting) -> str:
         return "Data"
     last = known.name.rpartition(".")[2]
     if "schedule" in last or "warmup" in last:
-        return "Schedule"
+        return "Schedule and length"
+    # A field that an optimizer of the script has beside the usual ones says whose it is.
+    if known.about.startswith(f"{last} of "):
+        return "Optimizer"
     return next((group for group, names in _GROUPS.items() if last in names), _OWN)

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import Connection
 
-from branchtrack.analysis import curves
 from branchtrack.config import Config
 from branchtrack.core.records import Request
-from branchtrack.db import launches, outlines, requests, selections
-from branchtrack.db.metrics import Series
-from branchtrack.db.selections import Selection
+from branchtrack.db import launches, outlines, requests, selections, tree_nodes
+from branchtrack.db.outlines import Outline
+from branchtrack.db.selections import Metrics
+from branchtrack.db.tree_nodes import Thinning, TreeNodes
 from branchtrack.errors import NotFound
-from branchtrack.web import asked, charts, lanes, logs, params, rows
-from branchtrack.web.charts import Chart, Line
+from branchtrack.web import asked, charts, lanes, logs, params, rows, tree_chart
+from branchtrack.web.charts import Chart
+from branchtrack.web.guides import steps_to_mark
+from branchtrack.web.live_part import Sent
 from branchtrack.web.rendering import now, respond, wanted_block
 from branchtrack.web.services import services
-from branchtrack.web.streams import Cursor
 from branchtrack.web.svg import plots
+from branchtrack.web.tree_chart import Curves
 from branchtrack.web.views import (
+    HELD_OUT,
     BranchView,
     TreeView,
-    change_words,
     counted,
+    standing_nodes,
     waiting_or_failed,
 )
 
 blueprint = Blueprint("tree", __name__)
 TEMPLATE = "tree/index.html"
-#: All points of all curves together: what a page of a sensible weight holds.
-_POINTS = 2400
-#: More curves than this cannot be told apart; the branch filter shows the others.
-_CURVES = 48
 _REQUESTS = 20
 
 
@@ -48,51 +47,100 @@ def show(run: str) -> Response:
 def chart_data(run: str) -> Response:
     """The chart's values, for the script that redraws it when a branch has come or gone."""
     with services().database.read() as connection:
-        tree = read_tree(connection, run)
-        drawn = _chart(tree, _shown(tree), _select(connection, tree))
-    return jsonify(drawn.as_json())
+        outline = outlines.trees(connection, [run])[run]
+        branches = _shown(TreeView(outline, TreeNodes(), now()))
+        marks = lanes.thinning(branches, lanes.domain(branches, params.window()))
+        tree = TreeView(outline, _nodes(connection, outline, branches, 0, marks), now())
+        metric = _metrics(connection, outline).chosen or "loss"
+        curves = _curves(connection, tree, metric)
+    return jsonify(_chart(tree, metric, curves).as_json())
 
 
 def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> Response:
     """The tree page; ``errors`` are those of the steering form, by field."""
     live_only = wanted_block(TEMPLATE) == "live"
     with services().database.read() as connection:
-        tree = read_tree(connection, run)
-        found = requests.list_of_run(connection, tree.run.id, _REQUESTS)
+        outline = outlines.trees(connection, [run])[run]
+        metrics = _metrics(connection, outline)
+        metric = metrics.chosen or "loss"
+        sent = Sent(live_only)
+        # Where branches stand, without their nodes: it decides which nodes are worth reading.
+        branches = _shown(TreeView(outline, TreeNodes(), now()))
+        domain = lanes.domain(branches, params.window())
+        sent.is_drawn = sent.is_drawn_as(metrics.key)
+        sent.check_lanes(outline.cursor, metric, domain, branches)
+        is_same = sent.has_lanes and sent.is_drawn
+        marks = None if is_same else lanes.thinning(branches, domain)
+        nodes = _nodes(connection, outline, branches, rows.PAGE, marks)
+        launched = launches.of_run(connection, outline.run.id, waiting_or_failed(outline))
+        tree = TreeView(outline, nodes, now(), *launched)
+        sent.check_nodes(metric, nodes)
+        asked_for = requests.list_of_run(connection, tree.run.id, _REQUESTS)
         # The live part is asked for often, and its chart is fed by the stream.
-        selection = None if live_only else _select(connection, tree)
-    listed_requests = _settled(tree, found)
+        curves = None if sent.is_drawn else _curves(connection, tree, metric)
+        ends = {} if is_same else _ends(connection, tree, metric, curves)
+    listed_requests = _settled(tree, asked_for)
     branches = _shown(tree)
-    metric = (selection.chosen if selection else request.args.get("metric")) or "loss"
-    drawn = _chart(tree, branches, selection) if selection else None
-    shown = lanes.domain(branches, params.window())
-    listed, older = rows.build(tree, metric, only=_asked_names(), before=params.whole("before", 1))
+    drawn = None if curves is None else _chart(tree, metric, curves)
     return respond(
-        TEMPLATE, status, tree=tree, branches=branches, metric=metric,
-        metrics=selection.names if selection else (), rows=listed, older=older,
-        timeline=lanes.draw(tree, branches, shown, metric), counts=counted(tree.branches),
-        chart=drawn, y_axis=plots.y_axis(drawn) if drawn else "",
+        TEMPLATE,
+        status,
+        tree=tree,
+        branches=branches,
+        metric=metric,
+        metrics=metrics,
+        sent=sent,
+        is_drawn=sent.is_drawn or bool(drawn and drawn.lines),
+        rows=[] if sent.has_nodes else rows.build(tree, metric, only=_asked_names()),
+        timeline="" if sent.has_lanes else lanes.draw(tree, branches, domain),
+        ends={view.name: view.reached(metric, ends) for view in branches},
+        counts=counted(tree.branches),
+        chart=drawn,
+        y_axis=plots.y_axis(drawn) if drawn else "",
         plot=plots.plot(drawn) if drawn else "",
         samples_rows=charts.sampled(drawn.lines) if drawn else [],
+        undrawn=_undrawn(branches, curves),
         requests=listed_requests,
         described={one.id: asked.described(one) for one in listed_requests},
-        cursor=_cursor(tree, selection), filters=_filters(), options=_options(),
-        logs=_logs(tree, services().config), worker_note=services().worker_note,
-        errors=errors or {}, undrawn=max(0, len(branches) - _CURVES),
-    )  # fmt: skip
+        cursor=tree_chart.cursor(tree, curves.series if curves else {}),
+        filters=_filters(),
+        options=_options(),
+        logs=_logs(tree, services().config),
+        worker_note=services().worker_note,
+        errors=errors or {},
+    )
 
 
-def read_tree(connection: Connection, run: str) -> TreeView:
-    """A whole tree in four statements.
+def _nodes(
+    connection: Connection,
+    outline: Outline,
+    branches: Sequence[BranchView],
+    limit: int,
+    marks: Thinning | None,
+) -> TreeNodes:
+    return tree_nodes.read(
+        connection,
+        outline.run.id,
+        ids=standing_nodes(outline),
+        branch_ids=[view.branch.id for view in branches] if _asked_names() else (),
+        before=params.whole("before", 1),
+        limit=limit,
+        marks=marks,
+        best=HELD_OUT if marks and limit else None,
+    )
 
-    Raises:
-        NotFound: no such run.
-    """
-    outline = outlines.trees(connection, [run])[run]
-    nodes = outlines.lines(connection, [outline.run.id])
-    told = waiting_or_failed(outline)
-    started, newest = launches.of_run(connection, outline.run.id, told)
-    return TreeView(outline, nodes, now(), started, newest)
+
+def _ends(
+    connection: Connection, tree: TreeView, metric: str, curves: Curves | None
+) -> dict[str, tuple[int, float]]:
+    if curves is not None:
+        return tree_chart.last_points(curves.series)
+    return selections.last_points(connection, list(tree.outline.segments), metric)
+
+
+def _undrawn(branches: Sequence[BranchView], curves: Curves | None) -> list[str]:
+    drawn = {view.name for view in curves.drawn} if curves else set()
+    return [view.name for view in branches if view.name not in drawn] if curves else []
 
 
 def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
@@ -105,67 +153,51 @@ def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
     return asked.settled(database, found, tree.outline.segments, tree.now, again)
 
 
-def _select(connection: Connection, tree: TreeView) -> Selection:
+def _metrics(connection: Connection, outline: Outline) -> Metrics:
     asked = request.args.get("metric") or None
-    found = selections.select_series(connection, list(tree.outline.segments), asked)
-    if asked is not None and asked not in found.names:
-        raise NotFound("metric", asked, found.names)
-    return found
+    metrics = selections.list_metrics(connection, list(outline.segments), asked)
+    if asked is not None and asked not in metrics.names:
+        raise NotFound("metric", asked, metrics.names)
+    return metrics
+
+
+def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
+    """The branches to draw, and the points of which their curves are made."""
+    drawn = tree_chart.choose(_shown(tree), metric)
+    reading = tree_chart.Reading.of(tree, drawn, params.window())
+    series = selections.read_series(
+        connection,
+        reading.lows,
+        [metric],
+        lows=reading.lows if any(reading.lows.values()) else None,
+        high=reading.high,
+    )
+    return Curves(drawn, series.get(metric, {}))
+
+
+def _chart(tree: TreeView, metric: str, curves: Curves) -> Chart:
+    return tree_chart.draw(
+        tree,
+        _shown(tree),
+        curves,
+        metric,
+        weight=params.weight(charts.SMOOTHING, 0.6),
+        log=params.choice("y", ("linear", "log")) == "log",
+        window=params.window(),
+        guides=steps_to_mark(),
+    )
 
 
 def _shown(tree: TreeView) -> list[BranchView]:
     only = _asked_names()
     for name in only:
         if tree.named(name) is None:
-            raise NotFound("branch", f"{tree.run.name}/{name}", [v.name for v in tree.branches])
+            raise tree.no_branch(name)
     return [view for view in tree.branches if not only or view.name in only]
 
 
 def _asked_names() -> list[str]:
     return [name for name in request.args.getlist("branch") if name]
-
-
-def _chart(tree: TreeView, branches: list[BranchView], selection: Selection) -> Chart:
-    metric = selection.chosen or "loss"
-    weight = params.weight(charts.SMOOTHING, 0.6)
-    shown = lanes.domain(branches, params.window())
-    points = max(60, min(1000, _POINTS // max(1, min(_CURVES, len(branches)))))
-    series = selection.series.get(metric, {})
-    drawn = branches[-_CURVES:]
-    lines = [_line(tree, view, metric, series, weight, points) for view in drawn]
-    return charts.chart(
-        [found for found in lines if found.xs], metric_name=metric, x_name="step",
-        log=params.choice("y", ("linear", "log")) == "log", weight=weight,
-        x_range=(shown.low, shown.high),
-    )  # fmt: skip
-
-
-def _line(
-    tree: TreeView, view: BranchView, metric: str, series: Mapping[str, Series], weight: float,
-    points: int,
-) -> Line:  # fmt: skip
-    curve = curves.stitched(view.branch, metric, tree.starts, series)
-    return charts.line(
-        curve.series, name=view.name, style=view.style, weight=weight, points=points,
-        to_x=charts.to_steps, after=view.start if view.parent else -1, window=params.window(),
-        changes=[
-            (node.step, change_words(node.changes))
-            for node in reversed(tree.nodes)
-            if node.branch_id == view.branch.id and node.changes
-        ],
-    )  # fmt: skip
-
-
-def _cursor(tree: TreeView, selection: Selection | None) -> Cursor:
-    """Where the page's stream takes over from what the page shows."""
-    series = selection.series.get(selection.chosen or "", {}) if selection else {}
-    reached = {
-        view.segment.id: int(found.steps[-1]) if found is not None and found.steps.size else -1
-        for view in tree.live
-        if view.segment
-        for found in [series.get(view.segment.id)]
-    }
-    return Cursor(tree.outline.cursor, reached)
 
 
 def _options() -> dict[str, Any]:
@@ -182,7 +214,13 @@ def _filters() -> dict[str, Any]:
     """The choices in the address, to be kept by every link of the page."""
     low, high = params.window()
     kept = {name: request.args.get(name) or None for name in ("metric", "y", "smooth")}
-    return {**kept, "branch": _asked_names(), "from": low, "to": high}
+    return {
+        **kept,
+        "branch": _asked_names(),
+        "from": low,
+        "to": high,
+        "at": steps_to_mark(),
+    }
 
 
 def _logs(tree: TreeView, config: Config) -> dict[str, str]:

@@ -28,14 +28,18 @@ class Gutter:
 
 
 def draw(
-    rows: Sequence[Row], styles: Mapping[str, int], kinds: Mapping[str, str]
+    rows: Sequence[Row], styles: Mapping[str, int], kinds: Mapping[str, str], skip: int = 0
 ) -> dict[str, Gutter]:
-    """Each node's drawing; ``styles`` are branch styles and ``kinds`` are marks, by node."""
-    width = min(WIDEST, max((_widest(row) for row in rows), default=0) + 1)
+    """Each node's drawing; ``styles`` are branch styles and ``kinds`` are marks, by node.
+
+    The first ``skip`` rows stand on pages before: their lanes go on, they are not drawn.
+    """
+    width = min(WIDEST, max((_widest(row) for row in rows[skip:]), default=0) + 1)
     held: dict[int, int] = {}
     drawn = {}
-    for row in rows:
-        drawn[row.node] = Gutter(_row(row, styles[row.node], kinds[row.node], held), width)
+    for nth, row in enumerate(rows):
+        if nth >= skip:
+            drawn[row.node] = Gutter(_row(row, styles[row.node], kinds[row.node], held), width)
         for lane in row.joins:
             held.pop(lane, None)
         held[row.lane] = styles[row.node]

@@ -15,12 +15,18 @@ COLOURS = 4
 TRUNK = -1
 
 
+def colour_and_dash(index: int) -> tuple[int, int]:
+    """The numbers of a branch's colour and dash; sixteen pairs before one comes twice."""
+    colour = index % COLOURS
+    return colour, (colour + index // COLOURS) % COLOURS
+
+
 def classes(index: int) -> str:
-    """The classes of a branch's colour and dash; sixteen combinations before one comes twice."""
+    """The classes of a branch's colour and dash."""
     if index == TRUNK:
         return "trunk d0"
-    colour = index % COLOURS
-    return f"b{colour} d{(colour + index // COLOURS) % COLOURS}"
+    colour, dash = colour_and_dash(index)
+    return f"b{colour} d{dash}"
 
 
 def el(name: str, *content: str, **attributes: Any) -> Markup:

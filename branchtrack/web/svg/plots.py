@@ -19,8 +19,10 @@ from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, tic
 _TOP, _BOTTOM = 12, 30
 #: Points per curve: more cannot be seen at this size.
 _POINTS = 300
-#: Sizes that names are laid out for; the real ones depend on the reader's fonts.
-_NAME_HEIGHT, _CHARACTER, _WIDTH, _EDGE = 14.0, 7.0, 1000.0, 0.9
+#: Of more curves than this the raw ones are not drawn: nobody could tell whose they are.
+_MANY = 16
+#: Names stand in the margin right of the curves, which is so wide; the script has the same sizes.
+_NAME_HEIGHT, _NAME_LENGTH = 14.0, 15
 
 
 def sparkline(values: Sequence[tuple[float, float | None]], style: int = 0) -> Markup:
@@ -58,6 +60,10 @@ def plot(chart: Chart) -> Markup:
         x = percent(chart.share(chart.fork))
         parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="forkline"))
         parts.append(el("text", "fork", x=x, dx=6, y=_TOP + 6))
+    for place in chart.guides:
+        if chart.x_low <= place <= chart.x_high:
+            x = percent(chart.share(place))
+            parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="guide"))
     for line in chart.lines:
         parts.append(_curves(chart, line))
     for line in chart.lines:
@@ -107,7 +113,7 @@ def _curves(chart: Chart, line: Line) -> Markup:
     kept = _thinned(line.raw)
     paths = []
     for kind, values in (("raw", line.raw), ("curve", line.smooth)):
-        if kind == "raw" and (chart.fill or not chart.smoothed):
+        if kind == "raw" and (chart.fill or not chart.smoothed or len(chart.lines) > _MANY):
             continue
         spots = [(line.xs[place], values[place]) for place in kept]
         edge = f"{kind} edge" if chart.fill else kind
@@ -170,33 +176,41 @@ def _marks(chart: Chart, line: Line) -> list[Markup]:
 
 
 def _names(chart: Chart) -> list[Markup]:
-    """Each branch's name where its curve ends, moved until no two overlap.
+    """The names of the branches right of the curves, at the heights where these end.
 
-    At the right edge a name stands on its curve: the upper ones go above, the lower ones below.
+    Where there is no room for all, those that end furthest to the right are named.
     """
-    ends = sorted(_ends(chart), key=lambda end: end[0])
-    at_edge = [line.name for _, share, line in ends if share > _EDGE]
-    above = set(at_edge[: (len(at_edge) + 1) // 2])
-    parts: list[Markup] = []
-    taken: list[tuple[float, float, float]] = []
-    # Who stands highest moves last, so that names keep the order of their curves.
-    upper = [end for end in ends if end[2].name in above][::-1]
-    for height, share, line in upper + [end for end in ends if end[2].name not in above]:
-        right = share > _EDGE
-        lift = (-8 if line.name in above else 15) if right else 4
-        wide, y = len(line.name) * _CHARACTER, height + lift
-        begin = share * _WIDTH - (wide if right else 0)
-        while any(
-            abs(y - other) < _NAME_HEIGHT and begin < end and left < begin + wide
-            for other, left, end in taken
-        ):
-            y += math.copysign(_NAME_HEIGHT / 2, lift)
-        taken.append((y, begin, begin + wide))
-        dx, anchor = (-4, "end") if right else (7, "start")
-        style = f"name {classes(line.style)}"
-        spot = {"x": percent(share), "y": y, "dx": dx, "text_anchor": anchor, "class_": style}
-        parts.append(el("text", line.name, **spot))
+    room = int((_floor(chart) - _TOP) // _NAME_HEIGHT)
+    ends = sorted(_ends(chart), key=lambda end: -end[1])
+    kept = ends if len(ends) <= room else ends[: room - 1]
+    kept.sort(key=lambda end: end[0])
+    parts = []
+    for y, (_, _, line) in zip(_apart([end[0] for end in kept], chart), kept, strict=True):
+        tip = el("title", line.name) if len(line.name) > _NAME_LENGTH else ""
+        spot = {"x": "100%", "dx": 8, "y": y + 4, "class_": f"name {classes(line.style)}"}
+        parts.append(el("text", _shortened(line.name), tip, **spot))
+    if len(kept) < len(ends):
+        more = f"+ {len(ends) - len(kept)} more"
+        parts.append(
+            el("text", more, x="100%", dx=8, y=_floor(chart) + 6, class_="name more-names")
+        )
     return parts
+
+
+def _apart(heights: Sequence[float], chart: Chart) -> list[float]:
+    """Rising heights moved as little as needed for names at them not to overlap."""
+    low = [max(_TOP + _NAME_HEIGHT * nth, height) for nth, height in enumerate(heights)]
+    for nth in range(1, len(low)):
+        low[nth] = max(low[nth], low[nth - 1] + _NAME_HEIGHT)
+    last = float(_floor(chart))
+    for nth in reversed(range(len(low))):
+        low[nth] = last = min(low[nth], last)
+        last -= _NAME_HEIGHT
+    return low
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
 
 
 def _ends(chart: Chart) -> Iterator[tuple[float, float, Line]]:

@@ -18,6 +18,8 @@ TOP, ROW = 28, 34
 _WIDTH, _CHARACTER = 1000.0, 6.4
 #: Checkpoints nearer than this to the mark before them are left out of the drawing.
 _CROWDED = 9.0
+#: With more nodes than this each plain checkpoint is a bare ring, to keep the page light.
+_MANY = 400
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def draw(lanes: Sequence[Lane], domain: Domain, label: str) -> Markup:
     tall = height(len(lanes))
     parts = [_grid(domain, tall)]
     parts += [_fork(lane, row, domain) for row, lane in enumerate(lanes)]
-    parts += [_lane(lane, row, domain) for row, lane in enumerate(lanes)]
+    bare = sum(len(lane.marks) for lane in lanes) > _MANY
+    parts += [_lane(lane, row, domain, bare) for row, lane in enumerate(lanes)]
     cursor = el("line", x1=0, x2=0, y1=TOP - 8, y2=tall, class_="cursor", hidden="")
     return el(
         "svg", *parts, cursor, class_="timeline", width="100%", height=tall, role="img",
@@ -109,7 +112,7 @@ def _fork(lane: Lane, row: int, domain: Domain) -> Markup:
     return el("svg", curve, x=x, y=_y(row), class_=f"over {classes(lane.style)}")
 
 
-def _lane(lane: Lane, row: int, domain: Domain) -> Markup:
+def _lane(lane: Lane, row: int, domain: Domain, bare: bool) -> Markup:
     y = _y(row)
     first, last = max(lane.start, domain.low), min(lane.end, domain.high)
     parts = []
@@ -122,7 +125,10 @@ def _lane(lane: Lane, row: int, domain: Domain) -> Markup:
     parts += _labels(shown, y, domain)
     for one in _thinned(shown, domain):
         x = percent(domain.share(one.step))
-        parts.append(mark(one.kind, x, y, one.title, data_href=one.href))
+        if bare and one.kind == "ring":
+            parts.append(el("circle", cx=x, cy=y, r=4, class_="bare", data_href=one.href))
+        else:
+            parts.append(mark(one.kind, x, y, one.title, data_href=one.href))
     return el("g", *parts, class_=classes(lane.style), data_branch=lane.name)
 
 

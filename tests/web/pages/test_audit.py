@@ -42,7 +42,8 @@ def test_events_are_found_by_kind_actor_and_request(own: Site) -> None:
 
 def test_the_chain_is_verified_on_demand(own: Site) -> None:
     link = own.get(PATH).by_role("link", "Verify the chain")[0]["href"]
-    assert "holds" in own.get(link).one(role="status").text
+    said = own.get(link).one(role="status")
+    assert "holds" in said.text and "good" in said.classes
     with own.database.transaction() as connection:
         (last,) = connection.execute(
             events.select().where(events.c.kind == "node", events.c.step == 40)

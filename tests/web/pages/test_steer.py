@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from branchtrack.core.records import Request
-from branchtrack.core.settings import BUILT_IN
+from branchtrack.core.settings import (
+    BUILT_IN,
+    HORIZON,
+    LABEL_SMOOTHING,
+    LOGGING_STEPS,
+    MAX_STEPS,
+    Setting,
+    at_once,
+)
 from branchtrack.db import requests, runs
 from branchtrack.db.tables import segments
 from tests.web import dom
@@ -49,6 +57,28 @@ def test_every_setting_is_there_with_what_is_in_force_and_what_was_used(rich: Si
     groups = [one.text for one in page.all("p", class_="group")]
     assert groups == ["Optimizer", "Regularisation", "The script’s own"]
     assert page.field("temperature")["value"] == "2" or page.field("temperature K")["value"] == "2"
+
+
+def test_settings_of_the_loop_are_not_the_scripts_own(own: Site) -> None:
+    main = own.lines["main"]
+    known = [at_once(one) for one in (MAX_STEPS, HORIZON, LOGGING_STEPS, LABEL_SMOOTHING)]
+    known += [Setting("alpha", about="alpha of RMSprop"), Setting("frozen", "str")]
+    main.settings |= {"frozen": "", "max_steps": 100}
+    with own.database.transaction() as connection:
+        connection.execute(
+            segments.update()
+            .where(segments.c.id == main.segment.id)
+            .values(declared=[one.as_dict() for one in known], settings=main.settings)
+        )
+    main.commit("intervention", 50, {"lr": 5e-3})
+    page = own.get(PATH)
+    assert [one.text for one in page.all("p", class_="group")] == [
+        "Optimizer",
+        "Regularisation",
+        "Schedule and length",
+        "Logging and saving",
+    ]
+    assert "now none; used at step 51: none" in page.one("main").text
 
 
 def test_many_settings_are_asked_for_under_conditions(rich: Site) -> None:

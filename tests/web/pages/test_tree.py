@@ -9,7 +9,7 @@ import time
 import pytest
 
 from branchtrack.analysis import report
-from branchtrack.db import audit, launches, runs, segments
+from branchtrack.db import audit, launches, metrics, runs, segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -158,6 +158,11 @@ def test_rows_and_curves_can_be_narrowed_to_a_branch(site: Site) -> None:
     assert "There is no branch" in site.get(TREE + "?branch=nope", 404).one("h1").text
 
 
+def test_of_a_branch_that_there_is_not_those_that_come_close_are_named(site: Site) -> None:
+    said = site.get(TREE + "?branch=coolr", 404).one("main").text
+    assert "gpt2-docs/cooler" in said and "gpt2-docs/hot" not in said
+
+
 def test_the_steps_shown_can_be_given_by_numbers(site: Site) -> None:
     page = site.get(TREE + "?from=300&to=600")
     timeline = page.one("svg", class_="timeline")
@@ -176,8 +181,18 @@ def test_branches_and_nodes_can_be_ticked_for_a_comparison(site: Site) -> None:
     form = page.one("form", id="compare")
     assert (form["method"], form["action"]) == ("get", "/compare")
     boxes = [one for one in page.all("input", type="checkbox") if one.get("form") == "compare"]
-    assert len(boxes) == 4 + 14
-    assert {one["value"] for one in boxes} == {f"gpt2-docs/{name}" for name in site.lines}
+    values = [one["value"] for one in boxes]
+    assert len(values) == len(set(values)) == 4 + 14
+    assert {f"gpt2-docs/{name}" for name in site.lines} | {site.node("hot")} <= set(values)
+    assert form.one("input", name="run")["value"] == "gpt2-docs"
+
+
+def test_steps_that_the_address_names_are_marked_in_the_chart(site: Site) -> None:
+    page = site.get(TREE + "?branch=cooler&at=800&at=1200")
+    assert chart_data(page)["guides"] == [800, 1200]
+    assert [one["x1"] for one in page.all("line", class_="guide")] == ["40%", "60%"]
+    site.get(TREE + "?at=x", 422)
+    site.get(TREE + "?" + "&".join(["at=1"] * 9), 422)
 
 
 def test_the_facts_count_each_stored_byte_once(site: Site) -> None:
@@ -294,14 +309,16 @@ def test_a_run_that_logs_no_loss_shows_the_likeliest_metric(empty: Site) -> None
     assert chart_data(empty.get("/runs/other"))["metric"] == "train/loss"
 
 
-def test_htmx_gets_the_live_part_without_the_chart(site: Site) -> None:
-    headers = {"HX-Request": "true", "HX-Target": "div#live"}
-    answer = site.client.get(TREE + "?metric=loss", headers=headers)
-    page = dom.parse(answer.get_data(as_text=True))
-    assert page.children[0]["id"] == "live"
-    assert len(node_rows(page)) == 14
-    assert page.all("script") == []
-    assert answer.headers["Cache-Control"] == "no-store"
+def test_of_very_many_metrics_the_likeliest_are_listed_and_any_can_be_named(own: Site) -> None:
+    names = [f"layer/{number:03}/norm" for number in range(300)]
+    points = [(name, 1, 1.0, 1.0) for name in names]
+    with own.database.transaction() as connection:
+        metrics.append(connection, own.lines["main"].segment.id, points)
+    group = own.get("/runs/digits").by_role("group", "metric")[0]
+    assert len(group.all("a")) == 200 and group.all("a")[0].text == "loss"
+    assert "200 of 301 names" in group.text
+    assert group.one("form").one("input", name="metric")
+    assert chart_data(own.get(f"/runs/digits?metric={names[-1]}"))["metric"] == names[-1]
 
 
 def test_the_chart_can_be_asked_for_alone(site: Site) -> None:
@@ -313,39 +330,24 @@ def test_the_chart_can_be_asked_for_alone(site: Site) -> None:
 def test_a_thousand_nodes_come_in_pages_with_their_lanes(empty: Site) -> None:
     grower = seeds.Grower(empty.database, empty.store, "big")
     main = grower.line("main", 2000)
-    many(main, 700)
+    seeds.many(main, 700)
     assert main.head is not None
-    many(grower.fork(main.head, "side", lr=1e-4), 320)
+    seeds.many(grower.fork(main.head, "side", lr=1e-4), 320)
     first = empty.get("/runs/big")
-    rows = node_rows(first)
-    assert len(rows) == 500
-    assert len(first.all("td", class_="gutter")) == 500
-    assert first.heading("Nodes").text == "Nodes 1,021"
-    second = empty.get(first.by_role("link", "Older nodes")[0]["href"].partition("#")[0])
-    third = empty.get(second.by_role("link", "Older nodes")[0]["href"].partition("#")[0])
-    seen = [row["node"] for page in (first, second, third) for row in node_rows(page)]
+    assert len(node_rows(first)) == len(first.all("td", class_="gutter")) == 100
+    assert first.heading("Nodes").text == "Nodes 1 to 100 of 1,021"
+    pages = [first]
+    while older := pages[-1].by_role("link", "Older nodes"):
+        pages.append(empty.get(older[0]["href"].partition("#")[0]))
+    seen = [row["node"] for page in pages for row in node_rows(page)]
     assert len(seen) == len(set(seen)) == 1021
-    assert third.by_role("link", "Newest")
-
-
-def many(line: seeds.Line, count: int) -> None:
-    """Checkpoints one update apart that share their bytes, added at once."""
-    from branchtrack.core.records import NewNode
-    from branchtrack.db import nodes
-
-    digest = line.grower.checkpoint("shared")
-    with line.grower.database.transaction() as connection:
-        for step in range(line.step, line.step + count):
-            line.head = nodes.commit(
-                connection,
-                NewNode(
-                    line.grower.run.id, line.branch.id, line.segment.id,
-                    line.head.id if line.head else None, step, 0.0,
-                    "checkpoint" if line.head else "root", digest, line.settings, [],
-                    actor="trainer",
-                ),
-            )  # fmt: skip
-    line.step += count
+    assert pages[4].heading("Nodes").text == "Nodes 401 to 500 of 1,021"
+    back = pages[4].by_role("link", "Newer nodes")[0]["href"].partition("#")[0]
+    assert node_rows(empty.get(back)) == node_rows(pages[3])
+    # Behind the fork the lane of the other branch goes by, though its nodes are on other pages.
+    assert pages[0].all("tr")[1].one("td", class_="gutter").classes[1] == "w1"
+    assert {one.classes[1] for one in pages[2].all("td", class_="gutter")} == {"w1"}
+    assert pages[-1].by_role("link", "Newest")
 
 
 def test_the_run_can_be_named_by_its_id(site: Site) -> None:
@@ -354,13 +356,16 @@ def test_the_run_can_be_named_by_its_id(site: Site) -> None:
     assert site.get(f"/runs/{run.id[:8]}").one("h1").text == "gpt2-docs"
 
 
-def test_of_very_many_branches_the_newest_are_drawn_and_the_rest_counted(
+def test_of_very_many_branches_the_trunk_and_what_trains_are_drawn(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("branchtrack.web.pages.tree._CURVES", 3)
+    monkeypatch.setattr("branchtrack.web.tree_chart.CURVES", 3)
     page = site.get(TREE)
-    assert [line["name"] for line in chart_data(page)["lines"]] == ["hot", "cooler", "more-decay"]  # type: ignore[attr-defined]
-    assert "without the oldest 1 branch" in page.one(id="chart").text
+    drawn = ["main", "cooler", "more-decay"]
+    assert [line["name"] for line in chart_data(page)["lines"]] == drawn  # type: ignore[attr-defined]
+    assert "3 of 4 branches" in page.one(id="chart").text
+    assert "1 branch is not drawn" in page.one(id="samples").text
+    assert page.one(id="samples").by_role("link", "hot")[0]["href"] == TREE + "?branch=hot"
     assert len(page.one("ul", class_="names").all("li")) == 4
 
 

@@ -79,16 +79,25 @@ def test_a_difference_is_filled_to_zero() -> None:
     assert found.all("line", class_="zero")
 
 
-def test_names_that_end_at_one_place_do_not_overlap() -> None:
-    found = plot(chart(*[[3.0, 2.0, 1.0]] * 4))
-    heights = sorted(float(one["y"]) for one in found.all("text", class_="name"))
+def test_names_stand_right_of_the_curves_and_never_overlap() -> None:
+    names = plot(chart(*[[3.0, 2.0, 1.0]] * 4)).all("text", class_="name")
+    assert {one["x"] for one in names} == {"100%"}
+    heights = sorted(float(one["y"]) for one in names)
     assert all(b - a >= 14 for a, b in zip(heights, heights[1:], strict=False))
 
 
-def test_names_at_the_edge_keep_the_order_of_their_curves() -> None:
+def test_names_keep_the_order_of_their_curves() -> None:
     found = plot(chart([3.0, 1.02], [3.0, 1.01], [3.0, 1.0]))
     named = {one.text: float(one["y"]) for one in found.all("text", class_="name")}
     assert named["branch0"] < named["branch1"] < named["branch2"]
+
+
+def test_where_there_is_no_room_for_a_name_it_is_counted() -> None:
+    found = plot(chart(*[[3.0, 2.0]] * 30, [3.0, 2.0, 1.0]))
+    names = found.all("text", class_="name")
+    assert names[-1].text == "+ 15 more" and len(names) == 17
+    assert "branch30" in [one.text for one in names]
+    assert all(0 < float(one["y"]) < 280 for one in names)
 
 
 def test_the_axis_labels_are_round_numbers() -> None:

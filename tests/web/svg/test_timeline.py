@@ -50,8 +50,19 @@ def test_crowded_checkpoints_are_thinned_but_changes_are_not() -> None:
     rings = tuple(LaneMark(step, "ring", "t", "/") for step in range(0, 1000))
     change = LaneMark(500, "change", "t", "/", "")
     found = drawing(lane(end=1000, marks=(*rings, change)), domain=Domain(0, 1000))
-    assert 50 < len(found.all("svg", class_="mark")) < 130
+    assert 50 < len(found.all("circle", class_="bare")) < 130
     assert len(found.all("path", class_="solid")) == 1
+
+
+def test_of_very_many_nodes_plain_checkpoints_are_bare_rings() -> None:
+    rings = tuple(LaneMark(step, "ring", "t", f"/nodes/{step}") for step in range(0, 500))
+    change = LaneMark(500, "change", "t", "/", "")
+    found = drawing(lane(end=1000, marks=(*rings, change)), domain=Domain(0, 1000))
+    assert [one["data-href"] for one in found.all("circle", class_="bare")][:2] == [
+        "/nodes/0",
+        "/nodes/9",
+    ]
+    assert len(found.all("svg", class_="mark")) == 1
 
 
 def test_what_lies_outside_of_the_steps_shown_is_left_out() -> None:

@@ -1,0 +1,119 @@
+"""What two nodes have in common and where they differ, from few queries.
+
+It writes no markup. `comparison` compares branches, along their whole curves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from branchtrack.analysis import diff
+from branchtrack.analysis.diff import SettingDifference
+from branchtrack.core.records import Branch, Node
+from branchtrack.db import nodes, outlines
+from branchtrack.db.outlines import NodeMark
+from branchtrack.errors import InvalidInput
+from branchtrack.web.formats import number
+
+
+@dataclass(frozen=True)
+class NodeSide:
+    """One of the two nodes, its branch, and the line from it up to the root."""
+
+    node: Node
+    run_name: str
+    branch: Branch
+    line: list[NodeMark]
+
+    @property
+    def ref(self) -> str:
+        """``run/branch``."""
+        return f"{self.run_name}/{self.branch.name}"
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A metric that either node has, and ``b - a`` where both are numbers."""
+
+    name: str
+    a: float | None
+    b: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """``b - a``."""
+        return None if self.a is None or self.b is None else self.b - self.a
+
+
+@dataclass(frozen=True)
+class NodeComparison:
+    """Two nodes; ``ancestor`` is the nearest node above (or equal to) both."""
+
+    a: NodeSide
+    b: NodeSide
+    ancestor: NodeMark | None
+
+    @property
+    def styles(self) -> tuple[int, int]:
+        """The colours and dashes of the two branches."""
+        return self.a.branch.position, self.b.branch.position
+
+    @property
+    def settings(self) -> tuple[SettingDifference, ...]:
+        """The settings whose values differ."""
+        return diff.settings_difference(self.a.node.settings, self.b.node.settings)
+
+    @property
+    def settings_in_all(self) -> int:
+        """How many settings either has."""
+        return len({*self.a.node.settings, *self.b.node.settings})
+
+    @property
+    def metrics(self) -> list[MetricRow]:
+        """The metrics that either has, by name."""
+        a, b = self.a.node.metrics, self.b.node.metrics
+        return [
+            MetricRow(name, number(a.get(name)), number(b.get(name))) for name in sorted({*a, *b})
+        ]
+
+    @property
+    def changes(self) -> list[tuple[NodeSide, NodeMark]]:
+        """The nodes with changes between the common ancestor and either node, by step."""
+        pairs = [
+            (side, mark)
+            for side in (self.a, self.b)
+            for mark in _below(side.line, self.ancestor)
+            if mark.changes
+        ]
+        return sorted(pairs, key=lambda pair: (pair[1].step, pair[1].seq))
+
+    @property
+    def is_one_branch(self) -> bool:
+        """Whether both lie on the same branch."""
+        return self.a.branch.id == self.b.branch.id
+
+
+def read(connection: Connection, a_ref: str, b_ref: str) -> NodeComparison:
+    """Two nodes compared; each is an id (or a unique prefix) or ``run/branch`` for its head.
+
+    Raises:
+        NotFound: a node that there is not. InvalidInput: one node twice.
+    """
+    a, b = (nodes.find(connection, ref) for ref in (a_ref, b_ref))
+    if a.id == b.id:
+        raise InvalidInput("b", b_ref, "another node", what="A node was compared with itself.")
+    known = outlines.branches_of(connection, {a.run_id, b.run_id})
+    sides = [
+        NodeSide(node, *known[node.branch_id], outlines.ancestors(connection, node.id))
+        for node in (a, b)
+    ]
+    above = {mark.id for mark in sides[0].line}
+    common = next((mark for mark in sides[1].line if mark.id in above), None)
+    return NodeComparison(sides[0], sides[1], common)
+
+
+def _below(line: list[NodeMark], ancestor: NodeMark | None) -> list[NodeMark]:
+    ids = [mark.id for mark in line]
+    return line[: ids.index(ancestor.id)] if ancestor else line

@@ -1,0 +1,84 @@
+"""The live part of the tree page: what is sent while a run goes on."""
+
+from __future__ import annotations
+
+from tests.web import dom, seeds
+from tests.web.conftest import Site
+from tests.web.pages.test_tree import chart_data, node_rows
+
+
+def live_part(site: Site, page: dom.Element) -> dom.Element:
+    """What the page's live part is replaced by."""
+    headers = {"HX-Request": "true", "HX-Target": "div#live"}
+    answer = site.client.get(page.one(id="live")["hx-get"], headers=headers)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+    return dom.parse(answer.get_data(as_text=True))
+
+
+def partials_of(live: dom.Element) -> dict[str, dom.Element]:
+    """The parts that are sent because they have changed, by what they take the place of."""
+    return {one["hx-target"]: one for one in live.all("hx-partial")}
+
+
+def test_the_live_part_is_sent_without_what_the_page_has_already(own: Site) -> None:
+    main, page = own.lines["main"], own.get("/runs/digits")
+    live = live_part(own, page)
+    assert [one.get("id") for one in live.children] == ["live"]
+    assert live.one("dl", id="facts").children == live.one(id="lanes").children == []
+    main.commit("checkpoint", 45, loss=0.4)
+    changed = partials_of(live_part(own, live))
+    assert changed.keys() == {"#facts", "#lanes", "#rows"}
+    assert "branches · nodes 1 · 3" in changed["#facts"].text
+    assert [row["step"] for row in node_rows(changed["#rows"])] == ["45", "40", "0"]
+    assert len(changed["#lanes"].one("svg", class_="timeline").all("svg", class_="mark")) == 3
+
+
+def test_a_value_read_back_later_reaches_the_rows(own: Site) -> None:
+    main = own.lines["main"]
+    main.commit("intervention", 41, {"lr": 1e-4}, effective=False)
+    page = own.get("/runs/digits")
+    with own.database.transaction() as connection:
+        main.read_back(connection, 42)
+    changed = partials_of(live_part(own, page))
+    assert "used at step 42" in node_rows(changed["#rows"])[0]["what changed"]
+    assert changed["#rows"].heading("Nodes").text == "Nodes 3"
+
+
+def test_what_the_product_measures_itself_is_not_shown_before_a_loss(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "fresh").line("main")
+    line.log("stall/copy_ms", [0], [3.0])
+    line.commit("root", 0)
+    line.beat()
+    page = empty.get("/runs/fresh")
+    assert "No point of loss has been logged yet" in page.one(id="chart").text
+    assert "loss" in node_rows(page)[0] and "metric=loss" in page.one(id="stream")["hx-sse:connect"]
+    assert page.by_role("link", "stall/copy_ms")
+    assert live_part(empty, page).all("hx-partial") == []
+    line.log("train_loss", [1, 2], [2.0, 1.0])
+    live = live_part(empty, page)
+    assert "train_loss" in node_rows(live)[0]
+    partials = partials_of(live)
+    assert partials.keys() >= {"#stream", "#bar", "#chart", "#samples"}
+    assert "metric=train_loss" in partials["#stream"].one(id="stream")["hx-sse:connect"]
+    assert chart_data(partials["#chart"])["metric"] == "train_loss"
+    assert partials["#bar"].one(aria_current="true", href="/runs/fresh?metric=train_loss")
+    assert live_part(empty, live).all("hx-partial") == []
+    line.log("eval_loss", [2], [1.0])
+    assert live_part(empty, live).by_role("link", "eval_loss")
+
+
+def test_a_lane_tells_where_its_curve_is_and_not_its_last_node(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    main.log("loss", [41, 42], [0.31, 0.25])
+    main.grower.fork(main.head, "side", lr=1e-4)
+    page = own.get("/runs/digits")
+    lanes = {one["data-value"]: one for one in page.all("span", class_="value")}
+    assert (lanes["main"].text, lanes["main"]["title"]) == ("0.250 at 42", "loss at step 42")
+    # It has no point yet: its curve ends where it left its parent's.
+    assert lanes["side"].text == "0.500 at 40"
+    main.log("loss", [43], [0.2])
+    main.beat()
+    main.commit("checkpoint", 43, loss=0.9)
+    live = partials_of(live_part(own, page))["#lanes"]
+    assert live.one("span", data_value="main").text == "0.200 at 43"

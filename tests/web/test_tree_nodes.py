@@ -1,0 +1,129 @@
+"""The nodes that pages of a tree read, on both kinds of database: `db.tree_nodes`, and the parts of
+`db.selections` that read no more of a curve than is shown."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.db import outlines, selections, tree_nodes
+from branchtrack.db.engine import Database
+from branchtrack.db.tree_nodes import Thinning
+from tests.web import seeds
+from tests.web.seeds import Line
+
+
+@pytest.fixture
+def main(database: Database, store: Store) -> Line:
+    """A branch of a root, 20 checkpoints and a change, the loss falling but for two oddities."""
+    line = seeds.Grower(database, store, "digits").line("main", 100)
+    line.commit("root", 0)
+    for step in range(1, 21):
+        line.commit("checkpoint", step, loss=3.0 - step / 10, eval_loss=2.0 - step / 20)
+    line.commit("intervention", 21, {"lr": 1e-4}, loss=math.nan, eval_loss=math.inf)
+    return line
+
+
+def test_a_page_is_read_with_its_parents_and_where_it_stands(
+    database: Database, main: Line
+) -> None:
+    run = main.grower.run.id
+    with database.read() as connection:
+        first = tree_nodes.read(connection, run, limit=5)
+        second = tree_nodes.read(connection, run, limit=5, before=first.older)
+        last = tree_nodes.read(connection, run, limit=5, before=second.page[-1].seq - 11)
+    assert [node.step for node in first.page] == [21, 20, 19, 18, 17]
+    assert [node.step for node in second.page] == [16, 15, 14, 13, 12]
+    assert first.page[-1].parent_id in first.by_id and len(first.by_id) == 7
+    assert (first.count, first.shown, first.newer, first.previous) == (22, 22, 0, None)
+    assert (second.newer, second.previous) == (5, None)
+    assert [node.step for node in second.above] == [17]
+    assert (last.older, [node.step for node in last.page]) == (None, [0])
+    assert last.newer == 21 and last.previous is not None
+    assert first.page[0].metrics["eval_loss"] == math.inf
+
+
+def test_the_lowest_value_is_found_among_those_that_are_numbers(
+    database: Database, main: Line
+) -> None:
+    with database.read() as connection:
+        found = tree_nodes.read(connection, main.grower.run.id, best="eval_loss")
+        none = tree_nodes.read(connection, main.grower.run.id, best="accuracy", limit=1)
+    assert found.by_id[found.best_id or ""].step == 20
+    assert none.best_id is None and none.page[0].step == 21
+    assert 0 < none.stored_bytes < none.logical_bytes
+
+
+def test_marks_are_every_change_and_few_of_the_plain_checkpoints(
+    database: Database, main: Line
+) -> None:
+    assert main.head is not None
+    side, _ = main.grower.order(main.head, "side", lr=1e-5)
+    run = main.grower.run.id
+    with database.read() as connection:
+        every = tree_nodes.read(connection, run, marks=Thinning(0, 20, 4))
+        few = tree_nodes.read(connection, run, marks=Thinning(0, 30, 2))
+        one = tree_nodes.read(
+            connection, run, branch_ids=[side.branch.id], marks=Thinning(0, 30, 2), limit=9
+        )
+    assert [node.step for node in every.marks] == [20, 15, 10, 5, 1, 0]
+    assert [(node.step, node.kind) for node in few.marks] == [
+        (21, "fork"),
+        (21, "intervention"),
+        (15, "checkpoint"),
+        (1, "checkpoint"),
+        (0, "root"),
+    ]
+    assert {node.kind for node in one.marks} == {node.kind for node in one.page} == {"fork"}
+    assert few.marks[2].metrics == {}
+    assert (one.count, one.shown) == (23, 1)
+
+
+def test_a_line_is_read_up_to_the_root_with_children(database: Database, main: Line) -> None:
+    assert main.head is not None
+    main.grower.order(main.head, "side", lr=1e-5)
+    with database.read() as connection:
+        found = tree_nodes.lineage(connection, above=[main.head.id], children_of=main.head.id)
+        whole = tree_nodes.lineage(connection, above=[main.head.id], whole=True)
+        marks = outlines.ancestors(connection, main.head.id)
+        known = outlines.branches_of(connection, [main.grower.run.id])
+    assert [node.step for node in found] == [21, 21, *range(20, -1, -1)]
+    assert [bool(node.metrics) for node in found] == [True] + [False] * 22
+    assert whole[1].metrics["loss"] == 1.0
+    assert [mark.id for mark in marks] == [node.id for node in whole]
+    assert {(run, branch.name) for run, branch in known.values()} == {
+        ("digits", "main"),
+        ("digits", "side"),
+    }
+
+
+def test_the_ends_of_curves_are_read_without_the_curves(database: Database, main: Line) -> None:
+    ids = [main.segment.id]
+    with database.read() as connection:
+        assert selections.last_points(connection, ids, "loss") == {}
+    main.log("loss", range(1, 1025), np.linspace(3, 1, 1024))
+    with database.read() as connection:
+        assert selections.last_points(connection, ids, "loss") == {ids[0]: (1024, 1.0)}
+    main.log("loss", [1025], [math.nan])
+    with database.read() as connection:
+        step, value = selections.last_points(connection, ids, "loss")[ids[0]]
+    assert step == 1025 and math.isnan(value)
+
+
+def test_of_a_window_its_blocks_are_read_and_what_smoothing_reaches_back_to(
+    database: Database, main: Line
+) -> None:
+    ids = [main.segment.id]
+    values = np.random.default_rng(0).normal(size=8000)
+    main.log("loss", range(1, 8001), values)
+    with database.read() as connection:
+        part = selections.read_series(connection, ids, ["loss"], lows={ids[0]: 5000}, high=5100)[
+            "loss"
+        ][ids[0]]
+        late = selections.read_series(connection, ids, ["loss"], lows={ids[0]: 7990})["loss"]
+    assert (part.steps[0], part.steps[-1]) == (2049, 5120)
+    assert part.values.tolist() == values[2048:5120].tolist()
+    assert late[ids[0]].steps[-1] == 8000 and late[ids[0]].steps[0] > 4000
