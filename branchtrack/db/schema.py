@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import inspect, select, text
 
+from branchtrack import trust
 from branchtrack.config import Config
 from branchtrack.db.engine import Database
 from branchtrack.db.head import HEAD as HEAD
@@ -54,12 +55,16 @@ def prepare(database: Database, config: Config, *, create: bool) -> None:
     Raises:
         HomeError, StorageError: they cannot be made. SchemaError: as `open_database`.
     """
-    if create:
-        config.make_home()
+    is_new_home = create and config.make_home()
     found = revision(database)
     if found is None and create:
         upgrade(database)
+        # All that it will ever hold is this user's, or from others whom the user lets in.
+        trust.mark(config)
         return
+    if is_new_home and not database.is_sqlite:
+        # A server's database is no file that comes along with others: its URL is this user's word.
+        trust.mark(config)
     _check(found, database.shown_url, read_only=database.read_only)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from branchtrack import trust
 from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
 from branchtrack.core.variables import ASSIGNED
@@ -44,8 +45,10 @@ def start(
     ``keep`` none of the recorded variables is given back.
 
     Raises:
+        UntrustedHome: what is recorded in this home may not be started.
         LaunchFailed: nothing was recorded, its folder or script is gone, or it cannot be started.
     """
+    trust.check(config)
     recorded = entry_point or {}
     argv = _command(recorded, launch)
     before = {} if keep else recorded.get("env", {})

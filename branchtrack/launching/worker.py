@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from branchtrack import control, processes
+from branchtrack import control, processes, trust
 from branchtrack.config import Config
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import launches, runs, segments
@@ -79,6 +79,7 @@ class Worker:
         # Two workers may share a process; neither may take the other's launches for its own.
         self.name = f"{processes.own_name()}#{next(_NUMBERS)}"
         self.children: dict[str, Child] = {}
+        self._said = ""
 
     def run(self, stop: threading.Event, *, once: bool = False, only: str | None = None) -> None:
         """Work until ``stop`` is set; with ``once`` until the queue is empty and all has ended.
@@ -102,7 +103,7 @@ class Worker:
             except BranchtrackError as error:
                 if not patient:
                     raise
-                self.say(f"{error} Trying again.")
+                self._say_once(f"{error} Trying again.")
                 stop.wait(1.0)
             waited += POLL
             stop.wait(POLL)
@@ -112,11 +113,15 @@ class Worker:
 
         Returns:
             the launch as it is now (``running`` or ``failed``), or None where none was queued.
+
+        Raises:
+            UntrustedHome: the home's user has not trusted it; the launch stays queued.
         """
         with self.database.transaction() as connection:
             launch = launches.claim(connection, self.name, launch_id)
             if launch is None:
                 return None
+            trust.check(self.config)
             before = segments.environment_before(connection, launch.node_id)
             recorded = runs.get_run(connection, launch.run_id).entry_point
         compared = surroundings.compared(before, launch)
@@ -188,6 +193,12 @@ class Worker:
     def still_training(self) -> list[str]:
         """The children that go on without this worker, described."""
         return [self.describe(c.launch) for c in self.children.values() if not c.has_ended()]
+
+    def _say_once(self, text: str) -> None:
+        """Say what is tried again and again when it begins."""
+        if text != self._said:
+            self._said = text
+            self.say(text)
 
     def _claim_more(self, only: str | None) -> bool:
         started = False
