@@ -13,6 +13,7 @@
     │   └── UntrustedHome
     ├── SchemaError             url
     │   ├── DatabaseUnreadable
+    │   ├── DatabaseForeign     tables
     │   ├── DatabaseMissing
     │   ├── DatabaseBehind      found, expected
     │   └── DatabaseAhead       found, expected
@@ -210,6 +211,10 @@ class SchemaError(BranchtrackError):
 
 class DatabaseUnreadable(SchemaError):
     """What the URL names is not a database, or does not answer."""
+
+
+class DatabaseForeign(SchemaError):
+    """The database belongs to something else: it has tables, and they are not branchtrack's."""
 
 
 class DatabaseMissing(SchemaError):
