@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from branchtrack import permissions
 from branchtrack.errors import HomeError
 
 HOME_VARIABLE = "BRANCHTRACK_HOME"
@@ -30,7 +31,7 @@ class Config:
     @property
     def store(self) -> Path:
         """The folder of checkpoint packs."""
-        return self.home / "store"
+        return self.home / permissions.STORE
 
     @property
     def logs(self) -> Path:
@@ -49,21 +50,37 @@ class Config:
         """The variables that make a child process use this same home and database."""
         return {HOME_VARIABLE: str(self.home), DATABASE_VARIABLE: self.database_url}
 
-    def make_home(self) -> bool:
+    def make_home(self, *, shared: bool = False) -> bool:
         """Create the home's folders; returns whether there was no home.
 
+        They are for this user alone, or for the ``shared`` home's group; see `permissions`.
+
         Raises:
-            HomeError: the folder cannot be made or written.
+            HomeError: a folder cannot be made or written.
         """
         is_new = not self.home.exists()
+        mode = permissions.SHARED if shared else permissions.PRIVATE
         try:
-            for folder in (self.home, self.store, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.home, self.store):
+                permissions.make_folder(folder, mode)
+            permissions.make_folder(self.logs, permissions.of_home(self.home))
         except OSError as error:
             raise HomeError(str(self.home), error.strerror or str(error)) from error
-        if not os.access(self.home, os.W_OK | os.X_OK):
+        if not self.home.is_dir() or not os.access(self.home, os.W_OK | os.X_OK):
             raise HomeError(str(self.home), "it is not writable")
         return is_new
+
+    def share_home(self) -> None:
+        """Open the home and all that is in it to its group.
+
+        Raises:
+            HomeError: a part of it belongs to another user.
+        """
+        try:
+            permissions.share(self.home)
+        except OSError as error:
+            raise HomeError(str(self.home), error.strerror or str(error)) from error
 
 
 def is_required() -> bool:

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from branchtrack import permissions
 from branchtrack.config import Config, without_password
 from branchtrack.errors import UntrustedHome
 
@@ -118,7 +119,7 @@ def _make_id(home: Path) -> None:
     if path.exists():
         return
     draft = home / f"{ID_FILE}.{uuid.uuid4().hex}"
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with open(draft, "x", opener=permissions.opener(home)) as file:
         file.write(f"{uuid.uuid4().hex}\n")
     try:
         with suppress(FileExistsError):

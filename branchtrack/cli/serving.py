@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from branchtrack import permissions
 from branchtrack.cli import trusting
 from branchtrack.cli.context import CommandLine, pass_command_line
 from branchtrack.cli.output import echo
@@ -81,6 +82,8 @@ def serve_pages(line: CommandLine, host: str, port: int, token: str | None, *, j
         if database.read_only:
             _say("This home is read-only: it can be looked at, and nothing is started from here.")
             jobs = 0
+        elif warning := permissions.readers(line.config.home):
+            echo(warning, err=True)
         note = "This server starts no processes; `branchtrack worker` does."
         if jobs:
             note = _refusal(line, database)

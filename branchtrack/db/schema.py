@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect, text
 
-from branchtrack import trust
+from branchtrack import permissions, trust
 from branchtrack.config import Config
 from branchtrack.db.engine import Database
 from branchtrack.db.head import HEAD as HEAD
@@ -39,8 +39,10 @@ _OURS = frozenset(("runs", "segments", "nodes", "checkpoints"))
 _LOCK_KEY = 0x6272_616E
 
 
-def open_database(config: Config, *, create: bool = False) -> Database:
+def open_database(config: Config, *, create: bool = False, shared: bool = False) -> Database:
     """The database of ``config``, checked to have this version's tables.
+
+    With ``create`` it is made where there is none, its home for a group if it is ``shared``.
 
     Raises:
         DatabaseMissing: there is none, and ``create`` is false.
@@ -50,22 +52,25 @@ def open_database(config: Config, *, create: bool = False) -> Database:
     """
     database = Database(config.database_url)
     try:
-        prepare(database, config, create=create)
+        prepare(database, config, create=create, shared=shared)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def prepare(database: Database, config: Config, *, create: bool) -> None:
+def prepare(database: Database, config: Config, *, create: bool, shared: bool = False) -> None:
     """Make sure that ``database``, which is that of ``config``, has this version's tables.
 
     Raises:
         HomeError, StorageError: they cannot be made. SchemaError: as `open_database`.
     """
-    is_new_home = create and config.make_home()
+    is_new_home = create and config.make_home(shared=shared)
     found = revision(database)
     if found is None and create:
+        if database.path is not None and config.database_file is not None:
+            # SQLite gives the files that it makes beside it the same mode.
+            permissions.make_empty(database.path, config.home)
         upgrade(database)
         # All that it will ever hold is this user's, or from others whom the user lets in.
         trust.mark(config)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from branchtrack import trust
+from branchtrack import permissions, trust
 from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
 from branchtrack.core.variables import ASSIGNED
@@ -62,7 +62,7 @@ def start(
     }
     config.make_home()
     try:
-        with log.open("ab") as output:
+        with open(log, "ab", opener=permissions.opener(config.home)) as output:
             return subprocess.Popen(
                 [*_GATE, *argv], cwd=recorded.get("cwd") or ".", env=environment,
                 start_new_session=True, stdin=subprocess.PIPE, stdout=output,

@@ -128,7 +128,7 @@ class Worker:
         entry_point = launch.entry_point or recorded
         log = local.log_path(self.config, launch.id)
         try:
-            surroundings.tell(compared, log)
+            surroundings.tell(compared, self.config, log)
             process = local.start(
                 entry_point, launch.id, self.config, log, compared.variables,
                 keep=bool((launch.environment or {}).get("keep")),
