@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
-from branchtrack import permissions
+from branchtrack import permissions, processes
 from branchtrack.errors import CheckpointDamaged, CheckpointMissing, StorageError
 
 SAFE = "Other nodes are untouched."
@@ -31,7 +31,9 @@ def write_durably(root: Path, target: Path, parts: Iterable[bytes | memoryview])
     Raises:
         StorageError: the disk failed; the temporary file is gone again.
     """
-    temporary, mode = root / "tmp" / uuid.uuid4().hex, permissions.of_store(root)
+    # Its name tells `leftovers` whose it is, should this process be killed.
+    name = f"{processes.own_name()}#{uuid.uuid4().hex}".replace("/", "_")
+    temporary, mode = root / "tmp" / name, permissions.of_store(root)
     try:
         _make_root(root, target, mode)
         fresh = permissions.make_folder(target.parent, mode)

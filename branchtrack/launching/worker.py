@@ -19,7 +19,9 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from branchtrack import control, processes, trust
+from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
+from branchtrack.control import leftovers
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import launches, runs, segments
 from branchtrack.db.engine import Database
@@ -90,6 +92,8 @@ class Worker:
             StorageError: the database failed, with ``once`` or ``only``; else it is tried again.
         """
         patient = not once and only is None
+        if not self.database.read_only and (removed := self._clear()):
+            self.say(removed)
         waited = RECOVER_EVERY
         while not stop.is_set():
             try:
@@ -193,6 +197,13 @@ class Worker:
     def still_training(self) -> list[str]:
         """The children that go on without this worker, described."""
         return [self.describe(c.launch) for c in self.children.values() if not c.has_ended()]
+
+    def _clear(self) -> str:
+        try:
+            return leftovers.clear(self.database, Store(self.config.store))
+        except BranchtrackError:
+            # Whatever it is, the launches meet it too, and say so.
+            return ""
 
     def _say_once(self, text: str) -> None:
         """Say what is tried again and again when it begins."""
