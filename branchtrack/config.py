@@ -6,9 +6,11 @@ It reads the environment and knows the layout of a home; it opens nothing.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from branchtrack import permissions
 from branchtrack.errors import HomeError
 
 HOME_VARIABLE = "BRANCHTRACK_HOME"
@@ -16,6 +18,7 @@ DATABASE_VARIABLE = "BRANCHTRACK_DATABASE_URL"
 #: Set to 1, a training whose record cannot be kept is refused or raises at its end.
 REQUIRE_VARIABLE = "BRANCHTRACK_REQUIRE"
 DEFAULT_HOME = ".branchtrack"
+_PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
 
 
 @dataclass(frozen=True)
@@ -28,30 +31,56 @@ class Config:
     @property
     def store(self) -> Path:
         """The folder of checkpoint packs."""
-        return self.home / "store"
+        return self.home / permissions.STORE
 
     @property
     def logs(self) -> Path:
         """The folder of launched processes' output."""
         return self.home / "logs"
 
+    @property
+    def database_file(self) -> Path | None:
+        """The file of an SQLite database; None of any other."""
+        kind, _, path = self.database_url.partition(":///")
+        path = path.partition("?")[0]
+        is_file = kind.partition("+")[0] == "sqlite" and path and not path.startswith(":")
+        return Path(path.removeprefix("file:")) if is_file else None
+
     def environment(self) -> dict[str, str]:
         """The variables that make a child process use this same home and database."""
         return {HOME_VARIABLE: str(self.home), DATABASE_VARIABLE: self.database_url}
 
-    def make_home(self) -> None:
-        """Create the home's folders.
+    def make_home(self, *, shared: bool = False) -> bool:
+        """Create the home's folders; returns whether there was no home.
+
+        They are for this user alone, or for the ``shared`` home's group; see `permissions`.
 
         Raises:
-            HomeError: the folder cannot be made or written.
+            HomeError: a folder cannot be made or written.
         """
+        is_new = not self.home.exists()
+        mode = permissions.SHARED if shared else permissions.PRIVATE
         try:
-            for folder in (self.home, self.store, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.home, self.store):
+                permissions.make_folder(folder, mode)
+            permissions.make_folder(self.logs, permissions.of_home(self.home))
         except OSError as error:
             raise HomeError(str(self.home), error.strerror or str(error)) from error
-        if not os.access(self.home, os.W_OK | os.X_OK):
+        if not self.home.is_dir() or not os.access(self.home, os.W_OK | os.X_OK):
             raise HomeError(str(self.home), "it is not writable")
+        return is_new
+
+    def share_home(self) -> None:
+        """Open the home and all that is in it to its group.
+
+        Raises:
+            HomeError: a part of it belongs to another user.
+        """
+        try:
+            permissions.share(self.home)
+        except OSError as error:
+            raise HomeError(str(self.home), error.strerror or str(error)) from error
 
 
 def is_required() -> bool:
@@ -64,6 +93,11 @@ def load(home: str | Path | None = None, database_url: str | None = None) -> Con
     folder = Path(home or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute()
     url = database_url or os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{folder}/branchtrack.db"
     return Config(folder, _complete(url))
+
+
+def without_password(database_url: str) -> str:
+    """A URL as it may be shown and kept."""
+    return _PASSWORD.sub(r"\1@", database_url)
 
 
 def _complete(url: str) -> str:

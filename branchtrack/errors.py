@@ -9,9 +9,11 @@
     ├── IllegalTransition       kind, before, after
     ├── BranchTaken             branch, process
     ├── HomeError               path
-    │   └── ReadOnlyHome
+    │   ├── ReadOnlyHome
+    │   └── UntrustedHome
     ├── SchemaError             url
     │   ├── DatabaseUnreadable
+    │   ├── DatabaseForeign     tables
     │   ├── DatabaseMissing
     │   ├── DatabaseBehind      found, expected
     │   └── DatabaseAhead       found, expected
@@ -34,6 +36,7 @@ exit codes: `web/app.py` and `cli/main.py` each hold the one table from class to
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -179,12 +182,40 @@ class ReadOnlyHome(HomeError):
         )
 
 
+class UntrustedHome(HomeError):
+    """A home whose recorded commands this user has not allowed to be started."""
+
+    path: str
+    replaced: bool
+
+    def __init__(self, path: str, *, replaced: bool = False, orders: Sequence[str] = ()) -> None:
+        told = (
+            f"The home {path} is not the one that was trusted: it or its database was replaced."
+            if replaced
+            else f"Nothing is started from the home {path}: this user has not trusted it."
+        )
+        queue = f" It would have started: {'; '.join(orders)}." if orders else ""
+        BranchtrackError.__init__(
+            self,
+            told + queue,
+            safe="Nothing was changed.",
+            fix=f"`branchtrack --home {shlex.quote(path)} trust` shows what it would start, and "
+            "asks.",
+            path=path,
+            replaced=replaced,
+        )
+
+
 class SchemaError(BranchtrackError):
     """The database's tables are not the ones this version works with."""
 
 
 class DatabaseUnreadable(SchemaError):
     """What the URL names is not a database, or does not answer."""
+
+
+class DatabaseForeign(SchemaError):
+    """The database belongs to something else: it has tables, and they are not branchtrack's."""
 
 
 class DatabaseMissing(SchemaError):

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
+from branchtrack import permissions, processes
 from branchtrack.errors import CheckpointDamaged, CheckpointMissing, StorageError
 
 SAFE = "Other nodes are untouched."
@@ -30,12 +31,14 @@ def write_durably(root: Path, target: Path, parts: Iterable[bytes | memoryview])
     Raises:
         StorageError: the disk failed; the temporary file is gone again.
     """
-    temporary = root / "tmp" / uuid.uuid4().hex
+    # Its name tells `leftovers` whose it is, should this process be killed.
+    name = f"{processes.own_name()}#{uuid.uuid4().hex}".replace("/", "_")
+    temporary, mode = root / "tmp" / name, permissions.of_store(root)
     try:
-        _make_root(root, target)
-        fresh = _make_folder(target.parent)
+        _make_root(root, target, mode)
+        fresh = permissions.make_folder(target.parent, mode)
         try:
-            _write(temporary, parts)
+            _write(temporary, parts, mode)
             os.replace(temporary, target)
         except BaseException:
             with suppress(OSError):
@@ -104,10 +107,8 @@ def unusable(path: Path, error: OSError) -> StorageError:
     return StorageError(what, safe=safe, fix=fix, path=str(path), errno=error.errno)
 
 
-def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    # The umask applies: readable by whoever may read the folder, as any file the user writes.
-    file = os.open(path, flags, 0o644)
+def _write(path: Path, parts: Iterable[bytes | memoryview], mode: int) -> None:
+    file = permissions.create(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         write_all(file, parts)
         os.fsync(file)
@@ -115,21 +116,14 @@ def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         os.close(file)
 
 
-def _make_root(root: Path, target: Path) -> None:
+def _make_root(root: Path, target: Path, mode: int) -> None:
     """The store's own folders, made durable once in its life."""
-    (root / "tmp").mkdir(parents=True, exist_ok=True)
-    if _make_folder(root / target.relative_to(root).parts[0]):
+    root.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (root, root / "tmp"):
+        permissions.make_folder(folder, mode)
+    if permissions.make_folder(root / target.relative_to(root).parts[0], mode):
         _fsync_folder(root)
         _fsync_folder(root.parent)
-
-
-def _make_folder(folder: Path) -> bool:
-    """Whether the folder had to be made."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return False
-    return True
 
 
 def _fsync_folder(folder: Path) -> None:

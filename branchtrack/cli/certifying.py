@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from branchtrack.cli import trusting
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import ago, echo, emit, field_lines, number, pairs, styled
 from branchtrack.cli.progress import bar
@@ -45,6 +46,7 @@ def certify(
     from branchtrack.launching import certifying
 
     with line.database() as database:
+        trusting.require(line, database)
         chosen = certifying.choose(database, branch, start=start, target=target, steps=steps)
         certificate = _try_again(line, database, *chosen)
         with database.read() as connection:

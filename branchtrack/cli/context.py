@@ -30,7 +30,7 @@ class CommandLine:
     config: Config
 
     @contextmanager
-    def database(self, *, create: bool = False) -> Iterator[Database]:
+    def database(self, *, create: bool = False, shared: bool = False) -> Iterator[Database]:
         """The database, its schema checked.
 
         Raises:
@@ -38,7 +38,7 @@ class CommandLine:
         """
         from branchtrack.db.schema import open_database
 
-        database = open_database(self.config, create=create)
+        database = open_database(self.config, create=create, shared=shared)
         try:
             yield database
         finally:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from branchtrack.cli import trusting
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import changes, emit, number, print_table
 from branchtrack.cli.reading import print_tree
@@ -39,6 +40,7 @@ def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool
     if not no_serve:
         _check_port(port)
     with line.database(create=True) as database:
+        trusting.require(line, database)
         told = Demonstration(line, database, steps, say).give()
     if as_json:
         emit(told)

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack import control
+from branchtrack import control, permissions
 from branchtrack.analysis import report
 from branchtrack.cli.asking import SUCCESS, answer_lines
 from branchtrack.cli.context import CommandLine
@@ -86,7 +86,7 @@ class Demonstration:
         ]  # fmt: skip
         environment = {**os.environ, **config.environment()}
         environment.pop(local.LAUNCH_VARIABLE, None)
-        with self.log.open("wb") as log:
+        with open(self.log, "wb", opener=permissions.opener(config.home)) as log:
             process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )

@@ -49,6 +49,7 @@ COMMANDS = {
     "verify": "verify:verify",
     "certify": "certifying:certify",
     "export": "storing:export",
+    "trust": "trusting:trust_home",
     "token": "tokens:token",
     "db": "storing:db",
 }

@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from branchtrack import permissions
+from branchtrack.cli import trusting
 from branchtrack.cli.context import CommandLine, pass_command_line
+from branchtrack.cli.output import echo
+from branchtrack.errors import UntrustedHome
 
 if TYPE_CHECKING:
+    from branchtrack.db.engine import Database
     from branchtrack.launching.worker import Worker
 
 PORT = 8642
 _INTERRUPTED = 130
+_UNTRUSTED = (
+    "It is not started: this home is not trusted. `branchtrack trust` shows what would be started, "
+    "and asks; then serve again."
+)
 
 
 @click.command()
@@ -42,7 +51,8 @@ def serve(
 ) -> None:
     """Serve the pages, and start what is ordered on them.
 
-    The address printed carries the token once; the browser keeps it after that.
+    The address printed carries the token once; the browser keeps it after that. From a home that
+    is not trusted (see `branchtrack trust`) nothing is started: its pages are served all the same.
 
     \b
     Example: branchtrack serve --port 0
@@ -72,8 +82,12 @@ def serve_pages(line: CommandLine, host: str, port: int, token: str | None, *, j
         if database.read_only:
             _say("This home is read-only: it can be looked at, and nothing is started from here.")
             jobs = 0
-        hired = Worker(database, line.config, jobs=jobs, say=_say) if jobs else None
-        note = "" if hired else "This server starts no processes; `branchtrack worker` does."
+        elif warning := permissions.readers(line.config.home):
+            echo(warning, err=True)
+        note = "This server starts no processes; `branchtrack worker` does."
+        if jobs:
+            note = _refusal(line, database)
+        hired = Worker(database, line.config, jobs=jobs, say=_say) if jobs and not note else None
         app = create_app(line.config, database, line.store, token=token, worker_note=note)
 
         def ready(address: str) -> None:
@@ -92,6 +106,17 @@ def serve_pages(line: CommandLine, host: str, port: int, token: str | None, *, j
             raise click.exceptions.Exit(_INTERRUPTED)
 
 
+def _refusal(line: CommandLine, database: Database) -> str:
+    """Why this home's launches are not started, as pages say it; empty where they are."""
+    try:
+        trusting.require(line, database)
+    except UntrustedHome as error:
+        echo(str(error), err=True)
+        _say("Its pages are served, and what is ordered on them stays queued.")
+        return _UNTRUSTED
+    return ""
+
+
 @click.command()
 @click.option("--once", is_flag=True, help="End when the queue is empty and all has ended.")
 @click.option("--launch", metavar="ID", help="Carry out this one launch, then end.")
@@ -102,7 +127,7 @@ def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None
     """Start the training processes that were ordered, here or in the browser.
 
     Ended by Ctrl-C or SIGTERM it starts no more; those that train go on, and the next worker on
-    this machine watches them.
+    this machine watches them. From a home that is not trusted nothing is started: it exits with 2.
 
     \b
     Example: branchtrack worker --jobs 2
@@ -112,6 +137,7 @@ def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None
 
     with line.database() as database:
         database.check_writable()
+        trusting.require(line, database)
         if launch is not None:
             with database.read() as connection:
                 launch = launches.find(connection, launch).id

@@ -16,17 +16,23 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--shared", is_flag=True, help="Let the group of the home read and write it.")
 @json_option
 @pass_command_line
-def init(line: CommandLine, as_json: bool) -> None:
+def init(line: CommandLine, shared: bool, as_json: bool) -> None:
     """Make the home and the database, where they are not there yet.
+
+    Only you may read them, or with --shared the group, too; a home that is there is opened to it.
 
     \b
     Example: branchtrack --home runs init
     """
+    from branchtrack import permissions
     from branchtrack.db import schema
 
-    with line.database(create=True) as database:
+    with line.database(create=True, shared=shared) as database:
+        if shared:
+            line.config.share_home()
         told = {
             "home": str(line.config.home),
             "database": database.shown_url,
@@ -36,6 +42,8 @@ def init(line: CommandLine, as_json: bool) -> None:
         emit(told)
     else:
         print_fields([(name, str(value)) for name, value in told.items()])
+    if warning := permissions.readers(line.config.home):
+        echo(warning, err=True)
 
 
 @click.command()

@@ -27,6 +27,7 @@ from branchtrack.errors import DatabaseUnreadable, ReadOnlyHome, StorageError
 BUSY_TIMEOUT = 30.0
 #: Connections of one process at once, beside the five that are kept.
 _MORE_CONNECTIONS = 45
+_NAMES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
 
 
 class Database:
@@ -184,7 +185,11 @@ def _create_reader(reader: readonly.Reader) -> Engine:
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    names = {row[0] for row in connection.execute(_NAMES)}
+    # The mode is written into the file: one of another program's is to stay as it is.
+    if not names or "checkpoints" in names:
+        connection.execute("PRAGMA journal_mode=WAL")
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

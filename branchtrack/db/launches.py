@@ -21,6 +21,7 @@ from branchtrack.core.settings import DIRECTIVES
 from branchtrack.db import audit, nodes, runs, seals, segments
 from branchtrack.db.tables import branches, launches, requests
 from branchtrack.db.tables import nodes as node_rows
+from branchtrack.db.tables import runs as run_rows
 from branchtrack.db.tables import segments as segment_rows
 from branchtrack.errors import IllegalTransition, NotFound
 
@@ -234,6 +235,17 @@ def unfinished(connection: Connection) -> list[Launch]:
         .order_by(launches.c.seq)
     )
     return [_record(row) for row in connection.execute(query)]
+
+
+def recorded_commands(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
+    """Every command that a launch could start, with the name of its run; the newest run first."""
+    own = select(run_rows.c.name, run_rows.c.entry_point, run_rows.c.created_at)
+    others = select(run_rows.c.name, launches.c.entry_point, run_rows.c.created_at).join_from(
+        launches, run_rows, launches.c.run_id == run_rows.c.id
+    )
+    rows = [*connection.execute(own), *connection.execute(others)]
+    newest_first = sorted(rows, key=lambda row: -row.created_at)
+    return [(row.name, row.entry_point) for row in newest_first if row.entry_point]
 
 
 def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) -> None:

@@ -5,17 +5,20 @@ alembic is imported only to change a schema; a reader compares one string.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import inspect, select, text
+from sqlalchemy import Connection, inspect, text
 
+from branchtrack import permissions, trust
 from branchtrack.config import Config
 from branchtrack.db.engine import Database
 from branchtrack.db.head import HEAD as HEAD
 from branchtrack.errors import (
     DatabaseAhead,
     DatabaseBehind,
+    DatabaseForeign,
     DatabaseMissing,
     DatabaseUnreadable,
     StorageError,
@@ -28,76 +31,120 @@ _OF_A_COPY = (
     "It can only be read here: copy its folder to a place that can be written, then run "
     "`branchtrack --home COPY db upgrade`."
 )
+_TABLE = "alembic_version"
+_VERSION = text(f"SELECT version_num FROM {_TABLE}")
+_REVISION = re.compile(r"\d{4}")
+#: Tables that every version has had.
+_OURS = frozenset(("runs", "segments", "nodes", "checkpoints"))
 _LOCK_KEY = 0x6272_616E
 
 
-def open_database(config: Config, *, create: bool = False) -> Database:
+def open_database(config: Config, *, create: bool = False, shared: bool = False) -> Database:
     """The database of ``config``, checked to have this version's tables.
+
+    With ``create`` it is made where there is none, its home for a group if it is ``shared``.
 
     Raises:
         DatabaseMissing: there is none, and ``create`` is false.
         DatabaseBehind, DatabaseAhead: it has an older or a newer schema.
         DatabaseUnreadable: it is not a database, or does not answer.
+        DatabaseForeign: it is another program's.
     """
     database = Database(config.database_url)
     try:
-        prepare(database, config, create=create)
+        prepare(database, config, create=create, shared=shared)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def prepare(database: Database, config: Config, *, create: bool) -> None:
+def prepare(database: Database, config: Config, *, create: bool, shared: bool = False) -> None:
     """Make sure that ``database``, which is that of ``config``, has this version's tables.
 
     Raises:
         HomeError, StorageError: they cannot be made. SchemaError: as `open_database`.
     """
-    if create:
-        config.make_home()
+    is_new_home = create and config.make_home(shared=shared)
     found = revision(database)
     if found is None and create:
+        if database.path is not None and config.database_file is not None:
+            # SQLite gives the files that it makes beside it the same mode.
+            permissions.make_empty(database.path, config.home)
         upgrade(database)
+        # All that it will ever hold is this user's, or from others whom the user lets in.
+        trust.mark(config)
         return
+    if is_new_home and not database.is_sqlite:
+        # A server's database is no file that comes along with others: its URL is this user's word.
+        trust.mark(config)
     _check(found, database.shown_url, read_only=database.read_only)
 
 
 def revision(database: Database) -> str | None:
-    """The revision in force, or None where there are no branchtrack tables."""
+    """The revision in force, or None where there are no tables.
+
+    Raises:
+        DatabaseUnreadable, DatabaseForeign: as `open_database`.
+    """
     path = database.path
     if path is not None and str(path) != ":memory:" and not _has_content(path):
         return None
-    query = select(text("version_num")).select_from(text("alembic_version"))
     try:
         with database.read() as connection:
-            look = inspect(connection)
-            found = (
-                connection.execute(query).scalar() if look.has_table("alembic_version") else None
-            )
-            strange = found is None and look.has_table("checkpoints")
+            names = _names(connection)
+            found = connection.execute(_VERSION).scalar() if _TABLE in names else None
     except StorageError as error:
         raise DatabaseUnreadable(
             f"The database {database.shown_url} cannot be opened: {error.what}",
             fix="Start it, or name another with --home or BRANCHTRACK_DATABASE_URL.",
             url=database.shown_url,
         ) from error
-    if strange:
-        raise DatabaseUnreadable(
-            f"The database {database.shown_url} has tables of branchtrack "
-            "but does not say of which version.",
-            safe="It was not changed.",
-            fix="Restore its table alembic_version from a copy, or name another database.",
-            url=database.shown_url,
-        )
+    _check_ours(names, found, database.shown_url)
     return str(found) if found is not None else None
+
+
+def _names(connection: Connection) -> set[str]:
+    """The tables that are there; of an SQLite file the views, too, which are never ours."""
+    look = inspect(connection)
+    views = look.get_view_names() if connection.dialect.name == "sqlite" else []
+    return {*look.get_table_names(), *views}
+
+
+def _check_ours(names: set[str], found: object, url: str) -> None:
+    """Refuse a database that is another program's, or of no version that there has ever been.
+
+    Raises:
+        DatabaseForeign, DatabaseUnreadable: it was not changed.
+    """
+    others = sorted(names - {_TABLE})
+    if _OURS <= names:
+        if found is not None and _REVISION.fullmatch(str(found)):
+            return
+        says = "does not say of which version" if found is None else f"is of no version: {found!r}"
+        raise DatabaseUnreadable(
+            f"The database {url} has tables of branchtrack but {says}.",
+            safe="It was not changed.",
+            fix=f"Restore its table {_TABLE} from a copy, or name another database.",
+            url=url,
+        )
+    if others or found is not None:
+        some = ", ".join(others[:5]) or f"{_TABLE} at {found!r}"
+        raise DatabaseForeign(
+            f"The database {url} is not branchtrack's: it has {some}"
+            + (f" and {len(others) - 5} more." if len(others) > 5 else "."),
+            safe="It was not changed.",
+            fix="Name another with --home or BRANCHTRACK_DATABASE_URL, one that is not there yet.",
+            url=url,
+            tables=tuple(others),
+        )
 
 
 def upgrade(database: Database, target: str = "head") -> tuple[str | None, str]:
     """Bring the schema to ``target``; returns the revisions before and after.
 
     Raises:
-        DatabaseAhead: it was written by a newer version.
+        DatabaseAhead: it was written by a newer version. DatabaseForeign: it is not ours.
     """
     from alembic import command
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from branchtrack import permissions
 from branchtrack.config import Config
 from branchtrack.core.lifecycle import LAUNCH_ENDS
 from branchtrack.core.records import Launch, Segment
@@ -57,7 +58,8 @@ def detach(config: Config, launch_id: str) -> None:
     config.make_home()
     try:
         # The configuration goes by environment: a database's password is nothing for `ps`.
-        with (config.logs / f"{launch_id}.worker.log").open("ab") as log:
+        path, opener = config.logs / f"{launch_id}.worker.log", permissions.opener(config.home)
+        with open(path, "ab", opener=opener) as log:
             subprocess.run(
                 [*_DETACH, *command], env={**os.environ, **config.environment()}, check=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from branchtrack import permissions, trust
 from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
 from branchtrack.core.variables import ASSIGNED
@@ -44,8 +45,10 @@ def start(
     ``keep`` none of the recorded variables is given back.
 
     Raises:
+        UntrustedHome: what is recorded in this home may not be started.
         LaunchFailed: nothing was recorded, its folder or script is gone, or it cannot be started.
     """
+    trust.check(config)
     recorded = entry_point or {}
     argv = _command(recorded, launch)
     before = {} if keep else recorded.get("env", {})
@@ -59,7 +62,7 @@ def start(
     }
     config.make_home()
     try:
-        with log.open("ab") as output:
+        with open(log, "ab", opener=permissions.opener(config.home)) as output:
             return subprocess.Popen(
                 [*_GATE, *argv], cwd=recorded.get("cwd") or ".", env=environment,
                 start_new_session=True, stdin=subprocess.PIPE, stdout=output,

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from branchtrack import permissions
+from branchtrack.config import Config
 from branchtrack.core import variables
 from branchtrack.core.records import Launch
 from branchtrack.core.variables import Comparison
@@ -21,10 +23,10 @@ def compared(before: Mapping[str, Any] | None, launch: Launch) -> Comparison:
     return variables.compare(before, os.environ, order.get("given"), keep=bool(order.get("keep")))
 
 
-def tell(comparison: Comparison, log: Path) -> None:
+def tell(comparison: Comparison, config: Config, log: Path) -> None:
     """Begin a launch's log with what differs."""
     lines = comparison.sentences()
     if lines:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
+        config.make_home()
+        with open(log, "a", encoding="utf-8", opener=permissions.opener(config.home)) as file:
             file.writelines(f"branchtrack: {line}\n" for line in lines)

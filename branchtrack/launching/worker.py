@@ -18,8 +18,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from branchtrack import control, processes
+from branchtrack import control, processes, trust
+from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
+from branchtrack.control import leftovers
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import launches, runs, segments
 from branchtrack.db.engine import Database
@@ -79,6 +81,7 @@ class Worker:
         # Two workers may share a process; neither may take the other's launches for its own.
         self.name = f"{processes.own_name()}#{next(_NUMBERS)}"
         self.children: dict[str, Child] = {}
+        self._said = ""
 
     def run(self, stop: threading.Event, *, once: bool = False, only: str | None = None) -> None:
         """Work until ``stop`` is set; with ``once`` until the queue is empty and all has ended.
@@ -89,6 +92,8 @@ class Worker:
             StorageError: the database failed, with ``once`` or ``only``; else it is tried again.
         """
         patient = not once and only is None
+        if not self.database.read_only and (removed := self._clear()):
+            self.say(removed)
         waited = RECOVER_EVERY
         while not stop.is_set():
             try:
@@ -102,7 +107,7 @@ class Worker:
             except BranchtrackError as error:
                 if not patient:
                     raise
-                self.say(f"{error} Trying again.")
+                self._say_once(f"{error} Trying again.")
                 stop.wait(1.0)
             waited += POLL
             stop.wait(POLL)
@@ -112,18 +117,22 @@ class Worker:
 
         Returns:
             the launch as it is now (``running`` or ``failed``), or None where none was queued.
+
+        Raises:
+            UntrustedHome: the home's user has not trusted it; the launch stays queued.
         """
         with self.database.transaction() as connection:
             launch = launches.claim(connection, self.name, launch_id)
             if launch is None:
                 return None
+            trust.check(self.config)
             before = segments.environment_before(connection, launch.node_id)
             recorded = runs.get_run(connection, launch.run_id).entry_point
         compared = surroundings.compared(before, launch)
         entry_point = launch.entry_point or recorded
         log = local.log_path(self.config, launch.id)
         try:
-            surroundings.tell(compared, log)
+            surroundings.tell(compared, self.config, log)
             process = local.start(
                 entry_point, launch.id, self.config, log, compared.variables,
                 keep=bool((launch.environment or {}).get("keep")),
@@ -188,6 +197,19 @@ class Worker:
     def still_training(self) -> list[str]:
         """The children that go on without this worker, described."""
         return [self.describe(c.launch) for c in self.children.values() if not c.has_ended()]
+
+    def _clear(self) -> str:
+        try:
+            return leftovers.clear(self.database, Store(self.config.store))
+        except BranchtrackError:
+            # Whatever it is, the launches meet it too, and say so.
+            return ""
+
+    def _say_once(self, text: str) -> None:
+        """Say what is tried again and again when it begins."""
+        if text != self._said:
+            self._said = text
+            self.say(text)
 
     def _claim_more(self, only: str | None) -> bool:
         started = False

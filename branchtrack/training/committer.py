@@ -10,10 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from branchtrack import processes
 from branchtrack.checkpoints.packs import Pack, Store
+from branchtrack.control import leftovers
 from branchtrack.core.records import Change, NewNode, Node, Segment
 from branchtrack.db.engine import Database
 from branchtrack.errors import SchemaError, StorageError
@@ -103,6 +106,8 @@ class Committer:
         self._buffers, self._prepared = Buffers(), False
         self._known: dict[tuple[str, int], str] = {}
         self._carried = Carried()
+        self._owner = leftovers.pack_owner(database, store, processes.own_name())
+        recorder.do(self._clear)
 
     def prepare(self, live: Live) -> None:
         """Have the memory of snapshots made in the background: once, behind the first update.
@@ -251,6 +256,12 @@ class Committer:
         flight.done.set()
         self._call_for_owed()
 
+    def _clear(self) -> None:
+        """The job that removes what killed processes left; what hinders it will hinder others."""
+        with suppress(StorageError, SchemaError):
+            if removed := leftovers.clear(self._database, self._store):
+                logger.warning("branchtrack: %s", removed)
+
     def _call_for_owed(self) -> None:
         """Have the loop come to a control point where it can make a save that it owes."""
         if self.saves.waits and self.free.is_set():
@@ -280,10 +291,14 @@ class Committer:
         return digested
 
     def _write(self, flight: _Flight, digested: commits.Digested) -> None:
+        pack = flight.pack
+        if pack is not None and not self._store.path(pack.id).is_file():
+            # It was removed since: the database may have been away for long.
+            flight.stored = False
         if not flight.stored:
             fresh = commits.missing(self._database, self._store, digested)
             with self._recorder.off_database():
-                flight.pack = self._store.put(fresh, {}) if fresh else None
+                flight.pack = self._store.put(fresh, self._owner) if fresh else None
             flight.stored = True
         made = ("applied", "done", "superseded")
         carried = [answer for answer in flight.answers if answer.state in made]

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from branchtrack import config, control, processes, scripts
+from branchtrack import config, control, processes, scripts, trust
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.actors import Actor
@@ -55,10 +55,11 @@ class Rewinder:
         Every byte of the node is read first.
 
         Raises:
-            NotFound, InvalidInput, NameTaken, CheckpointError, LaunchFailed, StorageError: it
-                cannot be had; nothing was changed, and training goes on.
+            NotFound, InvalidInput, NameTaken, CheckpointError, LaunchFailed, StorageError,
+            UntrustedHome: it cannot be had; nothing was changed, and training goes on.
         """
         asked = request.requested
+        self._refuse_foreign_command(request.run_id)
         self._refuse_another_script(request.run_id, asked["node"])
         launch = control.order_launch(
             self._database, self._store, asked["node"], actor=Actor(request.actor),
@@ -74,6 +75,18 @@ class Rewinder:
             "branch": branch.name, "node": launch.fork_node_id, "launch": launch.id,
             "segment": launch.segment_id,
         }  # fmt: skip
+
+    def _refuse_foreign_command(self, run_id: str) -> None:
+        """A run gone on with in a home from elsewhere may have any command recorded.
+
+        Raises:
+            UntrustedHome: it is not this process's own, and nobody has trusted the home.
+        """
+        with self._database.read() as connection:
+            recorded = runs.get_run(connection, run_id).entry_point or {}
+        own = environment.entry_point() or {}
+        if any(recorded.get(name) != own.get(name) for name in ("argv", "cwd", "env")):
+            trust.check(config.load())
 
     def _refuse_another_script(self, run_id: str, node: str) -> None:
         """The process begun anew would read the script as it is by then, and might not get far."""

@@ -20,13 +20,11 @@ def everything_under(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_files_are_readable_as_the_umask_allows(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        store, pack = stored(tmp_path)
-    finally:
-        os.umask(before)
+def test_files_are_readable_as_their_store_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o750)
+    store, pack = stored(tmp_path)
     assert stat.S_IMODE(store.path(pack.id).stat().st_mode) == 0o640
+    assert stat.S_IMODE(store.path(pack.id).parent.stat().st_mode) == 0o750
 
 
 def test_a_commit_costs_at_most_three_fsyncs(

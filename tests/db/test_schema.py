@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+from branchtrack import trust
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.db import schema
@@ -23,6 +24,7 @@ from branchtrack.db.tables import metadata
 from branchtrack.errors import (
     DatabaseAhead,
     DatabaseBehind,
+    DatabaseForeign,
     DatabaseMissing,
     DatabaseUnreadable,
     HomeError,
@@ -144,14 +146,55 @@ def test_revisions_are_numbered_in_their_order() -> None:
     assert numbers == [f"{place:04d}" for place in range(1, len(numbers) + 1)]
 
 
-def test_somebody_elses_database_is_missing_our_tables(tmp_path: Path) -> None:
-    path = tmp_path / "other.db"
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE theirs (x)")
-    connection.commit()
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE books (title TEXT)"],
+        ["CREATE TABLE runs (title TEXT)"],
+        ["CREATE VIEW books AS SELECT 1"],
+        ["CREATE TABLE alembic_version (version_num TEXT)",
+         "INSERT INTO alembic_version VALUES ('0002')"],
+        ["CREATE TABLE alembic_version (version_num TEXT)", "CREATE TABLE books (title TEXT)"],
+        ["CREATE TABLE alembic_version (version_num TEXT)", "CREATE TABLE books (title TEXT)",
+         "INSERT INTO alembic_version VALUES ('ae1027a6acf')"],
+    ],
+)  # fmt: skip
+def test_somebody_elses_database_is_refused_and_not_changed(
+    tmp_path: Path, statements: list[str]
+) -> None:
+    config = load(tmp_path)
+    with sqlite3.connect(tmp_path / "branchtrack.db") as connection:
+        for statement in statements:
+            connection.execute(statement)
     connection.close()
-    with pytest.raises(DatabaseMissing):
-        open_database(load(tmp_path, f"sqlite:///{path}"))
+    before = (tmp_path / "branchtrack.db").read_bytes()
+    for create in (True, False):
+        with pytest.raises(DatabaseForeign, match="is not branchtrack's.*Name another with --home"):
+            open_database(config, create=create)
+    database = Database(config.database_url)
+    with pytest.raises(DatabaseForeign):
+        schema.upgrade(database)
+    database.close()
+    assert (tmp_path / "branchtrack.db").read_bytes() == before
+    assert not trust.is_trusted(config)
+
+
+def test_tables_of_another_in_a_server_s_database_are_left_alone(
+    empty_postgres: str, tmp_path: Path
+) -> None:
+    config = load(tmp_path / "home", empty_postgres)
+    database = Database(config.database_url)
+    with database.transaction() as connection:
+        connection.execute(text("CREATE TABLE books (title TEXT)"))
+    database.close()
+    with pytest.raises(DatabaseForeign, match="books"):
+        open_database(config, create=True)
+
+
+def test_a_revision_that_never_was_is_refused(config: Config) -> None:
+    stamp(config, "ae1027a6acf")
+    with pytest.raises(DatabaseUnreadable, match="is of no version: 'ae1027a6acf'"):
+        open_database(config, create=True)
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 99, 511, 513])

@@ -10,15 +10,19 @@ from typing import Any
 
 import pytest
 
+from branchtrack import trust
 from branchtrack.config import Config, load
-from branchtrack.errors import LaunchFailed
+from branchtrack.errors import LaunchFailed, UntrustedHome
 from branchtrack.launching import local
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """A home; nothing here needs a database."""
-    return load(tmp_path / "home")
+    """A home that its user trusts; nothing here needs a database."""
+    found = load(tmp_path / "home")
+    found.make_home()
+    trust.mark(found)
+    return found
 
 
 def finish(process: subprocess.Popen[bytes]) -> int:
@@ -154,3 +158,10 @@ def test_a_shell_that_is_gone_is_a_clear_error(
     with pytest.raises(LaunchFailed, match="cannot be started"):
         start(config, "", tmp_path)
     assert os.path.exists(config.logs)
+
+
+def test_nothing_is_started_from_a_home_that_is_not_trusted(config: Config, tmp_path: Path) -> None:
+    trust.forget(config)
+    with pytest.raises(UntrustedHome, match="this user has not trusted it"):
+        start(config, f"open({str(tmp_path / 'ran')!r}, 'w')", tmp_path)
+    assert not (tmp_path / "ran").exists()

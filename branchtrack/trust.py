@@ -1,0 +1,172 @@
+"""Which homes their user has trusted: from no other one is a recorded command ever started.
+
+A home may come from anywhere, in an archive or a clone, and its queue may hold any command. A mark
+is a file of the user's own, outside of every home. It names the home and its database, and what
+tells them from others that are put in their place: the home's own id, both inodes, both owners.
+
+It opens no database, and asks nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from branchtrack import permissions
+from branchtrack.config import Config, without_password
+from branchtrack.errors import UntrustedHome
+
+#: The file in a home that has its id.
+ID_FILE = "id"
+
+Identity = dict[str, Any]
+#: Homes that this process trusts where no mark of it can be kept.
+_TRUSTED_HERE: list[Identity] = []
+
+
+def is_trusted(config: Config) -> bool:
+    """Whether this user has trusted the home, and it is still the one that was trusted."""
+    identity = _identity(config)
+    return identity in _TRUSTED_HERE or any(mark == identity for mark in _marks(config))
+
+
+def check(config: Config) -> None:
+    """Refuse to start anything from a home that its user has not trusted.
+
+    Raises:
+        UntrustedHome: it is not trusted.
+    """
+    if not is_trusted(config):
+        raise UntrustedHome(str(config.home), replaced=any(_marks(config)))
+
+
+def mark(config: Config) -> Path | None:
+    """Trust the home; returns the file that says so.
+
+    None where no file of this user's can be written: then this process alone trusts it.
+    """
+    with suppress(OSError):
+        _make_id(config.home)
+    identity = _identity(config)
+    for folder in _folders():
+        with suppress(OSError):
+            return _write(folder, _name(config), identity)
+    _TRUSTED_HERE.append(identity)
+    return None
+
+
+def forget(config: Config) -> bool:
+    """Trust the home no more; false where it was not trusted."""
+    was_trusted = is_trusted(config)
+    _TRUSTED_HERE[:] = [other for other in _TRUSTED_HERE if other != _identity(config)]
+    for folder in _folders():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            (folder / _name(config)).unlink()
+    return was_trusted
+
+
+def owners(config: Config) -> set[int]:
+    """The user ids that the home and its database belong to."""
+    paths = [config.home, config.database_file]
+    return {path.stat().st_uid for path in paths if path is not None and path.exists()}
+
+
+def _identity(config: Config) -> Identity:
+    """What has to be as it was when the home was trusted.
+
+    No device is named: the numbers of many file systems change as a machine starts.
+    """
+    return {
+        "home": str(config.home.resolve()),
+        "database": _database(config),
+        "id": _read_id(config.home),
+        "folder": _inode_and_owner(config.home),
+        "file": _inode_and_owner(config.database_file),
+    }
+
+
+def _database(config: Config) -> str:
+    file = config.database_file
+    return without_password(config.database_url) if file is None else str(file.resolve())
+
+
+def _inode_and_owner(path: Path | None) -> list[int] | None:
+    try:
+        status = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if status is None else [status.st_ino, status.st_uid]
+
+
+def _read_id(home: Path) -> str:
+    try:
+        return (home / ID_FILE).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _make_id(home: Path) -> None:
+    """Give the home an id; whoever is faster, there is one, and never half of it."""
+    path = home / ID_FILE
+    if path.exists():
+        return
+    draft = home / f"{ID_FILE}.{uuid.uuid4().hex}"
+    with open(draft, "x", opener=permissions.opener(home)) as file:
+        file.write(f"{uuid.uuid4().hex}\n")
+    try:
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+
+
+def _name(config: Config) -> str:
+    """The name of the home's mark: one for each database that it is used with."""
+    words = f"{config.home.resolve()}\n{_database(config)}"
+    return f"{hashlib.sha256(words.encode(errors='surrogateescape')).hexdigest()[:32]}.json"
+
+
+def _marks(config: Config) -> Iterator[Identity]:
+    for folder in _folders():
+        with suppress(OSError, ValueError):
+            yield json.loads((folder / _name(config)).read_text(encoding="utf-8"))
+
+
+def _folders() -> Iterator[Path]:
+    """Where marks may be: this user's configuration, else a folder that nobody else can write.
+
+    A container may have no home directory, or one that cannot be written.
+    """
+    configured = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    if os.path.isabs(configured):
+        yield Path(configured) / "branchtrack" / "trusted"
+    temporary = Path(tempfile.gettempdir()) / f"branchtrack-{os.geteuid()}"
+    with suppress(OSError):
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        status = temporary.lstat()
+        is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+        if is_own and not status.st_mode & 0o022:
+            yield temporary / "trusted"
+
+
+def _write(folder: Path, name: str, identity: Identity) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    draft, path = tempfile.mkstemp(dir=folder), folder / name
+    try:
+        with open(draft[0], "w", encoding="utf-8") as file:
+            json.dump(identity, file)
+        os.replace(draft[1], path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(draft[1])
+        raise
+    return path
