@@ -35,7 +35,9 @@ _TRUSTED_HERE: list[Identity] = []
 def is_trusted(config: Config) -> bool:
     """Whether this user has trusted the home, and it is still the one that was trusted."""
     identity = _identity(config)
-    return identity in _TRUSTED_HERE or any(mark == identity for mark in _marks(config))
+    if identity in _TRUSTED_HERE:
+        return True
+    return any(identity == {**mark, "path": None} for mark in _marks())
 
 
 def check(config: Config) -> None:
@@ -45,7 +47,9 @@ def check(config: Config) -> None:
         UntrustedHome: it is not trusted.
     """
     if not is_trusted(config):
-        raise UntrustedHome(str(config.home), replaced=any(_marks(config)))
+        path = str(config.home.resolve())
+        replaced = any(mark.get("path") == path for mark in _marks())
+        raise UntrustedHome(str(config.home), replaced=replaced)
 
 
 def mark(config: Config) -> Path | None:
@@ -58,18 +62,19 @@ def mark(config: Config) -> Path | None:
     identity = _identity(config)
     for folder in _folders():
         with suppress(OSError):
-            return _write(folder, _name(config), identity)
+            path = str(config.home.resolve())
+            return _write(folder, _name(identity), {**identity, "path": path})
     _TRUSTED_HERE.append(identity)
     return None
 
 
 def forget(config: Config) -> bool:
     """Trust the home no more; false where it was not trusted."""
-    was_trusted = is_trusted(config)
-    _TRUSTED_HERE[:] = [other for other in _TRUSTED_HERE if other != _identity(config)]
+    was_trusted, identity = is_trusted(config), _identity(config)
+    _TRUSTED_HERE[:] = [other for other in _TRUSTED_HERE if other != identity]
     for folder in _folders():
         with suppress(FileNotFoundError, NotADirectoryError):
-            (folder / _name(config)).unlink()
+            (folder / _name(identity)).unlink()
     return was_trusted
 
 
@@ -85,7 +90,7 @@ def _identity(config: Config) -> Identity:
     No device is named: the numbers of many file systems change as a machine starts.
     """
     return {
-        "home": str(config.home.resolve()),
+        "path": None,
         "database": _database(config),
         "id": _read_id(config.home),
         "folder": _inode_and_owner(config.home),
@@ -94,8 +99,12 @@ def _identity(config: Config) -> Identity:
 
 
 def _database(config: Config) -> str:
-    file = config.database_file
-    return without_password(config.database_url) if file is None else str(file.resolve())
+    """The database, the same for one that is moved together with its home."""
+    file, home = config.database_file, config.home.resolve()
+    if file is None:
+        return without_password(config.database_url)
+    path = file.resolve()
+    return str(path.relative_to(home) if path.is_relative_to(home) else path)
 
 
 def _inode_and_owner(path: Path | None) -> list[int] | None:
@@ -128,16 +137,18 @@ def _make_id(home: Path) -> None:
         draft.unlink()
 
 
-def _name(config: Config) -> str:
-    """The name of the home's mark: one for each database that it is used with."""
-    words = f"{config.home.resolve()}\n{_database(config)}"
-    return f"{hashlib.sha256(words.encode(errors='surrogateescape')).hexdigest()[:32]}.json"
+def _name(identity: Identity) -> str:
+    """The name of a home's mark: one for each database that it is used with."""
+    words = [identity["id"], identity["database"], identity["folder"]]
+    return f"{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]}.json"
 
 
-def _marks(config: Config) -> Iterator[Identity]:
+def _marks() -> Iterator[Identity]:
     for folder in _folders():
-        with suppress(OSError, ValueError):
-            yield json.loads((folder / _name(config)).read_text(encoding="utf-8"))
+        with suppress(OSError):
+            for path in folder.glob("*.json"):
+                with suppress(OSError, ValueError):
+                    yield json.loads(path.read_text(encoding="utf-8"))
 
 
 def _folders() -> Iterator[Path]:

@@ -55,6 +55,17 @@ def test_another_folder_in_its_place_is_not_trusted(made: Config, tmp_path: Path
         trust.check(made)
 
 
+def test_a_home_that_is_only_moved_stays_trusted(made: Config, tmp_path: Path) -> None:
+    made.home.rename(tmp_path / "moved")
+    trust.check(load(tmp_path / "moved"))
+    # A new one in the old place takes nothing from it.
+    open_database(made, create=True).close()
+    trust.check(made)
+    trust.check(load(tmp_path / "moved"))
+    shutil.copytree(tmp_path / "moved", tmp_path / "copy")
+    assert not trust.is_trusted(load(tmp_path / "copy"))
+
+
 def test_another_database_in_its_place_is_not_trusted(made: Config) -> None:
     file = made.home / "branchtrack.db"
     shutil.copy(file, file.with_suffix(".other"))
