@@ -30,7 +30,7 @@ _MOST, _LONGEST = 20, 400
 def trust_home(line: CommandLine, home: str | None, yes: bool, remove: bool, as_json: bool) -> None:
     """Show which commands a home would start, and trust it.
 
-    A home that this user made is trusted from the start. One that came from elsewhere, was moved or
+    A home that this user made is trusted from the start. One that came from elsewhere, was copied or
     replaced is not: `serve`, `worker`, `resume` and `certify` start nothing from it. With --json it
     is only shown, unless --yes is given. Exits with 1 where the answer is no.
 
@@ -140,7 +140,7 @@ def _variables(launch: Launch, entry_point: dict[str, Any] | None) -> dict[str, 
 def _show(line: CommandLine, orders: list[dict[str, Any]], commands: list[dict[str, Any]]) -> None:
     home, owners = line.config.home, trust.owners(line.config)
     echo(
-        f"The home {home} is not trusted: it was not made here, was moved, or was replaced.",
+        f"The home {home} is not trusted: it was not made here, was copied, or was replaced.",
         err=True,
     )
     if owners - {os.geteuid()}:
