@@ -101,6 +101,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         samples_rows=charts.sampled(drawn.lines) if drawn else [],
         undrawn=_undrawn(branches, curves),
         requests=listed_requests,
+        most_requests=_REQUESTS,
         described={one.id: asked.described(one) for one in listed_requests},
         cursor=tree_chart.cursor(tree, curves.series if curves else {}),
         filters=_filters(),
