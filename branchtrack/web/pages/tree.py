@@ -61,13 +61,12 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
     live_only = wanted_block(TEMPLATE) == "live"
     with services().database.read() as connection:
         outline = outlines.trees(connection, [run])[run]
-        metrics = _metrics(connection, outline)
-        metric = metrics.chosen or "loss"
         sent = Sent(live_only)
+        metrics = _metrics(connection, outline, sent)
+        metric = metrics.chosen or "loss"
         # Where branches stand, without their nodes: it decides which nodes are worth reading.
         branches = _shown(TreeView(outline, TreeNodes(), now()))
         domain = lanes.domain(branches, params.window())
-        sent.is_drawn = sent.is_drawn_as(metrics.key)
         sent.check_lanes(outline.cursor, metric, domain, branches)
         is_same = sent.has_lanes and sent.is_drawn
         marks = None if is_same else lanes.thinning(branches, domain)
@@ -154,9 +153,17 @@ def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
     return asked.settled(database, found, tree.outline.segments, tree.now, again)
 
 
-def _metrics(connection: Connection, outline: Outline) -> Metrics:
+def _metrics(connection: Connection, outline: Outline, sent: Sent | None = None) -> Metrics:
+    """The metrics of the run; what the browser draws is taken from it where it still holds."""
     asked = request.args.get("metric") or None
-    metrics = selections.list_metrics(connection, list(outline.segments), asked)
+    segments = list(outline.segments)
+    if sent is not None and sent.live_only and "drawn" in request.args:
+        total = selections.count_metrics(connection, segments)
+        drawn = sent.drawn(total, asked)
+        if drawn is not None:
+            sent.is_drawn = True
+            return Metrics((), drawn, total)
+    metrics = selections.list_metrics(connection, segments, asked)
     if asked is not None and asked not in metrics.names:
         raise NotFound("metric", asked, metrics.names)
     return metrics
