@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import Connection
 
 from branchtrack.config import Config
+from branchtrack.core.names import near
 from branchtrack.core.records import Request
 from branchtrack.db import launches, outlines, requests, selections, tree_nodes
 from branchtrack.db.outlines import Outline
@@ -35,6 +36,8 @@ from branchtrack.web.views import (
 blueprint = Blueprint("tree", __name__)
 TEMPLATE = "tree/index.html"
 _REQUESTS = 20
+#: Metrics to suggest where none comes close.
+_SUGGESTED = 20
 
 
 @blueprint.get("/runs/<run>")
@@ -165,7 +168,7 @@ def _metrics(connection: Connection, outline: Outline, sent: Sent | None = None)
             return Metrics((), drawn, total)
     metrics = selections.list_metrics(connection, segments, asked)
     if asked is not None and asked not in metrics.names:
-        raise NotFound("metric", asked, metrics.names)
+        raise NotFound("metric", asked, near(asked, metrics.names) or metrics.names[:_SUGGESTED])
     return metrics
 
 
