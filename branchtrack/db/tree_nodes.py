@@ -149,12 +149,12 @@ def lineage(
     )
     named = _table("named", union(select(nodes.c.id).where(nodes.c.id.in_(list(ids))), children))
     worth = or_(line.c.distance <= 1, nodes.c.parent_id.is_(None), _is_plain() == 0)
-    told = select(nodes.c.id).join(line, line.c.id == nodes.c.id).where(worth)
+    notable = select(nodes.c.id).join(line, line.c.id == nodes.c.id).where(worth)
     query = (
         _lines(nodes.c.id.in_(named))
         .add_columns(line.c.head, line.c.distance)
         .outerjoin(line, line.c.id == nodes.c.id)
-        .where(nodes.c.id.in_(union(named, told)))
+        .where(nodes.c.id.in_(union(named, notable)))
         .order_by(nodes.c.seq.desc())
     )
     by_id: dict[str, NodeLine] = {}
