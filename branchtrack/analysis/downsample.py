@@ -12,6 +12,8 @@ from tsdownsample import MinMaxDownsampler
 
 from branchtrack.db.metrics import Series
 
+#: Rows of windows that are averaged at once: more would only take memory.
+_AT_ONCE = 256
 _MINMAX = MinMaxDownsampler()  # type: ignore[no-untyped-call]
 
 
@@ -67,11 +69,14 @@ def smooth_at(series: Series, weight: float, steps: NDArray[np.int64]) -> NDArra
         result[here] = values[places[here]]
         return result
     reach = min(max(values.size, 1), int(np.ceil(np.log(1e-6) / np.log(weight))))
-    back = np.arange(reach)
-    for row, place in zip(np.flatnonzero(here), places[here], strict=True):
-        window = values[max(0, place - reach + 1) : place + 1][::-1]
-        decay = weight ** back[: window.size]
-        result[row] = float(window @ decay / decay.sum())
+    decay = weight ** np.arange(reach)
+    rows = np.flatnonzero(here)
+    for start in range(0, rows.size, _AT_ONCE):
+        chunk = rows[start : start + _AT_ONCE]
+        back = places[chunk][:, None] - np.arange(reach)
+        weights = np.where(back >= 0, decay, 0.0)
+        windows = values[np.maximum(back, 0)]
+        result[chunk] = (windows * weights).sum(axis=1) / weights.sum(axis=1)
     return result
 
 

@@ -6,7 +6,7 @@ Only reads. It must not know what a page looks like.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    literal,
     or_,
     select,
     true,
@@ -113,36 +114,57 @@ def read(
     return _gathered(connection.execute(query).all(), limit)
 
 
+@dataclass(frozen=True)
+class Lineage:
+    """Nodes by id, and of the way from some nodes up to the root those worth telling.
+
+    ``lines`` has for each of them (distance, node), nearest first: the node itself, its parent,
+    what changed something or began a branch, the root, and those that were named.
+    """
+
+    by_id: Mapping[str, NodeLine]
+    lines: Mapping[str, Sequence[tuple[int, NodeLine]]]
+
+
 def lineage(
     connection: Connection,
+    heads: Iterable[str],
     *,
-    above: Iterable[str],
     ids: Iterable[str] = (),
     children_of: str | None = None,
-    whole: bool = False,
-) -> list[NodeLine]:
-    """The nodes ``above`` and all their ancestors, those named, and children, newest first.
+) -> Lineage:
+    """The ways up from ``heads``, the nodes named in ``ids``, and the children of one.
 
-    Metrics and what was read back are there of the named ones and the children alone, unless
-    ``whole``.
+    Metrics and what was read back are there of the named ones and of the children alone.
     """
-    start = select(nodes.c.id, nodes.c.parent_id).where(nodes.c.id.in_(list(above)))
+    start = select(
+        nodes.c.id.label("head"), nodes.c.id, nodes.c.parent_id, literal(0).label("distance")
+    ).where(nodes.c.id.in_(list(heads)))
     line = start.cte("line", recursive=True)
-    # A union drops what was met before, where two lines have become one.
-    line = line.union(
-        select(nodes.c.id, nodes.c.parent_id).join(line, nodes.c.id == line.c.parent_id)
-    )
+    above = select(line.c.head, nodes.c.id, nodes.c.parent_id, line.c.distance + 1)
+    line = line.union_all(above.join(line, nodes.c.id == line.c.parent_id))
     run_ids = select(nodes.c.run_id).where(nodes.c.id == children_of)
     children = select(nodes.c.id).where(
         nodes.c.run_id.in_(run_ids), nodes.c.parent_id == children_of
     )
-    named = (select(nodes.c.id).where(nodes.c.id.in_(list(ids))), children)
+    named = _table("named", union(select(nodes.c.id).where(nodes.c.id.in_(list(ids))), children))
+    worth = or_(line.c.distance <= 1, nodes.c.parent_id.is_(None), _is_plain() == 0)
+    notable = select(nodes.c.id).join(line, line.c.id == nodes.c.id).where(worth)
     query = (
-        _lines(true() if whole else nodes.c.id.in_(union(*named)))
-        .where(nodes.c.id.in_(union(*named, select(line.c.id))))
+        _lines(nodes.c.id.in_(named))
+        .add_columns(line.c.head, line.c.distance)
+        .outerjoin(line, line.c.id == nodes.c.id)
+        .where(nodes.c.id.in_(union(named, notable)))
         .order_by(nodes.c.seq.desc())
     )
-    return [_line(row._mapping) for row in connection.execute(query)]
+    by_id: dict[str, NodeLine] = {}
+    lines: dict[str, list[tuple[int, NodeLine]]] = {}
+    for row in connection.execute(query):
+        node = by_id.get(row.id) or by_id.setdefault(row.id, _line(row._mapping))
+        if row.head is not None:
+            lines.setdefault(row.head, []).append((row.distance, node))
+    ordered = {head: sorted(line, key=lambda pair: pair[0]) for head, line in lines.items()}
+    return Lineage(by_id, ordered)
 
 
 def _lines(whole: ColumnElement[bool]) -> Select[Any]:

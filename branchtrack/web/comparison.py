@@ -6,7 +6,7 @@ It writes no markup. Curves are stitched and smoothed whole before anything is c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from branchtrack.db import outlines, selections, tree_nodes
 from branchtrack.db.metrics import Series
 from branchtrack.db.outlines import NodeLine
 from branchtrack.db.selections import Selection
-from branchtrack.db.tree_nodes import TreeNodes
+from branchtrack.db.tree_nodes import Lineage, TreeNodes
 from branchtrack.errors import InvalidInput
 from branchtrack.web.rendering import now
 from branchtrack.web.svg.marks import colour_and_dash
@@ -37,7 +37,8 @@ _SIGNS = 2000
 class Side:
     """One of the two branches, with its tree and its last node whole.
 
-    ``ref`` is ``run/branch``; ``name`` is as short as tells the two apart.
+    ``ref`` is ``run/branch``; ``name`` is as short as tells the two apart. ``line`` has the nodes
+    worth telling from the head up to the root, see `tree_nodes.Lineage`.
     """
 
     ref: str
@@ -45,13 +46,7 @@ class Side:
     view: BranchView
     tree: TreeView
     head: Node | None
-
-    def line(self) -> list[NodeLine]:
-        """The nodes from the head up to the root."""
-        if self.head is None:
-            return []
-        parents = {node.id: node.parent_id for node in self.tree.by_id.values()}
-        return [self.tree.by_id[name] for name in lineages.ancestors(self.head.id, parents)]
+    line: Sequence[NodeLine]
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ class Comparison:
     def changes(self, side: Side) -> list[NodeLine]:
         """The nodes with changes on a side since the two parted, newest first."""
         found = []
-        for node in side.line():
+        for node in side.line:
             if self.ancestor is not None and node.id == self.ancestor.id:
                 break
             found += [node] if node.changes else []
@@ -193,19 +188,23 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
     bare = {run: TreeView(tree, TreeNodes(), now()) for run, tree in trees.items()}
     named = [_branch(bare[run], name).branch for run, name in names]
     standing = {node_id for tree in trees.values() for node_id in standing_nodes(tree)}
-    lines = tree_nodes.lineage(
-        connection, above=[branch.head_id or "" for branch in named], ids=standing, whole=True
-    )
+    heads = [branch.head_id or "" for branch in named]
+    lineage = tree_nodes.lineage(connection, heads, ids=standing)
+    nodes = {
+        tree.run.id: {
+            node.id: node for node in lineage.by_id.values() if node.run_id == tree.run.id
+        }
+        for tree in trees.values()
+    }
     views = {
-        run: TreeView(tree, TreeNodes({n.id: n for n in lines if n.run_id == tree.run.id}), now())
-        for run, tree in trees.items()
+        run: TreeView(tree, TreeNodes(nodes[tree.run.id]), now()) for run, tree in trees.items()
     }
     branches = [_branch(views[run], name) for run, name in names]
     if branches[0].branch.id == branches[1].branch.id:
         raise InvalidInput("b", b_ref, "another branch", what="A branch was compared with itself.")
-    heads = outlines.nodes_by_id(connection, [view.branch.head_id or "" for view in branches])
+    whole = outlines.nodes_by_id(connection, heads)
     sides = [
-        _side(views[run], view, heads.get(view.branch.head_id or ""), alone=len(ids) == 1)
+        _side(views[run], view, whole.get(view.branch.head_id or ""), lineage, alone=len(ids) == 1)
         for (run, _), view in zip(names, branches, strict=True)
     ]
     wanted = sorted({span for side in sides for span in _segments(side)})
@@ -216,9 +215,12 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
     )  # fmt: skip
 
 
-def _side(tree: TreeView, view: BranchView, head: Node | None, *, alone: bool) -> Side:
+def _side(
+    tree: TreeView, view: BranchView, head: Node | None, lineage: Lineage, *, alone: bool
+) -> Side:
     ref = f"{tree.run.name}/{view.name}"
-    return Side(ref, view.name if alone else ref, view, tree, head)
+    line = [node for _, node in lineage.lines.get(head.id if head else "", ())]
+    return Side(ref, view.name if alone else ref, view, tree, head, line)
 
 
 def _segments(side: Side) -> list[str]:
@@ -228,8 +230,8 @@ def _segments(side: Side) -> list[str]:
 
 
 def _ancestor(a: Side, b: Side) -> NodeLine | None:
-    above = {node.id for node in a.line()}
-    return next((node for node in b.line() if node.id in above), None)
+    above = {node.id for node in a.line}
+    return next((node for node in b.line if node.id in above), None)
 
 
 def _branch(view: TreeView, name: str | None) -> BranchView:

@@ -91,7 +91,7 @@ def _axes(found: Comparison, axis: str, a: Series, b: Series) -> tuple[ToX, ToX]
 
 
 def _epochs(side: Side) -> ToX:
-    return charts.along({node.step: node.epoch for node in side.line()})
+    return charts.along({node.step: node.epoch for node in side.line})
 
 
 def _from_zero(

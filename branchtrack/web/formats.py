@@ -211,9 +211,11 @@ FILTERS = {
 
 
 def _rounded(value: Any) -> Any:
-    """A float to six digits, and each in a list."""
+    """A float to six digits, and each in a list or a mapping."""
     if isinstance(value, (list, tuple)):
         return [_rounded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

@@ -42,9 +42,11 @@ class Sent:
         """Whether the browser shows the rows of nodes as they are."""
         return self.live_only and self.nodes == request.args.get("nodes")
 
-    def is_drawn_as(self, key: str) -> bool:
-        """Whether the browser draws the chart of those metrics."""
-        return self.live_only and key == request.args.get("drawn")
+    def drawn(self, total: int, asked: str | None) -> str | None:
+        """The metric that the browser draws, if it still is the one to show of ``total``."""
+        count, _, metric = request.args.get("drawn", "").partition(".")
+        is_same = self.live_only and count == str(total) and asked in (None, metric)
+        return metric if is_same and metric else None
 
     def check_lanes(
         self, cursor: int, metric: str, domain: Domain, branches: Sequence[BranchView]

@@ -102,6 +102,7 @@ def test_a_setting_has_six_digits_and_keeps_the_others_in_its_title() -> None:
     assert formats.setting(2.0480000000000003e-3) == "2.048e-3"
     assert formats.setting(0.1 + 0.2) == "0.3"
     assert formats.setting([0.9, 0.1 + 0.2]) == "[0.9, 0.3]"
+    assert formats.setting([{"before": 0.1 + 0.2}]) == '[{"before": 0.3}]'
     assert formats.exact_setting(0.1 + 0.2) == "0.30000000000000004"
     shown = dom.parse(str(formats.shown_setting(2.0480000000000003e-3))).one("span")
     assert (shown.text, shown["title"]) == ("2.048e-3", "2.0480000000000003e-3")

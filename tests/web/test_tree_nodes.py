@@ -86,14 +86,22 @@ def test_a_line_is_read_up_to_the_root_with_children(database: Database, main: L
     assert main.head is not None
     main.grower.order(main.head, "side", lr=1e-5)
     with database.read() as connection:
-        found = tree_nodes.lineage(connection, above=[main.head.id], children_of=main.head.id)
-        whole = tree_nodes.lineage(connection, above=[main.head.id], whole=True)
         marks = outlines.ancestors(connection, main.head.id)
+        found = tree_nodes.lineage(
+            connection, [main.head.id], ids=[marks[6].id], children_of=main.head.id
+        )
         known = outlines.branches_of(connection, [main.grower.run.id])
-    assert [node.step for node in found] == [21, 21, *range(20, -1, -1)]
-    assert [bool(node.metrics) for node in found] == [True] + [False] * 22
-    assert whole[1].metrics["loss"] == 1.0
-    assert [mark.id for mark in marks] == [node.id for node in whole]
+    assert [mark.step for mark in marks] == list(range(21, -1, -1))
+    assert [(distance, node.step) for distance, node in found.lines[main.head.id]] == [
+        (0, 21),
+        (1, 20),
+        (6, 15),
+        (21, 0),
+    ]
+    assert {(node.step, node.kind) for node in found.by_id.values() if node.metrics} == {
+        (15, "checkpoint"),
+        (21, "fork"),
+    }
     assert {(run, branch.name) for run, branch in known.values()} == {
         ("digits", "main"),
         ("digits", "side"),

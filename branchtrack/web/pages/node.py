@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from flask import Blueprint, Response
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core import lifecycle, restores, tree
+from branchtrack.core import lifecycle, restores
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.core.settings import declared as by_name
 from branchtrack.db import nodes, outlines, tree_nodes
 from branchtrack.db.outlines import NodeLine
-from branchtrack.db.tree_nodes import TreeNodes
+from branchtrack.db.tree_nodes import Lineage, TreeNodes
 from branchtrack.web import asked, rows
 from branchtrack.web.formats import exact_setting, number
 from branchtrack.web.rendering import now, respond
@@ -89,7 +89,7 @@ def show(node_id: str) -> Response:
     """The page."""
     with services().database.read() as connection:
         node = nodes.find(connection, node_id)
-        view = _tree(connection, node)
+        view, lineage = _tree(connection, node)
         stored = nodes.checkpoint(connection, node.state_digest)
         requests, audit = outlines.history(connection, node)
     requests, audit = _settled(node, view, requests, audit)
@@ -99,7 +99,7 @@ def show(node_id: str) -> Response:
     return respond(
         "node/index.html", node=node, run=view.run, branch=branch, parent=parent,
         parent_branch=view.by_branch[parent.branch_id] if parent else None,
-        crumbs=_crumbs(view, node), children=_children(view, node),
+        crumbs=_crumbs(view, lineage.lines[node.id]), children=_children(view, node),
         settings=_settings(node, by_name(segment.declared if segment else [])),
         proofs=rows.proofs(node.changes, node.effective), measured=_measured(node), notes=_MEASURED,
         metrics=_metrics(node, parent), stored=stored, files=_files(services().store, stored),
@@ -128,16 +128,16 @@ def _settled(
     return list(kept), seen[-1]
 
 
-def _tree(connection: Connection, node: Node) -> TreeView:
+def _tree(connection: Connection, node: Node) -> tuple[TreeView, Lineage]:
     """The run's branches, and of its nodes those above and below this one."""
     outline = outlines.trees(connection, [node.run_id])[node.run_id]
-    lines = tree_nodes.lineage(
+    lineage = tree_nodes.lineage(
         connection,
-        above=[node.id],
+        [node.id],
         ids=[*standing_nodes(outline), node.parent_id or ""],
         children_of=node.id,
     )
-    return TreeView(outline, TreeNodes({line.id: line for line in lines}), now())
+    return TreeView(outline, TreeNodes(lineage.by_id), now()), lineage
 
 
 def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
@@ -182,21 +182,19 @@ def _metrics(node: Node, parent: NodeLine | None) -> list[tuple[str, float | Non
     return found
 
 
-def _crumbs(view: TreeView, node: Node) -> list[Step]:
+def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeLine]]) -> list[Step]:
     """The way from the root: nodes that changed something or began a branch, and the parent."""
-    parents = {one.id: one.parent_id for one in view.by_id.values()}
-    line = [view.by_id[name] for name in reversed(tree.ancestors(node.id, parents)[1:])]
-    found: list[Step] = []
-    skipped = 0
-    for place, one in enumerate(line):
-        notable = one.changes or one.kind in ("root", "fork") or place in (0, len(line) - 1)
-        if not notable:
-            skipped += 1
+    steps: list[Step] = []
+    above = None
+    for distance, node in reversed(line):
+        is_told = node.changes or node.kind in ("root", "fork") or node.parent_id is None
+        if distance == 0 or not (is_told or distance == 1):
             continue
-        branch = view.by_branch[one.branch_id].branch
-        found.append(Step(one, branch, change_words(one.changes) or one.kind, skipped))
-        skipped = 0
-    return found
+        skipped = 0 if above is None else above - distance - 1
+        branch = view.by_branch[node.branch_id].branch
+        steps.append(Step(node, branch, change_words(node.changes) or node.kind, skipped))
+        above = distance
+    return steps
 
 
 def _children(view: TreeView, node: Node) -> list[tuple[NodeLine, Branch]]:

@@ -145,6 +145,7 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
         "steer/index.html", status, tree=tree, view=view, draft=shown, is_draft=draft is not None,
         part=request.args.get("part"), groups=_groups(view, used), used_step=used.get("step"),
         later=[one for one in view.settings.values() if not one.live], requests=listed,
+        most_requests=_REQUESTS,
         described={one.id: asked.described(one) for one in listed},
         offered=offers.read(view.segment.offers if view.segment else {}),
         nodes=_rewinds(tree), are_more=tree.nodes.older is not None,

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import Connection
 
 from branchtrack.config import Config
+from branchtrack.core.names import near
 from branchtrack.core.records import Request
 from branchtrack.db import launches, outlines, requests, selections, tree_nodes
 from branchtrack.db.outlines import Outline
@@ -35,6 +36,8 @@ from branchtrack.web.views import (
 blueprint = Blueprint("tree", __name__)
 TEMPLATE = "tree/index.html"
 _REQUESTS = 20
+#: Metrics to suggest where none comes close.
+_SUGGESTED = 20
 
 
 @blueprint.get("/runs/<run>")
@@ -61,13 +64,12 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
     live_only = wanted_block(TEMPLATE) == "live"
     with services().database.read() as connection:
         outline = outlines.trees(connection, [run])[run]
-        metrics = _metrics(connection, outline)
-        metric = metrics.chosen or "loss"
         sent = Sent(live_only)
+        metrics = _metrics(connection, outline, sent)
+        metric = metrics.chosen or "loss"
         # Where branches stand, without their nodes: it decides which nodes are worth reading.
         branches = _shown(TreeView(outline, TreeNodes(), now()))
         domain = lanes.domain(branches, params.window())
-        sent.is_drawn = sent.is_drawn_as(metrics.key)
         sent.check_lanes(outline.cursor, metric, domain, branches)
         is_same = sent.has_lanes and sent.is_drawn
         marks = None if is_same else lanes.thinning(branches, domain)
@@ -101,6 +103,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         samples_rows=charts.sampled(drawn.lines) if drawn else [],
         undrawn=_undrawn(branches, curves),
         requests=listed_requests,
+        most_requests=_REQUESTS,
         described={one.id: asked.described(one) for one in listed_requests},
         cursor=tree_chart.cursor(tree, curves.series if curves else {}),
         filters=_filters(),
@@ -153,11 +156,19 @@ def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
     return asked.settled(database, found, tree.outline.segments, tree.now, again)
 
 
-def _metrics(connection: Connection, outline: Outline) -> Metrics:
+def _metrics(connection: Connection, outline: Outline, sent: Sent | None = None) -> Metrics:
+    """The metrics of the run; what the browser draws is taken from it where it still holds."""
     asked = request.args.get("metric") or None
-    metrics = selections.list_metrics(connection, list(outline.segments), asked)
+    segments = list(outline.segments)
+    if sent is not None and sent.live_only and "drawn" in request.args:
+        total = selections.count_metrics(connection, segments)
+        drawn = sent.drawn(total, asked)
+        if drawn is not None:
+            sent.is_drawn = True
+            return Metrics((), drawn, total)
+    metrics = selections.list_metrics(connection, segments, asked)
     if asked is not None and asked not in metrics.names:
-        raise NotFound("metric", asked, metrics.names)
+        raise NotFound("metric", asked, near(asked, metrics.names) or metrics.names[:_SUGGESTED])
     return metrics
 
 

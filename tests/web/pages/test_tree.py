@@ -213,6 +213,14 @@ def test_requests_are_listed_with_their_state(site: Site) -> None:
     assert rows[0]["state"] == "verified"
 
 
+def test_a_list_of_requests_that_is_cut_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert site.get(TREE).heading("Requests").text == "Requests"
+    monkeypatch.setattr("branchtrack.web.pages.tree._REQUESTS", 1)
+    assert "the newest 1; the audit has all" in site.get(TREE).heading("Requests").text
+
+
 def test_a_branch_that_waits_says_what_it_waits_for(own: Site) -> None:
     main = own.lines["main"]
     assert main.head is not None

@@ -82,3 +82,12 @@ def test_a_lane_tells_where_its_curve_is_and_not_its_last_node(own: Site) -> Non
     main.commit("checkpoint", 43, loss=0.9)
     live = partials_of(live_part(own, page))["#lanes"]
     assert live.one("span", data_value="main").text == "0.200 at 43"
+
+
+def test_on_an_older_page_the_live_part_stays_on_it(own: Site) -> None:
+    seeds.many(own.lines["main"], 120)
+    older = own.get("/runs/digits").by_role("link", "Older nodes")[0]["href"].partition("#")[0]
+    page = own.get(older)
+    own.lines["main"].commit("checkpoint", 900)
+    rows = node_rows(partials_of(live_part(own, page))["#rows"])
+    assert rows == node_rows(page)
