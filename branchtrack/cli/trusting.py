@@ -30,7 +30,7 @@ _MOST, _LONGEST = 20, 400
 def trust_home(line: CommandLine, home: str | None, yes: bool, remove: bool, as_json: bool) -> None:
     """Show which commands a home would start, and trust it.
 
-    A home that this user made is trusted from the start. One that came from elsewhere, was copied or
+    A home that this user made is trusted from the start. One from elsewhere, copied or
     replaced is not: `serve`, `worker`, `resume` and `certify` start nothing from it. With --json it
     is only shown, unless --yes is given. Exits with 1 where the answer is no.
 
