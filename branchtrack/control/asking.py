@@ -218,9 +218,10 @@ def _check(
     when: Mapping[str, Any] | None,
 ) -> _Checked:
     """Everything that can be known of a request before the training process sees it."""
-    actors.check(who, "request", reason=why)
+    actors.check(who, "request")
+    actors.check_reason(who, why)
     asked = interventions.read(payload)
-    actors.check(who, "request", actors.names_of(asked.kind, asked.model_dump()), why)
+    actors.check(who, "request", actors.names_of(asked.kind, asked.model_dump()))
     if who.limit is not None and who.token_id is not None:
         actors.check_limit(who, requests.made_lately(connection, branch.run_id, who.token_id))
     if asked.kind == "note":

@@ -119,7 +119,8 @@ def _check_allowed(
         raise InvalidInput("mode", asked["mode"], ", ".join(MODES))
     if asked["name"] is not None:
         valid_name(asked["name"])
-    actors.check(who, "launch", ["resume", *asked["settings"]], reason)
+    actors.check(who, "launch", ["resume", *asked["settings"]])
+    actors.check_reason(who, reason)
     tokened.check_limit(connection, node, who)
 
 

@@ -96,7 +96,7 @@ def actor() -> Actor:
 def barred(*names: str) -> str:
     """Why who is asking may not change or do anything, or not these; empty where they may."""
     try:
-        actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", names, "-")
+        actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", names)
     except Forbidden as error:
         return error.what
     return ""
@@ -142,7 +142,7 @@ def _check_role() -> None:
     """Look on is all that some may do."""
     if request.method in _SAFE or request.endpoint in (None, *_FOR_ALL, *_REFUSE_THEMSELVES):
         return
-    actors.check(actor(), "request", reason="-")
+    actors.check(actor(), "request")
 
 
 def _check_origin() -> None:
