@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from branchtrack.control import ordering
 from branchtrack.control.answering import expire_unanswered
 from branchtrack.control.texts import clean_text, shortened
-from branchtrack.core import actors, conditions, interventions, lifecycle, offers
+from branchtrack.core import actors, conditions, interventions, lifecycle, offers, plain
 from branchtrack.core.actors import Actor
 from branchtrack.core.interventions import Rewind, SetSettings
 from branchtrack.core.names import free_name, storable, valid_name
@@ -220,6 +220,8 @@ def _check(
     """Everything that can be known of a request before the training process sees it."""
     actors.check(who, "request")
     actors.check_reason(who, why)
+    plain.check(payload, "")
+    plain.check(when or {}, "")
     asked = interventions.read(payload)
     actors.check(who, "request", actors.names_of(asked.kind, asked.model_dump()))
     if who.limit is not None and who.token_id is not None:

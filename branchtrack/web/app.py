@@ -18,7 +18,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.nonfinite import spelled
 from branchtrack.db.engine import Database
-from branchtrack.errors import BranchtrackError
+from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
 from branchtrack.web import (
     api,
@@ -73,6 +73,14 @@ class _Json(DefaultJSONProvider):
         return super().dumps(spelled(obj), **{"allow_nan": False, **kwargs})
 
 
+class _Response(Response):
+    """A text that holds half of a surrogate pair, as earlier versions stored them, can be shown."""
+
+    def set_data(self, value: bytes | str) -> None:
+        """As the parent's."""
+        super().set_data(printable(value) if isinstance(value, str) else value)
+
+
 def create_app(
     config: Config, database: Database, store: Store, *, token: str | None, worker_note: str = ""
 ) -> Flask:
@@ -83,6 +91,7 @@ def create_app(
         static_folder=str(asset_dir("static")),
     )
     app.json = _Json(app)
+    app.response_class = _Response
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
     services.register(app, services.Services(config, database, store, worker_note))
     security.register(app, token)

@@ -8,6 +8,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.cli import output
+from branchtrack.db import tables
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
 
@@ -58,3 +59,21 @@ def test_only_its_own_styles_reach_the_terminal(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "one\ntwo \\x1b[8m\\x7f a\\x1b[8mb\n"
     output.print_table(("A",), [("one\ntwo",)])
     assert capsys.readouterr().out == "A\none↵two\n"
+
+
+def test_half_a_surrogate_pair_is_refused_and_shown_where_it_is_stored_already(
+    call: Call, forked: tuple[Tree, Any]
+) -> None:
+    tree, bad = forked[0], "a\udcff"
+    assert call("set", "demo", f"lr={bad}", "--no-wait").code == 2
+    assert call("set", "demo", f"{bad}=1", "--no-wait").code == 2
+    assert call("act", "demo", bad, f"{bad}={bad}", "--no-wait").code == 2
+    assert call("curve", "demo", bad).code == 2
+    with tree.database.transaction() as connection:
+        for table in (tables.requests, tables.events):
+            connection.execute(table.update().values(payload={bad: bad}))
+    for words in (("requests", "demo"), ("audit", "demo"), ("tree", "demo")):
+        for more in ((), ("--json",)):
+            answer = call(*words, *more)
+            assert answer.code == 0
+            answer.out.encode()
