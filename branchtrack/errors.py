@@ -61,11 +61,13 @@ class InvalidInput(BranchtrackError):
     def __init__(
         self, field: str, value: Any, allowed: str, *, what: str = "", **facts: Any
     ) -> None:
+        # Where a name is not accepted, it is the field's: as long as somebody made it.
+        field = printable(field)[:200]
         super().__init__(
             what or f"{field}: {shown(value)} is not accepted.",
             safe="Nothing was changed.",
             fix=f"Allowed: {allowed}.",
-            field=printable(field),
+            field=field,
             value=value,
             allowed=allowed,
             **facts,

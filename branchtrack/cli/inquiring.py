@@ -92,6 +92,7 @@ def requests(line: CommandLine, run: str, limit: int, as_json: bool) -> None:
     """
     from branchtrack import control
     from branchtrack.analysis import report
+    from branchtrack.db import refusals
     from branchtrack.db import requests as rows
     from branchtrack.db.runs import find_run
 
@@ -101,6 +102,7 @@ def requests(line: CommandLine, run: str, limit: int, as_json: bool) -> None:
         control.expire_hanging(database, run_id, control.local_actor())
         with database.read() as connection:
             found = [report.request(one) for one in rows.list_of_run(connection, run_id, limit)]
+            counted = [report.refusals(one) for one in refusals.of_run(connection, run_id)]
     if as_json:
         emit(found)
         return
@@ -118,6 +120,11 @@ def requests(line: CommandLine, run: str, limit: int, as_json: bool) -> None:
         ],
         right="STEP",
     )  # fmt: skip
+    for one in counted:
+        echo(
+            f"{one['count']:,} more of {one['actor']} were refused ({one['kind']}) and counted, "
+            f"the last {ago(one['last_at'])}."
+        )
 
 
 def _what(one: dict[str, Any]) -> str:

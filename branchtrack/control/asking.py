@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.control import ordering
+from branchtrack.control import ordering, refusing
 from branchtrack.control.answering import expire_unanswered
 from branchtrack.control.texts import clean_text, shortened
 from branchtrack.core import actors, conditions, interventions, lifecycle, offers, plain
@@ -81,19 +81,19 @@ def submit(
             checked = _check(connection, branch, payload, who, why, when)
             requested = checked.wanted.model_dump(exclude={"kind"}, exclude_defaults=True)
         except REFUSALS as error:
-            refusal, checked, requested = error, None, {}
-        request = requests.add(
-            connection, branch, kind=kind, payload=asked, requested=requested, actor=who,
-            reason=why, key=None if checked is None else key,
-            conditions=None if checked is None else checked.conditions,
-            step=_step(connection, branch),
-        )  # fmt: skip
-        if refusal is not None:
-            requests.move(connection, request.id, "rejected", actor=who.label, error=str(refusal))
+            refusal = error
+            refusing.record(
+                connection, branch, who, error, kind=kind, payload=asked, reason=why,
+                step=_step(connection, branch),
+            )  # fmt: skip
         else:
+            request = requests.add(
+                connection, branch, kind=kind, payload=asked, requested=requested, actor=who,
+                reason=why, key=key, conditions=checked.conditions, step=_step(connection, branch),
+            )  # fmt: skip
             request = requests.move(connection, request.id, "accepted", actor=who.label)
-        if refusal is None and kind == "note":
-            request = _take_note(connection, request, who)
+            if kind == "note":
+                request = _take_note(connection, request, who)
     if refusal is not None:
         raise refusal
     return request

@@ -24,6 +24,7 @@ from branchtrack.web import (
     api,
     api_requests,
     api_tokens,
+    asked,
     rendering,
     security,
     services,
@@ -96,6 +97,7 @@ def create_app(
     services.register(app, services.Services(config, database, store, worker_note))
     security.register(app, token)
     rendering.register(app)
+    app.jinja_env.globals["refusals_of"] = asked.refusals_of
     _register_blueprints(app)
     app.register_error_handler(BranchtrackError, _show_error)
     app.register_error_handler(HTTPException, _show_http_error)
@@ -132,11 +134,13 @@ def _register_blueprints(app: Flask) -> None:
         app.register_blueprint(module.blueprint)
 
 
-def _show_error(error: BranchtrackError) -> tuple[Response | str, int]:
+def _show_error(error: BranchtrackError) -> tuple[Response | str, int, dict[str, str]]:
     status = status_of(error)
+    wait = error.facts.get("retry_after")
+    headers = {} if wait is None else {"Retry-After": str(wait)}
     if request.path.startswith("/api/"):
-        return jsonify(error_dict(error, status)), status
-    return render_template("error.html", error=error, status=status), status
+        return jsonify(error_dict(error, status)), status, headers
+    return render_template("error.html", error=error, status=status), status, headers
 
 
 def _show_http_error(error: HTTPException) -> Response | tuple[Response | str, int]:
