@@ -48,6 +48,7 @@ class BranchtrackError(Exception):
     """
 
     def __init__(self, what: str, *, safe: str = "", fix: str = "", **facts: Any) -> None:
+        what, safe, fix = (printable(text) for text in (what, safe, fix))
         super().__init__(" ".join(part for part in (what, safe, fix) if part))
         self.what, self.safe, self.fix, self.facts = what, safe, fix, facts
         for name, value in facts.items():
@@ -64,6 +65,8 @@ class InvalidInput(BranchtrackError):
     def __init__(
         self, field: str, value: Any, allowed: str, *, what: str = "", **facts: Any
     ) -> None:
+        # Where a name is not accepted, it is the field's: as long as somebody made it.
+        field = printable(field)[:200]
         super().__init__(
             what or f"{field}: {shown(value)} is not accepted.",
             safe="Nothing was changed.",
@@ -284,7 +287,16 @@ class LaunchFailed(BranchtrackError):
     """A training process could not be started, or ended with an error."""
 
 
+def printable(text: str) -> str:
+    """Text that every reader and database takes: no NUL, no half of a surrogate pair."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 def shown(value: Any, limit: int = 80) -> str:
     """``repr`` of a value cut to a length that fits in a message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        # Nested too deep, or a whole number of thousands of digits.
+        text = f"that {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 1] + "…"

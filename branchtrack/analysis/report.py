@@ -18,7 +18,16 @@ from branchtrack.analysis.events import moment as moment
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness, lifecycle, restores, saves
 from branchtrack.core.nonfinite import metric
-from branchtrack.core.records import Branch, Certificate, Launch, Node, Request, Run, Segment
+from branchtrack.core.records import (
+    Branch,
+    Certificate,
+    Launch,
+    Node,
+    Refusals,
+    Request,
+    Run,
+    Segment,
+)
 from branchtrack.db import audit, certificates, launches, nodes, segments
 from branchtrack.db import runs as run_rows
 from branchtrack.errors import InvalidInput
@@ -262,6 +271,18 @@ def request(found: Request) -> dict[str, Any]:
         "asked_step": found.asked_step,
         "created_at": moment(found.created_at),
         "updated_at": moment(found.updated_at),
+    }
+
+
+def refusals(counted: Refusals) -> dict[str, Any]:
+    """How many refusals were counted beyond those that are listed as requests."""
+    return {
+        "branch": counted.branch_id,
+        "actor": counted.actor,
+        "kind": counted.kind,
+        "count": counted.count,
+        "first_at": moment(counted.first_at),
+        "last_at": moment(counted.last_at),
     }
 
 

@@ -94,6 +94,7 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
     """
     from branchtrack import control
     from branchtrack.analysis import report
+    from branchtrack.db import refusals
     from branchtrack.db import requests as rows
     from branchtrack.db.runs import find_run
 
@@ -105,6 +106,7 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
             most = None if everything else limit
             found = [report.request(one) for one in rows.list_of_run(connection, run_id, most)]
             total = rows.count_of_run(connection, run_id)
+            counted = [report.refusals(one) for one in refusals.of_run(connection, run_id)]
     say_cut(len(found), total, "requests")
     if as_json:
         emit(found)
@@ -123,6 +125,11 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
         ],
         right="STEP",
     )  # fmt: skip
+    for one in counted:
+        echo(
+            f"{one['count']:,} more of {one['actor']} were refused ({one['kind']}) and counted, "
+            f"the last {ago(one['last_at'])}."
+        )
 
 
 def _what(one: dict[str, Any]) -> str:

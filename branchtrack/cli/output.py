@@ -26,8 +26,9 @@ _STATE_COLOURS = {
     "equal": "green", "explained": "green", "differs": "red", "unknown": "yellow",
     "ineffective": "red", "expired": "red", "revoked": "red",
 }  # fmt: skip
-#: What a terminal obeys instead of showing it, ends of lines apart: C0, DEL and C1.
-_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+#: What a terminal obeys instead of showing it, ends of lines apart: C0, DEL and C1; and what no
+#: output can encode.
+_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: What `styled` itself puts around a text.
 _OWN_STYLES = re.compile("(\x1b\\[(?:0|1|2|3[0-7])m)")
 

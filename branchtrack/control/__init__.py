@@ -21,6 +21,7 @@ from branchtrack.control.ordering import mode_in_force as mode_in_force
 from branchtrack.control.ordering import order_launch as order_launch
 from branchtrack.control.ordering import resume_settings as resume_settings
 from branchtrack.control.ordering import validate_overrides as validate_overrides
+from branchtrack.control.refusing import count_refusals as count_refusals
 from branchtrack.control.texts import clean_text as clean_text
 from branchtrack.control.texts import local_actor as local_actor
 from branchtrack.control.texts import shortened as shortened

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.control import ordering
+from branchtrack.control import ordering, refusing
 from branchtrack.control.answering import expire_unanswered
 from branchtrack.control.texts import clean_text, shortened
-from branchtrack.core import actors, conditions, interventions, lifecycle, offers
+from branchtrack.core import actors, conditions, interventions, lifecycle, offers, plain
 from branchtrack.core.actors import Actor
 from branchtrack.core.interventions import Rewind, SetSettings
 from branchtrack.core.names import free_name, storable, valid_name
@@ -81,19 +81,19 @@ def submit(
             checked = _check(connection, branch, payload, who, why, when)
             requested = checked.wanted.model_dump(exclude={"kind"}, exclude_defaults=True)
         except REFUSALS as error:
-            refusal, checked, requested = error, None, {}
-        request = requests.add(
-            connection, branch, kind=kind, payload=asked, requested=requested, actor=who,
-            reason=why, key=None if checked is None else key,
-            conditions=None if checked is None else checked.conditions,
-            step=_step(connection, branch),
-        )  # fmt: skip
-        if refusal is not None:
-            requests.move(connection, request.id, "rejected", actor=who.label, error=str(refusal))
+            refusal = error
+            refusing.record(
+                connection, branch, who, error, kind=kind, payload=asked, reason=why,
+                step=_step(connection, branch),
+            )  # fmt: skip
         else:
+            request = requests.add(
+                connection, branch, kind=kind, payload=asked, requested=requested, actor=who,
+                reason=why, key=key, conditions=checked.conditions, step=_step(connection, branch),
+            )  # fmt: skip
             request = requests.move(connection, request.id, "accepted", actor=who.label)
-        if refusal is None and kind == "note":
-            request = _take_note(connection, request, who)
+            if kind == "note":
+                request = _take_note(connection, request, who)
     if refusal is not None:
         raise refusal
     return request
@@ -218,9 +218,12 @@ def _check(
     when: Mapping[str, Any] | None,
 ) -> _Checked:
     """Everything that can be known of a request before the training process sees it."""
-    actors.check(who, "request", reason=why)
+    actors.check(who, "request")
+    actors.check_reason(who, why)
+    plain.check(payload, "")
+    plain.check(when or {}, "")
     asked = interventions.read(payload)
-    actors.check(who, "request", actors.names_of(asked.kind, asked.model_dump()), why)
+    actors.check(who, "request", actors.names_of(asked.kind, asked.model_dump()))
     if who.limit is not None and who.token_id is not None:
         actors.check_limit(who, requests.made_lately(connection, branch.run_id, who.token_id))
     if asked.kind == "note":

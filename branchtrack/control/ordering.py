@@ -15,7 +15,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.control import commands, tokened
 from branchtrack.control.texts import clean_text
 from branchtrack.control.verification import verify_node
-from branchtrack.core import actors, schedules
+from branchtrack.core import actors, plain, schedules
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import free_name, valid_name
 from branchtrack.core.records import Launch, Node
@@ -115,9 +115,11 @@ def _check_allowed(
     """What costs nothing to look at, before bytes are read for anybody."""
     if asked["mode"] not in MODES:
         raise InvalidInput("mode", asked["mode"], ", ".join(MODES))
+    plain.check(asked["settings"], "")
     if asked["name"] is not None:
         valid_name(asked["name"])
-    actors.check(who, "launch", ["resume", *asked["settings"]], reason)
+    actors.check(who, "launch", ["resume", *asked["settings"]])
+    actors.check_reason(who, reason)
     tokened.check_limit(connection, node, who)
 
 

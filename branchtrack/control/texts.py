@@ -9,6 +9,7 @@ from typing import Any
 
 from branchtrack.core.names import storable
 from branchtrack.core.nonfinite import spelled
+from branchtrack.core.plain import cleaned
 from branchtrack.errors import InvalidInput
 
 #: Characters of a payload that are kept as it was asked; a message alone may have 2,000.
@@ -33,7 +34,8 @@ def clean_text(field: str, text: str, limit: int = 2000) -> str:
     return cleaned
 
 
-def shortened(asked: Mapping[str, Any]) -> dict[str, Any]:
+def shortened(asked: Mapping[str, Any], longest: int = _LONGEST) -> dict[str, Any]:
     """A payload as asked, cut to what a record can bear where somebody sent very much."""
-    text = json.dumps(spelled(dict(asked)), default=str)
-    return dict(asked) if len(text) <= _LONGEST else {"cut": text[:_LONGEST]}
+    kept: dict[str, Any] = cleaned(asked)
+    text = json.dumps(spelled(kept), default=str)
+    return kept if len(text) <= longest else {"cut": text[:longest]}

@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from branchtrack.control import refusing
 from branchtrack.control.texts import shortened
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
-from branchtrack.core.records import Launch, Node, Request
+from branchtrack.core.records import Branch, Launch, Node, Request
 from branchtrack.db import audit, requests, runs, segments
 from branchtrack.errors import BranchtrackError
 
@@ -63,8 +64,11 @@ def refuse(
     error: BranchtrackError,
 ) -> None:  # fmt: skip
     """Keep the order of a token that came to nothing, with the error."""
-    request = _add(connection, node, asked, {}, who, reason)
-    requests.move(connection, request.id, "rejected", actor=who.label, error=str(error))
+    branch = runs.get_branch(connection, node.branch_id)
+    refusing.record(
+        connection, branch, who, error, kind="resume", payload=asked, reason=reason,
+        step=_step(connection, branch),
+    )  # fmt: skip
 
 
 def _add(
@@ -72,8 +76,11 @@ def _add(
     who: Actor, reason: str,
 ) -> Request:  # fmt: skip
     branch = runs.get_branch(connection, node.branch_id)
-    trained = segments.get(connection, branch.segment_id) if branch.segment_id else None
     return requests.add(
         connection, branch, kind="resume", payload=shortened(asked), requested=requested,
-        actor=who, reason=reason, step=None if trained is None else trained.step,
+        actor=who, reason=reason, step=_step(connection, branch),
     )  # fmt: skip
+
+
+def _step(connection: Connection, branch: Branch) -> int | None:
+    return segments.get(connection, branch.segment_id).step if branch.segment_id else None

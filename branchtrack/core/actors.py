@@ -55,15 +55,14 @@ def of(actor: Actor | str) -> Actor:
     return actor if isinstance(actor, Actor) else Actor(actor)
 
 
-def check(actor: Actor, deed: str, names: Iterable[str] = (), reason: str = "") -> None:
-    """Refuse what an actor may not do.
+def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
+    """Refuse what an actor may not do, whatever its reason; `check_reason` looks at that.
 
     ``deed`` is ``request``, ``launch``, ``cancel`` or ``tokens``; ``names`` the settings that are
     to be changed, or the action's kind.
 
     Raises:
         Forbidden: the role has no such right, or the token is for other names.
-        InvalidInput: an agent gave no reason, or one without a letter or a digit.
     """
     if deed not in _MAY.get(actor.role, frozenset()):
         raise Forbidden(
@@ -82,8 +81,15 @@ def check(actor: Actor, deed: str, names: Iterable[str] = (), reason: str = "") 
                 fix=f"It is for: {', '.join(actor.only)}.",
                 actor=actor.label, role=actor.role,
             )  # fmt: skip
-    said = any(character.isalnum() for character in reason)
-    if actor.role == "agent" and deed in ("request", "launch") and not said:
+
+
+def check_reason(actor: Actor, reason: str) -> None:
+    """Refuse a request or a launch for which an agent gives no reason.
+
+    Raises:
+        InvalidInput: there is none, or one without a letter or a digit.
+    """
+    if actor.role == "agent" and not any(character.isalnum() for character in reason):
         raise InvalidInput("reason", reason, "why: an agent says so with every request")
 
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
-from branchtrack.errors import InvalidInput
+from branchtrack.errors import InvalidInput, printable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 _PREFIX = re.compile(r"[0-9a-f]{4,16}")
@@ -39,7 +39,7 @@ def valid_name(name: object, field: str = "name") -> str:
 
 def storable(text: str) -> str:
     """Text as every database can hold it: no NUL, no lone surrogate."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+    return printable(text)
 
 
 def as_name(text: str, fallback: str) -> str:

@@ -229,6 +229,22 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Refusals:
+    """How often an actor was refused on a branch, beyond the requests kept as ``rejected``.
+
+    ``kind`` is the error's class, ``first_at`` and ``last_at`` are seconds since 1970.
+    """
+
+    run_id: str
+    branch_id: str
+    actor: str
+    kind: str
+    count: int
+    first_at: float
+    last_at: float
+
+
+@dataclass(frozen=True)
 class Token:
     """What a person or a program shows to be let in, without the secret itself.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from branchtrack.core import schedules
 from branchtrack.core.names import storable
+from branchtrack.core.plain import LARGEST
 from branchtrack.errors import InvalidInput, shown
 
 #: As in JSON and Python, but no underscores and no digits of other scripts.
@@ -382,7 +383,8 @@ def _parse(dtype: str, value: Any) -> Any:
             return None
         if dtype == "float":
             return number
-        return int(value) if float(int(number)) == number else None
+        whole = int(value)
+        return whole if float(int(number)) == number and abs(whole) <= LARGEST else None
     except (ValueError, OverflowError):
         return None
 

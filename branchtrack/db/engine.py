@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, QueuePool
 
 from branchtrack.core.nonfinite import packed, unpacked
 from branchtrack.db import readonly
-from branchtrack.errors import DatabaseUnreadable, ReadOnlyHome, StorageError
+from branchtrack.errors import DatabaseUnreadable, InvalidInput, ReadOnlyHome, StorageError
 
 #: Seconds a SQLite writer waits for another to finish its transaction.
 BUSY_TIMEOUT = 30.0
@@ -114,6 +114,8 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except (UnicodeEncodeError, OverflowError, DataError) as error:
+            raise _not_storable() from error
         except DatabaseError as error:
             raise _in_our_words(error, self.shown_url) from error
         except PoolTimeout as error:
@@ -215,6 +217,13 @@ def _damaged(url: str, why: str) -> DatabaseUnreadable:
         fix="Restore it from a copy; the checkpoints in the store are untouched.",
         url=url,
     )
+
+
+def _not_storable() -> InvalidInput:
+    return InvalidInput(
+        "value", "", "text without NUL and halves of surrogate pairs, whole numbers of 64 bits",
+        what="A value was given that no database can hold.",
+    )  # fmt: skip
 
 
 def _in_our_words(error: DatabaseError, url: str) -> StorageError | DatabaseUnreadable:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, func, or_, select
 from branchtrack.core import lifecycle
 from branchtrack.core.actors import WINDOW, Actor
 from branchtrack.core.interventions import SETTING_KINDS
-from branchtrack.core.names import new_id
+from branchtrack.core.names import new_id, storable
+from branchtrack.core.plain import cleaned
 from branchtrack.core.records import Branch, Request
 from branchtrack.db import audit, runs, seals, segments
 from branchtrack.db.tables import requests
@@ -40,6 +41,7 @@ def add(
     now = time.time()
     request_id = new_id()
     conditions = conditions or {}
+    payload, requested, reason = cleaned(payload), cleaned(requested), storable(reason)
     connection.execute(
         requests.insert().values(
             id=request_id, run_id=branch.run_id, branch_id=branch.id,
@@ -69,6 +71,7 @@ def move(
     Raises:
         IllegalTransition: its life has no such move, or another process made one first.
     """
+    facts = cleaned(facts)
     moved = connection.execute(
         requests.update()
         .where(

@@ -231,6 +231,19 @@ requests = Table(
     sqlite_autoincrement=True,
 )
 
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("run_id", _ID, ForeignKey("runs.id"), primary_key=True),
+    # No foreign key: a branch that a launch made may be taken away again.
+    Column("branch_id", _ID, primary_key=True),
+    Column("actor", String(120), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("first_at", Double, nullable=False),
+    Column("last_at", Double, nullable=False),
+)
+
 tokens = Table(
     "tokens",
     metadata,

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from branchtrack.core import plain
 from branchtrack.core.actors import ROLES
 from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.records import Token
@@ -25,6 +26,8 @@ from branchtrack.errors import InvalidInput, NameTaken, NotFound
 PREFIX = "bt_"
 #: Seconds between two records of when a token was used.
 _TOUCH_EVERY = 60.0
+#: Of requests that a token may make: what a column of whole numbers holds.
+_MOST = 10**9
 
 
 def create(
@@ -44,8 +47,10 @@ def create(
     valid_name(name)
     if role not in ROLES:
         raise InvalidInput("role", role, ", ".join(ROLES))
-    if limit is not None and limit < 1:
-        raise InvalidInput("max_per_1000_steps", limit, "a whole number of at least 1")
+    if limit is not None and not 1 <= limit <= _MOST:
+        allowed = f"a whole number of at least 1 and at most {_MOST}"
+        raise InvalidInput("max_per_1000_steps", limit, allowed)
+    plain.check(only, "only")
     names = None if only is None else [one.strip() for one in only if one.strip()]
     if names == []:
         raise InvalidInput("only", only, "names of settings and actions, commas between")

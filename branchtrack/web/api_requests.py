@@ -17,7 +17,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.conditions import NAMES as CONDITIONS
 from branchtrack.core.records import Request
 from branchtrack.core.settings import Setting
-from branchtrack.db import audit, requests, runs
+from branchtrack.db import audit, refusals, requests, runs
 from branchtrack.errors import InvalidInput, NotAnswered, NotLive
 from branchtrack.web import params
 from branchtrack.web.bodies import fields, optional_text
@@ -103,12 +103,20 @@ def list_requests(run: str) -> Response:
 
 @blueprint.get("/runs/<run>/audit")
 def log(run: str) -> Response:
-    """Events behind line ``after``, oldest first; ``next`` is the ``after`` of those behind."""
+    """Events behind line ``after``, oldest first; ``next`` is the ``after`` of those behind.
+
+    ``refused`` are requests that were refused and only counted, by branch, actor and error.
+    """
     after, limit = params.whole("after") or 0, _limit()
     with services().database.read() as connection:
-        found = audit.behind(connection, runs.find_run(connection, run).id, after, limit)
+        run_id = runs.find_run(connection, run).id
+        found = audit.behind(connection, run_id, after, limit)
+        counted = refusals.of_run(connection, run_id)
     lines = [events.event(one) for one in found]
-    return jsonify({"events": lines, "next": lines[-1]["seq"] if lines else after})
+    return jsonify({
+        "events": lines, "next": lines[-1]["seq"] if lines else after,
+        "refused": [report.refusals(one) for one in counted],
+    })  # fmt: skip
 
 
 @blueprint.post("/nodes/<node_id>/resume")

@@ -18,12 +18,13 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.nonfinite import spelled
 from branchtrack.db.engine import Database
-from branchtrack.errors import BranchtrackError
+from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
 from branchtrack.web import (
     api,
     api_requests,
     api_tokens,
+    asked,
     rendering,
     security,
     services,
@@ -73,6 +74,14 @@ class _Json(DefaultJSONProvider):
         return super().dumps(spelled(obj), **{"allow_nan": False, **kwargs})
 
 
+class _Response(Response):
+    """A text that holds half of a surrogate pair, as earlier versions stored them, can be shown."""
+
+    def set_data(self, value: bytes | str) -> None:
+        """As the parent's."""
+        super().set_data(printable(value) if isinstance(value, str) else value)
+
+
 def create_app(
     config: Config, database: Database, store: Store, *, token: str | None, worker_note: str = ""
 ) -> Flask:
@@ -83,10 +92,12 @@ def create_app(
         static_folder=str(asset_dir("static")),
     )
     app.json = _Json(app)
+    app.response_class = _Response
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
     services.register(app, services.Services(config, database, store, worker_note))
     security.register(app, token)
     rendering.register(app)
+    app.jinja_env.globals["refusals_of"] = asked.refusals_of
     _register_blueprints(app)
     app.register_error_handler(BranchtrackError, _show_error)
     app.register_error_handler(HTTPException, _show_http_error)
@@ -123,11 +134,13 @@ def _register_blueprints(app: Flask) -> None:
         app.register_blueprint(module.blueprint)
 
 
-def _show_error(error: BranchtrackError) -> tuple[Response | str, int]:
+def _show_error(error: BranchtrackError) -> tuple[Response | str, int, dict[str, str]]:
     status = status_of(error)
+    wait = error.facts.get("retry_after")
+    headers = {} if wait is None else {"Retry-After": str(wait)}
     if request.path.startswith("/api/"):
-        return jsonify(error_dict(error, status)), status
-    return render_template("error.html", error=error, status=status), status
+        return jsonify(error_dict(error, status)), status, headers
+    return render_template("error.html", error=error, status=status), status, headers
 
 
 def _show_http_error(error: HTTPException) -> Response | tuple[Response | str, int]:

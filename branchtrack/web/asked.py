@@ -8,10 +8,12 @@ from typing import Any
 from branchtrack import control
 from branchtrack.core import interventions, lifecycle
 from branchtrack.core.interventions import SetSettings
-from branchtrack.core.records import Request, Segment
+from branchtrack.core.records import Refusals, Request, Segment
+from branchtrack.db import refusals
 from branchtrack.db.engine import Database
 from branchtrack.errors import InvalidInput
 from branchtrack.web.formats import assignments
+from branchtrack.web.services import services
 
 
 def settled(
@@ -28,6 +30,12 @@ def settled(
         return found
     control.expire_hanging(database, hanging[0].run_id, control.local_actor())
     return again()
+
+
+def refusals_of(run_id: str, branch_id: str | None = None) -> list[Refusals]:
+    """How many refusals were counted that are not listed one by one; for templates."""
+    with services().database.read() as connection:
+        return refusals.of_run(connection, run_id, branch_id)
 
 
 def described(asked: Request) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import request
 
+from branchtrack.core import plain
 from branchtrack.errors import InvalidInput
 from branchtrack.web.security import Refused
 
@@ -32,6 +33,7 @@ def fields(*allowed: str) -> dict[str, Any]:
         raise _refused(
             "body", 400, f"The body is not JSON: {error}.", "Send one JSON object."
         ) from error
+    plain.check_depth(found, "body")
     if not isinstance(found, dict):
         raise InvalidInput("body", found, "one JSON object")
     for name in found:

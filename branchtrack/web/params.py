@@ -23,9 +23,11 @@ def whole(name: str, least: int = 0) -> int | None:
     text = request.args.get(name, "").strip().replace(",", "")
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or not least <= int(text[:20]) <= _LARGEST:
+    # More digits than that are not read: reading very many takes long.
+    digits = text.lstrip("0")[:20] or "0"
+    if not text.isascii() or not text.isdigit() or not least <= int(digits) <= _LARGEST:
         raise InvalidInput(name, text, f"a whole number of at least {least}")
-    return int(text)
+    return int(digits)
 
 
 def choice(name: str, allowed: Sequence[str]) -> str:

@@ -51,8 +51,11 @@ def wanted_block(template: str) -> str | None:
     if request.headers.get("HX-Request") != "true":
         return None
     block = request.headers.get("HX-Target", "").partition("#")[2]
-    known = current_app.jinja_env.get_template(template).blocks
-    return block if block in known else None
+    environment = current_app.jinja_env
+    # The blocks of the frame are parts of a page, and cannot be rendered without it.
+    frame = environment.get_template("base.html").blocks
+    known = environment.get_template(template).blocks
+    return block if block in known and block not in frame else None
 
 
 def now() -> float:

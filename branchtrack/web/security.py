@@ -6,16 +6,21 @@ asks, `identity` tells. It knows no page.
 
 from __future__ import annotations
 
+import math
 from ipaddress import ip_address
+from typing import cast
 from urllib.parse import unquote_plus, urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from branchtrack import control
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
+from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, Forbidden
-from branchtrack.web import identity
+from branchtrack.web import identity, services
+from branchtrack.web.limits import Limit, Tally
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_HOST = "*"
@@ -23,6 +28,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 #: What anybody may post: how a page looks. And what refuses by itself, to leave a trace of it.
 _FOR_ALL = ("chrome.theme",)
 _REFUSE_THEMSELVES = ("control.submit", "steer.ask", "api_requests.submit")
+_LIMITS = "branchtrack-limits"
 _POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "object-src 'none'; img-src 'self' data:"
@@ -42,14 +48,34 @@ class Refused(BranchtrackError):
     status: int
 
 
+class Limits:
+    """What each token may do, or each address without one: in all, refused, and unknown."""
+
+    def __init__(self, database: Database) -> None:
+        #: A page with its styles, stream and polling makes fewer than 10 in a second.
+        self.all = Limit(rate=50.0, burst=1000.0)
+        #: Posts that were refused: each of them is written down or counted.
+        self.refused = Limit(rate=1.0, burst=40.0)
+        self.strangers = Limit(rate=5.0, burst=100.0)
+        self.tally = Tally(lambda counts: control.count_refusals(database, counts))
+
+
+def limits(app: Flask) -> Limits:
+    """The limits of an application."""
+    return cast(Limits, app.extensions[_LIMITS])
+
+
 def register(app: Flask, token: str | None) -> None:
     """Check every request of ``app`` and put the headers on every answer."""
     app.config["BRANCHTRACK_TOKEN"] = token
     app.config.setdefault("BRANCHTRACK_HOSTS", LOOPBACK)
+    app.extensions[_LIMITS] = Limits(services.services_of(app).database)
     app.before_request(_check_host)
     app.before_request(_check_token)
+    app.before_request(_check_rate)
     app.before_request(_check_origin)
     app.before_request(_check_role)
+    app.after_request(_count_refused)
     app.after_request(_add_headers)
     app.jinja_env.globals.update(own_address=own_address, barred=barred, who=lambda: g.get("actor"))
 
@@ -96,7 +122,7 @@ def actor() -> Actor:
 def barred(*names: str) -> str:
     """Why who is asking may not change or do anything, or not these; empty where they may."""
     try:
-        actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", names, "-")
+        actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", names)
     except Forbidden as error:
         return error.what
     return ""
@@ -109,12 +135,52 @@ def _check_token() -> AnyResponse | None:
     g.actor = identity.identify(current_app.config["BRANCHTRACK_TOKEN"])
     if g.actor is not None:
         return _without_token() if g.holder and "token" in request.args else None
+    _turn_away(limits(current_app).strangers.take(_address()))
     raise Refused(
         "This page needs the token of this server, or one that `branchtrack token create` made.",
         safe="Nothing was read or changed.",
         fix="Open the address that `branchtrack serve` printed: it carries the token once.",
         status=401,
     )
+
+
+def _check_rate() -> None:
+    """Bound what each caller may ask for; who is turned away is counted where it would steer."""
+    if g.get("actor") is None:
+        return
+    all_of_them = limits(current_app)
+    seconds = all_of_them.all.take(caller())
+    if request.method not in _SAFE:
+        seconds = max(seconds, all_of_them.refused.wait(caller()))
+        if seconds and request.endpoint in _REFUSE_THEMSELVES:
+            run, branch = (request.view_args or {}).values()
+            all_of_them.tally.add(f"{run}/{branch}", actor().label, "RateLimited")
+    _turn_away(seconds)
+
+
+def _count_refused(response: Response) -> Response:
+    if request.method not in _SAFE and 400 <= response.status_code < 500 and g.get("actor"):
+        limits(current_app).refused.take(caller())
+    return response
+
+
+def _turn_away(seconds: float) -> None:
+    if seconds:
+        raise Refused(
+            "There were more requests than this server answers one caller.",
+            safe="Nothing was read or changed.",
+            fix=f"Ask again in {math.ceil(seconds)} s.",
+            status=429, retry_after=math.ceil(seconds),
+        )  # fmt: skip
+
+
+def caller() -> str:
+    """By what a request is counted: its token, or the address where it shows none."""
+    return str(g.holder or _address())
+
+
+def _address() -> str:
+    return request.remote_addr or "?"
 
 
 def _without_token() -> AnyResponse | None:
@@ -142,7 +208,7 @@ def _check_role() -> None:
     """Look on is all that some may do."""
     if request.method in _SAFE or request.endpoint in (None, *_FOR_ALL, *_REFUSE_THEMSELVES):
         return
-    actors.check(actor(), "request", reason="-")
+    actors.check(actor(), "request")
 
 
 def _check_origin() -> None:

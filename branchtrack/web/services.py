@@ -31,4 +31,9 @@ def register(app: Flask, found: Services) -> None:
 
 def services() -> Services:
     """The current application's services."""
-    return cast(Services, current_app.extensions[_KEY])
+    return services_of(current_app)
+
+
+def services_of(app: Flask) -> Services:
+    """The services of an application."""
+    return cast(Services, app.extensions[_KEY])

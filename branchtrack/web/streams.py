@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -22,6 +23,7 @@ from branchtrack.core.nonfinite import spelled
 from branchtrack.core.records import Event, Run, Segment
 from branchtrack.db import audit, runs, segments, selections
 from branchtrack.db.engine import Database
+from branchtrack.errors import InvalidInput
 from branchtrack.web import identity, security
 from branchtrack.web.formats import plural, steps, word
 from branchtrack.web.services import services
@@ -33,6 +35,8 @@ HEARTBEAT = 15.0
 POLL = 0.5
 _RETRY_AFTER = "5"
 _KEY = "branchtrack-streams"
+#: Numbers of so many digits as every database holds, and ids.
+_CURSOR = re.compile(r"[0-9]{1,18}(~[0-9a-f]{1,16}:-?[0-9]{1,18})*")
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,11 @@ class Cursor:
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
         """The cursor that ``str`` wrote, or None where it is anything else."""
-        first, *rest = text.split("~")
-        try:
-            pairs = (part.split(":") for part in rest)
-            return cls(int(first), {segment: int(step) for segment, step in pairs})
-        except ValueError:
+        if not _CURSOR.fullmatch(text):
             return None
+        first, *rest = text.split("~")
+        pairs = (part.split(":") for part in rest)
+        return cls(int(first), {segment: int(step) for segment, step in pairs})
 
 
 class Slots:
@@ -90,7 +93,9 @@ def events(run: str) -> Response:
         found = runs.find_run(connection, run)
         newest = audit.last_id(connection, found.id)
     asked = request.headers.get("Last-Event-ID") or request.args.get("after", "")
-    cursor = Cursor.parse(asked) or Cursor(newest)
+    cursor = Cursor.parse(asked) if asked else Cursor(newest)
+    if cursor is None:
+        raise InvalidInput("after", asked, "the id of a message of this stream, or none")
     slots = cast(Slots, current_app.extensions[_KEY])
     if not slots.take():
         headers = {"Retry-After": _RETRY_AFTER, "Cache-Control": "no-store"}

@@ -93,3 +93,10 @@ def test_a_waiting_request_is_cancelled_by_the_process_alone(call: Call, forked:
     assert (told.code, told.json["state"]) == (0, "cancelled")
     late = call("cancel", asked["id"])
     assert late.code == 2 and "too late" in late.err
+
+
+def test_refusals_that_were_only_counted_are_told(call: Call, forked: Forked) -> None:
+    counts = {("demo/main", "v (viewer)", "RateLimited"): 1935}
+    control.count_refusals(forked[0].database, counts)
+    text = call("requests", "demo").out
+    assert "1,935 more of v (viewer) were refused (RateLimited) and counted" in text

@@ -8,6 +8,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.cli import output
+from branchtrack.db import tables
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
 
@@ -63,3 +64,21 @@ def test_only_its_own_styles_reach_the_terminal(capsys: pytest.CaptureFixture[st
 def test_sizes_are_in_the_units_of_the_pages() -> None:
     sizes = [output.size(count) for count in (0, 999, 1000, 61_234_567, 2_000_000_000, 3 * 10**12)]
     assert sizes == ["0 B", "999 B", "1.0 kB", "61.2 MB", "2.0 GB", "3.0 TB"]
+
+
+def test_half_a_surrogate_pair_is_refused_and_shown_where_it_is_stored_already(
+    call: Call, forked: tuple[Tree, Any]
+) -> None:
+    tree, bad = forked[0], "a\udcff"
+    assert call("set", "demo", f"lr={bad}", "--no-wait").code == 2
+    assert call("set", "demo", f"{bad}=1", "--no-wait").code == 2
+    assert call("act", "demo", bad, f"{bad}={bad}", "--no-wait").code == 2
+    assert call("curve", "demo", bad).code == 2
+    with tree.database.transaction() as connection:
+        for table in (tables.requests, tables.events):
+            connection.execute(table.update().values(payload={bad: bad}))
+    for words in (("requests", "demo"), ("audit", "demo"), ("tree", "demo")):
+        for more in ((), ("--json",)):
+            answer = call(*words, *more)
+            assert answer.code == 0
+            answer.out.encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -268,3 +269,38 @@ def test_a_word_is_no_truth_value_in_json(sqlite_database: Database, store: Stor
         control.submit(sqlite_database, "demo", payload, actor=Actor("me", channel="api"))
     found = control.submit(sqlite_database, "demo", payload, actor="me")
     assert found.requested == {"values": {"flag": False}} and len(every(tree)) == 2
+
+
+DEEP: dict[str, Any] = {"kind": "set", "values": {}}
+for _ in range(600):
+    DEEP["values"] = {"a": DEEP["values"]}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"kind": "set", "values": {"lr": "\ud800"}}, {"kind": "set", "values": {"\udfff": 1}},
+        {"kind": "act", "action": "a", "arguments": {"b": [{"\ud800": "\x00"}]}},
+        {"kind": "pause", "\ud800": 1}, {"kind": "\ud800"}, {"kind": "note", "text": "\ud800"},
+        {"kind": "set", "values": {"lr": 10**5000}}, DEEP,
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_no_record_bears_is_refused_and_the_refusal_can_be_shown(
+    database: Database, store: Store, payload: dict[str, Any]
+) -> None:
+    tree = make_tree(database, store)
+    with pytest.raises(InvalidInput):
+        control.submit(database, "demo", payload, actor="me", reason="a\ud800\x00")
+    (kept,) = every(tree)
+    assert (kept.state, kept.reason) == ("rejected", "a?")
+    json.dumps([kept.kind, kept.payload, kept.error], ensure_ascii=False).encode()
+    with database.read() as connection:
+        assert audit.first_break(connection, tree.run.id) is None
+
+
+def test_conditions_that_no_record_bears_are_refused(database: Database, store: Store) -> None:
+    make_tree(database, store)
+    for when in ({"only_if": {"\ud800": 1}}, {"only_if": {"lr": "\ud800"}}, {"\ud800": 1}):
+        with pytest.raises(InvalidInput):
+            control.submit(database, "demo", SET_LR, actor="me", when=when)

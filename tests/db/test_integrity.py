@@ -18,7 +18,17 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Certificate
-from branchtrack.db import certificates, integrity, launches, nodes, schema, tables, tokens
+from branchtrack.db import (
+    certificates,
+    integrity,
+    launches,
+    nodes,
+    refusals,
+    runs,
+    schema,
+    tables,
+    tokens,
+)
 from branchtrack.db.engine import Database
 from branchtrack.db.integrity import Problem
 from branchtrack.db.tables import metadata
@@ -145,6 +155,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
         reason="why",
     )
     with database.transaction() as connection:
+        refusals.count(connection, runs.find_branch(connection, "demo"), "ann", "Forbidden")
         tokens.create(connection, "agent", "agent", created_by="ann")
         nodes.set_effective(connection, made[2].id, {"lr": 0.02})
         nodes.set_compared(connection, made[4].id, {"verdict": "differs"})

@@ -17,6 +17,7 @@ from tests.web.conftest import Site
         ({"HX-Request": "true", "HX-Target": "div#nothing"}, True),
         ({"HX-Request": "true", "HX-Target": "div#list"}, False),
         ({"HX-Target": "div#list"}, True),
+        ({"HX-Request": "true", "HX-Target": "main#main"}, True),
     ],
 )
 def test_a_fragment_is_answered_only_for_a_block_that_there_is(

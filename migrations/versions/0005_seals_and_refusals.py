@@ -1,4 +1,4 @@
-"""Seals: a digest of every row, by which a changed one is noticed."""
+"""Seals, by which a changed row is noticed; how often requests were refused beyond those kept."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +13,19 @@ _CHUNK = 5000
 
 
 def upgrade() -> None:
-    """Add seals, and seal every row."""
+    """Add the tables and columns, and seal every row."""
+    op.create_table(
+        "refusals",
+        sa.Column("run_id", sa.String(16), nullable=False),
+        sa.Column("branch_id", sa.String(16), nullable=False),
+        sa.Column("actor", sa.String(120), nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.Double(), nullable=False),
+        sa.Column("last_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "branch_id", "actor", "kind", name="pk_refusals"),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_refusals_run_id"),
+    )
     op.create_table(
         "seals",
         sa.Column("table", sa.String(32), nullable=False),
@@ -47,6 +59,7 @@ def downgrade() -> None:
     with op.batch_alter_table("metric_series") as batch:
         batch.drop_column("sealed")
     op.drop_table("seals")
+    op.drop_table("refusals")
 
 
 def _seal_points(connection: sa.Connection, name: str, step: str) -> None:

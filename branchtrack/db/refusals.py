@@ -1,0 +1,46 @@
+"""How often requests were refused, beyond the refusals that are kept whole.
+
+Counters, and no part of the log: they tell how many there were, of whom, and when the last came.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Connection, func, select
+
+from branchtrack.core.records import Branch, Refusals
+from branchtrack.db.engine import upsert
+from branchtrack.db.tables import refusals, requests
+
+
+def kept_whole(connection: Connection, run_id: str, actor: str, since: float) -> int:
+    """How many refused requests of an actor the record of a run has from ``since`` on."""
+    query = select(func.count()).where(
+        requests.c.run_id == run_id, requests.c.actor == actor,
+        requests.c.state == "rejected", requests.c.created_at > since,
+    )  # fmt: skip
+    return int(connection.execute(query).scalar_one())
+
+
+def count(connection: Connection, branch: Branch, actor: str, kind: str, times: int = 1) -> None:
+    """Count ``times`` refusals more, of that kind of error, the last of them now."""
+    now = time.time()
+    row = upsert(connection, refusals).values(
+        run_id=branch.run_id, branch_id=branch.id, actor=actor, kind=kind, count=times,
+        first_at=now, last_at=now,
+    )  # fmt: skip
+    connection.execute(
+        row.on_conflict_do_update(
+            index_elements=["run_id", "branch_id", "actor", "kind"],
+            set_={"count": refusals.c.count + times, "last_at": now},
+        )
+    )
+
+
+def of_run(connection: Connection, run_id: str, branch_id: str | None = None) -> list[Refusals]:
+    """The counters of a run, or of one of its branches, the last to move first."""
+    query = select(refusals).where(refusals.c.run_id == run_id)
+    query = query if branch_id is None else query.where(refusals.c.branch_id == branch_id)
+    rows = connection.execute(query.order_by(refusals.c.last_at.desc()))
+    return [Refusals(**row._mapping) for row in rows]

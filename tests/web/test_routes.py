@@ -1,0 +1,219 @@
+"""Every route by every kind of caller: what is answered, and what is refused.
+
+A route that is not in the table fails the first test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from branchtrack import control
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import load
+from branchtrack.core import actors
+from branchtrack.core.actors import Actor
+from branchtrack.core.names import new_id
+from branchtrack.core.records import Token
+from branchtrack.db import tokens
+from branchtrack.db.engine import Database
+from branchtrack.db.schema import open_database
+from branchtrack.web.app import create_app
+from tests.web import seeds
+from tests.web.conftest import client_of
+
+RUN, BRANCH = "/runs/digits", "/runs/digits/branches/main"
+#: What each route needs: ``open`` to everybody, ``look``, ``ask``, ``launch``, ``cancel``,
+#: ``tokens``; ``judge`` are previews.
+ROUTES = {
+    "static": ("GET", "/static/app.css", "open"),
+    "chrome.icon": ("GET", "/icon.svg", "open"),
+    "chrome.theme": ("POST", "/theme", "theme"),
+    "runs.index": ("GET", "/runs", "look"),
+    "tree.show": ("GET", RUN, "look"),
+    "tree.chart_data": ("GET", f"{RUN}/chart", "look"),
+    "node.show": ("GET", "/nodes/NODE", "look"),
+    "compare.show": ("GET", "/compare?a=digits/main&b=digits/other", "look"),
+    "compare.as_csv": ("GET", "/compare.csv?a=digits/main&b=digits/other", "look"),
+    "resume.form": ("GET", "/nodes/NODE/resume", "look"),
+    "resume.order": ("POST", "/nodes/NODE/resume", "launch"),
+    "control.submit": ("POST", f"{BRANCH}/requests", "ask"),
+    "control.confirm_stop": ("GET", f"{BRANCH}/stop", "look"),
+    "steer.show": ("GET", f"{BRANCH}/steer", "look"),
+    "steer.ask": ("POST", f"{BRANCH}/steer", "ask"),
+    "steer.preview": ("POST", f"{BRANCH}/steer/preview", "judge"),
+    "steer.cancel": ("POST", "/requests/REQUEST/cancel", "cancel"),
+    "audit.show": ("GET", f"{RUN}/audit", "look"),
+    "streams.events": ("GET", f"{RUN}/events", "look"),
+    "api.list_runs": ("GET", "/api/v1/runs", "look"),
+    "api.tree": ("GET", f"/api/v1{RUN}/tree", "look"),
+    "api.node": ("GET", "/api/v1/nodes/NODE", "look"),
+    "api.curve": ("GET", "/api/v1/curve?branch=digits", "look"),
+    "api.compare": ("GET", "/api/v1/compare?a=digits/main&b=digits/other", "look"),
+    "api_requests.settings": ("GET", f"/api/v1{BRANCH}/settings", "look"),
+    "api_requests.submit": ("POST", f"/api/v1{BRANCH}/requests", "ask"),
+    "api_requests.preview": ("POST", f"/api/v1{BRANCH}/preview", "judge"),
+    "api_requests.show": ("GET", "/api/v1/requests/REQUEST", "look"),
+    "api_requests.cancel": ("POST", "/api/v1/requests/REQUEST/cancel", "cancel"),
+    "api_requests.list_requests": ("GET", f"/api/v1{RUN}/requests", "look"),
+    "api_requests.log": ("GET", f"/api/v1{RUN}/audit", "look"),
+    "api_requests.resume": ("POST", "/api/v1/nodes/NODE/resume", "launch"),
+    "api_tokens.list_tokens": ("GET", "/api/v1/tokens", "tokens"),
+    "api_tokens.create": ("POST", "/api/v1/tokens", "tokens"),
+    "api_tokens.revoke": ("DELETE", "/api/v1/tokens/TOKEN", "tokens"),
+}
+#: Whoever calls: what its token is made with; None where there is none.
+CALLERS: dict[str, dict[str, Any] | None] = {
+    "nobody": None,
+    "wrong": None,
+    "revoked": {"role": "admin"},
+    "viewer": {"role": "viewer"},
+    "agent": {"role": "agent"},
+    "narrow": {"role": "agent", "only": ["lr"]},
+    "operator": {"role": "operator"},
+    "admin": {"role": "admin"},
+    "person": None,
+}
+STEERS = ("agent", "narrow", "operator", "admin", "person")
+MAY = {
+    "look": ("viewer", *STEERS),
+    "theme": ("viewer", *STEERS),
+    "ask": STEERS,
+    "judge": STEERS,
+    "cancel": STEERS,
+    "launch": ("agent", "operator", "admin", "person"),
+    "tokens": ("admin", "person"),
+    "open": tuple(CALLERS),
+}
+STRANGERS = ("nobody", "wrong", "revoked")
+SERVER = "the-servers-own"
+
+
+@dataclass
+class Gate:
+    """A server with a token of its own, and what each caller shows to it."""
+
+    app: Flask
+    database: Database
+    secrets: dict[str, str]
+    tokens: dict[str, Token]
+    line: seeds.Line
+
+    def call(self, endpoint: str, caller: str, **changed: Any) -> int:
+        """The status that a caller is answered with; ``changed`` fields of the body."""
+        method, path, needs = ROUTES[endpoint]
+        path = path.replace("NODE", self.line.head.id if self.line.head else "")
+        path = path.replace("REQUEST", self.request_of(caller) if "REQUEST" in path else "")
+        path = path.replace("TOKEN", self.spare_token(caller) if "TOKEN" in path else "")
+        secret = self.secrets.get(caller)
+        headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
+        body = {} if method == "GET" else body_of(path, needs, changed)
+        answer = client_of(self.app).open(
+            path, method=method, headers=headers, buffered=endpoint != "streams.events", **body
+        )
+        answer.close()
+        return answer.status_code
+
+    def request_of(self, caller: str) -> str:
+        """A request of the caller's own that waits; somebody else's where it can make none."""
+        token = self.tokens.get(caller)
+        who = Actor("somebody")
+        if token is not None and caller in STEERS:
+            who = Actor(token.name, token.role, "web", token.id, token.only)
+        payload = {"kind": "set", "values": {"lr": 1e-3}}
+        return control.submit(self.database, "digits/main", payload, actor=who, reason="x").id
+
+    def spare_token(self, caller: str) -> str:
+        """A token to be revoked."""
+        name = f"spare-{caller}"
+        with self.database.transaction() as connection:
+            tokens.create(connection, name, "viewer", created_by="test")
+        return name
+
+
+def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
+    """The body that a route takes: JSON of the API, a form of the pages."""
+    is_api = path.startswith("/api/")
+    told: dict[str, Any] = {"theme": {"theme": "dark"}, "cancel": {}}.get(needs, {"reason": "why"})
+    if needs in ("ask", "judge"):
+        told |= {"kind": "set"}
+        told |= {"values": {"lr": 2e-3}} if is_api else {"set.lr": "2e-3"}
+    elif needs == "tokens":
+        told = {"name": f"made-{new_id()}", "role": "viewer"}
+    told = {**told, **changed}
+    return {"json": told} if is_api else {"data": told}
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    config = load(tmp_path_factory.mktemp("gate") / "home")
+    database, store = open_database(config, create=True), Store(config.store)
+    grower = seeds.Grower(database, store, "digits")
+    line, other = grower.line("main", 100), grower.line("other", 100)
+    for each in (other, line):
+        each.commit("root", 0)
+        each.log("loss", *seeds.curve(0, 40, 2.3, 0.4, 20, 7))
+    secrets, made = {"wrong": "bt_wrong", "person": SERVER}, {}
+    for caller, facts in CALLERS.items():
+        if facts is not None:
+            with database.transaction() as connection:
+                token, secret = tokens.create(connection, caller, created_by="test", **facts)
+                secrets[caller], made[caller] = secret, token
+    with database.transaction() as connection:
+        tokens.revoke(connection, "revoked")
+    app = create_app(config, database, store, token=SERVER)
+    yield Gate(app, database, secrets, made, line)
+    database.close()
+
+
+@pytest.fixture(autouse=True)
+def _alive(gate: Gate) -> None:
+    gate.line.beat()
+
+
+def test_the_table_has_every_route_and_every_role(gate: Gate) -> None:
+    assert set(ROUTES) == {rule.endpoint for rule in gate.app.url_map.iter_rules()}
+    assert {facts["role"] for facts in CALLERS.values() if facts} == set(actors.ROLES)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("endpoint", ROUTES)
+def test_a_route_answers_whom_it_is_for(gate: Gate, endpoint: str, caller: str) -> None:
+    needs = ROUTES[endpoint][2]
+    status = gate.call(endpoint, caller)
+    if caller in MAY[needs]:
+        assert status in (200, 201, 202, 303)
+    else:
+        assert status == (401 if caller in STRANGERS else 403)
+
+
+@pytest.mark.parametrize("caller", STEERS)
+@pytest.mark.parametrize(
+    "endpoint", [name for name, route in ROUTES.items() if route[2] in ("ask", "launch")]
+)
+def test_agents_alone_have_to_say_why(gate: Gate, endpoint: str, caller: str) -> None:
+    refused = 422 if caller in MAY[ROUTES[endpoint][2]] else 403
+    status = gate.call(endpoint, caller, reason="-")
+    is_agent = (CALLERS[caller] or {}).get("role") == "agent"
+    assert status == refused if is_agent else status < 400
+
+
+@pytest.mark.parametrize("endpoint", ["control.submit", "steer.ask", "api_requests.submit"])
+def test_a_token_for_some_names_asks_for_no_others(gate: Gate, endpoint: str) -> None:
+    if endpoint == "api_requests.submit":
+        assert gate.call(endpoint, "narrow", kind="set", values={"weight_decay": 0.1}) == 403
+    else:
+        assert gate.call(endpoint, "narrow", **{"set.weight_decay": "0.1"}) == 403
+
+
+def test_an_agent_takes_back_its_own_requests_alone(gate: Gate) -> None:
+    foreign = gate.request_of("operator")
+    for path in ("/requests", "/api/v1/requests"):
+        answer = client_of(gate.app).post(
+            f"{path}/{foreign}/cancel", headers={"Authorization": f"Bearer {gate.secrets['agent']}"}
+        )
+        assert answer.status_code == 403
