@@ -38,6 +38,7 @@ ROUTES = {
     "tree.chart_data": ("GET", f"{RUN}/chart", "look"),
     "node.show": ("GET", "/nodes/NODE", "look"),
     "compare.show": ("GET", "/compare?a=digits/main&b=digits/other", "look"),
+    "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),
     "compare.as_csv": ("GET", "/compare.csv?a=digits/main&b=digits/other", "look"),
     "resume.form": ("GET", "/nodes/NODE/resume", "look"),
     "resume.order": ("POST", "/nodes/NODE/resume", "launch"),

@@ -6,14 +6,37 @@ import http.client
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
 
+from branchtrack.db import tokens
 from branchtrack.errors import InvalidInput, PortInUse
-from branchtrack.web import server
+from branchtrack.web import channels, server
 from branchtrack.web.app import create_app
 from tests.web.conftest import Site
+
+
+@dataclass
+class Running:
+    """A server that answers, and its port."""
+
+    served: server.Server
+    port: int
+
+    def open(self, head: str, *, token: bool = True, secret: str = "t") -> socket.socket:
+        """A connection on which a request with that first line (and fields) was sent."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        shown = f"Authorization: Bearer {secret}\r\n" if token else ""
+        connection.sendall(f"{head}\r\nHost: 127.0.0.1\r\n{shown}\r\n".encode())
+        return connection
+
+    def status(self, path: str) -> int:
+        """The status of a page."""
+        with self.open(f"GET {path} HTTP/1.1\r\nConnection: close") as connection:
+            return int(connection.recv(100).split()[1])
 
 
 def test_a_port_in_use_is_refused_with_a_way_out(empty: Site) -> None:
@@ -85,6 +108,69 @@ def test_closing_does_not_wait_for_open_streams(own: Site) -> None:
     connection.close()
     assert not thread.is_alive()
     assert time.monotonic() - began < 4
+
+
+@pytest.fixture
+def running(own: Site) -> Iterator[Running]:
+    """A server with a token on a port of its own."""
+    app = create_app(own.config, own.database, own.store, token="t")
+    served = server.Server(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=served.run)
+    thread.start()
+    yield Running(served, urlsplit(served.address).port or 0)
+    served.close()
+    thread.join(20)
+
+
+def test_streams_hold_no_threads_and_each_hears_what_happens(own: Site, running: Running) -> None:
+    before = threading.active_count()
+    streams = [running.open("GET /runs/digits/events HTTP/1.1") for _ in range(server.THREADS + 4)]
+    heads = [stream.recv(4000) for stream in streams]
+    assert all(head.startswith(b"HTTP/1.1 200") for head in heads)
+    assert threading.active_count() <= before + 1
+    assert running.status("/") == 200
+    own.lines["main"].commit("checkpoint", 41)
+    for stream in streams:
+        heard = b""
+        while b"event: changed" not in heard:
+            heard += stream.recv(4000)
+        stream.close()
+
+
+def test_connections_that_ask_for_nothing_keep_nobody_waiting(running: Running) -> None:
+    half_open = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(150)]
+    for connection in half_open[::2]:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    assert running.status("/") == 200
+    for connection in half_open:
+        connection.close()
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "HEAD", 0.05)
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        assert connection.recv(100) == b""
+
+
+def test_a_body_beyond_what_any_form_has_is_refused_before_it_is_read(running: Running) -> None:
+    head = "POST /theme HTTP/1.1\r\nContent-Length: 500000000"
+    with running.open(head, token=False) as connection:
+        assert b" 413 " in connection.recv(200)
+
+
+def test_a_reader_whose_token_was_revoked_hears_no_more(own: Site, running: Running) -> None:
+    with own.database.transaction() as connection:
+        _made, secret = tokens.create(connection, "looker", "viewer", created_by="ann")
+    stream = running.open("GET /runs/digits/events HTTP/1.1", secret=secret)
+    assert stream.recv(4000).startswith(b"HTTP/1.1 200")
+    with own.database.transaction() as connection:
+        tokens.revoke(connection, "looker")
+    with stream:
+        while stream.recv(4000):
+            pass
 
 
 def test_ready_is_given_the_address(empty: Site, monkeypatch: pytest.MonkeyPatch) -> None:

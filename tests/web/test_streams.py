@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from branchtrack.db import audit, requests
-from branchtrack.web import streams
+from branchtrack.web import pump
 from branchtrack.web.streams import Cursor, Follower
 from tests.web.conftest import Site
 
@@ -161,15 +161,18 @@ def test_the_header_of_a_browser_that_comes_back_wins_over_the_address(own: Site
 
 
 def test_a_quiet_stream_shows_that_it_lives(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "HEARTBEAT", 0.0)
-    monkeypatch.setattr(streams, "POLL", 0.001)
+    monkeypatch.setattr(pump, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(pump, "POLL", 0.001)
     stream = messages(own)
     assert any(text == ": still here\n\n" for text in (next(stream) for _ in range(5)))
     stream.close()
 
 
-def test_too_many_streams_are_sent_away_for_a_while(own: Site) -> None:
-    opened = [messages(own) for _ in range(streams.MOST)]
+def test_too_many_streams_are_sent_away_for_a_while(
+    own: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "MOST_EACH", 3)
+    opened = [messages(own) for _ in range(3)]
     for stream in opened:
         next(stream)
     answer = own.client.get(PATH)
