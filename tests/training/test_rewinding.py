@@ -36,15 +36,17 @@ def test_no_process_begins_anew_with_another_script(
     )
     rewinder = Rewinder(sqlite_database, store, "run")
     script.write_text("import nothing_of_that_name")
+    own = mock.patch.object(environment, "entry_point", return_value=entry_point)
     with (
         mock.patch.object(environment, "_SCRIPT", began),
+        own,
         pytest.raises(InvalidInput, match=r"training goes on(.|\n)*branchtrack resume"),
     ):
         rewinder.order(request)
     with sqlite_database.read() as connection:
         assert launches.unfinished(connection) == [] and rewinder.pending is None
     script.write_text("first = 1")
-    with mock.patch.object(environment, "_SCRIPT", began):
+    with mock.patch.object(environment, "_SCRIPT", began), own:
         assert rewinder.order(request)["branch"]
 
 
