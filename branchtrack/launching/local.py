@@ -18,7 +18,7 @@ from branchtrack import permissions, trust
 from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
 from branchtrack.core.variables import ASSIGNED
-from branchtrack.errors import LaunchFailed
+from branchtrack.errors import REFUSED, LaunchFailed
 
 #: Tells a training process which launch it carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
@@ -98,7 +98,7 @@ def ending(exit_code: int | None) -> str:
 
 
 def last_words(log: Path, limit: int = 2000) -> str:
-    """The lines of a log that say why: the message of its last traceback, or its last lines."""
+    """The lines of a log that say why: its last refusal or traceback's message, or its last."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL))
@@ -111,13 +111,19 @@ def last_words(log: Path, limit: int = 2000) -> str:
     starts = [
         i
         for i, line in enumerate(lines)
-        if line.startswith("Traceback (most recent call")
-        and not lines[max(i - 1, 0)].startswith(_IGNORED)
+        if line.startswith(REFUSED)
+        or (
+            line.startswith("Traceback (most recent call")
+            and not lines[max(i - 1, 0)].startswith(_IGNORED)
+        )
     ]
     if not starts:
         return "\n".join(lines[-5:])[-limit:]
+    head, rest = lines[starts[-1]], lines[starts[-1] + 1 :]
+    if head.startswith(REFUSED):
+        rest = [head.removeprefix(REFUSED), *rest]
     # What libraries still print as the process ends comes behind the message.
-    message = itertools.dropwhile(lambda line: line.startswith(" "), lines[starts[-1] + 1 :])
+    message = itertools.dropwhile(lambda line: line.startswith(" "), rest)
     found = "\n".join(itertools.islice(message, 5))
     half = _MESSAGE // 2
     return found if len(found) <= _MESSAGE else f"{found[:half]} ... {found[-half:]}"

@@ -20,7 +20,7 @@ from typing import Any
 from branchtrack import redaction, scripts
 from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.names import new_id
-from branchtrack.training import environment
+from branchtrack.training import environment, excepthook
 
 #: Tells a process which launch it carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
@@ -156,4 +156,5 @@ def _order() -> Order | None:
     alone = os.environ.pop(ALONE_VARIABLE, None)
     if launch is None and trial is None:
         return None
+    excepthook.install()
     return Order(launch, trial, rewind, int(until) if until else None, not rewind or alone == "1")
