@@ -1,11 +1,13 @@
 """Listening: the port is taken before anything is promised, then waitress serves.
 
-Threads are many because each open event stream holds one. It knows no page.
+Event streams hold no thread (`pump`), and strangers no more connections than they may (`channels`).
+It knows no page.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -13,15 +15,24 @@ from typing import Any
 from urllib.parse import quote
 
 from flask import Flask
+from waitress.adjustments import Adjustments  # type: ignore[import-untyped]
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
-from waitress.server import create_server  # type: ignore[import-untyped]
 from waitress.task import ThreadedTaskDispatcher  # type: ignore[import-untyped]
 
 from branchtrack.errors import InvalidInput, PortInUse
-from branchtrack.web import security, streams
+from branchtrack.web import identity, security, streams
+from branchtrack.web.channels import Listener
+from branchtrack.web.pump import Pump
+from branchtrack.web.services import services_of
 
-#: Streams may hold half of the threads; the other half answers pages.
-THREADS = 32
+THREADS = 16
+#: Connections at once, where the system lets a process have so many files.
+CONNECTIONS = 2048
+#: Files that the server has open beside connections: databases, packs, temporary ones.
+_OTHER_FILES = 256
+_HEAD_BYTES = 1 << 16
+#: An answer larger than this would hold a thread until its reader has taken it.
+_ANSWER_BYTES = 1 << 28
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -83,11 +94,10 @@ class Server:
         self._pulled.set()
         self._dispatcher = _Dispatcher(app)
         self._dispatcher.set_thread_count(threads)
-        # The lookahead lets a stream notice that its reader has left.
-        self._server = create_server(
-            app, _dispatcher=self._dispatcher, sockets=[listener], threads=threads,
-            channel_request_lookahead=1, ident=None,
-        )  # fmt: skip
+        self._pump = _pump(app)
+        # It would warn of each request that waits for a moment.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        self._server = _listener(app, listener, self._dispatcher, self._pump)
 
     def run(self) -> None:
         """Serve until interrupted or closed."""
@@ -97,7 +107,9 @@ class Server:
             # Threads wake the loop through a pipe: they must be done before it is closed, or they
             # would write into whatever has its number by then.
             self._dispatcher.shutdown()
+            self._pump.join()
             self._pulled.wait()
+            security.limits(self.app).tally.flush()
             for channel in (*self._left, *self._server._map.copy().values()):
                 if isinstance(channel, HTTPChannel):
                     channel.handle_close()
@@ -116,6 +128,45 @@ class Server:
         # The loop runs for as long as its map has anything in it.
         self._left = list(self._server._map.values())
         self._server._map.clear()
+
+
+def _pump(app: Flask) -> Pump:
+    database = services_of(app).database
+    closing = streams.places(app).closing
+    return Pump(closing, lambda actor: identity.is_in_force(database, actor))
+
+
+def _listener(app: Flask, listener: socket.socket, dispatcher: Any, pump: Pump) -> Listener:
+    adjustments = Adjustments(
+        sockets=[listener], ident=None, connection_limit=_connections(), asyncore_use_poll=True,
+        # One byte more than a form may have, so that the application itself refuses that.
+        max_request_body_size=app.config["MAX_CONTENT_LENGTH"] + 2,
+        max_request_header_size=_HEAD_BYTES, outbuf_high_watermark=_ANSWER_BYTES,
+        cleanup_interval=1, channel_timeout=60,
+        # It lets an answer that is waited for notice that its reader has left.
+        channel_request_lookahead=1,
+    )  # fmt: skip
+    kind = (listener.family, listener.type, listener.proto, listener.getsockname())
+    made = Listener(
+        app, {}, _sock=listener, dispatcher=dispatcher, adj=adjustments, sockinfo=kind,
+        bind_socket=False,
+    )  # fmt: skip
+    made.pump = pump
+    return made
+
+
+def _connections() -> int:
+    """How many connections there may be, with the files of this process raised to what it may."""
+    try:
+        import resource
+    except ImportError:
+        return CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return CONNECTIONS if soft == resource.RLIM_INFINITY else min(CONNECTIONS, soft * 8 // 10)
 
 
 def serve(

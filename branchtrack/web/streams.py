@@ -1,88 +1,45 @@
 """Event streams: what happened to a run, and how far it has come, from a cursor on.
 
-The database is the only memory: each message's id says where to go on, so a stream can be resumed
-after a sleep, a tab switch or a restart of the server. It writes no markup.
+On our own server a stream costs no thread: it is handed over to the one that writes to all of them
+(`pump`). Elsewhere the same answer is a plain generator.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-import threading
 import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from flask import Blueprint, Flask, Response, current_app, request
-from sqlalchemy import Connection
 
-from branchtrack.core import lifecycle
-from branchtrack.core.nonfinite import spelled
-from branchtrack.core.records import Event, Run, Segment
-from branchtrack.db import audit, runs, segments, selections
-from branchtrack.db.engine import Database
+from branchtrack.db import audit, runs
 from branchtrack.errors import InvalidInput
-from branchtrack.web import identity, security
-from branchtrack.web.formats import plural, steps, word
+from branchtrack.web import identity, pump, security
+from branchtrack.web.followers import Cursor as Cursor
+from branchtrack.web.followers import Follower as Follower
+from branchtrack.web.pump import Places, Stream
 from branchtrack.web.services import services
 
 blueprint = Blueprint("streams", __name__)
-#: Each stream holds a thread of the server.
-MOST = 16
-HEARTBEAT = 15.0
-POLL = 0.5
+#: In the WSGI environment: what takes a `Stream` over, where the server can do so.
+TAKE_OVER = "branchtrack.take_over"
 _RETRY_AFTER = "5"
 _KEY = "branchtrack-streams"
-#: Numbers of so many digits as every database holds, and ids.
-_CURSOR = re.compile(r"[0-9]{1,18}(~[0-9a-f]{1,16}:-?[0-9]{1,18})*")
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """Up to where a reader knows a run: its newest event, and a step of each live segment."""
-
-    event: int
-    reached: Mapping[str, int] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return "~".join([str(self.event), *(f"{key}:{step}" for key, step in self.reached.items())])
-
-    @classmethod
-    def parse(cls, text: str) -> Cursor | None:
-        """The cursor that ``str`` wrote, or None where it is anything else."""
-        if not _CURSOR.fullmatch(text):
-            return None
-        first, *rest = text.split("~")
-        pairs = (part.split(":") for part in rest)
-        return cls(int(first), {segment: int(step) for segment, step in pairs})
-
-
-class Slots:
-    """How many streams are open, and whether they are to end."""
-
-    def __init__(self) -> None:
-        self.closing = threading.Event()
-        self._free = threading.BoundedSemaphore(MOST)
-
-    def take(self) -> bool:
-        """Take a place; false where all are taken."""
-        return not self.closing.is_set() and self._free.acquire(blocking=False)
-
-    def give(self) -> None:
-        """Give a place back."""
-        self._free.release()
 
 
 @blueprint.record
 def _prepare(state: Any) -> None:
-    state.app.extensions[_KEY] = Slots()
+    state.app.extensions[_KEY] = Places()
+
+
+def places(app: Flask) -> Places:
+    """The places for streams of an application."""
+    return cast(Places, app.extensions[_KEY])
 
 
 def close_all(app: Flask) -> None:
     """End every open stream; those who read them come back by themselves."""
-    app.extensions[_KEY].closing.set()
+    places(app).closing.set()
 
 
 @blueprint.get("/runs/<run>/events")
@@ -96,140 +53,39 @@ def events(run: str) -> Response:
     cursor = Cursor.parse(asked) if asked else Cursor(newest)
     if cursor is None:
         raise InvalidInput("after", asked, "the id of a message of this stream, or none")
-    slots = cast(Slots, current_app.extensions[_KEY])
-    if not slots.take():
+    place = places(current_app).take(security.caller())
+    if place is None:
         headers = {"Retry-After": _RETRY_AFTER, "Cache-Control": "no-store"}
         return Response("Too many streams are open.\n", 503, headers, mimetype="text/plain")
-    left = request.environ.get("waitress.client_disconnected", lambda: False)
-    actor = security.actor()
-
-    def gone() -> bool:
-        return left() or not identity.is_in_force(database, actor)
-
     follower = Follower(database, found, request.args.get("metric") or "loss", cursor)
-    stream = _messages(follower, slots, gone)
-    response = Response(stream, mimetype="text/event-stream")
-    response.call_on_close(stream.close)
+    return _answer(Stream(follower, security.actor(), place))
+
+
+def _answer(stream: Stream) -> Response:
+    take_over = request.environ.get(TAKE_OVER)
+    if take_over is not None and request.method == "GET":
+        take_over(stream)
+        # No list: its length would be taken for that of the whole answer.
+        response = Response(iter([pump.OPEN]), mimetype="text/event-stream")
+    else:
+        left = request.environ.get("waitress.client_disconnected", lambda: False)
+        response = Response(_messages(stream, left), mimetype="text/event-stream")
+        response.call_on_close(stream.place.give)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-def _messages(
-    follower: Follower, slots: Slots, gone: Callable[[], bool]
-) -> Generator[str, None, None]:
-    try:
-        yield ": open\n\n"
-        spoken = time.monotonic()
-        while not slots.closing.is_set() and not gone():
-            for name, data in follower.look():
-                text = json.dumps(spelled(data), separators=(",", ":"), allow_nan=False)
-                yield f"id: {follower.cursor}\nevent: {name}\ndata: {text}\n\n"
-                spoken = time.monotonic()
-            if time.monotonic() - spoken > HEARTBEAT:
-                yield ": still here\n\n"
-                spoken = time.monotonic()
-            slots.closing.wait(POLL)
-    finally:
-        slots.give()
-
-
-class Follower:
-    """One reader of one run; ``look`` says what is new since the last look."""
-
-    def __init__(self, database: Database, run: Run, metric: str, cursor: Cursor) -> None:
-        self.database, self.run, self.metric, self.cursor = database, run, metric, cursor
-        self._names: dict[str, str] = {}
-        self._states: dict[str, str] = {}
-        self._heads: dict[str, int] = {}
-
-    def look(self) -> list[tuple[str, dict[str, Any]]]:
-        """Messages (name, data): ``changed`` when the record did, ``progress`` while it trains."""
-        with self.database.read() as connection:
-            happened = audit.since(connection, self.run.id, self.cursor.event, limit=200)
-            every = {one.id: one for one in segments.list_of_run(connection, self.run.id)}
-            self._learn_names(connection, every.values())
-            now = time.time()
-            states = {key: lifecycle.segment_status(one, now) for key, one in every.items()}
-            points = self._points(connection, every, states)
-        messages = []
-        lost = [key for key, state in states.items() if self._is_newly_lost(key, state)]
-        if happened or lost:
-            messages.append(("changed", self._changed(happened, lost, every)))
-        self._states = states
-        heads = {key: one.step for key, one in every.items() if states[key] in lifecycle.LIVE}
-        if any(points.values()) or heads != self._heads:
-            messages.append(("progress", self._progress(points, every, heads)))
-        self._heads = heads
-        event = happened[-1].id if happened else self.cursor.event
-        reached = {key: step for key, step in self.cursor.reached.items() if key in heads}
-        self.cursor = Cursor(event, reached)
-        return messages
-
-    def _learn_names(self, connection: Connection, every: Any) -> None:
-        if any(one.branch_id not in self._names for one in every):
-            found = runs.list_branches(connection, self.run.id)
-            self._names = {branch.id: branch.name for branch in found}
-
-    def _points(
-        self, connection: Connection, every: Mapping[str, Segment], states: Mapping[str, str]
-    ) -> dict[str, list[tuple[int, float | None]]]:
-        """New points by segment, of those that train and of those that just ended."""
-        live = {key: -1 for key, state in states.items() if state in lifecycle.LIVE}
-        # What a reader brings is an id of a segment of this run, or of nothing.
-        known = {key: step for key, step in self.cursor.reached.items() if key in every}
-        after = {**live, **known}
-        found = selections.points_after(connection, after, self.metric)
-        for key, series in found.items():
-            if series.steps.size:
-                after[key] = int(series.steps[-1])
-        self.cursor = Cursor(self.cursor.event, after)
-        return {
-            key: [
-                (step, value if math.isfinite(value) else None)
-                for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
-            ]
-            for key, series in found.items()
-        }
-
-    def _is_newly_lost(self, key: str, state: str) -> bool:
-        return state == "lost" and self._states.get(key, state) != "lost"
-
-    def _changed(
-        self, happened: list[Event], lost: list[str], every: Mapping[str, Segment]
-    ) -> dict[str, Any]:
-        said = [self._say(event, every) for event in happened]
-        said += [f"{self._branch(key, every)} is lost" for key in lost]
-        known = [text for text in said if text]
-        more = f" and {plural(len(known) - 1, 'more change')}" if len(known) > 1 else ""
-        kinds = sorted({event.kind for event in happened})
-        return {"say": known[-1] + more if known else "", "kinds": kinds}
-
-    def _say(self, event: Event, every: Mapping[str, Segment]) -> str:
-        if event.kind == "node":
-            changes = event.payload.get("changes") or []
-            named = ", ".join(str(change.get("name")) for change in changes)
-            what = f"{event.state} node" + (f" changing {named}" if named else "")
-            return f"New {what} at step {steps(event.step)}"
-        if event.kind == "segment":
-            return f"{self._branch(event.ref, every)} is {word(event.state)}"
-        kinds = {"request": "A request", "launch": "A launch"}
-        return f"{kinds[event.kind]} is {word(event.state)}" if event.kind in kinds else ""
-
-    def _branch(self, segment: str, every: Mapping[str, Segment]) -> str:
-        found = every.get(segment)
-        return self._names.get(found.branch_id, "") if found else "A branch"
-
-    def _progress(
-        self,
-        points: Mapping[str, list[tuple[int, float | None]]],
-        every: Mapping[str, Segment],
-        heads: Mapping[str, int],
-    ) -> dict[str, Any]:
-        name = {key: self._names.get(one.branch_id, "") for key, one in every.items()}
-        return {
-            "heads": {
-                name[key]: {"step": step, "rate": every[key].rate} for key, step in heads.items()
-            },
-            "points": {name[key]: found for key, found in points.items() if found},
-        }
+def _messages(stream: Stream, has_left: Callable[[], bool]) -> Iterator[str]:
+    """The messages of a stream that has a thread of its own."""
+    database, closing = stream.follower.database, stream.place.places.closing
+    yield pump.OPEN
+    spoken = time.monotonic()
+    while not closing.is_set() and not has_left():
+        if not identity.is_in_force(database, stream.actor):
+            return
+        text = pump.written(stream.follower)
+        if text or time.monotonic() - spoken > pump.HEARTBEAT:
+            yield text or pump.ALIVE
+            spoken = time.monotonic()
+        closing.wait(pump.POLL)

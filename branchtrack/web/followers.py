@@ -1,0 +1,151 @@
+"""What is new of a run since a reader last looked: events, points, branches that were lost.
+
+The database is the only memory: each message's id says where to go on, so a stream can be resumed
+after a sleep, a tab switch or a restart of the server. It knows no request and writes no markup.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.core import lifecycle
+from branchtrack.core.records import Event, Run, Segment
+from branchtrack.db import audit, runs, segments, selections
+from branchtrack.db.engine import Database
+from branchtrack.web.formats import plural, steps, word
+
+#: Numbers of so many digits as every database holds, and ids.
+_CURSOR = re.compile(r"[0-9]{1,18}(~[0-9a-f]{1,16}:-?[0-9]{1,18})*")
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Up to where a reader knows a run: its newest event, and a step of each live segment."""
+
+    event: int
+    reached: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "~".join([str(self.event), *(f"{key}:{step}" for key, step in self.reached.items())])
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor | None:
+        """The cursor that ``str`` wrote, or None where it is anything else."""
+        if not _CURSOR.fullmatch(text):
+            return None
+        first, *rest = text.split("~")
+        pairs = (part.split(":") for part in rest)
+        return cls(int(first), {segment: int(step) for segment, step in pairs})
+
+
+class Follower:
+    """One reader of one run; ``look`` says what is new since the last look."""
+
+    def __init__(self, database: Database, run: Run, metric: str, cursor: Cursor) -> None:
+        self.database, self.run, self.metric, self.cursor = database, run, metric, cursor
+        self._names: dict[str, str] = {}
+        self._states: dict[str, str] = {}
+        self._heads: dict[str, int] = {}
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What decides about the next look: two followers with one state will see the same."""
+        return (self.run.id, self.metric, str(self.cursor), *map(str, (self._states, self._heads)))
+
+    def look(self) -> list[tuple[str, dict[str, Any]]]:
+        """Messages (name, data): ``changed`` when the record did, ``progress`` while it trains."""
+        with self.database.read() as connection:
+            happened = audit.since(connection, self.run.id, self.cursor.event, limit=200)
+            every = {one.id: one for one in segments.list_of_run(connection, self.run.id)}
+            self._learn_names(connection, every.values())
+            now = time.time()
+            states = {key: lifecycle.segment_status(one, now) for key, one in every.items()}
+            points = self._points(connection, every, states)
+        messages = []
+        lost = [key for key, state in states.items() if self._is_newly_lost(key, state)]
+        if happened or lost:
+            messages.append(("changed", self._changed(happened, lost, every)))
+        self._states = states
+        heads = {key: one.step for key, one in every.items() if states[key] in lifecycle.LIVE}
+        if any(points.values()) or heads != self._heads:
+            messages.append(("progress", self._progress(points, every, heads)))
+        self._heads = heads
+        event = happened[-1].id if happened else self.cursor.event
+        reached = {key: step for key, step in self.cursor.reached.items() if key in heads}
+        self.cursor = Cursor(event, reached)
+        return messages
+
+    def _learn_names(self, connection: Connection, every: Any) -> None:
+        if any(one.branch_id not in self._names for one in every):
+            found = runs.list_branches(connection, self.run.id)
+            self._names = {branch.id: branch.name for branch in found}
+
+    def _points(
+        self, connection: Connection, every: Mapping[str, Segment], states: Mapping[str, str]
+    ) -> dict[str, list[tuple[int, float | None]]]:
+        """New points by segment, of those that train and of those that just ended."""
+        live = {key: -1 for key, state in states.items() if state in lifecycle.LIVE}
+        # What a reader brings is an id of a segment of this run, or of nothing.
+        known = {key: step for key, step in self.cursor.reached.items() if key in every}
+        after = {**live, **known}
+        found = selections.points_after(connection, after, self.metric)
+        for key, series in found.items():
+            if series.steps.size:
+                after[key] = int(series.steps[-1])
+        self.cursor = Cursor(self.cursor.event, after)
+        return {
+            key: [
+                (step, value if math.isfinite(value) else None)
+                for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
+            ]
+            for key, series in found.items()
+        }
+
+    def _is_newly_lost(self, key: str, state: str) -> bool:
+        return state == "lost" and self._states.get(key, state) != "lost"
+
+    def _changed(
+        self, happened: list[Event], lost: list[str], every: Mapping[str, Segment]
+    ) -> dict[str, Any]:
+        said = [self._say(event, every) for event in happened]
+        said += [f"{self._branch(key, every)} is lost" for key in lost]
+        known = [text for text in said if text]
+        more = f" and {plural(len(known) - 1, 'more change')}" if len(known) > 1 else ""
+        kinds = sorted({event.kind for event in happened})
+        return {"say": known[-1] + more if known else "", "kinds": kinds}
+
+    def _say(self, event: Event, every: Mapping[str, Segment]) -> str:
+        if event.kind == "node":
+            changes = event.payload.get("changes") or []
+            named = ", ".join(str(change.get("name")) for change in changes)
+            what = f"{event.state} node" + (f" changing {named}" if named else "")
+            return f"New {what} at step {steps(event.step)}"
+        if event.kind == "segment":
+            return f"{self._branch(event.ref, every)} is {word(event.state)}"
+        kinds = {"request": "A request", "launch": "A launch"}
+        return f"{kinds[event.kind]} is {word(event.state)}" if event.kind in kinds else ""
+
+    def _branch(self, segment: str, every: Mapping[str, Segment]) -> str:
+        found = every.get(segment)
+        return self._names.get(found.branch_id, "") if found else "A branch"
+
+    def _progress(
+        self,
+        points: Mapping[str, list[tuple[int, float | None]]],
+        every: Mapping[str, Segment],
+        heads: Mapping[str, int],
+    ) -> dict[str, Any]:
+        name = {key: self._names.get(one.branch_id, "") for key, one in every.items()}
+        return {
+            "heads": {
+                name[key]: {"step": step, "rate": every[key].rate} for key, step in heads.items()
+            },
+            "points": {name[key]: found for key, found in points.items() if found},
+        }
