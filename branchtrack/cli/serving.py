@@ -6,9 +6,9 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,6 +36,30 @@ _UNTRUSTED = (
               help="Port to listen on; 0 takes any free one.")  # fmt: skip
 @click.option("--token", metavar="TEXT", help="The token that lets a browser in [a new one].")
 @click.option("--no-token", is_flag=True, help="Let in every process of this machine.")
+@click.option(
+    "--trusted-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Another name that requests may call this server by; can be repeated.",
+)
+@click.option(
+    "--proxy",
+    "hops",
+    metavar="[N]",
+    type=click.IntRange(1, 9),
+    is_flag=False,
+    flag_value=1,
+    default=None,
+    help="Believe what N proxies in front say (X-Forwarded-*) [1].",
+)
+@click.option(
+    "--url-prefix",
+    "prefix",
+    metavar="PATH",
+    default="",
+    help="The path under which a proxy shows the pages, such as /branchtrack.",
+)
 @click.option("--no-worker", is_flag=True, help="Start no training processes from here.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
               help="Training processes at a time.")  # fmt: skip
@@ -46,6 +70,9 @@ def serve(
     port: int,
     token: str | None,
     no_token: bool,
+    hosts: tuple[str, ...],
+    hops: int | None,
+    prefix: str,
     no_worker: bool,
     jobs: int,
 ) -> None:
@@ -59,8 +86,11 @@ def serve(
     """
     if token and no_token:
         raise click.UsageError("--token and --no-token cannot be had at once.")
+    if no_token and (hosts or hops):
+        raise click.UsageError("Without a token everybody who reaches the proxy could steer runs.")
     secret = None if no_token else token or new_token()
-    serve_pages(line, host, port, secret, jobs=0 if no_worker else jobs)
+    where = {"hosts": hosts, "hops": hops or 0, "prefix": prefix}
+    serve_pages(line, host, port, secret, jobs=0 if no_worker else jobs, where=where)
 
 
 def new_token() -> str:
@@ -68,13 +98,19 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def serve_pages(line: CommandLine, host: str, port: int, token: str | None, *, jobs: int) -> None:
+def serve_pages(
+    line: CommandLine, host: str, port: int, token: str | None, *, jobs: int,
+    where: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Serve until Ctrl-C (which exits with 130) or SIGTERM, with a worker where ``jobs`` is not 0.
+
+    ``where`` are the arguments of `proxies.place`.
 
     Raises:
         PortInUse, InvalidInput: that address cannot be had; nothing was started.
     """
     from branchtrack.launching.worker import Worker, in_background
+    from branchtrack.web import proxies
     from branchtrack.web.app import create_app
     from branchtrack.web.server import serve
 
@@ -89,6 +125,7 @@ def serve_pages(line: CommandLine, host: str, port: int, token: str | None, *, j
             note = _refusal(line, database)
         hired = Worker(database, line.config, jobs=jobs, say=_say) if jobs and not note else None
         app = create_app(line.config, database, line.store, token=token, worker_note=note)
+        proxies.place(app, **(where or {}))
 
         def ready(address: str) -> None:
             click.echo(f"Serving {address}")

@@ -115,6 +115,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.began = time.monotonic()
         return answer
 
+    def handle_write(self) -> None:
+        """As the parent's; of a stream beside the pump, which may be writing."""
+        if not self.is_stream:
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some_if_lockable)
+        if self.will_close or (self.close_when_flushed and not self.total_outbufs_len):
+            self.handle_close()
+
     @property
     def is_half_open(self) -> bool:
         """Whether nothing was ever asked on it, or what is asked has not come whole."""

@@ -45,8 +45,8 @@ def thinning(branches: Sequence[BranchView], shown: Domain) -> Thinning:
     return Thinning(shown.low, shown.high, max(_FEWEST, buckets))
 
 
-def draw(tree: TreeView, branches: Sequence[BranchView], shown: Domain) -> Markup:
-    """The timeline of some branches of a tree."""
+def draw(tree: TreeView, branches: Sequence[BranchView], shown: Domain, root: str = "") -> Markup:
+    """The timeline of some branches of a tree; ``root`` is the path that the pages are under."""
     places = {view.branch.id: row for row, view in enumerate(branches)}
     of_branch: dict[str, list[NodeLine]] = {}
     for node in reversed(tree.nodes.marks):
@@ -55,7 +55,7 @@ def draw(tree: TreeView, branches: Sequence[BranchView], shown: Domain) -> Marku
         Lane(
             name=view.name, style=view.style, start=view.start, end=view.step,
             parent=places.get(view.parent.branch_id) if view.parent else None, live=view.is_live,
-            marks=tuple(_mark(node) for node in of_branch.get(view.branch.id, [])),
+            marks=tuple(_mark(node, root) for node in of_branch.get(view.branch.id, [])),
         )
         for view in branches
     ]  # fmt: skip
@@ -72,11 +72,11 @@ def label(branches: Sequence[BranchView], shown: Domain) -> str:
     return f"{plural(len(branches), 'branch', 'branches')} over {span}: " + "; ".join(parts)
 
 
-def _mark(node: NodeLine) -> LaneMark:
+def _mark(node: NodeLine, root: str) -> LaneMark:
     said = change_words(node.changes)
     return LaneMark(
         node.step, mark_kind(node.kind, bool(node.changes)),
-        f"{said or node.kind} · step {steps(node.step)}", f"/nodes/{node.id}", said,
+        f"{said or node.kind} · step {steps(node.step)}", f"{root}/nodes/{node.id}", said,
     )  # fmt: skip
 
 

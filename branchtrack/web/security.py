@@ -7,6 +7,7 @@ asks, `identity` tells. It knows no page.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import cast
 from urllib.parse import unquote_plus, urlsplit
@@ -86,7 +87,12 @@ def trust_host(app: Flask, host: str) -> None:
     Bound to every address the server cannot know its names; the token guards it then.
     """
     wildcard = host in ("", "0.0.0.0", "::")
-    app.config["BRANCHTRACK_HOSTS"] = (*LOOPBACK, ANY_HOST if wildcard else host.lower())
+    trust_names(app, [ANY_HOST if wildcard else host.lower()])
+
+
+def trust_names(app: Flask, names: Iterable[str]) -> None:
+    """Let requests name these hosts besides."""
+    app.config["BRANCHTRACK_HOSTS"] = (*app.config["BRANCHTRACK_HOSTS"], *names)
 
 
 def is_loopback(host: str) -> bool:
@@ -108,7 +114,8 @@ def _check_host() -> None:
         raise Refused(
             "This server does not go by the name in the request's Host header.",
             safe="Nothing was read or changed.",
-            fix="Open the address that `branchtrack serve` printed.",
+            fix="Open the address that `branchtrack serve` printed, or name the host: "
+            "`branchtrack serve --trusted-host NAME`.",
             status=400,
         )
 
@@ -191,16 +198,17 @@ def _without_token() -> AnyResponse | None:
     response.set_cookie(
         identity.cookie_name(), identity.cookie_value(), max_age=identity.COOKIE_DAYS * 86400,
         httponly=True, samesite="Strict", secure=request.is_secure,
+        path=request.script_root or "/",
     )  # fmt: skip
     return response
 
 
 def own_address() -> str:
-    """The address of the page, as a path on this server, without a token."""
+    """The address of the page, as a whole path, without a token."""
     parts = request.query_string.decode().split("&")
     rest = "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) != "token")
     # Two leading slashes would name another host.
-    path = "/" + request.path.lstrip("/")
+    path = "/".join(["", *filter(None, [request.script_root.strip("/")]), request.path.lstrip("/")])
     return f"{path}?{rest}" if rest else path
 
 

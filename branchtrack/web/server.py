@@ -7,6 +7,7 @@ It knows no page.
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -61,11 +62,11 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address(host: str, port: int, token: str | None = None) -> str:
+def address(host: str, port: int, token: str | None = None, prefix: str = "") -> str:
     """The address to open in a browser; with a token it is one that lets in once."""
     name = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}.get(host, host)
     name = f"[{name}]" if ":" in name and not name.startswith("[") else name
-    return f"http://{name}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")
+    return f"http://{name}:{port}{prefix}/" + (f"?token={quote(token, safe='')}" if token else "")
 
 
 class Server:
@@ -87,13 +88,16 @@ class Server:
         listener = bind(host, port)
         security.trust_host(app, host)
         self.app = app
-        self.address = address(host, listener.getsockname()[1], token)
+        prefix = app.config.get("BRANCHTRACK_PREFIX", "")
+        self.address = address(host, listener.getsockname()[1], token, prefix)
         self._left: list[Any] = []
         self._pulled = threading.Event()
         self._pulled.set()
         self._dispatcher = _Dispatcher(app)
         self._dispatcher.set_thread_count(threads)
         self._pump = _pump(app)
+        # It would warn of each request that waits for a moment.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._server = _listener(app, listener, self._dispatcher, self._pump)
 
     def run(self) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from branchtrack.config import Config
+from tests.cli.conftest import Call
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,3 +59,21 @@ def test_a_port_in_use_is_told_with_the_next_one(sqlite_config: Config) -> None:
 def test_a_worker_with_nothing_to_do_ends_when_asked_to_look_once(sqlite_config: Config) -> None:
     with started(sqlite_config, "worker", "--once") as process:
         assert process.wait(60) == 0
+
+
+def test_a_server_behind_a_proxy_needs_a_token(call: Call) -> None:
+    for option in (["--proxy"], ["--trusted-host", "runs.example.org"]):
+        answer = call("serve", "--no-token", *option)
+        assert answer.code == 2 and "steer" in answer.err
+
+
+def test_the_path_is_part_of_the_printed_address(sqlite_config: Config) -> None:
+    more = ["--url-prefix", "bt", "--proxy", "--trusted-host", "runs.example.org", "--no-worker"]
+    with started(sqlite_config, "serve", "--port", "0", *more) as process:
+        shown = address(process)
+        assert "/bt/?token=" in shown
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(shown, timeout=30) as page:
+            assert b'href="/bt/static/app.css"' in page.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130

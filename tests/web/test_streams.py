@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from branchtrack.db import audit, requests
-from branchtrack.web import pump
+from branchtrack.web import pump, streams
 from branchtrack.web.streams import Cursor, Follower
 from tests.web.conftest import Site
 
@@ -168,10 +168,11 @@ def test_a_quiet_stream_shows_that_it_lives(own: Site, monkeypatch: pytest.Monke
     stream.close()
 
 
+@pytest.mark.parametrize("limit", ["MOST", "MOST_EACH"])
 def test_too_many_streams_are_sent_away_for_a_while(
-    own: Site, monkeypatch: pytest.MonkeyPatch
+    own: Site, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(pump, "MOST_EACH", 3)
+    monkeypatch.setattr(pump, limit, 3)
     opened = [messages(own) for _ in range(3)]
     for stream in opened:
         next(stream)
@@ -198,3 +199,11 @@ def test_an_unanswered_request_is_told_when_it_moves(own: Site) -> None:
         waiting = requests.waiting(connection, main.segment.id)[0]
         requests.move(connection, waiting.id, "applied", actor="trainer", step=41)
     assert named(one.look(), "changed")[0]["say"] == "A request is applied"
+
+
+def test_a_look_that_nobody_stays_for_takes_no_place(own: Site) -> None:
+    for _ in range(3):
+        assert own.client.head(PATH).status_code == 200
+        own.client.get(PATH, buffered=False).close()
+    assert streams.places(own.app).take("somebody") is not None
+    assert sum(streams.places(own.app)._taken.values()) == 1

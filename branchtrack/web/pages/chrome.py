@@ -18,8 +18,11 @@ def theme() -> AnyResponse:
     chosen = request.form.get("theme", "")
     if chosen not in THEMES:
         raise InvalidInput("theme", chosen, ", ".join(THEMES))
-    response = redirect(_own_path(request.form.get("next", "/")), 303)
-    response.set_cookie("theme", chosen, max_age=_YEAR, samesite="Lax", httponly=True)
+    response = redirect(_own_path(request.form.get("next", request.script_root + "/")), 303)
+    response.set_cookie(
+        "theme", chosen, max_age=_YEAR, samesite="Lax", httponly=True,
+        secure=request.is_secure, path=request.script_root or "/",
+    )  # fmt: skip
     return response
 
 

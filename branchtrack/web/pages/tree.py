@@ -94,7 +94,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         sent=sent,
         is_drawn=sent.is_drawn or bool(drawn and drawn.lines),
         rows=[] if sent.has_nodes else rows.build(tree, metric, only=_asked_names()),
-        timeline="" if sent.has_lanes else lanes.draw(tree, branches, domain),
+        timeline="" if sent.has_lanes else lanes.draw(tree, branches, domain, request.script_root),
         ends={view.name: view.reached(metric, ends) for view in branches},
         counts=counted(tree.branches),
         chart=drawn,
