@@ -27,6 +27,7 @@ from branchtrack.training.buffers import Buffers, Forms
 from branchtrack.training.carried import Carried
 from branchtrack.training.recorder import PATIENCE_SECONDS, Recorder
 from branchtrack.training.saves import Saves
+from branchtrack.training.watching import StoreWatch
 
 logger = logging.getLogger("branchtrack")
 
@@ -101,6 +102,8 @@ class Committer:
         recorder.saves = self.saves.as_dict
         self._flight: _Flight | None = None
         self._database, self._store, self._recorder = database, store, recorder
+        self._watch = StoreWatch(store.folder)
+        recorder.look = self._watch.check
         self._segment, self._actor = segment, actor
         self._environment = environment.describe()
         self._buffers, self._prepared = Buffers(), False
@@ -307,6 +310,8 @@ class Committer:
             carried, self._actor, self.saves.as_dict(flight.due),
         )  # fmt: skip
         self.head = node.id
+        if flight.pack is not None:
+            self._watch.pack = self._store.path(flight.pack.id)
         flight.made.append(node)
         self._carried.listed()
         self._recorder.well("commit")

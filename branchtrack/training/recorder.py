@@ -54,6 +54,7 @@ class Recorder:
     assigns them, and ``saves``, which gives the counts of `saves.Saves`. ``waiting`` is true while
     there are requests to be taken, or somebody has called `interrupt`: the one flag that a loop
     tests. ``awaits`` names what others wait for: ``epoch`` (its end), ``checkpoint`` (the next).
+    ``look`` is called with each heartbeat, and raises where something beside the database is amiss.
 
     ``create`` makes the segment; until that has worked nothing else is written.
     """
@@ -67,6 +68,7 @@ class Recorder:
         self.settings: dict[str, Any] = {}
         self.max_steps: int | None = None
         self.saves: Callable[[], dict[str, Any] | None] = lambda: None
+        self.look: Job = lambda: None
         self.created = threading.Event()
         self._interrupted = False
         self._until = math.inf
@@ -317,6 +319,7 @@ class Recorder:
                 self._attempt("metrics", self._flush)
             if now - self._beat >= HEARTBEAT_SECONDS:
                 self._attempt("heartbeat", self._heartbeat)
+                self._attempt("store", self.look)
             if self._troubles.is_untold:
                 self._attempt("trouble", self._troubles.tell)
 

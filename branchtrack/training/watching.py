@@ -6,6 +6,7 @@ It reads no table. What a database and a change mean it leaves to others.
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -52,6 +53,33 @@ class FileWatch:
         except OSError:
             return None
         return found.st_dev, found.st_ino
+
+
+class StoreWatch:
+    """Notices that the packs were moved or deleted: else the next resume would be the first to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._was_there = folder, folder.is_dir()
+        #: A pack that has been written.
+        self.pack: Path | None = None
+
+    def check(self) -> None:
+        """Look whether folder and pack are there.
+
+        Raises:
+            StorageError: they were, and are not.
+        """
+        if self._folder.is_dir():
+            self._was_there = True
+            if self.pack is None or self.pack.exists():
+                return
+        elif not self._was_there:
+            return
+        raise StorageError(
+            f"The checkpoints in {self._folder} are gone, or some of them.",
+            safe="What trains is untouched; the next node writes all that it needs once more.",
+            fix="Put the folder back where it was: earlier nodes cannot be resumed without it.",
+        )
 
 
 class ChangeWatch:

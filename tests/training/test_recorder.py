@@ -17,6 +17,7 @@ from branchtrack import control
 from branchtrack.db import audit, metrics, requests
 from branchtrack.errors import DatabaseUnreadable, StorageError
 from branchtrack.training import recorder as module
+from branchtrack.training.watching import StoreWatch
 from tests.training.benches import Bench
 from tests.training.homes import Home
 
@@ -250,6 +251,26 @@ def test_a_database_that_is_moved_away_and_back_misses_nothing(
     bench.wait(lambda: not bench.recorder.trouble)
     assert bench.close() == [] and bench.points() == {1: 1.0, 2: 2.0}
     assert len(warnings(caplog)) == 1 and "is gone" in warnings(caplog)[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_checkpoints_that_are_moved_away_are_missed_at_once(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
+    store = bench.home.config.store
+    watch = StoreWatch(store)
+    watch.pack = store / "pack"
+    watch.pack.touch()
+    bench.recorder.look = watch.check
+    for path in (watch.pack, store):
+        path.rename(tmp_path / "away")
+        bench.wait(lambda: bench.recorder.trouble)
+        (tmp_path / "away").rename(path)
+        bench.wait(lambda: not bench.recorder.trouble)
+    assert bench.close() == []
+    assert [text for text in warnings(caplog) if "are gone" not in text] == []
+    assert [event.state for event in bench.home.events("trouble")] == ["begun", "over"] * 2
 
 
 @pytest.mark.usefixtures("quick")
