@@ -23,6 +23,8 @@ from branchtrack.web.streams import TAKE_OVER
 HEAD, WHOLE = 10.0, 30.0
 #: Connections of one address. Behind a proxy on this machine all readers have its address.
 MOST_EACH = 128
+#: Seconds for which one who asks too much is not listened to: to answer costs time as well.
+QUIET = 1.0
 #: Bytes that wait for a reader of a stream; one who is further behind comes back and asks anew.
 _BEHIND = 1 << 18
 
@@ -47,9 +49,11 @@ class Task(WSGITask):  # type: ignore[misc]
             raise
 
     def finish(self) -> None:
-        """Leave a stream open, in the pump's hands."""
+        """Leave a stream open, in the pump's hands; listen to whoever asks too much later."""
         if self.stream is None:
             super().finish()
+            if self.status.startswith("429"):
+                self.channel.quiet_until = time.monotonic() + QUIET
             return
         self.close_on_finish = False
         self.channel.server.pump.add(self.stream, _Sink(self))
@@ -101,6 +105,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         #: When the request began that is being read; a connection's first begins with it.
         self.began: float | None = time.monotonic()
+        self.quiet_until = 0.0
+
+    def readable(self) -> bool:
+        """As the parent's."""
+        return bool(super().readable()) and time.monotonic() >= self.quiet_until
 
     def received(self, data: bytes) -> bool:
         """As the parent's."""

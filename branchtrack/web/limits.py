@@ -42,6 +42,14 @@ class Limit:
                 self._left.popitem(last=False)
             return 0.0
 
+    def charge(self, caller: str, amount: float) -> None:
+        """Take ``amount`` off what the caller has left, also more than that."""
+        with self._lock:
+            self._left[caller] = (self._left_now(caller) - amount, time.monotonic())
+            self._left.move_to_end(caller)
+            if len(self._left) > _MOST:
+                self._left.popitem(last=False)
+
     def _left_now(self, caller: str) -> float:
         left, since = self._left.get(caller, (self.burst, 0.0))
         return min(self.burst, left + (time.monotonic() - since) * self.rate)

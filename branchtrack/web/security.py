@@ -7,6 +7,7 @@ asks, `identity` tells. It knows no page.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import cast
@@ -58,6 +59,8 @@ class Limits:
         #: Posts that were refused: each of them is written down or counted.
         self.refused = Limit(rate=1.0, burst=40.0)
         self.strangers = Limit(rate=5.0, burst=100.0)
+        #: Time on a processor in units of 10 ms: a third of one core, after 10 seconds at once.
+        self.work = Limit(rate=33.0, burst=1000.0)
         self.tally = Tally(lambda counts: control.count_refusals(database, counts))
 
 
@@ -71,12 +74,14 @@ def register(app: Flask, token: str | None) -> None:
     app.config["BRANCHTRACK_TOKEN"] = token
     app.config.setdefault("BRANCHTRACK_HOSTS", LOOPBACK)
     app.extensions[_LIMITS] = Limits(services.services_of(app).database)
+    app.before_request(_begin_work)
     app.before_request(_check_host)
     app.before_request(_check_token)
     app.before_request(_check_rate)
     app.before_request(_check_origin)
     app.before_request(_check_role)
     app.after_request(_count_refused)
+    app.teardown_request(_charge_work)
     app.after_request(_add_headers)
     app.jinja_env.globals.update(own_address=own_address, barred=barred, who=lambda: g.get("actor"))
 
@@ -156,13 +161,24 @@ def _check_rate() -> None:
     if g.get("actor") is None:
         return
     all_of_them = limits(current_app)
-    seconds = all_of_them.all.take(caller())
+    seconds = max(all_of_them.all.take(caller()), all_of_them.work.wait(caller()))
     if request.method not in _SAFE:
         seconds = max(seconds, all_of_them.refused.wait(caller()))
         if seconds and request.endpoint in _REFUSE_THEMSELVES:
             run, branch = (request.view_args or {}).values()
             all_of_them.tally.add(f"{run}/{branch}", actor().label, "RateLimited")
     _turn_away(seconds)
+
+
+def _begin_work() -> None:
+    g.began = time.thread_time()
+
+
+def _charge_work(_error: BaseException | None) -> None:
+    """Count the time that was spent on whoever shows a token; the server's own user has it all."""
+    began, who = g.pop("began", None), g.get("actor")
+    if began is not None and who is not None and who.token_id is not None:
+        limits(current_app).work.charge(caller(), (time.thread_time() - began) * 100)
 
 
 def _count_refused(response: Response) -> Response:
