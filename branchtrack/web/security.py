@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import cast
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -76,6 +76,7 @@ def register(app: Flask, token: str | None) -> None:
     app.extensions[_LIMITS] = Limits(services.services_of(app).database)
     app.before_request(_begin_work)
     app.before_request(_check_host)
+    app.before_request(_check_text)
     app.before_request(_check_token)
     app.before_request(_check_rate)
     app.before_request(_check_origin)
@@ -123,6 +124,18 @@ def _check_host() -> None:
             "`branchtrack serve --trusted-host NAME`.",
             status=400,
         )
+
+
+def _check_text() -> None:
+    try:
+        request.query_string.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(
+            "The request's address is no text in UTF-8.",
+            safe="Nothing was read or changed.",
+            fix="Write other bytes than those of ASCII as %XX.",
+            status=400,
+        ) from error
 
 
 def actor() -> Actor:
@@ -221,10 +234,11 @@ def _without_token() -> AnyResponse | None:
 
 def own_address() -> str:
     """The address of the page, as a whole path, without a token."""
-    parts = request.query_string.decode().split("&")
+    parts = request.query_string.decode(errors="replace").split("&")
     rest = "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) != "token")
     # Two leading slashes would name another host.
     path = "/".join(["", *filter(None, [request.script_root.strip("/")]), request.path.lstrip("/")])
+    path = quote(path, safe="/:@!$&'()*+,;=~")
     return f"{path}?{rest}" if rest else path
 
 

@@ -67,6 +67,20 @@ def test_the_redirect_stays_on_this_server(guarded: FlaskClient) -> None:
     assert answer.headers["Location"].startswith("/evil.example")
 
 
+@pytest.mark.parametrize("path", ["/nodes/a%0a%0db", "/nodes/a%3Fb%23c", "/nodes/%c3%a9"])
+def test_the_redirect_leads_to_the_very_address(guarded: FlaskClient, path: str) -> None:
+    answer = guarded.get(f"{path}?token={TOKEN}")
+    assert answer.status_code == 303
+    assert answer.headers["Location"].lower() == path.lower()
+
+
+@pytest.mark.parametrize("path", ["/", "/nope", "/static/app.css", "/api/v1/runs"])
+def test_bytes_of_no_text_in_an_address_are_refused(guarded: FlaskClient, path: str) -> None:
+    raw = {"QUERY_STRING": "q=\xff\xfe"}
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    assert guarded.get(path, environ_overrides=raw, headers=headers).status_code == 400
+
+
 def test_style_and_icon_need_no_token(guarded: FlaskClient) -> None:
     assert guarded.get("/static/app.css").status_code == 200
     assert guarded.get("/icon.svg").status_code == 200
