@@ -59,8 +59,8 @@ class Limits:
         #: Posts that were refused: each of them is written down or counted.
         self.refused = Limit(rate=1.0, burst=40.0)
         self.strangers = Limit(rate=5.0, burst=100.0)
-        #: Time on a processor in units of 10 ms: a third of one core, after 10 seconds at once.
-        self.work = Limit(rate=33.0, burst=1000.0)
+        #: Time on a processor in units of 10 ms: a third of one core, after 5 seconds at once.
+        self.work = Limit(rate=33.0, burst=500.0)
         self.tally = Tally(lambda counts: control.count_refusals(database, counts))
 
 

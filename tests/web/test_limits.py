@@ -54,6 +54,27 @@ def test_a_burst_is_let_through_and_then_the_rate(clock: Clock) -> None:
     assert [limit.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
 
 
+def test_work_is_charged_when_it_is_done(clock: Clock) -> None:
+    limit = Limit(rate=2.0, burst=10.0)
+    limit.charge("a", 30.0)
+    assert limit.wait("a") == 10.5 and limit.wait("b") == 0
+    clock.now += 10.5
+    assert limit.wait("a") == 0
+
+
+def test_whoever_has_had_much_work_done_waits_and_nobody_else(own: Site, app: Flask) -> None:
+    viewer = bearer(own, "viewer")
+    client = client_of(app)
+    assert client.get("/runs", headers=viewer).status_code == 200
+    work = security.limits(app).work
+    (caller,) = work._left
+    work.charge(caller, 10_000)
+    answer = client.get("/runs", headers=viewer)
+    assert answer.status_code == 429 and int(answer.headers["Retry-After"]) > 100
+    assert client.get("/runs", headers={"Authorization": "Bearer server"}).status_code == 200
+    assert list(work._left) == [caller]
+
+
 def test_those_who_asked_long_ago_are_forgotten(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

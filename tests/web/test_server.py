@@ -14,8 +14,9 @@ import pytest
 
 from branchtrack.db import tokens
 from branchtrack.errors import InvalidInput, PortInUse
-from branchtrack.web import channels, server
+from branchtrack.web import channels, security, server
 from branchtrack.web.app import create_app
+from branchtrack.web.limits import Limit
 from tests.web.conftest import Site
 
 
@@ -159,6 +160,25 @@ def test_a_body_beyond_what_any_form_has_is_refused_before_it_is_read(running: R
     head = "POST /theme HTTP/1.1\r\nContent-Length: 500000000"
     with running.open(head, token=False) as connection:
         assert b" 413 " in connection.recv(200)
+
+
+def test_who_asks_too_much_is_answered_late_and_nobody_else(
+    own: Site, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "QUIET", 1000.0)
+    with own.database.transaction() as connection:
+        _made, secret = tokens.create(connection, "looker", "viewer", created_by="ann")
+    security.limits(running.served.app).all = Limit(rate=0.001, burst=1.0)
+    with running.open("GET /runs HTTP/1.1", secret=secret) as connection:
+        again = f"GET /runs HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {secret}\r\n\r\n"
+        answer = b""
+        while b" 429 " not in answer:
+            connection.sendall(again.encode())
+            answer += connection.recv(1 << 16)
+        connection.sendall(again.encode())
+        (channel,) = running.served._server.active_channels.values()
+        assert not channel.readable()
+    assert running.status("/") == 200
 
 
 def test_a_reader_whose_token_was_revoked_hears_no_more(own: Site, running: Running) -> None:
