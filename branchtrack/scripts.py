@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from branchtrack import redaction
 from branchtrack.errors import InvalidInput
 
 #: Options of python's with a word of their own behind them.
@@ -84,8 +85,9 @@ def located(entry_point: Mapping[str, Any] | None, home: Path) -> dict[str, Any]
 
 
 def words(entry_point: Mapping[str, Any]) -> str:
-    """A command and its folder as people read them."""
-    return f"`{shlex.join(map(str, entry_point['argv']))}` in {entry_point.get('cwd') or '.'}"
+    """A command and its folder as people read them, without secrets."""
+    argv = redaction.redacted(entry_point["argv"])
+    return f"`{shlex.join(argv)}` in {entry_point.get('cwd') or '.'}"
 
 
 def placed(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from branchtrack import redaction
 from branchtrack.core import restores
 from branchtrack.core.records import Event
 
@@ -23,7 +24,7 @@ def event(found: Event) -> dict[str, Any]:
         "request": found.ref if found.kind == "request" else None,
         "state": found.state,
         "step": found.step,
-        "payload": found.payload,
+        "payload": _without_secrets(found.payload),
         "reason": found.reason,
         "hash": found.hash,
     }
@@ -31,10 +32,18 @@ def event(found: Event) -> dict[str, Any]:
 
 def facts(found: Event) -> dict[str, Any]:
     """What a line carries that says something, to be shown; what a restore differs in, in words."""
-    carried = found.payload
+    carried = _without_secrets(found.payload)
     if found.kind == "restore" and carried.get("differences"):
         carried = {**carried, "differences": restores.differences(carried)}
     return {name: value for name, value in carried.items() if value not in ({}, [], None, "")}
+
+
+def _without_secrets(payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload as it is shown: a move of the command may have been recorded with its secrets."""
+    argv = payload.get("argv")
+    if not isinstance(argv, list):
+        return payload
+    return {**payload, "argv": [redaction.redacted(words or []) for words in argv]}
 
 
 def moment(seconds: float) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from branchtrack import redaction
 from branchtrack.analysis.events import moment as moment
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness, lifecycle, restores, saves
@@ -61,7 +62,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
             "default_branch": run.default_branch,
             "tags": run.tags,
             "notes": run.notes,
-            "entry_point": run.entry_point,
+            "entry_point": redaction.redacted_command(run.entry_point),
             "created_at": moment(run.created_at),
             "updated_at": moment(run.updated_at),
         },

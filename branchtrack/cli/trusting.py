@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from branchtrack import config, scripts, trust
+from branchtrack import config, redaction, scripts, trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import echo, emit, jsonable, spelled_name
 from branchtrack.errors import UntrustedHome
@@ -123,7 +123,7 @@ def _commands(database: Database) -> list[dict[str, Any]]:
         recorded = launches.recorded_commands(connection)
     distinct: dict[str, dict[str, Any]] = {}
     for name, entry_point in recorded:
-        words, env = _words(entry_point), entry_point.get("env") or {}
+        words, env = _words(entry_point), redaction.redacted_values(entry_point.get("env") or {})
         distinct.setdefault(words, {"run": name, "command": words, "env": env})
     return list(distinct.values())
 
@@ -134,7 +134,7 @@ def _words(entry_point: dict[str, Any] | None) -> str:
 
 def _variables(launch: Launch, entry_point: dict[str, Any] | None) -> dict[str, Any]:
     chosen = (launch.environment or {}).get("given") or {}
-    return {**((entry_point or {}).get("env") or {}), **chosen}
+    return redaction.redacted_values({**((entry_point or {}).get("env") or {}), **chosen})
 
 
 def _show(line: CommandLine, orders: list[dict[str, Any]], commands: list[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack import scripts
+from branchtrack import redaction, scripts
 from branchtrack.core.records import Node
 from branchtrack.db import runs, segments
 from branchtrack.errors import LaunchFailed
@@ -26,6 +26,11 @@ def what_is_gone(entry_point: Mapping[str, Any] | None) -> str:
             "The run recorded no command that could start it again "
             "(it was trained in an interactive session)."
         )
+    if secrets := redaction.missing(argv):
+        return (
+            f"The command that made the run has secrets in it, which are not recorded: "
+            f"{', '.join(secrets)}."
+        )
     folder = Path(str((entry_point or {}).get("cwd") or "."))
     if not folder.is_dir():
         return f"The folder {folder} in which the run was trained is gone."
@@ -37,6 +42,12 @@ def what_is_gone(entry_point: Mapping[str, Any] | None) -> str:
 
 def way_to_start(entry_point: Mapping[str, Any] | None, node: str) -> str:
     """How to go on from a node whose command cannot be started, in a sentence."""
+    if redaction.missing((entry_point or {}).get("argv") or ()):
+        return (
+            "Have the script take them from environment variables, which a resume inherits, and "
+            f'start it by hand with `branchtrack.start(..., resume="{node}")` or '
+            f'`trainer.train(resume_from_node="{node}")`.'
+        )
     resume = f"`branchtrack resume {node}"
     if (entry_point or {}).get("argv"):
         return f"Say where they are now: {resume} --script PATH --cwd DIR`."

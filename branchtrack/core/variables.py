@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from branchtrack.errors import InvalidInput
+from branchtrack.redaction import REDACTED
 
 #: Words of a name that say that its value is a secret; some are written together with others
 #: (``PGPASSWORD``). Names of many settings only contain them: MAX_TOKENS, KEY_DIM, AUTHORS.
@@ -163,7 +164,8 @@ def parse(assignments: tuple[str, ...]) -> dict[str, str]:
     """``NAME=VALUE`` of the command line, by name.
 
     Raises:
-        InvalidInput: one has no name, or no equals sign, or is a variable of branchtrack's own.
+        InvalidInput: one has no name or no equals sign, looks like a secret, or is a variable of
+            branchtrack's own.
     """
     parsed = {}
     for text in assignments:
@@ -174,6 +176,13 @@ def parse(assignments: tuple[str, ...]) -> dict[str, str]:
             raise InvalidInput(
                 "env", text, f"variables that the script reads, none that begins with {_OWN}",
                 what=f"env: {name} is for branchtrack itself, which sets it for the process.",
+            )  # fmt: skip
+        if _SECRET.search(name) or _SECRET_VALUE.search(value):
+            raise InvalidInput(
+                "env", f"{name}={REDACTED}", "variables that are no secrets",
+                what=f"env: {name} looks like a secret, and what is given here is recorded. Set it "
+                "in the environment of this command, or of the worker that starts the process: "
+                "a resume inherits it.",
             )  # fmt: skip
         parsed[name] = value
     return parsed

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack import processes, scripts
+from branchtrack import processes, redaction, scripts
 from branchtrack.core.names import NAME_RULE, as_name, new_id
 from branchtrack.core.records import Branch, Launch, NewNode, Node, Run, Segment
 from branchtrack.db import launches, nodes, runs, segments
@@ -173,5 +173,5 @@ def _command(home: Path) -> dict[str, Any] | None:
 
 
 def shown_command() -> str:
-    """The command of this process, as one would type it."""
-    return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
+    """The command of this process, as one would type it, its secrets apart."""
+    return shlex.join([Path(sys.executable).name, *redaction.redacted(sys.orig_argv[1:])])

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from branchtrack import __version__, scripts
+from branchtrack import __version__, redaction, scripts
 from branchtrack.core import variables
 from branchtrack.errors import InvalidInput
 
@@ -53,13 +53,15 @@ def describe() -> dict[str, Any]:
 def entry_point() -> dict[str, Any] | None:
     """The command line of this process, or None where a script does not stand behind it.
 
-    ``argv`` (with the interpreter first), ``cwd`` and the few variables of ``env``.
+    ``argv`` (with the interpreter first, and without secrets), ``cwd`` and the few variables of
+    ``env``.
     """
     argv = list(sys.orig_argv)
     if is_interactive():
         return None
     env = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
-    return {"argv": [sys.executable, *argv[1:]], "cwd": os.getcwd(), "env": env}
+    words = redaction.redacted([sys.executable, *argv[1:]])
+    return {"argv": words, "cwd": os.getcwd(), "env": redaction.redacted_values(env)}
 
 
 def surroundings() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from branchtrack import scripts
+from branchtrack import redaction, scripts
 from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.names import new_id
 from branchtrack.training import environment
@@ -126,7 +126,7 @@ def command(training: Training, home: Path) -> str:
     moved), the job's number in an array, and the training's name and number. A session without a
     script has no arguments, and its trainings of one name are not counted: cells are run again.
     """
-    words = ["-"] if environment.is_interactive() else sys.orig_argv[1:]
+    words = ["-"] if environment.is_interactive() else redaction.redacted(sys.orig_argv[1:])
     return _digest([words, *_site(training, home)])
 
 

@@ -15,6 +15,7 @@ import torch
 from transformers import get_scheduler
 from transformers.trainer_utils import IntervalStrategy, SchedulerType
 
+from branchtrack import redaction
 from branchtrack.core import schedules
 from branchtrack.errors import InvalidInput
 from branchtrack.training import blueprint, trainer_objects
@@ -55,8 +56,9 @@ def record(trainer: Any) -> dict[str, Any]:
     found = {
         name: value
         for name, value in trainer.args.to_dict().items()
-        if name not in _OUTWARD and value is not None
+        if name not in _OUTWARD and value is not None and not redaction.is_secret(name)
     }
+    found = redaction.redacted_values(found)
     found |= {f"settings.{name}": trainer._bt_values.peek(name) for name in trainer._bt_values}
     return found | trainer_objects.of_data(trainer) | trainer_objects.of_model(trainer.model)
 
@@ -80,7 +82,7 @@ def check(
     for name in sorted((mine.keys() | theirs.keys()) - {blueprint.MODULES}):
         found, expected = mine.get(name), theirs.get(name)
         setting = _setting_of(name)
-        if equal(found, expected) or setting in declared:
+        if equal(found, expected) or setting in declared or redaction.is_secret(name):
             continue
         if setting in settings and _plain(name, found) == _part(name, settings[setting]):
             continue

@@ -113,3 +113,10 @@ def test_assignments_are_read_or_refused() -> None:
     for text in ("A", "=1", "A B=1"):
         with pytest.raises(InvalidInput, match="NAME=VALUE"):
             variables.parse((text,))
+
+
+@pytest.mark.parametrize("text", ["HF_TOKEN=hidden", "DB=postgresql://me:hidden@host/x"])
+def test_a_secret_cannot_be_given_to_a_launch_where_it_would_be_recorded(text: str) -> None:
+    with pytest.raises(InvalidInput, match="a resume inherits it") as error:
+        variables.parse((text,))
+    assert "hidden" not in str(error.value)
