@@ -27,6 +27,7 @@ from branchtrack.training.buffers import Buffers, Forms
 from branchtrack.training.carried import Carried
 from branchtrack.training.recorder import PATIENCE_SECONDS, Recorder
 from branchtrack.training.saves import Saves
+from branchtrack.training.watching import StoreWatch
 
 logger = logging.getLogger("branchtrack")
 
@@ -108,6 +109,8 @@ class Committer:
         self._carried = Carried()
         self._owner = leftovers.pack_owner(database, store, processes.own_name())
         recorder.do(self._clear)
+        self._watch = StoreWatch(store)
+        recorder.look = self._watch.check
 
     def prepare(self, live: Live) -> None:
         """Have the memory of snapshots made in the background: once, behind the first update.
@@ -300,6 +303,8 @@ class Committer:
             with self._recorder.off_database():
                 flight.pack = self._store.put(fresh, self._owner) if fresh else None
             flight.stored = True
+            if flight.pack is not None:
+                self._watch.newest = flight.pack.id
         made = ("applied", "done", "superseded")
         carried = [answer for answer in flight.answers if answer.state in made]
         node = commits.record(

@@ -51,7 +51,8 @@ class Recorder:
     """Buffers what a segment's training thread says, and writes it from threads of its own.
 
     ``step``, ``settings`` and ``max_steps`` are what the next heartbeat tells; the training thread
-    assigns them, and ``saves``, which gives the counts of `saves.Saves`. ``waiting`` is true while
+    assigns them, and ``saves``, which gives the counts of `saves.Saves`, and ``look``, which
+    raises where the store is gone. ``waiting`` is true while
     there are requests to be taken, or somebody has called `interrupt`: the one flag that a loop
     tests. ``awaits`` names what others wait for: ``epoch`` (its end), ``checkpoint`` (the next).
 
@@ -67,6 +68,7 @@ class Recorder:
         self.settings: dict[str, Any] = {}
         self.max_steps: int | None = None
         self.saves: Callable[[], dict[str, Any] | None] = lambda: None
+        self.look: Job = lambda: None
         self.created = threading.Event()
         self._interrupted = False
         self._until = math.inf
@@ -266,6 +268,7 @@ class Recorder:
         self._stopped.set()
         self._pulse.join(PATIENCE_SECONDS if again else None)
         if self.created.is_set():
+            self._attempt("store", self.look)
             for what, work in (("metrics", self._flush), ("heartbeat", self._heartbeat)):
                 self._finish(what, work)
             # Telling of trouble may be what ends it, which is told as well.
@@ -317,6 +320,7 @@ class Recorder:
                 self._attempt("metrics", self._flush)
             if now - self._beat >= HEARTBEAT_SECONDS:
                 self._attempt("heartbeat", self._heartbeat)
+                self._attempt("store", self.look)
             if self._troubles.is_untold:
                 self._attempt("trouble", self._troubles.tell)
 
