@@ -17,6 +17,7 @@ from typing import Any
 from branchtrack import permissions, trust
 from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
+from branchtrack.core import refusals
 from branchtrack.core.variables import ASSIGNED
 from branchtrack.errors import LaunchFailed
 
@@ -98,16 +99,31 @@ def ending(exit_code: int | None) -> str:
 
 
 def last_words(log: Path, limit: int = 2000) -> str:
-    """The lines of a log that say why: the message of its last traceback, or its last lines."""
+    """The lines of a log that say why: a refusal of branchtrack's, else the message of its last
+    traceback, or its last lines.
+    """
+    lines = _lines(log)
+    return refusals.read(lines) or _last_words(lines, limit)
+
+
+def refusal(log: Path) -> str:
+    """What branchtrack itself refused a launched script with; empty where it ended otherwise."""
+    return refusals.read(_lines(log))
+
+
+def _lines(log: Path) -> list[str]:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL))
             text = file.read().decode("utf-8", "replace")
     except OSError:
-        return ""
+        return []
     # A progress bar rewrites its line; what it showed last is what follows the last return.
     lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
-    lines = [line for line in lines if line.strip()]
+    return [line for line in lines if line.strip()]
+
+
+def _last_words(lines: list[str], limit: int) -> str:
     starts = [
         i
         for i, line in enumerate(lines)

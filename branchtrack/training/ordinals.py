@@ -20,7 +20,7 @@ from typing import Any
 from branchtrack import redaction, scripts
 from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.names import new_id
-from branchtrack.training import environment
+from branchtrack.training import environment, refusing
 
 #: Tells a process which launch it carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
@@ -110,6 +110,8 @@ def this_process() -> Process:
         order = _order()
         if order is not None or _process is None or _process.pid != os.getpid():
             _process = Process(os.getpid(), order=order)
+        if order is not None and order.rewind is None:
+            refusing.print_messages()
         return _process
 
 
