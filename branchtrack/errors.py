@@ -40,9 +40,6 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-#: How what a launched process prints of a refusal begins.
-REFUSED = "branchtrack refused: "
-
 
 class BranchtrackError(Exception):
     """What happened, what is safe, and the way out; further facts as attributes.

@@ -30,7 +30,7 @@ _OPTION = re.compile(r"--?[A-Za-z][\w.\-]*")
 
 
 def is_secret(name: str) -> bool:
-    """Whether an argument of that name (``--api-key``, ``hub.token``) has a secret as its value."""
+    """Whether what an argument of that name (``--api-key``, ``hub.token``) says is a secret."""
     plain = name.rpartition(".")[2].strip("-+~").replace("-", "_").upper()
     if _ELSEWHERE.search(plain):
         return False

@@ -38,7 +38,7 @@ def write_durably(root: Path, target: Path, parts: Iterable[bytes | memoryview])
         _make_root(root, target, mode)
         fresh = permissions.make_folder(target.parent, mode)
         try:
-            _write(temporary, parts, mode)
+            _write(temporary, parts)
             os.replace(temporary, target)
         except BaseException:
             with suppress(OSError):
@@ -107,7 +107,8 @@ def unusable(path: Path, error: OSError) -> StorageError:
     return StorageError(what, safe=safe, fix=fix, path=str(path), errno=error.errno)
 
 
-def _write(path: Path, parts: Iterable[bytes | memoryview], mode: int) -> None:
+def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    mode = permissions.of_store(path.parent.parent)
     file = permissions.create(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         write_all(file, parts)

@@ -17,8 +17,9 @@ from typing import Any
 from branchtrack import permissions, trust
 from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
+from branchtrack.core import refusals
 from branchtrack.core.variables import ASSIGNED
-from branchtrack.errors import REFUSED, LaunchFailed
+from branchtrack.errors import LaunchFailed
 
 #: Tells a training process which launch it carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
@@ -98,32 +99,41 @@ def ending(exit_code: int | None) -> str:
 
 
 def last_words(log: Path, limit: int = 2000) -> str:
-    """The lines of a log that say why: its last refusal or traceback's message, or its last."""
+    """The lines of a log that say why: a refusal of branchtrack's, else the message of its last
+    traceback, or its last lines.
+    """
+    lines = _lines(log)
+    return refusals.read(lines) or _last_words(lines, limit)
+
+
+def refusal(log: Path) -> str:
+    """What branchtrack itself refused a launched script with; empty where it ended otherwise."""
+    return refusals.read(_lines(log))
+
+
+def _lines(log: Path) -> list[str]:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL))
             text = file.read().decode("utf-8", "replace")
     except OSError:
-        return ""
+        return []
     # A progress bar rewrites its line; what it showed last is what follows the last return.
     lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
-    lines = [line for line in lines if line.strip()]
+    return [line for line in lines if line.strip()]
+
+
+def _last_words(lines: list[str], limit: int) -> str:
     starts = [
         i
         for i, line in enumerate(lines)
-        if line.startswith(REFUSED)
-        or (
-            line.startswith("Traceback (most recent call")
-            and not lines[max(i - 1, 0)].startswith(_IGNORED)
-        )
+        if line.startswith("Traceback (most recent call")
+        and not lines[max(i - 1, 0)].startswith(_IGNORED)
     ]
     if not starts:
         return "\n".join(lines[-5:])[-limit:]
-    head, rest = lines[starts[-1]], lines[starts[-1] + 1 :]
-    if head.startswith(REFUSED):
-        rest = [head.removeprefix(REFUSED), *rest]
     # What libraries still print as the process ends comes behind the message.
-    message = itertools.dropwhile(lambda line: line.startswith(" "), rest)
+    message = itertools.dropwhile(lambda line: line.startswith(" "), lines[starts[-1] + 1 :])
     found = "\n".join(itertools.islice(message, 5))
     half = _MESSAGE // 2
     return found if len(found) <= _MESSAGE else f"{found[:half]} ... {found[-half:]}"

@@ -256,10 +256,13 @@ class Worker:
         control.expire_unanswered(connection, launch.segment_id, self.name, error)
 
     def _why(self, launch: Launch, exit_code: int | None, segment: Segment) -> str:
+        log = Path(launch.log or local.log_path(self.config, launch.id))
+        if exit_code and (refusal := local.refusal(log)):
+            return refusal
         told = segment.error
         if exit_code == 0 and not told and segment.started_at is None:
             return _TRAINED_NOTHING
-        words = told or local.last_words(Path(launch.log or local.log_path(self.config, launch.id)))
+        words = told or local.last_words(log)
         if exit_code == 0 and not told:
             return "The process ended with exit code 0 and did not finish its branch."
         return f"{local.ending(exit_code)} {words}".strip()

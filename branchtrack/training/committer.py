@@ -102,8 +102,6 @@ class Committer:
         recorder.saves = self.saves.as_dict
         self._flight: _Flight | None = None
         self._database, self._store, self._recorder = database, store, recorder
-        self._watch = StoreWatch(store.folder)
-        recorder.look = self._watch.check
         self._segment, self._actor = segment, actor
         self._environment = environment.describe()
         self._buffers, self._prepared = Buffers(), False
@@ -111,6 +109,8 @@ class Committer:
         self._carried = Carried()
         self._owner = leftovers.pack_owner(database, store, processes.own_name())
         recorder.do(self._clear)
+        self._watch = StoreWatch(store)
+        recorder.look = self._watch.check
 
     def prepare(self, live: Live) -> None:
         """Have the memory of snapshots made in the background: once, behind the first update.
@@ -303,6 +303,8 @@ class Committer:
             with self._recorder.off_database():
                 flight.pack = self._store.put(fresh, self._owner) if fresh else None
             flight.stored = True
+            if flight.pack is not None:
+                self._watch.newest = flight.pack.id
         made = ("applied", "done", "superseded")
         carried = [answer for answer in flight.answers if answer.state in made]
         node = commits.record(
@@ -310,8 +312,6 @@ class Committer:
             carried, self._actor, self.saves.as_dict(flight.due),
         )  # fmt: skip
         self.head = node.id
-        if flight.pack is not None:
-            self._watch.pack = self._store.path(flight.pack.id)
         flight.made.append(node)
         self._carried.listed()
         self._recorder.well("commit")

@@ -20,7 +20,7 @@ from typing import Any
 from branchtrack import redaction, scripts
 from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.names import new_id
-from branchtrack.training import environment, excepthook
+from branchtrack.training import environment, refusing
 
 #: Tells a process which launch it carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
@@ -110,6 +110,8 @@ def this_process() -> Process:
         order = _order()
         if order is not None or _process is None or _process.pid != os.getpid():
             _process = Process(os.getpid(), order=order)
+        if order is not None and order.rewind is None:
+            refusing.print_messages()
         return _process
 
 
@@ -156,5 +158,4 @@ def _order() -> Order | None:
     alone = os.environ.pop(ALONE_VARIABLE, None)
     if launch is None and trial is None:
         return None
-    excepthook.install()
     return Order(launch, trial, rewind, int(until) if until else None, not rewind or alone == "1")

@@ -51,10 +51,10 @@ class Recorder:
     """Buffers what a segment's training thread says, and writes it from threads of its own.
 
     ``step``, ``settings`` and ``max_steps`` are what the next heartbeat tells; the training thread
-    assigns them, and ``saves``, which gives the counts of `saves.Saves`. ``waiting`` is true while
+    assigns them, and ``saves``, which gives the counts of `saves.Saves`, and ``look``, which
+    raises where the store is gone. ``waiting`` is true while
     there are requests to be taken, or somebody has called `interrupt`: the one flag that a loop
     tests. ``awaits`` names what others wait for: ``epoch`` (its end), ``checkpoint`` (the next).
-    ``look`` is called with each heartbeat, and raises where something beside the database is amiss.
 
     ``create`` makes the segment; until that has worked nothing else is written.
     """
@@ -268,6 +268,7 @@ class Recorder:
         self._stopped.set()
         self._pulse.join(PATIENCE_SECONDS if again else None)
         if self.created.is_set():
+            self._attempt("store", self.look)
             for what, work in (("metrics", self._flush), ("heartbeat", self._heartbeat)):
                 self._finish(what, work)
             # Telling of trouble may be what ends it, which is told as well.

@@ -1,18 +1,21 @@
-"""What a recorder looks at before it uses a database: is it still there, and is anything new?
+"""What a recorder looks at: are the database and the store still there, and is anything new?
 
 It reads no table. What a database and a change mean it leaves to others.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from branchtrack.checkpoints.packs import Store
 from branchtrack.db.engine import Database
 from branchtrack.errors import StorageError
+
+logger = logging.getLogger("branchtrack")
 
 _VERSION = "branchtrack_data_version"
 
@@ -42,6 +45,12 @@ class FileWatch:
                 url=self._database.shown_url,
             )
         if place != self._place:
+            if self._place is not None:
+                logger.warning(
+                    "branchtrack: another file lies in the place of %s; it is recorded there from "
+                    "now on.",
+                    self._database.path,
+                )
             self._database.close()
             self._place = place
 
@@ -56,29 +65,34 @@ class FileWatch:
 
 
 class StoreWatch:
-    """Notices that the packs were moved or deleted: else the next resume would be the first to."""
+    """Notices that the store was moved, deleted or replaced while training goes on.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._was_there = folder, folder.is_dir()
-        #: A pack that has been written.
-        self.pack: Path | None = None
+    Between two commits nothing else looks at it. ``newest`` is the pack that was written last.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._was_there = store.folder.is_dir()
+        self.newest: str | None = None
 
     def check(self) -> None:
-        """Look whether folder and pack are there.
+        """Look whether what was written is there.
 
         Raises:
-            StorageError: they were, and are not.
+            StorageError: it is not.
         """
-        if self._folder.is_dir():
-            self._was_there = True
-            if self.pack is None or self.pack.exists():
-                return
-        elif not self._was_there:
+        is_there = self._store.folder.is_dir()
+        self._was_there = self._was_there or is_there
+        lost = self._store.folder if self._was_there and not is_there else None
+        if is_there and self.newest is not None and not self._store.path(self.newest).is_file():
+            lost = self._store.path(self.newest)
+        if lost is None:
             return
         raise StorageError(
-            f"The checkpoints in {self._folder} are gone, or some of them.",
-            safe="What trains is untouched; the next node writes all that it needs once more.",
-            fix="Put the folder back where it was: earlier nodes cannot be resumed without it.",
+            f"The store {self._store.folder} was moved, deleted or replaced: {lost} is gone.",
+            safe="Training is not affected; nodes whose bytes lay there cannot be resumed.",
+            fix="Put it back where it was; else the next checkpoint begins it anew.",
+            path=str(lost),
         )
 
 

@@ -26,3 +26,9 @@ def test_what_a_restore_differs_in_is_shown_in_numbers(restore: Event) -> None:
 
 def test_json_has_the_payload_as_it_was_recorded(restore: Event) -> None:
     assert events.event(restore)["payload"] == restore.payload
+
+
+def test_a_command_that_was_recorded_with_its_secrets_is_shown_without() -> None:
+    payload = {"argv": [["python", "--token", "h1dd3n"], None], "cwd": ["/a", "/b"]}
+    event = Event(1, "r", 1, 0.0, "me", "run", "r", "moved", None, payload, "", "")
+    assert "h1dd3n" not in str(events.event(event)) + str(events.facts(event))

@@ -220,3 +220,11 @@ def test_the_newest_launch_of_a_branch_is_found(database: Database, store: Store
         assert segments.get(connection, order.segment_id).status == "waiting"
     assert found is not None
     assert found["launch"] == order.id
+
+
+def test_a_command_is_shown_without_its_secrets(sqlite_database: Database, store: Store) -> None:
+    entry_point = {"argv": ["python", "train.py", "--api-key", "h1dd3n"], "cwd": "/", "env": {}}
+    tree = make_tree(sqlite_database, store, entry_point=entry_point)
+    with sqlite_database.read() as connection:
+        shown = report.tree(connection, tree.run)["run"]["entry_point"]
+    assert shown["argv"][-1] == "<redacted>"

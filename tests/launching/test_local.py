@@ -123,8 +123,6 @@ ValueError: too much
         ("\r 1%\r 50%\r100%\nkilled", "100%\nkilled"),
         ("\n".join(f"line {i}" for i in range(9)), "\n".join(f"line {i}" for i in range(4, 9))),
         ("Traceback (most recent call last):\n  File cut off", ""),
-        (f"{TRACEBACK}\nbranchtrack refused: No such node.\nNothing was changed.\n(a.py, line 1)",
-         "No such node.\nNothing was changed.\n(a.py, line 1)"),
     ],
 )  # fmt: skip
 def test_the_last_words_of_a_log_say_why(tmp_path: Path, text: str, words: str) -> None:

@@ -475,3 +475,18 @@ def test_a_worker_leaves_alone_what_another_of_its_process_is_starting(
     assert reread(sqlite_database, launch).state == "starting"
     first.recover()
     assert reread(sqlite_database, launch).state == "queued"
+
+
+def test_a_refusal_is_the_launch_s_error_as_it_is(
+    train: Train, order: Order, worker: Worker, database: Database
+) -> None:
+    train("--steps", "2")
+    code = (
+        "import sys; from branchtrack.core import refusals; from branchtrack.errors import *; "
+        "sys.stderr.write(refusals.written(LaunchFailed('It does not fit.', fix='Do this.'))); "
+        "sys.exit(1)"
+    )
+    with entry_point(database, argv=[sys.executable, "-c", code]):
+        launch = order("refused")
+        run_to_the_end(worker)
+    assert reread(database, launch).error == "It does not fit. Do this."

@@ -130,3 +130,12 @@ def test_modules_that_are_imported_later_are_recorded_by_the_end(
     assert before["modules"].keys() ^ after["modules"].keys() == {module.name}
     module.write_text("SCALE = 3\n")
     assert environment.with_later_modules(after) == after
+
+
+def test_the_command_is_recorded_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["python", "train.py", "--api-key", "h1dd3n", "--lr", "3"]
+    monkeypatch.setattr("sys.orig_argv", words)
+    monkeypatch.setattr("sys.argv", words[1:])
+    recorded = environment.entry_point()
+    assert recorded is not None
+    assert recorded["argv"][1:] == ["train.py", "--api-key", "<redacted>", "--lr", "3"]

@@ -259,17 +259,19 @@ def test_checkpoints_that_are_moved_away_are_missed_at_once(
 ) -> None:
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
     store = bench.home.config.store
-    watch = StoreWatch(store)
-    watch.pack = store / "pack"
-    watch.pack.touch()
+    watch = StoreWatch(bench.home.store)
+    watch.newest = "ab" * 16
+    pack = bench.home.store.path(watch.newest)
+    pack.parent.mkdir(parents=True)
+    pack.touch()
     bench.recorder.look = watch.check
-    for path in (watch.pack, store):
+    for path in (pack, store):
         path.rename(tmp_path / "away")
         bench.wait(lambda: bench.recorder.trouble)
         (tmp_path / "away").rename(path)
         bench.wait(lambda: not bench.recorder.trouble)
     assert bench.close() == []
-    assert [text for text in warnings(caplog) if "are gone" not in text] == []
+    assert [text for text in warnings(caplog) if "is gone" not in text] == []
     assert [event.state for event in bench.home.events("trouble")] == ["begun", "over"] * 2
 
 

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -327,3 +328,39 @@ def test_a_store_that_is_removed_costs_the_nodes_of_before_alone(
         assert home.snapshot(home.node(step)).tensors
     launch = home.resume(home.node(9), save_steps=3)
     assert home.final(launch).state_digest == home.final().state_digest
+
+
+def test_a_store_that_is_gone_is_told_before_the_next_checkpoint_and_when_it_is_back(
+    home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(recorder, "HEARTBEAT_SECONDS", 0.01)
+    store, away = home.config.store, home.config.home / "away"
+    seen: list[bool] = []
+
+    def wait_for(trouble: bool) -> None:
+        deadline = time.monotonic() + 10
+        while bool(trainer._bt_session.recorder.trouble) != trouble:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        seen.append(trouble)
+
+    def remove(**_: Any) -> None:
+        trainer._bt_session.recorder.done(trainer._bt_session.committer.free)
+        store.rename(away)
+        wait_for(True)
+
+    def put_back(**_: Any) -> None:
+        away.rename(store)
+        wait_for(False)
+
+    callbacks = [Do("on_step_begin", 4, remove), Do("on_step_begin", 5, put_back)]
+    trainer = tiny.trainer(
+        tiny.BranchingTrainer, home.folder, callbacks=lambda: callbacks, save_steps=12
+    )
+    home.run(trainer)
+    assert seen == [True, False]
+    assert tiny.same(tiny.weights(trainer), right)
+    (line,) = told(caplog, logging.WARNING)
+    assert "moved, deleted or replaced" in line
+    assert [event.state for event in home.events("trouble")] == ["begun", "over"]

@@ -1,0 +1,33 @@
+"""How a launched process says in its log that branchtrack refused it, and how that is read again.
+
+From values alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from branchtrack.errors import BranchtrackError
+
+_BEGIN = "branchtrack: refused: "
+#: What lines of a message begin with, so that it is seen where it ends.
+_MORE = "    "
+
+
+def written(error: BranchtrackError) -> str:
+    """The lines that say it."""
+    first, *more = str(error).splitlines() or [type(error).__name__]
+    return "".join(f"{line}\n" for line in [_BEGIN + first, *(_MORE + line for line in more)])
+
+
+def read(lines: Sequence[str]) -> str:
+    """The message of the last refusal among the lines of a log; empty where there is none."""
+    starts = [number for number, line in enumerate(lines) if line.startswith(_BEGIN)]
+    if not starts:
+        return ""
+    message = [lines[starts[-1]].removeprefix(_BEGIN)]
+    for line in lines[starts[-1] + 1 :]:
+        if not line.startswith(_MORE):
+            break
+        message.append(line.removeprefix(_MORE))
+    return "\n".join(message)
