@@ -91,14 +91,17 @@ def cancel(request_id: str) -> tuple[Response, int]:
 
 @blueprint.get("/runs/<run>/requests")
 def list_requests(run: str) -> Response:
-    """A run's requests, newest first; ``before`` is the ``seq`` of the last one seen."""
+    """A run's requests, newest first; ``before`` is the ``next`` of the page before."""
     limit = _limit()
     with services().database.read() as connection:
         run_id = runs.find_run(connection, run).id
     expire(run_id)
     with services().database.read() as connection:
-        found = requests.list_of_run(connection, run_id, limit, params.whole("before", 1))
-    return jsonify([report.request(one) for one in found])
+        rows = requests.list_of_run(connection, run_id, limit + 1, params.whole("before", 1))
+        total = requests.count_of_run(connection, run_id)
+    shown = [report.request(row) for row in rows[:limit]]
+    more = shown[-1]["seq"] if len(rows) > limit else None
+    return jsonify({"requests": shown, "total": total, "next": more})
 
 
 @blueprint.get("/runs/<run>/audit")
