@@ -92,6 +92,9 @@ def of_database(
 ) -> list[Problem]:
     """Every problem of a database, checkpoints aside; ``progress`` is given parts done and all."""
     problems: list[Problem] = []
+    if connection.dialect.name != "sqlite" and not connection.in_transaction():
+        # Rows and their seals are to be of one moment, whoever writes meanwhile.
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
     with lenient(connection):
         checks = _checks(connection, problems)
         for done, (what, check) in enumerate(checks):

@@ -25,7 +25,11 @@ def register(app: Flask) -> None:
     app.jinja_env.filters.update(formats.FILTERS)
     app.jinja_env.filters["ago"] = _ago
     app.jinja_env.globals.update(
-        theme=theme, read_only=_read_only, style_of=marks.classes, NOTHING=formats.NOTHING
+        theme=theme,
+        read_only=_read_only,
+        style_of=marks.classes,
+        NOTHING=formats.NOTHING,
+        run_of_address=_run_of_address,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -69,6 +73,14 @@ def theme() -> str:
     """The theme that the cookie asks for."""
     chosen = request.cookies.get("theme", "system")
     return chosen if chosen in THEMES else "system"
+
+
+def _run_of_address() -> str:
+    """The run that a page's address names beside others, also where the address is no text."""
+    try:
+        return request.args.get("run", "")
+    except UnicodeDecodeError:
+        return ""
 
 
 def _read_only() -> bool:

@@ -204,7 +204,11 @@ def test_nothing_is_recorded_but_the_certificate_and_its_line(home: Home) -> Non
     files = sorted(home.folder.rglob("*"))
     found = certified(home, made[0], made[-1], **how)
     rows = {name: count - before[name] for name, count in counted(home).items()}
-    assert {name: more for name, more in rows.items() if more} == {"certificates": 1, "events": 1}
+    assert {name: more for name, more in rows.items() if more} == {
+        "certificates": 1,
+        "events": 1,
+        "seals": 1,
+    }
     assert (home.nodes(), home.segment()) == (made, segment)
     assert sorted(home.folder.rglob("*")) == files
     (event,) = home.events("certificate")
