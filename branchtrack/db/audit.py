@@ -13,8 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, func, null, select
 
 from branchtrack.core.nonfinite import packed
-from branchtrack.core.records import CONTENTS as CONTENTS
-from branchtrack.core.records import Event
+from branchtrack.core.records import CONTENTS, Event
 from branchtrack.db import seals
 from branchtrack.db.tables import certificates, events, launches, nodes, requests, runs
 from branchtrack.errors import DatabaseUnreadable

@@ -16,7 +16,6 @@ from branchtrack.db.tables import branches, certificates
 def add(connection: Connection, certificate: Certificate, step: int) -> None:
     """Record a certificate and its line in the run's log; ``step`` is that of its later node."""
     connection.execute(certificates.insert().values(**asdict(certificate)))
-    seals.renew(connection, certificates, certificate.id)
     audit.append(
         connection, certificate.run_id, kind="certificate", ref=certificate.id,
         state=exactness.verdict(certificate), actor=certificate.actor, step=step,
@@ -24,7 +23,7 @@ def add(connection: Connection, certificate: Certificate, step: int) -> None:
         payload={
             "branch": certificate.branch_id, "from": certificate.from_node_id,
             "to": certificate.to_node_id, "digest": certificate.digest,
-            audit.CONTENTS: seals.contents(connection, certificates, certificate.id),
+            **seals.renew_for_event(connection, certificates, certificate.id),
         },
     )  # fmt: skip
 

@@ -286,14 +286,13 @@ def _in_force(overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def _log(connection: Connection, launch: Launch, actor: str) -> None:
-    seals.renew(connection, launches, launch.id)
     audit.append(
         connection, launch.run_id, kind="launch", ref=launch.id, state=launch.state, actor=actor,
         reason=launch.error or launch.reason,
         payload={
             "branch": launch.branch_id, "node": launch.node_id, **launch.overrides,
             **_variables(launch.environment),
-            audit.CONTENTS: seals.contents(connection, launches, launch.id),
+            **seals.renew_for_event(connection, launches, launch.id),
         },
     )  # fmt: skip
 

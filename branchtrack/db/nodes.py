@@ -96,13 +96,13 @@ def commit(connection: Connection, new: NewNode) -> Node:
         .where(segments.c.id == new.segment_id, segments.c.step < new.step)
         .values(step=new.step)
     )
-    for table, key in ((nodes, node_id), (branches, new.branch_id), (segments, new.segment_id)):
-        seals.renew(connection, table, key)
-    contents = seals.contents(connection, nodes, node_id)
+    seals.renew(connection, branches, new.branch_id)
+    seals.renew(connection, segments, new.segment_id)
+    contents = seals.renew_for_event(connection, nodes, node_id)
     audit.append(
         connection, new.run_id, kind="node", ref=node_id, state=new.kind, actor=new.actor,
         step=new.step, reason=new.message,
-        payload={"changes": row["changes"], audit.CONTENTS: contents},
+        payload={"changes": row["changes"], **contents},
     )  # fmt: skip
     return get(connection, node_id)
 

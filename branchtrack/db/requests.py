@@ -56,7 +56,7 @@ def add(
         connection, branch.run_id, kind="request", ref=request_id, state="received",
         actor=actor.label, step=step, reason=reason,
         payload={"kind": kind, "channel": actor.channel, **told, **payload,
-                 **_sealed(connection, request_id)},
+                 **seals.renew_for_event(connection, requests, request_id)},
     )  # fmt: skip
     return get(connection, request_id)
 
@@ -88,7 +88,7 @@ def move(
         step=request.step, reason=request.error or request.reason,
         payload={
             **{key: value for key, value in facts.items() if value is not None},
-            **_sealed(connection, request_id),
+            **seals.renew_for_event(connection, requests, request_id),
         },
     )  # fmt: skip
     return request
@@ -105,7 +105,7 @@ def ask_to_cancel(connection: Connection, request: Request, actor: str) -> bool:
     if marked.rowcount:
         audit.append(
             connection, request.run_id, kind="request", ref=request.id, state=audit.ASKED_TO_CANCEL,
-            actor=actor, payload=_sealed(connection, request.id),
+            actor=actor, payload=seals.renew_for_event(connection, requests, request.id),
         )  # fmt: skip
     return bool(marked.rowcount) or get(connection, request.id).state == "accepted"
 
@@ -228,12 +228,6 @@ def of_node(connection: Connection, node_id: str) -> list[Request]:
     """The requests that a node commits, in order of arrival."""
     query = select(requests).where(requests.c.node_id == node_id).order_by(requests.c.seq)
     return [_record(row) for row in connection.execute(query)]
-
-
-def _sealed(connection: Connection, request_id: str) -> dict[str, str]:
-    """Seal a request; returns what its event says of all that it holds by now."""
-    seals.renew(connection, requests, request_id)
-    return {audit.CONTENTS: seals.contents(connection, requests, request_id)}
 
 
 def _record(row: Row[Any]) -> Request:

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, Table, TextClause, select, text
 
+from branchtrack.core.records import CONTENTS
 from branchtrack.db import tables
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import seals
@@ -82,16 +83,19 @@ def point(series_id: int, step: int, value: float | None, time: float) -> str:
 
 def renew(connection: Connection, table: Table, key: object) -> None:
     """Seal the row of ``table`` with that id as it is now; the seal of a row that is gone goes."""
-    place = {"table": table.name, "key": str(key)}
     values = next(_raw(connection, table, key), None)
     if values is None:
         where = (seals.c.table == table.name) & (seals.c.key == str(key))
         connection.execute(seals.delete().where(where))
         return
-    row = upsert(connection, seals).values(**place, seal=_of_row(table, values))
-    connection.execute(
-        row.on_conflict_do_update(index_elements=["table", "key"], set_={"seal": row.excluded.seal})
-    )
+    _write(connection, table, key, values)
+
+
+def renew_for_event(connection: Connection, table: Table, key: object) -> dict[str, str]:
+    """As `renew`, of a row that is there; returns what its event says of all that it holds."""
+    values = next(_raw(connection, table, key))
+    _write(connection, table, key, values)
+    return {CONTENTS: _contents(table, values)}
 
 
 def holds(connection: Connection, table: Table, key: object) -> bool:
@@ -103,7 +107,7 @@ def holds(connection: Connection, table: Table, key: object) -> bool:
 
 
 def contents(connection: Connection, table: Table, key: object) -> str:
-    """The digest of what a row says for good, for the event that tells of it."""
+    """The digest of what a row says for good, as the event that tells of it has it."""
     values = next(_raw(connection, table, key))
     return _contents(table, values)
 
@@ -160,6 +164,15 @@ def broken_blocks(connection: Connection) -> Iterator[tuple[str, str]]:
     for values in _raw(connection, tables.metric_blocks):
         if values["seal"] != digest(values):
             yield f"{values['series_id']}:{values['first_step']}", "is not as it was written"
+
+
+def _write(connection: Connection, table: Table, key: object, values: Mapping[str, Any]) -> None:
+    row = upsert(connection, seals).values(
+        table=table.name, key=str(key), seal=_of_row(table, values)
+    )
+    connection.execute(
+        row.on_conflict_do_update(index_elements=["table", "key"], set_={"seal": row.excluded.seal})
+    )
 
 
 def _raw(
