@@ -367,6 +367,8 @@ class Recorder:
             raise StorageError(
                 f"The run cannot be made: {type(error).__name__}: {error}"
             ) from error
+        # What lay in the file's place until now was not what is written to from here on.
+        self._file = FileWatch(self._database)
         self.created.set()
 
     def _flush(self) -> None:

@@ -62,7 +62,12 @@ def rubbish(home: Home, _: pytest.MonkeyPatch) -> Mend:
     for file in path.parent.glob("branchtrack.db*"):
         file.unlink()
     path.write_bytes(b"rubbish " * 4096)
-    return path.unlink
+    # Deleted, its inode might be that of the new file.
+
+    def mend() -> None:
+        path.rename(path.with_suffix(".rubbish"))
+
+    return mend
 
 
 def another_version(home: Home, _: pytest.MonkeyPatch) -> Mend:
