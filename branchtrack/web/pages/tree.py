@@ -181,7 +181,8 @@ def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
         reading.lows,
         [metric],
         lows=reading.lows if any(reading.lows.values()) else None,
-        high=reading.high,
+        highs=dict.fromkeys(reading.lows, reading.high),
+        timed=False,
     )
     return Curves(drawn, series.get(metric, {}))
 
