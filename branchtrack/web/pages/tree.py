@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -84,6 +84,10 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
     listed_requests = _settled(tree, asked_for)
     branches = _shown(tree)
     drawn = None if curves is None else _chart(tree, metric, curves)
+    reached = {view.name: view.reached(metric, ends) for view in branches}
+    timeline = None if sent.has_lanes else lanes.Drawing.of(tree, branches, domain)
+    listed = [] if sent.has_nodes else rows.build(tree, metric, only=_asked_names())
+    sent.take_over()
     return respond(
         TEMPLATE,
         status,
@@ -93,9 +97,11 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         metrics=metrics,
         sent=sent,
         is_drawn=sent.is_drawn or bool(drawn and drawn.lines),
-        rows=[] if sent.has_nodes else rows.build(tree, metric, only=_asked_names()),
-        timeline="" if sent.has_lanes else lanes.draw(tree, branches, domain),
-        ends={view.name: view.reached(metric, ends) for view in branches},
+        rows=listed,
+        row_changes=None if sent.has_nodes else sent.changed_rows(metric, nodes, listed),
+        timeline=timeline,
+        lane_changes=timeline and sent.changed_lanes(timeline, _beside(metric, branches, reached)),
+        ends=reached,
         counts=counted(tree.branches),
         chart=drawn,
         y_axis=plots.y_axis(drawn) if drawn else "",
@@ -139,6 +145,15 @@ def _ends(
     if curves is not None:
         return tree_chart.last_points(curves.series)
     return selections.last_points(connection, list(tree.outline.segments), metric)
+
+
+def _beside(
+    metric: str,
+    branches: Sequence[BranchView],
+    reached: Mapping[str, tuple[int | None, float | None]],
+) -> list[Any]:
+    """What stands beside the lanes, but for their names."""
+    return [(metric, reached[view.name], view.certified) for view in branches]
 
 
 def _undrawn(branches: Sequence[BranchView], curves: Curves | None) -> list[str]:
