@@ -136,7 +136,7 @@ class Sent:
 def _row_word(row: NodeRow) -> str:
     node, branch = row.node, row.branch
     read_back = (node.effective, node.compared)
-    return _word(branch.name, row.origin, row.value, row.delta, row.gutter, row.width, read_back)
+    return _word(branch.name, row.origin, row.value, row.delta, row.gutter, read_back)
 
 
 def _line(words: Sequence[str]) -> str:
