@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Double,
@@ -20,6 +20,7 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    literal,
     null,
     or_,
     select,
@@ -34,6 +35,8 @@ from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 OWN = "stall/"
 #: More names than this are no list to choose from.
 NAMES = 200
+#: Behind every step.
+_FAR = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,21 @@ class Selection(Metrics):
 
 
 def select_series(
-    connection: Connection, segment_ids: Sequence[str], asked: str | None, also: Sequence[str] = ()
+    connection: Connection,
+    segment_ids: Sequence[str],
+    asked: str | None,
+    also: Sequence[str] = (),
+    highs: Mapping[str, int | None] | None = None,
 ) -> Selection:
-    """The names of metrics and the whole series of a few, in two statements.
+    """The names of metrics and the series of a few, in two statements.
 
-    The few are the chosen metric (see `list_metrics`) and those in ``also``.
+    The few are the chosen metric (see `list_metrics`) and those in ``also``. ``highs`` has the step
+    up to which the points of a segment are needed, where not all are.
     """
     metrics = list_metrics(connection, segment_ids, asked)
     chosen = [metrics.chosen] if metrics.chosen else []
-    series = read_series(connection, segment_ids, [*chosen, *also]) if metrics.names else {}
+    names = [*chosen, *also]
+    series = read_series(connection, segment_ids, names, highs=highs) if metrics.names else {}
     return Selection(metrics.names, metrics.chosen, metrics.total, series)
 
 
@@ -111,21 +120,24 @@ def read_series(
     names: Sequence[str],
     *,
     lows: Mapping[str, int] | None = None,
-    high: int | None = None,
+    highs: Mapping[str, int | None] | None = None,
+    timed: bool = True,
 ) -> dict[str, dict[str, Series]]:
     """The series of those names, by name and segment, in one statement.
 
-    Only as much as is needed to show, smoothed, what lies between a step of each segment (``lows``)
-    and ``high``: blocks before and behind are left where they are.
+    Only as much as is needed to show, smoothed, what lies between two steps of each segment (from
+    ``lows``, up to ``highs``): blocks before and behind are left where they are. Without ``timed``
+    the times of points in blocks are NaN.
     """
     keys = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name.in_(names))
-    sealed = [] if high is None else [metric_blocks.c.first_step <= high]
+    known = {segment: high for segment, high in (highs or {}).items() if high is not None}
+    sealed = [metric_blocks.c.first_step <= _last_needed(known)] if known else []
     if lows:
         sealed.append(metric_blocks.c.first_step >= _first_needed(lows))
-    unsealed = None if high is None else metric_points.c.step <= high
+    unsealed = metric_points.c.step <= _last_needed(known) if known else None
     series: dict[str, dict[str, Series]] = {}
-    found = _read(connection, *keys, sealed=and_(true(), *sealed), unsealed=unsealed)
-    for (segment, name), points in found.items():
+    read = _read(connection, *keys, sealed=and_(true(), *sealed), unsealed=unsealed, timed=timed)
+    for (segment, name), points in read.items():
         series.setdefault(name, {})[segment] = points
     return series
 
@@ -174,8 +186,10 @@ def _read(
     *which: ColumnElement[bool],
     sealed: ColumnElement[bool] | None = None,
     unsealed: ColumnElement[bool] | None = None,
+    timed: bool = True,
 ) -> dict[tuple[str, str], Series]:
     """The points of some series by (segment, name), of blocks and of tails in one statement."""
+    no_bytes = cast(null(), LargeBinary)
     key = (metric_series.c.segment_id, metric_series.c.name)
     blocks = (
         select(
@@ -183,14 +197,13 @@ def _read(
             metric_blocks.c.first_step.label("step"),
             metric_blocks.c["steps"],
             metric_blocks.c["values"],
-            metric_blocks.c["times"],
+            metric_blocks.c["times"] if timed else no_bytes.label("times"),
             cast(null(), Double).label("value"),
             cast(null(), Double).label("time"),
         )
         .join(metric_blocks, metric_blocks.c.series_id == metric_series.c.id)
         .where(*which, true() if sealed is None else sealed)
     )
-    no_bytes = cast(null(), LargeBinary)
     tails = (
         select(
             *key,
@@ -204,18 +217,28 @@ def _read(
         .join(metric_points, metric_points.c.series_id == metric_series.c.id)
         .where(*which, true() if unsealed is None else unsealed)
     )
+    # Put in order here: a database would move the bytes of all blocks about to sort them.
     parts: dict[tuple[str, str], list[Series]] = {}
-    points: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
-    for row in connection.execute(union_all(blocks, tails).order_by("step")):
-        segment, name, step, steps, values, times, value, time = row
-        if steps is None:
+    points: dict[tuple[str, str], list[tuple[int, float | None, float]]] = {}
+    for segment, name, step, *block, value, time in connection.execute(
+        union_all(blocks, tails)
+    ).all():
+        if block[0] is None:
             points.setdefault((segment, name), []).append((step, value, time))
         else:
-            parts.setdefault((segment, name), []).append(_block(steps, values, times))
+            parts.setdefault((segment, name), []).append(_block(*block))
+    for pieces in parts.values():
+        pieces.sort(key=lambda piece: int(piece.steps[0]))
     for owner, rows in points.items():
         # Last: where a step was logged a second time, its new value lies in the tail.
         parts.setdefault(owner, []).append(_tail(rows))
     return {owner: Series.join(pieces) for owner, pieces in parts.items()}
+
+
+def _last_needed(highs: Mapping[str, int]) -> ColumnElement[int]:
+    """The step up to which points of a segment are needed; of one without it all are."""
+    steps = {segment: literal(high, BigInteger) for segment, high in highs.items()}
+    return case(steps, value=metric_series.c.segment_id, else_=literal(_FAR, BigInteger))
 
 
 def _first_needed(lows: Mapping[str, int]) -> ColumnElement[int]:
@@ -233,13 +256,13 @@ def _first_needed(lows: Mapping[str, int]) -> ColumnElement[int]:
     return func.coalesce(query.scalar_subquery(), -1)
 
 
-def _block(steps: bytes, values: bytes, times: bytes) -> Series:
-    return Series(
-        np.frombuffer(steps, "<i8"), np.frombuffer(values, "<f8"), np.frombuffer(times, "<f8")
-    )
+def _block(steps: bytes, values: bytes, times: bytes | None) -> Series:
+    points = np.frombuffer(steps, "<i8"), np.frombuffer(values, "<f8")
+    timed = np.full(points[0].size, np.nan) if times is None else np.frombuffer(times, "<f8")
+    return Series(*points, timed)
 
 
-def _tail(rows: Sequence[tuple[Any, ...]]) -> Series:
+def _tail(rows: Sequence[tuple[int, float | None, float]]) -> Series:
     steps, values, times = zip(*rows, strict=True)
     # A value that is not a number is stored as none at all, and becomes NaN again here.
     return Series(np.array(steps, np.int64), np.array(values, np.float64), np.array(times))

@@ -207,8 +207,8 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
         _side(views[run], view, whole.get(view.branch.head_id or ""), lineage, alone=len(ids) == 1)
         for (run, _), view in zip(names, branches, strict=True)
     ]
-    wanted = sorted({span for side in sides for span in _segments(side)})
-    selection = selections.select_series(connection, wanted, metric, also=[HELD_OUT])
+    highs = _highs(sides)
+    selection = selections.select_series(connection, sorted(highs), metric, [HELD_OUT], highs)
     return Comparison(
         sides[0], sides[1], selection.chosen or metric or "loss", selection.names, selection,
         _ancestor(*sides),
@@ -223,10 +223,18 @@ def _side(
     return Side(ref, view.name if alone else ref, view, tree, head, line)
 
 
-def _segments(side: Side) -> list[str]:
-    current = side.view.branch.segment_id
-    spans = lineages.lineage(current, side.tree.starts.__getitem__) if current else []
-    return [span.segment for span in spans]
+def _highs(sides: Sequence[Side]) -> dict[str, int | None]:
+    """The segments that the curves are made of, and the last step that any takes of each."""
+    highs: dict[str, int | None] = {}
+    for side in sides:
+        current = side.view.branch.segment_id
+        spans = lineages.lineage(current, side.tree.starts.__getitem__) if current else []
+        for span in spans:
+            before = highs.get(span.segment, span.upto)
+            highs[span.segment] = (
+                None if span.upto is None or before is None else max(span.upto, before)
+            )
+    return highs
 
 
 def _ancestor(a: Side, b: Side) -> NodeLine | None:

@@ -6,6 +6,7 @@ It decides what is drawn; `svg.timeline` draws it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -45,21 +46,46 @@ def thinning(branches: Sequence[BranchView], shown: Domain) -> Thinning:
     return Thinning(shown.low, shown.high, max(_FEWEST, buckets))
 
 
-def draw(tree: TreeView, branches: Sequence[BranchView], shown: Domain, root: str = "") -> Markup:
-    """The timeline of some branches of a tree; ``root`` is the path that the pages are under."""
-    places = {view.branch.id: row for row, view in enumerate(branches)}
-    of_branch: dict[str, list[NodeLine]] = {}
-    for node in reversed(tree.nodes.marks):
-        of_branch.setdefault(node.branch_id, []).append(node)
-    lanes = [
-        Lane(
-            name=view.name, style=view.style, start=view.start, end=view.step,
-            parent=places.get(view.parent.branch_id) if view.parent else None, live=view.is_live,
-            marks=tuple(_mark(node, root) for node in of_branch.get(view.branch.id, [])),
-        )
-        for view in branches
-    ]  # fmt: skip
-    return timeline.draw(lanes, shown, label(branches, shown))
+@dataclass(frozen=True)
+class Drawing:
+    """Some branches of a tree as lanes in their order; it is drawn where a page wants it."""
+
+    lanes: Sequence[Lane]
+    domain: Domain
+    label: str
+
+    @classmethod
+    def of(
+        cls, tree: TreeView, branches: Sequence[BranchView], shown: Domain, root: str = ""
+    ) -> Drawing:
+        """The lanes of ``branches`` with the marks that were read.
+
+        ``root`` is the path that the pages are under.
+        """
+        places = {view.branch.id: row for row, view in enumerate(branches)}
+        of_branch: dict[str, list[NodeLine]] = {}
+        for node in reversed(tree.nodes.marks):
+            of_branch.setdefault(node.branch_id, []).append(node)
+        laid = [
+            Lane(
+                name=view.name, style=view.style, start=view.start, end=view.step,
+                parent=places.get(view.parent.branch_id) if view.parent else None,
+                live=view.is_live,
+                marks=tuple(_mark(node, root) for node in of_branch.get(view.branch.id, [])),
+            )
+            for view in branches
+        ]  # fmt: skip
+        return cls(laid, shown, label(branches, shown))
+
+    @property
+    def whole(self) -> Markup:
+        """All lanes with their axis."""
+        return timeline.draw(self.lanes, self.domain, self.label)
+
+    def lane(self, row: int) -> Markup:
+        """One of them, to take the place of what was drawn of it before."""
+        bare = timeline.is_bare(self.lanes)
+        return timeline.draw_lane(self.lanes[row], row, self.domain, bare)
 
 
 def label(branches: Sequence[BranchView], shown: Domain) -> str:

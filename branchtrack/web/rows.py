@@ -10,13 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from branchtrack.core import tree
 from branchtrack.core.records import Change
 from branchtrack.db.outlines import NodeLine
 from branchtrack.web.formats import number, setting
 from branchtrack.web.svg import gutter
+from branchtrack.web.svg.gutter import Gutter
 from branchtrack.web.svg.marks import mark_kind
 from branchtrack.web.views import BranchView, TreeView
 
@@ -61,8 +60,7 @@ class NodeRow:
     value: float | None
     delta: float | None
     proofs: tuple[Proof, ...]
-    gutter: Markup
-    width: int
+    gutter: Gutter
 
 
 def build(tree_view: TreeView, metric: str, *, only: Collection[str] = ()) -> list[NodeRow]:
@@ -102,9 +100,7 @@ def same(used: Any, wanted: Any) -> bool:
     return bool(used == wanted)
 
 
-def _row(
-    tree_view: TreeView, node: NodeLine, metric: str, drawn: Mapping[str, gutter.Gutter]
-) -> NodeRow:
+def _row(tree_view: TreeView, node: NodeLine, metric: str, drawn: Mapping[str, Gutter]) -> NodeRow:
     parent = tree_view.by_id.get(node.parent_id or "")
     value = number(node.metrics.get(metric))
     earlier = number(parent.metrics.get(metric)) if parent else None
@@ -117,12 +113,11 @@ def _row(
         value=value,
         delta=change,
         proofs=proofs(node.changes, node.effective),
-        gutter=drawn[node.id].svg,
-        width=drawn[node.id].width,
+        gutter=drawn[node.id],
     )
 
 
-def _gutters(tree_view: TreeView, only: Collection[str]) -> dict[str, gutter.Gutter]:
+def _gutters(tree_view: TreeView, only: Collection[str]) -> dict[str, Gutter]:
     """Lanes of the page's nodes, each lane that comes from a newer page included."""
     nodes = tree_view.nodes
     links = [(node.id, _shown_parent(tree_view, node, only)) for node in nodes.above]

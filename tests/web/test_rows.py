@@ -47,7 +47,7 @@ def test_where_a_parent_is_hidden_its_nearest_shown_ancestor_takes_its_place(sit
     tree = view(site, "gpt2-docs", 0.0, ("main", "more-decay"))
     found = rows.build(tree, "loss", only=["main", "more-decay"])
     assert {row.branch.name for row in found} == {"main", "more-decay"}
-    assert {row.width for row in found} == {2}
+    assert {row.gutter.width for row in found} == {2}
 
 
 def test_a_fork_has_no_difference_from_its_parent_and_an_origin(site: Site) -> None:

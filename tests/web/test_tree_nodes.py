@@ -128,10 +128,37 @@ def test_of_a_window_its_blocks_are_read_and_what_smoothing_reaches_back_to(
     values = np.random.default_rng(0).normal(size=8000)
     main.log("loss", range(1, 8001), values)
     with database.read() as connection:
-        part = selections.read_series(connection, ids, ["loss"], lows={ids[0]: 5000}, high=5100)[
-            "loss"
-        ][ids[0]]
+        part = selections.read_series(
+            connection, ids, ["loss"], lows={ids[0]: 5000}, highs={ids[0]: 5100}
+        )["loss"][ids[0]]
         late = selections.read_series(connection, ids, ["loss"], lows={ids[0]: 7990})["loss"]
     assert (part.steps[0], part.steps[-1]) == (2049, 5120)
     assert part.values.tolist() == values[2048:5120].tolist()
     assert late[ids[0]].steps[-1] == 8000 and late[ids[0]].steps[0] > 4000
+
+
+def test_of_each_segment_what_lies_beyond_its_high_is_not_read(
+    database: Database, main: Line
+) -> None:
+    assert main.head is not None
+    side = main.grower.fork(main.head, "side", lr=1e-4)
+    for line in (main, side):
+        line.log("loss", range(1, 3001), np.arange(3000))
+    ids = [main.segment.id, side.segment.id]
+    with database.read() as connection:
+        series = selections.select_series(
+            connection, ids, "loss", highs={ids[0]: 40, ids[1]: None}
+        ).series["loss"]
+    assert series[ids[0]].steps.tolist() == list(range(1, 1025))
+    assert series[ids[1]].steps.tolist() == list(range(1, 3001))
+
+
+def test_without_times_the_points_are_the_same(database: Database, main: Line) -> None:
+    main.log("loss", range(1, 1101), np.arange(1100))
+    ids = [main.segment.id]
+    with database.read() as connection:
+        whole = selections.read_series(connection, ids, ["loss"])["loss"][ids[0]]
+        bare = selections.read_series(connection, ids, ["loss"], timed=False)["loss"][ids[0]]
+    assert bare.steps.tolist() == whole.steps.tolist()
+    assert bare.values.tolist() == whole.values.tolist()
+    assert np.isnan(bare.times[:1024]).all() and np.isfinite(whole.times).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -23,6 +23,7 @@ from branchtrack.web.live_part import Sent
 from branchtrack.web.rendering import now, respond, wanted_block
 from branchtrack.web.services import services
 from branchtrack.web.svg import plots
+from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.tree_chart import Curves
 from branchtrack.web.views import (
     HELD_OUT,
@@ -93,14 +94,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         metrics=metrics,
         sent=sent,
         is_drawn=sent.is_drawn or bool(drawn and drawn.lines),
-        rows=[] if sent.has_nodes else rows.build(tree, metric, only=_asked_names()),
-        timeline="" if sent.has_lanes else lanes.draw(tree, branches, domain, request.script_root),
-        ends={view.name: view.reached(metric, ends) for view in branches},
         counts=counted(tree.branches),
-        chart=drawn,
-        y_axis=plots.y_axis(drawn) if drawn else "",
-        plot=plots.plot(drawn) if drawn else "",
-        samples_rows=charts.sampled(drawn.lines) if drawn else [],
         undrawn=_undrawn(branches, curves),
         requests=listed_requests,
         most_requests=_REQUESTS,
@@ -111,7 +105,46 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         logs=_logs(tree, services().config),
         worker_note=services().worker_note,
         errors=errors or {},
+        **_chart_parts(drawn),
+        **_tree_parts(tree, branches, sent, metric, domain, ends),
     )
+
+
+def _chart_parts(drawn: Chart | None) -> dict[str, Any]:
+    return {
+        "chart": drawn,
+        "y_axis": plots.y_axis(drawn) if drawn else "",
+        "plot": plots.plot(drawn) if drawn else "",
+        "samples_rows": charts.sampled(drawn.lines) if drawn else [],
+    }
+
+
+def _tree_parts(
+    tree: TreeView,
+    branches: Sequence[BranchView],
+    sent: Sent,
+    metric: str,
+    domain: Domain,
+    ends: Mapping[str, tuple[int, float]],
+) -> dict[str, Any]:
+    """The lanes and the rows of nodes, and which of them the browser does not have yet."""
+    sent.take_over()
+    parts: dict[str, Any] = {
+        "ends": {view.name: view.reached(metric, ends) for view in branches},
+        "rows": [],
+        "row_changes": None,
+        "timeline": None,
+        "lane_changes": None,
+    }
+    if not sent.has_nodes:
+        parts["rows"] = listed = rows.build(tree, metric, only=_asked_names())
+        parts["row_changes"] = sent.changed_rows(metric, tree.nodes, listed)
+    if not sent.has_lanes:
+        root = request.script_root
+        parts["timeline"] = drawing = lanes.Drawing.of(tree, branches, domain, root)
+        beside = _beside(metric, branches, parts["ends"])
+        parts["lane_changes"] = sent.changed_lanes(drawing, beside)
+    return parts
 
 
 def _nodes(
@@ -139,6 +172,15 @@ def _ends(
     if curves is not None:
         return tree_chart.last_points(curves.series)
     return selections.last_points(connection, list(tree.outline.segments), metric)
+
+
+def _beside(
+    metric: str,
+    branches: Sequence[BranchView],
+    reached: Mapping[str, tuple[int | None, float | None]],
+) -> list[Any]:
+    """What stands beside the lanes, but for their names."""
+    return [(metric, reached[view.name], view.certified) for view in branches]
 
 
 def _undrawn(branches: Sequence[BranchView], curves: Curves | None) -> list[str]:
@@ -181,7 +223,8 @@ def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
         reading.lows,
         [metric],
         lows=reading.lows if any(reading.lows.values()) else None,
-        high=reading.high,
+        highs=dict.fromkeys(reading.lows, reading.high),
+        timed=False,
     )
     return Curves(drawn, series.get(metric, {}))
 

@@ -21,10 +21,21 @@ WIDEST = 12
 
 @dataclass(frozen=True)
 class Gutter:
-    """One row's drawing, and how many lanes wide the table's column must be."""
+    """One row's lanes, and how many of them wide the table's column must be.
 
-    svg: Markup
+    ``held`` has the styles of the lanes that come from above.
+    """
+
+    row: Row
+    style: int
+    kind: str
+    held: tuple[tuple[int, int], ...]
     width: int
+
+    @property
+    def svg(self) -> Markup:
+        """The drawing; made where it is wanted."""
+        return _row(self.row, self.style, self.kind, dict(self.held))
 
 
 def draw(
@@ -39,7 +50,8 @@ def draw(
     drawn = {}
     for nth, row in enumerate(rows):
         if nth >= skip:
-            drawn[row.node] = Gutter(_row(row, styles[row.node], kinds[row.node], held), width)
+            above = tuple((lane, held[lane]) for lane in _from_above(row) if lane in held)
+            drawn[row.node] = Gutter(row, styles[row.node], kinds[row.node], above, width)
         for lane in row.joins:
             held.pop(lane, None)
         held[row.lane] = styles[row.node]
@@ -71,8 +83,12 @@ def _join(lane: int, x: int, style: int) -> Markup:
     return el("svg", curve, y="50%", class_="over")
 
 
+def _from_above(row: Row) -> tuple[int, ...]:
+    return (row.lane, *row.through, *row.joins)
+
+
 def _widest(row: Row) -> int:
-    return max((row.lane, *row.through, *row.joins))
+    return max(_from_above(row))
 
 
 def _x(lane: int) -> int:

@@ -32,7 +32,7 @@ def classes(index: int) -> str:
 def el(name: str, *content: str, **attributes: Any) -> Markup:
     """An SVG element: ``class_`` is class, ``_`` in names is ``-``, None leaves one out."""
     parts = [
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_text(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_text(value)}"'
         for key, value in attributes.items()
         if value is not None
     ]
@@ -100,4 +100,5 @@ def log_ticks(low: float, high: float) -> list[float]:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
-    return str(value)
+    # Most are numbers, and they are many.
+    return str(value) if isinstance(value, int) else escape(value)

@@ -70,15 +70,42 @@ def height(lanes: int) -> int:
 def draw(lanes: Sequence[Lane], domain: Domain, label: str) -> Markup:
     """The whole drawing."""
     tall = height(len(lanes))
-    parts = [_grid(domain, tall)]
+    # Not an attribute, so that it can be told anew without drawing all lanes again.
+    parts = [el("desc", label, id="reached"), _grid(domain, tall)]
     parts += [_fork(lane, row, domain) for row, lane in enumerate(lanes)]
-    bare = sum(len(lane.marks) for lane in lanes) > _MANY
-    parts += [_lane(lane, row, domain, bare) for row, lane in enumerate(lanes)]
+    bare = is_bare(lanes)
+    parts += [draw_lane(lane, row, domain, bare) for row, lane in enumerate(lanes)]
     cursor = el("line", x1=0, x2=0, y1=TOP - 8, y2=tall, class_="cursor", hidden="")
     return el(
         "svg", *parts, cursor, class_="timeline", width="100%", height=tall, role="img",
-        aria_label=label, data_low=domain.low, data_high=domain.high,
+        aria_labelledby="reached", data_low=domain.low, data_high=domain.high,
     )  # fmt: skip
+
+
+def is_bare(lanes: Sequence[Lane]) -> bool:
+    """Whether plain checkpoints are drawn as bare rings."""
+    return sum(len(lane.marks) for lane in lanes) > _MANY
+
+
+def draw_lane(lane: Lane, row: int, domain: Domain, bare: bool) -> Markup:
+    """One lane of the drawing, without the curve that leads to it."""
+    y = _y(row)
+    first, last = max(lane.start, domain.low), min(lane.end, domain.high)
+    parts = []
+    if last > first:
+        x1, x2 = percent(domain.share(first)), percent(domain.share(last))
+        parts.append(el("line", x1=x1, x2=x2, y1=y, y2=y, class_="stretch"))
+    if lane.live and domain.holds(lane.end):
+        parts.append(el("circle", cx=percent(domain.share(lane.end)), cy=y, r=7, class_="pulse"))
+    shown = [one for one in lane.marks if domain.holds(one.step)]
+    parts += _labels(shown, y, domain)
+    for one in _thinned(shown, domain):
+        x = percent(domain.share(one.step))
+        if bare and one.kind == "ring":
+            parts.append(el("circle", cx=x, cy=y, r=4, class_="bare", data_href=one.href))
+        else:
+            parts.append(mark(one.kind, x, y, one.title, data_href=one.href))
+    return el("g", *parts, class_=classes(lane.style), data_branch=lane.name)
 
 
 def _grid(domain: Domain, tall: int) -> Markup:
@@ -110,26 +137,6 @@ def _fork(lane: Lane, row: int, domain: Domain) -> Markup:
     )  # fmt: skip
     x = percent(domain.share(lane.start))
     return el("svg", curve, x=x, y=_y(row), class_=f"over {classes(lane.style)}")
-
-
-def _lane(lane: Lane, row: int, domain: Domain, bare: bool) -> Markup:
-    y = _y(row)
-    first, last = max(lane.start, domain.low), min(lane.end, domain.high)
-    parts = []
-    if last > first:
-        x1, x2 = percent(domain.share(first)), percent(domain.share(last))
-        parts.append(el("line", x1=x1, x2=x2, y1=y, y2=y, class_="stretch"))
-    if lane.live and domain.holds(lane.end):
-        parts.append(el("circle", cx=percent(domain.share(lane.end)), cy=y, r=7, class_="pulse"))
-    shown = [one for one in lane.marks if domain.holds(one.step)]
-    parts += _labels(shown, y, domain)
-    for one in _thinned(shown, domain):
-        x = percent(domain.share(one.step))
-        if bare and one.kind == "ring":
-            parts.append(el("circle", cx=x, cy=y, r=4, class_="bare", data_href=one.href))
-        else:
-            parts.append(mark(one.kind, x, y, one.title, data_href=one.href))
-    return el("g", *parts, class_=classes(lane.style), data_branch=lane.name)
 
 
 def _thinned(marks: Sequence[LaneMark], domain: Domain) -> list[LaneMark]:

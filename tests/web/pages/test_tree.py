@@ -68,7 +68,8 @@ def test_each_row_links_its_node_and_its_resume(site: Site) -> None:
 
 
 def test_the_timeline_is_told_in_words(site: Site) -> None:
-    label = site.get(TREE).one("svg", class_="timeline")["aria-label"]
+    timeline = site.get(TREE).one("svg", class_="timeline")
+    label = timeline.one("desc", id=timeline["aria-labelledby"]).text
     assert label.startswith("4 branches over steps 0 to 2,000: main reaches step 1,400; ")
     assert "cooler forks at step 400 and reaches step 2,000" in label
 

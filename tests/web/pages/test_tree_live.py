@@ -15,6 +15,11 @@ def live_part(site: Site, page: dom.Element) -> dom.Element:
     return dom.parse(answer.get_data(as_text=True))
 
 
+def new_row(node: str) -> str:
+    """Where a row that the browser does not have is put."""
+    return f"#rows tbody:not(:has(#n{node}))"
+
+
 def partials_of(live: dom.Element) -> dict[str, dom.Element]:
     """The parts that are sent because they have changed, by what they take the place of."""
     return {one["hx-target"]: one for one in live.all("hx-partial")}
@@ -25,12 +30,57 @@ def test_the_live_part_is_sent_without_what_the_page_has_already(own: Site) -> N
     live = live_part(own, page)
     assert [one.get("id") for one in live.children] == ["live"]
     assert live.one("dl", id="facts").children == live.one(id="lanes").children == []
-    main.commit("checkpoint", 45, loss=0.4)
+    main.commit("checkpoint", 42, loss=0.4)
     changed = partials_of(live_part(own, live))
-    assert changed.keys() == {"#facts", "#lanes", "#rows"}
+    assert main.head is not None
+    assert set(changed) == {
+        "#facts", "#reached", "#lanes [id='branch-main']", "#lanes [data-branch='main']",
+        "#nodes", "#pages", new_row(main.head.id), f"#n{main.head.parent_id}",
+    }  # fmt: skip
     assert "branches · nodes 1 · 3" in changed["#facts"].text
-    assert [row["step"] for row in node_rows(changed["#rows"])] == ["45", "40", "0"]
-    assert len(changed["#lanes"].one("svg", class_="timeline").all("svg", class_="mark")) == 3
+    assert "main reaches step 42" in changed["#reached"].text
+    assert changed["#nodes"].text == "Nodes 3"
+    assert changed[new_row(main.head.id)].one("tr", id=f"n{main.head.id}").all("td")
+    assert len(changed["#lanes [data-branch='main']"].one("g").all("svg", class_="mark")) == 3
+
+
+def test_all_lanes_and_rows_are_sent_to_a_page_of_which_it_is_not_known_what_it_has(
+    own: Site,
+) -> None:
+    page = own.get("/runs/digits")
+    own.lines["main"].commit("checkpoint", 45, loss=0.4)
+    live = page.one(id="live")
+    for each in ("each_lane=&each_row=", "each_lane=1&each_row=%22", "each_lane=" + "0" * 8):
+        live.attributes["hx-get"] = f"/runs/digits?drawn=1.loss&{each}"
+        changed = partials_of(live_part(own, page))
+        assert changed.keys() == {"#facts", "#lanes", "#rows"}
+        assert [row["step"] for row in node_rows(changed["#rows"])] == ["45", "40", "0"]
+
+
+def test_of_many_lanes_and_rows_those_that_changed_are_sent(own: Site) -> None:
+    main = own.lines["main"]
+    seeds.many(main, 120)
+    assert main.head is not None
+    side = main.grower.fork(main.head, "side", lr=1e-4)
+    page = own.get("/runs/digits")
+    before = [row["id"] for row in page.one(id="rows").all("tr") if row.get("id")]
+    assert side.head is not None
+    side.commit("checkpoint", side.head.step + 1)
+    changed = partials_of(live_part(own, page))
+    assert "#lanes [data-branch='side']" in changed
+    assert "#lanes [data-branch='main']" not in changed
+    assert f"#n{before[50][1:]}" not in changed
+    gone = [target for target in changed if target.startswith("#rows [id^=")]
+    assert gone == [f"#rows [id^='{before[-1][:7]}']"]
+    assert "Nodes 1 to 100 of" in changed["#nodes"].text
+
+
+def test_a_new_branch_has_all_lanes_sent(own: Site) -> None:
+    page = own.get("/runs/digits")
+    main = own.lines["main"]
+    assert main.head is not None
+    main.grower.fork(main.head, "side", lr=1e-4)
+    assert partials_of(live_part(own, page))["#lanes"].one(id="branch-side")
 
 
 def test_a_value_read_back_later_reaches_the_rows(own: Site) -> None:
@@ -40,8 +90,9 @@ def test_a_value_read_back_later_reaches_the_rows(own: Site) -> None:
     with own.database.transaction() as connection:
         main.read_back(connection, 42)
     changed = partials_of(live_part(own, page))
-    assert "used at step 42" in node_rows(changed["#rows"])[0]["what changed"]
-    assert changed["#rows"].heading("Nodes").text == "Nodes 3"
+    assert main.head is not None
+    assert "used at step 42" in changed[f"#n{main.head.id}"].text
+    assert changed["#nodes"].text == "Nodes 3"
 
 
 def test_what_the_product_measures_itself_is_not_shown_before_a_loss(empty: Site) -> None:
@@ -80,7 +131,7 @@ def test_a_lane_tells_where_its_curve_is_and_not_its_last_node(own: Site) -> Non
     main.log("loss", [43], [0.2])
     main.beat()
     main.commit("checkpoint", 43, loss=0.9)
-    live = partials_of(live_part(own, page))["#lanes"]
+    live = partials_of(live_part(own, page))["#lanes [id='branch-main']"]
     assert live.one("span", data_value="main").text == "0.200 at 43"
 
 
@@ -89,5 +140,8 @@ def test_on_an_older_page_the_live_part_stays_on_it(own: Site) -> None:
     older = own.get("/runs/digits").by_role("link", "Older nodes")[0]["href"].partition("#")[0]
     page = own.get(older)
     own.lines["main"].commit("checkpoint", 900)
-    rows = node_rows(partials_of(live_part(own, page))["#rows"])
-    assert rows == node_rows(page)
+    changed = partials_of(live_part(own, page))
+    assert changed["#nodes"].text == "Nodes 102 to 123 of 123"
+    assert not [
+        target for target in changed if target.startswith(("#rows", "#n")) and target != "#nodes"
+    ]

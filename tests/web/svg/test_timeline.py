@@ -17,7 +17,8 @@ def drawing(*lanes: Lane, domain: Domain | None = None) -> dom.Element:
 
 def test_it_is_an_image_with_a_label() -> None:
     found = drawing(lane())
-    assert (found["role"], found["aria-label"]) == ("img", "in words")
+    assert (found["role"], found["aria-labelledby"]) == ("img", "reached")
+    assert found.one("desc", id="reached").text == "in words"
     assert found["height"] == str(height(1))
 
 
