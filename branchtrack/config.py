@@ -5,6 +5,7 @@ It reads the environment and knows the layout of a home; it opens nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -89,10 +90,26 @@ def is_required() -> bool:
 
 
 def load(home: str | Path | None = None, database_url: str | None = None) -> Config:
-    """The configuration in force: arguments first, then the environment, then the defaults."""
+    """The configuration in force: arguments first, then the environment, then the defaults.
+
+    Raises:
+        HomeError: there can be no home of that path.
+    """
     folder = Path(home or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute()
+    _check_path(folder)
     url = database_url or os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{folder}/branchtrack.db"
     return Config(folder, _complete(url))
+
+
+def _check_path(folder: Path) -> None:
+    shown = os.fsencode(folder).decode(errors="replace")
+    if os.fsencode(shown) != os.fsencode(folder):
+        raise HomeError(shown, "its path is not UTF-8")
+    try:
+        os.lstat(folder / "branchtrack.db")
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise HomeError(f"{shown[:200]}...", "its path is too long") from error
 
 
 def without_password(database_url: str) -> str:

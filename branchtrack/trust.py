@@ -2,9 +2,10 @@
 
 A home may come from anywhere, in an archive or a clone, and its queue may hold any command. A mark
 is a file of the user's own, outside of every home. It names the home and its database, and what
-tells them from others that are put in their place: the home's own id, both inodes, both owners.
+tells them from others that are put in their place: the home's own id, a number in the database's
+own head, both inodes, both owners.
 
-It opens no database, and asks nobody.
+It reads nothing else of a database, and asks nobody.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
+import sqlite3
 import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from branchtrack import permissions
 from branchtrack.config import Config, without_password
@@ -26,6 +30,11 @@ from branchtrack.errors import UntrustedHome
 
 #: The file in a home that has its id.
 ID_FILE = "id"
+
+#: SQLite's own field for a number of the application's.
+_NUMBER = "user_version"
+#: Seconds to wait for whoever writes at the moment.
+_PATIENCE = 30.0
 
 Identity = dict[str, Any]
 #: Homes that this process trusts where no mark of it can be kept.
@@ -59,6 +68,8 @@ def mark(config: Config) -> Path | None:
     """
     with suppress(OSError):
         _make_id(config.home)
+    with suppress(sqlite3.Error):
+        _make_number(config.database_file)
     identity = _identity(config)
     for folder in _folders():
         with suppress(OSError):
@@ -95,6 +106,7 @@ def _identity(config: Config) -> Identity:
         "id": _read_id(config.home),
         "folder": _inode_and_owner(config.home),
         "file": _inode_and_owner(config.database_file),
+        "number": _read_number(config.database_file),
     }
 
 
@@ -135,6 +147,30 @@ def _make_id(home: Path) -> None:
             os.link(draft, path)
     finally:
         draft.unlink()
+
+
+def _read_number(file: Path | None) -> int | None:
+    """What tells a database from another one whose bytes are copied into its file."""
+    if file is None or not file.is_file():
+        return None
+    # Never read as a file: to close it would give up the locks that this process has on it.
+    with suppress(sqlite3.Error), closing(_connect(file, "ro")) as connection:
+        return int(connection.execute(f"PRAGMA {_NUMBER}").fetchone()[0])
+    return None
+
+
+def _make_number(file: Path | None) -> None:
+    if file is None or not file.is_file():
+        return
+    with closing(_connect(file, "rw")) as connection, connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute(f"PRAGMA {_NUMBER}").fetchone()[0] == 0:
+            connection.execute(f"PRAGMA {_NUMBER} = {1 + secrets.randbelow(2**31 - 1)}")
+
+
+def _connect(file: Path, mode: str) -> sqlite3.Connection:
+    uri = f"file:{quote(str(file.absolute()))}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None)
 
 
 def _name(identity: Identity) -> str:

@@ -53,3 +53,9 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HomeError, match="BRANCHTRACK_HOME"):
         config.load(tmp_path / "file" / "home").make_home()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "\udcff"])
+def test_a_home_whose_path_no_system_takes_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(HomeError, match="too long|not UTF-8"):
+        config.load(tmp_path / name)

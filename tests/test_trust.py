@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,32 @@ def test_without_a_home_directory_training_goes_on(
     config = load(tmp_path / "home")
     open_database(config, create=True).close()
     trust.check(config)
+
+
+def test_bytes_of_another_database_in_the_same_file_are_not_trusted(
+    made: Config, tmp_path: Path
+) -> None:
+    other = load(tmp_path / "other")
+    open_database(other, create=True).close()
+    shutil.copyfile(other.home / "branchtrack.db", made.home / "branchtrack.db")
+    with pytest.raises(UntrustedHome, match="is not the one that was trusted"):
+        trust.check(made)
+
+
+def test_a_database_is_told_by_its_number_while_it_is_written_and_after(made: Config) -> None:
+    database = open_database(made)
+    with database.transaction() as connection:
+        connection.exec_driver_sql("CREATE TABLE more (x INTEGER)")
+    trust.check(made)
+    database.close()
+    trust.check(made)
+
+
+def test_a_home_of_before_is_given_a_number_when_it_is_trusted(made: Config) -> None:
+    with closing(sqlite3.connect(made.home / "branchtrack.db")) as connection:
+        connection.execute("PRAGMA user_version = 0")
+    assert not trust.is_trusted(made)
+    trust.mark(made)
+    trust.check(made)
+    with closing(sqlite3.connect(made.home / "branchtrack.db")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone()[0] > 0

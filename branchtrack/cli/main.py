@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from typing import Any
 
@@ -16,7 +17,14 @@ import click
 from branchtrack import config
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.output import echo, emit, jsonable
-from branchtrack.errors import BranchtrackError, HomeError, InvalidInput, NotFound, SchemaError
+from branchtrack.errors import (
+    BranchtrackError,
+    HomeError,
+    InvalidInput,
+    NotFound,
+    SchemaError,
+    printable,
+)
 
 #: Where each command is: ``module:attribute`` under `branchtrack.cli`, in the order of the help.
 COMMANDS = {
@@ -56,6 +64,8 @@ COMMANDS = {
 #: The errors that are the caller's to mend; every other one is a failure.
 BAD_INPUT = (InvalidInput, NotFound, SchemaError, HomeError)
 INTERRUPTED = 130
+#: Characters of a path that are shown.
+_PATH = 200
 
 
 class Branchtrack(click.Group):
@@ -87,8 +97,22 @@ class Branchtrack(click.Group):
             if as_json:
                 emit({"error": {"type": "UsageError", "what": error.format_message()}})
             raise
+        except OSError as error:
+            if error.filename is None:
+                # Not about a file: a reader of the output that has left, for click to deal with.
+                raise
+            refused = _refused_path(error)
+            print_error(refused, as_json)
+            raise click.exceptions.Exit(exit_code(refused)) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _refused_path(error: OSError) -> InvalidInput:
+    reason = error.strerror or str(error)
+    path = printable(os.fsdecode(error.filename))
+    path = path if len(path) <= _PATH else f"{path[:_PATH]}..."
+    return InvalidInput("path", path, "a path that can be used", what=f"{path}: {reason}.")
 
 
 def exit_code(error: BranchtrackError) -> int:

@@ -28,18 +28,28 @@ def fields(*allowed: str) -> dict[str, Any]:
             "Send it with `Content-Type: application/json`.",
         )  # fmt: skip
     try:
-        found = json.loads(request.get_data().decode())
+        body = json.loads(request.get_data().decode(), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise _refused(
             "body", 400, f"The body is not JSON: {error}.", "Send one JSON object."
         ) from error
-    plain.check_depth(found, "body")
-    if not isinstance(found, dict):
-        raise InvalidInput("body", found, "one JSON object")
-    for name in found:
+    plain.check_depth(body, "body")
+    if not isinstance(body, dict):
+        raise InvalidInput("body", body, "one JSON object")
+    for name in body:
         if allowed and name not in allowed:
-            raise InvalidInput(name, found[name], ", ".join(allowed), what=f"No field is {name!r}.")
-    return found
+            raise InvalidInput(name, body[name], ", ".join(allowed), what=f"No field is {name!r}.")
+    return body
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, refused if it says two things by one name."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        name = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(name, fields[name], "one value", what=f"{name!r} is given twice.")
+    return fields
 
 
 def optional_text(given: dict[str, Any], name: str, default: str) -> str:

@@ -38,6 +38,7 @@ def place(app: Flask, *, hosts: Sequence[str] = (), hops: int = 0, prefix: str =
     app.config["BRANCHTRACK_PREFIX"] = path
     if path:
         app.wsgi_app = _Under(app.wsgi_app, path)  # type: ignore[method-assign]
+    app.config["BRANCHTRACK_PROXIES"] = hops
     if hops:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops

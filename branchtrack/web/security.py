@@ -7,11 +7,12 @@ asks, `identity` tells. It knows no page.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import cast
-from urllib.parse import quote, unquote_plus, urlsplit
+from urllib.parse import quote, unquote_plus
 
 from flask import Flask, Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -24,6 +25,7 @@ from branchtrack.errors import BranchtrackError, Forbidden
 from branchtrack.web import identity, services
 from branchtrack.web.limits import Limit, Tally
 
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_HOST = "*"
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -112,10 +114,9 @@ def is_loopback(host: str) -> bool:
 def _check_host() -> None:
     # Not Flask's TRUSTED_HOSTS: werkzeug cuts its entries at the first colon, so ::1 cannot be one.
     allowed = current_app.config["BRANCHTRACK_HOSTS"]
-    try:
-        name = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}").hostname or ""
-    except ValueError:
-        name = ""
+    # Two such headers arrive as one with a comma: which of them would be meant?
+    header = _HOST.fullmatch(request.environ.get("HTTP_HOST", ""))
+    name = header[1].strip("[]").lower() if header else ""
     if not name or (name not in allowed and ANY_HOST not in allowed):
         raise Refused(
             "This server does not go by the name in the request's Host header.",

@@ -144,6 +144,8 @@ def _listener(app: Flask, listener: socket.socket, dispatcher: Any, pump: Pump) 
         max_request_body_size=app.config["MAX_CONTENT_LENGTH"] + 2,
         max_request_header_size=_HEAD_BYTES, outbuf_high_watermark=_ANSWER_BYTES,
         cleanup_interval=1, channel_timeout=60,
+        # What proxies say is believed by `proxies` alone; without any, nobody is to say it.
+        clear_untrusted_proxy_headers=not app.config.get("BRANCHTRACK_PROXIES"),
         # It lets an answer that is waited for notice that its reader has left.
         channel_request_lookahead=1,
     )  # fmt: skip

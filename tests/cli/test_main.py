@@ -76,6 +76,27 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert found.exit_code == 2 and "BRANCHTRACK_HOME" in found.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--home", "x" * 3000, "runs"],
+        ["--home", "x" * 3000, "init"],
+        ["--home", "x" * 3000, "serve", "--port", "0"],
+        ["trust", "x" * 3000, "--json"],
+        ["resume", "demo/main", "--set", "lr=1e-3", "--script", "x" * 3000],
+        ["resume", "demo/main", "--set", "lr=1e-3", "--cwd", "x" * 3000],
+        ["export", "demo/main", "x" * 3000],
+        ["--home", "\udcff", "runs"],
+    ],
+)
+def test_a_path_that_no_system_takes_is_told(
+    call: Call, forked: Forked, arguments: list[str]
+) -> None:
+    result = call(*arguments)
+    assert (result.code, "Traceback" in result.err) == (2, False)
+    assert 0 < len(result.err) < 800
+
+
 def test_every_command_has_help_with_an_example() -> None:
     for name in COMMANDS:
         found = CliRunner().invoke(cli, [name, "--help"])

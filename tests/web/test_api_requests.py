@@ -100,6 +100,18 @@ def test_what_is_not_understood_is_refused_by_the_fields_name(
     assert set(kept(own)) <= {"rejected"}
 
 
+@pytest.mark.parametrize(
+    "body", ['{"kind": "set", "kind": "stop"}', '{"kind": "set", "payload": {"lr": 1, "lr": 2}}']
+)
+def test_what_is_said_twice_is_refused(own: Site, body: str) -> None:
+    answer = own.client.post(
+        "/api/v1/runs/digits/branches/main/requests",
+        data=body,
+        content_type="application/json",
+    )
+    assert answer.status_code == 422 and "twice" in answer.get_json()["error"]["what"]
+
+
 def test_a_wait_that_is_none_is_refused_before_anything_is_asked(own: Site) -> None:
     for given in ("31", "nan", "-1", "x"):
         post(own, f"{BRANCH}/requests?wait={given}", 422, {"kind": "pause"})

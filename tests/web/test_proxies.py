@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
+import threading
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from branchtrack.errors import InvalidInput
-from branchtrack.web import proxies
+from branchtrack.web import proxies, server
 from branchtrack.web.app import create_app
 from tests.web import dom
 from tests.web.conftest import Site, client_of
@@ -123,3 +126,22 @@ def test_a_name_that_is_trusted_is_answered_and_no_other(site: Site) -> None:
 def test_what_is_no_host_and_no_path_is_refused(site: Site, where: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         app_of(site, **where)
+
+
+@pytest.mark.parametrize("hops", [0, 1])
+def test_a_real_server_hands_on_what_its_proxies_say_and_nobody_else(site: Site, hops: int) -> None:
+    app = app_of(site, hosts=["runs.example.org"], hops=hops)
+    running = server.Server(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", urlsplit(running.address).port, timeout=20
+        )
+        connection.request("GET", f"/?token={TOKEN}", headers=FORWARDED)
+        cookie = connection.getresponse().headers["Set-Cookie"]
+        connection.close()
+    finally:
+        running.close()
+        thread.join(20)
+    assert ("Secure" in cookie) == ("Path=/bt" in cookie) == bool(hops)

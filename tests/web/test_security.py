@@ -132,7 +132,18 @@ def test_loopback_names_are_answered(empty: Site, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "a b"]
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "",
+        "[::1",
+        "a b",
+        "127.0.0.1:8642, evil.example",
+        "127.0.0.1/x",
+        "a@127.0.0.1",
+    ],
 )
 def test_other_names_are_refused(empty: Site, host: str) -> None:
     answer = empty.client.get("/", headers={"Host": host})
