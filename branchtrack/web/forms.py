@@ -16,6 +16,8 @@ from branchtrack.web.formats import exact_setting as written
 
 #: What a form's fields are called: for settings ``set.lr``, for arguments of actions ``arg.soft``.
 PREFIX = "set."
+#: What the field of a setting said when the form was made.
+BEFORE = "was."
 ARGUMENT = "arg."
 #: Fields that say nothing where they are empty.
 _OPTIONAL = ("name", "message", "values", *CONDITIONS)
@@ -31,7 +33,7 @@ def intervention(
     """
     rest = {
         name: text for name, text in form.items()
-        if not name.startswith((PREFIX, ARGUMENT)) and name not in ("reason", *CONDITIONS)
+        if not name.startswith((PREFIX, BEFORE, ARGUMENT)) and name not in ("reason", *CONDITIONS)
         and not (name in _OPTIONAL and not text.strip())
     }  # fmt: skip
     payload: dict[str, Any] = {**rest, "kind": form.get("kind", "")}
@@ -63,14 +65,17 @@ def conditions(form: Mapping[str, str]) -> dict[str, Any]:
 def changed_settings(
     form: Mapping[str, str], known: Mapping[str, Setting], current: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The settings whose field no longer says what is in force, as typed.
+    """The settings whose field no longer says what it did, nor what is in force, as typed.
 
-    An emptied field is no change. Whether a value is allowed is for others to say.
+    An emptied field is no change; nor is one that nobody has touched while another changed the
+    setting. Whether a value is allowed is for others to say.
     """
     changed = {}
     for field, text in form.items():
         name, typed = field.removeprefix(PREFIX), text.strip()
-        if not field.startswith(PREFIX) or not typed or typed == written(current.get(name)):
+        if not field.startswith(PREFIX) or typed in ("", form.get(BEFORE + name)):
+            continue
+        if typed == written(current.get(name)):
             continue
         if name not in known or not _equal(known[name], typed, current.get(name)):
             changed[name] = typed

@@ -82,10 +82,7 @@ class Sent:
 
     def check_nodes(self, metric: str, nodes: TreeNodes) -> None:
         """Take note of what the rows show; a value may be read back without any event."""
-        read_back = [
-            (node.id, (node.effective or {}).get("step"), (node.compared or {}).get("state"))
-            for node in nodes.page
-        ]
+        read_back = [(node.id, node.effective, node.compared) for node in nodes.page]
         self.nodes = _word(metric, nodes.older, nodes.newer, read_back)
 
     def take_over(self) -> None:
@@ -103,7 +100,7 @@ class Sent:
         words += [_word(lane, beside) for lane, beside in zip(drawing.lanes, values, strict=True)]
         sent = self._sent("each_lane")
         self.each_lane = _line(words)
-        if sent[:1] != words[:1]:
+        if sent[:1] != words[:1] or len(sent) != len(words):
             return None
         pairs = zip(words[1:], sent[1:], strict=True)
         return [row for row, (word, before) in enumerate(pairs) if word != before]

@@ -26,6 +26,11 @@ def test_what_was_changed_is_kept_as_typed_right_or_wrong() -> None:
     assert changed(**typed) == typed
 
 
+def test_what_another_changed_since_is_not_changed_back() -> None:
+    stale = {"set.lr": "1e-3", "was.lr": "1e-3", "set.weight_decay": "0.2", "was.weight_decay": "0"}
+    assert forms.changed_settings(stale, KNOWN, CURRENT) == {"weight_decay": "0.2"}
+
+
 def test_a_setting_that_the_node_does_not_have_is_a_change() -> None:
     assert forms.changed_settings({"set.lr": "1"}, KNOWN, {}) == {"lr": "1"}
 

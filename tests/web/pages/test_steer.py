@@ -208,3 +208,17 @@ def test_details_are_folded_away(rich: Site) -> None:
     page = rich.get(PATH)
     assert "Of single groups and modules (1)" in page.one("main").text
     assert [one.text for one in page.all("p", class_="group")] == ["Optimizer"]
+
+
+@pytest.mark.parametrize("opened", [PATH, "/runs/digits"])
+def test_a_form_sent_after_another_s_change_does_not_take_that_back(own: Site, opened: str) -> None:
+    (form,) = [
+        form
+        for form in own.get(opened).all("form", method="post")
+        if [field for field in form.all("input") if field.get("name") == "set.lr"]
+    ]
+    fields = {field["name"]: field["value"] for field in form.all("input") if field.get("name")}
+    own.lines["main"].commit("intervention", 50, {"lr": 5e-3})
+    fields["set.weight_decay"] = "0.2"
+    send(own, 303, form["action"], **fields)
+    assert listed(own)[0].payload == {"values": {"weight_decay": "0.2"}}

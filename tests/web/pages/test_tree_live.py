@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 from tests.web.pages.test_tree import chart_data, node_rows
+
+BRANCHES = "#bar select[name='branch']"
 
 
 def live_part(site: Site, page: dom.Element) -> dom.Element:
@@ -53,7 +57,7 @@ def test_all_lanes_and_rows_are_sent_to_a_page_of_which_it_is_not_known_what_it_
     for each in ("each_lane=&each_row=", "each_lane=1&each_row=%22", "each_lane=" + "0" * 8):
         live.attributes["hx-get"] = f"/runs/digits?drawn=1.loss&{each}"
         changed = partials_of(live_part(own, page))
-        assert changed.keys() == {"#facts", "#lanes", "#rows"}
+        assert changed.keys() == {"#facts", "#lanes", BRANCHES, "#rows"}
         assert [row["step"] for row in node_rows(changed["#rows"])] == ["45", "40", "0"]
 
 
@@ -145,3 +149,13 @@ def test_on_an_older_page_the_live_part_stays_on_it(own: Site) -> None:
     assert not [
         target for target in changed if target.startswith(("#rows", "#n")) and target != "#nodes"
     ]
+
+
+def test_a_page_that_says_to_have_other_lanes_is_sent_all(own: Site) -> None:
+    page = own.get("/runs/digits")
+    own.lines["main"].commit("checkpoint", 45, loss=0.4)
+    live = live_part(own, page).one(id="live")
+    frame, lane = re.findall(r"each_lane=([0-9a-f]+)\.([0-9a-f]+)", live["hx-get"])[0]
+    for words in (frame, f"{frame}.{lane}.{lane}"):
+        live.attributes["hx-get"] = f"/runs/digits?drawn=1.loss&each_lane={words}"
+        assert {"#lanes", BRANCHES} <= partials_of(live_part(own, page)).keys()
