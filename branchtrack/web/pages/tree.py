@@ -169,7 +169,8 @@ def _nodes(
 def _ends(
     connection: Connection, tree: TreeView, metric: str, curves: Curves | None
 ) -> dict[str, tuple[int, float]]:
-    if curves is not None:
+    is_whole = params.window() == (None, None) and not _undrawn(_shown(tree), curves)
+    if curves is not None and is_whole:
         return tree_chart.last_points(curves.series)
     return selections.last_points(connection, list(tree.outline.segments), metric)
 

@@ -365,6 +365,12 @@ def test_the_run_can_be_named_by_its_id(site: Site) -> None:
     assert site.get(f"/runs/{run.id[:8]}").one("h1").text == "gpt2-docs"
 
 
+def beside_the_lanes(page: dom.Element) -> dict[str, str]:
+    """The last value of each branch, as it stands beside its lane."""
+    values = page.one("ul", class_="names").all("span", class_="value")
+    return {value["data-value"]: value.text for value in values}
+
+
 def test_of_very_many_branches_the_trunk_and_what_trains_are_drawn(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,6 +382,13 @@ def test_of_very_many_branches_the_trunk_and_what_trains_are_drawn(
     assert "1 branch is not drawn" in page.one(id="samples").text
     assert page.one(id="samples").by_role("link", "hot")[0]["href"] == TREE + "?branch=hot"
     assert len(page.one("ul", class_="names").all("li")) == 4
+    alone = site.get(TREE + "?branch=hot")
+    assert beside_the_lanes(page)["hot"] == beside_the_lanes(alone)["hot"]
+
+
+def test_a_window_of_steps_leaves_where_the_branches_are(site: Site) -> None:
+    whole = beside_the_lanes(site.get(TREE))
+    assert beside_the_lanes(site.get(TREE + "?from=100&to=500")) == whole
 
 
 def test_a_run_that_cannot_record_says_so_until_it_can(own: Site) -> None:
