@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import groupby
@@ -110,6 +111,11 @@ class Store:
         files.write_durably(self.folder, self.path(pack), parts)
         locations = tuple(_location(pack, digests[s.name], s, header) for s in slots)
         return Pack(pack, header.file_bytes, locations)
+
+    def discard(self, pack: str) -> None:
+        """Remove a pack of this process that nobody has been told of; `leftovers` tries again."""
+        with suppress(OSError):
+            self.path(pack).unlink()
 
     def read(self, location: TensorLocation) -> bytearray:
         """The bytes of one tensor, their digest checked.

@@ -29,6 +29,10 @@ def clear(database: Database, store: Store) -> str:
         named, heard_of = packs.ids(connection), packs.heard_of(connection)
     files = leftovers.remove_temporary(store.folder)
     unnamed = leftovers.remove_unnamed(store.folder, named, _name(database, store), heard_of)
+    if unread := [path.stem for path in unnamed]:
+        # Earlier commits named packs that others' equal tensors were read from instead.
+        with database.transaction() as connection:
+            packs.forget_unread(connection, unread)
     if not files and not unnamed:
         return ""
     return (

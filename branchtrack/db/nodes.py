@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Row, Text, cast, select
 
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
-from branchtrack.db import audit, runs, seals
+from branchtrack.db import audit, packs, runs, seals
 from branchtrack.db.engine import upsert
-from branchtrack.db.tables import branches, checkpoints, nodes, packs, segments, tensors
+from branchtrack.db.tables import branches, checkpoints, nodes, segments, tensors
 from branchtrack.errors import Ambiguous, CheckpointDamaged, CheckpointMissing, NotFound
 
 #: SQLite takes 32,766 parameters in a statement; PostgreSQL takes 65,535.
@@ -47,32 +47,25 @@ def add_checkpoint(
     logical_bytes: int,
     pack: tuple[str, int] | None,
     locations: Sequence[TensorLocation],
-) -> None:
+    gone: Collection[str] = (),
+) -> bool:
     """Record a durable checkpoint: its manifest, and its pack (id, bytes) with what lies in it.
 
-    A tensor that is recorded already is looked for in the new pack from now on: it was written
-    again because the other is gone, or by two processes at once.
+    ``gone``: packs whose files are no more. Returns whether the pack is named, see `packs.add`.
     """
-    now = time.time()
-    if pack is not None:
-        values = {"id": pack[0], "nbytes": pack[1], "created_at": now}
-        connection.execute(upsert(connection, packs).values(**values).on_conflict_do_nothing())
-        seals.renew(connection, packs, pack[0])
-        rows = [{**asdict(place), "shape": list(place.shape)} for place in locations]
-        place = upsert(connection, tensors)
-        moved = {name: place.excluded[name] for name in ("pack", "name", "offset")}
-        connection.execute(place.on_conflict_do_update(index_elements=["digest"], set_=moved), rows)
+    is_named = pack is not None and packs.add(connection, pack, locations, gone)
     blob = zlib.compress(json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode(), 1)
     row = {
         "digest": digest,
         "manifest": blob,
         "tensors": tensor_count,
         "logical_bytes": logical_bytes,
-        "stored_bytes": pack[1] if pack else 0,
-        "created_at": now,
+        "stored_bytes": pack[1] if pack and is_named else 0,
+        "created_at": time.time(),
     }
     connection.execute(upsert(connection, checkpoints).values(**row).on_conflict_do_nothing())
     seals.renew(connection, checkpoints, digest)
+    return is_named
 
 
 def commit(connection: Connection, new: NewNode) -> Node:

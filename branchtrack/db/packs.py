@@ -1,15 +1,61 @@
-"""The packs that the record names, and the processes that write them."""
+"""The packs that the record names, what lies in them, and the processes that write them."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 
-from branchtrack.db.tables import packs, segments
+from sqlalchemy import Connection, exists, func, or_, select
+
+from branchtrack.core.records import TensorLocation
+from branchtrack.db import seals
+from branchtrack.db.engine import upsert
+from branchtrack.db.tables import packs, segments, tensors
+
+
+def add(
+    connection: Connection,
+    pack: tuple[str, int],
+    locations: Sequence[TensorLocation],
+    gone: Collection[str] = (),
+) -> bool:
+    """Record a pack (id, bytes) and what lies in it; returns whether anything is read from it.
+
+    A tensor that is recorded already stays where it is, unless that pack is one of ``gone``: their
+    files are no more. A pack that nothing is read from is not named: another process has committed
+    the same tensors first.
+    """
+    values = {"id": pack[0], "nbytes": pack[1], "created_at": time.time()}
+    connection.execute(upsert(connection, packs).values(**values).on_conflict_do_nothing())
+    rows = [{**asdict(location), "shape": list(location.shape)} for location in locations]
+    row = upsert(connection, tensors)
+    if gone:
+        lost = or_(*(tensors.c.pack == pack_id for pack_id in gone))
+        moved = {name: row.excluded[name] for name in ("pack", "name", "offset")}
+        row = row.on_conflict_do_update(index_elements=["digest"], set_=moved, where=lost)
+    else:
+        row = row.on_conflict_do_nothing()
+    connection.execute(row, rows)
+    forget_unread(connection, [pack[0], *gone])
+    is_named = bool(connection.execute(select(exists().where(packs.c.id == pack[0]))).scalar())
+    if is_named:
+        seals.renew(connection, packs, pack[0])
+    return is_named
+
+
+def forget_unread(connection: Connection, pack_ids: Collection[str]) -> None:
+    """No longer name those of the packs that no tensor is read from."""
+    is_read = exists().where(tensors.c.pack == packs.c.id)
+    for pack_id in pack_ids:
+        deleted = packs.delete().where(packs.c.id == pack_id, ~is_read)
+        if connection.execute(deleted).rowcount:
+            seals.renew(connection, packs, pack_id)
 
 
 def ids(connection: Connection) -> set[str]:
     """The ids of all packs that some checkpoint lies in."""
-    return set(connection.execute(select(packs.c.id)).scalars())
+    return set(connection.execute(select(tensors.c.pack).distinct()).scalars())
 
 
 def heard_of(connection: Connection) -> dict[str, float]:

@@ -45,14 +45,18 @@ def missing(database: Database, store: Store, digested: Digested) -> list[tuple[
 
 def record(
     database: Database,
+    store: Store,
     digested: Digested,
     pack: Pack | None,
     new: NewNode,
     answers: Sequence[Answer],
     actor: str,
     saves: dict[str, Any] | None = None,
-) -> Node:
+) -> tuple[Node, bool]:
     """Add the node of a snapshot that is stored, answering the requests it carries.
+
+    Returns the node, and whether ``pack`` is named: it is not where another process has committed
+    the same tensors meanwhile.
 
     ``digested`` is what `digests` made of the snapshot, ``pack`` what holds all of it that was
     `missing`; ``new`` lacks only the state digest. ``saves`` are the counts of its segment that
@@ -62,18 +66,21 @@ def record(
         StorageError: the database failed; there is no node, and trying again is safe.
     """
     manifest, _ = digested
+    locations = pack.locations if pack else ()
     with database.transaction() as connection:
-        nodes.add_checkpoint(
+        recorded = nodes.packs_of(connection, [location.digest for location in locations])
+        gone = [name for name in set(recorded.values()) if not store.path(name).is_file()]
+        is_named = nodes.add_checkpoint(
             connection, manifest.digest, manifest.to_json(),
             tensor_count=len(manifest.entries), logical_bytes=manifest.logical_bytes,
             pack=(pack.id, pack.nbytes) if pack else None,
-            locations=pack.locations if pack else (),
+            locations=locations, gone=gone,
         )  # fmt: skip
         node = nodes.commit(connection, replace(new, state_digest=manifest.digest))
         for answer in answers:
             tell(connection, answer, actor, step=new.step, node_id=node.id)
         segments.count_saves(connection, new.segment_id, saves)
-    return node
+    return node, is_named
 
 
 def tell(connection: Connection, answer: Answer, actor: str, **facts: Any) -> None:

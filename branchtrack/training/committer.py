@@ -303,14 +303,17 @@ class Committer:
             with self._recorder.off_database():
                 flight.pack = self._store.put(fresh, self._owner) if fresh else None
             flight.stored = True
-            if flight.pack is not None:
-                self._watch.newest = flight.pack.id
         made = ("applied", "done", "superseded")
         carried = [answer for answer in flight.answers if answer.state in made]
-        node = commits.record(
-            self._database, digested, flight.pack, replace(flight.new, parent_id=self.head),
-            carried, self._actor, self.saves.as_dict(flight.due),
+        node, is_named = commits.record(
+            self._database, self._store, digested, flight.pack,
+            replace(flight.new, parent_id=self.head), carried, self._actor,
+            self.saves.as_dict(flight.due),
         )  # fmt: skip
+        if flight.pack is not None and is_named:
+            self._watch.newest = flight.pack.id
+        elif flight.pack is not None:
+            self._store.discard(flight.pack.id)
         self.head = node.id
         flight.made.append(node)
         self._carried.listed()

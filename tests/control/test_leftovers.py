@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from branchtrack import processes
 from branchtrack.checkpoints.manifest import TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.control import leftovers
-from branchtrack.db import runs, segments
+from branchtrack.db import runs, seals, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.tables import packs
 from branchtrack.db.tables import segments as rows
 from branchtrack.launching.worker import Worker
 from tests.trees_for_tests import make_tree
@@ -148,3 +150,18 @@ def test_a_worker_begins_with_it_and_says_so(
     said: list[str] = []
     Worker(sqlite_database, sqlite_config, say=said.append).run(threading.Event(), once=True)
     assert "1 half-written" in said[0]
+
+
+def test_a_pack_that_is_named_and_not_read_from_is_removed_with_its_name(
+    sqlite_database: Database, store: Store, gone: str
+) -> None:
+    left = pack(store, leftovers.pack_owner(sqlite_database, store, gone), HOUR)
+    heard_of(sqlite_database, gone, HOUR)
+    with sqlite_database.transaction() as connection:
+        connection.execute(packs.insert().values(id=left.stem, nbytes=1, created_at=1.0))
+        seals.renew(connection, packs, left.stem)
+    assert "1 that no node names" in leftovers.clear(sqlite_database, store)
+    with sqlite_database.read() as connection:
+        assert connection.execute(select(packs)).all() == []
+        assert list(seals.broken(connection, packs)) == []
+    assert not left.exists()

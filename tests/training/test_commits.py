@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import select
 
 from branchtrack.core.records import Branch, NewNode, Node, Segment
-from branchtrack.db import nodes, requests, runs, segments
+from branchtrack.db import nodes, requests, runs, seals, segments
+from branchtrack.db.tables import packs
 from branchtrack.errors import CheckpointDamaged, CheckpointMissing, StorageError
 from branchtrack.training import commits
 from branchtrack.training.answers import Answer
@@ -33,16 +35,19 @@ class Place:
 
     def commit(self, tensors: dict[str, torch.Tensor], *answers: Answer, **state: Any) -> Node:
         """Commit tensors and state at step 3."""
-        new = NewNode(
-            run_id=self.run.id, branch_id=self.branch.id, segment_id=self.segment.id,
-            parent_id=None, step=3, epoch=0.5, kind="checkpoint", state_digest="",
-            settings={"lr": 0.1}, param_groups=[{"lr": 0.1}],
-        )  # fmt: skip
         database, store = self.home.database, self.home.store
         digested = commits.digests(Snapshot(tensors, {"rest": state}))
         fresh = commits.missing(database, store, digested)
         pack = store.put(fresh, {}) if fresh else None
-        return commits.record(database, digested, pack, new, answers, "run")
+        return commits.record(database, store, digested, pack, self.new(), answers, "run")[0]
+
+    def new(self) -> NewNode:
+        """A node at step 3 that lacks its state digest."""
+        return NewNode(
+            run_id=self.run.id, branch_id=self.branch.id, segment_id=self.segment.id,
+            parent_id=None, step=3, epoch=0.5, kind="checkpoint", state_digest="",
+            settings={"lr": 0.1}, param_groups=[{"lr": 0.1}],
+        )  # fmt: skip
 
     def packs(self) -> list[Path]:
         """The packs on disk."""
@@ -158,3 +163,45 @@ def test_an_answer_to_a_request_that_is_over_costs_no_node(place: Place) -> None
     node = place.commit(some(), Answer(asked, "done"))
     assert place.home.nodes() == [node]
     assert place.home.request(asked.id).state == "cancelled"
+
+
+def named(place: Place) -> list[str]:
+    """The packs that the database names."""
+    with place.home.database.read() as connection:
+        return sorted(connection.execute(select(packs.c.id)).scalars())
+
+
+def test_a_pack_whose_tensors_another_process_committed_first_is_not_named(place: Place) -> None:
+    database, store = place.home.database, place.home.store
+    digested = commits.digests(Snapshot(some(), {}))
+    late = store.put(commits.missing(database, store, digested), {"process": "late"})
+    first = place.commit(some())
+    (before,) = named(place)
+    second, is_named = commits.record(database, store, digested, late, place.new(), (), "run")
+    assert not is_named and named(place) == [before]
+    with database.read() as connection:
+        assert nodes.checkpoint(connection, second.state_digest).stored_bytes == 0
+    store.discard(late.id)
+    assert [path.stem for path in place.packs()] == [before]
+    assert place.home.snapshot(first).tensors.keys() == place.home.snapshot(second).tensors.keys()
+
+
+def test_a_pack_that_holds_anything_new_is_named(place: Place) -> None:
+    database, store = place.home.database, place.home.store
+    digested = commits.digests(Snapshot({**some(), "model/c": torch.ones(9)}, {}))
+    late = store.put(commits.missing(database, store, digested), {})
+    place.commit(some())
+    assert commits.record(database, store, digested, late, place.new(), (), "run")[1]
+    assert len(named(place)) == 2
+
+
+def test_a_pack_that_is_gone_is_no_longer_named_once_its_tensors_were_written_again(
+    place: Place,
+) -> None:
+    first = place.commit(some())
+    place.packs()[0].unlink()
+    place.commit({**some(), "model/c": torch.ones(9)})
+    assert named(place) == [path.stem for path in place.packs()] != []
+    assert place.home.snapshot(first).tensors.keys() == some().keys()
+    with place.home.database.read() as connection:
+        assert list(seals.broken(connection, packs)) == []

@@ -442,3 +442,17 @@ def test_the_last_state_waits_for_a_database_that_holds_up_the_commit_before(
     threading.Timer(0.5, lambda: broken.__setitem__(0, False)).start()
     assert desk.commit(2, kind="final")
     assert [node.step for node in desk.home.nodes()] == [1, 2] and desk.close() == []
+
+
+def test_a_pack_of_what_others_committed_meanwhile_is_removed_again(
+    at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = at(torch.nn.Linear(4, 4))
+    (first,) = desk.commit(0)
+    before = desk.packs()
+    monkeypatch.setattr(commits, "missing", lambda *_: list(commits.digests(state)[1].items()))
+    state = desk.home.snapshot(first)
+    with counted() as counts:
+        (second,) = desk.commit(1)
+    assert counts["replace"] == 1 and desk.packs() == before
+    assert desk.home.snapshot(second).tensors.keys() == state.tensors.keys()
