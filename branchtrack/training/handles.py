@@ -105,16 +105,17 @@ def _of_groups(part: Live) -> Iterator[Handle]:
 
 
 def _of_model(live: Live) -> Iterator[Handle]:
-    model = live.model
-    if modules.dropouts(model):
+    model, dropouts = live.model, modules.dropouts(live.model)
+    if dropouts:
+        held = list(dropouts.values())
         yield Handle(
-            DROPOUT, partial(modules.read_dropout, model), partial(modules.write_dropout, model),
-            in_use=partial(modules.used_dropout, model),
+            DROPOUT, partial(modules.read_dropout, held), partial(modules.write_dropout, held),
+            in_use=partial(modules.used_dropout, held),
         )  # fmt: skip
     yield Handle(FROZEN, partial(modules.read_frozen, model), partial(modules.write_frozen, model))
-    for name, path in modules.dropout_names(model).items():
+    for path, module in dropouts.items():
         about = f"probability of the dropout module {path} alone"
-        setting = replace(DROPOUT, name=name, about=about, detail=True)
-        read = partial(modules.read_p, model, path)
-        write, in_use = partial(modules.write_p, model, path), partial(modules.used_p, model, path)
-        yield Handle(setting, read, write, DROPOUT.name, in_use)
+        setting = replace(DROPOUT, name=modules.dropout_name(path), about=about, detail=True)
+        held = [module]
+        read, write = partial(modules.read_dropout, held), partial(modules.write_dropout, held)
+        yield Handle(setting, read, write, DROPOUT.name, partial(modules.used_dropout, held))

@@ -5,6 +5,7 @@ Works on a model alone; knows no optimizer and no request.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -18,40 +19,25 @@ def dropouts(model: torch.nn.Module) -> dict[str, _DropoutNd]:
     return {name: one for name, one in model.named_modules() if isinstance(one, _DropoutNd)}
 
 
-def read_dropout(model: torch.nn.Module) -> float:
-    """The largest probability of the dropout modules."""
-    return max(float(module.p) for module in dropouts(model).values())
+def read_dropout(modules: Sequence[_DropoutNd]) -> float:
+    """The largest probability of some dropout modules."""
+    return max(float(module.p) for module in modules)
 
 
-def used_dropout(model: torch.nn.Module) -> float:
-    """The largest probability that the dropout modules apply; in ``eval()`` they apply none."""
-    return max(_applied(module) for module in dropouts(model).values())
+def used_dropout(modules: Sequence[_DropoutNd]) -> float:
+    """The largest probability that they apply; in ``eval()`` they apply none."""
+    return max(float(module.p) if module.training else 0.0 for module in modules)
 
 
-def write_dropout(model: torch.nn.Module, value: float) -> None:
-    """Give every dropout module one probability."""
-    for module in dropouts(model).values():
+def write_dropout(modules: Sequence[_DropoutNd], value: float) -> None:
+    """Give all of them one probability."""
+    for module in modules:
         module.p = value
 
 
-def dropout_names(model: torch.nn.Module) -> dict[str, str]:
-    """The setting of each dropout module alone, with the module's path."""
-    return {".".join(filter(None, ("model", path, "p"))): path for path in dropouts(model)}
-
-
-def read_p(model: torch.nn.Module, path: str) -> float:
-    """The probability of one dropout module."""
-    return float(dropouts(model)[path].p)
-
-
-def used_p(model: torch.nn.Module, path: str) -> float:
-    """The probability that one dropout module applies; in ``eval()`` it is 0."""
-    return _applied(dropouts(model)[path])
-
-
-def write_p(model: torch.nn.Module, path: str, value: float) -> None:
-    """Give one dropout module another probability."""
-    dropouts(model)[path].p = value
+def dropout_name(path: str) -> str:
+    """The setting of one dropout module alone."""
+    return ".".join(filter(None, ("model", path, "p")))
 
 
 def read_frozen(model: torch.nn.Module) -> str:
@@ -103,10 +89,6 @@ def paths(model: torch.nn.Module, most: int = 5000) -> list[str] | None:
     held = [path for path, module in model.named_modules() if path and list(module.parameters())]
     held += list(_parameters(model))
     return held if len(held) <= most else None
-
-
-def _applied(module: _DropoutNd) -> float:
-    return float(module.p) if module.training else 0.0
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

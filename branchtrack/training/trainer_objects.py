@@ -35,8 +35,8 @@ def of_model(model: torch.nn.Module) -> dict[str, Any]:
     if hasattr(getattr(model, "config", None), "to_json_string"):
         given = capture.model_config(model)
         found |= {f"model.config.{name}": value for name, value in given.items()}
-    elif modules.dropouts(model):
-        found["dropout"] = modules.read_dropout(model)
+    elif dropouts := modules.dropouts(model):
+        found["dropout"] = modules.read_dropout(list(dropouts.values()))
     found |= blueprint.of(model)
     return {name: value for name, value in found.items() if value is not None}
 
