@@ -29,6 +29,7 @@ _TIMES = frozenset(
 )
 SCALARS = (bytes, complex, Decimal, Fraction, Enum)
 PLAIN = (bool, int, float, str, type(None))
+_NUMBERS = frozenset((bool, int, float))
 GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
 #: Bytes of a tensor or an array that are compared as a whole; of larger ones a sample is.
 _WHOLE = 1 << 20
@@ -182,6 +183,8 @@ def signature(value: Any, *, versions: bool = False) -> bytes | None:
     well, which is good for this process alone. Of too large containers it is an outline's: see
     `is_outline`.
     """
+    if type(value) in _NUMBERS:
+        return f"{type(value).__name__}{value!r}".encode()
     digest = hashlib.sha256()
     try:
         try:

@@ -55,7 +55,39 @@ class Handle:
 
 
 def of(live: Live) -> dict[str, Handle]:
-    """The settings of optimizers, model and the author's own, by name."""
+    """The settings of optimizers, model and the author's own, by name.
+
+    They are made once for a training, and again only where its objects are no longer the same:
+    another module in the model, another group in an optimizer.
+    """
+    objects = _objects(live)
+    if live.registry.get("objects") != objects:
+        live.registry.update(objects=objects, handles=_handles(live))
+    handles: dict[str, Handle] = live.registry["handles"]
+    return handles
+
+
+def _objects(live: Live) -> list[Any]:
+    """What tells whether the registry still holds. Those that it holds cannot be made anew at the
+    same address."""
+    loop = () if live.loop is None else live.loop.declared
+    objects: list[Any] = [id(live.values), id(live.loop), live.is_several, schedules.KIND in loop]
+    for part in live.parts.values():
+        objects += [id(part.optimizer), id(part.scheduler), type(part.scheduler), id(part.options)]
+        for group in part.groups:
+            objects += [id(group), *group, *map(type, group.values())]
+    if live.values is not None:
+        objects += live.values.declared
+    modules_left = [live.model]
+    while modules_left:
+        module = modules_left.pop()
+        objects.append(id(module))
+        objects.extend(map(id, module._parameters.values()))
+        modules_left.extend(child for child in module._modules.values() if child is not None)
+    return objects
+
+
+def _handles(live: Live) -> dict[str, Handle]:
     found: dict[str, Handle] = {}
     for prefix, part in live.parts.items():
         dot = f"{prefix}." if prefix else ""
@@ -112,7 +144,10 @@ def _of_model(live: Live) -> Iterator[Handle]:
             DROPOUT, partial(modules.read_dropout, held), partial(modules.write_dropout, held),
             in_use=partial(modules.used_dropout, held),
         )  # fmt: skip
-    yield Handle(FROZEN, partial(modules.read_frozen, model), partial(modules.write_frozen, model))
+    parameters = modules.parameters(model)
+    yield Handle(
+        FROZEN, partial(modules.frozen_of, parameters), partial(modules.write_frozen, model)
+    )
     for path, module in dropouts.items():
         about = f"probability of the dropout module {path} alone"
         setting = replace(DROPOUT, name=modules.dropout_name(path), about=about, detail=True)

@@ -54,6 +54,7 @@ class Live:
     for nodes to record, ``values`` those that the loop's author declared, ``loop`` those of the
     loop itself that can, and ``data`` those that its datasets declare. ``attributes`` is state that
     objects keep in attributes of their own.
+    ``registry`` is the training's own, for `handles` to keep what it has made.
     ``processor`` is what makes the model's inputs (a tokenizer), for exports.
     """
 
@@ -68,6 +69,7 @@ class Live:
     data: DataSettings | None = None
     attributes: Attributes | None = None
     processor: Any = None
+    registry: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_several(self) -> bool:

@@ -5,7 +5,7 @@ Works on a model alone; knows no optimizer and no request.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -42,7 +42,20 @@ def dropout_name(path: str) -> str:
 
 def read_frozen(model: torch.nn.Module) -> str:
     """What does not train: the fewest paths of modules and parameters, sorted, commas between."""
-    return _paths({name: not p.requires_grad for name, p in _parameters(model).items()})
+    return frozen_of(parameters(model))
+
+
+def frozen_of(parameters: Mapping[str, torch.nn.Parameter]) -> str:
+    """As `read_frozen`, of a model whose `parameters` these are."""
+    frozen = {name: not parameter.requires_grad for name, parameter in parameters.items()}
+    return _paths(frozen) if any(frozen.values()) else ""
+
+
+def parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters that can train, by name."""
+    # Quantised weights are integers, which never train.
+    named = model.named_parameters()
+    return {name: p for name, p in named if p.is_floating_point() or p.is_complex()}
 
 
 def write_frozen(model: torch.nn.Module, text: str) -> None:
@@ -54,7 +67,7 @@ def write_frozen(model: torch.nn.Module, text: str) -> None:
         InvalidInput: a name that nothing has, or nothing left that trains.
     """
     frozen = _matching(model, text)
-    for name, parameter in _parameters(model).items():
+    for name, parameter in parameters(model).items():
         parameter.requires_grad_(name not in frozen)
         if name in frozen:
             parameter.grad = None
@@ -70,7 +83,7 @@ def resolve_frozen(model: torch.nn.Module, text: str) -> str:
         InvalidInput: a name that nothing has, or nothing left that trains.
     """
     frozen = _matching(model, text)
-    return _paths({name: name in frozen for name in _parameters(model)})
+    return _paths({name: name in frozen for name in parameters(model)})
 
 
 def with_frozen(model: torch.nn.Module, text: str, *, frozen: bool) -> str:
@@ -80,26 +93,19 @@ def with_frozen(model: torch.nn.Module, text: str, *, frozen: bool) -> str:
         InvalidInput: a name that nothing has.
     """
     named = _named(model, text)
-    now = {name for name, p in _parameters(model).items() if not p.requires_grad}
+    now = {name for name, p in parameters(model).items() if not p.requires_grad}
     return ",".join(sorted(now | named if frozen else now - named))
 
 
 def paths(model: torch.nn.Module, most: int = 5000) -> list[str] | None:
     """The paths of the modules that have parameters, and of those; None for more than ``most``."""
     held = [path for path, module in model.named_modules() if path and list(module.parameters())]
-    held += list(_parameters(model))
+    held += list(parameters(model))
     return held if len(held) <= most else None
 
 
-def _parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    # Quantised weights are integers, which never train.
-    found = model.named_parameters()
-    return {name: p for name, p in found if p.is_floating_point() or p.is_complex()}
-
-
 def _named(model: torch.nn.Module, text: str) -> set[str]:
-    parameters = _parameters(model)
-    names = {id(parameter): name for name, parameter in parameters.items()}
+    names = {id(parameter): name for name, parameter in parameters(model).items()}
     # Under every name that a shared parameter has.
     held = {
         path: {names[id(p)] for p in module.parameters() if id(p) in names}
@@ -122,8 +128,8 @@ def _named(model: torch.nn.Module, text: str) -> set[str]:
 
 
 def _matching(model: torch.nn.Module, text: str) -> set[str]:
-    parameters, frozen = _parameters(model), _named(model, text)
-    if frozen and len(frozen) == len(parameters):
+    frozen = _named(model, text)
+    if frozen and len(frozen) == len(parameters(model)):
         raise InvalidInput(
             "frozen", text, "a part of the model", what="frozen: nothing would be left that trains."
         )

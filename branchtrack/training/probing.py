@@ -28,8 +28,10 @@ Options = dict[str, list[dict[str, Any]]]
 _APART = frozenset(
     "params param_names initial_lr max_lr min_lr max_momentum base_momentum swa_lr".split()
 )
-#: Elements of parameters in a sample: large models are not copied for this.
-_MOST = 1 << 21
+#: Elements of parameters in a sample, and tensors of each group: large models are not copied for
+#: this, nor deep ones stepped again three times.
+_MOST, _TENSORS = 1 << 21, 16
+_GOLDEN = (5**0.5 - 1) / 2
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 #: What could be changed in place, so that a step on the side would reach the real optimizer.
 _SHARED = (torch.Tensor, torch.nn.Module, torch.optim.Optimizer, list, dict, set)
@@ -88,10 +90,11 @@ class Sample:
         self._kept: list[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]] = []
         room = _MOST
         for place in groups:
-            for parameter in optimizer.param_groups[place]["params"]:
-                grad = parameter.grad
+            parameters = optimizer.param_groups[place]["params"]
+            trained = [(p, p.grad) for p in parameters if p.grad is not None]
+            for parameter, grad in (trained[index] for index in _spread(len(trained))):
                 # One at least, however large: nothing can be said of none.
-                if grad is None or (parameter.numel() > room and self._kept):
+                if parameter.numel() > room and self._kept:
                     continue
                 room -= parameter.numel()
                 state = {k: _copy(v) for k, v in optimizer.state.get(parameter, {}).items()}
@@ -154,6 +157,13 @@ class Sample:
         getattr(step, "__wrapped__", step)(twin) if hasattr(step, "hooked") else step(twin)
         values = [parameter.detach() for parameter in made]
         return values, [dict(twin.state.get(parameter, {})) for parameter in made]
+
+
+def _spread(count: int) -> Sequence[int]:
+    """Which of so many tensors to look at: of each kind some, whatever the rhythm of the layers."""
+    if count <= _TENSORS:
+        return range(count)
+    return sorted({int(count * (number * _GOLDEN % 1)) for number in range(_TENSORS)})
 
 
 def replaced(now: Options, before: Options, after: Options) -> Options:

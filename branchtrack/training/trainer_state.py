@@ -64,6 +64,7 @@ def live_objects(trainer: Any) -> Live:
         data=None if trainer._bt_place is None else trainer._bt_place.settings,
         attributes=trainer._bt_attributes,
         processor=getattr(trainer, "processing_class", None),
+        registry=trainer._bt_registry,
     )
 
 
