@@ -5,7 +5,7 @@
 
     BranchingTrainer = branchtrack.make_branching(Trainer)  # then use it exactly as Trainer
 
-or, in a loop of your own, ``run = branchtrack.start(...)``: see `branchtrack.training.loop`.
+or, in a loop of your own, ``run = branchtrack.start(...)``: see `branchtrack.training.loop.run`.
 Public names are resolved on first use, so that the import itself loads nothing heavy.
 """
 
@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from branchtrack.errors import BranchtrackError as BranchtrackError
-    from branchtrack.training.data_settings import declare as declare
-    from branchtrack.training.loop import start as start
-    from branchtrack.training.loop_loader import track_loader as track_loader
-    from branchtrack.training.mixture import mixture as mixture
-    from branchtrack.training.transformers import make_branching as make_branching
-    from branchtrack.training.values import setting as setting
+    from branchtrack.training.data.mixture import mixture as mixture
+    from branchtrack.training.loop.loader import track_loader as track_loader
+    from branchtrack.training.loop.run import start as start
+    from branchtrack.training.settings.author import setting as setting
+    from branchtrack.training.settings.dataset_settings import declare as declare
+    from branchtrack.training.trainer.mixin import make_branching as make_branching
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "BranchtrackError": "branchtrack.errors",
-    "declare": "branchtrack.training.data_settings",
-    "make_branching": "branchtrack.training.transformers",
-    "mixture": "branchtrack.training.mixture",
-    "setting": "branchtrack.training.values",
-    "start": "branchtrack.training.loop",
-    "track_loader": "branchtrack.training.loop_loader",
+    "declare": "branchtrack.training.settings.dataset_settings",
+    "make_branching": "branchtrack.training.trainer.mixin",
+    "mixture": "branchtrack.training.data.mixture",
+    "setting": "branchtrack.training.settings.author",
+    "start": "branchtrack.training.loop.run",
+    "track_loader": "branchtrack.training.loop.loader",
 }
 __all__ = ["__version__", *_PUBLIC]
 

@@ -16,7 +16,7 @@ from typing import Any
 from branchtrack.core.nonfinite import packed
 from branchtrack.errors import CheckpointMismatch
 
-_MODULE = "branchtrack.training.stock"
+_MODULE = "branchtrack.training.export.stock_trainer"
 
 
 def needs_completion(state: Mapping[str, Any]) -> bool:

@@ -31,8 +31,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import branchtrack
 from branchtrack.core.records import Launch, Node
 from branchtrack.training import rng
-from branchtrack.training.attributes import Attributes
-from branchtrack.training.committer import COPY_MS
+from branchtrack.training.attributes.changes import Attributes
+from branchtrack.training.record.committer import COPY_MS
 from tests.training.homes import Home
 from tests.training.loops import process
 

@@ -17,9 +17,9 @@ from branchtrack.core.records import Segment
 from branchtrack.db import runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
-from branchtrack.training.committer import Committer, Point
-from branchtrack.training.live import Live
-from branchtrack.training.recorder import Recorder
+from branchtrack.training.record.committer import Committer, Point
+from branchtrack.training.record.recorder import Recorder
+from branchtrack.training.settings.live import Live
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -9,7 +9,7 @@ from branchtrack.core.records import Segment
 from branchtrack.core.settings import BUILT_IN
 from branchtrack.db import runs, segments
 from branchtrack.db.schema import open_database
-from branchtrack.training.recorder import Recorder
+from branchtrack.training.record.recorder import Recorder
 from tests.training.homes import Home
 
 

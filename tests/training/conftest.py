@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from branchtrack.training import committer, recorder
+from branchtrack.training.record import committer, recorder
 from tests.training.homes import Home
 
 

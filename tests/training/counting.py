@@ -12,7 +12,7 @@ from unittest import mock
 
 from sqlalchemy import Engine, event
 
-from branchtrack.training.committer import Committer
+from branchtrack.training.record.committer import Committer
 
 
 @contextmanager

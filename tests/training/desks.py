@@ -13,10 +13,10 @@ from branchtrack.core.records import Change, Node, Request, Segment
 from branchtrack.core.settings import BUILT_IN
 from branchtrack.db import runs, segments
 from branchtrack.db.schema import open_database
-from branchtrack.training.answers import Answer
-from branchtrack.training.committer import Committer, Point
-from branchtrack.training.live import Live
-from branchtrack.training.recorder import Recorder
+from branchtrack.training.record.committer import Committer, Point
+from branchtrack.training.record.recorder import Recorder
+from branchtrack.training.settings.live import Live
+from branchtrack.training.steer.answers import Answer
 from tests.training.homes import Home
 
 

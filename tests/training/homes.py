@@ -17,9 +17,10 @@ from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Certificate, Event, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, certificates, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.schema import open_database
-from branchtrack.training import commits, ordinals, rehearsal
-from branchtrack.training.capture import Snapshot
-from branchtrack.training.ordinals import LAUNCH_VARIABLE
+from branchtrack.training.record import commits
+from branchtrack.training.session import ordinals, replay
+from branchtrack.training.session.ordinals import LAUNCH_VARIABLE
+from branchtrack.training.state.snapshots import Snapshot
 from tests.training import tiny
 
 
@@ -70,7 +71,7 @@ class Home:
         trial = Trial(new_id(), start.id, target.id)
         with (
             mock.patch.dict(os.environ, {CERTIFY_VARIABLE: trial.to_text()}),
-            mock.patch.object(rehearsal, "leave", sys.exit),
+            mock.patch.object(replay, "leave", sys.exit),
             suppress(SystemExit),
         ):
             if train is None:

@@ -22,7 +22,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Launch
 from branchtrack.db import nodes
 from branchtrack.errors import BranchtrackError
-from branchtrack.training import commits
+from branchtrack.training.record import commits
 from tests.training import tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home

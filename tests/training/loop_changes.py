@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler as schedulers
 
 import branchtrack
 from branchtrack.core.records import Launch
-from branchtrack.training.loop import Run
+from branchtrack.training.loop.run import Run
 from tests.training import loops
 from tests.training.homes import Home
 

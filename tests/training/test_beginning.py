@@ -19,7 +19,7 @@ from branchtrack.config import REQUIRE_VARIABLE
 from branchtrack.db import engine, runs, schema
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, InvalidInput, StorageError
-from branchtrack.training import recorder
+from branchtrack.training.record import recorder
 from tests.training import loops, tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home

@@ -16,7 +16,7 @@ from branchtrack import control
 from branchtrack.core.records import Request
 from branchtrack.db import audit, requests, runs, segments
 from branchtrack.errors import InvalidInput
-from branchtrack.training.loop import Run
+from branchtrack.training.loop.run import Run
 from tests.training import loops
 from tests.training.homes import Home
 

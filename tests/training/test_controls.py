@@ -10,8 +10,11 @@ import pytest
 import torch
 from transformers import EarlyStoppingCallback
 
-from branchtrack.training import commits, rng, streams, trainer_state
-from branchtrack.training.capture import Snapshot
+from branchtrack.training import rng
+from branchtrack.training.data import iterable
+from branchtrack.training.record import commits
+from branchtrack.training.state.snapshots import Snapshot
+from branchtrack.training.trainer import state
 from tests.training import matrix, tiny
 from tests.training.homes import Home
 
@@ -140,9 +143,9 @@ def test_a_broken_restore_is_noticed(
 
 LEFT_OUT: dict[str, tuple[dict[str, Any], Any, str, Any]] = {
     "isolation of a stream": (
-        how(data="many passes", draws="torch"), streams.Streamed, "_enter", lambda *_: None,
+        how(data="many passes", draws="torch"), iterable.Streamed, "_enter", lambda *_: None,
     ),
-    "the window": (how(), trainer_state, "restore_window", lambda *_: None),
+    "the window": (how(), state, "restore_window", lambda *_: None),
     "every generator": (how(), rng, "restore", lambda *_: None),
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ from branchtrack import control
 from branchtrack.checkpoints.export import export
 from branchtrack.core.records import Node
 from branchtrack.db import nodes
-from branchtrack.training import exported, stock
+from branchtrack.training.export import conversion, stock_trainer
 from tests.training import loops, tiny
 from tests.training.homes import Home
 
@@ -29,12 +29,12 @@ def exported_to(home: Home, node: Node, folder: Path, **how: Any) -> Path:
         stored = nodes.checkpoint(connection, node.state_digest)
     manifest = control.verify_node(home.database, home.store, node)
     export(home.store, manifest, stored.locations, folder, **how)
-    exported.complete(folder)
+    conversion.complete(folder)
     facts = {
         "step": node.step, "settings": node.settings, "param_groups": node.param_groups,
         "epochs": 1,
     }  # fmt: skip
-    stock.write(folder, facts)
+    stock_trainer.write(folder, facts)
     return folder
 
 

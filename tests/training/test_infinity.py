@@ -16,7 +16,7 @@ from branchtrack.errors import InvalidInput
 from tests.training import loops, tiny
 from tests.training.callbacks import At
 from tests.training.homes import Home
-from tests.training.test_loop import asking
+from tests.training.loop.test_run import asking
 
 
 class Growing(torch.optim.SGD):

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from branchtrack.training import signals
+from branchtrack.training.session import signals
 from tests.training import jobs, loops
 from tests.training.callbacks import Do
 from tests.training.homes import Home

@@ -8,17 +8,12 @@ from typing import Any
 import pytest
 
 from branchtrack.core.records import Launch
-from branchtrack.training import (
-    capture,
-    commits,
-    gradients,
-    loop_begin,
-    loop_data,
-    loop_resume,
-    rng,
-)
-from branchtrack.training.capture import Snapshot
-from branchtrack.training.loop import Run
+from branchtrack.training import rng
+from branchtrack.training.loop import beginning, data, resumption
+from branchtrack.training.loop.run import Run
+from branchtrack.training.record import commits
+from branchtrack.training.state import gradients, snapshots
+from branchtrack.training.state.snapshots import Snapshot
 from tests.training import loops
 from tests.training.homes import Home
 from tests.training.loop_scripts import SCRIPTS
@@ -95,12 +90,12 @@ def nothing(*_: Any) -> None:
 LEFT_OUT: dict[str, tuple[Script, Any, str]] = {
     "every generator": (of(), rng, "restore"),
     "gradients": (WAITING, gradients, "restore"),
-    "the place": (of(), loop_data.Feed, "resume"),
-    "the state of live objects": (of(), loop_resume, "restore"),
-    "the optimizers": (of(), capture.optimizers, "restore"),
-    "the schedulers": (of(scheduler=SCHEDULES["ExponentialLR"]), capture.optimizers,
+    "the place": (of(), data.Feed, "resume"),
+    "the state of live objects": (of(), resumption, "restore"),
+    "the optimizers": (of(), snapshots.optimizers, "restore"),
+    "the schedulers": (of(scheduler=SCHEDULES["ExponentialLR"]), snapshots.optimizers,
                        "restore_schedule"),
-    "the loop's own": (AVERAGED, loop_begin, "go_on"),
+    "the loop's own": (AVERAGED, beginning, "go_on"),
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler as schedulers
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data.distributed import DistributedSampler
 
-from branchtrack.training.loop import Run
+from branchtrack.training.loop.run import Run
 from tests.training import loops
 from tests.training.homes import Home
 from tests.training.loop_scripts import SCRIPTS

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from branchtrack import control
-from branchtrack.training.loop import Run
+from branchtrack.training.loop.run import Run
 from tests.training import jobs, loops
 from tests.training.homes import Home
 

@@ -8,8 +8,9 @@ import pytest
 
 from branchtrack.db.tables import runs as run_rows
 from branchtrack.errors import InvalidInput
-from branchtrack.training import continuation, environment, ordinals
-from branchtrack.training.loop import Run
+from branchtrack.training.loop.run import Run
+from branchtrack.training.record import environment
+from branchtrack.training.session import continuation, ordinals
 from tests.training import loops
 from tests.training.homes import Home
 

@@ -16,7 +16,7 @@ import torch
 from transformers import Trainer
 
 from branchtrack.checkpoints import files
-from branchtrack.training import recorder
+from branchtrack.training.record import recorder
 from tests.training import tiny
 from tests.training.callbacks import At, Do
 from tests.training.homes import Home

@@ -1,0 +1,112 @@
+"""A batch sampler that can begin anywhere in an epoch, around the one that a loader has.
+
+What it notes, and where it begins, is its `data.Tracked`'s.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import BatchSampler, Sampler
+
+from branchtrack.training.data.keyed import Batch
+
+if TYPE_CHECKING:
+    from branchtrack.training.data.tracking import Tracked
+
+#: A collate function that makes a generator of its own does so at one of the first batches.
+_EARLY = 3
+
+
+class Batches(Sampler[list[Any]]):
+    """A batch sampler that knows where it is, and can begin anywhere in an epoch."""
+
+    def __init__(self, inner: Any, tracked: Tracked) -> None:
+        self.inner, self._tracked = inner, tracked
+        self._is_plain = type(inner) is BatchSampler
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    @property
+    def sampler(self) -> Any:
+        """What draws the order; accelerate may put another in its place."""
+        return self.inner.sampler
+
+    @sampler.setter
+    def sampler(self, sampler: Any) -> None:
+        self.inner.sampler = sampler
+
+    def bounded(self, samples: int) -> int:
+        """A number of samples, at most as many as an epoch has; unknown of a custom sampler."""
+        return min(samples, len(self.sampler)) if self._is_plain else samples
+
+    def to_skip(self, state: Mapping[str, Any]) -> int:
+        """The batches of an epoch before a stored place, in batches of the present size."""
+        if not self._is_plain:
+            return int(state["batches"])
+        left, size = len(self.sampler) - int(state["samples"]), int(self.batch_size)
+        return len(self) - (left // size if self.drop_last else -(-left // size))
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        # As a generator it begins when the first batch is asked for, whoever made the iterator.
+        tracked, resumed = self._tracked, self._tracked.resumed
+        if not tracked.is_begun():
+            yield from self.inner
+            return
+        tracked.draw()
+        if tracked.placeholders:
+            yield from itertools.repeat([], tracked.skipped)
+        batches = self._behind(resumed["samples"] if resumed else 0)
+        before = tracked.order if resumed is None else resumed["ahead"]
+        if resumed is not None:
+            # The order is drawn again up to the place; what is drawn from there on came later.
+            next(batches)
+            tracked.give(before) if before else tracked.settle()
+        for number in itertools.count(tracked.skipped):
+            if number > tracked.skipped:
+                tracked.settle()
+                before = None
+                if tracked.looks_ahead and not tracked.has_workers:
+                    before = tracked.here(look=number - tracked.skipped < _EARLY)
+            batch = next(batches, None)
+            if batch is None:
+                return
+            tracked.ahead = before
+            yield self._keyed(batch, number)
+
+    def _behind(self, samples: int) -> Iterator[list[Any]]:
+        """The batches of the epoch behind those samples that were had before, if any; then an
+        empty one stands for them.
+        """
+        if not self._is_plain:
+            found = iter(self.inner)
+            if samples:
+                deque(itertools.islice(found, self._tracked.skipped), maxlen=0)
+                yield []
+            yield from found
+            return
+        order = iter(self.sampler)
+        if samples:
+            deque(itertools.islice(order, samples), maxlen=0)
+            yield []
+        while batch := list(itertools.islice(order, self.batch_size)):
+            if self.drop_last and len(batch) < self.batch_size:
+                return
+            yield batch
+
+    def _keyed(self, batch: list[Any], number: int) -> list[Any]:
+        if not self._tracked.is_marking:
+            return batch
+        keyed = Batch(batch)
+        if self._tracked.has_workers:
+            keyed.key = (self._tracked.seed, self._tracked.epoch, number)
+        return keyed

@@ -1,0 +1,51 @@
+"""Map datasets of which each batch is fetched under generators seeded by its key, or is tagged."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from branchtrack.training import rng
+from branchtrack.training.data import workers
+from branchtrack.training.data.generators import Generators
+from branchtrack.training.settings.batch_tags import Samples
+from branchtrack.training.settings.dataset_settings import DataSettings
+
+
+class Batch(list[Any]):
+    """The indices of a batch, with the key that its fetching is seeded by, if by any."""
+
+    key: tuple[int, ...] = ()
+
+
+class Keyed(Dataset[Any]):
+    """A map dataset, in a worker perhaps; ``collate`` is what batches are made with there."""
+
+    def __init__(self, dataset: Any, collate: Any, settings: DataSettings) -> None:
+        self.dataset, self._settings = dataset, settings
+        self._own = Generators(dataset=dataset, collate=collate)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset[index]
+
+    def __getitems__(self, batch: list[Any]) -> Any:
+        """As torch's fetcher has it: the samples of a batch."""
+        if isinstance(batch, Batch) and batch.key:
+            workers.outlive_signals()
+            rng.seed(*batch.key)
+            self._own.seed(*batch.key)
+        whole = getattr(self.dataset, "__getitems__", None)
+        found = whole(batch) if whole else [self.dataset[index] for index in batch]
+        if not isinstance(batch, Batch) or not self._settings.declared:
+            return found
+        return Samples(found, json.dumps({"values": self._settings.values(), "count": len(batch)}))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)

@@ -1,0 +1,149 @@
+"""A dataset that draws from several, by weights that can be changed while a training reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, IterableDataset
+
+from branchtrack.core.settings import Setting
+from branchtrack.errors import InvalidInput
+from branchtrack.training.settings.dataset_settings import EFFECT, MARK, PREFIX
+
+_MOST = 1e9
+
+
+def mixture(
+    datasets: Mapping[str, Any],
+    weights: Mapping[str, float] | None = None,
+    length: int | None = None,
+    seed: int = 0,
+) -> Mixture:
+    """A map dataset whose items are those of ``datasets``, drawn in the proportions of ``weights``.
+
+        train = branchtrack.mixture({"code": code, "prose": prose}, {"code": 1, "prose": 3})
+
+    The weights are settings ``data.mixture.NAME``; they need not sum to 1. Without any, they are
+    the lengths of the datasets. ``length`` is the number of items of a pass; without one, that of
+    all datasets together.
+
+    Item i follows from (``seed``, i) and the weights in force alone. While these stay, no item of a
+    source comes twice before each has come once; after a change that begins anew. Every pass has
+    the same items: to see others, give a ``length`` that lasts for the whole training.
+
+    Raises:
+        InvalidInput: naming what cannot be used, and what is allowed.
+    """
+    return Mixture(datasets, weights, length, seed)
+
+
+class Mixture(Dataset[Any]):
+    """See `mixture`. ``weights`` are by name; ``datasets`` the sources."""
+
+    def __init__(
+        self,
+        datasets: Mapping[str, Any],
+        weights: Mapping[str, float] | None,
+        length: int | None,
+        seed: int,
+    ) -> None:
+        self.datasets = dict(datasets)
+        for name, one in self.datasets.items():
+            _check_source(name, one)
+        if not self.datasets:
+            raise InvalidInput("datasets", {}, "one dataset or more, by name")
+        if length is not None and (type(length) is not int or length < 1):
+            raise InvalidInput("length", length, "a whole number of at least 1, or None")
+        if type(seed) is not int or seed < 0:
+            raise InvalidInput("seed", seed, "a whole number of at least 0")
+        sizes = {name: len(one) for name, one in self.datasets.items()}
+        self.length, self.seed = length or sum(sizes.values()), seed
+        declared = {f"mixture.{name}": _setting(name) for name in self.datasets}
+        setattr(self, MARK, declared)
+        given = sizes if weights is None else weights
+        if given.keys() != sizes.keys():
+            raise InvalidInput("weights", dict(given), f"one for each of {', '.join(sizes)}")
+        self._weights: dict[str, float] = {}
+        self._plan: tuple[NDArray[np.intp], NDArray[np.int64]] | None = None
+        self.write_settings(
+            {own: made.validate(given[own.partition(".")[2]]) for own, made in declared.items()}
+        )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weights in force, by name of the source."""
+        return dict(self._weights)
+
+    def read_setting(self, own: str) -> float:
+        """The weight in force of ``mixture.NAME``."""
+        return self._weights[own.partition(".")[2]]
+
+    def write_settings(self, values: Mapping[str, float]) -> None:
+        """Set weights by ``mixture.NAME``, all or none.
+
+        Raises:
+            InvalidInput: none of them would be greater than 0.
+        """
+        made = {**self._weights, **{n.partition(".")[2]: value for n, value in values.items()}}
+        if not any(made.values()):
+            raise InvalidInput(
+                "data.mixture", made, "weights of which at least one is greater than 0",
+                what="A mixture whose weights are all 0 has nothing to draw from.",
+            )  # fmt: skip
+        self._weights, self._plan = made, None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Any:
+        place = index + self.length if index < 0 else index
+        if not 0 <= place < self.length:
+            raise IndexError(index)
+        source, item = self.pick(place)
+        return self.datasets[source][item]
+
+    def pick(self, index: int) -> tuple[str, int]:
+        """The source of item ``index`` by the weights in force, and the place in it."""
+        if self._plan is None:
+            self._plan = self._planned()
+        sources, items = self._plan
+        return list(self.datasets)[sources[index]], int(items[index])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker that is given a copy makes its own plan, which is the same.
+        return {**self.__dict__, "_plan": None}
+
+    def _planned(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """For every item the number of its source and its place there; shapes (length,)."""
+        shares = np.cumsum([self._weights[name] for name in self.datasets])
+        drawn = _generator(self.seed, 0).random(self.length)
+        sources = np.searchsorted(shares / shares[-1], drawn, side="right")
+        items = np.empty(self.length, np.int64)
+        for number, one in enumerate(self.datasets.values()):
+            mine = np.flatnonzero(sources == number)
+            order = _generator(self.seed, number + 1).permutation(len(one))
+            items[mine] = order[np.arange(len(mine)) % len(one)]
+        return sources, items
+
+
+def _check_source(name: str, one: Any) -> None:
+    if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
+        raise InvalidInput("datasets", name, "names of letters, digits, dashes and underscores")
+    if isinstance(one, IterableDataset) or not hasattr(one, "__len__") or not len(one):
+        raise InvalidInput(
+            f"datasets[{name!r}]", type(one).__name__, "a map dataset with at least one item"
+        )
+
+
+def _setting(name: str) -> Setting:
+    return Setting(
+        f"{PREFIX}mixture.{name}", minimum=0.0, maximum=_MOST, effect=EFFECT,
+        about=f"weight of {name} in the mixture; the weights need not sum to 1",
+    )  # fmt: skip
+
+
+def _generator(seed: int, purpose: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, purpose])))

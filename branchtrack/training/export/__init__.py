@@ -1,0 +1,1 @@
+"""What an export of a model needs besides its weights."""

@@ -1,0 +1,1 @@
+"""A plain PyTorch loop as a branch of a run."""

@@ -1,0 +1,147 @@
+"""Where a plain loop begins: at the start of a new run, or where the node that it resumes was.
+
+The script is compared with the node's, settings that hold from here on are taken from where they
+are to come from, and all state is brought back. It knows no run, and of a session no more than what
+it resumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from branchtrack.errors import CheckpointMismatch, InvalidInput
+from branchtrack.training import rng
+from branchtrack.training.data.growth import LENGTH, place_words
+from branchtrack.training.loop import data as loop_data
+from branchtrack.training.loop import objects as loop_objects
+from branchtrack.training.loop import resumption
+from branchtrack.training.loop import script as loop_script
+from branchtrack.training.loop.data import Feed
+from branchtrack.training.loop.settings import Pace
+from branchtrack.training.session.session import Base, Session
+from branchtrack.training.settings.live import Live
+from branchtrack.training.state import snapshots
+from branchtrack.training.state.mismatch import accepted, equal, must_match
+
+#: How a loop has its place in the data known.
+READ_HERE = (
+    "takes its batches from run.batches(), or from branchtrack.track_loader(loader) where another "
+    "library owns the loop"
+)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a loop is as it begins, and what it is to keep to.
+
+    ``script`` is what its script asks for. ``now`` is the random state to be in force where it
+    goes on, behind whatever the script does until then; None: the one that there is.
+    """
+
+    pace: Pace
+    script: dict[str, Any]
+    feed: Feed | None
+    now: dict[str, Any] | None
+
+
+def begin(
+    live: Live, session: Session, data: Any, objects: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Beginning:
+    """Make live objects ready; ``asked`` are the script's max_steps, save_steps and seed.
+
+    Raises:
+        InvalidInput: what was declared cannot be had with this script.
+        CheckpointMismatch: the script asks for something else, or does not fit the node.
+    """
+    base = session.base
+    more = {**asked, **loop_data.describe(data), "objects": sorted(objects)}
+    script = loop_script.record(live, more)
+    is_exact = base is not None and base.mode == "exact"
+    if base is not None and is_exact and base.script is not None:
+        names = accepted(base.overrides, script, base.script)
+        loop_script.check(script, base.script, base.fork.settings, base.overrides, names)
+    given = {**asked, **(resumption.wanted(base) if base is not None else {})}
+    ends, save = _last_step(base, asked["max_steps"]), given["save_steps"]
+    if given["seed"] is not None and not is_exact:
+        resumption.seed_all(given["seed"])
+    seed = torch.initial_seed() % 2**32 if given["seed"] is None else given["seed"]
+    size = _take_batch_size(data, given)
+    live.fixed = {} if size is None else {"batch_size": size}
+    live.fixed |= {"seed": seed, "scheduler": "node"}
+    live.loop = pace = Pace(base.fork.step if base else 0, ends, save)
+    feed = None if data is None else Feed(data, seed)
+    live.data = None if feed is None else loop_objects.free(feed.settings, live)
+    now = None
+    if base is not None:
+        resumption.restore(live, base)
+        now = go_on(base, feed, objects, script) if is_exact else None
+    return Beginning(pace, script, feed, now)
+
+
+def loop_state(begun: bool, feed: Feed | None, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """The loop's own state; ``begun``: captured where the loop goes on, not where it began."""
+    return {
+        "begun": begun,
+        "data": {} if feed is None else feed.state(),
+        "objects": {name: one.state_dict() for name, one in objects.items()},
+    }
+
+
+def go_on(
+    base: Base, feed: Feed | None, objects: Mapping[str, Any], script: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Bring back what `loop_state` gave; returns the random state for where the loop goes on.
+
+    ``script`` is what the script asks for now.
+    """
+    stored, now = snapshots.loop_state(base.snapshot), resumption.random_state(base)
+    must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
+    for name, one in objects.items():
+        one.load_state_dict(stored["objects"][name])
+    if feed is not None and stored["data"].get("unread"):
+        raise _unread()
+    if feed is not None and stored["data"]:
+        found = stored["data"]
+        before = base.script or {}
+        if any(not equal(script.get(n), before[n]) for n in (LENGTH, "sampler") if n in before):
+            found = feed.elsewhere(found)
+            base.parts["data position"] = place_words(found, stored["data"])
+        feed.resume(found, now, base.overrides.get("seed"))
+    rng.restore(now)
+    return now if stored["begun"] else None
+
+
+def _unread() -> CheckpointMismatch:
+    return CheckpointMismatch(
+        "data was given to start() but its batches were taken from elsewhere when the node was "
+        "made, so nobody knows which of them came next.",
+        safe="No training was done.",
+        fix=f"Begin a new run that {READ_HERE}, or take the weights alone: --mode weights.",
+        field="data",
+        expected="batches taken from the run",
+        found="none",
+    )
+
+
+def _last_step(base: Base | None, given: int | None) -> int | None:
+    """The step at which the loop ends; ``given`` is what the script says."""
+    if base is None:
+        return given
+    if base.mode != "exact" and given is not None:
+        given += base.fork.step
+    found = resumption.wanted(base).get("max_steps", given)
+    if found is not None and found <= base.fork.step:
+        raise InvalidInput("max_steps", found, f"more than the node's step {base.fork.step}")
+    return None if found is None else int(found)
+
+
+def _take_batch_size(data: Any, given: Mapping[str, Any]) -> int | None:
+    size = loop_data.batch_size(data)
+    if size is not None and given.get("batch_size", size) != size:
+        size = int(given["batch_size"])
+        loop_data.give_batch_size(data, size)
+    return size

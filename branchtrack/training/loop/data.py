@@ -1,0 +1,260 @@
+"""The batches of a plain loop: one pass after another over its data, and the place in them.
+
+DataLoaders are tracked (see `data`). Anything else that can be iterated again and again is read
+anew from the start of a pass to come back to a place in it, each batch under random generators of
+its own. It knows no session and no optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch.utils.data import BatchSampler, DataLoader, IterDataPipe
+
+from branchtrack.errors import InvalidInput
+from branchtrack.training import rng
+from branchtrack.training.data import growth, tracking
+from branchtrack.training.data.batch_sampler import Batches
+from branchtrack.training.settings.dataset_settings import asked
+
+_END = object()
+
+
+class Feed:
+    """Endless passes over ``source``: a DataLoader, or an iterable that gives batches.
+
+    ``epoch`` is the pass that is going on, ``batches`` how many of it were taken (those that a
+    resume left out count), and ``over`` whether it is known that no more will come of it. ``seed``
+    is part of the seeds of what is drawn in other processes and of iterable data. What has
+    ``set_epoch`` (loader, sampler or dataset) is told each pass's number. ``settings`` are those
+    that the datasets of a tracked loader declare. ``is_read`` once a batch was taken, ``is_unread``
+    once updates were made without any: the loop has its batches from elsewhere.
+    """
+
+    def __init__(self, source: Any, seed: int) -> None:
+        self.epoch = self.batches = 0
+        self.over = False
+        self.source, self._seed, self._next_seed = source, seed, seed
+        self._items: Iterator[Any] | None = None
+        self._held: Any = _END
+        self._first, self._skipped, self._given = True, 0, False
+        self.is_read, self.is_unread = False, False
+        self._tracked: tracking.Tracked | None = None
+        if is_plain(source):
+            tracking.untrack(source)
+            tracked = tracking.track(source, seed, ahead=False)
+            self._tracked = None if tracked.kind == "other" else tracked
+        elif iter(source) is source:
+            raise InvalidInput(
+                "data", source, "a DataLoader, or what can be iterated again for each pass",
+                what="data: a generator can be read once only, so no node could go on in it.",
+            )  # fmt: skip
+        if self._tracked is None:
+            self.settings = tracking.settings_of(source, steered=False)
+        else:
+            self.settings = self._tracked.settings
+
+    def rest(self) -> Iterator[Any]:
+        """The batches that are left of this pass, or all of the next where this one is over.
+
+        Raises:
+            InvalidInput: a whole pass gave no batch.
+        """
+        batch = self._take(within=False)
+        while batch is not _END:
+            yield batch
+            batch = self._take(within=True)
+
+    def take(self) -> Any:
+        """The next batch, of the next pass where this one is over.
+
+        Raises:
+            InvalidInput: a whole pass gave no batch.
+        """
+        return self._take(within=False)
+
+    def _take(self, *, within: bool) -> Any:
+        """The next batch; ``within`` a pass the end of it is an answer, too."""
+        self.is_read = True
+        if self._items is not None and not self.over and self.settings.is_stale:
+            self._change()
+        while True:
+            if self._items is None:
+                self._begin()
+            found, self._held = self._held, _END
+            if found is _END:
+                found = self._fetch()
+            if self._tracked is not None:
+                self._tracked.settle()
+            if found is not _END:
+                found = self.settings.open(found)
+                self.batches, self._given = self.batches + 1, True
+                self._look_for_the_end()
+                return found
+            self._end()
+            if within:
+                return _END
+
+    def state(self) -> dict[str, Any]:
+        """What a resume needs to go on exactly here, as tensors and plain values."""
+        epoch, batches = (self.epoch + 1, 0) if self.over else (self.epoch, self.batches)
+        if self._tracked is not None:
+            state = self._tracked.state(epoch, batches, fetched_ahead=False)
+        else:
+            seed = self._seed if batches else self._next_seed
+            state = {"epoch": epoch, "batches": batches, "seed": seed}
+        return {**state, "unread": True} if self.is_unread else state
+
+    def resume(self, stored: Mapping[str, Any], now: dict[str, Any], seed: int | None) -> None:
+        """Go on at a stored place; see `data.Tracked.resume`."""
+        # Of a pass that was begun nothing may be left.
+        self.epoch, self._given = stored["epoch"], stored["batches"] > 0
+        if self._tracked is not None:
+            self.batches = self._tracked.resume(stored, now, seed)
+            self._skipped = self.batches if self._tracked.kind == "iterable" else 0
+        else:
+            self.batches = self._skipped = stored["batches"]
+            self._seed = stored["seed"]
+            self._next_seed = self._seed if seed is None else seed
+
+    def elsewhere(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """A stored place as one in data that has changed since; see `changed_data`."""
+        if self._tracked is None:
+            return growth.place(stored, 0)
+        return self._tracked.elsewhere(stored)
+
+    def close(self) -> None:
+        """Leave the loader as it was."""
+        self._items = None
+        if is_plain(self.source):
+            tracking.untrack(self.source)
+
+    @property
+    def position(self) -> float:
+        """Epochs so far, with the part of the one that is going on where its length is known."""
+        length = self._length()
+        if self.over:
+            return float(self.epoch + 1)
+        return self.epoch + (self.batches / length if length else 0.0)
+
+    def _begin(self) -> None:
+        if not self._first:
+            self.epoch, self.batches, self._seed = self.epoch + 1, 0, self._next_seed
+            self._given = False
+        self._first = self.over = False
+        _tell_epoch(self.source, self.epoch)
+        if self._tracked is not None:
+            self._tracked.begin(self.epoch)
+            self._items = iter(self.source)
+        else:
+            with self._keyed(-1):
+                self._items = iter(self.source)
+        self._skip()
+
+    def _change(self) -> None:
+        """What comes next of this pass is made with the settings of now."""
+        assert self._tracked is not None
+        if not self._tracked.has_workers and self._held is _END:
+            # Nothing is fetched ahead.
+            self.settings.enter(fresh=False)
+            return
+        # Workers end with the iterator that started them.
+        self._items, self._held = None, _END
+        skipped = self._tracked.again(self.epoch, self.batches, fetched_ahead=False)
+        self._skipped = skipped if self._tracked.kind == "iterable" else 0
+        self._items = iter(self.source)
+        self._skip()
+
+    def _skip(self) -> None:
+        skipped, self._skipped = self._skipped, 0
+        for number in range(skipped):
+            if self._fetch(number) is _END:
+                return
+
+    def _fetch(self, number: int | None = None) -> Any:
+        assert self._items is not None
+        if self._tracked is not None:
+            return next(self._items, _END)
+        with self._keyed(self.batches if number is None else number):
+            return next(self._items, _END)
+
+    def _look_for_the_end(self) -> None:
+        """Behind the last batch: some samplers draw once more before they say that it was."""
+        if self._tracked is not None and self._tracked.kind == "map":
+            length = self._length()
+            if length and self.batches >= length:
+                self._held = self._fetch()
+                self.over = self._held is _END
+
+    def _end(self) -> None:
+        if not self._given:
+            raise InvalidInput("data", self.source, "what gives at least one batch in each pass")
+        self._items = None
+
+    def _length(self) -> int | None:
+        try:
+            return len(self.source)
+        except TypeError:
+            return None
+
+    @contextmanager
+    def _keyed(self, number: int) -> Iterator[None]:
+        outside = rng.capture(devices=False)
+        rng.seed(self._seed, self.epoch, number)
+        try:
+            yield
+        finally:
+            rng.restore(outside)
+
+
+def is_plain(source: Any) -> bool:
+    """Whether it is a DataLoader that is iterated as torch does it."""
+    return isinstance(source, DataLoader) and type(source).__iter__ is DataLoader.__iter__
+
+
+def batch_size(source: Any) -> int | None:
+    """The batch size of a DataLoader that can be given another; None of anything else."""
+    if not is_plain(source) or isinstance(source.dataset, IterDataPipe):
+        return None
+    sampler = source.batch_sampler
+    plain = sampler.inner if isinstance(sampler, Batches) else sampler
+    return int(plain.batch_size) if type(plain) is BatchSampler else None
+
+
+def give_batch_size(source: DataLoader[Any], size: int) -> None:
+    """Have a DataLoader make batches of another size from its next pass on."""
+    sampler: Any = source.batch_sampler
+    sampler.batch_size = size
+    # torch refuses the change, since an iterator made before would not see it.
+    object.__setattr__(source, "batch_size", size)
+
+
+def describe(source: Any) -> dict[str, Any]:
+    """What a script asks for with its data, as plain values to be compared at a resume."""
+    if source is None:
+        return {}
+    try:
+        found: dict[str, Any] = {"dataset_length": len(getattr(source, "dataset", source))}
+    except TypeError:
+        found = {"dataset_length": None}
+    if isinstance(source, DataLoader):
+        sampler = getattr(source.batch_sampler, "sampler", source.sampler)
+        found |= {
+            "batch_size": batch_size(source),
+            "drop_last": source.drop_last,
+            "sampler": type(sampler).__name__,
+            "num_workers": source.num_workers,
+        }
+    return found | asked(source)
+
+
+def _tell_epoch(source: Any, epoch: int) -> None:
+    """Give the pass's number to whatever draws its order from it; a loop without end cannot."""
+    sampler = getattr(source, "batch_sampler", None)
+    parts = [source, getattr(source, "dataset", None), sampler, getattr(sampler, "sampler", None)]
+    for part in {id(one): one for one in parts}.values():
+        tell = getattr(part, "set_epoch", None)
+        if callable(tell):
+            tell(epoch)

@@ -1,0 +1,143 @@
+"""What the updates of a plain loop use of its settings, read at the optimizers' own steps.
+
+Hooks read only while somebody expects something; otherwise they test a flag. A setting that the
+loop's author declared is used with the value that the loop has read. It knows no request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from branchtrack.training.session.session import Session
+from branchtrack.training.settings import apply
+from branchtrack.training.settings.live import Live
+from branchtrack.training.steer.answers import Expectation
+
+logger = logging.getLogger("branchtrack")
+
+#: Control points that one waits for an optimizer that takes no part in every update.
+_PATIENCE = 1000
+
+
+class Effects:
+    """Reads what the next step of each optimizer uses; ``moved`` once one has stepped.
+
+    ``live`` are the loop's objects; hooks stay on their optimizers until `close`.
+    """
+
+    def __init__(self, live: Live, session: Session) -> None:
+        self.moved = False
+        self._live, self._session = live, session
+        self._readings: list[tuple[str, dict[str, Any]]] = []
+        self._expected: Expectation | None = None
+        self._waited = 0
+        self._within: str | None = None
+        self._hooks = []
+        for name, part in live.parts.items():
+            step = part.optimizer
+            self._hooks.append(step.register_step_pre_hook(partial(self._before, name)))
+            self._hooks.append(step.register_step_post_hook(partial(self._after, name)))
+
+    def close(self) -> None:
+        """Take the hooks off."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def expect(self) -> None:
+        """What was read until now is of no use to what is expected from here on."""
+        if self._session.expecting is not self._expected:
+            self._expected, self._waited = self._session.expecting, 0
+            self._readings.clear()
+            if self._live.values is not None:
+                self._live.values.take_read()
+
+    def settle(self, step: int) -> None:
+        """Say what update ``step`` made of what was expected, if it was made."""
+        expected = self._expected
+        if expected is None or not self._readings:
+            return
+        self._waited += 1
+        stepped = {name for name, _ in self._readings}
+        changed = self._changed(expected)
+        missed = {name for name in changed if self._optimizer_of(name) not in {None, *stepped}}
+        if missed and self._waited < _PATIENCE:
+            return
+        values = self._live.values
+        read = {} if values is None else values.take_read()
+        unused = set(values or ()) - read.keys()
+        unused |= apply.unused(self._live)
+        unused |= {n for n in expected.wanted if self._optimizer_of(n) not in {None, *stepped}}
+        # Of what nobody has changed and nothing has used there is nothing to say.
+        expected.wanted = {
+            n: v for n, v in expected.wanted.items() if n not in unused or n in changed
+        }
+        readings, self._expected = self._merged(read), None
+        self._readings = []
+        self._session.settle(step, readings, self._live)
+        self._session.committer.prepare(self._live)
+
+    def _changed(self, expected: Expectation) -> set[str]:
+        found = {name for answer in expected.answers for name in answer.wanted}
+        base = self._session.base
+        return found | (set(base.overrides) if base is not None and expected.restored else set())
+
+    def _optimizer_of(self, name: str) -> str | None:
+        """The optimizer that has a setting; None of one of the model's or the loop's own."""
+        if self._live.values is not None and name in self._live.values:
+            return None
+        prefix, _dot, _own = name.rpartition(".")
+        return prefix if self._live.is_several and prefix in self._live.optimizer else None
+
+    def _before(self, name: str, *_: Any) -> None:
+        if self._session.witness is not None:
+            self._session.witness.before_step()
+        if self._expected is not None and all(name != other for other, _ in self._readings):
+            self._read(name, gradients=True)
+            self._session.probe.before(self._live, name)
+            self._within = name
+
+    def _after(self, name: str, *_: Any) -> None:
+        self.moved = True
+        if self._within == name:
+            # An optimizer may set its settings within its own step.
+            self._read(name, gradients=False)
+            self._session.probe.after(self._live, name)
+            self._within = None
+
+    def _read(self, name: str, *, gradients: bool) -> None:
+        try:
+            found = apply.used(self._live) if gradients else apply.in_force(self._live)
+        except Exception:
+            # Reading is for the record; no update may suffer from it.
+            logger.warning("branchtrack could not read what an update uses", exc_info=True)
+            return
+        self._readings.append((name, found))
+
+    def _merged(self, read: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Every reading, of each its own optimizer's part, beside the newest of the others."""
+        several = self._live.is_several
+        declared = set(self._live.values or ())
+        whole: dict[str, Any] = {**self._live.fixed, **read}
+        groups: dict[str, Any] = {}
+        found = []
+        for name, reading in self._readings:
+            own = {
+                key: value
+                for key, value in reading.items()
+                if key not in declared and self._is_of(name, key)
+            }
+            if several:
+                # Each sees gradients of the others that are not meant for it.
+                own.pop("grad_norm", None)
+            groups |= {name: reading["groups"][name]}
+            whole |= own
+            found.append({**own, "groups": {name: reading["groups"][name]}})
+        return [{**whole, **one, "groups": {**groups, **one["groups"]}} for one in found]
+
+    def _is_of(self, name: str, key: str) -> bool:
+        prefix, _dot, _own = key.rpartition(".")
+        others = self._live.optimizer if self._live.is_several else ()
+        return key != "groups" and (prefix == name or prefix not in others)

@@ -1,0 +1,163 @@
+"""What the author of a plain loop hands over, checked before anything is trained.
+
+It knows no session and no state: what is refused here could not be brought back later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from branchtrack.checkpoints.tensors import encode
+from branchtrack.errors import CheckpointMismatch, InvalidInput
+from branchtrack.training.attributes.changes import Attributes
+from branchtrack.training.attributes.slots import OF_EVERY_DATA_SET, OF_EVERY_OPTIMIZER
+from branchtrack.training.attributes.values import has_protocol
+from branchtrack.training.loop.data import is_plain
+from branchtrack.training.settings import apply
+from branchtrack.training.settings.author import Values
+from branchtrack.training.settings.dataset_settings import DataSettings, marks
+from branchtrack.training.settings.live import Live, number
+
+#: Names that a record of the script gives another meaning.
+_TAKEN = ("scheduler", "settings", "model")
+
+
+def live_objects(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[str, Any]) -> Live:
+    """The live objects of a loop; several models are one whose parts have their names.
+
+    Raises:
+        InvalidInput: naming what cannot be used, and why.
+    """
+    if isinstance(model, Mapping):
+        model = torch.nn.ModuleDict(dict(model))
+    if not isinstance(model, torch.nn.Module):
+        raise InvalidInput("model", model, "a torch.nn.Module, or a dict of them by name")
+    optimizer, scheduler = bare(optimizer, "optimizer"), bare(scheduler, "scheduler")
+    optimizers = optimizer if isinstance(optimizer, dict) else {"": optimizer}
+    for name, one in optimizers.items():
+        if not isinstance(one, torch.optim.Optimizer) or "." in name or name in _TAKEN:
+            raise InvalidInput("optimizer", optimizer, "an optimizer of torch, or some by name")
+    _check_schedulers(optimizer, scheduler)
+    _check_parameters(model, optimizers)
+    decayed = [flag for name in sorted(optimizers) for flag in _decayed(optimizers[name])]
+    live = Live(model, optimizer, scheduler, SimpleNamespace(), decayed)
+    taken = {setting.name for setting in apply.declare(live)}
+    live.values = Values(settings)
+    for name in live.values:
+        if name in taken:
+            raise InvalidInput(
+                "settings", name, "another name",
+                what=f"{name} is a setting already, of the optimizer or the model.",
+            )  # fmt: skip
+    return live
+
+
+def free(data: DataSettings, live: Live) -> DataSettings:
+    """Settings of the data whose names nothing else has.
+
+    Raises:
+        InvalidInput: naming one that the optimizer, the model or the loop has.
+    """
+    for name in data.declared.keys() & {setting.name for setting in apply.declare(live)}:
+        raise InvalidInput(
+            "declare", name, "another name", what=f"{name} is a setting of this loop already."
+        )
+    return data
+
+
+def check_objects(objects: Mapping[str, Any]) -> None:
+    """That the state of every extra object can be stored.
+
+    Raises:
+        InvalidInput: naming the object and the key within its state.
+    """
+    for name, one in objects.items():
+        if not all(callable(getattr(one, way, None)) for way in ("state_dict", "load_state_dict")):
+            raise InvalidInput(f"objects[{name!r}]", one, "what has state_dict and load_state_dict")
+        try:
+            encode(one.state_dict(), name, {})
+        except CheckpointMismatch as error:
+            raise InvalidInput(
+                f"objects[{name!r}]", error.facts["found"], "tensors, arrays, numbers, text, None, "
+                "and dicts, lists, tuples and sets of these",
+                what=f"The state of the object {name!r} cannot be stored: {error.what}",
+            ) from error  # fmt: skip
+
+
+def untested(live: Live, data: Any, objects: Mapping[str, Any]) -> list[str]:
+    """What a loop has that the project's tests do not cover, in words."""
+    found = [
+        f"{what} {type(one).__name__}, which is not torch's"
+        for part in live.parts.values()
+        for what, one in (("the optimizer", part.optimizer), ("the scheduler", part.scheduler))
+        if one is not None and not type(one).__module__.startswith("torch.optim")
+    ]
+    if data is not None and not is_plain(data):
+        found.append("data that is no DataLoader of torch's")
+    return found + [f"the state of the object {name!r}" for name in sorted(objects)]
+
+
+def attributes_of(
+    live: Live, owners: Mapping[str, Any], data: Any, objects: Mapping[str, Any]
+) -> Attributes:
+    """What optimizers, ``owners`` and the data set of a loop keep in attributes of their own."""
+    optimizers = {
+        f"optimizer.{prefix}" if prefix else "optimizer": part.optimizer
+        for prefix, part in live.parts.items()
+    }
+    rows = getattr(data, "dataset", data)
+    is_stored = any(rows is value for value in objects.values()) or has_protocol(rows)
+    ignored = {
+        **dict.fromkeys(optimizers, OF_EVERY_OPTIMIZER),
+        "data": OF_EVERY_DATA_SET | marks(rows).keys(),
+    }
+    ahead = {} if is_stored or rows is None else {"data": rows}
+    return Attributes({**owners, **optimizers}, live.model, ignored, ahead=ahead)
+
+
+def about(model: torch.nn.Module) -> str:
+    """One line on the models: classes and size."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    parts = model.values() if isinstance(model, torch.nn.ModuleDict) else [model]
+    return f"{' and '.join(type(part).__name__ for part in parts)}, {count:,} parameters"
+
+
+def bare(given: Any, name: str) -> Any:
+    """What accelerate has wrapped, or each of what goes by names; anything else as it is."""
+    if isinstance(given, dict):
+        return {key: bare(one, name) for key, one in given.items()}
+    return getattr(given, name) if type(given).__module__.startswith("accelerate.") else given
+
+
+def _check_schedulers(optimizer: Any, scheduler: Any) -> None:
+    if isinstance(optimizer, dict):
+        pairs = [(optimizer.get(name), one) for name, one in (scheduler or {}).items()]
+        allowed = "None, or a dict of schedulers by the names of their optimizers"
+    else:
+        pairs = [] if scheduler is None else [(optimizer, scheduler)]
+        allowed = "None, or a scheduler of the optimizer"
+    for its, one in pairs:
+        if its is None or getattr(one, "optimizer", its) is not its:
+            raise InvalidInput("scheduler", scheduler, allowed)
+
+
+def _check_parameters(model: torch.nn.Module, optimizers: Mapping[str, Any]) -> None:
+    known = {id(parameter) for parameter in model.parameters()}
+    for one in optimizers.values():
+        for group in one.param_groups:
+            if any(id(parameter) not in known for parameter in group["params"]):
+                raise InvalidInput(
+                    "model", type(model).__name__, "a model, or a dict of models, that has them "
+                    "all",
+                    what="An optimizer has parameters that are not the model's, so that nodes "
+                    "would lack them.",
+                )  # fmt: skip
+
+
+def _decayed(optimizer: torch.optim.Optimizer) -> list[bool]:
+    found = [bool(number(group.get("weight_decay", 0.0))) for group in optimizer.param_groups]
+    return found if any(found) else [True] * len(found)

@@ -1,0 +1,46 @@
+"""A plain loop that is passed over: it is where it had ended, and is over before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from branchtrack.training.loop import beginning, resumption
+from branchtrack.training.loop import objects as loop_objects
+from branchtrack.training.loop.beginning import Beginning
+from branchtrack.training.loop.data import Feed
+from branchtrack.training.loop.settings import Pace
+from branchtrack.training.session.passed_over import PassedOver
+from branchtrack.training.session.session import Session
+from branchtrack.training.settings.live import Live
+from branchtrack.training.state import snapshots
+
+
+def begin(
+    live: Live, session: Session, data: Any, objects: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Beginning:
+    """Give live objects the state in which the training had ended, if there is one to be had.
+
+    Raises:
+        LaunchFailed: that does not fit what the script has made.
+    """
+    assert isinstance(session, PassedOver)
+    base = session.base
+    step = 0 if base is None else base.fork.step
+    settings = {"max_steps": 0} if base is None else base.fork.settings
+    live.loop = pace = Pace(step, settings.get("max_steps"), settings.get("save_steps"))
+    feed = None if data is None else Feed(data, torch.initial_seed() % 2**32)
+    live.data = None if feed is None else loop_objects.free(feed.settings, live)
+    if base is None:
+        return Beginning(pace, {}, feed, None)
+
+    def again() -> dict[str, Any] | None:
+        resumption.restore(live, base)
+        snapshots.restore_config(live.model, base.snapshot)
+        return beginning.go_on(base, feed, objects, base.script or {})
+
+    now = session.give_back(again)
+    session.again = again
+    return Beginning(pace, {}, feed, now)

@@ -1,0 +1,182 @@
+"""A node given back to a plain loop: its state, then the settings that were declared to change.
+
+Nothing of the script is used silently in the place of the node, and nothing of the node in the
+place of what was declared. It knows no run, only its live objects.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from branchtrack.core.settings import SCHEDULE_HELD, SCHEDULER
+from branchtrack.errors import InvalidInput
+from branchtrack.training import rng
+from branchtrack.training.session.session import Base
+from branchtrack.training.settings import apply, schedule_length
+from branchtrack.training.settings.live import Live, number, put
+from branchtrack.training.settings.momenta import is_cycled
+from branchtrack.training.state import snapshots, weights
+
+#: What a schedule has set in the groups by the time that it is made.
+_OF_SCHEDULES = (
+    "lr", "initial_lr", "max_lr", "min_lr", "momentum", "betas", "max_momentum", "base_momentum",
+)  # fmt: skip
+#: Settings that are as the script's own schedule has them, where that takes the node's place.
+_OF_SCRIPTS = ("momentum", "betas", SCHEDULE_HELD.name)
+
+
+def wanted(base: Base) -> Mapping[str, Any]:
+    """The settings that the loop is to go on with, as far as the script does not say."""
+    return base.fork.settings if base.mode == "exact" else base.overrides
+
+
+def restore(live: Live, base: Base) -> None:
+    """Give models, optimizers, schedulers and gradients back, then apply what was changed.
+
+    Raises:
+        CheckpointMismatch: they do not fit the node.
+        InvalidInput: what was declared cannot be had with this script.
+    """
+    if base.mode == "weights":
+        base.parts.update(weights.take(live.model, base.snapshot.tensors, base.overrides))
+    elif base.overrides.get(SCHEDULER.name) == "script":
+        _restore_for(live, base)
+    else:
+        snapshots.restore(live, base.snapshot)
+    if base.mode == "exact":
+        _check_length(live, base)
+        snapshots.restore_gradients(live, base.snapshot)
+    current = apply.read_all(live)
+    target = {name: wanted(base).get(name, value) for name, value in current.items()}
+    if base.overrides.get(SCHEDULER.name) == "script":
+        target = _of_cycles(live, current, target, base.overrides)
+    target = apply.resolved(live, target)
+    apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
+
+
+def expected(live: Live, base: Base, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first update must be seen to use: momentum that the script's own schedule cycles is
+    as that has it, whatever it was in the node.
+    """
+    if base.overrides.get(SCHEDULER.name) != "script":
+        return dict(wanted)
+    current = apply.read_all(live)
+    cycled = {
+        name: current[name]
+        for name in wanted
+        if name.rpartition(".")[2] in _OF_SCRIPTS and name not in base.overrides
+    }
+    return {**wanted, **cycled}
+
+
+def random_state(base: Base) -> dict[str, Any]:
+    """The node's random state, or that of the seed that was declared."""
+    if "seed" in base.overrides:
+        seed_all(base.overrides["seed"])
+        return rng.capture()
+    return snapshots.random_state(base.snapshot)
+
+
+def seed_all(seed: int) -> None:
+    """Seed the generators of python, numpy and torch, with those of every accelerator."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _restore_for(live: Live, base: Base) -> None:
+    """All but the schedule, whose place the script's own takes at the step it would have had."""
+    made = [{name: group[name] for name in _OF_SCHEDULES if name in group} for group in live.groups]
+    made = [{name: _copy(value) for name, value in group.items()} for group in made]
+    state = {**base.snapshot.state, "scheduler": None}
+    snapshots.restore(replace(live, scheduler=None), replace(base.snapshot, state=state))
+    stored = base.snapshot.state["scheduler"] or {}
+    places = iter(zip(live.groups, made, strict=True))
+    for name, part in live.parts.items():
+        own = stored.get("several", {name: stored}).get(name) or {}
+        for _ in part.groups:
+            _give(*next(places))
+        _advance(part, _updates(own.get("state", {}), base.fork.step))
+
+
+def _check_length(live: Live, base: Base) -> None:
+    if "max_steps" in base.overrides:
+        schedule_length.check(
+            live, base.fork.step, base.overrides["max_steps"], each_update=False,
+            before=base.origin.settings.get("max_steps"),
+            way=schedule_length.way_of_loops(base.overrides.get(SCHEDULER.name)),
+        )  # fmt: skip
+
+
+def _of_cycles(
+    live: Live, current: Mapping[str, Any], target: Mapping[str, Any], declared: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Settings where momentum that the script's own schedule cycles is left as that has it, and
+    that schedule is not held for another's having been.
+    """
+    found = dict(target)
+    for name in found:
+        if name.rpartition(".")[2] == SCHEDULE_HELD.name and name not in declared:
+            found[name] = current[name]
+    for prefix, part in live.parts.items():
+        for own in ("momentum", "betas") if is_cycled(part) else ():
+            name = f"{prefix}.{own}" if prefix else own
+            if name in found and name not in declared:
+                found[name] = (
+                    [current[name][0], found[name][1]] if own == "betas" else current[name]
+                )
+    return found
+
+
+def _give(group: dict[str, Any], made: Mapping[str, Any]) -> None:
+    """A group's rates as its script has made them, and what else its schedule sets."""
+    names = [name for name in _OF_SCHEDULES if name not in ("momentum", "betas")]
+    if "max_momentum" in made or "max_momentum" in group:
+        names += ["momentum", "betas"]
+    for name in names:
+        if name not in made:
+            group.pop(name, None)
+        elif isinstance(group.get(name), torch.Tensor):
+            put(group, name, number(made[name]))
+        else:
+            group[name] = made[name]
+
+
+def _advance(part: Live, updates: int) -> None:
+    """Bring a new scheduler to where it is after a number of steps."""
+    if part.scheduler is None or isinstance(
+        part.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau
+    ):
+        # What a plateau has seen cannot be had again: it begins here.
+        return
+    step: Callable[[], None] = part.scheduler.step
+    with warnings.catch_warnings():
+        # That no update was made before is what it warns of; they were made before the node.
+        warnings.simplefilter("ignore")
+        try:
+            for _ in range(updates):
+                step()
+        except ValueError as error:
+            raise InvalidInput(
+                SCHEDULER.name, "script", f"a schedule that reaches to step {updates}",
+                what=f"The script's schedule cannot be brought to step {updates}: {error}",
+            ) from error  # fmt: skip
+
+
+def _updates(state: Mapping[str, Any], otherwise: int) -> int:
+    """How often the node's scheduler was stepped, by what it says itself."""
+    found = state.get("last_epoch")
+    if found is None and state.get("_schedulers"):
+        return _updates(state["_schedulers"][0], otherwise)
+    return found if isinstance(found, int) else otherwise
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value

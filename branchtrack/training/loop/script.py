@@ -1,0 +1,215 @@
+"""What the script of a plain loop asks for, and what a node that it resumes has to say about it.
+
+The record is flat: a name, with the optimizer's before it where there are several and the number of
+the parameter group behind it, and a plain value. It knows no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import LambdaLR, MultiplicativeLR
+
+from branchtrack.checkpoints.tensors import decode, encode
+from branchtrack.core.settings import SCHEDULER
+from branchtrack.errors import CheckpointMismatch
+from branchtrack.training.settings import modules
+from branchtrack.training.settings.learning_rates import base_rate
+from branchtrack.training.settings.live import Live, number
+from branchtrack.training.state import model_repr
+from branchtrack.training.state.mismatch import ACCEPTED, Difference, equal, quoted, refuse
+
+#: What of the data, and of the loop, may be meant to be another.
+_INTENDED = ("dataset_length", "drop_last", "sampler", "num_workers", "batch_size", "max_steps",
+             "save_steps", "seed")  # fmt: skip
+#: What schedulers and groups have that follows from the learning rate.
+_RATES = ("base_lrs", "_last_lr", "lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
+#: What a schedule that cycles it sets in the groups.
+_CYCLED = ("momentum", "betas", "max_momentum", "base_momentum")
+#: Where functions of the step are compared, since they have no name and no value.
+_STEPS = (0, 1, 2, 3, 5, 8, 10, 20, 50, 100, 1000, 10000)
+
+
+def record(live: Live, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What the script asks for: live objects as it built them, and ``asked`` beside them."""
+    found: dict[str, Any] = dict(asked)
+    for path, module in _models(live.model):
+        found[path] = type(module).__name__
+    for prefix, part in live.parts.items():
+        found |= {f"{prefix}.{n}" if prefix else n: v for n, v in _of_part(part)}
+    p = {name: float(module.p) for name, module in modules.dropouts(live.model).items()}
+    if p:
+        found["dropout"] = next(iter(p.values())) if len(set(p.values())) == 1 else p
+    found["frozen"] = modules.read_frozen(live.model)
+    found |= model_repr.of(live.model)
+    if live.values is not None:
+        found |= {f"settings.{name}": live.values.peek(name) for name in live.values}
+    return found
+
+
+def check(
+    mine: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    declared: Mapping[str, Any],
+    accepted: Collection[str] = (),
+) -> None:
+    """Refuse a script that asks for something else than the one that made the node did.
+
+    ``mine`` and ``theirs`` are records; ``settings`` the node's own; ``accepted`` are names of
+    differences that are intended.
+
+    Raises:
+        CheckpointMismatch: with both values and the two ways out.
+    """
+    own = declared.get(SCHEDULER.name) == "script"
+    names = (mine.keys() | theirs.keys()) - {model_repr.MODULES}
+    differences = []
+    # What an optimizer or a schedule is says more than how it differs.
+    for name in sorted(names, key=lambda name: (not _is_class(name), name)):
+        found, expected = mine.get(name), theirs.get(name)
+        setting = _setting_of(name)
+        if equal(found, expected) or setting in declared and setting != SCHEDULER.name:
+            continue
+        if setting in settings and _agree(found, settings[setting]):
+            continue
+        if own and (setting == SCHEDULER.name or _is_cycled(name, mine, theirs)):
+            continue
+        if name in accepted and _is_intended(name, settings):
+            continue
+        differences.append(_difference(name, found, expected, setting, settings))
+    refuse(differences, accepted)
+    model_repr.check(mine, theirs)
+
+
+def _is_class(name: str) -> bool:
+    return name.startswith("model") or name.rpartition(".")[2] in ("optimizer", SCHEDULER.name)
+
+
+def _is_intended(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a difference may be meant: the node has nothing that would take its place."""
+    known = name in _INTENDED or name.startswith("settings.")
+    return known and _setting_of(name) not in settings
+
+
+def _difference(
+    name: str, found: Any, expected: Any, setting: str, settings: Mapping[str, Any]
+) -> Difference:
+    force = settings.get(setting)
+    told = f" (in force in it: {setting} = {force!r})" if setting in settings else ""
+    if setting == SCHEDULER.name:
+        told, option = "", "--set scheduler=script"
+    elif setting in settings and found is not None:
+        listed = isinstance(found, (list, tuple))
+        value = ",".join(map(str, found)) if listed else found
+        option = f"--set {setting}={quoted(value)}"
+    elif _is_intended(name, settings):
+        option = ACCEPTED
+    else:
+        option = ""
+    return Difference(name, found, expected, told, option)
+
+
+def _setting_of(name: str) -> str:
+    """The setting that a declared change of what a record calls ``name`` goes by."""
+    if name.startswith("settings."):
+        return name.removeprefix("settings.")
+    plain = name.partition("[")[0]
+    parts = plain.split(".")
+    return SCHEDULER.name if SCHEDULER.name in parts else plain
+
+
+def _agree(found: Any, value: Any) -> bool:
+    # What JSON has no number for is spelled as in a state.
+    found = decode(found, {}) if isinstance(found, dict) else found
+    return bool(list(found) == list(value) if isinstance(value, (list, tuple)) and
+                isinstance(found, (list, tuple)) else found == value)  # fmt: skip
+
+
+def _is_cycled(name: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether it is momentum, which the one schedule or the other sets at each of its steps."""
+    prefix, _dot, own = name.partition("[")[0].rpartition(".")
+    cycled = f"{prefix}.scheduler.max_momentum" if prefix else "scheduler.max_momentum"
+    known = any(key.startswith(cycled) for key in [*mine, *theirs])
+    return own in ("momentum", "betas") and known
+
+
+def _models(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    if isinstance(model, torch.nn.ModuleDict):
+        for name, module in model.items():
+            yield f"model.{name}", module
+    else:
+        yield "model", model
+
+
+def _of_part(part: Live) -> Iterator[tuple[str, Any]]:
+    """What is asked of one optimizer and its scheduler."""
+    yield "optimizer", type(part.optimizer).__name__
+    groups = part.optimizer.param_groups
+    for place, group in enumerate(groups):
+        behind = f"[{place}]" if len(groups) > 1 else ""
+        for name, value in _of_group(group):
+            yield f"{name}{behind}", value
+    scheduler = part.scheduler
+    yield SCHEDULER.name, None if scheduler is None else type(scheduler).__name__
+    if scheduler is not None:
+        for name, value in _of_scheduler(scheduler):
+            yield f"{SCHEDULER.name}.{name}", value
+
+
+def _of_group(group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    rate = base_rate(group) if group.get("lr") is not None else None
+    yield "lr", rate
+    for name, value in group.items():
+        if name == "params" or name in _RATES:
+            # A schedule's other rates say what it makes of the base, whatever that is.
+            if rate and name in ("initial_lr", "min_lr"):
+                yield f"{SCHEDULER.name}.{name}", float(f"{number(value) / rate:.9g}")
+        elif "max_momentum" in group and name in _CYCLED:
+            yield f"{SCHEDULER.name}.{name}", _plain(value)
+        else:
+            yield name, _plain(value)
+
+
+def _of_scheduler(scheduler: Any) -> Iterator[tuple[str, Any]]:
+    for name, value in scheduler.state_dict().items():
+        if name not in (*_RATES, "_schedulers", "lr_lambdas"):
+            yield name, _plain(value)
+    for place, part in enumerate(getattr(scheduler, "_schedulers", ())):
+        yield f"{place}", type(part).__name__
+        for name, value in _of_scheduler(part):
+            yield f"{place}.{name}", value
+    if isinstance(scheduler, (LambdaLR, MultiplicativeLR)):
+        yield "lr_lambda", [_shape(one) for one in scheduler.lr_lambdas]
+
+
+def _shape(function: Any) -> Any:
+    """A function of the step by its values; an object by its own."""
+    if not isinstance(function, FunctionType):
+        return [type(function).__name__, _plain(getattr(function, "__dict__", {}))]
+    found = []
+    for step in _STEPS:
+        value = None
+        with suppress(Exception):
+            value = float(function(step))
+        found.append(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON; what is not plain by the name of its class."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    try:
+        return encode(value, "", {})
+    except CheckpointMismatch:
+        return type(value).__name__

@@ -1,0 +1,85 @@
+"""The step at which a plain loop ends and how often it saves, changed while it goes on.
+
+It knows no session and no request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from branchtrack.core import resuming
+from branchtrack.core.settings import MAX_STEPS, SAVE_STEPS, Setting, at_once
+from branchtrack.errors import InvalidInput
+from branchtrack.training.settings import schedule_length
+from branchtrack.training.settings.live import Live
+
+
+class Pace:
+    """The `live.LoopSettings` of a plain loop, which reads its attributes.
+
+    ``step`` is the number of updates so far; ``max_steps`` and ``save_steps`` are None where the
+    loop has no such thing.
+    """
+
+    def __init__(self, step: int, max_steps: int | None, save_steps: int | None) -> None:
+        self.step, self.max_steps, self.save_steps = step, max_steps, save_steps
+
+    @property
+    def declared(self) -> dict[str, Setting]:
+        """What the loop has of them, by name."""
+        found = (one for one in (MAX_STEPS, SAVE_STEPS) if self.read(one.name) is not None)
+        return {one.name: at_once(one) for one in found}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last update has been made."""
+        return self.max_steps is not None and self.step >= self.max_steps
+
+    @property
+    def saves(self) -> bool:
+        """Whether a checkpoint is due at this step."""
+        return self.save_steps is not None and self.step % self.save_steps == 0
+
+    def read(self, name: str) -> Any:
+        """A setting's value, as the loop compares its step with it."""
+        return {MAX_STEPS.name: self.max_steps, SAVE_STEPS.name: self.save_steps}[name]
+
+    def used(self) -> dict[str, Any]:
+        """Nothing is read anywhere else."""
+        return {}
+
+    def implied(self, live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Nothing follows from them."""
+        return {}
+
+    def write(self, live: Live, values: Mapping[str, Any]) -> None:
+        """Change them together.
+
+        Raises:
+            InvalidInput: the loop has no such thing, or is at that step already.
+        """
+        known = self.declared
+        for name, value in values.items():
+            if name not in known:
+                raise InvalidInput(name, value, ", ".join(known) or "none of the loop's")
+        if MAX_STEPS.name in values:
+            last = values[MAX_STEPS.name]
+            if self.is_over:
+                raise resuming.too_late(self.step, last)
+            resuming.check_length(self.step, {MAX_STEPS.name: self.max_steps}, values)
+            schedule_length.check(
+                live, self.step, last, each_update=False, before=self.max_steps,
+                way="a resume with scheduler=script and a longer schedule in the script",
+            )  # fmt: skip
+            self.max_steps = last
+        self.save_steps = values.get(SAVE_STEPS.name, self.save_steps)
+
+    def kept(self, live: Live) -> Callable[[], None]:
+        """Keep them; calling the result puts them back."""
+        held = self.max_steps, self.save_steps
+
+        def put_back() -> None:
+            self.max_steps, self.save_steps = held
+
+        return put_back

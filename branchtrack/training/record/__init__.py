@@ -1,0 +1,1 @@
+"""All I/O of a training process: points, requests, nodes, outages."""

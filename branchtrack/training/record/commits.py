@@ -1,0 +1,143 @@
+"""The steps of a commit: hash a snapshot, write what is new as a pack, then one transaction.
+
+They run in the recorder's thread. Nothing is visible before all of it is durable.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
+from branchtrack.checkpoints.packs import Pack, Store
+from branchtrack.checkpoints.tensors import from_bytes, to_bytes
+from branchtrack.core.records import NewNode, Node, StoredCheckpoint
+from branchtrack.db import nodes, requests, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import IllegalTransition
+from branchtrack.training.state.snapshots import Snapshot
+from branchtrack.training.steer.answers import Answer
+
+logger = logging.getLogger("branchtrack")
+
+Digested = tuple[Manifest, dict[str, TensorBytes]]
+
+
+def missing(database: Database, store: Store, digested: Digested) -> list[tuple[str, TensorBytes]]:
+    """Those tensors of a snapshot, by digest, that the store lacks, for one pack of them.
+
+    One whose pack is gone (somebody removed the folder) counts among them: no node may name bytes
+    that are not there.
+
+    Raises:
+        StorageError: the database failed.
+    """
+    _, tensors = digested
+    with database.read() as connection:
+        packs = nodes.packs_of(connection, tensors)
+    there = {pack for pack in set(packs.values()) if store.path(pack).is_file()}
+    return [(digest, one) for digest, one in tensors.items() if packs.get(digest) not in there]
+
+
+def record(
+    database: Database,
+    store: Store,
+    digested: Digested,
+    pack: Pack | None,
+    new: NewNode,
+    answers: Sequence[Answer],
+    actor: str,
+    saves: dict[str, Any] | None = None,
+) -> tuple[Node, bool]:
+    """Add the node of a snapshot that is stored, answering the requests it carries.
+
+    Returns the node, and whether ``pack`` is named: it is not where another process has committed
+    the same tensors meanwhile.
+
+    ``digested`` is what `digests` made of the snapshot, ``pack`` what holds all of it that was
+    `missing`; ``new`` lacks only the state digest. ``saves`` are the counts of its segment that
+    are true with it: a process that is killed has no other time to write them. One transaction.
+
+    Raises:
+        StorageError: the database failed; there is no node, and trying again is safe.
+    """
+    manifest, _ = digested
+    locations = pack.locations if pack else ()
+    with database.transaction() as connection:
+        recorded = nodes.packs_of(connection, [location.digest for location in locations])
+        gone = [name for name in set(recorded.values()) if not store.path(name).is_file()]
+        is_named = nodes.add_checkpoint(
+            connection, manifest.digest, manifest.to_json(),
+            tensor_count=len(manifest.entries), logical_bytes=manifest.logical_bytes,
+            pack=(pack.id, pack.nbytes) if pack else None,
+            locations=locations, gone=gone,
+        )  # fmt: skip
+        node = nodes.commit(connection, replace(new, state_digest=manifest.digest))
+        for answer in answers:
+            tell(connection, answer, actor, step=new.step, node_id=node.id)
+        segments.count_saves(connection, new.segment_id, saves)
+    return node, is_named
+
+
+def tell(connection: Connection, answer: Answer, actor: str, **facts: Any) -> None:
+    """Move a request to where its answer says, through ``applied`` where it was carried out.
+
+    One that somebody else has ended meanwhile, by cancelling it for instance, stays as it is.
+    """
+    carried_out = answer.state in ("applied", "done")
+    facts |= {"before": answer.before, "error": answer.error}
+    facts |= {"applied": answer.applied} if carried_out or answer.state == "superseded" else {}
+    facts |= {"result": answer.result} if answer.result is not None else {}
+    try:
+        first = "applied" if carried_out else answer.state
+        requests.move(connection, answer.request.id, first, actor=actor, **facts)
+        if answer.state == "done":
+            requests.move(connection, answer.request.id, "done", actor=actor)
+    except IllegalTransition as error:
+        logger.warning("branchtrack did not answer request %s: %s", answer.request.id, error)
+
+
+def digests(
+    snapshot: Snapshot,
+    writings: Mapping[str, int] | None = None,
+    known: Mapping[tuple[str, int], str] | None = None,
+) -> Digested:
+    """A snapshot's manifest, and its tensors by digest.
+
+    ``writings`` are those of the buffers that the snapshot lies in (see `buffers.Buffers`);
+    ``known`` the digests of earlier ones by name and writing, which are not computed again.
+    """
+    writings, known = writings or {}, known or {}
+    entries: list[Entry] = []
+    tensors: dict[str, TensorBytes] = {}
+    seen: dict[tuple[int, str, tuple[int, ...]], str] = {}
+    for name, tensor in snapshot.tensors.items():
+        content = to_bytes(name, tensor)
+        key = (tensor.data_ptr(), content.dtype, content.shape)
+        digest = known.get((name, writings.get(name, 0)))
+        if digest is None and tensor.numel():
+            digest = seen.get(key)
+        if digest is None:
+            digest = tensor_digest(content.dtype, content.shape, content.data)
+        seen[key] = digest
+        entries.append(Entry(name, content.dtype, content.shape, digest))
+        tensors.setdefault(digest, content)
+    return Manifest(tuple(entries), snapshot.state), tensors
+
+
+def load(store: Store, stored: StoredCheckpoint, node: Node) -> Snapshot:
+    """Read a node's state back, every digest checked.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged: its bytes are not whole.
+    """
+    manifest = Manifest.from_json(stored.manifest)
+    tensors = {}
+    for entry in manifest.entries:
+        data = store.read(stored.locations[entry.digest])
+        tensors[entry.name] = from_bytes(entry.dtype, entry.shape, data)
+    return Snapshot(tensors, manifest.state, node.param_groups)

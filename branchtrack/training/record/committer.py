@@ -1,0 +1,350 @@
+"""The nodes of one segment: the state is copied at once, written in the background.
+
+The training thread pays for the copy alone. One commit is in flight at a time, whose snapshot
+keeps its buffers until it is durable or given up; memory: one copy of the state.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from branchtrack import processes
+from branchtrack.checkpoints.packs import Pack, Store
+from branchtrack.control import leftovers
+from branchtrack.core.records import Change, NewNode, Node, Segment
+from branchtrack.db.engine import Database
+from branchtrack.errors import SchemaError, StorageError
+from branchtrack.training.record import commits, environment
+from branchtrack.training.record.pending_changes import Carried
+from branchtrack.training.record.recorder import PATIENCE_SECONDS, Recorder
+from branchtrack.training.record.saves import Saves
+from branchtrack.training.record.watches import StoreWatch
+from branchtrack.training.settings import apply
+from branchtrack.training.settings.apply import Live
+from branchtrack.training.state import snapshots
+from branchtrack.training.state.buffers import Buffers, Forms
+from branchtrack.training.steer.answers import Answer
+
+logger = logging.getLogger("branchtrack")
+
+#: Series that tell, at the step of each commit, the milliseconds that it held training up: for
+#: the copy of the state, and before it for the commit before.
+COPY_MS = "stall/copy_ms"
+WAIT_MS = "stall/wait_ms"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A control point: where the loop is, and what it can be asked for there.
+
+    ``extra`` gives the loop's own state; ``evaluate`` its metrics, without disturbing training.
+    """
+
+    live: Live
+    step: int
+    epoch: float
+    extra: Callable[[], dict[str, Any]]
+    evaluate: Callable[[], dict[str, float]]
+
+
+@dataclass
+class _Flight:
+    """A commit on its way; ``digested`` and ``pack`` are kept for when it is tried again.
+
+    ``due`` is the step of the save that it makes, ``failing`` since when the store has failed it,
+    and ``unwanted`` says that a newer state waits for its buffers.
+    """
+
+    snapshot: snapshots.Snapshot
+    writings: dict[str, int]
+    new: NewNode
+    answers: Sequence[Answer]
+    made: list[Node]
+    done: threading.Event = field(default_factory=threading.Event)
+    digested: commits.Digested | None = None
+    stored: bool = False
+    pack: Pack | None = None
+    due: int | None = None
+    failing: float | None = None
+    unwanted: bool = False
+
+
+class Committer:
+    """Makes nodes of snapshots, and answers the requests that they or nothing came of.
+
+    ``committed`` is the step of the newest snapshot, -1 before the first; ``free`` is set while
+    nothing uses the buffers that snapshots are copied into; ``head`` is the id of the node that
+    the next one follows; ``saves`` counts those that were due; ``lost`` says why the newest state
+    is not in the store, and ``disk`` whether that was for want of storage.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        recorder: Recorder,
+        segment: Segment,
+        head: str | None,
+        actor: str,
+    ) -> None:
+        self.committed = -1
+        self.free = threading.Event()
+        self.free.set()
+        self.head = head
+        self.saves = Saves(self._tell_missed)
+        self.lost: str | None = None
+        self.disk = False
+        self._newest = -1
+        recorder.saves = self.saves.as_dict
+        self._flight: _Flight | None = None
+        self._database, self._store, self._recorder = database, store, recorder
+        self._segment, self._actor = segment, actor
+        self._environment = environment.describe()
+        self._buffers, self._prepared = Buffers(), False
+        self._known: dict[tuple[str, int], str] = {}
+        self._carried = Carried()
+        self._owner = leftovers.pack_owner(database, store, processes.own_name())
+        recorder.do(self._clear)
+        self._watch = StoreWatch(store)
+        recorder.look = self._watch.check
+
+    def prepare(self, live: Live) -> None:
+        """Have the memory of snapshots made in the background: once, behind the first update.
+
+        Earlier optimizers have no state yet; later the next commit would have to do it itself,
+        and an allocation of memory takes ten times as long as a copy into it.
+        """
+        if self._prepared:
+            return
+        self._prepared = True
+        wanted = Forms()
+        try:
+            snapshots.capture(live, {}, wanted)
+        except Exception:
+            # The next commit meets the same, and says so.
+            return
+        done = self.free = threading.Event()
+
+        def job() -> None:
+            try:
+                self._buffers.reserve(wanted.found)
+            finally:
+                done.set()
+                self._call_for_owed()
+
+        self._recorder.do(job)
+
+    def commit(
+        self,
+        point: Point,
+        kind: str,
+        metrics: Mapping[str, float | None],
+        changes: tuple[Change, ...] = (),
+        answers: Sequence[Answer] = (),
+        message: str = "",
+    ) -> list[Node]:
+        """Copy the state now and have it committed; whatever goes wrong, training goes on.
+
+        Changes whose own commit failed are carried over to this one.
+
+        Returns a list that holds the node as soon as it is durable.
+        """
+        made: list[Node] = []
+        self._newest = point.step
+        try:
+            # The last state is worth waiting for; any other is not, in the middle of training.
+            self._wait(point.step, patiently=kind == "final")
+        except StorageError as error:
+            # A save that is due stays owed until the buffers are free.
+            self.saves.put_off(str(error))
+            self._call_for_owed()
+            self._carried.add(point.step, changes)
+            self._fail(answers, error, point.step)
+            return made
+        due = self.saves.take()
+        try:
+            started = time.perf_counter()
+            snapshot = snapshots.capture(point.live, point.extra(), self._buffers)
+            new = self._node(point, kind, metrics, snapshot, message, answers)
+            self._measure(COPY_MS, point.step, time.perf_counter() - started)
+        except Exception as error:
+            # A state that cannot be captured is no reason to end training.
+            self._carried.add(point.step, changes)
+            self.saves.miss(due, str(error))
+            self._fail(answers, error, point.step)
+            return made
+        new = self._carried.onto(replace(new, changes=changes))
+        flight = _Flight(snapshot, self._buffers.writings, new, answers, made, due=due)
+        self.committed, self.free, self._flight = point.step, flight.done, flight
+        self._recorder.do(lambda: self._carry_out(flight))
+        return made
+
+    def ending(self, status: str, error: str | None) -> tuple[str, str | None]:
+        """How a segment ends that trained as it should, where its last state was not written."""
+        if self.lost is None:
+            return status, error
+        words = f"The state that training ended in could not be written: {self.lost}"
+        return "failed" if self.disk else status, "; ".join(filter(None, (error, words)))
+
+    def answer(self, answers: Sequence[Answer], step: int) -> None:
+        """Have requests answered that no node comes of."""
+        if answers:
+            self._recorder.do(lambda: self._answer(answers, step))
+
+    def _wait(self, step: int, *, patiently: bool) -> None:
+        """Wait until the buffers are free.
+
+        Raises:
+            StorageError: they will not be, as far as can be seen.
+        """
+        started = time.perf_counter()
+        is_free, flight = self._recorder.done(self.free), self._flight
+        if not is_free and flight is not None and flight.failing is not None:
+            # What the store does not take is tried once more; then the newer state has its turn.
+            flight.unwanted = True
+            is_free = self._recorder.done(self.free, again=True)
+        if not is_free and patiently:
+            is_free = self._recorder.done_at_last(self.free)
+        self._measure(WAIT_MS, step, time.perf_counter() - started)
+        if not is_free:
+            why = self._recorder.hindrance or (
+                f"the database has not answered for {PATIENCE_SECONDS:g} seconds."
+            )
+            raise StorageError(f"The commit before this one still waits: {why}")
+
+    def _measure(self, series: str, step: int, seconds: float) -> None:
+        logger.debug("branchtrack %s %.1f at step %d", series, 1e3 * seconds, step)
+        self._recorder.log(step, {series: 1e3 * seconds})
+
+    def _node(
+        self,
+        point: Point,
+        kind: str,
+        metrics: Mapping[str, float | None],
+        snapshot: snapshots.Snapshot,
+        message: str,
+        answers: Sequence[Answer],
+    ) -> NewNode:
+        return NewNode(
+            run_id=self._segment.run_id, branch_id=self._segment.branch_id,
+            segment_id=self._segment.id, parent_id=None, step=point.step, epoch=point.epoch,
+            kind=kind, state_digest="",
+            settings={**point.live.fixed, **apply.read_all(point.live)},
+            param_groups=snapshot.param_groups, metrics=dict(metrics), message=message,
+            actor=answers[0].request.actor if answers else self._actor,
+            environment=self._environment,
+        )  # fmt: skip
+
+    def _carry_out(self, flight: _Flight) -> None:
+        """The job of a commit; one that raises is tried again, and keeps its buffers till then."""
+        try:
+            with self._recorder.off_database():
+                if flight.digested is None:
+                    flight.digested = self._digest(flight)
+            self._write(flight, flight.digested)
+            self.saves.make(flight.due)
+        except Exception as error:
+            if self._is_worth_another_try(flight, error):
+                raise
+            self._carried.add(flight.new.step, flight.new.changes)
+            self.saves.miss(flight.due, str(error))
+            self._fail(flight.answers, error, flight.new.step)
+            if self.committed == flight.new.step:
+                # There is no node there: another control point at this step makes one.
+                self.committed = -1
+        flight.done.set()
+        self._call_for_owed()
+
+    def _clear(self) -> None:
+        """The job that removes what killed processes left; what hinders it will hinder others."""
+        with suppress(StorageError, SchemaError):
+            if removed := leftovers.clear(self._database, self._store):
+                logger.warning("branchtrack: %s", removed)
+
+    def _call_for_owed(self) -> None:
+        """Have the loop come to a control point where it can make a save that it owes."""
+        if self.saves.waits and self.free.is_set():
+            self._recorder.interrupt()
+
+    def _is_worth_another_try(self, flight: _Flight, error: Exception) -> bool:
+        """Whether a commit that has failed keeps its buffers, and is tried again.
+
+        The database is waited for, however long. So is the disk of the store, until a newer state
+        waits for the buffers; but nothing that others wait for is held up for long.
+        """
+        if _of_database(error):
+            return not self._recorder.is_over
+        if not isinstance(error, StorageError) or self._recorder.is_over:
+            return False
+        flight.failing = flight.failing or time.monotonic()
+        if flight.unwanted:
+            return False
+        is_long = time.monotonic() - flight.failing > PATIENCE_SECONDS
+        return not (is_long and self._recorder.is_behind)
+
+    def _digest(self, flight: _Flight) -> commits.Digested:
+        digested = commits.digests(flight.snapshot, flight.writings, self._known)
+        self._known = {
+            (entry.name, flight.writings[entry.name]): entry.digest for entry in digested[0].entries
+        }
+        return digested
+
+    def _write(self, flight: _Flight, digested: commits.Digested) -> None:
+        pack = flight.pack
+        if pack is not None and not self._store.path(pack.id).is_file():
+            # It was removed since: the database may have been away for long.
+            flight.stored = False
+        if not flight.stored:
+            fresh = commits.missing(self._database, self._store, digested)
+            with self._recorder.off_database():
+                flight.pack = self._store.put(fresh, self._owner) if fresh else None
+            flight.stored = True
+        made = ("applied", "done", "superseded")
+        carried = [answer for answer in flight.answers if answer.state in made]
+        node, is_named = commits.record(
+            self._database, self._store, digested, flight.pack,
+            replace(flight.new, parent_id=self.head), carried, self._actor,
+            self.saves.as_dict(flight.due),
+        )  # fmt: skip
+        if flight.pack is not None and is_named:
+            self._watch.newest = flight.pack.id
+        elif flight.pack is not None:
+            self._store.discard(flight.pack.id)
+        self.head = node.id
+        flight.made.append(node)
+        self._carried.listed()
+        self._recorder.well("commit")
+        if flight.new.step >= self._newest:
+            self.lost = None
+        self.answer([one for one in flight.answers if one not in carried], flight.new.step)
+
+    def _fail(self, answers: Sequence[Answer], error: Exception, step: int) -> None:
+        logger.debug("branchtrack committed no node at step %d", step, exc_info=error)
+        self._recorder.report("commit", error)
+        self.lost, self.disk = str(error), isinstance(error, StorageError | SchemaError)
+        for answer in answers:
+            if answer.state in ("applied", "done") and answer.request.kind != "evaluate":
+                answer.state = "failed"
+                answer.error = f"It was applied, but no node was committed: {error}"
+        self.answer(answers, step)
+
+    def _tell_missed(self, step: int, why: str) -> None:
+        self._recorder.tell("save", "missed", self._actor, step, why)
+
+    def _answer(self, answers: Sequence[Answer], step: int) -> None:
+        with self._database.transaction() as connection:
+            for answer in answers:
+                commits.tell(connection, answer, self._actor, step=step)
+
+
+def _of_database(error: Exception) -> bool:
+    """Whether it was the database that failed, not the disk of the store."""
+    return isinstance(error, SchemaError) or (
+        isinstance(error, StorageError) and "path" not in error.facts
+    )

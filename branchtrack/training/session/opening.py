@@ -1,0 +1,301 @@
+"""Which training a process goes on with, and from where: the session of each training it begins.
+
+started for a launch or a trial     the training that was meant, by name and number: resumed
+                                    one before it: passed over, with its final state
+                                    one after it: passed over, untrained
+resume=NODE                         a new branch, in this process
+resume="latest", the variable       the same branch once more; a finished one is passed over
+else                                a new run
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack import config as configuration
+from branchtrack import control
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.records import NewNode, Node, Run
+from branchtrack.db import launches, nodes, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.db.schema import prepare
+from branchtrack.errors import HomeError, InvalidInput, SchemaError, StorageError
+from branchtrack.training.record import commits, environment
+from branchtrack.training.session import beginnings, continuation, ordinals, siblings
+from branchtrack.training.session.continuation import Line
+from branchtrack.training.session.ordinals import Order, Process, Training
+from branchtrack.training.session.passed_over import Ended, PassedOver, Refuse, before_another
+from branchtrack.training.session.replay import rehearse
+from branchtrack.training.session.rewind import Rewinder
+from branchtrack.training.session.session import Base, Session, origin
+
+logger = logging.getLogger("branchtrack")
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What a script itself says of where to go on: ``node`` an id, a branch, or ``latest``.
+
+    ``settings`` are changes as `branchtrack resume --set` takes them, ``mode`` one of
+    `control.MODES`, and ``branch`` the name of the new branch.
+    """
+
+    node: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    mode: str = "exact"
+    branch: str | None = None
+
+
+def resumption(
+    node: str | None, settings: Mapping[str, Any] | None, mode: str, branch: str | None,
+    field_name: str = "resume",
+) -> Resumption | None:  # fmt: skip
+    """What a script's arguments ask for; None where it says nothing.
+
+    Raises:
+        InvalidInput: they do not go together.
+    """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise InvalidInput("set", settings, 'a dict of settings by name, for example {"lr": 1e-4}')
+    changes = {"set": settings or None, "branch": branch, "mode": None if mode == "exact" else mode}
+    given = [name for name, value in changes.items() if value is not None]
+    if node is not None and (not isinstance(node, str) or not node):
+        raise InvalidInput(field_name, node, f'the id of a node, RUN/BRANCH, or "{LATEST}"')
+    if given and node in (None, LATEST):
+        raise InvalidInput(
+            given[0], changes[given[0]], f"{given[0]}= together with {field_name}=NODE",
+            what=f"{given[0]} says how to go on from a node, and {field_name} names none.",
+        )  # fmt: skip
+    return None if node is None else Resumption(node, dict(settings or {}), mode, branch)
+
+
+def open_session(
+    name: str | None, resume: Resumption | None = None, *, output: str | None = None
+) -> Session:
+    """The session of a training that this process begins; see the table above.
+
+    ``name`` is that of the run as asked for, ``output`` the folder that the script writes to.
+
+    Raises:
+        HomeError, SchemaError, StorageError, CheckpointError, NotFound, InvalidInput: before any
+            training; the first three for want of what is to be gone on with, or with
+            ``BRANCHTRACK_REQUIRE=1``. Else the run is recorded as soon as it can be.
+        BranchTaken: another process trains the branch to go on with.
+        LaunchFailed: what comes before the training that was meant cannot be passed over.
+    """
+    settings = configuration.load()
+    process = ordinals.this_process()
+    training = process.next(name or environment.script_name())
+    database, store = Database(settings.database_url), Store(settings.store)
+    opening = _Opening(database, store, process, training, output)
+    opens = partial(prepare, database, settings, create=True)
+    try:
+        try:
+            opens()
+            session = opening.session(resume)
+        except (HomeError, SchemaError, StorageError):
+            if opening.needs_record(resume) or configuration.is_required():
+                raise
+            # Whoever puts the run into the database says so, and tries again.
+            session = opening.new_run()
+            session.prepare = opens
+        return session
+    except BaseException:
+        database.close()
+        raise
+
+
+@dataclass
+class _Opening:
+    database: Database
+    store: Store
+    process: Process
+    training: Training
+    output: str | None
+
+    def needs_record(self, resume: Resumption | None) -> bool:
+        """Whether it cannot be known what to train while the record cannot be read."""
+        ordered = self.process.order is not None or self.process.alone
+        return ordered or resume is not None or continuation.is_asked_for()
+
+    def session(self, resume: Resumption | None) -> Session:
+        if self.process.order is not None:
+            return self._ordered(self.process.order)
+        if self.process.alone:
+            return self._later()
+        if resume is not None and resume.node != LATEST:
+            return self._in_new_branch(resume)
+        return self._of_command(resume is not None)
+
+    @property
+    def _home(self) -> Path:
+        return self.store.home
+
+    def _ordered(self, order: Order) -> Session:
+        """The training that the process was started for, or one that comes before it."""
+        try:
+            with self.database.read() as connection:
+                run, node = siblings.target(connection, order)
+                others = siblings.of_process(connection, run)
+            if not siblings.is_meant(self.training, run, others):
+                return self._earlier(order, run, node, others)
+            self.process.order, self.process.alone = None, order.alone
+            self.process.id = run.training.get("process", self.process.id)
+            if order.trial is not None:
+                return rehearse(self.database, self.store, order.trial)
+            return self._launched(order)
+        except BaseException as error:
+            self._ended(order, "failed", error)
+            raise
+
+    def _launched(self, order: Order) -> Session:
+        with self.database.read() as connection:
+            launch = launches.get(connection, order.launch or "")
+            base = _base(connection, self.store, nodes.get(connection, launch.fork_node_id),
+                         launch.mode, strict=launch.strict)  # fmt: skip
+        beginning = beginnings.Launched(launch, self._home)
+        own = (launch.id, order.rewind) if order.rewind else None
+        session = Session(self.database, self.store, base, beginning, own)
+        session.until = order.until
+        return session
+
+    def _earlier(self, order: Order, run: Run, node: Node, others: list[Run]) -> Session:
+        """Passed over, as what comes before the training that is meant."""
+        mine = siblings.same(self.training, others)
+        refuse = partial(before_another, str(self.training), node.id)
+        if mine is None:
+            raise refuse("no run of it is in the record.")
+        with self.database.read() as connection:
+            line = continuation.line_of_run(connection, mine)
+        if line is None or line.head is None or line.head.kind != "final":
+            raise refuse(f"its run {mine.name} has no final node to give it the state of.")
+        logger.warning(
+            "branchtrack: %s is passed over with the final state of run %s (node %s): this "
+            "process was started for %s. What its loop leaves in variables is not there.",
+            self.training, mine.name, line.head.id, run.name,
+        )  # fmt: skip
+        return self._passed_over(line, refuse, partial(self._told_end, order))
+
+    def _later(self) -> Session:
+        """Passed over untrained, as what comes after the training that was meant."""
+        logger.warning(
+            "branchtrack: %s is not trained: this process was started for the training before it "
+            "alone.", self.training,
+        )  # fmt: skip
+        return PassedOver(self.database, self.store, None, str(self.training))
+
+    def _passed_over(
+        self, line: Line, refuse: Refuse | None = None, ended: Ended | None = None
+    ) -> Session:
+        assert line.head is not None
+        with self.database.read() as connection:
+            stored = nodes.checkpoint(connection, line.head.state_digest)
+        base = Base(line.head, commits.load(self.store, stored, line.head), line.head)
+        return PassedOver(
+            self.database, self.store, base, str(self.training), line.segment, refuse, ended
+        )
+
+    def _in_new_branch(self, resume: Resumption) -> Session:
+        with self.database.read() as connection:
+            node = nodes.find(connection, resume.node)
+        control.verify_record(self.database, node)
+        with self.database.read() as connection:
+            changes = control.check_here(
+                connection, node, resume.settings, resume.mode, resume.branch
+            )
+            mode = control.mode_in_force(node, resume.mode)
+            actor = f"run ({control.local_actor()})"
+            planned = launches.fork_of(node, changes, mode, actor, "")
+            base = _base(connection, self.store, _planned(planned), mode)
+            name = resume.branch or runs.suggested_name(connection, node)
+        control.check_parts(changes, base.snapshot.tensors)
+        beginning = beginnings.NewBranch(node, changes, mode, name)
+        return Session(self.database, self.store, base, beginning)
+
+    def _of_command(self, says_so: bool) -> Session:
+        """What the command has begun before, if that is to go on; else a new run."""
+        goes_on = says_so or continuation.is_asked_for()
+        with self.database.read() as connection:
+            line = continuation.line_of_command(connection, self.training, self._home)
+            if line is None and says_so:
+                line = continuation.line_of_site(connection, self.training, self._home, self.output)
+        if not goes_on:
+            if line is not None and line.head and not (line.is_finished or line.is_live):
+                logger.warning("branchtrack: %s", continuation.hint(line))
+            return self.new_run()
+        if line is not None:
+            line = continuation.wait_until_free(self.database, line)
+        if line is None or line.head is None:
+            logger.warning(
+                "branchtrack: there is nothing of %s to go on with yet: a new run begins.",
+                self.training,
+            )  # fmt: skip
+            return self.new_run()
+        self.process.id = line.run.training.get("process", self.process.id)
+        if line.is_finished or self._was_left(line):
+            logger.warning(
+                "branchtrack: %s is finished, and is not trained again: the script goes on with "
+                "its final state. For a new run, start it without %s.", line,
+                "asking to go on" if says_so else continuation.CONTINUE_VARIABLE,
+            )  # fmt: skip
+            return self._passed_over(line)
+        return self._in_same_branch(line, line.head)
+
+    def _was_left(self, line: Line) -> bool:
+        """Whether the script has trained something else after it was stopped: it was done with."""
+        stopped = line.head is not None and line.head.kind == "final"
+        if not stopped or environment.is_interactive():
+            return False
+        with self.database.read() as connection:
+            others = siblings.of_process(connection, line.run)
+        return any(one.training["number"] > line.run.training["number"] for one in others)
+
+    def _in_same_branch(self, line: Line, head: Node) -> Session:
+        control.verify_record(self.database, head)
+        logger.warning("branchtrack: going on with %s.", line)
+        mode = control.mode_in_force(head, "exact")
+        why = f"Went on with the branch, which was {line.status}."
+        planned = launches.fork_of(head, {}, mode, "", why)
+        with self.database.read() as connection:
+            base = _base(connection, self.store, _planned(planned), mode)
+        beginning = beginnings.SameBranch(line.branch, line.segment, head, planned)
+        return Session(self.database, self.store, base, beginning)
+
+    def new_run(self) -> Session:
+        """The session of a run of its own."""
+        beginning = beginnings.NewRun(self.training, self._home, self.output)
+        return Session(self.database, self.store, None, beginning)
+
+    def _told_end(self, order: Order, status: str, error: str | None) -> None:
+        if status == "failed":
+            self._ended(order, status, error)
+
+    def _ended(self, order: Order, status: str, error: BaseException | str | None) -> None:
+        """Say how a rewind has ended that no worker watches."""
+        if order.rewind is not None and order.launch is not None:
+            rewinder = Rewinder(self.database, self.store, "run", (order.launch, order.rewind))
+            rewinder.ended(status, error)
+
+
+def _base(
+    connection: Connection, store: Store, fork: Node, mode: str, *, strict: bool = False
+) -> Base:
+    """What a session resumes, read back; ``fork`` may be one that is not in the record yet."""
+    stored = nodes.checkpoint(connection, fork.state_digest)
+    trained, overrides = origin(connection, fork)
+    script = segments.get(connection, trained.segment_id).script
+    snapshot = commits.load(store, stored, fork)
+    return Base(fork, snapshot, trained, mode, overrides, script, strict)
+
+
+def _planned(new: NewNode) -> Node:
+    return Node(seq=0, id="", created_at=0.0, **vars(new))

@@ -1,0 +1,162 @@
+"""Which training of a script is which: its name, and how many-th it is of its process.
+
+A script may train several times: folds, sweeps, one phase after another. A process that is started
+to resume one of them comes to the others as well, and tells them apart by name and number. It
+knows neither the record nor what becomes of a training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from branchtrack import redaction, scripts
+from branchtrack.core.exactness import CERTIFY_VARIABLE
+from branchtrack.core.names import new_id
+from branchtrack.training.record import environment
+from branchtrack.training.session import refusal
+
+#: Tells a process which launch it carries out.
+LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
+#: Tells a process which request it goes on to answer.
+REWIND_VARIABLE = "BRANCHTRACK_REWIND"
+#: Tells a process that was rewound that it had been started for one training of its script alone.
+ALONE_VARIABLE = "BRANCHTRACK_ALONE"
+#: The step at which a launched process is to stop, as if it had been asked to.
+UNTIL_VARIABLE = "BRANCHTRACK_UNTIL"
+#: What tells the jobs of an array apart, which all have one command.
+_ARRAYS = (
+    "SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "PBS_ARRAYID", "LSB_JOBINDEX", "SGE_TASK_ID",
+    "JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a process: ``number`` of all and ``of_name`` of its name count from 1.
+
+    ``process`` is an id that all trainings of one execution of a script share, also where another
+    process goes on with it.
+    """
+
+    name: str
+    number: int
+    of_name: int
+    process: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As a run's entry point holds it."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        nth = "" if self.of_name == 1 else f" (number {self.of_name} of that name)"
+        return f"{self.name!r}{nth}"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a process was started for: a launch, or a trial of exactness.
+
+    ``rewind`` is the request that it goes on to answer; ``alone`` says that it is to train nothing
+    else after it.
+    """
+
+    launch: str | None
+    trial: str | None
+    rewind: str | None = None
+    until: int | None = None
+    alone: bool = True
+
+
+@dataclass
+class Process:
+    """What this process has come to. ``order`` is what it was started for, until that begins.
+
+    ``alone`` says that what it was started for has begun, and no other training is to.
+    """
+
+    pid: int
+    id: str = field(default_factory=new_id)
+    order: Order | None = None
+    alone: bool = False
+    trainings: int = 0
+    names: Counter[str] = field(default_factory=Counter)
+
+    def next(self, name: str) -> Training:
+        """Count a training that begins."""
+        with _lock:
+            self.trainings += 1
+            self.names[name] += 1
+            return Training(name, self.trainings, self.names[name], self.id)
+
+
+_lock = threading.Lock()
+_process: Process | None = None
+
+
+def this_process() -> Process:
+    """What this process has come to; one that was forked off begins for itself.
+
+    What it was started for is taken out of the environment: its children are not started for it.
+    """
+    global _process
+    with _lock:
+        order = _order()
+        if order is not None or _process is None or _process.pid != os.getpid():
+            _process = Process(os.getpid(), order=order)
+        if order is not None and order.rewind is None:
+            refusal.print_messages()
+        return _process
+
+
+def reset() -> None:
+    """Forget what this process has come to, as if it had just been started."""
+    global _process
+    _process = None
+
+
+def command(training: Training, home: Path) -> str:
+    """A digest that the same training of the same command has again.
+
+    It is made of the arguments, of the folder (where the home lies within it, a project may be
+    moved), the job's number in an array, and the training's name and number. A session without a
+    script has no arguments, and its trainings of one name are not counted: cells are run again.
+    """
+    words = ["-"] if environment.is_interactive() else redaction.redacted(sys.orig_argv[1:])
+    return _digest([words, *_site(training, home)])
+
+
+def site(training: Training, home: Path, output: str | None) -> str:
+    """As `command`, whatever the arguments: of the script, and the folder that it writes to."""
+    script = "-" if environment.is_interactive() else os.path.relpath(sys.argv[0])
+    return _digest([script, output, *_site(training, home)])
+
+
+def _site(training: Training, home: Path) -> list[Any]:
+    folder = os.getcwd()
+    place = scripts.relation(folder, home) if home.is_relative_to(folder) else folder
+    array = [os.environ.get(name) for name in _ARRAYS]
+    number = 0 if environment.is_interactive() else training.of_name
+    return [place, array, training.name, number]
+
+
+def _digest(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode("utf-8", "replace")).hexdigest()
+
+
+def _order() -> Order | None:
+    launch = os.environ.pop(LAUNCH_VARIABLE, None)
+    trial = os.environ.pop(CERTIFY_VARIABLE, None)
+    until = os.environ.pop(UNTIL_VARIABLE, None)
+    rewind = os.environ.pop(REWIND_VARIABLE, None)
+    alone = os.environ.pop(ALONE_VARIABLE, None)
+    if launch is None and trial is None:
+        return None
+    return Order(launch, trial, rewind, int(until) if until else None, not rewind or alone == "1")

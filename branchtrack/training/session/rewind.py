@@ -1,0 +1,201 @@
+"""Going back in place: this process becomes one that trains from an earlier node.
+
+The process starts its own script anew under the same pid, in the same terminal and job, as a worker
+would start it for a resume: nothing of what was trained since can be left in its memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from branchtrack import config, control, processes, scripts, trust
+from branchtrack.checkpoints.packs import Store
+from branchtrack.config import Config
+from branchtrack.core.actors import Actor
+from branchtrack.core.records import Launch, Request
+from branchtrack.db import launches, requests, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import BranchtrackError, IllegalTransition, InvalidInput
+from branchtrack.training.record import environment
+from branchtrack.training.session import ordinals
+from branchtrack.training.session.ordinals import ALONE_VARIABLE, LAUNCH_VARIABLE, REWIND_VARIABLE
+
+logger = logging.getLogger("branchtrack")
+
+
+class Rewinder:
+    """The rewinds of one session: the one that it answers, and the one that it is left by.
+
+    ``own`` are the launch and the request that this process was begun anew for, the request None
+    of a launch that it has ordered itself and carries out without beginning anew; ``pending`` the
+    request and the launch that it is to go on with.
+    """
+
+    def __init__(
+        self, database: Database, store: Store, actor: str,
+        own: tuple[str, str | None] | None = None,
+    ) -> None:  # fmt: skip
+        self.pending: tuple[Request, Launch] | None = None
+        self.answers = own is not None and own[1] is not None
+        self._database, self._store, self._actor, self._own = database, store, actor, own
+
+    @property
+    def request_id(self) -> str | None:
+        """The request that is answered by whoever goes on."""
+        return None if self.pending is None else self.pending[0].id
+
+    def order(self, request: Request) -> dict[str, Any]:
+        """Make the branch to go on in, as this process's own; returns what to answer.
+
+        Every byte of the node is read first.
+
+        Raises:
+            NotFound, InvalidInput, NameTaken, CheckpointError, LaunchFailed, StorageError,
+            UntrustedHome: it cannot be had; nothing was changed, and training goes on.
+        """
+        asked = request.requested
+        self._refuse_foreign_command(request.run_id)
+        self._refuse_another_script(request.run_id, asked["node"])
+        launch = control.order_launch(
+            self._database, self._store, asked["node"], actor=Actor(request.actor),
+            name=asked.get("name"), settings=asked.get("values") or {}, reason=request.reason,
+            worker=processes.own_name(),
+        )  # fmt: skip
+        with self._database.transaction() as connection:
+            segments.hand_over(connection, launch.segment_id)
+            launches.move(connection, launch.id, "running", request.actor, pid=os.getpid())
+            branch = runs.get_branch(connection, launch.branch_id)
+        self.pending = request, launch
+        return {
+            "branch": branch.name, "node": launch.fork_node_id, "launch": launch.id,
+            "segment": launch.segment_id,
+        }  # fmt: skip
+
+    def _refuse_foreign_command(self, run_id: str) -> None:
+        """A run gone on with in a home from elsewhere may have any command recorded.
+
+        Raises:
+            UntrustedHome: it is not this process's own, and nobody has trusted the home.
+        """
+        with self._database.read() as connection:
+            recorded = runs.get_run(connection, run_id).entry_point or {}
+        own = environment.entry_point() or {}
+        if any(recorded.get(name) != own.get(name) for name in ("argv", "cwd", "env")):
+            trust.check(config.load())
+
+    def _refuse_another_script(self, run_id: str, node: str) -> None:
+        """The process begun anew would read the script as it is by then, and might not get far."""
+        with self._database.read() as connection:
+            entry_point = runs.get_run(connection, run_id).entry_point
+        if scripts.has_changed(entry_point, environment.describe()):
+            path = str(scripts.script_of(entry_point))
+            raise InvalidInput(
+                "script", path,
+                f"the script as this process began with it, or `branchtrack resume {node}`, "
+                "which starts a new process with the script as it is now",
+                what=f"{path} is not as it was when this process began, and a rewind would start "
+                "it anew: training goes on as it was.",
+            )  # fmt: skip
+
+    def begun(self) -> None:
+        """Answer the rewind that this process was begun anew for: its segment has begun."""
+        self.answers = False
+        self._answer("done", None)
+
+    def ended(self, status: str, error: BaseException | str | None) -> None:
+        """Record how the launch has ended that no worker watches, and its segment if need be."""
+        if self._own is None:
+            return
+        why = _words(error)
+        try:
+            if self.answers:
+                self._answer("failed", why or "The process ended before it went on from the node.")
+            self._end(self._own[0], status, why)
+        except BranchtrackError as trouble:
+            logger.error("branchtrack could not record the end of the launch: %s", trouble)
+
+    def give_up(self, why: str) -> None:
+        """The pending rewind is not carried out, because the process is to end."""
+        assert self.pending is not None
+        (request, launch), self.pending = self.pending, None
+        self._own = launch.id, request.id
+        try:
+            self._answer("failed", why)
+            self._end(launch.id, "failed", why)
+        except BranchtrackError as trouble:
+            logger.error("branchtrack could not record that it does not rewind: %s", trouble)
+
+    def become(self) -> None:
+        """Begin anew from the node of the pending rewind; returns only where that cannot be."""
+        assert self.pending is not None
+        (request, launch), self.pending = self.pending, None
+        try:
+            with self._database.read() as connection:
+                recorded = runs.get_run(connection, launch.run_id).entry_point
+            entry_point = launch.entry_point or recorded
+            self._database.close()
+            become(entry_point or {}, config.load(), launch, request)
+        except Exception as error:
+            why = _words(error) or ""
+            logger.error("branchtrack could not rewind: %s", why)
+            self._own = launch.id, request.id
+            self._answer("failed", why)
+            self._end(launch.id, "failed", why)
+
+    def _answer(self, state: str, why: str | None) -> None:
+        assert self._own is not None and self._own[1] is not None
+        with self._database.transaction() as connection, contextlib.suppress(IllegalTransition):
+            requests.move(connection, self._own[1], state, actor=self._actor, error=why)
+
+    def _end(self, launch_id: str, status: str, why: str | None) -> None:
+        with self._database.transaction() as connection, contextlib.suppress(IllegalTransition):
+            launch = launches.get(connection, launch_id)
+            segments.end(connection, launch.segment_id, "failed", actor=self._actor, error=why)
+            state = "failed" if status == "failed" else "ended"
+            launch = launches.move(connection, launch_id, state, self._actor, error=why)
+            if state == "failed":
+                launches.withdraw(connection, launch, self._actor)
+
+
+def become(
+    entry_point: Mapping[str, Any], settings: Config, launch: Launch, request: Request
+) -> None:
+    """Replace this process by the run's own command, told to carry out ``launch``.
+
+    Returns only by raising.
+
+    Raises:
+        OSError: the command cannot be started.
+    """
+    argv = [str(word) for word in entry_point["argv"]]
+    environment = {
+        **os.environ, **entry_point.get("env", {}), **settings.environment(),
+        LAUNCH_VARIABLE: launch.id, REWIND_VARIABLE: request.id,
+        ALONE_VARIABLE: str(int(ordinals.this_process().alone)),
+    }  # fmt: skip
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    for handler in logging.getLogger().handlers:
+        with contextlib.suppress(OSError, ValueError):
+            handler.flush()
+    for child in multiprocessing.active_children():
+        # Workers of data loaders: they would wait for ever for a parent that knows them no more.
+        child.kill()
+        child.join(1.0)
+    os.chdir(entry_point.get("cwd") or ".")
+    command = argv[0] if os.access(argv[0], os.X_OK) else sys.executable
+    os.execve(command, [command, *argv[1:]], environment)
+
+
+def _words(error: BaseException | str | None) -> str | None:
+    """Why something came to nothing, in a line."""
+    if error is None or isinstance(error, str):
+        return error
+    return str(error) if isinstance(error, BranchtrackError) else f"{type(error).__name__}: {error}"

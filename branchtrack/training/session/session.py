@@ -1,0 +1,463 @@
+"""A training process's part in a run: its segment, its control points, its nodes.
+
+Serves any PyTorch loop; a loop gives it live objects and calls it between updates. The training
+thread only tests flags, applies and copies; all I/O is the recorder's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from branchtrack import config as configuration
+from branchtrack import control
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.offers import Offers
+from branchtrack.core.records import Node, Request, Segment
+from branchtrack.core.settings import AT_RESUME, DIRECTIVES
+from branchtrack.db import audit, nodes, requests, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import IllegalTransition, InvalidInput, StorageError
+from branchtrack.training.record import environment, logged_values
+from branchtrack.training.record.committer import Committer, Point
+from branchtrack.training.record.recorder import Recorder
+from branchtrack.training.session import registration, restoration
+from branchtrack.training.session.beginnings import Beginning, NewRun
+from branchtrack.training.session.ordinals import LAUNCH_VARIABLE as LAUNCH_VARIABLE
+from branchtrack.training.session.rewind import Rewinder
+from branchtrack.training.session.signals import Signals
+from branchtrack.training.session.updates import Updates
+from branchtrack.training.settings import apply, modules
+from branchtrack.training.settings.apply import Live
+from branchtrack.training.state import snapshots
+from branchtrack.training.steer import answers, author_actions, execution
+from branchtrack.training.steer.answers import Answer, Expectation
+
+logger = logging.getLogger("branchtrack")
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a launched process resumes: the fork node, and the state it stands for.
+
+    ``origin`` is the node that was trained last on the way to it, ``script`` what its script asked
+    for (None where nobody recorded it), and ``overrides`` the changes declared since.
+    ``mode`` is ``exact`` or ``weights``; ``strict`` ends training where its first update is not
+    what the node's own continuation was. ``parts`` says what became of parts of the state that were
+    not simply restored, by name, once they are.
+    """
+
+    fork: Node
+    snapshot: snapshots.Snapshot
+    origin: Node
+    mode: str = "exact"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    script: Mapping[str, Any] | None = None
+    strict: bool = False
+    parts: dict[str, str] = field(default_factory=dict)
+
+
+class Session(Updates):
+    """One segment, from opening the database to the last record.
+
+    A loop calls `begin` and `commit_root`, then for each update `before_update`, `after_update`,
+    `log`, `finish_update` and `control_point`, and `close` whatever happens. ``uncovered`` is what
+    the loop knows of itself that no test covers; ``actions`` are the functions that its author
+    registered, by name. ``rewinds`` once it is to end for this process to begin anew elsewhere.
+    ``prepare`` opens the home of a new run, again where it could not be opened.
+    """
+
+    #: Whether it only tries again what was trained before, and is to leave nothing behind.
+    rehearses = False
+    #: Whether it is not to be trained at all: see `passed_over`.
+    passes_over = False
+
+    def __init__(
+        self, database: Database, store: Store, base: Base | None,
+        beginning: Beginning | None = None, own: tuple[str, str | None] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(database, f"run ({control.local_actor()})")
+        self.base = base
+        self.stop_asked = False
+        self.until: int | None = None
+        self.uncovered: list[str] = []
+        self.actions: dict[str, Callable[..., Any]] = {}
+        self.evaluates = True
+        self.signals = Signals(self._note, self._interrupt, lambda: self.close("stopped"))
+        self.prepare: Callable[[], None] = lambda: None
+        self._is_told = False
+        self._surroundings = environment.surroundings()
+        self.store, self._beginning = store, beginning or Beginning()
+        self._segment: Segment | None = None
+        self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
+        self._refusals = logged_values.Refusals()
+        self._paused = False
+        self._rewinder = Rewinder(database, store, self.actor, own)
+
+    def begin(
+        self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
+    ) -> None:
+        """Take the segment; a loop that begins anew within it may call this again.
+
+        ``script`` is what the script asked for, to be compared with at the next resume.
+
+        Raises:
+            IllegalTransition: another process trains this segment.
+        """
+        settings = apply.read_all(point.live, details=True)
+        if self.recorder is None:
+            segment, self.recorder = self._record(point, settings, max_steps, script)
+            self._segment = segment
+            if self.signals.received:
+                self._interrupt()
+            head = self.base.fork.id if self.base else None
+            self._committer = Committer(
+                self._database, self.store, self.recorder, segment, head, self.actor
+            )
+        self._tell(point)
+        settings = apply.read_all(point.live)
+        if self.base is not None:
+            self.committer.committed = point.step
+            fork = self.base.fork
+            changed = {change.name: change.after for change in fork.changes}
+            parts = answers.restored_parts(bool(point.live.schedulers), changed)
+            if self.base.mode == "weights":
+                parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
+                given = [name for name in self.base.overrides if name not in DIRECTIVES]
+                parts |= dict.fromkeys(given, "replaced")
+            parts |= self.base.parts
+            asked = fork.settings if self.base.mode == "exact" else self.base.overrides
+            wanted = apply.expected(point.live, asked)
+            self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])
+            self._watch_resume(self.base)
+        if self._rewinder.answers:
+            self.recorder.do(self._rewinder.begun)
+
+    def read(self, query: Callable[..., Result], *arguments: Any) -> Result:
+        """What ``query(connection, *arguments)`` finds in the database."""
+        with self._database.read() as connection:
+            return query(connection, *arguments)
+
+    def own_branch(self) -> str | None:
+        """The name of the branch, where it is not the one that its run began with."""
+        return self._beginning.own_branch
+
+    def _watch_resume(self, base: Base) -> None:
+        """Have the first update compared with that of the node's own continuation."""
+        weights_only = base.mode == "weights"
+        with self._database.read() as connection:
+            self.reference = restoration.reference(connection, base.fork, weights_only=weights_only)
+        self.strict = base.strict
+        self.watch([] if weights_only else [base.fork])
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether training ends here because it goes on elsewhere."""
+        return self._rewinder.pending is not None
+
+    def seen(self) -> None:
+        """An update was made: by now every part of the node resumed has been restored."""
+        if self.base is not None:
+            # It is a whole copy of the state.
+            self.base.snapshot.tensors.clear()
+
+    def commit_root(self, point: Point, about: str) -> None:
+        """Commit the state before the first update of a new run; ``about`` describes the model."""
+        if self.base is None or self.base.mode == "weights":
+            first = self.base is None and self.committer.committed < 0
+            kind = "root" if first else "checkpoint"
+            made = self.committer.commit(point, kind, self._metrics, message=about)
+            self.watch(made, alike=self.base is not None)
+            if self.base is None:
+                settings, groups = apply.read_all(point.live), apply.read_groups(point.live)
+                self.expecting = Expectation(settings, groups, [], None, made)
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record metrics at a step; what is no number is named once, here and in the record."""
+        numbers, refused = logged_values.numbers(values)
+        self._metrics.update(numbers)
+        if self.recorder is not None:
+            self.recorder.log(step, numbers)
+            self._tell_refused(self._refusals.fresh(refused), step)
+
+    def is_due(self, *, save: bool, epoch_over: bool) -> bool:
+        """Whether there is anything to do at a control point: a few tests of flags."""
+        recorder = self.recorder
+        assert recorder is not None
+        if recorder.waiting or save or self.stop_asked:
+            return True
+        return epoch_over and "epoch" in recorder.awaits
+
+    def control_point(
+        self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
+    ) -> None:
+        """Carry out what has been asked, and commit a node where one is due; wait while paused.
+
+        ``save``: the loop wants a checkpoint. ``final``: this is the state that training ends in.
+        ``epoch_over``: the update was the last of its pass over the data.
+        """
+        assert self.recorder is not None
+        reached = [*(["epoch"] if epoch_over else []), *(["checkpoint"] if save else [])]
+        self._answer(point, reached, save=save, final=final)
+        while self._paused and not (self.stop_asked or final):
+            if self.recorder.wait(1.0):
+                self._answer(point, (), save=False, final=False)
+
+    def _answer(self, point: Point, reached: Sequence[str], *, save: bool, final: bool) -> None:
+        """Answer what waits at this moment.
+
+        Where no update has shown yet what became of an earlier change (training is held, or the
+        optimizer skips updates), what is expected of the next one adds up.
+        """
+        assert self.recorder is not None
+        asked = self.recorder.take(reached)
+        if self.signals.received:
+            self.signals.answer()
+            # Training that has come to its end is not cut short by it.
+            self.stop_asked = self.stop_asked or not final
+        saves = self.committer.saves
+        if save:
+            saves.ask(point.step)
+        found = [self._carry_out(request, point, final=final) for request in asked]
+        answers.supersede(found)
+        changes = (*answers.changes(found), *execution.remarks(found))
+        ends = final or self.stop_asked
+        kind = "final" if ends else "intervention" if changes else "checkpoint"
+        wants_node = any(one.makes_node for one in found)
+        made: list[Node] = []
+        is_new = self.committer.committed != point.step
+        if changes or wants_node or ((saves.owed is not None or ends) and is_new):
+            message = "; ".join(
+                text for text in (answers.message(found), self.signals.words) if text
+            )
+            made = self.committer.commit(point, kind, self._metrics, changes, found, message)
+            self.watch(made, alike=not changes)
+        else:
+            self.committer.answer(found, point.step)
+            if not is_new:
+                saves.make(saves.take())
+        if found:
+            self._tell(point)
+        settled = [a for a in found if a.state == "applied" and a.wanted]
+        if settled:
+            wanted = {name: v for answer in settled for name, v in answer.wanted.items()}
+            later = Expectation(wanted, apply.read_groups(point.live), settled, None, made)
+            before = self.expecting.answers if self.expecting else []
+            self.expecting = answers.merged(self.expecting, later)
+            self._tell_superseded([one for one in before if one.state == "superseded"], point.step)
+
+    def _tell(self, point: Point) -> None:
+        """Have the next heartbeat tell what is in force."""
+        assert self.recorder is not None
+        settings = self.recorder.settings = apply.read_all(point.live, details=True)
+        self.recorder.max_steps = settings.get("max_steps", point.live.fixed.get("max_steps"))
+
+    def _tell_superseded(self, before: Sequence[Answer], step: int) -> None:
+        """Tell of changes that were made and have been undone by others before any update."""
+        assert self.recorder is not None
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                for one in before:
+                    with suppress(IllegalTransition):
+                        requests.move(
+                            connection, one.request.id, "superseded", actor=self.actor, step=step
+                        )
+
+        if before:
+            self.recorder.do(job)
+
+    def _tell_refused(self, refused: Mapping[str, str], step: int) -> None:
+        if not refused or self.recorder is None or self._segment is None:
+            return
+        run_id, segment_id = self._segment.run_id, self._segment.id
+        words = "; ".join(f"{name}: {why}" for name, why in refused.items())
+        logger.warning("branchtrack does not record what is no number: %s", words)
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                audit.append(
+                    connection, run_id, kind="metric", ref=segment_id, state="not recorded",
+                    actor=self.actor, step=step, payload={"names": dict(refused)},
+                )  # fmt: skip
+
+        self.recorder.do(job)
+
+    def close(self, status: str, error: str | None = None) -> None:
+        """Write what is left and end the segment as ``finished``, ``stopped`` or ``failed``.
+
+        Raises:
+            StorageError: it could not be recorded whole, with ``BRANCHTRACK_REQUIRE=1``.
+        """
+        if self.witness is not None:
+            self.witness.detach()
+        self.signals.answer()
+        status, error = self.signals.ending(status, error)
+        recorder, segment, lost = self.recorder, self._segment, []
+        try:
+            if recorder is not None and segment is not None:
+                segment_id = segment.id
+                self.committer.saves.drop("Training ended before it could be made.")
+                lost = recorder.close(lambda: self._end(segment_id, status, error))
+        except (KeyboardInterrupt, SystemExit):
+            # A second signal: nothing is waited for any more.
+            why = f"{self.signals.words}, and another broke off what was being written"
+            if recorder is not None:
+                recorder.close(lambda: self._end(segment_id, "stopped", why))
+            raise
+        finally:
+            self.signals.off()
+        self._rewinder.ended(status, error)
+        if self.rewinds and self.signals.received:
+            self._rewinder.give_up(self.signals.words)
+        elif self.rewinds:
+            self._rewinder.become()
+        self._database.close()
+        if lost and status != "failed" and configuration.is_required():
+            raise StorageError(f"Not everything could be recorded: {'; '.join(lost)}")
+
+    def _note(self) -> int:
+        """A signal has come, to be noted without any lock; returns the step."""
+        if self.recorder is None:
+            return self.base.fork.step if self.base else 0
+        self.recorder.note()
+        return self.recorder.step
+
+    def _interrupt(self) -> None:
+        """A signal was noted: make sure that the loop comes, and tell of it at once."""
+        recorder = self.recorder
+        if recorder is not None and not self._is_told:
+            self._is_told = True
+            recorder.interrupt()
+            recorder.tell("signal", "received", self.actor, recorder.step, self.signals.words)
+
+    def _record(
+        self,
+        point: Point,
+        settings: dict[str, Any],
+        max_steps: int | None,
+        script: Mapping[str, Any] | None,
+    ) -> tuple[Segment, Recorder]:
+        """The segment that this process trains, taken or about to be made, and its recorder."""
+        live = point.live
+        at_resume = [setting for name, setting in AT_RESUME.items() if name in live.fixed]
+        take = partial(
+            segments.take, actor=self.actor, settings=settings, max_steps=max_steps,
+            declared=[setting.as_dict() for setting in [*apply.declare(live), *at_resume]],
+            script=None if script is None else dict(script), offers=self._offers(live),
+            environment=self._surroundings,
+        )  # fmt: skip
+        if isinstance(self._beginning, NewRun):
+            new = registration.new_run(
+                self._database, self._beginning, self.actor, self.prepare, take
+            )
+            return new.segment, new.recorder(point.step)
+        with self._database.transaction() as connection:
+            segment = take(connection, self._beginning.segment(connection, self.actor).id)
+        self._has_begun()
+        return segment, Recorder(self._database, segment.id, point.step)
+
+    def _has_begun(self) -> None:
+        """What was planned is in the record by now."""
+        beginning = self._beginning
+        if self.base is not None and beginning.fork is not None:
+            self.base = replace(self.base, fork=beginning.fork)
+        if beginning.launch is not None:
+            self._rewinder = Rewinder(
+                self._database, self.store, self.actor, (beginning.launch.id, None)
+            )
+        beginning.tell()
+
+    def _offers(self, live: Live) -> dict[str, Any]:
+        described = {name: author_actions.describe(name, one) for name, one in self.actions.items()}
+        return Offers(described, modules.paths(live.model), self.evaluates).as_dict()
+
+    def _carry_out(self, request: Request, point: Point, *, final: bool) -> Answer:
+        if self.rewinds:
+            return Answer(request, "expired", "The branch was left for another node just before.")
+        carried = execution.carry_out(request, point.live, point.step, self.actions)
+        if carried is not None:
+            return carried
+        answer = Answer(request, "done")
+        try:
+            if request.kind == "evaluate":
+                found = point.evaluate()
+                answer.result = {"metrics": logged_values.numbers(found)[0]}
+                self.log(point.step, found)
+            elif request.kind == "stop":
+                # Done when training has ended: a loop might go on.
+                self.stop_asked, answer.state = True, "applied"
+            elif request.kind in ("pause", "unpause"):
+                self._hold(request, point.step, final=final)
+            elif request.kind == "rewind":
+                answer.result = self._rewinder.order(request)
+                self.stop_asked, answer.state = True, "applied"
+        except Exception as error:
+            # Whatever a request does wrong is its answer, and never the end of training.
+            execution.fail(answer, error)
+        return answer
+
+    def _hold(self, request: Request, step: int, *, final: bool) -> None:
+        assert self.recorder is not None and self._segment is not None
+        paused, segment_id = request.kind == "pause", self._segment.id
+        if paused and (final or self.stop_asked):
+            raise InvalidInput("kind", "pause", "nothing", what="Training ends at this step.")
+        self._paused = paused
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                segments.hold(connection, segment_id, paused=paused, step=step, actor=request.actor)
+
+        self.recorder.do(job)
+
+    def ignored(self) -> None:
+        """The loop goes on although it was told to stop: answer so."""
+        assert self.recorder is not None and self._segment is not None
+        segment_id = self._segment.id
+        why = "The loop goes on: it does not end where `run.step()` is true. It is not recorded."
+        logger.warning("branchtrack: %s", why)
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                self._end_stops(connection, segment_id, "failed", why)
+
+        self.recorder.do(job)
+
+    def _end_stops(
+        self, connection: Connection, segment_id: str, state: str, error: str | None = None
+    ) -> None:
+        for one in requests.unanswered(connection, segment_id):
+            if one.kind == "stop" and one.state == "applied":
+                requests.move(connection, one.id, state, actor=self.actor, error=error)
+
+    def _end(self, segment_id: str, status: str, error: str | None) -> None:
+        with self._database.transaction() as connection:
+            if status != "failed":
+                self._end_stops(connection, segment_id, "done")
+                status, error = self.committer.ending(status, error)
+            control.expire_unanswered(
+                connection, segment_id, self.actor, "The training process ended first.",
+                spare=self._rewinder.request_id,
+            )  # fmt: skip
+            later = environment.with_later_modules(self._surroundings)
+            if later != self._surroundings:
+                segments.set_environment(connection, segment_id, later)
+            segments.end(connection, segment_id, status, actor=self.actor, error=error)
+
+
+def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:
+    """The node that was trained last on the way to a fork node, and all that was declared since."""
+    declared: dict[str, Any] = {}
+    node = fork
+    while node.kind == "fork" and node.parent_id is not None:
+        declared = {**{change.name: change.after for change in node.changes}, **declared}
+        node = nodes.get(connection, node.parent_id)
+    return node, declared

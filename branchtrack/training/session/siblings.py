@@ -1,0 +1,51 @@
+"""The runs that one execution of a script has made: which of them is meant, and which are others.
+
+It only reads, and begins nothing.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from branchtrack.core.exactness import Trial
+from branchtrack.core.records import Node, Run
+from branchtrack.db import launches, nodes, runs
+from branchtrack.training.session.ordinals import Order, Training
+
+
+def target(connection: Connection, order: Order) -> tuple[Run, Node]:
+    """The run and the node that a process was started to go on with."""
+    if order.trial is not None:
+        node = nodes.get(connection, Trial.from_text(order.trial).start)
+    else:
+        node = nodes.get(connection, launches.get(connection, order.launch or "").node_id)
+    return runs.get_run(connection, node.run_id), node
+
+
+def of_process(connection: Connection, run: Run) -> list[Run]:
+    """The runs that the execution of the script made that also made ``run``."""
+    process = run.training.get("process")
+    return [] if not process else runs.of_training(connection, process=process)
+
+
+def is_meant(training: Training, run: Run, others: list[Run]) -> bool:
+    """Whether a training is the one whose run is to go on; ``others`` are those of its script."""
+    meant = run.training
+    if not meant:
+        # Recorded by an earlier version, which took the first.
+        return True
+    if (meant["name"], meant["of_name"]) == (training.name, training.of_name):
+        return True
+    is_known = any(one.training["name"] == training.name for one in others)
+    # A script may give another name each time it is started: a date, for instance.
+    return not is_known and meant["number"] == training.number
+
+
+def same(training: Training, others: list[Run]) -> Run | None:
+    """The run of the same training in an earlier execution of the script."""
+    named = [one for one in others if one.training["name"] == training.name]
+    for one in named:
+        if one.training["of_name"] == training.of_name:
+            return one
+    by_number = [one for one in others if one.training["number"] == training.number]
+    return by_number[0] if by_number and not named else None

@@ -1,0 +1,199 @@
+"""What a session expects of the next update, and what the update is seen to have made of it.
+
+A loop calls `before_update`, `after_update` and `finish_update`, or reads by itself and calls
+`settle`. All I/O is the recorder's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from branchtrack.core import restores
+from branchtrack.core.records import Node
+from branchtrack.db import nodes, requests
+from branchtrack.db.engine import Database
+from branchtrack.errors import IllegalTransition
+from branchtrack.training.record.committer import Committer
+from branchtrack.training.record.recorder import Recorder
+from branchtrack.training.session import restoration
+from branchtrack.training.session.proof import Witness
+from branchtrack.training.session.restoration import Reference
+from branchtrack.training.settings import apply
+from branchtrack.training.settings.apply import Live
+from branchtrack.training.steer import effects
+from branchtrack.training.steer.answers import Expectation
+from branchtrack.training.steer.effects import Probe, Verdict
+
+logger = logging.getLogger("branchtrack")
+
+
+class Updates:
+    """The part of a session that looks at updates; ``expecting`` is what is to be seen next.
+
+    ``witness`` watches the first update after a node. ``reference`` is what the first of a resume
+    is compared with, ``unrestored`` the state that is another than the node's all the same (name ->
+    expected, found), ``not_restored`` names what nobody could restore, and ``strict`` says that
+    training ends where they differ.
+    """
+
+    def __init__(self, database: Database, actor: str) -> None:
+        self.expecting: Expectation | None = None
+        self.witness: Witness | None = None
+        self.reference: Reference | None = None
+        self.unrestored: dict[str, tuple[Any, Any]] = {}
+        self.not_restored: list[str] = []
+        self.strict = False
+        self._compared: str | None = None
+        self.recorder: Recorder | None = None
+        self.actor = actor
+        self._database = database
+        self._used: tuple[int, list[dict[str, Any]]] | None = None
+        self._probe: Probe | None = None
+        self._committer: Committer | None = None
+
+    @property
+    def committer(self) -> Committer:
+        """What makes this segment's nodes, once it has begun."""
+        assert self._committer is not None
+        return self._committer
+
+    def seen(self) -> None:
+        """Called once an update has shown what was expected; for what is of no use any more."""
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether `before_update` has read something that `after_update` is to compare."""
+        return self._used is not None
+
+    def before_update(self, live: Live, step: int) -> None:
+        """Read back what update ``step`` is about to use, between backward and the update."""
+        if self.expecting is not None and self.recorder is not None:
+            self._used = step, [{**live.fixed, **apply.used(live)}]
+            self.probe.before(live)
+            self.expecting.spare(apply.unused(live))
+
+    def after_update(self, live: Live) -> None:
+        """Read back again right after the update: an optimizer may set its settings within it."""
+        if self._used is not None:
+            step, found = self._used
+            self.probe.after(live)
+            self._used = step, [found[0], {**found[0], **apply.in_force(live)}]
+
+    def finish_update(self, live: Live) -> None:
+        """Say what the update has made of what was expected of it, where one has been read."""
+        if self._used is not None:
+            (step, found), self._used = self._used, None
+            self.settle(step, found, live)
+            self.committer.prepare(live)
+
+    def watch(self, made: list[Node], *, alike: bool = False) -> None:
+        """Watch the update that comes next: it is the first after the nodes ``made``.
+
+        ``alike``: it is still the first after those that were made before, too.
+        """
+        before = self.witness
+        if before is not None:
+            before.detach()
+        self.witness = Witness(made, before if alike else None)
+
+    def restore_attributes(self, live: Live, stored: Mapping[str, Any]) -> None:
+        """Give back what objects kept in attributes, and note what that did not come to.
+
+        Raises:
+            CheckpointMismatch: what is tracked is not what was.
+        """
+        assert live.attributes is not None
+        live.attributes.restore(stored)
+        self.unrestored = live.attributes.differing(stored)
+        self.not_restored += live.attributes.omitted(stored)
+
+    def prove(self, step: int, live: Live) -> None:
+        """Record what update ``step`` was made of, where it is the first after a node.
+
+        Raises:
+            CheckpointMismatch: it differs from the node's own continuation, and training is to
+                end there.
+        """
+        witness, self.witness = self.witness, None
+        if witness is None or self.recorder is None:
+            return
+        numbers: dict[str, Any] = {}
+        with suppress(Exception):
+            # What the script's objects do where they are looked at is nothing to training.
+            numbers = live.attributes.numbers() if live.attributes is not None else {}
+        seen = witness.close(step, numbers, live.model)
+        reference, self.reference = self.reference, None
+        compared = None
+        if reference is not None:
+            options = {name for group in live.groups for name in group}
+            compared = reference.compare(seen, options, self.unrestored, self.not_restored)
+            self._compared = compared["state"]
+        self.recorder.do(lambda: self._record_proof(witness, seen, compared, reference))
+        if reference is not None and compared is not None and compared["state"] == "differs":
+            self._differs(reference, compared)
+
+    def _differs(self, reference: Reference, compared: dict[str, Any]) -> None:
+        if self.strict:
+            raise restoration.refusal(compared, reference.node)
+        logger.warning(
+            "branchtrack: this training does not go on as node %s did: %s",
+            reference.node.id, restores.differences(compared),
+        )  # fmt: skip
+
+    def _record_proof(
+        self,
+        witness: Witness,
+        seen: dict[str, Any],
+        compared: dict[str, Any] | None,
+        reference: Reference | None,
+    ) -> None:
+        made = [node.id for node in witness.nodes]
+        with self._database.transaction() as connection:
+            restoration.record(connection, made, seen, compared, reference, self.actor)
+
+    @property
+    def probe(self) -> Probe:
+        """What compares the coming update with one that would have been made without a change."""
+        if self._probe is None or self._probe.expected is not self.expecting:
+            assert self.expecting is not None
+            self._probe = Probe(self.expecting)
+        return self._probe
+
+    def settle(self, step: int, readings: Sequence[Mapping[str, Any]], live: Live) -> None:
+        """Record what update ``step`` made of the settings that were expected of it.
+
+        ``readings``: what was found before it, after it and as often as the loop looked.
+        """
+        expected, self.expecting, self._probe = self.expecting, None, None
+        if expected is None or self.recorder is None:
+            return
+        self.seen()
+        verdicts = effects.verdicts(expected, readings, step, live)
+        obeyed = effects.obeyed(expected.wanted, expected, readings)
+        verified: bool | None = obeyed
+        if expected.restored is not None:
+            expected.restored |= dict.fromkeys(self.not_restored, "not stored")
+        if obeyed and expected.restored is not None:
+            # Of a restore that could not be compared nothing is claimed.
+            looked_at = {"equal": True, "explained": True, "differs": False}
+            verified = looked_at.get(self._compared or "")
+        effective = {"step": step, "verified": verified, "obeyed": obeyed}
+        effective |= apply.told(live, readings[-1], expected.wanted)
+        self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
+
+    def _record_effect(
+        self, expected: Expectation, verdicts: list[Verdict], effective: dict[str, Any]
+    ) -> None:
+        with self._database.transaction() as connection:
+            for node in expected.nodes:
+                nodes.set_effective(connection, node.id, effective, expected.restored)
+            for one in verdicts:
+                if one.answer.state == "applied":
+                    with suppress(IllegalTransition):
+                        requests.move(
+                            connection, one.answer.request.id, one.state, actor=self.actor,
+                            effective=one.effective, error=one.error,
+                        )  # fmt: skip

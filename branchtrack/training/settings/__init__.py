@@ -1,0 +1,1 @@
+"""Every value that can be changed: where it lives, how it is read, written and put back."""

@@ -1,0 +1,153 @@
+"""Fields of optimizers that are no setting by a name of their own, found by inspection.
+
+What an optimizer's constructor takes, keeps in every group as a number or a list of numbers, and
+reads anew at each update, can be changed. What it makes of its state at the first update, or how
+it computes, cannot. It knows no request and no scheduler.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from branchtrack.core.settings import AT_RESUME, Setting
+from branchtrack.training.settings.live import Live, number, put
+
+#: What others look after: rates and momentum with their schedules, and what has its own name.
+_OF_OTHERS = frozenset(
+    """params lr initial_lr max_lr min_lr base_momentum max_momentum weight_decay eps betas momentum
+    """.split()
+)
+#: What is used when the state is made or sizes it, or says how to compute; and the direction, which
+#: nobody who steers a training means to turn.
+_MADE_ONCE = frozenset(
+    """initial_accumulator_value history_size foreach fused capturable differentiable amsgrad
+    centered maximize decoupled_weight_decay""".split()
+)
+#: Switches of torch's own optimizers that leave the state what it is.
+_SWITCHES = ("nesterov",)
+#: What is known of fields: dtype, minimum, maximum, whether the minimum is excluded.
+_KNOWN: dict[str, tuple[str, float | None, float | None, bool]] = {
+    "dampening": ("float", 0.0, 1.0, False), "alpha": ("float", 0.0, 1.0, False),
+    "rho": ("float", 0.0, 1.0, False), "lr_decay": ("float", 0.0, None, False),
+    "momentum_decay": ("float", 0.0, None, False), "lambd": ("float", 0.0, None, False),
+    "t0": ("float", 0.0, None, False), "d": ("float", 0.0, None, True),
+    "beta2_decay": ("float", None, 0.0, False), "etas": ("floats", 0.0, None, True),
+    "step_sizes": ("floats", 0.0, None, True), "ns_steps": ("int", 1, 99, False),
+    "max_iter": ("int", 1, None, False), "max_eval": ("int", 1, None, False),
+    "tolerance_grad": ("float", 0.0, None, False), "tolerance_change": ("float", 0.0, None, False),
+    "clip_threshold": ("float", 0.0, None, True),
+}  # fmt: skip
+
+
+def declare(live: Live) -> list[Setting]:
+    """The fields of one optimizer that can be changed while its state exists, sorted by name."""
+    taken = _constructor(live.optimizer)
+    if taken is None or not live.groups:
+        return []
+    names = set.intersection(*(set(group) for group in live.groups)) & taken.keys()
+    names -= _OF_OTHERS | AT_RESUME.keys() | _MADE_ONCE
+    if _is_listed(live.groups[0].get("eps")):
+        names |= {"eps"}
+    if _is_listed(live.groups[0].get("betas")) and len(live.groups[0]["betas"]) != 2:
+        names |= {"betas"}
+    found = (_setting(live, name, taken[name]) for name in sorted(names & taken.keys()))
+    return [one for one in found if one is not None]
+
+
+def read(live: Live, name: str) -> Any:
+    """A field's value in the first group."""
+    value = live.groups[0][name]
+    if isinstance(value, bool):
+        return value
+    return [number(one) for one in value] if isinstance(value, (list, tuple)) else _number(value)
+
+
+def write(live: Live, name: str, value: Any) -> None:
+    """Set a field in every group."""
+    for group in live.groups:
+        held = group[name]
+        if isinstance(held, (list, tuple)):
+            group[name] = type(held)(
+                one.fill_(new) if isinstance(one, torch.Tensor) else new
+                for one, new in zip(held, value, strict=True)
+            )
+        else:
+            put(group, name, value)
+
+
+def refusal(live: Live) -> Exception | None:
+    """Why the optimizer's own constructor refuses what its groups hold now; None: it does not."""
+    found = (_refusal(live.optimizer, group) for group in live.groups)
+    return next((error for error in found if error is not None), None)
+
+
+def _refusal(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Exception | None:
+    taken = _constructor(optimizer) or {}
+    given = {
+        name: value
+        for name, value in group.items()
+        if name in taken and name not in ("params", "foreach", "fused", "capturable")
+    }
+    # Of as many dimensions as the real one: Muon takes matrices alone.
+    dimensions = next((p.dim() for p in group["params"]), 1)
+    aside = torch.nn.Parameter(torch.zeros((1,) * dimensions))
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            type(optimizer)([aside], **given)
+        except Exception as error:
+            return error
+    return None
+
+
+def _constructor(optimizer: Any) -> Mapping[str, inspect.Parameter] | None:
+    try:
+        return inspect.signature(type(optimizer)).parameters
+    except (TypeError, ValueError):
+        return None
+
+
+def _setting(live: Live, name: str, taken: inspect.Parameter) -> Setting | None:
+    value = live.groups[0][name]
+    about = f"{name} of {type(live.optimizer).__name__}"
+    if isinstance(value, bool):
+        of_torch = type(live.optimizer).__module__.startswith("torch.optim")
+        return Setting(name, "bool", about=about) if of_torch and name in _SWITCHES else None
+    if not (_is_number(value) or _is_listed(value)):
+        return None
+    found = (
+        "floats" if _is_listed(value) else "int" if _is_whole(value, taken.annotation) else "float"
+    )
+    dtype, low, high, above = _KNOWN.get(name, (found, None, None, False))
+    if (dtype == "floats") != _is_listed(value):
+        dtype, low, high, above = found, None, None, False
+    count = len(value) if _is_listed(value) else 1
+    # What is infinite unless it is given (Prodigy's growth_rate) may be so again.
+    values = [*(value if _is_listed(value) else [value]), taken.default]
+    infinite = any(isinstance(one, float) and math.isinf(one) for one in values)
+    return Setting(name, dtype, low, high, above, about=about, count=count, infinite=infinite)
+
+
+def _is_whole(value: Any, annotation: Any) -> bool:
+    """Whether a field is a count: by what the constructor says of it, or by the value it has."""
+    if annotation in (int, "int"):
+        return True
+    return annotation is inspect.Parameter.empty and isinstance(value, int) and value != 0
+
+
+def _is_number(value: Any) -> bool:
+    is_scalar = isinstance(value, torch.Tensor) and value.numel() == 1
+    return is_scalar or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _is_listed(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(map(_is_number, value))
+
+
+def _number(value: Any) -> int | float:
+    return value if isinstance(value, int) else number(value)

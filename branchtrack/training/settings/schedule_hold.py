@@ -1,0 +1,69 @@
+"""Schedules of a script's own that are held: the rate stays what it is while they count on.
+
+A held scheduler is of a class of the same name that asks for the rates in force. What it has come
+to is kept as ever, and let go it goes on at the place to which it has counted. It knows no request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from branchtrack.training.settings import schedule_length
+from branchtrack.training.settings.live import Live, number, put, within
+
+
+class Held:
+    """Mixed in before a scheduler's class while it is held."""
+
+    optimizer: Any
+
+    def get_lr(self) -> list[Any]:
+        """The rates in force."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        return [one.clone() if isinstance(one, torch.Tensor) else one for one in rates]
+
+
+class _HeldClosed(Held):
+    def _get_closed_form_lr(self) -> list[Any]:
+        return self.get_lr()
+
+
+def can_hold(scheduler: Any) -> bool:
+    """Whether a scheduler can be held and let go: it asks itself for rates, and has no end."""
+    parts = list(within(scheduler))
+    # One that ends would end the training of whoever lets it go behind its end.
+    return bool(parts) and schedule_length.reach(scheduler) is None and all(map(_asks, parts))
+
+
+def is_held(scheduler: Any) -> bool:
+    """Whether a scheduler is held."""
+    return isinstance(scheduler, Held)
+
+
+def write(live: Live, held: bool) -> None:
+    """Hold the scheduler of one optimizer, or let it go."""
+    if held == is_held(live.scheduler):
+        return
+    for one in within(live.scheduler):
+        one.__class__ = _held(type(one)) if held else type(one).__bases__[1]
+    if not held and isinstance(live.scheduler, LambdaLR):
+        # It says the rate of each step by itself; others set out from the one in force.
+        one = live.scheduler
+        for group, base, shape in zip(live.groups, one.base_lrs, one.lr_lambdas, strict=True):
+            put(group, "lr", number(base) * shape(one.last_epoch))
+        one._last_lr = [group["lr"] for group in live.groups]
+
+
+def _asks(scheduler: Any) -> bool:
+    kind = type(scheduler)
+    of_torch = kind.__module__.startswith("torch.optim") or is_held(scheduler)
+    is_one = isinstance(scheduler, LRScheduler) and not isinstance(scheduler, ReduceLROnPlateau)
+    return is_one and (of_torch or kind.step is LRScheduler.step)
+
+
+def _held(kind: type[Any]) -> type[Any]:
+    mixin = _HeldClosed if hasattr(kind, "_get_closed_form_lr") else Held
+    return type(kind.__name__, (mixin, kind), {"__module__": kind.__module__})

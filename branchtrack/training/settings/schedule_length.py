@@ -1,0 +1,77 @@
+"""Schedules that end: how far they reach, and whether that is as far as training is to go.
+
+OneCycleLR cannot be stepped beyond its length and would end a training that goes on. It knows no
+script and no session.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from branchtrack.core.settings import SCHEDULER
+from branchtrack.errors import InvalidInput
+from branchtrack.training.settings.live import Live
+
+
+def check(
+    live: Live, step: int, max_steps: int, *, before: int | None, each_update: bool, way: str
+) -> None:
+    """Refuse a ``max_steps`` that restored schedules do not reach from ``step`` on.
+
+    ``before`` is the node's own ``max_steps``. Unless schedulers are stepped at ``each_update``
+    they are taken to go on as fast as until here. ``way`` is the way out.
+
+    Raises:
+        InvalidInput: the schedule ends before.
+    """
+    for part in live.parts.values():
+        last = reach(part.scheduler)
+        if last is None:
+            continue
+        now = position(part.scheduler)
+        if each_update:
+            most = step + last - now
+        elif step == 0:
+            # Nothing says yet how often it is stepped, but that it was long enough before.
+            most = max(last, before or 0)
+        else:
+            most = last * step // now if now else max_steps
+        if max_steps > most:
+            raise InvalidInput(
+                "max_steps", max_steps, f"at most {most}, or {way}",
+                what=f"The schedule that goes on is {last} steps long and ends at step {most} of "
+                f"training, before max_steps {max_steps}: it cannot be stepped any further.",
+            )  # fmt: skip
+
+
+def reach(scheduler: Any) -> int | None:
+    """The place beyond which a scheduler cannot be stepped; None: there is none."""
+    parts = getattr(scheduler, "_schedulers", None)
+    if parts is None:
+        found = getattr(scheduler, "total_steps", None)
+        return found if isinstance(found, int) else None
+    # One behind another, each begins anew at its milestone; or all at once.
+    milestones = getattr(scheduler, "_milestones", None)
+    begins = [0, *milestones] if milestones is not None else [0] * len(parts)
+    ends = [*milestones, math.inf] if milestones is not None else [math.inf] * len(parts)
+    lasts = [
+        begin + own
+        for part, begin, end in zip(parts, begins, ends, strict=True)
+        if (own := reach(part)) is not None and begin + own + 1 < end
+    ]
+    return min(lasts, default=None)
+
+
+def position(scheduler: Any) -> int:
+    """How often a scheduler was stepped."""
+    found = getattr(scheduler, "last_epoch", None)
+    if found is None:
+        return max((position(part) for part in scheduler._schedulers), default=0)
+    return int(found)
+
+
+def way_of_loops(declared: Any) -> str:
+    """The way out for a plain loop, whose script can make a longer schedule."""
+    longer = "a longer schedule in the script"
+    return longer if declared == "script" else f"{SCHEDULER.name}=script with {longer}"

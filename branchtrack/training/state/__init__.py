@@ -1,0 +1,1 @@
+"""The complete state of a training, out and in."""

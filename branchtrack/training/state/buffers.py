@@ -1,0 +1,172 @@
+"""Host memory that snapshots are copied into: allocated once, touched ahead, used again.
+
+It knows tensors by name, and nothing of what they are part of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+
+from branchtrack.training.state import memcpy
+
+_PAGE = 4096
+#: Snapshots for which a tensor that changed behind its version counter is not compared again.
+_REST = 8
+_numbers = count(1)
+
+
+#: A tensor's address and version: the same while nobody writes to it in torch's own ways.
+_Origin = tuple[int, int]
+_Form = tuple[torch.dtype, torch.Size]
+Rest = Callable[[], Mapping[str, torch.Tensor]]
+
+
+@dataclass(slots=True)
+class _Held:
+    """A buffer, where its bytes came from, which writing they are of, and when to compare again."""
+
+    tensor: torch.Tensor
+    form: _Form
+    origin: _Origin | None = None
+    writing: int = 0
+    rest: int = 0
+
+
+_Source = tuple[_Held, torch.Tensor, _Origin | None]
+
+
+class Buffers:
+    """Host memory that snapshots are copied into, allocated once and used again.
+
+    Costs one copy of the state in memory: every tensor captured has one buffer of its size, tied
+    ones share theirs, and what the last snapshot did not use is given back. A snapshot's tensors
+    stay valid until the next one.
+
+    ``writings`` numbers, by name, the writing that each tensor of the last snapshot is of: where
+    the number is that of an earlier snapshot, the bytes are proved to be the same. ``aliases`` has
+    the names of those that another name stands for, with that name.
+    """
+
+    def __init__(self) -> None:
+        self.writings: dict[str, int] = {}
+        self.aliases: dict[str, str] = {}
+        self._held: dict[str, _Held] = {}
+
+    def copy(
+        self, tensors: Mapping[str, torch.Tensor], rest: Rest | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Each tensor copied to the host; tensors that share storage and shape are copied once.
+
+        ``rest`` is called while copying goes on, and gives more of them.
+
+        One whose version counter has not moved is compared with its buffer first, byte by byte:
+        fused optimizers, ``.data`` and numpy write behind the counter's back. That takes no longer
+        than a copy, and saves the hashing.
+        """
+        self.aliases = {}
+        names: list[str] = []
+        held: dict[str, _Held] = {}
+        seen: dict[Any, str] = {}
+        written: list[_Source] = []
+        with memcpy.Copy() as team:
+            for give in (lambda: tensors, rest):
+                found = give() if give is not None else {}
+                names += found
+                written += _write(self._sources(found, held, seen), team)
+        for one, _, origin in written:
+            one.origin = origin
+        self._held = held
+        everything = {name: held[self.aliases.get(name, name)] for name in names}
+        self.writings = {name: one.writing for name, one in everything.items()}
+        return {name: one.tensor for name, one in everything.items()}
+
+    def reserve(self, forms: Mapping[str, _Form]) -> None:
+        """Allocate and touch what the next snapshot will need, unless it is held already.
+
+        Else the first copy waits for the system to find and clear every page. Runs on one thread
+        beside a training; no snapshot may be taken or in use meanwhile.
+        """
+        for name, form in forms.items():
+            if name not in self._held:
+                held = self._held[name] = _made(form)
+                if held.tensor.numel():
+                    # numpy lets go of the interpreter, and starts no threads of its own.
+                    held.tensor.reshape(-1).view(torch.uint8).numpy()[::_PAGE] = 0
+
+    def _sources(
+        self, tensors: Mapping[str, torch.Tensor], held: dict[str, _Held], seen: dict[Any, str]
+    ) -> list[_Source]:
+        """What there is to copy; adds to the buffers ``held`` by name, and to what it has seen."""
+        sources: list[_Source] = []
+        for name, tensor in tensors.items():
+            address, form = tensor.data_ptr(), (tensor.dtype, tensor.shape)
+            first = seen.setdefault((address, form, tensor.stride()), name)
+            if first != name and tensor.numel():
+                self.aliases[name] = first
+                continue
+            mine = held[name] = self._buffer(name, form)
+            # Tensors made in inference mode have no version counter.
+            origin = None if tensor.is_inference() else (address, tensor._version)
+            sources.append((mine, tensor, origin))
+        return sources
+
+    def _buffer(self, name: str, form: _Form) -> _Held:
+        held = self._held.get(name)
+        return held if held is not None and held.form == form else _made(form)
+
+
+class Forms(Buffers):
+    """Takes the place of buffers to learn what a snapshot needs; copies nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, _Form] = {}
+
+    def copy(
+        self, tensors: Mapping[str, torch.Tensor], rest: Rest | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Note dtype and shape of each tensor that would have a buffer of its own."""
+        seen: set[Any] = set()
+        for name, tensor in [*tensors.items(), *(rest() if rest else {}).items()]:
+            key = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+            if key not in seen or not tensor.numel():
+                self.found[name] = tensor.dtype, tensor.shape
+            seen.add(key)
+        return {}
+
+
+def _made(form: _Form) -> _Held:
+    dtype, shape = form
+    return _Held(torch.empty(shape, dtype=dtype, device="cpu"), form)
+
+
+def _changed(sources: list[_Source]) -> list[_Source]:
+    """Those whose buffer has to be written."""
+    perhaps = [place for place, source in enumerate(sources) if _may_be_same(*source)]
+    found = memcpy.equal([(sources[place][0].tensor, sources[place][1]) for place in perhaps])
+    same = {place for place, is_same in zip(perhaps, found, strict=True) if is_same}
+    for place in perhaps:
+        sources[place][0].rest = 0 if place in same else _REST
+    return [source for place, source in enumerate(sources) if place not in same]
+
+
+def _may_be_same(held: _Held, tensor: torch.Tensor, origin: _Origin | None) -> bool:
+    if origin is None or held.origin != origin or not memcpy.is_plain(tensor):
+        return False
+    held.rest = max(0, held.rest - 1)
+    return held.rest == 0
+
+
+def _write(sources: list[_Source], team: memcpy.Copy) -> list[_Source]:
+    """Have those written that have changed; returns them."""
+    changed = _changed(sources)
+    for held, _, _ in changed:
+        # Before the copy: one that fails half way must not pass for what was there.
+        held.writing, held.origin = next(_numbers), None
+    team.add([(held.tensor, tensor) for held, tensor, _ in changed])
+    return changed

@@ -1,0 +1,49 @@
+"""Gradients that wait for the rest of an update: they are state, those of no use are not.
+
+A control point in the middle of an accumulation has some. So has one behind an update whose loop
+clears them only before the next: nothing tells those apart, and a restore with them is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from branchtrack.training.state.mismatch import must_match
+
+_ROLE = "grad/"
+
+
+def pending(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The gradients of a model as ``grad/<parameter>``; none where all of them are zero."""
+    found = {
+        f"{_ROLE}{name}": parameter.grad.detach()
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    return found if any(_is_any(gradient) for gradient in found.values()) else {}
+
+
+def restore(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give every parameter the gradient that it had, or none.
+
+    Raises:
+        CheckpointMismatch: a gradient of a parameter that the model has not.
+    """
+    names = {name.removeprefix(_ROLE) for name in tensors if name.startswith(_ROLE)}
+    parameters = dict(model.named_parameters())
+    unknown = sorted(names - parameters.keys())
+    must_match("the parameters with gradients", [], unknown)
+    for name, parameter in parameters.items():
+        if name not in names:
+            parameter.grad = None
+            continue
+        stored = tensors[f"{_ROLE}{name}"]
+        parameter.grad = torch.empty_like(parameter, dtype=stored.dtype, requires_grad=False)
+        parameter.grad.copy_(stored)
+
+
+def _is_any(gradient: torch.Tensor) -> bool:
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return bool(values.any())

@@ -1,0 +1,124 @@
+"""What a model's modules are, as text that two processes can compare.
+
+It is torch's own: class and arguments of each module, equal neighbours told once. Left out is what
+settings change (dropout), where things lie (devices, addresses) and in which order a set comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from branchtrack.errors import CheckpointMismatch
+from branchtrack.training.settings import modules
+
+#: The name under which a script's record has it.
+MODULES = "modules"
+_CHILD = re.compile(r"( *)\(([^()\s]+)\): (.*)")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+| \((?:cuda|GPU)[^()]*\)")
+_SET = re.compile(r"\{([^{}:]*)\}")
+#: Longer ones are kept as a digest, which tells that they differ but not where.
+_LONGEST = 100_000
+#: Characters of one module that fit in a message.
+_LINE = 300
+
+
+def of(model: torch.nn.Module) -> dict[str, str]:
+    """The text as a part of a script's record; nothing where it is not the same twice."""
+    try:
+        with _without_dropout(model):
+            text, again = repr(model), repr(model)
+    except Exception:
+        # A module that cannot tell what it is must not end a training.
+        return {}
+    if text != again:
+        return {}
+    for name in {type(one).__name__ for one in modules.dropouts(model).values()}:
+        text = re.sub(rf"\b{re.escape(name)}\(p=[^,)]*(, )?", f"{name}(", text)
+    text = _SET.sub(_sorted, _ADDRESS.sub("", text))
+    if len(text) > _LONGEST:
+        text = f"modules of digest {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return {MODULES: text}
+
+
+def check(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Refuse a model whose modules are not those that the node's script made.
+
+    Records that lack them, as earlier versions wrote, say nothing of it.
+
+    Raises:
+        CheckpointMismatch: with the first module that differs, both values and the ways out.
+    """
+    if MODULES not in mine or MODULES not in theirs or mine[MODULES] == theirs[MODULES]:
+        return
+    path, found, expected = difference(mine[MODULES], theirs[MODULES])
+    where = f"the model's module {path}" if path else "the model"
+    raise CheckpointMismatch(
+        f"{where[0].upper()}{where[1:]} is {_words(found)} in the script and was "
+        f"{_words(expected)} in the script that made the node.",
+        safe="No training was done.",
+        fix=f"Put {where} back to {_words(expected)} in the script, or take nothing but the "
+        "weights: --mode weights.",
+        field=f"model.{path}" if path else "model",
+        expected=expected,
+        found=found,
+    )
+
+
+def difference(mine: str, theirs: str) -> tuple[str, str | None, str | None]:
+    """The path of the first module that differs, and what it is in each; None: not there."""
+    found, expected = _by_path(mine), _by_path(theirs)
+    for path in [*expected, *(path for path in found if path not in expected)]:
+        if found.get(path) != expected.get(path):
+            return path, found.get(path), expected.get(path)
+    return "", mine, theirs
+
+
+def _by_path(text: str) -> dict[str, str]:
+    """Each module's own line by its path; lines that belong to no child go to the one above."""
+    found: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    path = ""
+    for line in text.split("\n"):
+        child = _CHILD.fullmatch(line)
+        if child is None:
+            rest = line.strip()
+            # A closing bracket alone is no part of any module.
+            if rest != ")":
+                found[path] = f"{found[path]} {rest}" if path in found else rest.rstrip("(")
+            continue
+        indent = len(child[1])
+        above = [(depth, name) for depth, name in above if depth < indent]
+        above.append((indent, child[2]))
+        path = ".".join(name for _depth, name in above)
+        found[path] = child[3].rstrip("(")
+    return found
+
+
+@contextmanager
+def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """Make probabilities equal while the block runs: torch tells neighbours once if they are."""
+    found = modules.dropouts(model).values()
+    before = [(one, one.p) for one in found]
+    try:
+        for one in found:
+            one.p = 0.0
+        yield
+    finally:
+        for one, p in before:
+            one.p = p
+
+
+def _sorted(found: re.Match[str]) -> str:
+    return "{" + ", ".join(sorted(found[1].split(", "))) + "}"
+
+
+def _words(value: str | None) -> str:
+    if value is None:
+        return "not there"
+    return value if len(value) <= _LINE else f"{value[: _LINE - 1]}…"

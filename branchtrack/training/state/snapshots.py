@@ -1,0 +1,207 @@
+"""The complete state of a training loop, out and in, exactly.
+
+State is what the next update depends on except settings: weights, buffers, moments, schedule
+position, random generators, module flags, and whatever the loop adds. Settings (learning rates,
+weight decay, clipping) travel beside it, so equal states have equal digests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from branchtrack.checkpoints.tensors import decode, dtype_name, encode
+from branchtrack.training import rng
+from branchtrack.training.export import requirements
+from branchtrack.training.settings import modules
+from branchtrack.training.settings.live import Live
+from branchtrack.training.state import gradients, optimizers
+from branchtrack.training.state.buffers import Buffers
+from branchtrack.training.state.mismatch import must_match
+from branchtrack.training.state.optimizers import parameter_names as parameter_names
+
+#: Parts of a configuration that say what made it, and are written by whoever saves it.
+_OF_CLASSES = ("architectures", "dtype", "model_type")
+
+
+@dataclass
+class Snapshot:
+    """A captured state: host tensors by name, JSON, and the optimizer's group settings."""
+
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+    param_groups: list[dict[str, Any]] = field(default_factory=list)
+
+
+def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
+    """The state at this moment; ``extra`` is the loop's own (counters, position, window).
+
+    Raises:
+        CheckpointMismatch: something in it cannot be stored without pickle.
+    """
+    model = {f"model/{name}": tensor for name, tensor in model_tensors(live.model).items()}
+    for name, tensor in model.items():
+        dtype_name(name, tensor)
+    state: dict[str, Any] = {}
+    settings: list[dict[str, Any]] = []
+
+    def rest() -> dict[str, torch.Tensor]:
+        tensors: dict[str, torch.Tensor] = {}
+        state["optimizer"] = optimizers.state_of(live, tensors)
+        state["scheduler"] = optimizers.schedule_of(live, tensors)
+        state["rng"] = encode(rng.capture(), "rng", tensors)
+        state["modules"] = _module_flags(live.model)
+        state["loop"] = encode(dict(extra), "loop", tensors)
+        tensors.update(gradients.pending(live.model))
+        own = live.attributes.state() if live.attributes is not None else {}
+        if own:
+            state["attributes"] = encode(own, "attributes", tensors)
+        settings.extend(optimizers.group_settings(live))
+        if hasattr(getattr(live.model, "config", None), "to_json_string"):
+            state["model_config"] = model_config(live.model)
+        what, files = requirements.of(live.model, live.processor)
+        tensors.update(files)
+        left_out = requirements.transient(live.model)
+        state.update({requirements.KEY: what} if what else {})
+        state.update({requirements.TRANSIENT: left_out} if left_out else {})
+        return tensors
+
+    copied = buffers.copy(model, rest)
+    if buffers.aliases:
+        state["aliases"] = buffers.aliases
+    return Snapshot(copied, state, settings)
+
+
+def restore(live: Live, snapshot: Snapshot) -> dict[str, Any]:
+    """Put a state back into live objects, settings as they were in it; returns the loop's part.
+
+    Random generators and gradients are left alone: the loop restores them at its own moment
+    (`restore_rng`, `restore_gradients`).
+
+    Raises:
+        CheckpointMismatch: the model, optimizer or scheduler is of another shape.
+    """
+    tensors, state = snapshot.tensors, snapshot.state
+    requirements.adopt(live.model, state, tensors)
+    give_weights(live.model, snapshot)
+    _restore_flags(live.model, state["modules"])
+    optimizers.restore(live, state["optimizer"], tensors, snapshot.param_groups)
+    optimizers.restore_schedule(live, state["scheduler"], tensors)
+    return loop_state(snapshot)
+
+
+def loop_state(snapshot: Snapshot) -> dict[str, Any]:
+    """The part of a state that the loop itself gave."""
+    loop: dict[str, Any] = decode(snapshot.state["loop"], snapshot.tensors)
+    return loop
+
+
+def attributes(snapshot: Snapshot) -> dict[str, Any]:
+    """What objects kept in attributes of their own, as `Attributes.restore` takes it."""
+    stored: dict[str, Any] = decode(snapshot.state.get("attributes", {}), snapshot.tensors)
+    return stored
+
+
+def restore_whole_model(model: torch.nn.Module, snapshot: Snapshot) -> None:
+    """Put weights, buffers, the modules' flags and the configuration back.
+
+    Models note things in their configuration as they are trained.
+
+    Raises:
+        CheckpointMismatch: the model is of another shape.
+    """
+    give_weights(model, snapshot)
+    _restore_flags(model, snapshot.state["modules"])
+    restore_config(model, snapshot)
+
+
+def restore_config(model: Any, snapshot: Snapshot) -> None:
+    """Give a model's configuration the plain values that it had."""
+    stored: Mapping[str, Any] = snapshot.state.get("model_config") or {}
+    current = model_config(model) if stored and hasattr(model, "config") else {}
+    for name, value in stored.items() if current else ():
+        if name not in _OF_CLASSES and not isinstance(value, dict) and current.get(name) != value:
+            setattr(model.config, name, value)
+
+
+def restore_gradients(live: Live, snapshot: Snapshot) -> None:
+    """Give every parameter the gradient that it had, or none: those of an unfinished update.
+
+    Raises:
+        CheckpointMismatch: a gradient of a parameter that the model has not.
+    """
+    gradients.restore(live.model, snapshot.tensors)
+
+
+def random_state(snapshot: Snapshot) -> dict[str, Any]:
+    """The state of every random generator, as `rng.restore` takes it."""
+    found: dict[str, Any] = decode(snapshot.state["rng"], snapshot.tensors)
+    return found
+
+
+def restore_rng(snapshot: Snapshot) -> None:
+    """Set every random generator to the snapshot's."""
+    rng.restore(random_state(snapshot))
+
+
+def model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and all buffers of a model by name."""
+    found = {
+        name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
+    }
+    # Buffers that state_dict leaves out may be changed by forward passes all the same.
+    found.update({name: value for name, value in model.named_buffers() if name not in found})
+    return found
+
+
+def _module_flags(model: torch.nn.Module) -> dict[str, Any]:
+    dropout = {name: float(module.p) for name, module in modules.dropouts(model).items()}
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    return {"frozen": frozen, "dropout": dropout}
+
+
+def _restore_flags(model: torch.nn.Module, flags: Mapping[str, Any]) -> None:
+    frozen = set(flags["frozen"])
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    dropouts = modules.dropouts(model)
+    for name, p in flags["dropout"].items():
+        if name in dropouts:
+            dropouts[name].p = p
+
+
+def give_weights(model: torch.nn.Module, snapshot: Snapshot) -> None:
+    """Put a snapshot's weights and buffers into a model.
+
+    Raises:
+        CheckpointMismatch: the model is of another shape.
+    """
+    tensors = snapshot.tensors
+    mine = model_tensors(model)
+    theirs = {
+        name.removeprefix("model/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("model/")
+    }
+    must_match("the model's tensors", sorted(mine), sorted(theirs))
+    for name, tensor in mine.items():
+        must_match(f"the shape of {name}", tuple(tensor.shape), tuple(theirs[name].shape))
+        must_match(f"the dtype of {name}", str(tensor.dtype), str(theirs[name].dtype))
+    with torch.no_grad():
+        for name, tensor in mine.items():
+            tensor.copy_(theirs[name])
+
+
+def model_config(model: Any) -> dict[str, Any]:
+    """A model's configuration for exports, the same whichever version and file it came from."""
+    found: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=True))
+    for name in ("transformers_version", "_name_or_path"):
+        found.pop(name, None)
+    # These two are written into the configuration of a model whenever it is saved.
+    found["architectures"] = [type(model).__name__]
+    dtype = getattr(model, "dtype", None)
+    return {**found, "dtype": str(dtype).removeprefix("torch.")} if dtype else found

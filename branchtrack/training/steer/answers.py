@@ -1,0 +1,129 @@
+"""What becomes of requests at a control point: answers, the changes they make, what to expect.
+
+Values and decisions only: no live object, no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from branchtrack.core.interventions import SETTING_KINDS
+from branchtrack.core.records import Change, Node, Request
+from branchtrack.core.settings import DIRECTIVES, SCHEDULER, SEED
+from branchtrack.training.settings.shadow_step import Options, Outcome
+
+#: Changes that put another schedule in the place of the node's.
+_OF_SCHEDULE = {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "horizon"}
+
+
+@dataclass
+class Answer:
+    """What became of a request at a control point; ``state`` as in the life of requests.
+
+    ``wanted`` are the settings that the next update must be seen to use. ``options`` are what the
+    optimizers' groups were told before and after the change, ``foreseen`` the rates that a schedule
+    not known to us would have come to next without it, and ``outcome`` what the update made of the
+    difference, where there is one.
+    """
+
+    request: Request
+    state: str = "applied"
+    error: str | None = None
+    before: dict[str, Any] | None = None
+    applied: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    wanted: dict[str, Any] = field(default_factory=dict)
+    options: tuple[Options, Options] | None = None
+    outcome: Outcome | None = None
+    foreseen: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def makes_node(self) -> bool:
+        """Whether a node is committed for it, changes or not."""
+        idle = self.request.kind in ("evaluate", "unpause")
+        return self.state in ("applied", "done", "superseded") and not idle
+
+
+@dataclass
+class Expectation:
+    """Settings that the next update must be seen to use, and who is to be told.
+
+    ``groups`` are what each optimizer's groups hold for it; ``nodes`` holds the node once it is
+    durable.
+    """
+
+    wanted: dict[str, Any]
+    groups: Mapping[str, list[dict[str, Any]]]
+    answers: list[Answer]
+    restored: dict[str, str] | None
+    nodes: list[Node]
+
+    def spare(self, unused: Collection[str]) -> None:
+        """Expect nothing of ``unused`` settings that nobody has changed: there is nothing to say of
+        them.
+        """
+        changed = {name for answer in self.answers for name in answer.wanted}
+        changed |= {change.name for node in self.nodes for change in node.changes}
+        spared = set(unused) - changed
+        self.wanted = {name: value for name, value in self.wanted.items() if name not in spared}
+
+
+def merged(earlier: Expectation | None, later: Expectation) -> Expectation:
+    """What two control points at one step expect of the next update; the later has its way."""
+    if earlier is None:
+        return later
+    supersede([*earlier.answers, *later.answers])
+    return Expectation(
+        {**earlier.wanted, **later.wanted}, later.groups, [*earlier.answers, *later.answers],
+        earlier.restored, [*earlier.nodes, *later.nodes],
+    )  # fmt: skip
+
+
+def changes(answers: Sequence[Answer]) -> tuple[Change, ...]:
+    """Every changed setting with its value before the first change and after the last."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for answer in answers:
+        if answer.state == "failed":
+            continue
+        for name, value in (answer.applied or {}).items():
+            before.setdefault(name, (answer.before or {}).get(name))
+            after[name] = value
+    return tuple(
+        Change(name, before[name], after[name]) for name in after if before[name] != after[name]
+    )
+
+
+def supersede(answers: Sequence[Answer]) -> None:
+    """Of two requests for one setting at one control point the earlier is superseded."""
+    later: set[str] = set()
+    for answer in reversed(answers):
+        if answer.request.kind not in SETTING_KINDS or answer.state != "applied":
+            continue
+        answer.wanted = {name: v for name, v in answer.wanted.items() if name not in later}
+        if not answer.wanted:
+            answer.state = "superseded"
+        later.update(answer.wanted)
+
+
+def message(answers: Sequence[Answer]) -> str:
+    """What a node says of why it was made: the reasons and messages of its requests."""
+    reasons = [answer.request.reason for answer in answers if answer.request.reason]
+    notes = [str(answer.request.requested.get("message") or "") for answer in answers]
+    return "; ".join(text for text in [*reasons, *notes] if text)
+
+
+def restored_parts(has_scheduler: bool, replaced: Mapping[str, Any]) -> dict[str, str]:
+    """For each part of the state whether it was restored or replaced; no scheduler is no part."""
+    parts = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
+    if has_scheduler:
+        parts["scheduler"] = "restored"
+    parts["data position"] = parts["counters"] = "restored"
+    parts |= {name: "replaced" for name in replaced if name not in DIRECTIVES}
+    if replaced.keys() & _OF_SCHEDULE or replaced.get(SCHEDULER.name) == "script":
+        parts["scheduler"] = "replaced"
+    if SEED.name in replaced:
+        parts["rng"] = "replaced"
+    return parts

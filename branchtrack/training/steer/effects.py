@@ -1,0 +1,171 @@
+"""What an update made of the settings that were expected of it: read, compared, and put in words.
+
+Reading is for the record: no update may suffer from it. It knows no database.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from branchtrack.core import conditions
+from branchtrack.training.settings import apply, shadow_step
+from branchtrack.training.settings.apply import Live
+from branchtrack.training.settings.shadow_step import Sample
+from branchtrack.training.steer.answers import Answer, Expectation
+
+logger = logging.getLogger("branchtrack")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one request: ``state``, what was read back, and why it is ineffective."""
+
+    answer: Answer
+    state: str
+    effective: dict[str, Any]
+    error: str | None
+
+
+class Probe:
+    """Compares an update with one that would have been made with the old values.
+
+    To be told of each optimizer's step, before and after it, by the optimizer's name.
+    """
+
+    def __init__(self, expected: Expectation) -> None:
+        self.expected = expected
+        self._answers = [one for one in expected.answers if one.options is not None]
+        self._samples: dict[str, Sample] = {}
+
+    def before(self, live: Live, name: str = "") -> None:
+        """Keep a sample of what the optimizer is about to change, if anything is to be seen."""
+        groups: set[int] = set()
+        for answer in self._answers:
+            groups |= set(shadow_step.changed_groups(*_options(answer)).get(name, ()))
+        if not groups or name in self._samples:
+            return
+        try:
+            optimizer = live.parts[name].optimizer
+            optimizer = getattr(optimizer, "optimizer", optimizer)
+            self._samples[name] = Sample(optimizer, sorted(groups))
+        except Exception:
+            logger.debug("branchtrack cannot probe an update", exc_info=True)
+
+    def after(self, live: Live, name: str = "") -> None:
+        """Compare, and note with each answer what its change made of the update."""
+        sample = self._samples.pop(name, None)
+        if sample is None:
+            return
+        concerned = [
+            one for one in self._answers if name in shadow_step.changed_groups(*_options(one))
+        ]  # fmt: skip
+        now = shadow_step.options(live)
+        if not any(apply.number(group.get("lr", 1.0)) for group in now[name]):
+            # A schedule that is at nought lets nothing be seen of the rest.
+            return
+        alternatives = [shadow_step.replaced(now, *_options(one))[name] for one in concerned]
+        for answer, outcome in zip(concerned, sample.compare(alternatives), strict=True):
+            answer.outcome = outcome
+
+
+def verdicts(
+    expected: Expectation, readings: Sequence[Mapping[str, Any]], step: int, live: Live
+) -> list[Verdict]:
+    """What is to be said of every request that still has settings to be seen at update ``step``.
+
+    ``live`` is as the update has left it, the schedule's own step included.
+    """
+    found = []
+    for answer in expected.answers:
+        if answer.state != "applied" or not answer.wanted:
+            continue
+        last = readings[-1]
+        unlike = [
+            (name, value, _other(name, value, expected, readings))
+            for name, value in answer.wanted.items()
+            if not obeyed({name: value}, expected, readings)
+        ]
+        beside = ["lr_now", *(["grad_norm"] if "max_grad_norm" in answer.wanted else [])]
+        names = [*answer.wanted, *(name for name in beside if name in last)]
+        effective = {"step": step, **{name: last.get(name) for name in names}}
+        effective |= {} if answer.outcome is None else {"update": answer.outcome.as_dict()}
+        why = _why(unlike, answer, step) or _taken_back(live, answer) or None
+        effective["verified"] = why is None
+        found.append(Verdict(answer, "ineffective" if why else "verified", effective, why))
+    return found
+
+
+def obeyed(
+    wanted: Mapping[str, Any], expected: Expectation, readings: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether every reading of an update shows what was wanted."""
+    return all(apply.agrees(wanted, expected.groups, found) for found in readings)
+
+
+def _taken_back(live: Live, answer: Answer) -> str:
+    """That a rate is again, behind the update, what it would be without the change; or nothing."""
+    if answer.options is None or not any(n.rpartition(".")[2] == "lr" for n in answer.wanted):
+        return ""
+    before, after = answer.options
+    for name, part in live.parts.items():
+        foreseen = answer.foreseen.get(name)
+        for place, group in enumerate(part.groups):
+            rates = [told[name][place].get("lr") for told in (before, after)]
+            if None in rates:
+                continue
+            old, new = map(apply.number, rates)
+            rate = apply.number(group["lr"])
+            if conditions.same(old, new) or conditions.same(rate, new):
+                continue
+            without = [old, *([foreseen[place]] if foreseen else [])]
+            back = rate and any(conditions.same(rate, one) for one in without)
+            if back or part.scheduler is None:
+                return (
+                    f"Something has set the rate back to {rate} behind the update, "
+                    "as if there had been no change."
+                )
+    return ""
+
+
+def _other(
+    name: str, value: Any, expected: Expectation, readings: Sequence[Mapping[str, Any]]
+) -> Any:
+    """The first reading that is not what was wanted."""
+    for found in readings:
+        if not apply.agrees({name: value}, expected.groups, found):
+            beside = {"max_grad_norm": "grad_norm", "lr": "lr_now"}
+            prefix, _dot, own = name.rpartition(".")
+            seen = found.get(name)
+            if own in beside and conditions.same(seen, value):
+                # The setting is as it should be, and not what the mathematics uses.
+                seen = found.get(f"{prefix}.{beside[own]}" if prefix else beside[own])
+            return seen
+    return None
+
+
+def _why(unlike: list[tuple[str, Any, Any]], answer: Answer, step: int) -> str | None:
+    if unlike:
+        parts = [
+            f"{name} was to be {value}, and update {step} used {found}"
+            if found is not None else f"{name} was to be {value}, and update {step} did not use it"
+            for name, value, found in unlike
+        ]  # fmt: skip
+        return "; ".join(parts) + "."
+    outcome = answer.outcome
+    if outcome is None or outcome.is_seen:
+        return None
+    names = ", ".join(answer.wanted)
+    if not outcome.elements:
+        return f"{names}: no parameter of the groups concerned had a gradient at update {step}."
+    return (
+        f"{names}: update {step} came out the same, bit for bit, as with the old value, in all of "
+        f"{outcome.elements:,} elements compared; the change is too small for the parameters."
+    )
+
+
+def _options(answer: Answer) -> tuple[shadow_step.Options, shadow_step.Options]:
+    assert answer.options is not None
+    return answer.options

@@ -1,0 +1,80 @@
+"""Fresh weights for a part of a model, and an optimizer that remembers nothing of the old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+
+from branchtrack.errors import InvalidInput
+from branchtrack.training.settings.live import Live
+
+
+def reset(live: Live, text: str) -> dict[str, Any]:
+    """Initialise the modules that ``text`` names anew; returns ``modules`` and ``parameters``.
+
+    ``text``: paths or patterns of modules, commas between. Each module under one of them does what
+    it does when it is made: the model's own initialisation (``_init_weights`` of transformers), or
+    its ``reset_parameters``. The random numbers are training's own.
+
+    Raises:
+        InvalidInput: a name that no module has, or a parameter that nothing could initialise:
+            nothing was changed then.
+    """
+    chosen = _chosen(live.model, text)
+    own = getattr(live.model, "_init_weights", None)
+    work = [(m, _initialiser(m, own)) for m in chosen.values() if list(m.parameters(False))]
+    missing = [m for m, do in work if do is None]
+    if not work or missing:
+        names = [name for name, module in chosen.items() if module in missing]
+        raise InvalidInput(
+            "modules", ", ".join(names) or text, "modules with reset_parameters()",
+            what="Nothing says how these modules are initialised.",
+        )  # fmt: skip
+    parameters = {id(p): p for module, _ in work for p in module.parameters(recurse=False)}
+    with torch.no_grad():
+        for _, do in work:
+            if do is not None:
+                do()
+    for part in live.parts.values():
+        optimizer = getattr(part.optimizer, "optimizer", part.optimizer)
+        for parameter in parameters.values():
+            optimizer.state.pop(parameter, None)
+    count = sum(p.numel() for p in parameters.values())
+    return {"modules": sorted(chosen), "parameters": count}
+
+
+def _chosen(model: torch.nn.Module, text: str) -> dict[str, torch.nn.Module]:
+    """The modules under the paths that the patterns fit, by path."""
+    every = dict(model.named_modules())
+    found: dict[str, torch.nn.Module] = {}
+    for pattern in filter(None, (part.strip() for part in text.split(","))):
+        hits = [path for path in every if path and fnmatchcase(path, pattern)]
+        if not hits:
+            tops = ", ".join(name for name, _ in model.named_children())
+            raise InvalidInput(
+                "modules", pattern, f"paths or patterns of modules, such as {tops}",
+                what=f"No module goes by {pattern!r}.",
+            )  # fmt: skip
+        for hit in hits:
+            found |= {p: m for p, m in every.items() if p == hit or p.startswith(f"{hit}.")}
+    return found
+
+
+def _initialiser(module: torch.nn.Module, own: Any) -> Callable[[], None] | None:
+    plain = getattr(module, "reset_parameters", None)
+    if plain is None and own is None:
+        return None
+
+    def initialise() -> None:
+        if plain is not None:
+            plain()
+        if own is not None:
+            for parameter in module.parameters(recurse=False):
+                # transformers leaves alone what it has loaded.
+                parameter.__dict__.pop("_is_hf_initialized", None)
+            own(module)
+
+    return initialise

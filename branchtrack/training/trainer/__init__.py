@@ -1,0 +1,1 @@
+"""The Hugging Face Trainer as a branch of a run."""

@@ -1,0 +1,179 @@
+"""The callback that a branching Trainer has: when a control point is due, and for what reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_utils import SaveStrategy
+
+from branchtrack.training.record.committer import Point
+from branchtrack.training.session.session import Session
+from branchtrack.training.state import snapshots
+from branchtrack.training.trainer import state as trainer_state
+from branchtrack.training.trainer.state import live_objects
+
+
+class Events(TrainerCallback):
+    """The callback that the mixin installs behind all others, and when to save for what reason.
+
+    A save is *due* where the script has asked for it; otherwise requests or the end have.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+        self.resumes = False
+        self._rooted = False
+        self._epoch_over = False
+        self._asked_by_us = False
+        self._evaluated = False
+        self._put_off = False
+
+    @property
+    def epoch_over(self) -> bool:
+        """Whether the epoch has ended, and no update of another has begun."""
+        return self._epoch_over
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the training that is going on, once it records."""
+        found: Session | None = self.trainer._bt_session
+        return None if found is None or found.recorder is None else found
+
+    def point(self) -> Point:
+        """Where training is now, for a control point."""
+        trainer = self.trainer
+        return Point(
+            live=live_objects(trainer),
+            step=trainer.state.global_step,
+            epoch=float(trainer.state.epoch or 0.0),
+            extra=lambda: trainer_state.loop_state(trainer),
+            evaluate=lambda: trainer_state.evaluate(trainer),
+        )
+
+    def puts_off(self) -> bool:
+        """Whether the save asked for now has to wait for the end of the epoch, which comes next."""
+        if self._epoch_over or not self._ends_epoch():
+            return False
+        self._put_off = self._put_off or self._is_due()
+        return True
+
+    def takes_due(self) -> bool:
+        """Whether the script has asked for the save that is being made."""
+        due, self._put_off = self._put_off or self._is_due(), False
+        return due
+
+    def commit_root(self) -> None:
+        """Commit the state before the first update, unless that was done already."""
+        session = self.session
+        if session is not None and not self._rooted:
+            self._rooted = True
+            session.commit_root(self.point(), trainer_state.about(self.trainer.model))
+
+    def commit_final(self) -> None:
+        """Commit the state that training has ended in, unless that was done already."""
+        if self.session is not None:
+            self.session.control_point(self.point(), save=False, final=True)
+
+    def commit_here(self) -> None:
+        """Commit the state as it is, where no control point is to come any more."""
+        if self.session is None:
+            return
+        if not self._epoch_over and self._ends_epoch():
+            self._epoch_over = True
+            if self.trainer._bt_place is not None:
+                self.trainer._bt_place.end(cut_short=False)
+        self.session.control_point(
+            self.point(), save=False, final=False, epoch_over=self._epoch_over
+        )
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        session: Session | None = self.trainer._bt_session
+        if session is not None:
+            self._rooted = self._put_off = False
+            trainer = self.trainer
+            trainer._bt_attributes = trainer_state.attributes_of(trainer, trainer._bt_tracked)
+            trainer._bt_base_to_finish = session.base
+            if session.base is not None and session.base.mode == "exact":
+                loop = snapshots.loop_state(session.base.snapshot)
+                trainer_state.restore_window(self.trainer, loop)
+            session.begin(self.point(), state.max_steps, self.trainer._bt_script)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._epoch_over = False
+        if self.trainer._bt_place is not None:
+            self.trainer._bt_place.begin()
+        # A checkpoint of the Trainer's own brings its random state later: see `_load_rng_state`.
+        if not self.resumes:
+            self.commit_root()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.commit_root()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        session = self.session
+        if session is not None and session.witness is not None:
+            session.witness.before_step()
+        if session is not None and session.expecting is not None:
+            session.before_update(live_objects(self.trainer), state.global_step + 1)
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.session is not None and self.session.is_reading:
+            self.session.after_update(live_objects(self.trainer))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        session = self.session
+        if session is None or session.recorder is None:
+            return
+        session.recorder.step = state.global_step
+        if session.witness is not None:
+            session.prove(state.global_step, live_objects(self.trainer))
+        if session.is_reading:
+            session.finish_update(live_objects(self.trainer))
+        self._asked_by_us = self._evaluated = False
+        if session.until is not None and state.global_step >= session.until:
+            session.stop_asked = True
+        if session.recorder.waiting or session.stop_asked or control.should_training_stop:
+            self._ask(control)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._evaluated = True
+        # A callback such as early stopping may have ended training just now.
+        if self.session is not None and control.should_training_stop:
+            self._ask(control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        session = self.session
+        if session is None or session.recorder is None:
+            return
+        self._epoch_over = True
+        if self.trainer._bt_place is not None:
+            self.trainer._bt_place.end(cut_short=control.should_training_stop)
+        self._asked_by_us = self._evaluated = False
+        asked = session.is_due(save=self._put_off, epoch_over=True)
+        if asked or control.should_training_stop:
+            self._ask(control)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if self.session is not None and logs:
+            self.session.log(state.global_step, logs)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.commit_root()
+        self.commit_final()
+
+    def _ask(self, control: Any) -> None:
+        if not control.should_save:
+            control.should_save = self._asked_by_us = True
+
+    def _is_due(self) -> bool:
+        # With "best" an evaluation alone decides, whatever was asked for before it.
+        best = self.trainer.args.save_strategy == SaveStrategy.BEST
+        return (best and self._evaluated) or not self._asked_by_us
+
+    def _ends_epoch(self) -> bool:
+        """Whether no update follows in this epoch; where training is cut short there is no end."""
+        state, control = self.trainer.state, self.trainer.control
+        if control.should_epoch_stop and not control.should_training_stop:
+            return True
+        return bool(state.epoch == int(state.epoch) or state.global_step >= state.max_steps)

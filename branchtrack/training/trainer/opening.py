@@ -1,0 +1,163 @@
+"""Where a Trainer's training begins: which session it is, or that it is passed over."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import partial
+from typing import Any
+
+from transformers.trainer_callback import TrainerState
+from transformers.trainer_utils import TrainOutput, get_last_checkpoint
+
+from branchtrack.core.records import Segment
+from branchtrack.db import metrics, nodes
+from branchtrack.db.engine import Database
+from branchtrack.errors import InvalidInput
+from branchtrack.training import rng
+from branchtrack.training.record import commits
+from branchtrack.training.session import opening
+from branchtrack.training.session.opening import LATEST, Resumption
+from branchtrack.training.session.passed_over import PassedOver
+from branchtrack.training.session.session import Base, Session
+from branchtrack.training.state import snapshots
+from branchtrack.training.trainer import checkpoint_pointers
+from branchtrack.training.trainer import history as trainer_history
+from branchtrack.training.trainer import state as trainer_state
+from branchtrack.training.trainer.resumption import script_folder
+
+#: What a Trainer tells of a whole training, as its last line logs it.
+_OUTPUT = (
+    "train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos",
+    "train_loss", "epoch",
+)  # fmt: skip
+
+
+def open_session(
+    trainer: Any, checkpoint: Any, resume: Resumption | None
+) -> tuple[Session, str | bool | None]:
+    """The session of a training, and the checkpoint of transformers' own that it resumes, if any.
+
+    Raises:
+        InvalidInput: two places to go on from. Else as `opening.open_session`.
+    """
+    if resume is not None and checkpoint:
+        raise InvalidInput(
+            "resume_from_checkpoint", checkpoint, "resume_from_node alone",
+            what="Both resume_from_node and resume_from_checkpoint say where to go on from.",
+        )  # fmt: skip
+    folder = script_folder(trainer)
+    newest = _newest_checkpoint(folder)
+    if checkpoint is True or (checkpoint and newest and _same_folder(checkpoint, newest)):
+        resume, checkpoint = Resumption(LATEST), newest
+    session = opening.open_session(_run_name(trainer), resume, output=folder)
+    if (
+        checkpoint
+        and not isinstance(checkpoint, bool)
+        and checkpoint_pointers.is_pointer(checkpoint)
+    ):
+        # It only names a node, which the record has not, or which is gone on from.
+        checkpoint = None
+    return session, checkpoint
+
+
+def point_at_newest(trainer: Any, session: Session) -> None:
+    """Have the script find the newest node where it looks for its newest checkpoint.
+
+    That is what a queue starts again, so it is done for a run's first branch alone.
+    """
+    recorder, step, args = session.recorder, trainer.state.global_step, trainer.args
+    if args.load_best_model_at_end or args.push_to_hub:
+        # There are checkpoints of the Trainer's own.
+        return
+    if session.rehearses or recorder is None or session.own_branch() is not None or not step:
+        return
+    folder = script_folder(trainer)
+
+    def job() -> None:
+        head = session.committer.head
+        if head is not None:
+            checkpoint_pointers.write(folder, step, head)
+
+    recorder.do(job)
+
+
+def pass_over(trainer: Any, session: Session) -> TrainOutput:
+    """Leave a trainer as its training had left it, and return what that returned.
+
+    A training that is left untrained has made no step.
+
+    Raises:
+        LaunchFailed: the state does not fit the trainer.
+    """
+    assert isinstance(session, PassedOver)
+    base = session.base
+    if base is None:
+        session.close("finished")
+        return TrainOutput(trainer.state.global_step, 0.0, {})
+    try:
+        found = session.give_back(lambda: _give_back(trainer, session, base))
+    except BaseException as error:
+        session.close("failed", str(error))
+        raise
+    session.close("finished")
+    return TrainOutput(base.fork.step, found.get("train_loss", 0.0), found)
+
+
+def _give_back(trainer: Any, session: PassedOver, base: Base) -> dict[str, float]:
+    loop = snapshots.loop_state(base.snapshot)
+    with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
+        changed = {"global_step": base.fork.step, "max_steps": _last_step(base)}
+        history = session.read(partial(trainer_history.log_history, is_over=True), base.fork)
+        trainer_state.write_trainer_state(trainer, loop["trainer"], folder, changed, history)
+        state = TrainerState.load_from_json(os.path.join(folder, "trainer_state.json"))
+    snapshots.restore_whole_model(trainer.model, base.snapshot)
+    best = state.best_global_step
+    if trainer.args.load_best_model_at_end and best and best != base.fork.step:
+        _load_best(trainer, session, base, best)
+    trainer.state, trainer.is_in_train = state, False
+    rng.restore(snapshots.random_state(base.snapshot))
+    return _output(session.database, session.trained_in)
+
+
+def _load_best(trainer: Any, session: PassedOver, base: Base, step: int) -> None:
+    """The weights that such a training ends with are those of its best node."""
+    with session.database.read() as connection:
+        made = nodes.of_branch(connection, base.fork.branch_id)
+        best = next((one for one in reversed(made) if one.step == step), None)
+        stored = None if best is None else nodes.checkpoint(connection, best.state_digest)
+    if best is None or stored is None:
+        raise session.refuse(f"its best model, of step {step}, is in no node.")
+    snapshots.restore_whole_model(trainer.model, commits.load(session.store, stored, best))
+
+
+def _output(database: Database, segment: Segment | None) -> dict[str, float]:
+    if segment is None:
+        return {}
+    found = {}
+    with database.read() as connection:
+        for name in _OUTPUT:
+            series = metrics.read(connection, [segment.id], name).get(segment.id)
+            if series is not None and series.values.size:
+                found[name] = float(series.values[-1])
+    return found
+
+
+def _last_step(base: Base) -> int:
+    return int(base.fork.settings.get("max_steps") or base.fork.step)
+
+
+def _newest_checkpoint(folder: str) -> str | None:
+    if not os.path.isdir(folder):
+        return None
+    found: str | None = get_last_checkpoint(folder)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _same_folder(a: Any, b: str) -> bool:
+    return isinstance(a, (str, os.PathLike)) and os.path.realpath(a) == os.path.realpath(b)
+
+
+def _run_name(trainer: Any) -> str | None:
+    name, folder = trainer.args.run_name, script_folder(trainer)
+    return name if name and name != folder else None

@@ -1,0 +1,277 @@
+"""A node given back to a Trainer: its counters, state and place, then what was declared to change.
+
+Nothing of the script is used silently in the place of the node, and nothing of the node in the
+place of what was declared.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from transformers import set_seed
+
+from branchtrack.core.settings import RECIPE, SCHEDULE_FROM
+from branchtrack.errors import CheckpointMismatch, InvalidInput
+from branchtrack.training import rng
+from branchtrack.training.data.growth import LENGTH, place_words
+from branchtrack.training.session.session import Base
+from branchtrack.training.settings import apply, schedule_length
+from branchtrack.training.state import snapshots, weights
+from branchtrack.training.state.mismatch import accepted, equal
+from branchtrack.training.trainer import schedule_recipe, script_objects
+from branchtrack.training.trainer import script as trainer_script
+from branchtrack.training.trainer import state as trainer_state
+from branchtrack.training.trainer.state import live_objects
+
+
+def prepare(trainer: Any, base: Base, folder: str, history: list[dict[str, Any]]) -> None:
+    """Before training: compare the script, take the node's settings, write the Trainer's counters.
+
+    ``history`` is what was logged up to the node.
+
+    Raises:
+        CheckpointMismatch: the script asks for something else, undeclared.
+        InvalidInput: what was declared cannot be had with this script.
+    """
+    settings = wanted(base)
+    if base.mode == "exact":
+        _check(trainer, base, late=False)
+        # Both would make the resumed process do other things than the one that went on.
+        trainer.args.ignore_data_skip = trainer.args.eval_on_start = False
+        trainer._bt_schedule = _recipe(base, trainer.args.learning_rate)
+    trainer_script.take(trainer, settings)
+    if base.overrides.keys() & {schedule_recipe.KIND, schedule_recipe.KWARGS}:
+        trainer_script.check_schedule(trainer, settings.get("lr"))
+    counters: Mapping[str, Any] = {}
+    changed: dict[str, Any] = {"global_step": base.fork.step}
+    if base.mode == "exact":
+        counters = snapshots.loop_state(base.snapshot)["trainer"]
+        changed |= {
+            name: settings[name]
+            for name in ("max_steps", "logging_steps", "eval_steps", "save_steps")
+            if name in settings
+        }
+        changed["train_batch_size"] = trainer._train_batch_size
+    else:
+        changed["max_steps"] = settings.get("max_steps") or max(trainer.args.max_steps, 1)
+    trainer_state.write_trainer_state(trainer, counters, folder, changed, history)
+
+
+def has_ended(base: Base) -> bool:
+    """Whether the node is where a callback ended training, and nothing was declared since."""
+    is_as_it_was = base.mode == "exact" and not base.overrides
+    return is_as_it_was and bool(snapshots.loop_state(base.snapshot).get("ended"))
+
+
+def own_folder(trainer: Any, branch: str | None) -> None:
+    """Give a branch that is not the run's first a folder of its own within the script's.
+
+    Branches that train at once would take each other's checkpoints for theirs.
+    """
+    folder = script_folder(trainer)
+    own = folder if branch is None else os.path.join(folder, "branches", branch)
+    trainer.args.output_dir = trainer._bt_branch_folder = own
+
+
+def script_folder(trainer: Any) -> str:
+    """The folder that the script itself writes to, whatever branch was trained last."""
+    if trainer.args.output_dir != trainer._bt_branch_folder:
+        trainer._bt_output_folder = trainer.args.output_dir
+    folder: str = trainer._bt_output_folder
+    return folder
+
+
+def wanted(base: Base) -> Mapping[str, Any]:
+    """The settings that the training is to go on with, as far as the script does not say."""
+    return base.fork.settings if base.mode == "exact" else base.overrides
+
+
+def last_step(base: Base, natural: int) -> int:
+    """The step at which training ends; ``natural`` is the number of updates that the script says.
+
+    Raises:
+        InvalidInput: it is not behind the node's.
+    """
+    default = natural if base.mode == "exact" else base.fork.step + natural
+    found = int(wanted(base).get("max_steps", default))
+    if found <= base.fork.step:
+        raise InvalidInput("max_steps", found, f"more than the node's step {base.fork.step}")
+    return found
+
+
+def knows_place(base: Base) -> bool:
+    """Whether the place in the data is to be had from the node, not from its number of updates."""
+    return base.mode == "weights" or "epoch" in _data(base)
+
+
+def find_place(trainer: Any, base: Base) -> None:
+    """Have the loader that was just made go on where the node's was.
+
+    Raises:
+        InvalidInput: another batch size was declared, and the loader does not have it.
+    """
+    size = base.overrides.get("batch_size")
+    has = trainer._bt_place.batch_size
+    if size is not None and has != size:
+        raise InvalidInput(
+            "batch_size", size, "what the script's own loader has" + (f": {has}" if has else ""),
+            what="The script makes its own batches, which do not follow the Trainer's batch size.",
+        )  # fmt: skip
+    stored = _data(base)
+    if base.mode == "exact" and "epoch" in stored:
+        seed = base.overrides.get("seed")
+        if _data_changed(trainer, base):
+            stored = trainer._bt_place.elsewhere(stored)
+            base.parts["data position"] = place_words(stored, _data(base))
+        trainer._bt_place.resume(stored, _random(base), seed)
+
+
+def restore(trainer: Any, base: Base) -> None:
+    """Give the model, the optimizer and the scheduler back, then apply what was changed.
+
+    Raises:
+        CheckpointMismatch: they do not fit the node.
+    """
+    live = live_objects(trainer)
+    if base.mode == "weights":
+        base.parts.update(weights.take(live.model, base.snapshot.tensors, base.overrides))
+    else:
+        if base.script is None:
+            _check_settings(live, base.fork.settings)
+        _check(trainer, base, late=True)
+        _restore_state(trainer, live, base)
+        if "max_steps" in base.overrides:
+            schedule_length.check(
+                live, base.fork.step, base.overrides["max_steps"], each_update=True, before=None,
+                way="the weights alone: --mode weights",
+            )  # fmt: skip
+    current = apply.read_all(live, details=True)
+    target = {name: wanted(base).get(name, value) for name, value in current.items()}
+    apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
+
+
+def restore_attributes(trainer: Any) -> None:
+    """Give back, once, what objects of the script kept in attributes; see `Attributes`.
+
+    That is where the loop goes on: after every callback's own beginning.
+    """
+    base: Base | None = getattr(trainer, "_bt_base_to_finish", None)
+    trainer._bt_base_to_finish = None
+    if base is None or base.mode != "exact":
+        return
+    live, stored = live_objects(trainer), snapshots.attributes(base.snapshot)
+    trainer._bt_session.restore_attributes(live, stored)
+
+
+def restore_rng(base: Base) -> None:
+    """Set every random generator to the node's, or to the seed that was declared."""
+    rng.restore(_random(base))
+
+
+def _check(trainer: Any, base: Base, *, late: bool) -> None:
+    """Compare the script, or what it has made of an optimizer and a scheduler since."""
+    if base.script is None:
+        return
+
+    def these(script: Mapping[str, Any]) -> Mapping[str, Any]:
+        late_ones = script_objects.MADE_LATE
+        return {n: v for n, v in script.items() if (n.partition(".")[0] in late_ones) == late}
+
+    mine, theirs = these(trainer._bt_script), these(base.script)
+    if not late and "model" not in theirs:
+        # Recorded by an earlier version, which looked at less.
+        mine = {name: value for name, value in mine.items() if name in theirs}
+    names = accepted(base.overrides, trainer._bt_script, base.script)
+    trainer_script.check(mine, theirs, base.fork.settings, base.overrides, names)
+
+
+def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
+    stored = base.snapshot.state["scheduler"]
+    kind = type(live.scheduler).__name__
+    made = dict(live.scheduler.state_dict()) if live.scheduler is not None else {}
+    if schedule_recipe.KIND in base.overrides and stored and stored["class"] != kind:
+        # Nothing of another class's state can be used; the step is.
+        alone = replace(live, scheduler=None)
+        state = {**base.snapshot.state, "scheduler": None}
+        snapshots.restore(alone, replace(base.snapshot, state=state))
+        hold = base.overrides.get(SCHEDULE_FROM.name) == "hold"
+        schedule_recipe.take_rates(live, base.fork.step, hold=hold)
+        return
+    snapshots.restore(live, base.snapshot)
+    if schedule_recipe.KWARGS in base.overrides:
+        schedule_recipe.take_arguments(live.scheduler, made)
+    if base.overrides.keys() & set(schedule_recipe.ALL):
+        schedule_recipe.take_rates(live, _updates(base))
+
+
+def _recipe(base: Base, script_rate: float) -> dict[str, Any] | None:
+    """The recipe of the schedule; None where the script makes the same by itself."""
+    fork, before, at = base.fork, base.origin.settings, _updates(base)
+    if "max_steps" not in before or schedule_recipe.KIND not in before:
+        return None
+    done = fork.step - at
+    ends = (before["max_steps"] - done, fork.settings["max_steps"] - done)
+    recipe = before.get(RECIPE)
+    warmup = int(fork.settings.get("warmup_steps", 0))
+    where = schedule_recipe.Where(
+        at, ends, warmup, schedule_recipe.share(base.snapshot.param_groups)
+    )
+    found = schedule_recipe.revised(recipe, base.overrides, where)
+    rate = found.pop("lr", (base.script or {}).get("learning_rate", script_rate))
+    if base.overrides.keys() & schedule_recipe.MADE_FOR_RATE:
+        rate = fork.settings.get("lr", rate)
+    if rate != script_rate:
+        found["lr"] = rate
+    return None if found == {"steps": fork.settings["max_steps"], "path": []} else found
+
+
+def _updates(base: Base) -> int:
+    """How many updates the node's schedule has seen; fewer than its step where it began anew."""
+    scheduler = base.snapshot.state["scheduler"] or {"class": "", "state": {}}
+    found = scheduler["state"].get("last_epoch")
+    # One that follows the evaluation counts something else.
+    counts = scheduler["class"] == "LambdaLR" and isinstance(found, int)
+    return int(found) if counts else base.fork.step
+
+
+def _check_settings(live: apply.Live, settings: Mapping[str, Any]) -> None:
+    """Compare with the node itself, whose script nobody recorded.
+
+    Raises:
+        CheckpointMismatch: with both values.
+    """
+    of_loop = {} if live.loop is None else live.loop.declared
+    found = {**apply.read_all(live), **live.fixed}
+    for name in [*live.fixed, *of_loop]:
+        if name in settings and name in found and found[name] != settings[name]:
+            raise CheckpointMismatch(
+                f"{name} is {found[name]!r} in the script and {settings[name]!r} in the node.",
+                safe="No training was done.",
+                fix="Make the script agree with the node, or start a new run.",
+                field=name,
+                expected=settings[name],
+                found=found[name],
+            )
+
+
+def _data_changed(trainer: Any, base: Base) -> bool:
+    """Whether the script has more rows or fewer, which was declared to be intended."""
+    before, name = base.script, LENGTH
+    return (
+        before is not None and name in before and not equal(trainer._bt_script[name], before[name])
+    )
+
+
+def _random(base: Base) -> dict[str, Any]:
+    if "seed" in base.overrides:
+        set_seed(base.overrides["seed"])
+        return rng.capture()
+    return snapshots.random_state(base.snapshot)
+
+
+def _data(base: Base) -> dict[str, Any]:
+    found: dict[str, Any] = snapshots.loop_state(base.snapshot)["data"]
+    return found

@@ -1,0 +1,165 @@
+"""The schedule of a Trainer and the step at which it ends, while it trains.
+
+A scheduler is made anew for every change, brought to the update that has come, and put in the
+place of the one before; what it was made of is kept with it. It knows no session and no request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim.lr_scheduler import LambdaLR
+
+from branchtrack.core import resuming
+from branchtrack.core.schedules import write as as_text
+from branchtrack.core.settings import (
+    HORIZON,
+    LR_SCHEDULER_KWARGS,
+    LR_SCHEDULER_TYPE,
+    RECIPE,
+    SCHEDULE_FROM,
+    WARMUP_STEPS,
+    Setting,
+    at_once,
+)
+from branchtrack.training.settings import learning_rates, schedule_length
+from branchtrack.training.settings.live import Live
+from branchtrack.training.trainer import schedule_recipe, script
+from branchtrack.training.trainer.schedule_recipe import KIND, KWARGS, Made, Where
+
+#: What a schedule may be changed by.
+_NAMES = (*schedule_recipe.ALL, "max_steps")
+
+
+def declare(trainer: Any) -> list[Setting]:
+    """What can be changed of the schedule: nothing where the script made it itself."""
+    if made_of(trainer) is None:
+        return []
+    found = [LR_SCHEDULER_TYPE, LR_SCHEDULER_KWARGS, WARMUP_STEPS, SCHEDULE_FROM]
+    return [
+        at_once(one) for one in [*found, *([HORIZON] if trainer._bt_bounds is not None else [])]
+    ]
+
+
+def made_of(trainer: Any) -> Mapping[str, Any] | None:
+    """What the scheduler in force was made of; None: something else than the Trainer made it."""
+    made: Made | None = trainer._bt_made
+    is_it = made is not None and made.scheduler is trainer.lr_scheduler
+    return made.settings if made is not None and is_it else None
+
+
+def read(trainer: Any, name: str) -> Any:
+    """A setting of the schedule that is in force; None if that is not the Trainer's any more."""
+    return (made_of(trainer) or {}).get(name)
+
+
+def note(trainer: Any) -> None:
+    """Keep what the Trainer has just made its scheduler of, unless the script made it."""
+    args = trainer.args
+    steps = (
+        trainer.state.max_steps if trainer._bt_schedule is None else trainer._bt_schedule["steps"]
+    )
+    settings = {
+        KIND: str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
+        KWARGS: as_text(args.lr_scheduler_kwargs),
+        WARMUP_STEPS.name: args.get_warmup_steps(steps),
+    }
+    own = trainer._created_lr_scheduler and trainer.lr_scheduler is not None
+    trainer._bt_made = Made(trainer.lr_scheduler, settings) if own else None
+
+
+def implied(trainer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from a change: the arguments of another schedule, and which one it is.
+
+    Raises:
+        InvalidInput: the arguments do not fit the schedule.
+    """
+    made = made_of(trainer)
+    if made is None or not values.keys() & set(_NAMES):
+        return {}
+    found = resuming.check_schedule(made, values, trainer._bt_script)
+    if SCHEDULE_FROM.name in values:
+        found.setdefault(KIND, made[KIND])
+    return {name: value for name, value in found.items() if name not in values}
+
+
+def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
+    """Change the schedule and the end of training.
+
+    Raises:
+        InvalidInput: the values do not fit each other, the step, or transformers.
+    """
+    asked = {name: value for name, value in values.items() if name in _NAMES}
+    if not asked:
+        return
+    state, made = trainer.state, made_of(trainer)
+    if "max_steps" in asked and state.global_step >= state.max_steps:
+        raise resuming.too_late(state.global_step, asked["max_steps"])
+    before = {"max_steps": state.max_steps, **(made or {})}
+    resuming.check_length(state.global_step, before, asked)
+    if made is None:
+        schedule_length.check(
+            live, state.global_step, asked["max_steps"], each_update=True, before=None,
+            way="a resume that takes the weights alone",
+        )  # fmt: skip
+        state.max_steps = asked["max_steps"]
+        return
+    has_shape = isinstance(trainer.lr_scheduler, LambdaLR)
+    recipe = _recipe(trainer, live, {**made, **asked}, asked)
+    state.max_steps = asked.get("max_steps", state.max_steps)
+    if has_shape or asked.keys() - {"max_steps"}:
+        _make(trainer, live, {**made, **asked}, asked, recipe)
+
+
+def _recipe(
+    trainer: Any, live: Live, settings: Mapping[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The recipe of the schedule from here on; None: as the script makes it by itself."""
+    state, script_rate = trainer.state, trainer.args.learning_rate
+    at = _updates(trainer)
+    done = state.global_step - at
+    end = asked.get("max_steps", state.max_steps)
+    ends = (state.max_steps - done, end - done)
+    where = Where(at, ends, settings[WARMUP_STEPS.name], schedule_recipe.share(live.groups))
+    found = schedule_recipe.revised(trainer._bt_schedule, asked, where)
+    rate = found.pop("lr", script_rate)
+    if asked.keys() & schedule_recipe.MADE_FOR_RATE:
+        rate = learning_rates.read_lr(live)
+    if rate != script_rate:
+        found["lr"] = rate
+    return None if found == {"steps": end, "path": []} else found
+
+
+def _make(
+    trainer: Any,
+    live: Live,
+    settings: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    recipe: dict[str, Any] | None,
+) -> None:
+    """Put a scheduler made of ``settings`` in the place of the one in force."""
+    at, before = _updates(trainer), trainer.lr_scheduler
+    shape = {name: settings[name] for name in schedule_recipe.SHAPE}
+    script.take(trainer, shape)
+    script.check_schedule(trainer, learning_rates.read_lr(live))
+    trainer._bt_schedule, trainer.lr_scheduler = recipe, None
+    trainer._bt_make_scheduler(trainer.state.max_steps)
+    note(trainer)
+    scheduler = live.scheduler = trainer.lr_scheduler
+    trainer.callback_handler.lr_scheduler = scheduler
+    if type(scheduler) is type(before) and not isinstance(scheduler, LambdaLR):
+        made = dict(scheduler.state_dict())
+        scheduler.load_state_dict(before.state_dict())
+        schedule_recipe.take_arguments(scheduler, made)
+    else:
+        schedule_recipe.take_rates(live, at, hold=asked.get(SCHEDULE_FROM.name) == "hold")
+    fixed = {name: value for name, value in live.fixed.items() if name != RECIPE}
+    live.fixed = fixed | ({} if recipe is None else {RECIPE: recipe})
+
+
+def _updates(trainer: Any) -> int:
+    """How many updates the schedule has seen; one that follows the evaluation counts no updates."""
+    scheduler = trainer.lr_scheduler
+    step: int = trainer.state.global_step
+    return scheduler.last_epoch if isinstance(scheduler, LambdaLR) else step

@@ -1,0 +1,220 @@
+"""What a script asks of a Trainer, and what a node it resumes has to say about it.
+
+What the node's own script asked for is recorded with its segment. A resumed process whose script
+asks for something else is refused, unless the difference was declared or is what the node has.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from transformers import get_scheduler
+from transformers.trainer_utils import IntervalStrategy, SchedulerType
+
+from branchtrack import redaction
+from branchtrack.core import schedules
+from branchtrack.errors import InvalidInput
+from branchtrack.training.settings.dataset_settings import PREFIX
+from branchtrack.training.state import model_repr
+from branchtrack.training.state.mismatch import ACCEPTED, Difference, equal, quoted, refuse
+from branchtrack.training.trainer import script_objects
+
+#: Arguments that change nothing of what is trained, logged or evaluated.
+_OUTWARD = frozenset(
+    """output_dir run_name project report_to disable_tqdm log_level log_level_replica
+    log_on_each_node trackio_space_id trackio_bucket_id trackio_static_space_id push_to_hub
+    hub_token hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision do_train
+    do_eval do_predict resume_from_checkpoint save_total_limit save_only_model save_on_each_node
+    enable_jit_checkpoint restore_callback_states_from_checkpoint local_rank debug
+    skip_memory_metrics dataloader_pin_memory dataloader_prefetch_factor ddp_timeout
+    torch_empty_cache_steps use_cache""".split()
+)
+#: What comes back with the node, whatever the script says, or does not fit its state.
+_RESTORED = frozenset("model optimizer scheduler frozen dropout optim optim_args".split())
+#: The setting that a declared change of an argument goes by.
+_SETTING_OF = {
+    "learning_rate": "lr",
+    "adam_beta1": "betas",
+    "adam_beta2": "betas",
+    "adam_epsilon": "eps",
+    "num_train_epochs": "max_steps",
+    "per_device_train_batch_size": "batch_size",
+    "data_seed": "seed",
+} | {
+    name: name
+    for name in """lr betas eps momentum dropout frozen weight_decay max_grad_norm
+    lr_scheduler_type lr_scheduler_kwargs warmup_steps max_steps seed gradient_accumulation_steps
+    logging_steps eval_steps save_steps label_smoothing_factor""".split()
+}  # fmt: skip
+
+
+def record(trainer: Any) -> dict[str, Any]:
+    """What the script asks for, as plain values; to be taken before a node's settings are."""
+    found = {
+        name: value
+        for name, value in trainer.args.to_dict().items()
+        if name not in _OUTWARD and value is not None and not redaction.is_secret(name)
+    }
+    found = redaction.redacted_values(found)
+    found |= {f"settings.{name}": trainer._bt_values.peek(name) for name in trainer._bt_values}
+    return found | script_objects.of_data(trainer) | script_objects.of_model(trainer.model)
+
+
+def check(
+    mine: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    declared: Mapping[str, Any],
+    accepted: Collection[str] = (),
+) -> None:
+    """Refuse a script that asks for something else than the one that made the node did.
+
+    ``mine`` and ``theirs`` are records; ``settings`` the node's own; ``accepted`` are names of
+    differences that are intended.
+
+    Raises:
+        CheckpointMismatch: with both values and the two ways out.
+    """
+    differences = []
+    for name in sorted((mine.keys() | theirs.keys()) - {model_repr.MODULES}):
+        found, expected = mine.get(name), theirs.get(name)
+        setting = _setting_of(name)
+        if equal(found, expected) or setting in declared or redaction.is_secret(name):
+            continue
+        if setting in settings and _plain(name, found) == _part(name, settings[setting]):
+            continue
+        intended = setting not in settings and name.partition(".")[0] not in _RESTORED
+        if intended and name in accepted:
+            continue
+        option = ACCEPTED if intended else _option(name, setting, (found, expected), settings)
+        in_force = _in_force(setting, settings)
+        differences.append(Difference(name, found, expected, in_force, option))
+    refuse(differences, accepted)
+    # A configuration says more than the modules that are made of it.
+    model_repr.check(mine, theirs)
+
+
+def take(trainer: Any, settings: Mapping[str, Any]) -> None:
+    """Have a trainer, before it trains, use a node's settings of its loop.
+
+    Raises:
+        InvalidInput: the script has not what a setting needs.
+    """
+    args = trainer.args
+    plain = "gradient_accumulation_steps logging_steps eval_steps save_steps warmup_steps seed"
+    for name in plain.split():
+        if name in settings:
+            setattr(args, name, settings[name])
+    if "seed" in settings and args.data_seed is not None:
+        args.data_seed = settings["seed"]
+    if "batch_size" in settings:
+        args.per_device_train_batch_size = settings["batch_size"] // max(1, args.n_gpu)
+        trainer._train_batch_size = settings["batch_size"]
+    kind = settings.get(schedules.KIND) or args.lr_scheduler_type
+    if kind != args.lr_scheduler_type:
+        _take_schedule(trainer, kind)
+    if schedules.KWARGS in settings:
+        args.lr_scheduler_kwargs = schedules.read(settings[schedules.KWARGS]) or None
+
+
+def _take_schedule(trainer: Any, kind: str) -> None:
+    args = trainer.args
+    watches = kind in schedules.WATCHING
+    if watches and args.eval_strategy == IntervalStrategy.NO:
+        raise InvalidInput(
+            "lr_scheduler_type", kind, "a schedule that needs no evaluation",
+            what=f"{kind} follows the evaluation loss, and the script does not evaluate.",
+        )  # fmt: skip
+    if watches and args.metric_for_best_model is None:
+        args.metric_for_best_model, args.greater_is_better = "loss", False
+    # What a schedule is given beside its shape is meant for that shape alone.
+    args.lr_scheduler_type, args.lr_scheduler_kwargs = SchedulerType(kind), None
+
+
+def check_schedule(trainer: Any, rate: float | None) -> None:
+    """Make a declared schedule for an optimizer of no use, before anything is trained.
+
+    ``rate`` is the base rate in force.
+
+    Raises:
+        InvalidInput: this version of transformers has no such schedule, or other arguments.
+    """
+    args = trainer.args
+    aside = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate or args.learning_rate)
+    given = args.lr_scheduler_kwargs
+    steps = max(args.max_steps, 2)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            get_scheduler(
+                args.lr_scheduler_type, aside, args.get_warmup_steps(steps), steps,
+                dict(given) if given else None,
+            )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            schedules.KWARGS, schedules.write(given), "arguments that transformers accepts",
+            what=f"transformers refused the schedule: {error}",
+        ) from error  # fmt: skip
+
+
+def _setting_of(name: str) -> str:
+    """The setting that a declared change of something recorded goes by, or nothing."""
+    if name.startswith("model.config."):
+        return "dropout" if "drop" in name else ""
+    if name.startswith(PREFIX):
+        return name
+    if name.startswith("settings."):
+        return name.removeprefix("settings.")
+    return _SETTING_OF.get(name.removeprefix("optimizer."), "")
+
+
+def _plain(name: str, value: Any) -> Any:
+    return schedules.write(value) if name == schedules.KWARGS else value
+
+
+def _part(name: str, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return value[1 if name.endswith("2") else 0]
+    return value
+
+
+def _in_force(setting: str, settings: Mapping[str, Any]) -> str:
+    return f" (in force in it: {setting} = {settings[setting]!r})" if setting in settings else ""
+
+
+def _option(name: str, setting: str, values: tuple[Any, Any], settings: Mapping[str, Any]) -> str:
+    """What declares a change; ``values`` are the script's and those of the node's script."""
+    found, expected = values
+    # The optimizer that a Trainer makes has no groups for what its script has frozen.
+    if (
+        setting == "frozen"
+        or setting not in settings
+        or found is None
+        or (name == "max_steps" and found < 1)
+    ):
+        # What the node has nothing of cannot be changed at its resume.
+        return ""
+    if setting == "max_steps":
+        return _length(name, found, expected, settings)
+    if setting == "betas" and isinstance(found, (list, tuple)):
+        found = ",".join(map(str, found))
+    elif setting == "betas":
+        pair = list(settings["betas"])
+        pair[name.endswith("2")] = found
+        found = f"{pair[0]},{pair[1]}"
+    elif name == schedules.KWARGS:
+        found = schedules.write(found)
+    return f"--set {setting}={quoted(found)}"
+
+
+def _length(name: str, found: Any, expected: Any, settings: Mapping[str, Any]) -> str:
+    """What declares another end; the updates of an epoch follow from those of the node."""
+    before, steps = settings["max_steps"], found if name == "max_steps" else "N"
+    if name == "num_train_epochs" and expected:
+        steps = math.ceil(before / expected * found)
+    if settings.get(schedules.KIND) in (None, *schedules.ENDLESS):
+        return f"--set max_steps={steps}"
+    return f"--set max_steps={steps} --set horizon=rescale"

@@ -1,0 +1,105 @@
+"""What the objects of a script ask for: its model, and an optimizer and a scheduler of its own.
+
+Their values as plain ones, as they are before a node's state is given to them. It knows no node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+from branchtrack.training.settings import modules
+from branchtrack.training.settings.dataset_settings import asked
+from branchtrack.training.settings.learning_rates import base_rate
+from branchtrack.training.state import model_repr, snapshots
+
+#: What only says where a schedule is, or repeats the rates of the optimizer's groups.
+_PLACE = frozenset(
+    """last_epoch base_lrs max_lrs _last_lr _init_lrs _step_count _is_initial optimizer
+    _get_lr_called_within_step best num_bad_epochs num_good_epochs
+    cooldown_counter warmup_counter""".split()
+)
+#: The beginnings of the names under which an optimizer's and a scheduler's values are recorded.
+MADE_LATE = ("optimizer", "scheduler")
+#: What a schedule makes of a group's base rate.
+_RATES = frozenset(("lr", "initial_lr", "max_lr", "min_lr", "swa_lr"))
+_MOST = 64
+
+
+def of_model(model: torch.nn.Module) -> dict[str, Any]:
+    """Its class, modules, configuration if it has one, dropout and what of it does not train."""
+    found: dict[str, Any] = {"model": type(model).__name__, "frozen": modules.read_frozen(model)}
+    if hasattr(getattr(model, "config", None), "to_json_string"):
+        given = snapshots.model_config(model)
+        found |= {f"model.config.{name}": value for name, value in given.items()}
+    elif dropouts := modules.dropouts(model):
+        found["dropout"] = modules.read_dropout(list(dropouts.values()))
+    found |= model_repr.of(model)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def of_data(trainer: Any) -> dict[str, Any]:
+    """The lengths of its datasets and the name of what makes batches."""
+    held_out = trainer.eval_dataset
+    if isinstance(held_out, dict):
+        sizes: Any = {name: _length(dataset) for name, dataset in held_out.items()}
+    else:
+        sizes = _length(held_out)
+    collator = trainer.data_collator
+    return {
+        "dataset_length": _length(trainer.train_dataset),
+        "eval_dataset_length": sizes,
+        "data_collator": getattr(collator, "__name__", type(collator).__name__),
+        **asked(trainer.train_dataset),
+    }
+
+
+def of_optimizer(trainer: Any) -> dict[str, Any]:
+    """The values of an optimizer and a scheduler that are not the Trainer's own."""
+    found: dict[str, Any] = {}
+    if (
+        trainer._bt_gives_optimizer
+        or type(trainer).create_optimizer is not Trainer.create_optimizer
+    ):
+        optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+        groups = optimizer.param_groups
+        found["optimizer"] = type(optimizer).__name__
+        for name in sorted(set().union(*groups) - _RATES - {"params"}):
+            found[f"optimizer.{name}"] = _one([_plain(group.get(name)) for group in groups])
+        if all(group.get("lr") is not None for group in groups):
+            found["optimizer.lr"] = _one([base_rate(group) for group in groups])
+    scheduler = trainer.lr_scheduler
+    if scheduler is not None and not trainer._created_lr_scheduler:
+        found["scheduler"] = type(scheduler).__name__
+        state = scheduler.state_dict()
+        found |= {f"scheduler.{n}": _plain(v) for n, v in state.items() if n not in _PLACE}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _one(values: list[Any]) -> Any:
+    """The value of all groups where they have one, else each of theirs."""
+    return values[0] if all(value == values[0] for value in values) else values
+
+
+def _length(dataset: Any) -> int | None:
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; None for what says nothing that could be compared."""
+    if isinstance(value, torch.Tensor):
+        return _plain(value.tolist()) if value.numel() <= _MOST else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items() if name not in _PLACE}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, (bool, int, str)) else None
