@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack.analysis.events import moment
-from branchtrack.core import lifecycle, offers
-from branchtrack.core.offers import Action
+from branchtrack.core import capabilities, lifecycle
+from branchtrack.core.capabilities import Action
 from branchtrack.core.records import Branch, Segment, Token
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db import nodes, runs, segments
@@ -26,7 +26,7 @@ def settings(connection: Connection, branch: Branch) -> dict[str, Any]:
     """
     found = segments.get(connection, branch.segment_id) if branch.segment_id else None
     used = nodes.last_effective(connection, branch.id)
-    offered = offers.read(found.offers if found else {})
+    offered = capabilities.read(found.offers if found else {})
     known = declared(found.declared if found else [])
     return {
         "run": runs.get_run(connection, branch.run_id).name,

@@ -15,12 +15,19 @@ from sqlalchemy import Connection
 from branchtrack.control import ordering, refusing
 from branchtrack.control.answering import expire_unanswered
 from branchtrack.control.texts import clean_text, shortened
-from branchtrack.core import actors, conditions, interventions, lifecycle, offers, plain
+from branchtrack.core import (
+    actors,
+    capabilities,
+    interventions,
+    lifecycle,
+    plain_values,
+    preconditions,
+)
 from branchtrack.core.actors import Actor
 from branchtrack.core.interventions import Rewind, SetSettings
 from branchtrack.core.names import free_name, storable, valid_name
+from branchtrack.core.overrides import check_length
 from branchtrack.core.records import Branch, Request, Segment
-from branchtrack.core.resuming import check_length
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
@@ -138,7 +145,7 @@ def preview(
          "effect": known[name].effect if name in known else "", "same": current.get(name) == value}
         for name, value in values.items()
     ]  # fmt: skip
-    unmet = conditions.unmet(checked.conditions, current)
+    unmet = preconditions.unmet(checked.conditions, current)
     return {**found, "describe": checked.wanted.describe(), "changes": changes, "unmet": unmet}
 
 
@@ -220,8 +227,8 @@ def _check(
     """Everything that can be known of a request before the training process sees it."""
     actors.check(who, "request")
     actors.check_reason(who, why)
-    plain.check(payload, "")
-    plain.check(when or {}, "")
+    plain_values.check(payload, "")
+    plain_values.check(when or {}, "")
     asked = interventions.read(payload)
     actors.check(who, "request", actors.names_of(asked.kind, asked.model_dump()))
     if who.limit is not None and who.token_id is not None:
@@ -232,13 +239,13 @@ def _check(
     known = declared(segment.declared)
     if who.channel == "api":
         _refuse_words(asked, known)
-    wanted = interventions.parse(payload, known, offers.read(segment.offers))
+    wanted = interventions.parse(payload, known, capabilities.read(segment.offers))
     if isinstance(wanted, SetSettings):
         # As far as can be seen from here; the process looks again.
         check_length(segment.step, segment.settings, wanted.values)
     if isinstance(wanted, Rewind):
         wanted = _check_rewind(connection, branch, wanted)
-    conditions_ = conditions.parse(when or {}, known, step=segment.step, now=time.time())
+    conditions_ = preconditions.parse(when or {}, known, step=segment.step, now=time.time())
     return _Checked(wanted, conditions_)
 
 

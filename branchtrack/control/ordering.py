@@ -15,11 +15,10 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.control import commands, tokened
 from branchtrack.control.texts import clean_text
 from branchtrack.control.verification import verify_node
-from branchtrack.core import actors, plain, schedules
+from branchtrack.core import actors, plain_values, schedules
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import free_name, valid_name
-from branchtrack.core.records import Launch, Node
-from branchtrack.core.resuming import (
+from branchtrack.core.overrides import (
     WEIGHTS_ONLY,
     check_frozen,
     check_length,
@@ -28,6 +27,7 @@ from branchtrack.core.resuming import (
     check_schedule_left,
     offered,
 )
+from branchtrack.core.records import Launch, Node
 from branchtrack.core.settings import (
     BUILT_IN,
     Setting,
@@ -115,7 +115,7 @@ def _check_allowed(
     """What costs nothing to look at, before bytes are read for anybody."""
     if asked["mode"] not in MODES:
         raise InvalidInput("mode", asked["mode"], ", ".join(MODES))
-    plain.check(asked["settings"], "")
+    plain_values.check(asked["settings"], "")
     if asked["name"] is not None:
         valid_name(asked["name"])
     actors.check(who, "launch", ["resume", *asked["settings"]])

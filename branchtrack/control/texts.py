@@ -9,7 +9,7 @@ from typing import Any
 
 from branchtrack.core.names import storable
 from branchtrack.core.nonfinite import spelled
-from branchtrack.core.plain import cleaned
+from branchtrack.core.plain_values import cleaned
 from branchtrack.errors import InvalidInput
 
 #: Characters of a payload that are kept as it was asked; a message alone may have 2,000.

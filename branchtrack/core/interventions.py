@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from branchtrack.core.offers import Offers
+from branchtrack.core.capabilities import Offers
 from branchtrack.core.settings import Setting, refuse_later, validate_all
 from branchtrack.errors import InvalidInput
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from branchtrack.core import schedules
 from branchtrack.core.names import storable
-from branchtrack.core.plain import LARGEST
+from branchtrack.core.plain_values import LARGEST
 from branchtrack.errors import InvalidInput, shown
 
 #: As in JSON and Python, but no underscores and no digits of other scripts.

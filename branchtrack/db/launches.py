@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Row, func, or_, select
 
 from branchtrack.core import lifecycle
 from branchtrack.core.names import new_id, valid_name
+from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.core.records import Branch, Change, Launch, NewNode, Node
-from branchtrack.core.resuming import WEIGHTS_ONLY
 from branchtrack.core.settings import DIRECTIVES
 from branchtrack.db import audit, nodes, runs, seals, segments
 from branchtrack.db.tables import branches, launches, requests

@@ -11,7 +11,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.actors import WINDOW, Actor
 from branchtrack.core.interventions import SETTING_KINDS
 from branchtrack.core.names import new_id, storable
-from branchtrack.core.plain import cleaned
+from branchtrack.core.plain_values import cleaned
 from branchtrack.core.records import Branch, Request
 from branchtrack.db import audit, runs, seals, segments
 from branchtrack.db.tables import requests

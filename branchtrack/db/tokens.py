@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from branchtrack.core import plain
+from branchtrack.core import plain_values
 from branchtrack.core.actors import ROLES
 from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.records import Token
@@ -50,7 +50,7 @@ def create(
     if limit is not None and not 1 <= limit <= _MOST:
         allowed = f"a whole number of at least 1 and at most {_MOST}"
         raise InvalidInput("max_per_1000_steps", limit, allowed)
-    plain.check(only, "only")
+    plain_values.check(only, "only")
     names = None if only is None else [one.strip() for one in only if one.strip()]
     if names == []:
         raise InvalidInput("only", only, "names of settings and actions, commas between")

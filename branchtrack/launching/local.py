@@ -17,7 +17,7 @@ from typing import Any
 from branchtrack import permissions, trust
 from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
-from branchtrack.core import refusals
+from branchtrack.core import refusal_lines
 from branchtrack.core.variables import ASSIGNED
 from branchtrack.errors import LaunchFailed
 
@@ -103,12 +103,12 @@ def last_words(log: Path, limit: int = 2000) -> str:
     traceback, or its last lines.
     """
     lines = _lines(log)
-    return refusals.read(lines) or _last_words(lines, limit)
+    return refusal_lines.read(lines) or _last_words(lines, limit)
 
 
 def refusal(log: Path) -> str:
     """What branchtrack itself refused a launched script with; empty where it ended otherwise."""
-    return refusals.read(_lines(log))
+    return refusal_lines.read(_lines(log))
 
 
 def _lines(log: Path) -> list[str]:

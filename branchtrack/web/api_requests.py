@@ -14,7 +14,7 @@ from flask import request as http
 from branchtrack import control
 from branchtrack.analysis import events, report, steering
 from branchtrack.core import lifecycle
-from branchtrack.core.conditions import NAMES as CONDITIONS
+from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.records import Request
 from branchtrack.core.settings import Setting
 from branchtrack.db import audit, refusals, requests, runs

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import request
 
-from branchtrack.core import plain
+from branchtrack.core import plain_values
 from branchtrack.errors import InvalidInput
 from branchtrack.web.security import Refused
 
@@ -33,7 +33,7 @@ def fields(*allowed: str) -> dict[str, Any]:
         raise _refused(
             "body", 400, f"The body is not JSON: {error}.", "Send one JSON object."
         ) from error
-    plain.check_depth(body, "body")
+    plain_values.check_depth(body, "body")
     if not isinstance(body, dict):
         raise InvalidInput("body", body, "one JSON object")
     for name in body:

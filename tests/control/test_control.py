@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle
-from branchtrack.core.resuming import WEIGHTS_ONLY
+from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.core.settings import BUILT_IN, FROZEN, MAX_STEPS
 from branchtrack.db import audit, launches, nodes, requests, segments, tables
 from branchtrack.db.engine import Database

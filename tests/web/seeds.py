@@ -17,8 +17,8 @@ import numpy as np
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.actors import Actor
+from branchtrack.core.capabilities import Action, Offers
 from branchtrack.core.names import new_id
-from branchtrack.core.offers import Action, Offers
 from branchtrack.core.records import (
     Branch,
     Certificate,

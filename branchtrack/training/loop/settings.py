@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from branchtrack.core import resuming
+from branchtrack.core import overrides
 from branchtrack.core.settings import MAX_STEPS, SAVE_STEPS, Setting, at_once
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings import schedule_length
@@ -66,8 +66,8 @@ class Pace:
         if MAX_STEPS.name in values:
             last = values[MAX_STEPS.name]
             if self.is_over:
-                raise resuming.too_late(self.step, last)
-            resuming.check_length(self.step, {MAX_STEPS.name: self.max_steps}, values)
+                raise overrides.too_late(self.step, last)
+            overrides.check_length(self.step, {MAX_STEPS.name: self.max_steps}, values)
             schedule_length.check(
                 live, self.step, last, each_update=False, before=self.max_steps,
                 way="a resume with scheduler=script and a longer schedule in the script",

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from branchtrack import control
-from branchtrack.core import conditions
+from branchtrack.core import preconditions
 from branchtrack.core.records import Request
 from branchtrack.db import audit, metrics, requests, segments
 from branchtrack.db.engine import Database
@@ -437,5 +437,5 @@ def _ending(request: Request, now: float) -> tuple[str, str, str] | None:
     """The state, reason and actor with which a request ends before it was carried out."""
     if request.cancel is not None:
         return "cancelled", "It was cancelled while it waited.", request.cancel
-    late = conditions.overdue(request.conditions, step=0, now=now)
+    late = preconditions.overdue(request.conditions, step=0, now=now)
     return ("expired", late, f"run ({control.local_actor()})") if late else None

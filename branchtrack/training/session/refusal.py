@@ -11,7 +11,7 @@ import sys
 import traceback
 from types import TracebackType
 
-from branchtrack.core import refusals
+from branchtrack.core import refusal_lines
 from branchtrack.errors import BranchtrackError
 
 #: Set to 1, the traceback is printed as well.
@@ -34,4 +34,4 @@ def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType 
         return
     if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
         traceback.print_exception(kind, error, trace)
-    sys.stderr.write(refusals.written(error))
+    sys.stderr.write(refusal_lines.written(error))

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from branchtrack import config as configuration
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.offers import Offers
+from branchtrack.core.capabilities import Offers
 from branchtrack.core.records import Node, Request, Segment
 from branchtrack.core.settings import AT_RESUME, DIRECTIVES
 from branchtrack.db import audit, nodes, requests, segments

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from branchtrack.core import schedules
-from branchtrack.core.conditions import same
+from branchtrack.core.preconditions import same
 from branchtrack.core.settings import DIRECTIVES, RECIPE, SCHEDULE_HELD, Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings import (

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from branchtrack.core.offers import Action
+from branchtrack.core.capabilities import Action
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 

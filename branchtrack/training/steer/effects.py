@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from branchtrack.core import conditions
+from branchtrack.core import preconditions
 from branchtrack.training.settings import apply, shadow_step
 from branchtrack.training.settings.apply import Live
 from branchtrack.training.settings.shadow_step import Sample
@@ -118,10 +118,10 @@ def _taken_back(live: Live, answer: Answer) -> str:
                 continue
             old, new = map(apply.number, rates)
             rate = apply.number(group["lr"])
-            if conditions.same(old, new) or conditions.same(rate, new):
+            if preconditions.same(old, new) or preconditions.same(rate, new):
                 continue
             without = [old, *([foreseen[place]] if foreseen else [])]
-            back = rate and any(conditions.same(rate, one) for one in without)
+            back = rate and any(preconditions.same(rate, one) for one in without)
             if back or part.scheduler is None:
                 return (
                     f"Something has set the rate back to {rate} behind the update, "
@@ -139,7 +139,7 @@ def _other(
             beside = {"max_grad_norm": "grad_norm", "lr": "lr_now"}
             prefix, _dot, own = name.rpartition(".")
             seen = found.get(name)
-            if own in beside and conditions.same(seen, value):
+            if own in beside and preconditions.same(seen, value):
                 # The setting is as it should be, and not what the mathematics uses.
                 seen = found.get(f"{prefix}.{beside[own]}" if prefix else beside[own])
             return seen

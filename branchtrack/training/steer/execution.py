@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from branchtrack.core import conditions
+from branchtrack.core import preconditions
 from branchtrack.core.interventions import SETTING_KINDS
 from branchtrack.core.records import Change, Request
 from branchtrack.core.settings import DIRECTIVES
@@ -32,11 +32,11 @@ def carry_out(request: Request, live: Live, step: int, actions: Actions) -> Answ
     """
     answer = Answer(request)
     try:
-        late = conditions.overdue(request.conditions, step=step, now=time.time())
+        late = preconditions.overdue(request.conditions, step=step, now=time.time())
         if late:
             answer.state, answer.error = "expired", late
             return answer
-        unmet = request.conditions.get("only_if") and conditions.unmet(
+        unmet = request.conditions.get("only_if") and preconditions.unmet(
             request.conditions, apply.read_all(live, details=True)
         )
         if unmet:

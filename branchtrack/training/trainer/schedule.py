@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import LambdaLR
 
-from branchtrack.core import resuming
+from branchtrack.core import overrides
 from branchtrack.core.schedules import write as as_text
 from branchtrack.core.settings import (
     HORIZON,
@@ -78,7 +78,7 @@ def implied(trainer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     made = made_of(trainer)
     if made is None or not values.keys() & set(_NAMES):
         return {}
-    found = resuming.check_schedule(made, values, trainer._bt_script)
+    found = overrides.check_schedule(made, values, trainer._bt_script)
     if SCHEDULE_FROM.name in values:
         found.setdefault(KIND, made[KIND])
     return {name: value for name, value in found.items() if name not in values}
@@ -95,9 +95,9 @@ def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
         return
     state, made = trainer.state, made_of(trainer)
     if "max_steps" in asked and state.global_step >= state.max_steps:
-        raise resuming.too_late(state.global_step, asked["max_steps"])
+        raise overrides.too_late(state.global_step, asked["max_steps"])
     before = {"max_steps": state.max_steps, **(made or {})}
-    resuming.check_length(state.global_step, before, asked)
+    overrides.check_length(state.global_step, before, asked)
     if made is None:
         schedule_length.check(
             live, state.global_step, asked["max_steps"], each_update=True, before=None,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
-from branchtrack.core import offers
+from branchtrack.core import capabilities
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db import nodes, outlines, requests, runs, tree_nodes
 from branchtrack.db.outlines import NodeLine
@@ -147,7 +147,7 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
         later=[one for one in view.settings.values() if not one.live], requests=listed,
         most_requests=_REQUESTS,
         described={one.id: asked.described(one) for one in listed},
-        offered=offers.read(view.segment.offers if view.segment else {}),
+        offered=capabilities.read(view.segment.offers if view.segment else {}),
         nodes=_rewinds(tree), are_more=tree.nodes.older is not None,
         cursor=Cursor(tree.outline.cursor), prefix=forms.PREFIX,
         argument=forms.ARGUMENT,

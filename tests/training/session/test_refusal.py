@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from branchtrack.core import refusals
+from branchtrack.core import refusal_lines
 from branchtrack.errors import InvalidInput
 from branchtrack.training.session import ordinals, refusal
 
@@ -34,7 +34,7 @@ def test_a_launched_process_prints_the_message_alone(
     ended_by(ERROR)
     printed = capsys.readouterr().err
     assert "Traceback" not in printed
-    assert refusals.read(printed.splitlines()) == str(ERROR)
+    assert refusal_lines.read(printed.splitlines()) == str(ERROR)
 
 
 def test_the_traceback_is_there_for_whoever_asks(
@@ -44,7 +44,7 @@ def test_the_traceback_is_there_for_whoever_asks(
     refusal.print_messages()
     ended_by(ERROR)
     printed = capsys.readouterr().err
-    assert "Traceback" in printed and refusals.read(printed.splitlines()) == str(ERROR)
+    assert "Traceback" in printed and refusal_lines.read(printed.splitlines()) == str(ERROR)
 
 
 def test_errors_of_the_script_have_their_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from branchtrack.core import plain
+from branchtrack.core import plain_values
 from branchtrack.errors import InvalidInput
 
 
@@ -27,20 +27,20 @@ BAD = [
 @pytest.mark.parametrize("value", BAD, ids=range(len(BAD)))
 def test_what_no_record_bears_is_refused_and_kept_cleaned(value: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
-        plain.check(value, "payload")
+        plain_values.check(value, "payload")
     str(caught.value).encode()
-    kept = plain.cleaned(value)
-    plain.check(kept, "payload")
+    kept = plain_values.cleaned(value)
+    plain_values.check(kept, "payload")
     assert len(json.dumps(kept)) < 500
 
 
 def test_the_error_names_the_path() -> None:
     with pytest.raises(InvalidInput) as caught:
-        plain.check({"values": {"lr": ["\ud800"]}}, "")
+        plain_values.check({"values": {"lr": ["\ud800"]}}, "")
     assert caught.value.field == "values.lr"
 
 
 def test_all_else_stays_as_it_is() -> None:
     value = {"a": [1, 2.5, True, None, "é😀\n"], "b": {"c": float("inf"), "d": -(2**63) + 1}}
-    plain.check(value, "")
-    assert plain.cleaned(value) == value
+    plain_values.check(value, "")
+    assert plain_values.cleaned(value) == value

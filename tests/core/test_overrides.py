@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from branchtrack.core.resuming import check_frozen, check_length
+from branchtrack.core.overrides import check_frozen, check_length
 from branchtrack.errors import InvalidInput
 
 LINEAR = {"max_steps": 10, "lr_scheduler_type": "linear"}
