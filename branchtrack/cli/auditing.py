@@ -48,7 +48,7 @@ def audit(
     \b
     Example: branchtrack audit demo --verify
     """
-    from branchtrack.db import lastlines
+    from branchtrack.db.views import audit_tail
 
     if verify and follow:
         raise click.UsageError("--verify and --follow cannot be had at once.")
@@ -56,7 +56,7 @@ def audit(
         _verify(line, run, as_json)
         return
     wanted = 2**62 if everything else limit
-    found = None if follow else lastlines.newest(line.config.database_url, run, wanted)
+    found = None if follow else audit_tail.newest(line.config.database_url, run, wanted)
     if found is not None:
         _print(found, as_json)
         return

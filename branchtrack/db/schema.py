@@ -14,7 +14,7 @@ from sqlalchemy import Connection, inspect, text
 from branchtrack import permissions, trust
 from branchtrack.config import Config
 from branchtrack.db.engine import Database
-from branchtrack.db.head import HEAD as HEAD
+from branchtrack.db.schema_head import HEAD as HEAD
 from branchtrack.errors import (
     DatabaseAhead,
     DatabaseBehind,

@@ -11,7 +11,7 @@ from typing import Any
 
 from branchtrack.core import exactness
 from branchtrack.core.records import Certificate
-from branchtrack.db.outlines import NodeLine
+from branchtrack.db.views.tree_outline import NodeLine
 from branchtrack.web.formats import plural, steps
 
 #: For each verdict the word beside a branch, what it says in full, and the class that colours it.

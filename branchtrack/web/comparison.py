@@ -18,11 +18,11 @@ from branchtrack.analysis.curves import Curve
 from branchtrack.analysis.downsample import downsample, smooth_at
 from branchtrack.core import tree as lineages
 from branchtrack.core.records import Node
-from branchtrack.db import outlines, selections, tree_nodes
 from branchtrack.db.metrics import Series
-from branchtrack.db.outlines import NodeLine
-from branchtrack.db.selections import Selection
-from branchtrack.db.tree_nodes import Lineage, TreeNodes
+from branchtrack.db.views import chart_series, tree_nodes, tree_outline
+from branchtrack.db.views.chart_series import Selection
+from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
+from branchtrack.db.views.tree_outline import NodeLine
 from branchtrack.errors import InvalidInput
 from branchtrack.web.rendering import now
 from branchtrack.web.svg.marks import colour_and_dash
@@ -183,7 +183,7 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
         NotFound: a run or branch that there is not. InvalidInput: one branch twice.
     """
     names = [_split(ref) for ref in (a_ref, b_ref)]
-    trees = outlines.trees(connection, [run for run, _ in names])
+    trees = tree_outline.trees(connection, [run for run, _ in names])
     ids = list(dict.fromkeys(tree.run.id for tree in trees.values()))
     bare = {run: TreeView(tree, TreeNodes(), now()) for run, tree in trees.items()}
     named = [_branch(bare[run], name).branch for run, name in names]
@@ -202,13 +202,13 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
     branches = [_branch(views[run], name) for run, name in names]
     if branches[0].branch.id == branches[1].branch.id:
         raise InvalidInput("b", b_ref, "another branch", what="A branch was compared with itself.")
-    whole = outlines.nodes_by_id(connection, heads)
+    whole = tree_outline.nodes_by_id(connection, heads)
     sides = [
         _side(views[run], view, whole.get(view.branch.head_id or ""), lineage, alone=len(ids) == 1)
         for (run, _), view in zip(names, branches, strict=True)
     ]
     highs = _highs(sides)
-    selection = selections.select_series(connection, sorted(highs), metric, [HELD_OUT], highs)
+    selection = chart_series.select_series(connection, sorted(highs), metric, [HELD_OUT], highs)
     return Comparison(
         sides[0], sides[1], selection.chosen or metric or "loss", selection.names, selection,
         _ancestor(*sides),

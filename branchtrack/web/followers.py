@@ -17,8 +17,9 @@ from sqlalchemy import Connection
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Event, Run, Segment
-from branchtrack.db import audit, runs, segments, selections
+from branchtrack.db import audit, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.views import chart_series
 from branchtrack.web.formats import plural, steps, word
 
 #: Numbers of so many digits as every database holds, and ids.
@@ -95,7 +96,7 @@ class Follower:
         # What a reader brings is an id of a segment of this run, or of nothing.
         known = {key: step for key, step in self.cursor.reached.items() if key in every}
         after = {**live, **known}
-        found = selections.points_after(connection, after, self.metric)
+        found = chart_series.points_after(connection, after, self.metric)
         for key, series in found.items():
             if series.steps.size:
                 after[key] = int(series.steps[-1])

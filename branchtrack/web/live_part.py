@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import request
 
-from branchtrack.db.tree_nodes import TreeNodes
+from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.web.lanes import Drawing
 from branchtrack.web.rows import NodeRow
 from branchtrack.web.svg import timeline

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from branchtrack.analysis import diff
 from branchtrack.analysis.diff import SettingDifference
 from branchtrack.core.records import Branch, Node
-from branchtrack.db import nodes, outlines
-from branchtrack.db.outlines import NodeMark
+from branchtrack.db import nodes
+from branchtrack.db.views import tree_outline
+from branchtrack.db.views.tree_outline import NodeMark
 from branchtrack.errors import InvalidInput
 from branchtrack.web.formats import number
 
@@ -104,9 +105,9 @@ def read(connection: Connection, a_ref: str, b_ref: str) -> NodeComparison:
     a, b = (nodes.find(connection, ref) for ref in (a_ref, b_ref))
     if a.id == b.id:
         raise InvalidInput("b", b_ref, "another node", what="A node was compared with itself.")
-    known = outlines.branches_of(connection, {a.run_id, b.run_id})
+    known = tree_outline.branches_of(connection, {a.run_id, b.run_id})
     sides = [
-        NodeSide(node, *known[node.branch_id], outlines.ancestors(connection, node.id))
+        NodeSide(node, *known[node.branch_id], tree_outline.ancestors(connection, node.id))
         for node in (a, b)
     ]
     above = {mark.id for mark in sides[0].line}

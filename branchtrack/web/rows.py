@@ -12,7 +12,7 @@ from typing import Any
 
 from branchtrack.core import tree
 from branchtrack.core.records import Change
-from branchtrack.db.outlines import NodeLine
+from branchtrack.db.views.tree_outline import NodeLine
 from branchtrack.web.formats import number, setting
 from branchtrack.web.svg import gutter
 from branchtrack.web.svg.gutter import Gutter

@@ -15,8 +15,8 @@ from branchtrack.core import lifecycle, saves
 from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting, declared
-from branchtrack.db.outlines import NodeLine, Outline
-from branchtrack.db.tree_nodes import TreeNodes
+from branchtrack.db.views.tree_nodes import TreeNodes
+from branchtrack.db.views.tree_outline import NodeLine, Outline
 from branchtrack.errors import NotFound
 from branchtrack.web import certified
 from branchtrack.web.certified import Certified

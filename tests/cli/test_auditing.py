@@ -7,8 +7,9 @@ import json
 import pytest
 
 from branchtrack.core.records import Node
-from branchtrack.db import audit, lastlines
+from branchtrack.db import audit
 from branchtrack.db.tables import events
+from branchtrack.db.views import audit_tail
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
 
@@ -30,9 +31,9 @@ def test_the_quick_look_sees_what_the_full_one_does(forked: Forked) -> None:
     tree = forked[0]
     with tree.database.read() as connection:
         whole = audit.newest(connection, tree.run.id, 5)
-    assert lastlines.newest(tree.database.url, "demo", 5) == whole
-    assert lastlines.newest(tree.database.url, tree.run.id, 5) is None
-    assert lastlines.newest("postgresql+psycopg://x/y", "demo", 5) is None
+    assert audit_tail.newest(tree.database.url, "demo", 5) == whole
+    assert audit_tail.newest(tree.database.url, tree.run.id, 5) is None
+    assert audit_tail.newest("postgresql+psycopg://x/y", "demo", 5) is None
 
 
 def test_a_run_is_found_by_its_id_and_missed_by_another_name(call: Call, forked: Forked) -> None:

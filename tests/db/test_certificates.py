@@ -8,8 +8,9 @@ from typing import Any
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Certificate, Node
-from branchtrack.db import audit, certificates, outlines
+from branchtrack.db import audit, certificates
 from branchtrack.db.engine import Database
+from branchtrack.db.views import tree_outline
 from tests.trees_for_tests import Tree, make_forked_tree
 
 
@@ -54,7 +55,7 @@ def test_the_newest_of_each_branch_is_found(database: Database, store: Store) ->
     newest = {tree.branches["main"].id: made["b"], tree.branches["cooler"].id: made["d"]}
     with database.read() as connection:
         assert certificates.of_run(connection, tree.run.id) == newest
-        (outline,) = outlines.trees(connection, [tree.run.name]).values()
+        (outline,) = tree_outline.trees(connection, [tree.run.name]).values()
     assert outline.certificates == newest
 
 
@@ -62,7 +63,7 @@ def test_a_branch_without_one_has_none(database: Database, store: Store) -> None
     tree, _nodes = make_forked_tree(database, store)
     with database.read() as connection:
         assert certificates.of_run(connection, tree.run.id) == {}
-        assert outlines.trees(connection, [tree.run.id])[tree.run.id].certificates == {}
+        assert tree_outline.trees(connection, [tree.run.id])[tree.run.id].certificates == {}
 
 
 def test_the_log_says_what_came_of_each(database: Database, store: Store) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from branchtrack.db import outlines, tree_nodes
-from branchtrack.db.tree_nodes import Thinning
+from branchtrack.db.views import tree_nodes, tree_outline
+from branchtrack.db.views.tree_nodes import Thinning
 from branchtrack.web import lanes
 from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.views import TreeView, standing_nodes
@@ -13,7 +13,7 @@ from tests.web.conftest import Site
 
 def view(site: Site, name: str, now: float, only: tuple[str, ...] = ()) -> TreeView:
     with site.database.read() as connection:
-        outline = outlines.trees(connection, [name])[name]
+        outline = tree_outline.trees(connection, [name])[name]
         ids = standing_nodes(outline)
         marks = Thinning(0, 2000, 100)
         shown = [branch.id for branch in outline.branches if branch.name in only]

@@ -10,19 +10,10 @@ import pytest
 
 from branchtrack.analysis import curves, downsample
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import (
-    audit,
-    launches,
-    nodes,
-    outlines,
-    overviews,
-    requests,
-    runs,
-    selections,
-    tree_nodes,
-)
+from branchtrack.db import audit, launches, nodes, requests, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.metrics import Series
+from branchtrack.db.views import chart_series, run_list, tree_nodes, tree_outline
 from branchtrack.errors import NotFound
 from tests.web import seeds
 from tests.web.seeds import Line
@@ -43,7 +34,7 @@ def test_a_tree_is_read_whole(database: Database, main: Line) -> None:
     side, _ = main.grower.order(main.head, "side", lr=1e-4)
     run = main.grower.run
     with database.read() as connection:
-        found = outlines.trees(connection, [run.name, run.id, run.id[:6]])
+        found = tree_outline.trees(connection, [run.name, run.id, run.id[:6]])
         assert found[run.name] == found[run.id] == found[run.id[:6]]
         tree = found[run.name]
         assert [one.name for one in tree.branches] == ["main", "side"]
@@ -57,13 +48,13 @@ def test_a_tree_is_read_whole(database: Database, main: Line) -> None:
 def test_a_run_without_branches_is_a_tree_too(database: Database, store: Store) -> None:
     seeds.Grower(database, store, "bare")
     with database.read() as connection:
-        tree = outlines.trees(connection, ["bare"])["bare"]
+        tree = tree_outline.trees(connection, ["bare"])["bare"]
     assert (tree.branches, dict(tree.segments)) == ((), {})
 
 
 def test_a_run_that_there_is_not_is_refused(database: Database, main: Line) -> None:
     with database.read() as connection, pytest.raises(NotFound):
-        outlines.trees(connection, [main.grower.run.name, "nope"])
+        tree_outline.trees(connection, [main.grower.run.name, "nope"])
 
 
 def test_lines_are_the_nodes_with_the_bytes_of_their_checkpoints(
@@ -79,7 +70,7 @@ def test_lines_are_the_nodes_with_the_bytes_of_their_checkpoints(
         assert (lines[0].stored_bytes, lines[0].logical_bytes) == (
             stored.stored_bytes, stored.logical_bytes,
         )  # fmt: skip
-        found = outlines.nodes_by_id(connection, [whole[0].id, "nope"])
+        found = tree_outline.nodes_by_id(connection, [whole[0].id, "nope"])
         assert found == {whole[0].id: whole[0]}
 
 
@@ -90,7 +81,7 @@ def test_a_nodes_history_holds_its_requests_and_their_audit_lines(
     main.ask({"kind": "checkpoint"}, "why", "applied done", step=40, node_id=main.head.id)
     main.ask({"kind": "checkpoint"}, "another")
     with database.read() as connection:
-        asked, events = outlines.history(connection, main.head)
+        asked, events = tree_outline.history(connection, main.head)
         every = audit.since(connection, main.grower.run.id)
     assert [(one.kind, one.state, one.reason) for one in asked] == [("checkpoint", "done", "why")]
     assert [one.state for one in events] == [
@@ -133,20 +124,20 @@ def test_runs_are_found_by_name_notes_and_tags(database: Database, store: Store)
         connection.exec_driver_sql("UPDATE runs SET notes = 'too hot' WHERE name = 'alpha'")
         connection.exec_driver_sql("""UPDATE runs SET tags = '["gpt"]' WHERE name = 'beta'""")
     with database.read() as connection:
-        assert [one.run.name for one in overviews.find_runs(connection)] == ["beta", "alpha"]
-        assert [one.run.name for one in overviews.find_runs(connection, "ALPH")] == ["alpha"]
-        assert [one.run.name for one in overviews.find_runs(connection, "hot")] == ["alpha"]
-        found = overviews.find_runs(connection, "gpt")
+        assert [one.run.name for one in run_list.find_runs(connection)] == ["beta", "alpha"]
+        assert [one.run.name for one in run_list.find_runs(connection, "ALPH")] == ["alpha"]
+        assert [one.run.name for one in run_list.find_runs(connection, "hot")] == ["alpha"]
+        found = run_list.find_runs(connection, "gpt")
         assert (found[0].run.name, found[0].branches, found[0].nodes) == ("beta", 1, 1)
-        assert [one.found for one in overviews.find_runs(connection, limit=1)] == [2]
-        assert overviews.find_runs(connection, "%") == []
+        assert [one.found for one in run_list.find_runs(connection, limit=1)] == [2]
+        assert run_list.find_runs(connection, "%") == []
 
 
 def test_segments_say_where_they_start(database: Database, main: Line) -> None:
     assert main.head is not None
     side = main.grower.fork(main.head, "side", lr=1e-4)
     with database.read() as connection:
-        found = overviews.segments_of(connection, [main.grower.run.id])
+        found = run_list.segments_of(connection, [main.grower.run.id])
     assert [(one.branch, one.start, one.is_current) for one in found] == [
         ("main", None, True),
         ("side", (main.segment.id, 40), True),
@@ -159,9 +150,9 @@ def test_stretches_keep_the_extremes_and_the_last_value(database: Database, main
     values[500], values[2900], values[-1] = 9.0, -9.0, 0.5
     main.log("loss", range(41, 3041), values)
     with database.read() as connection:
-        found = overviews.stretches(connection, [main.segment.id], "loss")[main.segment.id]
+        found = run_list.stretches(connection, [main.segment.id], "loss")[main.segment.id]
         sealed = [one.block for one in found if one.block]
-        points = overviews.points_of(connection, sealed)
+        points = run_list.points_of(connection, sealed)
     assert [one.first_step for one in found] == sorted(one.first_step for one in found)
     assert max(one.maximum or 0 for one in found) == 9.0
     assert min(one.minimum or 0 for one in found) == -9.0
@@ -173,7 +164,7 @@ def test_stretches_keep_the_extremes_and_the_last_value(database: Database, main
 def test_a_last_value_that_is_no_number_is_none(database: Database, main: Line) -> None:
     main.log("loss", [41], [math.nan])
     with database.read() as connection:
-        found = overviews.stretches(connection, [main.segment.id, "x"], "loss")
+        found = run_list.stretches(connection, [main.segment.id, "x"], "loss")
     assert found.keys() == {main.segment.id}
     assert found[main.segment.id][-1].last is None
 
@@ -182,8 +173,8 @@ def test_series_are_read_across_blocks_and_tail(database: Database, main: Line) 
     main.log("loss", range(41, 2101), np.linspace(3, 1, 2060))
     main.log("lr", [10, 20], [0.1, 0.2])
     with database.read() as connection:
-        found = selections.select_series(connection, [main.segment.id], None, also=["lr"])
-        asked = selections.select_series(connection, [main.segment.id], "nope")
+        found = chart_series.select_series(connection, [main.segment.id], None, also=["lr"])
+        asked = chart_series.select_series(connection, [main.segment.id], "nope")
     assert (found.chosen, found.names) == ("loss", ("loss", "lr"))
     assert found.series["loss"][main.segment.id].steps.tolist() == list(range(1, 2101))
     assert found.series["lr"][main.segment.id].values.tolist() == [0.1, 0.2]
@@ -193,8 +184,8 @@ def test_series_are_read_across_blocks_and_tail(database: Database, main: Line) 
 def test_without_metrics_there_is_nothing_to_choose(database: Database, store: Store) -> None:
     line = seeds.Grower(database, store, "bare").line("main")
     with database.read() as connection:
-        found = selections.select_series(connection, [line.segment.id], None)
-        assert selections.select_series(connection, [], None).chosen is None
+        found = chart_series.select_series(connection, [line.segment.id], None)
+        assert chart_series.select_series(connection, [], None).chosen is None
     assert (found.chosen, found.names, found.series) == (None, (), {})
 
 
@@ -202,12 +193,14 @@ def test_the_likeliest_loss_is_chosen(database: Database, store: Store) -> None:
     line = seeds.Grower(database, store, "other").line("main")
     line.log("stall/copy_ms", [0], [1.0])
     with database.read() as connection:
-        own = selections.select_series(connection, [line.segment.id], None)
+        own = chart_series.select_series(connection, [line.segment.id], None)
     assert (own.chosen, own.names) == (None, ("stall/copy_ms",))
     for name in ("accuracy", "valid/loss", "train_loss"):
         line.log(name, [1], [1.0])
     with database.read() as connection:
-        assert selections.select_series(connection, [line.segment.id], None).chosen == "train_loss"
+        assert (
+            chart_series.select_series(connection, [line.segment.id], None).chosen == "train_loss"
+        )
 
 
 def test_new_points_are_those_behind_a_step_wherever_they_lie(
@@ -215,9 +208,9 @@ def test_new_points_are_those_behind_a_step_wherever_they_lie(
 ) -> None:
     main.log("loss", range(41, 1501), [1.0] * 1460)
     with database.read() as connection:
-        found = selections.points_after(connection, {main.segment.id: 1000, "x": 0}, "loss")
-        assert selections.points_after(connection, {}, "loss") == {}
-        assert selections.points_after(connection, {main.segment.id: 1500}, "loss") == {}
+        found = chart_series.points_after(connection, {main.segment.id: 1000, "x": 0}, "loss")
+        assert chart_series.points_after(connection, {}, "loss") == {}
+        assert chart_series.points_after(connection, {main.segment.id: 1500}, "loss") == {}
     assert found[main.segment.id].steps.tolist() == list(range(1001, 1501))
 
 
@@ -242,7 +235,7 @@ def test_a_curve_stitched_from_what_was_read_is_the_one_that_is_read(
         read = curves.branch_curve(connection, side.branch, "loss")
         starts = nodes.starts(connection, main.grower.run.id)
         ids = [main.segment.id, side.segment.id]
-        series = selections.select_series(connection, ids, "loss").series["loss"]
+        series = chart_series.select_series(connection, ids, "loss").series["loss"]
     made = curves.stitched(side.branch, "loss", starts, series)
     assert made.series.steps.tolist() == read.series.steps.tolist() == list(range(1, 51))
     assert made.series.values.tolist() == read.series.values.tolist()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import outlines, selections, tree_nodes
 from branchtrack.db.engine import Database
-from branchtrack.db.tree_nodes import Thinning
+from branchtrack.db.views import chart_series, tree_nodes, tree_outline
+from branchtrack.db.views.tree_nodes import Thinning
 from tests.web import seeds
 from tests.web.seeds import Line
 
@@ -86,11 +86,11 @@ def test_a_line_is_read_up_to_the_root_with_children(database: Database, main: L
     assert main.head is not None
     main.grower.order(main.head, "side", lr=1e-5)
     with database.read() as connection:
-        marks = outlines.ancestors(connection, main.head.id)
+        marks = tree_outline.ancestors(connection, main.head.id)
         found = tree_nodes.lineage(
             connection, [main.head.id], ids=[marks[6].id], children_of=main.head.id
         )
-        known = outlines.branches_of(connection, [main.grower.run.id])
+        known = tree_outline.branches_of(connection, [main.grower.run.id])
     assert [mark.step for mark in marks] == list(range(21, -1, -1))
     assert [(distance, node.step) for distance, node in found.lines[main.head.id]] == [
         (0, 21),
@@ -111,13 +111,13 @@ def test_a_line_is_read_up_to_the_root_with_children(database: Database, main: L
 def test_the_ends_of_curves_are_read_without_the_curves(database: Database, main: Line) -> None:
     ids = [main.segment.id]
     with database.read() as connection:
-        assert selections.last_points(connection, ids, "loss") == {}
+        assert chart_series.last_points(connection, ids, "loss") == {}
     main.log("loss", range(1, 1025), np.linspace(3, 1, 1024))
     with database.read() as connection:
-        assert selections.last_points(connection, ids, "loss") == {ids[0]: (1024, 1.0)}
+        assert chart_series.last_points(connection, ids, "loss") == {ids[0]: (1024, 1.0)}
     main.log("loss", [1025], [math.nan])
     with database.read() as connection:
-        step, value = selections.last_points(connection, ids, "loss")[ids[0]]
+        step, value = chart_series.last_points(connection, ids, "loss")[ids[0]]
     assert step == 1025 and math.isnan(value)
 
 
@@ -128,10 +128,10 @@ def test_of_a_window_its_blocks_are_read_and_what_smoothing_reaches_back_to(
     values = np.random.default_rng(0).normal(size=8000)
     main.log("loss", range(1, 8001), values)
     with database.read() as connection:
-        part = selections.read_series(
+        part = chart_series.read_series(
             connection, ids, ["loss"], lows={ids[0]: 5000}, highs={ids[0]: 5100}
         )["loss"][ids[0]]
-        late = selections.read_series(connection, ids, ["loss"], lows={ids[0]: 7990})["loss"]
+        late = chart_series.read_series(connection, ids, ["loss"], lows={ids[0]: 7990})["loss"]
     assert (part.steps[0], part.steps[-1]) == (2049, 5120)
     assert part.values.tolist() == values[2048:5120].tolist()
     assert late[ids[0]].steps[-1] == 8000 and late[ids[0]].steps[0] > 4000
@@ -146,7 +146,7 @@ def test_of_each_segment_what_lies_beyond_its_high_is_not_read(
         line.log("loss", range(1, 3001), np.arange(3000))
     ids = [main.segment.id, side.segment.id]
     with database.read() as connection:
-        series = selections.select_series(
+        series = chart_series.select_series(
             connection, ids, "loss", highs={ids[0]: 40, ids[1]: None}
         ).series["loss"]
     assert series[ids[0]].steps.tolist() == list(range(1, 1025))
@@ -157,8 +157,8 @@ def test_without_times_the_points_are_the_same(database: Database, main: Line) -
     main.log("loss", range(1, 1101), np.arange(1100))
     ids = [main.segment.id]
     with database.read() as connection:
-        whole = selections.read_series(connection, ids, ["loss"])["loss"][ids[0]]
-        bare = selections.read_series(connection, ids, ["loss"], timed=False)["loss"][ids[0]]
+        whole = chart_series.read_series(connection, ids, ["loss"])["loss"][ids[0]]
+        bare = chart_series.read_series(connection, ids, ["loss"], timed=False)["loss"][ids[0]]
     assert bare.steps.tolist() == whole.steps.tolist()
     assert bare.values.tolist() == whole.values.tolist()
     assert np.isnan(bare.times[:1024]).all() and np.isfinite(whole.times).all()

@@ -9,8 +9,9 @@ from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
-from branchtrack.db import outlines, runs
-from branchtrack.db.tree_nodes import TreeNodes
+from branchtrack.db import runs
+from branchtrack.db.views import tree_outline
+from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.errors import InvalidInput
 from branchtrack.web.pages import steer, tree
 from branchtrack.web.rendering import now, respond
@@ -42,7 +43,9 @@ def submit(run: str, branch: str) -> AnyResponse:
 def confirm_stop(run: str, branch: str) -> Response:
     """The page that asks once more before a branch is stopped."""
     with services().database.read() as connection:
-        view = TreeView(outlines.trees(connection, [run])[run], TreeNodes(), now()).named(branch)
+        view = TreeView(tree_outline.trees(connection, [run])[run], TreeNodes(), now()).named(
+            branch
+        )
         if view is None or not view.is_live:
             # They know why it cannot be, and say it.
             control.live_segment(connection, runs.find_branch(connection, f"{run}/{branch}"))

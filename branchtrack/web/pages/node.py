@@ -16,9 +16,10 @@ from branchtrack.core import lifecycle, restores
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.core.settings import declared as by_name
-from branchtrack.db import nodes, outlines, tree_nodes
-from branchtrack.db.outlines import NodeLine
-from branchtrack.db.tree_nodes import Lineage, TreeNodes
+from branchtrack.db import nodes
+from branchtrack.db.views import tree_nodes, tree_outline
+from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
+from branchtrack.db.views.tree_outline import NodeLine
 from branchtrack.web import asked, rows
 from branchtrack.web.formats import exact_setting, number
 from branchtrack.web.rendering import now, respond
@@ -91,7 +92,7 @@ def show(node_id: str) -> Response:
         node = nodes.find(connection, node_id)
         view, lineage = _tree(connection, node)
         stored = nodes.checkpoint(connection, node.state_digest)
-        requests, audit = outlines.history(connection, node)
+        requests, audit = tree_outline.history(connection, node)
     requests, audit = _settled(node, view, requests, audit)
     branch = view.by_branch[node.branch_id]
     segment = view.outline.segments.get(node.segment_id)
@@ -120,7 +121,7 @@ def _settled(
 
     def again() -> list[Request]:
         with services().database.read() as connection:
-            listed, events = outlines.history(connection, node)
+            listed, events = tree_outline.history(connection, node)
         seen.append(events)
         return listed
 
@@ -130,7 +131,7 @@ def _settled(
 
 def _tree(connection: Connection, node: Node) -> tuple[TreeView, Lineage]:
     """The run's branches, and of its nodes those above and below this one."""
-    outline = outlines.trees(connection, [node.run_id])[node.run_id]
+    outline = tree_outline.trees(connection, [node.run_id])[node.run_id]
     lineage = tree_nodes.lineage(
         connection,
         [node.id],

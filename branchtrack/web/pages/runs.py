@@ -13,9 +13,9 @@ from branchtrack.analysis.downsample import downsample
 from branchtrack.core import lifecycle
 from branchtrack.core import tree as lineages
 from branchtrack.core.records import Run, Segment
-from branchtrack.db import overviews
 from branchtrack.db.metrics import Series
-from branchtrack.db.overviews import RunLine, SegmentLine, Stretch
+from branchtrack.db.views import run_list
+from branchtrack.db.views.run_list import RunLine, SegmentLine, Stretch
 from branchtrack.web.params import page_number
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
@@ -66,14 +66,14 @@ def index() -> Response:
     search = request.args.get("q", "").strip()[:200]
     page = page_number()
     with services().database.read() as connection:
-        found = overviews.find_runs(connection, search, limit=PAGE, offset=PAGE * (page - 1))
+        found = run_list.find_runs(connection, search, limit=PAGE, offset=PAGE * (page - 1))
         ids = [line.run.id for line in found]
-        segments = overviews.segments_of(connection, ids)
-        courses = overviews.stretches(connection, [s.segment.id for s in segments], METRIC)
+        segments = run_list.segments_of(connection, ids)
+        courses = run_list.stretches(connection, [s.segment.id for s in segments], METRIC)
         shown = {line.run.id: _shown(line.run.id, segments) for line in found}
         course = {run: _course(one, segments, courses) for run, one in shown.items()}
         sealed = [block for parts in course.values() for block in _worth_reading(parts)]
-        points = overviews.points_of(connection, sealed)
+        points = run_list.points_of(connection, sealed)
     rows = [_row(line, shown[line.run.id], course[line.run.id], points) for line in found]
     total = found[0].found if found else 0
     return respond(

@@ -16,8 +16,9 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack import control
 from branchtrack.core import capabilities
 from branchtrack.core.settings import Setting, declared
-from branchtrack.db import nodes, outlines, requests, runs, tree_nodes
-from branchtrack.db.outlines import NodeLine
+from branchtrack.db import nodes, requests, runs
+from branchtrack.db.views import tree_nodes, tree_outline
+from branchtrack.db.views.tree_outline import NodeLine
 from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.web import asked, forms
 from branchtrack.web.rendering import now, respond
@@ -156,7 +157,7 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
 
 def _tree(connection: Connection, run: str) -> TreeView:
     """The run's branches, and its newest nodes to choose one from to rewind to."""
-    outline = outlines.trees(connection, [run])[run]
+    outline = tree_outline.trees(connection, [run])[run]
     chosen = request.args.get("node") or request.form.get("node") or ""
     ids = [*standing_nodes(outline), chosen]
     found = tree_nodes.read(connection, outline.run.id, ids=ids, limit=_NODES)

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from branchtrack.config import Config
 from branchtrack.core.names import near
 from branchtrack.core.records import Request
-from branchtrack.db import launches, outlines, requests, selections, tree_nodes
-from branchtrack.db.outlines import Outline
-from branchtrack.db.selections import Metrics
-from branchtrack.db.tree_nodes import Thinning, TreeNodes
+from branchtrack.db import launches, requests
+from branchtrack.db.views import chart_series, tree_nodes, tree_outline
+from branchtrack.db.views.chart_series import Metrics
+from branchtrack.db.views.tree_nodes import Thinning, TreeNodes
+from branchtrack.db.views.tree_outline import Outline
 from branchtrack.errors import NotFound
 from branchtrack.web import asked, charts, lanes, logs, params, rows, tree_chart
 from branchtrack.web.charts import Chart
@@ -51,7 +52,7 @@ def show(run: str) -> Response:
 def chart_data(run: str) -> Response:
     """The chart's values, for the script that redraws it when a branch has come or gone."""
     with services().database.read() as connection:
-        outline = outlines.trees(connection, [run])[run]
+        outline = tree_outline.trees(connection, [run])[run]
         branches = _shown(TreeView(outline, TreeNodes(), now()))
         marks = lanes.thinning(branches, lanes.domain(branches, params.window()))
         tree = TreeView(outline, _nodes(connection, outline, branches, 0, marks), now())
@@ -64,7 +65,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
     """The tree page; ``errors`` are those of the steering form, by field."""
     live_only = wanted_block(TEMPLATE) == "live"
     with services().database.read() as connection:
-        outline = outlines.trees(connection, [run])[run]
+        outline = tree_outline.trees(connection, [run])[run]
         sent = Sent(live_only)
         metrics = _metrics(connection, outline, sent)
         metric = metrics.chosen or "loss"
@@ -172,7 +173,7 @@ def _ends(
     is_whole = params.window() == (None, None) and not _undrawn(_shown(tree), curves)
     if curves is not None and is_whole:
         return tree_chart.last_points(curves.series)
-    return selections.last_points(connection, list(tree.outline.segments), metric)
+    return chart_series.last_points(connection, list(tree.outline.segments), metric)
 
 
 def _beside(
@@ -204,12 +205,12 @@ def _metrics(connection: Connection, outline: Outline, sent: Sent | None = None)
     asked = request.args.get("metric") or None
     segments = list(outline.segments)
     if sent is not None and sent.live_only and "drawn" in request.args:
-        total = selections.count_metrics(connection, segments)
+        total = chart_series.count_metrics(connection, segments)
         drawn = sent.drawn(total, asked)
         if drawn is not None:
             sent.is_drawn = True
             return Metrics((), drawn, total)
-    metrics = selections.list_metrics(connection, segments, asked)
+    metrics = chart_series.list_metrics(connection, segments, asked)
     if asked is not None and asked not in metrics.names:
         raise NotFound("metric", asked, near(asked, metrics.names) or metrics.names[:_SUGGESTED])
     return metrics
@@ -219,7 +220,7 @@ def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
     """The branches to draw, and the points of which their curves are made."""
     drawn = tree_chart.choose(_shown(tree), metric)
     reading = tree_chart.Reading.of(tree, drawn, params.window())
-    series = selections.read_series(
+    series = chart_series.read_series(
         connection,
         reading.lows,
         [metric],

@@ -28,8 +28,8 @@ from sqlalchemy import (
 )
 
 from branchtrack.core.records import Change
-from branchtrack.db.outlines import NodeLine
 from branchtrack.db.tables import checkpoints, nodes
+from branchtrack.db.views.tree_outline import NodeLine
 
 #: What is read of a node only where more than its place is shown.
 _BULK = ("metrics", "effective", "compared")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from branchtrack.core.nonfinite import unpacked
 from branchtrack.core.records import Event
-from branchtrack.db.head import HEAD
+from branchtrack.db.schema_head import HEAD
 
 _PREFIX = "sqlite:///"
 _COLUMNS = ", ".join(field.name for field in fields(Event))
