@@ -119,7 +119,7 @@ def test_what_does_not_fit_changes_nothing(
     values: dict[str, Any], words: str, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the door sees of it is refused there already; the process looks again.
-    monkeypatch.setattr("branchtrack.control.asking.check_length", lambda *_: None)
+    monkeypatch.setattr("branchtrack.control.submission.check_length", lambda *_: None)
     request = steer(home, values, **script())
     assert request.state == "failed" and words in str(request.error)
     digest, settings = home.final().state_digest, home.final().settings

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.control.texts import shortened
+from branchtrack.control.text import shortened
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Branch
 from branchtrack.db import refusals, requests, runs

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.control import ordering, refusing
-from branchtrack.control.answering import expire_unanswered
-from branchtrack.control.texts import clean_text, shortened
+from branchtrack.control import launch, refusals
+from branchtrack.control.inbox import expire_unanswered
+from branchtrack.control.text import clean_text, shortened
 from branchtrack.core import (
     actors,
     capabilities,
@@ -89,7 +89,7 @@ def submit(
             requested = checked.wanted.model_dump(exclude={"kind"}, exclude_defaults=True)
         except REFUSALS as error:
             refusal = error
-            refusing.record(
+            refusals.record(
                 connection, branch, who, error, kind=kind, payload=asked, reason=why,
                 step=_step(connection, branch),
             )  # fmt: skip
@@ -261,7 +261,7 @@ def _check_rewind(connection: Connection, branch: Branch, wanted: Rewind) -> Rew
     run = runs.get_run(connection, branch.run_id)
     if node.run_id != branch.run_id:
         raise InvalidInput("node", wanted.node, f"a node of run {run.name}")
-    values = ordering.check_order(connection, node, wanted.values)
+    values = launch.check_order(connection, node, wanted.values)
     if wanted.name is not None:
         valid_name(wanted.name)
         taken = {one.name for one in runs.list_branches(connection, branch.run_id)}

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control import commands, tokened
-from branchtrack.control.texts import clean_text
+from branchtrack.control import commands, quota
+from branchtrack.control.text import clean_text
 from branchtrack.control.verification import verify_node
 from branchtrack.core import actors, plain_values, schedules
 from branchtrack.core.actors import Actor
@@ -90,7 +90,7 @@ def order_launch(
             _check_allowed(connection, node, asked, who, message)
         overrides, mode, command = _check_whole(database, store, node, asked, entry_point)
         with database.transaction() as connection:
-            request = tokened.receive(connection, node, asked, overrides, who, message)
+            request = quota.receive(connection, node, asked, overrides, who, message)
             launch = launches.order(
                 connection, node,
                 branch_name=runs.suggested_name(connection, node) if name is None else name,
@@ -98,14 +98,14 @@ def order_launch(
                 environment=environment, entry_point=command,
             )  # fmt: skip
             if request is not None:
-                tokened.finish(connection, request, node, launch)
+                quota.finish(connection, request, node, launch)
             if worker is None:
                 return launch
             return launches.move(connection, launch.id, "starting", who.label, worker=worker)
     except _REFUSALS as error:
         if who.token_id is not None:
             with database.transaction() as connection:
-                tokened.refuse(connection, node, asked, who, message, error)
+                quota.refuse(connection, node, asked, who, message, error)
         raise
 
 
@@ -120,7 +120,7 @@ def _check_allowed(
         valid_name(asked["name"])
     actors.check(who, "launch", ["resume", *asked["settings"]])
     actors.check_reason(who, reason)
-    tokened.check_limit(connection, node, who)
+    quota.check_limit(connection, node, who)
 
 
 def _check_whole(

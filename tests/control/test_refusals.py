@@ -8,7 +8,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control.refusing import WHOLE
+from branchtrack.control.refusals import WHOLE
 from branchtrack.core.actors import Actor
 from branchtrack.db import audit, refusals, requests
 from branchtrack.db.engine import Database

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from branchtrack.control.answering import expire_unanswered, successor
-from branchtrack.control.texts import local_actor
+from branchtrack.control.inbox import expire_unanswered, successor
+from branchtrack.control.text import local_actor
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Request
 from branchtrack.db import requests, segments

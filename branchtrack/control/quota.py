@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.control import refusing
-from branchtrack.control.texts import shortened
+from branchtrack.control import refusals
+from branchtrack.control.text import shortened
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Branch, Launch, Node, Request
@@ -65,7 +65,7 @@ def refuse(
 ) -> None:  # fmt: skip
     """Keep the order of a token that came to nothing, with the error."""
     branch = runs.get_branch(connection, node.branch_id)
-    refusing.record(
+    refusals.record(
         connection, branch, who, error, kind="resume", payload=asked, reason=reason,
         step=_step(connection, branch),
     )  # fmt: skip
