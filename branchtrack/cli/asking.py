@@ -117,9 +117,9 @@ def wait_for(database: Database, request_id: str, timeout: float) -> Request:
 
 def show_answer(request: Request, as_json: bool) -> None:
     """Print a request as it is by now."""
-    from branchtrack.analysis import report
+    from branchtrack.analysis import payloads
 
-    answer = report.request(request)
+    answer = payloads.request(request)
     if as_json:
         emit(answer)
     else:

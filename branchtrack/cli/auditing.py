@@ -91,15 +91,15 @@ def _print(found: list[Event], as_json: bool) -> None:
 
 
 def _told(event: Event) -> dict[str, Any]:
-    from branchtrack.analysis import events
+    from branchtrack.analysis import payloads_audit
 
-    return events.event(event)
+    return payloads_audit.event(event)
 
 
 def _cells(event: Event) -> tuple[str, ...]:
-    from branchtrack.analysis import events
+    from branchtrack.analysis import payloads_audit
 
-    told, facts = _told(event), pairs(events.facts(event))
+    told, facts = _told(event), pairs(payloads_audit.facts(event))
     return (
         str(event.seq), told["time"], event.actor, f"{event.kind} {event.ref[:8]}",
         state(event.state), number(event.step), facts[:100],

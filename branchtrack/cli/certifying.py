@@ -42,7 +42,7 @@ def certify(
     \b
     Example: branchtrack certify demo/cooler --steps 50
     """
-    from branchtrack.analysis import report
+    from branchtrack.analysis import payloads
     from branchtrack.launching import certifying
 
     with line.database() as database:
@@ -50,7 +50,7 @@ def certify(
         chosen = certifying.choose(database, branch, start=start, target=target, steps=steps)
         certificate = _try_again(line, database, *chosen)
         with database.read() as connection:
-            told = report.certificate(connection, certificate)
+            told = payloads.certificate(connection, certificate)
     if as_json:
         emit(told)
     else:

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack import control, permissions
-from branchtrack.analysis import report
+from branchtrack.analysis import payloads
 from branchtrack.cli.asking import SUCCESS, answer_lines
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.output import number
@@ -62,11 +62,11 @@ class Demonstration:
         launch = self._resume_earlier(branch)
         with self.database.read() as connection:
             run = runs.get_run(connection, branch.run_id)
-            tree = report.tree(connection, run)
+            tree = payloads.tree(connection, run)
             return {
                 "run": run.name,
-                "intervention": report.request(requests.get(connection, request.id)),
-                "resume": report.launch(connection, launches.get(connection, launch.id)),
+                "intervention": payloads.request(requests.get(connection, request.id)),
+                "resume": payloads.launch(connection, launches.get(connection, launch.id)),
                 "branches": [
                     _outcome(connection, found, tree)
                     for found in runs.list_branches(connection, run.id)
@@ -156,7 +156,7 @@ class Demonstration:
             actor=control.local_actor(), reason=reason,
         )  # fmt: skip
         request = control.wait(self.database, request.id, _PATIENCE)
-        self.say("\n".join(answer_lines(report.request(request))))
+        self.say("\n".join(answer_lines(payloads.request(request))))
         if request.state not in SUCCESS:
             raise RequestFailed(
                 f"The change of the learning rate is {request.state}.",
@@ -181,7 +181,7 @@ class Demonstration:
         )  # fmt: skip
         launch = carry_out(self.line, self.database, launch, quiet=True)
         with self.database.read() as connection:
-            self.say("\n".join(launch_lines(report.launch(connection, launch))))
+            self.say("\n".join(launch_lines(payloads.launch(connection, launch))))
         if launch.state != "ended":
             raise LaunchFailed(
                 f"The second branch did not train to its end. {launch.error or ''}".strip(),
@@ -219,7 +219,7 @@ def _outcome(connection: Connection, branch: Branch, tree: dict[str, Any]) -> di
     """A branch's last losses, and what its own nodes changed."""
     last = {}
     for metric in ("loss", "eval_loss"):
-        values = report.curve(connection, branch, metric)["values"]
+        values = payloads.curve(connection, branch, metric)["values"]
         last[metric] = next((value for value in reversed(values) if math.isfinite(value)), None)
     changed = [
         {"step": node["step"], "changes": node["changes"]}

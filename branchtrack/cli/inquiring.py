@@ -33,11 +33,11 @@ def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> No
     \b
     Example: branchtrack settings demo
     """
-    from branchtrack.analysis import steering
+    from branchtrack.analysis import payloads_steering
     from branchtrack.db.runs import find_branch
 
     with line.read() as connection:
-        found = steering.settings(connection, find_branch(connection, run))
+        found = payloads_steering.settings(connection, find_branch(connection, run))
     if as_json:
         emit(found)
         return
@@ -93,7 +93,7 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
     Example: branchtrack requests demo
     """
     from branchtrack import control
-    from branchtrack.analysis import report
+    from branchtrack.analysis import payloads
     from branchtrack.db import refusals
     from branchtrack.db import requests as rows
     from branchtrack.db.runs import find_run
@@ -104,9 +104,9 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
         control.expire_hanging(database, run_id, control.local_actor())
         with database.read() as connection:
             most = None if everything else limit
-            found = [report.request(one) for one in rows.list_of_run(connection, run_id, most)]
+            found = [payloads.request(one) for one in rows.list_of_run(connection, run_id, most)]
             total = rows.count_of_run(connection, run_id)
-            counted = [report.refusals(one) for one in refusals.of_run(connection, run_id)]
+            counted = [payloads.refusals(one) for one in refusals.of_run(connection, run_id)]
     say_cut(len(found), total, "requests")
     if as_json:
         emit(found)

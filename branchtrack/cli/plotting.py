@@ -32,7 +32,7 @@ def curve(
     \b
     Example: branchtrack curve demo/cooler loss --csv
     """
-    from branchtrack.analysis import report
+    from branchtrack.analysis import payloads
     from branchtrack.db.runs import find_branch
 
     if as_csv and as_json:
@@ -44,7 +44,7 @@ def curve(
         if as_csv:
             _print_csv(connection, found, metric, points)
             return
-        data = report.curve(connection, found, metric, shown_points)
+        data = payloads.curve(connection, found, metric, shown_points)
     if as_json:
         emit(data)
         return

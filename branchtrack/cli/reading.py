@@ -42,13 +42,13 @@ def runs(line: CommandLine, limit: int | None, everything: bool, as_json: bool) 
     \b
     Example: branchtrack runs --json
     """
-    from branchtrack.analysis import report
+    from branchtrack.analysis import payloads
     from branchtrack.db.runs import count_runs
 
     if limit is None and not as_json:
         limit = _MOST_RUNS
     with line.read() as connection:
-        rows = report.runs(connection, time.time(), None if everything else limit)
+        rows = payloads.runs(connection, time.time(), None if everything else limit)
         total = count_runs(connection)
     say_cut(len(rows), total, "runs")
     if as_json:
@@ -83,11 +83,11 @@ def tree(line: CommandLine, run: str, as_json: bool) -> None:
     \b
     Example: branchtrack tree demo
     """
-    from branchtrack.analysis import report
+    from branchtrack.analysis import payloads
     from branchtrack.db.runs import find_run
 
     with line.read() as connection:
-        found = report.tree(connection, find_run(connection, run))
+        found = payloads.tree(connection, find_run(connection, run))
     if as_json:
         emit(found)
         return
@@ -120,11 +120,11 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
     \b
     Example: branchtrack show 3fa9
     """
-    from branchtrack.analysis import report
+    from branchtrack.analysis import payloads
     from branchtrack.db.nodes import find
 
     with line.read() as connection:
-        found = report.show(connection, line.store, find(connection, node))
+        found = payloads.show(connection, line.store, find(connection, node))
     if as_json:
         emit(found)
         return
@@ -171,10 +171,10 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
     \b
     Example: branchtrack diff demo/main demo/cooler
     """
-    from branchtrack.analysis import report
+    from branchtrack.analysis import payloads
 
     with line.read() as connection:
-        found = report.diff(connection, a, b)
+        found = payloads.diff(connection, a, b)
     if as_json:
         emit(found)
         return

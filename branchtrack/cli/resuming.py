@@ -82,7 +82,7 @@ def resume(
              branchtrack resume 3fa9 --set lr_scheduler_type=cosine_with_min_lr \\
                                      --set lr_scheduler_kwargs=min_lr_rate=0.1
     """
-    from branchtrack.analysis import report
+    from branchtrack.analysis import payloads
 
     if lists:
         _list(line, node, as_json)
@@ -100,7 +100,7 @@ def resume(
             launch = carry_out(line, database, launch, quiet=as_json)
         remembered = origins.is_remembered(database, launch)
         with database.read() as connection:
-            told = report.launch(connection, launch)
+            told = payloads.launch(connection, launch)
     _show(told | {"script_changed": changed, "remembered": remembered}, as_json)
 
 

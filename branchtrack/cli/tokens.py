@@ -46,7 +46,7 @@ def create(
     Example: branchtrack token create tuner --role agent --only lr,checkpoint
     """
     from branchtrack import control
-    from branchtrack.analysis import steering
+    from branchtrack.analysis import payloads_steering
     from branchtrack.db import tokens
 
     with line.database() as database, database.transaction() as connection:
@@ -55,7 +55,7 @@ def create(
             only=None if only is None else only.split(","), limit=limit,
         )  # fmt: skip
     if as_json:
-        emit({**steering.token(made), "secret": secret})
+        emit({**payloads_steering.token(made), "secret": secret})
         return
     click.echo(secret)
     click.echo(
@@ -72,11 +72,11 @@ def list_tokens(line: CommandLine, as_json: bool) -> None:
     \b
     Example: branchtrack token list
     """
-    from branchtrack.analysis import steering
+    from branchtrack.analysis import payloads_steering
     from branchtrack.db import tokens
 
     with line.read() as connection:
-        found = [steering.token(one) for one in tokens.list_all(connection)]
+        found = [payloads_steering.token(one) for one in tokens.list_all(connection)]
     if as_json:
         emit(found)
         return
@@ -107,12 +107,12 @@ def revoke(line: CommandLine, name: str, as_json: bool) -> None:
     \b
     Example: branchtrack token revoke tuner
     """
-    from branchtrack.analysis import steering
+    from branchtrack.analysis import payloads_steering
     from branchtrack.db import tokens
 
     with line.database() as database, database.transaction() as connection:
         done = tokens.revoke(connection, name)
     if as_json:
-        emit(steering.token(done))
+        emit(payloads_steering.token(done))
     else:
         click.echo(f"Token {done.name} lets nobody in any more.")

@@ -12,7 +12,7 @@ import numpy as np
 from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import Connection
 
-from branchtrack.analysis import report
+from branchtrack.analysis import payloads
 from branchtrack.analysis.downsample import downsample, gaps
 from branchtrack.core.names import is_id_prefix
 from branchtrack.core.records import Branch
@@ -38,14 +38,14 @@ def list_runs() -> Response:
     if limit > _MOST_RUNS:
         raise InvalidInput("limit", limit, f"at most {_MOST_RUNS:,}")
     with services().database.read() as connection:
-        return jsonify(report.page_of_runs(connection, now(), limit, _cursor()))
+        return jsonify(payloads.page_of_runs(connection, now(), limit, _cursor()))
 
 
 @blueprint.get("/runs/<run>/tree")
 def tree(run: str) -> Response:
     """A run with its branches and nodes."""
     with services().database.read() as connection:
-        return jsonify(report.tree(connection, runs.find_run(connection, run)))
+        return jsonify(payloads.tree(connection, runs.find_run(connection, run)))
 
 
 @blueprint.get("/nodes/<node_id>")
@@ -53,7 +53,7 @@ def node(node_id: str) -> Response:
     """A node with its settings, environment and checkpoint."""
     with services().database.read() as connection:
         found = nodes.find(connection, node_id)
-        return jsonify(report.show(connection, services().store, found))
+        return jsonify(payloads.show(connection, services().store, found))
 
 
 @blueprint.get("/curve")
@@ -71,7 +71,7 @@ def compare() -> Response:
     a, b = _needed("a"), _needed("b")
     metric = request.args.get("metric") or "loss"
     with services().database.read() as connection:
-        different = report.diff(connection, a, b)
+        different = payloads.diff(connection, a, b)
         sides = [runs.find_branch(connection, ref) for ref in (a, b)]
         points = _points(_COMPARED_POINTS)
         drawn = [_curve(connection, side, metric, points) for side in sides]
@@ -107,8 +107,8 @@ def _curve(
 ) -> dict[str, Any]:
     low, high = params.window()
     if low is None and high is None:
-        return report.curve(connection, branch, metric, points)
-    whole = report.curve(connection, branch, metric)
+        return payloads.curve(connection, branch, metric, points)
+    whole = payloads.curve(connection, branch, metric)
     return {**whole, **_cut(whole, low, high, points)}
 
 

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, jsonify, url_for
 from flask import request as http
 
 from branchtrack import control
-from branchtrack.analysis import events, report, steering
+from branchtrack.analysis import payloads, payloads_audit, payloads_steering
 from branchtrack.core import lifecycle
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.records import Request
@@ -36,7 +36,7 @@ def settings(run: str, branch: str) -> Response:
     """What a branch can be asked for."""
     with services().database.read() as connection:
         found = runs.find_branch(connection, f"{run}/{branch}")
-        return jsonify(steering.settings(connection, found))
+        return jsonify(payloads_steering.settings(connection, found))
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/requests")
@@ -55,7 +55,7 @@ def submit(run: str, branch: str) -> tuple[Response, int, dict[str, str]]:
     if seconds:
         asked = _awaited(asked, seconds)
     place = url_for("api_requests.show", request_id=asked.id)
-    return jsonify(report.request(asked)), 200 if known == asked.id else 202, {"Location": place}
+    return jsonify(payloads.request(asked)), 200 if known == asked.id else 202, {"Location": place}
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/preview")
@@ -78,7 +78,7 @@ def show(request_id: str) -> Response:
         expire(found.run_id)
         with services().database.read() as connection:
             found = requests.get(connection, found.id)
-    return jsonify(report.request(found))
+    return jsonify(payloads.request(found))
 
 
 @blueprint.post("/requests/<request_id>/cancel")
@@ -86,7 +86,7 @@ def cancel(request_id: str) -> tuple[Response, int]:
     """Ask for a request to be taken back; only its process can say whether that was in time."""
     found = control.cancel(services().database, request_id, actor=actor())
     over = found.state in lifecycle.REQUEST_ENDS
-    return jsonify(report.request(found)), 200 if over else 202
+    return jsonify(payloads.request(found)), 200 if over else 202
 
 
 @blueprint.get("/runs/<run>/requests")
@@ -99,7 +99,7 @@ def list_requests(run: str) -> Response:
     with services().database.read() as connection:
         rows = requests.list_of_run(connection, run_id, limit + 1, params.whole("before", 1))
         total = requests.count_of_run(connection, run_id)
-    shown = [report.request(row) for row in rows[:limit]]
+    shown = [payloads.request(row) for row in rows[:limit]]
     more = shown[-1]["seq"] if len(rows) > limit else None
     return jsonify({"requests": shown, "total": total, "next": more})
 
@@ -115,10 +115,10 @@ def log(run: str) -> Response:
         run_id = runs.find_run(connection, run).id
         found = audit.behind(connection, run_id, after, limit)
         counted = refusals.of_run(connection, run_id)
-    lines = [events.event(one) for one in found]
+    lines = [payloads_audit.event(one) for one in found]
     return jsonify({
         "events": lines, "next": lines[-1]["seq"] if lines else after,
-        "refused": [report.refusals(one) for one in counted],
+        "refused": [payloads.refusals(one) for one in counted],
     })  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def resume(node_id: str) -> tuple[Response, int]:
         reason=optional_text(given, "reason", ""),
     )  # fmt: skip
     with services().database.read() as connection:
-        return jsonify(report.launch(connection, launch)), 202
+        return jsonify(payloads.launch(connection, launch)), 202
 
 
 def expire(run_id: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from branchtrack.analysis import steering
+from branchtrack.analysis import payloads_steering
 from branchtrack.core import actors
 from branchtrack.db import tokens
 from branchtrack.errors import InvalidInput
@@ -26,7 +26,7 @@ def _for_administrators() -> None:
 def list_tokens() -> Response:
     """Every token, without its secret."""
     with services().database.read() as connection:
-        return jsonify([steering.token(one) for one in tokens.list_all(connection)])
+        return jsonify([payloads_steering.token(one) for one in tokens.list_all(connection)])
 
 
 @blueprint.post("")
@@ -40,14 +40,18 @@ def create() -> tuple[Response, int, dict[str, str]]:
             connection, given.get("name", ""), optional_text(given, "role", ""),
             created_by=actor().label, only=only, limit=limit,
         )  # fmt: skip
-    return jsonify({**steering.token(made), "secret": secret}), 201, {"Cache-Control": "no-store"}
+    return (
+        jsonify({**payloads_steering.token(made), "secret": secret}),
+        201,
+        {"Cache-Control": "no-store"},
+    )
 
 
 @blueprint.delete("/<name>")
 def revoke(name: str) -> Response:
     """A token that lets nobody in any more."""
     with services().database.transaction() as connection:
-        return jsonify(steering.token(tokens.revoke(connection, name)))
+        return jsonify(payloads_steering.token(tokens.revoke(connection, name)))
 
 
 def _check_kinds(only: Any, limit: Any) -> None:

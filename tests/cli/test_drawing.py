@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from branchtrack.analysis import report
+from branchtrack.analysis import payloads
 from branchtrack.checkpoints.packs import Store
 from branchtrack.cli.drawing import plot, tree_lines
 from branchtrack.core.records import Node
@@ -26,7 +26,7 @@ Forked = tuple[Tree, list[Node]]
 
 def drawn(tree: Tree) -> list[str]:
     with tree.database.read() as connection:
-        return [_plain(line) for line in tree_lines(report.tree(connection, tree.run))]
+        return [_plain(line) for line in tree_lines(payloads.tree(connection, tree.run))]
 
 
 def _plain(text: str) -> str:
@@ -62,7 +62,7 @@ def test_a_branch_tells_why_it_ended_and_which_saves_it_missed(forked: Forked) -
         rows.heartbeat(connection, segment, 30, None, {}, saves=missed)
         rows.end(connection, segment, "stopped", actor="run", error="SIGTERM at step 30")
     with tree.database.read() as connection:
-        assert report.tree(connection, tree.run)["branches"][0]["saves"] == missed
+        assert payloads.tree(connection, tree.run)["branches"][0]["saves"] == missed
     assert drawn(tree)[0] == (
         "  main: stopped, step 30 of 1000, 7 of 40 saves were not made (due at step 3, 4, 5, 6, 7 "
         "and 2 more): SIGTERM at step 30"
@@ -110,7 +110,7 @@ def test_a_tree_without_nodes_says_so(sqlite_database: Database, store: Store) -
 def test_colours_can_be_refused(forked: Forked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     with forked[0].database.read() as connection:
-        told = report.tree(connection, forked[0].run)
+        told = payloads.tree(connection, forked[0].run)
     assert "\x1b" not in "".join(tree_lines(told))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
-from branchtrack.analysis import events
+from branchtrack.analysis import payloads_audit
 from branchtrack.core.records import Event
 from branchtrack.db import audit, integrity, requests, runs
 from branchtrack.web import params
@@ -68,6 +68,8 @@ def show(run: str) -> Response:
 
 def _facts(event: Event) -> str:
     """What an event carries, in a line."""
-    told = {name: value for name, value in events.facts(event).items() if value != event.reason}
+    told = {
+        name: value for name, value in payloads_audit.facts(event).items() if value != event.reason
+    }
     text = assignments(told)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from branchtrack.analysis import report
+from branchtrack.analysis import payloads
 from branchtrack.db import audit, launches, metrics, runs, segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
@@ -268,10 +268,10 @@ def test_a_launch_of_which_nothing_is_left_is_told_until_another_follows(own: Si
     assert banner.by_role("link", "Resume")[0]["href"] == f"/nodes/{main.head.id}/resume"
     assert "broken" not in {row["branch"] for row in page.table("Nodes")}
     with own.database.read() as connection:
-        assert report.tree(connection, runs.find_run(connection, "digits"))["refused"] == {
+        assert payloads.tree(connection, runs.find_run(connection, "digits"))["refused"] == {
             "launch": launch.id, "branch": "broken", "node": main.head.id,
             "error": "It was refused.", "log": None,
-            "created_at": report.moment(launch.created_at),
+            "created_at": payloads.moment(launch.created_at),
         }  # fmt: skip
     main.grower.order(main.head, "next")
     assert own.get("/runs/digits").all(role="group", aria_label="broken failed") == []

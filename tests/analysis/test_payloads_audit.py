@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from branchtrack.analysis import events
+from branchtrack.analysis import payloads_audit
 from branchtrack.core.records import Event
 
 
@@ -19,16 +19,16 @@ def restore() -> Event:
 
 
 def test_what_a_restore_differs_in_is_shown_in_numbers(restore: Event) -> None:
-    assert events.facts(restore) == {
+    assert payloads_audit.facts(restore) == {
         "batch": "equal", "loss": "differs", "differences": "loss 2.5, expected 1.5",
     }  # fmt: skip
 
 
 def test_json_has_the_payload_as_it_was_recorded(restore: Event) -> None:
-    assert events.event(restore)["payload"] == restore.payload
+    assert payloads_audit.event(restore)["payload"] == restore.payload
 
 
 def test_a_command_that_was_recorded_with_its_secrets_is_shown_without() -> None:
     payload = {"argv": [["python", "--token", "h1dd3n"], None], "cwd": ["/a", "/b"]}
     event = Event(1, "r", 1, 0.0, "me", "run", "r", "moved", None, payload, "", "")
-    assert "h1dd3n" not in str(events.event(event)) + str(events.facts(event))
+    assert "h1dd3n" not in str(payloads_audit.event(event)) + str(payloads_audit.facts(event))

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.analysis.events import moment
+from branchtrack.analysis.payloads_audit import moment
 from branchtrack.core import capabilities, lifecycle
 from branchtrack.core.capabilities import Action
 from branchtrack.core.records import Branch, Segment, Token

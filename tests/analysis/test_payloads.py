@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from branchtrack import control
-from branchtrack.analysis import report
+from branchtrack.analysis import payloads
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.nonfinite import spelled
 from branchtrack.db import launches, nodes, requests, runs, segments
@@ -32,7 +32,7 @@ def has_keys(value: dict[str, Any], keys: str) -> bool:
 def test_runs_have_the_promised_keys(database: Database, store: Store) -> None:
     make_forked_tree(database, store)
     with database.read() as connection:
-        (found,) = as_json(report.runs(connection, time.time()))
+        (found,) = as_json(payloads.runs(connection, time.time()))
     assert has_keys(found, "id name status branches nodes created_at updated_at")
     assert (found["name"], found["status"]) == ("demo", "running")
     assert (found["branches"], found["nodes"]) == (2, 6)
@@ -41,14 +41,14 @@ def test_runs_have_the_promised_keys(database: Database, store: Store) -> None:
 def test_a_run_without_heartbeat_is_told_as_lost(database: Database, store: Store) -> None:
     make_tree(database, store)
     with database.read() as connection:
-        (found,) = report.runs(connection, time.time() + 60)
+        (found,) = payloads.runs(connection, time.time() + 60)
     assert found["status"] == "lost"
 
 
 def test_times_are_iso_8601_in_utc(database: Database, store: Store) -> None:
     tree = make_tree(database, store)
     with database.read() as connection:
-        (found,) = report.runs(connection, time.time())
+        (found,) = payloads.runs(connection, time.time())
     assert found["created_at"].endswith("Z")
     told = datetime.fromisoformat(found["created_at"]).timestamp()
     assert told == pytest.approx(tree.run.created_at, abs=0.001)
@@ -59,7 +59,7 @@ def test_a_tree_has_the_promised_keys_with_parents_before_children(
 ) -> None:
     tree, made = make_forked_tree(database, store)
     with database.read() as connection:
-        found = as_json(report.tree(connection, tree.run))
+        found = as_json(payloads.tree(connection, tree.run))
     assert found["run"]["name"] == "demo"
     assert all(has_keys(branch, "name status head forked_from") for branch in found["branches"])
     keys = "id branch parent step epoch kind changes message actor state_digest durable created_at"
@@ -76,7 +76,7 @@ def test_a_node_is_shown_with_settings_and_checkpoint(database: Database, store:
     with database.transaction() as connection:
         nodes.set_effective(connection, made[2].id, {"lr": 0.02}, {"weights": "restored"})
     with database.read() as connection:
-        found = as_json(report.show(connection, store, nodes.find(connection, made[2].id)))
+        found = as_json(payloads.show(connection, store, nodes.find(connection, made[2].id)))
     assert has_keys(found, "id branch settings effective restored environment checkpoint")
     assert found["settings"]["lr"] == 0.02
     assert (found["effective"], found["restored"]) == ({"lr": 0.02}, {"weights": "restored"})
@@ -90,7 +90,7 @@ def test_a_node_is_shown_with_settings_and_checkpoint(database: Database, store:
 def test_branches_are_compared_from_where_they_parted(database: Database, store: Store) -> None:
     _tree, made = make_forked_tree(database, store)
     with database.read() as connection:
-        found = as_json(report.diff(connection, "demo/main", "demo/cooler"))
+        found = as_json(payloads.diff(connection, "demo/main", "demo/cooler"))
     assert found["common_ancestor"] == made[1].id
     assert found["common_step"] == 10
     assert found["settings"] == [{"name": "lr", "a": 0.02, "b": 0.001}]
@@ -102,7 +102,7 @@ def test_branches_are_compared_from_where_they_parted(database: Database, store:
 def test_a_node_is_compared_with_a_branch(database: Database, store: Store) -> None:
     _tree, made = make_forked_tree(database, store)
     with database.read() as connection:
-        found = as_json(report.diff(connection, made[1].id[:8], "demo/cooler"))
+        found = as_json(payloads.diff(connection, made[1].id[:8], "demo/cooler"))
     assert found["common_ancestor"] == made[1].id
     assert found["metrics"] == [{"name": "loss", "a": 2.0, "b": 1.0}]
 
@@ -111,20 +111,20 @@ def test_runs_that_share_nothing_have_no_common_ancestor(database: Database, sto
     for name in ("one", "two"):
         make_tree(database, store, name).node("main", 0, kind="root")
     with database.read() as connection:
-        found = as_json(report.diff(connection, "one", "two"))
+        found = as_json(payloads.diff(connection, "one", "two"))
     assert found["common_ancestor"] is None
 
 
 def test_a_branch_without_nodes_cannot_be_compared(database: Database, store: Store) -> None:
     make_tree(database, store)
     with database.read() as connection, pytest.raises(InvalidInput, match="at least one node"):
-        report.diff(connection, "demo", "demo")
+        payloads.diff(connection, "demo", "demo")
 
 
 def test_a_curve_is_stitched_and_says_where(database: Database, store: Store) -> None:
     tree, _made = make_forked_tree(database, store)
     with database.read() as connection:
-        found = as_json(report.curve(connection, tree.branches["cooler"], "loss"))
+        found = as_json(payloads.curve(connection, tree.branches["cooler"], "loss"))
     assert has_keys(found, "steps values segments forks gaps")
     assert found["steps"] == list(range(1, 21))
     assert found["values"] == [*range(1, 11), *range(111, 121)]
@@ -139,7 +139,7 @@ def test_a_curve_tells_nan_and_the_infinities_apart_and_as_gaps(
     values = [1.0, math.nan, math.inf, -math.inf]
     tree.points("main", "loss", range(1, 5), values)
     with database.read() as connection:
-        found = as_json(report.curve(connection, tree.branches["main"], "loss"))
+        found = as_json(payloads.curve(connection, tree.branches["main"], "loss"))
     assert found["values"] == [1.0, "NaN", "Infinity", "-Infinity"]
     assert found["gaps"] == [2, 3, 4]
 
@@ -152,7 +152,7 @@ def test_a_curve_of_fewer_points_keeps_the_spike_and_every_gap(
     values[1234], values[2000], values[2001] = 99.0, math.nan, math.nan
     tree.points("main", "loss", range(3000), values)
     with database.read() as connection:
-        found = as_json(report.curve(connection, tree.branches["main"], "loss", 50))
+        found = as_json(payloads.curve(connection, tree.branches["main"], "loss", 50))
     assert len(found["steps"]) < 60
     assert 99.0 in found["values"]
     assert found["gaps"] == [2000, 2001]
@@ -164,14 +164,14 @@ def test_an_unknown_metric_is_answered_with_those_there_are(
 ) -> None:
     tree, _made = make_forked_tree(database, store)
     with database.read() as connection, pytest.raises(NotFound, match="loss"):
-        report.curve(connection, tree.branches["cooler"], "los")
+        payloads.curve(connection, tree.branches["cooler"], "los")
 
 
 @pytest.mark.parametrize("points", [-1, 0, 3])
 def test_too_few_points_are_refused(database: Database, store: Store, points: int) -> None:
     tree, _made = make_forked_tree(database, store)
     with database.read() as connection, pytest.raises(InvalidInput, match="4 or more"):
-        report.curve(connection, tree.branches["main"], "loss", points)
+        payloads.curve(connection, tree.branches["main"], "loss", points)
 
 
 def test_a_request_tells_what_was_asked_and_what_was_applied(
@@ -189,7 +189,7 @@ def test_a_request_tells_what_was_asked_and_what_was_applied(
         request = requests.move(
             connection, request.id, "verified", actor="t", effective={"lr": 3e-4}
         )
-    found = as_json(report.request(request))
+    found = as_json(payloads.request(request))
     assert has_keys(found, "id state requested applied before step node reason")
     assert found["payload"] == {"values": {"lr": "3e-4"}}
     assert found["requested"] == found["applied"] == {"lr": 3e-4}
@@ -204,7 +204,7 @@ def test_a_launch_tells_its_branch_and_what_was_read_back(database: Database, st
     with database.transaction() as connection:
         nodes.set_effective(connection, order.fork_node_id, {"lr": 0.5})
     with database.read() as connection:
-        found = as_json(report.launch(connection, launches.get(connection, order.id)))
+        found = as_json(payloads.launch(connection, launches.get(connection, order.id)))
     assert has_keys(found, "launch branch node state")
     assert (found["branch"], found["node"], found["state"]) == ("next", made[1].id, "queued")
     assert (found["overrides"], found["effective"]) == ({"lr": 0.5}, {"lr": 0.5})
@@ -215,8 +215,8 @@ def test_the_newest_launch_of_a_branch_is_found(database: Database, store: Store
     order = control.order_launch(database, store, made[1].id, actor="me", name="next")
     with database.read() as connection:
         branch = runs.get_branch(connection, order.branch_id)
-        found = report.find_launch(connection, branch)
-        assert report.find_launch(connection, tree.branches["main"]) is None
+        found = payloads.find_launch(connection, branch)
+        assert payloads.find_launch(connection, tree.branches["main"]) is None
         assert segments.get(connection, order.segment_id).status == "waiting"
     assert found is not None
     assert found["launch"] == order.id
@@ -226,5 +226,5 @@ def test_a_command_is_shown_without_its_secrets(sqlite_database: Database, store
     entry_point = {"argv": ["python", "train.py", "--api-key", "h1dd3n"], "cwd": "/", "env": {}}
     tree = make_tree(sqlite_database, store, entry_point=entry_point)
     with sqlite_database.read() as connection:
-        shown = report.tree(connection, tree.run)["run"]["entry_point"]
+        shown = payloads.tree(connection, tree.run)["run"]["entry_point"]
     assert shown["argv"][-1] == "<redacted>"

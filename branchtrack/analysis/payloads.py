@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack import redaction
-from branchtrack.analysis.events import moment as moment
+from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness, lifecycle, restores, saves
 from branchtrack.core.nonfinite import metric
