@@ -43,11 +43,11 @@ def certify(
     Example: branchtrack certify demo/cooler --steps 50
     """
     from branchtrack.analysis import payloads
-    from branchtrack.launching import certifying
+    from branchtrack.launching import certification
 
     with line.database() as database:
         trusting.require(line, database)
-        chosen = certifying.choose(database, branch, start=start, target=target, steps=steps)
+        chosen = certification.choose(database, branch, start=start, target=target, steps=steps)
         certificate = _try_again(line, database, *chosen)
         with database.read() as connection:
             told = payloads.certificate(connection, certificate)
@@ -86,7 +86,7 @@ def certificate_lines(told: dict[str, Any]) -> list[str]:
 def _try_again(line: CommandLine, database: Database, start: Node, target: Node) -> Certificate:
     from branchtrack import control
     from branchtrack.cli.resuming import interrupts
-    from branchtrack.launching import certifying
+    from branchtrack.launching import certification
 
     for node in (start, target):
         with bar(f"Reading node {node.id[:8]}") as reading:
@@ -104,4 +104,4 @@ def _try_again(line: CommandLine, database: Database, start: Node, target: Node)
             note = "starting" if step is None else f"step {step} of {target.step}"
             update(done, target.step - start.step, note)
 
-        return certifying.certify(database, line.config, start, target, watch)
+        return certification.certify(database, line.config, start, target, watch)

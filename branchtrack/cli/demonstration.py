@@ -28,7 +28,7 @@ from branchtrack.core.records import Branch, Launch, Request, Segment
 from branchtrack.db import launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import LaunchFailed, RequestFailed
-from branchtrack.launching import local
+from branchtrack.launching import local_process
 
 #: The learning rate that is too high, the one that mends it, and that of the second branch.
 TOO_HIGH, LOWER, COOLER = 0.02, 0.004, 0.002
@@ -85,7 +85,7 @@ class Demonstration:
             "--output", str(config.home / "trainer_output"),
         ]  # fmt: skip
         environment = {**os.environ, **config.environment()}
-        environment.pop(local.LAUNCH_VARIABLE, None)
+        environment.pop(local_process.LAUNCH_VARIABLE, None)
         with open(self.log, "wb", opener=permissions.opener(config.home)) as log:
             process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -104,7 +104,7 @@ class Demonstration:
         with self.database.transaction() as connection:
             segment = segments.of_process(connection, process.pid, self.started)
             if segment is not None:
-                why, actor = local.ending(process.returncode), control.local_actor()
+                why, actor = local_process.ending(process.returncode), control.local_actor()
                 control.expire_unanswered(connection, segment.id, actor, why)
                 segments.end(connection, segment.id, "failed", actor=actor, error=why)
 
@@ -193,10 +193,10 @@ class Demonstration:
         return launch
 
     def _died(self, process: subprocess.Popen[bytes]) -> LaunchFailed:
-        words = local.last_words(self.log)
+        words = local_process.last_words(self.log)
         fast = "It was too fast to be steered: try more --steps. " if not process.returncode else ""
         return LaunchFailed(
-            f"The training ended early. {local.ending(process.returncode)} {words}".strip(),
+            f"The training ended early. {local_process.ending(process.returncode)} {words}".strip(),
             safe="What it had committed can be resumed.",
             fix=f"{fast}The whole log is {self.log}.",
             launch=None,

@@ -63,10 +63,10 @@ def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
 def tell_of_environment(database: Database, launch: Launch, quiet: bool) -> None:
     """Say which environment variables the process is given that are not set so here."""
     from branchtrack.db import segments
-    from branchtrack.launching import surroundings
+    from branchtrack.launching import child_environment
 
     with database.read() as connection:
         before = segments.environment_before(connection, launch.node_id)
-    for line in surroundings.compared(before, launch).sentences():
+    for line in child_environment.compared(before, launch).sentences():
         if not quiet:
             echo(line, err=True)

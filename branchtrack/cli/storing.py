@@ -66,7 +66,7 @@ def export(line: CommandLine, node: str, target: Path, raw: bool, as_json: bool)
     from branchtrack import control
     from branchtrack.checkpoints.export import export as export_checkpoint
     from branchtrack.db import nodes, segments
-    from branchtrack.launching.completing import complete, needs_completion
+    from branchtrack.launching.export_completion import complete, needs_completion
 
     with line.database() as database:
         with database.read() as connection:

@@ -26,7 +26,7 @@ from branchtrack.core.records import Launch, Segment
 from branchtrack.db import launches, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, IllegalTransition, LaunchFailed
-from branchtrack.launching import local, surroundings
+from branchtrack.launching import child_environment, local_process
 
 #: Seconds between two looks at the queue and at the children.
 POLL = 0.2
@@ -58,7 +58,7 @@ class Child:
         """Whether it runs no more."""
         if self.process is not None:
             return self.process.poll() is not None
-        return not processes.is_alive(self.pid, f"{local.LAUNCH_VARIABLE}={self.launch.id}")
+        return not processes.is_alive(self.pid, f"{local_process.LAUNCH_VARIABLE}={self.launch.id}")
 
     @property
     def exit_code(self) -> int | None:
@@ -128,12 +128,12 @@ class Worker:
             trust.check(self.config)
             before = segments.environment_before(connection, launch.node_id)
             recorded = runs.get_run(connection, launch.run_id).entry_point
-        compared = surroundings.compared(before, launch)
+        compared = child_environment.compared(before, launch)
         entry_point = launch.entry_point or recorded
-        log = local.log_path(self.config, launch.id)
+        log = local_process.log_path(self.config, launch.id)
         try:
-            surroundings.tell(compared, self.config, log)
-            process = local.start(
+            child_environment.tell(compared, self.config, log)
+            process = local_process.start(
                 entry_point, launch.id, self.config, log, compared.variables,
                 keep=bool((launch.environment or {}).get("keep")),
             )  # fmt: skip
@@ -151,7 +151,7 @@ class Worker:
                 process.kill()
             raise
         self.children[launch.id] = Child(launch, process.pid, process)
-        local.release(process)
+        local_process.release(process)
         self.say(f"Started {self.describe(launch)}, log in {log}")
         return launch
 
@@ -256,16 +256,16 @@ class Worker:
         control.expire_unanswered(connection, launch.segment_id, self.name, error)
 
     def _why(self, launch: Launch, exit_code: int | None, segment: Segment) -> str:
-        log = Path(launch.log or local.log_path(self.config, launch.id))
-        if exit_code and (refusal := local.refusal(log)):
+        log = Path(launch.log or local_process.log_path(self.config, launch.id))
+        if exit_code and (refusal := local_process.refusal(log)):
             return refusal
         told = segment.error
         if exit_code == 0 and not told and segment.started_at is None:
             return _TRAINED_NOTHING
-        words = told or local.last_words(log)
+        words = told or local_process.last_words(log)
         if exit_code == 0 and not told:
             return "The process ended with exit code 0 and did not finish its branch."
-        return f"{local.ending(exit_code)} {words}".strip()
+        return f"{local_process.ending(exit_code)} {words}".strip()
 
 
 @contextmanager

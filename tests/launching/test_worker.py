@@ -24,7 +24,7 @@ from branchtrack.db.schema import open_database
 from branchtrack.db.tables import launches as launch_table
 from branchtrack.db.tables import runs as run_table
 from branchtrack.errors import StorageError
-from branchtrack.launching import local
+from branchtrack.launching import local_process
 from branchtrack.launching.worker import Worker, in_background
 from tests.launching.helpers import (
     ROOT,
@@ -93,7 +93,7 @@ def test_the_process_is_told_its_launch_its_home_and_its_database(
     with entry_point(database, argv=[sys.executable, "-c", told], env={"COLOUR": "red"}, cwd="/"):
         run_to_the_end(worker)
     expected = [launch.id, str(config.home), config.database_url, "red"]
-    assert local.log_path(config, launch.id).read_text().strip() == f"{expected} /"
+    assert local_process.log_path(config, launch.id).read_text().strip() == f"{expected} /"
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -107,7 +107,7 @@ def test_an_environment_that_is_to_stay_is_given_nothing_back(
     told = "import os; print(*[os.environ.get(n) for n in ('COLOUR', 'MINE')])"
     with entry_point(database, argv=[sys.executable, "-c", told], env={"COLOUR": "red"}):
         run_to_the_end(worker)
-    log = local.log_path(config, launch.id).read_text()
+    log = local_process.log_path(config, launch.id).read_text()
     assert log.splitlines()[-1] == ("None 1" if keep else "red 1")
 
 
@@ -243,7 +243,7 @@ def test_two_workers_never_start_one_launch_twice(
         thread.join()
     assert [reread(database, launch).state for launch in ordered] == ["ended"] * 4
     for launch in ordered:
-        log = local.log_path(config, launch.id).read_text()
+        log = local_process.log_path(config, launch.id).read_text()
         assert log == "fake training starts\n"
 
 
@@ -309,15 +309,15 @@ def test_a_process_that_outlived_its_worker_is_watched_to_its_end(
 ) -> None:
     train("--steps", "2")
     launch = order("next")
-    process = local.start(
+    process = local_process.start(
         {"argv": [sys.executable, str(SCRIPT), "fake", "--steps", "20", "--seconds", "0.1"],
          "cwd": "/", "env": {"PYTHONPATH": str(ROOT)}},
-        launch.id, config, local.log_path(config, launch.id),
+        launch.id, config, local_process.log_path(config, launch.id),
     )  # fmt: skip
     with database.transaction() as connection:
         launches.claim(connection, dead_worker, launch.id)
         launches.move(connection, launch.id, "running", dead_worker, pid=process.pid)
-    local.release(process)
+    local_process.release(process)
     worker.recover()
     assert list(worker.children) == [launch.id]
     with process:
@@ -377,7 +377,7 @@ def test_nothing_trains_where_the_database_did_not_hear_of_it(
         patch.setattr(launches, "move", fail)
         with pytest.raises(StorageError):
             worker.claim(launch.id)
-    assert local.log_path(config, launch.id).read_text() == ""
+    assert local_process.log_path(config, launch.id).read_text() == ""
     run_to_the_end(worker)
     assert reread(database, launch).state == "ended"
 
@@ -459,7 +459,7 @@ def test_launches_work_on_postgres_too(empty_postgres: str, tmp_path: Path) -> N
     database.close()
     assert ended == ["ended"] * 3
     for launch in ordered:
-        assert local.log_path(config, launch.id).read_text() == "fake training starts\n"
+        assert local_process.log_path(config, launch.id).read_text() == "fake training starts\n"
 
 
 def test_a_worker_leaves_alone_what_another_of_its_process_is_starting(

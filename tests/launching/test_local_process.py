@@ -13,7 +13,7 @@ import pytest
 from branchtrack import trust
 from branchtrack.config import Config, load
 from branchtrack.errors import LaunchFailed, UntrustedHome
-from branchtrack.launching import local
+from branchtrack.launching import local_process
 
 
 @pytest.fixture
@@ -27,13 +27,13 @@ def config(tmp_path: Path) -> Config:
 
 def finish(process: subprocess.Popen[bytes]) -> int:
     with process:
-        local.release(process)
+        local_process.release(process)
         return process.wait(30)
 
 
 def start(config: Config, code: str, tmp_path: Path, **more: Any) -> subprocess.Popen[bytes]:
     entry_point = {"argv": [sys.executable, "-c", code], "cwd": str(tmp_path), "env": {}, **more}
-    return local.start(entry_point, "0123456789abcdef", config, tmp_path / "log")
+    return local_process.start(entry_point, "0123456789abcdef", config, tmp_path / "log")
 
 
 def test_a_process_waits_for_its_release(config: Config, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_was_printed_before_is_kept(config: Config, tmp_path: Path) -> None
 @pytest.mark.parametrize("entry_point", [None, {}, {"argv": []}])
 def test_nothing_recorded_is_nothing_to_start(config: Config, entry_point: Any) -> None:
     with pytest.raises(LaunchFailed, match="recorded no command"):
-        local.start(entry_point, "x", config, config.home / "log")
+        local_process.start(entry_point, "x", config, config.home / "log")
 
 
 def test_a_module_needs_no_script(config: Config, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_module_needs_no_script(config: Config, tmp_path: Path) -> None:
     [(None, "nobody saw"), (0, "exit code 0"), (3, "exit code 3"), (-9, "SIGKILL"), (-63, "63")],
 )
 def test_an_ending_is_told_in_words(code: int | None, words: str) -> None:
-    assert words in local.ending(code)
+    assert words in local_process.ending(code)
 
 
 TRACEBACK = """Traceback (most recent call last):
@@ -128,7 +128,7 @@ ValueError: too much
 def test_the_last_words_of_a_log_say_why(tmp_path: Path, text: str, words: str) -> None:
     log = tmp_path / "log"
     log.write_text(text)
-    assert local.last_words(log) == words
+    assert local_process.last_words(log) == words
 
 
 def test_a_long_message_is_told_whole_whatever_is_printed_behind_it(tmp_path: Path) -> None:
@@ -137,24 +137,24 @@ def test_a_long_message_is_told_whole_whatever_is_printed_behind_it(tmp_path: Pa
     noise = "".join(f"warning {i}\n" for i in range(9))
     late = "Exception ignored in: <function f>\nTraceback (most recent call last):\nOSError: late\n"
     log.write_text(TRACEBACK.replace("ValueError: too much", message) + noise + late)
-    assert local.last_words(log).splitlines()[0] == message
+    assert local_process.last_words(log).splitlines()[0] == message
     log.write_text(TRACEBACK.replace("too much", f"first {'x' * 20_000} last"))
-    told = local.last_words(log)
+    told = local_process.last_words(log)
     assert len(told) < 9000 and "first xx" in told and told.endswith("xx last")
 
 
 def test_the_last_words_of_a_huge_or_binary_log_are_few(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"x" * 10_000_000 + b"\n\xff\xfe end")
-    assert local.last_words(log).endswith("end")
-    assert len(local.last_words(log)) <= 2000
-    assert local.last_words(tmp_path / "none") == ""
+    assert local_process.last_words(log).endswith("end")
+    assert len(local_process.last_words(log)) <= 2000
+    assert local_process.last_words(tmp_path / "none") == ""
 
 
 def test_a_shell_that_is_gone_is_a_clear_error(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_GATE", ("/no/such/shell",))
+    monkeypatch.setattr(local_process, "_GATE", ("/no/such/shell",))
     with pytest.raises(LaunchFailed, match="cannot be started"):
         start(config, "", tmp_path)
     assert os.path.exists(config.logs)

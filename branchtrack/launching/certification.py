@@ -24,7 +24,7 @@ from branchtrack.core.records import Certificate, Node
 from branchtrack.db import certificates, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import InvalidInput, LaunchFailed
-from branchtrack.launching import local
+from branchtrack.launching import local_process
 
 #: Seconds between two looks at the process.
 POLL = 0.1
@@ -83,10 +83,10 @@ def certify(
         # Its temporary files go with the folder, however it ends.
         compared = variables.compare(before, os.environ)
         extra = {**compared.variables, CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}
-        process = local.start(entry_point, None, config, log, extra)
+        process = local_process.start(entry_point, None, config, log, extra)
         with process:
             try:
-                local.release(process)
+                local_process.release(process)
                 _watch(process, Path(trial.progress), watch)
             except BaseException:
                 _end(process)
@@ -123,11 +123,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _without_verdict(exit_code: int, log: Path) -> LaunchFailed:
-    words = local.last_words(log)
+    words = local_process.last_words(log)
     if exit_code == 0:
         words = f"It did not come to the node that it was to train to. {words}"
     return LaunchFailed(
-        f"There is no certificate. {local.ending(exit_code)} {words}".strip(),
+        f"There is no certificate. {local_process.ending(exit_code)} {words}".strip(),
         safe="Nothing was recorded.",
         fix=f"Its log is {log}.",
         launch=None,

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from branchtrack.errors import CheckpointMismatch
-from branchtrack.launching import completing
+from branchtrack.launching import export_completion
 
 
 def test_others_are_asked_only_where_others_open_it() -> None:
-    assert completing.needs_completion({"loop": {"trainer": {}}})
-    assert completing.needs_completion({"model_config": {}, "loop": {}})
-    assert completing.needs_completion({"export": {}})
-    assert not completing.needs_completion({"loop": {"begun": True}})
+    assert export_completion.needs_completion({"loop": {"trainer": {}}})
+    assert export_completion.needs_completion({"model_config": {}, "loop": {}})
+    assert export_completion.needs_completion({"export": {}})
+    assert not export_completion.needs_completion({"loop": {"begun": True}})
 
 
 def test_what_cannot_be_opened_is_named_and_nothing_is_left(tmp_path: Path) -> None:
@@ -23,13 +23,13 @@ def test_what_cannot_be_opened_is_named_and_nothing_is_left(tmp_path: Path) -> N
     (tmp_path / "state.json").write_text(json.dumps(state))
     (tmp_path / "base").mkdir()
     with pytest.raises(CheckpointMismatch, match="what Strange needs.*--raw"):
-        completing.complete(tmp_path, {"step": 1})
+        export_completion.complete(tmp_path, {"step": 1})
     assert not list(tmp_path.iterdir())
 
 
 def test_a_process_that_says_nothing_is_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(completing, "_MODULE", "branchtrack.nothing")
+    monkeypatch.setattr(export_completion, "_MODULE", "branchtrack.nothing")
     with pytest.raises(CheckpointMismatch, match="No module named"):
-        completing.complete(tmp_path, {})
+        export_completion.complete(tmp_path, {})

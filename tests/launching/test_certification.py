@@ -20,7 +20,7 @@ from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.db.tables import metadata
 from branchtrack.errors import InvalidInput, LaunchFailed, NotFound
-from branchtrack.launching import certifying
+from branchtrack.launching import certification
 from tests.launching.helpers import train_fake, wait_until
 
 
@@ -68,7 +68,7 @@ def counted(database: Database) -> dict[str, int]:
 
 
 def certify(database: Database, config: Config, made: list[Node], watch: Any = None) -> Any:
-    return certifying.certify(database, config, made[0], made[-1], watch or (lambda step: None))
+    return certification.certify(database, config, made[0], made[-1], watch or (lambda step: None))
 
 
 def left(config: Config, temporary: Path) -> list[str]:
@@ -182,12 +182,12 @@ def test_two_at_once_each_have_their_verdict(
 def test_a_stretch_is_chosen_by_names(database: Database, made: list[Node]) -> None:
     root, final = made
     for given in ({}, {"steps": 4}, {"start": root.id[:8]}, {"target": final.id}, {"steps": 2}):
-        assert certifying.choose(database, "fake", **given) == (root, final)
+        assert certification.choose(database, "fake", **given) == (root, final)
     with pytest.raises(NotFound):
-        certifying.choose(database, "fake", start="nothing")
+        certification.choose(database, "fake", start="nothing")
     for wrong in ({"steps": 0}, {"steps": 5}, {"steps": 1, "start": root.id}, {"target": root.id}):
         with pytest.raises(InvalidInput):
-            certifying.choose(database, "fake", **wrong)
+            certification.choose(database, "fake", **wrong)
 
 
 def test_a_node_of_another_branch_is_refused(
@@ -196,7 +196,7 @@ def test_a_node_of_another_branch_is_refused(
     train_fake(config, "--steps", "2", name="other")
     for field in ("start", "target"):
         with pytest.raises(InvalidInput, match="a node of the branch main"):
-            certifying.choose(database, "other", **{field: made[0].id})
+            certification.choose(database, "other", **{field: made[0].id})
 
 
 def children() -> list[int]:
