@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from branchtrack.cli import trusting
+from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import ago, echo, emit, field_lines, number, pairs, styled
 from branchtrack.cli.progress import bar
@@ -46,7 +46,7 @@ def certify(
     from branchtrack.launching import certification
 
     with line.database() as database:
-        trusting.require(line, database)
+        trust.require(line, database)
         chosen = certification.choose(database, branch, start=start, target=target, steps=steps)
         certificate = _try_again(line, database, *chosen)
         with database.read() as connection:
@@ -85,7 +85,7 @@ def certificate_lines(told: dict[str, Any]) -> list[str]:
 
 def _try_again(line: CommandLine, database: Database, start: Node, target: Node) -> Certificate:
     from branchtrack import control
-    from branchtrack.cli.resuming import interrupts
+    from branchtrack.cli.commands.resume import interrupts
     from branchtrack.launching import certification
 
     for node in (start, target):

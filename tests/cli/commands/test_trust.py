@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from branchtrack import control, trust
 from branchtrack.checkpoints.packs import Store
-from branchtrack.cli import serving
+from branchtrack.cli.commands import serve as commands_serve
 from branchtrack.cli.main import cli
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
@@ -98,7 +98,7 @@ def test_serve_serves_pages_without_a_worker_and_says_why(
     done = CliRunner().invoke(cli, ["--home", home, "serve"], catch_exceptions=False)
     assert done.exit_code == 0 and "Serving" in done.stdout
     assert "strange/wanted" in done.stderr and "Its pages are served" in done.stderr
-    assert served["note"] == serving._UNTRUSTED
+    assert served["note"] == commands_serve._UNTRUSTED
 
 
 def test_trust_shows_commands_and_asks_nobody_where_nobody_is(call: Call, queued: Launch) -> None:
@@ -111,7 +111,7 @@ def test_trust_shows_commands_and_asks_nobody_where_nobody_is(call: Call, queued
 def test_a_person_who_says_yes_trusts_the_home(
     queued: Launch, sqlite_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("branchtrack.cli.trusting.is_interactive", lambda: True)
+    monkeypatch.setattr("branchtrack.cli.commands.trust.is_interactive", lambda: True)
     for answer, expected in (("n\n", False), ("y\n", True)):
         arguments = ["trust", str(sqlite_config.home)]
         CliRunner().invoke(cli, arguments, input=answer, catch_exceptions=False)

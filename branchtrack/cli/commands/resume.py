@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from branchtrack.cli import origins, trusting
+from branchtrack.cli import origins
+from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import echo, emit, field_lines, jsonable, number, pairs, state, styled
 from branchtrack.cli.progress import bar
@@ -88,7 +89,7 @@ def resume(
         _list(line, node, as_json)
         return
     with line.database() as database:
-        trusting.require(line, database)
+        trust.require(line, database)
         launch = _order(line, database, node, **order)
         changed = origins.tell_of_script(database, launch, quiet=as_json)
         origins.tell_of_environment(database, launch, quiet=as_json)

@@ -6,8 +6,8 @@ import pytest
 
 from branchtrack.core.records import Node
 from branchtrack.db import requests
+from tests.cli.commands.test_steer import answer
 from tests.cli.conftest import Call
-from tests.cli.test_changing import answer
 from tests.trees_for_tests import Tree
 
 Forked = tuple[Tree, list[Node]]

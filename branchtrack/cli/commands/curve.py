@@ -48,7 +48,7 @@ def curve(
     if as_json:
         emit(data)
         return
-    from branchtrack.cli.drawing import plot
+    from branchtrack.cli.text_art import plot
 
     echo(styled(f"{spelled_name(metric)} of {branch}", bold=True) + f", {data['points']} points")
     for text in plot(data["steps"], data["values"], data["forks"], columns=columns):

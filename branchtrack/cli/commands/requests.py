@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from branchtrack.cli.asking import check_timeout, show_answer, wait_for
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import (
     ago,
@@ -20,6 +19,7 @@ from branchtrack.cli.output import (
     styled,
     visible,
 )
+from branchtrack.cli.request_options import check_timeout, show_answer, wait_for
 
 
 @click.command()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from branchtrack.cli import demonstration
-from branchtrack.cli.demonstration import COOLER, LOWER, TOO_HIGH
+from branchtrack.cli.commands import demo_run
+from branchtrack.cli.commands.demo_run import COOLER, LOWER, TOO_HIGH
 from branchtrack.config import Config, load
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
@@ -101,7 +101,7 @@ def test_a_training_that_dies_is_told_and_exits_with_1(
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho 'no room left'\nexit 3\n")
     python.chmod(0o755)
-    monkeypatch.setattr(demonstration.sys, "executable", str(python))
+    monkeypatch.setattr(demo_run.sys, "executable", str(python))
     found = call("demo", "--no-serve")
     assert found.code == 1
     assert "ended early" in found.err and "exit code 3" in found.err and "no room left" in found.err
@@ -119,7 +119,7 @@ def test_a_training_that_dies_in_the_middle_leaves_nothing_open(
     python.chmod(0o755)
     for name, value in environment(sqlite_config).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(demonstration.sys, "executable", str(python))
+    monkeypatch.setattr(demo_run.sys, "executable", str(python))
     found = call("demo", "--no-serve")
     assert found.code == 1 and "the loss exploded at step 20" in found.err
     with sqlite_database.read() as connection:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from branchtrack.analysis import payloads
 from branchtrack.checkpoints.packs import Store
-from branchtrack.cli.drawing import plot, tree_lines
+from branchtrack.cli.text_art import plot, tree_lines
 from branchtrack.core.records import Node
 from branchtrack.db import nodes
 from branchtrack.db import segments as rows

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from branchtrack.cli.asking import ask, asking
 from branchtrack.cli.context import CommandLine
+from branchtrack.cli.request_options import ask, asking
 
 
 @click.command("set")

@@ -96,7 +96,7 @@ def tree(line: CommandLine, run: str, as_json: bool) -> None:
 
 def print_tree(found: dict[str, Any]) -> None:
     """A tree as `report.tree` tells it: the branches, then the nodes with their lanes."""
-    from branchtrack.cli.drawing import tree_lines
+    from branchtrack.cli.text_art import tree_lines
 
     echo(styled(found["run"]["name"], bold=True))
     for text in tree_lines(found):

@@ -54,7 +54,7 @@ def test_following_prints_each_new_event_once(
             raise KeyboardInterrupt
         tree.end("main" if len(rests) == 1 else "cooler")
 
-    monkeypatch.setattr("branchtrack.cli.auditing.time.sleep", rest)
+    monkeypatch.setattr("branchtrack.cli.commands.audit.time.sleep", rest)
     found = call("audit", "demo", "--follow", "--limit", "1", "--json")
     assert found.code == 130
     told = [json.loads(text) for text in found.out.splitlines()]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack import permissions
-from branchtrack.cli import trusting
+from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, pass_command_line
 from branchtrack.cli.output import echo
 from branchtrack.errors import UntrustedHome
@@ -146,7 +146,7 @@ def serve_pages(
 def _refusal(line: CommandLine, database: Database) -> str:
     """Why this home's launches are not started, as pages say it; empty where they are."""
     try:
-        trusting.require(line, database)
+        trust.require(line, database)
     except UntrustedHome as error:
         echo(str(error), err=True)
         _say("Its pages are served, and what is ordered on them stays queued.")
@@ -174,7 +174,7 @@ def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None
 
     with line.database() as database:
         database.check_writable()
-        trusting.require(line, database)
+        trust.require(line, database)
         if launch is not None:
             with database.read() as connection:
                 launch = launches.find(connection, launch).id

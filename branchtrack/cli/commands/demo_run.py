@@ -19,11 +19,11 @@ from sqlalchemy import Connection
 
 from branchtrack import control, permissions
 from branchtrack.analysis import payloads
-from branchtrack.cli.asking import SUCCESS, answer_lines
+from branchtrack.cli.commands.resume import carry_out, launch_lines
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.output import number
 from branchtrack.cli.progress import bar
-from branchtrack.cli.resuming import carry_out, launch_lines
+from branchtrack.cli.request_options import SUCCESS, answer_lines
 from branchtrack.core.records import Branch, Launch, Request, Segment
 from branchtrack.db import launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.engine import Database

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from branchtrack.cli import trusting
+from branchtrack.cli.commands import trust
+from branchtrack.cli.commands.serve import PORT, new_token, serve_pages
+from branchtrack.cli.commands.show import print_tree
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import changes, emit, number, print_table
-from branchtrack.cli.reading import print_tree
-from branchtrack.cli.serving import PORT, new_token, serve_pages
 
 _HOST = "127.0.0.1"
 
@@ -31,7 +31,7 @@ def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool
     \b
     Example: branchtrack demo --no-serve
     """
-    from branchtrack.cli.demonstration import Demonstration
+    from branchtrack.cli.commands.demo_run import Demonstration
 
     def say(text: str) -> None:
         if not as_json:
@@ -40,7 +40,7 @@ def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool
     if not no_serve:
         _check_port(port)
     with line.database(create=True) as database:
-        trusting.require(line, database)
+        trust.require(line, database)
         told = Demonstration(line, database, steps, say).give()
     if as_json:
         emit(told)
