@@ -20,27 +20,12 @@ from branchtrack.core.nonfinite import spelled
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
-from branchtrack.web import (
-    api,
-    api_requests,
-    api_tokens,
-    asked,
-    rendering,
-    security,
-    services,
-    streams,
-)
-from branchtrack.web.pages import (
-    audit,
-    chrome,
-    compare,
-    control,
-    node,
-    resume,
-    runs,
-    steer,
-    tree,
-)
+from branchtrack.web import rendering, services
+from branchtrack.web.access import guards
+from branchtrack.web.api import read, requests, tokens
+from branchtrack.web.events import streams
+from branchtrack.web.pages import audit, compare, control, node, resume, runs, steer, theme, tree
+from branchtrack.web.view import request_lines
 
 #: The status of each family of errors; the nearest class in an error's ancestry decides.
 STATUS: dict[type[BranchtrackError], int] = {
@@ -95,9 +80,9 @@ def create_app(
     app.response_class = _Response
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
     services.register(app, services.Services(config, database, store, worker_note))
-    security.register(app, token)
+    guards.register(app, token)
     rendering.register(app)
-    app.jinja_env.globals["refusals_of"] = asked.refusals_of
+    app.jinja_env.globals["refusals_of"] = request_lines.refusals_of
     _register_blueprints(app)
     app.register_error_handler(BranchtrackError, _show_error)
     app.register_error_handler(HTTPException, _show_http_error)
@@ -109,7 +94,7 @@ def create_app(
 
 def status_of(error: BranchtrackError) -> int:
     """The HTTP status that an error is answered with."""
-    if isinstance(error, security.Refused):
+    if isinstance(error, guards.Refused):
         return error.status
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
@@ -129,8 +114,8 @@ def error_dict(error: BranchtrackError, status: int) -> dict[str, Any]:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, node, compare, resume, control, steer, audit, chrome)
-    for module in (*pages, streams, api, api_requests, api_tokens):
+    pages = (runs, tree, node, compare, resume, control, steer, audit, theme)
+    for module in (*pages, streams, read, requests, tokens):
         app.register_blueprint(module.blueprint)
 
 

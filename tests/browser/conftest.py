@@ -16,7 +16,7 @@ from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
-from branchtrack.web.server import Server
+from branchtrack.web.serving.server import Server
 from tests.web import seeds
 from tests.web.seeds import Line
 

@@ -17,7 +17,7 @@ from branchtrack.db import launches, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
-from branchtrack.web.server import Server
+from branchtrack.web.serving.server import Server
 from tests.browser.conftest import ARGUMENTS
 from tests.web import seeds
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from branchtrack.db import requests
-from branchtrack.web import pump
+from branchtrack.web.events import pump
 from tests.browser.conftest import Site
 
 pytestmark = pytest.mark.browser

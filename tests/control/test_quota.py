@@ -13,7 +13,7 @@ from branchtrack.core.records import Request
 from branchtrack.db import audit, launches, requests, tokens
 from branchtrack.db.engine import Database
 from branchtrack.errors import Forbidden, InvalidInput, RateLimited
-from branchtrack.web import asked
+from branchtrack.web.view import request_lines
 from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 
 
@@ -53,7 +53,7 @@ def test_the_launches_that_a_token_orders_count_and_are_kept(
     assert "magic" in str(bad.error) and "may make 1" in str(late.error)
     assert (good.result, good.step) == ({"launch": launch.id}, 10)
     assert good.requested["settings"] == launch.overrides == {"lr": 1e-3}
-    assert asked.described(good) == f"resume {made[1].id[:8]} as lower with lr = 1e-3"
+    assert request_lines.described(good) == f"resume {made[1].id[:8]} as lower with lr = 1e-3"
     with database.read() as connection:
         assert [one.id for one in launches.unfinished(connection)] == [launch.id]
         assert audit.first_break(connection, tree.run.id) is None

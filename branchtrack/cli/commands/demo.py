@@ -70,6 +70,6 @@ def _print_result(told: dict[str, Any]) -> None:
 
 def _check_port(port: int) -> None:
     """Find out now, and not after two minutes, that the pages cannot be served."""
-    from branchtrack.web.server import bind
+    from branchtrack.web.serving.server import bind
 
     bind(_HOST, port).close()

@@ -110,9 +110,9 @@ def serve_pages(
         PortInUse, InvalidInput: that address cannot be had; nothing was started.
     """
     from branchtrack.launching.worker import Worker, in_background
-    from branchtrack.web import proxies
     from branchtrack.web.app import create_app
-    from branchtrack.web.server import serve
+    from branchtrack.web.serving import proxies
+    from branchtrack.web.serving.server import serve
 
     with line.database(create=not line.read_only) as database, ExitStack() as stack:
         if database.read_only:

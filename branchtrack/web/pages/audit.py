@@ -10,8 +10,8 @@ from flask import Blueprint, Response, request
 from branchtrack.analysis import payloads_audit
 from branchtrack.core.records import Event
 from branchtrack.db import audit, integrity, requests, runs
-from branchtrack.web import params
 from branchtrack.web.formats import assignments
+from branchtrack.web.input import query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 
@@ -37,13 +37,13 @@ class Verdict:
 @blueprint.get("/runs/<run>/audit")
 def show(run: str) -> Response:
     """The page; ``verify`` in the address recomputes the whole chain."""
-    kind = params.choice("kind", ("", *KINDS))
+    kind = query.choice("kind", ("", *KINDS))
     actor, ref = (request.args.get(name, "").strip()[:120] for name in ("actor", "request"))
     with services().database.read() as connection:
         found = runs.find_run(connection, run)
         asked = requests.find(connection, ref) if ref else None
         listed = audit.page(
-            connection, found.id, PAGE + 1, params.whole("before", 1), kind=kind, actor=actor,
+            connection, found.id, PAGE + 1, query.whole("before", 1), kind=kind, actor=actor,
             ref=asked.id if asked else "",
         )  # fmt: skip
         people = audit.actors_of(connection, found.id)

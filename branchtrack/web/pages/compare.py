@@ -10,13 +10,14 @@ from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.errors import InvalidInput, NotFound
-from branchtrack.web import charts, comparison_charts, node_comparison, params
-from branchtrack.web.comparison import Comparison, read
-from branchtrack.web.guides import steps_to_mark
+from branchtrack.web.charts import chart, comparison, plots
+from branchtrack.web.charts.guides import steps_to_mark
+from branchtrack.web.input import query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
-from branchtrack.web.svg import plots
-from branchtrack.web.views import HELD_OUT
+from branchtrack.web.view import node_comparison
+from branchtrack.web.view.comparison import Comparison, read
+from branchtrack.web.view.tree import HELD_OUT
 
 blueprint = Blueprint("compare", __name__)
 
@@ -28,16 +29,16 @@ def show() -> AnyResponse:
         return _from_ticks()
     chosen = _options()
     found = _read()
-    upper, lower = comparison_charts.draw(found, **chosen)
+    upper, lower = comparison.draw(found, **chosen)
     return respond(
         "compare/index.html", found=found, a=found.a, b=found.b, metric=found.metric,
         upper=upper, lower=lower, upper_plot=plots.plot(upper), upper_axis=plots.y_axis(upper),
         lower_plot=plots.plot(lower), lower_axis=plots.y_axis(lower),
-        samples_rows=charts.sampled(upper.lines), settings=found.settings(),
+        samples_rows=chart.sampled(upper.lines), settings=found.settings(),
         tables=[(name, found.common(name)) for name in _tabled(found)],
         facts=found.facts(), interventions=found.interventions(),
         options={**chosen, "smooth": f"{chosen['weight']:g}"}, filters=_filters(),
-        smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in charts.SMOOTHING],
+        smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING],
     )  # fmt: skip
 
 
@@ -99,17 +100,17 @@ def _from_ticks() -> AnyResponse:
 
 def _options() -> dict[str, Any]:
     return {
-        "axis": params.choice("x", charts.AXES),
-        "log": params.choice("y", ("linear", "log")) == "log",
-        "weight": params.weight(charts.SMOOTHING, 0.6),
-        "window": params.window(),
+        "axis": query.choice("x", chart.AXES),
+        "log": query.choice("y", ("linear", "log")) == "log",
+        "weight": query.weight(chart.SMOOTHING, 0.6),
+        "window": query.window(),
         "at": steps_to_mark(),
     }
 
 
 def _filters() -> dict[str, Any]:
     """The choices in the address, to be kept by every link of the page."""
-    low, high = params.window()
+    low, high = query.window()
     names = ("a", "b", "metric", "x", "y", "smooth")
     kept = {name: request.args.get(name) or None for name in names}
     return {**kept, "from": low, "to": high, "at": steps_to_mark()}

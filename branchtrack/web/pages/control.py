@@ -13,11 +13,11 @@ from branchtrack.db import runs
 from branchtrack.db.views import tree_outline
 from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.errors import InvalidInput
+from branchtrack.web.access.guards import actor
 from branchtrack.web.pages import steer, tree
 from branchtrack.web.rendering import now, respond
-from branchtrack.web.security import actor
 from branchtrack.web.services import services
-from branchtrack.web.views import TreeView
+from branchtrack.web.view.tree import TreeView
 
 blueprint = Blueprint("control", __name__)
 

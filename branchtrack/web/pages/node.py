@@ -20,11 +20,11 @@ from branchtrack.db import nodes
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
 from branchtrack.db.views.tree_outline import NodeLine
-from branchtrack.web import asked, rows
 from branchtrack.web.formats import exact_setting, number
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
-from branchtrack.web.views import TreeView, change_words, standing_nodes
+from branchtrack.web.view import node_rows, request_lines
+from branchtrack.web.view.tree import TreeView, change_words, standing_nodes
 
 blueprint = Blueprint("node", __name__)
 #: Read back along with the settings, but not settings; of each optimizer where there are several.
@@ -102,10 +102,10 @@ def show(node_id: str) -> Response:
         parent_branch=view.by_branch[parent.branch_id] if parent else None,
         crumbs=_crumbs(view, lineage.lines[node.id]), children=_children(view, node),
         settings=_settings(node, by_name(segment.declared if segment else [])),
-        proofs=rows.proofs(node.changes, node.effective), measured=_measured(node), notes=_MEASURED,
+        proofs=node_rows.proofs(node.changes, node.effective), measured=_measured(node), notes=_MEASURED,
         metrics=_metrics(node, parent), stored=stored, files=_files(services().store, stored),
         parts=_parts(stored), requests=requests, audit=audit,
-        described={one.id: asked.described(one) for one in requests}, command=_command(node),
+        described={one.id: request_lines.described(one) for one in requests}, command=_command(node),
         others=[one for one in view.branches if one.branch.id != branch.branch.id],
         restore=restores.sentence(node.compared) if node.compared else "",
         undo=_undo(node), is_last=branch.branch.head_id == node.id,
@@ -125,7 +125,7 @@ def _settled(
         seen.append(events)
         return listed
 
-    kept = asked.settled(services().database, found, view.outline.segments, view.now, again)
+    kept = request_lines.settled(services().database, found, view.outline.segments, view.now, again)
     return list(kept), seen[-1]
 
 
@@ -146,11 +146,11 @@ def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
     since = {change.name: change.step for change in node.changes}
     effective = node.effective or {}
     is_fresh = node.kind == "fork" and (node.restored or {}).get("optimizer") == "reset"
-    obeyed = rows.is_obeyed(effective)
+    obeyed = node_rows.is_obeyed(effective)
     found = []
     for name, value in sorted(node.settings.items()):
         used = effective.get(name)
-        held = None if name not in effective else rows.same(used, value)
+        held = None if name not in effective else node_rows.same(used, value)
         # A change is proved only if everything about that update was as asked.
         held = held and obeyed if name in before else held
         own = is_fresh and name not in before and name in effective

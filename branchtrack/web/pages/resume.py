@@ -17,10 +17,10 @@ from branchtrack.core.records import Node, Run
 from branchtrack.core.settings import Setting
 from branchtrack.db import launches, nodes, runs
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
+from branchtrack.web.access.guards import actor
 from branchtrack.web.formats import exact_setting as written
-from branchtrack.web.forms import PREFIX, changed_settings, problems
+from branchtrack.web.input.forms import PREFIX, changed_settings, problems
 from branchtrack.web.rendering import respond
-from branchtrack.web.security import actor
 from branchtrack.web.services import services
 
 blueprint = Blueprint("resume", __name__)

@@ -16,10 +16,10 @@ from branchtrack.core.records import Run, Segment
 from branchtrack.db.metrics import Series
 from branchtrack.db.views import run_list
 from branchtrack.db.views.run_list import RunLine, SegmentLine, Stretch
-from branchtrack.web.params import page_number
+from branchtrack.web.charts.plots import sparkline
+from branchtrack.web.input.query import page_number
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
-from branchtrack.web.svg.plots import sparkline
 
 blueprint = Blueprint("runs", __name__)
 PAGE = 50

@@ -20,12 +20,13 @@ from branchtrack.db import nodes, requests, runs
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_outline import NodeLine
 from branchtrack.errors import BranchtrackError, InvalidInput
-from branchtrack.web import asked, forms
+from branchtrack.web.access.guards import actor
+from branchtrack.web.events.streams import Cursor
+from branchtrack.web.input import forms
 from branchtrack.web.rendering import now, respond
-from branchtrack.web.security import actor
 from branchtrack.web.services import services
-from branchtrack.web.streams import Cursor
-from branchtrack.web.views import BranchView, TreeView, standing_nodes
+from branchtrack.web.view import request_lines
+from branchtrack.web.view.tree import BranchView, TreeView, standing_nodes
 
 blueprint = Blueprint("steer", __name__)
 _REQUESTS, _NODES = 50, 200
@@ -140,14 +141,14 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
                 connection, tree.run.id, _REQUESTS, branch_id=view.branch.id
             )  # fmt: skip
 
-    listed = asked.settled(database, found, tree.outline.segments, tree.now, again)
+    listed = request_lines.settled(database, found, tree.outline.segments, tree.now, again)
     shown = draft or Draft("rewind", {"node": request.args.get("node", "")})
     return respond(
         "steer/index.html", status, tree=tree, view=view, draft=shown, is_draft=draft is not None,
         part=request.args.get("part"), groups=_groups(view, used), used_step=used.get("step"),
         later=[one for one in view.settings.values() if not one.live], requests=listed,
         most_requests=_REQUESTS,
-        described={one.id: asked.described(one) for one in listed},
+        described={one.id: request_lines.described(one) for one in listed},
         offered=capabilities.read(view.segment.offers if view.segment else {}),
         nodes=_rewinds(tree), are_more=tree.nodes.older is not None,
         cursor=Cursor(tree.outline.cursor), prefix=forms.PREFIX,

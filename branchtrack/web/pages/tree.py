@@ -17,16 +17,17 @@ from branchtrack.db.views.chart_series import Metrics
 from branchtrack.db.views.tree_nodes import Thinning, TreeNodes
 from branchtrack.db.views.tree_outline import Outline
 from branchtrack.errors import NotFound
-from branchtrack.web import asked, charts, lanes, logs, params, rows, tree_chart
-from branchtrack.web.charts import Chart
-from branchtrack.web.guides import steps_to_mark
-from branchtrack.web.live_part import Sent
+from branchtrack.web.charts import chart, plots, timeline, tree_chart
+from branchtrack.web.charts.chart import Chart
+from branchtrack.web.charts.guides import steps_to_mark
+from branchtrack.web.charts.tree_chart import Curves
+from branchtrack.web.input import query
+from branchtrack.web.pages.live_part import Sent
 from branchtrack.web.rendering import now, respond, wanted_block
 from branchtrack.web.services import services
-from branchtrack.web.svg import plots
 from branchtrack.web.svg.timeline import Domain
-from branchtrack.web.tree_chart import Curves
-from branchtrack.web.views import (
+from branchtrack.web.view import log_tail, node_rows, request_lines
+from branchtrack.web.view.tree import (
     HELD_OUT,
     BranchView,
     TreeView,
@@ -54,7 +55,7 @@ def chart_data(run: str) -> Response:
     with services().database.read() as connection:
         outline = tree_outline.trees(connection, [run])[run]
         branches = _shown(TreeView(outline, TreeNodes(), now()))
-        marks = lanes.thinning(branches, lanes.domain(branches, params.window()))
+        marks = timeline.thinning(branches, timeline.domain(branches, query.window()))
         tree = TreeView(outline, _nodes(connection, outline, branches, 0, marks), now())
         metric = _metrics(connection, outline).chosen or "loss"
         curves = _curves(connection, tree, metric)
@@ -71,11 +72,11 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         metric = metrics.chosen or "loss"
         # Where branches stand, without their nodes: it decides which nodes are worth reading.
         branches = _shown(TreeView(outline, TreeNodes(), now()))
-        domain = lanes.domain(branches, params.window())
+        domain = timeline.domain(branches, query.window())
         sent.check_lanes(outline.cursor, metric, domain, branches)
         is_same = sent.has_lanes and sent.is_drawn
-        marks = None if is_same else lanes.thinning(branches, domain)
-        nodes = _nodes(connection, outline, branches, rows.PAGE, marks)
+        marks = None if is_same else timeline.thinning(branches, domain)
+        nodes = _nodes(connection, outline, branches, node_rows.PAGE, marks)
         launched = launches.of_run(connection, outline.run.id, waiting_or_failed(outline))
         tree = TreeView(outline, nodes, now(), *launched)
         sent.check_nodes(metric, nodes)
@@ -99,7 +100,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         undrawn=_undrawn(branches, curves),
         requests=listed_requests,
         most_requests=_REQUESTS,
-        described={one.id: asked.described(one) for one in listed_requests},
+        described={one.id: request_lines.described(one) for one in listed_requests},
         cursor=tree_chart.cursor(tree, curves.series if curves else {}),
         filters=_filters(),
         options=_options(),
@@ -116,7 +117,7 @@ def _chart_parts(drawn: Chart | None) -> dict[str, Any]:
         "chart": drawn,
         "y_axis": plots.y_axis(drawn) if drawn else "",
         "plot": plots.plot(drawn) if drawn else "",
-        "samples_rows": charts.sampled(drawn.lines) if drawn else [],
+        "samples_rows": chart.sampled(drawn.lines) if drawn else [],
     }
 
 
@@ -138,11 +139,11 @@ def _tree_parts(
         "lane_changes": None,
     }
     if not sent.has_nodes:
-        parts["rows"] = listed = rows.build(tree, metric, only=_asked_names())
+        parts["rows"] = listed = node_rows.build(tree, metric, only=_asked_names())
         parts["row_changes"] = sent.changed_rows(metric, tree.nodes, listed)
     if not sent.has_lanes:
         root = request.script_root
-        parts["timeline"] = drawing = lanes.Drawing.of(tree, branches, domain, root)
+        parts["timeline"] = drawing = timeline.Drawing.of(tree, branches, domain, root)
         beside = _beside(metric, branches, parts["ends"])
         parts["lane_changes"] = sent.changed_lanes(drawing, beside)
     return parts
@@ -160,7 +161,7 @@ def _nodes(
         outline.run.id,
         ids=standing_nodes(outline),
         branch_ids=[view.branch.id for view in branches] if _asked_names() else (),
-        before=params.whole("before", 1),
+        before=query.whole("before", 1),
         limit=limit,
         marks=marks,
         best=HELD_OUT if marks and limit else None,
@@ -170,7 +171,7 @@ def _nodes(
 def _ends(
     connection: Connection, tree: TreeView, metric: str, curves: Curves | None
 ) -> dict[str, tuple[int, float]]:
-    is_whole = params.window() == (None, None) and not _undrawn(_shown(tree), curves)
+    is_whole = query.window() == (None, None) and not _undrawn(_shown(tree), curves)
     if curves is not None and is_whole:
         return tree_chart.last_points(curves.series)
     return chart_series.last_points(connection, list(tree.outline.segments), metric)
@@ -197,7 +198,7 @@ def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
         with database.read() as connection:
             return requests.list_of_run(connection, tree.run.id, _REQUESTS)
 
-    return asked.settled(database, found, tree.outline.segments, tree.now, again)
+    return request_lines.settled(database, found, tree.outline.segments, tree.now, again)
 
 
 def _metrics(connection: Connection, outline: Outline, sent: Sent | None = None) -> Metrics:
@@ -219,7 +220,7 @@ def _metrics(connection: Connection, outline: Outline, sent: Sent | None = None)
 def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
     """The branches to draw, and the points of which their curves are made."""
     drawn = tree_chart.choose(_shown(tree), metric)
-    reading = tree_chart.Reading.of(tree, drawn, params.window())
+    reading = tree_chart.Reading.of(tree, drawn, query.window())
     series = chart_series.read_series(
         connection,
         reading.lows,
@@ -237,9 +238,9 @@ def _chart(tree: TreeView, metric: str, curves: Curves) -> Chart:
         _shown(tree),
         curves,
         metric,
-        weight=params.weight(charts.SMOOTHING, 0.6),
-        log=params.choice("y", ("linear", "log")) == "log",
-        window=params.window(),
+        weight=query.weight(chart.SMOOTHING, 0.6),
+        log=query.choice("y", ("linear", "log")) == "log",
+        window=query.window(),
         guides=steps_to_mark(),
     )
 
@@ -258,17 +259,17 @@ def _asked_names() -> list[str]:
 
 def _options() -> dict[str, Any]:
     """The chart's choices in force, and those there are."""
-    weights = [(f"{value:g}", f"{value:g}" if value else "none") for value in charts.SMOOTHING]
+    weights = [(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING]
     return {
-        "y": params.choice("y", ("linear", "log")),
-        "smooth": f"{params.weight(charts.SMOOTHING, 0.6):g}",
+        "y": query.choice("y", ("linear", "log")),
+        "smooth": f"{query.weight(chart.SMOOTHING, 0.6):g}",
         "weights": weights,
     }
 
 
 def _filters() -> dict[str, Any]:
     """The choices in the address, to be kept by every link of the page."""
-    low, high = params.window()
+    low, high = query.window()
     kept = {name: request.args.get(name) or None for name in ("metric", "y", "smooth")}
     return {
         **kept,
@@ -281,9 +282,9 @@ def _filters() -> dict[str, Any]:
 
 def _logs(tree: TreeView, config: Config) -> dict[str, str]:
     """The last lines that failed launches printed, by branch."""
-    refused = {} if tree.refused is None else {tree.refused.id: logs.tail(config, tree.refused)}
+    refused = {} if tree.refused is None else {tree.refused.id: log_tail.tail(config, tree.refused)}
     return refused | {
-        view.name: logs.tail(config, view.launch)
+        view.name: log_tail.tail(config, view.launch)
         for view in tree.branches
         if view.launch is not None and "failed" in (view.status, view.launch.state)
     }

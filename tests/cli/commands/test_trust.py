@@ -92,7 +92,7 @@ def test_serve_serves_pages_without_a_worker_and_says_why(
         served["note"] = app.extensions["branchtrack"].worker_note  # type: ignore[attr-defined]
         ready("http://127.0.0.1:1/")  # type: ignore[operator]
 
-    monkeypatch.setattr("branchtrack.web.server.serve", serve)
+    monkeypatch.setattr("branchtrack.web.serving.server.serve", serve)
     monkeypatch.setattr("branchtrack.launching.worker.in_background", None)
     home = str(sqlite_config.home)
     done = CliRunner().invoke(cli, ["--home", home, "serve"], catch_exceptions=False)

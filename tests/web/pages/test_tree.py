@@ -374,7 +374,7 @@ def beside_the_lanes(page: dom.Element) -> dict[str, str]:
 def test_of_very_many_branches_the_trunk_and_what_trains_are_drawn(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("branchtrack.web.tree_chart.CURVES", 3)
+    monkeypatch.setattr("branchtrack.web.charts.tree_chart.CURVES", 3)
     page = site.get(TREE)
     drawn = ["main", "cooler", "more-decay"]
     assert [line["name"] for line in chart_data(page)["lines"]] == drawn  # type: ignore[attr-defined]

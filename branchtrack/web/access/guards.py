@@ -1,0 +1,277 @@
+"""Who may ask: the Host header, forged requests, the token and its role; what a browser may do.
+
+The forgery check is datasette's (and Go's): Sec-Fetch-Site, then Origin. Who it is that
+asks, `identity` tells. It knows no page.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import cast
+from urllib.parse import quote, unquote_plus
+
+from flask import Flask, Response, current_app, g, redirect, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from branchtrack import control
+from branchtrack.core import actors
+from branchtrack.core.actors import Actor
+from branchtrack.db.engine import Database
+from branchtrack.errors import BranchtrackError, Forbidden
+from branchtrack.web import services
+from branchtrack.web.access import identity
+from branchtrack.web.access.limits import Limit, Tally
+
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ANY_HOST = "*"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+#: What anybody may post: how a page looks. And what refuses by itself, to leave a trace of it.
+_FOR_ALL = ("chrome.theme",)
+_REFUSE_THEMSELVES = ("control.submit", "steer.ask", "api_requests.submit")
+_LIMITS = "branchtrack-limits"
+_POLICY = (
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "object-src 'none'; img-src 'self' data:"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Refused(BranchtrackError):
+    """A request that is turned away before any page sees it; ``status`` is the answer's."""
+
+    status: int
+
+
+class Limits:
+    """What each token may do, or each address without one: in all, refused, and unknown."""
+
+    def __init__(self, database: Database) -> None:
+        #: A page with its styles, stream and polling makes fewer than 10 in a second.
+        self.all = Limit(rate=50.0, burst=1000.0)
+        #: Posts that were refused: each of them is written down or counted.
+        self.refused = Limit(rate=1.0, burst=40.0)
+        self.strangers = Limit(rate=5.0, burst=100.0)
+        #: Time on a processor in units of 10 ms: a third of one core, after 5 seconds at once.
+        self.work = Limit(rate=33.0, burst=500.0)
+        self.tally = Tally(lambda counts: control.count_refusals(database, counts))
+
+
+def limits(app: Flask) -> Limits:
+    """The limits of an application."""
+    return cast(Limits, app.extensions[_LIMITS])
+
+
+def register(app: Flask, token: str | None) -> None:
+    """Check every request of ``app`` and put the headers on every answer."""
+    app.config["BRANCHTRACK_TOKEN"] = token
+    app.config.setdefault("BRANCHTRACK_HOSTS", LOOPBACK)
+    app.extensions[_LIMITS] = Limits(services.services_of(app).database)
+    app.before_request(_begin_work)
+    app.before_request(_check_host)
+    app.before_request(_check_text)
+    app.before_request(_check_token)
+    app.before_request(_check_rate)
+    app.before_request(_check_origin)
+    app.before_request(_check_role)
+    app.after_request(_count_refused)
+    app.teardown_request(_charge_work)
+    app.after_request(_add_headers)
+    app.jinja_env.globals.update(own_address=own_address, barred=barred, who=lambda: g.get("actor"))
+
+
+def trust_host(app: Flask, host: str) -> None:
+    """Let requests name the address that the server is bound to.
+
+    Bound to every address the server cannot know its names; the token guards it then.
+    """
+    wildcard = host in ("", "0.0.0.0", "::")
+    trust_names(app, [ANY_HOST if wildcard else host.lower()])
+
+
+def trust_names(app: Flask, names: Iterable[str]) -> None:
+    """Let requests name these hosts besides."""
+    app.config["BRANCHTRACK_HOSTS"] = (*app.config["BRANCHTRACK_HOSTS"], *names)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to bind to can be reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_host() -> None:
+    # Not Flask's TRUSTED_HOSTS: werkzeug cuts its entries at the first colon, so ::1 cannot be one.
+    allowed = current_app.config["BRANCHTRACK_HOSTS"]
+    # Two such headers arrive as one with a comma: which of them would be meant?
+    header = _HOST.fullmatch(request.environ.get("HTTP_HOST", ""))
+    name = header[1].strip("[]").lower() if header else ""
+    if not name or (name not in allowed and ANY_HOST not in allowed):
+        raise Refused(
+            "This server does not go by the name in the request's Host header.",
+            safe="Nothing was read or changed.",
+            fix="Open the address that `branchtrack serve` printed, or name the host: "
+            "`branchtrack serve --trusted-host NAME`.",
+            status=400,
+        )
+
+
+def _check_text() -> None:
+    try:
+        request.query_string.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(
+            "The request's address is no text in UTF-8.",
+            safe="Nothing was read or changed.",
+            fix="Write other bytes than those of ASCII as %XX.",
+            status=400,
+        ) from error
+
+
+def actor() -> Actor:
+    """Who makes the request that is being answered."""
+    found: Actor = g.actor
+    return found
+
+
+def barred(*names: str) -> str:
+    """Why who is asking may not change or do anything, or not these; empty where they may."""
+    try:
+        actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", names)
+    except Forbidden as error:
+        return error.what
+    return ""
+
+
+def _check_token() -> AnyResponse | None:
+    g.actor, g.holder = None, ""
+    if request.endpoint in ("static", "chrome.icon"):
+        return None
+    g.actor = identity.identify(current_app.config["BRANCHTRACK_TOKEN"])
+    if g.actor is not None:
+        return _without_token() if g.holder and "token" in request.args else None
+    _turn_away(limits(current_app).strangers.take(_address()))
+    raise Refused(
+        "This page needs the token of this server, or one that `branchtrack token create` made.",
+        safe="Nothing was read or changed.",
+        fix="Open the address that `branchtrack serve` printed: it carries the token once.",
+        status=401,
+    )
+
+
+def _check_rate() -> None:
+    """Bound what each caller may ask for; who is turned away is counted where it would steer."""
+    if g.get("actor") is None:
+        return
+    all_of_them = limits(current_app)
+    seconds = max(all_of_them.all.take(caller()), all_of_them.work.wait(caller()))
+    if request.method not in _SAFE:
+        seconds = max(seconds, all_of_them.refused.wait(caller()))
+        if seconds and request.endpoint in _REFUSE_THEMSELVES:
+            run, branch = (request.view_args or {}).values()
+            all_of_them.tally.add(f"{run}/{branch}", actor().label, "RateLimited")
+    _turn_away(seconds)
+
+
+def _begin_work() -> None:
+    g.began = time.thread_time()
+
+
+def _charge_work(_error: BaseException | None) -> None:
+    """Count the time that was spent on whoever shows a token; the server's own user has it all."""
+    began, who = g.pop("began", None), g.get("actor")
+    if began is not None and who is not None and who.token_id is not None:
+        limits(current_app).work.charge(caller(), (time.thread_time() - began) * 100)
+
+
+def _count_refused(response: Response) -> Response:
+    if request.method not in _SAFE and 400 <= response.status_code < 500 and g.get("actor"):
+        limits(current_app).refused.take(caller())
+    return response
+
+
+def _turn_away(seconds: float) -> None:
+    if seconds:
+        raise Refused(
+            "There were more requests than this server answers one caller.",
+            safe="Nothing was read or changed.",
+            fix=f"Ask again in {math.ceil(seconds)} s.",
+            status=429, retry_after=math.ceil(seconds),
+        )  # fmt: skip
+
+
+def caller() -> str:
+    """By what a request is counted: its token, or the address where it shows none."""
+    return str(g.holder or _address())
+
+
+def _address() -> str:
+    return request.remote_addr or "?"
+
+
+def _without_token() -> AnyResponse | None:
+    """The same address without the token, which a cookie stands for from now on."""
+    if request.method not in ("GET", "HEAD"):
+        return None
+    response = redirect(own_address(), 303)
+    response.set_cookie(
+        identity.cookie_name(), identity.cookie_value(), max_age=identity.COOKIE_DAYS * 86400,
+        httponly=True, samesite="Strict", secure=request.is_secure,
+        path=request.script_root or "/",
+    )  # fmt: skip
+    return response
+
+
+def own_address() -> str:
+    """The address of the page, as a whole path, without a token."""
+    parts = request.query_string.decode(errors="replace").split("&")
+    rest = "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) != "token")
+    # Two leading slashes would name another host.
+    path = "/".join(["", *filter(None, [request.script_root.strip("/")]), request.path.lstrip("/")])
+    path = quote(path, safe="/:@!$&'()*+,;=~")
+    return f"{path}?{rest}" if rest else path
+
+
+def _check_role() -> None:
+    """Look on is all that some may do."""
+    if request.method in _SAFE or request.endpoint in (None, *_FOR_ALL, *_REFUSE_THEMSELVES):
+        return
+    actors.check(actor(), "request")
+
+
+def _check_origin() -> None:
+    if request.method in _SAFE:
+        return
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        fine = site in ("same-origin", "none")
+    elif origin is not None:
+        fine = origin == f"{request.scheme}://{request.host}"
+    else:
+        # Neither header: no browser. A script shows the token, or there is none to show.
+        fine = bool(g.holder) or current_app.config["BRANCHTRACK_TOKEN"] is None
+    if not fine:
+        raise Refused(
+            "The request came from a page of another site.",
+            safe="Nothing was changed.",
+            fix="Use the form on this server's own page.",
+            status=403,
+        )
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

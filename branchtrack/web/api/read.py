@@ -1,0 +1,138 @@
+"""The data API: what pages show, as JSON. Shapes are those of the command line's ``--json``.
+
+Errors have one shape, made in `app`. It writes no markup.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from flask import Blueprint, Response, jsonify, request
+from sqlalchemy import Connection
+
+from branchtrack.analysis import payloads
+from branchtrack.analysis.downsample import downsample, gaps
+from branchtrack.core.names import is_id_prefix
+from branchtrack.core.records import Branch
+from branchtrack.db import nodes, runs
+from branchtrack.db.metrics import Series
+from branchtrack.errors import InvalidInput
+from branchtrack.web.input import query
+from branchtrack.web.rendering import now
+from branchtrack.web.services import services
+
+blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+#: Points that one answer may be asked to be thinned to; without ``points`` all are answered.
+_MOST_POINTS = 100_000
+#: Points of each curve of a comparison, where nobody says how many.
+_COMPARED_POINTS = 1000
+_PAGE, _MOST_RUNS = 500, 5000
+
+
+@blueprint.get("/runs")
+def list_runs() -> Response:
+    """Runs, the most lately made first; ``after`` is the ``next`` of the page before."""
+    limit = query.whole("limit", 1) or _PAGE
+    if limit > _MOST_RUNS:
+        raise InvalidInput("limit", limit, f"at most {_MOST_RUNS:,}")
+    with services().database.read() as connection:
+        return jsonify(payloads.page_of_runs(connection, now(), limit, _cursor()))
+
+
+@blueprint.get("/runs/<run>/tree")
+def tree(run: str) -> Response:
+    """A run with its branches and nodes."""
+    with services().database.read() as connection:
+        return jsonify(payloads.tree(connection, runs.find_run(connection, run)))
+
+
+@blueprint.get("/nodes/<node_id>")
+def node(node_id: str) -> Response:
+    """A node with its settings, environment and checkpoint."""
+    with services().database.read() as connection:
+        found = nodes.find(connection, node_id)
+        return jsonify(payloads.show(connection, services().store, found))
+
+
+@blueprint.get("/curve")
+def curve() -> Response:
+    """One metric along a branch: raw, or thinned to ``points``; ``from`` and ``to`` cut steps."""
+    branch, metric = _needed("branch"), request.args.get("metric") or "loss"
+    with services().database.read() as connection:
+        found = runs.find_branch(connection, branch)
+        return jsonify(_curve(connection, found, metric, _points(None)))
+
+
+@blueprint.get("/compare")
+def compare() -> Response:
+    """What differs between two branches, and both curves: thinned, or raw with ``points=all``."""
+    a, b = _needed("a"), _needed("b")
+    metric = request.args.get("metric") or "loss"
+    with services().database.read() as connection:
+        different = payloads.diff(connection, a, b)
+        sides = [runs.find_branch(connection, ref) for ref in (a, b)]
+        points = _points(_COMPARED_POINTS)
+        drawn = [_curve(connection, side, metric, points) for side in sides]
+    return jsonify({**different, "metric": metric, "curves": dict(zip("ab", drawn, strict=True))})
+
+
+def _points(default: int | None) -> int | None:
+    """How many points of a curve are asked for; None is all."""
+    if request.args.get("points") == "all":
+        return None
+    points = query.whole("points", 4)
+    if points is not None and points > _MOST_POINTS:
+        raise InvalidInput("points", points, f"at most {_MOST_POINTS:,}, or all")
+    return default if points is None else points
+
+
+def _cursor() -> tuple[float, str] | None:
+    text = request.args.get("after", "")
+    if not text:
+        return None
+    created_at, _, run_id = text.partition("~")
+    try:
+        moment = float(created_at)
+    except ValueError:
+        moment = math.nan
+    if not math.isfinite(moment) or not is_id_prefix(run_id):
+        raise InvalidInput("after", text, "the `next` of the page before")
+    return moment, run_id
+
+
+def _curve(
+    connection: Connection, branch: Branch, metric: str, points: int | None
+) -> dict[str, Any]:
+    low, high = query.window()
+    if low is None and high is None:
+        return payloads.curve(connection, branch, metric, points)
+    whole = payloads.curve(connection, branch, metric)
+    return {**whole, **_cut(whole, low, high, points)}
+
+
+def _cut(
+    whole: dict[str, Any], low: int | None, high: int | None, points: int | None
+) -> dict[str, Any]:
+    """The part of a curve between two steps (both included), cut before it is thinned."""
+    series = Series(
+        np.array(whole["steps"], np.int64),
+        np.array(whole["values"], np.float64),
+        np.array(whole["wall_times"], np.float64),
+    ).cut(-1 if low is None else low - 1, high)
+    thin = series if points is None else downsample(series, points)
+    return {
+        "steps": thin.steps.tolist(),
+        "values": thin.values.tolist(),
+        "wall_times": thin.times.tolist(),
+        "gaps": gaps(series),
+        "points": int(series.steps.size),
+    }
+
+
+def _needed(name: str) -> str:
+    value = request.args.get(name, "").strip()
+    if not value:
+        raise InvalidInput(name, value, "RUN or RUN/BRANCH", what=f"{name} is needed.")
+    return value

@@ -1,0 +1,180 @@
+"""The API that changes things: what a branch can be asked for, requests, their events, launches.
+
+Whatever is asked goes through `control`, as from the shell and the pages. It writes no markup.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, url_for
+from flask import request as http
+
+from branchtrack import control
+from branchtrack.analysis import payloads, payloads_audit, payloads_steering
+from branchtrack.core import lifecycle
+from branchtrack.core.preconditions import NAMES as CONDITIONS
+from branchtrack.core.records import Request
+from branchtrack.core.settings import Setting
+from branchtrack.db import audit, refusals, requests, runs
+from branchtrack.errors import InvalidInput, NotAnswered, NotLive
+from branchtrack.web.access.guards import actor
+from branchtrack.web.input import query
+from branchtrack.web.input.json_body import fields, optional_text
+from branchtrack.web.services import services
+
+blueprint = Blueprint("api_requests", __name__, url_prefix="/api/v1")
+_WAIT = Setting("wait", minimum=0, maximum=30, unit="seconds")
+_PAGE, _MOST = 200, 1000
+#: Each answer that is waited for holds a thread of the server; others are told how it is by now.
+_waiting = threading.BoundedSemaphore(8)
+
+
+@blueprint.get("/runs/<run>/branches/<branch>/settings")
+def settings(run: str, branch: str) -> Response:
+    """What a branch can be asked for."""
+    with services().database.read() as connection:
+        found = runs.find_branch(connection, f"{run}/{branch}")
+        return jsonify(payloads_steering.settings(connection, found))
+
+
+@blueprint.post("/runs/<run>/branches/<branch>/requests")
+def submit(run: str, branch: str) -> tuple[Response, int, dict[str, str]]:
+    """Ask a branch for something: 202 with the request, or 200 where the key was used before.
+
+    ``?wait=SECONDS`` answers when it has come to an end, or how it is by then.
+    """
+    seconds = _WAIT.validate(http.args.get("wait") or 0.0)
+    payload, more = _parted(fields())
+    key = more.pop("key")
+    known = _known(run, branch, key)
+    asked = control.submit(
+        services().database, f"{run}/{branch}", payload, actor=actor(), key=key, **more
+    )
+    if seconds:
+        asked = _awaited(asked, seconds)
+    place = url_for("api_requests.show", request_id=asked.id)
+    return jsonify(payloads.request(asked)), 200 if known == asked.id else 202, {"Location": place}
+
+
+@blueprint.post("/runs/<run>/branches/<branch>/preview")
+def preview(run: str, branch: str) -> Response:
+    """What a request would change, and whether it is valid; nothing is asked."""
+    payload, more = _parted(fields())
+    del more["key"]
+    found = control.preview(
+        services().database, f"{run}/{branch}", payload, actor=actor(), **more
+    )  # fmt: skip
+    return jsonify(found)
+
+
+@blueprint.get("/requests/<request_id>")
+def show(request_id: str) -> Response:
+    """A request, as it is by now."""
+    with services().database.read() as connection:
+        found = requests.find(connection, request_id)
+    if found.state not in lifecycle.REQUEST_ENDS:
+        expire(found.run_id)
+        with services().database.read() as connection:
+            found = requests.get(connection, found.id)
+    return jsonify(payloads.request(found))
+
+
+@blueprint.post("/requests/<request_id>/cancel")
+def cancel(request_id: str) -> tuple[Response, int]:
+    """Ask for a request to be taken back; only its process can say whether that was in time."""
+    found = control.cancel(services().database, request_id, actor=actor())
+    over = found.state in lifecycle.REQUEST_ENDS
+    return jsonify(payloads.request(found)), 200 if over else 202
+
+
+@blueprint.get("/runs/<run>/requests")
+def list_requests(run: str) -> Response:
+    """A run's requests, newest first; ``before`` is the ``next`` of the page before."""
+    limit = _limit()
+    with services().database.read() as connection:
+        run_id = runs.find_run(connection, run).id
+    expire(run_id)
+    with services().database.read() as connection:
+        rows = requests.list_of_run(connection, run_id, limit + 1, query.whole("before", 1))
+        total = requests.count_of_run(connection, run_id)
+    shown = [payloads.request(row) for row in rows[:limit]]
+    more = shown[-1]["seq"] if len(rows) > limit else None
+    return jsonify({"requests": shown, "total": total, "next": more})
+
+
+@blueprint.get("/runs/<run>/audit")
+def log(run: str) -> Response:
+    """Events behind line ``after``, oldest first; ``next`` is the ``after`` of those behind.
+
+    ``refused`` are requests that were refused and only counted, by branch, actor and error.
+    """
+    after, limit = query.whole("after") or 0, _limit()
+    with services().database.read() as connection:
+        run_id = runs.find_run(connection, run).id
+        found = audit.behind(connection, run_id, after, limit)
+        counted = refusals.of_run(connection, run_id)
+    lines = [payloads_audit.event(one) for one in found]
+    return jsonify({
+        "events": lines, "next": lines[-1]["seq"] if lines else after,
+        "refused": [payloads.refusals(one) for one in counted],
+    })  # fmt: skip
+
+
+@blueprint.post("/nodes/<node_id>/resume")
+def resume(node_id: str) -> tuple[Response, int]:
+    """Order a launch from a node: 202 with the launch."""
+    given = fields("settings", "name", "mode", "reason")
+    wanted = given.get("settings")
+    if wanted is not None and not isinstance(wanted, dict):
+        raise InvalidInput("settings", wanted, "values by name")
+    launch = control.order_launch(
+        services().database, services().store, node_id, actor=actor(), settings=wanted,
+        name=given.get("name"), mode=optional_text(given, "mode", control.MODES[0]),
+        reason=optional_text(given, "reason", ""),
+    )  # fmt: skip
+    with services().database.read() as connection:
+        return jsonify(payloads.launch(connection, launch)), 202
+
+
+def expire(run_id: str) -> None:
+    """End the requests of a run that nobody will ever answer, before they are shown."""
+    control.expire_hanging(services().database, run_id, control.local_actor())
+
+
+def _parted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The intervention, and what is said about it: ``reason``, ``when`` and ``key``."""
+    when = {name: given.pop(name) for name in CONDITIONS if name in given}
+    reason = optional_text({"reason": given.pop("reason", "")}, "reason", "")
+    return given, {"reason": reason, "when": when, "key": given.pop("key", None)}
+
+
+def _known(run: str, branch: str, key: object) -> str | None:
+    """The id of the request that was made under that key before."""
+    if not isinstance(key, str):
+        return None
+    with services().database.read() as connection:
+        run_id = runs.find_branch(connection, f"{run}/{branch}").run_id
+        found = requests.by_key(connection, run_id, actor().label, key)
+    return None if found is None else found.id
+
+
+def _awaited(asked: Request, seconds: float) -> Request:
+    """The request when it has come to an end, or as it is when the time is over."""
+    if _waiting.acquire(blocking=False):
+        try:
+            return control.wait(services().database, asked.id, seconds)
+        except (NotAnswered, NotLive):
+            pass
+        finally:
+            _waiting.release()
+    with services().database.read() as connection:
+        return requests.get(connection, asked.id)
+
+
+def _limit() -> int:
+    limit = query.whole("limit", 1) or _PAGE
+    if limit > _MOST:
+        raise InvalidInput("limit", limit, f"at most {_MOST:,}")
+    return limit

@@ -1,0 +1,1 @@
+"""What charts and timelines show, as plain values, and drawn without JavaScript."""

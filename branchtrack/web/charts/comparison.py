@@ -1,0 +1,113 @@
+"""The two charts of a comparison: both curves with their shared trunk, and their difference.
+
+It decides what is drawn where; it reads nothing and writes no markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from branchtrack.analysis import curves
+from branchtrack.db.metrics import Series
+from branchtrack.web.charts import chart
+from branchtrack.web.charts.chart import Chart, Line, ToX
+from branchtrack.web.svg.marks import TRUNK
+from branchtrack.web.view.comparison import Comparison, Side
+from branchtrack.web.view.tree import change_words
+
+_POINTS = 700
+_SHORT = 130
+
+
+def draw(
+    found: Comparison, axis: str, log: bool, weight: float,
+    window: tuple[int | None, int | None], at: Sequence[int] = (),
+) -> tuple[Chart, Chart]:  # fmt: skip
+    """The curves, and below them the difference B - A on the same horizontal axis.
+
+    ``at`` are steps to be marked, the first of A and the others of B.
+    """
+    a, b = found.pair(found.metric)
+    to_a, to_b = _axes(found, axis, a, b)
+    shared: dict[str, Any] = {"weight": weight, "points": _POINTS, "window": window}
+    lines = _lines(found, (a, b), (to_a, to_b), shared)
+    fork = None if found.fork_step is None else float(to_a(np.array([found.fork_step]))[0])
+    origin = found.fork_step or 0 if axis == "since" else 0
+    common: dict[str, Any] = {"x_name": axis, "weight": weight, "fork": fork, "origin": origin}
+    axes = [to_a, *[to_b] * len(at)]
+    common["guides"] = [
+        float(to_x(np.array([step]))[0]) for to_x, step in zip(axes, at, strict=False)
+    ]
+    upper = chart.chart(
+        lines, metric_name=found.metric, log=log, x_range=_from_zero(lines, axis, window), **common
+    )
+    title = f"{found.b.name} − {found.a.name}"
+    gap = chart.line(
+        curves.difference(a, b, found.fork_step), name=title, style=found.style(found.b),
+        to_x=to_b, named=False, marked_gaps=False, **shared,
+    )  # fmt: skip
+    lower = chart.chart(
+        [gap], metric_name=title, log=False, height=_SHORT, fill=True,
+        x_range=(upper.x_low, upper.x_high), label=_difference_words(found, title), **common,
+    )  # fmt: skip
+    return upper, lower
+
+
+def _lines(
+    found: Comparison,
+    series: tuple[Series, Series],
+    axes: tuple[ToX, ToX],
+    shared: dict[str, Any],
+) -> list[Line]:
+    """The trunk once, then each branch from the fork on; what has no points is left out."""
+    after = -1 if found.fork_step is None else found.fork_step
+    lines = []
+    if found.fork_step is not None:
+        trunk: dict[str, Any] = {"name": "shared", "style": TRUNK, "upto": after, "named": False}
+        lines.append(chart.line(series[0], to_x=axes[0], **trunk, **shared))
+    for side, whole, to_x in zip((found.a, found.b), series, axes, strict=True):
+        changes = [(n.step, change_words(n.changes)) for n in reversed(found.changes(side))]
+        lines.append(
+            chart.line(
+                whole, name=side.name, style=found.style(side), to_x=to_x, after=after,
+                changes=changes, **shared,
+            )
+        )  # fmt: skip
+    return [line for line in lines if line.xs]
+
+
+def _axes(found: Comparison, axis: str, a: Series, b: Series) -> tuple[ToX, ToX]:
+    if axis == "since":
+        start = found.fork_step or 0
+        return chart.since(start), chart.since(start)
+    if axis == "epoch":
+        return _epochs(found.a), _epochs(found.b)
+    if axis == "time":
+        return chart.hours(a), chart.hours(b)
+    return chart.to_steps, chart.to_steps
+
+
+def _epochs(side: Side) -> ToX:
+    return chart.along({node.step: node.epoch for node in side.line})
+
+
+def _from_zero(
+    lines: list[Line], axis: str, window: tuple[int | None, int | None]
+) -> tuple[float, float] | None:
+    """A whole curve over steps begins at 0, though its first point is at 1."""
+    if axis == "since" or window[0] is not None or not lines:
+        return None
+    high = max(line.xs[-1] for line in lines)
+    return (0.0, high) if 0 < min(line.xs[0] for line in lines) < high / 20 else None
+
+
+def _difference_words(found: Comparison, title: str) -> str:
+    facts = found.facts()
+    if facts.lower is None:
+        return f"{title} of {found.metric}: " + (
+            "no common steps" if facts.step is None else "neither is lower for good"
+        )
+    return f"{title} of {found.metric}: {facts.lower} lower since step {facts.lower_since:,}"

@@ -1,0 +1,225 @@
+"""Curves drawn on the server: sparklines, and the chart that stands where JavaScript does not run.
+
+Pure. The chart has the same edges and heights as the one that JavaScript puts in its place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from markupsafe import Markup
+
+from branchtrack.web.charts.chart import Chart, Line
+from branchtrack.web.formats import MINUS
+from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, ticks
+
+#: Pixels above the highest and below the lowest point; the x labels stand in the lower part.
+_TOP, _BOTTOM = 12, 30
+#: Points per curve: more cannot be seen at this size.
+_POINTS = 300
+#: Of more curves than this the raw ones are not drawn: nobody could tell whose they are.
+_MANY = 16
+#: Names stand in the margin right of the curves, which is so wide; the script has the same sizes.
+_NAME_HEIGHT, _NAME_LENGTH = 14.0, 15
+
+
+def sparkline(values: Sequence[tuple[float, float | None]], style: int = 0) -> Markup:
+    """A tiny curve of (x, y); None leaves a gap."""
+    known = [(x, y) for x, y in values if y is not None and math.isfinite(y)]
+    if len(known) < 2:
+        return Markup("")
+    low_x, high_x = known[0][0], known[-1][0]
+    low, high = min(y for _, y in known), max(y for _, y in known)
+    spot = [
+        (100 * (x - low_x) / ((high_x - low_x) or 1), 22 - 20 * (y - low) / ((high - low) or 1))
+        for x, y in known
+    ]
+    path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in spot)
+    curve = el("path", d=path, class_=f"curve {classes(style)}")
+    return el(
+        "svg", curve, class_="spark", viewBox="0 0 100 24", preserveAspectRatio="none",
+        aria_hidden="true", focusable="false",
+    )  # fmt: skip
+
+
+def y_axis(chart: Chart) -> Markup:
+    """The labels of the vertical axis, to stand left of `plot`."""
+    texts = [
+        el("text", _tick(place), x="100%", dx=-10, y=_y(chart, place) + 4, text_anchor="end")
+        for place in _places(chart)
+    ]
+    return el("svg", *texts, width="100%", height=chart.height, aria_hidden="true")
+
+
+def plot(chart: Chart) -> Markup:
+    """Grid, curves, marks and names of a chart."""
+    parts = [_grid(chart)]
+    if chart.fork is not None:
+        x = percent(chart.share(chart.fork))
+        parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="forkline"))
+        parts.append(el("text", "fork", x=x, dx=6, y=_TOP + 6))
+    for place in chart.guides:
+        if chart.x_low <= place <= chart.x_high:
+            x = percent(chart.share(place))
+            parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="guide"))
+    for line in chart.lines:
+        parts.append(_curves(chart, line))
+    for line in chart.lines:
+        parts += _marks(chart, line)
+    parts += _names(chart)
+    return el(
+        "svg", *parts, class_="plot", width="100%", height=chart.height, role="img",
+        aria_label=chart.label,
+    )  # fmt: skip
+
+
+def _floor(chart: Chart) -> int:
+    return chart.height - _BOTTOM
+
+
+def _y(chart: Chart, value: float) -> float:
+    low, high = chart.y_low, chart.y_high
+    if chart.log:
+        low, high, value = (math.log10(max(v, 1e-300)) for v in (low, high, value))
+    share = (value - low) / ((high - low) or 1)
+    return _floor(chart) - max(-0.05, min(1.05, share)) * (_floor(chart) - _TOP)
+
+
+def _places(chart: Chart) -> list[float]:
+    if chart.log:
+        return log_ticks(chart.y_low, chart.y_high)
+    return ticks(chart.y_low, chart.y_high, max(2, chart.height // 45))
+
+
+def _grid(chart: Chart) -> Markup:
+    parts = []
+    for place in _places(chart):
+        y = _y(chart, place)
+        kind = "grid zero" if place == 0 else "grid"
+        parts.append(el("line", x1=0, x2="100%", y1=y, y2=y, class_=kind))
+    for nth, place in enumerate(ticks(chart.x_low, chart.x_high, 8)):
+        x = percent(chart.share(place))
+        parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="grid"))
+        text = f"{place:,.6g}" if place < 1e6 else f"{place:,.0f}"
+        spot = {"x": x, "y": chart.height - 10, "class_": "minor" if nth % 2 else None}
+        parts.append(el("text", text, text_anchor="middle", **spot))
+    return el("g", *parts)
+
+
+def _curves(chart: Chart, line: Line) -> Markup:
+    """The raw curve, faint, under the smoothed one, in a box stretched to the width."""
+    kept = _thinned(line.raw)
+    paths = []
+    for kind, values in (("raw", line.raw), ("curve", line.smooth)):
+        if kind == "raw" and (chart.fill or not chart.smoothed or len(chart.lines) > _MANY):
+            continue
+        spots = [(line.xs[place], values[place]) for place in kept]
+        edge = f"{kind} edge" if chart.fill else kind
+        paths.append(el("path", d=_path(chart, spots), class_=edge))
+        if chart.fill:
+            paths.append(el("path", d=_area(chart, spots), class_="fill"))
+    return el(
+        "svg", *paths, viewBox=f"0 0 1000 {chart.height}", preserveAspectRatio="none",
+        width="100%", height=chart.height, class_=classes(line.style),
+    )  # fmt: skip
+
+
+def _thinned(values: Sequence[float | None]) -> list[int]:
+    """Places to draw: of every few the first and the extremes, and every gap."""
+    size = max(1, 2 * len(values) // _POINTS)
+    kept: list[int] = []
+    for start in range(0, len(values), size):
+        bucket = range(start, min(start + size, len(values)))
+        known = [place for place in bucket if values[place] is not None]
+        gaps = [place for place in bucket if values[place] is None]
+        extremes = (f(known, key=lambda place: values[place] or 0.0) for f in (min, max) if known)
+        kept += sorted({bucket[0], *extremes, *gaps})
+    return kept + [len(values) - 1] if values and kept[-1] != len(values) - 1 else kept
+
+
+def _path(chart: Chart, spots: Sequence[tuple[float, float | None]]) -> str:
+    parts = []
+    for drawn, group in groupby(spots, key=lambda spot: spot[1] is not None):
+        if drawn:
+            places = (f"{chart.share(x) * 1000:.1f},{_y(chart, y or 0.0):.1f}" for x, y in group)
+            parts.append("M" + "L".join(places))
+    return "".join(parts)
+
+
+def _area(chart: Chart, spots: Sequence[tuple[float, float | None]]) -> str:
+    """The surface between a curve and zero."""
+    zero, parts = _y(chart, 0.0), []
+    for drawn, group in groupby(spots, key=lambda spot: spot[1] is not None):
+        if drawn:
+            run = [(chart.share(x) * 1000, _y(chart, y or 0.0)) for x, y in group]
+            edge = "L".join(f"{x:.1f},{y:.1f}" for x, y in run)
+            parts.append(f"M{run[0][0]:.1f},{zero:.1f}L{edge}L{run[-1][0]:.1f},{zero:.1f}Z")
+    return "".join(parts)
+
+
+def _marks(chart: Chart, line: Line) -> list[Markup]:
+    style = classes(line.style)
+    parts = [
+        el("g", mark("change", percent(chart.share(x)), _y(chart, y), title), class_=style)
+        for x, y, title in line.marks
+        if chart.x_low <= x <= chart.x_high
+    ]
+    for x in line.gaps:
+        if chart.x_low <= x <= chart.x_high:
+            cross = el("path", d="M-4,-4L4,4M4,-4L-4,4", class_="gap")
+            tip = el("title", f"{line.name}: not a number")
+            spot = {"x": percent(chart.share(x)), "y": _TOP + 2}
+            parts.append(el("svg", cross, tip, class_=f"mark {style}", **spot))
+    return parts
+
+
+def _names(chart: Chart) -> list[Markup]:
+    """The names of the branches right of the curves, at the heights where these end.
+
+    Where there is no room for all, those that end furthest to the right are named.
+    """
+    room = int((_floor(chart) - _TOP) // _NAME_HEIGHT)
+    ends = sorted(_ends(chart), key=lambda end: -end[1])
+    kept = ends if len(ends) <= room else ends[: room - 1]
+    kept.sort(key=lambda end: end[0])
+    parts = []
+    for y, (_, _, line) in zip(_apart([end[0] for end in kept], chart), kept, strict=True):
+        tip = el("title", line.name) if len(line.name) > _NAME_LENGTH else ""
+        spot = {"x": "100%", "dx": 8, "y": y + 4, "class_": f"name {classes(line.style)}"}
+        parts.append(el("text", _shortened(line.name), tip, **spot))
+    if len(kept) < len(ends):
+        more = f"+ {len(ends) - len(kept)} more"
+        parts.append(
+            el("text", more, x="100%", dx=8, y=_floor(chart) + 6, class_="name more-names")
+        )
+    return parts
+
+
+def _apart(heights: Sequence[float], chart: Chart) -> list[float]:
+    """Rising heights moved as little as needed for names at them not to overlap."""
+    low = [max(_TOP + _NAME_HEIGHT * nth, height) for nth, height in enumerate(heights)]
+    for nth in range(1, len(low)):
+        low[nth] = max(low[nth], low[nth - 1] + _NAME_HEIGHT)
+    last = float(_floor(chart))
+    for nth in reversed(range(len(low))):
+        low[nth] = last = min(low[nth], last)
+        last -= _NAME_HEIGHT
+    return low
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
+
+
+def _ends(chart: Chart) -> Iterator[tuple[float, float, Line]]:
+    """Height and share of the width of each named curve's last point."""
+    for line in chart.lines:
+        known = [(x, y) for x, y in zip(line.xs, line.smooth, strict=True) if y is not None]
+        if known and line.named:
+            yield _y(chart, known[-1][1]), chart.share(known[-1][0]), line
+
+
+def _tick(place: float) -> str:
+    return f"{place:,.6g}".replace("-", MINUS, 1)

@@ -1,0 +1,112 @@
+"""A tree laid out as a timeline: one lane a branch, its nodes as marks, and the steps shown.
+
+It decides what is drawn; `svg.timeline` draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from branchtrack.db.views.tree_nodes import Thinning
+from branchtrack.db.views.tree_outline import NodeLine
+from branchtrack.web.formats import plural, steps
+from branchtrack.web.svg import timeline
+from branchtrack.web.svg.marks import mark_kind, ticks
+from branchtrack.web.svg.timeline import Domain, Lane, LaneMark
+from branchtrack.web.view.tree import BranchView, TreeView, change_words
+
+#: Steps shown of a run that has just begun.
+_FIRST = 50
+#: Plain checkpoints marked on all lanes together, and on one lane.
+_MARKS, _FINEST, _FEWEST = 1200, 110, 12
+
+
+def domain(
+    branches: Sequence[BranchView], window: tuple[int | None, int | None] = (None, None)
+) -> Domain:
+    """The steps to show: all that there are, with room to grow while something trains."""
+    reached = max((view.step for view in branches), default=0)
+    high = reached
+    for view in branches:
+        planned = view.segment.max_steps if view.segment else None
+        if view.is_live or not reached:
+            room = max(_FIRST, _round_up(round(view.step * 1.15)))
+            high = max(high, room if planned is None else min(planned, room))
+    low, asked = window
+    high = max(1, high if asked is None else asked)
+    return Domain(min(low or 0, high - 1), high)
+
+
+def thinning(branches: Sequence[BranchView], shown: Domain) -> Thinning:
+    """The nodes to mark: of many branches fewer plain checkpoints each."""
+    buckets = min(_FINEST, _MARKS // max(1, len(branches)))
+    return Thinning(shown.low, shown.high, max(_FEWEST, buckets))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Some branches of a tree as lanes in their order; it is drawn where a page wants it."""
+
+    lanes: Sequence[Lane]
+    domain: Domain
+    label: str
+
+    @classmethod
+    def of(
+        cls, tree: TreeView, branches: Sequence[BranchView], shown: Domain, root: str = ""
+    ) -> Drawing:
+        """The lanes of ``branches`` with the marks that were read.
+
+        ``root`` is the path that the pages are under.
+        """
+        places = {view.branch.id: row for row, view in enumerate(branches)}
+        of_branch: dict[str, list[NodeLine]] = {}
+        for node in reversed(tree.nodes.marks):
+            of_branch.setdefault(node.branch_id, []).append(node)
+        laid = [
+            Lane(
+                name=view.name, style=view.style, start=view.start, end=view.step,
+                parent=places.get(view.parent.branch_id) if view.parent else None,
+                live=view.is_live,
+                marks=tuple(_mark(node, root) for node in of_branch.get(view.branch.id, [])),
+            )
+            for view in branches
+        ]  # fmt: skip
+        return cls(laid, shown, label(branches, shown))
+
+    @property
+    def whole(self) -> Markup:
+        """All lanes with their axis."""
+        return timeline.draw(self.lanes, self.domain, self.label)
+
+    def lane(self, row: int) -> Markup:
+        """One of them, to take the place of what was drawn of it before."""
+        bare = timeline.is_bare(self.lanes)
+        return timeline.draw_lane(self.lanes[row], row, self.domain, bare)
+
+
+def label(branches: Sequence[BranchView], shown: Domain) -> str:
+    """The timeline in words."""
+    parts = []
+    for view in branches:
+        origin = f" forks at step {steps(view.start)} and" if view.parent else ""
+        parts.append(f"{view.name}{origin} reaches step {steps(view.step)}")
+    span = f"steps {steps(shown.low)} to {steps(shown.high)}"
+    return f"{plural(len(branches), 'branch', 'branches')} over {span}: " + "; ".join(parts)
+
+
+def _mark(node: NodeLine, root: str) -> LaneMark:
+    said = change_words(node.changes)
+    return LaneMark(
+        node.step, mark_kind(node.kind, bool(node.changes)),
+        f"{said or node.kind} · step {steps(node.step)}", f"{root}/nodes/{node.id}", said,
+    )  # fmt: skip
+
+
+def _round_up(step: int) -> int:
+    places = ticks(0, step, 8)
+    stride = int(places[1]) if len(places) > 1 else 1
+    return -(-step // max(1, stride)) * max(1, stride)

@@ -1,0 +1,1 @@
+"""Event streams: what is new of a run, sent to whoever listens."""

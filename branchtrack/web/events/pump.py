@@ -1,0 +1,196 @@
+"""Open event streams: how many there may be, and the one thread that writes to all of them.
+
+Readers who know the same of a run share each look into the database. It knows no socket: what a
+server writes with is a `Sink`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from branchtrack.core.actors import Actor
+from branchtrack.core.nonfinite import spelled
+from branchtrack.web.events.followers import Follower
+
+#: Streams at once, in all and of one caller.
+MOST, MOST_EACH = 512, 64
+HEARTBEAT = 15.0
+POLL = 0.5
+OPEN, ALIVE = ": open\n\n", ": still here\n\n"
+_log = logging.getLogger(__name__)
+
+
+class Places:
+    """How many streams are open, of whom, and whether they are to end."""
+
+    def __init__(self) -> None:
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+
+    def take(self, caller: str) -> Place | None:
+        """A place for a stream of the caller's; None where too many are taken."""
+        with self._lock:
+            is_full = self._taken.total() >= MOST or self._taken[caller] >= MOST_EACH
+            if self.closing.is_set() or is_full:
+                return None
+            self._taken[caller] += 1
+        return Place(self, caller)
+
+    def give(self, caller: str) -> None:
+        """Take a place of the caller's back."""
+        with self._lock:
+            self._taken[caller] -= 1
+            if not self._taken[caller]:
+                del self._taken[caller]
+
+
+@dataclass(eq=False)
+class Place:
+    """A stream's place, to be given back; once or more often is the same."""
+
+    places: Places
+    caller: str
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_given: bool = False
+
+    def give(self) -> None:
+        """Give it back."""
+        with self._lock:
+            is_given, self._is_given = self._is_given, True
+        if not is_given:
+            self.places.give(self.caller)
+
+
+@dataclass(eq=False)
+class Stream:
+    """One reader of one run, with what lets them in."""
+
+    follower: Follower
+    actor: Actor
+    place: Place
+
+
+class Sink(Protocol):
+    """Where a server writes a stream to."""
+
+    def send(self, text: str) -> bool:
+        """Write without waiting; false where the reader has left, or is too slow."""
+
+    def end(self) -> None:
+        """Close what was written."""
+
+
+@dataclass(eq=False)
+class _Group:
+    """Readers who know the same, and when they were written to last."""
+
+    follower: Follower
+    readers: list[tuple[Stream, Sink]]
+    spoken: float
+
+
+def written(follower: Follower) -> str:
+    """What is new, as messages of an event stream; empty where nothing is."""
+    told = follower.look()
+    return "".join(
+        f"id: {follower.cursor}\nevent: {name}\ndata: {_as_json(data)}\n\n" for name, data in told
+    )
+
+
+def _as_json(data: dict[str, Any]) -> str:
+    return json.dumps(spelled(data), separators=(",", ":"), allow_nan=False)
+
+
+class Pump:
+    """Writes to every stream that it is given, until ``closing`` is set.
+
+    ``is_in_force`` says of an actor whether what let them in still does.
+    """
+
+    def __init__(self, closing: threading.Event, is_in_force: Callable[[Actor], bool]) -> None:
+        self._closing, self._is_in_force = closing, is_in_force
+        self._lock = threading.Lock()
+        self._new: list[tuple[Stream, Sink]] = []
+        self._groups: list[_Group] = []
+        self._thread: threading.Thread | None = None
+
+    def add(self, stream: Stream, sink: Sink) -> None:
+        """Write to a stream from now on."""
+        with self._lock:
+            self._new.append((stream, sink))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
+                self._thread.start()
+
+    def join(self) -> None:
+        """Wait until every stream has been ended; ``closing`` has to be set."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def tick(self) -> None:
+        """Look once for each group of readers, and write to them."""
+        with self._lock:
+            arrived, self._new = self._new, []
+        self._groups += [_Group(one[0].follower, [one], time.monotonic()) for one in arrived]
+        self._merge()
+        allowed: dict[Actor, bool] = {}
+        for group in self._groups:
+            try:
+                self._serve(group, allowed)
+            except Exception:
+                # The database may be busy or away for a while: the next look sees as much.
+                _log.exception("a look for what is new failed")
+        self._groups = [group for group in self._groups if group.readers]
+
+    def _run(self) -> None:
+        while not self._closing.wait(POLL):
+            self.tick()
+        with self._lock:
+            last = self._new + [one for group in self._groups for one in group.readers]
+            self._new, self._groups = [], []
+        for stream, sink in last:
+            _end(stream, sink)
+
+    def _merge(self) -> None:
+        """Have those who know the same share their looks."""
+        first: dict[tuple[Any, ...], _Group] = {}
+        for group in self._groups:
+            kept = first.setdefault(group.follower.state, group)
+            if kept is not group:
+                kept.readers += group.readers
+                group.readers = []
+        self._groups = list(first.values())
+
+    def _serve(self, group: _Group, allowed: dict[Actor, bool]) -> None:
+        for stream, sink in group.readers[:]:
+            if stream.actor not in allowed:
+                allowed[stream.actor] = self._is_in_force(stream.actor)
+            if not allowed[stream.actor]:
+                group.readers.remove((stream, sink))
+                _end(stream, sink)
+        text = written(group.follower) if group.readers else ""
+        if not text and time.monotonic() - group.spoken > HEARTBEAT:
+            text = ALIVE
+        if text:
+            group.spoken = time.monotonic()
+            group.readers = [one for one in group.readers if _sent(*one, text)]
+
+
+def _sent(stream: Stream, sink: Sink, text: str) -> bool:
+    if sink.send(text):
+        return True
+    _end(stream, sink)
+    return False
+
+
+def _end(stream: Stream, sink: Sink) -> None:
+    stream.place.give()
+    sink.end()

@@ -1,0 +1,92 @@
+"""Event streams: what happened to a run, and how far it has come, from a cursor on.
+
+On our own server a stream costs no thread: it is handed over to the one that writes to all of them
+(`pump`). Elsewhere the same answer is a plain generator.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from flask import Blueprint, Flask, Response, current_app, request
+
+from branchtrack.db import audit, runs
+from branchtrack.errors import InvalidInput
+from branchtrack.web.access import guards, identity
+from branchtrack.web.events import pump
+from branchtrack.web.events.followers import Cursor as Cursor
+from branchtrack.web.events.followers import Follower as Follower
+from branchtrack.web.events.pump import Places, Stream
+from branchtrack.web.services import services
+
+blueprint = Blueprint("streams", __name__)
+#: In the WSGI environment: what takes a `Stream` over, where the server can do so.
+TAKE_OVER = "branchtrack.take_over"
+_RETRY_AFTER = "5"
+_KEY = "branchtrack-streams"
+
+
+@blueprint.record
+def _prepare(state: Any) -> None:
+    state.app.extensions[_KEY] = Places()
+
+
+def places(app: Flask) -> Places:
+    """The places for streams of an application."""
+    return cast(Places, app.extensions[_KEY])
+
+
+def close_all(app: Flask) -> None:
+    """End every open stream; those who read them come back by themselves."""
+    places(app).closing.set()
+
+
+@blueprint.get("/runs/<run>/events")
+def events(run: str) -> Response:
+    """The stream of a run; 503 where too many are open, and the page asks again by itself."""
+    database = services().database
+    with database.read() as connection:
+        found = runs.find_run(connection, run)
+        newest = audit.last_id(connection, found.id)
+    asked = request.headers.get("Last-Event-ID") or request.args.get("after", "")
+    cursor = Cursor.parse(asked) if asked else Cursor(newest)
+    if cursor is None:
+        raise InvalidInput("after", asked, "the id of a message of this stream, or none")
+    place = places(current_app).take(guards.caller())
+    if place is None:
+        headers = {"Retry-After": _RETRY_AFTER, "Cache-Control": "no-store"}
+        return Response("Too many streams are open.\n", 503, headers, mimetype="text/plain")
+    follower = Follower(database, found, request.args.get("metric") or "loss", cursor)
+    return _answer(Stream(follower, guards.actor(), place))
+
+
+def _answer(stream: Stream) -> Response:
+    take_over = request.environ.get(TAKE_OVER)
+    if take_over is not None and request.method == "GET":
+        take_over(stream)
+        # No list: its length would be taken for that of the whole answer.
+        response = Response(iter([pump.OPEN]), mimetype="text/event-stream")
+    else:
+        left = request.environ.get("waitress.client_disconnected", lambda: False)
+        response = Response(_messages(stream, left), mimetype="text/event-stream")
+        response.call_on_close(stream.place.give)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _messages(stream: Stream, has_left: Callable[[], bool]) -> Iterator[str]:
+    """The messages of a stream that has a thread of its own."""
+    database, closing = stream.follower.database, stream.place.places.closing
+    yield pump.OPEN
+    spoken = time.monotonic()
+    while not closing.is_set() and not has_left():
+        if not identity.is_in_force(database, stream.actor):
+            return
+        text = pump.written(stream.follower)
+        if text or time.monotonic() - spoken > pump.HEARTBEAT:
+            yield text or pump.ALIVE
+            spoken = time.monotonic()
+        closing.wait(pump.POLL)

@@ -1,0 +1,1 @@
+"""Addresses, forms and JSON bodies, read strictly."""

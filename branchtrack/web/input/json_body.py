@@ -1,0 +1,68 @@
+"""The JSON that a request carries, read strictly: what is not understood is an error with a name.
+
+It knows no field's meaning. NaN and infinity, which Python reads out of JSON, are left to those who
+validate: they refuse them by the field's name, and record what they refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import request
+
+from branchtrack.core import plain_values
+from branchtrack.errors import InvalidInput
+from branchtrack.web.access.guards import Refused
+
+
+def fields(*allowed: str) -> dict[str, Any]:
+    """The fields of the body; ``allowed`` are all that there may be, where any are named.
+
+    Raises:
+        Refused: it is not JSON. InvalidInput: it is not an object, or has another field.
+    """
+    if request.mimetype != "application/json":
+        raise _refused(
+            "Content-Type", 415, f"The body is {request.mimetype or 'of no type'}, not JSON.",
+            "Send it with `Content-Type: application/json`.",
+        )  # fmt: skip
+    try:
+        body = json.loads(request.get_data().decode(), object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise _refused(
+            "body", 400, f"The body is not JSON: {error}.", "Send one JSON object."
+        ) from error
+    plain_values.check_depth(body, "body")
+    if not isinstance(body, dict):
+        raise InvalidInput("body", body, "one JSON object")
+    for name in body:
+        if allowed and name not in allowed:
+            raise InvalidInput(name, body[name], ", ".join(allowed), what=f"No field is {name!r}.")
+    return body
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, refused if it says two things by one name."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        name = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(name, fields[name], "one value", what=f"{name!r} is given twice.")
+    return fields
+
+
+def optional_text(given: dict[str, Any], name: str, default: str) -> str:
+    """A field of text, or ``default`` where it is left out.
+
+    Raises:
+        InvalidInput: it is not text.
+    """
+    value = given.get(name, default)
+    if not isinstance(value, str):
+        raise InvalidInput(name, value, "text")
+    return value
+
+
+def _refused(field: str, status: int, what: str, fix: str) -> Refused:
+    return Refused(what, safe="Nothing was changed.", fix=fix, status=status, field=field)

@@ -1,0 +1,1 @@
+"""Listening: connections, their limits, and proxies in front."""

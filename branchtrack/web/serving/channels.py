@@ -1,0 +1,193 @@
+"""Connections of waitress, with what it lacks: limits in time and number, and streams without one
+thread each.
+
+A request is read whole before anything looks at it, so what bounds strangers is how long and how
+large it may be, and how many connections an address may have.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any
+
+from waitress.channel import ClientDisconnected, HTTPChannel  # type: ignore[import-untyped]
+from waitress.server import TcpWSGIServer  # type: ignore[import-untyped]
+from waitress.task import WSGITask  # type: ignore[import-untyped]
+
+from branchtrack.web.events.pump import Pump, Stream
+from branchtrack.web.events.streams import TAKE_OVER
+
+#: Seconds for the head of a request, from when it begins or its connection does; and for all of it.
+HEAD, WHOLE = 10.0, 30.0
+#: Connections of one address. Behind a proxy on this machine all readers have its address.
+MOST_EACH = 128
+#: Seconds for which one who asks too much is not listened to: to answer costs time as well.
+QUIET = 1.0
+#: Bytes that wait for a reader of a stream; one who is further behind comes back and asks anew.
+_BEHIND = 1 << 18
+
+
+class Task(WSGITask):  # type: ignore[misc]
+    """Answers a request; a stream is handed over to the pump when its head has been written."""
+
+    stream: Stream | None = None
+
+    def execute(self) -> None:
+        """As the parent's."""
+        self.get_environment()[TAKE_OVER] = self._take_over
+        super().execute()
+
+    def service(self) -> None:
+        """As the parent's."""
+        try:
+            super().service()
+        except BaseException:
+            if self.stream is not None:
+                self.stream.place.give()
+            raise
+
+    def finish(self) -> None:
+        """Leave a stream open, in the pump's hands; listen to whoever asks too much later."""
+        if self.stream is None:
+            super().finish()
+            if self.status.startswith("429"):
+                self.channel.quiet_until = time.monotonic() + QUIET
+            return
+        self.close_on_finish = False
+        self.channel.server.pump.add(self.stream, _Sink(self))
+
+    def _take_over(self, stream: Stream) -> None:
+        self.stream = stream
+        self.channel.is_stream = True
+
+
+class _Sink:
+    """A stream's connection, as the pump writes to it."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._channel = task, task.channel
+
+    def send(self, text: str) -> bool:
+        """Write without waiting; false where the reader has left, or is too slow."""
+        channel = self._channel
+        if channel.will_close or channel.total_outbufs_len > _BEHIND:
+            channel.will_close = True
+            return False
+        with channel.outbuf_lock:
+            # Another buffer for each message: what has been sent stays in a buffer as long as it.
+            channel.current_outbuf_count = channel.adj.outbuf_high_watermark
+            try:
+                self._task.write(text.encode())
+            except (ClientDisconnected, OSError):
+                return False
+        return True
+
+    def end(self) -> None:
+        """Close the connection, behind the end of the answer."""
+        channel = self._channel
+        if channel.connected and not channel.will_close:
+            with suppress(ClientDisconnected, OSError):
+                channel.write_soon(b"0\r\n\r\n" if self._task.chunked_response else b"")
+            channel.close_when_flushed = True
+        if channel.connected:
+            channel.server.pull_trigger()
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection. Whoever reads a stream has nothing more to say on it."""
+
+    task_class = Task
+    is_stream = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        #: When the request began that is being read; a connection's first begins with it.
+        self.began: float | None = time.monotonic()
+        self.quiet_until = 0.0
+
+    def readable(self) -> bool:
+        """As the parent's."""
+        return bool(super().readable()) and time.monotonic() >= self.quiet_until
+
+    def received(self, data: bytes) -> bool:
+        """As the parent's."""
+        if self.is_stream:
+            self.will_close = True
+            return False
+        before = self.request
+        answer: bool = super().received(data)
+        if self.request is None:
+            self.began = None
+        elif self.request is not before and (before or self.requests or self.began is None):
+            self.began = time.monotonic()
+        return answer
+
+    def handle_write(self) -> None:
+        """As the parent's; of a stream beside the pump, which may be writing."""
+        if not self.is_stream:
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some_if_lockable)
+        if self.will_close or (self.close_when_flushed and not self.total_outbufs_len):
+            self.handle_close()
+
+    @property
+    def is_half_open(self) -> bool:
+        """Whether nothing was ever asked on it, or what is asked has not come whole."""
+        return not self.is_stream and not self.requests and self.began is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it could be closed without an answer being lost."""
+        return not self.is_stream and not self.requests and not self.total_outbufs_len
+
+    def is_late(self, now: float) -> bool:
+        """Whether what is asked should have come by now."""
+        if not self.is_half_open or self.began is None:
+            return False
+        has_head = self.request is not None and self.request.headers_finished
+        return now - self.began > (WHOLE if has_head else HEAD)
+
+
+class Listener(TcpWSGIServer):  # type: ignore[misc]
+    """Takes connections; of too many those go first that have not asked for anything whole."""
+
+    channel_class = Channel
+    pump: Pump
+
+    def handle_accept(self) -> None:
+        """Take a connection, and make room for it."""
+        before = len(self.active_channels)
+        super().handle_accept()
+        if len(self.active_channels) > min(before, MOST_EACH):
+            self._make_room(next(reversed(self.active_channels.values())))
+
+    def maintenance(self, now: float) -> None:
+        """Close what is late or idle, streams apart."""
+        super().maintenance(now)
+        for channel in list(self.active_channels.values()):
+            # At once: who does not read is never written to, not even to be closed.
+            if channel.will_close or channel.is_late(time.monotonic()):
+                channel.handle_close()
+
+    def _make_room(self, newest: Channel) -> None:
+        everybody = [one for one in self.active_channels.values() if not one.will_close]
+        same = [one for one in everybody if one.addr[0] == newest.addr[0]]
+        most = self.adj.connection_limit - 2
+        each = most if _is_loopback(newest) else MOST_EACH
+        for crowd, limit in ((same, each), (everybody, most)):
+            if len(crowd) > limit:
+                others = [one for one in crowd if one is not newest]
+                waiting = [one for one in others if one.is_half_open]
+                waiting += [one for one in others if one.is_idle]
+                (waiting or [newest])[0].handle_close()
+                return
+
+
+def _is_loopback(channel: Channel) -> bool:
+    try:
+        return ip_address(channel.addr[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Trees, nodes, requests and comparisons as pages and the API show them."""

@@ -1,0 +1,274 @@
+"""What two branches have in common and where they differ, from few queries, for page and API.
+
+It writes no markup. Curves are stitched and smoothed whole before anything is cut or thinned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from branchtrack.analysis import curves, diff
+from branchtrack.analysis.curves import Curve
+from branchtrack.analysis.downsample import downsample, smooth_at
+from branchtrack.core import tree as lineages
+from branchtrack.core.records import Node
+from branchtrack.db.metrics import Series
+from branchtrack.db.views import chart_series, tree_nodes, tree_outline
+from branchtrack.db.views.chart_series import Selection
+from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
+from branchtrack.db.views.tree_outline import NodeLine
+from branchtrack.errors import InvalidInput
+from branchtrack.web.rendering import now
+from branchtrack.web.svg.marks import colour_and_dash
+from branchtrack.web.view.tree import HELD_OUT, BranchView, TreeView, standing_nodes
+
+_ROWS = 12
+#: Points at which a difference is looked at to see since when one side is lower.
+_SIGNS = 2000
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two branches, with its tree and its last node whole.
+
+    ``ref`` is ``run/branch``; ``name`` is as short as tells the two apart. ``line`` has the nodes
+    worth telling from the head up to the root, see `tree_nodes.Lineage`.
+    """
+
+    ref: str
+    name: str
+    view: BranchView
+    tree: TreeView
+    head: Node | None
+    line: Sequence[NodeLine]
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """A setting with unlike values, and the last node on each side that changed it."""
+
+    name: str
+    a: Any
+    b: Any
+    changed_a: NodeLine | None
+    changed_b: NodeLine | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The comparison in numbers at the last step that both have."""
+
+    step: int | None
+    a: float | None
+    b: float | None
+    lower: str | None
+    lower_since: int | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two branches and the metrics that were read of them."""
+
+    a: Side
+    b: Side
+    metric: str
+    metrics: tuple[str, ...]
+    selection: Selection
+    ancestor: NodeLine | None
+
+    @property
+    def fork_step(self) -> int | None:
+        """The step at which they part."""
+        return self.ancestor.step if self.ancestor else None
+
+    def curve(self, side: Side, metric: str) -> Curve:
+        """A side's whole curve."""
+        found = self.selection.series.get(metric, {})
+        return curves.stitched(side.view.branch, metric, side.tree.starts, found)
+
+    def pair(self, metric: str) -> tuple[Series, Series]:
+        """Both sides' points."""
+        return self.curve(self.a, metric).series, self.curve(self.b, metric).series
+
+    def style(self, side: Side) -> int:
+        """The side's colour and dash: its own, unless they share one of the two."""
+        if side is not self.b:
+            return side.view.style
+        colour, dash = colour_and_dash(self.a.view.style)
+        style = side.view.style
+        while colour_and_dash(style)[0] == colour or colour_and_dash(style)[1] == dash:
+            style += 1
+        return style
+
+    def changes(self, side: Side) -> list[NodeLine]:
+        """The nodes with changes on a side since the two parted, newest first."""
+        found = []
+        for node in side.line:
+            if self.ancestor is not None and node.id == self.ancestor.id:
+                break
+            found += [node] if node.changes else []
+        return found
+
+    def settings(self) -> tuple[list[SettingRow], int]:
+        """The settings that differ at the two heads, and how many there are in all."""
+        a = self.a.head.settings if self.a.head else {}
+        b = self.b.head.settings if self.b.head else {}
+        found = [
+            SettingRow(
+                one.name, one.a, one.b, self._changed(self.a, one.name),
+                self._changed(self.b, one.name),
+            )
+            for one in diff.settings_difference(a, b)
+        ]  # fmt: skip
+        return found, len({*a, *b})
+
+    def interventions(self) -> list[tuple[Side, NodeLine]]:
+        """All changes on both sides since they parted, by step."""
+        found = [(side, node) for side in (self.a, self.b) for node in self.changes(side)]
+        return sorted(found, key=lambda pair: (pair[1].step, pair[1].seq))
+
+    def common(self, metric: str) -> list[tuple[int, float, float]]:
+        """Values of both at some of the steps that both have since they parted."""
+        a, b = self.pair(metric)
+        steps, in_a, in_b = _common(a, b, self.fork_step)
+        if not steps.size:
+            return []
+        places = np.unique(np.linspace(0, steps.size - 1, min(_ROWS, steps.size)).astype(int))
+        return [
+            (int(steps[place]), float(a.values[in_a[place]]), float(b.values[in_b[place]]))
+            for place in places
+        ]
+
+    def facts(self) -> Facts:
+        """Which side is lower at the last common step, and since when."""
+        a, b = self.pair(self.metric)
+        steps, in_a, in_b = _common(a, b, self.fork_step)
+        if not steps.size:
+            return Facts(None, None, None, None, None)
+        last_a, last_b = float(a.values[in_a[-1]]), float(b.values[in_b[-1]])
+        gap = Series(steps, b.values[in_b] - a.values[in_a], b.times[in_b])
+        sign, since = _settled(gap)
+        if not sign or not (math.isfinite(last_a) and math.isfinite(last_b)):
+            return Facts(int(steps[-1]), last_a, last_b, None, None)
+        lower = self.b.name if sign < 0 else self.a.name
+        return Facts(int(steps[-1]), last_a, last_b, lower, since)
+
+    def table(self) -> Iterator[list[Any]]:
+        """Rows for a spreadsheet: every step that either has."""
+        a, b = self.pair(self.metric)
+        values_a = dict(zip(a.steps.tolist(), a.values.tolist(), strict=True))
+        values_b = dict(zip(b.steps.tolist(), b.values.tolist(), strict=True))
+        for step in sorted({*values_a, *values_b}):
+            one, other = values_a.get(step), values_b.get(step)
+            gap = None if one is None or other is None else other - one
+            yield [step, one, other, gap]
+
+    def _changed(self, side: Side, name: str) -> NodeLine | None:
+        return next(
+            (node for node in self.changes(side) if any(c.name == name for c in node.changes)),
+            None,
+        )
+
+
+def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> Comparison:
+    """Two branches (``run/branch``) compared, in five statements.
+
+    Raises:
+        NotFound: a run or branch that there is not. InvalidInput: one branch twice.
+    """
+    names = [_split(ref) for ref in (a_ref, b_ref)]
+    trees = tree_outline.trees(connection, [run for run, _ in names])
+    ids = list(dict.fromkeys(tree.run.id for tree in trees.values()))
+    bare = {run: TreeView(tree, TreeNodes(), now()) for run, tree in trees.items()}
+    named = [_branch(bare[run], name).branch for run, name in names]
+    standing = {node_id for tree in trees.values() for node_id in standing_nodes(tree)}
+    heads = [branch.head_id or "" for branch in named]
+    lineage = tree_nodes.lineage(connection, heads, ids=standing)
+    nodes = {
+        tree.run.id: {
+            node.id: node for node in lineage.by_id.values() if node.run_id == tree.run.id
+        }
+        for tree in trees.values()
+    }
+    views = {
+        run: TreeView(tree, TreeNodes(nodes[tree.run.id]), now()) for run, tree in trees.items()
+    }
+    branches = [_branch(views[run], name) for run, name in names]
+    if branches[0].branch.id == branches[1].branch.id:
+        raise InvalidInput("b", b_ref, "another branch", what="A branch was compared with itself.")
+    whole = tree_outline.nodes_by_id(connection, heads)
+    sides = [
+        _side(views[run], view, whole.get(view.branch.head_id or ""), lineage, alone=len(ids) == 1)
+        for (run, _), view in zip(names, branches, strict=True)
+    ]
+    highs = _highs(sides)
+    selection = chart_series.select_series(connection, sorted(highs), metric, [HELD_OUT], highs)
+    return Comparison(
+        sides[0], sides[1], selection.chosen or metric or "loss", selection.names, selection,
+        _ancestor(*sides),
+    )  # fmt: skip
+
+
+def _side(
+    tree: TreeView, view: BranchView, head: Node | None, lineage: Lineage, *, alone: bool
+) -> Side:
+    ref = f"{tree.run.name}/{view.name}"
+    line = [node for _, node in lineage.lines.get(head.id if head else "", ())]
+    return Side(ref, view.name if alone else ref, view, tree, head, line)
+
+
+def _highs(sides: Sequence[Side]) -> dict[str, int | None]:
+    """The segments that the curves are made of, and the last step that any takes of each."""
+    highs: dict[str, int | None] = {}
+    for side in sides:
+        current = side.view.branch.segment_id
+        spans = lineages.lineage(current, side.tree.starts.__getitem__) if current else []
+        for span in spans:
+            before = highs.get(span.segment, span.upto)
+            highs[span.segment] = (
+                None if span.upto is None or before is None else max(span.upto, before)
+            )
+    return highs
+
+
+def _ancestor(a: Side, b: Side) -> NodeLine | None:
+    above = {node.id for node in a.line}
+    return next((node for node in b.line if node.id in above), None)
+
+
+def _branch(view: TreeView, name: str | None) -> BranchView:
+    wanted = name or view.run.default_branch
+    found = view.named(wanted)
+    if found is None:
+        raise view.no_branch(wanted)
+    return found
+
+
+def _split(ref: str) -> tuple[str, str | None]:
+    run, _, branch = ref.partition("/")
+    return run, branch or None
+
+
+def _settled(gap: Series) -> tuple[float, int]:
+    """The sign that a noisy difference ends with, and the step since which it has kept it."""
+    thin = downsample(gap, _SIGNS)
+    smooth = smooth_at(gap, 0.9 if gap.steps.size > 100 else 0.0, thin.steps)
+    known = np.flatnonzero(np.isfinite(smooth))
+    if not known.size:
+        return 0.0, 0
+    sign = float(np.sign(smooth[known[-1]]))
+    other = known[np.sign(smooth[known]) != sign]
+    first = known[known > other[-1]][0] if other.size else known[0]
+    return sign, int(thin.steps[first])
+
+
+def _common(a: Series, b: Series, after: int | None) -> tuple[Any, Any, Any]:
+    steps, in_a, in_b = np.intersect1d(a.steps, b.steps, assume_unique=True, return_indices=True)
+    kept = steps > (-1 if after is None else after)
+    return steps[kept], in_a[kept], in_b[kept]

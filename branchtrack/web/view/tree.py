@@ -1,0 +1,225 @@
+"""A tree as pages see it: its branches with their states, its nodes, and a few facts about all.
+
+Made from what one or two queries read; it makes no query and writes no markup.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from branchtrack.core import lifecycle, saves
+from branchtrack.core.names import near
+from branchtrack.core.records import Branch, Change, Launch, Run, Segment
+from branchtrack.core.settings import Setting, declared
+from branchtrack.db.views.tree_nodes import TreeNodes
+from branchtrack.db.views.tree_outline import NodeLine, Outline
+from branchtrack.errors import NotFound
+from branchtrack.web.formats import number, setting_pair
+from branchtrack.web.view import certificate_lines
+from branchtrack.web.view.certificate_lines import Certified
+
+#: The metric that tells how good a branch is on data it was not trained on.
+HELD_OUT = "eval_loss"
+#: Names to suggest where none comes close.
+_SUGGESTED = 5
+_SHORT = ("lr", "weight_decay", "max_grad_norm", "dropout")
+
+
+@dataclass(frozen=True)
+class BranchView:
+    """A branch and how it does; ``style`` chooses its colour and dash."""
+
+    branch: Branch
+    segment: Segment | None
+    status: str
+    head: NodeLine | None
+    parent: NodeLine | None
+    launch: Launch | None = None
+    certified: Certified | None = None
+    saves: Mapping[str, Any] | None = None
+
+    @property
+    def missed_words(self) -> str:
+        """``3 of 40 saves were not made``, where any was not."""
+        return saves.words(self.saves)
+
+    @property
+    def name(self) -> str:
+        """The branch's name."""
+        return self.branch.name
+
+    @property
+    def style(self) -> int:
+        """The branch's place in its run."""
+        return self.branch.position
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process trains it now."""
+        return self.status in lifecycle.LIVE
+
+    @property
+    def step(self) -> int:
+        """How far it has come."""
+        known = [self.segment.step] if self.segment else []
+        return max([*known, self.head.step if self.head else 0])
+
+    @property
+    def start(self) -> int:
+        """The step at which it leaves its parent; a root starts at its first node."""
+        return self.parent.step if self.parent else 0
+
+    def reached(
+        self, metric: str, last: Mapping[str, tuple[int, float]]
+    ) -> tuple[int | None, float | None]:
+        """The step and value at which its curve ends; ``last`` are the ends of segments.
+
+        Of a branch that has no point yet they are those of the nearest node.
+        """
+        segment = self.branch.segment_id or ""
+        if segment in last:
+            return last[segment]
+        node = self.head or self.parent
+        value = number(node.metrics.get(metric)) if node else None
+        return (node.step if node and value is not None else None), value
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """The settings that the process training it declared."""
+        return declared(self.segment.declared) if self.segment else {}
+
+    @property
+    def short_settings(self) -> dict[str, Setting]:
+        """Those of them that are changed most, for a short form; `pages.steer` has them all."""
+        live = {name: one for name, one in self.settings.items() if one.live}
+        known = [name for name in _SHORT if name in live] or list(live)
+        return {name: live[name] for name in known[: len(_SHORT)]}
+
+    @property
+    def gone_words(self) -> str:
+        """What is known of the process of a branch that is lost."""
+        if self.status != "lost" or self.segment is None:
+            return ""
+        return ": its process is gone" if self.segment.gone else ": its process is silent"
+
+
+@dataclass(frozen=True)
+class TreeView:
+    """A run, its branches in the order made, and as many of its nodes as a page shows."""
+
+    outline: Outline
+    nodes: TreeNodes
+    now: float
+    launches: Mapping[str, Launch] = field(default_factory=dict)
+    newest_launch: Launch | None = None
+
+    @property
+    def refused(self) -> Launch | None:
+        """The newest launch, where its process refused to train and nothing is left of it."""
+        launch = self.newest_launch
+        if launch is None or launch.state != "failed" or launch.branch_id in self.by_branch:
+            return None
+        return launch
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.outline.run
+
+    @property
+    def by_id(self) -> Mapping[str, NodeLine]:
+        """The nodes that were read, by id."""
+        return self.nodes.by_id
+
+    @cached_property
+    def branches(self) -> list[BranchView]:
+        """The branches with their states."""
+        return [self._view(branch) for branch in self.outline.branches]
+
+    @cached_property
+    def by_branch(self) -> dict[str, BranchView]:
+        """The branches by id."""
+        return {view.branch.id: view for view in self.branches}
+
+    def named(self, name: str) -> BranchView | None:
+        """The branch of that name."""
+        return next((view for view in self.branches if view.name == name), None)
+
+    def no_branch(self, name: str) -> NotFound:
+        """What to say of a name that no branch has: those that come close, else some there are."""
+        run, names = self.run.name, [view.name for view in self.branches]
+        close = near(name, names) or names[:_SUGGESTED]
+        return NotFound("branch", f"{run}/{name}", [f"{run}/{one}" for one in close])
+
+    @property
+    def live(self) -> list[BranchView]:
+        """The branches that train now."""
+        return [view for view in self.branches if view.is_live]
+
+    @cached_property
+    def starts(self) -> dict[str, tuple[str, int] | None]:
+        """As `db.nodes.starts`: for every segment the (segment, step) of the node it starts at."""
+        found: dict[str, tuple[str, int] | None] = {}
+        for segment in self.outline.segments.values():
+            node = self.by_id.get(segment.start_node_id or "")
+            found[segment.id] = (node.segment_id, node.step) if node else None
+        return found
+
+    def best(self, metric: str = HELD_OUT) -> tuple[float, str] | None:
+        """The lowest value of ``metric`` at any node, and its branch's name."""
+        node = self.by_id.get(self.nodes.best_id or "")
+        value = number(node.metrics.get(metric)) if node else None
+        if node is None or value is None or not math.isfinite(value):
+            return None
+        return value, self.by_branch[node.branch_id].name
+
+    def _view(self, branch: Branch) -> BranchView:
+        segment = self.outline.segments.get(branch.segment_id or "")
+        status = lifecycle.segment_status(segment, self.now) if segment else "empty"
+        head = self.by_id.get(branch.head_id or "")
+        parent = self.by_id.get(branch.start_node_id or "")
+        found = certificate_lines.find(self.outline.certificates.get(branch.id), self.by_id, head)
+        launch = self.launches.get(branch.id)
+        own = (one for one in self.outline.segments.values() if one.branch_id == branch.id)
+        saved = saves.summed(one.saves for one in own)
+        return BranchView(branch, segment, status, head, parent, launch, found, saved)
+
+
+def standing_nodes(outline: Outline) -> list[str]:
+    """The ids of the nodes that the branches of a run begin at, end with and are certified by."""
+    ids = {branch.head_id for branch in outline.branches}
+    ids |= {branch.start_node_id for branch in outline.branches}
+    ids |= {segment.start_node_id for segment in outline.segments.values()}
+    for certificate in outline.certificates.values():
+        ids |= {certificate.from_node_id, certificate.to_node_id}
+    return sorted(node_id for node_id in ids if node_id)
+
+
+def waiting_or_failed(outline: Outline) -> list[str]:
+    """The ids of branches whose launch a page should tell about."""
+    current = {branch.id: outline.segments.get(branch.segment_id or "")
+               for branch in outline.branches}  # fmt: skip
+    return [
+        name for name, segment in current.items()
+        if segment is not None and segment.status in ("waiting", "failed")
+    ]  # fmt: skip
+
+
+def change_words(changes: Iterable[Change]) -> str:
+    """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1 (since step 101)``."""
+    return ", ".join(
+        " ".join((one.name, " → ".join(setting_pair(one.before, one.after))))
+        + (f" (since step {one.step:,})" if one.step is not None else "")
+        for one in changes
+    )
+
+
+def counted(branches: Sequence[BranchView]) -> list[tuple[str, int]]:
+    """How many branches are in each state, liveliest first."""
+    order = ("running", "paused", "waiting", "lost", "failed", "stopped", "finished", "empty")
+    counts = {state: sum(view.status == state for view in branches) for state in order}
+    return [(state, count) for state, count in counts.items() if count]

@@ -1,0 +1,124 @@
+"""What a chart shows, from series alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from branchtrack.db.metrics import Series
+from branchtrack.web.charts import chart
+
+
+def series(values: list[float], first: int = 1) -> Series:
+    steps = np.arange(first, first + len(values), dtype=np.int64)
+    return Series(steps, np.array(values, np.float64), steps * 0.5)
+
+
+def line(found: Series, **options: object) -> chart.Line:
+    common: dict[str, object] = {
+        "name": "a", "style": 0, "weight": 0.0, "points": 100, "to_x": chart.to_steps,
+    }  # fmt: skip
+    return chart.line(found, **{**common, **options})  # type: ignore[arg-type]
+
+
+def test_a_fork_begins_where_its_parent_was() -> None:
+    found = line(series([5, 4, 3, 2, 1]), after=3)
+    assert (found.xs, found.raw) == ([3, 4, 5], [3, 2, 1])
+
+
+def test_a_fork_between_two_points_begins_at_the_one_before() -> None:
+    sparse = Series(np.array([10, 20, 30]), np.array([3.0, 2.0, 1.0]), np.zeros(3))
+    assert line(sparse, after=25).xs == [20, 30]
+
+
+def test_a_window_cuts_both_ends_and_smoothing_still_knows_what_was_before() -> None:
+    whole = series([8.0] * 50 + [0.0] * 50)
+    part = line(whole, weight=0.9, window=(51, 60))
+    assert part.xs == list(range(51, 61))
+    assert part.smooth[0] is not None and 7 < part.smooth[0] < 8
+
+
+def test_a_spike_is_never_lost() -> None:
+    values = [1.0] * 10_000
+    values[6_543] = 50.0
+    found = line(series(values), points=60)
+    assert len(found.xs) <= 62
+    assert 50.0 in found.raw
+
+
+def test_each_run_of_values_that_are_not_numbers_is_marked_once_in_its_middle() -> None:
+    values = [1.0, math.nan, math.nan, math.nan, 1.0, math.inf, 1.0]
+    found = line(series(values))
+    assert found.gaps == [3, 6]
+    assert found.raw.count(None) == 2
+
+
+def test_changes_are_marked_on_the_curve_and_not_outside_of_it() -> None:
+    found = line(series([5, 4, 3, 2, 1]), changes=[(2, "lr"), (9, "later")])
+    assert found.marks == [(2, 4.0, "lr")]
+
+
+def test_ranges_hold_every_point() -> None:
+    drawn = chart.chart(
+        [line(series([1, 9, 2]))], metric_name="loss", x_name="step", log=False, weight=0
+    )
+    assert (drawn.x_low, drawn.x_high) == (1, 3)
+    assert drawn.y_low < 1 and drawn.y_high > 9
+
+
+def test_a_logarithmic_range_leaves_out_what_is_not_positive() -> None:
+    drawn = chart.chart(
+        [line(series([0.0, -1.0, 0.01, 100.0]))], metric_name="m", x_name="step", log=True, weight=0
+    )
+    assert 0 < drawn.y_low <= 0.01 and drawn.y_high >= 100
+
+
+@pytest.mark.parametrize("values", [[], [2.0], [2.0, 2.0], [math.nan]])
+def test_little_or_nothing_is_a_chart_too(values: list[float]) -> None:
+    for log in (False, True):
+        drawn = chart.chart(
+            [line(series(values))], metric_name="m", x_name="step", log=log, weight=0.6
+        )
+        assert drawn.x_low < drawn.x_high and drawn.y_low < drawn.y_high
+        assert all(math.isfinite(one) for one in drawn.as_json()["range"])
+
+
+def test_smoothing_goes_on_from_the_parent_and_is_not_drawn_to_its_first_value() -> None:
+    whole = series([5, 4, 3, 2, 1])
+    parent, fork = line(whole, weight=0.6), line(whole, weight=0.6, after=3)
+    assert fork.smooth == parent.smooth[2:]
+    # The mean of the first two, weighted 0.6 to 1; a biased one would be at 4.6.
+    assert parent.smooth[1] == pytest.approx((0.6 * 5 + 4) / 1.6, abs=1e-4)
+    assert fork.norm == pytest.approx(1 - 0.6**5)
+    assert line(series([]), weight=0.6).norm == 0
+
+
+def test_the_label_says_where_each_branch_ends() -> None:
+    drawn = chart.chart(
+        [line(series([5, 4, 3]))], metric_name="loss", x_name="step", log=False, weight=0
+    )
+    assert drawn.label == "loss over training: a 3.000 at step 3"
+
+
+def test_rows_are_sampled_over_all_branches() -> None:
+    a, b = line(series([5.0] * 100)), line(series([1.0] * 50, first=101))
+    rows = chart.sampled([a, b], rows=10)
+    assert len(rows) == 10
+    assert rows[0] == (1, [5.0, None]) and rows[-1] == (150, [None, 1.0])
+    assert chart.sampled([]) == []
+
+
+def test_epochs_go_on_beyond_the_last_node() -> None:
+    to_x = chart.along({0: 0.0, 100: 1.0, 200: 3.0})
+    assert to_x(np.array([0, 50, 150, 300])).tolist() == [0.0, 0.5, 2.0, 4.5]
+    assert chart.along({7: 2.0})(np.array([1, 9])).tolist() == [2.0, 2.0]
+    assert chart.along({})(np.array([1])).tolist() == [0.0]
+
+
+def test_hours_leave_out_the_wait_before_a_resume() -> None:
+    times = np.concatenate([np.arange(100) * 36.0, 1e6 + np.arange(100) * 36.0])
+    found = Series(np.arange(200), np.ones(200), times)
+    assert chart.hours(found)(np.array([199]))[0] == pytest.approx(199 * 36 / 3600)
+    assert chart.hours(Series.empty())(np.array([3])).tolist() == [0.0]

@@ -1,0 +1,59 @@
+"""A tree laid out over its steps."""
+
+from __future__ import annotations
+
+from branchtrack.db.views import tree_nodes, tree_outline
+from branchtrack.db.views.tree_nodes import Thinning
+from branchtrack.web.charts import timeline
+from branchtrack.web.svg.timeline import Domain
+from branchtrack.web.view.tree import TreeView, standing_nodes
+from tests.web import seeds
+from tests.web.conftest import Site
+
+
+def view(site: Site, name: str, now: float, only: tuple[str, ...] = ()) -> TreeView:
+    with site.database.read() as connection:
+        outline = tree_outline.trees(connection, [name])[name]
+        ids = standing_nodes(outline)
+        marks = Thinning(0, 2000, 100)
+        shown = [branch.id for branch in outline.branches if branch.name in only]
+        found = tree_nodes.read(
+            connection,
+            outline.run.id,
+            ids=ids,
+            branch_ids=shown,
+            limit=100,
+            marks=marks,
+            best="eval_loss",
+        )
+        return TreeView(outline, found, now)
+
+
+def test_all_steps_that_there_are_are_shown(site: Site) -> None:
+    tree = view(site, "gpt2-docs", 0.0)
+    assert timeline.domain(tree.branches) == Domain(0, 2000)
+
+
+def test_what_trains_has_room_to_grow_up_to_its_plan(own: Site) -> None:
+    now = own.lines["main"].grower.began + 200
+    tree = view(own, "digits", now)
+    assert tree.branches[0].is_live
+    assert timeline.domain(tree.branches) == Domain(0, 50)
+    own.lines["main"].log("loss", [90], [0.1])
+    own.lines["main"].beat()
+    assert timeline.domain(view(own, "digits", now).branches) == Domain(0, 100)
+
+
+def test_a_run_that_has_just_begun_shows_its_first_steps(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "fresh").line("main", 10_000)
+    line.beat()
+    tree = view(empty, "fresh", line.grower.began + 200)
+    assert timeline.domain(tree.branches) == Domain(0, 50)
+    assert timeline.domain([]) == Domain(0, 1)
+
+
+def test_a_window_wins(site: Site) -> None:
+    tree = view(site, "gpt2-docs", 0.0)
+    assert timeline.domain(tree.branches, (500, None)) == Domain(500, 2000)
+    assert timeline.domain(tree.branches, (None, 700)) == Domain(0, 700)
+    assert timeline.domain(tree.branches, (5000, None)) == Domain(1999, 2000)

@@ -1,0 +1,46 @@
+"""Posted forms as values."""
+
+from __future__ import annotations
+
+from branchtrack.core.settings import BUILT_IN, Setting
+from branchtrack.web.input import forms
+
+KNOWN = {one.name: one for one in (*BUILT_IN, Setting("amp", "bool"), Setting("note", "str"))}
+CURRENT = {"lr": 3e-4, "weight_decay": 0.0, "max_grad_norm": 1.0, "amp": True, "note": "a"}
+
+
+def changed(**typed: str) -> dict[str, str]:
+    return forms.changed_settings({f"set.{k}": v for k, v in typed.items()}, KNOWN, CURRENT)
+
+
+def test_what_says_the_same_in_other_words_is_no_change() -> None:
+    assert changed(lr="0.0003", weight_decay="0.0", max_grad_norm=" 1 ", amp="True", note="a") == {}
+
+
+def test_an_emptied_or_absent_field_is_no_change() -> None:
+    assert changed(lr="", weight_decay="   ") == {}
+
+
+def test_what_was_changed_is_kept_as_typed_right_or_wrong() -> None:
+    typed = {"lr": "1e-4", "max_grad_norm": "abc", "amp": "false", "note": "b"}
+    assert changed(**typed) == typed
+
+
+def test_what_another_changed_since_is_not_changed_back() -> None:
+    stale = {"set.lr": "1e-3", "was.lr": "1e-3", "set.weight_decay": "0.2", "was.weight_decay": "0"}
+    assert forms.changed_settings(stale, KNOWN, CURRENT) == {"weight_decay": "0.2"}
+
+
+def test_a_setting_that_the_node_does_not_have_is_a_change() -> None:
+    assert forms.changed_settings({"set.lr": "1"}, KNOWN, {}) == {"lr": "1"}
+
+
+def test_a_field_of_no_known_setting_is_left_for_others_to_refuse() -> None:
+    assert changed(unknown="3") == {"unknown": "3"}
+    assert forms.problems({"unknown": "3"}, KNOWN) == {}
+
+
+def test_every_problem_is_found() -> None:
+    found = forms.problems({"lr": "nan", "weight_decay": "0.1", "amp": "yes"}, KNOWN)
+    assert found.keys() == {"lr", "amp"}
+    assert found["amp"].allowed == "true or false"

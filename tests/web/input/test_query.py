@@ -1,0 +1,33 @@
+"""Numbers and choices in addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from branchtrack.errors import InvalidInput
+from branchtrack.web.input import query as input_query
+from tests.web.conftest import Site
+
+
+@pytest.mark.parametrize(
+    ("query", "found"), [("", None), ("from=", None), ("from=0", 0), ("from=1,200", 1200)]
+)
+def test_a_whole_number_is_read_and_absence_is_none(
+    empty: Site, query: str, found: int | None
+) -> None:
+    with empty.app.test_request_context(f"/?{query}"):
+        assert input_query.whole("from") == found
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "x", "٣", "99999999999999999999999", "1e3"])
+def test_other_numbers_are_refused(empty: Site, text: str) -> None:
+    with empty.app.test_request_context(f"/?from={text}"), pytest.raises(InvalidInput):
+        input_query.whole("from")
+
+
+def test_the_first_of_a_choice_is_the_default(empty: Site) -> None:
+    with empty.app.test_request_context("/?y=&x=log"):
+        assert input_query.choice("y", ("linear", "log")) == "linear"
+        assert input_query.choice("x", ("linear", "log")) == "log"
+        assert input_query.weight((0.0, 0.6), 0.6) == 0.6
+        assert input_query.page_number() == 1

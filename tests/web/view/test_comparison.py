@@ -1,0 +1,113 @@
+"""Two branches against each other, from values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from branchtrack.web.charts import comparison as charts_comparison
+from branchtrack.web.svg.marks import colour_and_dash
+from branchtrack.web.view import comparison
+from branchtrack.web.view.comparison import Comparison, Side
+from tests.web import seeds
+from tests.web.conftest import Site
+from tests.web.seeds import Line
+
+
+@pytest.fixture
+def pair(empty: Site) -> tuple[Line, Line]:
+    """A trunk of 100 steps and a fork of it, neither with points of its own yet."""
+    main = seeds.Grower(empty.database, empty.store, "pair").line("main")
+    main.log("loss", range(1, 101), np.full(100, 3.0))
+    node = main.commit("checkpoint", 100, loss=3.0)
+    return main, main.grower.fork(node, "side", lr=1e-4)
+
+
+def compared(site: Site) -> Comparison:
+    with site.app.test_request_context(), site.database.read() as connection:
+        return comparison.read(connection, "pair/main", "pair/side", None)
+
+
+def log(line: Line, values: Any) -> None:
+    line.log("loss", range(101, 101 + len(values)), values)
+
+
+def test_the_side_that_ends_lower_is_named_with_the_step_since_which(
+    empty: Site, pair: tuple[Line, Line]
+) -> None:
+    log(pair[0], [3.0] * 50)
+    log(pair[1], [3.5] * 20 + [2.5] * 30)
+    facts = compared(empty).facts()
+    assert (facts.step, facts.a, facts.b) == (150, 3.0, 2.5)
+    assert (facts.lower, facts.lower_since) == ("side", 121)
+
+
+def test_noise_does_not_reset_since_when(empty: Site, pair: tuple[Line, Line]) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.2, 400)
+    log(pair[0], 3.0 + noise)
+    log(pair[1], 2.6 - noise)
+    facts = compared(empty).facts()
+    assert facts.lower == "side"
+    assert facts.lower_since is not None and facts.lower_since < 120
+
+
+def test_a_last_value_that_is_no_number_names_nobody(empty: Site, pair: tuple[Line, Line]) -> None:
+    log(pair[0], [3.0, 3.0])
+    log(pair[1], [2.0, math.nan])
+    facts = compared(empty).facts()
+    assert facts.lower is None and facts.step == 102
+
+
+def test_equal_branches_have_no_lower_one(empty: Site, pair: tuple[Line, Line]) -> None:
+    log(pair[0], [3.0, 3.0])
+    log(pair[1], [3.0, 3.0])
+    found = compared(empty)
+    assert found.facts().lower is None
+    _, lower = charts_comparison.draw(found, "step", False, 0.0, (None, None))
+    assert "neither is lower" in lower.label
+
+
+def test_only_steps_of_both_count(empty: Site, pair: tuple[Line, Line]) -> None:
+    pair[0].log("loss", range(101, 131, 2), [3.0] * 15)
+    pair[1].log("loss", range(101, 131, 3), [2.0] * 10)
+    steps = [step for step, _, _ in compared(empty).common("loss")]
+    assert steps == [101, 107, 113, 119, 125]
+
+
+def test_without_points_since_the_fork_only_the_trunk_is_drawn(
+    empty: Site, pair: tuple[Line, Line]
+) -> None:
+    found = compared(empty)
+    upper, lower = charts_comparison.draw(found, "step", False, 0.6, (None, None))
+    assert [line.name for line in upper.lines] == ["shared", "main", "side"]
+    assert [line.xs for line in upper.lines[1:]] == [[100], [100]]
+    assert lower.lines[0].xs == []
+    assert found.facts().step is None
+
+
+def test_a_long_run_is_compared_at_enough_points_to_see_the_change(
+    empty: Site, pair: tuple[Line, Line]
+) -> None:
+    log(pair[0], np.full(30_000, 3.0))
+    log(pair[1], np.concatenate([np.full(10_000, 3.2), np.full(20_000, 2.8)]))
+    facts = compared(empty).facts()
+    assert facts.lower == "side"
+    assert facts.lower_since == pytest.approx(10_100, abs=100)
+
+
+def test_two_branches_share_neither_colour_nor_dash(empty: Site, pair: tuple[Line, Line]) -> None:
+    found = compared(empty)
+
+    def styled(side: Side, position: int) -> Side:
+        branch = replace(side.view.branch, position=position)
+        return replace(side, view=replace(side.view, branch=branch))
+
+    for first in range(16):
+        for second in set(range(16)) - {first}:
+            both = replace(found, a=styled(found.a, first), b=styled(found.b, second))
+            looks = [colour_and_dash(both.style(side)) for side in (both.a, both.b)]
+            assert all(one != other for one, other in zip(*looks, strict=True)), (first, second)

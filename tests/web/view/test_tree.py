@@ -1,0 +1,61 @@
+"""A tree as pages see it."""
+
+from __future__ import annotations
+
+import math
+
+from branchtrack.core.records import Change
+from branchtrack.db import nodes
+from branchtrack.web.view import tree as view_tree
+from tests.web.charts.test_timeline import view
+from tests.web.conftest import Site
+
+
+def test_branches_know_where_they_come_from_and_how_far_they_are(site: Site) -> None:
+    tree = view(site, "gpt2-docs", 0.0)
+    found = {one.name: (one.start, one.step) for one in tree.branches}
+    assert found == {
+        "main": (0, 1400), "hot": (400, 900), "cooler": (400, 2000), "more-decay": (1200, 1760),
+    }  # fmt: skip
+
+
+def test_starts_are_those_that_the_database_gives(site: Site) -> None:
+    tree = view(site, "gpt2-docs", 0.0)
+    with site.database.read() as connection:
+        assert tree.starts == nodes.starts(connection, tree.run.id)
+
+
+def test_bytes_that_nodes_share_are_counted_once(site: Site) -> None:
+    tree = view(site, "gpt2-docs", 0.0)
+    assert 0 < tree.nodes.stored_bytes < tree.nodes.logical_bytes / 5
+
+
+def test_the_best_value_is_the_lowest_number(site: Site) -> None:
+    assert view(site, "gpt2-docs", 0.0).best() == (1.95, "more-decay")
+
+
+def test_a_run_without_that_metric_has_no_best_value(own: Site) -> None:
+    main = own.lines["main"]
+    assert view(own, "digits", 0.0).best() is None
+    main.commit("checkpoint", 50, eval_loss=math.nan)
+    assert view(own, "digits", 0.0).best() is None
+    main.commit("checkpoint", 60, eval_loss=0.5)
+    main.commit("checkpoint", 70, eval_loss=math.inf)
+    assert view(own, "digits", 0.0).best() == (0.5, "main")
+
+
+def test_states_are_counted_the_liveliest_first(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    main.grower.order(main.head, "waits")
+    tree = view(own, "digits", main.grower.began + 200)
+    assert view_tree.counted(tree.branches) == [("running", 1), ("waiting", 1)]
+    assert len(view_tree.waiting_or_failed(tree.outline)) == 1
+
+
+def test_changes_are_written_in_one_line() -> None:
+    changes = [Change("lr", 5e-3, 1e-3), Change("amp", None, True)]
+    assert view_tree.change_words(changes) == "lr 5e-3 → 1e-3, amp – → true"
+    assert (
+        view_tree.change_words([Change("lr", 0.1, 0.2, 1101)]) == "lr 0.1 → 0.2 (since step 1,101)"
+    )
