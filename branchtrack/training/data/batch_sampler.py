@@ -1,6 +1,6 @@
 """A batch sampler that can begin anywhere in an epoch, around the one that a loader has.
 
-What it notes, and where it begins, is its `data.Tracked`'s.
+What it notes, and where it begins, is the `Position`'s.
 """
 
 from __future__ import annotations
@@ -8,23 +8,61 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch.utils.data import BatchSampler, Sampler
 
 from branchtrack.training.data.keyed import Batch
 
-if TYPE_CHECKING:
-    from branchtrack.training.data.tracking import Tracked
-
 #: A collate function that makes a generator of its own does so at one of the first batches.
 _EARLY = 3
+
+
+class Position(Protocol):
+    """Where a training is in its batches; `tracking.Tracked` is one.
+
+    ``order`` and ``ahead`` are the random states from which this epoch's order was drawn, and the
+    batch after the present one is fetched; ``resumed`` is the stored place of a resumed epoch, of
+    whose batches ``skipped`` are left out; ``seed`` and ``epoch`` key each batch for workers.
+    """
+
+    order: dict[str, Any] | None
+    ahead: dict[str, Any] | None
+    resumed: Mapping[str, Any] | None
+    skipped: int
+    seed: int
+    epoch: int
+    placeholders: bool
+    looks_ahead: bool
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether other processes fetch the batches."""
+
+    @property
+    def is_marking(self) -> bool:
+        """Whether the indices of a batch bear more than themselves."""
+
+    def is_begun(self) -> bool:
+        """Whether the iteration that starts now is that of the pass; true once for each."""
+
+    def draw(self) -> None:
+        """Prepare for the order of the pass to be drawn."""
+
+    def settle(self) -> None:
+        """Bring the process's generators to where they were at the stored place, once."""
+
+    def here(self, *, look: bool = True) -> dict[str, Any]:
+        """Return the state of every generator that the loader may draw from."""
+
+    def give(self, found: Mapping[str, Any]) -> None:
+        """Set them to what `here` returned."""
 
 
 class Batches(Sampler[list[Any]]):
     """A batch sampler that knows where it is, and can begin anywhere in an epoch."""
 
-    def __init__(self, inner: Any, tracked: Tracked) -> None:
+    def __init__(self, inner: Any, tracked: Position) -> None:
         self.inner, self._tracked = inner, tracked
         self._is_plain = type(inner) is BatchSampler
 
