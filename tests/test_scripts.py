@@ -61,9 +61,12 @@ def moved(tmp_path: Path, **more: object) -> dict[str, object]:
     old = str(tmp_path / "old")
     argv = [f"{old}/.venv/bin/python", "train.py", f"--data={old}/x", f"{old}/config", f"{old}er"]
     return {
-        "argv": argv, "cwd": old, "env": {"PYTHONPATH": f"{old}/lib:/else"}, "from_home": "..",
+        "argv": argv,
+        "cwd": old,
+        "env": {"PYTHONPATH": f"{old}/lib:/else"},
+        "from_home": "..",
         **more,
-    }  # fmt: skip
+    }
 
 
 def test_a_project_that_was_moved_with_its_home_is_found(tmp_path: Path) -> None:

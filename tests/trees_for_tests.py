@@ -37,9 +37,13 @@ class Tree:
             )
             if train:
                 segments.take(
-                    connection, segment.id, actor="test", declared=DECLARED,
-                    settings=SETTINGS, max_steps=1000,
-                )  # fmt: skip
+                    connection,
+                    segment.id,
+                    actor="test",
+                    declared=DECLARED,
+                    settings=SETTINGS,
+                    max_steps=1000,
+                )
             self.branches[name] = runs.get_branch(connection, made.id)
         return self.branches[name]
 
@@ -67,14 +71,23 @@ class Tree:
             return nodes.commit(
                 connection,
                 NewNode(
-                    run_id=self.run.id, branch_id=self.branches[branch].id,
-                    segment_id=self.segment(branch).id, parent_id=parent.id if parent else None,
-                    step=step, epoch=step / 100, kind=kind, state_digest=digest,
-                    settings={**SETTINGS, **(settings or {})}, param_groups=[{"lr": 0.01}],
-                    changes=changes, metrics=values or {}, message=message, actor="test",
+                    run_id=self.run.id,
+                    branch_id=self.branches[branch].id,
+                    segment_id=self.segment(branch).id,
+                    parent_id=parent.id if parent else None,
+                    step=step,
+                    epoch=step / 100,
+                    kind=kind,
+                    state_digest=digest,
+                    settings={**SETTINGS, **(settings or {})},
+                    param_groups=[{"lr": 0.01}],
+                    changes=changes,
+                    metrics=values or {},
+                    message=message,
+                    actor="test",
                     environment={"python": "3.11"},
                 ),
-            )  # fmt: skip
+            )
 
     def points(self, branch: str, metric: str, steps: range, values: Any = None) -> None:
         """Points of a metric; the value is the step unless ``values`` says otherwise."""
@@ -82,9 +95,10 @@ class Tree:
         found = steps if values is None else values
         with self.database.transaction() as connection:
             metrics.append(
-                connection, segment,
+                connection,
+                segment,
                 [(metric, s, float(v), 1e9 + s) for s, v in zip(steps, found, strict=True)],
-            )  # fmt: skip
+            )
 
     def end(self, branch: str, status: str = "finished") -> None:
         """Close the branch's current segment."""
@@ -136,8 +150,12 @@ def add_checkpoint(database: Database, store: Store, seed: int) -> str:
     pack = None if known else store.put([(digest, tensor)], {})
     with database.transaction() as connection:
         nodes.add_checkpoint(
-            connection, manifest.digest, manifest.to_json(), tensor_count=1,
-            logical_bytes=manifest.logical_bytes, pack=(pack.id, pack.nbytes) if pack else None,
+            connection,
+            manifest.digest,
+            manifest.to_json(),
+            tensor_count=1,
+            logical_bytes=manifest.logical_bytes,
+            pack=(pack.id, pack.nbytes) if pack else None,
             locations=pack.locations if pack else (),
-        )  # fmt: skip
+        )
     return manifest.digest

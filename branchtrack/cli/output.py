@@ -21,11 +21,23 @@ from branchtrack.core.schedules import is_recipe, recipe_words
 #: Colours that two neighbouring branches do not share.
 BRANCH_COLOURS = ("blue", "yellow", "magenta", "green", "cyan", "red")
 _STATE_COLOURS = {
-    "running": "green", "paused": "yellow", "verified": "green", "done": "green",
-    "finished": "green", "ended": "green", "failed": "red", "lost": "red", "rejected": "red",
-    "equal": "green", "explained": "green", "differs": "red", "unknown": "yellow",
-    "ineffective": "red", "expired": "red", "revoked": "red",
-}  # fmt: skip
+    "running": "green",
+    "paused": "yellow",
+    "verified": "green",
+    "done": "green",
+    "finished": "green",
+    "ended": "green",
+    "failed": "red",
+    "lost": "red",
+    "rejected": "red",
+    "equal": "green",
+    "explained": "green",
+    "differs": "red",
+    "unknown": "yellow",
+    "ineffective": "red",
+    "expired": "red",
+    "revoked": "red",
+}
 #: What a terminal obeys instead of showing it, ends of lines apart: C0, DEL and C1; and what no
 #: output can encode.
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")

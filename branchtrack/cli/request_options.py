@@ -66,15 +66,26 @@ def asking(command: Any) -> Any:
         click.option("--key", metavar="KEY", help="The same key again is the same request."),
         click.option("--expires-in", metavar="SECONDS", help="Not if it is later than that."),
         click.option("--not-after-step", metavar="STEP", help="Not behind that step."),
-        click.option("--only-if", multiple=True, metavar="NAME=VALUE",
-                     help="Only while that setting has that value; may be repeated."),
-        click.option("--timeout", type=float, default=60.0, show_default=True, metavar="SECONDS",
-                     help="How long to wait for the answer."),
+        click.option(
+            "--only-if",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Only while that setting has that value; may be repeated.",
+        ),
+        click.option(
+            "--timeout",
+            type=float,
+            default=60.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long to wait for the answer.",
+        ),
         click.option("--no-wait", is_flag=True, help="Ask, and do not wait for the answer."),
-        click.option("--preview", is_flag=True,
-                     help="Only say what would change and whether it is valid."),
+        click.option(
+            "--preview", is_flag=True, help="Only say what would change and whether it is valid."
+        ),
         click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record."),
-    ):  # fmt: skip
+    ):
         command = option(command)
     return pass_command_line(command)
 
@@ -130,9 +141,12 @@ def answer_lines(answer: dict[str, Any]) -> list[str]:
     """What was asked, what was applied, and what the maths was seen to use."""
     fields = [("request", f"{answer['id']} {state(answer['state'])}")]
     for title, key in (
-        ("asked", "requested"), ("before", "before"), ("applied", "applied"),
-        ("read back", "effective"), ("result", "result"),
-    ):  # fmt: skip
+        ("asked", "requested"),
+        ("before", "before"),
+        ("applied", "applied"),
+        ("read back", "effective"),
+        ("result", "result"),
+    ):
         if answer[key]:
             fields.append((title, pairs(answer[key])))
     if answer["step"] is not None:
@@ -154,9 +168,14 @@ def _submit(
     from branchtrack.core.actors import Actor
 
     request = control.submit(
-        database, branch, payload, actor=Actor(control.local_actor()), reason=how.reason,
-        when=how.when, key=how.key,
-    )  # fmt: skip
+        database,
+        branch,
+        payload,
+        actor=Actor(control.local_actor()),
+        reason=how.reason,
+        when=how.when,
+        key=how.key,
+    )
     if how.no_wait or not how.wait:
         return request, False
     return wait_for(database, request.id, how.timeout), True
@@ -167,9 +186,13 @@ def _preview(database: Database, branch: str, payload: dict[str, Any], how: How)
     from branchtrack.core.actors import Actor
 
     found = control.preview(
-        database, branch, payload, actor=Actor(control.local_actor()), reason=how.reason,
+        database,
+        branch,
+        payload,
+        actor=Actor(control.local_actor()),
+        reason=how.reason,
         when=how.when,
-    )  # fmt: skip
+    )
     if how.as_json:
         emit(found)
     elif found["valid"]:

@@ -34,10 +34,13 @@ def tree_lines(tree: dict[str, Any]) -> list[str]:
     newest_first = tree["nodes"][::-1]
     rows = lanes([(node["id"], node["parent"]) for node in newest_first])
     owners = _owners(rows, newest_first)
-    gutters = [_gutter(row, node, owners[row.node], colours)
-               for row, node in zip(rows, newest_first, strict=True)]  # fmt: skip
-    cells = [[gutter, *_cells(node, colours)]
-             for gutter, node in zip(gutters, newest_first, strict=True)]  # fmt: skip
+    gutters = [
+        _gutter(row, node, owners[row.node], colours)
+        for row, node in zip(rows, newest_first, strict=True)
+    ]
+    cells = [
+        [gutter, *_cells(node, colours)] for gutter, node in zip(gutters, newest_first, strict=True)
+    ]
     return [*lines, "", *_aligned(cells)] if cells else [*lines, "", "No nodes yet."]
 
 
@@ -158,12 +161,14 @@ def plot(
     low, high = min(v for _s, v in known), max(v for _s, v in known)
     wide, tall = columns * 2 - 1, rows * 4 - 1
     dots = [
-        None if not math.isfinite(value) else (
+        None
+        if not math.isfinite(value)
+        else (
             round((step - first) / max(1, last - first) * wide),
             round((high - value) / ((high - low) or math.inf) * tall),
         )
         for step, value in zip(steps, values, strict=True)
-    ]  # fmt: skip
+    ]
     grid = [[0] * columns for _row in range(rows)]
     for x, y in _joined(dots):
         grid[y // 4][x // 2] |= _DOTS[x % 2][y % 4]

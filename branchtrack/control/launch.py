@@ -84,19 +84,28 @@ def order_launch(
     message, who = clean_text("reason", reason), actors.of(actor)
     with database.read() as connection:
         node = nodes.find(connection, node_ref)
-    asked = {"node": node.id, "mode": mode, "name": name, "settings": dict(settings or {})}
+    order = {"node": node.id, "mode": mode, "name": name, "settings": dict(settings or {})}
     try:
         with database.read() as connection:
-            _check_allowed(connection, node, asked, who, message)
-        overrides, mode, command = _check_whole(database, store, node, asked, entry_point)
+            _check_allowed(connection, node, order, who, message)
+        overrides, mode, command = _check_whole(database, store, node, order, entry_point)
+        facts: dict[str, Any] = {
+            "overrides": overrides,
+            "mode": mode,
+            "strict": strict,
+            "entry_point": command,
+        }
         with database.transaction() as connection:
-            request = quota.receive(connection, node, asked, overrides, who, message)
+            request = quota.receive(connection, node, order, overrides, who, message)
             launch = launches.order(
-                connection, node,
+                connection,
+                node,
                 branch_name=runs.suggested_name(connection, node) if name is None else name,
-                overrides=overrides, mode=mode, actor=who.label, reason=message, strict=strict,
-                environment=environment, entry_point=command,
-            )  # fmt: skip
+                actor=who.label,
+                reason=message,
+                environment=environment,
+                **facts,
+            )
             if request is not None:
                 quota.finish(connection, request, node, launch)
             if worker is None:
@@ -105,7 +114,7 @@ def order_launch(
     except _REFUSALS as error:
         if who.token_id is not None:
             with database.transaction() as connection:
-                quota.refuse(connection, node, asked, who, message, error)
+                quota.refuse(connection, node, order, who, message, error)
         raise
 
 
@@ -124,9 +133,12 @@ def _check_allowed(
 
 
 def _check_whole(
-    database: Database, store: Store, node: Node, asked: Mapping[str, Any],
+    database: Database,
+    store: Store,
+    node: Node,
+    asked: Mapping[str, Any],
     entry_point: Mapping[str, Any] | None,
-) -> tuple[dict[str, Any], str, dict[str, Any] | None]:  # fmt: skip
+) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
     """The overrides, the mode and the other command of a launch, every byte of its node read."""
     with database.read() as connection:
         overrides = _check_settings(connection, node, asked["settings"], asked["mode"])

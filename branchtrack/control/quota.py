@@ -30,9 +30,13 @@ def check_limit(connection: Connection, node: Node, who: Actor) -> None:
 
 
 def receive(
-    connection: Connection, node: Node, asked: Mapping[str, Any], overrides: dict[str, Any],
-    who: Actor, reason: str,
-) -> Request | None:  # fmt: skip
+    connection: Connection,
+    node: Node,
+    asked: Mapping[str, Any],
+    overrides: dict[str, Any],
+    who: Actor,
+    reason: str,
+) -> Request | None:
     """The order of a token as an accepted request; None where there is no token.
 
     ``asked``: ``node mode name settings``. ``overrides`` are the settings, validated.
@@ -51,35 +55,57 @@ def receive(
 def finish(connection: Connection, request: Request, node: Node, launch: Launch) -> None:
     """Say that the launch is there, which is all that was asked for; it has a life of its own."""
     requests.move(
-        connection, request.id, "applied", actor=request.actor, step=node.step,
+        connection,
+        request.id,
+        "applied",
+        actor=request.actor,
+        step=node.step,
         requested={**request.requested, "mode": launch.mode},
-    )  # fmt: skip
-    requests.move(
-        connection, request.id, "done", actor=request.actor, result={"launch": launch.id}
-    )  # fmt: skip
+    )
+    requests.move(connection, request.id, "done", actor=request.actor, result={"launch": launch.id})
 
 
 def refuse(
-    connection: Connection, node: Node, asked: Mapping[str, Any], who: Actor, reason: str,
+    connection: Connection,
+    node: Node,
+    asked: Mapping[str, Any],
+    who: Actor,
+    reason: str,
     error: BranchtrackError,
-) -> None:  # fmt: skip
+) -> None:
     """Keep the order of a token that came to nothing, with the error."""
     branch = runs.get_branch(connection, node.branch_id)
     refusals.record(
-        connection, branch, who, error, kind="resume", payload=asked, reason=reason,
+        connection,
+        branch,
+        who,
+        error,
+        kind="resume",
+        payload=asked,
+        reason=reason,
         step=_step(connection, branch),
-    )  # fmt: skip
+    )
 
 
 def _add(
-    connection: Connection, node: Node, asked: Mapping[str, Any], requested: dict[str, Any],
-    who: Actor, reason: str,
-) -> Request:  # fmt: skip
+    connection: Connection,
+    node: Node,
+    asked: Mapping[str, Any],
+    requested: dict[str, Any],
+    who: Actor,
+    reason: str,
+) -> Request:
     branch = runs.get_branch(connection, node.branch_id)
     return requests.add(
-        connection, branch, kind="resume", payload=shortened(asked), requested=requested,
-        actor=who, reason=reason, step=_step(connection, branch),
-    )  # fmt: skip
+        connection,
+        branch,
+        kind="resume",
+        payload=shortened(asked),
+        requested=requested,
+        actor=who,
+        reason=reason,
+        step=_step(connection, branch),
+    )
 
 
 def _step(connection: Connection, branch: Branch) -> int | None:

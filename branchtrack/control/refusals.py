@@ -42,12 +42,16 @@ def record(
         refusals.count(connection, branch, who.label, type(error).__name__)
         return
     request = requests.add(
-        connection, branch, kind=kind, payload=shortened(payload, _PAYLOAD), requested={},
-        actor=who, reason=reason[:_REASON], step=step,
-    )  # fmt: skip
-    requests.move(
-        connection, request.id, "rejected", actor=who.label, error=str(error)[:_ERROR]
-    )  # fmt: skip
+        connection,
+        branch,
+        kind=kind,
+        payload=shortened(payload, _PAYLOAD),
+        requested={},
+        actor=who,
+        reason=reason[:_REASON],
+        step=step,
+    )
+    requests.move(connection, request.id, "rejected", actor=who.label, error=str(error)[:_ERROR])
 
 
 def count_refusals(database: Database, refused: Mapping[tuple[str, str, str], int]) -> None:

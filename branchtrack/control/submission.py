@@ -84,20 +84,17 @@ def submit(
         known = _same(connection, branch, who, key, kind, asked)
         if known is not None:
             return known
+        step = _step(connection, branch)
+        facts: dict[str, Any] = {"kind": kind, "payload": asked, "reason": why, "step": step}
         try:
             checked = _check(connection, branch, payload, who, why, when)
             requested = checked.wanted.model_dump(exclude={"kind"}, exclude_defaults=True)
         except REFUSALS as error:
             refusal = error
-            refusals.record(
-                connection, branch, who, error, kind=kind, payload=asked, reason=why,
-                step=_step(connection, branch),
-            )  # fmt: skip
+            refusals.record(connection, branch, who, error, **facts)
         else:
-            request = requests.add(
-                connection, branch, kind=kind, payload=asked, requested=requested, actor=who,
-                reason=why, key=key, conditions=checked.conditions, step=_step(connection, branch),
-            )  # fmt: skip
+            facts |= {"requested": requested, "conditions": checked.conditions, "key": key}
+            request = requests.add(connection, branch, actor=who, **facts)
             request = requests.move(connection, request.id, "accepted", actor=who.label)
             if kind == "note":
                 request = _take_note(connection, request, who)
@@ -132,19 +129,32 @@ def preview(
             checked = _check(connection, branch, payload, who, clean_text("reason", reason), when)
         except REFUSALS as error:
             told = {
-                "type": type(error).__name__, "what": error.what, "fix": error.fix,
+                "type": type(error).__name__,
+                "what": error.what,
+                "fix": error.fix,
                 "field": error.facts.get("field"),
-            }  # fmt: skip
-            return {**found, "valid": False, "error": told, "describe": "", "changes": [],
-                    "unmet": ""}  # fmt: skip
+            }
+            return {
+                **found,
+                "valid": False,
+                "error": told,
+                "describe": "",
+                "changes": [],
+                "unmet": "",
+            }
         segment = segments.get(connection, branch.segment_id or "")
     known, current = declared(segment.declared), segment.settings
     values = getattr(checked.wanted, "values", {})
     changes = [
-        {"name": name, "before": current.get(name), "after": value,
-         "effect": known[name].effect if name in known else "", "same": current.get(name) == value}
+        {
+            "name": name,
+            "before": current.get(name),
+            "after": value,
+            "effect": known[name].effect if name in known else "",
+            "same": current.get(name) == value,
+        }
         for name, value in values.items()
-    ]  # fmt: skip
+    ]
     unmet = preconditions.unmet(checked.conditions, current)
     return {**found, "describe": checked.wanted.describe(), "changes": changes, "unmet": unmet}
 
@@ -166,9 +176,11 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
         if who.role == "agent" and request.actor != who.label:
             raise Forbidden(
                 f"{who.label} did not make request {request.id}.",
-                safe="Nothing was changed.", fix="An agent can cancel its own requests.",
-                actor=who.label, role=who.role,
-            )  # fmt: skip
+                safe="Nothing was changed.",
+                fix="An agent can cancel its own requests.",
+                actor=who.label,
+                role=who.role,
+            )
         audit.lock(connection, request.run_id)
         # Looked at again behind the lock.
         request = requests.get(connection, request.id)
@@ -178,9 +190,11 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
             expire_unanswered(connection, segment.id, who.label, "Nothing trains this branch now.")
         elif not waits or not requests.ask_to_cancel(connection, request, who.label):
             raise InvalidInput(
-                "request", request.id, "a request that waits",
+                "request",
+                request.id,
+                "a request that waits",
                 what=f"Request {request.id} is {request.state}: it is too late to cancel it.",
-            )  # fmt: skip
+            )
         return requests.get(connection, request.id)
 
 
@@ -271,9 +285,13 @@ def _check_rewind(connection: Connection, branch: Branch, wanted: Rewind) -> Rew
 
 
 def _same(
-    connection: Connection, branch: Branch, who: Actor, key: str | None, kind: str,
+    connection: Connection,
+    branch: Branch,
+    who: Actor,
+    key: str | None,
+    kind: str,
     asked: dict[str, Any],
-) -> Request | None:  # fmt: skip
+) -> Request | None:
     """The request that was made under the same key before.
 
     Raises:
@@ -284,17 +302,17 @@ def _same(
         return None
     if (found.branch_id, found.kind, found.payload) != (branch.id, kind, asked):
         raise InvalidInput(
-            "key", key, "another key, or the same request again",
+            "key",
+            key,
+            "another key, or the same request again",
             what=f"The key was used for request {found.id}, which asks for something else.",
-        )  # fmt: skip
+        )
     return found
 
 
 def _take_note(connection: Connection, request: Request, who: Actor) -> Request:
     """A remark needs nobody to carry it out."""
-    requests.move(
-        connection, request.id, "applied", actor=who.label, step=request.asked_step
-    )  # fmt: skip
+    requests.move(connection, request.id, "applied", actor=who.label, step=request.asked_step)
     return requests.move(connection, request.id, "done", actor=who.label)
 
 

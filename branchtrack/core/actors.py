@@ -67,20 +67,23 @@ def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
     if deed not in _MAY.get(actor.role, frozenset()):
         raise Forbidden(
             f"{actor.label} may look on, and not change anything."
-            if actor.role == "viewer" else f"{actor.label} may not do this.",
+            if actor.role == "viewer"
+            else f"{actor.label} may not do this.",
             safe="Nothing was changed.",
             fix="Use a token of another role: `branchtrack token create NAME --role "
             f"{'admin' if deed == 'tokens' else 'operator'}`.",
-            actor=actor.label, role=actor.role,
-        )  # fmt: skip
+            actor=actor.label,
+            role=actor.role,
+        )
     for name in names:
         if actor.only is not None and not any(fnmatchcase(name, one) for one in actor.only):
             raise Forbidden(
                 f"The token of {actor.label} is not for {name}.",
                 safe="Nothing was changed.",
                 fix=f"It is for: {', '.join(actor.only)}.",
-                actor=actor.label, role=actor.role,
-            )  # fmt: skip
+                actor=actor.label,
+                role=actor.role,
+            )
 
 
 def check_reason(actor: Actor, reason: str) -> None:
@@ -105,8 +108,9 @@ def check_limit(actor: Actor, made: int) -> None:
             f"and may make {actor.limit}.",
             safe="Nothing was changed.",
             fix="Ask again when training has gone on.",
-            actor=actor.label, limit=actor.limit,
-        )  # fmt: skip
+            actor=actor.label,
+            limit=actor.limit,
+        )
 
 
 def names_of(kind: str, fields: Mapping[str, Any]) -> list[str]:

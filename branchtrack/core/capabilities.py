@@ -88,9 +88,11 @@ class Offers:
             if not any(fnmatchcase(path, pattern) for path in self.modules or ()):
                 tops = [path for path in self.modules or () if "." not in path]
                 raise InvalidInput(
-                    "modules", pattern, f"paths or patterns of modules, such as {', '.join(tops)}",
+                    "modules",
+                    pattern,
+                    f"paths or patterns of modules, such as {', '.join(tops)}",
                     what=f"No module and no parameter goes by {shown(pattern)}.",
-                )  # fmt: skip
+                )
 
 
 def read(stored: Mapping[str, Any]) -> Offers:

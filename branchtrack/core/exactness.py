@@ -20,9 +20,12 @@ from branchtrack.errors import InvalidInput
 CERTIFY_VARIABLE = "BRANCHTRACK_CERTIFY"
 #: The versions with which the project's tests show that resumes are exact.
 TESTED_VERSIONS = {
-    "python": "3.11", "torch": "2.13.0", "transformers": "5.23.0", "accelerate": "1.15.0",
+    "python": "3.11",
+    "torch": "2.13.0",
+    "transformers": "5.23.0",
+    "accelerate": "1.15.0",
     "numpy": "2.4.6",
-}  # fmt: skip
+}
 TESTED_THREADS = (1, 2)
 TESTED_DEVICE = "cpu"
 TESTED_SYSTEM = ("Linux", "x86_64")

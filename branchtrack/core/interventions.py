@@ -151,9 +151,19 @@ class Act(_Intervention):
 
 
 _Any = (
-    SetSettings | Pause | Unpause | Stop | Evaluate | Checkpoint | Rewind | Freeze | Unfreeze
-    | Reset | Note | Act
-)  # fmt: skip
+    SetSettings
+    | Pause
+    | Unpause
+    | Stop
+    | Evaluate
+    | Checkpoint
+    | Rewind
+    | Freeze
+    | Unfreeze
+    | Reset
+    | Note
+    | Act
+)
 Intervention = Annotated[_Any, Field(discriminator="kind")]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Intervention)
 #: Every kind.
@@ -184,9 +194,11 @@ def parse(
         return Act(action=asked.action, arguments=arguments)
     if isinstance(asked, Evaluate) and not offers.evaluates:
         raise InvalidInput(
-            "kind", "evaluate", "the other actions",
+            "kind",
+            "evaluate",
+            "the other actions",
             what="The run has nothing to evaluate with: its script gave no evaluation.",
-        )  # fmt: skip
+        )
     return asked
 
 

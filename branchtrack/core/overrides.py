@@ -27,9 +27,13 @@ HORIZONS = (
 )
 #: What becomes of each part of the state where the weights alone are taken.
 WEIGHTS_ONLY = {
-    "weights": "restored", "optimizer": "reset", "scheduler": "reset", "rng": "reset",
-    "data position": "reset", "counters": "reset",
-}  # fmt: skip
+    "weights": "restored",
+    "optimizer": "reset",
+    "scheduler": "reset",
+    "rng": "reset",
+    "data position": "reset",
+    "counters": "reset",
+}
 _MODEL = "model/"
 
 
@@ -61,14 +65,18 @@ def check_mode(mode: str, overrides: Mapping[str, Any]) -> None:
     """
     if mode == "exact" and overrides.get(RESIZE.name):
         raise InvalidInput(
-            RESIZE.name, True, "resize together with --mode weights",
+            RESIZE.name,
+            True,
+            "resize together with --mode weights",
             what="An exact resume needs tensors of the same sizes: resize says nothing.",
-        )  # fmt: skip
+        )
     if mode == "weights" and ACCEPT.name in overrides:
         raise InvalidInput(
-            ACCEPT.name, overrides[ACCEPT.name], "accept together with --mode exact",
+            ACCEPT.name,
+            overrides[ACCEPT.name],
+            "accept together with --mode exact",
             what="With the weights alone nothing of the script is compared: accept says nothing.",
-        )  # fmt: skip
+        )
 
 
 def check_schedule_left(
@@ -91,12 +99,14 @@ def check_schedule_left(
     rates = [group["lr"] for group in groups if isinstance(group.get("lr"), (int, float))]
     if kind in schedules.TO_ZERO or (kind is None and rates and not any(rates)):
         raise InvalidInput(
-            HORIZON.name, "extend", "horizon=rescale (the schedule as if it had been meant for "
+            HORIZON.name,
+            "extend",
+            "horizon=rescale (the schedule as if it had been meant for "
             f"{overrides.get('max_steps')} steps), or instead of a horizon schedule_from=restart "
             "(the schedule anew over the steps that are left) or lr_scheduler_type=constant",
             what=f"At step {step} the schedule has come to its end: nothing of it is left to be "
             "spread, and every update would be made with a learning rate of 0.",
-        )  # fmt: skip
+        )
 
 
 def check_length(
@@ -120,9 +130,11 @@ def check_length(
         raise InvalidInput("horizon", horizon, "horizon only together with another max_steps")
     if horizon is not None and is_anew:
         raise InvalidInput(
-            "horizon", horizon, "no horizon together with schedule_from=restart or hold",
+            "horizon",
+            horizon,
+            "no horizon together with schedule_from=restart or hold",
             what="A schedule that begins here has the steps that are left: horizon says nothing.",
-        )  # fmt: skip
+        )
     if SCHEDULER.name in settings:
         # A loop of its author's own, whose script alone makes its schedule.
         return
@@ -132,10 +144,12 @@ def check_length(
         return
     if last != before and horizon is None and not is_anew and schedule not in schedules.ENDLESS:
         raise InvalidInput(
-            "horizon", None, HORIZONS,
+            "horizon",
+            None,
+            HORIZONS,
             what=f"With max_steps {last} instead of {before}, horizon must say what becomes of "
             "the schedule.",
-        )  # fmt: skip
+        )
     if last is not None and schedule not in _NO_WARMUP:
         _check_warmup(step, settings, overrides, last)
 
@@ -143,9 +157,11 @@ def check_length(
 def too_late(step: int, value: Any) -> InvalidInput:
     """The refusal of another end where training has come to its end."""
     return InvalidInput(
-        "max_steps", value, "a resume of the final node: branchtrack resume NODE --set max_steps=N",
+        "max_steps",
+        value,
+        "a resume of the final node: branchtrack resume NODE --set max_steps=N",
         what=f"Training ends at this step, {step}: it was asked to go on too late.",
-    )  # fmt: skip
+    )
 
 
 def _check_warmup(
@@ -157,10 +173,12 @@ def _check_warmup(
     asked = [n for n in ("warmup_steps", "max_steps", SCHEDULE_FROM.name) if n in overrides]
     if asked and origin != "hold" and warmup >= most:
         raise InvalidInput(
-            asked[0], overrides[asked[0]], f"a warm-up of less than {most} updates",
+            asked[0],
+            overrides[asked[0]],
+            f"a warm-up of less than {most} updates",
             what=f"The warm-up of {warmup} updates would not be over when training ends, "
             f"{most} updates behind its beginning.",
-        )  # fmt: skip
+        )
 
 
 def check_schedule(
@@ -183,9 +201,11 @@ def check_schedule(
     follows = kind in schedules.WATCHING and kind != before
     if follows and (script or {}).get("eval_strategy") == "no":
         raise InvalidInput(
-            schedules.KIND, kind, "a schedule that needs no evaluation",
+            schedules.KIND,
+            kind,
+            "a schedule that needs no evaluation",
             what=f"{kind} follows the evaluation loss, and the script does not evaluate.",
-        )  # fmt: skip
+        )
     implied = {} if (text or "") == (had or "") else {schedules.KWARGS: text}
     return {**overrides, **implied}
 

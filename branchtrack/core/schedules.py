@@ -36,13 +36,23 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "cosine_with_min_lr": _COSINE,
     "cosine_warmup_with_min_lr": (*_COSINE, "warmup_lr_rate"),
     "warmup_stable_decay": (
-        "num_decay_steps", "num_stable_steps", "warmup_type", "decay_type", "min_lr_ratio",
+        "num_decay_steps",
+        "num_stable_steps",
+        "warmup_type",
+        "decay_type",
+        "min_lr_ratio",
         "num_cycles",
     ),
     "greedy": (
-        *_WATCHING, "warmup", "max_lr", "verbose", "smooth", "window_size", "reset_start",
+        *_WATCHING,
+        "warmup",
+        "max_lr",
+        "verbose",
+        "smooth",
+        "window_size",
+        "reset_start",
     ),
-}  # fmt: skip
+}
 #: Of each of these exactly one is needed.
 NEEDED: dict[str, tuple[str, ...]] = {
     "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
@@ -52,14 +62,22 @@ NEEDED: dict[str, tuple[str, ...]] = {
 _RAMPS = ("linear", "cosine", "1-sqrt")
 #: The arguments that are words; all others are numbers, and those that are switches.
 _WORDS: dict[str, tuple[str, ...]] = {
-    "mode": ("min", "max"), "threshold_mode": ("rel", "abs"),
-    "warmup_type": _RAMPS, "decay_type": _RAMPS,
-}  # fmt: skip
+    "mode": ("min", "max"),
+    "threshold_mode": ("rel", "abs"),
+    "warmup_type": _RAMPS,
+    "decay_type": _RAMPS,
+}
 _SWITCHES = ("verbose", "smooth")
 _COUNTS = (
-    "patience", "cooldown", "warmup", "window_size", "reset_start", "num_decay_steps",
-    "num_stable_steps", "timescale",
-)  # fmt: skip
+    "patience",
+    "cooldown",
+    "warmup",
+    "window_size",
+    "reset_start",
+    "num_decay_steps",
+    "num_stable_steps",
+    "timescale",
+)
 #: Those that follow the evaluation, and those whose rates at a step do not depend on the length.
 WATCHING = ("reduce_lr_on_plateau", "greedy")
 ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt", *WATCHING)
@@ -106,17 +124,21 @@ def check(kind: str, text: str) -> None:
         if name not in known:
             takes = ", ".join(known) or "none"
             raise InvalidInput(
-                KWARGS, f"{name}={_word(value)}", f"those that {kind} takes: {takes}",
+                KWARGS,
+                f"{name}={_word(value)}",
+                f"those that {kind} takes: {takes}",
                 what=f"{KWARGS}: the schedule {kind} takes no argument {name!r}.",
-            )  # fmt: skip
+            )
         _check_value(name, value)
     needed = NEEDED.get(kind, ())
     if needed and sum(name in given for name in needed) != 1:
         one = " or ".join(f"{KWARGS}={name}=..." for name in needed)
         raise InvalidInput(
-            KWARGS, text, f"exactly one of {one}" if len(needed) > 1 else one,
+            KWARGS,
+            text,
+            f"exactly one of {one}" if len(needed) > 1 else one,
             what=f"The schedule {kind} needs {' or '.join(needed)}.",
-        )  # fmt: skip
+        )
 
 
 def _check_value(name: str, value: Any) -> None:
@@ -133,9 +155,11 @@ def _check_value(name: str, value: Any) -> None:
         right, allowed = is_number or is_list, "a finite number"
     if not right:
         raise InvalidInput(
-            KWARGS, f"{name}={_word(value)}", allowed,
+            KWARGS,
+            f"{name}={_word(value)}",
+            allowed,
             what=f"{KWARGS}: {name} cannot be {_word(value)}.",
-        )  # fmt: skip
+        )
 
 
 def _from_json(text: str) -> dict[str, Any] | None:

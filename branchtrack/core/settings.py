@@ -141,16 +141,22 @@ class Setting:
 
 
 LR = Setting(
-    "lr", minimum=0.0, maximum=100.0, above=True,
+    "lr",
+    minimum=0.0,
+    maximum=100.0,
+    above=True,
     about="base (peak) learning rate; the schedule goes on from where it is",
-)  # fmt: skip
+)
 WEIGHT_DECAY = Setting(
     "weight_decay", minimum=0.0, maximum=100.0, about="decoupled weight decay of decayed groups"
 )
 MAX_GRAD_NORM = Setting(
-    "max_grad_norm", minimum=0.0, maximum=1e6, infinite=True,
+    "max_grad_norm",
+    minimum=0.0,
+    maximum=1e6,
+    infinite=True,
     about="gradient norm above which to clip; 0 is off",
-)  # fmt: skip
+)
 BUILT_IN = (LR, WEIGHT_DECAY, MAX_GRAD_NORM)
 
 #: Of optimizers and models; a run declares those that its own have.
@@ -183,91 +189,142 @@ FROZEN = Setting(
 )
 
 SCHEDULE_HELD = Setting(
-    "schedule_held", "bool",
+    "schedule_held",
+    "bool",
     about="whether the rate stays what it is while the script's own schedule counts on; let go, a "
     "schedule that follows from the step is where it would have been, any other goes on from here",
-)  # fmt: skip
+)
 
 #: Of the loop itself. Declared as they are at a resume; a loop that can change one while it goes on
 #: declares it by `at_once`.
 _LATER: dict[str, Any] = {"effect": "from the resume on", "live": False}
 LR_SCHEDULER_TYPE = Setting(
-    schedules.KIND, "choice", choices=tuple(schedules.ARGUMENTS), **_LATER,
+    schedules.KIND,
+    "choice",
+    choices=tuple(schedules.ARGUMENTS),
+    **_LATER,
     about="shape of the schedule, of which the resumed step takes its place",
-)  # fmt: skip
+)
 LR_SCHEDULER_KWARGS = Setting(
-    schedules.KWARGS, "arguments", **_LATER,
+    schedules.KWARGS,
+    "arguments",
+    **_LATER,
     about="arguments of the schedule beside warm-up and length, such as num_cycles=3 or "
     "min_lr_rate=0.1; another schedule begins without those of the last",
-)  # fmt: skip
+)
 WARMUP_STEPS = Setting(
-    "warmup_steps", "int", minimum=0, unit="updates", **_LATER,
+    "warmup_steps",
+    "int",
+    minimum=0,
+    unit="updates",
+    **_LATER,
     about="counted from step 0 of the run",
-)  # fmt: skip
+)
 MAX_STEPS = Setting(
-    "max_steps", "int", minimum=1, maximum=_MOST_STEPS, unit="updates", **_LATER,
+    "max_steps",
+    "int",
+    minimum=1,
+    maximum=_MOST_STEPS,
+    unit="updates",
+    **_LATER,
     about="the step at which training ends",
-)  # fmt: skip
+)
 HORIZON = Setting(
-    "horizon", "choice", choices=("extend", "rescale"), **_LATER,
+    "horizon",
+    "choice",
+    choices=("extend", "rescale"),
+    **_LATER,
     about="with another max_steps: extend goes on from the rate in force and spreads what is left "
     "of the schedule over the steps that are left; rescale is the schedule as if it had been "
     "meant for the new max_steps from step 0",
-)  # fmt: skip
+)
 SCHEDULE_FROM = Setting(
-    "schedule_from", "choice", choices=("start", "restart", "hold"), **_LATER,
+    "schedule_from",
+    "choice",
+    choices=("start", "restart", "hold"),
+    **_LATER,
     about="where the shape of the schedule begins: start is as if it had been in force from step "
     "0; restart begins anew here, with its warm-up, over the steps that are left; hold begins "
     "here behind its warm-up, from the rate in force (with lr_scheduler_type=constant: constant "
     "from here)",
-)  # fmt: skip
+)
 BATCH_SIZE = Setting(
-    "batch_size", "int", minimum=1, unit="samples", **_LATER,
+    "batch_size",
+    "int",
+    minimum=1,
+    unit="samples",
+    **_LATER,
     about="samples of one forward pass; the rest of the epoch is cut anew",
-)  # fmt: skip
+)
 ACCUMULATION = Setting(
-    "gradient_accumulation_steps", "int", minimum=1, unit="batches", **_LATER,
+    "gradient_accumulation_steps",
+    "int",
+    minimum=1,
+    unit="batches",
+    **_LATER,
     about="batches of one update",
-)  # fmt: skip
+)
 LOGGING_STEPS = Setting("logging_steps", "int", minimum=1, unit="updates", **_LATER)
 EVAL_STEPS = Setting("eval_steps", "int", minimum=1, unit="updates", **_LATER)
-SAVE_STEPS = Setting(
-    "save_steps", "int", minimum=1, maximum=_MOST_STEPS, unit="updates", **_LATER
-)  # fmt: skip
+SAVE_STEPS = Setting("save_steps", "int", minimum=1, maximum=_MOST_STEPS, unit="updates", **_LATER)
 LABEL_SMOOTHING = Setting(
-    "label_smoothing_factor", minimum=0.0, maximum=1.0,
+    "label_smoothing_factor",
+    minimum=0.0,
+    maximum=1.0,
     about="share of each label that is spread over all classes; 0 is off",
-)  # fmt: skip
+)
 SEED = Setting(
-    "seed", "int", minimum=0, maximum=2**32 - 1, **_LATER,
+    "seed",
+    "int",
+    minimum=0,
+    maximum=2**32 - 1,
+    **_LATER,
     about="all that is drawn from here on; the order of the epoch that was begun stays",
-)  # fmt: skip
+)
 
 #: Of a loop of its author's own: what makes its schedule is the script itself.
 SCHEDULER = Setting(
-    "scheduler", "choice", choices=("node", "script"), **_LATER,
+    "scheduler",
+    "choice",
+    choices=("node", "script"),
+    **_LATER,
     about="whose schedule goes on: the node's as it was, or the script's own, which is brought to "
     "the node's step (other shape, length or warm-up)",
-)  # fmt: skip
+)
 
 #: Of a script that was edited since the node was made.
 ACCEPT = Setting(
-    "accept", "str", **_LATER,
+    "accept",
+    "str",
+    **_LATER,
     about="differences of the script that are intended, by the names that a refusal gives them, "
     "with commas between (dataset_length)",
-)  # fmt: skip
+)
 RESIZE = Setting(
-    "resize", "bool", **_LATER,
+    "resize",
+    "bool",
+    **_LATER,
     about="with the weights alone: of a tensor of another size the rows that both have are taken",
-)  # fmt: skip
+)
 
 AT_RESUME = {
     setting.name: setting
     for setting in (
-        LR_SCHEDULER_TYPE, LR_SCHEDULER_KWARGS, WARMUP_STEPS, MAX_STEPS, HORIZON, SCHEDULE_FROM,
-        BATCH_SIZE, ACCUMULATION, LOGGING_STEPS, EVAL_STEPS, SAVE_STEPS, SEED, SCHEDULER,
+        LR_SCHEDULER_TYPE,
+        LR_SCHEDULER_KWARGS,
+        WARMUP_STEPS,
+        MAX_STEPS,
+        HORIZON,
+        SCHEDULE_FROM,
+        BATCH_SIZE,
+        ACCUMULATION,
+        LOGGING_STEPS,
+        EVAL_STEPS,
+        SAVE_STEPS,
+        SEED,
+        SCHEDULER,
     )
-}  # fmt: skip
+}
 #: What says how a change is meant, and is no value in force afterwards.
 DIRECTIVES = (HORIZON.name, SCHEDULE_FROM.name, SCHEDULER.name, ACCEPT.name, RESIZE.name)
 #: What a node has of a schedule that was made for another length; it follows from the others.
@@ -278,14 +335,22 @@ _CADENCE = "the script does so by epoch, or not at all"
 _NONE = "the optimizers of this run have none"
 #: Why a node may not have a setting that others have.
 _ABSENT = {
-    LR_SCHEDULER_TYPE.name: _OWN_SCHEDULE, LR_SCHEDULER_KWARGS.name: _OWN_SCHEDULE,
-    WARMUP_STEPS.name: _OWN_SCHEDULE, HORIZON.name: _OWN_SCHEDULE,
+    LR_SCHEDULER_TYPE.name: _OWN_SCHEDULE,
+    LR_SCHEDULER_KWARGS.name: _OWN_SCHEDULE,
+    WARMUP_STEPS.name: _OWN_SCHEDULE,
+    HORIZON.name: _OWN_SCHEDULE,
     SCHEDULE_FROM.name: _OWN_SCHEDULE,
-    LOGGING_STEPS.name: _CADENCE, EVAL_STEPS.name: _CADENCE, SAVE_STEPS.name: _CADENCE,
-    LR.name: _NONE, WEIGHT_DECAY.name: _NONE, BETAS.name: _NONE, EPS.name: _NONE,
-    MOMENTUM.name: _NONE, SCHEDULE_HELD.name: "no schedule of the script's own can be held",
+    LOGGING_STEPS.name: _CADENCE,
+    EVAL_STEPS.name: _CADENCE,
+    SAVE_STEPS.name: _CADENCE,
+    LR.name: _NONE,
+    WEIGHT_DECAY.name: _NONE,
+    BETAS.name: _NONE,
+    EPS.name: _NONE,
+    MOMENTUM.name: _NONE,
+    SCHEDULE_HELD.name: "no schedule of the script's own can be held",
     DROPOUT.name: "the model has no dropout modules",
-}  # fmt: skip
+}
 
 
 def at_once(setting: Setting) -> Setting:
@@ -329,9 +394,11 @@ def refuse_later(values: Mapping[str, Any], known: Mapping[str, Setting]) -> Non
     for name in values:
         if name in known and not known[name].live:
             raise InvalidInput(
-                name, values[name], f"a resume: branchtrack resume NODE --set {name}=VALUE",
+                name,
+                values[name],
+                f"a resume: branchtrack resume NODE --set {name}=VALUE",
                 what=f"{name} can be changed where a run is resumed, not while it trains.",
-            )  # fmt: skip
+            )
 
 
 def _unknown(name: str, value: Any, known: Mapping[str, Setting]) -> InvalidInput:

@@ -43,10 +43,32 @@ _OUTSIDE = frozenset(
 )
 _OWN = "BRANCHTRACK_"
 _OUTSIDE_PREFIXES = (
-    _OWN, "SLURM_", "PBS_", "LSB_", "SGE_", "OMPI_", "PMI_", "PMIX_", "KUBERNETES_",
-    "TORCHELASTIC_", "SSH_", "XDG_", "DBUS_", "CONDA_", "PYENV_", "NVM_", "npm_", "JPY_", "PYTEST_",
-    "COV_CORE_", "GPG_", "SYSTEMD_", "VSCODE_", "WSL_", "GITHUB_",
-)  # fmt: skip
+    _OWN,
+    "SLURM_",
+    "PBS_",
+    "LSB_",
+    "SGE_",
+    "OMPI_",
+    "PMI_",
+    "PMIX_",
+    "KUBERNETES_",
+    "TORCHELASTIC_",
+    "SSH_",
+    "XDG_",
+    "DBUS_",
+    "CONDA_",
+    "PYENV_",
+    "NVM_",
+    "npm_",
+    "JPY_",
+    "PYTEST_",
+    "COV_CORE_",
+    "GPG_",
+    "SYSTEMD_",
+    "VSCODE_",
+    "WSL_",
+    "GITHUB_",
+)
 #: Devices are assigned anew to each job: given back only where nothing is assigned.
 ASSIGNED = frozenset(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"))
 _LONGEST = 4_096
@@ -107,11 +129,15 @@ class Comparison:
                 pairs = [f"{name}={_shown(value)}" for name, value in sorted(names.items())]
                 lines.append(words.format(_cut(pairs)))
         if self.missing:
-            lines.append(f"Set for the node's process, looks secret, and is not set here: "
-                         f"{_cut(list(self.missing))}.")  # fmt: skip
+            lines.append(
+                f"Set for the node's process, looks secret, and is not set here: "
+                f"{_cut(list(self.missing))}."
+            )
         if self.changed:
-            lines.append(f"Looks secret, so that only its name is recorded, and has another value "
-                         f"than the node's process had: {_cut(list(self.changed))}.")  # fmt: skip
+            lines.append(
+                f"Looks secret, so that only its name is recorded, and has another value "
+                f"than the node's process had: {_cut(list(self.changed))}."
+            )
         if self.added:
             lines.append(f"Set here and not for the node's process: {_cut(list(self.added))}.")
         return lines
@@ -174,16 +200,20 @@ def parse(assignments: tuple[str, ...]) -> dict[str, str]:
             raise InvalidInput("env", text, "NAME=VALUE")
         if name.startswith(_OWN):
             raise InvalidInput(
-                "env", text, f"variables that the script reads, none that begins with {_OWN}",
+                "env",
+                text,
+                f"variables that the script reads, none that begins with {_OWN}",
                 what=f"env: {name} is for branchtrack itself, which sets it for the process.",
-            )  # fmt: skip
+            )
         if _SECRET.search(name) or _SECRET_VALUE.search(value):
             raise InvalidInput(
-                "env", f"{name}={REDACTED}", "variables that are no secrets",
+                "env",
+                f"{name}={REDACTED}",
+                "variables that are no secrets",
                 what=f"env: {name} looks like a secret, and what is given here is recorded. Set it "
                 "in the environment of this command, or of the worker that starts the process: "
                 "a resume inherits it.",
-            )  # fmt: skip
+            )
         parsed[name] = value
     return parsed
 

@@ -143,9 +143,15 @@ def newest(
 
 
 def page(
-    connection: Connection, run_id: str, limit: int, before: int | None = None,
-    *, kind: str = "", actor: str = "", ref: str = "",
-) -> list[Event]:  # fmt: skip
+    connection: Connection,
+    run_id: str,
+    limit: int,
+    before: int | None = None,
+    *,
+    kind: str = "",
+    actor: str = "",
+    ref: str = "",
+) -> list[Event]:
     """The run's last events (with ``seq`` below ``before``), newest first, of those that fit."""
     query = select(events).where(events.c.run_id == run_id)
     query = query if before is None else query.where(events.c.seq < before)

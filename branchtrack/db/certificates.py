@@ -17,15 +17,22 @@ def add(connection: Connection, certificate: Certificate, step: int) -> None:
     """Record a certificate and its line in the run's log; ``step`` is that of its later node."""
     connection.execute(certificates.insert().values(**asdict(certificate)))
     audit.append(
-        connection, certificate.run_id, kind="certificate", ref=certificate.id,
-        state=exactness.verdict(certificate), actor=certificate.actor, step=step,
+        connection,
+        certificate.run_id,
+        kind="certificate",
+        ref=certificate.id,
+        state=exactness.verdict(certificate),
+        actor=certificate.actor,
+        step=step,
         reason=exactness.words(certificate)[:2000],
         payload={
-            "branch": certificate.branch_id, "from": certificate.from_node_id,
-            "to": certificate.to_node_id, "digest": certificate.digest,
+            "branch": certificate.branch_id,
+            "from": certificate.from_node_id,
+            "to": certificate.to_node_id,
+            "digest": certificate.digest,
             **seals.renew_for_event(connection, certificates, certificate.id),
         },
-    )  # fmt: skip
+    )
 
 
 def find(connection: Connection, certificate_id: str) -> Certificate | None:

@@ -156,9 +156,12 @@ def _from_json(text: str) -> Any:
 def _create_engine(url: str, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         return create_engine(
-            url, json_serializer=_to_json, json_deserializer=_from_json, pool_pre_ping=True,
+            url,
+            json_serializer=_to_json,
+            json_deserializer=_from_json,
+            pool_pre_ping=True,
             max_overflow=_MORE_CONNECTIONS,
-        )  # fmt: skip
+        )
     arguments = {"check_same_thread": False, "timeout": BUSY_TIMEOUT, "isolation_level": None}
     engine = create_engine(
         url,
@@ -221,9 +224,11 @@ def _damaged(url: str, why: str) -> DatabaseUnreadable:
 
 def _not_storable() -> InvalidInput:
     return InvalidInput(
-        "value", "", "text without NUL and halves of surrogate pairs, whole numbers of 64 bits",
+        "value",
+        "",
+        "text without NUL and halves of surrogate pairs, whole numbers of 64 bits",
         what="A value was given that no database can hold.",
-    )  # fmt: skip
+    )
 
 
 def _in_our_words(error: DatabaseError, url: str) -> StorageError | DatabaseUnreadable:

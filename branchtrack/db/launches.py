@@ -57,13 +57,25 @@ def order(
     now, launch_id = time.time(), new_id()
     connection.execute(
         launches.insert().values(
-            id=launch_id, run_id=node.run_id, node_id=node.id, fork_node_id=fork.id,
-            branch_id=branch.id, segment_id=segment.id, mode=mode, overrides=overrides,
-            actor=actor, reason=reason, state="queued", created_at=now, updated_at=now,
-            strict=strict, environment=environment,
-            branch=branch_name, entry_point=entry_point,
+            id=launch_id,
+            run_id=node.run_id,
+            node_id=node.id,
+            fork_node_id=fork.id,
+            branch_id=branch.id,
+            segment_id=segment.id,
+            mode=mode,
+            overrides=overrides,
+            actor=actor,
+            reason=reason,
+            state="queued",
+            created_at=now,
+            updated_at=now,
+            strict=strict,
+            environment=environment,
+            branch=branch_name,
+            entry_point=entry_point,
         )
-    )  # fmt: skip
+    )
     _log(connection, get(connection, launch_id), actor)
     return get(connection, launch_id)
 
@@ -76,12 +88,23 @@ def fork_of(node: Node, overrides: dict[str, Any], mode: str, actor: str, reason
         if node.settings.get(name) != value
     )
     return NewNode(
-        run_id=node.run_id, branch_id="", segment_id="", parent_id=node.id,
-        step=node.step, epoch=node.epoch, kind="fork", state_digest=node.state_digest,
-        settings={**node.settings, **_in_force(overrides)}, param_groups=node.param_groups,
-        changes=changes, metrics=node.metrics, message=reason, actor=actor,
-        environment=node.environment, restored=dict(WEIGHTS_ONLY) if mode == "weights" else None,
-    )  # fmt: skip
+        run_id=node.run_id,
+        branch_id="",
+        segment_id="",
+        parent_id=node.id,
+        step=node.step,
+        epoch=node.epoch,
+        kind="fork",
+        state_digest=node.state_digest,
+        settings={**node.settings, **_in_force(overrides)},
+        param_groups=node.param_groups,
+        changes=changes,
+        metrics=node.metrics,
+        message=reason,
+        actor=actor,
+        environment=node.environment,
+        restored=dict(WEIGHTS_ONLY) if mode == "weights" else None,
+    )
 
 
 def branch_name(connection: Connection, launch: Launch) -> str:
@@ -140,10 +163,15 @@ def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
     seals.renew(connection, segment_rows, launch.segment_id)
     seals.renew(connection, branches, launch.branch_id)
     audit.append(
-        connection, launch.run_id, kind="branch", ref=launch.branch_id, state="withdrawn",
-        actor=actor, payload={"branch": row.name, "launch": launch.id, "node": launch.fork_node_id},
+        connection,
+        launch.run_id,
+        kind="branch",
+        ref=launch.branch_id,
+        state="withdrawn",
+        actor=actor,
+        payload={"branch": row.name, "launch": launch.id, "node": launch.fork_node_id},
         reason="Its process trained nothing.",
-    )  # fmt: skip
+    )
     return True
 
 
@@ -261,9 +289,12 @@ def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) ->
     launch = of_branch(connection, branch.id)
     if launch is None or not withdraw(connection, launch, actor):
         runs.rename_branch(
-            connection, branch, f"{name[:72]}-failed", actor=actor,
+            connection,
+            branch,
+            f"{name[:72]}-failed",
+            actor=actor,
             reason="Its launch failed before it trained, and its name was wanted again.",
-        )  # fmt: skip
+        )
 
 
 def _never_trained(connection: Connection, branch: Branch) -> bool:
@@ -287,14 +318,21 @@ def _in_force(overrides: dict[str, Any]) -> dict[str, Any]:
 
 def _log(connection: Connection, launch: Launch, actor: str) -> None:
     audit.append(
-        connection, launch.run_id, kind="launch", ref=launch.id, state=launch.state, actor=actor,
+        connection,
+        launch.run_id,
+        kind="launch",
+        ref=launch.id,
+        state=launch.state,
+        actor=actor,
         reason=launch.error or launch.reason,
         payload={
-            "branch": launch.branch_id, "node": launch.node_id, **launch.overrides,
+            "branch": launch.branch_id,
+            "node": launch.node_id,
+            **launch.overrides,
             **_variables(launch.environment),
             **seals.renew_for_event(connection, launches, launch.id),
         },
-    )  # fmt: skip
+    )
 
 
 def _variables(environment: dict[str, Any] | None) -> dict[str, Any]:

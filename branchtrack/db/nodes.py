@@ -93,10 +93,16 @@ def commit(connection: Connection, new: NewNode) -> Node:
     seals.renew(connection, segments, new.segment_id)
     contents = seals.renew_for_event(connection, nodes, node_id)
     audit.append(
-        connection, new.run_id, kind="node", ref=node_id, state=new.kind, actor=new.actor,
-        step=new.step, reason=new.message,
+        connection,
+        new.run_id,
+        kind="node",
+        ref=node_id,
+        state=new.kind,
+        actor=new.actor,
+        step=new.step,
+        reason=new.message,
         payload={"changes": row["changes"], **contents},
-    )  # fmt: skip
+    )
     return get(connection, node_id)
 
 

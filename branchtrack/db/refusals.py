@@ -17,9 +17,11 @@ from branchtrack.db.tables import refusals, requests
 def kept_whole(connection: Connection, run_id: str, actor: str, since: float) -> int:
     """How many refused requests of an actor the record of a run has from ``since`` on."""
     query = select(func.count()).where(
-        requests.c.run_id == run_id, requests.c.actor == actor,
-        requests.c.state == "rejected", requests.c.created_at > since,
-    )  # fmt: skip
+        requests.c.run_id == run_id,
+        requests.c.actor == actor,
+        requests.c.state == "rejected",
+        requests.c.created_at > since,
+    )
     return int(connection.execute(query).scalar_one())
 
 
@@ -27,9 +29,14 @@ def count(connection: Connection, branch: Branch, actor: str, kind: str, times: 
     """Count ``times`` refusals more, of that kind of error, the last of them now."""
     now = time.time()
     row = upsert(connection, refusals).values(
-        run_id=branch.run_id, branch_id=branch.id, actor=actor, kind=kind, count=times,
-        first_at=now, last_at=now,
-    )  # fmt: skip
+        run_id=branch.run_id,
+        branch_id=branch.id,
+        actor=actor,
+        kind=kind,
+        count=times,
+        first_at=now,
+        last_at=now,
+    )
     connection.execute(
         row.on_conflict_do_update(
             index_elements=["run_id", "branch_id", "actor", "kind"],

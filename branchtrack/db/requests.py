@@ -38,27 +38,52 @@ def add(
 
     ``step`` is the branch's now.
     """
-    now = time.time()
-    request_id = new_id()
-    conditions = conditions or {}
-    payload, requested, reason = cleaned(payload), cleaned(requested), storable(reason)
-    connection.execute(
-        requests.insert().values(
-            id=request_id, run_id=branch.run_id, branch_id=branch.id,
-            segment_id=branch.segment_id, kind=kind, payload=payload, requested=requested,
-            actor=actor.label, reason=reason, state="received", created_at=now, updated_at=now,
-            key=key, conditions=conditions, asked_step=step, token_id=actor.token_id,
-            run_steps=segments.trained_steps(connection, branch.run_id), channel=actor.channel,
-        )
-    )  # fmt: skip
-    told = {"conditions": conditions} if conditions else {}
+    now, payload = time.time(), cleaned(payload)
+    row = {
+        "id": new_id(),
+        "run_id": branch.run_id,
+        "branch_id": branch.id,
+        "segment_id": branch.segment_id,
+        "kind": kind,
+        "payload": payload,
+        "requested": cleaned(requested),
+        "actor": actor.label,
+        "reason": storable(reason),
+        "state": "received",
+        "created_at": now,
+        "updated_at": now,
+        "key": key,
+        "conditions": conditions or {},
+        "asked_step": step,
+        "token_id": actor.token_id,
+        "run_steps": segments.trained_steps(connection, branch.run_id),
+        "channel": actor.channel,
+    }
+    connection.execute(requests.insert().values(**row))
+    _log_received(connection, row)
+    return get(connection, row["id"])
+
+
+def _log_received(connection: Connection, row: dict[str, Any]) -> None:
+    """Append the event of a new request."""
+    details = {"conditions": row["conditions"]} if row["conditions"] else {}
     audit.append(
-        connection, branch.run_id, kind="request", ref=request_id, state="received",
-        actor=actor.label, step=step, reason=reason,
-        payload={"kind": kind, "channel": actor.channel, **told, **payload,
-                 **seals.renew_for_event(connection, requests, request_id)},
-    )  # fmt: skip
-    return get(connection, request_id)
+        connection,
+        row["run_id"],
+        kind="request",
+        ref=row["id"],
+        state="received",
+        actor=row["actor"],
+        step=row["asked_step"],
+        reason=row["reason"],
+        payload={
+            "kind": row["kind"],
+            "channel": row["channel"],
+            **details,
+            **row["payload"],
+            **seals.renew_for_event(connection, requests, row["id"]),
+        },
+    )
 
 
 def move(
@@ -84,13 +109,19 @@ def move(
     if not moved.rowcount:
         raise IllegalTransition("request", request.state, state)
     audit.append(
-        connection, request.run_id, kind="request", ref=request_id, state=state, actor=actor,
-        step=request.step, reason=request.error or request.reason,
+        connection,
+        request.run_id,
+        kind="request",
+        ref=request_id,
+        state=state,
+        actor=actor,
+        step=request.step,
+        reason=request.error or request.reason,
         payload={
             **{key: value for key, value in facts.items() if value is not None},
             **seals.renew_for_event(connection, requests, request_id),
         },
-    )  # fmt: skip
+    )
     return request
 
 
@@ -104,9 +135,14 @@ def ask_to_cancel(connection: Connection, request: Request, actor: str) -> bool:
     )
     if marked.rowcount:
         audit.append(
-            connection, request.run_id, kind="request", ref=request.id, state=audit.ASKED_TO_CANCEL,
-            actor=actor, payload=seals.renew_for_event(connection, requests, request.id),
-        )  # fmt: skip
+            connection,
+            request.run_id,
+            kind="request",
+            ref=request.id,
+            state=audit.ASKED_TO_CANCEL,
+            actor=actor,
+            payload=seals.renew_for_event(connection, requests, request.id),
+        )
     return bool(marked.rowcount) or get(connection, request.id).state == "accepted"
 
 
@@ -123,9 +159,11 @@ def made_lately(connection: Connection, run_id: str, token_id: str) -> int:
     """The requests, not refused, that a token has made in the run's last `WINDOW` updates."""
     since = segments.trained_steps(connection, run_id) - WINDOW
     query = select(func.count()).where(
-        requests.c.run_id == run_id, requests.c.token_id == token_id,
-        requests.c.state != "rejected", requests.c.run_steps > since,
-    )  # fmt: skip
+        requests.c.run_id == run_id,
+        requests.c.token_id == token_id,
+        requests.c.state != "rejected",
+        requests.c.run_steps > since,
+    )
     return int(connection.execute(query).scalar_one())
 
 
@@ -207,9 +245,13 @@ def carried_out(connection: Connection, segment_id: str) -> list[Request]:
 
 
 def list_of_run(
-    connection: Connection, run_id: str, limit: int | None = 100, before: int | None = None,
-    *, branch_id: str | None = None,
-) -> list[Request]:  # fmt: skip
+    connection: Connection,
+    run_id: str,
+    limit: int | None = 100,
+    before: int | None = None,
+    *,
+    branch_id: str | None = None,
+) -> list[Request]:
     """The newest requests of a run or of one branch (``seq`` below ``before``), newest first."""
     query = select(requests).where(requests.c.run_id == run_id)
     query = query if branch_id is None else query.where(requests.c.branch_id == branch_id)

@@ -65,18 +65,30 @@ def create_run(
             raise NameTaken("run", name, free_name(name, taken))
         now = time.time()
         run = Run(
-            run_id or new_id(), free_name(name, taken), default_branch, entry_point, [], "",
-            now, now, command,
-        )  # fmt: skip
+            run_id or new_id(),
+            free_name(name, taken),
+            default_branch,
+            entry_point,
+            [],
+            "",
+            now,
+            now,
+            command,
+        )
         row = upsert(connection, runs).values(**vars(run)).on_conflict_do_nothing()
         # PostgreSQL: another process may have taken the name since it was looked up.
         if connection.execute(row).rowcount:
             seals.renew(connection, runs, run.id)
             changed = asked is not None and asked != run.name
             audit.append(
-                connection, run.id, kind="run", ref=run.id, state="created", actor=actor,
+                connection,
+                run.id,
+                kind="run",
+                ref=run.id,
+                state="created",
+                actor=actor,
                 payload={"asked": asked} if changed else None,
-            )  # fmt: skip
+            )
             return run
 
 
@@ -114,9 +126,14 @@ def set_entry_point(
     connection.execute(runs.update().where(runs.c.id == run.id).values(entry_point=entry_point))
     seals.renew(connection, runs, run.id)
     audit.append(
-        connection, run.id, kind="run", ref=run.id, state="moved", actor=actor,
+        connection,
+        run.id,
+        kind="run",
+        ref=run.id,
+        state="moved",
+        actor=actor,
         payload={name: [before.get(name), entry_point.get(name)] for name in ("argv", "cwd")},
-    )  # fmt: skip
+    )
 
 
 def create_branch(
@@ -171,9 +188,15 @@ def rename_branch(
     connection.execute(branches.update().where(branches.c.id == branch.id).values(name=name))
     seals.renew(connection, branches, branch.id)
     audit.append(
-        connection, branch.run_id, kind="branch", ref=branch.id, state="renamed", actor=actor,
-        reason=reason, payload={"from": branch.name, "to": name},
-    )  # fmt: skip
+        connection,
+        branch.run_id,
+        kind="branch",
+        ref=branch.id,
+        state="renamed",
+        actor=actor,
+        reason=reason,
+        payload={"from": branch.name, "to": name},
+    )
     return name
 
 

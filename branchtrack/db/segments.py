@@ -23,11 +23,25 @@ from branchtrack.errors import BranchTaken, IllegalTransition, NotFound
 def new(run_id: str, branch_id: str, start_node_id: str | None, step: int) -> Segment:
     """A waiting segment with an id of its own, which no database knows yet."""
     return Segment(
-        id=new_id(), run_id=run_id, branch_id=branch_id, position=0, start_node_id=start_node_id,
-        status="waiting", pid=None, host=None, step=step, max_steps=None, rate=None,
-        declared=[], settings={}, script=None, error=None, started_at=None,
-        heartbeat_at=None, ended_at=None,
-    )  # fmt: skip
+        id=new_id(),
+        run_id=run_id,
+        branch_id=branch_id,
+        position=0,
+        start_node_id=start_node_id,
+        status="waiting",
+        pid=None,
+        host=None,
+        step=step,
+        max_steps=None,
+        rate=None,
+        declared=[],
+        settings={},
+        script=None,
+        error=None,
+        started_at=None,
+        heartbeat_at=None,
+        ended_at=None,
+    )
 
 
 def create(
@@ -66,9 +80,12 @@ def follow(
     if row.segment_id != last.id or row.head_id != start.id:
         raise BranchTaken(branch.name, get(connection, row.segment_id).process)
     end(
-        connection, last.id, "failed", actor=actor,
+        connection,
+        last.id,
+        "failed",
+        actor=actor,
         error=f"Its process was gone; another goes on from node {start.id}.",
-    )  # fmt: skip
+    )
     return create(connection, branch.run_id, branch.id, start.id, start.step)
 
 
@@ -94,20 +111,34 @@ def take(
         segments.update()
         .where(segments.c.id == segment_id, segments.c.status == "waiting")
         .values(
-            status="running", pid=os.getpid(), host=socket.gethostname(), declared=declared,
-            settings=settings, max_steps=max_steps, script=script, started_at=now,
-            heartbeat_at=now, offers=offers or {}, process=processes.own_name(),
+            status="running",
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            declared=declared,
+            settings=settings,
+            max_steps=max_steps,
+            script=script,
+            started_at=now,
+            heartbeat_at=now,
+            offers=offers or {},
+            process=processes.own_name(),
             environment=environment,
         )
-    )  # fmt: skip
+    )
     seals.renew(connection, segments, segment_id)
     segment = get(connection, segment_id)
     if not taken.rowcount:
         raise IllegalTransition("segment", segment.status, "running")
     audit.append(
-        connection, segment.run_id, kind="segment", ref=segment_id, state="running",
-        actor=actor, step=segment.step, payload={"pid": segment.pid, "host": segment.host},
-    )  # fmt: skip
+        connection,
+        segment.run_id,
+        kind="segment",
+        ref=segment_id,
+        state="running",
+        actor=actor,
+        step=segment.step,
+        payload={"pid": segment.pid, "host": segment.host},
+    )
     return segment
 
 
@@ -191,9 +222,15 @@ def end(
         seals.renew(connection, segments, segment_id)
         segment = get(connection, segment_id)
         audit.append(
-            connection, segment.run_id, kind="segment", ref=segment_id, state=status,
-            actor=actor, step=segment.step, reason=error or "",
-        )  # fmt: skip
+            connection,
+            segment.run_id,
+            kind="segment",
+            ref=segment_id,
+            state=status,
+            actor=actor,
+            step=segment.step,
+            reason=error or "",
+        )
     return bool(done.rowcount)
 
 

@@ -57,9 +57,17 @@ def create(
     secret = PREFIX + secrets.token_urlsafe(32)
     now, token_id = time.time(), new_id()
     row = upsert(connection, tokens).values(
-        id=token_id, name=name, digest=_digest(secret), role=role, only=names, limit=limit,
-        created_by=created_by, created_at=now, used_at=None, revoked_at=None,
-    )  # fmt: skip
+        id=token_id,
+        name=name,
+        digest=_digest(secret),
+        role=role,
+        only=names,
+        limit=limit,
+        created_by=created_by,
+        created_at=now,
+        used_at=None,
+        revoked_at=None,
+    )
     if not connection.execute(row.on_conflict_do_nothing()).rowcount:
         raise NameTaken("token", name, f"{name}-2")
     seals.renew(connection, tokens, token_id)
@@ -87,9 +95,7 @@ def is_stale(token: Token, now: float) -> bool:
 
 def touch(connection: Connection, token_id: str) -> None:
     """Record that a token was used now."""
-    connection.execute(
-        tokens.update().where(tokens.c.id == token_id).values(used_at=time.time())
-    )  # fmt: skip
+    connection.execute(tokens.update().where(tokens.c.id == token_id).values(used_at=time.time()))
     seals.renew(connection, tokens, token_id)
 
 

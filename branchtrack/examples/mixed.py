@@ -38,13 +38,26 @@ def main() -> None:
     torch.manual_seed(0)
     sources = {"topics": windows(list(topics.values())), "docstrings": windows(docstrings())}
     train = branchtrack.mixture(sources, {"topics": 1, "docstrings": 3})  # branchtrack
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=256, n_positions=CONTEXT, n_embd=64, n_layer=2,
-                                       n_head=2, bos_token_id=0, eos_token_id=0))  # fmt: skip
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=256,
+            n_positions=CONTEXT,
+            n_embd=64,
+            n_layer=2,
+            n_head=2,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     run = branchtrack.start(  # branchtrack
-        "mixed", model=model, optimizer=optimizer, max_steps=options.steps, save_steps=50,
+        "mixed",
+        model=model,
+        optimizer=optimizer,
+        max_steps=options.steps,
+        save_steps=50,
         data=DataLoader(train, batch_size=8, shuffle=True, num_workers=2),
-    )  # fmt: skip
+    )
     with run:  # branchtrack
         for batch in run.batches():  # branchtrack
             loss = model(**batch).loss

@@ -47,9 +47,16 @@ def main() -> None:
 
     set_seed(options.seed)
     model = GPT2LMHeadModel(
-        GPT2Config(vocab_size=256, n_positions=CONTEXT, n_embd=96, n_layer=3, n_head=4,
-                   bos_token_id=0, eos_token_id=0)
-    )  # fmt: skip
+        GPT2Config(
+            vocab_size=256,
+            n_positions=CONTEXT,
+            n_embd=96,
+            n_layer=3,
+            n_head=4,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
     trainer = BranchingTrainer(
         model=model,
         args=TrainingArguments(

@@ -33,9 +33,11 @@ def complete(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
         CheckpointMismatch: it cannot be opened as it was; nothing of it is left.
     """
     done = subprocess.run(
-        [sys.executable, "-m", _MODULE, str(folder)], input=json.dumps(packed(facts)),
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", _MODULE, str(folder)],
+        input=json.dumps(packed(facts)),
+        capture_output=True,
+        text=True,
+    )
     try:
         why = json.loads(done.stdout.strip().splitlines()[-1])["error"]
     except (IndexError, ValueError, KeyError, TypeError):

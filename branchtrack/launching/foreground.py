@@ -61,9 +61,14 @@ def detach(config: Config, launch_id: str) -> None:
         path, opener = config.logs / f"{launch_id}.worker.log", permissions.opener(config.home)
         with open(path, "ab", opener=opener) as log:
             subprocess.run(
-                [*_DETACH, *command], env={**os.environ, **config.environment()}, check=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                [*_DETACH, *command],
+                env={**os.environ, **config.environment()},
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
     except (OSError, subprocess.CalledProcessError) as error:
         raise LaunchFailed(
             f"No worker can be started: {error}.",

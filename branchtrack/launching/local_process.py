@@ -65,10 +65,14 @@ def start(
     try:
         with open(log, "ab", opener=permissions.opener(config.home)) as output:
             return subprocess.Popen(
-                [*_GATE, *argv], cwd=recorded.get("cwd") or ".", env=environment,
-                start_new_session=True, stdin=subprocess.PIPE, stdout=output,
+                [*_GATE, *argv],
+                cwd=recorded.get("cwd") or ".",
+                env=environment,
+                start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=output,
                 stderr=subprocess.STDOUT,
-            )  # fmt: skip
+            )
     except OSError as error:
         raise _failed(launch, f"The process cannot be started: {error}.", "") from error
 

@@ -134,17 +134,26 @@ class Worker:
         try:
             child_environment.tell(compared, self.config, log)
             process = local_process.start(
-                entry_point, launch.id, self.config, log, compared.variables,
+                entry_point,
+                launch.id,
+                self.config,
+                log,
+                compared.variables,
                 keep=bool((launch.environment or {}).get("keep")),
-            )  # fmt: skip
+            )
         except LaunchFailed as error:
             return self._record_end(launch, None, str(error))
         try:
             with self.database.transaction() as connection:
                 launch = launches.move(
-                    connection, launch.id, "running", self.name, pid=process.pid, log=str(log),
+                    connection,
+                    launch.id,
+                    "running",
+                    self.name,
+                    pid=process.pid,
+                    log=str(log),
                     environment={**(launch.environment or {}), **compared.as_dict()},
-                )  # fmt: skip
+                )
         except BranchtrackError:
             # Nobody would know of it; it still waits at its gate and has done nothing.
             with process:
@@ -241,9 +250,13 @@ class Worker:
                 self._close_segment(connection, launch, error)
             try:
                 launch = launches.move(
-                    connection, launch.id, "ended" if clean else "failed", self.name,
-                    exit_code=exit_code, error=error,
-                )  # fmt: skip
+                    connection,
+                    launch.id,
+                    "ended" if clean else "failed",
+                    self.name,
+                    exit_code=exit_code,
+                    error=error,
+                )
             except IllegalTransition:
                 launch = launches.get(connection, launch.id)
             if launch.state == "failed" and segment.started_at is None:

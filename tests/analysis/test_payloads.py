@@ -183,9 +183,15 @@ def test_a_request_tells_what_was_asked_and_what_was_applied(
     node = tree.node("main", 5)
     with database.transaction() as connection:
         requests.move(
-            connection, request.id, "applied", actor="t", before={"lr": 0.01},
-            applied={"lr": 3e-4}, step=5, node_id=node.id,
-        )  # fmt: skip
+            connection,
+            request.id,
+            "applied",
+            actor="t",
+            before={"lr": 0.01},
+            applied={"lr": 3e-4},
+            step=5,
+            node_id=node.id,
+        )
         request = requests.move(
             connection, request.id, "verified", actor="t", effective={"lr": 3e-4}
         )

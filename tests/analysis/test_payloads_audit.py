@@ -13,15 +13,27 @@ def restore() -> Event:
     loss = {"name": "loss", "expected": [(1.5).hex()], "found": [(2.5).hex()]}
     payload = {"batch": "equal", "loss": "differs", "differences": [loss], "nothing": {}}
     return Event(
-        id=1, run_id="r", seq=1, kind="restore", ref="n", state="differs", actor="run", reason="",
-        step=3, payload=payload, time=0.0, hash="",
-    )  # fmt: skip
+        id=1,
+        run_id="r",
+        seq=1,
+        kind="restore",
+        ref="n",
+        state="differs",
+        actor="run",
+        reason="",
+        step=3,
+        payload=payload,
+        time=0.0,
+        hash="",
+    )
 
 
 def test_what_a_restore_differs_in_is_shown_in_numbers(restore: Event) -> None:
     assert payloads_audit.facts(restore) == {
-        "batch": "equal", "loss": "differs", "differences": "loss 2.5, expected 1.5",
-    }  # fmt: skip
+        "batch": "equal",
+        "loss": "differs",
+        "differences": "loss 2.5, expected 1.5",
+    }
 
 
 def test_json_has_the_payload_as_it_was_recorded(restore: Event) -> None:

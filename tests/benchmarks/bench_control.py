@@ -90,8 +90,9 @@ def latency(count: int, update_ms: float = 20.0) -> dict[str, float]:
         for number in range(count):
             payload = (
                 {"kind": "set", "values": {"lr": 1e-3 * (1 + number % 7)}}
-                if number % 2 else {"kind": "checkpoint"}
-            )  # fmt: skip
+                if number % 2
+                else {"kind": "checkpoint"}
+            )
             started = time.perf_counter()
             asked = control.submit(database, RUN, payload, actor="bench")
             while _state(database, asked.id) == "accepted":
@@ -101,9 +102,12 @@ def latency(count: int, update_ms: float = 20.0) -> dict[str, float]:
     cuts = np.percentile(waits, [50, 99])
     median, most = float(cuts[0]), float(cuts[1])
     return {
-        "requests": count, "update_ms": step_ms, "median_ms": median, "p99_ms": most,
+        "requests": count,
+        "update_ms": step_ms,
+        "median_ms": median,
+        "p99_ms": most,
         "p99_beyond_an_update_ms": most - step_ms,
-    }  # fmt: skip
+    }
 
 
 def ask_many(folder: str, count: int, threads: int, seconds: float = 300.0) -> None:
@@ -119,8 +123,13 @@ def ask_many(folder: str, count: int, threads: int, seconds: float = 300.0) -> N
             if number is None:
                 return
             values = {"lr": 1e-3 * (1 + number % 9), "weight_decay": 0.01 * (number % 3)}
-            control.submit(database, RUN, {"kind": "set", "values": values}, actor="bench",
-                           reason=f"number {number} of {os.getpid()}")  # fmt: skip
+            control.submit(
+                database,
+                RUN,
+                {"kind": "set", "values": values},
+                actor="bench",
+                reason=f"number {number} of {os.getpid()}",
+            )
 
     crowd = [threading.Thread(target=work) for _ in range(threads)]
     for one in crowd:
@@ -157,9 +166,16 @@ def crowd(folder: Path, database: Database, count: int, processes: int, threads:
         found = Counter(one.state for one in every)
         broken = audit.first_break(connection, run.id)
         events = len(audit.since(connection, run.id, limit=10**7))
-    return {"requests": len(every), "states": dict(found), "left": left, "chain_breaks_at": broken,
-            "events": events, "asked_s": asked, "answered_s": time.perf_counter() - started,
-            "exit_codes": [child.exitcode for child in children]}  # fmt: skip
+    return {
+        "requests": len(every),
+        "states": dict(found),
+        "left": left,
+        "chain_breaks_at": broken,
+        "events": events,
+        "asked_s": asked,
+        "answered_s": time.perf_counter() - started,
+        "exit_codes": [child.exitcode for child in children],
+    }
 
 
 def crowded(settings: Config, database: Database, points: int) -> dict[str, Any]:
@@ -172,8 +188,9 @@ def crowded(settings: Config, database: Database, points: int) -> dict[str, Any]
     for first in range(0, each, 5000):
         rows = [
             (name, step, float(step % 97), 0.0)
-            for step in range(first, min(first + 5000, each)) for name in names
-        ]  # fmt: skip
+            for step in range(first, min(first + 5000, each))
+            for name in names
+        ]
         with database.transaction() as connection:
             metrics.append(connection, branch.segment_id or "", rows, metrics.Known())
     base = [sys.executable, "-m", "branchtrack", "--home", str(settings.home)]
@@ -249,9 +266,12 @@ def _step_ms(database: Database, seconds: float = 3.0) -> float:
 
 
 def measure(
-    count: int = 200, many: int = 10_000, points: int = 1_000_000, processes: int = 2,
+    count: int = 200,
+    many: int = 10_000,
+    points: int = 1_000_000,
+    processes: int = 2,
     threads: int = 20,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """All four."""
     found: dict[str, Any] = {"idle_us": idle_us(), "latency": latency(count)}
     with tempfile.TemporaryDirectory() as folder, training(Path(folder), 5.0) as (where, database):
@@ -263,8 +283,13 @@ def measure(
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("requests", 200), ("many", 10_000), ("points", 1_000_000),
-                          ("processes", 2), ("threads", 20)):  # fmt: skip
+    for name, default in (
+        ("requests", 200),
+        ("many", 10_000),
+        ("points", 1_000_000),
+        ("processes", 2),
+        ("threads", 20),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()

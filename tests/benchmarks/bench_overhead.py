@@ -129,10 +129,17 @@ def make_trainer(kind: type[Any], folder: str, steps: int, **given: Any) -> Any:
     shape = {"vocab_size": 256, "n_positions": 64, "n_embd": 160, "n_layer": 3, "n_head": 4}
     model = GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0))
     options = TrainingArguments(
-        output_dir=folder, run_name="bench", max_steps=steps, per_device_train_batch_size=8,
-        logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True,
+        output_dir=folder,
+        run_name="bench",
+        max_steps=steps,
+        per_device_train_batch_size=8,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
         dataloader_pin_memory=False,
-    )  # fmt: skip
+    )
     return kind(model, options, train_dataset=Tokens(), **given)
 
 

@@ -149,11 +149,19 @@ def bert() -> BertForSequenceClassification:
 def train(folder: Path, rounds: int) -> Measured:
     """Train with one more save than rounds."""
     options = TrainingArguments(
-        output_dir=str(folder / "output"), run_name="bench", max_steps=_EVERY * (rounds + 1) + 1,
-        per_device_train_batch_size=2, logging_steps=1, save_steps=_EVERY, save_total_limit=1,
-        weight_decay=0.01, report_to=[], disable_tqdm=True, use_cpu=True,
+        output_dir=str(folder / "output"),
+        run_name="bench",
+        max_steps=_EVERY * (rounds + 1) + 1,
+        per_device_train_batch_size=2,
+        logging_steps=1,
+        save_steps=_EVERY,
+        save_total_limit=1,
+        weight_decay=0.01,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
         dataloader_pin_memory=False,
-    )  # fmt: skip
+    )
     trainer = Measured(bert(), options, train_dataset=Words())
     with contextlib.redirect_stdout(io.StringIO()):
         trainer.train()

@@ -41,10 +41,19 @@ STEPS, MIDDLE, ROUNDS = 12, 6, 7
 SIZES = {
     "gpt2": (GPT2Config(bos_token_id=0, eos_token_id=0), 512, 8),
     "tiny": (
-        GPT2Config(vocab_size=64, n_positions=32, n_embd=16, n_layer=1, n_head=2, bos_token_id=0,
-                   eos_token_id=0), 32, 4,
+        GPT2Config(
+            vocab_size=64,
+            n_positions=32,
+            n_embd=16,
+            n_layer=1,
+            n_head=2,
+            bos_token_id=0,
+            eos_token_id=0,
+        ),
+        32,
+        4,
     ),
-}  # fmt: skip
+}
 
 
 class Tokens(Dataset[torch.Tensor]):
@@ -74,9 +83,14 @@ def train(
     data = DataLoader(Tokens(config, length, seed), batch, shuffle=True, num_workers=workers)
     with process(home, launch):
         run = branchtrack.start(
-            name, model=model, optimizer=optimizer, data=data, max_steps=STEPS,
-            save_steps=MIDDLE // 2, seed=2,
-        )  # fmt: skip
+            name,
+            model=model,
+            optimizer=optimizer,
+            data=data,
+            max_steps=STEPS,
+            save_steps=MIDDLE // 2,
+            seed=2,
+        )
     with run:
         for tokens in run.batches():
             moved = tokens.to(device, non_blocking=True)
@@ -137,8 +151,10 @@ def stall(home: Home, device: str, size: str) -> dict[str, Any]:
     """What a commit holds training up for, against copying the same bytes to pinned memory."""
     segment = home.segment("deterministic/main").id
     copies = [value for step, value in sorted(home.points(COPY_MS, segment).items()) if step]
-    tensors = [t.to(device) for t in home.snapshot(home.node(MIDDLE, "deterministic/main"))
-               .tensors.values()]  # fmt: skip
+    tensors = [
+        t.to(device)
+        for t in home.snapshot(home.node(MIDDLE, "deterministic/main")).tensors.values()
+    ]
     buffers = [torch.empty_like(t, device="cpu", pin_memory=device == "cuda") for t in tensors]
     seconds = []
     for _ in range(ROUNDS):
@@ -151,9 +167,10 @@ def stall(home: Home, device: str, size: str) -> dict[str, Any]:
     copy, commit = 1e3 * statistics.median(seconds), statistics.median(copies)
     return {
         "megabytes": round(sum(t.nbytes for t in tensors) / 1e6, 1),
-        "commit_ms": round(commit, 2), "pinned_copy_ms": round(copy, 2),
+        "commit_ms": round(commit, 2),
+        "pinned_copy_ms": round(copy, 2),
         "ratio": round(commit / copy, 2),
-    }  # fmt: skip
+    }
 
 
 def generators(device: str) -> dict[str, Any]:
@@ -186,9 +203,13 @@ def measure(device: str, size: str) -> dict[str, Any]:
         try:
             resumes = [exact_resume(home, device, size, deterministic=d) for d in (True, False)]
             results = {
-                "device": name, "torch": torch.__version__, "size": size, "resumes": resumes,
-                "stall": stall(home, device, size), "generators": generators(device),
-            }  # fmt: skip
+                "device": name,
+                "torch": torch.__version__,
+                "size": size,
+                "resumes": resumes,
+                "stall": stall(home, device, size),
+                "generators": generators(device),
+            }
         finally:
             home.close()
     return {**results, "seconds": round(time.monotonic() - started, 1)}

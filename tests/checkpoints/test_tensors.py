@@ -41,9 +41,13 @@ tensors_of_any_kind = st.builds(
 )
 keys = st.text("ab/$~.", max_size=3) | st.integers(-2, 2) | st.booleans()
 plain = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text("aé$", max_size=3)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text("aé$", max_size=3)
     | tensors_of_any_kind
-)  # fmt: skip
+)
 values = st.recursive(
     plain,
     lambda inner: (
@@ -122,9 +126,12 @@ def test_equal_values_have_equal_encodings_whatever_was_encoded_before() -> None
 def test_numbers_and_arrays_of_numpy_come_back() -> None:
     value = {
         "array": np.arange(6, dtype=np.uint32).reshape(2, 3)[:, ::-1],
-        "scalar": np.float64(1e-300), "flag": np.bool_(True), "one": np.array(3.5),
-        "none": np.zeros((0, 2), np.int16), "read only": np.frombuffer(b"abcd", np.uint8),
-    }  # fmt: skip
+        "scalar": np.float64(1e-300),
+        "flag": np.bool_(True),
+        "one": np.array(3.5),
+        "none": np.zeros((0, 2), np.int16),
+        "read only": np.frombuffer(b"abcd", np.uint8),
+    }
     found = through_the_store(value)
     for name in ("array", "one", "none", "read only"):
         assert isinstance(found[name], np.ndarray)
@@ -142,11 +149,21 @@ class Level(IntEnum):
 
 SCALARS: list[Any] = [
     *(kind(1.1) for kind in (np.float16, np.float32, np.float64, np.longdouble, np.complex64)),
-    *(kind(7) for kind in (np.int8, np.uint64)), np.float32("nan"), np.float32("-inf"),
-    np.str_("aé"), np.bytes_(b"ab"), np.datetime64("2026-01-02", "s"), np.timedelta64(3, "ms"),
-    1 + 2j, complex("nan+infj"), Decimal("0.10"), Fraction(1, 3), b"a\x00", bytearray(b"\xff"),
+    *(kind(7) for kind in (np.int8, np.uint64)),
+    np.float32("nan"),
+    np.float32("-inf"),
+    np.str_("aé"),
+    np.bytes_(b"ab"),
+    np.datetime64("2026-01-02", "s"),
+    np.timedelta64(3, "ms"),
+    1 + 2j,
+    complex("nan+infj"),
+    Decimal("0.10"),
+    Fraction(1, 3),
+    b"a\x00",
+    bytearray(b"\xff"),
     Level.HIGH,
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("value", SCALARS, ids=lambda value: f"{type(value).__name__} {value}")
@@ -165,9 +182,12 @@ def test_an_enum_that_the_process_does_not_have_is_named() -> None:
 
 def test_kinds_of_containers_come_back_as_their_plain_kind() -> None:
     value = {
-        "ordered": OrderedDict(b=1, a=2), "pair": Pair(1, 2.0), "size": torch.Size([2, 3]),
-        "set": {"b", "a"}, "mixed": {1, "a", None},
-    }  # fmt: skip
+        "ordered": OrderedDict(b=1, a=2),
+        "pair": Pair(1, 2.0),
+        "size": torch.Size([2, 3]),
+        "set": {"b", "a"},
+        "mixed": {1, "a", None},
+    }
     found = through_the_store(value)
     assert found["ordered"] == {"b": 1, "a": 2} and list(found["ordered"]) == ["b", "a"]
     assert found["pair"] == (1, 2.0) and found["size"] == (2, 3)

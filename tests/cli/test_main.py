@@ -120,8 +120,12 @@ def test_a_light_command_loads_nothing_heavy(sqlite_config: Config) -> None:
         "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], env=sqlite_config.environment(), capture_output=True,
-        text=True, check=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        env=sqlite_config.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
     assert done.stdout.strip() == "[]"
     assert done.stderr.strip() == "[]"

@@ -30,8 +30,7 @@ def test_what_people_write_is_no_command_to_a_terminal(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     tree = forked[0]
-    control.submit(tree.database, "demo", {"kind": "note", "text": _EVIL}, actor="me",
-                   reason=_EVIL)  # fmt: skip
+    control.submit(tree.database, "demo", {"kind": "note", "text": _EVIL}, actor="me", reason=_EVIL)
     node = tree.node("main", 40, message=_EVIL, settings={"lr": _EVIL})
     for words in (("requests", "demo"), ("audit", "demo"), ("tree", "demo"), ("show", node.id)):
         told = call(*words).out

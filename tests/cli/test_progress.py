@@ -41,9 +41,11 @@ def test_a_terminal_sees_the_bar_and_a_pipe_only_the_json(
     reader, writer = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "branchtrack", "verify", "--all", "--json"],
-        env={**environment(sqlite_config), "TERM": "xterm"}, stdout=subprocess.PIPE,
-        stderr=writer, text=True,
-    )  # fmt: skip
+        env={**environment(sqlite_config), "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=writer,
+        text=True,
+    )
     os.close(writer)
     with process:
         assert process.stdout is not None

@@ -26,8 +26,16 @@ def home(sqlite_config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
     return sqlite_config
 
 
-LOOKS = ("runs", "tree demo", "curve demo loss", "show demo/cooler", "verify --all",
-         "diff demo/main demo/cooler", "audit demo", "audit demo --verify")  # fmt: skip
+LOOKS = (
+    "runs",
+    "tree demo",
+    "curve demo loss",
+    "show demo/cooler",
+    "verify --all",
+    "diff demo/main demo/cooler",
+    "audit demo",
+    "audit demo --verify",
+)
 
 
 @pytest.mark.parametrize("command", LOOKS)

@@ -19,8 +19,21 @@ def kept(tree: Tree) -> list[str]:
 
 
 def test_conditions_and_key_are_stored_as_typed_values(call: Call, forked: Forked) -> None:
-    asked = ("set", "demo", "lr=1e-3", "--only-if", "lr=0.01", "--not-after-step", "50",
-             "--expires-in", "60", "--key", "k1", "--no-wait", "--json")  # fmt: skip
+    asked = (
+        "set",
+        "demo",
+        "lr=1e-3",
+        "--only-if",
+        "lr=0.01",
+        "--not-after-step",
+        "50",
+        "--expires-in",
+        "60",
+        "--key",
+        "k1",
+        "--no-wait",
+        "--json",
+    )
     first, second = call(*asked), call(*asked)
     assert first.code == second.code == 0
     assert first.json["conditions"]["only_if"] == {"lr": 0.01}
@@ -55,12 +68,14 @@ def test_what_did_not_come_true_exits_with_1(call: Call, forked: Forked, state: 
     [
         (["pause", "demo"], {}),
         (["stop", "demo", "--when", "epoch"], {"when": "epoch"}),
-        (["rewind", "demo", "NODE", "--name", "b", "--set", "lr=1"],
-         {"node": "NODE", "name": "b", "values": {"lr": "1"}}),
+        (
+            ["rewind", "demo", "NODE", "--name", "b", "--set", "lr=1"],
+            {"node": "NODE", "name": "b", "values": {"lr": "1"}},
+        ),
         (["freeze", "demo", "a", "b.*"], {"modules": "a, b.*"}),
         (["note", "demo", "hello"], {"text": "hello"}),
     ],
-)  # fmt: skip
+)
 def test_each_command_asks_for_what_it_says(
     call: Call, forked: Forked, arguments: list[str], payload: dict[str, object]
 ) -> None:

@@ -48,8 +48,10 @@ def test_the_launches_that_a_token_orders_count_and_are_kept(
         control.submit(database, "demo", {"kind": "checkpoint"}, actor=actor, reason="why")
     bad, good, late, _checkpoint = every(tree)
     assert [(one.kind, one.state) for one in (bad, good, late)] == [
-        ("resume", "rejected"), ("resume", "done"), ("resume", "rejected"),
-    ]  # fmt: skip
+        ("resume", "rejected"),
+        ("resume", "done"),
+        ("resume", "rejected"),
+    ]
     assert "magic" in str(bad.error) and "may make 1" in str(late.error)
     assert (good.result, good.step) == ({"launch": launch.id}, 10)
     assert good.requested["settings"] == launch.overrides == {"lr": 1e-3}

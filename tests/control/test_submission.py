@@ -80,12 +80,20 @@ def test_a_key_of_a_refused_request_can_be_used_for_a_good_one(
         (Actor("a", "agent"), SET_LR, " ", InvalidInput),
         (Actor("a", "agent", only=("weight_decay", "checkpoint")), SET_LR, "why", Forbidden),
         (Actor("a", "agent", only=("lr",)), {"kind": "checkpoint"}, "why", Forbidden),
-        (Actor("a", "agent", only=("lr",)),
-         {"kind": "set", "values": {"lr": 1e-3, "weight_decay": 0}}, "why", Forbidden),
-        (Actor("a", "agent", only=("rewind",)),
-         {"kind": "rewind", "node": "abcd", "values": {"lr": 1}}, "why", Forbidden),
+        (
+            Actor("a", "agent", only=("lr",)),
+            {"kind": "set", "values": {"lr": 1e-3, "weight_decay": 0}},
+            "why",
+            Forbidden,
+        ),
+        (
+            Actor("a", "agent", only=("rewind",)),
+            {"kind": "rewind", "node": "abcd", "values": {"lr": 1}},
+            "why",
+            Forbidden,
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_role_may_not_is_refused_and_recorded(
     sqlite_database: Database, store: Store, actor: Actor, payload: Any, reason: str, error: Any
 ) -> None:
@@ -102,8 +110,10 @@ def test_what_a_token_is_for_is_let_through(sqlite_database: Database, store: St
     for payload in (SET_LR, {"kind": "checkpoint"}):
         found = control.submit(sqlite_database, "demo", payload, actor=actor, reason="why")
         assert (found.actor, found.channel, found.token_id) == (
-            "sweeper (agent)", "api", actor.token_id,
-        )  # fmt: skip
+            "sweeper (agent)",
+            "api",
+            actor.token_id,
+        )
 
 
 def test_a_launch_needs_the_role_as_well(sqlite_database: Database, store: Store) -> None:
@@ -138,11 +148,14 @@ def test_a_condition_that_could_never_hold_is_refused(
     with sqlite_database.transaction() as connection:
         segments.heartbeat(connection, tree.segment("main").id, 50, None, {})
     bad: list[tuple[dict[str, Any], str]] = [
-        ({"not_after_step": 49}, "not_after_step"), ({"not_after_step": "6.5"}, "not_after_step"),
-        ({"expires_in": 0}, "expires_in"), ({"expires_in": float("nan")}, "expires_in"),
-        ({"only_if": {"rate": 1}}, "only_if.rate"), ({"only_if": {"lr": "x"}}, "lr"),
+        ({"not_after_step": 49}, "not_after_step"),
+        ({"not_after_step": "6.5"}, "not_after_step"),
+        ({"expires_in": 0}, "expires_in"),
+        ({"expires_in": float("nan")}, "expires_in"),
+        ({"only_if": {"rate": 1}}, "only_if.rate"),
+        ({"only_if": {"lr": "x"}}, "lr"),
         ({"unless": 1}, "unless"),
-    ]  # fmt: skip
+    ]
     for when, field in bad:
         with pytest.raises(InvalidInput, match=field):
             control.submit(sqlite_database, "demo", SET_LR, actor="me", when=when)
@@ -155,9 +168,12 @@ def test_a_condition_that_could_never_hold_is_refused(
 def test_a_preview_asks_for_nothing(sqlite_database: Database, store: Store) -> None:
     tree = make_tree(sqlite_database, store)
     found = control.preview(
-        sqlite_database, "demo", {"kind": "set", "values": {"lr": "2e-3"}}, actor="me",
+        sqlite_database,
+        "demo",
+        {"kind": "set", "values": {"lr": "2e-3"}},
+        actor="me",
         when={"only_if": {"lr": 0.5}},
-    )  # fmt: skip
+    )
     assert found["valid"] and found["describe"] == "set lr = 0.002"
     (change,) = found["changes"]
     assert (change["before"], change["after"]) == (0.01, 0.002) and "update" in change["effect"]
@@ -188,10 +204,12 @@ def test_a_rewind_is_looked_at_before_anything_is_asked(
     other = make_tree(sqlite_database, store, "other")
     foreign = other.node("main", 0, kind="root")
     bad: list[tuple[dict[str, Any], Any]] = [
-        ({"node": "ffffffffffffffff"}, NotFound), ({"node": foreign.id}, InvalidInput),
+        ({"node": "ffffffffffffffff"}, NotFound),
+        ({"node": foreign.id}, InvalidInput),
         ({"node": made[1].id, "name": "cooler"}, InvalidInput),
-        ({"node": made[1].id, "values": {"lr": "nan"}}, InvalidInput), ({}, InvalidInput),
-    ]  # fmt: skip
+        ({"node": made[1].id, "values": {"lr": "nan"}}, InvalidInput),
+        ({}, InvalidInput),
+    ]
     for fields, error in bad:
         with pytest.raises(error):
             control.submit(sqlite_database, "demo", {"kind": "rewind", **fields}, actor="me")
@@ -279,13 +297,17 @@ for _ in range(600):
 @pytest.mark.parametrize(
     "payload",
     [
-        {"kind": "set", "values": {"lr": "\ud800"}}, {"kind": "set", "values": {"\udfff": 1}},
+        {"kind": "set", "values": {"lr": "\ud800"}},
+        {"kind": "set", "values": {"\udfff": 1}},
         {"kind": "act", "action": "a", "arguments": {"b": [{"\ud800": "\x00"}]}},
-        {"kind": "pause", "\ud800": 1}, {"kind": "\ud800"}, {"kind": "note", "text": "\ud800"},
-        {"kind": "set", "values": {"lr": 10**5000}}, DEEP,
+        {"kind": "pause", "\ud800": 1},
+        {"kind": "\ud800"},
+        {"kind": "note", "text": "\ud800"},
+        {"kind": "set", "values": {"lr": 10**5000}},
+        DEEP,
     ],
     ids=range(8),
-)  # fmt: skip
+)
 def test_what_no_record_bears_is_refused_and_the_refusal_can_be_shown(
     database: Database, store: Store, payload: dict[str, Any]
 ) -> None:

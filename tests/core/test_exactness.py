@@ -16,33 +16,69 @@ from branchtrack.errors import InvalidInput
 
 ROOT = Path(__file__).parent.parent.parent
 HERE: dict[str, Any] = {
-    "branchtrack": "0.1.0", "python": "3.11.7", "torch": "2.13.0+cpu", "transformers": "5.23.0",
-    "accelerate": "1.15.0", "numpy": "2.4.6", "threads": 1, "device": "cpu", "git": "abc",
+    "branchtrack": "0.1.0",
+    "python": "3.11.7",
+    "torch": "2.13.0+cpu",
+    "transformers": "5.23.0",
+    "accelerate": "1.15.0",
+    "numpy": "2.4.6",
+    "threads": 1,
+    "device": "cpu",
+    "git": "abc",
     "platform": "Linux-6.1.0-x86_64-with-glibc2.36",
-}  # fmt: skip
+}
 
 
 def node(name: str, step: int, segment: str = "one", kind: str = "checkpoint") -> Node:
     return Node(
-        seq=0, id=name, run_id="run", branch_id="branch", segment_id=segment, parent_id=None,
-        step=step, epoch=0.0, kind=kind, changes=(), settings={}, param_groups=[], metrics={},
-        state_digest="", message="", actor="", environment={}, restored=None, effective=None,
+        seq=0,
+        id=name,
+        run_id="run",
+        branch_id="branch",
+        segment_id=segment,
+        parent_id=None,
+        step=step,
+        epoch=0.0,
+        kind=kind,
+        changes=(),
+        settings={},
+        param_groups=[],
+        metrics={},
+        state_digest="",
+        message="",
+        actor="",
+        environment={},
+        restored=None,
+        effective=None,
         created_at=0.0,
-    )  # fmt: skip
+    )
 
 
 def certificate(**facts: Any) -> Certificate:
     given: dict[str, Any] = {"difference": None, "untested": [], **facts}
     return Certificate(
-        id="c", run_id="r", branch_id="b", from_node_id="a", to_node_id="z", digest="",
-        environment={}, actor="ann", created_at=0.0, **given,
-    )  # fmt: skip
+        id="c",
+        run_id="r",
+        branch_id="b",
+        from_node_id="a",
+        to_node_id="z",
+        digest="",
+        environment={},
+        actor="ann",
+        created_at=0.0,
+        **given,
+    )
 
 
 MADE = [
-    node("fork", 10, kind="fork"), node("first", 10), node("a", 20), node("b", 25), node("c", 40),
-    node("after", 40, "two", "fork"), node("last", 50, "two"),
-]  # fmt: skip
+    node("fork", 10, kind="fork"),
+    node("first", 10),
+    node("a", 20),
+    node("b", 25),
+    node("c", 40),
+    node("after", 40, "two", "fork"),
+    node("last", 50, "two"),
+]
 
 
 @pytest.mark.parametrize(
@@ -142,24 +178,63 @@ def test_another_script_is_told_where_both_are_known() -> None:
     ("facts", "verdict", "words"),
     [
         ({}, "exact", "certified exact"),
-        ({"untested": ["8 threads"]}, "equal",
-         "equal in this trial; outside the tested matrix: 8 threads"),
-        ({"difference": {"name": "model/w", "kind": "tensor", "expected": "1", "found": "2",
-                         "index": [3, 1], "largest": 0.0125, "tensors_differing": 3}},
-         "differs", "the tensor model/w differs, first at [3, 1], by up to 0.0125; so do 2 others"),
-        ({"difference": {"name": "model/w", "kind": "tensor", "expected": "1", "found": "2",
-                         "index": [0], "largest": None, "tensors_differing": 2}},
-         "differs", "first at [0]; so does 1 other"),
-        ({"difference": {"name": "model/w", "kind": "tensor", "expected": None, "found": "2"}},
-         "differs", "the tensor model/w was not there"),
-        ({"difference": {"name": "model/w", "kind": "tensor", "expected": "1", "found": None}},
-         "differs", "the tensor model/w was there, and is not"),
-        ({"difference": {"name": "loop/epoch", "kind": "state", "expected": 1, "found": None}},
-         "differs", "the value loop/epoch is missing, and was 1"),
-        ({"difference": {"name": "lr", "kind": "settings", "expected": 0.1, "found": "x" * 99}},
-         "differs", "the setting lr is \"xxx"),
+        (
+            {"untested": ["8 threads"]},
+            "equal",
+            "equal in this trial; outside the tested matrix: 8 threads",
+        ),
+        (
+            {
+                "difference": {
+                    "name": "model/w",
+                    "kind": "tensor",
+                    "expected": "1",
+                    "found": "2",
+                    "index": [3, 1],
+                    "largest": 0.0125,
+                    "tensors_differing": 3,
+                }
+            },
+            "differs",
+            "the tensor model/w differs, first at [3, 1], by up to 0.0125; so do 2 others",
+        ),
+        (
+            {
+                "difference": {
+                    "name": "model/w",
+                    "kind": "tensor",
+                    "expected": "1",
+                    "found": "2",
+                    "index": [0],
+                    "largest": None,
+                    "tensors_differing": 2,
+                }
+            },
+            "differs",
+            "first at [0]; so does 1 other",
+        ),
+        (
+            {"difference": {"name": "model/w", "kind": "tensor", "expected": None, "found": "2"}},
+            "differs",
+            "the tensor model/w was not there",
+        ),
+        (
+            {"difference": {"name": "model/w", "kind": "tensor", "expected": "1", "found": None}},
+            "differs",
+            "the tensor model/w was there, and is not",
+        ),
+        (
+            {"difference": {"name": "loop/epoch", "kind": "state", "expected": 1, "found": None}},
+            "differs",
+            "the value loop/epoch is missing, and was 1",
+        ),
+        (
+            {"difference": {"name": "lr", "kind": "settings", "expected": 0.1, "found": "x" * 99}},
+            "differs",
+            'the setting lr is "xxx',
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_certificate_says_no_more_than_it_knows(
     facts: dict[str, Any], verdict: str, words: str
 ) -> None:

@@ -11,10 +11,25 @@ from branchtrack.core.records import Segment
 from branchtrack.errors import IllegalTransition
 
 RUNNING = Segment(
-    id="s", run_id="r", branch_id="b", position=0, start_node_id=None, status="running", pid=1,
-    host="h", step=0, max_steps=None, rate=None, declared=[], settings={}, script=None,
-    error=None, started_at=100.0, heartbeat_at=100.0, ended_at=None,
-)  # fmt: skip
+    id="s",
+    run_id="r",
+    branch_id="b",
+    position=0,
+    start_node_id=None,
+    status="running",
+    pid=1,
+    host="h",
+    step=0,
+    max_steps=None,
+    rate=None,
+    declared=[],
+    settings={},
+    script=None,
+    error=None,
+    started_at=100.0,
+    heartbeat_at=100.0,
+    ended_at=None,
+)
 
 
 def test_a_request_goes_from_received_to_verified_in_order() -> None:

@@ -14,8 +14,9 @@ from branchtrack.errors import InvalidInput
 
 def test_readers_are_told_names_and_numbers_stay_numbers() -> None:
     assert spelled({1: [math.nan, math.inf, (-math.inf, 1.5)], "a": True}) == {
-        "1": ["NaN", "Infinity", ["-Infinity", 1.5]], "a": True,
-    }  # fmt: skip
+        "1": ["NaN", "Infinity", ["-Infinity", 1.5]],
+        "a": True,
+    }
 
 
 def test_what_is_kept_comes_back_and_a_text_stays_a_text() -> None:

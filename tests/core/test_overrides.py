@@ -29,10 +29,12 @@ def test_a_length_that_does_not_fit_is_refused(overrides: dict[str, object], fie
 @pytest.mark.parametrize(
     "overrides",
     [
-        {}, {"max_steps": 10}, {"max_steps": 20, "horizon": "extend"},
+        {},
+        {"max_steps": 10},
+        {"max_steps": 20, "horizon": "extend"},
         {"max_steps": 20, "lr_scheduler_type": "constant"},
     ],
-)  # fmt: skip
+)
 def test_a_length_that_fits_is_let_through(overrides: dict[str, object]) -> None:
     check_length(4, LINEAR, overrides)
 
@@ -60,11 +62,14 @@ def test_patterns_that_match_nothing_or_everything_are_refused(patterns: str) ->
         check_frozen(patterns, TENSORS)
 
 
-@pytest.mark.parametrize(("overrides", "field"), [
-    ({"schedule_from": "hold", "max_steps": 20, "horizon": "extend"}, "horizon"),
-    ({"warmup_steps": 10}, "warmup_steps"),
-    ({"schedule_from": "restart", "warmup_steps": 6}, "warmup_steps"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("overrides", "field"),
+    [
+        ({"schedule_from": "hold", "max_steps": 20, "horizon": "extend"}, "horizon"),
+        ({"warmup_steps": 10}, "warmup_steps"),
+        ({"schedule_from": "restart", "warmup_steps": 6}, "warmup_steps"),
+    ],
+)
 def test_where_a_schedule_begins_fits_the_rest(overrides: dict[str, object], field: str) -> None:
     settings = {**LINEAR, "max_steps": 10, "warmup_steps": 2}
     with pytest.raises(InvalidInput) as caught:

@@ -19,9 +19,15 @@ def nested(depth: int) -> Any:
 
 
 BAD = [
-    {"a": "\ud800"}, {"\udfff": 1}, {"a": {"b": ["x", {"c": "\x00"}]}}, {"a": 2**63},
-    {"a": [-(2**64)]}, {"a": 10**5000}, nested(11), nested(3000),
-]  # fmt: skip
+    {"a": "\ud800"},
+    {"\udfff": 1},
+    {"a": {"b": ["x", {"c": "\x00"}]}},
+    {"a": 2**63},
+    {"a": [-(2**64)]},
+    {"a": 10**5000},
+    nested(11),
+    nested(3000),
+]
 
 
 @pytest.mark.parametrize("value", BAD, ids=range(len(BAD)))

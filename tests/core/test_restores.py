@@ -7,13 +7,16 @@ from typing import Any
 from branchtrack.core import restores
 
 DIFFERENT: dict[str, Any] = {
-    "state": "differs", "batch": "differs", "loss": "differs", "step": 5,
+    "state": "differs",
+    "batch": "differs",
+    "loss": "differs",
+    "step": 5,
     "differences": [
         {"name": "batch", "expected": "a" * 64, "found": None},
         {"name": "loss", "expected": [(0.5).hex()], "found": [(0.25).hex(), (1.0).hex()]},
         {"name": "trainer.tokens", "expected": 3, "found": 0},
     ],
-}  # fmt: skip
+}
 
 
 def test_each_difference_is_told_with_both_values() -> None:

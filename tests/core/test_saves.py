@@ -10,8 +10,10 @@ from branchtrack.core import saves
 def test_segments_are_counted_together() -> None:
     first = {"due": 3, "made": 2, "missed": [20]}
     assert saves.summed([first, None, {"due": 1, "made": 0, "missed": [10]}]) == {
-        "due": 4, "made": 2, "missed": [10, 20]
-    }  # fmt: skip
+        "due": 4,
+        "made": 2,
+        "missed": [10, 20],
+    }
     assert saves.summed([None, None]) is None
 
 

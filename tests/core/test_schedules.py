@@ -84,8 +84,13 @@ def test_every_schedule_of_transformers_is_known_with_its_arguments() -> None:
     from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, GreedyLR
 
     given = {
-        "optimizer", "num_warmup_steps", "num_training_steps", "last_epoch", "kwargs", "self",
-    }  # fmt: skip
+        "optimizer",
+        "num_warmup_steps",
+        "num_training_steps",
+        "last_epoch",
+        "kwargs",
+        "self",
+    }
     classes = {"reduce_lr_on_plateau": ReduceLROnPlateau.__init__, "greedy": GreedyLR.__init__}
     assert {kind.value for kind in transformers.SchedulerType} == schedules.ARGUMENTS.keys()
     for kind, make in TYPE_TO_SCHEDULER_FUNCTION.items():
@@ -97,13 +102,18 @@ def test_every_schedule_of_transformers_is_known_with_its_arguments() -> None:
     ("recipe", "words"),
     [
         ({"steps": 40, "path": []}, "made for 40 updates"),
-        ({"steps": 24, "path": [[5, 5], [40, 24]]},
-         "made for 24 updates, its 5 to 24 spread over updates 5 to 40"),
-        ({"steps": 24, "lr": 0.01, "path": [[5, 5], [20, 13.5], [60, 24]]},
-         "made for 24 updates, for a base rate of 0.01, its 5 to 13.5 spread over updates 5 to 20, "
-         "its 13.5 to 24 spread over updates 20 to 60"),
+        (
+            {"steps": 24, "path": [[5, 5], [40, 24]]},
+            "made for 24 updates, its 5 to 24 spread over updates 5 to 40",
+        ),
+        (
+            {"steps": 24, "lr": 0.01, "path": [[5, 5], [20, 13.5], [60, 24]]},
+            "made for 24 updates, for a base rate of 0.01, "
+            "its 5 to 13.5 spread over updates 5 to 20, "
+            "its 13.5 to 24 spread over updates 20 to 60",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_schedule_for_another_length_is_told_in_words(recipe: Any, words: str) -> None:
     assert schedules.is_recipe(recipe) and schedules.recipe_words(recipe) == words
     assert not schedules.is_recipe({"$": "tuple", "items": []}) and not schedules.is_recipe(3)

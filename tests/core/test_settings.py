@@ -98,8 +98,11 @@ def test_numbers_out_of_bounds_come_to_the_nearest_bound_only_if_asked() -> None
     with pytest.raises(InvalidInput):
         validate_all(asked, known)
     assert validate_all(asked, known, clamp=True) == {
-        "weight_decay": 0.0, "count": 9, "list": [0.5, 1.0], "max_grad_norm": 0.5,
-    }  # fmt: skip
+        "weight_decay": 0.0,
+        "count": 9,
+        "list": [0.5, 1.0],
+        "max_grad_norm": 0.5,
+    }
     assert validate_all({"lr": 1000}, known, clamp=True) == {"lr": 100.0}
     for wrong in ({"lr": 0}, {"lr": "nan"}, {"lr": "inf"}, {"count": 1.5}, {"count": True}):
         with pytest.raises(InvalidInput):

@@ -8,16 +8,23 @@ from branchtrack.core import variables
 from branchtrack.errors import InvalidInput
 
 THEN = {
-    "MY_SCALE": "3", "HF_TOKEN": "s3cret", "DB": "postgresql://me:pw@host/x", "HOME": "/home/a",
-    "SLURM_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "4", "CUDA_VISIBLE_DEVICES": "1",
-}  # fmt: skip
+    "MY_SCALE": "3",
+    "HF_TOKEN": "s3cret",
+    "DB": "postgresql://me:pw@host/x",
+    "HOME": "/home/a",
+    "SLURM_JOB_ID": "7",
+    "SLURM_ARRAY_TASK_ID": "4",
+    "CUDA_VISIBLE_DEVICES": "1",
+}
 
 
 def test_secrets_are_remembered_by_name_alone_and_what_is_outside_not_at_all() -> None:
     recorded = variables.recorded(THEN)
     assert recorded["values"] == {
-        "MY_SCALE": "3", "SLURM_ARRAY_TASK_ID": "4", "CUDA_VISIBLE_DEVICES": "1",
-    }  # fmt: skip
+        "MY_SCALE": "3",
+        "SLURM_ARRAY_TASK_ID": "4",
+        "CUDA_VISIBLE_DEVICES": "1",
+    }
     assert list(recorded["secrets"]) == ["DB", "HF_TOKEN"]
     assert "s3cret" not in str(recorded) and "pw" not in str(recorded)
 

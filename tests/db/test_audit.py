@@ -38,9 +38,14 @@ def tree(database: Database, store: Store) -> Tree:
 def append(tree: Tree, actor: str) -> None:
     with tree.database.transaction() as connection:
         audit.append(
-            connection, tree.run.id, kind="run", ref=tree.run.id, state="x", actor=actor,
+            connection,
+            tree.run.id,
+            kind="run",
+            ref=tree.run.id,
+            state="x",
+            actor=actor,
             payload={"nan": float("nan"), "text": "é \u2028", "nested": {"b": 1, "a": [1.5]}},
-        )  # fmt: skip
+        )
 
 
 def check_whole(tree: Tree) -> list[int]:
@@ -130,9 +135,16 @@ def test_of_a_segments_troubles_the_last_is_told_until_it_is_over(tree: Tree) ->
     def note(ref: str, state: str, reason: str = "") -> None:
         with tree.database.transaction() as connection:
             audit.append(
-                connection, tree.run.id, kind="trouble", ref=ref, state=state, actor="run",
-                reason=reason, step=4, payload={"what": "commit", "time": 1.0},
-            )  # fmt: skip
+                connection,
+                tree.run.id,
+                kind="trouble",
+                ref=ref,
+                state=state,
+                actor="run",
+                reason=reason,
+                step=4,
+                payload={"what": "commit", "time": 1.0},
+            )
 
     def told() -> dict[str, str]:
         with tree.database.read() as connection:

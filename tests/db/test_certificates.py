@@ -17,10 +17,17 @@ from tests.trees_for_tests import Tree, make_forked_tree
 def certificate(start: Node, target: Node, name: str, at: float, **facts: Any) -> Certificate:
     given: dict[str, Any] = {"difference": None, "untested": [], **facts}
     return Certificate(
-        id=name * 16, run_id=target.run_id, branch_id=target.branch_id, from_node_id=start.id,
-        to_node_id=target.id, digest=target.state_digest, environment={"threads": 1},
-        actor="ann", created_at=at, **given,
-    )  # fmt: skip
+        id=name * 16,
+        run_id=target.run_id,
+        branch_id=target.branch_id,
+        from_node_id=start.id,
+        to_node_id=target.id,
+        digest=target.state_digest,
+        environment={"threads": 1},
+        actor="ann",
+        created_at=at,
+        **given,
+    )
 
 
 def write(database: Database, store: Store) -> tuple[Tree, dict[str, Certificate]]:
@@ -72,9 +79,11 @@ def test_the_log_says_what_came_of_each(database: Database, store: Store) -> Non
         told = [one for one in audit.since(connection, tree.run.id) if one.kind == "certificate"]
         assert audit.first_break(connection, tree.run.id) is None
     assert [(one.ref, one.state) for one in told] == [
-        (made["a"].id, "exact"), (made["b"].id, "equal"), (made["c"].id, "exact"),
+        (made["a"].id, "exact"),
+        (made["b"].id, "equal"),
+        (made["c"].id, "exact"),
         (made["d"].id, "differs"),
-    ]  # fmt: skip
+    ]
     assert "8 threads" in told[1].reason and "the tensor w differs" in told[3].reason
 
 

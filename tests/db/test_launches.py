@@ -32,9 +32,13 @@ def fail(tree: Tree, launch: Launch, *, began: bool = False) -> None:
         launches.move(connection, launch.id, "running", "w")
         if began:
             segments.take(
-                connection, launch.segment_id, actor="w", declared=[], settings=SETTINGS,
+                connection,
+                launch.segment_id,
+                actor="w",
+                declared=[],
+                settings=SETTINGS,
                 max_steps=10,
-            )  # fmt: skip
+            )
         segments.end(connection, launch.segment_id, "failed", actor="w", error="no")
         launches.move(connection, launch.id, "failed", "w", error="no")
 
@@ -108,9 +112,15 @@ def test_what_has_begun_or_is_referred_to_is_not_withdrawn(
         with tree.database.transaction() as connection:
             branch = runs.get_branch(connection, launch.branch_id)
             requests.add(
-                connection, branch, kind="note", payload={}, requested={}, actor=actors.of("me"),
-                reason="", step=None,
-            )  # fmt: skip
+                connection,
+                branch,
+                kind="note",
+                payload={},
+                requested={},
+                actor=actors.of("me"),
+                reason="",
+                step=None,
+            )
     if what != "queued":
         fail(tree, launch, began=what == "began")
     if what == "has a child":
@@ -128,9 +138,15 @@ def test_a_failed_branch_that_is_referred_to_gives_up_its_name_alone(
     launch = order(tree, made[1].id, name)
     with tree.database.transaction() as connection:
         requests.add(
-            connection, runs.get_branch(connection, launch.branch_id), kind="note", payload={},
-            requested={}, actor=actors.of("me"), reason="", step=None,
-        )  # fmt: skip
+            connection,
+            runs.get_branch(connection, launch.branch_id),
+            kind="note",
+            payload={},
+            requested={},
+            actor=actors.of("me"),
+            reason="",
+            step=None,
+        )
     fail(tree, launch)
     order(tree, made[1].id, name)
     assert {len(found) for found in names(tree) if found.startswith("xx")} == {79, 80}

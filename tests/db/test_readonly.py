@@ -103,8 +103,9 @@ def test_without_the_index_of_a_writer_a_copy_is_read(
     assert names(database) == names(database) == ["newer"]
     copies = {path for path in made if path.parent != mount}
     assert len(copies) == 1 and {path.name for path in mount.iterdir()} == {
-        "branchtrack.db", "branchtrack.db-wal",
-    }  # fmt: skip
+        "branchtrack.db",
+        "branchtrack.db-wal",
+    }
     database.close()
     assert not any(path.exists() for path in copies)
 

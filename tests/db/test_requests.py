@@ -25,9 +25,14 @@ def ask(tree: Tree) -> Request:
     with tree.database.transaction() as connection:
         branch = runs.get_branch(connection, tree.branches["main"].id)
         return requests.add(
-            connection, branch, kind="set", payload={"values": {"lr": "1"}},
-            requested={"values": {"lr": 1.0}}, actor=Actor("me"), reason="why",
-        )  # fmt: skip
+            connection,
+            branch,
+            kind="set",
+            payload={"values": {"lr": "1"}},
+            requested={"values": {"lr": 1.0}},
+            actor=Actor("me"),
+            reason="why",
+        )
 
 
 def move(tree: Tree, request: Request, state: str, **facts: object) -> Request:
@@ -77,9 +82,13 @@ def test_one_process_alone_takes_a_segment(tree: Tree) -> None:
         try:
             with tree.database.transaction() as connection:
                 segments.take(
-                    connection, segment, actor="x", declared=DECLARED, settings=SETTINGS,
+                    connection,
+                    segment,
+                    actor="x",
+                    declared=DECLARED,
+                    settings=SETTINGS,
                     max_steps=None,
-                )  # fmt: skip
+                )
         except IllegalTransition:
             return False
         return True
@@ -102,9 +111,14 @@ def test_an_order_makes_branch_segment_fork_node_and_launch(
     _tree, made = make_forked_tree(database, store)
     with database.transaction() as connection:
         launch = launches.order(
-            connection, made[2], branch_name="hot", overrides={"lr": 0.5, "weight_decay": 0.0},
-            mode="exact", actor="me", reason="try",
-        )  # fmt: skip
+            connection,
+            made[2],
+            branch_name="hot",
+            overrides={"lr": 0.5, "weight_decay": 0.0},
+            mode="exact",
+            actor="me",
+            reason="try",
+        )
         fork = nodes.get(connection, launch.fork_node_id)
         segment = segments.get(connection, launch.segment_id)
         branch = runs.get_branch(connection, launch.branch_id)
@@ -124,9 +138,14 @@ def test_an_order_with_a_taken_name_makes_nothing(database: Database, store: Sto
         before = audit.last_id(connection)
     with pytest.raises(NameTaken, match="cooler-2"), database.transaction() as connection:
         launches.order(
-            connection, made[0], branch_name="cooler", overrides={}, mode="exact", actor="me",
+            connection,
+            made[0],
+            branch_name="cooler",
+            overrides={},
+            mode="exact",
+            actor="me",
             reason="",
-        )  # fmt: skip
+        )
     with database.read() as connection:
         assert audit.last_id(connection) == before
         assert launches.unfinished(connection) == []
@@ -138,9 +157,14 @@ def test_two_workers_never_claim_one_launch(database: Database, store: Store) ->
     with database.transaction() as connection:
         for name in "abc":
             launches.order(
-                connection, made[0], branch_name=name, overrides={}, mode="exact", actor="me",
+                connection,
+                made[0],
+                branch_name=name,
+                overrides={},
+                mode="exact",
+                actor="me",
                 reason="",
-            )  # fmt: skip
+            )
 
     def claim(worker: int) -> str | None:
         with database.transaction() as connection:

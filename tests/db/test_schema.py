@@ -152,13 +152,18 @@ def test_revisions_are_numbered_in_their_order() -> None:
         ["CREATE TABLE books (title TEXT)"],
         ["CREATE TABLE runs (title TEXT)"],
         ["CREATE VIEW books AS SELECT 1"],
-        ["CREATE TABLE alembic_version (version_num TEXT)",
-         "INSERT INTO alembic_version VALUES ('0002')"],
+        [
+            "CREATE TABLE alembic_version (version_num TEXT)",
+            "INSERT INTO alembic_version VALUES ('0002')",
+        ],
         ["CREATE TABLE alembic_version (version_num TEXT)", "CREATE TABLE books (title TEXT)"],
-        ["CREATE TABLE alembic_version (version_num TEXT)", "CREATE TABLE books (title TEXT)",
-         "INSERT INTO alembic_version VALUES ('ae1027a6acf')"],
+        [
+            "CREATE TABLE alembic_version (version_num TEXT)",
+            "CREATE TABLE books (title TEXT)",
+            "INSERT INTO alembic_version VALUES ('ae1027a6acf')",
+        ],
     ],
-)  # fmt: skip
+)
 def test_somebody_elses_database_is_refused_and_not_changed(
     tmp_path: Path, statements: list[str]
 ) -> None:

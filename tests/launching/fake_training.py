@@ -67,9 +67,11 @@ class FakeTraining:
         env = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
         with self.database.transaction() as connection:
             run = runs.create_run(
-                connection, self.options.name, actor="fake",
+                connection,
+                self.options.name,
+                actor="fake",
                 entry_point={"argv": argv, "cwd": os.getcwd(), "env": env},
-            )  # fmt: skip
+            )
         tree = Tree(self.database, self.store, run)
         tree.branch("main", train=False)
         return tree, None, 0
@@ -88,9 +90,13 @@ class FakeTraining:
         self.branch = name
         with self.database.transaction() as connection:
             return segments.take(
-                connection, self.tree.segment(name).id, actor="fake", declared=DECLARED,
-                settings=self.settings, max_steps=self.options.steps,
-            )  # fmt: skip
+                connection,
+                self.tree.segment(name).id,
+                actor="fake",
+                declared=DECLARED,
+                settings=self.settings,
+                max_steps=self.options.steps,
+            )
 
     def _log(self) -> None:
         now, loss = time.time(), 1.0 / (1 + self.step * self.settings["lr"])
@@ -114,20 +120,35 @@ class FakeTraining:
         result = {"metrics": {"eval_loss": 1.5}} if request.kind == "evaluate" else None
         with self.database.transaction() as connection:
             requests.move(
-                connection, request.id, "applied", actor="fake", before=before or None,
-                applied=values or None, step=self.step, node_id=node.id,
-            )  # fmt: skip
+                connection,
+                request.id,
+                "applied",
+                actor="fake",
+                before=before or None,
+                applied=values or None,
+                step=self.step,
+                node_id=node.id,
+            )
             requests.move(
-                connection, request.id, state if values else "done", actor="fake",
-                effective={**values, "step": self.step + 1} if values else None, result=result,
-            )  # fmt: skip
+                connection,
+                request.id,
+                state if values else "done",
+                actor="fake",
+                effective={**values, "step": self.step + 1} if values else None,
+                result=result,
+            )
 
     def _commit(self, kind: str, changes: tuple[Change, ...], message: str = "") -> Any:
         self.head = self.tree.node(
-            self.branch, self.step, self.head, kind=kind, changes=changes,
-            settings=self.settings, message=message,
+            self.branch,
+            self.step,
+            self.head,
+            kind=kind,
+            changes=changes,
+            settings=self.settings,
+            message=message,
             values={"loss": 1.0 / (1 + self.step * self.settings["lr"])},
-        )  # fmt: skip
+        )
         return self.head
 
 
@@ -145,18 +166,32 @@ def rehearse(text: str, how: str) -> None:
     database = open_database(found)
     with database.transaction() as connection:
         target = nodes.get(connection, trial.target)
-        difference = {"name": "model/weight", "kind": "tensor", "expected": "a", "found": "b",
-                      "index": [3], "largest": 0.5, "tensors_differing": 1}  # fmt: skip
+        difference = {
+            "name": "model/weight",
+            "kind": "tensor",
+            "expected": "a",
+            "found": "b",
+            "index": [3],
+            "largest": 0.5,
+            "tensors_differing": 1,
+        }
         certificates.add(
             connection,
             Certificate(
-                id=trial.certificate, run_id=target.run_id, branch_id=target.branch_id,
-                from_node_id=trial.start, to_node_id=target.id, digest=target.state_digest,
-                difference=difference if how == "differs" else None, untested=[],
-                environment={"threads": 1, "device": "cpu"}, actor="fake", created_at=time.time(),
+                id=trial.certificate,
+                run_id=target.run_id,
+                branch_id=target.branch_id,
+                from_node_id=trial.start,
+                to_node_id=target.id,
+                digest=target.state_digest,
+                difference=difference if how == "differs" else None,
+                untested=[],
+                environment={"threads": 1, "device": "cpu"},
+                actor="fake",
+                created_at=time.time(),
             ),
             target.step,
-        )  # fmt: skip
+        )
     database.close()
 
 

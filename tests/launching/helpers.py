@@ -27,9 +27,13 @@ def environment(config: Config) -> dict[str, str]:
 def train_fake(config: Config, *options: str, name: str = "fake") -> None:
     """Train a run of that name in a process of its own, to its end."""
     subprocess.run(
-        [sys.executable, str(SCRIPT), name, *options], env=environment(config), check=True,
-        timeout=60, stdout=subprocess.DEVNULL, cwd=config.home,
-    )  # fmt: skip
+        [sys.executable, str(SCRIPT), name, *options],
+        env=environment(config),
+        check=True,
+        timeout=60,
+        stdout=subprocess.DEVNULL,
+        cwd=config.home,
+    )
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -107,9 +107,14 @@ def test_a_verdict_is_all_that_is_left(
     ],
 )
 def test_a_process_without_a_verdict_says_why_and_leaves_its_log(
-    how: str, why: str, config: Config, database: Database, made: list[Node], temporary: Path,
+    how: str,
+    why: str,
+    config: Config,
+    database: Database,
+    made: list[Node],
+    temporary: Path,
     monkeypatch: Any,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("FAKE_TRIAL", how)
     before = counted(database)
     with pytest.raises(LaunchFailed, match=why) as caught:

@@ -55,9 +55,13 @@ def test_a_launch_that_another_worker_has_is_only_watched(
 
 
 def test_a_launch_whose_worker_died_is_taken_over(
-    train: Train, order: Order, worker: Worker, database: Database, dead_worker: str,
+    train: Train,
+    order: Order,
+    worker: Worker,
+    database: Database,
+    dead_worker: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(foreground, "RECOVER_EVERY", 0.1)
     train()
     launch = order("next")
@@ -68,9 +72,12 @@ def test_a_launch_whose_worker_died_is_taken_over(
 
 
 def test_a_detached_launch_trains_without_its_parent(
-    train: Train, order: Order, database: Database, config: Config,
+    train: Train,
+    order: Order,
+    database: Database,
+    config: Config,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     train("--steps", "3")
     launch = order("next")
@@ -80,9 +87,12 @@ def test_a_detached_launch_trains_without_its_parent(
 
 
 def test_a_worker_that_cannot_be_started_leaves_the_launch_queued(
-    train: Train, order: Order, database: Database, config: Config,
+    train: Train,
+    order: Order,
+    database: Database,
+    config: Config,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(foreground, "_DETACH", ("/no/such/shell",))
     train()
     launch = order("next")

@@ -116,15 +116,19 @@ ValueError: too much
         ("", ""),
         ("one\n\ntwo\n", "one\ntwo"),
         (TRACEBACK, "ValueError: too much"),
-        (f"noise\n{TRACEBACK.replace('too much', 'first')}\nthen\n{TRACEBACK}",
-         "ValueError: too much"),
-        (f"{TRACEBACK}  an indented hint\nlast line", "ValueError: too much\n"
-         "  an indented hint\nlast line"),
+        (
+            f"noise\n{TRACEBACK.replace('too much', 'first')}\nthen\n{TRACEBACK}",
+            "ValueError: too much",
+        ),
+        (
+            f"{TRACEBACK}  an indented hint\nlast line",
+            "ValueError: too much\n  an indented hint\nlast line",
+        ),
         ("\r 1%\r 50%\r100%\nkilled", "100%\nkilled"),
         ("\n".join(f"line {i}" for i in range(9)), "\n".join(f"line {i}" for i in range(4, 9))),
         ("Traceback (most recent call last):\n  File cut off", ""),
     ],
-)  # fmt: skip
+)
 def test_the_last_words_of_a_log_say_why(tmp_path: Path, text: str, words: str) -> None:
     log = tmp_path / "log"
     log.write_text(text)

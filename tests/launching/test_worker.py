@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -310,10 +309,15 @@ def test_a_process_that_outlived_its_worker_is_watched_to_its_end(
     train("--steps", "2")
     launch = order("next")
     process = local_process.start(
-        {"argv": [sys.executable, str(SCRIPT), "fake", "--steps", "20", "--seconds", "0.1"],
-         "cwd": "/", "env": {"PYTHONPATH": str(ROOT)}},
-        launch.id, config, local_process.log_path(config, launch.id),
-    )  # fmt: skip
+        {
+            "argv": [sys.executable, str(SCRIPT), "fake", "--steps", "20", "--seconds", "0.1"],
+            "cwd": "/",
+            "env": {"PYTHONPATH": str(ROOT)},
+        },
+        launch.id,
+        config,
+        local_process.log_path(config, launch.id),
+    )
     with database.transaction() as connection:
         launches.claim(connection, dead_worker, launch.id)
         launches.move(connection, launch.id, "running", dead_worker, pid=process.pid)
@@ -323,8 +327,9 @@ def test_a_process_that_outlived_its_worker_is_watched_to_its_end(
     with process:
         run_to_the_end(worker)
     assert (reread(database, launch).state, segment_status(database, launch)) == (
-        "ended", "finished",
-    )  # fmt: skip
+        "ended",
+        "finished",
+    )
 
 
 def test_a_launch_of_a_living_worker_or_another_machine_is_left_alone(
@@ -357,9 +362,13 @@ def test_only_one_worker_takes_over(
 
 
 def test_nothing_trains_where_the_database_did_not_hear_of_it(
-    train: Train, order: Order, worker: Worker, database: Database, config: Config,
+    train: Train,
+    order: Order,
+    worker: Worker,
+    database: Database,
+    config: Config,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     train("--steps", "2")
     launch = order("next")
 
@@ -383,9 +392,12 @@ def test_nothing_trains_where_the_database_did_not_hear_of_it(
 
 
 def test_a_database_that_fails_for_a_while_does_not_end_a_worker(
-    train: Train, order: Order, database: Database, config: Config,
+    train: Train,
+    order: Order,
+    database: Database,
+    config: Config,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     train("--steps", "2")
     said: list[str] = []
     worker = Worker(database, config, say=said.append)
@@ -402,31 +414,6 @@ def test_a_database_that_fails_for_a_while_does_not_end_a_worker(
     with in_background(worker):
         wait_until(lambda: reread(database, launch).state == "ended")
     assert said[0] == "The disk was busy. Trying again."
-
-
-def test_a_name_of_a_process_is_never_used_again() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        host = processes.own_name().split(":")[0]
-        assert not processes.is_gone(processes.own_name())
-        assert processes.is_gone(f"{host}:{process.pid}:1")
-        process.communicate(b"\n")
-    assert processes.is_gone(f"{host}:{process.pid}:1")
-
-
-@pytest.mark.parametrize("name", ["", "host", "host:abc:1", "a:b:c:d"])
-def test_a_name_that_says_nothing_is_never_gone(name: str) -> None:
-    assert not processes.is_gone(name)
-
-
-def test_a_dead_process_that_nobody_has_buried_is_dead() -> None:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    wait_until(lambda: not processes.is_alive(process.pid))
-    process.wait()
-
-
-def test_another_process_of_the_same_pid_is_not_taken_for_a_child() -> None:
-    assert processes.is_alive(os.getpid())
-    assert not processes.is_alive(os.getpid(), "BRANCHTRACK_LAUNCH=0123456789abcdef")
 
 
 def test_the_queue_is_worked_off_in_order(database: Database, train: Train, order: Order) -> None:

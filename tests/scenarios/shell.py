@@ -22,10 +22,14 @@ class Shell:
         self.folder = folder
         kept = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
         self.variables = {
-            **kept, "BRANCHTRACK_HOME": str(home or folder / "home"),
-            "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
-            "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default",
-        }  # fmt: skip
+            **kept,
+            "BRANCHTRACK_HOME": str(home or folder / "home"),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "default",
+        }
 
     def copy(self, script: str, name: str | None = None) -> Path:
         """A script of ``scripts/`` in this folder."""
@@ -37,9 +41,13 @@ class Shell:
     def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start a script that was copied here."""
         return subprocess.Popen(
-            [sys.executable, f"{script}.py", *arguments], cwd=self.folder, text=True,
-            env={**self.variables, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [sys.executable, f"{script}.py", *arguments],
+            cwd=self.folder,
+            text=True,
+            env={**self.variables, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def train(self, script: str, *arguments: str, code: int | None = 0, **variables: str) -> str:
         """Run a script of ``scripts/`` here, to its end; what it printed."""
@@ -55,9 +63,13 @@ class Shell:
     ) -> str:
         """A command of branchtrack's, called by ``prefix`` if need be; what it printed."""
         done = subprocess.run(
-            [*prefix, sys.executable, "-m", "branchtrack", *arguments], cwd=self.folder, text=True,
-            env={**self.variables, **variables}, capture_output=True, timeout=240,
-        )  # fmt: skip
+            [*prefix, sys.executable, "-m", "branchtrack", *arguments],
+            cwd=self.folder,
+            text=True,
+            env={**self.variables, **variables},
+            capture_output=True,
+            timeout=240,
+        )
         printed = done.stdout + done.stderr
         assert code is None or done.returncode == code, printed[-4000:]
         return done.stdout if "--json" in arguments else printed

@@ -29,8 +29,11 @@ from tests.training.homes import Home
 
 ROOT = Path(__file__).parent.parent.parent
 VICTIM: dict[str, Any] = {
-    "max_steps": 40, "save_steps": 1, "eval_strategy": "steps", "eval_steps": 4,
-}  # fmt: skip
+    "max_steps": 40,
+    "save_steps": 1,
+    "eval_strategy": "steps",
+    "eval_steps": 4,
+}
 
 
 def context() -> ForkServerContext:
@@ -86,9 +89,11 @@ def deadly(point: str, count: int) -> None:
 def pester(home: Home, run: str) -> None:
     """Ask a training for something new as often as it takes, until it is gone."""
     kinds: list[dict[str, Any]] = [
-        {"kind": "set", "values": {"lr": 1e-3}}, {"kind": "checkpoint"},
-        {"kind": "set", "values": {"weight_decay": 0.1}}, {"kind": "evaluate"},
-    ]  # fmt: skip
+        {"kind": "set", "values": {"lr": 1e-3}},
+        {"kind": "checkpoint"},
+        {"kind": "set", "values": {"weight_decay": 0.1}},
+        {"kind": "evaluate"},
+    ]
     turn = 0
     while True:
         with suppress(BranchtrackError):

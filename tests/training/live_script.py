@@ -53,9 +53,16 @@ class Weighted(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
 def main() -> None:
     """Train."""
     trainer = tiny.trainer(
-        Weighted, Path(sys.argv[1]), max_steps=100_000, save_steps=100_000, logging_steps=10,
-        evaluated=True, callbacks=lambda: [Slow()], warmup_steps=2, gradient_accumulation_steps=1,
-    )  # fmt: skip
+        Weighted,
+        Path(sys.argv[1]),
+        max_steps=100_000,
+        save_steps=100_000,
+        logging_steps=10,
+        evaluated=True,
+        callbacks=lambda: [Slow()],
+        warmup_steps=2,
+        gradient_accumulation_steps=1,
+    )
     trainer.train_dataset = branchtrack.declare(
         Noisy(), shift=branchtrack.setting(0, minimum=0, maximum=40)
     )

@@ -21,8 +21,9 @@ def lbfgs(home: Home, launch: Launch | None = None) -> Run:
     optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=3, history_size=4)
     data = loops.loader("sequential")
     with loops.process(home, launch):
-        run = branchtrack.start("tiny", model=model, optimizer=optimizer, data=data,
-                                max_steps=9, save_steps=1)  # fmt: skip
+        run = branchtrack.start(
+            "tiny", model=model, optimizer=optimizer, data=data, max_steps=9, save_steps=1
+        )
     for batch in run.batches():
 
         def closure(batch: Any = batch) -> torch.Tensor:
@@ -40,9 +41,12 @@ def lbfgs(home: Home, launch: Launch | None = None) -> Run:
 def gan(home: Home, launch: Launch | None = None, *, every: int = 2, **given: Any) -> Run:
     """Two models that train each other; the generator takes part in every other update alone."""
     torch.manual_seed(1)
-    maker, judge = torch.nn.Linear(3, 6), torch.nn.Sequential(
-        torch.nn.Linear(6, 8), torch.nn.Dropout(0.1), torch.nn.ReLU(), torch.nn.Linear(8, 1)
-    )  # fmt: skip
+    maker, judge = (
+        torch.nn.Linear(3, 6),
+        torch.nn.Sequential(
+            torch.nn.Linear(6, 8), torch.nn.Dropout(0.1), torch.nn.ReLU(), torch.nn.Linear(8, 1)
+        ),
+    )
     optimizers = {
         "judge": torch.optim.Adam(judge.parameters(), lr=0.01, betas=(0.5, 0.9)),
         "maker": torch.optim.RMSprop(maker.parameters(), lr=0.01),
@@ -50,10 +54,13 @@ def gan(home: Home, launch: Launch | None = None, *, every: int = 2, **given: An
     schedule = schedulers.ExponentialLR(optimizers["judge"], 0.95)
     with loops.process(home, launch):
         run = branchtrack.start(
-            "tiny", model={"maker": maker, "judge": judge}, optimizer=optimizers,
-            scheduler={"judge": schedule}, data=loops.loader(),
+            "tiny",
+            model={"maker": maker, "judge": judge},
+            optimizer=optimizers,
+            scheduler={"judge": schedule},
+            data=loops.loader(),
             **{"max_steps": 12, "save_steps": 1, "seed": 3, **given},
-        )  # fmt: skip
+        )
     with run:
         for x, _ in run.batches():
             fake = maker(torch.randn(len(x), 3))
@@ -105,8 +112,15 @@ def averaged(home: Home, launch: Launch | None = None) -> Run:
     model = loops.net()
     optimizer, average = loops.sgd(model), Average(model)
     with loops.process(home, launch):
-        run = branchtrack.start("tiny", model=model, optimizer=optimizer, max_steps=9,
-                                objects={"average": average}, save_steps=1, seed=1)  # fmt: skip
+        run = branchtrack.start(
+            "tiny",
+            model=model,
+            optimizer=optimizer,
+            max_steps=9,
+            objects={"average": average},
+            save_steps=1,
+            seed=1,
+        )
     torch.randn(3)  # what a script does here is no part of the loop
     while not run.step():
         loss = loops.loss_of(model, (torch.randn(4, 6), torch.randint(0, 2, (4,))))
@@ -124,8 +138,15 @@ def unfinished(home: Home, launch: Launch | None = None) -> Run:
     model = loops.net()
     optimizer = loops.sgd(model)
     with loops.process(home, launch):
-        run = branchtrack.start("tiny", model=model, optimizer=optimizer, max_steps=12,
-                                data=loops.loader(), save_steps=1, seed=1)  # fmt: skip
+        run = branchtrack.start(
+            "tiny",
+            model=model,
+            optimizer=optimizer,
+            max_steps=12,
+            data=loops.loader(),
+            save_steps=1,
+            seed=1,
+        )
     for batch in run.batches():
         loss = loops.loss_of(model, batch) / 3
         loss.backward()
@@ -145,10 +166,17 @@ def scaled(home: Home, launch: Launch | None = None) -> Run:
     schedule = schedulers.StepLR(optimizer, 1, 0.5)
     with loops.process(home, launch):
         run = branchtrack.start(
-            "tiny", model=model, optimizer=optimizer, scheduler=schedule, data=loops.loader(),
-            objects={"scaler": scaler}, settings={"max_grad_norm": 0.5}, max_steps=16,
-            save_steps=1, seed=1,
-        )  # fmt: skip
+            "tiny",
+            model=model,
+            optimizer=optimizer,
+            scheduler=schedule,
+            data=loops.loader(),
+            objects={"scaler": scaler},
+            settings={"max_grad_norm": 0.5},
+            max_steps=16,
+            save_steps=1,
+            seed=1,
+        )
     with run:
         for batch in run.batches():
             loss = loops.loss_of(model, batch)
@@ -171,12 +199,22 @@ def accelerated(home: Home, launch: Launch | None = None) -> Run:
     accelerator, model = Accelerator(cpu=True), loops.net()
     optimizer = loops.sgd(model)
     model, optimizer, schedule, data = accelerator.prepare(
-        model, optimizer, schedulers.CosineAnnealingLR(optimizer, 9),
+        model,
+        optimizer,
+        schedulers.CosineAnnealingLR(optimizer, 9),
         loops.loader("random", loops.Points("torch")),
-    )  # fmt: skip
+    )
     with loops.process(home, launch):
-        run = branchtrack.start("tiny", model=model, optimizer=optimizer, scheduler=schedule,
-                                data=data, max_steps=9, save_steps=1, seed=1)  # fmt: skip
+        run = branchtrack.start(
+            "tiny",
+            model=model,
+            optimizer=optimizer,
+            scheduler=schedule,
+            data=data,
+            max_steps=9,
+            save_steps=1,
+            seed=1,
+        )
     for batch in run.batches():
         loss = loops.loss_of(model, batch)
         accelerator.backward(loss)
@@ -190,7 +228,10 @@ def accelerated(home: Home, launch: Launch | None = None) -> Run:
 
 
 SCRIPTS = {
-    "LBFGS": lbfgs, "two optimizers": gan, "an extra object": averaged,
-    "gradients that wait": unfinished, "a gradient scaler, epochs": scaled,
+    "LBFGS": lbfgs,
+    "two optimizers": gan,
+    "an extra object": averaged,
+    "gradients that wait": unfinished,
+    "a gradient scaler, epochs": scaled,
     "accelerate": accelerated,
-}  # fmt: skip
+}

@@ -57,9 +57,12 @@ def net(dropout: float = 0.2) -> torch.nn.Module:
     """Two layers with batch norm and dropout between."""
     torch.manual_seed(1)
     return torch.nn.Sequential(
-        torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(),
-        torch.nn.Dropout(dropout), torch.nn.Linear(8, 2),
-    )  # fmt: skip
+        torch.nn.Linear(6, 8),
+        torch.nn.BatchNorm1d(8),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(dropout),
+        torch.nn.Linear(8, 2),
+    )
 
 
 def sgd(model: torch.nn.Module, lr: float = 0.1) -> torch.optim.Optimizer:
@@ -116,9 +119,13 @@ def train(
 
     with process(home, launch):
         run = branchtrack.start(
-            "tiny", model=made, optimizer=optimizer_, scheduler=schedule, data=source,
+            "tiny",
+            model=made,
+            optimizer=optimizer_,
+            scheduler=schedule,
+            data=source,
             **{"max_steps": STEPS, "save_steps": 1, "evaluate": evaluate, "seed": 5, **given},
-        )  # fmt: skip
+        )
     with run:
         for number, batch in enumerate(run.batches(), 1):
             loss = loss_of(made, batch)
@@ -174,9 +181,14 @@ def train_folds(home: Home, count: int, stop: int | None = None) -> list[int]:
             model = net()
             optimizer = sgd(model)
             with branchtrack.start(
-                f"fold{fold}", model=model, optimizer=optimizer, seed=1, data=loader(),
-                max_steps=4, save_steps=2,
-            ) as run:  # fmt: skip
+                f"fold{fold}",
+                model=model,
+                optimizer=optimizer,
+                seed=1,
+                data=loader(),
+                max_steps=4,
+                save_steps=2,
+            ) as run:
                 for batch in run.batches():
                     loss_of(model, batch).backward()
                     optimizer.step()

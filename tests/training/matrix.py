@@ -37,8 +37,10 @@ def name_of(case: Case) -> str:
 
 def cases() -> list[Case]:
     """Every combination; an iterable dataset has an order of its own."""
-    found = [dict(zip(DIMENSIONS, values, strict=True)) for values in
-             itertools.product(*DIMENSIONS.values())]  # fmt: skip
+    found = [
+        dict(zip(DIMENSIONS, values, strict=True))
+        for values in itertools.product(*DIMENSIONS.values())
+    ]
     return [case for case in found if case["data"] == "map" or case["order"] == "sequential"]
 
 

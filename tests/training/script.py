@@ -15,9 +15,14 @@ def main() -> None:
     """Train the tiny model with everything that has state."""
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     trainer = tiny.trainer(
-        tiny.BranchingTrainer, Path(sys.argv[1]), eval_strategy="steps", eval_steps=4,
-        save_steps=5, logging_steps=3, weight_decay=0.1,
-    )  # fmt: skip
+        tiny.BranchingTrainer,
+        Path(sys.argv[1]),
+        eval_strategy="steps",
+        eval_steps=4,
+        save_steps=5,
+        logging_steps=3,
+        weight_decay=0.1,
+    )
     trainer.train()
 
 

@@ -128,9 +128,11 @@ def test_training_begins_and_is_recorded_once_that_can_be(
         assert trainer._bt_session.committer.free.wait(30)
 
     trainer = tiny.trainer(
-        tiny.BranchingTrainer, home.folder, save_steps=4,
+        tiny.BranchingTrainer,
+        home.folder,
+        save_steps=4,
         callbacks=lambda: [Do("on_step_begin", 9, mended)],
-    )  # fmt: skip
+    )
     home.run(trainer)
     (warning,) = told(caplog, logging.WARNING)
     assert "cannot record" in warning and "Training goes on" in warning

@@ -65,9 +65,13 @@ def obeyed(home: Home, launch: Launch) -> dict[str, Any]:
 
 
 SCHEDULES = [
-    "linear", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
+    "linear",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
     "inverse_sqrt",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("kind", SCHEDULES)
@@ -132,12 +136,16 @@ def test_a_finished_branch_can_be_trained_further(trained: Home) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"batch_size": 2}, {"batch_size": 3}, {"batch_size": 8}, {"batch_size": 24},
-        {"gradient_accumulation_steps": 2}, {"gradient_accumulation_steps": 3},
+        {"batch_size": 2},
+        {"batch_size": 3},
+        {"batch_size": 8},
+        {"batch_size": 24},
+        {"gradient_accumulation_steps": 2},
+        {"gradient_accumulation_steps": 3},
         {"batch_size": 3, "gradient_accumulation_steps": 2},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_each_sample_of_the_epoch_is_used_once(change: dict[str, int], home: Home) -> None:
     before, after = Seen(), Seen()
     home.train(data=before, save_steps=1)
@@ -171,9 +179,13 @@ def test_each_sample_is_used_once_where_the_order_depends_on_the_batch(
 
     items = [{"input_ids": torch.tensor([n, *range(n % 9 + 1)])} for n in range(26)]
     how: dict[str, Any] = {
-        "kind": Noting, "data": items, "collator": matrix.padded, "evaluated": False,
-        "train_sampling_strategy": "group_by_length", "save_steps": 1,
-    }  # fmt: skip
+        "kind": Noting,
+        "data": items,
+        "collator": matrix.padded,
+        "evaluated": False,
+        "train_sampling_strategy": "group_by_length",
+        "save_steps": 1,
+    }
     home.train(**how)
     begun = taken[:12]
     taken.clear()
@@ -211,8 +223,10 @@ def test_optimizer_and_model_obey(trained: Home) -> None:
     name = "model/transformer.wte.weight"
     before, after = trained.snapshot(trained.node(AT)), trained.snapshot(trained.final(launch))
     assert torch.equal(before.tensors[name], after.tensors[name])
-    assert not torch.equal(before.tensors["model/transformer.wpe.weight"],
-                           after.tensors["model/transformer.wpe.weight"])  # fmt: skip
+    assert not torch.equal(
+        before.tensors["model/transformer.wpe.weight"],
+        after.tensors["model/transformer.wpe.weight"],
+    )
 
 
 def test_of_weights_alone_everything_else_is_fresh(trained: Home) -> None:
@@ -224,9 +238,14 @@ def test_of_weights_alone_everything_else_is_fresh(trained: Home) -> None:
     assert rates == pytest.approx([5e-4 * (1 - n / tiny.STEPS) for n in range(tiny.STEPS)])
     fork, made = trained.fork(launch), trained.nodes(launch.branch_id)
     assert fork.restored == {
-        "weights": "restored", "optimizer": "reset", "scheduler": "reset", "rng": "reset",
-        "data position": "reset", "counters": "reset", "lr": "replaced",
-    }  # fmt: skip
+        "weights": "restored",
+        "optimizer": "reset",
+        "scheduler": "reset",
+        "rng": "reset",
+        "data position": "reset",
+        "counters": "reset",
+        "lr": "replaced",
+    }
     assert (made[1].step, made[-1].step) == (AT, AT + tiny.STEPS)
     fresh = trained.snapshot(made[1])
     assert not [name for name in fresh.tensors if name.startswith("optimizer/")]

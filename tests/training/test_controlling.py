@@ -137,8 +137,9 @@ def test_a_waiting_request_can_be_cancelled_until_it_is_carried_out(home: Home) 
     with home.database.read() as connection:
         events = [e for e in audit.since(connection, request.run_id) if e.ref == request.id]
     assert [(e.state, e.actor) for e in events][2:] == [
-        ("cancel asked", "bob"), ("cancelled", "bob"),
-    ]  # fmt: skip
+        ("cancel asked", "bob"),
+        ("cancelled", "bob"),
+    ]
     with pytest.raises(InvalidInput, match="branch|too late|request"):
         control.cancel(home.database, request.id, actor="bob")
 
@@ -182,10 +183,17 @@ def test_a_module_that_is_reset_forgets(home: Home) -> None:
             before.update({k: v.clone() for k, v in model.state_dict().items()})
 
     loops.train(
-        home, model=lambda: model,
-        at=asking(home, {2: [ask("freeze", modules="0,1.weight")],
-                         4: [ask("reset", modules="4"), ask("unfreeze", modules="0.bias")]}, keep),
-    )  # fmt: skip
+        home,
+        model=lambda: model,
+        at=asking(
+            home,
+            {
+                2: [ask("freeze", modules="0,1.weight")],
+                4: [ask("reset", modules="4"), ask("unfreeze", modules="0.bias")],
+            },
+            keep,
+        ),
+    )
     freeze, reset, thaw = home.requests()
     assert [one.state for one in (freeze, reset, thaw)] == ["verified", "done", "verified"]
     assert freeze.applied == {"frozen": "0,1.weight"}
@@ -193,8 +201,9 @@ def test_a_module_that_is_reset_forgets(home: Home) -> None:
     assert reset.result == {"modules": ["4"], "parameters": 18}
     node = home.node(4)
     assert {c.name: c.after for c in node.changes} == {
-        "frozen": "0.weight,1.weight", "reset": "4",
-    }  # fmt: skip
+        "frozen": "0.weight,1.weight",
+        "reset": "4",
+    }
     assert not torch.equal(home.snapshot(node).tensors["model/4.weight"], before["4.weight"])
     assert torch.equal(home.snapshot(node).tensors["model/0.weight"], before["0.weight"])
 
@@ -232,9 +241,14 @@ def test_actions_of_the_authors_own_are_called_with_typed_arguments(home: Home) 
 
 @pytest.mark.parametrize(
     ("arguments", "field"),
-    [({}, "factor"), ({"factor": 0}, "factor"), ({"factor": "nan"}, "factor"),
-     ({"factor": 1, "loud": 1}, "loud"), ({"factor": 1, "other": 2}, "other")],
-)  # fmt: skip
+    [
+        ({}, "factor"),
+        ({"factor": 0}, "factor"),
+        ({"factor": "nan"}, "factor"),
+        ({"factor": 1, "loud": 1}, "loud"),
+        ({"factor": 1, "other": 2}, "other"),
+    ],
+)
 def test_arguments_are_validated_at_the_door(
     home: Home, arguments: dict[str, Any], field: str
 ) -> None:
@@ -242,8 +256,12 @@ def test_arguments_are_validated_at_the_door(
         with pytest.raises(InvalidInput, match=field):
             ask("act", action="scale", arguments=arguments)(home)
 
-    loops.train(home, actions={"scale": Scale()}, max_steps=2,
-                at=lambda run, _: run.step_number == 0 and try_it(home))  # fmt: skip
+    loops.train(
+        home,
+        actions={"scale": Scale()},
+        max_steps=2,
+        at=lambda run, _: run.step_number == 0 and try_it(home),
+    )
     assert [one.state for one in home.requests()] == ["rejected"]
 
 
@@ -313,10 +331,12 @@ def test_a_change_too_small_for_bfloat16_is_ineffective(
     home: Home, value: float, state: str
 ) -> None:
     (request,) = train(
-        home, {3: [ask("set", values={"lr": value})]}, model=half,
+        home,
+        {3: [ask("set", values={"lr": value})]},
+        model=half,
         optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=2e-9),
         data=lambda: loops.loader(data=Halves()),
-    )  # fmt: skip
+    )
     assert request.state == state, request.error
     told = (request.effective or {})["update"]
     assert (told["changed"] > 0) == (state == "verified") and told["elements"] == 14
@@ -332,8 +352,9 @@ def test_two_changes_of_one_setting_are_both_recorded_in_order(home: Home) -> No
     assert (first.applied, second.applied) == ({"lr": 0.05}, {"lr": 0.02})
     with home.database.read() as connection:
         assert [one.id for one in requests.carried_out(connection, first.segment_id or "")] == [
-            first.id, second.id,
-        ]  # fmt: skip
+            first.id,
+            second.id,
+        ]
 
 
 def test_a_change_of_every_kind_is_made_again_by_a_trial(home: Home) -> None:
@@ -397,8 +418,9 @@ def test_a_rate_is_the_peak_of_what_its_schedule_makes_of_it(
     def note(run: Run, optimizer: Any) -> None:
         used.append(optimizer.param_groups[0]["lr"])
 
-    loops.train(home, scheduler=schedule,
-                at=asking(home, {3: [ask("set", values={"lr": 0.01})]}, note))  # fmt: skip
+    loops.train(
+        home, scheduler=schedule, at=asking(home, {3: [ask("set", values={"lr": 0.01})]}, note)
+    )
     (request,) = home.requests()
     assert request.state == state, request.error
     assert max(used[3:]) <= most * 1.0001 and used[-1] > 0
@@ -409,9 +431,10 @@ def test_a_rate_is_the_peak_of_what_its_schedule_makes_of_it(
 @pytest.mark.parametrize("value", [0.5, 0.9])
 def test_what_an_optimizer_keeps_for_later_updates_is_an_effect(home: Home, value: float) -> None:
     (request,) = train(
-        home, {3: [ask("set", values={"momentum": value})]},
+        home,
+        {3: [ask("set", values={"momentum": value})]},
         optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=0.1),
-    )  # fmt: skip
+    )
     assert request.state == "verified", request.error
 
 
@@ -420,8 +443,12 @@ def test_a_change_that_no_update_shows_holds_up_nothing_else(home: Home) -> None
     optimizer = loops.sgd(model)
     with loops.process(home):
         run = branchtrack.start("tiny", model=model, optimizer=optimizer, data=loops.loader())
-    asks = {3: [ask("set", values={"lr": 0.01})], 5: [ask("checkpoint")],
-            6: [ask("set", values={"lr": 0.02})], 7: [ask("stop")]}  # fmt: skip
+    asks = {
+        3: [ask("set", values={"lr": 0.01})],
+        5: [ask("checkpoint")],
+        6: [ask("set", values={"lr": 0.02})],
+        7: [ask("stop")],
+    }
     at = asking(home, asks)
     for number, batch in enumerate(run.batches()):
         loops.loss_of(model, batch).backward()
@@ -435,41 +462,3 @@ def test_a_change_that_no_update_shows_holds_up_nothing_else(home: Home) -> None
     states = [one.state for one in home.requests()]
     assert states == ["superseded", "done", "failed", "done"]
     assert "was applied, but no update has shown" in (home.requests()[2].error or "")
-
-
-class Counting(torch.optim.SGD):
-    """Keeps tensors in a list, and changes them in place."""
-
-    def step(self, closure: Any = None) -> Any:
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                counts = self.state[parameter].setdefault("counts", [torch.zeros(1)])
-                counts[0] += 1
-        return super().step(closure)
-
-
-class Hoarding(Counting):
-    """Keeps something beside its state."""
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self.seen = [torch.zeros(1)]
-
-    def step(self, closure: Any = None) -> Any:
-        self.seen[0] += 1
-        return super().step(closure)
-
-
-@pytest.mark.parametrize("kind", [Counting, Hoarding])
-def test_a_step_on_the_side_reaches_no_real_optimizer(home: Home, kind: Any) -> None:
-    made: list[Any] = []
-
-    def optimizer(model: torch.nn.Module) -> Any:
-        made.append(kind(model.parameters(), lr=0.1))
-        return made[-1]
-
-    (request,) = train(home, {3: [ask("set", values={"lr": 0.05})]}, optimizer=optimizer)
-    assert request.state == "verified"
-    assert {int(one["counts"][0]) for one in made[0].state.values()} == {loops.STEPS}
-    assert kind is Counting or int(made[0].seen[0]) == loops.STEPS
-    assert ("update" in (request.effective or {})) == (kind is Counting)

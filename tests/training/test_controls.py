@@ -20,9 +20,14 @@ from tests.training.homes import Home
 
 LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss")
 PLAIN: dict[str, Any] = {
-    "data": "map", "order": "random", "draws": "nothing", "workers": 0, "accumulation": 1,
-    "evaluation": "off", "noise": "dropout",
-}  # fmt: skip
+    "data": "map",
+    "order": "random",
+    "draws": "nothing",
+    "workers": 0,
+    "accumulation": 1,
+    "evaluation": "off",
+    "noise": "dropout",
+}
 
 
 def without(*names: str) -> Callable[[Snapshot], None]:
@@ -78,11 +83,17 @@ def how(**case: Any) -> dict[str, Any]:
 
 NORMED: dict[str, Any] = {"model": tiny.normed, "max_steps": 10, "save_steps": 1}
 PATIENT: dict[str, Any] = {
-    "eval_strategy": "steps", "eval_steps": 1, "metric_for_best_model": "eval_loss",
-    "load_best_model_at_end": True, "learning_rate": 0.05, "lr_scheduler_type": "constant",
-    "held_out": tiny.Sentences(8, seed=1000), "save_steps": 1, "save_total_limit": 1,
+    "eval_strategy": "steps",
+    "eval_steps": 1,
+    "metric_for_best_model": "eval_loss",
+    "load_best_model_at_end": True,
+    "learning_rate": 0.05,
+    "lr_scheduler_type": "constant",
+    "held_out": tiny.Sentences(8, seed=1000),
+    "save_steps": 1,
+    "save_total_limit": 1,
     "callbacks": lambda: [EarlyStoppingCallback(early_stopping_patience=3)],
-}  # fmt: skip
+}
 
 BROKEN: dict[str, tuple[dict[str, Any], Callable[[Snapshot], None]]] = {
     "weights": (how(), without("h.0.ln_1.bias")),
@@ -143,11 +154,14 @@ def test_a_broken_restore_is_noticed(
 
 LEFT_OUT: dict[str, tuple[dict[str, Any], Any, str, Any]] = {
     "isolation of a stream": (
-        how(data="many passes", draws="torch"), iterable.Streamed, "_enter", lambda *_: None,
+        how(data="many passes", draws="torch"),
+        iterable.Streamed,
+        "_enter",
+        lambda *_: None,
     ),
     "the window": (how(), state, "restore_window", lambda *_: None),
     "every generator": (how(), rng, "restore", lambda *_: None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", LEFT_OUT)

@@ -14,9 +14,12 @@ from tests.training.homes import Home
 from tests.training.ways import way_out
 
 EPOCHS: dict[str, Any] = {
-    "max_steps": -1, "num_train_epochs": 2, "save_steps": 3, "evaluated": False,
+    "max_steps": -1,
+    "num_train_epochs": 2,
+    "save_steps": 3,
+    "evaluated": False,
     "lr_scheduler_type": "linear",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +162,7 @@ def test_a_model_that_nothing_fits_is_refused(trained: Home) -> None:
 @pytest.mark.parametrize(
     ("mode", "settings"),
     [("exact", {"resize": True}), ("weights", {"accept": "seed"})],
-)  # fmt: skip
+)
 def test_what_a_mode_has_no_use_for_is_refused(
     mode: str, settings: dict[str, Any], trained: Home
 ) -> None:

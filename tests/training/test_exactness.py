@@ -76,30 +76,53 @@ class Drawn(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
 CASES: dict[str, dict[str, Any]] = {
     "every node": {**EVALUATED, "save_steps": 1},
     "window": {"save_steps": 1, "logging_steps": 3, "lr_scheduler_type": "linear"},
-    "accumulation": {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 3,
-                     "save_steps": 1, "max_steps": 7, "logging_steps": 2},
+    "accumulation": {
+        "gradient_accumulation_steps": 3,
+        "per_device_train_batch_size": 3,
+        "save_steps": 1,
+        "max_steps": 7,
+        "logging_steps": 2,
+    },
     "short last batch": {"data": tiny.Sentences(22), "save_steps": 3},
-    "epochs": {"max_steps": -1, "num_train_epochs": 2, "save_strategy": "epoch",
-               "eval_strategy": "epoch", "logging_strategy": "epoch"},
-    "evaluation at the end of epochs": {"save_steps": 3, "eval_strategy": "epoch",
-                                        "logging_strategy": "epoch"},
+    "epochs": {
+        "max_steps": -1,
+        "num_train_epochs": 2,
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "logging_strategy": "epoch",
+    },
+    "evaluation at the end of epochs": {
+        "save_steps": 3,
+        "eval_strategy": "epoch",
+        "logging_strategy": "epoch",
+    },
     "evaluation at the start": {"eval_on_start": True, "save_steps": 7, **EVALUATED},
-    "constant with warm-up": {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 5,
-                              "save_steps": 3},
+    "constant with warm-up": {
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": 5,
+        "save_steps": 3,
+    },
     "plateau": {**PLATEAU, "save_steps": 5},
     "momentum": {"optimizers": momentum, "save_steps": 5},
     "Adafactor": {"optim": "adafactor", "save_steps": 5},
     "Adafactor without a rate": {"optimizers": adafactor, "save_steps": 7},
-    "one cycle": {"save_steps": 5, "optimizers": chained(
-        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.02, total_steps=20))},
+    "one cycle": {
+        "save_steps": 5,
+        "optimizers": chained(
+            lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.02, total_steps=20)
+        ),
+    },
     "sequential": {"save_steps": 5, "optimizers": chained(sequential)},
     "buffers": {"model": tiny.normed, **EVALUATED, "save_steps": 3},
     "workers": {"dataloader_num_workers": 2, "save_steps": 5},
-    "generator": {"kind": Drawn, "save_steps": 1,
-                  "accelerator_config": {"use_seedable_sampler": False}},
+    "generator": {
+        "kind": Drawn,
+        "save_steps": 1,
+        "accelerator_config": {"use_seedable_sampler": False},
+    },
     "decay": {"weight_decay": 0.1, "max_grad_norm": 0.5, "save_steps": 7},
     "no clipping": {"max_grad_norm": 0.0, "save_steps": 7},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

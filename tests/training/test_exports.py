@@ -31,9 +31,11 @@ def exported_to(home: Home, node: Node, folder: Path, **how: Any) -> Path:
     export(home.store, manifest, stored.locations, folder, **how)
     conversion.complete(folder)
     facts = {
-        "step": node.step, "settings": node.settings, "param_groups": node.param_groups,
+        "step": node.step,
+        "settings": node.settings,
+        "param_groups": node.param_groups,
         "epochs": 1,
-    }  # fmt: skip
+    }
     stock_trainer.write(folder, facts)
     return folder
 
@@ -106,10 +108,15 @@ def sentences(folder: Path) -> Any:
     (folder / "vocab.txt").write_text("\n".join(words))
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
     torch.manual_seed(2)
-    BertModel(BertConfig(
-        vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16,
-    )).save_pretrained(folder)  # fmt: skip
+    BertModel(
+        BertConfig(
+            vocab_size=8,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+        )
+    ).save_pretrained(folder)
     word = models.Transformer(str(folder))
     return st.SentenceTransformer(
         modules=[word, models.Pooling(16), models.Dense(16, 4)], device="cpu"
@@ -152,10 +159,14 @@ def test_a_stock_trainer_goes_on_with_the_same_losses(home: Home, tmp_path: Path
     got = {one["step"]: one["loss"] for one in trainer.state.log_history if "loss" in one}
     whole = home.points("loss", home.segment().id)
     assert got == {step: loss for step, loss in whole.items() if 3 < step <= 6}
-    assert tiny.same(tiny.weights(trainer), {
-        name: value for name, value in model_of(home, home.final()).items()
-        if name in tiny.weights(trainer)
-    })  # fmt: skip
+    assert tiny.same(
+        tiny.weights(trainer),
+        {
+            name: value
+            for name, value in model_of(home, home.final()).items()
+            if name in tiny.weights(trainer)
+        },
+    )
 
 
 def test_buffers_that_no_checkpoint_of_the_model_holds_are_left_out(
@@ -214,6 +225,8 @@ def test_a_model_that_nobody_else_knows_is_refused_by_name_and_goes_raw(
     manifest = control.verify_node(home.database, home.store, home.node(3))
     files = export(home.store, manifest, stored.locations, tmp_path / "raw", raw=True)
     assert {path.name for path in files} == {
-        "model.safetensors", "training_state.safetensors", "state.json",
-    }  # fmt: skip
+        "model.safetensors",
+        "training_state.safetensors",
+        "state.json",
+    }
     assert json.loads((tmp_path / "raw" / "state.json").read_text())["optimizer"]["class"]

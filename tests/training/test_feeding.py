@@ -100,27 +100,45 @@ def torch_draw(generator: Any) -> int:
 
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "a dataset with a numpy generator": lambda: {
-        "data": Augmented(numpy_draw, np.random.default_rng(0)), "evaluated": False},
+        "data": Augmented(numpy_draw, np.random.default_rng(0)),
+        "evaluated": False,
+    },
     "a dataset with an old numpy generator": lambda: {
-        "data": Augmented(lambda g: g.randint(50), np.random.RandomState(0)), "evaluated": False},
+        "data": Augmented(lambda g: g.randint(50), np.random.RandomState(0)),
+        "evaluated": False,
+    },
     "a dataset with a python generator": lambda: {
-        "data": Augmented(lambda g: g.randrange(50), random.Random(0)), "evaluated": False},
+        "data": Augmented(lambda g: g.randrange(50), random.Random(0)),
+        "evaluated": False,
+    },
     "a dataset with a torch generator, workers": lambda: {
-        "data": Augmented(torch_draw, torch.Generator().manual_seed(0)), "evaluated": False,
-        "dataloader_num_workers": 2},
+        "data": Augmented(torch_draw, torch.Generator().manual_seed(0)),
+        "evaluated": False,
+        "dataloader_num_workers": 2,
+    },
     "a stream with a generator": lambda: {"data": Reshuffled(), "evaluated": False},
     "a collate function with a generator": lambda: {
-        "data": ITEMS, "collator": Masked(), "evaluated": False},
+        "data": ITEMS,
+        "collator": Masked(),
+        "evaluated": False,
+    },
     "batches of a sampler's own": fed_by(batch_sampler=Batched),
     "batches of a sampler with a generator": fed_by(
-        batch_sampler=lambda: Batched(torch.Generator().manual_seed(3)), num_workers=2),
+        batch_sampler=lambda: Batched(torch.Generator().manual_seed(3)), num_workers=2
+    ),
     "a loader with a generator, workers": fed_by(
-        batch_size=4, shuffle=True, num_workers=2,
-        generator=lambda: torch.Generator().manual_seed(5)),
+        batch_size=4,
+        shuffle=True,
+        num_workers=2,
+        generator=lambda: torch.Generator().manual_seed(5),
+    ),
     "balanced batches": lambda: {
-        "data": matrix.Items(26, "nothing"), "collator": matrix.padded, "evaluated": False,
-        "train_sampling_strategy": "batch_rebalance"},
-}  # fmt: skip
+        "data": matrix.Items(26, "nothing"),
+        "collator": matrix.padded,
+        "evaluated": False,
+        "train_sampling_strategy": "batch_rebalance",
+    },
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -129,9 +147,15 @@ def test_it_goes_on_where_it_was(case: str, home: Home) -> None:
 
 
 def test_workers_that_are_kept_draw_no_seed_at_later_passes(home: Home) -> None:
-    how = {"data": matrix.Items(26, "torch"), "collator": matrix.padded, "evaluated": False,
-           "dataloader_num_workers": 2, "dataloader_persistent_workers": True,
-           "save_steps": 3, "max_steps": 9}  # fmt: skip
+    how = {
+        "data": matrix.Items(26, "torch"),
+        "collator": matrix.padded,
+        "evaluated": False,
+        "dataloader_num_workers": 2,
+        "dataloader_persistent_workers": True,
+        "save_steps": 3,
+        "max_steps": 9,
+    }
     exact.agree(home, lambda: how, [3])
 
 
@@ -151,11 +175,17 @@ def peeping() -> list[Any]:
 BESIDE: dict[str, dict[str, Any]] = {
     "the loader itself": {"callbacks": peeping},
     "the loader itself, unseeded": {
-        "callbacks": peeping, "accelerator_config": {"use_seedable_sampler": False}},
-    "the loader of a stream": {"callbacks": peeping, "data": matrix.Stream(26, "torch"),
-                               "collator": matrix.padded, "evaluated": False},
+        "callbacks": peeping,
+        "accelerator_config": {"use_seedable_sampler": False},
+    },
+    "the loader of a stream": {
+        "callbacks": peeping,
+        "data": matrix.Stream(26, "torch"),
+        "collator": matrix.padded,
+        "evaluated": False,
+    },
     "another loader": {"kind": Looking},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BESIDE)

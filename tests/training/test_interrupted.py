@@ -29,8 +29,11 @@ PAUSE = 0.02
 LATEST = 1.0
 NUMBERS = {signal.SIGTERM: 143, signal.SIGUSR1: 138}
 TRAINER: dict[str, Any] = {
-    "max_steps": 80, "save_steps": 9, "eval_strategy": "steps", "eval_steps": 5,
-}  # fmt: skip
+    "max_steps": 80,
+    "save_steps": 9,
+    "eval_strategy": "steps",
+    "eval_steps": 5,
+}
 LOOP: dict[str, Any] = {"max_steps": 160, "save_steps": 9, "evaluated": True}
 
 

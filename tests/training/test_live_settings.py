@@ -20,25 +20,40 @@ from tests.training.homes import Home
 #: What changes at step 5, what the script asks for beside, and the step at which it then ends.
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "kind": ({"lr_scheduler_type": "linear"}, {}, 10),
-    "restart": ({"lr_scheduler_type": "linear", "schedule_from": "restart", "warmup_steps": 2},
-                {}, 10),
+    "restart": (
+        {"lr_scheduler_type": "linear", "schedule_from": "restart", "warmup_steps": 2},
+        {},
+        10,
+    ),
     "hold": ({"lr_scheduler_type": "constant", "schedule_from": "hold"}, {}, 10),
     "hold and decay": ({"schedule_from": "hold", "lr": 3e-3}, {"warmup_steps": 2}, 10),
-    "plateau": ({"lr_scheduler_type": "reduce_lr_on_plateau", "schedule_from": "hold",
-                 "lr_scheduler_kwargs": "patience=0"},
-                {"eval_strategy": "steps", "eval_steps": 2}, 10),
+    "plateau": (
+        {
+            "lr_scheduler_type": "reduce_lr_on_plateau",
+            "schedule_from": "hold",
+            "lr_scheduler_kwargs": "patience=0",
+        },
+        {"eval_strategy": "steps", "eval_steps": 2},
+        10,
+    ),
     "longer": ({"max_steps": 15, "horizon": "extend"}, {}, 15),
     "shorter": ({"max_steps": 7, "horizon": "rescale"}, {}, 7),
     "more batches": ({"gradient_accumulation_steps": 3}, {}, 10),
     "fewer batches": ({"gradient_accumulation_steps": 1}, {"gradient_accumulation_steps": 4}, 10),
-    "by length": ({"gradient_accumulation_steps": 2},
-                  {"train_sampling_strategy": "group_by_length", "collator": matrix.padded,
-                   "data": matrix.Items(matrix.SAMPLES, "nothing")}, 10),
+    "by length": (
+        {"gradient_accumulation_steps": 2},
+        {
+            "train_sampling_strategy": "group_by_length",
+            "collator": matrix.padded,
+            "data": matrix.Items(matrix.SAMPLES, "nothing"),
+        },
+        10,
+    ),
     "smoothing": ({"label_smoothing_factor": 0.3}, {}, 10),
     "no smoothing": ({"label_smoothing_factor": 0.0}, {"label_smoothing_factor": 0.2}, 10),
     "cadence": ({"logging_steps": 3, "save_steps": 3}, {}, 10),
     "details": ({"model.transformer.drop.p": 0.4, "group1.lr": 5e-4}, {"weight_decay": 0.1}, 10),
-}  # fmt: skip
+}
 
 
 def steer(home: Home, values: dict[str, Any], kind: Any = tiny.BranchingTrainer, **how: Any) -> Any:
@@ -91,12 +106,15 @@ def test_rates_go_on_without_a_jump_where_they_are_held(home: Home) -> None:
     assert "schedule" in {change.name for change in home.node(5).changes}
 
 
-@pytest.mark.parametrize("values", [
-    {"lr_scheduler_type": "linear", "schedule_from": "restart", "warmup_steps": 2},
-    {"lr_scheduler_type": "constant", "schedule_from": "hold"},
-    {"schedule_from": "restart"},
-    {"max_steps": 12, "schedule_from": "hold"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lr_scheduler_type": "linear", "schedule_from": "restart", "warmup_steps": 2},
+        {"lr_scheduler_type": "constant", "schedule_from": "hold"},
+        {"schedule_from": "restart"},
+        {"max_steps": 12, "schedule_from": "hold"},
+    ],
+)
 def test_a_resume_says_the_same_in_the_same_words(values: dict[str, Any], home: Home) -> None:
     steer(home, values, **script())
     live = home.final()
@@ -106,15 +124,21 @@ def test_a_resume_says_the_same_in_the_same_words(values: dict[str, Any], home: 
     assert home.final(launch).state_digest == live.state_digest
 
 
-@pytest.mark.parametrize(("values", "words"), [
-    ({"max_steps": 4, "horizon": "extend"}, "greater than"),
-    ({"max_steps": 20}, "horizon"),
-    ({"warmup_steps": 12}, "warm-up"),
-    ({"lr": 2e-3, "lr_scheduler_type": "cosine_with_min_lr"}, "needs min_lr"),
-    ({"schedule_from": "restart", "max_steps": 12, "horizon": "extend"}, "horizon says nothing"),
-    ({"lr": 2e-3, "lr_scheduler_type": "reduce_lr_on_plateau"}, "does not evaluate"),
-    ({"lr": 2e-3, "group0.lr": 3e-3, "dropout": 0.1}, "comes to"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"max_steps": 4, "horizon": "extend"}, "greater than"),
+        ({"max_steps": 20}, "horizon"),
+        ({"warmup_steps": 12}, "warm-up"),
+        ({"lr": 2e-3, "lr_scheduler_type": "cosine_with_min_lr"}, "needs min_lr"),
+        (
+            {"schedule_from": "restart", "max_steps": 12, "horizon": "extend"},
+            "horizon says nothing",
+        ),
+        ({"lr": 2e-3, "lr_scheduler_type": "reduce_lr_on_plateau"}, "does not evaluate"),
+        ({"lr": 2e-3, "group0.lr": 3e-3, "dropout": 0.1}, "comes to"),
+    ],
+)
 def test_what_does_not_fit_changes_nothing(
     values: dict[str, Any], words: str, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,9 +174,10 @@ BranchingWeighted = make_branching(Weighted)
 
 def declare(trainer: Any) -> Any:
     trainer.declare(
-        aux=branchtrack.setting(0.3, minimum=0), weights=branchtrack.setting([1.0, 2.0], minimum=0),
+        aux=branchtrack.setting(0.3, minimum=0),
+        weights=branchtrack.setting([1.0, 2.0], minimum=0),
         idle=1.0,
-    )  # fmt: skip
+    )
     return trainer
 
 
@@ -191,8 +216,10 @@ def test_smoothing_that_the_loss_does_not_use_is_not_in_force(home: Home) -> Non
     # Nobody has changed it: there is nothing to say of it.
     assert root.effective is not None and root.effective["verified"] is True
     asked: list[Any] = []
-    at = At(4, lambda: asked.append(home.ask("set", "deaf/main",
-                                             values={"label_smoothing_factor": 0.3})))  # fmt: skip
+    at = At(
+        4,
+        lambda: asked.append(home.ask("set", "deaf/main", values={"label_smoothing_factor": 0.3})),
+    )
     trainer = tiny.trainer(
         make_branching(Deaf), home.folder, callbacks=lambda: [at], run_name="deaf", **how
     )

@@ -33,8 +33,9 @@ def order(snapshot: Snapshot) -> None:
     other("loop/data/order/torch")(snapshot)
 
 
-AVERAGED, WAITING, GAN = (SCRIPTS[name] for name in (
-    "an extra object", "gradients that wait", "two optimizers"))  # fmt: skip
+AVERAGED, WAITING, GAN = (
+    SCRIPTS[name] for name in ("an extra object", "gradients that wait", "two optimizers")
+)
 BROKEN: dict[str, tuple[Script, Callable[[Snapshot], None]]] = {
     "weights": (of(), without("model/0.weight")),
     "buffers": (of(), without("running_mean")),
@@ -49,11 +50,13 @@ BROKEN: dict[str, tuple[Script, Callable[[Snapshot], None]]] = {
     "pass": (of(data=fed("random", lambda: loops.Flow("torch"))), loop("data", "epoch", value=3)),
     "order of the pass": (of(), order),
     "seed of an iterable": (
-        of(data=fed("random", lambda: loops.Flow("torch"))), loop("data", "seed", value=1)),
+        of(data=fed("random", lambda: loops.Flow("torch"))),
+        loop("data", "seed", value=1),
+    ),
     "an object's tensors": (AVERAGED, without("loop/objects/average/mean")),
     "an object's values": (AVERAGED, loop("objects", "average", "count", value=0)),
     "gradients that wait": (WAITING, without("grad/")),
-}  # fmt: skip
+}
 
 
 def differs(home: Home, script: Script, at: int) -> bool:
@@ -93,10 +96,13 @@ LEFT_OUT: dict[str, tuple[Script, Any, str]] = {
     "the place": (of(), data.Feed, "resume"),
     "the state of live objects": (of(), resumption, "restore"),
     "the optimizers": (of(), snapshots.optimizers, "restore"),
-    "the schedulers": (of(scheduler=SCHEDULES["ExponentialLR"]), snapshots.optimizers,
-                       "restore_schedule"),
+    "the schedulers": (
+        of(scheduler=SCHEDULES["ExponentialLR"]),
+        snapshots.optimizers,
+        "restore_schedule",
+    ),
     "the loop's own": (AVERAGED, beginning, "go_on"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", LEFT_OUT)

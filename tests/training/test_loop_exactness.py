@@ -56,8 +56,12 @@ def sampled(**given: Any) -> Callable[[], Any]:
 
 def prepared() -> Any:
     """A loader that accelerate has changed: it fetches one batch ahead, and counts passes."""
-    return prepare_data_loader(loops.loader("random", loops.Points("numpy")), num_processes=1,
-                               process_index=0, use_seedable_sampler=True)  # fmt: skip
+    return prepare_data_loader(
+        loops.loader("random", loops.Points("numpy")),
+        num_processes=1,
+        process_index=0,
+        use_seedable_sampler=True,
+    )
 
 
 def points(draws: str, count: int = loops.SAMPLES) -> Callable[[], Any]:
@@ -75,30 +79,43 @@ CASES: dict[str, dict[str, Any]] = {
     "sequential, python": {"data": fed("sequential", points("python"))},
     "own generator, numpy": {"data": fed("generator", points("numpy")), "evaluated": True},
     "own generator, whole batches": {"data": fed("generator", points("torch", 24))},
-    "random, torch, remainder": {"data": fed("random", points("torch")), "accumulation": 3,
-                                 "max_steps": 4, "evaluated": True},
+    "random, torch, remainder": {
+        "data": fed("random", points("torch")),
+        "accumulation": 3,
+        "max_steps": 4,
+        "evaluated": True,
+    },
     "drop last": {"data": fed("random", points("numpy"), drop_last=True)},
     "iterable, torch": {"data": fed("random", lambda: loops.Flow("torch")), "evaluated": True},
-    "iterable, python, remainder": {"data": fed("random", lambda: loops.Flow("python")),
-                                    "accumulation": 3, "max_steps": 4},
+    "iterable, python, remainder": {
+        "data": fed("random", lambda: loops.Flow("python")),
+        "accumulation": 3,
+        "max_steps": 4,
+    },
     "any iterable": {"data": Listed},
     "a sampler that draws as it goes": {"data": sampled(batch_size=4, sampler=Drawn())},
     "a sampler of batches": {"data": sampled(batch_sampler=Fives())},
     "a sampler that is told the pass": {
-        "data": sampled(batch_size=4, sampler=DistributedSampler(loops.Points(), 1, 0))},
+        "data": sampled(batch_size=4, sampler=DistributedSampler(loops.Points(), 1, 0))
+    },
     "accelerate's loader": {"data": prepared},
     "dropout alone": {"model": lambda: loops.net(0.5), "data": fed("sequential")},
     "no seed": {"seed": None},
-}  # fmt: skip
+}
 #: Of the others every second step is enough, unless all are asked for.
 CORE = ("random, evaluation", "own generator, numpy", "iterable, torch")
 ALL = os.environ.get("BRANCHTRACK_MATRIX") == "all"
 WITH_WORKERS: dict[str, dict[str, Any]] = {
-    "map, torch": {"data": fed("random", points("torch"), **WORKERS, persistent_workers=True),
-                   "evaluated": True},
-    "iterable, numpy": {"data": fed("random", lambda: loops.Flow("numpy", 28), **WORKERS),
-                        "accumulation": 3, "max_steps": 4},
-}  # fmt: skip
+    "map, torch": {
+        "data": fed("random", points("torch"), **WORKERS, persistent_workers=True),
+        "evaluated": True,
+    },
+    "iterable, numpy": {
+        "data": fed("random", lambda: loops.Flow("numpy", 28), **WORKERS),
+        "accumulation": 3,
+        "max_steps": 4,
+    },
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -135,15 +152,16 @@ SCHEDULES: dict[str, Callable[[Any], Any]] = {
     "ChainedScheduler": lambda o: schedulers.ChainedScheduler(
         [schedulers.ConstantLR(o, 0.5, 4), schedulers.ExponentialLR(o, 0.9)], o
     ),
-}  # fmt: skip
+}
 
 
 def test_every_scheduler_of_torch_is_among_them() -> None:
     base = schedulers.LRScheduler
     known = {
-        name for name, one in vars(schedulers).items()
+        name
+        for name, one in vars(schedulers).items()
         if isinstance(one, type) and issubclass(one, base) and not name.startswith("_")
-    }  # fmt: skip
+    }
     assert known - {"LRScheduler"} == set(SCHEDULES)
 
 
@@ -154,8 +172,10 @@ def test_every_scheduler_goes_on_where_it_was(name: str, home: Home) -> None:
 
 def two_groups(model: Any) -> torch.optim.Optimizer:
     rest = [*model[1].parameters(), *model[4].parameters()]
-    groups = [{"params": list(model[0].parameters()), "lr": 0.05},
-              {"params": rest, "weight_decay": 0.0}]  # fmt: skip
+    groups = [
+        {"params": list(model[0].parameters()), "lr": 0.05},
+        {"params": rest, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=0.01)
 
 

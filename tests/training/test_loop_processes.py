@@ -70,9 +70,13 @@ def command(home: Home, *words: str) -> str:
     """What a command prints, in a process of its own."""
     with loops.process(home):
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-m", *words], cwd=ROOT, timeout=120,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-W", "error", "-m", *words],
+            cwd=ROOT,
+            timeout=120,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -86,8 +90,18 @@ def test_the_example_learns_and_is_gone_on_with_by_the_worker(home: Home) -> Non
     told = json.loads(command(home, "branchtrack", "resume", node.id, "--name", "same", "--json"))
     assert told["state"] == "ended"
     assert home.nodes("digits/same")[-1].state_digest == final.state_digest
-    command(home, "branchtrack", "resume", node.id, "--set", "lr=0.01", "--set",
-            "label_smoothing=0.1", "--name", "other")  # fmt: skip
+    command(
+        home,
+        "branchtrack",
+        "resume",
+        node.id,
+        "--set",
+        "lr=0.01",
+        "--set",
+        "label_smoothing=0.1",
+        "--name",
+        "other",
+    )
     fork, *_, last = home.nodes("digits/other")
     assert fork.effective is not None and fork.effective["verified"] is True
     assert (fork.effective["lr"], fork.effective["label_smoothing"]) == (0.01, 0.1)

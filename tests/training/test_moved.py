@@ -41,9 +41,14 @@ def called(folder: Path, *words: str) -> Any:
     """What a command prints as JSON, or the text of the error that it ends with."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     if not done.stdout.startswith(("{", "[")):
         assert done.returncode == 0, done.stderr
         return None

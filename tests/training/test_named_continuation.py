@@ -39,9 +39,11 @@ def printed_wish(caplog: pytest.LogCaptureFixture) -> str:
 
 @pytest.mark.parametrize("is_finished", [True, False])
 def test_the_printed_command_goes_on_with_the_run_that_the_line_names(
-    is_finished: bool, home: Home, caplog: pytest.LogCaptureFixture,
+    is_finished: bool,
+    home: Home,
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     interrupted(home, 6)
     if is_finished:
         loops.train(home)

@@ -49,18 +49,22 @@ def own(make: Callable[..., Any], **given: Any) -> dict[str, Any]:
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adamw_torch_fused": ({"optim": "adamw_torch_fused"}, {"betas": "0.8, 0.9", "eps": 1e-6}),
     "adafactor": ({"optim": "adafactor"}, {"lr": 2e-3, "eps": "1e-20, 1e-2"}),
-    "sgd": ({"optim": "sgd", "optim_args": "momentum=0.9,nesterov=True"},
-            {"momentum": 0.5, "nesterov": False, "dampening": 0.1}),
+    "sgd": (
+        {"optim": "sgd", "optim_args": "momentum=0.9,nesterov=True"},
+        {"momentum": 0.5, "nesterov": False, "dampening": 0.1},
+    ),
     "adagrad": ({"optim": "adagrad"}, {"eps": 1e-5, "lr_decay": 0.1}),
-    "rmsprop": ({"optim": "rmsprop", "optim_args": "momentum=0.9,centered=True"},
-                {"momentum": 0.3, "alpha": 0.8}),
+    "rmsprop": (
+        {"optim": "rmsprop", "optim_args": "momentum=0.9,centered=True"},
+        {"momentum": 0.3, "alpha": 0.8},
+    ),
     "NAdam": (own(optim.NAdam, lr=1e-3), {"momentum_decay": 0.01}),
     "Adadelta": (own(optim.Adadelta, lr=1.0), {"rho": 0.5}),
     "Rprop": (own(optim.Rprop, lr=1e-3), {"etas": "0.4, 1.3"}),
     "torch's Adafactor": (own(optim.Adafactor, lr=1e-3), {"d": 2.0}),
     "a rate in a tensor": (own(optim.AdamW, lr=torch.tensor(1e-3)), {"lr": 2e-3}),
     "one of the script's own": (own(Counting, lr=0.1), {"lr": 0.2}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,9 +91,15 @@ def test_it_is_exact_and_obeys(kind: str, home: Home) -> None:
 
 @pytest.mark.parametrize(
     ("optimizer", "name"),
-    [("sgd", "betas"), ("adafactor", "betas"), ("adamw_torch", "momentum"),
-     ("adagrad", "momentum"), ("adamw_torch", "nesterov"), ("adamw_torch", "maximize")],
-)  # fmt: skip
+    [
+        ("sgd", "betas"),
+        ("adafactor", "betas"),
+        ("adamw_torch", "momentum"),
+        ("adagrad", "momentum"),
+        ("adamw_torch", "nesterov"),
+        ("adamw_torch", "maximize"),
+    ],
+)
 def test_what_it_has_not_is_refused_with_what_it_has(optimizer: str, name: str, home: Home) -> None:
     home.train(optim=optimizer, max_steps=2)
     with pytest.raises(InvalidInput, match=r"There is no setting .*max_grad_norm") as caught:

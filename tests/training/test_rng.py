@@ -15,9 +15,13 @@ from branchtrack.training import rng
 def draw() -> tuple[float, ...]:
     """Numbers from every generator, normal ones too: these keep a second one in reserve."""
     return (
-        random.random(), random.gauss(0, 1), float(np.random.rand()), float(np.random.randn()),
-        float(torch.rand(1)), float(torch.randn(1)),
-    )  # fmt: skip
+        random.random(),
+        random.gauss(0, 1),
+        float(np.random.rand()),
+        float(np.random.randn()),
+        float(torch.rand(1)),
+        float(torch.randn(1)),
+    )
 
 
 @pytest.mark.parametrize("warm", [0, 1, 700])
@@ -47,8 +51,10 @@ def test_the_state_survives_the_store() -> None:
     rng.restore(decode(coded, {name: tensor.clone() for name, tensor in tensors.items()}))
     assert draw() == first
     assert {name: tuple(t.shape) for name, t in tensors.items()} == {
-        "rng/python/keys": (625,), "rng/numpy/keys": (624,), "rng/torch": (5056,),
-    }  # fmt: skip
+        "rng/python/keys": (625,),
+        "rng/numpy/keys": (624,),
+        "rng/torch": (5056,),
+    }
 
 
 def test_what_happens_within_preserved_leaves_no_trace() -> None:

@@ -148,9 +148,11 @@ def test_a_store_replaced_by_a_file_fails_requests_with_the_reason(
 
 
 def test_a_full_disk_fails_the_change_and_later_ones_work(
-    home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture,
+    home: Home,
+    right: dict[str, torch.Tensor],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     write, full = files._write, [False]
 
     def limited(path: Path, parts: Any) -> None:
@@ -162,9 +164,12 @@ def test_a_full_disk_fails_the_change_and_later_ones_work(
     during = At(5, lambda: home.ask("set", values={"lr": 1e-3}))
     evaluated = At(6, lambda: home.ask("evaluate"))
     trainer = disturbed(
-        home, lambda: full.__setitem__(0, True), lambda: full.__setitem__(0, False),
-        [during, evaluated], save_steps=1,
-    )  # fmt: skip
+        home,
+        lambda: full.__setitem__(0, True),
+        lambda: full.__setitem__(0, False),
+        [during, evaluated],
+        save_steps=1,
+    )
     assert tiny.same(tiny.weights(trainer), right)
     changed, measured = home.requests()
     assert changed.state == "failed" and "disk is full" in (changed.error or "")
@@ -235,9 +240,10 @@ def test_a_database_locked_by_another_for_long_stops_nothing(
         holder.execute("ROLLBACK")  # type: ignore[attr-defined]
 
     callbacks = [
-        Do("on_step_begin", 4, hold), Do("on_step_end", None, count),
+        Do("on_step_begin", 4, hold),
+        Do("on_step_end", None, count),
         Do("on_train_end", None, release),
-    ]  # fmt: skip
+    ]
     trainer = tiny.trainer(
         tiny.BranchingTrainer, home.folder, callbacks=lambda: callbacks, save_strategy="no"
     )
@@ -294,15 +300,23 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]
     ],
 )
 def test_a_disk_that_fails_a_change_costs_its_node_and_the_next_one_lists_it(
-    home: Home, changed: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch, call: str, number: int, reason: str,
-) -> None:  # fmt: skip
+    home: Home,
+    changed: dict[str, torch.Tensor],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    number: int,
+    reason: str,
+) -> None:
     is_broken = broken_disk(monkeypatch, home, call, number)
     asked = At(5, lambda: home.ask("set", values={"lr": 5e-4}))
     disturbed(
-        home, lambda: is_broken.__setitem__(0, True), lambda: is_broken.__setitem__(0, False),
-        [asked], save_steps=3,
-    )  # fmt: skip
+        home,
+        lambda: is_broken.__setitem__(0, True),
+        lambda: is_broken.__setitem__(0, False),
+        [asked],
+        save_steps=3,
+    )
     found = home.snapshot(home.final()).tensors
     assert all(torch.equal(found[name], tensor) for name, tensor in changed.items())
     (request,) = home.requests()
@@ -331,9 +345,11 @@ def test_a_store_that_is_removed_costs_the_nodes_of_before_alone(
 
 
 def test_a_store_that_is_gone_is_told_before_the_next_checkpoint_and_when_it_is_back(
-    home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture,
+    home: Home,
+    right: dict[str, torch.Tensor],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(recorder, "HEARTBEAT_SECONDS", 0.01)
     store, away = home.config.store, home.config.home / "away"
     seen: list[bool] = []

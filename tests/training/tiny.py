@@ -87,10 +87,18 @@ def gpt(seed: int = 1, width: int = 16) -> GPT2LMHeadModel:
     torch.manual_seed(seed)
     return GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=50, n_positions=16, n_embd=width, n_layer=1, n_head=2, resid_pdrop=0.2,
-            embd_pdrop=0.2, attn_pdrop=0.2, bos_token_id=0, eos_token_id=0,
+            vocab_size=50,
+            n_positions=16,
+            n_embd=width,
+            n_layer=1,
+            n_head=2,
+            resid_pdrop=0.2,
+            embd_pdrop=0.2,
+            attn_pdrop=0.2,
+            bos_token_id=0,
+            eos_token_id=0,
         )
-    )  # fmt: skip
+    )
 
 
 def normed(seed: int = 1) -> Normed:
@@ -102,12 +110,20 @@ def normed(seed: int = 1) -> Normed:
 def arguments(folder: Path, **changed: Any) -> TrainingArguments:
     """Arguments for a training that writes nothing but nodes."""
     given: dict[str, Any] = {
-        "output_dir": str(folder / "output"), "run_name": "tiny", "max_steps": STEPS,
-        "per_device_train_batch_size": BATCH, "per_device_eval_batch_size": 8,
-        "learning_rate": 1e-3, "lr_scheduler_type": "cosine", "logging_steps": 1,
-        "save_steps": 2, "report_to": [], "disable_tqdm": True, "use_cpu": True,
+        "output_dir": str(folder / "output"),
+        "run_name": "tiny",
+        "max_steps": STEPS,
+        "per_device_train_batch_size": BATCH,
+        "per_device_eval_batch_size": 8,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "cosine",
+        "logging_steps": 1,
+        "save_steps": 2,
+        "report_to": [],
+        "disable_tqdm": True,
+        "use_cpu": True,
         "dataloader_pin_memory": False,
-    }  # fmt: skip
+    }
     return TrainingArguments(**{**given, **changed})
 
 

@@ -142,20 +142,28 @@ def test_new_things_can_be_written_into_it(old: Config) -> None:
         certificates.add(
             connection,
             Certificate(
-                id="c" * 16, run_id=target.run_id, branch_id=target.branch_id,
-                from_node_id=made[1].id, to_node_id=target.id, digest=target.state_digest,
-                difference=None, untested=[], environment={}, actor="ann",
+                id="c" * 16,
+                run_id=target.run_id,
+                branch_id=target.branch_id,
+                from_node_id=made[1].id,
+                to_node_id=target.id,
+                digest=target.state_digest,
+                difference=None,
+                untested=[],
+                environment={},
+                actor="ann",
                 created_at=time.time(),
             ),
             target.step,
-        )  # fmt: skip
+        )
     launch = control.order_launch(database, Store(old.store), target.id, actor="ann", name="new")
     with database.read() as connection:
         assert audit.first_break(connection, target.run_id) is None
     database.close()
     tree = call(old, "tree", "demo")[1]
-    states = {one["name"]: one["certificate"] and one["certificate"]["state"]
-              for one in tree["branches"]}  # fmt: skip
+    states = {
+        one["name"]: one["certificate"] and one["certificate"]["state"] for one in tree["branches"]
+    }
     cooler = "exact" if has_requests(old) else None
     assert states == {"main": "exact", "cooler": cooler, "new": None}
     assert launch.fork_node_id in {one["id"] for one in tree["nodes"]}

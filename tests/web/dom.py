@@ -9,9 +9,14 @@ from html.parser import HTMLParser
 VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
 INLINE = frozenset("a abbr b code em i span strong time".split())
 ROLES = {
-    "a": "link", "button": "button", "table": "table", "nav": "navigation", "main": "main",
-    "header": "banner", "fieldset": "group",
-}  # fmt: skip
+    "a": "link",
+    "button": "button",
+    "table": "table",
+    "nav": "navigation",
+    "main": "main",
+    "header": "banner",
+    "fieldset": "group",
+}
 
 
 class Element:

@@ -50,19 +50,26 @@ GROUPS = [
 ENVIRONMENT = {"python": "3.11.2", "torch": "2.10.0", "device": "cpu", "git": "4f1c2ab"}
 RESTORED = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
 DIFFERENCE = {
-    "name": "model/transformer.wte.weight", "kind": "tensor", "expected": "3f" * 32,
-    "found": "a0" * 32, "index": [17, 4], "largest": 2.4e-7, "tensors_differing": 61,
+    "name": "model/transformer.wte.weight",
+    "kind": "tensor",
+    "expected": "3f" * 32,
+    "found": "a0" * 32,
+    "index": [17, 4],
+    "largest": 2.4e-7,
+    "tensors_differing": 61,
     "elements_differing": 9214,
-}  # fmt: skip
+}
 OFFERS = Offers(
     {
         "relabel": Action(
-            "relabel", "New labels for what it is sure of.",
-            (Setting("threshold", maximum=1.0), Setting("soft", "bool")), {"soft": True},
+            "relabel",
+            "New labels for what it is sure of.",
+            (Setting("threshold", maximum=1.0), Setting("soft", "bool")),
+            {"soft": True},
         )
     },
     ["encoder", "encoder.layer.0", "encoder.layer.1", "head", "head.weight", "head.bias"],
-)  # fmt: skip
+)
 _FROZEN = np.arange(4096, dtype=np.float32)
 
 
@@ -86,11 +93,17 @@ class Line:
         """A certificate of a stretch, as a trial would have written it."""
         given: dict[str, Any] = {"difference": None, "untested": [], **facts}
         made = Certificate(
-            id=new_id(), run_id=target.run_id, branch_id=target.branch_id,
-            from_node_id=start.id, to_node_id=target.id, digest=target.state_digest,
-            environment={**ENVIRONMENT, "threads": 2}, actor="anna", created_at=time.time(),
+            id=new_id(),
+            run_id=target.run_id,
+            branch_id=target.branch_id,
+            from_node_id=start.id,
+            to_node_id=target.id,
+            digest=target.state_digest,
+            environment={**ENVIRONMENT, "threads": 2},
+            actor="anna",
+            created_at=time.time(),
             **given,
-        )  # fmt: skip
+        )
         with self.grower.database.transaction() as connection:
             certificates.add(connection, made, target.step)
         return made
@@ -119,19 +132,36 @@ class Line:
         self.step = max(self.step, int(steps[-1]))
 
     def commit(
-        self, kind: str, step: int, changes: dict[str, Any] | None = None, message: str = "",
-        actor: str = "trainer", effective: bool = True, since: int | None = None, **values: float,
-    ) -> Node:  # fmt: skip
+        self,
+        kind: str,
+        step: int,
+        changes: dict[str, Any] | None = None,
+        message: str = "",
+        actor: str = "trainer",
+        effective: bool = True,
+        since: int | None = None,
+        **values: float,
+    ) -> Node:
         """A node with its checkpoint; ``changes`` are settings' new values."""
         done = tuple(Change(n, self.settings[n], v, since) for n, v in (changes or {}).items())
         self.settings = {**self.settings, **(changes or {})}
         new = NewNode(
-            run_id=self.grower.run.id, branch_id=self.branch.id, segment_id=self.segment.id,
-            parent_id=self.head.id if self.head else None, step=step, epoch=step / 500, kind=kind,
+            run_id=self.grower.run.id,
+            branch_id=self.branch.id,
+            segment_id=self.segment.id,
+            parent_id=self.head.id if self.head else None,
+            step=step,
+            epoch=step / 500,
+            kind=kind,
             state_digest=self.grower.checkpoint(f"{self.branch.id}{step}{kind}"),
-            settings=self.settings, param_groups=GROUPS, changes=done, message=message,
-            actor=actor, environment=ENVIRONMENT, metrics=values,
-        )  # fmt: skip
+            settings=self.settings,
+            param_groups=GROUPS,
+            changes=done,
+            message=message,
+            actor=actor,
+            environment=ENVIRONMENT,
+            metrics=values,
+        )
         with self.grower.database.transaction() as connection:
             self.head = nodes.commit(connection, new)
             if done and effective:
@@ -151,9 +181,14 @@ class Line:
         kind = payload.pop("kind")
         with self.grower.database.transaction() as connection:
             made = requests.add(
-                connection, self.branch, kind=kind, payload=payload, requested=payload,
-                actor=Actor("anna"), reason=reason,
-            )  # fmt: skip
+                connection,
+                self.branch,
+                kind=kind,
+                payload=payload,
+                requested=payload,
+                actor=Actor("anna"),
+                reason=reason,
+            )
             requests.move(connection, made.id, "accepted", actor="anna")
             for name in state.split():
                 requests.move(connection, made.id, name, actor="trainer", **facts)
@@ -204,10 +239,14 @@ class Grower:
             ]
             pack = self.store.put(new, {"salt": salt}) if new else None
             nodes.add_checkpoint(
-                connection, manifest.digest, manifest.to_json(), tensor_count=len(tensors),
-                logical_bytes=manifest.logical_bytes, locations=pack.locations if pack else (),
+                connection,
+                manifest.digest,
+                manifest.to_json(),
+                tensor_count=len(tensors),
+                logical_bytes=manifest.logical_bytes,
+                locations=pack.locations if pack else (),
                 pack=(pack.id, pack.nbytes) if pack else None,
-            )  # fmt: skip
+            )
         return manifest.digest
 
     def line(self, name: str, max_steps: int | None = 2000) -> Line:
@@ -223,18 +262,27 @@ class Grower:
         """Let a process train a waiting line."""
         with self.database.transaction() as connection:
             line.segment = segments.take(
-                connection, line.segment.id, actor="trainer", settings=line.settings,
-                declared=[one.as_dict() for one in BUILT_IN], max_steps=max_steps,
-            )  # fmt: skip
+                connection,
+                line.segment.id,
+                actor="trainer",
+                settings=line.settings,
+                declared=[one.as_dict() for one in BUILT_IN],
+                max_steps=max_steps,
+            )
             line.branch = runs.get_branch(connection, line.branch.id)
 
     def order(self, node: Node, name: str, why: str = "", **overrides: Any) -> tuple[Line, Launch]:
         """A launch from ``node`` that no worker has yet."""
         with self.database.transaction() as connection:
             launch = launches.order(
-                connection, node, branch_name=name, overrides=overrides, mode="exact",
-                actor="anna", reason=why,
-            )  # fmt: skip
+                connection,
+                node,
+                branch_name=name,
+                overrides=overrides,
+                mode="exact",
+                actor="anna",
+                reason=why,
+            )
             branch = runs.get_branch(connection, launch.branch_id)
             segment = segments.get(connection, launch.segment_id)
             head = nodes.get(connection, launch.fork_node_id)
@@ -251,10 +299,11 @@ class Grower:
             line.read_back(connection, node.step + 1)
             assert line.head is not None
             nodes.set_effective(
-                connection, line.head.id,
+                connection,
+                line.head.id,
                 {"step": node.step + 1, "verified": True, **line.settings},
                 {**RESTORED, **dict.fromkeys(overrides, "replaced")},
-            )  # fmt: skip
+            )
         return line
 
 
@@ -283,12 +332,19 @@ def many(line: Line, count: int) -> None:
             line.head = nodes.commit(
                 connection,
                 NewNode(
-                    line.grower.run.id, line.branch.id, line.segment.id,
-                    line.head.id if line.head else None, step, 0.0,
-                    "checkpoint" if line.head else "root", digest, line.settings, [],
+                    line.grower.run.id,
+                    line.branch.id,
+                    line.segment.id,
+                    line.head.id if line.head else None,
+                    step,
+                    0.0,
+                    "checkpoint" if line.head else "root",
+                    digest,
+                    line.settings,
+                    [],
                     actor="trainer",
                 ),
-            )  # fmt: skip
+            )
     line.step += count
 
 
@@ -331,9 +387,14 @@ def demo(database: Database, store: Store, name: str = "gpt2-docs") -> dict[str,
     cooler = grower.fork(fork_at, "cooler", "1e-3 is still noisy", lr=3e-4)
     log_all(cooler, *curve(400, 2000, 2.98, 2.0, 170, 4))
     spiked = cooler.commit(
-        "intervention", 800, {"max_grad_norm": 0.5}, "spikes at 730", "anna", loss=2.24,
+        "intervention",
+        800,
+        {"max_grad_norm": 0.5},
+        "spikes at 730",
+        "anna",
+        loss=2.24,
         eval_loss=2.3,
-    )  # fmt: skip
+    )
     before_code = cooler.commit("checkpoint", 1200, loss=2.091, eval_loss=2.15)
     cooler.commit("checkpoint", 1600, loss=2.058, eval_loss=2.11)
     cooler.commit("final", 2000, loss=2.043, eval_loss=2.09)
@@ -342,8 +403,13 @@ def demo(database: Database, store: Store, name: str = "gpt2-docs") -> dict[str,
     code = grower.fork(before_code, "more-decay", "weights grow", weight_decay=0.1)
     log_all(code, *curve(1200, 1760, 2.09, 1.85, 150, 5))
     code.commit(
-        "intervention", 1600, {"lr": 1.5e-4}, "flat for 300 steps", "policy plateau", loss=1.902,
+        "intervention",
+        1600,
+        {"lr": 1.5e-4},
+        "flat for 300 steps",
+        "policy plateau",
+        loss=1.902,
         eval_loss=1.95,
-    )  # fmt: skip
+    )
     code.beat()
     return {line.branch.name: line for line in (main, hot, cooler, code)}

@@ -25,9 +25,13 @@ FAMILY = [
 def test_every_error_of_the_family_has_a_status(kind: type[BranchtrackError]) -> None:
     found = next(STATUS[one] for one in kind.__mro__ if one in STATUS)
     assert 400 <= found < 600
-    assert found < 500 or kind is BranchtrackError or issubclass(
-        kind, (errors.SchemaError, errors.StorageError, errors.HomeError, errors.NotAnswered)
-    )  # fmt: skip
+    assert (
+        found < 500
+        or kind is BranchtrackError
+        or issubclass(
+            kind, (errors.SchemaError, errors.StorageError, errors.HomeError, errors.NotAnswered)
+        )
+    )
 
 
 def test_the_nearest_class_decides() -> None:

@@ -50,9 +50,23 @@ def pages(site: Site) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["runs", "runs with a search", "tree", "tree of a metric", "node",
-                                  "node by prefix", "compare", "compare of a metric", "resume",
-                                  "stop", "steer", "audit"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "runs",
+        "runs with a search",
+        "tree",
+        "tree of a metric",
+        "node",
+        "node by prefix",
+        "compare",
+        "compare of a metric",
+        "resume",
+        "stop",
+        "steer",
+        "audit",
+    ],
+)
 def test_a_page_makes_at_most_six_statements(site: Site, name: str) -> None:
     with statements(site) as seen:
         site.get(pages(site)[name])

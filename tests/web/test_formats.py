@@ -13,12 +13,23 @@ from tests.web import dom
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (2.21439, "2.214"), (0.0123456, "0.01235"), (0.5, "0.500"), (12345.6, "12,346"),
-        (0, "0.000"), (1e-7, "1.000e-7"), (-3.25, "−3.250"), (123.456, "123.5"),
-        (math.nan, "NaN"), ("nan", "NaN"), (math.inf, "∞"), ("-inf", "−∞"), (None, "–"),
-        (3.2e8, "3.200e8"), ("not a number", "–"),
+        (2.21439, "2.214"),
+        (0.0123456, "0.01235"),
+        (0.5, "0.500"),
+        (12345.6, "12,346"),
+        (0, "0.000"),
+        (1e-7, "1.000e-7"),
+        (-3.25, "−3.250"),
+        (123.456, "123.5"),
+        (math.nan, "NaN"),
+        ("nan", "NaN"),
+        (math.inf, "∞"),
+        ("-inf", "−∞"),
+        (None, "–"),
+        (3.2e8, "3.200e8"),
+        ("not a number", "–"),
     ],
-)  # fmt: skip
+)
 def test_a_measured_value_has_four_significant_digits(value: object, text: str) -> None:
     assert formats.metric(value) == text
 
@@ -26,13 +37,23 @@ def test_a_measured_value_has_four_significant_digits(value: object, text: str) 
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (3e-4, "3e-4"), (1.5e-3, "1.5e-3"), (0.01, "0.01"), (0.1, "0.1"), (1.0, "1"),
-        (0.0, "0"), (1e6, "1e6"), (-2e-5, "-2e-5"),
+        (3e-4, "3e-4"),
+        (1.5e-3, "1.5e-3"),
+        (0.01, "0.01"),
+        (0.1, "0.1"),
+        (1.0, "1"),
+        (0.0, "0"),
+        (1e6, "1e6"),
+        (-2e-5, "-2e-5"),
         (0.00030000000000000003, "3.0000000000000003e-4"),
-        (True, "true"), (None, "–"), (5, "5"), ("cosine", "cosine"), ([0.9, 0.999], "[0.9, 0.999]"),
+        (True, "true"),
+        (None, "–"),
+        (5, "5"),
+        ("cosine", "cosine"),
+        ([0.9, 0.999], "[0.9, 0.999]"),
         ({"$": "tuple", "items": [0.9, 0.999]}, "[0.9, 0.999]"),
     ],
-)  # fmt: skip
+)
 def test_a_setting_is_written_exactly(value: object, text: str) -> None:
     assert formats.exact_setting(value) == text
 
@@ -44,17 +65,30 @@ def test_a_setting_that_is_a_number_is_read_back_from_its_text() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(-0.041, "−0.041"), (0.018, "+0.018"), (0.0, "0"), (0.00012, "+0.00012"), (None, "–"),
-     (1e-9, "+1.0e-9"), (-1e-9, "−1.0e-9"), (math.nan, "NaN")],
-)  # fmt: skip
+    [
+        (-0.041, "−0.041"),
+        (0.018, "+0.018"),
+        (0.0, "0"),
+        (0.00012, "+0.00012"),
+        (None, "–"),
+        (1e-9, "+1.0e-9"),
+        (-1e-9, "−1.0e-9"),
+        (math.nan, "NaN"),
+    ],
+)
 def test_a_difference_shows_its_sign(value: object, text: str) -> None:
     assert formats.delta(value) == text
 
 
 def test_bytes_are_in_decimal_units() -> None:
     assert [formats.size(n) for n in (0, 999, 1500, 61_240_000, 412_000_000, None)] == [
-        "0 B", "999 B", "1.5 kB", "61.2 MB", "412 MB", "–",
-    ]  # fmt: skip
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "61.2 MB",
+        "412 MB",
+        "–",
+    ]
 
 
 def test_a_time_is_relative_with_the_absolute_value_in_its_title() -> None:
@@ -66,8 +100,13 @@ def test_a_time_is_relative_with_the_absolute_value_in_its_title() -> None:
 
 def test_durations_have_one_unit() -> None:
     assert [formats.duration(s) for s in (-1, 42, 180, 7200, 90000, 9e6)] == [
-        "0 s", "42 s", "3 min", "2 h", "1 d", "104 d",
-    ]  # fmt: skip
+        "0 s",
+        "42 s",
+        "3 min",
+        "2 h",
+        "1 d",
+        "104 d",
+    ]
 
 
 def test_ids_are_shown_as_eight_characters() -> None:

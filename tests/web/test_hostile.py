@@ -17,9 +17,12 @@ from tests.web.conftest import Site, client_of
 
 API = "/api/v1/runs/digits/branches/main/requests"
 PAGES = (
-    "/runs/digits", "/runs/digits/branches/main/steer", "/runs/digits/audit",
-    "/api/v1/runs/digits/requests", "/api/v1/runs/digits/audit",
-)  # fmt: skip
+    "/runs/digits",
+    "/runs/digits/branches/main/steer",
+    "/runs/digits/audit",
+    "/api/v1/runs/digits/requests",
+    "/api/v1/runs/digits/audit",
+)
 ROLES = ("viewer", "agent", "operator", "admin")
 HUGE = "9" * 30
 
@@ -56,10 +59,14 @@ BODIES = [
     r'{"kind": "act", "action": "a", "arguments": {"b": [{"\ud800": "\u0000"}]}, "reason": "x"}',
     r'{"kind": "pause", "only_if": {"\ud800": "\ud800"}, "reason": "x"}',
     r'{"kind": "pause", "\ud800": 1, "reason": "x"}',
-    change(nested(25)), change(nested(500)), change(nested(900)), change(HUGE),
-    change("1" + "0" * 400), change(f'1, "kind": {nested(500)}'),
+    change(nested(25)),
+    change(nested(500)),
+    change(nested(900)),
+    change(HUGE),
+    change("1" + "0" * 400),
+    change(f'1, "kind": {nested(500)}'),
     '{"kind": "pause", "reason": "x", "not_after_step": ' + HUGE + "}",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
@@ -69,9 +76,11 @@ def test_what_is_refused_takes_no_page_from_anybody(
     client = client_of(app)
     for body in BODIES:
         answer = client.post(
-            API, data=body, content_type="application/json",
+            API,
+            data=body,
+            content_type="application/json",
             headers={"Authorization": f"Bearer {secrets[role]}"},
-        )  # fmt: skip
+        )
         assert 400 <= answer.status_code < 500, (body, answer.get_data(as_text=True))
     for page in PAGES:
         assert client.get(page, headers={"Authorization": "Bearer server"}).status_code == 200
@@ -93,15 +102,21 @@ def test_half_a_surrogate_pair_that_is_stored_already_is_shown(own: Site) -> Non
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        (f"/runs/digits/audit?before={HUGE}", 422), (f"/runs?page={HUGE}", 422),
+        (f"/runs/digits/audit?before={HUGE}", 422),
+        (f"/runs?page={HUGE}", 422),
         (f"/api/v1/runs/digits/audit?after={HUGE}", 422),
         (f"/api/v1/runs/digits/requests?before={'1' * 5000}", 422),
-        (f"/runs/digits/events?after={HUGE}", 422), ("/runs/digits/events?after=-1", 422),
-        (f"/runs/digits/events?after=1~ab:{HUGE}", 422), ("/runs/digits/events?after=x", 422),
-        (f"/api/v1/curve?branch=digits&from={HUGE}", 422), (f"/nodes/{HUGE}", 404),
-        (f"/api/v1/requests/{HUGE}", 404), ("/runs/%00", 404), ("/runs/%ed%a0%80", 404),
+        (f"/runs/digits/events?after={HUGE}", 422),
+        ("/runs/digits/events?after=-1", 422),
+        (f"/runs/digits/events?after=1~ab:{HUGE}", 422),
+        ("/runs/digits/events?after=x", 422),
+        (f"/api/v1/curve?branch=digits&from={HUGE}", 422),
+        (f"/nodes/{HUGE}", 404),
+        (f"/api/v1/requests/{HUGE}", 404),
+        ("/runs/%00", 404),
+        ("/runs/%ed%a0%80", 404),
     ],
-)  # fmt: skip
+)
 def test_a_number_that_no_database_holds_is_refused(own: Site, path: str, status: int) -> None:
     answer = own.client.get(path)
     assert answer.status_code == status
@@ -128,13 +143,43 @@ def test_no_request_made_up_at_random_makes_the_server_fail(
 
 
 TEXTS = [
-    "", "lr", "digits/main", "\x00", "é😀", HUGE, "-1", "nan", "1e999", "a" * 3000, "[!", "1~a:1",
-    "'\"<script>", "..", "٣",
-]  # fmt: skip
+    "",
+    "lr",
+    "digits/main",
+    "\x00",
+    "é😀",
+    HUGE,
+    "-1",
+    "nan",
+    "1e999",
+    "a" * 3000,
+    "[!",
+    "1~a:1",
+    "'\"<script>",
+    "..",
+    "٣",
+]
 NAMES = [
-    "kind", "values", "reason", "only_if", "key", "node", "text", "modules", "action", "arguments",
-    "name", "role", "only", "settings", "mode", "set.lr", "arg.soft", "\x00", "theme",
-]  # fmt: skip
+    "kind",
+    "values",
+    "reason",
+    "only_if",
+    "key",
+    "node",
+    "text",
+    "modules",
+    "action",
+    "arguments",
+    "name",
+    "role",
+    "only",
+    "settings",
+    "mode",
+    "set.lr",
+    "arg.soft",
+    "\x00",
+    "theme",
+]
 KINDS = ["set", "pause", "stop", "rewind", "freeze", "note", "act", "resume", "?"]
 
 
@@ -160,8 +205,10 @@ def body(draw: random.Random) -> dict[str, Any]:
         fields[draw.choice([*NAMES, "\ud800"])] = value(draw)
     if draw.random() < 0.5:
         return {"data": json.dumps(fields).encode(), "content_type": "application/json"}
-    pairs = (f"{quote(name, errors='replace')}={quote(str(each), errors='replace')}"
-             for name, each in fields.items())  # fmt: skip
+    pairs = (
+        f"{quote(name, errors='replace')}={quote(str(each), errors='replace')}"
+        for name, each in fields.items()
+    )
     return {"data": "&".join(pairs), "content_type": "application/x-www-form-urlencoded"}
 
 

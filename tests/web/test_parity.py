@@ -31,8 +31,12 @@ def rich(own: Site) -> Site:
 def by_shell(site: Site, body: dict[str, Any]) -> str:
     """What the shell says, its own way of asking for the same."""
     payload = dict(body)
-    more = [text for name in ("not_after_step", "expires_in") if name in payload
-            for text in (f"--{name.replace('_', '-')}", payload.pop(name))]  # fmt: skip
+    more = [
+        text
+        for name in ("not_after_step", "expires_in")
+        if name in payload
+        for text in (f"--{name.replace('_', '-')}", payload.pop(name))
+    ]
     for name, value in payload.pop("only_if", {}).items():
         more += ["--only-if", f"{name}={value}"]
     kind = payload.pop("kind")
@@ -76,8 +80,22 @@ def state(site: Site) -> tuple[Any, ...]:
 @pytest.mark.parametrize(
     "body",
     [
-        *({"kind": "set", "values": {"lr": bad}} for bad in ("nan", "inf", "-inf", "1e999", "false",
-          "-1", "0", "101", "0x10", "1_0", "abc")),
+        *(
+            {"kind": "set", "values": {"lr": bad}}
+            for bad in (
+                "nan",
+                "inf",
+                "-inf",
+                "1e999",
+                "false",
+                "-1",
+                "0",
+                "101",
+                "0x10",
+                "1_0",
+                "abc",
+            )
+        ),
         {"kind": "set", "values": {"amp": "1"}},
         {"kind": "set", "values": {"amp": "no"}},
         {"kind": "set", "values": {"speed": "1"}},
@@ -100,7 +118,7 @@ def state(site: Site) -> tuple[Any, ...]:
         {**SET, "only_if": {"lr": "fast"}},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_is_wrong_is_refused_alike_and_nothing_changes(
     rich: Site, body: dict[str, Any]
 ) -> None:

@@ -68,8 +68,9 @@ def test_lines_are_the_nodes_with_the_bytes_of_their_checkpoints(
         assert lines[0].metrics == {"loss": 2.0}
         stored = nodes.checkpoint(connection, whole[0].state_digest)
         assert (lines[0].stored_bytes, lines[0].logical_bytes) == (
-            stored.stored_bytes, stored.logical_bytes,
-        )  # fmt: skip
+            stored.stored_bytes,
+            stored.logical_bytes,
+        )
         found = tree_outline.nodes_by_id(connection, [whole[0].id, "nope"])
         assert found == {whole[0].id: whole[0]}
 
@@ -85,8 +86,12 @@ def test_a_nodes_history_holds_its_requests_and_their_audit_lines(
         every = audit.since(connection, main.grower.run.id)
     assert [(one.kind, one.state, one.reason) for one in asked] == [("checkpoint", "done", "why")]
     assert [one.state for one in events] == [
-        "checkpoint", "received", "accepted", "applied", "done",
-    ]  # fmt: skip
+        "checkpoint",
+        "received",
+        "accepted",
+        "applied",
+        "done",
+    ]
     assert all(one in every for one in events)
 
 

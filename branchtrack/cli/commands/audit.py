@@ -31,15 +31,25 @@ _MOST = 1000
 @click.argument("run")
 @click.option("--verify", is_flag=True, help="Check the chain of every event.")
 @click.option("--follow", is_flag=True, help="Go on with new events, until interrupted.")
-@click.option("--limit", type=click.IntRange(1, 10_000_000), default=_DEFAULT, show_default=True,
-              help="How many of the newest.")  # fmt: skip
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000_000),
+    default=_DEFAULT,
+    show_default=True,
+    help="How many of the newest.",
+)
 @click.option("--all", "everything", is_flag=True, help="All events.")
 @json_option
 @pass_command_line
 def audit(
-    line: CommandLine, run: str, verify: bool, follow: bool, limit: int, everything: bool,
+    line: CommandLine,
+    run: str,
+    verify: bool,
+    follow: bool,
+    limit: int,
+    everything: bool,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Print the events of a RUN, oldest first: who did what, when, at which step, and why.
 
     Each event has the digest of the one before it; --verify recomputes them all, compares what they
@@ -101,10 +111,16 @@ def _cells(event: Event) -> tuple[str, ...]:
 
     told, facts = _told(event), pairs(payloads_audit.facts(event))
     return (
-        str(event.seq), told["time"], event.actor, f"{event.kind} {event.ref[:8]}",
-        state(event.state), number(event.step), facts[:100],
-        visible(event.reason[:100]), event.hash[:12],
-    )  # fmt: skip
+        str(event.seq),
+        told["time"],
+        event.actor,
+        f"{event.kind} {event.ref[:8]}",
+        state(event.state),
+        number(event.step),
+        facts[:100],
+        visible(event.reason[:100]),
+        event.hash[:12],
+    )
 
 
 def _follow(database: Database, run_id: str, found: list[Event], as_json: bool) -> None:
@@ -135,10 +151,13 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
             untold = log.untold(connection, run_id) if broken is None else []
         last = log.newest(connection, run_id, 1)
     told = {
-        "run": run, "holds": broken is None and not untold, "broken_at": broken,
+        "run": run,
+        "holds": broken is None and not untold,
+        "broken_at": broken,
         "untold": [{"kind": kind, "id": ref} for kind, ref in untold],
-        "events": last[0].seq if last else 0, "hash": last[0].hash if last else None,
-    }  # fmt: skip
+        "events": last[0].seq if last else 0,
+        "hash": last[0].hash if last else None,
+    }
     if as_json:
         emit(told)
     elif told["holds"]:
@@ -148,7 +167,10 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
         named += f" and {len(untold) - 5} more" if len(untold) > 5 else ""
         echo(f"error: The record is not as the last events say: {named}.", err=True)
     else:
-        echo(f"error: The chain does not hold from event {broken} on: it or one before it "
-                   "was changed, removed or put in.", err=True)  # fmt: skip
+        echo(
+            f"error: The chain does not hold from event {broken} on: it or one before it "
+            "was changed, removed or put in.",
+            err=True,
+        )
     if not told["holds"]:
         raise click.exceptions.Exit(1)

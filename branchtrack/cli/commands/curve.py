@@ -56,8 +56,9 @@ def curve(
     finite = [value for value in data["values"] if math.isfinite(value)]
     echo(f"last {number(finite[-1] if finite else None, 6)}")
     if data["gaps"]:
-        echo(f"{len(data['gaps'])} values are NaN or infinite, the first at step "
-                   f"{data['gaps'][0]}.")  # fmt: skip
+        echo(
+            f"{len(data['gaps'])} values are NaN or infinite, the first at step {data['gaps'][0]}."
+        )
 
 
 def _print_csv(connection: Connection, branch: Branch, metric: str, points: int | None) -> None:

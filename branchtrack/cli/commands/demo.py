@@ -17,10 +17,20 @@ _HOST = "127.0.0.1"
 
 @click.command()
 @click.option("--no-serve", is_flag=True, help="End when the training is done.")
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True,
-              help="Port of the pages; 0 takes any free one.")  # fmt: skip
-@click.option("--steps", type=click.IntRange(60, 100_000), default=200, show_default=True,
-              help="Optimizer updates of each branch.")  # fmt: skip
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="Port of the pages; 0 takes any free one.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(60, 100_000),
+    default=200,
+    show_default=True,
+    help="Optimizer updates of each branch.",
+)
 @json_option
 @pass_command_line
 def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool) -> None:
@@ -57,12 +67,15 @@ def _print_result(told: dict[str, Any]) -> None:
     click.echo()
     rows = [
         (
-            branch["name"], number(branch["loss"]), number(branch["eval_loss"]),
-            "; ".join(f"step {one['step']}: {changes(one['changes'])}"
-                      for one in branch["changed"]),
+            branch["name"],
+            number(branch["loss"]),
+            number(branch["eval_loss"]),
+            "; ".join(
+                f"step {one['step']}: {changes(one['changes'])}" for one in branch["changed"]
+            ),
         )
         for branch in told["branches"]
-    ]  # fmt: skip
+    ]
     print_table(("BRANCH", "TRAIN", "HELD-OUT", "CHANGED"), rows, right="TRAIN HELD-OUT")
     run = told["run"]
     click.echo(f"\nTry: branchtrack diff {run}/main {run}/cooler, or branchtrack curve {run} loss")

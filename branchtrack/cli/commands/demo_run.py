@@ -79,11 +79,20 @@ class Demonstration:
         """The example as a process of its own, which ends with the block, whatever happens."""
         config = self.line.config
         command = [
-            sys.executable, "-m", "branchtrack.examples.text", "--name", "demo",
-            "--steps", str(self.steps), "--lr", str(TOO_HIGH),
-            "--every", str(max(1, self.steps // 15)),
-            "--output", str(config.home / "trainer_output"),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "branchtrack.examples.text",
+            "--name",
+            "demo",
+            "--steps",
+            str(self.steps),
+            "--lr",
+            str(TOO_HIGH),
+            "--every",
+            str(max(1, self.steps // 15)),
+            "--output",
+            str(config.home / "trainer_output"),
+        ]
         environment = {**os.environ, **config.environment()}
         environment.pop(local_process.LAUNCH_VARIABLE, None)
         with open(self.log, "wb", opener=permissions.opener(config.home)) as log:
@@ -152,9 +161,12 @@ class Demonstration:
         reason = f"loss {number(loss)} at step {segment.step}: the learning rate is too high"
         self.say(f'\nbranchtrack set {ref} lr={LOWER} --reason "{reason}"')
         request = control.submit(
-            self.database, ref, {"kind": "set", "values": {"lr": str(LOWER)}},
-            actor=control.local_actor(), reason=reason,
-        )  # fmt: skip
+            self.database,
+            ref,
+            {"kind": "set", "values": {"lr": str(LOWER)}},
+            actor=control.local_actor(),
+            reason=reason,
+        )
         request = control.wait(self.database, request.id, _PATIENCE)
         self.say("\n".join(answer_lines(payloads.request(request))))
         if request.state not in SUCCESS:
@@ -176,9 +188,14 @@ class Demonstration:
             f"    (the node at step {node.step})"
         )
         launch = control.order_launch(
-            self.database, self.line.store, node.id, actor=control.local_actor(), name="cooler",
-            settings={"lr": str(COOLER)}, reason="what if it had been lower from early on?",
-        )  # fmt: skip
+            self.database,
+            self.line.store,
+            node.id,
+            actor=control.local_actor(),
+            name="cooler",
+            settings={"lr": str(COOLER)},
+            reason="what if it had been lower from early on?",
+        )
         launch = carry_out(self.line, self.database, launch, quiet=True)
         with self.database.read() as connection:
             self.say("\n".join(launch_lines(payloads.launch(connection, launch))))

@@ -47,8 +47,9 @@ def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> No
     used = "USED" if found["effective_step"] is None else f"USED AT {found['effective_step']}"
     print_table(
         ("SETTING", "NOW", used, "TYPE", "ALLOWED", "HOLDS"),
-        [_setting_row(one) for one in shown], right=f"NOW {used}",
-    )  # fmt: skip
+        [_setting_row(one) for one in shown],
+        right=f"NOW {used}",
+    )
     hidden = len(found["settings"]) - len(shown)
     if hidden:
         echo(f"and {hidden} of single groups and modules: --all lists them.")
@@ -81,8 +82,9 @@ def _print_actions(found: dict[str, Any]) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True,
-              help="How many.")  # fmt: skip
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many."
+)
 @click.option("--all", "everything", is_flag=True, help="All requests.")
 @json_option
 @pass_command_line
@@ -117,14 +119,18 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
         ("REQUEST", "STATE", "WHAT", "STEP", "ASKED", "WHO", "WHY"),
         [
             (
-                one["id"][:8], state(one["state"]), _what(one), number(one["step"]),
-                ago(one["created_at"]), one["actor"],
+                one["id"][:8],
+                state(one["state"]),
+                _what(one),
+                number(one["step"]),
+                ago(one["created_at"]),
+                one["actor"],
                 visible(one["error"] or one["reason"]),
             )
             for one in found
         ],
         right="STEP",
-    )  # fmt: skip
+    )
     for one in counted:
         echo(
             f"{one['count']:,} more of {one['actor']} were refused ({one['kind']}) and counted, "
@@ -139,8 +145,14 @@ def _what(one: dict[str, Any]) -> str:
 
 @click.command()
 @click.argument("request")
-@click.option("--timeout", type=float, default=60.0, show_default=True, metavar="SECONDS",
-              help="How long to wait for the answer.")  # fmt: skip
+@click.option(
+    "--timeout",
+    type=float,
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the answer.",
+)
 @click.option("--no-wait", is_flag=True, help="Ask, and do not wait for the answer.")
 @json_option
 @pass_command_line

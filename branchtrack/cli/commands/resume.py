@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("node")
-@click.option("--set", "values", multiple=True, metavar="NAME=VALUE",
-              help="A setting to change; may be given more than once.")  # fmt: skip
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting to change; may be given more than once.",
+)
 @click.option("--name", metavar="BRANCH", help="Name of the new branch.")
 @click.option(
     "--mode",
@@ -51,14 +56,22 @@ if TYPE_CHECKING:
 @click.option("--script", metavar="PATH", help="The script, where it is another or elsewhere now.")
 @click.option("--cwd", metavar="DIR", help="The folder to start it in, where that was moved.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
-@click.option("--env", "assignments", multiple=True, metavar="NAME=VALUE",
-              help="A variable for the process; may be given more than once.")  # fmt: skip
-@click.option("--keep-env", is_flag=True,
-              help="Leave the environment as it is here; nothing is given back.")  # fmt: skip
-@click.option("--strict", is_flag=True,
-              help="End if the first update is not what followed the node before.")  # fmt: skip
-@click.option("--list", "lists", is_flag=True,
-              help="Only list the settings that a resume of NODE may change.")  # fmt: skip
+@click.option(
+    "--env",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A variable for the process; may be given more than once.",
+)
+@click.option(
+    "--keep-env", is_flag=True, help="Leave the environment as it is here; nothing is given back."
+)
+@click.option(
+    "--strict", is_flag=True, help="End if the first update is not what followed the node before."
+)
+@click.option(
+    "--list", "lists", is_flag=True, help="Only list the settings that a resume of NODE may change."
+)
 @json_option
 @pass_command_line
 def resume(
@@ -139,10 +152,15 @@ def _order(
     environment = {"given": variables.parse(assignments), "keep": keep_env}
     with bar("Reading the checkpoint"):
         return control.order_launch(
-            database, line.store, node, actor=control.local_actor(), settings=settings,
-            environment=environment, entry_point=origins.placed(database, node, script, cwd),
+            database,
+            line.store,
+            node,
+            actor=control.local_actor(),
+            settings=settings,
+            environment=environment,
+            entry_point=origins.placed(database, node, script, cwd),
             **given,
-        )  # fmt: skip
+        )
 
 
 def _declared(accepted: tuple[str, ...], resize: bool) -> list[str]:
@@ -176,12 +194,19 @@ def offered(database: Database, node_ref: str) -> list[dict[str, Any]]:
         settings = control.resume_settings(connection, node)
     return [
         {
-            "name": name, "value": node.settings.get(name), "dtype": one.dtype,
-            "minimum": one.minimum, "maximum": one.maximum, "choices": list(one.choices),
-            "allowed": one.allowed, "unit": one.unit, "about": one.about, "live": one.live,
+            "name": name,
+            "value": node.settings.get(name),
+            "dtype": one.dtype,
+            "minimum": one.minimum,
+            "maximum": one.maximum,
+            "choices": list(one.choices),
+            "allowed": one.allowed,
+            "unit": one.unit,
+            "about": one.about,
+            "live": one.live,
         }
         for name, one in settings.items()
-    ]  # fmt: skip
+    ]
 
 
 def _list(line: CommandLine, node: str, as_json: bool) -> None:

@@ -32,8 +32,13 @@ _UNTRUSTED = (
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True,
-              help="Port to listen on; 0 takes any free one.")  # fmt: skip
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="Port to listen on; 0 takes any free one.",
+)
 @click.option("--token", metavar="TEXT", help="The token that lets a browser in [a new one].")
 @click.option("--no-token", is_flag=True, help="Let in every process of this machine.")
 @click.option(
@@ -61,8 +66,13 @@ _UNTRUSTED = (
     help="The path under which a proxy shows the pages, such as /branchtrack.",
 )
 @click.option("--no-worker", is_flag=True, help="Start no training processes from here.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
-              help="Training processes at a time.")  # fmt: skip
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Training processes at a time.",
+)
 @pass_command_line
 def serve(
     line: CommandLine,
@@ -99,9 +109,14 @@ def new_token() -> str:
 
 
 def serve_pages(
-    line: CommandLine, host: str, port: int, token: str | None, *, jobs: int,
+    line: CommandLine,
+    host: str,
+    port: int,
+    token: str | None,
+    *,
+    jobs: int,
     where: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Serve until Ctrl-C (which exits with 130) or SIGTERM, with a worker where ``jobs`` is not 0.
 
     ``where`` are the arguments of `proxies.place`.
@@ -157,8 +172,13 @@ def _refusal(line: CommandLine, database: Database) -> str:
 @click.command()
 @click.option("--once", is_flag=True, help="End when the queue is empty and all has ended.")
 @click.option("--launch", metavar="ID", help="Carry out this one launch, then end.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
-              help="Training processes at a time.")  # fmt: skip
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Training processes at a time.",
+)
 @pass_command_line
 def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None:
     """Start the training processes that were ordered, here or in the browser.

@@ -140,11 +140,14 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
             ("message", visible(found["message"]) or "–"),
             ("changes", changes(found["changes"]) or "none"),
             ("state digest", found["state_digest"]),
-            ("checkpoint", f"{checkpoint['tensors']} tensors, "
-             f"{size(checkpoint['logical_bytes'])}, of which {size(checkpoint['stored_bytes'])} "
-             "were new"),
+            (
+                "checkpoint",
+                f"{checkpoint['tensors']} tensors, "
+                f"{size(checkpoint['logical_bytes'])}, of which {size(checkpoint['stored_bytes'])} "
+                "were new",
+            ),
         ]
-    )  # fmt: skip
+    )
     if found["compared"]:
         word = styled(found["compared"]["state"], bold=True)
         echo(f"\n{styled('restore', bold=True)}\n  {word}: {found['compared']['about']}")
@@ -192,8 +195,10 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
         )
     for side in ("a", "b"):
         for node in found[side]["changes"]:
-            echo(f"\n{side} at step {node['step']}: {changes(node['changes'])}"
-                       + (f" ({node['message']})" if node["message"] else ""))  # fmt: skip
+            echo(
+                f"\n{side} at step {node['step']}: {changes(node['changes'])}"
+                + (f" ({node['message']})" if node["message"] else "")
+            )
 
 
 def _side(side: dict[str, Any]) -> str:

@@ -56,8 +56,12 @@ def unpause(line: CommandLine, run: str, **how: Any) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("--when", default="now", show_default=True,
-              help="now, epoch (at its end) or checkpoint (behind the script's next).")  # fmt: skip
+@click.option(
+    "--when",
+    default="now",
+    show_default=True,
+    help="now, epoch (at its end) or checkpoint (behind the script's next).",
+)
 @asking
 def stop(line: CommandLine, run: str, when: str, **how: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to commit a node and end its process.
@@ -101,8 +105,13 @@ def evaluate(line: CommandLine, run: str, **how: Any) -> None:
 @click.argument("run")
 @click.argument("node")
 @click.option("--name", metavar="BRANCH", help="Name of the new branch.")
-@click.option("--set", "values", multiple=True, metavar="NAME=VALUE",
-              help="A setting to change from there on; may be repeated.")  # fmt: skip
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting to change from there on; may be repeated.",
+)
 @asking
 def rewind(
     line: CommandLine, run: str, node: str, name: str | None, values: tuple[str, ...], **how: Any
@@ -166,9 +175,7 @@ def note(line: CommandLine, run: str, text: str, **how: Any) -> None:
 @click.argument("action")
 @click.argument("arguments", nargs=-1, metavar="NAME=VALUE...")
 @asking
-def act(
-    line: CommandLine, run: str, action: str, arguments: tuple[str, ...], **how: Any
-) -> None:  # fmt: skip
+def act(line: CommandLine, run: str, action: str, arguments: tuple[str, ...], **how: Any) -> None:
     """Call an ACTION that the script of a RUN registered; `settings RUN` lists them.
 
     \b

@@ -49,8 +49,9 @@ def init(line: CommandLine, shared: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("node")
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--raw", is_flag=True,
-              help="Weights and state alone, of a model that others cannot open.")  # fmt: skip
+@click.option(
+    "--raw", is_flag=True, help="Weights and state alone, of a model that others cannot open."
+)
 @json_option
 @pass_command_line
 def export(line: CommandLine, node: str, target: Path, raw: bool, as_json: bool) -> None:
@@ -92,9 +93,11 @@ def _facts(node: Node, script: dict[str, Any] | None) -> dict[str, Any]:
     """What a stock Trainer's files say beside the state."""
     epochs = (script or {}).get("num_train_epochs")
     return {
-        "step": node.step, "settings": node.settings, "param_groups": node.param_groups,
+        "step": node.step,
+        "settings": node.settings,
+        "param_groups": node.param_groups,
         "epochs": epochs,
-    }  # fmt: skip
+    }
 
 
 @click.group()

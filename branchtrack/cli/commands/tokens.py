@@ -33,8 +33,13 @@ def token() -> None:
     metavar="NAMES",
     help="Settings and actions that it is good for: names or patterns, commas between.",
 )
-@click.option("--max-per-1000-steps", "limit", type=int, metavar="N",
-              help="Requests it may make in any 1,000 updates of one run.")  # fmt: skip
+@click.option(
+    "--max-per-1000-steps",
+    "limit",
+    type=int,
+    metavar="N",
+    help="Requests it may make in any 1,000 updates of one run.",
+)
 @json_option
 @pass_command_line
 def create(
@@ -51,9 +56,13 @@ def create(
 
     with line.database() as database, database.transaction() as connection:
         made, secret = tokens.create(
-            connection, name, role, created_by=control.local_actor(),
-            only=None if only is None else only.split(","), limit=limit,
-        )  # fmt: skip
+            connection,
+            name,
+            role,
+            created_by=control.local_actor(),
+            only=None if only is None else only.split(","),
+            limit=limit,
+        )
     if as_json:
         emit({**payloads_steering.token(made), "secret": secret})
         return
@@ -90,11 +99,15 @@ def list_tokens(line: CommandLine, as_json: bool) -> None:
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
     return (
-        styled(one["name"], bold=True), one["role"], ", ".join(one["only"] or ["everything"]),
-        number(one["max_per_1000_steps"]), one["created_by"], ago(one["created_at"]),
+        styled(one["name"], bold=True),
+        one["role"],
+        ", ".join(one["only"] or ["everything"]),
+        number(one["max_per_1000_steps"]),
+        one["created_by"],
+        ago(one["created_at"]),
         ago(one["used_at"]) if one["used_at"] else "never",
         state("revoked") if one["revoked_at"] else "",
-    )  # fmt: skip
+    )
 
 
 @token.command()

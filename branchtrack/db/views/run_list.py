@@ -99,14 +99,17 @@ def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentL
     """Every segment of the runs, by branch and position."""
     query = (
         select(
-            segments, branches.c.name.label("branch"), branches.c.segment_id.label("current"),
-            nodes.c.segment_id.label("start_segment"), nodes.c.step.label("start_step"),
+            segments,
+            branches.c.name.label("branch"),
+            branches.c.segment_id.label("current"),
+            nodes.c.segment_id.label("start_segment"),
+            nodes.c.step.label("start_step"),
         )
         .join(branches, branches.c.id == segments.c.branch_id)
         .outerjoin(nodes, nodes.c.id == segments.c.start_node_id)
         .where(segments.c.run_id.in_(run_ids))
         .order_by(branches.c.position, segments.c.position)
-    )  # fmt: skip
+    )
     found = []
     for row in connection.execute(query):
         values = {column.name: row._mapping[column.name] for column in segments.c}
@@ -123,18 +126,27 @@ def stretches(
     mine = and_(metric_series.c.name == name, metric_series.c.segment_id.in_(segment_ids))
     sealed = (
         select(
-            metric_series.c.segment_id, metric_series.c.id, metric_blocks.c.first_step,
-            metric_blocks.c.last_step, metric_blocks.c.minimum, metric_blocks.c.maximum,
+            metric_series.c.segment_id,
+            metric_series.c.id,
+            metric_blocks.c.first_step,
+            metric_blocks.c.last_step,
+            metric_blocks.c.minimum,
+            metric_blocks.c.maximum,
             metric_blocks.c.last,
         )
         .join(metric_blocks, metric_blocks.c.series_id == metric_series.c.id)
         .where(mine)
-    )  # fmt: skip
+    )
     tiles = _tiles(mine).subquery()
     tail = select(
-        tiles.c.segment_id, null(), func.min(tiles.c.step), func.max(tiles.c.step),
-        func.min(tiles.c.value), func.max(tiles.c.value), func.max(tiles.c.last),
-    ).group_by(tiles.c.segment_id, tiles.c.tile)  # fmt: skip
+        tiles.c.segment_id,
+        null(),
+        func.min(tiles.c.step),
+        func.max(tiles.c.step),
+        func.min(tiles.c.value),
+        func.max(tiles.c.value),
+        func.max(tiles.c.last),
+    ).group_by(tiles.c.segment_id, tiles.c.tile)
     found: dict[str, list[Stretch]] = {}
     for row in connection.execute(union_all(sealed, tail).order_by("first_step")):
         segment, series, *rest = row
@@ -166,13 +178,15 @@ def _tiles(mine: ColumnElement[bool]) -> Select[Any]:
     value = metric_points.c.value
     return (
         select(
-            metric_series.c.segment_id, step, value,
+            metric_series.c.segment_id,
+            step,
+            value,
             func.ntile(_TILES).over(partition_by=series, order_by=step).label("tile"),
             func.first_value(value).over(partition_by=series, order_by=step.desc()).label("last"),
         )
         .join(metric_points, metric_points.c.series_id == metric_series.c.id)
         .where(mine)
-    )  # fmt: skip
+    )
 
 
 def _run(row: Row[Any]) -> Run:

@@ -102,8 +102,10 @@ class Attributes:
             logger.warning(
                 "branchtrack does not store %s, which changes while training: %s. A resume has it "
                 "as the script makes it. If training depends on it, give it state_dict() and "
-                "load_state_dict(), and name it: track(...), start(objects=...).", slot.path, why,
-            )  # fmt: skip
+                "load_state_dict(), and name it: track(...), start(objects=...).",
+                slot.path,
+                why,
+            )
         return {"kind": _OMITTED, "state": None}
 
     def numbers(self) -> dict[str, Any]:

@@ -73,9 +73,12 @@ class Slots:
     """
 
     def __init__(
-        self, owners: Mapping[str, Any], model: torch.nn.Module,
-        ignored: Mapping[str, frozenset[str]], known: Iterable[Any],
-    ) -> None:  # fmt: skip
+        self,
+        owners: Mapping[str, Any],
+        model: torch.nn.Module,
+        ignored: Mapping[str, frozenset[str]],
+        known: Iterable[Any],
+    ) -> None:
         self.holders: dict[str, Any] = {}
         self._owners, self._model, self._ignored = owners, model, ignored
         self._parts = {id(part) for part in (*model.modules(), *model.parameters())}

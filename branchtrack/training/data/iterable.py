@@ -69,10 +69,12 @@ class Streamed(IterableDataset[Any]):
             return int(state["batches"])
         if self._in_workers:
             raise InvalidInput(
-                "batch_size", self._size, f"{self.sizes[-1][1]}, as in the node",
+                "batch_size",
+                self._size,
+                f"{self.sizes[-1][1]}, as in the node",
                 what="The batch size cannot be changed within a pass over an iterable dataset "
                 "that several workers read.",
-            )  # fmt: skip
+            )
         self._left_out = state["samples"]
         self.sizes.append((self._left_out, self._size))
         return 0

@@ -90,9 +90,11 @@ class Mixture(Dataset[Any]):
         made = {**self._weights, **{n.partition(".")[2]: value for n, value in values.items()}}
         if not any(made.values()):
             raise InvalidInput(
-                "data.mixture", made, "weights of which at least one is greater than 0",
+                "data.mixture",
+                made,
+                "weights of which at least one is greater than 0",
                 what="A mixture whose weights are all 0 has nothing to draw from.",
-            )  # fmt: skip
+            )
         self._weights, self._plan = made, None
 
     def __len__(self) -> int:
@@ -140,9 +142,12 @@ def _check_source(name: str, one: Any) -> None:
 
 def _setting(name: str) -> Setting:
     return Setting(
-        f"{PREFIX}mixture.{name}", minimum=0.0, maximum=_MOST, effect=EFFECT,
+        f"{PREFIX}mixture.{name}",
+        minimum=0.0,
+        maximum=_MOST,
+        effect=EFFECT,
         about=f"weight of {name} in the mixture; the weights need not sum to 1",
-    )  # fmt: skip
+    )
 
 
 def _generator(seed: int, purpose: int) -> np.random.Generator:

@@ -71,8 +71,9 @@ def settings_of(source: Any, *, steered: bool) -> DataSettings:
         return found
     logger.warning(
         "branchtrack: %s cannot be changed while this trains. Only the data of a torch DataLoader "
-        "that makes batches of a map or iterable dataset can.", " and ".join(found.declared),
-    )  # fmt: skip
+        "that makes batches of a map or iterable dataset can.",
+        " and ".join(found.declared),
+    )
     return DataSettings(None)
 
 

@@ -87,10 +87,14 @@ def _random(found: Mapping[str, Any]) -> dict[str, Any]:
     states: dict[str, Any] = {
         "python": (python["version"], keys, python["gauss"]),
         "numpy": (
-            numpy["kind"], numpy["keys"], numpy["position"], numpy["has_gauss"], numpy["cached"],
+            numpy["kind"],
+            numpy["keys"],
+            numpy["position"],
+            numpy["has_gauss"],
+            numpy["cached"],
         ),
         "cpu": found["torch"],
-    }  # fmt: skip
+    }
     devices = found.get("cuda", {})
     return states | ({"cuda": devices["0"]} if "0" in devices else {})
 
@@ -99,8 +103,11 @@ def _trainer(counters: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str,
     from transformers import TrainerControl
 
     settings = facts["settings"]
-    cadences = {n: settings[n] for n in ("logging_steps", "eval_steps", "save_steps", "max_steps")
-                if settings.get(n) is not None}  # fmt: skip
+    cadences = {
+        n: settings[n]
+        for n in ("logging_steps", "eval_steps", "save_steps", "max_steps")
+        if settings.get(n) is not None
+    }
     batch = {"train_batch_size": settings["batch_size"]} if "batch_size" in settings else {}
     epochs = {"num_train_epochs": facts["epochs"]} if facts.get("epochs") else {}
     # What callbacks keep is theirs to begin anew; of the loop's own a Trainer asks.

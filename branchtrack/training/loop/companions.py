@@ -159,8 +159,9 @@ def _scheduler_of(
             "branchtrack: the optimizer has %s that start() was not given: %s. Nodes lack the "
             "schedule's state, so that no resume is exact. Pass the one that is stepped as "
             "start(scheduler=...), and others in start(objects={...}).",
-            "a scheduler" if len(whole) == 1 else f"{len(whole)} schedulers", kinds,
-        )  # fmt: skip
+            "a scheduler" if len(whole) == 1 else f"{len(whole)} schedulers",
+            kinds,
+        )
     return None
 
 

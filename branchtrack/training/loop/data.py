@@ -48,9 +48,11 @@ class Feed:
             self._tracked = None if tracked.kind == "other" else tracked
         elif iter(source) is source:
             raise InvalidInput(
-                "data", source, "a DataLoader, or what can be iterated again for each pass",
+                "data",
+                source,
+                "a DataLoader, or what can be iterated again for each pass",
                 what="data: a generator can be read once only, so no node could go on in it.",
-            )  # fmt: skip
+            )
         if self._tracked is None:
             self.settings = tracking.settings_of(source, steered=False)
         else:

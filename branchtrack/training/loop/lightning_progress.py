@@ -15,14 +15,24 @@ logger = logging.getLogger("branchtrack")
 
 #: Callbacks of Lightning's own that training depends on.
 _STATEFUL = {
-    "WeightAveraging", "StochasticWeightAveraging", "EarlyStopping", "BaseFinetuning",
-    "ModelPruning", "SpikeDetection",
-}  # fmt: skip
+    "WeightAveraging",
+    "StochasticWeightAveraging",
+    "EarlyStopping",
+    "BaseFinetuning",
+    "ModelPruning",
+    "SpikeDetection",
+}
 #: Those that only look on, with what scripts derive from them.
 _LOOKING_ON = {
-    "ProgressBar", "Checkpoint", "ModelSummary", "LearningRateMonitor", "DeviceStatsMonitor",
-    "ThroughputMonitor", "Timer", "BasePredictionWriter",
-}  # fmt: skip
+    "ProgressBar",
+    "Checkpoint",
+    "ModelSummary",
+    "LearningRateMonitor",
+    "DeviceStatsMonitor",
+    "ThroughputMonitor",
+    "Timer",
+    "BasePredictionWriter",
+}
 _LIBRARIES = ("lightning", "pytorch_lightning", "branchtrack")
 #: Hooks after the last batch of an epoch that a callback may change its state in.
 _EPOCH_ENDS = ("on_train_epoch_end", "on_validation_epoch_end", "on_validation_end")
@@ -87,8 +97,11 @@ class LightningProgress:
             if bound not in (None, -1) and bound <= count:
                 logger.warning(
                     "branchtrack: Lightning's Trainer(%s=%s) ends at once, since the node is at "
-                    "%s already. Give it a larger one to train on.", name, bound, count,
-                )  # fmt: skip
+                    "%s already. Give it a larger one to train on.",
+                    name,
+                    bound,
+                    count,
+                )
 
 
 def followed(trainer: Any) -> dict[str, Any]:
@@ -123,8 +136,9 @@ def late(trainer: Any) -> list[str]:
                 logger.warning(
                     "branchtrack: %s comes after the callback that calls run.step(), so that "
                     "nodes have its state of before the update. Put it before that one in "
-                    "Trainer(callbacks=[...]).", type(callback).__name__,
-                )  # fmt: skip
+                    "Trainer(callbacks=[...]).",
+                    type(callback).__name__,
+                )
     return paths
 
 

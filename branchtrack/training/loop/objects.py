@@ -50,9 +50,11 @@ def live_objects(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[s
     for name in live.values:
         if name in taken:
             raise InvalidInput(
-                "settings", name, "another name",
+                "settings",
+                name,
+                "another name",
                 what=f"{name} is a setting already, of the optimizer or the model.",
-            )  # fmt: skip
+            )
     return live
 
 
@@ -82,10 +84,11 @@ def check_objects(objects: Mapping[str, Any]) -> None:
             encode(one.state_dict(), name, {})
         except CheckpointMismatch as error:
             raise InvalidInput(
-                f"objects[{name!r}]", error.facts["found"], "tensors, arrays, numbers, text, None, "
-                "and dicts, lists, tuples and sets of these",
+                f"objects[{name!r}]",
+                error.facts["found"],
+                "tensors, arrays, numbers, text, None, and dicts, lists, tuples and sets of these",
                 what=f"The state of the object {name!r} cannot be stored: {error.what}",
-            ) from error  # fmt: skip
+            ) from error
 
 
 def untested(live: Live, data: Any, objects: Mapping[str, Any]) -> list[str]:
@@ -151,11 +154,12 @@ def _check_parameters(model: torch.nn.Module, optimizers: Mapping[str, Any]) -> 
         for group in one.param_groups:
             if any(id(parameter) not in known for parameter in group["params"]):
                 raise InvalidInput(
-                    "model", type(model).__name__, "a model, or a dict of models, that has them "
-                    "all",
+                    "model",
+                    type(model).__name__,
+                    "a model, or a dict of models, that has them all",
                     what="An optimizer has parameters that are not the model's, so that nodes "
                     "would lack them.",
-                )  # fmt: skip
+                )
 
 
 def _decayed(optimizer: torch.optim.Optimizer) -> list[bool]:

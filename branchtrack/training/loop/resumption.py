@@ -26,8 +26,15 @@ from branchtrack.training.state import snapshots, weights
 
 #: What a schedule has set in the groups by the time that it is made.
 _OF_SCHEDULES = (
-    "lr", "initial_lr", "max_lr", "min_lr", "momentum", "betas", "max_momentum", "base_momentum",
-)  # fmt: skip
+    "lr",
+    "initial_lr",
+    "max_lr",
+    "min_lr",
+    "momentum",
+    "betas",
+    "max_momentum",
+    "base_momentum",
+)
 #: Settings that are as the script's own schedule has them, where that takes the node's place.
 _OF_SCRIPTS = ("momentum", "betas", SCHEDULE_HELD.name)
 
@@ -109,10 +116,13 @@ def _restore_for(live: Live, base: Base) -> None:
 def _check_length(live: Live, base: Base) -> None:
     if "max_steps" in base.overrides:
         schedule_length.check(
-            live, base.fork.step, base.overrides["max_steps"], each_update=False,
+            live,
+            base.fork.step,
+            base.overrides["max_steps"],
+            each_update=False,
             before=base.origin.settings.get("max_steps"),
             way=schedule_length.way_of_loops(base.overrides.get(SCHEDULER.name)),
-        )  # fmt: skip
+        )
 
 
 def _of_cycles(
@@ -165,9 +175,11 @@ def _advance(part: Live, updates: int) -> None:
                 step()
         except ValueError as error:
             raise InvalidInput(
-                SCHEDULER.name, "script", f"a schedule that reaches to step {updates}",
+                SCHEDULER.name,
+                "script",
+                f"a schedule that reaches to step {updates}",
                 what=f"The script's schedule cannot be brought to step {updates}: {error}",
-            ) from error  # fmt: skip
+            ) from error
 
 
 def _updates(state: Mapping[str, Any], otherwise: int) -> int:

@@ -25,8 +25,16 @@ from branchtrack.training.state import model_repr
 from branchtrack.training.state.mismatch import ACCEPTED, Difference, equal, quoted, refuse
 
 #: What of the data, and of the loop, may be meant to be another.
-_INTENDED = ("dataset_length", "drop_last", "sampler", "num_workers", "batch_size", "max_steps",
-             "save_steps", "seed")  # fmt: skip
+_INTENDED = (
+    "dataset_length",
+    "drop_last",
+    "sampler",
+    "num_workers",
+    "batch_size",
+    "max_steps",
+    "save_steps",
+    "seed",
+)
 #: What schedulers and groups have that follows from the learning rate.
 _RATES = ("base_lrs", "_last_lr", "lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
 #: What a schedule that cycles it sets in the groups.
@@ -127,8 +135,11 @@ def _setting_of(name: str) -> str:
 def _agree(found: Any, value: Any) -> bool:
     # What JSON has no number for is spelled as in a state.
     found = decode(found, {}) if isinstance(found, dict) else found
-    return bool(list(found) == list(value) if isinstance(value, (list, tuple)) and
-                isinstance(found, (list, tuple)) else found == value)  # fmt: skip
+    return bool(
+        list(found) == list(value)
+        if isinstance(value, (list, tuple)) and isinstance(found, (list, tuple))
+        else found == value
+    )
 
 
 def _is_cycled(name: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

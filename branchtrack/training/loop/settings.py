@@ -69,9 +69,13 @@ class Pace:
                 raise overrides.too_late(self.step, last)
             overrides.check_length(self.step, {MAX_STEPS.name: self.max_steps}, values)
             schedule_length.check(
-                live, self.step, last, each_update=False, before=self.max_steps,
+                live,
+                self.step,
+                last,
+                each_update=False,
+                before=self.max_steps,
                 way="a resume with scheduler=script and a longer schedule in the script",
-            )  # fmt: skip
+            )
             self.max_steps = last
         self.save_steps = values.get(SAVE_STEPS.name, self.save_steps)
 

@@ -71,11 +71,15 @@ def record(
         recorded = nodes.packs_of(connection, [location.digest for location in locations])
         gone = [name for name in set(recorded.values()) if not store.path(name).is_file()]
         is_named = nodes.add_checkpoint(
-            connection, manifest.digest, manifest.to_json(),
-            tensor_count=len(manifest.entries), logical_bytes=manifest.logical_bytes,
+            connection,
+            manifest.digest,
+            manifest.to_json(),
+            tensor_count=len(manifest.entries),
+            logical_bytes=manifest.logical_bytes,
             pack=(pack.id, pack.nbytes) if pack else None,
-            locations=locations, gone=gone,
-        )  # fmt: skip
+            locations=locations,
+            gone=gone,
+        )
         node = nodes.commit(connection, replace(new, state_digest=manifest.digest))
         for answer in answers:
             tell(connection, answer, actor, step=new.step, node_id=node.id)

@@ -232,14 +232,21 @@ class Committer:
         answers: Sequence[Answer],
     ) -> NewNode:
         return NewNode(
-            run_id=self._segment.run_id, branch_id=self._segment.branch_id,
-            segment_id=self._segment.id, parent_id=None, step=point.step, epoch=point.epoch,
-            kind=kind, state_digest="",
+            run_id=self._segment.run_id,
+            branch_id=self._segment.branch_id,
+            segment_id=self._segment.id,
+            parent_id=None,
+            step=point.step,
+            epoch=point.epoch,
+            kind=kind,
+            state_digest="",
             settings={**point.live.fixed, **apply.read_all(point.live)},
-            param_groups=snapshot.param_groups, metrics=dict(metrics), message=message,
+            param_groups=snapshot.param_groups,
+            metrics=dict(metrics),
+            message=message,
             actor=answers[0].request.actor if answers else self._actor,
             environment=self._environment,
-        )  # fmt: skip
+        )
 
     def _carry_out(self, flight: _Flight) -> None:
         """The job of a commit; one that raises is tried again, and keeps its buffers till then."""
@@ -308,10 +315,15 @@ class Committer:
         made = ("applied", "done", "superseded")
         carried = [answer for answer in flight.answers if answer.state in made]
         node, is_named = commits.record(
-            self._database, self._store, digested, flight.pack,
-            replace(flight.new, parent_id=self.head), carried, self._actor,
+            self._database,
+            self._store,
+            digested,
+            flight.pack,
+            replace(flight.new, parent_id=self.head),
+            carried,
+            self._actor,
             self.saves.as_dict(flight.due),
-        )  # fmt: skip
+        )
         if flight.pack is not None and is_named:
             self._watch.newest = flight.pack.id
         elif flight.pack is not None:

@@ -81,10 +81,16 @@ class Troubles:
                 run_id = segments.get(connection, self._segment).run_id
                 for state, what, why, step, when in untold:
                     audit.append(
-                        connection, run_id, kind="trouble", ref=self._segment, state=state,
-                        actor=f"run ({control.local_actor()})", step=step, reason=why,
+                        connection,
+                        run_id,
+                        kind="trouble",
+                        ref=self._segment,
+                        state=state,
+                        actor=f"run ({control.local_actor()})",
+                        step=step,
+                        reason=why,
                         payload={"what": what, "time": when},
-                    )  # fmt: skip
+                    )
             for _ in untold:
                 self._untold.popleft()
 

@@ -178,9 +178,15 @@ class Recorder:
             with self._database.transaction() as connection:
                 run_id = segments.get(connection, self._segment).run_id
                 audit.append(
-                    connection, run_id, kind=kind, ref=self._segment, state=state, actor=actor,
-                    step=step, reason=why,
-                )  # fmt: skip
+                    connection,
+                    run_id,
+                    kind=kind,
+                    ref=self._segment,
+                    state=state,
+                    actor=actor,
+                    step=step,
+                    reason=why,
+                )
                 segments.count_saves(connection, self._segment, self.saves())
 
         self.do(job)

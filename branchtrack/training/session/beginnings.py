@@ -69,10 +69,14 @@ class NewRun(Beginning):
         """The first segment of a new run's default branch."""
         asked = self.training.name
         self.run = runs.create_run(
-            connection, as_name(asked, "run"), actor=actor, asked=asked,
+            connection,
+            as_name(asked, "run"),
+            actor=actor,
+            asked=asked,
             entry_point=entry_point(self.training, self.home, self.output),
-            command=ordinals.command(self.training, self.home), run_id=self.planned.run_id,
-        )  # fmt: skip
+            command=ordinals.command(self.training, self.home),
+            run_id=self.planned.run_id,
+        )
         branch_id = self.planned.branch_id
         runs.create_branch(connection, self.run.id, self.run.default_branch, branch_id=branch_id)
         segments.add(connection, self.planned)
@@ -86,8 +90,9 @@ class NewRun(Beginning):
         plain = as_name(asked, "run")
         why = [] if plain == asked else [f"a name has {NAME_RULE}"]
         why += [] if plain == self.run.name else [f"{plain} is taken"]
-        logger.warning("branchtrack: %r is recorded as run %s (%s).", asked, self.run.name,
-                       "; ".join(why))  # fmt: skip
+        logger.warning(
+            "branchtrack: %r is recorded as run %s (%s).", asked, self.run.name, "; ".join(why)
+        )
 
 
 @dataclass
@@ -152,9 +157,14 @@ class NewBranch(Beginning):
     def segment(self, connection: Connection, actor: str) -> Segment:
         """A launch that is this process's own, and its segment."""
         launch = launches.order(
-            connection, self.start, branch_name=self.name, overrides=self.overrides, mode=self.mode,
-            actor=actor, reason=self.reason,
-        )  # fmt: skip
+            connection,
+            self.start,
+            branch_name=self.name,
+            overrides=self.overrides,
+            mode=self.mode,
+            actor=actor,
+            reason=self.reason,
+        )
         owner = processes.own_name()
         launches.move(connection, launch.id, "starting", actor, worker=owner)
         self.launch = launches.move(connection, launch.id, "running", actor, pid=os.getpid())

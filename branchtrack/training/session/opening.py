@@ -56,9 +56,12 @@ class Resumption:
 
 
 def resumption(
-    node: str | None, settings: Mapping[str, Any] | None, mode: str, branch: str | None,
+    node: str | None,
+    settings: Mapping[str, Any] | None,
+    mode: str,
+    branch: str | None,
     field_name: str = "resume",
-) -> Resumption | None:  # fmt: skip
+) -> Resumption | None:
     """What a script's arguments ask for; None where it says nothing.
 
     Raises:
@@ -72,9 +75,11 @@ def resumption(
         raise InvalidInput(field_name, node, f'the id of a node, RUN/BRANCH, or "{LATEST}"')
     if given and node in (None, LATEST):
         raise InvalidInput(
-            given[0], changes[given[0]], f"{given[0]}= together with {field_name}=NODE",
+            given[0],
+            changes[given[0]],
+            f"{given[0]}= together with {field_name}=NODE",
             what=f"{given[0]} says how to go on from a node, and {field_name} names none.",
-        )  # fmt: skip
+        )
     return None if node is None else Resumption(node, dict(settings or {}), mode, branch)
 
 
@@ -160,8 +165,13 @@ class _Opening:
     def _launched(self, order: Order) -> Session:
         with self.database.read() as connection:
             launch = launches.get(connection, order.launch or "")
-            base = _base(connection, self.store, nodes.get(connection, launch.fork_node_id),
-                         launch.mode, strict=launch.strict)  # fmt: skip
+            base = _base(
+                connection,
+                self.store,
+                nodes.get(connection, launch.fork_node_id),
+                launch.mode,
+                strict=launch.strict,
+            )
         beginning = beginnings.Launched(launch, self._home)
         own = (launch.id, order.rewind) if order.rewind else None
         session = Session(self.database, self.store, base, beginning, own)
@@ -181,16 +191,20 @@ class _Opening:
         logger.warning(
             "branchtrack: %s is passed over with the final state of run %s (node %s): this "
             "process was started for %s. What its loop leaves in variables is not there.",
-            self.training, mine.name, line.head.id, run.name,
-        )  # fmt: skip
+            self.training,
+            mine.name,
+            line.head.id,
+            run.name,
+        )
         return self._passed_over(line, refuse, partial(self._told_end, order))
 
     def _later(self) -> Session:
         """Passed over untrained, as what comes after the training that was meant."""
         logger.warning(
             "branchtrack: %s is not trained: this process was started for the training before it "
-            "alone.", self.training,
-        )  # fmt: skip
+            "alone.",
+            self.training,
+        )
         return PassedOver(self.database, self.store, None, str(self.training))
 
     def _passed_over(
@@ -238,15 +252,16 @@ class _Opening:
             logger.warning(
                 "branchtrack: there is nothing of %s to go on with yet: a new run begins.",
                 self.training,
-            )  # fmt: skip
+            )
             return self.new_run()
         self.process.id = line.run.training.get("process", self.process.id)
         if line.is_finished or self._was_left(line):
             logger.warning(
                 "branchtrack: %s is finished, and is not trained again: the script goes on with "
-                "its final state. For a new run, start it without %s.", line,
+                "its final state. For a new run, start it without %s.",
+                line,
                 "asking to go on" if says_so else continuation.CONTINUE_VARIABLE,
-            )  # fmt: skip
+            )
             return self._passed_over(line)
         return self._in_same_branch(line, line.head)
 

@@ -33,9 +33,14 @@ ALONE_VARIABLE = "BRANCHTRACK_ALONE"
 UNTIL_VARIABLE = "BRANCHTRACK_UNTIL"
 #: What tells the jobs of an array apart, which all have one command.
 _ARRAYS = (
-    "SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "PBS_ARRAYID", "LSB_JOBINDEX", "SGE_TASK_ID",
-    "JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX",
-)  # fmt: skip
+    "SLURM_ARRAY_TASK_ID",
+    "PBS_ARRAY_INDEX",
+    "PBS_ARRAYID",
+    "LSB_JOBINDEX",
+    "SGE_TASK_ID",
+    "JOB_COMPLETION_INDEX",
+    "AWS_BATCH_JOB_ARRAY_INDEX",
+)
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,15 @@ class PassedOver(Session):
     passes_over = True
 
     def __init__(
-        self, database: Database, store: Store, base: Base | None, about: str,
-        segment: Segment | None = None, refuse: Refuse | None = None, ended: Ended | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        store: Store,
+        base: Base | None,
+        about: str,
+        segment: Segment | None = None,
+        refuse: Refuse | None = None,
+        ended: Ended | None = None,
+    ) -> None:
         super().__init__(database, store, base)
         self.database, self.store = database, store
         self.about, self.trained_in = about, segment
@@ -83,8 +89,9 @@ class PassedOver(Session):
         """The loop goes on although it is to end: say so."""
         logger.warning(
             "branchtrack: the training %s is passed over, and its loop goes on: it does not end "
-            "where `run.step()` is true. What it does is undone.", self.about
-        )  # fmt: skip
+            "where `run.step()` is true. What it does is undone.",
+            self.about,
+        )
 
     def close(self, status: str, error: str | None = None) -> None:
         """Leave the state as it was given back."""
@@ -122,6 +129,10 @@ def finished(about: str, why: str) -> LaunchFailed:
 
 def _refusal(what: str, fix: str) -> LaunchFailed:
     return LaunchFailed(
-        what, safe="Nothing was trained, and nothing is left of it in the record.", fix=fix,
-        launch=None, exit_code=None, log=None,
-    )  # fmt: skip
+        what,
+        safe="Nothing was trained, and nothing is left of it in the record.",
+        fix=fix,
+        launch=None,
+        exit_code=None,
+        log=None,
+    )

@@ -78,9 +78,11 @@ class Witness:
             torch.autograd.backward = self._original
 
     def close(
-        self, step: int, numbers: Mapping[str, Any] | None = None,
+        self,
+        step: int,
+        numbers: Mapping[str, Any] | None = None,
         model: torch.nn.Module | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """End watching, and tell what update ``step`` was made of, as JSON has it.
 
         ``batch`` is a SHA-256 of all its batches in order (None: no batch was seen), ``losses`` the

@@ -38,9 +38,10 @@ class NewRun:
         if not made.is_begun() and config.is_required():
             made.give_up()
             raise StorageError(
-                f"The run cannot be recorded: {made.trouble}", safe="No training was done.",
+                f"The run cannot be recorded: {made.trouble}",
+                safe="No training was done.",
                 fix=f"Without {config.REQUIRE_VARIABLE} training begins all the same.",
-            )  # fmt: skip
+            )
         return made
 
 

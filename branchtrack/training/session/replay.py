@@ -207,12 +207,18 @@ class Rehearsal(Session):
         processes = int(os.environ.get("WORLD_SIZE") or 1)
         now |= {"world_size": processes} if processes > 1 else {}
         certificate = Certificate(
-            id=self._trial.certificate, run_id=target.run_id, branch_id=target.branch_id,
-            from_node_id=self._start.id, to_node_id=target.id, digest=digest,
-            difference=difference, environment=now, created_at=time.time(),
+            id=self._trial.certificate,
+            run_id=target.run_id,
+            branch_id=target.branch_id,
+            from_node_id=self._start.id,
+            to_node_id=target.id,
+            digest=digest,
+            difference=difference,
+            environment=now,
+            created_at=time.time(),
             untested=exactness.untested(now, target.environment, self.uncovered),
             actor=self.actor,
-        )  # fmt: skip
+        )
         with self._database.transaction() as connection:
             certificates.add(connection, certificate, target.step)
         self._over = True

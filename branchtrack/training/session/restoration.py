@@ -36,9 +36,12 @@ class Reference:
     weights_only: bool = False
 
     def compare(
-        self, seen: Mapping[str, Any], options: Iterable[str], unrestored: Mapping[str, Any],
+        self,
+        seen: Mapping[str, Any],
+        options: Iterable[str],
+        unrestored: Mapping[str, Any],
         not_restored: Sequence[str] = (),
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """As `proof.compare`; ``unrestored`` (name -> expected, found) are state that differs.
 
         ``options``: the names in the optimizers' parameter groups. ``not_restored`` are names of
@@ -90,12 +93,17 @@ def record(
         return
     nodes.set_compared(connection, reference.node.id, compared)
     audit.append(
-        connection, reference.node.run_id, kind="restore", ref=reference.node.id,
-        state=compared["state"], actor=actor, step=compared["step"],
+        connection,
+        reference.node.run_id,
+        kind="restore",
+        ref=reference.node.id,
+        state=compared["state"],
+        actor=actor,
+        step=compared["step"],
         payload={
             name: compared.get(name) for name in (*restores.PARTS, "not_restored", "differences")
         },
-    )  # fmt: skip
+    )
 
 
 def refusal(compared: Mapping[str, Any], node: Node) -> CheckpointMismatch:

@@ -38,9 +38,12 @@ class Rewinder:
     """
 
     def __init__(
-        self, database: Database, store: Store, actor: str,
+        self,
+        database: Database,
+        store: Store,
+        actor: str,
         own: tuple[str, str | None] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.pending: tuple[Request, Launch] | None = None
         self.answers = own is not None and own[1] is not None
         self._database, self._store, self._actor, self._own = database, store, actor, own
@@ -63,19 +66,26 @@ class Rewinder:
         self._refuse_foreign_command(request.run_id)
         self._refuse_another_script(request.run_id, asked["node"])
         launch = control.order_launch(
-            self._database, self._store, asked["node"], actor=Actor(request.actor),
-            name=asked.get("name"), settings=asked.get("values") or {}, reason=request.reason,
+            self._database,
+            self._store,
+            asked["node"],
+            actor=Actor(request.actor),
+            name=asked.get("name"),
+            settings=asked.get("values") or {},
+            reason=request.reason,
             worker=processes.own_name(),
-        )  # fmt: skip
+        )
         with self._database.transaction() as connection:
             segments.hand_over(connection, launch.segment_id)
             launches.move(connection, launch.id, "running", request.actor, pid=os.getpid())
             branch = runs.get_branch(connection, launch.branch_id)
         self.pending = request, launch
         return {
-            "branch": branch.name, "node": launch.fork_node_id, "launch": launch.id,
+            "branch": branch.name,
+            "node": launch.fork_node_id,
+            "launch": launch.id,
             "segment": launch.segment_id,
-        }  # fmt: skip
+        }
 
     def _refuse_foreign_command(self, run_id: str) -> None:
         """A run gone on with in a home from elsewhere may have any command recorded.
@@ -96,12 +106,13 @@ class Rewinder:
         if scripts.has_changed(entry_point, environment.describe()):
             path = str(scripts.script_of(entry_point))
             raise InvalidInput(
-                "script", path,
+                "script",
+                path,
                 f"the script as this process began with it, or `branchtrack resume {node}`, "
                 "which starts a new process with the script as it is now",
                 what=f"{path} is not as it was when this process began, and a rewind would start "
                 "it anew: training goes on as it was.",
-            )  # fmt: skip
+            )
 
     def begun(self) -> None:
         """Answer the rewind that this process was begun anew for: its segment has begun."""
@@ -175,10 +186,13 @@ def become(
     """
     argv = [str(word) for word in entry_point["argv"]]
     environment = {
-        **os.environ, **entry_point.get("env", {}), **settings.environment(),
-        LAUNCH_VARIABLE: launch.id, REWIND_VARIABLE: request.id,
+        **os.environ,
+        **entry_point.get("env", {}),
+        **settings.environment(),
+        LAUNCH_VARIABLE: launch.id,
+        REWIND_VARIABLE: request.id,
         ALONE_VARIABLE: str(int(ordinals.this_process().alone)),
-    }  # fmt: skip
+    }
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

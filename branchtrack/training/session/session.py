@@ -81,9 +81,13 @@ class Session(Updates):
     passes_over = False
 
     def __init__(
-        self, database: Database, store: Store, base: Base | None,
-        beginning: Beginning | None = None, own: tuple[str, str | None] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        store: Store,
+        base: Base | None,
+        beginning: Beginning | None = None,
+        own: tuple[str, str | None] | None = None,
+    ) -> None:
         super().__init__(database, f"run ({control.local_actor()})")
         self.base = base
         self.stop_asked = False
@@ -285,9 +289,15 @@ class Session(Updates):
         def job() -> None:
             with self._database.transaction() as connection:
                 audit.append(
-                    connection, run_id, kind="metric", ref=segment_id, state="not recorded",
-                    actor=self.actor, step=step, payload={"names": dict(refused)},
-                )  # fmt: skip
+                    connection,
+                    run_id,
+                    kind="metric",
+                    ref=segment_id,
+                    state="not recorded",
+                    actor=self.actor,
+                    step=step,
+                    payload={"names": dict(refused)},
+                )
 
         self.recorder.do(job)
 
@@ -350,11 +360,15 @@ class Session(Updates):
         live = point.live
         at_resume = [setting for name, setting in AT_RESUME.items() if name in live.fixed]
         take = partial(
-            segments.take, actor=self.actor, settings=settings, max_steps=max_steps,
+            segments.take,
+            actor=self.actor,
+            settings=settings,
+            max_steps=max_steps,
             declared=[setting.as_dict() for setting in [*apply.declare(live), *at_resume]],
-            script=None if script is None else dict(script), offers=self._offers(live),
+            script=None if script is None else dict(script),
+            offers=self._offers(live),
             environment=self._surroundings,
-        )  # fmt: skip
+        )
         if isinstance(self._beginning, NewRun):
             new = registration.new_run(
                 self._database, self._beginning, self.actor, self.prepare, take
@@ -444,9 +458,12 @@ class Session(Updates):
                 self._end_stops(connection, segment_id, "done")
                 status, error = self.committer.ending(status, error)
             control.expire_unanswered(
-                connection, segment_id, self.actor, "The training process ended first.",
+                connection,
+                segment_id,
+                self.actor,
+                "The training process ended first.",
                 spare=self._rewinder.request_id,
-            )  # fmt: skip
+            )
             later = environment.with_later_modules(self._surroundings)
             if later != self._surroundings:
                 segments.set_environment(connection, segment_id, later)

@@ -191,8 +191,9 @@ class Signals:
         number = self.received
         logger.warning(
             "branchtrack: %s. A node is made at the next control point, then training ends; "
-            "a second signal ends it now.", self.words,
-        )  # fmt: skip
+            "a second signal ends it now.",
+            self.words,
+        )
         self._wake()
         early = min(EVALUATION_SECONDS, LIMIT_SECONDS)
         if self._is_answered_within(early):

@@ -43,9 +43,12 @@ def first(
     if differing:
         name, mine, theirs = differing[0]
         told = {
-            "name": name, "kind": "tensor", "tensors_differing": len(differing),
-            "expected": mine.digest if mine else None, "found": theirs.digest if theirs else None,
-        }  # fmt: skip
+            "name": name,
+            "kind": "tensor",
+            "tensors_differing": len(differing),
+            "expected": mine.digest if mine else None,
+            "found": theirs.digest if theirs else None,
+        }
         if mine and theirs and (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape):
             told |= _apart(store, stored, mine, tensors[theirs.digest])
         return told

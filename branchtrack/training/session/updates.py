@@ -140,8 +140,9 @@ class Updates:
             raise restoration.refusal(compared, reference.node)
         logger.warning(
             "branchtrack: this training does not go on as node %s did: %s",
-            reference.node.id, restores.differences(compared),
-        )  # fmt: skip
+            reference.node.id,
+            restores.differences(compared),
+        )
 
     def _record_proof(
         self,
@@ -194,6 +195,10 @@ class Updates:
                 if one.answer.state == "applied":
                     with suppress(IllegalTransition):
                         requests.move(
-                            connection, one.answer.request.id, one.state, actor=self.actor,
-                            effective=one.effective, error=one.error,
-                        )  # fmt: skip
+                            connection,
+                            one.answer.request.id,
+                            one.state,
+                            actor=self.actor,
+                            effective=one.effective,
+                            error=one.error,
+                        )

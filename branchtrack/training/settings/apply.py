@@ -223,16 +223,20 @@ def _refused(prefix: str, part: Live, values: Mapping[str, Any], error: Exceptio
     own = (name for name in values if name.removeprefix(dot) in part.groups[0])
     name = next(own, next(iter(values)))
     return InvalidInput(
-        name, values[name], f"what {kind} accepts",
+        name,
+        values[name],
+        f"what {kind} accepts",
         what=f"{name} cannot be {values[name]} here: {kind} refused it: {error}",
-    )  # fmt: skip
+    )
 
 
 def _not_taken(name: str, value: Any, found: Any) -> InvalidInput:
     return InvalidInput(
-        name, value, "a value that goes with the others asked for",
+        name,
+        value,
+        "a value that goes with the others asked for",
         what=f"{name} cannot be {value} here: with all of these set it comes to {found}.",
-    )  # fmt: skip
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -57,11 +57,13 @@ class Values(Mapping[str, Any]):
         if not _is_free(name) or name in self.declared:
             taken = ", ".join(sorted([*AT_RESUME, *_OF_RECORD]))
             raise InvalidInput(
-                "settings", name, "names of letters, digits, dots, dashes and underscores "
+                "settings",
+                name,
+                "names of letters, digits, dots, dashes and underscores "
                 "that begin with a letter, each once; none that begins with "
                 f"{' or '.join(RESERVED)}; none like group0, group0.lr, lr_now, momentum_now or "
                 f"betas_now; none of {taken}",
-            )  # fmt: skip
+            )
         self.declared[name] = replace(one.setting, name=name)
         self._values[name] = self.declared[name].validate(one.value)
 
@@ -132,11 +134,17 @@ def setting(
             allowed = "a number, for a setting that is a number or a list of numbers; else None"
             raise InvalidInput(word, bound, allowed)
     made = Setting(
-        "setting", "choice" if choices else kind, minimum=minimum, maximum=maximum,
+        "setting",
+        "choice" if choices else kind,
+        minimum=minimum,
+        maximum=maximum,
         infinite=kind in ("float", "floats") and maximum is None,
-        choices=tuple(choices), unit=unit, about=about, count=len(value) if is_list else 1,
+        choices=tuple(choices),
+        unit=unit,
+        about=about,
+        count=len(value) if is_list else 1,
         effect="when the loop reads it next",
-    )  # fmt: skip
+    )
     return Declared(made.validate(value), made)
 
 

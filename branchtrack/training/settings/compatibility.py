@@ -105,7 +105,9 @@ def _refused(optimizer: Any, values: Mapping[str, Any], error: Exception) -> Inv
     kind, name = type(optimizer).__name__, next(iter(values))
     asked = " and ".join(f"{name}={value}" for name, value in values.items())
     return InvalidInput(
-        name, values[name], f"what the state of {kind} was made for",
+        name,
+        values[name],
+        f"what the state of {kind} was made for",
         what=f"{asked} cannot be had here: with the state that {kind} has by now its next step "
         f"would end in {type(error).__name__}: {error}.",
-    )  # fmt: skip
+    )

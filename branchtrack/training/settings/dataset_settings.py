@@ -68,9 +68,11 @@ def declare(dataset: D, /, **settings: Any) -> D:
             else:
                 delattr(dataset, name)
         raise InvalidInput(
-            "dataset", type(dataset).__name__, "an object whose attributes can be set",
+            "dataset",
+            type(dataset).__name__,
+            "an object whose attributes can be set",
             what=f"The dataset does not take its settings: {error}.",
-        ) from error  # fmt: skip
+        ) from error
     return dataset
 
 
@@ -253,6 +255,8 @@ def _plain(value: Any) -> Any:
 
 def _twice(name: str) -> InvalidInput:
     return InvalidInput(
-        "declare", name, "one declaration of each name among the datasets of a training",
+        "declare",
+        name,
+        "one declaration of each name among the datasets of a training",
         what=f"Two datasets, or one of them twice, declare {name}.",
-    )  # fmt: skip
+    )

@@ -120,9 +120,11 @@ def _named(model: torch.nn.Module, text: str) -> set[str]:
         if not found:
             parts = ", ".join(name for name, _child in model.named_children())
             raise InvalidInput(
-                "frozen", pattern, f"paths or patterns of what has parameters, such as {parts}",
+                "frozen",
+                pattern,
+                f"paths or patterns of what has parameters, such as {parts}",
                 what=f"frozen: no module and no parameter goes by {pattern!r}.",
-            )  # fmt: skip
+            )
         frozen |= found
     return frozen
 

@@ -33,16 +33,24 @@ _MADE_ONCE = frozenset(
 _SWITCHES = ("nesterov",)
 #: What is known of fields: dtype, minimum, maximum, whether the minimum is excluded.
 _KNOWN: dict[str, tuple[str, float | None, float | None, bool]] = {
-    "dampening": ("float", 0.0, 1.0, False), "alpha": ("float", 0.0, 1.0, False),
-    "rho": ("float", 0.0, 1.0, False), "lr_decay": ("float", 0.0, None, False),
-    "momentum_decay": ("float", 0.0, None, False), "lambd": ("float", 0.0, None, False),
-    "t0": ("float", 0.0, None, False), "d": ("float", 0.0, None, True),
-    "beta2_decay": ("float", None, 0.0, False), "etas": ("floats", 0.0, None, True),
-    "step_sizes": ("floats", 0.0, None, True), "ns_steps": ("int", 1, 99, False),
-    "max_iter": ("int", 1, None, False), "max_eval": ("int", 1, None, False),
-    "tolerance_grad": ("float", 0.0, None, False), "tolerance_change": ("float", 0.0, None, False),
+    "dampening": ("float", 0.0, 1.0, False),
+    "alpha": ("float", 0.0, 1.0, False),
+    "rho": ("float", 0.0, 1.0, False),
+    "lr_decay": ("float", 0.0, None, False),
+    "momentum_decay": ("float", 0.0, None, False),
+    "lambd": ("float", 0.0, None, False),
+    "t0": ("float", 0.0, None, False),
+    "d": ("float", 0.0, None, True),
+    "beta2_decay": ("float", None, 0.0, False),
+    "etas": ("floats", 0.0, None, True),
+    "step_sizes": ("floats", 0.0, None, True),
+    "ns_steps": ("int", 1, 99, False),
+    "max_iter": ("int", 1, None, False),
+    "max_eval": ("int", 1, None, False),
+    "tolerance_grad": ("float", 0.0, None, False),
+    "tolerance_change": ("float", 0.0, None, False),
     "clip_threshold": ("float", 0.0, None, True),
-}  # fmt: skip
+}
 
 
 def declare(live: Live) -> list[Setting]:

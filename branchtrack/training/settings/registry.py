@@ -150,9 +150,11 @@ def _of_model(live: Live) -> Iterator[Handle]:
     if dropouts:
         held = list(dropouts.values())
         yield Handle(
-            DROPOUT, partial(modules.read_dropout, held), partial(modules.write_dropout, held),
+            DROPOUT,
+            partial(modules.read_dropout, held),
+            partial(modules.write_dropout, held),
             in_use=partial(modules.used_dropout, held),
-        )  # fmt: skip
+        )
     parameters = modules.parameters(model)
     yield Handle(
         FROZEN, partial(modules.frozen_of, parameters), partial(modules.write_frozen, model)

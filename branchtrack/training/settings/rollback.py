@@ -16,8 +16,9 @@ _LISTS = ("base_lrs", "max_lrs", "_last_lr", "max_momentums", "base_momentums")
 
 def kept(live: Live) -> Callable[[], None]:
     """Keep what settings can touch; calling the result puts it back."""
-    groups = [(group, {k: _copy(v) for k, v in group.items() if k != "params"})
-              for group in live.groups]  # fmt: skip
+    groups = [
+        (group, {k: _copy(v) for k, v in group.items() if k != "params"}) for group in live.groups
+    ]
     schedulers = [
         (one, name, list(getattr(one, name)))
         for one in live.schedulers

@@ -39,10 +39,12 @@ def check(
             most = last * step // now if now else max_steps
         if max_steps > most:
             raise InvalidInput(
-                "max_steps", max_steps, f"at most {most}, or {way}",
+                "max_steps",
+                max_steps,
+                f"at most {most}, or {way}",
                 what=f"The schedule that goes on is {last} steps long and ends at step {most} of "
                 f"training, before max_steps {max_steps}: it cannot be stepped any further.",
-            )  # fmt: skip
+            )
 
 
 def reach(scheduler: Any) -> int | None:

@@ -65,9 +65,10 @@ def _parts(found: Mapping[str, Sequence[str]], count: int) -> dict[str, str]:
     whole = len(found["taken"]) == count
     parts = {"weights": "restored" if whole else f"{len(found['taken'])} of {count} restored"}
     words = {
-        "resized": "weights resized", "new": "weights as the script made them",
+        "resized": "weights resized",
+        "new": "weights as the script made them",
         "left": "weights that the script has no place for",
-    }  # fmt: skip
+    }
     return parts | {words[kind]: _listed(found[kind]) for kind in words if found[kind]}
 
 
@@ -88,9 +89,11 @@ def _nothing_fits(
 ) -> CheckpointMismatch:
     first, other = next(iter(mine)), next(iter(theirs), "nothing")
     alike = any(name in theirs and theirs[name].dim() == one.dim() for name, one in mine.items())
-    rows = "Take the rows that both have with --mode weights --resize, or resume" if alike else (
-        "Resume"
-    )  # fmt: skip
+    rows = (
+        "Take the rows that both have with --mode weights --resize, or resume"
+        if alike
+        else ("Resume")
+    )
     return CheckpointMismatch(
         f"None of the node's weights fits the script's model: it has {len(mine)} tensors such as "
         f"{first}, the node {len(theirs)} such as {other}.",

@@ -76,9 +76,12 @@ def merged(earlier: Expectation | None, later: Expectation) -> Expectation:
         return later
     supersede([*earlier.answers, *later.answers])
     return Expectation(
-        {**earlier.wanted, **later.wanted}, later.groups, [*earlier.answers, *later.answers],
-        earlier.restored, [*earlier.nodes, *later.nodes],
-    )  # fmt: skip
+        {**earlier.wanted, **later.wanted},
+        later.groups,
+        [*earlier.answers, *later.answers],
+        earlier.restored,
+        [*earlier.nodes, *later.nodes],
+    )
 
 
 def changes(answers: Sequence[Answer]) -> tuple[Change, ...]:

@@ -61,7 +61,7 @@ class Probe:
             return
         concerned = [
             one for one in self._answers if name in shadow_step.changed_groups(*_options(one))
-        ]  # fmt: skip
+        ]
         now = shadow_step.options(live)
         if not any(apply.number(group.get("lr", 1.0)) for group in now[name]):
             # A schedule that is at nought lets nothing be seen of the rest.
@@ -150,9 +150,10 @@ def _why(unlike: list[tuple[str, Any, Any]], answer: Answer, step: int) -> str |
     if unlike:
         parts = [
             f"{name} was to be {value}, and update {step} used {found}"
-            if found is not None else f"{name} was to be {value}, and update {step} did not use it"
+            if found is not None
+            else f"{name} was to be {value}, and update {step} did not use it"
             for name, value, found in unlike
-        ]  # fmt: skip
+        ]
         return "; ".join(parts) + "."
     outcome = answer.outcome
     if outcome is None or outcome.is_seen:

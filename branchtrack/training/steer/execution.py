@@ -83,9 +83,11 @@ def fail(answer: Answer, error: Exception | SystemExit) -> None:
     """Make an error the answer."""
     known = isinstance(error, InvalidInput)
     logger.warning(
-        "branchtrack could not carry out %s: %s", answer.request.id, error,
+        "branchtrack could not carry out %s: %s",
+        answer.request.id,
+        error,
         exc_info=None if known else error,
-    )  # fmt: skip
+    )
     answer.state = "failed"
     answer.error = str(error) if known else f"{type(error).__name__}: {error}"
 

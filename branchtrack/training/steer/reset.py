@@ -30,9 +30,11 @@ def reset(live: Live, text: str) -> dict[str, Any]:
     if not work or missing:
         names = [name for name, module in chosen.items() if module in missing]
         raise InvalidInput(
-            "modules", ", ".join(names) or text, "modules with reset_parameters()",
+            "modules",
+            ", ".join(names) or text,
+            "modules with reset_parameters()",
             what="Nothing says how these modules are initialised.",
-        )  # fmt: skip
+        )
     parameters = {id(p): p for module, _ in work for p in module.parameters(recurse=False)}
     with torch.no_grad():
         for _, do in work:
@@ -55,9 +57,11 @@ def _chosen(model: torch.nn.Module, text: str) -> dict[str, torch.nn.Module]:
         if not hits:
             tops = ", ".join(name for name, _ in model.named_children())
             raise InvalidInput(
-                "modules", pattern, f"paths or patterns of modules, such as {tops}",
+                "modules",
+                pattern,
+                f"paths or patterns of modules, such as {tops}",
                 what=f"No module goes by {pattern!r}.",
-            )  # fmt: skip
+            )
         for hit in hits:
             found |= {p: m for p, m in every.items() if p == hit or p.startswith(f"{hit}.")}
     return found

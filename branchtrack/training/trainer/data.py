@@ -57,9 +57,7 @@ class Place:
 
     def elsewhere(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """A stored place as one in data that has changed since; see `changed_data`."""
-        return growth.place(stored, 0) if self.tracked is None else (
-            self.tracked.elsewhere(stored)
-        )  # fmt: skip
+        return growth.place(stored, 0) if self.tracked is None else (self.tracked.elsewhere(stored))
 
     @property
     def settings(self) -> DataSettings | None:

@@ -138,10 +138,12 @@ class BranchTrackMixin:
             raise InvalidInput("settings", list(values), "declare(...) before train()")
         if self.settings is not self._bt_values:
             raise InvalidInput(
-                "settings", list(values), "a Trainer class that has no attribute `settings`",
+                "settings",
+                list(values),
+                "a Trainer class that has no attribute `settings`",
                 what="Declared values are read as `self.settings[name]`, and this class has an "
                 "attribute of that name.",
-            )  # fmt: skip
+            )
         for name, value in values.items():
             self._bt_values.add(name, value)
 
@@ -160,9 +162,11 @@ class BranchTrackMixin:
         for name, value in objects.items():
             if not has_state(value):
                 raise InvalidInput(
-                    name, value, "a tensor, a random generator, or an object with state_dict and "
+                    name,
+                    value,
+                    "a tensor, a random generator, or an object with state_dict and "
                     "load_state_dict",
-                )  # fmt: skip
+                )
             self._bt_tracked[name] = value
 
     def add_action(self, name: str, function: Callable[..., Any]) -> None:
@@ -177,10 +181,15 @@ class BranchTrackMixin:
         self._bt_actions[name] = function
 
     def train(
-        self, resume_from_checkpoint: Any = None, *args: Any, resume_from_node: str | None = None,
-        set: Mapping[str, Any] | None = None, mode: str = "exact", branch: str | None = None,
+        self,
+        resume_from_checkpoint: Any = None,
+        *args: Any,
+        resume_from_node: str | None = None,
+        set: Mapping[str, Any] | None = None,
+        mode: str = "exact",
+        branch: str | None = None,
         **kwargs: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """As `Trainer.train`, recorded as a run or, in a launched process, as its branch.
 
         ``resume_from_node``, ``set``, ``mode`` and ``branch`` are as ``resume`` and the others of
@@ -194,21 +203,13 @@ class BranchTrackMixin:
         """
         refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
         session, resume_from_checkpoint = opening.open_session(
-            self, resume_from_checkpoint, resumption(
-                resume_from_node, set, mode, branch, "resume_from_node"
-            ),
-        )  # fmt: skip
+            self,
+            resume_from_checkpoint,
+            resumption(resume_from_node, set, mode, branch, "resume_from_node"),
+        )
         if session.passes_over:
             return opening.pass_over(self, session)
-        self._bt_session = session
-        session.actions = self._bt_actions
-        session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
-        if session.rehearses:
-            _silence(self)
-        self._bt_script, self._bt_place, self._bt_schedule = script.record(self), None, None
-        self._bt_bounds, self._bt_first_step, self._bt_has_ended = None, 0, False
-        if not session.rehearses:
-            session.signals.on()
+        self._bt_begin(session)
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
                 self._bt_events.resumes = bool(resume_from_checkpoint)
@@ -232,6 +233,18 @@ class BranchTrackMixin:
         session.close("stopped" if session.stop_asked else "finished")
         session.signals.deliver()
         return output
+
+    def _bt_begin(self, session: Session) -> None:
+        """Have this trainer train for a session, as if it had never trained before."""
+        self._bt_session = session
+        session.actions = self._bt_actions
+        session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
+        self._bt_script, self._bt_place, self._bt_schedule = script.record(self), None, None
+        self._bt_bounds, self._bt_first_step, self._bt_has_ended = None, 0, False
+        if session.rehearses:
+            _silence(self)
+        else:
+            session.signals.on()
 
     def get_train_dataloader(self) -> Any:
         """As `Trainer.get_train_dataloader`; the batches of the one trained from are tracked.
@@ -391,9 +404,11 @@ class BranchTrackMixin:
         trainer: Any = self
         due = events.takes_due()
         session.control_point(
-            events.point(), save=due, final=trainer.control.should_training_stop,
+            events.point(),
+            save=due,
+            final=trainer.control.should_training_stop,
             epoch_over=events.epoch_over,
-        )  # fmt: skip
+        )
         if due or session.stop_asked:
             opening.point_at_newest(self, session)
         if session.stop_asked:

@@ -28,9 +28,13 @@ from branchtrack.training.trainer.resumption import script_folder
 
 #: What a Trainer tells of a whole training, as its last line logs it.
 _OUTPUT = (
-    "train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos",
-    "train_loss", "epoch",
-)  # fmt: skip
+    "train_runtime",
+    "train_samples_per_second",
+    "train_steps_per_second",
+    "total_flos",
+    "train_loss",
+    "epoch",
+)
 
 
 def open_session(
@@ -43,9 +47,11 @@ def open_session(
     """
     if resume is not None and checkpoint:
         raise InvalidInput(
-            "resume_from_checkpoint", checkpoint, "resume_from_node alone",
+            "resume_from_checkpoint",
+            checkpoint,
+            "resume_from_node alone",
             what="Both resume_from_node and resume_from_checkpoint say where to go on from.",
-        )  # fmt: skip
+        )
     folder = script_folder(trainer)
     newest = _newest_checkpoint(folder)
     if checkpoint is True or (checkpoint and newest and _same_folder(checkpoint, newest)):

@@ -117,9 +117,11 @@ def find_place(trainer: Any, base: Base) -> None:
     has = trainer._bt_place.batch_size
     if size is not None and has != size:
         raise InvalidInput(
-            "batch_size", size, "what the script's own loader has" + (f": {has}" if has else ""),
+            "batch_size",
+            size,
+            "what the script's own loader has" + (f": {has}" if has else ""),
             what="The script makes its own batches, which do not follow the Trainer's batch size.",
-        )  # fmt: skip
+        )
     stored = _data(base)
     if base.mode == "exact" and "epoch" in stored:
         seed = base.overrides.get("seed")
@@ -145,9 +147,13 @@ def restore(trainer: Any, base: Base) -> None:
         _restore_state(trainer, live, base)
         if "max_steps" in base.overrides:
             schedule_length.check(
-                live, base.fork.step, base.overrides["max_steps"], each_update=True, before=None,
+                live,
+                base.fork.step,
+                base.overrides["max_steps"],
+                each_update=True,
+                before=None,
                 way="the weights alone: --mode weights",
-            )  # fmt: skip
+            )
     current = apply.read_all(live, details=True)
     target = {name: wanted(base).get(name, value) for name, value in current.items()}
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})

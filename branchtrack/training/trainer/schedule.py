@@ -100,9 +100,13 @@ def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
     overrides.check_length(state.global_step, before, asked)
     if made is None:
         schedule_length.check(
-            live, state.global_step, asked["max_steps"], each_update=True, before=None,
+            live,
+            state.global_step,
+            asked["max_steps"],
+            each_update=True,
+            before=None,
             way="a resume that takes the weights alone",
-        )  # fmt: skip
+        )
         state.max_steps = asked["max_steps"]
         return
     has_shape = isinstance(trainer.lr_scheduler, LambdaLR)

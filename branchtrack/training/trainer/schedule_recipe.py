@@ -70,9 +70,11 @@ def revised(
     if origin == "hold":
         if where.factor <= 0:
             raise InvalidInput(
-                SCHEDULE_FROM.name, origin, "start or restart",
+                SCHEDULE_FROM.name,
+                origin,
+                "start or restart",
                 what="The rate in force is 0 here: held, it would stay 0.",
-            )  # fmt: skip
+            )
         path = [[where.at, where.warmup]]
         return {"steps": where.warmup + left, "path": path, "factor": where.factor}
     reshaped = any(name in values for name in SHAPE)
@@ -155,9 +157,17 @@ def follow(scheduler: Any, recipe: Mapping[str, Any]) -> None:
 
 #: What schedules that follow the evaluation have come to, beside the arguments they were given.
 _COME_TO = (
-    "best", "num_bad_epochs", "num_good_epochs", "cooldown_counter", "warmup_counter",
-    "last_epoch", "reset_start", "_streaming_avg", "_last_lr", "_init_lrs",
-)  # fmt: skip
+    "best",
+    "num_bad_epochs",
+    "num_good_epochs",
+    "cooldown_counter",
+    "warmup_counter",
+    "last_epoch",
+    "reset_start",
+    "_streaming_avg",
+    "_last_lr",
+    "_init_lrs",
+)
 
 
 def take_arguments(scheduler: Any, made: Mapping[str, Any]) -> None:

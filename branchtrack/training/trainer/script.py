@@ -49,7 +49,7 @@ _SETTING_OF = {
     for name in """lr betas eps momentum dropout frozen weight_decay max_grad_norm
     lr_scheduler_type lr_scheduler_kwargs warmup_steps max_steps seed gradient_accumulation_steps
     logging_steps eval_steps save_steps label_smoothing_factor""".split()
-}  # fmt: skip
+}
 
 
 def record(trainer: Any) -> dict[str, Any]:
@@ -126,9 +126,11 @@ def _take_schedule(trainer: Any, kind: str) -> None:
     watches = kind in schedules.WATCHING
     if watches and args.eval_strategy == IntervalStrategy.NO:
         raise InvalidInput(
-            "lr_scheduler_type", kind, "a schedule that needs no evaluation",
+            "lr_scheduler_type",
+            kind,
+            "a schedule that needs no evaluation",
             what=f"{kind} follows the evaluation loss, and the script does not evaluate.",
-        )  # fmt: skip
+        )
     if watches and args.metric_for_best_model is None:
         args.metric_for_best_model, args.greater_is_better = "loss", False
     # What a schedule is given beside its shape is meant for that shape alone.
@@ -150,14 +152,19 @@ def check_schedule(trainer: Any, rate: float | None) -> None:
     try:
         with warnings.catch_warnings(action="ignore"):
             get_scheduler(
-                args.lr_scheduler_type, aside, args.get_warmup_steps(steps), steps,
+                args.lr_scheduler_type,
+                aside,
+                args.get_warmup_steps(steps),
+                steps,
                 dict(given) if given else None,
-            )  # fmt: skip
+            )
     except (TypeError, ValueError) as error:
         raise InvalidInput(
-            schedules.KWARGS, schedules.write(given), "arguments that transformers accepts",
+            schedules.KWARGS,
+            schedules.write(given),
+            "arguments that transformers accepts",
             what=f"transformers refused the schedule: {error}",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _setting_of(name: str) -> str:

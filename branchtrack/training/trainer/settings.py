@@ -33,13 +33,24 @@ from branchtrack.training.trainer import schedule
 
 #: What is touched of a Trainer's arguments and its state.
 _ARGUMENTS = (
-    "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "gradient_accumulation_steps",
-    "logging_steps", "eval_steps", "save_steps", "metric_for_best_model", "greater_is_better",
-)  # fmt: skip
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+    "gradient_accumulation_steps",
+    "logging_steps",
+    "eval_steps",
+    "save_steps",
+    "metric_for_best_model",
+    "greater_is_better",
+)
 _STATE = ("max_steps", "logging_steps", "eval_steps", "save_steps")
 _OWN = (
-    "lr_scheduler", "_created_lr_scheduler", "_bt_schedule", "_bt_made", "label_smoother",
-)  # fmt: skip
+    "lr_scheduler",
+    "_created_lr_scheduler",
+    "_bt_schedule",
+    "_bt_made",
+    "label_smoother",
+)
 #: How often the loop does something, and the argument that says whether it counts updates.
 _CADENCES = {
     LOGGING_STEPS.name: (LOGGING_STEPS, "logging_strategy", IntervalStrategy.STEPS),
@@ -134,9 +145,11 @@ class TrainerSettings:
         for name, value in values.items():
             if name not in known:
                 raise InvalidInput(
-                    name, value, ", ".join(known),
+                    name,
+                    value,
+                    ", ".join(known),
                     what=f"{name} cannot be changed while this Trainer trains.",
-                )  # fmt: skip
+                )
         schedule.write(trainer, live, values)
         for name, value in values.items():
             if name in _CADENCES:
@@ -176,9 +189,11 @@ class TrainerSettings:
         if asked and by_steps and trainer.args.load_best_model_at_end:
             if trainer.state.save_steps % trainer.state.eval_steps:
                 raise InvalidInput(
-                    asked[0], values[asked[0]], "a save_steps that is a multiple of eval_steps",
+                    asked[0],
+                    values[asked[0]],
+                    "a save_steps that is a multiple of eval_steps",
                     what="With load_best_model_at_end the Trainer saves where it evaluates.",
-                )  # fmt: skip
+                )
 
     def _accumulate(self, count: int) -> None:
         """Have updates be made of ``count`` batches; what sorts near samples by length does so for
@@ -210,6 +225,8 @@ def check_names(live: Live) -> None:
     for name in live.values or ():
         if name in taken:
             raise InvalidInput(
-                "settings", name, "another name",
+                "settings",
+                name,
+                "another name",
                 what=f"{name} is a setting already, of the Trainer, its optimizer or its model.",
-            )  # fmt: skip
+            )

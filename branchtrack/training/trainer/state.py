@@ -29,9 +29,14 @@ from branchtrack.training.state import snapshots
 #: how often and where checkpoints are written, and how many epochs it takes to the last update,
 #: changes no later update.
 _NOT_STATE = (
-    "log_history", "stateful_callbacks", "trial_name", "trial_params", "best_model_checkpoint",
-    "save_steps", "num_train_epochs",
-)  # fmt: skip
+    "log_history",
+    "stateful_callbacks",
+    "trial_name",
+    "trial_params",
+    "best_model_checkpoint",
+    "save_steps",
+    "num_train_epochs",
+)
 
 #: Attributes of a Trainer that its own loop, or branchtrack, keeps, restores or makes anew.
 _STOCK = frozenset(
@@ -116,10 +121,13 @@ def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
     if trainer.optimizer is not None:
         owners["wrapper"], owners["optimizer"] = trainer.optimizer, live_objects(trainer).optimizer
     ignored = {
-        "trainer": _STOCK, "args": _fields(trainer.args), "state": _fields(trainer.state),
-        "optimizer": OF_EVERY_OPTIMIZER, "wrapper": _OF_EVERY_WRAPPER | OF_EVERY_OPTIMIZER,
+        "trainer": _STOCK,
+        "args": _fields(trainer.args),
+        "state": _fields(trainer.state),
+        "optimizer": OF_EVERY_OPTIMIZER,
+        "wrapper": _OF_EVERY_WRAPPER | OF_EVERY_OPTIMIZER,
         "data": OF_EVERY_DATA_SET | dataset_settings.marks(trainer.train_dataset).keys(),
-    }  # fmt: skip
+    }
     rows = trainer.train_dataset
     ahead = {} if any(rows is value for value in tracked.values()) else {"data": rows}
     return Attributes(owners, trainer.model, ignored, tracked, ahead)

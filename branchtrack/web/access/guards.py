@@ -208,8 +208,9 @@ def _turn_away(seconds: float) -> None:
             "There were more requests than this server answers one caller.",
             safe="Nothing was read or changed.",
             fix=f"Ask again in {math.ceil(seconds)} s.",
-            status=429, retry_after=math.ceil(seconds),
-        )  # fmt: skip
+            status=429,
+            retry_after=math.ceil(seconds),
+        )
 
 
 def caller() -> str:
@@ -227,10 +228,14 @@ def _without_token() -> AnyResponse | None:
         return None
     response = redirect(own_address(), 303)
     response.set_cookie(
-        identity.cookie_name(), identity.cookie_value(), max_age=identity.COOKIE_DAYS * 86400,
-        httponly=True, samesite="Strict", secure=request.is_secure,
+        identity.cookie_name(),
+        identity.cookie_value(),
+        max_age=identity.COOKIE_DAYS * 86400,
+        httponly=True,
+        samesite="Strict",
+        secure=request.is_secure,
         path=request.script_root or "/",
-    )  # fmt: skip
+    )
     return response
 
 

@@ -63,9 +63,7 @@ def preview(run: str, branch: str) -> Response:
     """What a request would change, and whether it is valid; nothing is asked."""
     payload, more = _parted(fields())
     del more["key"]
-    found = control.preview(
-        services().database, f"{run}/{branch}", payload, actor=actor(), **more
-    )  # fmt: skip
+    found = control.preview(services().database, f"{run}/{branch}", payload, actor=actor(), **more)
     return jsonify(found)
 
 
@@ -116,10 +114,13 @@ def log(run: str) -> Response:
         found = audit.behind(connection, run_id, after, limit)
         counted = refusals.of_run(connection, run_id)
     lines = [payloads_audit.event(one) for one in found]
-    return jsonify({
-        "events": lines, "next": lines[-1]["seq"] if lines else after,
-        "refused": [payloads.refusals(one) for one in counted],
-    })  # fmt: skip
+    return jsonify(
+        {
+            "events": lines,
+            "next": lines[-1]["seq"] if lines else after,
+            "refused": [payloads.refusals(one) for one in counted],
+        }
+    )
 
 
 @blueprint.post("/nodes/<node_id>/resume")
@@ -130,10 +131,15 @@ def resume(node_id: str) -> tuple[Response, int]:
     if wanted is not None and not isinstance(wanted, dict):
         raise InvalidInput("settings", wanted, "values by name")
     launch = control.order_launch(
-        services().database, services().store, node_id, actor=actor(), settings=wanted,
-        name=given.get("name"), mode=optional_text(given, "mode", control.MODES[0]),
+        services().database,
+        services().store,
+        node_id,
+        actor=actor(),
+        settings=wanted,
+        name=given.get("name"),
+        mode=optional_text(given, "mode", control.MODES[0]),
         reason=optional_text(given, "reason", ""),
-    )  # fmt: skip
+    )
     with services().database.read() as connection:
         return jsonify(payloads.launch(connection, launch)), 202
 

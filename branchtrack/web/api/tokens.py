@@ -37,9 +37,13 @@ def create() -> tuple[Response, int, dict[str, str]]:
     _check_kinds(only, limit)
     with services().database.transaction() as connection:
         made, secret = tokens.create(
-            connection, given.get("name", ""), optional_text(given, "role", ""),
-            created_by=actor().label, only=only, limit=limit,
-        )  # fmt: skip
+            connection,
+            given.get("name", ""),
+            optional_text(given, "role", ""),
+            created_by=actor().label,
+            only=only,
+            limit=limit,
+        )
     return (
         jsonify({**payloads_steering.token(made), "secret": secret}),
         201,

@@ -113,10 +113,20 @@ class Chart:
 
 
 def line(
-    series: Series, *, name: str, style: int, weight: float, points: int, to_x: ToX,
-    after: int = -1, upto: int | None = None, window: tuple[int | None, int | None] = (None, None),
-    changes: Sequence[tuple[int, str]] = (), named: bool = True, marked_gaps: bool = True,
-) -> Line:  # fmt: skip
+    series: Series,
+    *,
+    name: str,
+    style: int,
+    weight: float,
+    points: int,
+    to_x: ToX,
+    after: int = -1,
+    upto: int | None = None,
+    window: tuple[int | None, int | None] = (None, None),
+    changes: Sequence[tuple[int, str]] = (),
+    named: bool = True,
+    marked_gaps: bool = True,
+) -> Line:
     """The part of a branch's whole ``series`` with ``after <= step <= upto`` inside ``window``.
 
     The last point at or before ``after`` is kept, so that a branch begins where its parent was.
@@ -135,32 +145,59 @@ def line(
     heights = _values_at(thin.steps, smooth, [step for step, _ in marked])
     placed = _floats(to_x(np.array([step for step, _ in marked], np.int64)))
     return Line(
-        name=name, style=style, steps=thin.steps.tolist(), xs=_floats(to_x(thin.steps)),
-        raw=_numbers(thin.values), smooth=_numbers(smooth),
+        name=name,
+        style=style,
+        steps=thin.steps.tolist(),
+        xs=_floats(to_x(thin.steps)),
+        raw=_numbers(thin.values),
+        smooth=_numbers(smooth),
         gaps=_floats(to_x(np.array(broken, np.int64))),
         marks=[
             (x, y, words)
             for x, y, (_, words) in zip(placed, heights, marked, strict=True)
             if y is not None
         ],
-        named=named, norm=_norm(series, weight, thin.steps),
-    )  # fmt: skip
+        named=named,
+        norm=_norm(series, weight, thin.steps),
+    )
 
 
 def chart(
-    lines: Sequence[Line], *, metric_name: str, x_name: str, log: bool, weight: float,
-    x_range: tuple[float, float] | None = None, height: int = 280, label: str = "",
-    fork: float | None = None, fill: bool = False, origin: int = 0, guides: Sequence[float] = (),
-) -> Chart:  # fmt: skip
+    lines: Sequence[Line],
+    *,
+    metric_name: str,
+    x_name: str,
+    log: bool,
+    weight: float,
+    x_range: tuple[float, float] | None = None,
+    height: int = 280,
+    label: str = "",
+    fork: float | None = None,
+    fill: bool = False,
+    origin: int = 0,
+    guides: Sequence[float] = (),
+) -> Chart:
     """A chart whose ranges hold every finite point of its lines."""
     xs = [x for found in lines for x in (found.xs[:1] + found.xs[-1:])]
     x_low, x_high = x_range or (min(xs, default=0.0), max(xs, default=1.0))
     y_low, y_high = _y_range(lines, log, fill)
     return Chart(
-        metric_name, x_name, tuple(lines), x_low, max(x_high, x_low + 1e-9), y_low, y_high, log,
-        weight, height, label or words(lines, metric_name), fork, fill, origin,
+        metric_name,
+        x_name,
+        tuple(lines),
+        x_low,
+        max(x_high, x_low + 1e-9),
+        y_low,
+        y_high,
+        log,
+        weight,
+        height,
+        label or words(lines, metric_name),
+        fork,
+        fill,
+        origin,
         tuple(guides),
-    )  # fmt: skip
+    )
 
 
 def words(lines: Sequence[Line], metric_name: str) -> str:
@@ -180,8 +217,9 @@ def sampled(lines: Sequence[Line], rows: int = 20) -> list[tuple[int, list[float
         return []
     places = np.unique(np.linspace(0, len(every) - 1, min(rows, len(every))).astype(int))
     chosen = [every[place] for place in places]
-    columns = [_values_at(np.array(found.steps), np.array(_nan(found.raw)), chosen)
-               for found in lines]  # fmt: skip
+    columns = [
+        _values_at(np.array(found.steps), np.array(_nan(found.raw)), chosen) for found in lines
+    ]
     return [(step, [column[row] for column in columns]) for row, step in enumerate(chosen)]
 
 

@@ -23,9 +23,13 @@ _SHORT = 130
 
 
 def draw(
-    found: Comparison, axis: str, log: bool, weight: float,
-    window: tuple[int | None, int | None], at: Sequence[int] = (),
-) -> tuple[Chart, Chart]:  # fmt: skip
+    found: Comparison,
+    axis: str,
+    log: bool,
+    weight: float,
+    window: tuple[int | None, int | None],
+    at: Sequence[int] = (),
+) -> tuple[Chart, Chart]:
     """The curves, and below them the difference B - A on the same horizontal axis.
 
     ``at`` are steps to be marked, the first of A and the others of B.
@@ -46,13 +50,24 @@ def draw(
     )
     title = f"{found.b.name} − {found.a.name}"
     gap = chart.line(
-        curves.difference(a, b, found.fork_step), name=title, style=found.style(found.b),
-        to_x=to_b, named=False, marked_gaps=False, **shared,
-    )  # fmt: skip
+        curves.difference(a, b, found.fork_step),
+        name=title,
+        style=found.style(found.b),
+        to_x=to_b,
+        named=False,
+        marked_gaps=False,
+        **shared,
+    )
     lower = chart.chart(
-        [gap], metric_name=title, log=False, height=_SHORT, fill=True,
-        x_range=(upper.x_low, upper.x_high), label=_difference_words(found, title), **common,
-    )  # fmt: skip
+        [gap],
+        metric_name=title,
+        log=False,
+        height=_SHORT,
+        fill=True,
+        x_range=(upper.x_low, upper.x_high),
+        label=_difference_words(found, title),
+        **common,
+    )
     return upper, lower
 
 
@@ -72,10 +87,15 @@ def _lines(
         changes = [(n.step, change_words(n.changes)) for n in reversed(found.changes(side))]
         lines.append(
             chart.line(
-                whole, name=side.name, style=found.style(side), to_x=to_x, after=after,
-                changes=changes, **shared,
+                whole,
+                name=side.name,
+                style=found.style(side),
+                to_x=to_x,
+                after=after,
+                changes=changes,
+                **shared,
             )
-        )  # fmt: skip
+        )
     return [line for line in lines if line.xs]
 
 

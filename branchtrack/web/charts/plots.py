@@ -39,9 +39,14 @@ def sparkline(values: Sequence[tuple[float, float | None]], style: int = 0) -> M
     path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in spot)
     curve = el("path", d=path, class_=f"curve {classes(style)}")
     return el(
-        "svg", curve, class_="spark", viewBox="0 0 100 24", preserveAspectRatio="none",
-        aria_hidden="true", focusable="false",
-    )  # fmt: skip
+        "svg",
+        curve,
+        class_="spark",
+        viewBox="0 0 100 24",
+        preserveAspectRatio="none",
+        aria_hidden="true",
+        focusable="false",
+    )
 
 
 def y_axis(chart: Chart) -> Markup:
@@ -70,9 +75,14 @@ def plot(chart: Chart) -> Markup:
         parts += _marks(chart, line)
     parts += _names(chart)
     return el(
-        "svg", *parts, class_="plot", width="100%", height=chart.height, role="img",
+        "svg",
+        *parts,
+        class_="plot",
+        width="100%",
+        height=chart.height,
+        role="img",
         aria_label=chart.label,
-    )  # fmt: skip
+    )
 
 
 def _floor(chart: Chart) -> int:
@@ -121,9 +131,14 @@ def _curves(chart: Chart, line: Line) -> Markup:
         if chart.fill:
             paths.append(el("path", d=_area(chart, spots), class_="fill"))
     return el(
-        "svg", *paths, viewBox=f"0 0 1000 {chart.height}", preserveAspectRatio="none",
-        width="100%", height=chart.height, class_=classes(line.style),
-    )  # fmt: skip
+        "svg",
+        *paths,
+        viewBox=f"0 0 1000 {chart.height}",
+        preserveAspectRatio="none",
+        width="100%",
+        height=chart.height,
+        class_=classes(line.style),
+    )
 
 
 def _thinned(values: Sequence[float | None]) -> list[int]:

@@ -68,13 +68,16 @@ class Drawing:
             of_branch.setdefault(node.branch_id, []).append(node)
         laid = [
             Lane(
-                name=view.name, style=view.style, start=view.start, end=view.step,
+                name=view.name,
+                style=view.style,
+                start=view.start,
+                end=view.step,
                 parent=places.get(view.parent.branch_id) if view.parent else None,
                 live=view.is_live,
                 marks=tuple(_mark(node, root) for node in of_branch.get(view.branch.id, [])),
             )
             for view in branches
-        ]  # fmt: skip
+        ]
         return cls(laid, shown, label(branches, shown))
 
     @property
@@ -101,9 +104,12 @@ def label(branches: Sequence[BranchView], shown: Domain) -> str:
 def _mark(node: NodeLine, root: str) -> LaneMark:
     said = change_words(node.changes)
     return LaneMark(
-        node.step, mark_kind(node.kind, bool(node.changes)),
-        f"{said or node.kind} · step {steps(node.step)}", f"{root}/nodes/{node.id}", said,
-    )  # fmt: skip
+        node.step,
+        mark_kind(node.kind, bool(node.changes)),
+        f"{said or node.kind} · step {steps(node.step)}",
+        f"{root}/nodes/{node.id}",
+        said,
+    )
 
 
 def _round_up(step: int) -> int:

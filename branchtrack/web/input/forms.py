@@ -32,18 +32,21 @@ def intervention(
         InvalidInput: settings that are not written as name=value.
     """
     rest = {
-        name: text for name, text in form.items()
-        if not name.startswith((PREFIX, BEFORE, ARGUMENT)) and name not in ("reason", *CONDITIONS)
+        name: text
+        for name, text in form.items()
+        if not name.startswith((PREFIX, BEFORE, ARGUMENT))
+        and name not in ("reason", *CONDITIONS)
         and not (name in _OPTIONAL and not text.strip())
-    }  # fmt: skip
+    }
     payload: dict[str, Any] = {**rest, "kind": form.get("kind", "")}
     if payload["kind"] == "set":
         payload["values"] = changed_settings(form, known, current)
     elif payload["kind"] == "act":
         payload["arguments"] = {
-            name.removeprefix(ARGUMENT): text for name, text in form.items()
+            name.removeprefix(ARGUMENT): text
+            for name, text in form.items()
             if name.startswith(ARGUMENT) and text.strip()
-        }  # fmt: skip
+        }
     elif "values" in payload:
         payload["values"] = _pairs(payload["values"])
     return payload

@@ -24,9 +24,11 @@ def fields(*allowed: str) -> dict[str, Any]:
     """
     if request.mimetype != "application/json":
         raise _refused(
-            "Content-Type", 415, f"The body is {request.mimetype or 'of no type'}, not JSON.",
+            "Content-Type",
+            415,
+            f"The body is {request.mimetype or 'of no type'}, not JSON.",
             "Send it with `Content-Type: application/json`.",
-        )  # fmt: skip
+        )
     try:
         body = json.loads(request.get_data().decode(), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:

@@ -18,9 +18,19 @@ from branchtrack.web.services import services
 blueprint = Blueprint("audit", __name__)
 PAGE = 100
 KINDS = (
-    "run", "branch", "segment", "node", "request", "launch", "certificate", "trouble", "save",
-    "signal", "metric", "restore",
-)  # fmt: skip
+    "run",
+    "branch",
+    "segment",
+    "node",
+    "request",
+    "launch",
+    "certificate",
+    "trouble",
+    "save",
+    "signal",
+    "metric",
+    "restore",
+)
 _LONGEST = 160
 
 
@@ -43,9 +53,14 @@ def show(run: str) -> Response:
         found = runs.find_run(connection, run)
         asked = requests.find(connection, ref) if ref else None
         listed = audit.page(
-            connection, found.id, PAGE + 1, query.whole("before", 1), kind=kind, actor=actor,
+            connection,
+            found.id,
+            PAGE + 1,
+            query.whole("before", 1),
+            kind=kind,
+            actor=actor,
             ref=asked.id if asked else "",
-        )  # fmt: skip
+        )
         people = audit.actors_of(connection, found.id)
         verdict = None
         if "verify" in request.args:
@@ -58,12 +73,21 @@ def show(run: str) -> Response:
             )
     shown = listed[:PAGE]
     return respond(
-        "audit/index.html", run=found, events=shown, verdict=verdict, kinds=KINDS, people=people,
-        facts={one.seq: _facts(one) for one in shown}, asked=asked,
-        filters={"kind": kind or None, "actor": actor or None,
-                 "request": asked.id if asked else None},
+        "audit/index.html",
+        run=found,
+        events=shown,
+        verdict=verdict,
+        kinds=KINDS,
+        people=people,
+        facts={one.seq: _facts(one) for one in shown},
+        asked=asked,
+        filters={
+            "kind": kind or None,
+            "actor": actor or None,
+            "request": asked.id if asked else None,
+        },
         older=shown[-1].seq if len(listed) > PAGE else None,
-    )  # fmt: skip
+    )
 
 
 def _facts(event: Event) -> str:

@@ -31,15 +31,26 @@ def show() -> AnyResponse:
     found = _read()
     upper, lower = comparison.draw(found, **chosen)
     return respond(
-        "compare/index.html", found=found, a=found.a, b=found.b, metric=found.metric,
-        upper=upper, lower=lower, upper_plot=plots.plot(upper), upper_axis=plots.y_axis(upper),
-        lower_plot=plots.plot(lower), lower_axis=plots.y_axis(lower),
-        samples_rows=chart.sampled(upper.lines), settings=found.settings(),
+        "compare/index.html",
+        found=found,
+        a=found.a,
+        b=found.b,
+        metric=found.metric,
+        upper=upper,
+        lower=lower,
+        upper_plot=plots.plot(upper),
+        upper_axis=plots.y_axis(upper),
+        lower_plot=plots.plot(lower),
+        lower_axis=plots.y_axis(lower),
+        samples_rows=chart.sampled(upper.lines),
+        settings=found.settings(),
         tables=[(name, found.common(name)) for name in _tabled(found)],
-        facts=found.facts(), interventions=found.interventions(),
-        options={**chosen, "smooth": f"{chosen['weight']:g}"}, filters=_filters(),
+        facts=found.facts(),
+        interventions=found.interventions(),
+        options={**chosen, "smooth": f"{chosen['weight']:g}"},
+        filters=_filters(),
         smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING],
-    )  # fmt: skip
+    )
 
 
 @blueprint.get("/compare/nodes")

@@ -30,9 +30,12 @@ def submit(run: str, branch: str) -> AnyResponse:
         with services().database.read() as connection:
             payload = steer.payload(connection, reference, request.form)
         control.submit(
-            services().database, reference, payload, actor=actor(),
+            services().database,
+            reference,
+            payload,
+            actor=actor(),
             reason=request.form.get("reason", ""),
-        )  # fmt: skip
+        )
     except InvalidInput as error:
         errors = {"branch": branch, "error": error, "form": request.form}
         return tree.page(run, 422, errors)

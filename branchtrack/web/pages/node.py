@@ -98,21 +98,34 @@ def show(node_id: str) -> Response:
     segment = view.outline.segments.get(node.segment_id)
     parent = view.by_id.get(node.parent_id or "")
     return respond(
-        "node/index.html", node=node, run=view.run, branch=branch, parent=parent,
+        "node/index.html",
+        node=node,
+        run=view.run,
+        branch=branch,
+        parent=parent,
         parent_branch=view.by_branch[parent.branch_id] if parent else None,
-        crumbs=_crumbs(view, lineage.lines[node.id]), children=_children(view, node),
+        crumbs=_crumbs(view, lineage.lines[node.id]),
+        children=_children(view, node),
         settings=_settings(node, by_name(segment.declared if segment else [])),
-        proofs=node_rows.proofs(node.changes, node.effective), measured=_measured(node),
+        proofs=node_rows.proofs(node.changes, node.effective),
+        measured=_measured(node),
         notes=_MEASURED,
-        metrics=_metrics(node, parent), stored=stored, files=_files(services().store, stored),
-        parts=_parts(stored), requests=requests, audit=audit,
+        metrics=_metrics(node, parent),
+        stored=stored,
+        files=_files(services().store, stored),
+        parts=_parts(stored),
+        requests=requests,
+        audit=audit,
         described={one.id: request_lines.described(one) for one in requests},
         command=_command(node),
         others=[one for one in view.branches if one.branch.id != branch.branch.id],
         restore=restores.sentence(node.compared) if node.compared else "",
-        undo=_undo(node), is_last=branch.branch.head_id == node.id,
-        ended=branch.status not in lifecycle.LIVE, certified=branch.certified, live=view.live,
-    )  # fmt: skip
+        undo=_undo(node),
+        is_last=branch.branch.head_id == node.id,
+        ended=branch.status not in lifecycle.LIVE,
+        certified=branch.certified,
+        live=view.live,
+    )
 
 
 def _settled(
@@ -161,10 +174,18 @@ def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
         value, held = (used, None) if own else (value, held)
         found.append(
             SettingRow(
-                name, value, before.get(name), name in before, used, held, about, unit, own,
+                name,
+                value,
+                before.get(name),
+                name in before,
+                used,
+                held,
+                about,
+                unit,
+                own,
                 since.get(name),
             )
-        )  # fmt: skip
+        )
     return found
 
 

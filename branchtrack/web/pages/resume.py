@@ -54,10 +54,15 @@ def order(node_id: str) -> AnyResponse:
     name = request.form.get("name", "").strip()
     try:
         launch = control.order_launch(
-            services().database, services().store, offer.node.id, actor=actor(), name=name or None,
-            settings=values, mode=request.form.get("mode") or control.MODES[0],
+            services().database,
+            services().store,
+            offer.node.id,
+            actor=actor(),
+            name=name or None,
+            settings=values,
+            mode=request.form.get("mode") or control.MODES[0],
             reason=request.form.get("reason", ""),
-        )  # fmt: skip
+        )
     except InvalidInput as error:
         return _page(offer, request.form, 422, {error.field: error})
     except (CheckpointError, LaunchFailed) as error:
@@ -81,9 +86,11 @@ def _offer(node_id: str) -> Offer:
 
 
 def _page(
-    offer: Offer, given: Mapping[str, str], status: int = 200,
+    offer: Offer,
+    given: Mapping[str, str],
+    status: int = 200,
     errors: Mapping[str, BranchtrackError] | None = None,
-) -> Response:  # fmt: skip
+) -> Response:
     values: dict[str, Any] = {
         name: given.get(PREFIX + name, written(offer.node.settings.get(name)))
         for name in offer.settings
@@ -91,8 +98,15 @@ def _page(
     known = {"name", "reason", "mode", *offer.settings}
     found = dict(errors or {})
     return respond(
-        "resume/index.html", status, offer=offer, node=offer.node, values=values,
-        name=given.get("name", offer.suggested), mode=given.get("mode", control.MODES[0]),
-        reason=given.get("reason", ""), errors=found,
-        others=[error for field, error in found.items() if field not in known], prefix=PREFIX,
-    )  # fmt: skip
+        "resume/index.html",
+        status,
+        offer=offer,
+        node=offer.node,
+        values=values,
+        name=given.get("name", offer.suggested),
+        mode=given.get("mode", control.MODES[0]),
+        reason=given.get("reason", ""),
+        errors=found,
+        others=[error for field, error in found.items() if field not in known],
+        prefix=PREFIX,
+    )

@@ -77,9 +77,13 @@ def index() -> Response:
     rows = [_row(line, shown[line.run.id], course[line.run.id], points) for line in found]
     total = found[0].found if found else 0
     return respond(
-        "runs/index.html", rows=rows, search=search, page=page, total=total,
+        "runs/index.html",
+        rows=rows,
+        search=search,
+        page=page,
+        total=total,
         more=total > PAGE * page,
-    )  # fmt: skip
+    )
 
 
 def _shown(run_id: str, every: Sequence[SegmentLine]) -> Shown:
@@ -122,11 +126,15 @@ def _row(
 ) -> RunRow:
     last = parts[-1].stretch.last if parts else None
     return RunRow(
-        run=line.run, status=shown.status, branches=line.branches, nodes=line.nodes,
-        segment=shown.line.segment if shown.line else None, has_loss=bool(parts),
+        run=line.run,
+        status=shown.status,
+        branches=line.branches,
+        nodes=line.nodes,
+        segment=shown.line.segment if shown.line else None,
+        has_loss=bool(parts),
         loss=math.nan if parts and last is None else last,
         spark=sparkline([spot for part in parts for spot in _spots(part, known)]),
-    )  # fmt: skip
+    )
 
 
 def _spots(part: Part, known: Mapping[tuple[int, int], Series]) -> list[tuple[float, float | None]]:

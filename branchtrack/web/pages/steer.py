@@ -73,9 +73,13 @@ def ask(run: str, branch: str) -> AnyResponse:
     form = request.form
     try:
         control.submit(
-            services().database, f"{run}/{branch}", _payload(run, branch), actor=actor(),
-            reason=form.get("reason", ""), when=forms.conditions(form),
-        )  # fmt: skip
+            services().database,
+            f"{run}/{branch}",
+            _payload(run, branch),
+            actor=actor(),
+            reason=form.get("reason", ""),
+            when=forms.conditions(form),
+        )
     except InvalidInput as error:
         return _page(run, branch, Draft(form.get("kind", ""), form, error), 422)
     return redirect(url_for("steer.show", run=run, branch=branch, _anchor="requests"), 303)
@@ -87,9 +91,13 @@ def preview(run: str, branch: str) -> AnyResponse:
     form, kind = request.form, request.form.get("kind", "")
     try:
         found = control.preview(
-            services().database, f"{run}/{branch}", _payload(run, branch), actor=actor(),
-            reason=form.get("reason", ""), when=forms.conditions(form),
-        )  # fmt: skip
+            services().database,
+            f"{run}/{branch}",
+            _payload(run, branch),
+            actor=actor(),
+            reason=form.get("reason", ""),
+            when=forms.conditions(form),
+        )
     except InvalidInput as error:
         return _page(run, branch, Draft(kind, form, error), 422)
     if found["valid"]:
@@ -139,21 +147,31 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
         with database.read() as connection:
             return requests.list_of_run(
                 connection, tree.run.id, _REQUESTS, branch_id=view.branch.id
-            )  # fmt: skip
+            )
 
     listed = request_lines.settled(database, found, tree.outline.segments, tree.now, again)
     shown = draft or Draft("rewind", {"node": request.args.get("node", "")})
     return respond(
-        "steer/index.html", status, tree=tree, view=view, draft=shown, is_draft=draft is not None,
-        part=request.args.get("part"), groups=_groups(view, used), used_step=used.get("step"),
-        later=[one for one in view.settings.values() if not one.live], requests=listed,
+        "steer/index.html",
+        status,
+        tree=tree,
+        view=view,
+        draft=shown,
+        is_draft=draft is not None,
+        part=request.args.get("part"),
+        groups=_groups(view, used),
+        used_step=used.get("step"),
+        later=[one for one in view.settings.values() if not one.live],
+        requests=listed,
         most_requests=_REQUESTS,
         described={one.id: request_lines.described(one) for one in listed},
         offered=capabilities.read(view.segment.offers if view.segment else {}),
-        nodes=_rewinds(tree), are_more=tree.nodes.older is not None,
-        cursor=Cursor(tree.outline.cursor), prefix=forms.PREFIX,
+        nodes=_rewinds(tree),
+        are_more=tree.nodes.older is not None,
+        cursor=Cursor(tree.outline.cursor),
+        prefix=forms.PREFIX,
         argument=forms.ARGUMENT,
-    )  # fmt: skip
+    )
 
 
 def _tree(connection: Connection, run: str) -> TreeView:

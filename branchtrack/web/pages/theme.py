@@ -20,9 +20,14 @@ def theme() -> AnyResponse:
         raise InvalidInput("theme", chosen, ", ".join(THEMES))
     response = redirect(_own_path(request.form.get("next", request.script_root + "/")), 303)
     response.set_cookie(
-        "theme", chosen, max_age=_YEAR, samesite="Lax", httponly=True,
-        secure=request.is_secure, path=request.script_root or "/",
-    )  # fmt: skip
+        "theme",
+        chosen,
+        max_age=_YEAR,
+        samesite="Lax",
+        httponly=True,
+        secure=request.is_secure,
+        path=request.script_root or "/",
+    )
     return response
 
 

@@ -82,10 +82,12 @@ class Server:
         token = app.config["BRANCHTRACK_TOKEN"]
         if token is None and not guards.is_loopback(host):
             raise InvalidInput(
-                "host", host, "127.0.0.1, or another address together with a token",
+                "host",
+                host,
+                "127.0.0.1, or another address together with a token",
                 what=f"Without a token this server may not listen on {host}: "
                 "whoever reaches it could steer runs.",
-            )  # fmt: skip
+            )
         listener = bind(host, port)
         guards.trust_host(app, host)
         self.app = app
@@ -140,21 +142,31 @@ def _pump(app: Flask) -> Pump:
 
 def _listener(app: Flask, listener: socket.socket, dispatcher: Any, pump: Pump) -> Listener:
     adjustments = Adjustments(
-        sockets=[listener], ident=None, connection_limit=_connections(), asyncore_use_poll=True,
+        sockets=[listener],
+        ident=None,
+        connection_limit=_connections(),
+        asyncore_use_poll=True,
         # One byte more than a form may have, so that the application itself refuses that.
         max_request_body_size=app.config["MAX_CONTENT_LENGTH"] + 2,
-        max_request_header_size=_HEAD_BYTES, outbuf_high_watermark=_ANSWER_BYTES,
-        cleanup_interval=1, channel_timeout=60,
+        max_request_header_size=_HEAD_BYTES,
+        outbuf_high_watermark=_ANSWER_BYTES,
+        cleanup_interval=1,
+        channel_timeout=60,
         # What proxies say is believed by `proxies` alone; without any, nobody is to say it.
         clear_untrusted_proxy_headers=not app.config.get("BRANCHTRACK_PROXIES"),
         # It lets an answer that is waited for notice that its reader has left.
         channel_request_lookahead=1,
-    )  # fmt: skip
+    )
     kind = (listener.family, listener.type, listener.proto, listener.getsockname())
     made = Listener(
-        app, {}, _sock=listener, dispatcher=dispatcher, adj=adjustments, sockinfo=kind,
+        app,
+        {},
+        _sock=listener,
+        dispatcher=dispatcher,
+        adj=adjustments,
+        sockinfo=kind,
         bind_socket=False,
-    )  # fmt: skip
+    )
     made.pump = pump
     return made
 

@@ -77,9 +77,17 @@ def draw(lanes: Sequence[Lane], domain: Domain, label: str) -> Markup:
     parts += [draw_lane(lane, row, domain, bare) for row, lane in enumerate(lanes)]
     cursor = el("line", x1=0, x2=0, y1=TOP - 8, y2=tall, class_="cursor", hidden="")
     return el(
-        "svg", *parts, cursor, class_="timeline", width="100%", height=tall, role="img",
-        aria_labelledby="reached", data_low=domain.low, data_high=domain.high,
-    )  # fmt: skip
+        "svg",
+        *parts,
+        cursor,
+        class_="timeline",
+        width="100%",
+        height=tall,
+        role="img",
+        aria_labelledby="reached",
+        data_low=domain.low,
+        data_high=domain.high,
+    )
 
 
 def is_bare(lanes: Sequence[Lane]) -> bool:
@@ -132,9 +140,10 @@ def _fork(lane: Lane, row: int, domain: Domain) -> Markup:
     bow = min(16.0, 6.0 + abs(rise) / 8)
     down = 1 if rise > 0 else -1
     curve = el(
-        "path", class_="fork",
+        "path",
+        class_="fork",
         d=f"M0,{-rise}C{-bow},{-rise + 10 * down} {-bow},{-12 * down} 0,0",
-    )  # fmt: skip
+    )
     x = percent(domain.share(lane.start))
     return el("svg", curve, x=x, y=_y(row), class_=f"over {classes(lane.style)}")
 
@@ -166,8 +175,13 @@ def _labels(marks: Sequence[LaneMark], y: int, domain: Domain) -> list[Markup]:
         anchor, shift = ("end", -9) if ends_left else ("start", 9)
         parts.append(
             el(
-                "text", one.label, x=percent(domain.share(one.step)), dx=shift, y=y - 8,
-                text_anchor=anchor, class_="label",
+                "text",
+                one.label,
+                x=percent(domain.share(one.step)),
+                dx=shift,
+                y=y - 8,
+                text_anchor=anchor,
+                class_="label",
             )
-        )  # fmt: skip
+        )
     return parts

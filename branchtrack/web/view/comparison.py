@@ -121,11 +121,14 @@ class Comparison:
         b = self.b.head.settings if self.b.head else {}
         found = [
             SettingRow(
-                one.name, one.a, one.b, self._changed(self.a, one.name),
+                one.name,
+                one.a,
+                one.b,
+                self._changed(self.a, one.name),
                 self._changed(self.b, one.name),
             )
             for one in diff.settings_difference(a, b)
-        ]  # fmt: skip
+        ]
         return found, len({*a, *b})
 
     def interventions(self) -> list[tuple[Side, NodeLine]]:
@@ -210,9 +213,13 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
     highs = _highs(sides)
     selection = chart_series.select_series(connection, sorted(highs), metric, [HELD_OUT], highs)
     return Comparison(
-        sides[0], sides[1], selection.chosen or metric or "loss", selection.names, selection,
+        sides[0],
+        sides[1],
+        selection.chosen or metric or "loss",
+        selection.names,
+        selection,
         _ancestor(*sides),
-    )  # fmt: skip
+    )
 
 
 def _side(

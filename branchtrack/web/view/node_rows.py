@@ -80,12 +80,15 @@ def proofs(changes: Sequence[Change], effective: Mapping[str, Any] | None) -> tu
     return tuple(
         Proof(
             obeyed and same(effective[change.name], change.after),
-            int(effective.get("step", 0)), change.name, change.after, effective[change.name],
+            int(effective.get("step", 0)),
+            change.name,
+            change.after,
+            effective[change.name],
             None if change.name.endswith("lr") else effective.get(f"{change.name}_now"),
         )
         for change in changes
         if change.name in effective
-    )  # fmt: skip
+    )
 
 
 def is_obeyed(effective: Mapping[str, Any]) -> bool:

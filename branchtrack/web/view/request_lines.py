@@ -17,9 +17,12 @@ from branchtrack.web.services import services
 
 
 def settled(
-    database: Database, found: Sequence[Request], every: Mapping[str, Segment], now: float,
+    database: Database,
+    found: Sequence[Request],
+    every: Mapping[str, Segment],
+    now: float,
     again: Callable[[], Sequence[Request]],
-) -> Sequence[Request]:  # fmt: skip
+) -> Sequence[Request]:
     """The requests, read ``again`` where some were asked of a process that will never answer.
 
     ``every`` are the segments of their run. It costs nothing where all is well.

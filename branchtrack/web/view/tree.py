@@ -201,12 +201,14 @@ def standing_nodes(outline: Outline) -> list[str]:
 
 def waiting_or_failed(outline: Outline) -> list[str]:
     """The ids of branches whose launch a page should tell about."""
-    current = {branch.id: outline.segments.get(branch.segment_id or "")
-               for branch in outline.branches}  # fmt: skip
+    current = {
+        branch.id: outline.segments.get(branch.segment_id or "") for branch in outline.branches
+    }
     return [
-        name for name, segment in current.items()
+        name
+        for name, segment in current.items()
         if segment is not None and segment.status in ("waiting", "failed")
-    ]  # fmt: skip
+    ]
 
 
 def change_words(changes: Iterable[Change]) -> str:

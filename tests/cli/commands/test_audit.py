@@ -84,7 +84,8 @@ def test_a_log_whose_end_was_cut_off_is_found_out(call: Call, forked: Forked) ->
         connection.execute(events.delete().where(events.c.ref == asked))
     found = call("audit", "demo", "--verify", "--json")
     assert found.code == 1 and found.json["untold"] == [
-        {"kind": "request", "id": asked}, {"kind": "run", "id": forked[0].run.id},
-    ]  # fmt: skip
+        {"kind": "request", "id": asked},
+        {"kind": "run", "id": forked[0].run.id},
+    ]
     assert (found.json["broken_at"], found.json["holds"]) == (None, False)
     assert asked[:8] in call("audit", "demo", "--verify").err

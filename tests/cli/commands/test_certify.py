@@ -22,9 +22,24 @@ from tests.launching.helpers import ROOT, SCRIPT, environment, train_fake, wait_
 from tests.trees_for_tests import Tree
 
 KEYS = {
-    "id", "run", "branch", "from", "to", "from_step", "to_step", "steps", "exact", "state",
-    "words", "difference", "untested", "environment", "digest", "actor", "created_at",
-}  # fmt: skip
+    "id",
+    "run",
+    "branch",
+    "from",
+    "to",
+    "from_step",
+    "to_step",
+    "steps",
+    "exact",
+    "state",
+    "words",
+    "difference",
+    "untested",
+    "environment",
+    "digest",
+    "actor",
+    "created_at",
+}
 
 
 @pytest.fixture
@@ -75,11 +90,13 @@ def test_a_process_that_fails_leaves_no_certificate(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("demo", "--steps", "0"), "from 1 on"), (("demo", "--steps", "31"), "at most 30 steps"),
-        (("demo", "--from", "nope"), "There is no node"), (("nothing",), "There is no run"),
+        (("demo", "--steps", "0"), "from 1 on"),
+        (("demo", "--steps", "31"), "at most 30 steps"),
+        (("demo", "--from", "nope"), "There is no node"),
+        (("nothing",), "There is no run"),
         (("demo/empty",), "There is no stretch of training to try again"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_tried_is_bad_input(
     given: tuple[str, ...], said: str, call: Call, forked: tuple[Tree, list[Node]]
 ) -> None:
@@ -90,9 +107,13 @@ def test_what_cannot_be_tried_is_bad_input(
 
 
 def test_a_damaged_node_is_refused_before_anything_starts(
-    call: Call, made: list[Node], store: Store, sqlite_database: Database, sqlite_config: Config,
+    call: Call,
+    made: list[Node],
+    store: Store,
+    sqlite_database: Database,
+    sqlite_config: Config,
     monkeypatch: Any,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("FAKE_TRIAL", "exact")
     with sqlite_database.read() as connection:
         stored = nodes.checkpoint(connection, made[0].state_digest)
@@ -134,13 +155,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     (folder / "temporary").mkdir(exist_ok=True)
     env = {
-        **os.environ, "BRANCHTRACK_HOME": "home", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2",
-        "THREADS": "2", "TMPDIR": str(folder / "temporary"),
-    }  # fmt: skip
+        **os.environ,
+        "BRANCHTRACK_HOME": "home",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "2",
+        "THREADS": "2",
+        "TMPDIR": str(folder / "temporary"),
+    }
     return subprocess.Popen(
-        [sys.executable, *arguments], cwd=folder, env=env, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str, str]:

@@ -37,9 +37,13 @@ def told(home: Config) -> dict[str, Any]:
     # One thread each: tests that run side by side would wait for each other's threads.
     environ = {**environment(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "--steps", str(STEPS)], env=environ, capture_output=True, text=True,
-        timeout=880, cwd=home.home.parent,
-    )  # fmt: skip
+        [*command, "--steps", str(STEPS)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=880,
+        cwd=home.home.parent,
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -108,9 +112,12 @@ def test_a_training_that_dies_is_told_and_exits_with_1(
 
 
 def test_a_training_that_dies_in_the_middle_leaves_nothing_open(
-    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sqlite_database: Database,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    sqlite_database: Database,
     sqlite_config: Config,
-) -> None:  # fmt: skip
+) -> None:
     fake = Path(__file__).parents[1] / "launching" / "fake_training.py"
     python = tmp_path / "python"
     python.write_text(

@@ -15,11 +15,18 @@ from tests.trees_for_tests import Tree
 Forked = tuple[Tree, list[Node]]
 OFFERS = {
     "actions": [
-        {"name": "relabel", "about": "new labels", "defaults": {"soft": True}, "parameters": [
-            {"name": "threshold", "maximum": 1.0}, {"name": "soft", "dtype": "bool"}]}
+        {
+            "name": "relabel",
+            "about": "new labels",
+            "defaults": {"soft": True},
+            "parameters": [
+                {"name": "threshold", "maximum": 1.0},
+                {"name": "soft", "dtype": "bool"},
+            ],
+        }
     ],
     "modules": ["encoder", "head", "head.weight"],
-}  # fmt: skip
+}
 
 
 def offer(tree: Tree) -> None:
@@ -38,8 +45,11 @@ def test_settings_are_told_with_what_the_maths_used(call: Call, forked: Forked) 
     found = call("settings", "demo", "--json").json
     lr = found["settings"][0]
     assert (lr["name"], lr["value"], lr["effective"], lr["effective_now"]) == (
-        "lr", 0.01, 0.02, 0.015,
-    )  # fmt: skip
+        "lr",
+        0.01,
+        0.02,
+        0.015,
+    )
     assert (lr["allowed"], lr["effect"]) == (BUILT_IN[0].allowed, "from the next update")
     assert found["effective_step"] == 21
     assert (
@@ -65,8 +75,9 @@ def test_requests_are_listed_newest_first_with_their_refusals(call: Call, forked
     call("set", "demo", "lr=-1")
     found = call("requests", "demo", "--json").json
     assert [(one["kind"], one["state"]) for one in found] == [
-        ("set", "rejected"), ("checkpoint", "accepted"),
-    ]  # fmt: skip
+        ("set", "rejected"),
+        ("checkpoint", "accepted"),
+    ]
     assert "first" in call("requests", "demo").out
 
 

@@ -35,9 +35,13 @@ def branchtrack(sqlite_config: Config) -> Iterator[Callable[..., subprocess.Pope
     def start(*arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "branchtrack", *arguments]
         process = subprocess.Popen(
-            command, env=environment(sqlite_config), text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+            command,
+            env=environment(sqlite_config),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
         started.append(process)
         return process
 
@@ -206,10 +210,13 @@ def test_a_script_that_was_moved_is_given(
 @pytest.mark.parametrize(
     ("option", "value", "field"),
     [
-        ("--env", "BRANCHTRACK_HOME=/x", "env"), ("--accept", "", "accept"),
-        ("--accept", "a,,b", "accept"), ("--cwd", "", "cwd"), ("--script", "", "script"),
+        ("--env", "BRANCHTRACK_HOME=/x", "env"),
+        ("--accept", "", "accept"),
+        ("--accept", "a,,b", "accept"),
+        ("--cwd", "", "cwd"),
+        ("--script", "", "script"),
     ],
-)  # fmt: skip
+)
 def test_an_option_that_says_nothing_or_too_much_is_refused(
     call: Call, forked: tuple[Tree, list[Node]], option: str, value: str, field: str
 ) -> None:

@@ -55,9 +55,16 @@ def test_a_tree_says_what_could_not_be_recorded(call: Call, forked: Forked) -> N
     with tree.database.transaction() as connection:
         segment = runs.list_branches(connection, tree.run.id)[0].segment_id
         audit.append(
-            connection, tree.run.id, kind="trouble", ref=segment or "", state="begun", actor="run",
-            step=7, reason="The disk is full.", payload={"what": "commit", "time": 1.0},
-        )  # fmt: skip
+            connection,
+            tree.run.id,
+            kind="trouble",
+            ref=segment or "",
+            state="begun",
+            actor="run",
+            step=7,
+            reason="The disk is full.",
+            payload={"what": "commit", "time": 1.0},
+        )
     assert "main could not record everything since step 7: The disk is full." in call(
         "tree", "demo"
     ).out.replace("\n", " ")

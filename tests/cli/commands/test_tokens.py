@@ -12,8 +12,18 @@ Forked = tuple[Tree, list[Node]]
 
 
 def test_the_secret_is_shown_once(call: Call, forked: Forked) -> None:
-    made = call("token", "create", "tuner", "--role", "agent", "--only", "lr,checkpoint",
-                "--max-per-1000-steps", "5", "--json")  # fmt: skip
+    made = call(
+        "token",
+        "create",
+        "tuner",
+        "--role",
+        "agent",
+        "--only",
+        "lr,checkpoint",
+        "--max-per-1000-steps",
+        "5",
+        "--json",
+    )
     assert made.json["only"] == ["lr", "checkpoint"] and made.json["max_per_1000_steps"] == 5
     listed = call("token", "list", "--json")
     assert [one["name"] for one in listed.json] == ["tuner"]
@@ -25,9 +35,14 @@ def test_the_secret_is_shown_once(call: Call, forked: Forked) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["a b", "--role", "viewer"], ["a", "--role", "king"], ["a", "--role", "agent", "--only", ","],
-     ["a", "--role", "agent", "--max-per-1000-steps", "0"], ["taken", "--role", "viewer"]],
-)  # fmt: skip
+    [
+        ["a b", "--role", "viewer"],
+        ["a", "--role", "king"],
+        ["a", "--role", "agent", "--only", ","],
+        ["a", "--role", "agent", "--max-per-1000-steps", "0"],
+        ["taken", "--role", "viewer"],
+    ],
+)
 def test_what_no_token_can_be_is_refused(call: Call, forked: Forked, arguments: list[str]) -> None:
     call("token", "create", "taken", "--role", "viewer")
     found = call("token", "create", *arguments)

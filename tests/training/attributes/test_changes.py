@@ -6,8 +6,7 @@ import copy
 import itertools
 import random
 import time
-from collections import Counter, defaultdict, deque, namedtuple
-from dataclasses import dataclass
+from collections import defaultdict, deque
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -144,8 +143,11 @@ def test_only_what_has_changed_is_stored() -> None:
     owner.items.append(2)
     owner.tensor.data.add_(1)
     assert sorted(found.state()) == [
-        "trainer.b", "trainer.inner.c", "trainer.items", "trainer.tensor",
-    ]  # fmt: skip
+        "trainer.b",
+        "trainer.inner.c",
+        "trainer.items",
+        "trainer.tensor",
+    ]
 
 
 def test_what_tells_the_time_is_no_state() -> None:
@@ -158,10 +160,16 @@ def test_what_tells_the_time_is_no_state() -> None:
 
 def test_values_come_back_in_place() -> None:
     made = Script(
-        number=0, tensor=torch.zeros(2), array=np.zeros(2), items=deque([0], maxlen=3),
-        window={"train": defaultdict(list)}, noise=torch.Generator().manual_seed(0),
-        numbers=random.Random(0), arrays=np.random.default_rng(0), unset=None,
-    )  # fmt: skip
+        number=0,
+        tensor=torch.zeros(2),
+        array=np.zeros(2),
+        items=deque([0], maxlen=3),
+        window={"train": defaultdict(list)},
+        noise=torch.Generator().manual_seed(0),
+        numbers=random.Random(0),
+        arrays=np.random.default_rng(0),
+        unset=None,
+    )
     found = attributes(made)
     before = {name: getattr(made, name) for name in ("tensor", "array", "items", "window")}
     made.number, made.unset = 3, [{"x": torch.ones(1)}]
@@ -172,10 +180,16 @@ def test_values_come_back_in_place() -> None:
     drawn = [torch.rand(1, generator=made.noise), made.numbers.random(), made.arrays.random()]
     state = found.state()
     again = Script(
-        number=0, tensor=torch.zeros(2), array=np.zeros(2), items=deque([0], maxlen=3),
-        window={"train": defaultdict(list)}, noise=torch.Generator().manual_seed(0),
-        numbers=random.Random(0), arrays=np.random.default_rng(0), unset=None,
-    )  # fmt: skip
+        number=0,
+        tensor=torch.zeros(2),
+        array=np.zeros(2),
+        items=deque([0], maxlen=3),
+        window={"train": defaultdict(list)},
+        noise=torch.Generator().manual_seed(0),
+        numbers=random.Random(0),
+        arrays=np.random.default_rng(0),
+        unset=None,
+    )
     kept = {name: getattr(again, name) for name in before}
     other = attributes(again)
     other.restore(state)
@@ -222,9 +236,10 @@ def test_whatever_an_object_does_training_goes_on(home: Home) -> None:
     add(first)
     home.run(first)
     late = tiny.trainer(
-        tiny.BranchingTrainer, home.folder,
+        tiny.BranchingTrainer,
+        home.folder,
         callbacks=lambda: [Do("on_step_begin", 4, lambda **_: add(late))],
-    )  # fmt: skip
+    )
     home.run(late)
     assert home.final().state_digest == home.nodes("tiny-2/main")[-1].state_digest
 
@@ -233,9 +248,12 @@ def test_what_changes_and_is_too_large_or_of_another_kind_is_named_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     owner = Script(
-        rows=[(1, 2)] * 50_000, counts=dict.fromkeys(range(50_000), 0), other=deque([0] * 30_000),
-        deep=[[0] * 300 for _ in range(300)], odd=[object()],
-    )  # fmt: skip
+        rows=[(1, 2)] * 50_000,
+        counts=dict.fromkeys(range(50_000), 0),
+        other=deque([0] * 30_000),
+        deep=[[0] * 300 for _ in range(300)],
+        odd=[object()],
+    )
     rows = Script(counter=0, seen=np.zeros(2), read=[0], cache=[None])
     tracked = attributes(owner, rows=rows)
     assert tracked.state() == {} and not caplog.records
@@ -272,74 +290,6 @@ def test_a_resume_names_what_its_node_has_not_stored(home: Home) -> None:
     assert fork.compared is not None and fork.compared["state"] == "unknown"
     assert fork.compared["not_restored"] == ["trainer.rows"]
     assert fork.effective is not None and fork.effective["verified"] is None
-
-
-@dataclass(slots=True)
-class Slotted:
-    """Its attributes are in slots."""
-
-    count: int = 0
-
-
-class Called:
-    """An object that can be called, with a count."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self) -> int:
-        return self.count
-
-
-class Loss(torch.nn.Module):
-    """A module without any tensor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = 1.0
-
-
-Pair = namedtuple("Pair", "a b")
-
-
-def hidden(count: int) -> Script:
-    """An object with state in unusual places."""
-    moved = torch.zeros(1000)
-    moved[13] = count
-    head = torch.nn.Linear(2, 1)
-    head.bias.data.fill_(count)
-    return Script(
-        timestep=count, best_at=count, moved=moved, modules={"ema": head}, own=[Called()],
-        slotted=Slotted(count), deep=Script(one=Script(two=Script(three=count))), loss=Loss(),
-        pair=Pair(count, 1), seen=Counter({"a": count}), window=deque([count], maxlen=2),
-        near=float(5000 + count), blob=bytes([count]),
-    )  # fmt: skip
-
-
-def test_state_in_unusual_places_is_found_and_given_back() -> None:
-    owner, after = hidden(0), hidden(3)
-    found = attributes(owner)
-    after.own[0].count, after.loss.scale = 3, 0.5
-    vars(owner).update(vars(after))
-    owner.lazy = deque([1], maxlen=4)
-    again = hidden(0)
-    other = attributes(again)
-    state = found.state()
-    other.restore(state)
-    assert other.differing(state) == {}
-    assert (again.timestep, again.best_at, again.near, again.blob) == (3, 3, 5003.0, b"\x03")
-    assert again.moved[13] == 3 and again.modules["ema"].bias.item() == 3
-    assert again.own[0].count == 3 and again.slotted.count == 3 and again.loss.scale == 0.5
-    assert again.deep.one.two.three == 3 and again.pair == Pair(3, 1) and again.pair.a == 3
-    assert again.seen == Counter({"a": 3}) and again.lazy.maxlen == 4
-
-
-def test_a_module_that_shares_a_part_of_the_model_keeps_its_own() -> None:
-    model = torch.nn.Linear(2, 2)
-    critic = torch.nn.Sequential(model, torch.nn.Linear(2, 1))
-    found = Attributes({"trainer": Script(critic=critic, whole=model)}, model)
-    critic[1].weight.data.add_(1)
-    assert list(found.state()) == ["trainer.critic"]
 
 
 def test_what_the_machine_makes_of_it_is_no_proof() -> None:

@@ -73,17 +73,20 @@ class Endless(IterableDataset[int]):
         return iter(int, 1)
 
 
-@pytest.mark.parametrize(("given", "named"), [
-    ({"datasets": {}}, "datasets"),
-    ({"datasets": {"a b": [1]}}, "a b"),
-    ({"datasets": {"code": []}}, "code"),
-    ({"datasets": {"code": Endless()}}, "code"),
-    ({"weights": {"code": 1}}, "weights"),
-    ({"weights": {"code": 0, "prose": 0}}, "nothing to draw from"),
-    ({"weights": {"code": -1, "prose": 1}}, "mixture.code"),
-    ({"length": 0}, "length"),
-    ({"seed": -1}, "seed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"datasets": {}}, "datasets"),
+        ({"datasets": {"a b": [1]}}, "a b"),
+        ({"datasets": {"code": []}}, "code"),
+        ({"datasets": {"code": Endless()}}, "code"),
+        ({"weights": {"code": 1}}, "weights"),
+        ({"weights": {"code": 0, "prose": 0}}, "nothing to draw from"),
+        ({"weights": {"code": -1, "prose": 1}}, "mixture.code"),
+        ({"length": 0}, "length"),
+        ({"seed": -1}, "seed"),
+    ],
+)
 def test_what_cannot_be_mixed_is_named(given: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidInput, match=named):
         branchtrack.mixture(**{"datasets": SOURCES, "weights": {"code": 1, "prose": 3}, **given})

@@ -56,9 +56,15 @@ def train(
     made = make(optimizer)
     with loops.process(home, launch):
         run = branchtrack.start(
-            "tiny", model=model, optimizer=optimizer, data=loops.loader(), max_steps=9,
-            save_steps=1, seed=5, **given,
-        )  # fmt: skip
+            "tiny",
+            model=model,
+            optimizer=optimizer,
+            data=loops.loader(),
+            max_steps=9,
+            save_steps=1,
+            seed=5,
+            **given,
+        )
     made += after(optimizer)
     with run:
         for batch in run.batches():
@@ -182,9 +188,14 @@ def accelerated(home: Home, launch: Any = None) -> Run:
     )
     with loops.process(home, launch):
         run = branchtrack.start(
-            "tiny", model=model, optimizer=optimizer, data=loader, max_steps=12, save_steps=1,
+            "tiny",
+            model=model,
+            optimizer=optimizer,
+            data=loader,
+            max_steps=12,
+            save_steps=1,
             seed=5,
-        )  # fmt: skip
+        )
     with run:
         for batch in run.batches():
             with accelerator.accumulate(model):

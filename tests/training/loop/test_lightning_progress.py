@@ -52,9 +52,14 @@ class Track(lightning.Callback):  # type: ignore[misc, name-defined]
     def on_train_start(self, trainer: Any, module: Any) -> None:
         with loops.process(self.home, self.launch):
             self.run = branchtrack.start(
-                "tiny", model=module, optimizer=trainer.optimizers[0], data=self.loader,
-                max_steps=17, save_steps=1, seed=5,
-            )  # fmt: skip
+                "tiny",
+                model=module,
+                optimizer=trainer.optimizers[0],
+                data=self.loader,
+                max_steps=17,
+                save_steps=1,
+                seed=5,
+            )
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int

@@ -33,9 +33,15 @@ def train(home: Home, launch: Any = None, tracked: bool = True, **given: Any) ->
         if run is None:
             with loops.process(home, launch):
                 run = branchtrack.start(
-                    "tiny", model=model, optimizer=optimizer, data=loader, max_steps=9,
-                    save_steps=1, seed=5, **given,
-                )  # fmt: skip
+                    "tiny",
+                    model=model,
+                    optimizer=optimizer,
+                    data=loader,
+                    max_steps=9,
+                    save_steps=1,
+                    seed=5,
+                    **given,
+                )
         loss = loops.loss_of(model, batch)
         loss.backward()
         optimizer.step()
@@ -55,9 +61,14 @@ def early(home: Home, launch: Any = None, steps: int = 9) -> list[torch.Tensor]:
     optimizer = loops.sgd(model)
     with loops.process(home, launch):
         run = branchtrack.start(
-            "tiny", model=model, optimizer=optimizer, data=loader, max_steps=steps, save_steps=1,
+            "tiny",
+            model=model,
+            optimizer=optimizer,
+            data=loader,
+            max_steps=steps,
+            save_steps=1,
             seed=5,
-        )  # fmt: skip
+        )
     batches = []
     with run:
         for batch in library(run.track_loader(loader), 3):

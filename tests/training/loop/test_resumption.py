@@ -144,8 +144,11 @@ def test_the_scripts_schedule_takes_its_place_at_the_nodes_step(trained: Home, m
 def test_a_schedule_that_cycles_momentum_can_take_the_place_of_another(trained: Home) -> None:
     launch, used, _ = resume(trained, {"scheduler": "script"}, scheduler=OneCycle)
     assert used[0][0]["betas"][0] != 0.9 and "max_momentum" in used[0][0]
-    expected = rates(lambda o: schedulers.OneCycleLR(o, 0.01, total_steps=20, cycle_momentum=False),
-                     0.01, loops.STEPS)[AT:]  # fmt: skip
+    expected = rates(
+        lambda o: schedulers.OneCycleLR(o, 0.01, total_steps=20, cycle_momentum=False),
+        0.01,
+        loops.STEPS,
+    )[AT:]
     assert [g[0]["lr"] for g in used] == pytest.approx(expected, rel=1e-9)
     assert obeyed(trained, launch)
 
@@ -216,9 +219,11 @@ def test_an_end_behind_that_of_the_schedule_is_refused_before_any_training(home:
     launch, _, _ = resume(home, {"max_steps": 10}, **short)
     assert home.final(launch).step == 10
     launch, used, _ = resume(
-        home, {"max_steps": 12, "scheduler": "script"},
-        scheduler=lambda o: schedulers.OneCycleLR(o, 0.01, total_steps=12), **how,
-    )  # fmt: skip
+        home,
+        {"max_steps": 12, "scheduler": "script"},
+        scheduler=lambda o: schedulers.OneCycleLR(o, 0.01, total_steps=12),
+        **how,
+    )
     assert home.final(launch).step == 12 and len(used) == 12 - AT
 
 
@@ -241,9 +246,16 @@ def test_an_optimizer_that_waits_is_waited_for(home: Home) -> None:
 
 def test_of_weights_alone_everything_else_is_fresh(trained: Home) -> None:
     launch, used, run = resume(
-        trained, {"lr": 0.5}, mode="weights", optimizer=loops.sgd, scheduler=None, settings={},
-        at=nothing, data=lambda: loops.loader("sequential"), seed=9,
-    )  # fmt: skip
+        trained,
+        {"lr": 0.5},
+        mode="weights",
+        optimizer=loops.sgd,
+        scheduler=None,
+        settings={},
+        at=nothing,
+        data=lambda: loops.loader("sequential"),
+        seed=9,
+    )
     assert used[0][0]["lr"] == 0.5 and used[0][0]["momentum"] == 0.9
     made = trained.nodes(launch.branch_id)
     assert (made[1].step, made[-1].step) == (AT, AT + loops.STEPS) and run.epoch == 1

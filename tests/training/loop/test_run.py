@@ -63,8 +63,11 @@ def update(model: Any, optimizer: torch.optim.Optimizer) -> None:
 def test_nodes_metrics_and_settings_are_recorded(home: Home) -> None:
     loops.train(home, save_steps=4, evaluated=True)
     assert [(n.step, n.kind) for n in home.nodes()] == [
-        (0, "root"), (4, "checkpoint"), (8, "checkpoint"), (9, "final")
-    ]  # fmt: skip
+        (0, "root"),
+        (4, "checkpoint"),
+        (8, "checkpoint"),
+        (9, "final"),
+    ]
     points = {name: home.points(name, home.segment().id) for name in ("loss", "eval_loss")}
     assert sorted(points["loss"]) == list(range(1, 10))
     assert sorted(points["eval_loss"]) == [2, 4, 6, 8]
@@ -72,10 +75,19 @@ def test_nodes_metrics_and_settings_are_recorded(home: Home) -> None:
     assert "Sequential" in root.message and root.effective is not None
     assert root.effective["verified"] is True
     assert last.settings == {
-        "lr": 0.1, "weight_decay": 0.0, "momentum": 0.9, "dampening": 0.0, "nesterov": False,
-        "dropout": 0.2, "frozen": "",
-        "max_steps": 9, "save_steps": 4, "batch_size": 4, "seed": 5, "scheduler": "node",
-    }  # fmt: skip
+        "lr": 0.1,
+        "weight_decay": 0.0,
+        "momentum": 0.9,
+        "dampening": 0.0,
+        "nesterov": False,
+        "dropout": 0.2,
+        "frozen": "",
+        "max_steps": 9,
+        "save_steps": 4,
+        "batch_size": 4,
+        "seed": 5,
+        "scheduler": "node",
+    }
     assert last.epoch == pytest.approx(1 + 1 / 7) and last.metrics["loss"] == points["loss"][8]
     assert home.segment().status == "finished" and home.chain_break() is None
 
@@ -211,9 +223,7 @@ def test_batches_may_be_taken_in_several_loops(home: Home) -> None:
 def test_an_exception_marks_the_segment_failed(home: Home) -> None:
     with pytest.raises(ZeroDivisionError), begin(home)[0]:
         raise ZeroDivisionError("no loss")
-    assert (home.segment().status, home.segment().error) == (
-        "failed", "ZeroDivisionError: no loss"
-    )  # fmt: skip
+    assert (home.segment().status, home.segment().error) == ("failed", "ZeroDivisionError: no loss")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -249,13 +259,17 @@ def test_a_script_that_ends_without_saying_so_leaves_nothing_running(
     line: str, home: Home, tmp_path: Path
 ) -> None:
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent("""
+    script.write_text(
+        textwrap.dedent("""
         import torch, branchtrack
         model = torch.nn.Linear(2, 2)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         run = branchtrack.start("tiny", model=model, optimizer=optimizer)
         run.step()
-        """) + line + "\n")  # fmt: skip
+        """)
+        + line
+        + "\n"
+    )
     with loops.process(home):
         subprocess.run(
             [sys.executable, str(script)], cwd=ROOT, timeout=60, capture_output=True, check=False
@@ -321,10 +335,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no model": ({"model": len}, "torch.nn.Module"),
     "no optimizer": ({"optimizer": len}, "optimizer of torch"),
     "a stranger's optimizer": (
-        {"optimizer": torch.optim.SGD(LINEAR.parameters(), lr=0.1)}, "not the model's"),
+        {"optimizer": torch.optim.SGD(LINEAR.parameters(), lr=0.1)},
+        "not the model's",
+    ),
     "a stranger's scheduler": (
-        {"scheduler": torch.optim.lr_scheduler.ConstantLR(
-            torch.optim.SGD(LINEAR.parameters(), lr=0.1))}, "scheduler of the optimizer"),
+        {
+            "scheduler": torch.optim.lr_scheduler.ConstantLR(
+                torch.optim.SGD(LINEAR.parameters(), lr=0.1)
+            )
+        },
+        "scheduler of the optimizer",
+    ),
     "a setting of the optimizer's": ({"settings": {"lr": 0.1}}, "lr is a setting already"),
     "a setting of the loop's": ({"settings": {"max_steps": 2}}, "max_steps"),
     "a value of no kind": ({"settings": {"a": {1}}}, "bool, int, float, str or list"),
@@ -346,7 +367,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "actions by number": ({"actions": {1: len}}, "names that are text"),
     "changes without names": ({"resume": "N", "set": "lr=1"}, "set: 'lr=1'"),
     "half a step": ({"save_steps": 1.5}, "at least 1"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)

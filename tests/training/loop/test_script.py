@@ -34,41 +34,98 @@ def partly_frozen() -> Any:
 
 
 DIFFERENT: dict[str, tuple[dict[str, Any], str, tuple[str, str], str]] = {
-    "rate": ({"optimizer": lambda m: torch.optim.AdamW(m.parameters(), 0.02, weight_decay=0.1)},
-             "lr", ("0.02", "0.01"), "--set lr=0.02"),
-    "betas": ({"optimizer": lambda m: torch.optim.AdamW(m.parameters(), 0.01, (0.8, 0.9),
-                                                        weight_decay=0.1)},
-              "betas", ("[0.8, 0.9]", "[0.9, 0.999]"), "--set betas=0.8,0.9"),
-    "amsgrad": ({"optimizer": lambda m: torch.optim.AdamW(m.parameters(), 0.01, amsgrad=True,
-                                                          weight_decay=0.1)},
-                "amsgrad", ("True", "False"), "--mode weights"),
-    "optimizer": ({"optimizer": lambda m: torch.optim.Adam(m.parameters(), 0.01,
-                                                           weight_decay=0.1)},
-                  "optimizer", ("'Adam'", "'AdamW'"), "--mode weights"),
-    "schedule": ({"scheduler": lambda o: schedulers.CosineAnnealingLR(o, 50)},
-                 "scheduler.T_max", ("50", str(loops.STEPS)), "--set scheduler=script"),
-    "no schedule": ({"scheduler": None}, "scheduler", ("None", "'CosineAnnealingLR'"),
-                    "--set scheduler=script"),
-    "batch size": ({"data": lambda: loops.loader(batch_size=8)},
-                   "batch_size", ("8", "4"), "--set batch_size=8"),
-    "order": ({"data": lambda: loops.loader("sequential")},
-              "sampler", ("'SequentialSampler'", "'RandomSampler'"), "--accept sampler"),
-    "data": ({"data": lambda: loops.loader("random", loops.Points("nothing", 30))},
-             "dataset_length", ("30", "26"), "--accept dataset_length"),
-    "workers": ({"data": lambda: loops.loader(num_workers=1)}, "num_workers", ("1", "0"),
-                "--accept num_workers"),
+    "rate": (
+        {"optimizer": lambda m: torch.optim.AdamW(m.parameters(), 0.02, weight_decay=0.1)},
+        "lr",
+        ("0.02", "0.01"),
+        "--set lr=0.02",
+    ),
+    "betas": (
+        {
+            "optimizer": lambda m: torch.optim.AdamW(
+                m.parameters(), 0.01, (0.8, 0.9), weight_decay=0.1
+            )
+        },
+        "betas",
+        ("[0.8, 0.9]", "[0.9, 0.999]"),
+        "--set betas=0.8,0.9",
+    ),
+    "amsgrad": (
+        {
+            "optimizer": lambda m: torch.optim.AdamW(
+                m.parameters(), 0.01, amsgrad=True, weight_decay=0.1
+            )
+        },
+        "amsgrad",
+        ("True", "False"),
+        "--mode weights",
+    ),
+    "optimizer": (
+        {"optimizer": lambda m: torch.optim.Adam(m.parameters(), 0.01, weight_decay=0.1)},
+        "optimizer",
+        ("'Adam'", "'AdamW'"),
+        "--mode weights",
+    ),
+    "schedule": (
+        {"scheduler": lambda o: schedulers.CosineAnnealingLR(o, 50)},
+        "scheduler.T_max",
+        ("50", str(loops.STEPS)),
+        "--set scheduler=script",
+    ),
+    "no schedule": (
+        {"scheduler": None},
+        "scheduler",
+        ("None", "'CosineAnnealingLR'"),
+        "--set scheduler=script",
+    ),
+    "batch size": (
+        {"data": lambda: loops.loader(batch_size=8)},
+        "batch_size",
+        ("8", "4"),
+        "--set batch_size=8",
+    ),
+    "order": (
+        {"data": lambda: loops.loader("sequential")},
+        "sampler",
+        ("'SequentialSampler'", "'RandomSampler'"),
+        "--accept sampler",
+    ),
+    "data": (
+        {"data": lambda: loops.loader("random", loops.Points("nothing", 30))},
+        "dataset_length",
+        ("30", "26"),
+        "--accept dataset_length",
+    ),
+    "workers": (
+        {"data": lambda: loops.loader(num_workers=1)},
+        "num_workers",
+        ("1", "0"),
+        "--accept num_workers",
+    ),
     "length": ({"max_steps": 20}, "max_steps", ("20", str(loops.STEPS)), "--set max_steps=20"),
     "seed": ({"seed": 6}, "seed", ("6", "5"), "--set seed=6"),
     "cadence": ({"save_steps": 3}, "save_steps", ("3", "1"), "--set save_steps=3"),
     "dropout": ({"model": without_dropout}, "dropout", ("0.0", "0.2"), "--set dropout=0.0"),
     "freezing": ({"model": partly_frozen}, "frozen", ("'0'", "''"), "--set frozen=0"),
-    "a setting": ({"settings": {"smoothing": 0.2, "unread": 3}}, "settings.smoothing",
-                  ("0.2", "0.1"), "--set smoothing=0.2"),
-    "a new setting": ({"settings": {**settings(), "more": 1}}, "settings.more", ("1", "None"),
-                      "--accept settings.more"),
-    "objects": ({"objects": {"net": torch.nn.Linear(1, 1)}}, "objects", ("['net']", "[]"),
-                "--mode weights"),
-}  # fmt: skip
+    "a setting": (
+        {"settings": {"smoothing": 0.2, "unread": 3}},
+        "settings.smoothing",
+        ("0.2", "0.1"),
+        "--set smoothing=0.2",
+    ),
+    "a new setting": (
+        {"settings": {**settings(), "more": 1}},
+        "settings.more",
+        ("1", "None"),
+        "--accept settings.more",
+    ),
+    "objects": (
+        {"objects": {"net": torch.nn.Linear(1, 1)}},
+        "objects",
+        ("['net']", "[]"),
+        "--mode weights",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", DIFFERENT)

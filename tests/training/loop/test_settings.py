@@ -73,9 +73,13 @@ def test_the_end_and_the_cadence_are_moved(home: Home) -> None:
     assert home.final(launch).state_digest == home.final().state_digest
 
 
-@pytest.mark.parametrize(("step", "values", "words"), [
-    (4, {"max_steps": 4}, "greater than"), (9, {"max_steps": 20}, "too late"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("step", "values", "words"),
+    [
+        (4, {"max_steps": 4}, "greater than"),
+        (9, {"max_steps": 20}, "too late"),
+    ],
+)
 def test_an_end_that_cannot_be_is_refused(
     step: int, values: dict[str, Any], words: str, home: Home
 ) -> None:

@@ -44,10 +44,17 @@ class Place:
     def new(self) -> NewNode:
         """A node at step 3 that lacks its state digest."""
         return NewNode(
-            run_id=self.run.id, branch_id=self.branch.id, segment_id=self.segment.id,
-            parent_id=None, step=3, epoch=0.5, kind="checkpoint", state_digest="",
-            settings={"lr": 0.1}, param_groups=[{"lr": 0.1}],
-        )  # fmt: skip
+            run_id=self.run.id,
+            branch_id=self.branch.id,
+            segment_id=self.segment.id,
+            parent_id=None,
+            step=3,
+            epoch=0.5,
+            kind="checkpoint",
+            state_digest="",
+            settings={"lr": 0.1},
+            param_groups=[{"lr": 0.1}],
+        )
 
     def packs(self) -> list[Path]:
         """The packs on disk."""

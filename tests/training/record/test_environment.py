@@ -35,11 +35,14 @@ def test_it_tells_the_script_as_it_was_when_the_process_began(tmp_path: Path) ->
     before = scripts.digest(script)
     told = [
         subprocess.run(
-            [sys.executable, *how], env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, check=True,
+            [sys.executable, *how],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
         for how in ([str(script)], ["-c", script.read_text().replace("pathlib.Path(_", "0 and (_")])
-    ]  # fmt: skip
+    ]
     assert before is not None and len(before) == 12
     assert told == [before, "None"] and scripts.digest(script) != before
 

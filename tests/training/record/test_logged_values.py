@@ -14,12 +14,21 @@ import torch
 from branchtrack.training.record.logged_values import Refusals, numbers
 
 TAKEN: list[tuple[Any, float]] = [
-    (True, 1.0), (np.bool_(False), 0.0), (Decimal("0.1"), 0.1), (Fraction(1, 4), 0.25),
-    (np.float16(0.5), 0.5), (np.longdouble(2), 2.0), (np.array([[3]]), 3.0),
-    (torch.tensor([1.5]), 1.5), (torch.tensor(1.5, dtype=torch.bfloat16), 1.5),
-    (torch.tensor(2.0, dtype=torch.float8_e4m3fn), 2.0), (torch.tensor(True), 1.0),
-    (torch.nn.Parameter(torch.tensor(4.0)), 4.0), (10**300, 1e300), (math.inf, math.inf),
-]  # fmt: skip
+    (True, 1.0),
+    (np.bool_(False), 0.0),
+    (Decimal("0.1"), 0.1),
+    (Fraction(1, 4), 0.25),
+    (np.float16(0.5), 0.5),
+    (np.longdouble(2), 2.0),
+    (np.array([[3]]), 3.0),
+    (torch.tensor([1.5]), 1.5),
+    (torch.tensor(1.5, dtype=torch.bfloat16), 1.5),
+    (torch.tensor(2.0, dtype=torch.float8_e4m3fn), 2.0),
+    (torch.tensor(True), 1.0),
+    (torch.nn.Parameter(torch.tensor(4.0)), 4.0),
+    (10**300, 1e300),
+    (math.inf, math.inf),
+]
 
 
 @pytest.mark.parametrize(("value", "number"), TAKEN, ids=lambda value: f"{type(value).__name__}")
@@ -36,12 +45,21 @@ class Broken:
 
 @pytest.mark.parametrize(
     ("value", "why"),
-    [("1", "str is no number"), (None, "NoneType"), (torch.ones(3), "3 elements"), ([1.0], "list"),
-     (np.zeros(0), "0 elements"), (10**400, "too large"), (Decimal("1e400"), "too large"),
-     (1j, "complex"), (torch.tensor(1j), "complex"), (b"1", "bytes"),
-     pytest.param(Broken(), "device", id="broken")],
+    [
+        ("1", "str is no number"),
+        (None, "NoneType"),
+        (torch.ones(3), "3 elements"),
+        ([1.0], "list"),
+        (np.zeros(0), "0 elements"),
+        (10**400, "too large"),
+        (Decimal("1e400"), "too large"),
+        (1j, "complex"),
+        (torch.tensor(1j), "complex"),
+        (b"1", "bytes"),
+        pytest.param(Broken(), "device", id="broken"),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_is_no_number_is_told_with_the_reason(value: Any, why: str) -> None:
     found, refused = numbers({"x": value, "y": 1})
     assert found == {"y": 1.0} and why in refused["x"]

@@ -8,9 +8,17 @@ from branchtrack.core.records import Change, NewNode
 from branchtrack.training.record.pending_changes import Carried, merged
 
 NEW = NewNode(
-    run_id="r", branch_id="b", segment_id="s", parent_id=None, step=9, epoch=0.0,
-    kind="checkpoint", state_digest="", settings={}, param_groups=[],
-)  # fmt: skip
+    run_id="r",
+    branch_id="b",
+    segment_id="s",
+    parent_id=None,
+    step=9,
+    epoch=0.0,
+    kind="checkpoint",
+    state_digest="",
+    settings={},
+    param_groups=[],
+)
 
 
 def change(name: str, before: float, after: float) -> tuple[Change, ...]:

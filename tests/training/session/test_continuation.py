@@ -52,9 +52,12 @@ def interrupted(home: Home, step: int, **how: Any) -> None:
 def lose(home: Home, name: str = "tiny/main", process: str = GONE, beat: float = -60.0) -> Segment:
     """Leave a branch as a process does that was killed, ``beat`` seconds from now."""
     values = {
-        "status": "running", "ended_at": None, "error": None, "process": process,
+        "status": "running",
+        "ended_at": None,
+        "error": None,
+        "process": process,
         "heartbeat_at": time.time() + beat,
-    }  # fmt: skip
+    }
     with home.database.transaction() as connection:
         connection.execute(
             update(segment_rows).where(segment_rows.c.id == home.segment(name).id).values(**values)
@@ -87,9 +90,14 @@ def test_a_loop_that_was_killed_goes_on_in_its_branch_exactly(home: Home) -> Non
     assert curve(home) == list(range(1, 10))
     kinds = [(one.step, one.kind) for one in home.nodes()]
     assert kinds == [
-        (0, "root"), (2, "checkpoint"), (4, "checkpoint"), (4, "fork"), (6, "checkpoint"),
-        (8, "checkpoint"), (9, "final"),
-    ]  # fmt: skip
+        (0, "root"),
+        (2, "checkpoint"),
+        (4, "checkpoint"),
+        (4, "fork"),
+        (6, "checkpoint"),
+        (8, "checkpoint"),
+        (9, "final"),
+    ]
     fork = home.node(4, kind="fork")
     assert fork.restored is not None and fork.effective is not None and fork.effective["verified"]
     assert home.segment().position == 1 and home.segment().start_node_id == fork.parent_id
@@ -202,8 +210,9 @@ def test_a_process_of_another_machine_that_answers_meanwhile_lives(
 ) -> None:
     interrupted(home, 6)
     lose(home, process="elsewhere:1:1", beat=-1.0)
-    monkeypatch.setattr(continuation.time, "sleep", lambda _: lose(home, process="elsewhere:1:1",
-                                                                   beat=0.0))  # fmt: skip
+    monkeypatch.setattr(
+        continuation.time, "sleep", lambda _: lose(home, process="elsewhere:1:1", beat=0.0)
+    )
     with pytest.raises(BranchTaken):
         loops.train(home)
 
@@ -347,9 +356,12 @@ def test_true_begins_where_there_is_nothing_and_is_over_where_all_is_done(home: 
 
 def test_the_newest_checkpoint_of_the_output_folder_means_the_same(home: Home) -> None:
     how = {
-        "load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2, "save_steps": 2,
+        "load_best_model_at_end": True,
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "save_steps": 2,
         "metric_for_best_model": "loss",
-    }  # fmt: skip
+    }
     killed_trainer(home, **how)
     last = get_last_checkpoint(str(home.folder / "output"))
     assert last is not None
@@ -383,9 +395,7 @@ def test_changes_need_a_node_to_go_on_from(given: dict[str, Any], home: Home) ->
     model = torch.nn.Linear(2, 2)
     for resume in (None, "latest"):
         with loops.process(home), pytest.raises(InvalidInput, match="together with resume=NODE"):
-            branchtrack.start(
-                "a", model=model, optimizer=loops.sgd(model), resume=resume, **given
-            )  # fmt: skip
+            branchtrack.start("a", model=model, optimizer=loops.sgd(model), resume=resume, **given)
     assert home.runs() == []
 
 
@@ -462,9 +472,14 @@ def test_a_fold_that_somebody_stopped_was_done_with_once_the_next_had_begun(home
                 model = loops.net()
                 optimizer = loops.sgd(model)
                 with branchtrack.start(
-                    f"fold{fold}", model=model, optimizer=optimizer, seed=1, data=loops.loader(),
-                    max_steps=4, save_steps=2,
-                ) as run:  # fmt: skip
+                    f"fold{fold}",
+                    model=model,
+                    optimizer=optimizer,
+                    seed=1,
+                    data=loops.loader(),
+                    max_steps=4,
+                    save_steps=2,
+                ) as run:
                     for batch in run.batches():
                         loops.loss_of(model, batch).backward()
                         optimizer.step()

@@ -44,8 +44,7 @@ def launches_of(home: Home) -> list[Any]:
 def test_a_loop_goes_on_from_a_node_as_a_new_branch(home: Home) -> None:
     loops.train(home, save_steps=2)
     loops.train(home, save_steps=2, resume=home.node(4).id[:6], branch="b")
-    loops.train(home, save_steps=2, resume=home.node(4).id,
-                set={"lr": 0.02}, branch="c")  # fmt: skip
+    loops.train(home, save_steps=2, resume=home.node(4).id, set={"lr": 0.02}, branch="c")
     same, other = home.nodes("tiny/b"), home.nodes("tiny/c")
     assert same[-1].state_digest == home.final().state_digest != other[-1].state_digest
     assert other[0].kind == "fork" and other[0].settings["lr"] == 0.02
@@ -93,13 +92,17 @@ def test_the_weights_alone_are_taken_where_that_is_asked_for(home: Home) -> None
 @pytest.mark.parametrize(
     ("how", "error"),
     [
-        ({"set": {"lr": -1.0}}, InvalidInput), ({"set": {"nothing": 1}}, InvalidInput),
-        ({"mode": "some"}, InvalidInput), ({"branch": "main"}, NameTaken),
-        ({"branch": "no name"}, InvalidInput), ({"resume": "beef00"}, NotFound),
-        ({"resume": 3}, InvalidInput), ({"set": {"max_steps": 2}}, InvalidInput),
+        ({"set": {"lr": -1.0}}, InvalidInput),
+        ({"set": {"nothing": 1}}, InvalidInput),
+        ({"mode": "some"}, InvalidInput),
+        ({"branch": "main"}, NameTaken),
+        ({"branch": "no name"}, InvalidInput),
+        ({"resume": "beef00"}, NotFound),
+        ({"resume": 3}, InvalidInput),
+        ({"set": {"max_steps": 2}}, InvalidInput),
         ({"model": lambda: loops.net(0.5)}, CheckpointMismatch),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_and_leaves_nothing(
     how: dict[str, Any], error: type[Exception], home: Home
 ) -> None:
@@ -178,9 +181,13 @@ def test_a_script_from_standard_input_goes_on_in_the_same_way(home: Home) -> Non
     def feed(more: str) -> None:
         text = textwrap.dedent(SCRIPT.replace("{more}", more))
         subprocess.run(
-            [sys.executable, "-"], input=text, text=True, check=True, timeout=120,
+            [sys.executable, "-"],
+            input=text,
+            text=True,
+            check=True,
+            timeout=120,
             env={**os.environ, **home.config.environment(), "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        )
 
     feed("")
     node = home.node(2, "in/main")
@@ -195,9 +202,16 @@ def test_a_model_of_its_own_can_be_given_by_a_script_that_was_never_the_run_s(ho
     optimizer = loops.sgd(model)
     with loops.process(home):
         run = branchtrack.start(
-            "whatever", model=model, optimizer=optimizer, data=loops.loader(), seed=5, max_steps=9,
-            save_steps=2, resume=home.node(4).id, branch="b",
-        )  # fmt: skip
+            "whatever",
+            model=model,
+            optimizer=optimizer,
+            data=loops.loader(),
+            seed=5,
+            max_steps=9,
+            save_steps=2,
+            resume=home.node(4).id,
+            branch="b",
+        )
     assert run.step_number == 4 and isinstance(model, torch.nn.Module)
     run.finish()
     assert [one.name for one in home.runs()] == ["tiny"]

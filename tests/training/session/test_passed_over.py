@@ -39,9 +39,13 @@ def folds(seen: Seen, *, names: Callable[[int], str] = "fold{}".format, own: boo
         rows = [number for number in range(24) if number % 3 != fold]
         data = DataLoader(Subset(ROWS, rows), 4, shuffle=True)
         run = branchtrack.start(
-            names(fold), model=model, optimizer=optimizer, data=None if own else data,
-            max_steps=6, save_steps=2,
-        )  # fmt: skip
+            names(fold),
+            model=model,
+            optimizer=optimizer,
+            data=None if own else data,
+            max_steps=6,
+            save_steps=2,
+        )
         with run:
             while not run.is_over:
                 for batch in data if own else run.batches():
@@ -84,8 +88,9 @@ def test_each_fold_goes_on_alone_and_the_script_sees_what_it_saw(
     first = script(home, folds, names=names)
     made = [one.name for one in home.runs()]
     assert len(made) == 3
-    for fold, run in enumerate(["fold0", "fold1", "fold2"] if "fold1" in made
-                               else ["sweep", "sweep-2", "sweep-3"]):  # fmt: skip
+    for fold, run in enumerate(
+        ["fold0", "fold1", "fold2"] if "fold1" in made else ["sweep", "sweep-2", "sweep-3"]
+    ):
         launch = home.order(at(home, 4, run))
         again = script(home, folds, launch, names=names)
         assert home.final(launch).state_digest == at(home, 6, run).state_digest
@@ -118,8 +123,9 @@ def test_folds_that_a_script_leaves_out_the_second_time_do_not_change_which_is_m
         )
         data = DataLoader(Subset(ROWS, [n for n in range(24) if n % 3 != 1]), 4, shuffle=True)
         optimizer = loops.sgd(model)
-        with branchtrack.start("fold1", model=model, optimizer=optimizer, data=data,
-                               max_steps=6, save_steps=2) as run:  # fmt: skip
+        with branchtrack.start(
+            "fold1", model=model, optimizer=optimizer, data=data, max_steps=6, save_steps=2
+        ) as run:
             for batch in run.batches():
                 loss = loops.loss_of(model, batch)
                 optimizer.zero_grad()
@@ -186,9 +192,7 @@ def test_what_comes_before_and_does_not_fit_any_more_is_refused(home: Home) -> N
 
 def test_a_fold_is_certified_like_any_other_run(home: Home) -> None:
     script(home, folds)
-    found = home.rehearse(
-        at(home, 2, "fold1"), at(home, 6, "fold1"), lambda: script(home, folds)
-    )  # fmt: skip
+    found = home.rehearse(at(home, 2, "fold1"), at(home, 6, "fold1"), lambda: script(home, folds))
     assert found is not None and found.exact
 
 
@@ -222,10 +226,15 @@ def test_a_trainer_that_is_passed_over_has_what_it_had(run: str, home: Home) -> 
 
 def test_a_trainer_that_ends_with_its_best_model_is_given_that(home: Home) -> None:
     how = {
-        "load_best_model_at_end": True, "metric_for_best_model": "loss", "eval_strategy": "steps",
-        "eval_steps": 2, "save_steps": 2, "max_steps": 8, "learning_rate": 0.3,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "loss",
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "save_steps": 2,
+        "max_steps": 8,
+        "learning_rate": 0.3,
         "lr_scheduler_type": "constant",
-    }  # fmt: skip
+    }
 
     def phases(seen: Seen) -> None:
         for name in ("best", "rest"):

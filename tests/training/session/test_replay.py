@@ -32,27 +32,44 @@ from tests.training.homes import Home
 
 EVALUATED: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 2}
 BEST: dict[str, Any] = {
-    **EVALUATED, "max_steps": 8, "load_best_model_at_end": True,
+    **EVALUATED,
+    "max_steps": 8,
+    "load_best_model_at_end": True,
     "metric_for_best_model": "eval_loss",
-    "learning_rate": 0.05, "lr_scheduler_type": "constant", "save_total_limit": 1,
+    "learning_rate": 0.05,
+    "lr_scheduler_type": "constant",
+    "save_total_limit": 1,
     "held_out": tiny.Sentences(8, seed=1000),
-}  # fmt: skip
+}
 CASES: dict[str, dict[str, Any]] = {
     "plain": {"save_steps": 3},
     "window": {"save_steps": 1, "logging_steps": 3, "max_steps": 8, **EVALUATED},
-    "epochs": {"max_steps": -1, "num_train_epochs": 2, "save_strategy": "epoch",
-               "eval_strategy": "epoch", "logging_strategy": "epoch"},
-    "accumulation": {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 3,
-                     "max_steps": 7, "logging_steps": 2},
+    "epochs": {
+        "max_steps": -1,
+        "num_train_epochs": 2,
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "logging_strategy": "epoch",
+    },
+    "accumulation": {
+        "gradient_accumulation_steps": 3,
+        "per_device_train_batch_size": 3,
+        "max_steps": 7,
+        "logging_steps": 2,
+    },
     "best": BEST,
     "early stopping": {**BEST, "callbacks": lambda: [EarlyStoppingCallback(2)]},
-    "early stopping at epochs": {**BEST, "callbacks": lambda: [EarlyStoppingCallback(2)],
-                                 "save_strategy": "epoch", "eval_strategy": "epoch",
-                                 "max_steps": 60},
+    "early stopping at epochs": {
+        **BEST,
+        "callbacks": lambda: [EarlyStoppingCallback(2)],
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "max_steps": 60,
+    },
     "no saves": {"save_strategy": "no", "max_steps": 4},
     "workers": {"dataloader_num_workers": 1, "max_steps": 7, "save_steps": 3},
     "buffers": {"model": tiny.normed, "save_steps": 5},
-}  # fmt: skip
+}
 
 
 def ending(step: int) -> Callable[[], list[Any]]:
@@ -119,10 +136,14 @@ def train(home: Home, *requests: tuple[int, dict[str, Any]], **how: Any) -> None
 def test_changes_on_the_way_and_at_its_end_are_made_again(home: Home) -> None:
     how = {"save_steps": 6, "logging_steps": 5}
     train(
-        home, (2, {"kind": "set", "values": {"lr": 0.0031}}), (4, {"kind": "checkpoint"}),
+        home,
+        (2, {"kind": "set", "values": {"lr": 0.0031}}),
+        (4, {"kind": "checkpoint"}),
         (6, {"kind": "set", "values": {"weight_decay": 0.1, "dropout": 0.1}}),
-        (8, {"kind": "evaluate"}), (9, {"kind": "set", "values": {"lr": 0.002}}), **how,
-    )  # fmt: skip
+        (8, {"kind": "evaluate"}),
+        (9, {"kind": "set", "values": {"lr": 0.002}}),
+        **how,
+    )
     made = home.nodes()
     assert [one.step for one in made if one.changes] == [3, 7, 10]
     for start, target in stretches(made):
@@ -136,9 +157,12 @@ def test_a_change_that_another_took_the_place_of_is_made_again_too(home: Home) -
             home.ask("set", values={"lr": lr})
 
     trainer = tiny.trainer(
-        tiny.BranchingTrainer, home.folder, callbacks=lambda: [At(2, ask, count=2)], save_steps=20,
+        tiny.BranchingTrainer,
+        home.folder,
+        callbacks=lambda: [At(2, ask, count=2)],
+        save_steps=20,
         weight_decay=0.1,
-    )  # fmt: skip
+    )
     next(c for c in trainer.callback_handler.callbacks if isinstance(c, At)).trainer = trainer
     home.run(trainer)
     assert [one.state for one in home.requests()] == ["superseded", "verified"]
@@ -183,11 +207,13 @@ def test_a_training_that_was_stopped_or_ended_itself_is_tried_to_its_end(
 @pytest.mark.parametrize(
     ("mode", "settings"),
     [
-        ("exact", {}), ("exact", {"lr": 0.004, "weight_decay": 0.1}),
+        ("exact", {}),
+        ("exact", {"lr": 0.004, "weight_decay": 0.1}),
         ("exact", {"batch_size": 3, "max_steps": 18, "horizon": "extend"}),
-        ("weights", {}), ("weights", {"lr": 0.004, "max_steps": 12, "horizon": "rescale"}),
+        ("weights", {}),
+        ("weights", {"lr": 0.004, "max_steps": 12, "horizon": "rescale"}),
     ],
-)  # fmt: skip
+)
 def test_a_branch_is_tried_from_its_fork(mode: str, settings: dict[str, Any], home: Home) -> None:
     home.train()
     launch = home.order(home.node(8), settings, mode=mode)

@@ -354,13 +354,23 @@ def test_a_state_that_fails_in_any_way_ends_no_training(home: Home) -> None:
 
 
 NUMBERS = {
-    "float": 1.5, "int": 2, "nan": math.nan, "inf": -math.inf, "numpy": np.float32(0.5),
-    "integer": np.int64(3), "tensor": torch.tensor(0.25), "flag": True,
-}  # fmt: skip
+    "float": 1.5,
+    "int": 2,
+    "nan": math.nan,
+    "inf": -math.inf,
+    "numpy": np.float32(0.5),
+    "integer": np.int64(3),
+    "tensor": torch.tensor(0.25),
+    "flag": True,
+}
 OTHERS = {
-    "text": "1", "none": None, "list": [1.0], "many": torch.ones(2),
-    "complex": 1j, "huge": 10**400,
-}  # fmt: skip
+    "text": "1",
+    "none": None,
+    "list": [1.0],
+    "many": torch.ones(2),
+    "complex": 1j,
+    "huge": 10**400,
+}
 
 
 def test_every_kind_of_number_is_logged_and_the_rest_is_named_once(

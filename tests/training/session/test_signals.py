@@ -222,8 +222,9 @@ def test_an_evaluation_that_takes_too_long_is_cut_short_for_a_node(
     whole = Home(tmp_path / "whole")
     whole.train(**how)
     launch = home.resume(home.nodes()[-1], **how)
-    ended, expected = (one.snapshot(n).tensors for one, n in (
-        (home, home.final(launch)), (whole, whole.final())))  # fmt: skip
+    ended, expected = (
+        one.snapshot(n).tensors for one, n in ((home, home.final(launch)), (whole, whole.final()))
+    )
     assert {name for name, t in expected.items() if not torch.equal(t, ended[name])} == set()
     whole.close()
 

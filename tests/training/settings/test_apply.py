@@ -33,9 +33,12 @@ def made(
     ]
     optimizer = torch.optim.AdamW(groups, **options)
     return Live(
-        model, optimizer, schedule(optimizer) if schedule else None,
-        SimpleNamespace(max_grad_norm=1.0), [True, False],
-    )  # fmt: skip
+        model,
+        optimizer,
+        schedule(optimizer) if schedule else None,
+        SimpleNamespace(max_grad_norm=1.0),
+        [True, False],
+    )
 
 
 def rates(live: Live) -> list[float]:
@@ -76,7 +79,7 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
     "chained": lambda o: schedulers.ChainedScheduler(
         [schedulers.LinearLR(o, 0.1, total_iters=5), schedulers.ExponentialLR(o, 0.9)]
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -183,9 +186,13 @@ def test_only_settings_that_the_objects_have_are_declared() -> None:
     assert not {"history_size", "weight_decay", "eps"} & found.keys()
     live.optimizer = Adafactor(live.model.parameters(), lr=None)
     assert apply.read_all(live) == {
-        "weight_decay": 0.0, "max_grad_norm": 1.0, "frozen": "", "eps": [1e-30, 1e-3],
-        "clip_threshold": 1.0, "decay_rate": -0.8,
-    }  # fmt: skip
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "frozen": "",
+        "eps": [1e-30, 1e-3],
+        "clip_threshold": 1.0,
+        "decay_rate": -0.8,
+    }
     assert apply.used(live)["lr_now"] is None
 
 

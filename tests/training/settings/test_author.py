@@ -25,10 +25,14 @@ def test_names_that_the_record_uses_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("value", "bounds"),
     [
-        ("a", {"minimum": 2}), ("a", {"maximum": 2, "choices": ("a",)}), (True, {"minimum": 0}),
-        (1, {"minimum": "0"}), (1.0, {"maximum": float("nan")}), ([1.0], {"maximum": [2.0]}),
+        ("a", {"minimum": 2}),
+        ("a", {"maximum": 2, "choices": ("a",)}),
+        (True, {"minimum": 0}),
+        (1, {"minimum": "0"}),
+        (1.0, {"maximum": float("nan")}),
+        ([1.0], {"maximum": [2.0]}),
     ],
-)  # fmt: skip
+)
 def test_bounds_are_numbers_and_of_numbers(value: object, bounds: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="a number, for a setting that is") as caught:
         setting(value, **bounds)

@@ -88,8 +88,14 @@ class Seen:
         return [batch[0][0] for batch in self.batches]
 
 
-def in_loop(home: Home, seen: Seen, launch: Launch | None, changes: dict[int, float],
-            kind: Any, **loader: Any) -> list[int | None]:  # fmt: skip
+def in_loop(
+    home: Home,
+    seen: Seen,
+    launch: Launch | None,
+    changes: dict[int, float],
+    kind: Any,
+    **loader: Any,
+) -> list[int | None]:
     """A plain loop; changes are asked for before the control points of their steps."""
     samples = []
 
@@ -102,16 +108,20 @@ def in_loop(home: Home, seen: Seen, launch: Launch | None, changes: dict[int, fl
                 time.sleep(0.002)
 
     made = DataLoader(kind(as_dict=False), batch_size=BATCH, **loader)
-    loops.train(
-        home, launch, data=lambda: made, model=seen.by(loops.net), max_steps=STEPS, at=at
-    )  # fmt: skip
+    loops.train(home, launch, data=lambda: made, model=seen.by(loops.net), max_steps=STEPS, at=at)
     # Workers that are kept for garbage to be collected take torch ten seconds to end.
     made._iterator = None
     return samples
 
 
-def in_trainer(home: Home, seen: Seen, launch: Launch | None, changes: dict[int, float],
-               kind: Any, **loader: Any) -> list[int | None]:  # fmt: skip
+def in_trainer(
+    home: Home,
+    seen: Seen,
+    launch: Launch | None,
+    changes: dict[int, float],
+    kind: Any,
+    **loader: Any,
+) -> list[int | None]:
     """A Trainer's training, in the same way."""
     samples: list[int | None] = []
     trainer: list[Any] = []
@@ -123,16 +133,25 @@ def in_trainer(home: Home, seen: Seen, launch: Launch | None, changes: dict[int,
         asking = [At(step - 1, ask(value)) for step, value in changes.items()]
         for one in asking:
             trainer.append(one)
-        note = Do("on_step_end", None, lambda **_: samples.append(
-            trainer[0]._bt_place.settings.from_sample))  # fmt: skip
+        note = Do(
+            "on_step_end",
+            None,
+            lambda **_: samples.append(trainer[0]._bt_place.settings.from_sample),
+        )
         return [*asking, note]
 
     callbacks = made()
     found = tiny.trainer(
-        tiny.BranchingTrainer, home.folder, model=seen.by(tiny.normed), callbacks=lambda: callbacks,
-        data=kind(as_dict=True), evaluated=False, save_steps=1, max_steps=STEPS,
+        tiny.BranchingTrainer,
+        home.folder,
+        model=seen.by(tiny.normed),
+        callbacks=lambda: callbacks,
+        data=kind(as_dict=True),
+        evaluated=False,
+        save_steps=1,
+        max_steps=STEPS,
         **{f"dataloader_{name}": value for name, value in loader.items()},
-    )  # fmt: skip
+    )
     for one in trainer:
         one.trainer = found
     trainer.insert(0, found)
@@ -151,7 +170,7 @@ CASES = {
     "trainer, map, workers": (in_trainer, Noisy, {"num_workers": 2}),
     "trainer, stream": (in_trainer, Flow, {}),
     "trainer, stream, workers": (in_trainer, Flow, {"num_workers": 2}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -52,9 +52,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     environment = {**os.environ, **home.config.environment(), "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.training.live_script", str(folder)], cwd=ROOT,
-            env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.training.live_script", str(folder)],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
     try:
         deadline = time.monotonic() + 90
         while not (home.runs() and home.segment().step > 3):
@@ -79,9 +82,14 @@ def test_update_optimizer_and_set_knob(live: Live) -> None:
 
 def test_the_schedule_and_the_loop(live: Live) -> None:
     found = live.ask(
-        "set", "lr_scheduler_type=constant", "schedule_from=hold", "max_steps=50000",
-        "gradient_accumulation_steps=2", "logging_steps=5", "label_smoothing_factor=0.1",
-    )  # fmt: skip
+        "set",
+        "lr_scheduler_type=constant",
+        "schedule_from=hold",
+        "max_steps=50000",
+        "gradient_accumulation_steps=2",
+        "logging_steps=5",
+        "label_smoothing_factor=0.1",
+    )
     assert found["state"] == "verified", found
     assert live.ask("set", "scale=0.5")["state"] == "verified"
 
@@ -163,9 +171,12 @@ def test_a_killed_process_is_shown_as_such_and_answers_nothing_for_ever(live: Li
     launch = home.order(node, {}, name=f"killed-{new_id()[:4]}")
     environment = {**os.environ, **home.config.environment(), "BRANCHTRACK_LAUNCH": launch.id}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.training.live_script", str(home.folder)], cwd=ROOT,
-        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.training.live_script", str(home.folder)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     live.branch = f"tiny/{home.branch_of(launch)}"
     deadline = time.monotonic() + 60
     while home.segment(live.branch).status != "running" and time.monotonic() < deadline:

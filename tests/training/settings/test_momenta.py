@@ -70,8 +70,9 @@ def test_after_a_change_the_cycle_is_scaled_and_goes_on(
 
 
 def test_ratios_between_groups_are_kept_and_none_goes_beyond_what_is_set() -> None:
-    one = live("sgd", lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=9,
-                                                      max_momentum=[0.4, 0.8]))  # fmt: skip
+    one = live(
+        "sgd", lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=9, max_momentum=[0.4, 0.8])
+    )
     assert momenta.read_momentum(one) == 0.8
     momenta.write_momentum(one, 0.9)
     assert [group["max_momentum"] for group in one.groups] == [pytest.approx(0.45), 0.9]

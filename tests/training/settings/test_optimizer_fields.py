@@ -16,8 +16,16 @@ from branchtrack.training.settings.live import Live
 class Novel(optim.Optimizer):
     """One that nobody knows: a share, a count, a list, a switch and what it makes its state of."""
 
-    def __init__(self, params: Any, lr: float, share=0.5, every: int = 2, taps=(1.0, 2.0),
-                 flip=False, warmup_steps=3) -> None:  # fmt: skip
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        share=0.5,
+        every: int = 2,
+        taps=(1.0, 2.0),
+        flip=False,
+        warmup_steps=3,
+    ) -> None:
         if share > 0.9:
             raise ValueError("share too large")
         given = {"lr": lr, "share": share, "every": every, "taps": taps, "flip": flip, "seen": 0}
@@ -44,10 +52,12 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "Muon": (lambda p: optim.Muon(p), {"nesterov", "ns_coefficients", "ns_steps"}),
     "Adafactor": (lambda p: optim.Adafactor(p), {"beta2_decay", "d"}),
     "AdamW": (lambda p: optim.AdamW(p), set()),
-    "LBFGS": (lambda p: optim.LBFGS(p), {"max_iter", "max_eval", "tolerance_grad",
-                                         "tolerance_change"}),
+    "LBFGS": (
+        lambda p: optim.LBFGS(p),
+        {"max_iter", "max_eval", "tolerance_grad", "tolerance_change"},
+    ),
     "unknown": (lambda p: Novel(p, 0.1), {"share", "every", "taps"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FIELDS)

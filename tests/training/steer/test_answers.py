@@ -14,11 +14,27 @@ from branchtrack.training.steer.answers import Answer
 def answer(kind: str = "set", state: str = "applied", reason: str = "", **values: Any) -> Answer:
     """An answer to a request that set ``values`` from 0."""
     request = Request(
-        seq=1, id="0" * 16, run_id="r", branch_id="b", segment_id="s", kind=kind, payload={},
-        requested={"values": values}, actor="ann", reason=reason, state="accepted", error=None,
-        before=None, applied=None, effective=None, result=None, step=None, node_id=None,
-        created_at=0.0, updated_at=0.0,
-    )  # fmt: skip
+        seq=1,
+        id="0" * 16,
+        run_id="r",
+        branch_id="b",
+        segment_id="s",
+        kind=kind,
+        payload={},
+        requested={"values": values},
+        actor="ann",
+        reason=reason,
+        state="accepted",
+        error=None,
+        before=None,
+        applied=None,
+        effective=None,
+        result=None,
+        step=None,
+        node_id=None,
+        created_at=0.0,
+        updated_at=0.0,
+    )
     before = {name: 0 for name in values}
     return Answer(request, state, before=before, applied=values or None, wanted=dict(values))
 

@@ -13,11 +13,27 @@ from branchtrack.training.steer import execution
 
 def carried_out(action: Any) -> Any:
     request = Request(
-        seq=1, id="a" * 16, run_id="b" * 16, branch_id="c" * 16, segment_id="d" * 16, kind="act",
-        payload={}, requested={"action": "leave"}, actor="me", reason="", state="accepted",
-        error=None, before=None, applied=None, effective=None, result=None, step=None,
-        node_id=None, created_at=0.0, updated_at=0.0,
-    )  # fmt: skip
+        seq=1,
+        id="a" * 16,
+        run_id="b" * 16,
+        branch_id="c" * 16,
+        segment_id="d" * 16,
+        kind="act",
+        payload={},
+        requested={"action": "leave"},
+        actor="me",
+        reason="",
+        state="accepted",
+        error=None,
+        before=None,
+        applied=None,
+        effective=None,
+        result=None,
+        step=None,
+        node_id=None,
+        created_at=0.0,
+        updated_at=0.0,
+    )
     live: Any = None
     return execution.carry_out(request, live, 3, {"leave": action})
 

@@ -16,9 +16,14 @@ from tests.training.homes import Home
 
 LOGGED = {"logging_steps": 2, "eval_strategy": "steps", "eval_steps": 4, "save_steps": 2}
 BEST: dict[str, Any] = {
-    "eval_strategy": "steps", "eval_steps": 2, "save_steps": 2, "load_best_model_at_end": True,
-    "metric_for_best_model": "score", "greater_is_better": True, "save_total_limit": 2,
-}  # fmt: skip
+    "eval_strategy": "steps",
+    "eval_steps": 2,
+    "save_steps": 2,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "score",
+    "greater_is_better": True,
+    "save_total_limit": 2,
+}
 
 
 def history(trainer: Any) -> list[dict[str, Any]]:
@@ -157,9 +162,11 @@ def test_a_training_that_a_callback_ended_is_not_gone_on_with(home: Home) -> Non
 
     def train(launch: Any = None, **changed: Any) -> Any:
         trainer = tiny.trainer(
-            tiny.BranchingTrainer, home.folder,
-            callbacks=lambda: [EarlyStoppingCallback(2)], **{**how, **changed},
-        )  # fmt: skip
+            tiny.BranchingTrainer,
+            home.folder,
+            callbacks=lambda: [EarlyStoppingCallback(2)],
+            **{**how, **changed},
+        )
         trainer.compute_metrics = score(4)(trainer)
         return home.run(trainer, launch)
 

@@ -22,10 +22,14 @@ from tests.training.homes import Home
 
 EVALUATED: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 2}
 BEST: dict[str, Any] = {
-    **EVALUATED, "load_best_model_at_end": True, "metric_for_best_model": "eval_loss",
-    "learning_rate": 0.05, "lr_scheduler_type": "constant", "save_total_limit": 1,
+    **EVALUATED,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "eval_loss",
+    "learning_rate": 0.05,
+    "lr_scheduler_type": "constant",
+    "save_total_limit": 1,
     "held_out": tiny.Sentences(8, seed=1000),
-}  # fmt: skip
+}
 
 
 def impatient() -> list[Any]:
@@ -42,12 +46,17 @@ ON_AND_OFF: dict[str, dict[str, Any]] = {
     "best model of epochs": {**BEST, "save_strategy": "epoch", "eval_strategy": "epoch"},
     "best model alone saved": {**BEST, "save_strategy": "best"},
     "early stopping": {**BEST, "callbacks": impatient},
-    "early stopping at epochs": {**BEST, "callbacks": impatient, "save_strategy": "epoch",
-                                 "eval_strategy": "epoch", "max_steps": 60},
+    "early stopping at epochs": {
+        **BEST,
+        "callbacks": impatient,
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "max_steps": 60,
+    },
     "accumulation": {"gradient_accumulation_steps": 3, **EVALUATED},
     "another model": {"model": tiny.normed, **EVALUATED, "save_strategy": "no"},
     "workers": {"dataloader_num_workers": 1, "max_steps": 7},
-}  # fmt: skip
+}
 
 
 class Quiet(Trainer):
@@ -99,8 +108,12 @@ def folders(path: Path) -> set[str]:
 def test_every_checkpoint_of_the_script_and_the_end_are_nodes(home: Home) -> None:
     home.train(save_steps=4, **EVALUATED)
     assert [(n.step, n.kind) for n in home.nodes()] == [
-        (0, "root"), (4, "checkpoint"), (8, "checkpoint"), (12, "checkpoint"), (14, "final"),
-    ]  # fmt: skip
+        (0, "root"),
+        (4, "checkpoint"),
+        (8, "checkpoint"),
+        (12, "checkpoint"),
+        (14, "final"),
+    ]
     parents = [node.parent_id for node in home.nodes()]
     assert parents == [None, *(node.id for node in home.nodes()[:-1])]
     assert "GPT2LMHeadModel" in home.nodes()[0].message
@@ -258,9 +271,10 @@ def test_an_exception_ends_the_segment_and_is_raised_again(
     error: BaseException, status: str, words: str, home: Home
 ) -> None:
     trainer = tiny.trainer(
-        tiny.BranchingTrainer, home.folder,
+        tiny.BranchingTrainer,
+        home.folder,
         callbacks=lambda: [Do("on_step_begin", 5, explode(error))],
-    )  # fmt: skip
+    )
     with pytest.raises(type(error)) as caught:
         home.run(trainer)
     assert caught.value is error
@@ -272,9 +286,10 @@ def test_an_exception_ends_the_segment_and_is_raised_again(
 
 def test_a_training_that_failed_can_be_gone_on_with(home: Home) -> None:
     trainer = tiny.trainer(
-        tiny.BranchingTrainer, home.folder,
+        tiny.BranchingTrainer,
+        home.folder,
         callbacks=lambda: [Do("on_step_begin", 5, explode(ValueError("once")))],
-    )  # fmt: skip
+    )
     with pytest.raises(ValueError, match="once"):
         home.run(trainer)
     launch = home.resume(home.nodes()[-1])

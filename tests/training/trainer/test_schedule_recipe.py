@@ -25,9 +25,16 @@ KWARGS: dict[str, dict[str, Any]] = {
     "cosine_warmup_with_min_lr": {"min_lr_rate": 0.1, "warmup_lr_rate": 0.2},
     "warmup_stable_decay": {"num_decay_steps": 4, "decay_type": "1-sqrt"},
     "reduce_lr_on_plateau": {"patience": 0, "threshold": 10.0, "factor": 0.5},
-    "greedy": {"patience": 1, "min_lr": 1e-5, "max_lr": 0.1, "factor": 0.8, "smooth": True,
-               "window_size": 3, "reset_start": 2},
-}  # fmt: skip
+    "greedy": {
+        "patience": 1,
+        "min_lr": 1e-5,
+        "max_lr": 0.1,
+        "factor": 0.8,
+        "smooth": True,
+        "window_size": 3,
+        "reset_start": 2,
+    },
+}
 OTHERS: dict[str, dict[str, Any]] = {
     "cosine": {"num_cycles": 2},
     "polynomial": {"power": 3.0},
@@ -35,16 +42,20 @@ OTHERS: dict[str, dict[str, Any]] = {
     "warmup_stable_decay": {"num_decay_steps": 6},
 }
 EVALUATED: dict[str, Any] = {
-    "eval_strategy": "steps", "eval_steps": 1, "metric_for_best_model": "eval_loss",
-}  # fmt: skip
+    "eval_strategy": "steps",
+    "eval_steps": 1,
+    "metric_for_best_model": "eval_loss",
+}
 FIXED = [kind for kind in schedules.ARGUMENTS if kind not in schedules.WATCHING]
 
 
 def script(kind: str) -> dict[str, Any]:
     """A script with a schedule; it evaluates where the schedule follows that."""
     found: dict[str, Any] = {
-        "save_steps": 2, "warmup_steps": WARM_UP, "lr_scheduler_type": kind,
-    }  # fmt: skip
+        "save_steps": 2,
+        "warmup_steps": WARM_UP,
+        "lr_scheduler_type": kind,
+    }
     if kind in schedules.WATCHING:
         found |= EVALUATED
     return found | ({"lr_scheduler_kwargs": KWARGS[kind]} if kind in KWARGS else {})
@@ -146,8 +157,10 @@ def test_one_that_follows_evaluation_takes_other_arguments_and_keeps_its_count(
     assert found[0] == before[AT + 1]
     steps = {round(later / earlier, 9) for earlier, later in zip(found, found[1:], strict=False)}
     assert 0.25 in steps and not steps & {0.5, 0.8}
-    state, old = (home.snapshot(node).state["scheduler"]["state"] for node in
-                  (within(home, launch, 6), home.node(6)))  # fmt: skip
+    state, old = (
+        home.snapshot(node).state["scheduler"]["state"]
+        for node in (within(home, launch, 6), home.node(6))
+    )
     assert state["factor"] == 0.25 and state["best"] == old["best"]
     goes_on(home, launch, 8, how)
 
@@ -175,17 +188,27 @@ def test_it_can_be_made_longer_twice(kind: str, home: Home) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an argument that the schedule has not": (
-        {"lr_scheduler_kwargs": "power=2"}, "takes no argument 'power'"),
+        {"lr_scheduler_kwargs": "power=2"},
+        "takes no argument 'power'",
+    ),
     "a schedule without what it needs": (
-        {"lr_scheduler_type": "warmup_stable_decay"}, "needs num_decay_steps"),
+        {"lr_scheduler_type": "warmup_stable_decay"},
+        "needs num_decay_steps",
+    ),
     "both ways to say the least rate": (
-        {"lr_scheduler_type": "cosine_with_min_lr",
-         "lr_scheduler_kwargs": "min_lr=1e-5, min_lr_rate=0.1"}, "needs min_lr or min_lr_rate"),
+        {
+            "lr_scheduler_type": "cosine_with_min_lr",
+            "lr_scheduler_kwargs": "min_lr=1e-5, min_lr_rate=0.1",
+        },
+        "needs min_lr or min_lr_rate",
+    ),
     "no arguments at all": ({"lr_scheduler_kwargs": "fast"}, "name=value"),
     "a schedule that follows evaluation": (
-        {"lr_scheduler_type": "greedy"}, "the script does not evaluate"),
+        {"lr_scheduler_type": "greedy"},
+        "the script does not evaluate",
+    ),
     "how often to evaluate": ({"eval_steps": 2}, "by epoch, or not at all"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -54,28 +54,46 @@ def frozen() -> Any:
 #: The script that made the node, the one that resumes it, and what the refusal names.
 DIFFERING: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
     "the rate of its optimizer": (
-        own(), own(lr=0.02), ("optimizer.lr", "0.02", "0.01", "--set lr=0.02")),
+        own(),
+        own(lr=0.02),
+        ("optimizer.lr", "0.02", "0.01", "--set lr=0.02"),
+    ),
     "the betas of its optimizer": (
-        own(), own(betas=(0.8, 0.99)), ("optimizer.betas", "0.8", "--set betas")),
+        own(),
+        own(betas=(0.8, 0.99)),
+        ("optimizer.betas", "0.8", "--set betas"),
+    ),
     "a switch of its optimizer": (own(), own(amsgrad=True), ("optimizer.amsgrad", "--mode")),
     "the period of its scheduler": (
-        own(lambda o: CosineAnnealingLR(o, 5)), own(lambda o: CosineAnnealingLR(o, 9)),
-        ("scheduler.T_max", "9", "5")),
+        own(lambda o: CosineAnnealingLR(o, 5)),
+        own(lambda o: CosineAnnealingLR(o, 9)),
+        ("scheduler.T_max", "9", "5"),
+    ),
     "the peak of its scheduler": (
         own(lambda o: OneCycleLR(o, 0.02, total_steps=20)),
-        own(lambda o: OneCycleLR(o, 0.04, total_steps=20)), ("0.04", "0.02", "--set lr=")),
+        own(lambda o: OneCycleLR(o, 0.04, total_steps=20)),
+        ("0.04", "0.02", "--set lr="),
+    ),
     "a part of its scheduler": (own(in_steps(3)), own(in_steps(2)), ("_schedulers", "2", "3")),
     "its scheduler": (own(), own(lambda o: StepLR(o, 3)), ("scheduler", "StepLR")),
     "the model's activation": (
-        {}, {"model": activated("relu")}, ("activation_function", "relu", "gelu_new")),
+        {},
+        {"model": activated("relu")},
+        ("activation_function", "relu", "gelu_new"),
+    ),
     "what is frozen": ({}, {"model": frozen}, ("frozen", "transformer.wte", "--mode")),
     "what it is evaluated on": (
-        {}, {"held_out": tiny.Sentences(8)}, ("eval_dataset_length", "8", "24")),
+        {},
+        {"held_out": tiny.Sentences(8)},
+        ("eval_dataset_length", "8", "24"),
+    ),
     "whether it evaluates": ({}, {"eval_strategy": "epoch"}, ("eval_strategy", "epoch", "no")),
     "what makes batches": (
-        {}, {"collator": lambda samples: torch.utils.data.default_collate(samples)},
-        ("data_collator", "lambda", "default_data_collator")),
-}  # fmt: skip
+        {},
+        {"collator": lambda samples: torch.utils.data.default_collate(samples)},
+        ("data_collator", "lambda", "default_data_collator"),
+    ),
+}
 
 
 @pytest.mark.parametrize("what", DIFFERING)
@@ -99,9 +117,11 @@ DECLARED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "the rate of its optimizer": (own(), own(lr=0.02), {"lr": 0.02}),
     "the peak of its scheduler": (
         own(lambda o: OneCycleLR(o, 0.02, total_steps=20)),
-        own(lambda o: OneCycleLR(o, 0.04, total_steps=20)), {"lr": 0.04}),
+        own(lambda o: OneCycleLR(o, 0.04, total_steps=20)),
+        {"lr": 0.04},
+    ),
     "the model's dropout": ({}, {"model": activated("gelu_new", 0.5)}, {"dropout": 0.5}),
-}  # fmt: skip
+}
 
 
 def test_betas_that_the_schedule_cycles_are_obeyed_as_the_most_of_the_cycle(home: Home) -> None:

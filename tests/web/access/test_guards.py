@@ -164,9 +164,17 @@ def test_bound_to_all_addresses_any_name_is_answered(empty: Site) -> None:
 
 @pytest.mark.parametrize(
     ("host", "is_loopback"),
-    [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True),
-     ("0.0.0.0", False), ("192.168.1.5", False), ("127.evil.example", False), ("", False)],
-)  # fmt: skip
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("192.168.1.5", False),
+        ("127.evil.example", False),
+        ("", False),
+    ],
+)
 def test_what_only_this_machine_reaches(host: str, is_loopback: bool) -> None:
     assert guards.is_loopback(host) == is_loopback
 
@@ -184,9 +192,13 @@ def test_every_answer_bears_a_strict_policy(site: Site) -> None:
 def test_no_page_has_inline_script_or_style(site: Site) -> None:
     node = site.node("cooler")
     paths = [
-        "/", "/runs/gpt2-docs", f"/nodes/{node}", f"/nodes/{node}/resume", "/nowhere",
+        "/",
+        "/runs/gpt2-docs",
+        f"/nodes/{node}",
+        f"/nodes/{node}/resume",
+        "/nowhere",
         "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler",
-    ]  # fmt: skip
+    ]
     for path in paths:
         page = dom.parse(site.client.get(path).get_data(as_text=True))
         for one in page.walk():
@@ -206,9 +218,16 @@ def test_text_from_users_is_escaped_everywhere(empty: Site) -> None:
     node = line.commit("intervention", 3, {"lr": 1e-4}, nasty, nasty, loss=1.0, **{nasty: 2.0})
     line.beat()
     typed = quote(nasty)
-    for path in ("/", "/runs/run", f"/nodes/{node.id}", f"/nodes/{node.id}/resume",
-                 f"/runs?q={typed}", f"/runs/{typed}", f"/runs/run?metric={typed}",
-                 f"/nodes/{node.id}/resume?name={typed}&set.lr={typed}"):  # fmt: skip
+    for path in (
+        "/",
+        "/runs/run",
+        f"/nodes/{node.id}",
+        f"/nodes/{node.id}/resume",
+        f"/runs?q={typed}",
+        f"/runs/{typed}",
+        f"/runs/run?metric={typed}",
+        f"/nodes/{node.id}/resume?name={typed}&set.lr={typed}",
+    ):
         text = empty.client.get(path).get_data(as_text=True)
         assert "<script>alert" not in text
         scripts = [one for one in dom.parse(text).all("script") if not one.get("src")]

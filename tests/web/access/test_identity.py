@@ -71,12 +71,20 @@ def test_the_servers_own_token_is_the_users(own: Site, app: Flask) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("post", ASK), ("post", "/api/v1/requests/ID/cancel"), ("post", "/api/v1/nodes/NODE/resume"),
-     ("post", "/api/v1/runs/digits/branches/main/preview"), ("post", FORM),
-     ("post", "/nodes/NODE/resume"), ("post", "/runs/digits/branches/main/steer"),
-     ("post", "/requests/ID/cancel"), ("get", "/api/v1/tokens"), ("post", "/api/v1/tokens"),
-     ("delete", "/api/v1/tokens/the-viewer")],
-)  # fmt: skip
+    [
+        ("post", ASK),
+        ("post", "/api/v1/requests/ID/cancel"),
+        ("post", "/api/v1/nodes/NODE/resume"),
+        ("post", "/api/v1/runs/digits/branches/main/preview"),
+        ("post", FORM),
+        ("post", "/nodes/NODE/resume"),
+        ("post", "/runs/digits/branches/main/steer"),
+        ("post", "/requests/ID/cancel"),
+        ("get", "/api/v1/tokens"),
+        ("post", "/api/v1/tokens"),
+        ("delete", "/api/v1/tokens/the-viewer"),
+    ],
+)
 def test_a_viewer_only_looks(own: Site, app: Flask, method: str, path: str) -> None:
     _token, secret = make(own, "viewer")
     client = client_of(app)
@@ -193,8 +201,15 @@ def test_a_secret_is_found_nowhere(own: Site, app: Flask, caplog: pytest.LogCapt
     for client in (browser, client_of(app)):
         for one in (secret, wrong):
             given = f"token={one}"
-            for path in (f"/runs?{given}", f"/nowhere?q=x&{given}", f"/runs/nope?%74oken={one}",
-                         "/runs/nope", "/", "/api/v1/tokens", f"/api/v1/x?{given}"):  # fmt: skip
+            for path in (
+                f"/runs?{given}",
+                f"/nowhere?q=x&{given}",
+                f"/runs/nope?%74oken={one}",
+                "/runs/nope",
+                "/",
+                "/api/v1/tokens",
+                f"/api/v1/x?{given}",
+            ):
                 seen += [client.get(path), client.get(path, headers=bearer(one))]
             seen += [
                 client.post(f"{ASK}?token={one}", json={"kind": "nope"}, headers=bearer(one)),

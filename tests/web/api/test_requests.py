@@ -29,8 +29,15 @@ def kept(site: Site) -> list[str]:
 
 
 def test_a_request_is_accepted_and_can_be_looked_up(own: Site) -> None:
-    body = {"kind": "set", "values": {"lr": 1e-3}, "reason": "spikes", "not_after_step": 90,
-            "only_if": {"lr": 5e-3}, "expires_in": 60, "key": "k"}  # fmt: skip
+    body = {
+        "kind": "set",
+        "values": {"lr": 1e-3},
+        "reason": "spikes",
+        "not_after_step": 90,
+        "only_if": {"lr": 5e-3},
+        "expires_in": 60,
+        "key": "k",
+    }
     first = post(own, f"{BRANCH}/requests", 202, body)
     found = own.client.get(first.headers["Location"]).json
     assert found == first.json and found["state"] == "accepted"

@@ -18,8 +18,12 @@ def series(values: list[float], first: int = 1) -> Series:
 
 def line(found: Series, **options: object) -> chart.Line:
     common: dict[str, object] = {
-        "name": "a", "style": 0, "weight": 0.0, "points": 100, "to_x": chart.to_steps,
-    }  # fmt: skip
+        "name": "a",
+        "style": 0,
+        "weight": 0.0,
+        "points": 100,
+        "to_x": chart.to_steps,
+    }
     return chart.line(found, **{**common, **options})  # type: ignore[arg-type]
 
 

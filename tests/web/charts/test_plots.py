@@ -19,10 +19,15 @@ def chart(*values: list[float], log: bool = False, fill: bool = False) -> Chart:
         found = Series(np.arange(len(one)), np.array(one, np.float64), np.zeros(len(one)))
         lines.append(
             charts_chart.line(
-                found, name=f"branch{number}", style=number, weight=0.6, points=1000,
-                to_x=charts_chart.to_steps, changes=[(1, "lr 1 → 2")],
+                found,
+                name=f"branch{number}",
+                style=number,
+                weight=0.6,
+                points=1000,
+                to_x=charts_chart.to_steps,
+                changes=[(1, "lr 1 → 2")],
             )
-        )  # fmt: skip
+        )
     return charts_chart.chart(
         lines, metric_name="loss", x_name="step", log=log, weight=0.6, fill=fill, fork=1.0
     )

@@ -52,8 +52,9 @@ def test_the_fork_and_the_changes_are_marked(site: Site) -> None:
     data = data_of(site.get(BOTH))
     assert data["fork"] == 400
     assert [mark[2] for mark in data["lines"][2]["marks"]] == [
-        "lr 1e-3 → 3e-4", "max_grad_norm 1 → 0.5",
-    ]  # fmt: skip
+        "lr 1e-3 → 3e-4",
+        "max_grad_norm 1 → 0.5",
+    ]
 
 
 def test_the_difference_is_b_minus_a_on_the_same_axis(site: Site) -> None:

@@ -153,8 +153,10 @@ def test_a_switch_that_nothing_is_said_of_is_left_alone(own: Site) -> None:
     form: dom.Element = own.get(path(own)).one("form", class_="form")
     switch = next(one for one in form.all("select") if one["name"] == "set.resize")
     assert [option.get("value", option.text) for option in switch.all("option")] == [
-        "", "true", "false",
-    ]  # fmt: skip
+        "",
+        "true",
+        "false",
+    ]
 
 
 def test_a_run_without_settings_can_be_resumed_as_it_is(empty: Site) -> None:

@@ -50,9 +50,13 @@ def test_every_setting_is_there_with_what_is_in_force_and_what_was_used(rich: Si
     main.commit("intervention", 50, {"lr": 5e-3})
     page = rich.get(PATH)
     text = page.one("main").text
-    for word in ("lr now 5e-3; used at step 51: 5e-3, in effect 0.004500", "temperature K",
-                 "of the sampling", "Holds from the next update",
-                 "Only when a node is resumed"):  # fmt: skip
+    for word in (
+        "lr now 5e-3; used at step 51: 5e-3, in effect 0.004500",
+        "temperature K",
+        "of the sampling",
+        "Holds from the next update",
+        "Only when a node is resumed",
+    ):
         assert word in text
     groups = [one.text for one in page.all("p", class_="group")]
     assert groups == ["Optimizer", "Regularisation", "The script’s own"]
@@ -82,9 +86,16 @@ def test_settings_of_the_loop_are_not_the_scripts_own(own: Site) -> None:
 
 
 def test_many_settings_are_asked_for_under_conditions(rich: Site) -> None:
-    form = {"kind": "set", "set.lr": "1e-3", "set.temperature": "3", "set.weight_decay": "0.01",
-            "reason": "try", "only_if": "lr=5e-3\n", "not_after_step": "90",
-            "expires_in": ""}  # fmt: skip
+    form = {
+        "kind": "set",
+        "set.lr": "1e-3",
+        "set.temperature": "3",
+        "set.weight_decay": "0.01",
+        "reason": "try",
+        "only_if": "lr=5e-3\n",
+        "not_after_step": "90",
+        "expires_in": "",
+    }
     answer = rich.client.post(PATH, data=form)
     assert answer.status_code == 303 and answer.headers["Location"] == PATH + "#requests"
     (found,) = listed(rich)
@@ -136,12 +147,16 @@ def test_what_is_wrong_is_said_at_its_field_and_stays_as_typed(
         ({"kind": "pause", "reason": ""}, {}),
         ({"kind": "stop", "when": "epoch"}, {"when": "epoch"}),
         ({"kind": "unfreeze", "modules": "enc*"}, {"modules": "enc*"}),
-        ({"kind": "rewind", "node": "NODE", "name": "", "values": "lr=1e-3"},
-         {"values": {"lr": 1e-3}}),
-        ({"kind": "act", "action": "relabel", "arg.threshold": "0.5", "arg.soft": "false"},
-         {"action": "relabel", "arguments": {"threshold": 0.5, "soft": False}}),
+        (
+            {"kind": "rewind", "node": "NODE", "name": "", "values": "lr=1e-3"},
+            {"values": {"lr": 1e-3}},
+        ),
+        (
+            {"kind": "act", "action": "relabel", "arg.threshold": "0.5", "arg.soft": "false"},
+            {"action": "relabel", "arguments": {"threshold": 0.5, "soft": False}},
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_action_is_asked_for(
     rich: Site, form: dict[str, str], requested: dict[str, Any]
 ) -> None:
@@ -162,9 +177,14 @@ def test_a_waiting_request_can_be_cancelled(rich: Site) -> None:
 
 def test_what_is_done_is_told_with_all_three_values(rich: Site) -> None:
     rich.lines["main"].ask(
-        {"kind": "set", "values": {"lr": 1e-3}}, "", "applied verified", step=41,
-        before={"lr": 5e-3}, applied={"lr": 1e-3}, effective={"lr": 1e-3, "step": 42},
-    )  # fmt: skip
+        {"kind": "set", "values": {"lr": 1e-3}},
+        "",
+        "applied verified",
+        step=41,
+        before={"lr": 5e-3},
+        applied={"lr": 1e-3},
+        effective={"lr": 1e-3, "step": 42},
+    )
     row = rich.get(PATH).table("Requests")[0]
     assert (row["before → applied"], row["used"]) == ("lr 5e-3 → 1e-3", "lr 1e-3")
 

@@ -114,8 +114,9 @@ def test_a_branch_is_drawn_from_its_fork_on(site: Site) -> None:
     assert lines["cooler"]["xs"][0] == 400
     assert lines["more-decay"]["xs"][0] == 1200
     assert [mark[2] for mark in lines["cooler"]["marks"]] == [
-        "lr 1e-3 → 3e-4", "max_grad_norm 1 → 0.5",
-    ]  # fmt: skip
+        "lr 1e-3 → 3e-4",
+        "max_grad_norm 1 → 0.5",
+    ]
 
 
 def test_values_that_are_not_numbers_are_a_gap_with_a_mark(site: Site) -> None:
@@ -269,10 +270,13 @@ def test_a_launch_of_which_nothing_is_left_is_told_until_another_follows(own: Si
     assert "broken" not in {row["branch"] for row in page.table("Nodes")}
     with own.database.read() as connection:
         assert payloads.tree(connection, runs.find_run(connection, "digits"))["refused"] == {
-            "launch": launch.id, "branch": "broken", "node": main.head.id,
-            "error": "It was refused.", "log": None,
+            "launch": launch.id,
+            "branch": "broken",
+            "node": main.head.id,
+            "error": "It was refused.",
+            "log": None,
             "created_at": payloads.moment(launch.created_at),
-        }  # fmt: skip
+        }
     main.grower.order(main.head, "next")
     assert own.get("/runs/digits").all(role="group", aria_label="broken failed") == []
 
@@ -397,9 +401,16 @@ def test_a_run_that_cannot_record_says_so_until_it_can(own: Site) -> None:
     def note(state: str, reason: str = "") -> None:
         with own.database.transaction() as connection:
             audit.append(
-                connection, main.grower.run.id, kind="trouble", ref=main.segment.id, state=state,
-                actor="run", reason=reason, step=40, payload={"what": "commit", "time": 1.0},
-            )  # fmt: skip
+                connection,
+                main.grower.run.id,
+                kind="trouble",
+                ref=main.segment.id,
+                state=state,
+                actor="run",
+                reason=reason,
+                step=40,
+                payload={"what": "commit", "time": 1.0},
+            )
 
     assert "cannot record" not in own.get("/runs/digits").text
     note("begun", "The disk is <full>.")
@@ -413,9 +424,16 @@ def test_a_run_that_ended_in_trouble_still_says_so(own: Site) -> None:
     main = own.lines["main"]
     with own.database.transaction() as connection:
         audit.append(
-            connection, main.grower.run.id, kind="trouble", ref=main.segment.id, state="begun",
-            actor="run", reason="full", step=40, payload={"what": "commit", "time": 1.0},
-        )  # fmt: skip
+            connection,
+            main.grower.run.id,
+            kind="trouble",
+            ref=main.segment.id,
+            state="begun",
+            actor="run",
+            reason="full",
+            step=40,
+            payload={"what": "commit", "time": 1.0},
+        )
     main.end("finished")
     assert "main could not record everything since step 40" in own.get("/runs/digits").text
 

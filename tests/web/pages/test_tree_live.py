@@ -38,9 +38,15 @@ def test_the_live_part_is_sent_without_what_the_page_has_already(own: Site) -> N
     changed = partials_of(live_part(own, live))
     assert main.head is not None
     assert set(changed) == {
-        "#facts", "#reached", "#lanes [id='branch-main']", "#lanes [data-branch='main']",
-        "#nodes", "#pages", new_row(main.head.id), f"#n{main.head.parent_id}",
-    }  # fmt: skip
+        "#facts",
+        "#reached",
+        "#lanes [id='branch-main']",
+        "#lanes [data-branch='main']",
+        "#nodes",
+        "#pages",
+        new_row(main.head.id),
+        f"#n{main.head.parent_id}",
+    }
     assert "branches · nodes 1 · 3" in changed["#facts"].text
     assert "main reaches step 42" in changed["#reached"].text
     assert changed["#nodes"].text == "Nodes 3"

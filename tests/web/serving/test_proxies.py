@@ -22,9 +22,11 @@ ADDRESSES = ("href", "src", "action", "formaction", "hx-get", "hx-post", "hx-sse
 OWN = ("data-url", "data-href")
 #: As a proxy would call it, with the path cut off.
 FORWARDED = {
-    "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https",
-    "X-Forwarded-Host": "runs.example.org", "X-Forwarded-Prefix": "/bt",
-}  # fmt: skip
+    "X-Forwarded-For": "192.0.2.7",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "runs.example.org",
+    "X-Forwarded-Prefix": "/bt",
+}
 BROWSER = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -92,9 +94,10 @@ def test_the_cookie_is_for_the_path_and_for_https_alone(site: Site) -> None:
 def test_a_form_leads_back_under_the_path(own: Site) -> None:
     client = client_of(app_of(own, prefix="/a/b"))
     answer = client.post(
-        "/a/b/runs/digits/branches/main/requests", data={"kind": "pause"},
+        "/a/b/runs/digits/branches/main/requests",
+        data={"kind": "pause"},
         headers={**BROWSER, "Authorization": f"Bearer {TOKEN}"},
-    )  # fmt: skip
+    )
     assert answer.status_code == 303
     assert answer.headers["Location"] == "/a/b/runs/digits#requests"
 

@@ -45,8 +45,14 @@ def test_logarithmic_ticks_are_decades_or_where_short_round_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "changed", "found"),
-    [("root", False, "ring"), ("checkpoint", False, "ring"), ("intervention", True, "change"),
-     ("fork", True, "change"), ("fork", False, "fork"), ("final", False, "end")],
-)  # fmt: skip
+    [
+        ("root", False, "ring"),
+        ("checkpoint", False, "ring"),
+        ("intervention", True, "change"),
+        ("fork", True, "change"),
+        ("fork", False, "fork"),
+        ("final", False, "end"),
+    ],
+)
 def test_each_kind_of_node_has_its_mark(kind: str, changed: bool, found: str) -> None:
     assert marks.mark_kind(kind, changed) == found

@@ -6,8 +6,14 @@ from branchtrack.web.svg.timeline import Domain, Lane, LaneMark, draw, height
 from tests.web import dom
 
 
-def lane(name: str = "main", parent: int | None = None, start: int = 0, end: int = 100,
-         live: bool = False, marks: tuple[LaneMark, ...] = ()) -> Lane:  # fmt: skip
+def lane(
+    name: str = "main",
+    parent: int | None = None,
+    start: int = 0,
+    end: int = 100,
+    live: bool = False,
+    marks: tuple[LaneMark, ...] = (),
+) -> Lane:
     return Lane(name, 0, start, end, parent, live, marks)
 
 

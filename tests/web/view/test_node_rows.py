@@ -16,8 +16,9 @@ def test_every_change_is_proved_by_what_the_next_update_used() -> None:
     effective = {"step": 401, "verified": True, "lr": 1e-3, "weight_decay": 0.1, "lr_now": 9e-4}
     found = node_rows.proofs(CHANGES, effective)
     assert [(one.name, one.held, one.step) for one in found] == [
-        ("lr", True, 401), ("weight_decay", True, 401),
-    ]  # fmt: skip
+        ("lr", True, 401),
+        ("weight_decay", True, 401),
+    ]
 
 
 def test_another_value_than_was_asked_for_proves_the_contrary() -> None:
@@ -54,8 +55,10 @@ def test_a_fork_has_no_difference_from_its_parent_and_an_origin(site: Site) -> N
     found = node_rows.build(view(site, "gpt2-docs", 0.0), "loss")
     forks = [row for row in found if row.node.kind == "fork"]
     assert [(row.branch.name, row.origin, row.delta) for row in forks] == [
-        ("more-decay", "cooler", None), ("cooler", "main", None), ("hot", "main", None),
-    ]  # fmt: skip
+        ("more-decay", "cooler", None),
+        ("cooler", "main", None),
+        ("hot", "main", None),
+    ]
 
 
 def test_the_difference_is_from_the_parent(site: Site) -> None:

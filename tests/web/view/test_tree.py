@@ -15,8 +15,11 @@ def test_branches_know_where_they_come_from_and_how_far_they_are(site: Site) -> 
     tree = view(site, "gpt2-docs", 0.0)
     found = {one.name: (one.start, one.step) for one in tree.branches}
     assert found == {
-        "main": (0, 1400), "hot": (400, 900), "cooler": (400, 2000), "more-decay": (1200, 1760),
-    }  # fmt: skip
+        "main": (0, 1400),
+        "hot": (400, 900),
+        "cooler": (400, 2000),
+        "more-decay": (1200, 1760),
+    }
 
 
 def test_starts_are_those_that_the_database_gives(site: Site) -> None:
