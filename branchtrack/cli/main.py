@@ -16,7 +16,8 @@ import click
 
 from branchtrack import config
 from branchtrack.cli.context import CommandLine
-from branchtrack.cli.output import echo, emit, jsonable
+from branchtrack.cli.output import echo, emit
+from branchtrack.core.error_payload import error_payload
 from branchtrack.errors import (
     BranchtrackError,
     HomeError,
@@ -123,20 +124,9 @@ def exit_code(error: BranchtrackError) -> int:
 def print_error(error: BranchtrackError, as_json: bool) -> None:
     """What happened, what is safe and the way out; on stdout as one JSON object where asked for."""
     if as_json:
-        emit({"error": error_dict(error)})
+        emit({"error": error_payload(error)})
     lines = [part for part in (error.safe, error.fix) if part]
     echo("\n       ".join([f"error: {error.what}", *lines]), err=True)
-
-
-def error_dict(error: BranchtrackError) -> dict[str, Any]:
-    """An error as JSON: its class, its three sentences and its facts."""
-    return {
-        "type": type(error).__name__,
-        "what": error.what,
-        "safe": error.safe,
-        "fix": error.fix,
-        "facts": jsonable(error.facts),
-    }
 
 
 @click.group(cls=Branchtrack, context_settings={"help_option_names": ["-h", "--help"]})

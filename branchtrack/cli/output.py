@@ -74,15 +74,6 @@ def emit(value: Any) -> None:
     click.echo(json.dumps(spelled(value), indent=2, allow_nan=False))
 
 
-def jsonable(value: Any) -> Any:
-    """``value`` with everything JSON lacks spelled as text."""
-    if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    return value if value is None or isinstance(value, (str, int, float)) else str(value)
-
-
 def styled(text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
     """``text`` in a colour, unless NO_COLOR is set; click strips it where nobody would see it."""
     text = visible(text)

@@ -24,6 +24,7 @@ from branchtrack.core import (
     preconditions,
 )
 from branchtrack.core.actors import Actor
+from branchtrack.core.error_payload import error_payload
 from branchtrack.core.interventions import Rewind, SetSettings
 from branchtrack.core.names import free_name, storable, valid_name
 from branchtrack.core.overrides import check_length
@@ -128,16 +129,10 @@ def preview(
         try:
             checked = _check(connection, branch, payload, who, clean_text("reason", reason), when)
         except REFUSALS as error:
-            told = {
-                "type": type(error).__name__,
-                "what": error.what,
-                "fix": error.fix,
-                "field": error.facts.get("field"),
-            }
             return {
                 **found,
                 "valid": False,
-                "error": told,
+                "error": error_payload(error),
                 "describe": "",
                 "changes": [],
                 "unmet": "",

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from branchtrack import errors
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
+from branchtrack.core.error_payload import error_payload
 from branchtrack.core.nonfinite import spelled
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, printable
@@ -99,20 +100,6 @@ def status_of(error: BranchtrackError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def error_dict(error: BranchtrackError, status: int) -> dict[str, Any]:
-    """An error as the API tells it; the keys are always these."""
-    return {
-        "error": {
-            "kind": type(error).__name__,
-            "status": status,
-            "what": error.what,
-            "safe": error.safe,
-            "fix": error.fix,
-            "field": error.facts.get("field"),
-        }
-    }
-
-
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, control, steer, audit, theme)
     for module in (*pages, streams, read, requests, tokens):
@@ -124,8 +111,12 @@ def _show_error(error: BranchtrackError) -> tuple[Response | str, int, dict[str,
     wait = error.facts.get("retry_after")
     headers = {} if wait is None else {"Retry-After": str(wait)}
     if request.path.startswith("/api/"):
-        return jsonify(error_dict(error, status)), status, headers
+        return _as_json(error, status), status, headers
     return render_template("error.html", error=error, status=status), status, headers
+
+
+def _as_json(error: BranchtrackError, status: int, **others: Any) -> Response:
+    return jsonify(error={**error_payload(error), "status": status, **others})
 
 
 def _show_http_error(error: HTTPException) -> Response | tuple[Response | str, int]:
@@ -138,9 +129,7 @@ def _show_http_error(error: HTTPException) -> Response | tuple[Response | str, i
         fix=fixes.get(error.code, ""),
     )
     if request.path.startswith("/api/"):
-        shape = error_dict(found, error.code)
-        shape["error"]["kind"] = type(error).__name__
-        return jsonify(shape), error.code
+        return _as_json(found, error.code, type=type(error).__name__), error.code
     return render_template("error.html", error=found, status=error.code), error.code
 
 
@@ -152,7 +141,7 @@ def _show_surprise(error: Exception) -> tuple[Response | str, int]:
         fix="The server's log has the details; please report them.",
     )
     if request.path.startswith("/api/"):
-        return jsonify(error_dict(found, 500)), 500
+        return _as_json(found, 500), 500
     return render_template("error.html", error=found, status=500), 500
 
 

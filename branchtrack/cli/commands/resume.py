@@ -15,8 +15,9 @@ import click
 from branchtrack.cli import origins
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, field_lines, jsonable, number, pairs, state, styled
+from branchtrack.cli.output import echo, emit, field_lines, number, pairs, state, styled
 from branchtrack.cli.progress import bar
+from branchtrack.core.error_payload import jsonable
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Launch, Segment
