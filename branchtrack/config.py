@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from branchtrack import permissions
+from branchtrack.environment_variables import DATABASE_VARIABLE, HOME_VARIABLE, REQUIRE_VARIABLE
 from branchtrack.errors import HomeError
 
-HOME_VARIABLE = "BRANCHTRACK_HOME"
-DATABASE_VARIABLE = "BRANCHTRACK_DATABASE_URL"
-#: Set to 1, a training whose record cannot be kept is refused or raises at its end.
-REQUIRE_VARIABLE = "BRANCHTRACK_REQUIRE"
 DEFAULT_HOME = ".branchtrack"
 _PASSWORD = re.compile(r"(://[^/@:]*):[^/@]*@")
 

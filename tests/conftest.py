@@ -15,9 +15,10 @@ from hypothesis import settings
 from sqlalchemy import create_engine, make_url
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.config import DATABASE_VARIABLE, HOME_VARIABLE, Config, load
+from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
+from branchtrack.environment_variables import DATABASE_VARIABLE, HOME_VARIABLE
 
 # A loaded machine is slow, not wrong; and the same commit must give the same result twice.
 settings.register_profile("branchtrack", deadline=None, derandomize=True)

@@ -16,8 +16,6 @@ from typing import Any
 from branchtrack.core.records import Certificate, Node
 from branchtrack.errors import InvalidInput
 
-#: Given to a training process, it says which trial the process is (see `Trial`).
-CERTIFY_VARIABLE = "BRANCHTRACK_CERTIFY"
 #: The versions with which the project's tests show that resumes are exact.
 TESTED_VERSIONS = {
     "python": "3.11",

@@ -18,11 +18,12 @@ from tempfile import TemporaryDirectory
 from branchtrack import scripts
 from branchtrack.config import Config
 from branchtrack.core import exactness, variables
-from branchtrack.core.exactness import CERTIFY_VARIABLE, Trial
+from branchtrack.core.exactness import Trial
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Certificate, Node
 from branchtrack.db import certificates, nodes, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.environment_variables import CERTIFY_VARIABLE
 from branchtrack.errors import InvalidInput, LaunchFailed
 from branchtrack.launching import local_process
 

@@ -19,10 +19,9 @@ from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
 from branchtrack.core import refusal_lines
 from branchtrack.core.variables import ASSIGNED
+from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import LaunchFailed
 
-#: Tells a training process which launch it carries out.
-LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
 #: Waits for a line before it becomes the training process, so that none runs unrecorded.
 _GATE = ("/bin/sh", "-c", 'read -r go || exit 75; exec "$@"', "branchtrack-launch")
 _TAIL = 65_536

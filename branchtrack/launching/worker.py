@@ -25,6 +25,7 @@ from branchtrack.control import leftovers
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import launches, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import BranchtrackError, IllegalTransition, LaunchFailed
 from branchtrack.launching import child_environment, local_process
 
@@ -58,7 +59,7 @@ class Child:
         """Whether it runs no more."""
         if self.process is not None:
             return self.process.poll() is not None
-        return not processes.is_alive(self.pid, f"{local_process.LAUNCH_VARIABLE}={self.launch.id}")
+        return not processes.is_alive(self.pid, f"{LAUNCH_VARIABLE}={self.launch.id}")
 
     @property
     def exit_code(self) -> int | None:

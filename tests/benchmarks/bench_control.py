@@ -36,11 +36,12 @@ import torch
 import branchtrack
 from branchtrack import config, control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.config import HOME_VARIABLE, Config
+from branchtrack.config import Config
 from branchtrack.core import lifecycle
 from branchtrack.db import audit, metrics, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
+from branchtrack.environment_variables import HOME_VARIABLE
 from branchtrack.errors import BranchtrackError
 
 RUN = "bench"

@@ -33,7 +33,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
 from branchtrack import make_branching
-from branchtrack.config import HOME_VARIABLE
+from branchtrack.environment_variables import HOME_VARIABLE
 
 WARM_UP = 5
 BUDGET = 0.02

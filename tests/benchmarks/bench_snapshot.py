@@ -39,9 +39,9 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
 from branchtrack import config, make_branching
-from branchtrack.config import HOME_VARIABLE
 from branchtrack.db import metrics, runs, segments
 from branchtrack.db.schema import open_database
+from branchtrack.environment_variables import HOME_VARIABLE
 from branchtrack.training.record.committer import COPY_MS
 from tests.benchmarks import resident
 from tests.training.counting import counted

@@ -19,10 +19,11 @@ from typing import Any
 
 from branchtrack import config, control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.exactness import CERTIFY_VARIABLE, Trial
+from branchtrack.core.exactness import Trial
 from branchtrack.core.records import Certificate, Change, Request, Segment
 from branchtrack.db import certificates, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.schema import open_database
+from branchtrack.environment_variables import CERTIFY_VARIABLE
 from tests.trees_for_tests import DECLARED, SETTINGS, Tree
 
 

@@ -12,14 +12,14 @@ from unittest import mock
 
 from branchtrack import config, control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.exactness import CERTIFY_VARIABLE, Trial
+from branchtrack.core.exactness import Trial
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Certificate, Event, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, certificates, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.schema import open_database
+from branchtrack.environment_variables import CERTIFY_VARIABLE, LAUNCH_VARIABLE
 from branchtrack.training.record import commits
 from branchtrack.training.session import ordinals, replay
-from branchtrack.training.session.ordinals import LAUNCH_VARIABLE
 from branchtrack.training.state.snapshots import Snapshot
 from tests.training import tiny
 

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 import branchtrack
 from branchtrack.core.records import Launch
+from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.training.loop.run import Run
 from branchtrack.training.session import ordinals
-from branchtrack.training.session.ordinals import LAUNCH_VARIABLE
 from tests.training.homes import Home
 from tests.training.matrix import draw
 

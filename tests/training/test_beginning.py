@@ -14,10 +14,9 @@ import pytest
 from transformers import Trainer
 
 import branchtrack
-from branchtrack import config
-from branchtrack.config import REQUIRE_VARIABLE
 from branchtrack.db import engine, runs, schema
 from branchtrack.db.engine import Database
+from branchtrack.environment_variables import DATABASE_VARIABLE, REQUIRE_VARIABLE
 from branchtrack.errors import BranchtrackError, InvalidInput, StorageError
 from branchtrack.training.record import recorder
 from tests.training import loops, tiny
@@ -200,7 +199,7 @@ def test_bad_input_is_refused_all_the_same(home: Home, monkeypatch: pytest.Monke
     model = loops.net()
     with loops.process(home), pytest.raises(InvalidInput, match="save_steps"):
         branchtrack.start("x", model=model, optimizer=loops.sgd(model), save_steps=-1)
-    monkeypatch.setenv(config.DATABASE_VARIABLE, "nonsense")
+    monkeypatch.setenv(DATABASE_VARIABLE, "nonsense")
     with pytest.raises(BranchtrackError, match="URL"):
         branchtrack.start("x", model=model, optimizer=loops.sgd(model))
     assert home.runs() == []

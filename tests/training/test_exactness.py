@@ -14,7 +14,7 @@ import torch
 from transformers import Adafactor
 from transformers.optimization import AdafactorSchedule
 
-from branchtrack.training.session.ordinals import LAUNCH_VARIABLE
+from branchtrack.environment_variables import LAUNCH_VARIABLE
 from tests.training import tiny
 from tests.training.homes import Home
 

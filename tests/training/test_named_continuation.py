@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from branchtrack.db.tables import runs as run_rows
+from branchtrack.environment_variables import CONTINUE_VARIABLE
 from branchtrack.errors import InvalidInput
 from branchtrack.training.loop.run import Run
 from branchtrack.training.record import environment
-from branchtrack.training.session import continuation, ordinals
+from branchtrack.training.session import ordinals
 from tests.training import loops
 from tests.training.homes import Home
 
@@ -34,7 +35,7 @@ def names(home: Home) -> set[str]:
 def printed_wish(caplog: pytest.LogCaptureFixture) -> str:
     """What the newest hint says that the variable is to be."""
     line = [record.message for record in caplog.records if "unfinished" in record.message][-1]
-    return line.partition(f"{continuation.CONTINUE_VARIABLE}=")[2].split()[0]
+    return line.partition(f"{CONTINUE_VARIABLE}=")[2].split()[0]
 
 
 @pytest.mark.parametrize("is_finished", [True, False])
@@ -49,7 +50,7 @@ def test_the_printed_command_goes_on_with_the_run_that_the_line_names(
         loops.train(home)
     else:
         interrupted(home, 8)
-    monkeypatch.setenv(continuation.CONTINUE_VARIABLE, printed_wish(caplog))
+    monkeypatch.setenv(CONTINUE_VARIABLE, printed_wish(caplog))
     loops.train(home, save_steps=2)
     assert names(home) == {"tiny", "tiny-2"}
     assert home.nodes("tiny/main")[-1].kind == "final" and home.nodes("tiny/main")[-1].step == 9
@@ -59,7 +60,7 @@ def test_the_printed_command_goes_on_with_the_run_that_the_line_names(
 def test_an_id_names_a_run_too(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(home, 6)
     interrupted(home, 8)
-    monkeypatch.setenv(continuation.CONTINUE_VARIABLE, home.find_run("tiny").id)
+    monkeypatch.setenv(CONTINUE_VARIABLE, home.find_run("tiny").id)
     loops.train(home, save_steps=2)
     assert home.nodes("tiny/main")[-1].kind == "final" and len(home.runs()) == 2
 
@@ -78,7 +79,7 @@ def test_a_name_that_no_run_has_is_refused_with_those_that_come_close(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted(home, 6)
-    monkeypatch.setenv(continuation.CONTINUE_VARIABLE, "tinny")
+    monkeypatch.setenv(CONTINUE_VARIABLE, "tinny")
     with pytest.raises(InvalidInput, match=r"BRANCHTRACK_CONTINUE: There is no run") as refusal:
         loops.train(home)
     assert refusal.value.field == "BRANCHTRACK_CONTINUE" and names(home) == {"tiny"}
@@ -87,7 +88,7 @@ def test_a_name_that_no_run_has_is_refused_with_those_that_come_close(
 def test_a_run_of_another_command_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(home, 6)
     monkeypatch.setattr(ordinals.sys, "orig_argv", ["python", "other.py"])
-    monkeypatch.setenv(continuation.CONTINUE_VARIABLE, "tiny")
+    monkeypatch.setenv(CONTINUE_VARIABLE, "tiny")
     with pytest.raises(InvalidInput, match="the run tiny was begun by another command"):
         loops.train(home)
     assert names(home) == {"tiny"}
@@ -100,12 +101,12 @@ def test_the_other_trainings_of_its_script_go_on_with_those_that_belong_to_it(
         with pytest.raises(KeyboardInterrupt):
             loops.train_folds(home, 2, 3)
     assert printed_wish(caplog) == "fold1"
-    monkeypatch.setenv(continuation.CONTINUE_VARIABLE, "fold1")
+    monkeypatch.setenv(CONTINUE_VARIABLE, "fold1")
     assert loops.train_folds(home, 2) == [1, 1]
     assert home.nodes("fold1/main")[-1].kind == "final"
     assert "fold0/main" in caplog.text.split("going on with fold1")[0].splitlines()[-2]
     # Where the one that is named has nothing of another training, that goes on as with 1.
-    monkeypatch.setenv(continuation.CONTINUE_VARIABLE, "fold0-2")
+    monkeypatch.setenv(CONTINUE_VARIABLE, "fold0-2")
     assert loops.train_folds(home, 2) == [1, 1]
     assert names(home) == {"fold0", "fold1", "fold0-2", "fold1-2"}
 

@@ -27,6 +27,7 @@ from branchtrack.cli.request_options import SUCCESS, answer_lines
 from branchtrack.core.records import Branch, Launch, Request, Segment
 from branchtrack.db import launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import LaunchFailed, RequestFailed
 from branchtrack.launching import local_process
 
@@ -94,7 +95,7 @@ class Demonstration:
             str(config.home / "trainer_output"),
         ]
         environment = {**os.environ, **config.environment()}
-        environment.pop(local_process.LAUNCH_VARIABLE, None)
+        environment.pop(LAUNCH_VARIABLE, None)
         with open(self.log, "wb", opener=permissions.opener(config.home)) as log:
             process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log

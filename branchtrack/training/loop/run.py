@@ -321,8 +321,6 @@ class Run:
         if session.witness is not None:
             session.prove(self.step_number, self._live)
         self._effects.settle(self.step_number)
-        if session.until is not None and self.step_number >= session.until:
-            session.stop_asked = True
 
     def _point(self) -> Point:
         position = 0.0 if self._feed is None else self._feed.position

@@ -18,6 +18,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.records import Branch, Node, Run, Segment
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.environment_variables import CONTINUE_VARIABLE
 from branchtrack.errors import BranchTaken, InvalidInput, NotFound
 from branchtrack.training.record import environment
 from branchtrack.training.session import beginnings, ordinals, siblings
@@ -25,9 +26,6 @@ from branchtrack.training.session.ordinals import Training
 
 logger = logging.getLogger("branchtrack")
 
-#: Has a command go on with what it has begun before: with what it began last, or with the run that
-#: it names.
-CONTINUE_VARIABLE = "BRANCHTRACK_CONTINUE"
 _NO = ("", "0", "false", "no", "off")
 _YES = ("1", "true", "yes", "on")
 #: Seconds between two looks at a process that may be gone.

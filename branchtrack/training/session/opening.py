@@ -26,6 +26,7 @@ from branchtrack.core.records import NewNode, Node, Run
 from branchtrack.db import launches, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import prepare
+from branchtrack.environment_variables import CONTINUE_VARIABLE
 from branchtrack.errors import HomeError, InvalidInput, SchemaError, StorageError
 from branchtrack.training.record import commits, environment
 from branchtrack.training.session import beginnings, continuation, ordinals, siblings
@@ -174,9 +175,7 @@ class _Opening:
             )
         beginning = beginnings.Launched(launch, self._home)
         own = (launch.id, order.rewind) if order.rewind else None
-        session = Session(self.database, self.store, base, beginning, own)
-        session.until = order.until
-        return session
+        return Session(self.database, self.store, base, beginning, own)
 
     def _earlier(self, order: Order, run: Run, node: Node, others: list[Run]) -> Session:
         """Passed over, as what comes before the training that is meant."""
@@ -260,7 +259,7 @@ class _Opening:
                 "branchtrack: %s is finished, and is not trained again: the script goes on with "
                 "its final state. For a new run, start it without %s.",
                 line,
-                "asking to go on" if says_so else continuation.CONTINUE_VARIABLE,
+                "asking to go on" if says_so else CONTINUE_VARIABLE,
             )
             return self._passed_over(line)
         return self._in_same_branch(line, line.head)

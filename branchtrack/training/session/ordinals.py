@@ -18,19 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from branchtrack import redaction, scripts
-from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.names import new_id
+from branchtrack.environment_variables import (
+    ALONE_VARIABLE,
+    CERTIFY_VARIABLE,
+    LAUNCH_VARIABLE,
+    REWIND_VARIABLE,
+)
 from branchtrack.training.record import environment
 from branchtrack.training.session import refusal
 
-#: Tells a process which launch it carries out.
-LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
-#: Tells a process which request it goes on to answer.
-REWIND_VARIABLE = "BRANCHTRACK_REWIND"
-#: Tells a process that was rewound that it had been started for one training of its script alone.
-ALONE_VARIABLE = "BRANCHTRACK_ALONE"
-#: The step at which a launched process is to stop, as if it had been asked to.
-UNTIL_VARIABLE = "BRANCHTRACK_UNTIL"
 #: What tells the jobs of an array apart, which all have one command.
 _ARRAYS = (
     "SLURM_ARRAY_TASK_ID",
@@ -76,7 +73,6 @@ class Order:
     launch: str | None
     trial: str | None
     rewind: str | None = None
-    until: int | None = None
     alone: bool = True
 
 
@@ -159,9 +155,8 @@ def _digest(values: list[Any]) -> str:
 def _order() -> Order | None:
     launch = os.environ.pop(LAUNCH_VARIABLE, None)
     trial = os.environ.pop(CERTIFY_VARIABLE, None)
-    until = os.environ.pop(UNTIL_VARIABLE, None)
     rewind = os.environ.pop(REWIND_VARIABLE, None)
     alone = os.environ.pop(ALONE_VARIABLE, None)
     if launch is None and trial is None:
         return None
-    return Order(launch, trial, rewind, int(until) if until else None, not rewind or alone == "1")
+    return Order(launch, trial, rewind, not rewind or alone == "1")

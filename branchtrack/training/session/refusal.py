@@ -12,10 +12,8 @@ import traceback
 from types import TracebackType
 
 from branchtrack.core import refusal_lines
+from branchtrack.environment_variables import DEBUG_VARIABLE
 from branchtrack.errors import BranchtrackError
-
-#: Set to 1, the traceback is printed as well.
-DEBUG_VARIABLE = "BRANCHTRACK_DEBUG"
 
 
 def print_messages() -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from branchtrack import config
 from branchtrack.core.records import Segment
 from branchtrack.db.engine import Database
+from branchtrack.environment_variables import REQUIRE_VARIABLE
 from branchtrack.errors import StorageError
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.session import beginnings
@@ -40,7 +41,7 @@ class NewRun:
             raise StorageError(
                 f"The run cannot be recorded: {made.trouble}",
                 safe="No training was done.",
-                fix=f"Without {config.REQUIRE_VARIABLE} training begins all the same.",
+                fix=f"Without {REQUIRE_VARIABLE} training begins all the same.",
             )
         return made
 

@@ -21,10 +21,10 @@ from branchtrack.core.actors import Actor
 from branchtrack.core.records import Launch, Request
 from branchtrack.db import launches, requests, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.environment_variables import ALONE_VARIABLE, LAUNCH_VARIABLE, REWIND_VARIABLE
 from branchtrack.errors import BranchtrackError, IllegalTransition, InvalidInput
 from branchtrack.training.record import environment
 from branchtrack.training.session import ordinals
-from branchtrack.training.session.ordinals import ALONE_VARIABLE, LAUNCH_VARIABLE, REWIND_VARIABLE
 
 logger = logging.getLogger("branchtrack")
 

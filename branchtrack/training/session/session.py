@@ -29,7 +29,6 @@ from branchtrack.training.record.committer import Committer, Point
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.session import registration, restoration
 from branchtrack.training.session.beginnings import Beginning, NewRun
-from branchtrack.training.session.ordinals import LAUNCH_VARIABLE as LAUNCH_VARIABLE
 from branchtrack.training.session.rewind import Rewinder
 from branchtrack.training.session.signals import Signals
 from branchtrack.training.session.updates import Updates
@@ -91,7 +90,6 @@ class Session(Updates):
         super().__init__(database, f"run ({control.local_actor()})")
         self.base = base
         self.stop_asked = False
-        self.until: int | None = None
         self.uncovered: list[str] = []
         self.actions: dict[str, Callable[..., Any]] = {}
         self.evaluates = True

@@ -131,8 +131,6 @@ class Events(TrainerCallback):
         if session.is_reading:
             session.finish_update(live_objects(self.trainer))
         self._asked_by_us = self._evaluated = False
-        if session.until is not None and state.global_step >= session.until:
-            session.stop_asked = True
         if session.recorder.waiting or session.stop_asked or control.should_training_stop:
             self._ask(control)
 

@@ -25,6 +25,7 @@ from branchtrack.core.records import Segment
 from branchtrack.db import runs
 from branchtrack.db.tables import runs as run_rows
 from branchtrack.db.tables import segments as segment_rows
+from branchtrack.environment_variables import CONTINUE_VARIABLE
 from branchtrack.errors import BranchTaken, InvalidInput, LaunchFailed
 from branchtrack.training.loop import run as loop_run
 from branchtrack.training.loop.run import Run
@@ -75,7 +76,7 @@ def curve(home: Home, name: str = "tiny/main") -> list[int]:
 
 @pytest.fixture
 def goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(continuation.CONTINUE_VARIABLE, "1")
+    monkeypatch.setenv(CONTINUE_VARIABLE, "1")
 
 
 @pytest.mark.usefixtures("goes_on")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from branchtrack.core import refusal_lines
+from branchtrack.environment_variables import DEBUG_VARIABLE, LAUNCH_VARIABLE
 from branchtrack.errors import InvalidInput
 from branchtrack.training.session import ordinals, refusal
 
@@ -28,7 +29,7 @@ def ended_by(error: BaseException) -> None:
 def test_a_launched_process_prints_the_message_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(ordinals.LAUNCH_VARIABLE, "0123456789abcdef")
+    monkeypatch.setenv(LAUNCH_VARIABLE, "0123456789abcdef")
     ordinals.this_process()
     ordinals.reset()
     ended_by(ERROR)
@@ -40,7 +41,7 @@ def test_a_launched_process_prints_the_message_alone(
 def test_the_traceback_is_there_for_whoever_asks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(refusal.DEBUG_VARIABLE, "1")
+    monkeypatch.setenv(DEBUG_VARIABLE, "1")
     refusal.print_messages()
     ended_by(ERROR)
     printed = capsys.readouterr().err
@@ -57,7 +58,7 @@ def test_errors_of_the_script_have_their_traceback(capsys: pytest.CaptureFixture
 def test_a_process_that_no_launch_has_started_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv(ordinals.LAUNCH_VARIABLE, raising=False)
+    monkeypatch.delenv(LAUNCH_VARIABLE, raising=False)
     before = sys.excepthook
     ordinals.reset()
     ordinals.this_process()

@@ -17,10 +17,10 @@ from sqlalchemy import func, select
 from transformers import EarlyStoppingCallback
 
 from branchtrack.core import exactness
-from branchtrack.core.exactness import CERTIFY_VARIABLE
 from branchtrack.core.records import Certificate, Node
 from branchtrack.db import nodes
 from branchtrack.db.tables import metadata
+from branchtrack.environment_variables import CERTIFY_VARIABLE
 from branchtrack.errors import BranchtrackError, CheckpointMismatch
 from branchtrack.training import rng
 from branchtrack.training.record import commits
