@@ -49,7 +49,7 @@ class BranchtrackError(Exception):
 
     def __init__(self, what: str, *, safe: str = "", fix: str = "", **facts: Any) -> None:
         what, safe, fix = (printable(text) for text in (what, safe, fix))
-        super().__init__(" ".join(part for part in (what, safe, fix) if part))
+        super().__init__(" ".join(sentence for sentence in (what, safe, fix) if sentence))
         self.what, self.safe, self.fix, self.facts = what, safe, fix, facts
         for name, value in facts.items():
             setattr(self, name, value)
@@ -192,7 +192,7 @@ class UntrustedHome(HomeError):
     replaced: bool
 
     def __init__(self, path: str, *, replaced: bool = False, orders: Sequence[str] = ()) -> None:
-        told = (
+        what = (
             f"The home {path} is not the one that was trusted: it or its database was replaced."
             if replaced
             else f"Nothing is started from the home {path}: this user has not trusted it."
@@ -200,7 +200,7 @@ class UntrustedHome(HomeError):
         queue = f" It would have started: {'; '.join(orders)}." if orders else ""
         BranchtrackError.__init__(
             self,
-            told + queue,
+            what + queue,
             safe="Nothing was changed.",
             fix=f"`branchtrack --home {shlex.quote(path)} trust` shows what it would start, and "
             "asks.",

@@ -32,20 +32,20 @@ def digest(path: str | Path | None) -> str | None:
 
 def script_of(entry_point: Mapping[str, Any] | None) -> Path | None:
     """The file that a recorded command runs, or None where it is not to be found here."""
-    given = entry_point or {}
-    words = iter(list(given.get("argv") or ())[1:])
-    folder = Path(str(given.get("cwd") or "."))
+    command = entry_point or {}
+    words = iter(list(command.get("argv") or ())[1:])
+    folder = Path(str(command.get("cwd") or "."))
     for word in words:
         if word == "-m":
-            places = str((given.get("env") or {}).get("PYTHONPATH") or "").split(":")
+            places = str((command.get("env") or {}).get("PYTHONPATH") or "").split(":")
             return _module(next(words, ""), [folder, *(folder / p for p in places if p)])
         if word in _WITH_WORD:
             next(words, "")
         elif word == "-c":
             return None
         elif not word.startswith("-"):
-            found = folder / word
-            return found if found.is_file() else None
+            path = folder / word
+            return path if path.is_file() else None
     return None
 
 
@@ -77,7 +77,7 @@ def located(entry_point: Mapping[str, Any] | None, home: Path) -> dict[str, Any]
     moved = {**recorded, "cwd": after, "env": dict(recorded.get("env") or {})}
     moved["argv"] = [_taken_along(str(word), before, after) for word in recorded["argv"]]
     for name, value in moved["env"].items():
-        paths = [_taken_along(part, before, after) for part in str(value).split(os.pathsep)]
+        paths = [_taken_along(path, before, after) for path in str(value).split(os.pathsep)]
         moved["env"][name] = os.pathsep.join(paths)
     script = script_of(moved)
     # Any folder lies somewhere: it is the one that is meant if the script is in it.
@@ -98,23 +98,23 @@ def placed(
     Raises:
         InvalidInput: there is no such file or folder, or no command whose script it could replace.
     """
-    found = {**(entry_point or {}), "env": dict((entry_point or {}).get("env") or {})}
+    command = {**(entry_point or {}), "env": dict((entry_point or {}).get("env") or {})}
     if folder is not None:
         if not folder or not Path(folder).is_dir():
             raise InvalidInput("cwd", folder, "a folder that is there")
-        found["cwd"] = str(Path(folder).absolute())
+        command["cwd"] = str(Path(folder).absolute())
     if script is None:
-        return found
+        return command
     file = Path(script).absolute()
     if not file.is_file():
         raise InvalidInput("script", script, "a file that is there")
-    argv = [str(word) for word in found.get("argv") or [sys.executable, str(file)]]
-    place = _place_of_script(argv)
+    argv = [str(word) for word in command.get("argv") or [sys.executable, str(file)]]
+    position = _place_of_script(argv)
     # A module is named by its folders; a file of it stands for itself.
-    found["argv"] = [*argv[: place.start], str(file), *argv[place.stop :]]
-    if not found.get("cwd") or not Path(str(found["cwd"])).is_dir():
-        found["cwd"] = str(file.parent)
-    return found
+    command["argv"] = [*argv[: position.start], str(file), *argv[position.stop :]]
+    if not command.get("cwd") or not Path(str(command["cwd"])).is_dir():
+        command["cwd"] = str(file.parent)
+    return command
 
 
 def _place_of_script(argv: list[str]) -> slice:
@@ -158,10 +158,10 @@ def digests_below(folder: Path, files: Iterable[str | None]) -> dict[str, str]:
         path = Path(file or "")
         if not file or path.suffix != ".py" or "site-packages" in path.parts:
             continue
-        place = path.resolve()
-        own = digest(place) if place.is_relative_to(folder) else None
-        if own is not None:
-            digests[str(place.relative_to(folder))] = own
+        resolved = path.resolve()
+        file_digest = digest(resolved) if resolved.is_relative_to(folder) else None
+        if file_digest is not None:
+            digests[str(resolved.relative_to(folder))] = file_digest
     return digests
 
 
@@ -172,9 +172,9 @@ def changed_modules(
     script = script_of(entry_point)
     if script is None or not before:
         return []
-    own, folder = script.resolve(), script.resolve().parent
+    resolved, folder = script.resolve(), script.resolve().parent
     return [
-        place
-        for place, then in sorted(before.items())
-        if folder / place != own and digest(folder / place) != then
+        relative
+        for relative, then in sorted(before.items())
+        if folder / relative != resolved and digest(folder / relative) != then
     ]

@@ -41,9 +41,9 @@ def branch_curve(connection: Connection, branch: Branch, metric: str) -> Curve:
     """
     curve = branch_curves(connection, branch.run_id, [branch], metric)[0]
     if not curve.series.steps.size:
-        known = metric_names(connection, [branch])
-        if metric not in known:
-            raise NotFound("metric", metric, known)
+        available = metric_names(connection, [branch])
+        if metric not in available:
+            raise NotFound("metric", metric, available)
     return curve
 
 
@@ -52,11 +52,11 @@ def branch_curves(
 ) -> list[Curve]:
     """The curves of several branches of one run, in two queries more than one needs."""
     spans = _spans(connection, run_id, branches)
-    wanted = sorted({span.segment for found in spans for span in found})
-    series = metrics.read(connection, wanted, metric)
+    segment_ids = sorted({span.segment for branch_spans in spans for span in branch_spans})
+    series = metrics.read(connection, segment_ids, metric)
     return [
-        Curve(branch, metric, _stitch(found, series), tuple(found))
-        for branch, found in zip(branches, spans, strict=True)
+        Curve(branch, metric, _stitch(branch_spans, series), tuple(branch_spans))
+        for branch, branch_spans in zip(branches, spans, strict=True)
     ]
 
 
@@ -65,7 +65,9 @@ def metric_names(connection: Connection, branches: Sequence[Branch]) -> list[str
     if not branches:
         return []
     spans = _spans(connection, branches[0].run_id, branches)
-    return metrics.names(connection, sorted({s.segment for found in spans for s in found}))
+    return metrics.names(
+        connection, sorted({s.segment for branch_spans in spans for s in branch_spans})
+    )
 
 
 def stitched(
@@ -81,13 +83,13 @@ def stitched(
 
 def shared_upto(a: Curve, b: Curve) -> int | None:
     """The last step that both curves take from the same segment, or None where they share none."""
-    theirs = {span.segment: span for span in b.spans}
-    common = [(span, theirs[span.segment]) for span in a.spans if span.segment in theirs]
+    by_segment = {span.segment: span for span in b.spans}
+    common = [(span, by_segment[span.segment]) for span in a.spans if span.segment in by_segment]
     if not common:
         return None
     ends = [upto for pair in common[-1:] for upto in (pair[0].upto, pair[1].upto)]
-    known = [upto for upto in ends if upto is not None]
-    return min(known) if known else None
+    limits = [upto for upto in ends if upto is not None]
+    return min(limits) if limits else None
 
 
 def difference(a: Series, b: Series, after: int | None = None) -> Series:

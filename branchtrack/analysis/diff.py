@@ -78,9 +78,9 @@ def branches_difference(connection: Connection, a: Branch, b: Branch) -> BranchD
 
 
 def _line(connection: Connection, node: Node) -> list[Node]:
-    known = {found.id: found for found in nodes.list_of_run(connection, node.run_id)}
-    parents = {found.id: found.parent_id for found in known.values()}
-    return [known[name] for name in tree.ancestors(node.id, parents)]
+    by_id = {other.id: other for other in nodes.list_of_run(connection, node.run_id)}
+    parents = {other.id: other.parent_id for other in by_id.values()}
+    return [by_id[name] for name in tree.ancestors(node.id, parents)]
 
 
 def _changes_below(line: list[Node], ancestor: Node | None) -> tuple[Node, ...]:

@@ -24,12 +24,12 @@ def downsample(series: Series, points: int) -> Series:
     """
     finite = np.isfinite(series.values)
     places = np.flatnonzero(finite)
-    wanted = max(4, points - points % 2)
-    if places.size > wanted:
+    limit = max(4, points - points % 2)
+    if places.size > limit:
         steps = np.ascontiguousarray(series.steps[places], dtype=np.int64)
         values = np.ascontiguousarray(series.values[places], dtype=np.float64)
-        kept = _MINMAX.downsample(steps, values, n_out=wanted).astype(np.int64)
-        places = places[np.union1d(kept, (0, places.size - 1))]
+        extremes = _MINMAX.downsample(steps, values, n_out=limit).astype(np.int64)
+        places = places[np.union1d(extremes, (0, places.size - 1))]
     picked = np.union1d(places, _gap_starts(finite)).astype(np.int64)
     return Series(series.steps[picked], series.values[picked], series.times[picked])
 
@@ -48,10 +48,10 @@ def smooth(series: Series, weight: float) -> Series:
         return series
     smoothed = np.full_like(series.values, np.nan)
     mean, norm = 0.0, 0.0
-    for place in np.flatnonzero(np.isfinite(series.values)):
-        mean = weight * mean + (1.0 - weight) * float(series.values[place])
+    for index in np.flatnonzero(np.isfinite(series.values)):
+        mean = weight * mean + (1.0 - weight) * float(series.values[index])
         norm = weight * norm + (1.0 - weight)
-        smoothed[place] = mean / norm
+        smoothed[index] = mean / norm
     return Series(series.steps, smoothed, series.times)
 
 

@@ -74,12 +74,12 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
     """A run with its branches in the order made, and its nodes, oldest first."""
     branches = run_rows.list_branches(connection, run.id)
     names = {branch.id: branch.name for branch in branches}
-    known = segments.list_of_run(connection, run.id)
-    current = {found.id: found for found in known}
+    run_segments = segments.list_of_run(connection, run.id)
+    current = {record.id: record for record in run_segments}
     troubles = audit.troubles(connection, run.id)
     certified = certificates.of_run(connection, run.id)
-    made = nodes.list_of_run(connection, run.id)[::-1]
-    steps = {found.id: found.step for found in made}
+    run_nodes = nodes.list_of_run(connection, run.id)[::-1]
+    steps = {record.id: record.step for record in run_nodes}
     now, newest = time.time(), launches.newest_of_run(connection, run.id)
     return {
         "run": {
@@ -100,65 +100,67 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
                 _certificate(certified[branch.id], branch.name, steps)
                 if branch.id in certified
                 else None,
-                saves.summed(one.saves for one in known if one.branch_id == branch.id),
+                saves.summed(
+                    segment.saves for segment in run_segments if segment.branch_id == branch.id
+                ),
             )
             for branch in branches
         ],
-        "nodes": [node(found, names[found.branch_id]) for found in made],
+        "nodes": [node(record, names[record.branch_id]) for record in run_nodes],
         "refused": _refused(newest, names),
         "troubles": [
             {
                 "branch": branch.name,
-                "step": told.step,
-                "since": moment(told.payload["time"]),
-                "reason": told.reason,
+                "step": trouble.step,
+                "since": moment(trouble.payload["time"]),
+                "reason": trouble.reason,
             }
             for branch in branches
-            if (told := troubles.get(branch.segment_id or "")) is not None
+            if (trouble := troubles.get(branch.segment_id or "")) is not None
         ],
     }
 
 
-def node(found: Node, branch: str) -> dict[str, Any]:
+def node(record: Node, branch: str) -> dict[str, Any]:
     """A node as it stands in a tree; ``branch`` is its branch's name."""
     return {
-        "id": found.id,
+        "id": record.id,
         "branch": branch,
-        "parent": found.parent_id,
-        "step": found.step,
-        "epoch": found.epoch,
-        "kind": found.kind,
-        "changes": [change.as_dict() for change in found.changes],
-        "message": found.message,
-        "actor": found.actor,
-        "state_digest": found.state_digest,
-        "restore": None if found.compared is None else found.compared["state"],
-        "metrics": {name: metric(value) for name, value in found.metrics.items()},
+        "parent": record.parent_id,
+        "step": record.step,
+        "epoch": record.epoch,
+        "kind": record.kind,
+        "changes": [change.as_dict() for change in record.changes],
+        "message": record.message,
+        "actor": record.actor,
+        "state_digest": record.state_digest,
+        "restore": None if record.compared is None else record.compared["state"],
+        "metrics": {name: metric(value) for name, value in record.metrics.items()},
         # A node is committed after its bytes are safe, never before.
         "durable": True,
-        "created_at": moment(found.created_at),
+        "created_at": moment(record.created_at),
     }
 
 
-def show(connection: Connection, store: Store, found: Node) -> dict[str, Any]:
+def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
     """A node with all that is recorded of it, and the size and files of its checkpoint.
 
     Raises:
         CheckpointMissing: its checkpoint is not recorded.
     """
-    branch = run_rows.get_branch(connection, found.branch_id)
-    stored = nodes.checkpoint(connection, found.state_digest)
-    packs = sorted({place.pack for place in stored.locations.values()})
+    branch = run_rows.get_branch(connection, record.branch_id)
+    stored = nodes.checkpoint(connection, record.state_digest)
+    packs = sorted({location.pack for location in stored.locations.values()})
     return {
-        **node(found, branch.name),
-        "run": run_rows.get_run(connection, found.run_id).name,
-        "settings": found.settings,
-        "param_groups": found.param_groups,
-        "effective": found.effective,
-        "restored": found.restored,
-        "compared": _compared(found.compared),
-        "environment": found.environment,
-        "children": [child.id for child in nodes.children(connection, found.id)],
+        **node(record, branch.name),
+        "run": run_rows.get_run(connection, record.run_id).name,
+        "settings": record.settings,
+        "param_groups": record.param_groups,
+        "effective": record.effective,
+        "restored": record.restored,
+        "compared": _compared(record.compared),
+        "environment": record.environment,
+        "children": [child.id for child in nodes.children(connection, record.id)],
         "checkpoint": {
             "tensors": stored.tensors,
             "logical_bytes": stored.logical_bytes,
@@ -189,19 +191,19 @@ def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
     a, b = _side(connection, a_ref), _side(connection, b_ref)
     node_a, node_b = _node_of(connection, a), _node_of(connection, b)
     if isinstance(a, Branch) and isinstance(b, Branch):
-        found = differences.branches_difference(connection, a, b)
+        difference = differences.branches_difference(connection, a, b)
     else:
-        found = differences.nodes_difference(connection, node_a, node_b)
+        difference = differences.nodes_difference(connection, node_a, node_b)
     return {
-        "a": _side_dict(connection, a_ref, node_a, found.changes_a),
-        "b": _side_dict(connection, b_ref, node_b, found.changes_b),
-        "common_ancestor": found.ancestor.id if found.ancestor else None,
-        "common_step": found.ancestor.step if found.ancestor else None,
-        "settings": [{"name": s.name, "a": s.a, "b": s.b} for s in found.settings],
-        "settings_in_all": found.settings_in_all,
+        "a": _side_dict(connection, a_ref, node_a, difference.changes_a),
+        "b": _side_dict(connection, b_ref, node_b, difference.changes_b),
+        "common_ancestor": difference.ancestor.id if difference.ancestor else None,
+        "common_step": difference.ancestor.step if difference.ancestor else None,
+        "settings": [{"name": s.name, "a": s.a, "b": s.b} for s in difference.settings],
+        "settings_in_all": difference.settings_in_all,
         "metrics": [
-            {"name": name, "a": metric(one), "b": metric(other)}
-            for name, (one, other) in found.metrics.items()
+            {"name": name, "a": metric(value), "b": metric(other)}
+            for name, (value, other) in difference.metrics.items()
         ],
     }
 
@@ -222,56 +224,62 @@ def curve(
 
     if points is not None and points < 4:
         raise InvalidInput("points", points, "4 or more")
-    found = curves.branch_curve(connection, branch, metric)
-    series = found.series if points is None else downsample.downsample(found.series, points)
+    full_curve = curves.branch_curve(connection, branch, metric)
+    series = (
+        full_curve.series if points is None else downsample.downsample(full_curve.series, points)
+    )
     return {
         "branch": branch.name,
         "metric": metric,
         "steps": series.steps.tolist(),
         "values": series.values.tolist(),
         "wall_times": series.times.tolist(),
-        "gaps": downsample.gaps(found.series),
-        "points": int(found.series.steps.size),
+        "gaps": downsample.gaps(full_curve.series),
+        "points": int(full_curve.series.steps.size),
         "segments": [
-            {"id": span.segment, "after": span.after, "upto": span.upto} for span in found.spans
+            {"id": span.segment, "after": span.after, "upto": span.upto}
+            for span in full_curve.spans
         ],
-        "forks": found.forks,
+        "forks": full_curve.forks,
     }
 
 
-def certificate(connection: Connection, found: Certificate) -> dict[str, Any]:
+def certificate(connection: Connection, record: Certificate) -> dict[str, Any]:
     """A certificate: from which node of which branch to which, and what came of it."""
-    steps = {one: nodes.get(connection, one).step for one in (found.from_node_id, found.to_node_id)}
-    branch = run_rows.get_branch(connection, found.branch_id)
-    told = _certificate(found, branch.name, steps)
-    return {"run": run_rows.get_run(connection, found.run_id).name, **told}
+    steps = {
+        node_id: nodes.get(connection, node_id).step
+        for node_id in (record.from_node_id, record.to_node_id)
+    }
+    branch = run_rows.get_branch(connection, record.branch_id)
+    payload = _certificate(record, branch.name, steps)
+    return {"run": run_rows.get_run(connection, record.run_id).name, **payload}
 
 
-def request(found: Request) -> dict[str, Any]:
+def request(record: Request) -> dict[str, Any]:
     """A request and its answer; of a change of settings ``requested`` maps names to values."""
-    requested = found.requested.get("values", {}) if found.kind == "set" else found.requested
+    requested = record.requested.get("values", {}) if record.kind == "set" else record.requested
     return {
-        "seq": found.seq,
-        "id": found.id,
-        "kind": found.kind,
-        "state": found.state,
-        "payload": found.payload,
+        "seq": record.seq,
+        "id": record.id,
+        "kind": record.kind,
+        "state": record.state,
+        "payload": record.payload,
         "requested": requested,
-        "applied": found.applied,
-        "before": found.before,
-        "effective": found.effective,
-        "result": found.result,
-        "step": found.step,
-        "node": found.node_id,
-        "actor": found.actor,
-        "reason": found.reason,
-        "error": found.error,
-        "key": found.key,
-        "conditions": found.conditions,
-        "channel": found.channel,
-        "asked_step": found.asked_step,
-        "created_at": moment(found.created_at),
-        "updated_at": moment(found.updated_at),
+        "applied": record.applied,
+        "before": record.before,
+        "effective": record.effective,
+        "result": record.result,
+        "step": record.step,
+        "node": record.node_id,
+        "actor": record.actor,
+        "reason": record.reason,
+        "error": record.error,
+        "key": record.key,
+        "conditions": record.conditions,
+        "channel": record.channel,
+        "asked_step": record.asked_step,
+        "created_at": moment(record.created_at),
+        "updated_at": moment(record.updated_at),
     }
 
 
@@ -301,70 +309,70 @@ def _refused(newest: Launch | None, names: Mapping[str, str]) -> dict[str, Any] 
     }
 
 
-def launch(connection: Connection, found: Launch) -> dict[str, Any]:
+def launch(connection: Connection, record: Launch) -> dict[str, Any]:
     """A launch, and what its process read back at its first update.
 
     Where it was ``withdrawn`` nothing is left of its branch: its process trained nothing.
     """
-    withdrawn = launches.is_withdrawn(connection, found)
-    fork = None if withdrawn else nodes.get(connection, found.fork_node_id)
-    segment = None if withdrawn else segments.get(connection, found.segment_id)
+    withdrawn = launches.is_withdrawn(connection, record)
+    fork = None if withdrawn else nodes.get(connection, record.fork_node_id)
+    segment = None if withdrawn else segments.get(connection, record.segment_id)
     return {
-        "launch": found.id,
-        "run": run_rows.get_run(connection, found.run_id).name,
-        "branch": launches.branch_name(connection, found),
+        "launch": record.id,
+        "run": run_rows.get_run(connection, record.run_id).name,
+        "branch": launches.branch_name(connection, record),
         "withdrawn": withdrawn,
-        "node": found.node_id,
-        "fork_node": None if withdrawn else found.fork_node_id,
-        "state": found.state,
-        "mode": found.mode,
-        "overrides": found.overrides,
-        "strict": found.strict,
+        "node": record.node_id,
+        "fork_node": None if withdrawn else record.fork_node_id,
+        "state": record.state,
+        "mode": record.mode,
+        "overrides": record.overrides,
+        "strict": record.strict,
         "environment": {
             name: value if name == "keep" else sorted(value)
-            for name, value in (found.environment or {}).items()
+            for name, value in (record.environment or {}).items()
         },
         "effective": fork.effective if fork else None,
         "restored": fork.restored if fork else None,
         "compared": _compared(fork.compared) if fork else None,
         "step": segment.step if segment else None,
         "max_steps": segment.max_steps if segment else None,
-        "pid": found.pid,
-        "exit_code": found.exit_code,
-        "error": found.error,
-        "log": found.log,
-        "actor": found.actor,
-        "reason": found.reason,
-        "created_at": moment(found.created_at),
-        "updated_at": moment(found.updated_at),
+        "pid": record.pid,
+        "exit_code": record.exit_code,
+        "error": record.error,
+        "log": record.log,
+        "actor": record.actor,
+        "reason": record.reason,
+        "created_at": moment(record.created_at),
+        "updated_at": moment(record.updated_at),
     }
 
 
 def find_launch(connection: Connection, branch: Branch) -> dict[str, Any] | None:
     """The newest launch of a branch, or None where it was never launched."""
-    found = launches.of_branch(connection, branch.id)
-    return None if found is None else launch(connection, found)
+    record = launches.of_branch(connection, branch.id)
+    return None if record is None else launch(connection, record)
 
 
-def _certificate(found: Certificate, branch: str, steps: Mapping[str, int]) -> dict[str, Any]:
-    first, last = steps[found.from_node_id], steps[found.to_node_id]
+def _certificate(record: Certificate, branch: str, steps: Mapping[str, int]) -> dict[str, Any]:
+    first, last = steps[record.from_node_id], steps[record.to_node_id]
     return {
-        "id": found.id,
+        "id": record.id,
         "branch": branch,
-        "from": found.from_node_id,
-        "to": found.to_node_id,
+        "from": record.from_node_id,
+        "to": record.to_node_id,
         "from_step": first,
         "to_step": last,
         "steps": last - first,
-        "exact": found.exact,
-        "state": exactness.verdict(found),
-        "words": exactness.words(found),
-        "difference": found.difference,
-        "untested": found.untested,
-        "environment": found.environment,
-        "digest": found.digest,
-        "actor": found.actor,
-        "created_at": moment(found.created_at),
+        "exact": record.exact,
+        "state": exactness.verdict(record),
+        "words": exactness.words(record),
+        "difference": record.difference,
+        "untested": record.untested,
+        "environment": record.environment,
+        "digest": record.digest,
+        "actor": record.actor,
+        "created_at": moment(record.created_at),
     }
 
 
@@ -409,11 +417,11 @@ def _node_of(connection: Connection, side: Branch | Node) -> Node:
 def _side_dict(
     connection: Connection, ref: str, head: Node, changed: tuple[Node, ...]
 ) -> dict[str, Any]:
-    names = {found.id: found.name for found in run_rows.list_branches(connection, head.run_id)}
+    names = {branch.id: branch.name for branch in run_rows.list_branches(connection, head.run_id)}
     return {
         "ref": ref,
         "branch": names[head.branch_id],
         "node": head.id,
         "step": head.step,
-        "changes": [node(one, names[one.branch_id]) for one in changed],
+        "changes": [node(record, names[record.branch_id]) for record in changed],
     }

@@ -13,27 +13,27 @@ from branchtrack.core import restores
 from branchtrack.core.records import CONTENTS, Event
 
 
-def event(found: Event) -> dict[str, Any]:
+def event(record: Event) -> dict[str, Any]:
     """One line; ``request`` is the id of the request that it is about, if it is about one."""
     return {
-        "seq": found.seq,
-        "time": moment(found.time),
-        "actor": found.actor,
-        "kind": found.kind,
-        "ref": found.ref,
-        "request": found.ref if found.kind == "request" else None,
-        "state": found.state,
-        "step": found.step,
-        "payload": _without_secrets(found.payload),
-        "reason": found.reason,
-        "hash": found.hash,
+        "seq": record.seq,
+        "time": moment(record.time),
+        "actor": record.actor,
+        "kind": record.kind,
+        "ref": record.ref,
+        "request": record.ref if record.kind == "request" else None,
+        "state": record.state,
+        "step": record.step,
+        "payload": _without_secrets(record.payload),
+        "reason": record.reason,
+        "hash": record.hash,
     }
 
 
-def facts(found: Event) -> dict[str, Any]:
+def facts(record: Event) -> dict[str, Any]:
     """What a line carries that says something, to be shown; what a restore differs in, in words."""
-    carried = _without_secrets(found.payload)
-    if found.kind == "restore" and carried.get("differences"):
+    carried = _without_secrets(record.payload)
+    if record.kind == "restore" and carried.get("differences"):
         carried = {**carried, "differences": restores.differences(carried)}
     shown = {name: value for name, value in carried.items() if name != CONTENTS}
     return {name: value for name, value in shown.items() if value not in ({}, [], None, "")}

@@ -24,59 +24,59 @@ def settings(connection: Connection, branch: Branch) -> dict[str, Any]:
     ``value`` is what the process last told, ``effective`` what the newest update that was read back
     (``effective_step``) used, ``effective_now`` where a schedule had brought that.
     """
-    found = segments.get(connection, branch.segment_id) if branch.segment_id else None
+    segment = segments.get(connection, branch.segment_id) if branch.segment_id else None
     used = nodes.last_effective(connection, branch.id)
-    offered = capabilities.read(found.offers if found else {})
-    known = declared(found.declared if found else [])
+    offered = capabilities.read(segment.offers if segment else {})
+    declarations = declared(segment.declared if segment else [])
     return {
         "run": runs.get_run(connection, branch.run_id).name,
         "branch": branch.name,
-        "status": lifecycle.segment_status(found, time.time()) if found else "empty",
-        "step": found.step if found else None,
+        "status": lifecycle.segment_status(segment, time.time()) if segment else "empty",
+        "step": segment.step if segment else None,
         "effective_step": used.get("step"),
-        "settings": [_setting(one, found, used) for one in known.values()],
-        "actions": [_action(one) for one in offered.actions.values()],
+        "settings": [_setting(entry, segment, used) for entry in declarations.values()],
+        "actions": [_action(entry) for entry in offered.actions.values()],
         "modules": None if offered.modules is None else list(offered.modules),
         "evaluates": offered.evaluates,
     }
 
 
-def token(found: Token) -> dict[str, Any]:
+def token(record: Token) -> dict[str, Any]:
     """A token without its secret, which nobody has but its owner."""
     return {
-        "name": found.name,
-        "role": found.role,
-        "only": None if found.only is None else list(found.only),
-        "max_per_1000_steps": found.limit,
-        "created_by": found.created_by,
-        "created_at": moment(found.created_at),
-        "used_at": None if found.used_at is None else moment(found.used_at),
-        "revoked_at": None if found.revoked_at is None else moment(found.revoked_at),
+        "name": record.name,
+        "role": record.role,
+        "only": None if record.only is None else list(record.only),
+        "max_per_1000_steps": record.limit,
+        "created_by": record.created_by,
+        "created_at": moment(record.created_at),
+        "used_at": None if record.used_at is None else moment(record.used_at),
+        "revoked_at": None if record.revoked_at is None else moment(record.revoked_at),
     }
 
 
-def _setting(known: Setting, segment: Segment | None, used: dict[str, Any]) -> dict[str, Any]:
+def _setting(setting: Setting, segment: Segment | None, used: dict[str, Any]) -> dict[str, Any]:
     return {
-        **_declaration(known),
-        "value": segment.settings.get(known.name) if segment else None,
-        "effective": used.get(known.name),
-        "effective_now": used.get(f"{known.name}_now"),
+        **_declaration(setting),
+        "value": segment.settings.get(setting.name) if segment else None,
+        "effective": used.get(setting.name),
+        "effective_now": used.get(f"{setting.name}_now"),
     }
 
 
-def _declaration(known: Setting) -> dict[str, Any]:
+def _declaration(setting: Setting) -> dict[str, Any]:
     return {
-        "name": known.name,
-        "type": known.dtype,
-        "allowed": known.allowed,
-        "minimum": known.minimum,
-        "maximum": known.maximum,
-        "choices": list(known.choices),
-        "unit": known.unit,
-        "effect": known.effect,
-        "live": known.live,
-        "detail": known.detail,
-        "about": known.about,
+        "name": setting.name,
+        "type": setting.dtype,
+        "allowed": setting.allowed,
+        "minimum": setting.minimum,
+        "maximum": setting.maximum,
+        "choices": list(setting.choices),
+        "unit": setting.unit,
+        "effect": setting.effect,
+        "live": setting.live,
+        "detail": setting.detail,
+        "about": setting.about,
     }
 
 
@@ -86,10 +86,10 @@ def _action(offered: Action) -> dict[str, Any]:
         "about": offered.about,
         "parameters": [
             {
-                **_declaration(one),
-                "required": one.name not in offered.defaults,
-                "default": offered.defaults.get(one.name),
+                **_declaration(parameter),
+                "required": parameter.name not in offered.defaults,
+                "default": offered.defaults.get(parameter.name),
             }
-            for one in offered.parameters
+            for parameter in offered.parameters
         ],
     }

@@ -116,10 +116,10 @@ def _is_alias(entry: Entry, manifest: Manifest) -> bool:
     Equal content alone proves nothing: two tensors may be equal at one step by chance.
     """
     aliases = manifest.state.get(ALIASES_KEY, {})
-    kept = aliases.get(entry.name, aliases.get(entry.name.removeprefix(f"{MODEL_ROLE}/")))
-    if kept is None:
+    original = aliases.get(entry.name, aliases.get(entry.name.removeprefix(f"{MODEL_ROLE}/")))
+    if original is None:
         return False
-    names = (kept, f"{MODEL_ROLE}/{kept}")
+    names = (original, f"{MODEL_ROLE}/{original}")
     return any(e.name in names and e.digest == entry.digest for e in manifest.entries)
 
 
@@ -162,8 +162,8 @@ def _content(store: Store, entry: Entry, locations: Mapping[str, TensorLocation]
     location = locations.get(entry.digest)
     if location is None:
         raise files.missing(store.folder, entry.name)
-    told = (location.digest, location.dtype, location.shape)
-    if told != (entry.digest, entry.dtype, entry.shape):
+    recorded = (location.digest, location.dtype, location.shape)
+    if recorded != (entry.digest, entry.dtype, entry.shape):
         path = store.path(location.pack)
         raise files.damaged(path, entry.name, "the manifest says another dtype or shape")
     return store.read(location)

@@ -53,8 +53,8 @@ def write_durably(root: Path, target: Path, parts: Iterable[bytes | memoryview])
 
 def write_all(file: int, parts: Iterable[bytes | memoryview | bytearray]) -> None:
     """Write every byte of ``parts`` to a descriptor, however little each call takes."""
-    for part in parts:
-        view = memoryview(part)
+    for chunk in parts:
+        view = memoryview(chunk)
         while view:
             view = view[os.write(file, view[:_WRITE_BYTES]) :]
 
@@ -86,8 +86,8 @@ def missing(path: Path, tensor: str) -> CheckpointMissing:
 
 def damaged(path: Path, tensor: str, reason: str) -> CheckpointDamaged:
     """The error for a pack whose content is not what was stored; no tensor means its header."""
-    part = f"tensor {tensor!r}" if tensor else "its header"
-    what = f"The checkpoint file {path} is damaged: {part}: {reason}."
+    subject = f"tensor {tensor!r}" if tensor else "its header"
+    what = f"The checkpoint file {path} is damaged: {subject}: {reason}."
     return CheckpointDamaged(what, safe=SAFE, fix=FIX, node=None, path=str(path), tensor=tensor)
 
 

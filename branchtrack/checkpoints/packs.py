@@ -103,8 +103,8 @@ class Store:
             names = [tensor.name for tensor in unique.values()]
             raise InvalidInput("tensors", names, "distinct names, and no metadata of the store's")
         slots = lay_out((t.name, t.dtype, t.shape) for t in unique.values())
-        own = {FORMAT_KEY: PACK_FORMAT, DIGESTS_KEY: json.dumps(digests, sort_keys=True)}
-        header = build(slots, {**metadata, **own})
+        reserved = {FORMAT_KEY: PACK_FORMAT, DIGESTS_KEY: json.dumps(digests, sort_keys=True)}
+        header = build(slots, {**metadata, **reserved})
         pack = _pack_id(header.raw)
         parts: list[bytes | memoryview] = [header.raw]
         parts += [unique[digests[slot.name]].data for slot in slots]

@@ -85,8 +85,8 @@ def _of_enum(value: Enum) -> dict[str, Any] | None:
 
 
 def _enum(coded: dict[str, Any]) -> Any:
-    found = _find(coded)
-    if found is None:
+    member = _find(coded)
+    if member is None:
         name = f"{coded['module']}.{coded['class']}.{coded['member']}"
         raise CheckpointMismatch(
             f"The node's state has {name}, and the script has no such enum by now.",
@@ -96,7 +96,7 @@ def _enum(coded: dict[str, Any]) -> Any:
             expected=name,
             found=None,
         )
-    return found
+    return member
 
 
 def _find(coded: dict[str, Any]) -> Any:

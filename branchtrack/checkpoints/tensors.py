@@ -89,7 +89,7 @@ def encode(value: Any, path: str, tensors: MutableMapping[str, torch.Tensor]) ->
     if isinstance(value, (list, tuple, set, frozenset)):
         kind = next((kind for kind in (tuple, set, frozenset) if isinstance(value, kind)), list)
         items = value if kind in (list, tuple) else _in_order(value)
-        parts = [encode(item, f"{path}/{place}", tensors) for place, item in enumerate(items)]
+        parts = [encode(item, f"{path}/{index}", tensors) for index, item in enumerate(items)]
         return parts if kind is list else {_TAG: kind.__name__, "items": parts}
     raise _refused(value, path)
 

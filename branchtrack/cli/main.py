@@ -81,14 +81,14 @@ class Branchtrack(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
-        found = getattr(importlib.import_module(f"branchtrack.cli.{module}"), attribute)
-        assert isinstance(found, click.Command)
-        return found
+        command = getattr(importlib.import_module(f"branchtrack.cli.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what goes wrong becomes a message and an exit code."""
-        asked = [*ctx._protected_args, *ctx.args]
-        as_json = "--json" in asked
+        arguments = [*ctx._protected_args, *ctx.args]
+        as_json = "--json" in arguments
         try:
             return super().invoke(ctx)
         except BranchtrackError as error:
@@ -125,7 +125,7 @@ def print_error(error: BranchtrackError, as_json: bool) -> None:
     """What happened, what is safe and the way out; on stdout as one JSON object where asked for."""
     if as_json:
         emit({"error": error_payload(error)})
-    lines = [part for part in (error.safe, error.fix) if part]
+    lines = [sentence for sentence in (error.safe, error.fix) if sentence]
     echo("\n       ".join([f"error: {error.what}", *lines]), err=True)
 
 

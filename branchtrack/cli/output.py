@@ -52,14 +52,14 @@ def spelled_name(text: str) -> str:
 
 def visible(text: str) -> str:
     """``text`` with control characters spelled (``\\x1b``), so that no terminal obeys them."""
-    return _CONTROLS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
     """Print ``text``: of what a terminal obeys, ends of lines and the colours of `styled` alone."""
     parts = _OWN_STYLES.split(text)
     # Every second part is one that the pattern has found.
-    parts[::2] = [visible(part) for part in parts[::2]]
+    parts[::2] = [visible(plain) for plain in parts[::2]]
     click.echo("".join(parts), err=err)
 
 
@@ -92,8 +92,8 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: st
     if not rows:
         return
     flush = [header in right.split() for header in headers]
-    told = [[cell.replace("\n", "↵") for cell in row] for row in rows]
-    cells = [[styled(header, dim=True) for header in headers], *told]
+    body = [[cell.replace("\n", "↵") for cell in row] for row in rows]
+    cells = [[styled(header, dim=True) for header in headers], *body]
     widths = [max(len(click.unstyle(row[i])) for row in cells) for i in range(len(headers))]
     for row in cells:
         padded = [pad(cell, widths[i], flush[i]) for i, cell in enumerate(row)]
@@ -138,12 +138,12 @@ def number(value: Any, digits: int = 4) -> str:
     return f"{value:.{digits}g}" if isinstance(value, float) else visible(str(value))
 
 
-def changes(found: Sequence[dict[str, Any]]) -> str:
+def changes(node_changes: Sequence[dict[str, Any]]) -> str:
     """Changes in one line: ``lr 0.03 → 0.003``, with the step where it is not the node's."""
     return ", ".join(
         f"{change['name']} {number(change['before'])} → {number(change['after'])}"
         + (f" (since step {change['step']})" if "step" in change else "")
-        for change in found
+        for change in node_changes
     )
 
 

@@ -53,10 +53,12 @@ class How:
         """The conditions, as typed."""
         from branchtrack.core.settings import parse_assignments
 
-        given = {"not_after_step": self.not_after_step, "expires_in": self.expires_in}
+        options = {"not_after_step": self.not_after_step, "expires_in": self.expires_in}
         only_if = parse_assignments(self.only_if)
-        found: dict[str, Any] = {name: text for name, text in given.items() if text is not None}
-        return {**found, "only_if": only_if} if only_if else found
+        conditions: dict[str, Any] = {
+            name: text for name, text in options.items() if text is not None
+        }
+        return {**conditions, "only_if": only_if} if only_if else conditions
 
 
 def asking(command: Any) -> Any:
@@ -122,7 +124,7 @@ def wait_for(database: Database, request_id: str, timeout: float) -> Request:
 
     with bar("Waiting for the training process") as update:
         return control.wait(
-            database, request_id, timeout, lambda found: update(0, None, found.state)
+            database, request_id, timeout, lambda request: update(0, None, request.state)
         )
 
 
@@ -185,7 +187,7 @@ def _preview(database: Database, branch: str, payload: dict[str, Any], how: How)
     from branchtrack import control
     from branchtrack.core.actors import Actor
 
-    found = control.preview(
+    preview = control.preview(
         database,
         branch,
         payload,
@@ -194,24 +196,24 @@ def _preview(database: Database, branch: str, payload: dict[str, Any], how: How)
         when=how.when,
     )
     if how.as_json:
-        emit(found)
-    elif found["valid"]:
-        print_fields(_preview_fields(found))
+        emit(preview)
+    elif preview["valid"]:
+        print_fields(_preview_fields(preview))
     else:
-        error = found["error"]
+        error = preview["error"]
         echo(f"error: {error['what']}\n       {error['fix']}", err=True)
-    if not found["valid"]:
+    if not preview["valid"]:
         raise click.exceptions.Exit(2)
 
 
-def _preview_fields(found: dict[str, Any]) -> list[tuple[str, str]]:
-    fields = [("would ask for", found["describe"]), ("step now", number(found["step"]))]
-    for change in found["changes"]:
+def _preview_fields(preview: dict[str, Any]) -> list[tuple[str, str]]:
+    fields = [("would ask for", preview["describe"]), ("step now", number(preview["step"]))]
+    for change in preview["changes"]:
         to = "stays" if change["same"] else f"{number(change['before'], 6)} →"
         held = f", {change['effect']}" if change["effect"] else ""
         fields.append((change["name"], f"{to} {number(change['after'], 6)}{held}"))
-    if found["unmet"]:
-        fields.append(("would not be done", found["unmet"]))
+    if preview["unmet"]:
+        fields.append(("would not be done", preview["unmet"]))
     return [*fields, ("asked", "nothing: this was a preview")]
 
 

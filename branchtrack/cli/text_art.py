@@ -49,8 +49,8 @@ def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:
     origin = f", from node {branch['forked_from'][:8]}" if branch["forked_from"] else ""
     name = styled(branch["name"], colours[branch["name"]])
     gone = {True: " (its process is gone)", False: " (its process is silent)", None: ""}
-    told = f"  {name}: {state(branch['status'])}{gone[branch['gone']]}, {steps}{origin}"
-    return told + _certified(branch["certificate"]) + _missed(branch["saves"]) + _reason(branch)
+    summary = f"  {name}: {state(branch['status'])}{gone[branch['gone']]}, {steps}{origin}"
+    return summary + _certified(branch["certificate"]) + _missed(branch["saves"]) + _reason(branch)
 
 
 def _missed(count: dict[str, Any] | None) -> str:
@@ -82,12 +82,12 @@ def _certified(certificate: dict[str, Any] | None) -> str:
 def _owners(rows: Sequence[Row], nodes: Sequence[dict[str, Any]]) -> dict[str, dict[int, str]]:
     """For each row the branch whose line runs in each lane, to colour it."""
     current: dict[int, str] = {}
-    found: dict[str, dict[int, str]] = {}
+    owners: dict[str, dict[int, str]] = {}
     for row, node in zip(rows, nodes, strict=True):
-        found[row.node] = {**current, row.lane: node["branch"]}
+        owners[row.node] = {**current, row.lane: node["branch"]}
         current = {lane: current[lane] for lane in row.through if lane in current}
         current[row.lane] = node["branch"]
-    return found
+    return owners
 
 
 def _gutter(row: Row, node: dict[str, Any], owners: dict[int, str], colours: dict[str, str]) -> str:
@@ -115,9 +115,9 @@ def _gutter(row: Row, node: dict[str, Any], owners: dict[int, str], colours: dic
 def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
     metric = next((name for name in _LOSSES if node["metrics"].get(name) is not None), None)
     loss = f"{metric} {number(node['metrics'][metric])}" if metric else ""
-    told = changes(node["changes"])
-    text = ": ".join(part for part in (told, node["message"]) if part).replace("\n", "↵")
-    text = styled(text, bold=bool(told))
+    changed = changes(node["changes"])
+    text = ": ".join(phrase for phrase in (changed, node["message"]) if phrase).replace("\n", "↵")
+    text = styled(text, bold=bool(changed))
     if node["restore"] == "differs":
         text = f"{styled('restore', bold=True)} {state('differs')}  {text}".rstrip()
     return [
@@ -154,11 +154,11 @@ def plot(
     rows: int = 12,
 ) -> list[str]:
     """A curve drawn in braille dots, its extremes at the left, its forks marked below."""
-    known = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
-    if not known:
+    points = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
+    if not points:
         return ["No finite value to draw."]
     first, last = steps[0], steps[-1]
-    low, high = min(v for _s, v in known), max(v for _s, v in known)
+    low, high = min(v for _s, v in points), max(v for _s, v in points)
     wide, tall = columns * 2 - 1, rows * 4 - 1
     dots = [
         None

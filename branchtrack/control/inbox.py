@@ -23,7 +23,11 @@ def expire_unanswered(
     connection: Connection, segment_id: str, actor: str, why: str, *, spare: str | None = None
 ) -> int:
     """End what a closing segment will never answer, but for ``spare``; returns how many."""
-    left = [one for one in requests.unanswered(connection, segment_id) if one.id != spare]
+    left = [
+        candidate
+        for candidate in requests.unanswered(connection, segment_id)
+        if candidate.id != spare
+    ]
     for request in left:
         state, error = "expired", why
         if request.state == "applied":
@@ -42,7 +46,7 @@ def expire_hanging(database: Database, run_id: str, actor: str) -> int:
     with database.read() as connection:
         waiting = requests.hanging(connection, run_id)
         dead = {}
-        for segment_id in {one.segment_id for one in waiting if one.segment_id}:
+        for segment_id in {request.segment_id for request in waiting if request.segment_id}:
             segment = segments.get(connection, segment_id)
             status = lifecycle.segment_status(segment, time.time())
             if status not in lifecycle.LIVE and not _lives_on(connection, waiting, segment_id):
@@ -59,14 +63,14 @@ def expire_hanging(database: Database, run_id: str, actor: str) -> int:
 def successor(connection: Connection, request: Request) -> str | None:
     """The segment that a rewind goes on in, once it has left the one that it was asked of."""
     result = request.result or {}
-    found: str | None = result.get("segment") if request.kind == "rewind" else None
-    return found
+    segment_id: str | None = result.get("segment") if request.kind == "rewind" else None
+    return segment_id
 
 
 def _lives_on(connection: Connection, waiting: list[Request], segment_id: str) -> bool:
     """Whether what a segment was asked for is being carried out by the one that follows it."""
-    for one in waiting:
-        following = successor(connection, one) if one.segment_id == segment_id else None
+    for request in waiting:
+        following = successor(connection, request) if request.segment_id == segment_id else None
         if following is not None:
             status = lifecycle.segment_status(segments.get(connection, following), time.time())
             return status in (*lifecycle.LIVE, "waiting")

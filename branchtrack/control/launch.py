@@ -119,15 +119,15 @@ def order_launch(
 
 
 def _check_allowed(
-    connection: Connection, node: Node, asked: Mapping[str, Any], who: Actor, reason: str
+    connection: Connection, node: Node, order: Mapping[str, Any], who: Actor, reason: str
 ) -> None:
     """What costs nothing to look at, before bytes are read for anybody."""
-    if asked["mode"] not in MODES:
-        raise InvalidInput("mode", asked["mode"], ", ".join(MODES))
-    plain_values.check(asked["settings"], "")
-    if asked["name"] is not None:
-        valid_name(asked["name"])
-    actors.check(who, "launch", ["resume", *asked["settings"]])
+    if order["mode"] not in MODES:
+        raise InvalidInput("mode", order["mode"], ", ".join(MODES))
+    plain_values.check(order["settings"], "")
+    if order["name"] is not None:
+        valid_name(order["name"])
+    actors.check(who, "launch", ["resume", *order["settings"]])
     actors.check_reason(who, reason)
     quota.check_limit(connection, node, who)
 
@@ -136,16 +136,16 @@ def _check_whole(
     database: Database,
     store: Store,
     node: Node,
-    asked: Mapping[str, Any],
+    order: Mapping[str, Any],
     entry_point: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
     """The overrides, the mode and the other command of a launch, every byte of its node read."""
     with database.read() as connection:
-        overrides = _check_settings(connection, node, asked["settings"], asked["mode"])
+        overrides = _check_settings(connection, node, order["settings"], order["mode"])
         command = commands.startable(connection, node, store.home, entry_point)
     manifest = verify_node(database, store, node)
     check_parts(overrides, [entry.name for entry in manifest.entries])
-    return overrides, mode_in_force(node, asked["mode"]), command
+    return overrides, mode_in_force(node, order["mode"]), command
 
 
 def check_order(
@@ -223,14 +223,14 @@ def validate_overrides(
 def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
     """The settings that a resume of ``node`` may change, by name."""
     rows = segments.get(connection, node.segment_id).declared
-    known = declared(rows) or {setting.name: setting for setting in BUILT_IN}
-    return offered(known, node.settings)
+    settings = declared(rows) or {setting.name: setting for setting in BUILT_IN}
+    return offered(settings, node.settings)
 
 
 def _check_unfinished(node: Node, overrides: Mapping[str, Any], mode: str) -> None:
     # With the weights alone the script says how many steps follow.
-    given = node.settings.get("max_steps") if mode == "exact" else None
-    last = overrides.get("max_steps", given)
+    max_steps = node.settings.get("max_steps") if mode == "exact" else None
+    last = overrides.get("max_steps", max_steps)
     if last is not None and node.step >= last:
         more = "--set max_steps=N"
         more += " --set horizon=rescale" if schedules.KIND in node.settings else ""

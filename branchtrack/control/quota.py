@@ -32,14 +32,14 @@ def check_limit(connection: Connection, node: Node, who: Actor) -> None:
 def receive(
     connection: Connection,
     node: Node,
-    asked: Mapping[str, Any],
+    order: Mapping[str, Any],
     overrides: dict[str, Any],
     who: Actor,
     reason: str,
 ) -> Request | None:
     """The order of a token as an accepted request; None where there is no token.
 
-    ``asked``: ``node mode name settings``. ``overrides`` are the settings, validated.
+    ``order``: ``node mode name settings``. ``overrides`` are the settings, validated.
 
     Raises:
         RateLimited: others came first while the node was looked at.
@@ -48,7 +48,7 @@ def receive(
         return None
     audit.lock(connection, node.run_id)
     check_limit(connection, node, who)
-    request = _add(connection, node, asked, {**asked, "settings": overrides}, who, reason)
+    request = _add(connection, node, order, {**order, "settings": overrides}, who, reason)
     return requests.move(connection, request.id, "accepted", actor=who.label)
 
 
@@ -68,7 +68,7 @@ def finish(connection: Connection, request: Request, node: Node, launch: Launch)
 def refuse(
     connection: Connection,
     node: Node,
-    asked: Mapping[str, Any],
+    order: Mapping[str, Any],
     who: Actor,
     reason: str,
     error: BranchtrackError,
@@ -81,7 +81,7 @@ def refuse(
         who,
         error,
         kind="resume",
-        payload=asked,
+        payload=order,
         reason=reason,
         step=_step(connection, branch),
     )
@@ -90,7 +90,7 @@ def refuse(
 def _add(
     connection: Connection,
     node: Node,
-    asked: Mapping[str, Any],
+    order: Mapping[str, Any],
     requested: dict[str, Any],
     who: Actor,
     reason: str,
@@ -100,7 +100,7 @@ def _add(
         connection,
         branch,
         kind="resume",
-        payload=shortened(asked),
+        payload=shortened(order),
         requested=requested,
         actor=who,
         reason=reason,

@@ -50,7 +50,7 @@ REFUSALS = (InvalidInput, NotLive, Forbidden, RateLimited, NotFound, LaunchFaile
 class _Checked:
     """A request found good: the intervention, and its conditions as they are stored."""
 
-    wanted: Any
+    intervention: Any
     conditions: dict[str, Any]
 
 
@@ -77,19 +77,19 @@ def submit(
     why = clean_text("reason", reason)
     if key is not None and not _is_key(key):
         raise InvalidInput("key", key, "text of 1 to 200 characters")
-    asked = shortened({name: value for name, value in payload.items() if name != "kind"})
+    arguments = shortened({name: value for name, value in payload.items() if name != "kind"})
     kind = storable(str(payload.get("kind")))[:32]
     with database.transaction() as connection:
         branch = runs.find_branch(connection, branch_ref)
         audit.lock(connection, branch.run_id)
-        known = _same(connection, branch, who, key, kind, asked)
-        if known is not None:
-            return known
+        earlier = _same(connection, branch, who, key, kind, arguments)
+        if earlier is not None:
+            return earlier
         step = _step(connection, branch)
-        facts: dict[str, Any] = {"kind": kind, "payload": asked, "reason": why, "step": step}
+        facts: dict[str, Any] = {"kind": kind, "payload": arguments, "reason": why, "step": step}
         try:
             checked = _check(connection, branch, payload, who, why, when)
-            requested = checked.wanted.model_dump(exclude={"kind"}, exclude_defaults=True)
+            requested = checked.intervention.model_dump(exclude={"kind"}, exclude_defaults=True)
         except REFUSALS as error:
             refusal = error
             refusals.record(connection, branch, who, error, **facts)
@@ -125,12 +125,12 @@ def preview(
     who = actors.of(actor)
     with database.read() as connection:
         branch = runs.find_branch(connection, branch_ref)
-        found: dict[str, Any] = {"valid": True, "error": None, "step": _step(connection, branch)}
+        report: dict[str, Any] = {"valid": True, "error": None, "step": _step(connection, branch)}
         try:
             checked = _check(connection, branch, payload, who, clean_text("reason", reason), when)
         except REFUSALS as error:
             return {
-                **found,
+                **report,
                 "valid": False,
                 "error": error_payload(error),
                 "describe": "",
@@ -138,20 +138,25 @@ def preview(
                 "unmet": "",
             }
         segment = segments.get(connection, branch.segment_id or "")
-    known, current = declared(segment.declared), segment.settings
-    values = getattr(checked.wanted, "values", {})
+    declarations, current = declared(segment.declared), segment.settings
+    values = getattr(checked.intervention, "values", {})
     changes = [
         {
             "name": name,
             "before": current.get(name),
             "after": value,
-            "effect": known[name].effect if name in known else "",
+            "effect": declarations[name].effect if name in declarations else "",
             "same": current.get(name) == value,
         }
         for name, value in values.items()
     ]
     unmet = preconditions.unmet(checked.conditions, current)
-    return {**found, "describe": checked.wanted.describe(), "changes": changes, "unmet": unmet}
+    return {
+        **report,
+        "describe": checked.intervention.describe(),
+        "changes": changes,
+        "unmet": unmet,
+    }
 
 
 def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Request:
@@ -166,8 +171,8 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
     who = actors.of(actor)
     with database.transaction() as connection:
         request = requests.find(connection, request_ref)
-        asked = request.requested or request.payload
-        actors.check(who, "cancel", actors.names_of(request.kind, asked))
+        requested = request.requested or request.payload
+        actors.check(who, "cancel", actors.names_of(request.kind, requested))
         if who.role == "agent" and request.actor != who.label:
             raise Forbidden(
                 f"{who.label} did not make request {request.id}.",
@@ -205,7 +210,7 @@ def live_segment(connection: Connection, branch: Branch) -> Segment:
         if other.segment_id is not None
     }
     now = time.time()
-    statuses = {name: lifecycle.segment_status(found, now) for name, found in current.items()}
+    statuses = {name: lifecycle.segment_status(segment, now) for name, segment in current.items()}
     status = statuses.get(branch.name, "empty")
     if status in lifecycle.LIVE:
         return current[branch.name]
@@ -238,45 +243,45 @@ def _check(
     actors.check_reason(who, why)
     plain_values.check(payload, "")
     plain_values.check(when or {}, "")
-    asked = interventions.read(payload)
-    actors.check(who, "request", actors.names_of(asked.kind, asked.model_dump()))
+    unchecked = interventions.read(payload)
+    actors.check(who, "request", actors.names_of(unchecked.kind, unchecked.model_dump()))
     if who.limit is not None and who.token_id is not None:
         actors.check_limit(who, requests.made_lately(connection, branch.run_id, who.token_id))
-    if asked.kind == "note":
-        return _Checked(asked, {})
+    if unchecked.kind == "note":
+        return _Checked(unchecked, {})
     segment = live_segment(connection, branch)
-    known = declared(segment.declared)
+    declarations = declared(segment.declared)
     if who.channel == "api":
-        _refuse_words(asked, known)
-    wanted = interventions.parse(payload, known, capabilities.read(segment.offers))
-    if isinstance(wanted, SetSettings):
+        _refuse_words(unchecked, declarations)
+    parsed = interventions.parse(payload, declarations, capabilities.read(segment.offers))
+    if isinstance(parsed, SetSettings):
         # As far as can be seen from here; the process looks again.
-        check_length(segment.step, segment.settings, wanted.values)
-    if isinstance(wanted, Rewind):
-        wanted = _check_rewind(connection, branch, wanted)
-    conditions_ = preconditions.parse(when or {}, known, step=segment.step, now=time.time())
-    return _Checked(wanted, conditions_)
+        check_length(segment.step, segment.settings, parsed.values)
+    if isinstance(parsed, Rewind):
+        parsed = _check_rewind(connection, branch, parsed)
+    conditions_ = preconditions.parse(when or {}, declarations, step=segment.step, now=time.time())
+    return _Checked(parsed, conditions_)
 
 
-def _refuse_words(asked: Any, known: Mapping[str, Setting]) -> None:
+def _refuse_words(unchecked: Any, declarations: Mapping[str, Setting]) -> None:
     """JSON has truth values: a word is none, whatever shells and forms have to make of words."""
-    for name, value in getattr(asked, "values", {}).items():
-        if name in known and known[name].dtype == "bool" and isinstance(value, str):
-            raise InvalidInput(name, value, known[name].allowed)
+    for name, value in getattr(unchecked, "values", {}).items():
+        if name in declarations and declarations[name].dtype == "bool" and isinstance(value, str):
+            raise InvalidInput(name, value, declarations[name].allowed)
 
 
-def _check_rewind(connection: Connection, branch: Branch, wanted: Rewind) -> Rewind:
-    node = nodes.find(connection, wanted.node)
+def _check_rewind(connection: Connection, branch: Branch, rewind: Rewind) -> Rewind:
+    node = nodes.find(connection, rewind.node)
     run = runs.get_run(connection, branch.run_id)
     if node.run_id != branch.run_id:
-        raise InvalidInput("node", wanted.node, f"a node of run {run.name}")
-    values = launch.check_order(connection, node, wanted.values)
-    if wanted.name is not None:
-        valid_name(wanted.name)
-        taken = {one.name for one in runs.list_branches(connection, branch.run_id)}
-        if wanted.name in taken:
-            raise NameTaken("branch", wanted.name, free_name(wanted.name, taken))
-    return Rewind(node=node.id, name=wanted.name, values=values)
+        raise InvalidInput("node", rewind.node, f"a node of run {run.name}")
+    values = launch.check_order(connection, node, rewind.values)
+    if rewind.name is not None:
+        valid_name(rewind.name)
+        taken = {other.name for other in runs.list_branches(connection, branch.run_id)}
+        if rewind.name in taken:
+            raise NameTaken("branch", rewind.name, free_name(rewind.name, taken))
+    return Rewind(node=node.id, name=rewind.name, values=values)
 
 
 def _same(
@@ -285,24 +290,24 @@ def _same(
     who: Actor,
     key: str | None,
     kind: str,
-    asked: dict[str, Any],
+    arguments: dict[str, Any],
 ) -> Request | None:
     """The request that was made under the same key before.
 
     Raises:
         InvalidInput: the key was used for something else.
     """
-    found = None if key is None else requests.by_key(connection, branch.run_id, who.label, key)
-    if found is None:
+    earlier = None if key is None else requests.by_key(connection, branch.run_id, who.label, key)
+    if earlier is None:
         return None
-    if (found.branch_id, found.kind, found.payload) != (branch.id, kind, asked):
+    if (earlier.branch_id, earlier.kind, earlier.payload) != (branch.id, kind, arguments):
         raise InvalidInput(
             "key",
             key,
             "another key, or the same request again",
-            what=f"The key was used for request {found.id}, which asks for something else.",
+            what=f"The key was used for request {earlier.id}, which asks for something else.",
         )
-    return found
+    return earlier
 
 
 def _take_note(connection: Connection, request: Request, who: Actor) -> Request:

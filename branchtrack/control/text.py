@@ -34,8 +34,8 @@ def clean_text(field: str, text: str, limit: int = 2000) -> str:
     return cleaned
 
 
-def shortened(asked: Mapping[str, Any], longest: int = _LONGEST) -> dict[str, Any]:
+def shortened(payload: Mapping[str, Any], longest: int = _LONGEST) -> dict[str, Any]:
     """A payload as asked, cut to what a record can bear where somebody sent very much."""
-    kept: dict[str, Any] = cleaned(asked)
-    text = json.dumps(spelled(kept), default=str)
-    return kept if len(text) <= longest else {"cut": text[:longest]}
+    clean: dict[str, Any] = cleaned(payload)
+    text = json.dumps(spelled(clean), default=str)
+    return clean if len(text) <= longest else {"cut": text[:longest]}

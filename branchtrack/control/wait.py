@@ -60,9 +60,9 @@ def wait(
 
 def _gone(database: Database, request: Request, status: str) -> Request:
     with database.transaction() as connection:
-        found = requests.get(connection, request.id)
-        if found.state in lifecycle.REQUEST_ENDS:
-            return found
+        latest = requests.get(connection, request.id)
+        if latest.state in lifecycle.REQUEST_ENDS:
+            return latest
         expire_unanswered(
             connection, request.segment_id or "", local_actor(), f"The run is {status}."
         )

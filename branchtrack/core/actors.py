@@ -76,7 +76,7 @@ def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
             role=actor.role,
         )
     for name in names:
-        if actor.only is not None and not any(fnmatchcase(name, one) for one in actor.only):
+        if actor.only is not None and not any(fnmatchcase(name, pattern) for pattern in actor.only):
             raise Forbidden(
                 f"The token of {actor.label} is not for {name}.",
                 safe="Nothing was changed.",
@@ -96,15 +96,15 @@ def check_reason(actor: Actor, reason: str) -> None:
         raise InvalidInput("reason", reason, "why: an agent says so with every request")
 
 
-def check_limit(actor: Actor, made: int) -> None:
-    """Refuse one request more than a token may make; ``made`` were made in the last `WINDOW`.
+def check_limit(actor: Actor, count: int) -> None:
+    """Refuse one request more than a token may make; it made ``count`` in the last `WINDOW`.
 
     Raises:
         RateLimited: with the limit.
     """
-    if actor.limit is not None and made >= actor.limit:
+    if actor.limit is not None and count >= actor.limit:
         raise RateLimited(
-            f"{actor.label} has made {made} requests in the last {WINDOW:,} updates of this run, "
+            f"{actor.label} has made {count} requests in the last {WINDOW:,} updates of this run, "
             f"and may make {actor.limit}.",
             safe="Nothing was changed.",
             fix="Ask again when training has gone on.",

@@ -32,20 +32,20 @@ class Action:
         Raises:
             InvalidInput: an unknown or missing argument, or a value that is not allowed.
         """
-        known = {one.name: one for one in self.parameters}
+        parameters = {parameter.name: parameter for parameter in self.parameters}
         for name in arguments:
-            if name not in known:
-                allowed = ", ".join(sorted(known)) or "none: it has no parameters"
+            if name not in parameters:
+                allowed = ", ".join(sorted(parameters)) or "none: it has no parameters"
                 raise InvalidInput(f"arguments.{name}", arguments[name], allowed)
-        found = dict(self.defaults)
-        for name, one in known.items():
+        values = dict(self.defaults)
+        for name, parameter in parameters.items():
             if name in arguments:
-                found[name] = one.validate(arguments[name])
-            elif name not in found:
+                values[name] = parameter.validate(arguments[name])
+            elif name not in values:
                 raise InvalidInput(
-                    f"arguments.{name}", None, one.allowed, what=f"{self.name} needs {name}."
+                    f"arguments.{name}", None, parameter.allowed, what=f"{self.name} needs {name}."
                 )
-        return found
+        return values
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Offers:
     def as_dict(self) -> dict[str, Any]:
         """The JSON form, which ``read`` reads back."""
         return {
-            "actions": [asdict(one) for one in self.actions.values()],
+            "actions": [asdict(action) for action in self.actions.values()],
             "modules": None if self.modules is None else list(self.modules),
             "evaluates": self.evaluates,
         }
@@ -81,7 +81,7 @@ class Offers:
         Raises:
             InvalidInput: with what there is.
         """
-        patterns = [one.strip() for one in text.split(",") if one.strip()]
+        patterns = [name.strip() for name in text.split(",") if name.strip()]
         if not patterns:
             raise InvalidInput("modules", text, "names or patterns of modules, commas between")
         for pattern in patterns if self.modules is not None else ():
@@ -99,6 +99,6 @@ def read(stored: Mapping[str, Any]) -> Offers:
     """What ``as_dict`` gave; of a process of an older version, that it offers nothing special."""
     actions = {}
     for row in stored.get("actions", ()):
-        parameters = [Setting(**one) for one in row["parameters"]]
+        parameters = [Setting(**parameter) for parameter in row["parameters"]]
         actions[row["name"]] = Action(row["name"], row["about"], parameters, row["defaults"])
     return Offers(actions, stored.get("modules"), stored.get("evaluates", True))

@@ -71,22 +71,22 @@ def choose(
         InvalidInput: there are no such two nodes, or those given are not such.
     """
     if start is not None and target is None:
-        after = [one for one in nodes if _same_stretch(start, one)]
+        after = [node for node in nodes if _same_stretch(start, node)]
         target = after[-1] if after else None
     if target is None:
-        target = next((one for one in reversed(nodes) if _trained(one, nodes)), None)
+        target = next((node for node in reversed(nodes) if _trained(node, nodes)), None)
     if target is None:
         raise _refused("branch", None, "a branch with a node, and a later one trained from it")
-    before = [one for one in nodes if _same_stretch(one, target)]
+    before = [node for node in nodes if _same_stretch(node, target)]
     if start is not None:
-        if start.id not in {one.id for one in before}:
+        if start.id not in {node.id for node in before}:
             raise _refused("from", start.id, _listed(before))
         return start, target
-    wanted = [one for one in before if target.step - one.step >= (steps or 1)]
-    if not wanted:
+    candidates = [node for node in before if target.step - node.step >= (steps or 1)]
+    if not candidates:
         field, value = ("to", target.id) if steps is None else ("steps", steps)
         raise _refused(field, value, _listed(before, target.step))
-    return wanted[-1], target
+    return candidates[-1], target
 
 
 def untested(
@@ -97,23 +97,23 @@ def untested(
     ``now`` is the environment of the second training, ``then`` that of the first (as nodes record
     it), ``uncovered`` what the training process knows of its loop.
     """
-    found = [
+    reasons = [
         f"{name} {now.get(name) or 'unknown'} (tested: {version})"
         for name, version in TESTED_VERSIONS.items()
         if name in now and not _is_version(str(now[name]), version)
     ]
     if now.get("device") != TESTED_DEVICE:
-        found.append(f"device {now.get('device')} (tested: {TESTED_DEVICE})")
+        reasons.append(f"device {now.get('device')} (tested: {TESTED_DEVICE})")
     if now.get("threads") not in TESTED_THREADS:
         counts = " and ".join(map(str, TESTED_THREADS))
-        found.append(f"{now.get('threads')} threads (tested: {counts})")
+        reasons.append(f"{now.get('threads')} threads (tested: {counts})")
     system = str(now.get("platform", "unknown"))
-    if not all(part in system for part in TESTED_SYSTEM):
-        found.append(f"platform {system} (tested: {' '.join(TESTED_SYSTEM)})")
+    if not all(component in system for component in TESTED_SYSTEM):
+        reasons.append(f"platform {system} (tested: {' '.join(TESTED_SYSTEM)})")
     processes = int(now.get("world_size") or 1)
     if processes > 1:
-        found.append(f"{processes} processes (tested: 1)")
-    return [*found, *_differing(now, then), *uncovered]
+        reasons.append(f"{processes} processes (tested: 1)")
+    return [*reasons, *_differing(now, then), *uncovered]
 
 
 def verdict(certificate: Certificate) -> str:
@@ -135,11 +135,11 @@ def words(certificate: Certificate) -> str:
 def difference_words(difference: Mapping[str, Any]) -> str:
     """A difference in words: which tensor or value, and how far apart."""
     name, kind = difference["name"], difference["kind"]
-    expected, found = difference.get("expected"), difference.get("found")
+    expected, actual = difference.get("expected"), difference.get("found")
     if kind != "tensor":
         what = "setting" if kind == "settings" else "value"
-        return f"the {what} {name} is {_shown(found)}, and was {_shown(expected)}"
-    if expected is None or found is None:
+        return f"the {what} {name} is {_shown(actual)}, and was {_shown(expected)}"
+    if expected is None or actual is None:
         return f"the tensor {name} was {'not there' if expected is None else 'there, and is not'}"
     text = f"the tensor {name} differs"
     if "index" in difference:
@@ -153,7 +153,7 @@ def difference_words(difference: Mapping[str, Any]) -> str:
 
 
 def _trained(node: Node, nodes: Sequence[Node]) -> bool:
-    return any(_same_stretch(one, node) for one in nodes)
+    return any(_same_stretch(earlier, node) for earlier in nodes)
 
 
 def _same_stretch(start: Node, target: Node) -> bool:
@@ -164,7 +164,7 @@ def _same_stretch(start: Node, target: Node) -> bool:
 def _listed(nodes: Sequence[Node], step: int | None = None) -> str:
     if not nodes:
         return "a node that the same process trained from another to"
-    shown = [f"{one.id} (step {one.step})" for one in nodes[-8:]]
+    shown = [f"{node.id} (step {node.step})" for node in nodes[-8:]]
     most = f", so at most {step - nodes[0].step} steps" if step is not None else ""
     return f"a node that the same process trained from there: {', '.join(shown)}{most}"
 
@@ -174,23 +174,25 @@ def _refused(field: str, value: Any, allowed: str) -> InvalidInput:
     return InvalidInput(field, value, allowed, what=what)
 
 
-def _is_version(found: str, tested: str) -> bool:
+def _is_version(version: str, tested: str) -> bool:
     """Whether it is the tested version, of whatever build; of python the minor one."""
-    plain = found.partition("+")[0]
+    plain = version.partition("+")[0]
     return plain == tested or (tested.count(".") == 1 and plain.startswith(f"{tested}."))
 
 
 def _differing(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
-    found = []
+    reasons = []
     for name in sorted((now.keys() | then.keys()) - _INDIFFERENT):
-        mine, theirs = _comparable(name, now.get(name)), _comparable(name, then.get(name))
+        current, recorded = _comparable(name, now.get(name)), _comparable(name, then.get(name))
         if name == "script":
             # Nodes of earlier versions, and processes without a file, have none.
-            if mine and theirs and mine != theirs:
-                found.append("the script's file is another than that which made the node")
-        elif mine != theirs:
-            found.append(f"{name} {_plain(theirs)} in the first training, {_plain(mine)} in this")
-    return found
+            if current and recorded and current != recorded:
+                reasons.append("the script's file is another than that which made the node")
+        elif current != recorded:
+            reasons.append(
+                f"{name} {_plain(recorded)} in the first training, {_plain(current)} in this"
+            )
+    return reasons
 
 
 def _comparable(name: str, value: Any) -> Any:
@@ -200,7 +202,9 @@ def _comparable(name: str, value: Any) -> Any:
     if name != "platform" or not isinstance(value, str):
         return value
     libc = _LIBC.search(value)
-    parts = [part for part in TESTED_SYSTEM if part in value] + ([libc[1]] if libc else [])
+    parts = [component for component in TESTED_SYSTEM if component in value] + (
+        [libc[1]] if libc else []
+    )
     return " ".join(parts) or value
 
 

@@ -146,8 +146,8 @@ class Act(_Intervention):
 
     def describe(self) -> str:
         """One line."""
-        given = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
-        return f"{self.action}({given})"
+        arguments = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
+        return f"{self.action}({arguments})"
 
 
 _Any = (
@@ -167,39 +167,39 @@ _Any = (
 Intervention = Annotated[_Any, Field(discriminator="kind")]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Intervention)
 #: Every kind.
-KINDS: tuple[str, ...] = tuple(one.model_fields["kind"].default for one in get_args(_Any))
+KINDS: tuple[str, ...] = tuple(member.model_fields["kind"].default for member in get_args(_Any))
 #: The kinds that end as ``verified`` or ``ineffective``; those of the others as ``done``.
 SETTING_KINDS = ("set", "freeze", "unfreeze")
 
 
 def parse(
-    payload: Mapping[str, Any], known: Mapping[str, Setting], offers: Offers | None = None
+    payload: Mapping[str, Any], declared: Mapping[str, Setting], offers: Offers | None = None
 ) -> Any:
     """The intervention that ``payload`` asks for, validated against what the run itself declared.
 
     Raises:
         InvalidInput: unknown kind, unknown or missing field, or a value that is not allowed.
     """
-    asked = read(payload)
+    intervention = read(payload)
     offers = offers or Offers()
-    if isinstance(asked, SetSettings):
-        clamp = {"clamp": True} if asked.clamp else {}
-        refuse_later(asked.values, known)
-        allowed = validate_all(asked.values, _live(known), **clamp)
-        return SetSettings(values=allowed, clamp=asked.clamp)
-    if isinstance(asked, _OfModules):
-        offers.check_modules(asked.modules)
-    if isinstance(asked, Act):
-        arguments = offers.action(asked.action).validate(asked.arguments)
-        return Act(action=asked.action, arguments=arguments)
-    if isinstance(asked, Evaluate) and not offers.evaluates:
+    if isinstance(intervention, SetSettings):
+        clamp = {"clamp": True} if intervention.clamp else {}
+        refuse_later(intervention.values, declared)
+        allowed = validate_all(intervention.values, _live(declared), **clamp)
+        return SetSettings(values=allowed, clamp=intervention.clamp)
+    if isinstance(intervention, _OfModules):
+        offers.check_modules(intervention.modules)
+    if isinstance(intervention, Act):
+        arguments = offers.action(intervention.action).validate(intervention.arguments)
+        return Act(action=intervention.action, arguments=arguments)
+    if isinstance(intervention, Evaluate) and not offers.evaluates:
         raise InvalidInput(
             "kind",
             "evaluate",
             "the other actions",
             what="The run has nothing to evaluate with: its script gave no evaluation.",
         )
-    return asked
+    return intervention
 
 
 def read(payload: Mapping[str, Any]) -> Any:
@@ -212,17 +212,19 @@ def read(payload: Mapping[str, Any]) -> Any:
         return _ADAPTER.validate_python(dict(payload))
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:]) or "kind"
+        field = ".".join(str(key) for key in first["loc"][1:]) or "kind"
         allowed = ", ".join(KINDS) if field == "kind" else _allowed(first)
-        given = payload.get("kind") if field == "kind" else first.get("input")
-        raise InvalidInput(field, given, allowed) from error
+        value = payload.get("kind") if field == "kind" else first.get("input")
+        raise InvalidInput(field, value, allowed) from error
 
 
 def _allowed(problem: Mapping[str, Any]) -> str:
     """What a field may be, out of pydantic's words on what it may not."""
     if problem["type"] == "extra_forbidden":
         kind = next(
-            one for one in get_args(_Any) if one.model_fields["kind"].default == problem["loc"][0]
+            model
+            for model in get_args(_Any)
+            if model.model_fields["kind"].default == problem["loc"][0]
         )
         return (
             ", ".join(name for name in kind.model_fields if name != "kind") or "no more than kind"
@@ -231,5 +233,5 @@ def _allowed(problem: Mapping[str, Any]) -> str:
     return text.replace("Input should be", "").replace("String should have", "text of").strip()
 
 
-def _live(known: Mapping[str, Setting]) -> dict[str, Setting]:
-    return {name: setting for name, setting in known.items() if setting.live}
+def _live(declared: Mapping[str, Setting]) -> dict[str, Setting]:
+    return {name: setting for name, setting in declared.items() if setting.live}

@@ -48,14 +48,14 @@ def as_name(text: str, fallback: str) -> str:
     return cleaned or fallback
 
 
-def free_name(wanted: str, taken: Collection[str]) -> str:
-    """``wanted``, or with the first number behind it that makes it free: ``main-2``."""
-    name, number = wanted, 2
+def free_name(preferred: str, taken: Collection[str]) -> str:
+    """``preferred``, or with the first number behind it that makes it free: ``main-2``."""
+    name, number = preferred, 2
     while name in taken:
-        name, number = f"{wanted[:76]}-{number}", number + 1
+        name, number = f"{preferred[:76]}-{number}", number + 1
     return name
 
 
-def near(name: str, known: Iterable[str]) -> list[str]:
+def near(name: str, names: Iterable[str]) -> list[str]:
     """Up to three known names that resemble ``name``."""
-    return get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return get_close_matches(name, list(names), n=3, cutoff=0.5)

@@ -43,18 +43,20 @@ ANEW = ("restart", "hold")
 _NO_WARMUP = ("constant", *schedules.WATCHING)
 
 
-def offered(known: Mapping[str, Setting], settings: Mapping[str, Any]) -> dict[str, Setting]:
+def offered(declared: Mapping[str, Setting], settings: Mapping[str, Any]) -> dict[str, Setting]:
     """Of the settings that a process declared, those that a resume of a node may change.
 
     ``settings`` are the node's own, which lists no details and no directives.
     """
-    found = {name: one for name, one in known.items() if name in settings or one.detail}
-    found |= {ACCEPT.name: ACCEPT, RESIZE.name: RESIZE} if found else {}
+    changeable = {
+        name: setting for name, setting in declared.items() if name in settings or setting.detail
+    }
+    changeable |= {ACCEPT.name: ACCEPT, RESIZE.name: RESIZE} if changeable else {}
     if schedules.KIND in settings:
         # Where it is not the script that makes the schedule.
-        found[SCHEDULE_FROM.name] = SCHEDULE_FROM
-        found |= {HORIZON.name: HORIZON} if "max_steps" in found else {}
-    return found
+        changeable[SCHEDULE_FROM.name] = SCHEDULE_FROM
+        changeable |= {HORIZON.name: HORIZON} if "max_steps" in changeable else {}
+    return changeable
 
 
 def check_mode(mode: str, overrides: Mapping[str, Any]) -> None:
@@ -170,11 +172,11 @@ def _check_warmup(
     origin = overrides.get(SCHEDULE_FROM.name)
     warmup = overrides.get("warmup_steps", settings.get("warmup_steps", 0))
     most = last - step if origin == "restart" else last
-    asked = [n for n in ("warmup_steps", "max_steps", SCHEDULE_FROM.name) if n in overrides]
-    if asked and origin != "hold" and warmup >= most:
+    names = [n for n in ("warmup_steps", "max_steps", SCHEDULE_FROM.name) if n in overrides]
+    if names and origin != "hold" and warmup >= most:
         raise InvalidInput(
-            asked[0],
-            overrides[asked[0]],
+            names[0],
+            overrides[names[0]],
             f"a warm-up of less than {most} updates",
             what=f"The warm-up of {warmup} updates would not be over when training ends, "
             f"{most} updates behind its beginning.",
@@ -218,7 +220,7 @@ def check_frozen(patterns: str, tensors: Iterable[str]) -> None:
     """
     names = {name.removeprefix(_MODEL) for name in tensors if name.startswith(_MODEL)}
     frozen: set[str] = set()
-    for pattern in filter(None, (part.strip() for part in patterns.split(","))):
+    for pattern in filter(None, (entry.strip() for entry in patterns.split(","))):
         matched = {name for name in names if _matches(name, pattern)}
         if not matched:
             raise InvalidInput("frozen", pattern, "names or patterns of modules the model has")

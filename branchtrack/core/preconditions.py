@@ -26,7 +26,7 @@ NAMES = ("only_if", _LAST_STEP.name, _SECONDS.name)
 
 
 def parse(
-    given: Mapping[str, Any], known: Mapping[str, Setting], *, step: int, now: float
+    conditions: Mapping[str, Any], declared: Mapping[str, Setting], *, step: int, now: float
 ) -> dict[str, Any]:
     """Conditions as they are stored: ``only_if``, ``not_after_step``, ``expires_at``; absent ones
     are left out. ``step`` is where the run is, ``now`` seconds since 1970.
@@ -35,31 +35,33 @@ def parse(
         InvalidInput: an unknown condition or setting, a value that the setting could never have,
             or a step that is past.
     """
-    for name in given:
+    for name in conditions:
         if name not in NAMES:
-            raise InvalidInput(name, given[name], ", ".join(NAMES), what=f"No condition is {name}.")
-    asked = {name: value for name, value in given.items() if value is not None}
-    found: dict[str, Any] = {}
-    if asked.get("only_if"):
-        found["only_if"] = _validated(asked["only_if"], known)
-    if _LAST_STEP.name in asked:
-        last = _LAST_STEP.validate(asked[_LAST_STEP.name])
+            raise InvalidInput(
+                name, conditions[name], ", ".join(NAMES), what=f"No condition is {name}."
+            )
+    present = {name: value for name, value in conditions.items() if value is not None}
+    stored: dict[str, Any] = {}
+    if present.get("only_if"):
+        stored["only_if"] = _validated(present["only_if"], declared)
+    if _LAST_STEP.name in present:
+        last = _LAST_STEP.validate(present[_LAST_STEP.name])
         if last < step:
             raise InvalidInput(_LAST_STEP.name, last, f"the run's step, {step}, or a later one")
-        found[_LAST_STEP.name] = last
-    if _SECONDS.name in asked:
-        found["expires_at"] = now + _SECONDS.validate(asked[_SECONDS.name])
-    return found
+        stored[_LAST_STEP.name] = last
+    if _SECONDS.name in present:
+        stored["expires_at"] = now + _SECONDS.validate(present[_SECONDS.name])
+    return stored
 
 
-def _validated(wanted: Any, known: Mapping[str, Setting]) -> dict[str, Any]:
-    names = ", ".join(sorted(known))
-    if not isinstance(wanted, Mapping):
-        raise InvalidInput("only_if", wanted, f"values of settings, by name: {names}")
-    for name in wanted:
-        if name not in known:
-            raise InvalidInput(f"only_if.{name}", wanted[name], f"one of {names}")
-    return {name: known[name].validate(value) for name, value in wanted.items()}
+def _validated(expected: Any, declared: Mapping[str, Setting]) -> dict[str, Any]:
+    names = ", ".join(sorted(declared))
+    if not isinstance(expected, Mapping):
+        raise InvalidInput("only_if", expected, f"values of settings, by name: {names}")
+    for name in expected:
+        if name not in declared:
+            raise InvalidInput(f"only_if.{name}", expected[name], f"one of {names}")
+    return {name: declared[name].validate(value) for name, value in expected.items()}
 
 
 def overdue(stored: Mapping[str, Any], *, step: int, now: float) -> str:
@@ -75,19 +77,23 @@ def overdue(stored: Mapping[str, Any], *, step: int, now: float) -> str:
 
 def unmet(stored: Mapping[str, Any], current: Mapping[str, Any]) -> str:
     """Which precondition does not hold, in a sentence; empty where all do."""
-    for name, wanted in stored.get("only_if", {}).items():
-        if not same(current.get(name), wanted):
-            return f"It was asked only if {name} is {wanted}, and it is {current.get(name)}."
+    for name, expected in stored.get("only_if", {}).items():
+        if not same(current.get(name), expected):
+            return f"It was asked only if {name} is {expected}, and it is {current.get(name)}."
     return ""
 
 
-def same(found: Any, wanted: Any) -> bool:
+def same(actual: Any, expected: Any) -> bool:
     """Whether two values are one, as far as float32 can tell; NaN is NaN."""
-    if isinstance(found, (list, tuple)) and isinstance(wanted, (list, tuple)):
-        return len(found) == len(wanted) and all(map(same, found, wanted))
+    if isinstance(actual, (list, tuple)) and isinstance(expected, (list, tuple)):
+        return len(actual) == len(expected) and all(map(same, actual, expected))
     numbers = (int, float)
-    if isinstance(found, bool) or not isinstance(found, numbers) or not isinstance(wanted, numbers):
-        return bool(found == wanted)
-    if math.isnan(found) and math.isnan(wanted):
+    if (
+        isinstance(actual, bool)
+        or not isinstance(actual, numbers)
+        or not isinstance(expected, numbers)
+    ):
+        return bool(actual == expected)
+    if math.isnan(actual) and math.isnan(expected):
         return True
-    return math.isclose(found, wanted, rel_tol=_TOLERANCE, abs_tol=0.0)
+    return math.isclose(actual, expected, rel_tol=_TOLERANCE, abs_tol=0.0)

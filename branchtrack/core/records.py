@@ -49,8 +49,8 @@ class Change:
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form: ``name before after``, and ``step`` if it is not the node's."""
-        known = {} if self.step is None else {"step": self.step}
-        return {"name": self.name, "before": self.before, "after": self.after, **known}
+        step_field = {} if self.step is None else {"step": self.step}
+        return {"name": self.name, "before": self.before, "after": self.after, **step_field}
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Run:
     @property
     def training(self) -> dict[str, Any]:
         """Which training of its script it is."""
-        found: dict[str, Any] = (self.entry_point or {}).get("training") or {}
-        return found
+        facts: dict[str, Any] = (self.entry_point or {}).get("training") or {}
+        return facts
 
 
 @dataclass(frozen=True)

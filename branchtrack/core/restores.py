@@ -39,9 +39,9 @@ def sentence(compared: Mapping[str, Any]) -> str:
 def differences(compared: Mapping[str, Any]) -> str:
     """What differs: each with the value found and the one expected."""
     return "; ".join(
-        f"{one['name']} {_shown(one['name'], one['found'])}, "
-        f"expected {_shown(one['name'], one['expected'])}"
-        for one in compared["differences"]
+        f"{difference['name']} {_shown(difference['name'], difference['found'])}, "
+        f"expected {_shown(difference['name'], difference['expected'])}"
+        for difference in compared["differences"]
     )
 
 

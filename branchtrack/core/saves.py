@@ -12,13 +12,13 @@ from typing import Any
 
 def summed(counts: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
     """The counts of several segments together; None where none of them counted."""
-    known = [count for count in counts if count]
-    if not known:
+    counted = [count for count in counts if count]
+    if not counted:
         return None
-    steps = sorted({step for count in known for step in count["missed"]})
+    steps = sorted({step for count in counted for step in count["missed"]})
     return {
-        "due": sum(count["due"] for count in known),
-        "made": sum(count["made"] for count in known),
+        "due": sum(count["due"] for count in counted),
+        "made": sum(count["made"] for count in counted),
         "missed": steps,
     }
 

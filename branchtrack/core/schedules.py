@@ -96,19 +96,19 @@ def read(text: Any) -> dict[str, Any] | None:
     """
     if isinstance(text, str):
         stripped = text.strip()
-        found = _from_json(stripped) if stripped.startswith("{") else _from_pairs(stripped)
+        arguments = _from_json(stripped) if stripped.startswith("{") else _from_pairs(stripped)
     else:
-        found = dict(text) if isinstance(text, Mapping) else None
-    if found is None or not all(_is_plain(value) for value in found.values()):
+        arguments = dict(text) if isinstance(text, Mapping) else None
+    if arguments is None or not all(_is_plain(value) for value in arguments.values()):
         return None
-    return found
+    return arguments
 
 
 def write(arguments: Mapping[str, Any] | None) -> str:
     """The one text of some arguments, which `read` reads back: pairs, or JSON for lists."""
-    given = dict(sorted((arguments or {}).items()))
-    pairs = ", ".join(f"{name}={_word(value)}" for name, value in given.items())
-    return pairs if read(pairs) == given else json.dumps(given)
+    ordered = dict(sorted((arguments or {}).items()))
+    pairs = ", ".join(f"{name}={_word(value)}" for name, value in ordered.items())
+    return pairs if read(pairs) == ordered else json.dumps(ordered)
 
 
 def check(kind: str, text: str) -> None:
@@ -117,12 +117,12 @@ def check(kind: str, text: str) -> None:
     Raises:
         InvalidInput: naming the argument and what is allowed.
     """
-    given, known = read(text) or {}, ARGUMENTS.get(kind)
-    if known is None:
+    arguments, accepted = read(text) or {}, ARGUMENTS.get(kind)
+    if accepted is None:
         return
-    for name, value in given.items():
-        if name not in known:
-            takes = ", ".join(known) or "none"
+    for name, value in arguments.items():
+        if name not in accepted:
+            takes = ", ".join(accepted) or "none"
             raise InvalidInput(
                 KWARGS,
                 f"{name}={_word(value)}",
@@ -131,12 +131,12 @@ def check(kind: str, text: str) -> None:
             )
         _check_value(name, value)
     needed = NEEDED.get(kind, ())
-    if needed and sum(name in given for name in needed) != 1:
-        one = " or ".join(f"{KWARGS}={name}=..." for name in needed)
+    if needed and sum(name in arguments for name in needed) != 1:
+        alternatives = " or ".join(f"{KWARGS}={name}=..." for name in needed)
         raise InvalidInput(
             KWARGS,
             text,
-            f"exactly one of {one}" if len(needed) > 1 else one,
+            f"exactly one of {alternatives}" if len(needed) > 1 else alternatives,
             what=f"The schedule {kind} needs {' or '.join(needed)}.",
         )
 
@@ -164,20 +164,20 @@ def _check_value(name: str, value: Any) -> None:
 
 def _from_json(text: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(text)
+        decoded = json.loads(text)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return decoded if isinstance(decoded, dict) else None
 
 
 def _from_pairs(text: str) -> dict[str, Any] | None:
-    found: dict[str, Any] = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals or not name.isidentifier() or not value or name in found:
+    arguments: dict[str, Any] = {}
+    for pair in filter(None, (token.strip() for token in text.split(","))):
+        name, equals, value = (token.strip() for token in pair.partition("="))
+        if not equals or not name.isidentifier() or not value or name in arguments:
             return None
-        found[name] = _value(value)
-    return found
+        arguments[name] = _value(value)
+    return arguments
 
 
 def _value(text: str) -> Any:
@@ -215,7 +215,7 @@ def _word(value: Any) -> str:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
-        return all(isinstance(one, (int, float)) and _is_plain(one) for one in value)
+        return all(isinstance(number, (int, float)) and _is_plain(number) for number in value)
     if isinstance(value, float):
         return math.isfinite(value)
     return value is None or isinstance(value, (bool, int, str))

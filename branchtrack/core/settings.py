@@ -72,10 +72,10 @@ class Setting:
             parts.append(f"{'greater than' if self.above else 'at least'} {low:{form}}")
         if high is not None:
             parts.append(f"at most {high:{form}}")
-        one = " ".join([kind, " and ".join(parts)]).strip()
-        one += ", or inf" if self.infinite else ""
+        phrase = " ".join([kind, " and ".join(parts)]).strip()
+        phrase += ", or inf" if self.infinite else ""
         many = "1 number," if self.count == 1 else f"{self.count} numbers with commas between, each"
-        return f"{many} {one}" if self._is_list else one
+        return f"{many} {phrase}" if self._is_list else phrase
 
     @property
     def _is_list(self) -> bool:
@@ -94,7 +94,7 @@ class Setting:
         """
         parsed = self._listed(value) if self._is_list else _parse(self.dtype, value)
         each = parsed if self._is_list and parsed is not None else [parsed]
-        if any(one is None or not self._within(one) for one in each):
+        if any(element is None or not self._within(element) for element in each):
             raise InvalidInput(self.name, value, self.allowed)
         return parsed
 
@@ -106,10 +106,10 @@ class Setting:
         numbers = self._listed(value) if self._is_list else [_parse(self.dtype, value)]
         if self.dtype not in ("float", "int", "floats") or not numbers or None in numbers:
             return value
-        if any(math.isinf(one) for one in numbers):
+        if any(math.isinf(number) for number in numbers):
             return value
-        found = [self._clamped(one) for one in numbers]
-        return found if self._is_list else found[0]
+        clamped = [self._clamped(number) for number in numbers]
+        return clamped if self._is_list else clamped[0]
 
     def _clamped(self, value: Any) -> Any:
         low = None if self.above else self.minimum
@@ -123,7 +123,7 @@ class Setting:
         parts = value.strip("()[] ").split(",") if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)) or len(parts) != self.count:
             return None
-        return [_parse("float", part) for part in parts]
+        return [_parse("float", element) for element in parts]
 
     def _within(self, value: Any) -> bool:
         if self.dtype == "choice":
@@ -364,7 +364,7 @@ def declared(rows: Iterable[Mapping[str, Any]]) -> dict[str, Setting]:
 
 
 def validate_all(
-    values: Mapping[str, Any], known: Mapping[str, Setting], *, clamp: bool = False
+    values: Mapping[str, Any], settings: Mapping[str, Setting], *, clamp: bool = False
 ) -> dict[str, Any]:
     """Every value validated, all or nothing.
 
@@ -374,25 +374,25 @@ def validate_all(
         InvalidInput: no value, an unknown name, or a value that its setting refuses.
     """
     if not values:
-        allowed = f"one or more of {', '.join(sorted(known))}"
+        allowed = f"one or more of {', '.join(sorted(settings))}"
         raise InvalidInput("settings", {}, allowed, what="No value was changed.")
     for name in values:
-        if name not in known:
-            raise _unknown(name, values[name], known)
+        if name not in settings:
+            raise _unknown(name, values[name], settings)
     return {
-        name: known[name].validate(known[name].nearest(value) if clamp else value)
+        name: settings[name].validate(settings[name].nearest(value) if clamp else value)
         for name, value in values.items()
     }
 
 
-def refuse_later(values: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
+def refuse_later(values: Mapping[str, Any], settings: Mapping[str, Setting]) -> None:
     """Refuse settings that a live run does not change, though its resumes can.
 
     Raises:
         InvalidInput: naming the first of them, and how it can be changed.
     """
     for name in values:
-        if name in known and not known[name].live:
+        if name in settings and not settings[name].live:
             raise InvalidInput(
                 name,
                 values[name],
@@ -401,10 +401,10 @@ def refuse_later(values: Mapping[str, Any], known: Mapping[str, Setting]) -> Non
             )
 
 
-def _unknown(name: str, value: Any, known: Mapping[str, Setting]) -> InvalidInput:
+def _unknown(name: str, value: Any, settings: Mapping[str, Setting]) -> InvalidInput:
     why = f" here: {_ABSENT[name]}" if name in _ABSENT else ""
     # Details are many; whoever looks for one finds it in the whole list.
-    names = sorted(one.name for one in known.values() if not one.detail)
+    names = sorted(setting.name for setting in settings.values() if not setting.detail)
     return InvalidInput(
         name, value, ", ".join(names), what=f"There is no setting {shown(name)}{why}."
     )

@@ -81,15 +81,15 @@ def lanes(nodes: Sequence[tuple[str, str | None]]) -> list[Row]:
     waiting: list[str | None] = []
     rows: list[Row] = []
     for node, parent in nodes:
-        mine = [lane for lane, wanted in enumerate(waiting) if wanted == node]
-        lane = mine[0] if mine else _free(waiting)
-        for other in mine[1:]:
+        matching = [lane for lane, awaited in enumerate(waiting) if awaited == node]
+        lane = matching[0] if matching else _free(waiting)
+        for other in matching[1:]:
             waiting[other] = None
         through = tuple(
-            other for other, wanted in enumerate(waiting) if wanted is not None and other != lane
+            other for other, awaited in enumerate(waiting) if awaited is not None and other != lane
         )
         waiting[lane] = parent
-        rows.append(Row(node, lane, through, tuple(mine[1:]), not mine, parent is None))
+        rows.append(Row(node, lane, through, tuple(matching[1:]), not matching, parent is None))
     return rows
 
 

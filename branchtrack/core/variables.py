@@ -98,7 +98,7 @@ class Comparison:
 
     ``given_back`` were set then and are not set now, ``replaced`` have another value now, and
     ``added`` are set now only. ``missing`` are secrets that are not set now, ``changed`` those that
-    have another value now; ``given`` are variables that somebody chose for this resume.
+    have another value now; ``assigned`` are variables that somebody chose for this resume.
     """
 
     given_back: dict[str, str] = field(default_factory=dict)
@@ -106,17 +106,18 @@ class Comparison:
     added: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
-    given: dict[str, str] = field(default_factory=dict)
+    assigned: dict[str, str] = field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, str]:
         """What the process is to be given beside the present environment."""
-        return {**self.given_back, **self.replaced, **self.given}
+        return {**self.given_back, **self.replaced, **self.assigned}
 
     def as_dict(self) -> dict[str, list[str]]:
         """The JSON form: names alone."""
-        parts = ("given_back", "replaced", "added", "missing", "changed", "given")
-        return {part: sorted(getattr(self, part)) for part in parts}
+        parts = ("given_back", "replaced", "added", "missing", "changed")
+        names = {part: sorted(getattr(self, part)) for part in parts}
+        return {**names, "given": sorted(self.assigned)}
 
     def sentences(self) -> list[str]:
         """A line on each part that a person should know of."""
@@ -146,7 +147,7 @@ class Comparison:
 def compare(
     before: Mapping[str, Any] | None,
     environ: Mapping[str, str],
-    given: Mapping[str, str] | None = None,
+    assignments: Mapping[str, str] | None = None,
     *,
     keep: bool = False,
 ) -> Comparison:
@@ -154,9 +155,9 @@ def compare(
 
     ``given`` are values chosen for this resume; ``keep`` leaves the present environment as it is.
     """
-    chosen = dict(given or {})
+    chosen = dict(assignments or {})
     if before is None or keep:
-        return Comparison(given=chosen)
+        return Comparison(assigned=chosen)
     values = {
         name: value
         for name, value in before["values"].items()
@@ -165,7 +166,7 @@ def compare(
     secrets = [name for name in before["secrets"] if name not in chosen]
     # Older records have a list of names alone.
     digests = before["secrets"] if isinstance(before["secrets"], Mapping) else {}
-    known = {*before["values"], *before["secrets"], *chosen}
+    expected = {*before["values"], *before["secrets"], *chosen}
     return Comparison(
         given_back={name: value for name, value in values.items() if name not in environ},
         replaced={
@@ -174,7 +175,7 @@ def compare(
             if name in environ and environ[name] != value and name not in ASSIGNED
         },
         added=tuple(
-            sorted(name for name in environ if name not in known and _is_followed(name, environ))
+            sorted(name for name in environ if name not in expected and _is_followed(name, environ))
         ),
         missing=tuple(name for name in secrets if name not in environ),
         changed=tuple(
@@ -182,7 +183,7 @@ def compare(
             for name in secrets
             if name in environ and name in digests and digests[name] != _digest(name, environ[name])
         ),
-        given=chosen,
+        assigned=chosen,
     )
 
 

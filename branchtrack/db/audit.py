@@ -107,8 +107,8 @@ def troubles(connection: Connection, run_id: str) -> dict[str, Event]:
     A process in trouble tells so as soon as it can: an event of kind ``trouble`` with the
     segment's id, ``begun`` with the reason, and ``over``. A segment that is well is left out.
     """
-    mine = last_troubles(select(runs.c.id).where(runs.c.id == run_id)).subquery()
-    query = select(events).join(mine, mine.c.id == events.c.id).where(events.c.state == "begun")
+    latest = last_troubles(select(runs.c.id).where(runs.c.id == run_id)).subquery()
+    query = select(events).join(latest, latest.c.id == events.c.id).where(events.c.state == "begun")
     return {row.ref: Event(**row._mapping) for row in connection.execute(query)}
 
 
@@ -128,8 +128,8 @@ def behind(connection: Connection, run_id: str, seq: int, limit: int) -> list[Ev
     that was read.
     """
     query = select(events).where(events.c.run_id == run_id, events.c.seq > seq)
-    found = connection.execute(query.order_by(events.c.seq).limit(limit))
-    return [Event(**row._mapping) for row in found]
+    rows = connection.execute(query.order_by(events.c.seq).limit(limit))
+    return [Event(**row._mapping) for row in rows]
 
 
 def newest(
@@ -138,8 +138,8 @@ def newest(
     """The run's last events (with ``seq`` below ``before``), oldest first."""
     query = select(events).where(events.c.run_id == run_id)
     query = query if before is None else query.where(events.c.seq < before)
-    found = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
-    return [Event(**row._mapping) for row in found][::-1]
+    rows = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    return [Event(**row._mapping) for row in rows][::-1]
 
 
 def page(
@@ -155,10 +155,10 @@ def page(
     """The run's last events (with ``seq`` below ``before``), newest first, of those that fit."""
     query = select(events).where(events.c.run_id == run_id)
     query = query if before is None else query.where(events.c.seq < before)
-    for column, wanted in ((events.c.kind, kind), (events.c.actor, actor), (events.c.ref, ref)):
-        query = query.where(column == wanted) if wanted else query
-    found = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
-    return [Event(**row._mapping) for row in found]
+    for column, value in ((events.c.kind, kind), (events.c.actor, actor), (events.c.ref, ref)):
+        query = query.where(column == value) if value else query
+    rows = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
+    return [Event(**row._mapping) for row in rows]
 
 
 def actors_of(connection: Connection, run_id: str) -> list[str]:
@@ -194,16 +194,16 @@ def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
     log = _last_told(connection, run_id)
     pairs: list[tuple[str, str]] = []
     for kind, (table, state) in _TOLD.items():
-        known = {ref: told for (of, ref), told in log.items() if of == kind}
+        logged = {ref: entry for (of, ref), entry in log.items() if of == kind}
         now = seals.contents_of_run(connection, table, run_id)
         query = select(table.c.id, state).where(table.c.run_id == run_id)
         states = {row.id: row[1] for row in connection.execute(query)}
         for ref in sorted(now):
-            last_state, contents = known.pop(ref, (None, None))
+            last_state, contents = logged.pop(ref, (None, None))
             stale = states[ref] is not None and states[ref] != last_state
             if last_state is None or stale or contents not in (None, now[ref]):
                 pairs.append((kind, ref))
-        pairs += [(kind, ref) for ref, (last, _) in known.items() if last != _WITHDRAWN]
+        pairs += [(kind, ref) for ref, (last, _) in logged.items() if last != _WITHDRAWN]
     end = select(events.c.time).where(events.c.run_id == run_id).order_by(events.c.seq.desc())
     ended = select(runs.c.updated_at, end.limit(1).scalar_subquery().label("time"))
     row = connection.execute(ended.where(runs.c.id == run_id)).first()
@@ -224,20 +224,20 @@ def _last_told(
     connection: Connection, run_id: str
 ) -> dict[tuple[str, str], tuple[str | None, str | None]]:
     """The last (state, contents) that the log tells of each (kind, id)."""
-    known: dict[tuple[str, str], tuple[str | None, str | None]] = {}
-    made = select(launches.c.id, launches.c.fork_node_id).where(launches.c.run_id == run_id)
-    forks = {row.id: row.fork_node_id for row in connection.execute(made)}
+    log: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+    fork_query = select(launches.c.id, launches.c.fork_node_id).where(launches.c.run_id == run_id)
+    forks = {row.id: row.fork_node_id for row in connection.execute(fork_query)}
     query = select(events.c.kind, events.c.ref, events.c.state, events.c.payload)
     for row in connection.execute(query.where(events.c.run_id == run_id).order_by(events.c.seq)):
-        state, contents = known.get((row.kind, row.ref), (None, None))
+        state, contents = log.get((row.kind, row.ref), (None, None))
         if row.state != ASKED_TO_CANCEL:
             state = row.state
-        known[row.kind, row.ref] = state, row.payload.get(CONTENTS) or contents
+        log[row.kind, row.ref] = state, row.payload.get(CONTENTS) or contents
         if row.kind == "branch" and row.state == _WITHDRAWN:
             # Earlier versions named the launch alone.
             node = row.payload.get("node") or forks.get(row.payload.get("launch"), "")
-            known["node", node] = _WITHDRAWN, None
-    return known
+            log["node", node] = _WITHDRAWN, None
+    return log
 
 
 def _digest(previous: str, row: dict[str, Any]) -> str:

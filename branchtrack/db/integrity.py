@@ -183,7 +183,7 @@ def _row_numbers(connection: Connection) -> Iterator[Problem]:
     """Nothing is ever taken out of the log; PostgreSQL skips numbers of what was not committed."""
     if connection.dialect.name != "sqlite":
         return
-    given: dict[str, int] = dict(
+    sequences: dict[str, int] = dict(
         connection.execute(text("SELECT name, seq FROM sqlite_sequence")).all()
     )
     for table in metadata.sorted_tables:
@@ -191,12 +191,12 @@ def _row_numbers(connection: Connection) -> Iterator[Problem]:
             continue
         row_ids = f"SELECT count(*), coalesce(max(rowid), 0) FROM {table.name}"
         count, last = connection.execute(text(row_ids)).one()
-        number = given.pop(table.name, 0)
+        number = sequences.pop(table.name, 0)
         if number < last:
             yield Problem("database", "", f"has the number {last} of {table.name} as not given")
         elif table is events and number != count:
             yield Problem("database", "", f"lacks {number - count} events that it had")
-    for name in given:
+    for name in sequences:
         yield Problem("database", "", f"numbers the rows of an unknown table {name}")
 
 

@@ -131,12 +131,12 @@ def of_run(
 ) -> tuple[dict[str, Launch], Launch | None]:
     """The newest launch of each of some branches of a run, and of the run itself."""
     last = select(func.max(launches.c.seq)).where(launches.c.run_id == run_id).scalar_subquery()
-    wanted = or_(launches.c.branch_id.in_(list(branch_ids)), launches.c.seq == last)
-    query = select(launches).where(launches.c.run_id == run_id, wanted).order_by(launches.c.seq)
-    found = [_record(row) for row in connection.execute(query)]
+    condition = or_(launches.c.branch_id.in_(list(branch_ids)), launches.c.seq == last)
+    query = select(launches).where(launches.c.run_id == run_id, condition).order_by(launches.c.seq)
+    records = [_record(row) for row in connection.execute(query)]
     chosen = set(branch_ids)
-    by_branch = {one.branch_id: one for one in found if one.branch_id in chosen}
-    return by_branch, found[-1] if found else None
+    by_branch = {launch.branch_id: launch for launch in records if launch.branch_id in chosen}
+    return by_branch, records[-1] if records else None
 
 
 def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
@@ -147,14 +147,14 @@ def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
     row = connection.execute(select(branches).where(branches.c.id == launch.branch_id)).first()
     if row is None or not _never_trained(connection, Branch(**row._mapping)):
         return False
-    asked = select(requests.c.id).where(
+    references = select(requests.c.id).where(
         or_(
             requests.c.branch_id == launch.branch_id,
             requests.c.segment_id == launch.segment_id,
             requests.c.node_id == launch.fork_node_id,
         )
     )
-    if connection.execute(asked.limit(1)).first() is not None:
+    if connection.execute(references.limit(1)).first() is not None:
         return False
     connection.execute(node_rows.delete().where(node_rows.c.id == launch.fork_node_id))
     connection.execute(segment_rows.delete().where(segment_rows.c.id == launch.segment_id))
@@ -180,8 +180,12 @@ def claim(connection: Connection, worker: str, launch_id: str | None = None) -> 
     query = select(launches.c.id).where(launches.c.state == "queued").order_by(launches.c.seq)
     if launch_id is not None:
         query = query.where(launches.c.id == launch_id)
-    found = connection.execute(query.limit(1).with_for_update(skip_locked=True)).scalar()
-    return None if found is None else move(connection, found, "starting", worker, worker=worker)
+    queued_id = connection.execute(query.limit(1).with_for_update(skip_locked=True)).scalar()
+    return (
+        None
+        if queued_id is None
+        else move(connection, queued_id, "starting", worker, worker=worker)
+    )
 
 
 def move(connection: Connection, launch_id: str, state: str, actor: str, **facts: Any) -> Launch:
@@ -267,11 +271,11 @@ def unfinished(connection: Connection) -> list[Launch]:
 
 def recorded_commands(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
     """Every command that a launch could start, with the name of its run; the newest run first."""
-    own = select(run_rows.c.name, run_rows.c.entry_point, run_rows.c.created_at)
+    run_commands = select(run_rows.c.name, run_rows.c.entry_point, run_rows.c.created_at)
     others = select(run_rows.c.name, launches.c.entry_point, run_rows.c.created_at).join_from(
         launches, run_rows, launches.c.run_id == run_rows.c.id
     )
-    rows = [*connection.execute(own), *connection.execute(others)]
+    rows = [*connection.execute(run_commands), *connection.execute(others)]
     newest_first = sorted(rows, key=lambda row: -row.created_at)
     return [(row.name, row.entry_point) for row in newest_first if row.entry_point]
 
@@ -282,7 +286,9 @@ def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) ->
     What refers to such a branch keeps it from being taken away; then it gets another name.
     """
     runs.lock_names(connection, run_id)
-    named = (one for one in runs.list_branches(connection, run_id) if one.name == name)
+    named = (
+        candidate for candidate in runs.list_branches(connection, run_id) if candidate.name == name
+    )
     branch = next(named, None)
     if branch is None or not _never_trained(connection, branch):
         return
@@ -302,11 +308,11 @@ def _never_trained(connection: Connection, branch: Branch) -> bool:
     if launch is None or launch.state != "failed" or branch.segment_id != launch.segment_id:
         return False
     segment = segments.get(connection, launch.segment_id)
-    made = [one.id for one in nodes.of_branch(connection, branch.id)]
+    node_ids = [node.id for node in nodes.of_branch(connection, branch.id)]
     return (
         segment.status == "failed"
         and segment.started_at is None
-        and made == [launch.fork_node_id]
+        and node_ids == [launch.fork_node_id]
         and not nodes.children(connection, launch.fork_node_id)
     )
 

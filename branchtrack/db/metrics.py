@@ -42,9 +42,9 @@ class Series:
         """The parts end to end; where a step comes twice the later point holds."""
         if not parts:
             return cls.empty()
-        steps = np.concatenate([part.steps for part in parts])
-        values = np.concatenate([part.values for part in parts])
-        times = np.concatenate([part.times for part in parts])
+        steps = np.concatenate([series.steps for series in parts])
+        values = np.concatenate([series.values for series in parts])
+        times = np.concatenate([series.times for series in parts])
         if steps.size > 1 and not bool(np.all(np.diff(steps) > 0)):
             order = np.argsort(steps, kind="stable")
             order = order[np.append(np.diff(steps[order]) > 0, True)]
@@ -55,8 +55,8 @@ class Series:
         """The points with ``after < step <= upto``."""
         first = int(np.searchsorted(self.steps, after, side="right"))
         last = None if upto is None else int(np.searchsorted(self.steps, upto, side="right"))
-        part = slice(first, last)
-        return Series(self.steps[part], self.values[part], self.times[part])
+        window = slice(first, last)
+        return Series(self.steps[window], self.values[window], self.times[window])
 
 
 @dataclass
@@ -78,15 +78,15 @@ def append(
     connection: Connection,
     segment_id: str,
     points: Iterable[tuple[str, int, float, float]],
-    known: Known | None = None,
+    cache: Known | None = None,
 ) -> None:
     """Add points (name, step, value, time) to a segment's series, and seal what is full.
 
-    A step that a series holds already gets the new value. ``known`` is what the writer keeps of
+    A step that a series holds already gets the new value. ``cache`` is what the writer keeps of
     the calls before.
     """
-    known = known or Known()
-    ids = known.ids
+    cache = cache or Known()
+    ids = cache.ids
     latest: dict[tuple[int, int], dict[str, Any]] = {}
     for name, step, value, time in points:
         series = ids.get(name) or ids.setdefault(name, _series_id(connection, segment_id, name))
@@ -104,8 +104,8 @@ def append(
     connection.execute(replace, list(latest.values()))
     for series, added in Counter(key[0] for key in latest).items():
         # An upper bound, since a step may have been there; counted where it might be a block.
-        tail = known.tails.get(series, BLOCK) + added
-        known.tails[series] = _seal(connection, series) if tail >= BLOCK else tail
+        tail = cache.tails.get(series, BLOCK) + added
+        cache.tails[series] = _seal(connection, series) if tail >= BLOCK else tail
 
 
 def names(connection: Connection, segment_ids: Sequence[str]) -> list[str]:
@@ -135,7 +135,7 @@ def read(connection: Connection, segment_ids: Sequence[str], name: str) -> dict[
         parts[row.series_id].append(_from_block(row))
     for series, rows in _tails(connection, owners).items():
         parts[series].append(rows)
-    return {owners[series]: Series.join(found) for series, found in parts.items()}
+    return {owners[series]: Series.join(chunks) for series, chunks in parts.items()}
 
 
 def last_values(connection: Connection, segment_ids: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -165,9 +165,9 @@ def last_values(connection: Connection, segment_ids: Sequence[str]) -> dict[str,
 
 def _series_id(connection: Connection, segment_id: str, name: str) -> int:
     key = (metric_series.c.segment_id == segment_id) & (metric_series.c.name == name)
-    found = connection.execute(select(metric_series.c.id).where(key)).scalar()
-    if found is not None:
-        return int(found)
+    existing = connection.execute(select(metric_series.c.id).where(key)).scalar()
+    if existing is not None:
+        return int(existing)
     row = {"segment_id": segment_id, "name": name}
     connection.execute(metric_series.insert().values(**row))
     series_id = int(connection.execute(select(metric_series.c.id).where(key)).scalar_one())
@@ -184,7 +184,7 @@ def _tails(connection: Connection, series_ids: Mapping[int, str]) -> dict[int, S
     rows: dict[int, list[Any]] = {}
     for row in connection.execute(query):
         rows.setdefault(row.series_id, []).append(row)
-    return {series: _from_rows(found) for series, found in rows.items()}
+    return {series: _from_rows(points) for series, points in rows.items()}
 
 
 def _from_rows(rows: Sequence[Any]) -> Series:
@@ -205,13 +205,13 @@ def _from_block(row: Any) -> Series:
 
 def _seal(connection: Connection, series_id: int) -> int:
     """Turn full parts of a tail into blocks; returns how long it is then."""
-    mine = metric_points.c.series_id == series_id
-    count = connection.execute(select(func.count()).where(mine)).scalar_one()
+    in_series = metric_points.c.series_id == series_id
+    count = connection.execute(select(func.count()).where(in_series)).scalar_one()
     while count >= BLOCK:
-        query = select(metric_points).where(mine).order_by(metric_points.c.step).limit(BLOCK)
+        query = select(metric_points).where(in_series).order_by(metric_points.c.step).limit(BLOCK)
         block = _from_rows(connection.execute(query).all())
         connection.execute(
-            metric_points.delete().where(mine, metric_points.c.step <= int(block.steps[-1]))
+            metric_points.delete().where(in_series, metric_points.c.step <= int(block.steps[-1]))
         )
         _insert_block(connection, series_id, block)
         count -= BLOCK

@@ -24,13 +24,13 @@ _CHUNK = 2000
 
 def packs_of(connection: Connection, digests: Iterable[str]) -> dict[str, str]:
     """The pack of each of ``digests`` whose tensor is recorded as stored, by digest."""
-    wanted = list(dict.fromkeys(digests))
-    found: dict[str, str] = {}
-    for start in range(0, len(wanted), _CHUNK):
-        part = wanted[start : start + _CHUNK]
-        query = select(tensors.c.digest, tensors.c.pack).where(tensors.c.digest.in_(part))
-        found.update((row.digest, row.pack) for row in connection.execute(query))
-    return found
+    unique = list(dict.fromkeys(digests))
+    pack_ids: dict[str, str] = {}
+    for start in range(0, len(unique), _CHUNK):
+        chunk = unique[start : start + _CHUNK]
+        query = select(tensors.c.digest, tensors.c.pack).where(tensors.c.digest.in_(chunk))
+        pack_ids.update((row.digest, row.pack) for row in connection.execute(query))
+    return pack_ids
 
 
 def known_digests(connection: Connection, digests: Iterable[str]) -> set[str]:
@@ -147,9 +147,9 @@ def find(connection: Connection, ref: str) -> Node:
     Raises:
         NotFound: none. Ambiguous: several.
     """
-    found = by_prefix(connection, ref)
-    if found is not None:
-        return found
+    node = by_prefix(connection, ref)
+    if node is not None:
+        return node
     try:
         branch = runs.find_branch(connection, ref)
     except Ambiguous:
@@ -266,14 +266,14 @@ def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
         )
     try:
         manifest = json.loads(zlib.decompress(row.manifest))
-        wanted = {digest for _name, _dtype, _shape, digest in manifest["tensors"]}
+        digests = {digest for _name, _dtype, _shape, digest in manifest["tensors"]}
     except (zlib.error, ValueError, TypeError, LookupError) as error:
         raise _damaged(digest, f"its manifest cannot be read: {error}") from error
-    found = _locate(connection, wanted)
-    if missing := wanted - found.keys():
+    locations = _locate(connection, digests)
+    if missing := digests - locations.keys():
         raise _damaged(digest, f"where {len(missing)} of its tensors lie is not recorded")
     return StoredCheckpoint(
-        digest, manifest, found, row.tensors, row.logical_bytes, row.stored_bytes
+        digest, manifest, locations, row.tensors, row.logical_bytes, row.stored_bytes
     )
 
 
@@ -306,10 +306,10 @@ def _damaged(digest: str, why: str) -> CheckpointDamaged:
 
 
 def _locate(connection: Connection, digests: set[str]) -> dict[str, TensorLocation]:
-    wanted, found = sorted(digests), {}
-    for start in range(0, len(wanted), _CHUNK):
-        part = wanted[start : start + _CHUNK]
-        for row in connection.execute(select(tensors).where(tensors.c.digest.in_(part))):
+    ordered, locations = sorted(digests), {}
+    for start in range(0, len(ordered), _CHUNK):
+        chunk = ordered[start : start + _CHUNK]
+        for row in connection.execute(select(tensors).where(tensors.c.digest.in_(chunk))):
             values = {**row._mapping, "shape": tuple(row.shape)}
-            found[row.digest] = TensorLocation(**values)
-    return found
+            locations[row.digest] = TensorLocation(**values)
+    return locations

@@ -51,12 +51,12 @@ def create_run(
     number_if_taken: bool = True,
     run_id: str | None = None,
     command: str | None = None,
-    asked: str | None = None,
+    requested_name: str | None = None,
 ) -> Run:
     """A new run; a name that is taken gets a number after it, or raises NameTaken.
 
-    ``command`` is the digest by which the same command finds it again; ``asked`` the name that was
-    asked for, kept with the run's first event where it had to be changed.
+    ``command`` is the digest by which the same command finds it again. ``requested_name`` is kept
+    with the run's first event where the name had to be another one.
     """
     valid_name(name)
     while True:
@@ -79,7 +79,7 @@ def create_run(
         # PostgreSQL: another process may have taken the name since it was looked up.
         if connection.execute(row).rowcount:
             seals.renew(connection, runs, run.id)
-            changed = asked is not None and asked != run.name
+            changed = requested_name is not None and requested_name != run.name
             audit.append(
                 connection,
                 run.id,
@@ -87,7 +87,7 @@ def create_run(
                 ref=run.id,
                 state="created",
                 actor=actor,
-                payload={"asked": asked} if changed else None,
+                payload={"asked": requested_name} if changed else None,
             )
             return run
 
@@ -114,8 +114,8 @@ def of_training(connection: Connection, **facts: str) -> list[Run]:
     written = cast(runs.c.entry_point, Text)
     query = select(runs).where(*(written.contains(fact) for fact in facts.values()))
     rows = connection.execute(query.order_by(runs.c.created_at.desc()))
-    found = [Run(**row._mapping) for row in rows]
-    return [run for run in found if facts.items() <= run.training.items()]
+    candidates = [Run(**row._mapping) for row in rows]
+    return [run for run in candidates if facts.items() <= run.training.items()]
 
 
 def set_entry_point(
@@ -180,11 +180,11 @@ def lock_names(connection: Connection, run_id: str) -> None:
 
 
 def rename_branch(
-    connection: Connection, branch: Branch, wanted: str, *, actor: str, reason: str
+    connection: Connection, branch: Branch, preferred: str, *, actor: str, reason: str
 ) -> str:
-    """Give a branch the name ``wanted``, or a free one like it; returns the name."""
+    """Give a branch the name ``preferred``, or a free one like it; returns the name."""
     lock_names(connection, branch.run_id)
-    name = free_name(wanted, {one.name for one in list_branches(connection, branch.run_id)})
+    name = free_name(preferred, {other.name for other in list_branches(connection, branch.run_id)})
     connection.execute(branches.update().where(branches.c.id == branch.id).values(name=name))
     seals.renew(connection, branches, branch.id)
     audit.append(
@@ -245,11 +245,11 @@ def find_branch(connection: Connection, ref: str) -> Branch:
             return Branch(**row._mapping)
     run = find_run(connection, run_ref)
     name = name or run.default_branch
-    known = {branch.name: branch for branch in list_branches(connection, run.id)}
-    if name not in known:
-        close = [f"{run.name}/{other}" for other in near(name, known) or sorted(known)]
+    by_name = {branch.name: branch for branch in list_branches(connection, run.id)}
+    if name not in by_name:
+        close = [f"{run.name}/{other}" for other in near(name, by_name) or sorted(by_name)]
         raise NotFound("branch", f"{run.name}/{name}", close)
-    return known[name]
+    return by_name[name]
 
 
 def list_branches(connection: Connection, run_id: str) -> list[Branch]:

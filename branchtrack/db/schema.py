@@ -66,8 +66,8 @@ def prepare(database: Database, config: Config, *, create: bool, shared: bool = 
         HomeError, StorageError: they cannot be made. SchemaError: as `open_database`.
     """
     is_new_home = create and config.make_home(shared=shared)
-    found = revision(database)
-    if found is None and create:
+    version = revision(database)
+    if version is None and create:
         if database.path is not None and config.database_file is not None:
             # SQLite gives the files that it makes beside it the same mode.
             permissions.make_empty(database.path, config.home)
@@ -78,7 +78,7 @@ def prepare(database: Database, config: Config, *, create: bool, shared: bool = 
     if is_new_home and not database.is_sqlite:
         # A server's database is no file that comes along with others: its URL is this user's word.
         trust.mark(config)
-    _check(found, database.shown_url, read_only=database.read_only)
+    _check(version, database.shown_url, read_only=database.read_only)
 
 
 def revision(database: Database) -> str | None:
@@ -93,15 +93,15 @@ def revision(database: Database) -> str | None:
     try:
         with database.read() as connection:
             names = _names(connection)
-            found = connection.execute(_VERSION).scalar() if _TABLE in names else None
+            version = connection.execute(_VERSION).scalar() if _TABLE in names else None
     except StorageError as error:
         raise DatabaseUnreadable(
             f"The database {database.shown_url} cannot be opened: {error.what}",
             fix="Start it, or name another with --home or BRANCHTRACK_DATABASE_URL.",
             url=database.shown_url,
         ) from error
-    _check_ours(names, found, database.shown_url)
-    return str(found) if found is not None else None
+    _check_ours(names, version, database.shown_url)
+    return str(version) if version is not None else None
 
 
 def _names(connection: Connection) -> set[str]:
@@ -111,7 +111,7 @@ def _names(connection: Connection) -> set[str]:
     return {*look.get_table_names(), *views}
 
 
-def _check_ours(names: set[str], found: object, url: str) -> None:
+def _check_ours(names: set[str], version: object, url: str) -> None:
     """Refuse a database that is another program's, or of no version that there has ever been.
 
     Raises:
@@ -119,17 +119,19 @@ def _check_ours(names: set[str], found: object, url: str) -> None:
     """
     others = sorted(names - {_TABLE})
     if _OURS <= names:
-        if found is not None and _REVISION.fullmatch(str(found)):
+        if version is not None and _REVISION.fullmatch(str(version)):
             return
-        says = "does not say of which version" if found is None else f"is of no version: {found!r}"
+        says = (
+            "does not say of which version" if version is None else f"is of no version: {version!r}"
+        )
         raise DatabaseUnreadable(
             f"The database {url} has tables of branchtrack but {says}.",
             safe="It was not changed.",
             fix=f"Restore its table {_TABLE} from a copy, or name another database.",
             url=url,
         )
-    if others or found is not None:
-        some = ", ".join(others[:5]) or f"{_TABLE} at {found!r}"
+    if others or version is not None:
+        some = ", ".join(others[:5]) or f"{_TABLE} at {version!r}"
         raise DatabaseForeign(
             f"The database {url} is not branchtrack's: it has {some}"
             + (f" and {len(others) - 5} more." if len(others) > 5 else "."),
@@ -170,27 +172,27 @@ def alembic_config(connection: Any = None) -> Any:
     return settings
 
 
-def _check(found: str | None, url: str, *, read_only: bool = False) -> None:
-    if found is None:
+def _check(version: str | None, url: str, *, read_only: bool = False) -> None:
+    if version is None:
         raise DatabaseMissing(
             f"There is no branchtrack database at {url} yet.",
             fix="Start a training with branchtrack, run `branchtrack demo`, or `branchtrack init`; "
             "or point --home or BRANCHTRACK_DATABASE_URL at an existing one.",
             url=url,
         )
-    facts = {"url": url, "found": found, "expected": HEAD}
-    if found < HEAD:
+    facts = {"url": url, "found": version, "expected": HEAD}
+    if version < HEAD:
         raise DatabaseBehind(
-            f"The database {url} has schema {found}; this version works with {HEAD}.",
+            f"The database {url} has schema {version}; this version works with {HEAD}.",
             safe="It was not changed.",
             fix=_OF_A_COPY
             if read_only
             else "Stop what is using it, then run `branchtrack db upgrade`.",
             **facts,
         )
-    if found > HEAD:
+    if version > HEAD:
         raise DatabaseAhead(
-            f"The database {url} has schema {found}, newer than the {HEAD} this version knows.",
+            f"The database {url} has schema {version}, newer than the {HEAD} this version knows.",
             safe="It was not changed.",
             fix="Upgrade branchtrack, or point at another database.",
             **facts,

@@ -101,8 +101,8 @@ def renew_for_event(connection: Connection, table: Table, key: object) -> dict[s
 def holds(connection: Connection, table: Table, key: object) -> bool:
     """Whether the row with that id is as it was sealed."""
     values = next(_raw(connection, table, key), None)
-    place = (seals.c.table == table.name) & (seals.c.key == str(key))
-    seal = connection.execute(select(seals.c.seal).where(place)).scalar()
+    condition = (seals.c.table == table.name) & (seals.c.key == str(key))
+    seal = connection.execute(select(seals.c.seal).where(condition)).scalar()
     return values is not None and seal == _of_row(table, values)
 
 
@@ -118,13 +118,13 @@ def contents_of_run(connection: Connection, table: Table, run_id: str) -> dict[s
     return {str(values["id"]): _contents(table, values) for values in rows}
 
 
-def seal_all(connection: Connection, known: Mapping[str, Collection[str]]) -> None:
-    """Seal every row there is, when a database gets seals; ``known``: columns by table."""
+def seal_all(connection: Connection, columns: Mapping[str, Collection[str]]) -> None:
+    """Seal every row there is, when a database gets seals; ``columns``: columns by table."""
     for table in SEALED.values():
-        if table.name not in known:
+        if table.name not in columns:
             continue
         rows: list[dict[str, str]] = []
-        for values in _raw(connection, table, columns=known[table.name]):
+        for values in _raw(connection, table, columns=columns[table.name]):
             key = str(values[_key(table)])
             rows.append({"table": table.name, "key": key, "seal": _of_row(table, values)})
         for first in range(0, len(rows), _CHUNK):
@@ -214,5 +214,5 @@ def _of_row(table: Table, values: Mapping[str, Any]) -> str:
 
 def _contents(table: Table, values: Mapping[str, Any]) -> str:
     late = LATE.get(table.name, frozenset())
-    told = {name: value for name, value in values.items() if name not in late}
-    return digest(told, _CONTENT_BYTES)
+    settled = {name: value for name, value in values.items() if name not in late}
+    return digest(settled, _CONTENT_BYTES)

@@ -177,7 +177,7 @@ def hold(connection: Connection, segment_id: str, *, paused: bool, step: int, ac
         segments.update()
         .where(
             segments.c.id == segment_id,
-            segments.c.status.in_([one for one in lifecycle.LIVE if one != status]),
+            segments.c.status.in_([other for other in lifecycle.LIVE if other != status]),
         )
         .values(status=status, step=step, heartbeat_at=time.time())
     )
@@ -202,8 +202,8 @@ def hand_over(connection: Connection, segment_id: str) -> None:
 def trained_steps(connection: Connection, run_id: str) -> int:
     """The updates that a run has made in all, over all of its branches."""
     start = select(nodes.c.step).where(nodes.c.id == segments.c.start_node_id).scalar_subquery()
-    made = segments.c.step - func.coalesce(start, 0)
-    query = select(func.coalesce(func.sum(made), 0)).where(segments.c.run_id == run_id)
+    steps = segments.c.step - func.coalesce(start, 0)
+    query = select(func.coalesce(func.sum(steps), 0)).where(segments.c.run_id == run_id)
     return int(connection.execute(query).scalar_one())
 
 

@@ -51,7 +51,7 @@ def create(
         allowed = f"a whole number of at least 1 and at most {_MOST}"
         raise InvalidInput("max_per_1000_steps", limit, allowed)
     plain_values.check(only, "only")
-    names = None if only is None else [one.strip() for one in only if one.strip()]
+    names = None if only is None else [pattern.strip() for pattern in only if pattern.strip()]
     if names == []:
         raise InvalidInput("only", only, "names of settings and actions, commas between")
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -111,7 +111,7 @@ def revoke(connection: Connection, name: str) -> Token:
         .values(revoked_at=time.time())
     )
     if not done.rowcount:
-        near = [one.name for one in list_all(connection) if one.revoked_at is None]
+        near = [token.name for token in list_all(connection) if token.revoked_at is None]
         raise NotFound("token", name, near)
     row = connection.execute(select(tokens).where(tokens.c.name == name)).one()
     seals.renew(connection, tokens, row.id)

@@ -26,8 +26,8 @@ def docstrings() -> list[str]:
     paths = sorted(Path(ast.__file__).parent.glob("[a-d]*.py"))
     trees = [ast.parse(path.read_text("utf-8")) for path in paths]
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    found = [ast.get_docstring(n) for tree in trees for n in ast.walk(tree) if isinstance(n, kinds)]
-    return [text for text in found if text]
+    texts = [ast.get_docstring(n) for tree in trees for n in ast.walk(tree) if isinstance(n, kinds)]
+    return [text for text in texts if text]
 
 
 def main() -> None:

@@ -52,17 +52,17 @@ def choose(
         raise InvalidInput("steps", steps, "either steps or the node to begin from, not both")
     with database.read() as connection:
         branch = runs.find_branch(connection, branch_ref)
-        made = nodes.of_branch(connection, branch.id)
-        given = {
+        branch_nodes = nodes.of_branch(connection, branch.id)
+        ends = {
             name: nodes.find(connection, ref)
             for name, ref in (("start", start), ("target", target))
             if ref is not None
         }
-    for name, node in given.items():
+    for name, node in ends.items():
         if node.branch_id != branch.id:
             field = {"start": "from", "target": "to"}[name]
             raise InvalidInput(field, node.id, f"a node of the branch {branch.name}")
-    return exactness.choose(made, steps=steps, **given)
+    return exactness.choose(branch_nodes, steps=steps, **ends)
 
 
 def certify(
@@ -94,11 +94,11 @@ def certify(
                 log.unlink(missing_ok=True)
                 raise
     with database.read() as connection:
-        found = certificates.find(connection, trial.certificate)
-    if found is None:
+        certificate = certificates.find(connection, trial.certificate)
+    if certificate is None:
         raise _without_verdict(process.returncode, log)
     log.unlink(missing_ok=True)
-    return found
+    return certificate
 
 
 def _watch(process: subprocess.Popen[bytes], progress: Path, watch: Watch) -> None:

@@ -137,9 +137,9 @@ def _last_words(lines: list[str], limit: int) -> str:
         return "\n".join(lines[-5:])[-limit:]
     # What libraries still print as the process ends comes behind the message.
     message = itertools.dropwhile(lambda line: line.startswith(" "), lines[starts[-1] + 1 :])
-    found = "\n".join(itertools.islice(message, 5))
+    text = "\n".join(itertools.islice(message, 5))
     half = _MESSAGE // 2
-    return found if len(found) <= _MESSAGE else f"{found[:half]} ... {found[-half:]}"
+    return text if len(text) <= _MESSAGE else f"{text[:half]} ... {text[-half:]}"
 
 
 def _command(entry_point: dict[str, Any], launch: str | None) -> list[str]:

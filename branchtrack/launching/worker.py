@@ -273,11 +273,11 @@ class Worker:
         log = Path(launch.log or local_process.log_path(self.config, launch.id))
         if exit_code and (refusal := local_process.refusal(log)):
             return refusal
-        told = segment.error
-        if exit_code == 0 and not told and segment.started_at is None:
+        error = segment.error
+        if exit_code == 0 and not error and segment.started_at is None:
             return _TRAINED_NOTHING
-        words = told or local_process.last_words(log)
-        if exit_code == 0 and not told:
+        words = error or local_process.last_words(log)
+        if exit_code == 0 and not error:
             return "The process ended with exit code 0 and did not finish its branch."
         return f"{local_process.ending(exit_code)} {words}".strip()
 

@@ -20,7 +20,7 @@ def capture(*, devices: bool = True) -> dict[str, Any]:
     """
     version, keys, gauss = random.getstate()
     kind, state, position, has_gauss, cached = np.random.get_state(legacy=True)
-    found: dict[str, Any] = {
+    states: dict[str, Any] = {
         "python": {"version": version, "keys": np.array(keys, np.uint32), "gauss": gauss},
         "numpy": {
             "kind": kind,
@@ -32,13 +32,13 @@ def capture(*, devices: bool = True) -> dict[str, Any]:
         "torch": torch.get_rng_state(),
     }
     if devices and torch.cuda.is_available():
-        found["cuda"] = {str(i): s for i, s in enumerate(torch.cuda.get_rng_state_all())}
-    return found
+        states["cuda"] = {str(i): s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    return states
 
 
-def restore(found: dict[str, Any]) -> None:
+def restore(states: dict[str, Any]) -> None:
     """Set every global generator to a captured state."""
-    python, numpy = found["python"], found["numpy"]
+    python, numpy = states["python"], states["numpy"]
     keys = tuple(int(key) for key in python["keys"])
     random.setstate((python["version"], keys, python["gauss"]))
     np.random.set_state(
@@ -50,8 +50,8 @@ def restore(found: dict[str, Any]) -> None:
             numpy["cached"],
         )
     )
-    torch.set_rng_state(found["torch"])
-    for index, state in found.get("cuda", {}).items():
+    torch.set_rng_state(states["torch"])
+    for index, state in states.get("cuda", {}).items():
         if int(index) < torch.cuda.device_count():
             torch.cuda.set_rng_state(state, int(index))
 

@@ -123,26 +123,26 @@ def _show_http_error(error: HTTPException) -> Response | tuple[Response | str, i
     if error.code is None or error.code < 400:
         return cast(Response, error.get_response())
     fixes = {404: "Start from the list of runs.", 405: "Use the form on the page."}
-    found = BranchtrackError(
+    problem = BranchtrackError(
         "There is no such page." if error.code == 404 else (error.description or error.name),
         safe="Nothing was changed.",
         fix=fixes.get(error.code, ""),
     )
     if request.path.startswith("/api/"):
-        return _as_json(found, error.code, type=type(error).__name__), error.code
-    return render_template("error.html", error=found, status=error.code), error.code
+        return _as_json(problem, error.code, type=type(error).__name__), error.code
+    return render_template("error.html", error=problem, status=error.code), error.code
 
 
 def _show_surprise(error: Exception) -> tuple[Response | str, int]:
     _log.exception("unexpected error at %s", request.path, exc_info=error)
-    found = BranchtrackError(
+    problem = BranchtrackError(
         f"The server failed with an unexpected {type(error).__name__}.",
         safe="Training runs in other processes and is not touched by this.",
         fix="The server's log has the details; please report them.",
     )
     if request.path.startswith("/api/"):
-        return _as_json(found, 500), 500
-    return render_template("error.html", error=found, status=500), 500
+        return _as_json(problem, 500), 500
+    return render_template("error.html", error=problem, status=500), 500
 
 
 def _cache(response: Response) -> Response:

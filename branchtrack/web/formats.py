@@ -43,32 +43,32 @@ def number(value: Any) -> float | None:
 
 def metric(value: Any) -> str:
     """A measured value to four significant digits: ``2.214``, ``0.01234``, ``12,346``, ``NaN``."""
-    found = number(value)
-    if found is None:
+    numeric = number(value)
+    if numeric is None:
         return NOTHING
-    if not math.isfinite(found):
-        return _not_finite(found)
-    size = abs(found)
+    if not math.isfinite(numeric):
+        return _not_finite(numeric)
+    size = abs(numeric)
     if size and (size < 1e-3 or size >= 1e7):
-        return _scientific(f"{found:.3e}")
+        return _scientific(f"{numeric:.3e}")
     decimals = 3 if size < 1 else max(0, 3 - int(math.floor(math.log10(size))))
     if 0 < size < 0.1:
         decimals = 3 - int(math.floor(math.log10(size)))
-    return f"{found:,.{decimals}f}".replace("-", MINUS)
+    return f"{numeric:,.{decimals}f}".replace("-", MINUS)
 
 
 def delta(value: Any) -> str:
     """A difference of measured values, always with its sign: ``+0.018``, ``−0.041``."""
-    found = number(value)
-    if found is None:
+    numeric = number(value)
+    if numeric is None:
         return NOTHING
-    if not math.isfinite(found):
-        return _not_finite(found)
-    if found == 0:
+    if not math.isfinite(numeric):
+        return _not_finite(numeric)
+    if numeric == 0:
         return "0"
-    if abs(found) < 5e-6:
-        return _scientific(f"{found:+.1e}")
-    return f"{found:+,.{3 if abs(found) >= 0.0005 else 5}f}".replace("-", MINUS)
+    if abs(numeric) < 5e-6:
+        return _scientific(f"{numeric:+.1e}")
+    return f"{numeric:+,.{3 if abs(numeric) >= 0.0005 else 5}f}".replace("-", MINUS)
 
 
 def setting(value: Any) -> str:
@@ -157,8 +157,8 @@ def ago(moment: float | None, now: float) -> Markup:
 def code(text: str) -> Markup:
     """Text whose `backticks` become code; everything else is escaped."""
     parts = [
-        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
-        for place, part in enumerate(text.split("`"))
+        Markup("<code>{}</code>").format(chunk) if index % 2 else escape(chunk)
+        for index, chunk in enumerate(text.split("`"))
     ]
     return Markup("").join(parts)
 
@@ -179,17 +179,17 @@ def outcome(result: Mapping[str, Any] | None) -> str:
     flat: dict[str, Any] = {}
     for name, value in (result or {}).items():
         flat.update(value if isinstance(value, Mapping) else {name: value})
-    told = [
+    phrases = [
         f"{name} {metric(value)}" if number(value) is not None else f"{name} {str(value)[:120]}"
         for name, value in flat.items()
         if value is not None and name not in ("node", "segment", "launch")
     ]
-    return ", ".join(told)
+    return ", ".join(phrases)
 
 
-def plural(count: int, one: str, many: str = "") -> str:
+def plural(count: int, singular: str, many: str = "") -> str:
     """``1 node``, ``14 nodes``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {singular if count == 1 else many or singular + 's'}"
 
 
 FILTERS = {

@@ -58,8 +58,8 @@ def wanted_block(template: str) -> str | None:
     environment = current_app.jinja_env
     # The blocks of the frame are parts of a page, and cannot be rendered without it.
     frame = environment.get_template("base.html").blocks
-    known = environment.get_template(template).blocks
-    return block if block in known and block not in frame else None
+    blocks = environment.get_template(template).blocks
+    return block if block in blocks and block not in frame else None
 
 
 def now() -> float:

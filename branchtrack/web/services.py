@@ -24,9 +24,9 @@ class Services:
     worker_note: str
 
 
-def register(app: Flask, found: Services) -> None:
+def register(app: Flask, app_services: Services) -> None:
     """Give an application its services."""
-    app.extensions[_KEY] = found
+    app.extensions[_KEY] = app_services
 
 
 def services() -> Services:

@@ -134,7 +134,7 @@ def test_runs_are_found_by_name_notes_and_tags(database: Database, store: Store)
         assert [one.run.name for one in run_list.find_runs(connection, "hot")] == ["alpha"]
         found = run_list.find_runs(connection, "gpt")
         assert (found[0].run.name, found[0].branches, found[0].nodes) == ("beta", 1, 1)
-        assert [one.found for one in run_list.find_runs(connection, limit=1)] == [2]
+        assert [one.total for one in run_list.find_runs(connection, limit=1)] == [2]
         assert run_list.find_runs(connection, "%") == []
 
 

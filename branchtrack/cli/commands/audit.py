@@ -65,18 +65,18 @@ def audit(
     if verify:
         _verify(line, run, as_json)
         return
-    wanted = 2**62 if everything else limit
-    found = None if follow else audit_tail.newest(line.config.database_url, run, wanted)
-    if found is not None:
-        _print(found, as_json)
+    most = 2**62 if everything else limit
+    events = None if follow else audit_tail.newest(line.config.database_url, run, most)
+    if events is not None:
+        _print(events, as_json)
         return
     with line.database() as database:
         with database.read() as connection:
-            run_id, found = _newest(connection, run, wanted)
+            run_id, events = _newest(connection, run, most)
         if follow:
-            _follow(database, run_id, found, as_json)
+            _follow(database, run_id, events, as_json)
         else:
-            _print(found, as_json)
+            _print(events, as_json)
 
 
 def _newest(connection: Connection, run: str, limit: int) -> tuple[str, list[Event]]:
@@ -87,15 +87,15 @@ def _newest(connection: Connection, run: str, limit: int) -> tuple[str, list[Eve
     return run_id, log.newest(connection, run_id, limit)
 
 
-def _print(found: list[Event], as_json: bool) -> None:
+def _print(events: list[Event], as_json: bool) -> None:
     # Events of a run are numbered from 1 without gaps.
-    say_cut(len(found), found[-1].seq if found else 0, "events")
+    say_cut(len(events), events[-1].seq if events else 0, "events")
     if as_json:
-        emit([_told(one) for one in found])
+        emit([_told(event) for event in events])
         return
     print_table(
         ("SEQ", "TIME", "WHO", "WHAT", "STATE", "STEP", "FACTS", "WHY", "HASH"),
-        [_cells(one) for one in found],
+        [_cells(event) for event in events],
         right="SEQ STEP",
     )
 
@@ -109,10 +109,10 @@ def _told(event: Event) -> dict[str, Any]:
 def _cells(event: Event) -> tuple[str, ...]:
     from branchtrack.analysis import payloads_audit
 
-    told, facts = _told(event), pairs(payloads_audit.facts(event))
+    payload, facts = _told(event), pairs(payloads_audit.facts(event))
     return (
         str(event.seq),
-        told["time"],
+        payload["time"],
         event.actor,
         f"{event.kind} {event.ref[:8]}",
         state(event.state),
@@ -123,19 +123,19 @@ def _cells(event: Event) -> tuple[str, ...]:
     )
 
 
-def _follow(database: Database, run_id: str, found: list[Event], as_json: bool) -> None:
+def _follow(database: Database, run_id: str, events: list[Event], as_json: bool) -> None:
     """Print events as they come; ends with Ctrl-C."""
     from branchtrack.db import audit as log
 
     last = 0
     while True:
-        for event in found:
+        for event in events:
             last = event.id
             text = "  ".join(_cells(event)).replace("\n", "↵")
             echo(json.dumps(spelled(_told(event))) if as_json else text)
         with database.read() as connection:
-            found = log.since(connection, run_id, last, _MOST)
-        if not found:
+            events = log.since(connection, run_id, last, _MOST)
+        if not events:
             time.sleep(_PACE)
 
 
@@ -150,7 +150,7 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
             broken = log.first_break(connection, run_id)
             untold = log.untold(connection, run_id) if broken is None else []
         last = log.newest(connection, run_id, 1)
-    told = {
+    verdict = {
         "run": run,
         "holds": broken is None and not untold,
         "broken_at": broken,
@@ -159,9 +159,9 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
         "hash": last[0].hash if last else None,
     }
     if as_json:
-        emit(told)
-    elif told["holds"]:
-        echo(f"The chain of {told['events']} events holds; the last hash is {told['hash']}.")
+        emit(verdict)
+    elif verdict["holds"]:
+        echo(f"The chain of {verdict['events']} events holds; the last hash is {verdict['hash']}.")
     elif broken is None:
         named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in untold[:5])
         named += f" and {len(untold) - 5} more" if len(untold) > 5 else ""
@@ -172,5 +172,5 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
             "was changed, removed or put in.",
             err=True,
         )
-    if not told["holds"]:
+    if not verdict["holds"]:
         raise click.exceptions.Exit(1)

@@ -50,35 +50,35 @@ def certify(
         chosen = certification.choose(database, branch, start=start, target=target, steps=steps)
         certificate = _try_again(line, database, *chosen)
         with database.read() as connection:
-            told = payloads.certificate(connection, certificate)
+            payload = payloads.certificate(connection, certificate)
     if as_json:
-        emit(told)
+        emit(payload)
     else:
-        echo("\n".join(certificate_lines(told)))
-    if not told["exact"]:
+        echo("\n".join(certificate_lines(payload)))
+    if not payload["exact"]:
         raise click.exceptions.Exit(1)
 
 
-def certificate_lines(told: dict[str, Any]) -> list[str]:
+def certificate_lines(payload: dict[str, Any]) -> list[str]:
     """A certificate as `report.certificate` tells it."""
-    environment = {name: told["environment"].get(name) for name in FACTS}
-    colour = {"exact": "green", "differs": "red"}.get(told["state"])
+    environment = {name: payload["environment"].get(name) for name in FACTS}
+    colour = {"exact": "green", "differs": "red"}.get(payload["state"])
     fields = [
-        ("branch", styled(f"{told['run']}/{told['branch']}", bold=True)),
-        ("from", f"node {told['from'][:8]}, step {told['from_step']}"),
-        ("to", f"node {told['to'][:8]}, step {told['to_step']}: {told['steps']} steps"),
-        ("result", styled(told["words"], colour)),
+        ("branch", styled(f"{payload['run']}/{payload['branch']}", bold=True)),
+        ("from", f"node {payload['from'][:8]}, step {payload['from_step']}"),
+        ("to", f"node {payload['to'][:8]}, step {payload['to_step']}: {payload['steps']} steps"),
+        ("result", styled(payload["words"], colour)),
     ]
-    if told["difference"]:
+    if payload["difference"]:
         fields += [
-            (name.replace("_", " "), number(told["difference"][name], 6))
+            (name.replace("_", " "), number(payload["difference"][name], 6))
             for name in ("expected", "found")
         ]
-        if told["untested"]:
-            fields.append(("outside the tests", "; ".join(told["untested"])))
+        if payload["untested"]:
+            fields.append(("outside the tests", "; ".join(payload["untested"])))
     fields += [
         ("with", pairs({name: value for name, value in environment.items() if value})),
-        ("certificate", f"{told['id']}, {ago(told['created_at'])}"),
+        ("certificate", f"{payload['id']}, {ago(payload['created_at'])}"),
     ]
     return field_lines(fields)
 

@@ -40,11 +40,11 @@ def curve(
     columns = max(20, min(shutil.get_terminal_size().columns - 16, 100))
     shown_points = points if points is not None or as_json else columns * 4
     with line.read() as connection:
-        found = find_branch(connection, branch)
+        branch_record = find_branch(connection, branch)
         if as_csv:
-            _print_csv(connection, found, metric, points)
+            _print_csv(connection, branch_record, metric, points)
             return
-        data = payloads.curve(connection, found, metric, shown_points)
+        data = payloads.curve(connection, branch_record, metric, shown_points)
     if as_json:
         emit(data)
         return

@@ -51,19 +51,19 @@ def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool
         _check_port(port)
     with line.database(create=True) as database:
         trust.require(line, database)
-        told = Demonstration(line, database, steps, say).give()
+        result = Demonstration(line, database, steps, say).give()
     if as_json:
-        emit(told)
+        emit(result)
     else:
-        _print_result(told)
+        _print_result(result)
     if not no_serve:
         say("\nLook at it in the browser; Ctrl-C ends the server.")
         serve_pages(line, _HOST, port, new_token(), jobs=1)
 
 
-def _print_result(told: dict[str, Any]) -> None:
+def _print_result(result: dict[str, Any]) -> None:
     click.echo()
-    print_tree(told["tree"])
+    print_tree(result["tree"])
     click.echo()
     rows = [
         (
@@ -71,13 +71,13 @@ def _print_result(told: dict[str, Any]) -> None:
             number(branch["loss"]),
             number(branch["eval_loss"]),
             "; ".join(
-                f"step {one['step']}: {changes(one['changes'])}" for one in branch["changed"]
+                f"step {node['step']}: {changes(node['changes'])}" for node in branch["changed"]
             ),
         )
-        for branch in told["branches"]
+        for branch in result["branches"]
     ]
     print_table(("BRANCH", "TRAIN", "HELD-OUT", "CHANGED"), rows, right="TRAIN HELD-OUT")
-    run = told["run"]
+    run = result["run"]
     click.echo(f"\nTry: branchtrack diff {run}/main {run}/cooler, or branchtrack curve {run} loss")
 
 

@@ -69,8 +69,8 @@ class Demonstration:
                 "intervention": payloads.request(requests.get(connection, request.id)),
                 "resume": payloads.launch(connection, launches.get(connection, launch.id)),
                 "branches": [
-                    _outcome(connection, found, tree)
-                    for found in runs.list_branches(connection, run.id)
+                    _outcome(connection, run_branch, tree)
+                    for run_branch in runs.list_branches(connection, run.id)
                 ],
                 "tree": tree,
             }
@@ -182,8 +182,8 @@ class Demonstration:
     def _resume_earlier(self, branch: Branch) -> Launch:
         """Resume the first checkpoint, in a new process, as another branch."""
         with self.database.read() as connection:
-            made = nodes.list_of_run(connection, branch.run_id)
-        node = next(node for node in reversed(made) if node.kind == "checkpoint")
+            run_nodes = nodes.list_of_run(connection, branch.run_id)
+        node = next(node for node in reversed(run_nodes) if node.kind == "checkpoint")
         self.say(
             f"\nbranchtrack resume {node.id[:8]} --set lr={COOLER} --name cooler"
             f"    (the node at step {node.step})"

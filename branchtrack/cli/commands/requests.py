@@ -37,46 +37,46 @@ def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> No
     from branchtrack.db.runs import find_branch
 
     with line.read() as connection:
-        found = payloads_steering.settings(connection, find_branch(connection, run))
+        payload = payloads_steering.settings(connection, find_branch(connection, run))
     if as_json:
-        emit(found)
+        emit(payload)
         return
-    where = f"{found['run']}/{found['branch']}"
-    echo(f"{styled(where, bold=True)} {state(found['status'])}, step {number(found['step'])}")
-    shown = [one for one in found["settings"] if everything or not one["detail"]]
-    used = "USED" if found["effective_step"] is None else f"USED AT {found['effective_step']}"
+    where = f"{payload['run']}/{payload['branch']}"
+    echo(f"{styled(where, bold=True)} {state(payload['status'])}, step {number(payload['step'])}")
+    shown = [setting for setting in payload["settings"] if everything or not setting["detail"]]
+    used = "USED" if payload["effective_step"] is None else f"USED AT {payload['effective_step']}"
     print_table(
         ("SETTING", "NOW", used, "TYPE", "ALLOWED", "HOLDS"),
-        [_setting_row(one) for one in shown],
+        [_setting_row(setting) for setting in shown],
         right=f"NOW {used}",
     )
-    hidden = len(found["settings"]) - len(shown)
+    hidden = len(payload["settings"]) - len(shown)
     if hidden:
         echo(f"and {hidden} of single groups and modules: --all lists them.")
-    _print_actions(found)
+    _print_actions(payload)
 
 
-def _setting_row(one: dict[str, Any]) -> tuple[str, ...]:
-    used = number(one["effective"], 6)
-    if one["effective_now"] is not None:
-        used += f" (now {number(one['effective_now'], 6)})"
-    unit = f" {one['unit']}" if one["unit"] and one["value"] is not None else ""
-    name = styled(one["name"], bold=True)
-    value = number(one["value"], 6) + unit
-    return name, value, used, one["type"], one["allowed"], one["effect"]
+def _setting_row(setting: dict[str, Any]) -> tuple[str, ...]:
+    used = number(setting["effective"], 6)
+    if setting["effective_now"] is not None:
+        used += f" (now {number(setting['effective_now'], 6)})"
+    unit = f" {setting['unit']}" if setting["unit"] and setting["value"] is not None else ""
+    name = styled(setting["name"], bold=True)
+    value = number(setting["value"], 6) + unit
+    return name, value, used, setting["type"], setting["allowed"], setting["effect"]
 
 
-def _print_actions(found: dict[str, Any]) -> None:
-    if found["actions"]:
+def _print_actions(payload: dict[str, Any]) -> None:
+    if payload["actions"]:
         echo()
-    for one in found["actions"]:
-        given = [
+    for action in payload["actions"]:
+        parameters = [
             f"{p['name']}={p['type']}" if p["required"] else f"[{p['name']}={number(p['default'])}]"
-            for p in one["parameters"]
+            for p in action["parameters"]
         ]
-        told = f"  {one['about']}" if one["about"] else ""
-        echo(" ".join([styled(one["name"], bold=True), *given]) + told)
-        for p in one["parameters"]:
+        about = f"  {action['about']}" if action["about"] else ""
+        echo(" ".join([styled(action["name"], bold=True), *parameters]) + about)
+        for p in action["parameters"]:
             echo(styled(f"    {p['name']}: {p['allowed']}", dim=True))
 
 
@@ -106,41 +106,41 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
         control.expire_hanging(database, run_id, control.local_actor())
         with database.read() as connection:
             most = None if everything else limit
-            found = [payloads.request(one) for one in rows.list_of_run(connection, run_id, most)]
+            history = [payloads.request(row) for row in rows.list_of_run(connection, run_id, most)]
             total = rows.count_of_run(connection, run_id)
-            counted = [payloads.refusals(one) for one in refusals.of_run(connection, run_id)]
-    say_cut(len(found), total, "requests")
+            counted = [payloads.refusals(row) for row in refusals.of_run(connection, run_id)]
+    say_cut(len(history), total, "requests")
     if as_json:
-        emit(found)
+        emit(history)
         return
-    if not found:
+    if not history:
         echo("Nobody has asked this run for anything yet.")
     print_table(
         ("REQUEST", "STATE", "WHAT", "STEP", "ASKED", "WHO", "WHY"),
         [
             (
-                one["id"][:8],
-                state(one["state"]),
-                _what(one),
-                number(one["step"]),
-                ago(one["created_at"]),
-                one["actor"],
-                visible(one["error"] or one["reason"]),
+                row["id"][:8],
+                state(row["state"]),
+                _what(row),
+                number(row["step"]),
+                ago(row["created_at"]),
+                row["actor"],
+                visible(row["error"] or row["reason"]),
             )
-            for one in found
+            for row in history
         ],
         right="STEP",
     )
-    for one in counted:
+    for row in counted:
         echo(
-            f"{one['count']:,} more of {one['actor']} were refused ({one['kind']}) and counted, "
-            f"the last {ago(one['last_at'])}."
+            f"{row['count']:,} more of {row['actor']} were refused ({row['kind']}) and counted, "
+            f"the last {ago(row['last_at'])}."
         )
 
 
-def _what(one: dict[str, Any]) -> str:
-    given = one["requested"] or one["payload"]
-    return f"{one['kind']} {pairs(given)}".rstrip()[:80]
+def _what(request: dict[str, Any]) -> str:
+    requested = request["requested"] or request["payload"]
+    return f"{request['kind']} {pairs(requested)}".rstrip()[:80]
 
 
 @click.command()
@@ -170,9 +170,9 @@ def cancel(line: CommandLine, request: str, timeout: float, no_wait: bool, as_js
 
     check_timeout(timeout)
     with line.database() as database:
-        found = control.cancel(database, request, actor=Actor(control.local_actor()))
-        if found.state not in REQUEST_ENDS and not no_wait:
-            found = wait_for(database, found.id, timeout)
-    show_answer(found, as_json)
-    if not no_wait and found.state not in ("cancelled", "expired"):
+        answer = control.cancel(database, request, actor=Actor(control.local_actor()))
+        if answer.state not in REQUEST_ENDS and not no_wait:
+            answer = wait_for(database, answer.id, timeout)
+    show_answer(answer, as_json)
+    if not no_wait and answer.state not in ("cancelled", "expired"):
         raise click.exceptions.Exit(1)

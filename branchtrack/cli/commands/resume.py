@@ -115,18 +115,18 @@ def resume(
             launch = carry_out(line, database, launch, quiet=as_json)
         remembered = origins.is_remembered(database, launch)
         with database.read() as connection:
-            told = payloads.launch(connection, launch)
-    _show(told | {"script_changed": changed, "remembered": remembered}, as_json)
+            payload = payloads.launch(connection, launch)
+    _show(payload | {"script_changed": changed, "remembered": remembered}, as_json)
 
 
-def _show(told: dict[str, Any], as_json: bool) -> None:
+def _show(payload: dict[str, Any], as_json: bool) -> None:
     """Print how a launch has come along, and exit as its process did."""
     if as_json:
-        emit(told)
+        emit(payload)
     else:
-        echo("\n".join(launch_lines(told)))
-    if told["state"] == "failed":
-        code = told["exit_code"] or 1
+        echo("\n".join(launch_lines(payload)))
+    if payload["state"] == "failed":
+        code = payload["exit_code"] or 1
         raise click.exceptions.Exit(128 - code if code < 0 else code)
 
 
@@ -142,9 +142,9 @@ def _order(
     cwd: str | None,
     assignments: tuple[str, ...],
     keep_env: bool,
-    **given: Any,
+    **options: Any,
 ) -> Launch:
-    """Queue what the options ask for; ``given`` are name, mode, reason and strict."""
+    """Queue what the options ask for; ``options`` are name, mode, reason and strict."""
     from branchtrack import control
     from branchtrack.core import variables
     from branchtrack.core.settings import parse_assignments
@@ -160,7 +160,7 @@ def _order(
             settings=settings,
             environment=environment,
             entry_point=origins.placed(database, node, script, cwd),
-            **given,
+            **options,
         )
 
 
@@ -197,31 +197,33 @@ def offered(database: Database, node_ref: str) -> list[dict[str, Any]]:
         {
             "name": name,
             "value": node.settings.get(name),
-            "dtype": one.dtype,
-            "minimum": one.minimum,
-            "maximum": one.maximum,
-            "choices": list(one.choices),
-            "allowed": one.allowed,
-            "unit": one.unit,
-            "about": one.about,
-            "live": one.live,
+            "dtype": setting.dtype,
+            "minimum": setting.minimum,
+            "maximum": setting.maximum,
+            "choices": list(setting.choices),
+            "allowed": setting.allowed,
+            "unit": setting.unit,
+            "about": setting.about,
+            "live": setting.live,
         }
-        for name, one in settings.items()
+        for name, setting in settings.items()
     ]
 
 
 def _list(line: CommandLine, node: str, as_json: bool) -> None:
     with line.database() as database:
-        found = offered(database, node)
+        settings = offered(database, node)
     if as_json:
-        emit(jsonable(found))
+        emit(jsonable(settings))
         return
-    for one in found:
-        value = number(one["value"]) if isinstance(one["value"], float) else one["value"]
-        now = "not set" if value in (None, "") else f"{value} {one['unit']}".strip()
-        echo(f"{styled(one['name'], bold=True)}  {now}")
-        about = f"{one['about']}; " if one["about"] else ""
-        text = f"{about}allowed: {one['allowed']}"
+    for setting in settings:
+        value = (
+            number(setting["value"]) if isinstance(setting["value"], float) else setting["value"]
+        )
+        now = "not set" if value in (None, "") else f"{value} {setting['unit']}".strip()
+        echo(f"{styled(setting['name'], bold=True)}  {now}")
+        about = f"{setting['about']}; " if setting["about"] else ""
+        text = f"{about}allowed: {setting['allowed']}"
         echo(textwrap.indent("\n".join(textwrap.wrap(text, 92)), "    "))
 
 
@@ -288,34 +290,34 @@ def progress_of(update: Any, received: list[int]) -> Any:
     return watch
 
 
-def launch_lines(told: dict[str, Any]) -> list[str]:
+def launch_lines(payload: dict[str, Any]) -> list[str]:
     """A launch as `report.launch` tells it, with what its process read back."""
     fields = [
-        ("branch", styled(f"{told['run']}/{told['branch']}", bold=True)),
-        ("from node", told["node"]),
-        ("launch", f"{told['launch']} {state(told['state'])}"),
-        ("asked", pairs(told["overrides"]) or "no change"),
+        ("branch", styled(f"{payload['run']}/{payload['branch']}", bold=True)),
+        ("from node", payload["node"]),
+        ("launch", f"{payload['launch']} {state(payload['state'])}"),
+        ("asked", pairs(payload["overrides"]) or "no change"),
     ]
-    if told["compared"]:
+    if payload["compared"]:
         fields.append(
-            ("restore", f"{state(told['compared']['state'])}: {told['compared']['about']}")
+            ("restore", f"{state(payload['compared']['state'])}: {payload['compared']['about']}")
         )
-    for name, what in (told["restored"] or {}).items():
+    for name, what in (payload["restored"] or {}).items():
         is_partial = (
             "weights" in name and what != "restored" or "position" in name and "data" in what
         )
         if is_partial or what == "not stored":
             fields.append((name, what))
-    if told["effective"]:
-        fields.append(("read back", pairs(told["effective"])))
-    if told.get("withdrawn"):
+    if payload["effective"]:
+        fields.append(("read back", pairs(payload["effective"])))
+    if payload.get("withdrawn"):
         fields.append(("left", "nothing: the branch is gone, and its name is free"))
-    if told.get("remembered"):
+    if payload.get("remembered"):
         fields.append(("remembered", "the run is started from there from now on"))
-    if told["error"]:
-        fields.append(("error", told["error"]))
-    if told["log"]:
-        fields.append(("log", told["log"]))
+    if payload["error"]:
+        fields.append(("error", payload["error"]))
+    if payload["log"]:
+        fields.append(("log", payload["log"]))
     return field_lines(fields)
 
 

@@ -87,27 +87,27 @@ def tree(line: CommandLine, run: str, as_json: bool) -> None:
     from branchtrack.db.runs import find_run
 
     with line.read() as connection:
-        found = payloads.tree(connection, find_run(connection, run))
+        payload = payloads.tree(connection, find_run(connection, run))
     if as_json:
-        emit(found)
+        emit(payload)
         return
-    print_tree(found)
+    print_tree(payload)
 
 
-def print_tree(found: dict[str, Any]) -> None:
+def print_tree(payload: dict[str, Any]) -> None:
     """A tree as `report.tree` tells it: the branches, then the nodes with their lanes."""
     from branchtrack.cli.text_art import tree_lines
 
-    echo(styled(found["run"]["name"], bold=True))
-    for text in tree_lines(found):
+    echo(styled(payload["run"]["name"], bold=True))
+    for text in tree_lines(payload):
         echo(text)
-    if found["refused"]:
-        refused = found["refused"]
+    if payload["refused"]:
+        refused = payload["refused"]
         what = f"{refused['branch']} could not be started from node {refused['node']}"
         echo(styled(f"{what}: {refused['error']}", "red"))
-    for told in found["troubles"]:
-        where = f"{told['branch']} could not record everything since step {told['step']}"
-        echo(styled(f"{where}: {told['reason']}", "red"))
+    for trouble in payload["troubles"]:
+        where = f"{trouble['branch']} could not record everything since step {trouble['step']}"
+        echo(styled(f"{where}: {trouble['reason']}", "red"))
 
 
 @click.command()
@@ -124,22 +124,22 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
     from branchtrack.db.nodes import find
 
     with line.read() as connection:
-        found = payloads.show(connection, line.store, find(connection, node))
+        payload = payloads.show(connection, line.store, find(connection, node))
     if as_json:
-        emit(found)
+        emit(payload)
         return
-    checkpoint = found["checkpoint"]
+    checkpoint = payload["checkpoint"]
     print_fields(
         [
-            ("node", styled(found["id"], bold=True)),
-            ("branch", f"{found['run']}/{found['branch']}"),
-            ("step", f"{found['step']} (epoch {number(found['epoch'])})"),
-            ("kind", found["kind"]),
-            ("parent", found["parent"] or "–"),
-            ("by", f"{found['actor'] or '–'}, {ago(found['created_at'])}"),
-            ("message", visible(found["message"]) or "–"),
-            ("changes", changes(found["changes"]) or "none"),
-            ("state digest", found["state_digest"]),
+            ("node", styled(payload["id"], bold=True)),
+            ("branch", f"{payload['run']}/{payload['branch']}"),
+            ("step", f"{payload['step']} (epoch {number(payload['epoch'])})"),
+            ("kind", payload["kind"]),
+            ("parent", payload["parent"] or "–"),
+            ("by", f"{payload['actor'] or '–'}, {ago(payload['created_at'])}"),
+            ("message", visible(payload["message"]) or "–"),
+            ("changes", changes(payload["changes"]) or "none"),
+            ("state digest", payload["state_digest"]),
             (
                 "checkpoint",
                 f"{checkpoint['tensors']} tensors, "
@@ -148,11 +148,11 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
             ),
         ]
     )
-    if found["compared"]:
-        word = styled(found["compared"]["state"], bold=True)
-        echo(f"\n{styled('restore', bold=True)}\n  {word}: {found['compared']['about']}")
-    for part in ("metrics", "settings", "effective", "restored", "environment"):
-        _print_part(part, found[part])
+    if payload["compared"]:
+        word = styled(payload["compared"]["state"], bold=True)
+        echo(f"\n{styled('restore', bold=True)}\n  {word}: {payload['compared']['about']}")
+    for section in ("metrics", "settings", "effective", "restored", "environment"):
+        _print_part(section, payload[section])
 
 
 def _print_part(name: str, values: dict[str, Any] | None) -> None:
@@ -177,14 +177,16 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
     from branchtrack.analysis import payloads
 
     with line.read() as connection:
-        found = payloads.diff(connection, a, b)
+        payload = payloads.diff(connection, a, b)
     if as_json:
-        emit(found)
+        emit(payload)
         return
-    common = found["common_ancestor"]
-    where = f"node {common[:8]} at step {found['common_step']}" if common else "none: other trees"
-    print_fields([("a", _side(found["a"])), ("b", _side(found["b"])), ("common ancestor", where)])
-    for title, rows in (("setting", found["settings"]), ("metric", found["metrics"])):
+    common = payload["common_ancestor"]
+    where = f"node {common[:8]} at step {payload['common_step']}" if common else "none: other trees"
+    print_fields(
+        [("a", _side(payload["a"])), ("b", _side(payload["b"])), ("common ancestor", where)]
+    )
+    for title, rows in (("setting", payload["settings"]), ("metric", payload["metrics"])):
         echo()
         if not rows:
             echo(f"No {title} differs.")
@@ -194,7 +196,7 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
             right="a b",
         )
     for side in ("a", "b"):
-        for node in found[side]["changes"]:
+        for node in payload[side]["changes"]:
             echo(
                 f"\n{side} at step {node['step']}: {changes(node['changes'])}"
                 + (f" ({node['message']})" if node["message"] else "")

@@ -26,8 +26,8 @@ def set_settings(
     """
     from branchtrack.core.settings import parse_assignments
 
-    asked: dict[str, Any] = {"kind": "set", "values": parse_assignments(values)}
-    ask(line, run, {**asked, "clamp": True} if clamp else asked, **how)
+    payload: dict[str, Any] = {"kind": "set", "values": parse_assignments(values)}
+    ask(line, run, {**payload, "clamp": True} if clamp else payload, **how)
 
 
 @click.command()
@@ -125,12 +125,12 @@ def rewind(
     """
     from branchtrack.core.settings import parse_assignments
 
-    asked: dict[str, Any] = {"kind": "rewind", "node": node}
+    payload: dict[str, Any] = {"kind": "rewind", "node": node}
     if name is not None:
-        asked["name"] = name
+        payload["name"] = name
     if values:
-        asked["values"] = parse_assignments(values)
-    ask(line, run, asked, **how)
+        payload["values"] = parse_assignments(values)
+    ask(line, run, payload, **how)
 
 
 def _of_modules(kind: str, about: str, example: str) -> click.Command:
@@ -183,5 +183,5 @@ def act(line: CommandLine, run: str, action: str, arguments: tuple[str, ...], **
     """
     from branchtrack.core.settings import parse_assignments
 
-    asked = {"kind": "act", "action": action, "arguments": parse_assignments(arguments)}
-    ask(line, run, asked, **how)
+    payload = {"kind": "act", "action": action, "arguments": parse_assignments(arguments)}
+    ask(line, run, payload, **how)

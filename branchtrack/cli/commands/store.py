@@ -33,15 +33,15 @@ def init(line: CommandLine, shared: bool, as_json: bool) -> None:
     with line.database(create=True, shared=shared) as database:
         if shared:
             line.config.share_home()
-        told = {
+        facts = {
             "home": str(line.config.home),
             "database": database.shown_url,
             "schema": schema.revision(database),
         }
     if as_json:
-        emit(told)
+        emit(facts)
     else:
-        print_fields([(name, str(value)) for name, value in told.items()])
+        print_fields([(name, str(value)) for name, value in facts.items()])
     if warning := permissions.readers(line.config.home):
         echo(warning, err=True)
 
@@ -71,19 +71,21 @@ def export(line: CommandLine, node: str, target: Path, raw: bool, as_json: bool)
 
     with line.database() as database:
         with database.read() as connection:
-            found = nodes.find(connection, node)
-            script = segments.get(connection, found.segment_id).script
-            stored = nodes.checkpoint(connection, found.state_digest)
+            node_record = nodes.find(connection, node)
+            script = segments.get(connection, node_record.segment_id).script
+            stored = nodes.checkpoint(connection, node_record.state_digest)
         with bar("Reading the checkpoint") as update:
             manifest = control.verify_node(
-                database, line.store, found, lambda done, total: update(done, total, "bytes")
+                database, line.store, node_record, lambda done, total: update(done, total, "bytes")
             )
             files = export_checkpoint(line.store, manifest, stored.locations, target, raw=raw)
         if not raw and needs_completion(manifest.state):
             with bar("Opening what was written"):
-                files = complete(target, _facts(found, script))
+                files = complete(target, _facts(node_record, script))
     if as_json:
-        emit({"node": found.id, "target": str(target), "files": [str(path) for path in files]})
+        emit(
+            {"node": node_record.id, "target": str(target), "files": [str(path) for path in files]}
+        )
         return
     for path in files:
         echo(str(path))
@@ -120,17 +122,17 @@ def upgrade(line: CommandLine, as_json: bool) -> None:
 
     try:
         with line.database():
-            told = {"before": schema.HEAD, "after": schema.HEAD}
+            revisions = {"before": schema.HEAD, "after": schema.HEAD}
     except DatabaseBehind:
         database = Database(line.config.database_url)
         try:
             before, after = schema.upgrade(database)
         finally:
             database.close()
-        told = {"before": before or "", "after": after}
+        revisions = {"before": before or "", "after": after}
     if as_json:
-        emit(told)
-    elif told["before"] == told["after"]:
-        echo(f"The database has schema {told['after']}, the newest; nothing was changed.")
+        emit(revisions)
+    elif revisions["before"] == revisions["after"]:
+        echo(f"The database has schema {revisions['after']}, the newest; nothing was changed.")
     else:
-        echo(f"The database was brought from schema {told['before']} to {told['after']}.")
+        echo(f"The database was brought from schema {revisions['before']} to {revisions['after']}.")

@@ -55,7 +55,7 @@ def create(
     from branchtrack.db import tokens
 
     with line.database() as database, database.transaction() as connection:
-        made, secret = tokens.create(
+        created, secret = tokens.create(
             connection,
             name,
             role,
@@ -64,11 +64,12 @@ def create(
             limit=limit,
         )
     if as_json:
-        emit({**payloads_steering.token(made), "secret": secret})
+        emit({**payloads_steering.token(created), "secret": secret})
         return
     click.echo(secret)
     click.echo(
-        f"This is the secret of {made.name} ({made.role}). It cannot be shown again.", err=True
+        f"This is the secret of {created.name} ({created.role}). It cannot be shown again.",
+        err=True,
     )
 
 
@@ -85,28 +86,28 @@ def list_tokens(line: CommandLine, as_json: bool) -> None:
     from branchtrack.db import tokens
 
     with line.read() as connection:
-        found = [payloads_steering.token(one) for one in tokens.list_all(connection)]
+        entries = [payloads_steering.token(entry) for entry in tokens.list_all(connection)]
     if as_json:
-        emit(found)
+        emit(entries)
         return
-    if not found:
+    if not entries:
         click.echo("No tokens. `branchtrack token create NAME --role ROLE` makes one.")
     print_table(
         ("TOKEN", "ROLE", "FOR", "PER 1000 STEPS", "MADE BY", "MADE", "USED", ""),
-        [_row(one) for one in found],
+        [_row(entry) for entry in entries],
     )
 
 
-def _row(one: dict[str, Any]) -> tuple[str, ...]:
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     return (
-        styled(one["name"], bold=True),
-        one["role"],
-        ", ".join(one["only"] or ["everything"]),
-        number(one["max_per_1000_steps"]),
-        one["created_by"],
-        ago(one["created_at"]),
-        ago(one["used_at"]) if one["used_at"] else "never",
-        state("revoked") if one["revoked_at"] else "",
+        styled(entry["name"], bold=True),
+        entry["role"],
+        ", ".join(entry["only"] or ["everything"]),
+        number(entry["max_per_1000_steps"]),
+        entry["created_by"],
+        ago(entry["created_at"]),
+        ago(entry["used_at"]) if entry["used_at"] else "never",
+        state("revoked") if entry["revoked_at"] else "",
     )
 
 

@@ -47,9 +47,9 @@ def trust_home(line: CommandLine, home: str | None, yes: bool, remove: bool, as_
     was_trusted = trust.forget(line.config) if remove else trust.is_trusted(line.config)
     if not as_json and not remove and not was_trusted:
         _show(line, orders, commands)
-    wanted = not (remove or was_trusted) and (yes or (not as_json and _confirmed()))
-    file = trust.mark(line.config) if wanted else None
-    is_trusted = wanted or (was_trusted and not remove)
+    is_new = not (remove or was_trusted) and (yes or (not as_json and _confirmed()))
+    file = trust.mark(line.config) if is_new else None
+    is_trusted = is_new or (was_trusted and not remove)
     if as_json:
         emit(
             jsonable(
@@ -63,7 +63,7 @@ def trust_home(line: CommandLine, home: str | None, yes: bool, remove: bool, as_
             )
         )
         return
-    _say_how_it_is(line, wanted, file, is_trusted)
+    _say_how_it_is(line, is_new, file, is_trusted)
     if not is_trusted and not remove:
         raise click.exceptions.Exit(1)
 
@@ -147,8 +147,8 @@ def _show(line: CommandLine, orders: list[dict[str, Any]], commands: list[dict[s
     if owners - {os.geteuid()}:
         echo(f"It belongs to another user ({', '.join(map(str, sorted(owners)))}).", err=True)
     _list("It would start now:", [f"{_told(order)}  for {order['branch']}" for order in orders])
-    told = [f"{_told(command)}  of run {command['run']}" for command in commands]
-    _list("A resume would start:", told)
+    descriptions = [f"{_told(command)}  of run {command['run']}" for command in commands]
+    _list("A resume would start:", descriptions)
 
 
 def _list(title: str, lines: list[str]) -> None:

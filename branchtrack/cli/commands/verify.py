@@ -42,14 +42,14 @@ def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool)
     with line.database() as database:
         with database.read() as connection:
             if node:
-                wanted = [nodes.find(connection, node).id]
+                node_ids = [nodes.find(connection, node).id]
             else:
                 with bar("Verifying the database") as update:
                     problems = integrity.of_database(
                         connection, lambda done, total: update(done, total, f"of {total} parts")
                     )
-                wanted = nodes.list_ids(connection)
-        verdicts = _verify_each(line, database, wanted)
+                node_ids = nodes.list_ids(connection)
+        verdicts = _verify_each(line, database, node_ids)
     # Of a node that is not whole its own verdict says why.
     broken = {verdict["node"] for verdict in verdicts if not verdict["whole"]}
     problems = [problem for problem in problems if problem.id not in broken]
@@ -61,13 +61,15 @@ def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool)
         raise click.exceptions.Exit(1)
 
 
-def _verify_each(line: CommandLine, database: Database, wanted: list[str]) -> list[dict[str, Any]]:
+def _verify_each(
+    line: CommandLine, database: Database, node_ids: list[str]
+) -> list[dict[str, Any]]:
     """Each node with what is wrong with it; a state that several nodes share is read once."""
     states: dict[str, str | None] = {}
     verdicts = []
     with bar("Verifying checkpoints") as update:
-        for done, node_id in enumerate(wanted):
-            update(done, len(wanted), f"of {len(wanted)} nodes")
+        for done, node_id in enumerate(node_ids):
+            update(done, len(node_ids), f"of {len(node_ids)} nodes")
             verdicts.append(_verdict(line, database, node_id, states))
     return verdicts
 

@@ -43,8 +43,8 @@ def _read(connection: sqlite3.Connection, run_name: str, limit: int) -> list[Eve
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT ?", (*run, limit)
     )
-    found = [dict(zip(_COLUMNS.split(", "), row, strict=True)) for row in rows]
+    records = [dict(zip(_COLUMNS.split(", "), row, strict=True)) for row in rows]
     return [
         Event(**{**row, "payload": json.loads(row["payload"], object_hook=unpacked)})
-        for row in reversed(found)
+        for row in reversed(records)
     ]

@@ -67,7 +67,7 @@ class Selection(Metrics):
 def select_series(
     connection: Connection,
     segment_ids: Sequence[str],
-    asked: str | None,
+    metric_name: str | None,
     also: Sequence[str] = (),
     highs: Mapping[str, int | None] | None = None,
 ) -> Selection:
@@ -76,7 +76,7 @@ def select_series(
     The few are the chosen metric (see `list_metrics`) and those in ``also``. ``highs`` has the step
     up to which the points of a segment are needed, where not all are.
     """
-    metrics = list_metrics(connection, segment_ids, asked)
+    metrics = list_metrics(connection, segment_ids, metric_name)
     chosen = [metrics.chosen] if metrics.chosen else []
     names = [*chosen, *also]
     series = read_series(connection, segment_ids, names, highs=highs) if metrics.names else {}
@@ -84,33 +84,37 @@ def select_series(
 
 
 def list_metrics(
-    connection: Connection, segment_ids: Sequence[str], asked: str | None = None
+    connection: Connection, segment_ids: Sequence[str], metric_name: str | None = None
 ) -> Metrics:
-    """The metrics of the segments, in one statement; ``asked`` comes first if it is among them.
+    """List the metrics of the segments, in one statement; ``metric_name`` comes first if there.
 
-    Without ``asked`` the chosen one is ``loss``, else the first whose name contains it, else the
-    first that is not the product's own.
+    Without it the chosen one is ``loss``, else the first whose name contains it, else the first
+    that is not the product's own.
     """
     name = metric_series.c.name
-    known = select(name).where(metric_series.c.segment_id.in_(segment_ids)).distinct().subquery()
+    available = (
+        select(name).where(metric_series.c.segment_id.in_(segment_ids)).distinct().subquery()
+    )
     rank = case(
-        (known.c.name == asked, 0),
-        (known.c.name == "loss", 1),
-        (known.c.name.startswith(OWN, autoescape=True), 4),
-        (known.c.name.contains("loss"), 2),
+        (available.c.name == metric_name, 0),
+        (available.c.name == "loss", 1),
+        (available.c.name.startswith(OWN, autoescape=True), 4),
+        (available.c.name.contains("loss"), 2),
         else_=3,
     )
-    query = select(known.c.name, func.count().over().label("total")).order_by(rank, known.c.name)
+    query = select(available.c.name, func.count().over().label("total")).order_by(
+        rank, available.c.name
+    )
     rows = connection.execute(query.limit(NAMES)).all()
     names = tuple(row.name for row in rows)
     likeliest = names[0] if names and not names[0].startswith(OWN) else None
-    return Metrics(names, asked or likeliest, rows[0].total if rows else 0)
+    return Metrics(names, metric_name or likeliest, rows[0].total if rows else 0)
 
 
 def count_metrics(connection: Connection, segment_ids: Collection[str]) -> int:
     """How many metrics the segments have; of very many this takes a tenth of listing them."""
-    mine = metric_series.c.segment_id.in_(segment_ids)
-    query = select(func.count(metric_series.c.name.distinct())).where(mine)
+    condition = metric_series.c.segment_id.in_(segment_ids)
+    query = select(func.count(metric_series.c.name.distinct())).where(condition)
     return int(connection.execute(query).scalar_one())
 
 
@@ -130,11 +134,11 @@ def read_series(
     the times of points in blocks are NaN.
     """
     keys = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name.in_(names))
-    known = {segment: high for segment, high in (highs or {}).items() if high is not None}
-    sealed = [metric_blocks.c.first_step <= _last_needed(known)] if known else []
+    limits = {segment: high for segment, high in (highs or {}).items() if high is not None}
+    sealed = [metric_blocks.c.first_step <= _last_needed(limits)] if limits else []
     if lows:
         sealed.append(metric_blocks.c.first_step >= _first_needed(lows))
-    unsealed = metric_points.c.step <= _last_needed(known) if known else None
+    unsealed = metric_points.c.step <= _last_needed(limits) if limits else None
     series: dict[str, dict[str, Series]] = {}
     read = _read(connection, *keys, sealed=and_(true(), *sealed), unsealed=unsealed, timed=timed)
     for (segment, name), points in read.items():
@@ -146,7 +150,7 @@ def last_points(
     connection: Connection, segment_ids: Sequence[str], name: str
 ) -> dict[str, tuple[int, float]]:
     """The newest (step, value) of a metric in each segment that has it; NaN where it was none."""
-    mine = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name == name)
+    conditions = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name == name)
     parts = []
     for table, step, value in (
         (metric_blocks, metric_blocks.c.last_step, metric_blocks.c.last),
@@ -155,7 +159,7 @@ def last_points(
         newest = (
             select(table.c.series_id, func.max(step).label("step"))
             .join(metric_series, metric_series.c.id == table.c.series_id)
-            .where(*mine)
+            .where(*conditions)
             .group_by(table.c.series_id)
             .subquery()
         )

@@ -50,7 +50,7 @@ class RunLine:
     run: Run
     branches: int
     nodes: int
-    found: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def find_runs(
     query = select(runs, *counts, func.count().over().label("found"))
     if search:
         places = (runs.c.name, runs.c.notes, cast(runs.c.tags, Text))
-        query = query.where(or_(*(place.icontains(search, autoescape=True) for place in places)))
+        query = query.where(or_(*(column.icontains(search, autoescape=True) for column in places)))
     query = query.order_by(runs.c.updated_at.desc(), runs.c.id).limit(limit).offset(offset)
     rows = connection.execute(query)
     return [RunLine(_run(row), row.branch_count, row.node_count, row.found) for row in rows]
@@ -110,20 +110,20 @@ def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentL
         .where(segments.c.run_id.in_(run_ids))
         .order_by(branches.c.position, segments.c.position)
     )
-    found = []
+    lines = []
     for row in connection.execute(query):
         values = {column.name: row._mapping[column.name] for column in segments.c}
         start = None if row.start_segment is None else (row.start_segment, row.start_step)
         current = row.current == row.id
-        found.append(SegmentLine(segment_rows.record(values), row.branch, current, start))
-    return found
+        lines.append(SegmentLine(segment_rows.record(values), row.branch, current, start))
+    return lines
 
 
 def stretches(
     connection: Connection, segment_ids: Sequence[str], name: str
 ) -> dict[str, list[Stretch]]:
     """The course of metric ``name`` in each segment that has it, oldest first."""
-    mine = and_(metric_series.c.name == name, metric_series.c.segment_id.in_(segment_ids))
+    condition = and_(metric_series.c.name == name, metric_series.c.segment_id.in_(segment_ids))
     sealed = (
         select(
             metric_series.c.segment_id,
@@ -135,9 +135,9 @@ def stretches(
             metric_blocks.c.last,
         )
         .join(metric_blocks, metric_blocks.c.series_id == metric_series.c.id)
-        .where(mine)
+        .where(condition)
     )
-    tiles = _tiles(mine).subquery()
+    tiles = _tiles(condition).subquery()
     tail = select(
         tiles.c.segment_id,
         null(),
@@ -147,12 +147,12 @@ def stretches(
         func.max(tiles.c.value),
         func.max(tiles.c.last),
     ).group_by(tiles.c.segment_id, tiles.c.tile)
-    found: dict[str, list[Stretch]] = {}
+    by_segment: dict[str, list[Stretch]] = {}
     for row in connection.execute(union_all(sealed, tail).order_by("first_step")):
         segment, series, *rest = row
         block = None if series is None else (series, row.first_step)
-        found.setdefault(segment, []).append(Stretch(block, *rest))
-    return found
+        by_segment.setdefault(segment, []).append(Stretch(block, *rest))
+    return by_segment
 
 
 def points_of(
@@ -173,7 +173,7 @@ def points_of(
     }
 
 
-def _tiles(mine: ColumnElement[bool]) -> Select[Any]:
+def _tiles(condition: ColumnElement[bool]) -> Select[Any]:
     series, step = metric_points.c.series_id, metric_points.c.step
     value = metric_points.c.value
     return (
@@ -185,7 +185,7 @@ def _tiles(mine: ColumnElement[bool]) -> Select[Any]:
             func.first_value(value).over(partition_by=series, order_by=step.desc()).label("last"),
         )
         .join(metric_points, metric_points.c.series_id == metric_series.c.id)
-        .where(mine)
+        .where(condition)
     )
 
 

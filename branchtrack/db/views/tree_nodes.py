@@ -178,8 +178,8 @@ def _lines(whole: ColumnElement[bool]) -> Select[Any]:
 
 
 def _table(name: str, query: Any) -> Select[Any]:
-    made = query.cte(name)
-    return select(made.c[0])
+    cte = query.cte(name)
+    return select(cte.c[0])
 
 
 def _first(query: Select[Any], limit: int) -> Select[Any]:
@@ -275,7 +275,7 @@ def _gathered(rows: Any, limit: int) -> TreeNodes:
 
 
 def _line(values: Any) -> NodeLine:
-    known = {name: values[name] for name in NodeLine.__annotations__}
-    known["changes"] = tuple(Change(**change) for change in known["changes"])
-    known["metrics"] = known["metrics"] or {}
-    return NodeLine(**known)
+    fields = {name: values[name] for name in NodeLine.__annotations__}
+    fields["changes"] = tuple(Change(**change) for change in fields["changes"])
+    fields["metrics"] = fields["metrics"] or {}
+    return NodeLine(**fields)

@@ -95,13 +95,13 @@ def trees(connection: Connection, refs: Iterable[str]) -> dict[str, Outline]:
     Raises:
         NotFound, Ambiguous: a reference fits no run, or several.
     """
-    wanted = list(dict.fromkeys(refs))
-    found = _read_trees(connection, wanted)
-    known = {key: tree for tree in found for key in (tree.run.id, tree.run.name)}
-    for ref in wanted:
-        if ref not in known:
-            known[ref] = _read_trees(connection, [find_run(connection, ref).id])[0]
-    return {ref: known[ref] for ref in wanted}
+    unique_refs = list(dict.fromkeys(refs))
+    outlines = _read_trees(connection, unique_refs)
+    by_ref = {key: tree for tree in outlines for key in (tree.run.id, tree.run.name)}
+    for ref in unique_refs:
+        if ref not in by_ref:
+            by_ref[ref] = _read_trees(connection, [find_run(connection, ref).id])[0]
+    return {ref: by_ref[ref] for ref in unique_refs}
 
 
 def ancestors(connection: Connection, node_id: str) -> list[NodeMark]:
@@ -141,24 +141,24 @@ def nodes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Node]:
 
 def history(connection: Connection, node: Node) -> tuple[list[Request], list[Event]]:
     """The requests that a node commits, and the audit lines of the node and of those requests."""
-    mine = select(requests.c.id).where(requests.c.node_id == node.id)
+    request_ids = select(requests.c.id).where(requests.c.node_id == node.id)
     query = (
         select(events, requests)
         .outerjoin(requests, requests.c.id == events.c.ref)
         .where(
             events.c.run_id == node.run_id,
-            or_(events.c.ref == node.id, events.c.ref.in_(mine)),
+            or_(events.c.ref == node.id, events.c.ref.in_(request_ids)),
         )
         .order_by(events.c.id)
         .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
     )
     rows = connection.execute(query).all()
-    asked = {
+    committed = {
         row.requests_id: Request(**_part(row, requests))
         for row in rows
         if row.requests_id is not None
     }
-    return list(asked.values()), [Event(**_part(row, events)) for row in rows]
+    return list(committed.values()), [Event(**_part(row, events)) for row in rows]
 
 
 def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
@@ -169,16 +169,16 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
         .limit(1)
         .scalar_subquery()
     )
-    wanted = or_(runs.c.name.in_(refs), runs.c.id.in_(refs))
-    told = audit.last_troubles(select(runs.c.id).where(wanted)).subquery()
+    condition = or_(runs.c.name.in_(refs), runs.c.id.in_(refs))
+    last_troubles = audit.last_troubles(select(runs.c.id).where(condition)).subquery()
     query = (
         select(runs, branches, segments, certificates, _troubles, newest.label("cursor"))
         .outerjoin(branches, branches.c.run_id == runs.c.id)
         .outerjoin(segments, segments.c.branch_id == branches.c.id)
         .outerjoin(certificates, certificates.c.id == newest_of_branch().scalar_subquery())
-        .outerjoin(told, told.c.ref == segments.c.id)
-        .outerjoin(_troubles, _troubles.c.id == told.c.id)
-        .where(wanted)
+        .outerjoin(last_troubles, last_troubles.c.ref == segments.c.id)
+        .outerjoin(_troubles, _troubles.c.id == last_troubles.c.id)
+        .where(condition)
         .order_by(runs.c.id, branches.c.position, segments.c.position)
         .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
     )
@@ -189,7 +189,7 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
 
 
 def _outline(rows: Sequence[Row[Any]]) -> Outline:
-    found = {
+    branches_by_id = {
         row.branches_id: Branch(**_part(row, branches))
         for row in rows
         if row.branches_id is not None
@@ -210,7 +210,9 @@ def _outline(rows: Sequence[Row[Any]]) -> Outline:
         for row in rows
         if row.certificates_id is not None
     }
-    return Outline(run, tuple(found.values()), of_run, rows[0].cursor or 0, troubles, certified)
+    return Outline(
+        run, tuple(branches_by_id.values()), of_run, rows[0].cursor or 0, troubles, certified
+    )
 
 
 def _part(row: Row[Any], table: NamedFromClause) -> dict[str, Any]:

@@ -55,8 +55,8 @@ class Attributes:
     ) -> None:
         self._tracked, self._ahead = dict(tracked or {}), dict(ahead or {})
         self._ignored = dict(ignored or {})
-        known = (*self._tracked.values(), *self._ahead.values())
-        self._slots = Slots(owners, model, self._ignored, known)
+        excluded = (*self._tracked.values(), *self._ahead.values())
+        self._slots = Slots(owners, model, self._ignored, excluded)
         self._changed: set[str] = set()
         self._omitted: set[str] = set()
         slots = [*self._slots.read(), *self._numbers_ahead()]

@@ -68,7 +68,7 @@ class Slots:
 
     ``owners`` are objects by the beginning of their paths; ``ignored`` the names that are not
     followed in each of them; ``model`` is what is stored as weights anyway: of it only numbers,
-    containers and tensors beside its buffers are followed. ``known`` are objects that are state
+    containers and tensors beside its buffers are followed. ``excluded`` are objects that are state
     already. ``holders`` are the objects that held attributes when they were read last, by path.
     """
 
@@ -77,17 +77,17 @@ class Slots:
         owners: Mapping[str, Any],
         model: torch.nn.Module,
         ignored: Mapping[str, frozenset[str]],
-        known: Iterable[Any],
+        excluded: Iterable[Any],
     ) -> None:
         self.holders: dict[str, Any] = {}
         self._owners, self._model, self._ignored = owners, model, ignored
-        self._parts = {id(part) for part in (*model.modules(), *model.parameters())}
-        self._known = {id(value) for value in (*known, *owners.values())}
+        self._parts = {id(component) for component in (*model.modules(), *model.parameters())}
+        self._excluded = {id(value) for value in (*excluded, *owners.values())}
 
     def read(self) -> list[Slot]:
         """Every attribute that may be state."""
         self.holders = {}
-        seen = self._parts | self._known
+        seen = self._parts | self._excluded
         slots = self._of_module("model", self._model, seen)
         for path, owner in self._owners.items():
             slots += self._within(path, owner, seen, _DEPTH)
@@ -117,8 +117,8 @@ class Slots:
             return []
         seen.add(id(value))
         if isinstance(value, torch.nn.Module):
-            own = {id(part) for part in (*value.parameters(), *value.buffers())}
-            whole = [] if own <= self._parts else [slot]
+            tensor_ids = {id(tensor) for tensor in (*value.parameters(), *value.buffers())}
+            whole = [] if tensor_ids <= self._parts else [slot]
             return [*whole, *self._of_module(slot.path, value, seen)]
         if isinstance(value, _CONTAINERS):
             return self._of_container(slot, seen, depth)
@@ -139,8 +139,8 @@ class Slots:
             if objects:
                 slots: list[Slot] = []
                 for key, item in objects:
-                    place = Slot(f"{slot.path}[{key}]", value, f"[{key}]", item)
-                    slots += self._of_value(place, seen, depth - 1)
+                    item_slot = Slot(f"{slot.path}[{key}]", value, f"[{key}]", item)
+                    slots += self._of_value(item_slot, seen, depth - 1)
                 return slots
         tensors = [item for _, item in pairs if isinstance(item, torch.Tensor)]
         if tensors and all(id(item) in self._parts for item in tensors):
@@ -153,13 +153,13 @@ class Slots:
     def _of_module(self, path: str, module: torch.nn.Module, seen: set[int]) -> list[Slot]:
         """The numbers, containers and tensors beside its buffers that modules keep."""
         slots = []
-        for name, part in module.named_modules():
-            own = f"{path}.{name}" if name else path
-            self.holders[own] = part
-            for key, value in list(vars(part).items()):
+        for name, submodule in module.named_modules():
+            module_path = f"{path}.{name}" if name else path
+            self.holders[module_path] = submodule
+            for key, value in list(vars(submodule).items()):
                 if key in _OF_EVERY_MODULE:
                     continue
-                slot = Slot(f"{own}.{key}", part, key, value)
+                slot = Slot(f"{module_path}.{key}", submodule, key, value)
                 if isinstance(value, (bool, int, float)):
                     slots.append(slot)
                 elif isinstance(value, torch.Tensor):
@@ -222,7 +222,7 @@ def _is_own_class(kind: type) -> bool:
     file = getattr(sys.modules.get(name), "__file__", None)
     if file is None:
         return name == "__main__"
-    installed = file.startswith(_PYTHON) or any(part in file for part in _INSTALLED)
+    installed = file.startswith(_PYTHON) or any(folder in file for folder in _INSTALLED)
     return not installed and name.partition(".")[0] != "branchtrack"
 
 

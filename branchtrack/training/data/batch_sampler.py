@@ -55,7 +55,7 @@ class Position(Protocol):
     def here(self, *, look: bool = True) -> dict[str, Any]:
         """Return the state of every generator that the loader may draw from."""
 
-    def give(self, found: Mapping[str, Any]) -> None:
+    def give(self, states: Mapping[str, Any]) -> None:
         """Set them to what `here` returned."""
 
 
@@ -126,11 +126,11 @@ class Batches(Sampler[list[Any]]):
         empty one stands for them.
         """
         if not self._is_plain:
-            found = iter(self.inner)
+            batches = iter(self.inner)
             if samples:
-                deque(itertools.islice(found, self._tracked.skipped), maxlen=0)
+                deque(itertools.islice(batches, self._tracked.skipped), maxlen=0)
                 yield []
-            yield from found
+            yield from batches
             return
         order = iter(self.sampler)
         if samples:

@@ -31,45 +31,52 @@ class Generators:
 
         ``look``: also of those that were made since the last look.
         """
-        return {path: _state(one) for path, one in (self._look() if look else self._known).items()}
+        return {
+            path: _state(generator)
+            for path, generator in (self._look() if look else self._known).items()
+        }
 
     def restore(self, states: Mapping[str, Any]) -> None:
         """Set each to a captured state; one that is not made yet is made."""
-        found = self._look() if states else {}
+        generators = self._look() if states else {}
         for path, state in states.items():
-            if path in found:
-                _set(found[path], state)
+            if path in generators:
+                _set(generators[path], state)
             else:
                 self._make(path, state)
 
     def seed(self, *key: int) -> None:
         """Give each a state that depends on ``key`` and its path alone."""
-        for path, one in self._look().items():
+        for path, generator in self._look().items():
             digest = hashlib.blake2b(repr((*key, path)).encode(), digest_size=8).digest()
-            _seed(one, int.from_bytes(digest, "little") >> 1)
+            _seed(generator, int.from_bytes(digest, "little") >> 1)
 
     def _look(self) -> dict[str, Any]:
         seen: set[int] = set()
         self._known = {
-            path: one
+            path: generator
             for name, owner in self._owners.items()
-            for path, one in _within(owner, name, seen, _DEPTH)
+            for path, generator in _within(owner, name, seen, _DEPTH)
         }
         return self._known
 
     def _make(self, path: str, state: Mapping[str, Any]) -> None:
         *parents, name = path.split(".")
         owner = self._owners.get(parents[0])
-        for part in parents[1:]:
-            owner = owner[int(part)] if isinstance(owner, (list, tuple)) else getattr(owner, part)
-        made = {"torch": torch.Generator, "python": random.Random}.get(state["kind"])
-        if made is not None:
-            one = made()
+        for segment in parents[1:]:
+            owner = (
+                owner[int(segment)] if isinstance(owner, (list, tuple)) else getattr(owner, segment)
+            )
+        factory = {"torch": torch.Generator, "python": random.Random}.get(state["kind"])
+        if factory is not None:
+            generator = factory()
         else:
             kind = getattr(np.random, str(state["state"]["bit_generator"]))()
-            one = (np.random.Generator if state["kind"] == "numpy" else np.random.RandomState)(kind)
-        _set(one, state)
-        setattr(owner, name, one)
+            generator = (
+                np.random.Generator if state["kind"] == "numpy" else np.random.RandomState
+            )(kind)
+        _set(generator, state)
+        setattr(owner, name, generator)
 
 
 def _within(owner: Any, path: str, seen: set[int], depth: int) -> Iterator[tuple[str, Any]]:
@@ -77,57 +84,57 @@ def _within(owner: Any, path: str, seen: set[int], depth: int) -> Iterator[tuple
         return
     seen.add(id(owner))
     if isinstance(owner, (list, tuple)):
-        parts = [(str(n), one) for n, one in enumerate(owner)] if len(owner) <= _ITEMS else []
+        parts = [(str(n), value) for n, value in enumerate(owner)] if len(owner) <= _ITEMS else []
     else:
         parts = list(getattr(owner, "__dict__", {}).items())
-    for name, one in parts:
-        if _kind(one) and id(one) not in seen:
-            seen.add(id(one))
-            yield f"{path}.{name}", one
-        elif not _kind(one):
-            yield from _within(one, f"{path}.{name}", seen, depth - 1)
+    for name, value in parts:
+        if _kind(value) and id(value) not in seen:
+            seen.add(id(value))
+            yield f"{path}.{name}", value
+        elif not _kind(value):
+            yield from _within(value, f"{path}.{name}", seen, depth - 1)
 
 
-def _kind(one: Any) -> str:
-    if isinstance(one, torch.Generator):
-        return "torch" if one.device.type == "cpu" else ""
-    if type(one) is random.Random:
+def _kind(value: Any) -> str:
+    if isinstance(value, torch.Generator):
+        return "torch" if value.device.type == "cpu" else ""
+    if type(value) is random.Random:
         return "python"
-    if isinstance(one, np.random.Generator):
+    if isinstance(value, np.random.Generator):
         return "numpy"
-    return "numpy legacy" if isinstance(one, np.random.RandomState) else ""
+    return "numpy legacy" if isinstance(value, np.random.RandomState) else ""
 
 
-def _state(one: Any) -> dict[str, Any]:
-    kind = _kind(one)
+def _state(generator: Any) -> dict[str, Any]:
+    kind = _kind(generator)
     if kind == "torch":
-        return {"kind": kind, "state": one.get_state()}
+        return {"kind": kind, "state": generator.get_state()}
     if kind == "python":
-        version, keys, gauss = one.getstate()
+        version, keys, gauss = generator.getstate()
         return {"kind": kind, "state": [version, np.array(keys, np.uint32), gauss]}
-    state = one.bit_generator.state if kind == "numpy" else one.get_state(legacy=False)
+    state = generator.bit_generator.state if kind == "numpy" else generator.get_state(legacy=False)
     return {"kind": kind, "state": state}
 
 
-def _set(one: Any, state: Mapping[str, Any]) -> None:
-    found = state["state"]
+def _set(generator: Any, state: Mapping[str, Any]) -> None:
+    payload = state["state"]
     if state["kind"] == "torch":
-        one.set_state(found)
+        generator.set_state(payload)
     elif state["kind"] == "python":
-        one.setstate((found[0], tuple(int(key) for key in found[1]), found[2]))
+        generator.setstate((payload[0], tuple(int(key) for key in payload[1]), payload[2]))
     elif state["kind"] == "numpy":
-        one.bit_generator.state = found
+        generator.bit_generator.state = payload
     else:
-        one.set_state(found)
+        generator.set_state(payload)
 
 
-def _seed(one: Any, number: int) -> None:
-    kind = _kind(one)
+def _seed(generator: Any, number: int) -> None:
+    kind = _kind(generator)
     if kind == "torch":
-        one.manual_seed(number)
+        generator.manual_seed(number)
     elif kind == "python":
-        one.seed(number)
+        generator.seed(number)
     elif kind == "numpy":
-        one.bit_generator.state = type(one.bit_generator)(number).state
+        generator.bit_generator.state = type(generator.bit_generator)(number).state
     else:
-        one.seed(number % 2**32)
+        generator.seed(number % 2**32)

@@ -120,12 +120,12 @@ class Streamed(IterableDataset[Any]):
     def tag(self) -> str | None:
         """The tag of the batch that is being made; None if it is none of the pass."""
         worker, count = get_worker_info(), self._count
-        mine = self._outside is not None if worker is None else self._awaited
-        if not mine or not self._settings.declared:
+        is_of_pass = self._outside is not None if worker is None else self._awaited
+        if not is_of_pass or not self._settings.declared:
             return None
         self._count = 0
-        place = {"worker": str(0 if worker is None else worker.id), "items": self._items}
-        return json.dumps({"values": self._settings.values(), "count": count, **place})
+        position = {"worker": str(0 if worker is None else worker.id), "items": self._items}
+        return json.dumps({"values": self._settings.values(), "count": count, **position})
 
     def leave(self) -> None:
         """Give the process its own generators back."""
@@ -155,7 +155,7 @@ class Collated:
 
     def __call__(self, items: Any) -> Any:
         try:
-            found, tag = self.collate(items), self.stream.tag()
-            return found if tag is None else Tagged(found, tag)
+            batch, tag = self.collate(items), self.stream.tag()
+            return batch if tag is None else Tagged(batch, tag)
         finally:
             self.stream.leave()

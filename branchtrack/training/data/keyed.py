@@ -40,10 +40,12 @@ class Keyed(Dataset[Any]):
             rng.seed(*batch.key)
             self._own.seed(*batch.key)
         whole = getattr(self.dataset, "__getitems__", None)
-        found = whole(batch) if whole else [self.dataset[index] for index in batch]
+        samples = whole(batch) if whole else [self.dataset[index] for index in batch]
         if not isinstance(batch, Batch) or not self._settings.declared:
-            return found
-        return Samples(found, json.dumps({"values": self._settings.values(), "count": len(batch)}))
+            return samples
+        return Samples(
+            samples, json.dumps({"values": self._settings.values(), "count": len(batch)})
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name == "dataset":

@@ -51,25 +51,28 @@ class Mixture(Dataset[Any]):
         seed: int,
     ) -> None:
         self.datasets = dict(datasets)
-        for name, one in self.datasets.items():
-            _check_source(name, one)
+        for name, dataset in self.datasets.items():
+            _check_source(name, dataset)
         if not self.datasets:
             raise InvalidInput("datasets", {}, "one dataset or more, by name")
         if length is not None and (type(length) is not int or length < 1):
             raise InvalidInput("length", length, "a whole number of at least 1, or None")
         if type(seed) is not int or seed < 0:
             raise InvalidInput("seed", seed, "a whole number of at least 0")
-        sizes = {name: len(one) for name, one in self.datasets.items()}
+        sizes = {name: len(dataset) for name, dataset in self.datasets.items()}
         self.length, self.seed = length or sum(sizes.values()), seed
         declared = {f"mixture.{name}": _setting(name) for name in self.datasets}
         setattr(self, MARK, declared)
-        given = sizes if weights is None else weights
-        if given.keys() != sizes.keys():
-            raise InvalidInput("weights", dict(given), f"one for each of {', '.join(sizes)}")
+        initial = sizes if weights is None else weights
+        if initial.keys() != sizes.keys():
+            raise InvalidInput("weights", dict(initial), f"one for each of {', '.join(sizes)}")
         self._weights: dict[str, float] = {}
         self._plan: tuple[NDArray[np.intp], NDArray[np.int64]] | None = None
         self.write_settings(
-            {own: made.validate(given[own.partition(".")[2]]) for own, made in declared.items()}
+            {
+                attribute: declaration.validate(initial[attribute.partition(".")[2]])
+                for attribute, declaration in declared.items()
+            }
         )
 
     @property
@@ -77,9 +80,9 @@ class Mixture(Dataset[Any]):
         """The weights in force, by name of the source."""
         return dict(self._weights)
 
-    def read_setting(self, own: str) -> float:
+    def read_setting(self, attribute: str) -> float:
         """The weight in force of ``mixture.NAME``."""
-        return self._weights[own.partition(".")[2]]
+        return self._weights[attribute.partition(".")[2]]
 
     def write_settings(self, values: Mapping[str, float]) -> None:
         """Set weights by ``mixture.NAME``, all or none.
@@ -87,24 +90,24 @@ class Mixture(Dataset[Any]):
         Raises:
             InvalidInput: none of them would be greater than 0.
         """
-        made = {**self._weights, **{n.partition(".")[2]: value for n, value in values.items()}}
-        if not any(made.values()):
+        weights = {**self._weights, **{n.partition(".")[2]: value for n, value in values.items()}}
+        if not any(weights.values()):
             raise InvalidInput(
                 "data.mixture",
-                made,
+                weights,
                 "weights of which at least one is greater than 0",
                 what="A mixture whose weights are all 0 has nothing to draw from.",
             )
-        self._weights, self._plan = made, None
+        self._weights, self._plan = weights, None
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> Any:
-        place = index + self.length if index < 0 else index
-        if not 0 <= place < self.length:
+        position = index + self.length if index < 0 else index
+        if not 0 <= position < self.length:
             raise IndexError(index)
-        source, item = self.pick(place)
+        source, item = self.pick(position)
         return self.datasets[source][item]
 
     def pick(self, index: int) -> tuple[str, int]:
@@ -124,19 +127,19 @@ class Mixture(Dataset[Any]):
         drawn = _generator(self.seed, 0).random(self.length)
         sources = np.searchsorted(shares / shares[-1], drawn, side="right")
         items = np.empty(self.length, np.int64)
-        for number, one in enumerate(self.datasets.values()):
-            mine = np.flatnonzero(sources == number)
-            order = _generator(self.seed, number + 1).permutation(len(one))
-            items[mine] = order[np.arange(len(mine)) % len(one)]
+        for number, dataset in enumerate(self.datasets.values()):
+            positions = np.flatnonzero(sources == number)
+            order = _generator(self.seed, number + 1).permutation(len(dataset))
+            items[positions] = order[np.arange(len(positions)) % len(dataset)]
         return sources, items
 
 
-def _check_source(name: str, one: Any) -> None:
+def _check_source(name: str, dataset: Any) -> None:
     if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
         raise InvalidInput("datasets", name, "names of letters, digits, dashes and underscores")
-    if isinstance(one, IterableDataset) or not hasattr(one, "__len__") or not len(one):
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__") or not len(dataset):
         raise InvalidInput(
-            f"datasets[{name!r}]", type(one).__name__, "a map dataset with at least one item"
+            f"datasets[{name!r}]", type(dataset).__name__, "a map dataset with at least one item"
         )
 
 

@@ -66,13 +66,13 @@ def settings_of(source: Any, *, steered: bool) -> DataSettings:
     """The settings of the data behind a loader or dataset; none where they cannot be changed, which
     is said once.
     """
-    found = DataSettings(source)
-    if steered or not found.declared:
-        return found
+    settings = DataSettings(source)
+    if steered or not settings.declared:
+        return settings
     logger.warning(
         "branchtrack: %s cannot be changed while this trains. Only the data of a torch DataLoader "
         "that makes batches of a map or iterable dataset can.",
-        " and ".join(found.declared),
+        " and ".join(settings.declared),
     )
     return DataSettings(None)
 
@@ -152,7 +152,7 @@ class Tracked:
         samples = self._skipped_samples + (batches - self.skipped) * self._batch_size
         if self._batches is not None:
             samples = self._batches.bounded(samples)
-        found = {
+        stored = {
             "epoch": epoch,
             "batches": batches,
             "samples": samples if begun else 0,
@@ -169,8 +169,8 @@ class Tracked:
         }
         if self.settings.declared:
             streams = self._stream is not None
-            found["settings"] = self.settings.state(begun=begun, streams=streams)
-        return found
+            stored["settings"] = self.settings.state(begun=begun, streams=streams)
+        return stored
 
     def resume(self, state: Mapping[str, Any], now: dict[str, Any], seed: int | None = None) -> int:
         """Have the next pass go on at a stored place; returns how many batches it leaves out.
@@ -189,11 +189,13 @@ class Tracked:
         self._give_order_seed(state["order_seed"])
         self._give_generators(state)
         # Those of an iterable dataset come to where they were as its pass is read again.
-        own = state["pass_own"] if begun and self._stream is not None else state.get("own", {})
-        self._own.restore(own)
+        generator_states = (
+            state["pass_own"] if begun and self._stream is not None else state.get("own", {})
+        )
+        self._own.restore(generator_states)
         if not begun:
             return 0
-        self._found, self._now = state, {**now, "own": own}
+        self._found, self._now = state, {**now, "own": generator_states}
         self._skipped_samples, self.skipped = state["samples"], self._to_skip(state)
         return self.skipped
 
@@ -234,8 +236,8 @@ class Tracked:
 
     def is_begun(self) -> bool:
         """Whether the iteration that starts now is that of the pass; true once for each."""
-        found, self._awaited = self._awaited, False
-        return found
+        begun, self._awaited = self._awaited, False
+        return begun
 
     def draw(self) -> None:
         """The order of the pass is about to be drawn: in the resumed pass, as it was before."""
@@ -269,8 +271,8 @@ class Tracked:
         now, self._now = self._now, None
         if now is not None:
             # What is drawn ahead for workers, or read again of a stream, gets there by itself.
-            own = {} if self.has_workers or self._batches is None else now["own"]
-            self.give({**now, "own": own})
+            generator_states = {} if self.has_workers or self._batches is None else now["own"]
+            self.give({**now, "own": generator_states})
 
     def here(self, *, look: bool = True) -> dict[str, Any]:
         """The state of every generator that the loader may draw from in this process.
@@ -279,10 +281,10 @@ class Tracked:
         """
         return {**rng.capture(devices=False), "own": self._own.capture(look=look)}
 
-    def give(self, found: Mapping[str, Any]) -> None:
+    def give(self, states: Mapping[str, Any]) -> None:
         """Set them to what `here` gave."""
-        rng.restore(dict(found))
-        self._own.restore(found.get("own", {}))
+        rng.restore(dict(states))
+        self._own.restore(states.get("own", {}))
 
     @property
     def _batch_size(self) -> int:
@@ -305,15 +307,15 @@ class Tracked:
         self.seed = self._next_seed
         if self._order_seed() is not None:
             self._give_order_seed(self.seed)
-        for one in self._generators():
-            one.manual_seed(self.seed)
+        for generator in self._generators():
+            generator.manual_seed(self.seed)
 
     def _sampler(self) -> Any:
         return None if self._batches is None else getattr(self._batches.inner, "sampler", None)
 
     def _order_size(self) -> int | None:
-        found = getattr(self._sampler(), "batch_size", None)
-        return found if isinstance(found, int) else None
+        size = getattr(self._sampler(), "batch_size", None)
+        return size if isinstance(size, int) else None
 
     def _order_seed(self) -> int | None:
         # accelerate's SeedableRandomSampler draws every order from this and the epoch.
@@ -324,17 +326,23 @@ class Tracked:
             self._sampler().initial_seed = seed
 
     def _generator_states(self) -> list[torch.Tensor]:
-        return [one.get_state() for one in self._generators()]
+        return [generator.get_state() for generator in self._generators()]
 
     def _give_generators(self, state: Mapping[str, Any]) -> None:
-        for one, found in zip(self._generators(), state["generators"], strict=False):
-            one.set_state(found)
+        for generator, generator_state in zip(
+            self._generators(), state["generators"], strict=False
+        ):
+            generator.set_state(generator_state)
 
     def _generators(self) -> list[torch.Generator]:
-        own = (
+        sampler_generator = (
             None if self._order_seed() is not None else getattr(self._sampler(), "generator", None)
         )
         # One that was put aside for kept workers is none of the script's.
         lent = None if self._keeps_workers else self._loader.generator
-        unique = {id(one): one for one in (own, lent) if one is not None}
+        unique = {
+            id(generator): generator
+            for generator in (sampler_generator, lent)
+            if generator is not None
+        }
         return list(unique.values())

@@ -44,10 +44,10 @@ def _model(folder: Path) -> None:
     tensors = load_file(folder / MODEL)
     with torch.device("meta"):
         empty = kind(kind.config_class.from_dict(dict(config)))
-    own = empty.state_dict()
+    state_dict = empty.state_dict()
     _drop_buffers(empty, tensors)
     save_file(tensors, folder / MODEL, {"format": "pt"})
-    _compare(kind.from_pretrained(folder, dtype="auto"), tensors, set(own))
+    _compare(kind.from_pretrained(folder, dtype="auto"), tensors, set(state_dict))
 
 
 def _adapters(folder: Path, what: Mapping[str, Any]) -> None:
@@ -59,11 +59,11 @@ def _adapters(folder: Path, what: Mapping[str, Any]) -> None:
     base = base.to(getattr(torch, what["base"]["config"]["dtype"]))
     model: Any = None
     for name, config in what["adapters"].items():
-        given = _peft_config(config)
+        adapter_config = _peft_config(config)
         if model is None:
-            model = peft.get_peft_model(base, given, adapter_name=name)
+            model = peft.get_peft_model(base, adapter_config, adapter_name=name)
         else:
-            model.add_adapter(name, given)
+            model.add_adapter(name, adapter_config)
     tensors = load_file(folder / MODEL)
     _drop_buffers(model, tensors)
     aliases = _tied(model)
@@ -82,9 +82,9 @@ def _adapters(folder: Path, what: Mapping[str, Any]) -> None:
         (folder / extra).unlink(missing_ok=True)
     _bare(kind, what["base"]["config"], tensors).save_pretrained(folder / BASE)
     first = next(iter(what["adapters"]))
-    place = folder if first == "default" else folder / first
+    adapter_folder = folder if first == "default" else folder / first
     opened: Any = peft.PeftModel.from_pretrained(
-        kind.from_pretrained(folder / BASE, dtype="auto"), place, adapter_name=first
+        kind.from_pretrained(folder / BASE, dtype="auto"), adapter_folder, adapter_name=first
     )
     for name in list(what["adapters"])[1:]:
         opened.load_adapter(folder / name, adapter_name=name)
@@ -93,25 +93,25 @@ def _adapters(folder: Path, what: Mapping[str, Any]) -> None:
 
 def _bare(kind: Any, config: Mapping[str, Any], tensors: Tensors) -> Any:
     """The model below the adapters, with the weights that they leave alone."""
-    found = kind(kind.config_class.from_dict(dict(config))).to(getattr(torch, config["dtype"]))
-    own, keys = {}, found.state_dict().keys()
+    model = kind(kind.config_class.from_dict(dict(config))).to(getattr(torch, config["dtype"]))
+    weights, keys = {}, model.state_dict().keys()
     for name, tensor in tensors.items():
         plain = name.removeprefix("base_model.").replace(".base_layer.", ".")
         plain = plain.replace(".original_module.", ".")
         plain = plain if plain in keys else plain.removeprefix("model.")
-        own[plain] = tensor
-    aliases = _tied(found)
-    missing = found.load_state_dict(own, strict=False).missing_keys
+        weights[plain] = tensor
+    aliases = _tied(model)
+    missing = model.load_state_dict(weights, strict=False).missing_keys
     if set(missing) - aliases:
         raise ValueError(f"the model below the adapters has other weights: {missing[:5]}")
-    return found
+    return model
 
 
-def _peft_config(given: Mapping[str, Any]) -> Any:
+def _peft_config(options: Mapping[str, Any]) -> Any:
     import peft
 
     config: Any = peft.PeftConfig
-    return config.from_peft_type(**{**given, "inference_mode": False})
+    return config.from_peft_type(**{**options, "inference_mode": False})
 
 
 def _pipeline(folder: Path, name: str) -> None:
@@ -121,25 +121,25 @@ def _pipeline(folder: Path, name: str) -> None:
     (folder / MODEL).unlink()
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     for module in modules:
-        own = {
+        weights = {
             key.removeprefix(f"{module['name']}."): value
             for key, value in tensors.items()
             if key.startswith(f"{module['name']}.")
         }
         inner = next(
-            (p for p in ("model.", "auto_model.") if any(k.startswith(p) for k in own)), ""
+            (p for p in ("model.", "auto_model.") if any(k.startswith(p) for k in weights)), ""
         )
-        own = {key.removeprefix(inner): value for key, value in own.items()}
-        place = folder / module["path"]
-        config = place / "config.json"
+        weights = {key.removeprefix(inner): value for key, value in weights.items()}
+        module_folder = folder / module["path"]
+        config = module_folder / "config.json"
         if inner and config.exists():
             architecture = json.loads(config.read_text(encoding="utf-8"))["architectures"][0]
             model = _class(architecture)
             with torch.device("meta"):
                 empty = model(model.config_class.from_dict(json.loads(config.read_text())))
-            _drop_buffers(empty, own)
-        if own:
-            save_file(own, place / MODEL, {"format": "pt"})
+            _drop_buffers(empty, weights)
+        if weights:
+            save_file(weights, module_folder / MODEL, {"format": "pt"})
     opened = kind(str(folder), device="cpu")
     _compare(opened, tensors, set(opened.state_dict()))
 
@@ -158,9 +158,9 @@ def _class(name: str) -> Any:
 
 def _drop_buffers(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     """Take away buffers that the model's own checkpoints do not hold."""
-    own = model.state_dict()
+    state_dict = model.state_dict()
     for name, _buffer in model.named_buffers():
-        if name not in own:
+        if name not in state_dict:
             tensors.pop(name, None)
 
 
@@ -174,16 +174,16 @@ def _tied(model: torch.nn.Module) -> set[str]:
 
 def _compare(opened: torch.nn.Module, tensors: Tensors, names: set[str]) -> None:
     """That an opened model has the weights that were exported, bit for bit."""
-    found = opened.state_dict()
-    for name in sorted(names & found.keys() | (tensors.keys() & names)):
-        mine, theirs = found.get(name), tensors.get(name)
-        if theirs is None and name in found and name in _tied(opened):
+    state_dict = opened.state_dict()
+    for name in sorted(names & state_dict.keys() | (tensors.keys() & names)):
+        actual, exported = state_dict.get(name), tensors.get(name)
+        if exported is None and name in state_dict and name in _tied(opened):
             continue
-        if mine is None or theirs is None or mine.dtype != theirs.dtype:
+        if actual is None or exported is None or actual.dtype != exported.dtype:
             raise ValueError(f"{name} is not there again with its dtype")
-        if not torch.equal(_bits(mine), _bits(theirs)):
+        if not torch.equal(_bits(actual), _bits(exported)):
             raise ValueError(f"{name} does not come back as it was")
-    left_out = sorted(tensors.keys() - found.keys())
+    left_out = sorted(tensors.keys() - state_dict.keys())
     if left_out:
         raise ValueError(f"nothing opens {', '.join(left_out[:5])}")
 

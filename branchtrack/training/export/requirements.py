@@ -35,17 +35,17 @@ def of(model: torch.nn.Module, processor: Any = None) -> Found:
 
     ``processor`` is what makes its inputs: a tokenizer, say.
     """
-    found = _known.get(model)
-    if found is None:
+    needed = _known.get(model)
+    if needed is None:
         try:
             what, files = _of(model)
-            found = what, files or _files_of_processor(processor)
+            needed = what, files or _files_of_processor(processor)
         except Exception as error:
             # Its export is refused then; its training is not.
             logger.warning("branchtrack: nodes of this model cannot be exported: %s", error)
-            found = {"unknown": type(model).__name__}, {}
-        _known[model] = found
-    return found
+            needed = {"unknown": type(model).__name__}, {}
+        _known[model] = needed
+    return needed
 
 
 def adopt(
@@ -61,8 +61,8 @@ def adopt(
 
 def transient(model: torch.nn.Module) -> list[str]:
     """The names of buffers that `state_dict` leaves out: state of a training, not of a model."""
-    own = model.state_dict().keys()
-    return sorted(name for name, _buffer in model.named_buffers() if name not in own)
+    stored = model.state_dict().keys()
+    return sorted(name for name, _buffer in model.named_buffers() if name not in stored)
 
 
 def _of(model: torch.nn.Module) -> Found:
@@ -84,11 +84,11 @@ def _of_adapters(model: Any) -> dict[str, Any]:
 
 
 def _config(model: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=True))
+    config: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=True))
     for name in ("transformers_version", "_name_or_path"):
-        found.pop(name, None)
+        config.pop(name, None)
     dtype = str(model.dtype).removeprefix("torch.")
-    return {**found, "architectures": [type(model).__name__], "dtype": dtype}
+    return {**config, "architectures": [type(model).__name__], "dtype": dtype}
 
 
 def _plain(value: Any) -> Any:

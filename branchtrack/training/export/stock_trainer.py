@@ -72,17 +72,17 @@ def _optimizer(
 def _scheduler(
     state: Mapping[str, Any], tensors: Tensors, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    found: dict[str, Any] = decode(state["state"], tensors)
+    state_dict: dict[str, Any] = decode(state["state"], tensors)
     groups = _groups(facts)
     if "base_lrs" in state["settings"]:
-        found["base_lrs"] = [group["initial_lr"] for group in groups]
+        state_dict["base_lrs"] = [group["initial_lr"] for group in groups]
     if "_last_lr" in state["settings"]:
-        found["_last_lr"] = [group["lr"] for group in groups]
-    return found
+        state_dict["_last_lr"] = [group["lr"] for group in groups]
+    return state_dict
 
 
-def _random(found: Mapping[str, Any]) -> dict[str, Any]:
-    python, numpy = found["python"], found["numpy"]
+def _random(captured: Mapping[str, Any]) -> dict[str, Any]:
+    python, numpy = captured["python"], captured["numpy"]
     keys = tuple(int(key) for key in python["keys"])
     states: dict[str, Any] = {
         "python": (python["version"], keys, python["gauss"]),
@@ -93,9 +93,9 @@ def _random(found: Mapping[str, Any]) -> dict[str, Any]:
             numpy["has_gauss"],
             numpy["cached"],
         ),
-        "cpu": found["torch"],
+        "cpu": captured["torch"],
     }
-    devices = found.get("cuda", {})
+    devices = captured.get("cuda", {})
     return states | ({"cuda": devices["0"]} if "0" in devices else {})
 
 

@@ -49,27 +49,31 @@ class Beginning:
 
 
 def begin(
-    live: Live, session: Session, data: Any, objects: Mapping[str, Any], asked: Mapping[str, Any]
+    live: Live,
+    session: Session,
+    data: Any,
+    objects: Mapping[str, Any],
+    requested: Mapping[str, Any],
 ) -> Beginning:
-    """Make live objects ready; ``asked`` are the script's max_steps, save_steps and seed.
+    """Make live objects ready; ``requested`` are the script's max_steps, save_steps and seed.
 
     Raises:
         InvalidInput: what was declared cannot be had with this script.
         CheckpointMismatch: the script asks for something else, or does not fit the node.
     """
     base = session.base
-    more = {**asked, **loop_data.describe(data), "objects": sorted(objects)}
+    more = {**requested, **loop_data.describe(data), "objects": sorted(objects)}
     script = loop_script.record(live, more)
     is_exact = base is not None and base.mode == "exact"
     if base is not None and is_exact and base.script is not None:
         names = accepted(base.overrides, script, base.script)
         loop_script.check(script, base.script, base.fork.settings, base.overrides, names)
-    given = {**asked, **(resumption.wanted(base) if base is not None else {})}
-    ends, save = _last_step(base, asked["max_steps"]), given["save_steps"]
-    if given["seed"] is not None and not is_exact:
-        resumption.seed_all(given["seed"])
-    seed = torch.initial_seed() % 2**32 if given["seed"] is None else given["seed"]
-    size = _take_batch_size(data, given)
+    settings = {**requested, **(resumption.base_settings(base) if base is not None else {})}
+    ends, save = _last_step(base, requested["max_steps"]), settings["save_steps"]
+    if settings["seed"] is not None and not is_exact:
+        resumption.seed_all(settings["seed"])
+    seed = torch.initial_seed() % 2**32 if settings["seed"] is None else settings["seed"]
+    size = _take_batch_size(data, settings)
     live.fixed = {} if size is None else {"batch_size": size}
     live.fixed |= {"seed": seed, "scheduler": "node"}
     live.loop = pace = Pace(base.fork.step if base else 0, ends, save)
@@ -87,7 +91,7 @@ def loop_state(begun: bool, feed: Feed | None, objects: Mapping[str, Any]) -> di
     return {
         "begun": begun,
         "data": {} if feed is None else feed.state(),
-        "objects": {name: one.state_dict() for name, one in objects.items()},
+        "objects": {name: instance.state_dict() for name, instance in objects.items()},
     }
 
 
@@ -100,17 +104,17 @@ def go_on(
     """
     stored, now = snapshots.loop_state(base.snapshot), resumption.random_state(base)
     must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
-    for name, one in objects.items():
-        one.load_state_dict(stored["objects"][name])
+    for name, instance in objects.items():
+        instance.load_state_dict(stored["objects"][name])
     if feed is not None and stored["data"].get("unread"):
         raise _unread()
     if feed is not None and stored["data"]:
-        found = stored["data"]
+        data_state = stored["data"]
         before = base.script or {}
         if any(not equal(script.get(n), before[n]) for n in (LENGTH, "sampler") if n in before):
-            found = feed.elsewhere(found)
-            base.parts["data position"] = place_words(found, stored["data"])
-        feed.resume(found, now, base.overrides.get("seed"))
+            data_state = feed.elsewhere(data_state)
+            base.parts["data position"] = place_words(data_state, stored["data"])
+        feed.resume(data_state, now, base.overrides.get("seed"))
     rng.restore(now)
     return now if stored["begun"] else None
 
@@ -127,21 +131,21 @@ def _unread() -> CheckpointMismatch:
     )
 
 
-def _last_step(base: Base | None, given: int | None) -> int | None:
-    """The step at which the loop ends; ``given`` is what the script says."""
+def _last_step(base: Base | None, requested: int | None) -> int | None:
+    """The step at which the loop ends; ``requested`` is what the script says."""
     if base is None:
-        return given
-    if base.mode != "exact" and given is not None:
-        given += base.fork.step
-    found = resumption.wanted(base).get("max_steps", given)
-    if found is not None and found <= base.fork.step:
-        raise InvalidInput("max_steps", found, f"more than the node's step {base.fork.step}")
-    return None if found is None else int(found)
+        return requested
+    if base.mode != "exact" and requested is not None:
+        requested += base.fork.step
+    end_step = resumption.base_settings(base).get("max_steps", requested)
+    if end_step is not None and end_step <= base.fork.step:
+        raise InvalidInput("max_steps", end_step, f"more than the node's step {base.fork.step}")
+    return None if end_step is None else int(end_step)
 
 
-def _take_batch_size(data: Any, given: Mapping[str, Any]) -> int | None:
+def _take_batch_size(data: Any, settings: Mapping[str, Any]) -> int | None:
     size = loop_data.batch_size(data)
-    if size is not None and given.get("batch_size", size) != size:
-        size = int(given["batch_size"])
+    if size is not None and settings.get("batch_size", size) != size:
+        size = int(settings["batch_size"])
         loop_data.give_batch_size(data, size)
     return size

@@ -102,10 +102,10 @@ def find(optimizer: Any, scheduler: Any, objects: Mapping[str, Any]) -> Companio
     if not (lacking or libraries):
         return companions
     instances = _instances((LRScheduler, *libraries))
-    known = {id(bare(value, "scheduler")) for value in objects.values()}
+    stored_ids = {id(bare(value, "scheduler")) for value in objects.values()}
     adopted = {}
     for name in lacking:
-        alone = _scheduler_of(by_name[name], name, instances, known, companions.untracked)
+        alone = _scheduler_of(by_name[name], name, instances, stored_ids, companions.untracked)
         if alone is not None:
             adopted[name] = alone
         elif not is_scheduled(by_name[name]):
@@ -136,7 +136,7 @@ def _instances(kinds: tuple[type, ...]) -> list[Any]:
 
 
 def _scheduler_of(
-    optimizer: Any, name: str, instances: list[Any], known: set[int], untracked: list[str]
+    optimizer: Any, name: str, instances: list[Any], stored_ids: set[int], untracked: list[str]
 ) -> Any:
     """The one scheduler of an optimizer; None where there is none, or none can be chosen."""
     schedulers = [
@@ -144,9 +144,9 @@ def _scheduler_of(
         for value in instances
         if issubclass(type(value), LRScheduler) and getattr(value, "optimizer", None) is optimizer
     ]
-    parts = {id(part) for value in schedulers for part in _parts(value)}
+    parts = {id(inner) for value in schedulers for inner in _parts(value)}
     whole = [value for value in schedulers if id(value) not in parts]
-    if any(id(value) in known for value in whole):
+    if any(id(value) in stored_ids for value in whole):
         # Its author has it stored, as one of the extra objects.
         return None
     if len(whole) == 1 and _can_store(whole[0]):
@@ -167,7 +167,7 @@ def _scheduler_of(
 
 def _parts(scheduler: Any) -> Iterator[Any]:
     """The schedulers that one is made of, or keeps in an attribute as wrappers do."""
-    yield from (part for part in within(scheduler) if part is not scheduler)
+    yield from (inner for inner in within(scheduler) if inner is not scheduler)
     for value in vars(scheduler).values():
         if issubclass(type(value), LRScheduler):
             yield value
@@ -188,8 +188,8 @@ def _add_owners(companions: Companions, instances: list[Any], optimizers: list[A
         if issubclass(type(value), LRScheduler):
             continue
         held = getattr(value, "_optimizers" if hasattr(value, "_optimizers") else "optimizers", ())
-        own = {id(bare(optimizer, "optimizer")) for optimizer in held or ()}
-        if own.isdisjoint(map(id, optimizers)):
+        optimizer_ids = {id(bare(optimizer, "optimizer")) for optimizer in held or ()}
+        if optimizer_ids.isdisjoint(map(id, optimizers)):
             continue
         if hasattr(value, "fit_loop"):
             companions.progress = LightningProgress(value)

@@ -17,7 +17,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.data import growth, tracking
 from branchtrack.training.data.batch_sampler import Batches
-from branchtrack.training.settings.dataset_settings import asked
+from branchtrack.training.settings.dataset_settings import declared_values
 
 _END = object()
 
@@ -85,16 +85,16 @@ class Feed:
         while True:
             if self._items is None:
                 self._begin()
-            found, self._held = self._held, _END
-            if found is _END:
-                found = self._fetch()
+            batch, self._held = self._held, _END
+            if batch is _END:
+                batch = self._fetch()
             if self._tracked is not None:
                 self._tracked.settle()
-            if found is not _END:
-                found = self.settings.open(found)
+            if batch is not _END:
+                batch = self.settings.open(batch)
                 self.batches, self._given = self.batches + 1, True
                 self._look_for_the_end()
-                return found
+                return batch
             self._end()
             if within:
                 return _END
@@ -238,25 +238,25 @@ def describe(source: Any) -> dict[str, Any]:
     if source is None:
         return {}
     try:
-        found: dict[str, Any] = {"dataset_length": len(getattr(source, "dataset", source))}
+        facts: dict[str, Any] = {"dataset_length": len(getattr(source, "dataset", source))}
     except TypeError:
-        found = {"dataset_length": None}
+        facts = {"dataset_length": None}
     if isinstance(source, DataLoader):
         sampler = getattr(source.batch_sampler, "sampler", source.sampler)
-        found |= {
+        facts |= {
             "batch_size": batch_size(source),
             "drop_last": source.drop_last,
             "sampler": type(sampler).__name__,
             "num_workers": source.num_workers,
         }
-    return found | asked(source)
+    return facts | declared_values(source)
 
 
 def _tell_epoch(source: Any, epoch: int) -> None:
     """Give the pass's number to whatever draws its order from it; a loop without end cannot."""
     sampler = getattr(source, "batch_sampler", None)
     parts = [source, getattr(source, "dataset", None), sampler, getattr(sampler, "sampler", None)]
-    for part in {id(one): one for one in parts}.values():
-        tell = getattr(part, "set_epoch", None)
+    for component in {id(candidate): candidate for candidate in parts}.values():
+        tell = getattr(component, "set_epoch", None)
         if callable(tell):
             tell(epoch)

@@ -36,8 +36,8 @@ class Effects:
         self._waited = 0
         self._within: str | None = None
         self._hooks = []
-        for name, part in live.parts.items():
-            step = part.optimizer
+        for name, optimizer_objects in live.parts.items():
+            step = optimizer_objects.optimizer
             self._hooks.append(step.register_step_pre_hook(partial(self._before, name)))
             self._hooks.append(step.register_step_post_hook(partial(self._after, name)))
 
@@ -69,10 +69,10 @@ class Effects:
         read = {} if values is None else values.take_read()
         unused = set(values or ()) - read.keys()
         unused |= apply.unused(self._live)
-        unused |= {n for n in expected.wanted if self._optimizer_of(n) not in {None, *stepped}}
+        unused |= {n for n in expected.settings if self._optimizer_of(n) not in {None, *stepped}}
         # Of what nobody has changed and nothing has used there is nothing to say.
-        expected.wanted = {
-            n: v for n, v in expected.wanted.items() if n not in unused or n in changed
+        expected.settings = {
+            n: v for n, v in expected.settings.items() if n not in unused or n in changed
         }
         readings, self._expected = self._merged(read), None
         self._readings = []
@@ -80,9 +80,9 @@ class Effects:
         self._session.committer.prepare(self._live)
 
     def _changed(self, expected: Expectation) -> set[str]:
-        found = {name for answer in expected.answers for name in answer.wanted}
+        names = {name for answer in expected.answers for name in answer.settings}
         base = self._session.base
-        return found | (set(base.overrides) if base is not None and expected.restored else set())
+        return names | (set(base.overrides) if base is not None and expected.restored else set())
 
     def _optimizer_of(self, name: str) -> str | None:
         """The optimizer that has a setting; None of one of the model's or the loop's own."""
@@ -109,12 +109,12 @@ class Effects:
 
     def _read(self, name: str, *, gradients: bool) -> None:
         try:
-            found = apply.used(self._live) if gradients else apply.in_force(self._live)
+            reading = apply.used(self._live) if gradients else apply.in_force(self._live)
         except Exception:
             # Reading is for the record; no update may suffer from it.
             logger.warning("branchtrack could not read what an update uses", exc_info=True)
             return
-        self._readings.append((name, found))
+        self._readings.append((name, reading))
 
     def _merged(self, read: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Every reading, of each its own optimizer's part, beside the newest of the others."""
@@ -122,20 +122,20 @@ class Effects:
         declared = set(self._live.values or ())
         whole: dict[str, Any] = {**self._live.fixed, **read}
         groups: dict[str, Any] = {}
-        found = []
+        readings = []
         for name, reading in self._readings:
-            own = {
+            own_settings = {
                 key: value
                 for key, value in reading.items()
                 if key not in declared and self._is_of(name, key)
             }
             if several:
                 # Each sees gradients of the others that are not meant for it.
-                own.pop("grad_norm", None)
+                own_settings.pop("grad_norm", None)
             groups |= {name: reading["groups"][name]}
-            whole |= own
-            found.append({**own, "groups": {name: reading["groups"][name]}})
-        return [{**whole, **one, "groups": {**groups, **one["groups"]}} for one in found]
+            whole |= own_settings
+            readings.append({**own_settings, "groups": {name: reading["groups"][name]}})
+        return [{**whole, **entry, "groups": {**groups, **entry["groups"]}} for entry in readings]
 
     def _is_of(self, name: str, key: str) -> bool:
         prefix, _dot, _own = key.rpartition(".")

@@ -144,11 +144,11 @@ def late(trainer: Any) -> list[str]:
 
 def _beginning(callbacks: list[Any]) -> Any:
     """The callback in a method of which this is called; None where it is in none."""
-    known = {id(callback): callback for callback in callbacks}
+    by_id = {id(callback): callback for callback in callbacks}
     frame = sys._getframe(1)
     while frame is not None:
         names = frame.f_code.co_varnames[:1]
-        owner = known.get(id(frame.f_locals.get(names[0]))) if names else None
+        owner = by_id.get(id(frame.f_locals.get(names[0]))) if names else None
         if owner is not None and not _is_of_library(type(owner)):
             return owner
         if frame.f_back is None:

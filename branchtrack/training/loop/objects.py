@@ -38,8 +38,8 @@ def live_objects(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[s
         raise InvalidInput("model", model, "a torch.nn.Module, or a dict of them by name")
     optimizer, scheduler = bare(optimizer, "optimizer"), bare(scheduler, "scheduler")
     optimizers = optimizer if isinstance(optimizer, dict) else {"": optimizer}
-    for name, one in optimizers.items():
-        if not isinstance(one, torch.optim.Optimizer) or "." in name or name in _TAKEN:
+    for name, candidate in optimizers.items():
+        if not isinstance(candidate, torch.optim.Optimizer) or "." in name or name in _TAKEN:
             raise InvalidInput("optimizer", optimizer, "an optimizer of torch, or some by name")
     _check_schedulers(optimizer, scheduler)
     _check_parameters(model, optimizers)
@@ -77,11 +77,15 @@ def check_objects(objects: Mapping[str, Any]) -> None:
     Raises:
         InvalidInput: naming the object and the key within its state.
     """
-    for name, one in objects.items():
-        if not all(callable(getattr(one, way, None)) for way in ("state_dict", "load_state_dict")):
-            raise InvalidInput(f"objects[{name!r}]", one, "what has state_dict and load_state_dict")
+    for name, instance in objects.items():
+        if not all(
+            callable(getattr(instance, way, None)) for way in ("state_dict", "load_state_dict")
+        ):
+            raise InvalidInput(
+                f"objects[{name!r}]", instance, "what has state_dict and load_state_dict"
+            )
         try:
-            encode(one.state_dict(), name, {})
+            encode(instance.state_dict(), name, {})
         except CheckpointMismatch as error:
             raise InvalidInput(
                 f"objects[{name!r}]",
@@ -93,15 +97,18 @@ def check_objects(objects: Mapping[str, Any]) -> None:
 
 def untested(live: Live, data: Any, objects: Mapping[str, Any]) -> list[str]:
     """What a loop has that the project's tests do not cover, in words."""
-    found = [
-        f"{what} {type(one).__name__}, which is not torch's"
-        for part in live.parts.values()
-        for what, one in (("the optimizer", part.optimizer), ("the scheduler", part.scheduler))
-        if one is not None and not type(one).__module__.startswith("torch.optim")
+    descriptions = [
+        f"{what} {type(instance).__name__}, which is not torch's"
+        for optimizer_objects in live.parts.values()
+        for what, instance in (
+            ("the optimizer", optimizer_objects.optimizer),
+            ("the scheduler", optimizer_objects.scheduler),
+        )
+        if instance is not None and not type(instance).__module__.startswith("torch.optim")
     ]
     if data is not None and not is_plain(data):
-        found.append("data that is no DataLoader of torch's")
-    return found + [f"the state of the object {name!r}" for name in sorted(objects)]
+        descriptions.append("data that is no DataLoader of torch's")
+    return descriptions + [f"the state of the object {name!r}" for name in sorted(objects)]
 
 
 def attributes_of(
@@ -109,8 +116,8 @@ def attributes_of(
 ) -> Attributes:
     """What optimizers, ``owners`` and the data set of a loop keep in attributes of their own."""
     optimizers = {
-        f"optimizer.{prefix}" if prefix else "optimizer": part.optimizer
-        for prefix, part in live.parts.items()
+        f"optimizer.{prefix}" if prefix else "optimizer": optimizer_objects.optimizer
+        for prefix, optimizer_objects in live.parts.items()
     }
     rows = getattr(data, "dataset", data)
     is_stored = any(rows is value for value in objects.values()) or has_protocol(rows)
@@ -126,33 +133,33 @@ def about(model: torch.nn.Module) -> str:
     """One line on the models: classes and size."""
     count = sum(parameter.numel() for parameter in model.parameters())
     parts = model.values() if isinstance(model, torch.nn.ModuleDict) else [model]
-    return f"{' and '.join(type(part).__name__ for part in parts)}, {count:,} parameters"
+    return f"{' and '.join(type(module).__name__ for module in parts)}, {count:,} parameters"
 
 
-def bare(given: Any, name: str) -> Any:
+def bare(wrapped: Any, name: str) -> Any:
     """What accelerate has wrapped, or each of what goes by names; anything else as it is."""
-    if isinstance(given, dict):
-        return {key: bare(one, name) for key, one in given.items()}
-    return getattr(given, name) if type(given).__module__.startswith("accelerate.") else given
+    if isinstance(wrapped, dict):
+        return {key: bare(element, name) for key, element in wrapped.items()}
+    return getattr(wrapped, name) if type(wrapped).__module__.startswith("accelerate.") else wrapped
 
 
 def _check_schedulers(optimizer: Any, scheduler: Any) -> None:
     if isinstance(optimizer, dict):
-        pairs = [(optimizer.get(name), one) for name, one in (scheduler or {}).items()]
+        pairs = [(optimizer.get(name), candidate) for name, candidate in (scheduler or {}).items()]
         allowed = "None, or a dict of schedulers by the names of their optimizers"
     else:
         pairs = [] if scheduler is None else [(optimizer, scheduler)]
         allowed = "None, or a scheduler of the optimizer"
-    for its, one in pairs:
-        if its is None or getattr(one, "optimizer", its) is not its:
+    for its, candidate in pairs:
+        if its is None or getattr(candidate, "optimizer", its) is not its:
             raise InvalidInput("scheduler", scheduler, allowed)
 
 
 def _check_parameters(model: torch.nn.Module, optimizers: Mapping[str, Any]) -> None:
-    known = {id(parameter) for parameter in model.parameters()}
-    for one in optimizers.values():
-        for group in one.param_groups:
-            if any(id(parameter) not in known for parameter in group["params"]):
+    parameter_ids = {id(parameter) for parameter in model.parameters()}
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            if any(id(parameter) not in parameter_ids for parameter in group["params"]):
                 raise InvalidInput(
                     "model",
                     type(model).__name__,
@@ -163,5 +170,5 @@ def _check_parameters(model: torch.nn.Module, optimizers: Mapping[str, Any]) -> 
 
 
 def _decayed(optimizer: torch.optim.Optimizer) -> list[bool]:
-    found = [bool(number(group.get("weight_decay", 0.0))) for group in optimizer.param_groups]
-    return found if any(found) else [True] * len(found)
+    flags = [bool(number(group.get("weight_decay", 0.0))) for group in optimizer.param_groups]
+    return flags if any(flags) else [True] * len(flags)

@@ -19,7 +19,11 @@ from branchtrack.training.state import snapshots
 
 
 def begin(
-    live: Live, session: Session, data: Any, objects: Mapping[str, Any], asked: Mapping[str, Any]
+    live: Live,
+    session: Session,
+    data: Any,
+    objects: Mapping[str, Any],
+    requested: Mapping[str, Any],
 ) -> Beginning:
     """Give live objects the state in which the training had ended, if there is one to be had.
 

@@ -39,7 +39,7 @@ _OF_SCHEDULES = (
 _OF_SCRIPTS = ("momentum", "betas", SCHEDULE_HELD.name)
 
 
-def wanted(base: Base) -> Mapping[str, Any]:
+def base_settings(base: Base) -> Mapping[str, Any]:
     """The settings that the loop is to go on with, as far as the script does not say."""
     return base.fork.settings if base.mode == "exact" else base.overrides
 
@@ -61,26 +61,26 @@ def restore(live: Live, base: Base) -> None:
         _check_length(live, base)
         snapshots.restore_gradients(live, base.snapshot)
     current = apply.read_all(live)
-    target = {name: wanted(base).get(name, value) for name, value in current.items()}
+    target = {name: base_settings(base).get(name, value) for name, value in current.items()}
     if base.overrides.get(SCHEDULER.name) == "script":
         target = _of_cycles(live, current, target, base.overrides)
     target = apply.resolved(live, target)
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
 
 
-def expected(live: Live, base: Base, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def expected(live: Live, base: Base, requested: Mapping[str, Any]) -> dict[str, Any]:
     """What the first update must be seen to use: momentum that the script's own schedule cycles is
     as that has it, whatever it was in the node.
     """
     if base.overrides.get(SCHEDULER.name) != "script":
-        return dict(wanted)
+        return dict(requested)
     current = apply.read_all(live)
     cycled = {
         name: current[name]
-        for name in wanted
+        for name in requested
         if name.rpartition(".")[2] in _OF_SCRIPTS and name not in base.overrides
     }
-    return {**wanted, **cycled}
+    return {**requested, **cycled}
 
 
 def random_state(base: Base) -> dict[str, Any]:
@@ -100,17 +100,19 @@ def seed_all(seed: int) -> None:
 
 def _restore_for(live: Live, base: Base) -> None:
     """All but the schedule, whose place the script's own takes at the step it would have had."""
-    made = [{name: group[name] for name in _OF_SCHEDULES if name in group} for group in live.groups]
-    made = [{name: _copy(value) for name, value in group.items()} for group in made]
+    fresh_groups = [
+        {name: group[name] for name in _OF_SCHEDULES if name in group} for group in live.groups
+    ]
+    fresh_groups = [{name: _copy(value) for name, value in group.items()} for group in fresh_groups]
     state = {**base.snapshot.state, "scheduler": None}
     snapshots.restore(replace(live, scheduler=None), replace(base.snapshot, state=state))
     stored = base.snapshot.state["scheduler"] or {}
-    places = iter(zip(live.groups, made, strict=True))
-    for name, part in live.parts.items():
-        own = stored.get("several", {name: stored}).get(name) or {}
-        for _ in part.groups:
+    places = iter(zip(live.groups, fresh_groups, strict=True))
+    for name, optimizer_objects in live.parts.items():
+        scheduler_state = stored.get("several", {name: stored}).get(name) or {}
+        for _ in optimizer_objects.groups:
             _give(*next(places))
-        _advance(part, _updates(own.get("state", {}), base.fork.step))
+        _advance(optimizer_objects, _updates(scheduler_state.get("state", {}), base.fork.step))
 
 
 def _check_length(live: Live, base: Base) -> None:
@@ -131,42 +133,42 @@ def _of_cycles(
     """Settings where momentum that the script's own schedule cycles is left as that has it, and
     that schedule is not held for another's having been.
     """
-    found = dict(target)
-    for name in found:
+    settings = dict(target)
+    for name in settings:
         if name.rpartition(".")[2] == SCHEDULE_HELD.name and name not in declared:
-            found[name] = current[name]
-    for prefix, part in live.parts.items():
-        for own in ("momentum", "betas") if is_cycled(part) else ():
-            name = f"{prefix}.{own}" if prefix else own
-            if name in found and name not in declared:
-                found[name] = (
-                    [current[name][0], found[name][1]] if own == "betas" else current[name]
+            settings[name] = current[name]
+    for prefix, optimizer_objects in live.parts.items():
+        for option in ("momentum", "betas") if is_cycled(optimizer_objects) else ():
+            name = f"{prefix}.{option}" if prefix else option
+            if name in settings and name not in declared:
+                settings[name] = (
+                    [current[name][0], settings[name][1]] if option == "betas" else current[name]
                 )
-    return found
+    return settings
 
 
-def _give(group: dict[str, Any], made: Mapping[str, Any]) -> None:
+def _give(group: dict[str, Any], fresh_group: Mapping[str, Any]) -> None:
     """A group's rates as its script has made them, and what else its schedule sets."""
     names = [name for name in _OF_SCHEDULES if name not in ("momentum", "betas")]
-    if "max_momentum" in made or "max_momentum" in group:
+    if "max_momentum" in fresh_group or "max_momentum" in group:
         names += ["momentum", "betas"]
     for name in names:
-        if name not in made:
+        if name not in fresh_group:
             group.pop(name, None)
         elif isinstance(group.get(name), torch.Tensor):
-            put(group, name, number(made[name]))
+            put(group, name, number(fresh_group[name]))
         else:
-            group[name] = made[name]
+            group[name] = fresh_group[name]
 
 
-def _advance(part: Live, updates: int) -> None:
+def _advance(optimizer_objects: Live, updates: int) -> None:
     """Bring a new scheduler to where it is after a number of steps."""
-    if part.scheduler is None or isinstance(
-        part.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau
+    if optimizer_objects.scheduler is None or isinstance(
+        optimizer_objects.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau
     ):
         # What a plateau has seen cannot be had again: it begins here.
         return
-    step: Callable[[], None] = part.scheduler.step
+    step: Callable[[], None] = optimizer_objects.scheduler.step
     with warnings.catch_warnings():
         # That no update was made before is what it warns of; they were made before the node.
         warnings.simplefilter("ignore")
@@ -184,10 +186,10 @@ def _advance(part: Live, updates: int) -> None:
 
 def _updates(state: Mapping[str, Any], otherwise: int) -> int:
     """How often the node's scheduler was stepped, by what it says itself."""
-    found = state.get("last_epoch")
-    if found is None and state.get("_schedulers"):
+    last_epoch = state.get("last_epoch")
+    if last_epoch is None and state.get("_schedulers"):
         return _updates(state["_schedulers"][0], otherwise)
-    return found if isinstance(found, int) else otherwise
+    return last_epoch if isinstance(last_epoch, int) else otherwise
 
 
 def _copy(value: Any) -> Any:

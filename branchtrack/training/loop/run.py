@@ -84,7 +84,7 @@ def start(
     """
     refuse_distributed(world_size())
     arguments.check(name, settings=settings, objects=objects, actions=actions)
-    asked = arguments.counts(max_steps=max_steps, save_steps=save_steps, seed=seed)
+    requested = arguments.counts(max_steps=max_steps, save_steps=save_steps, seed=seed)
     beside = companions.find(optimizer, scheduler, objects or {})
     live = loop_objects.live_objects(model, optimizer, beside.scheduler, settings or {})
     loop_objects.check_objects(objects or {})
@@ -95,7 +95,7 @@ def start(
     if not (session.rehearses or session.passes_over):
         session.signals.on()
     try:
-        return Run(live, session, data, dict(objects or {}), evaluate, asked, beside)
+        return Run(live, session, data, dict(objects or {}), evaluate, requested, beside)
     except BaseException as error:
         session.close("failed", f"{type(error).__name__}: {error}")
         raise
@@ -119,7 +119,7 @@ class Run:
         data: Any,
         objects: Mapping[str, Any],
         evaluate: Callable[[], Mapping[str, Any]] | None,
-        asked: Mapping[str, Any],
+        requested: Mapping[str, Any],
         beside: Companions | None = None,
     ) -> None:
         assert live.values is not None
@@ -131,7 +131,7 @@ class Run:
         self._overrun = 0
         live.attributes = loop_objects.attributes_of(live, beside.owners, unwrapped(data), objects)
         begin = passed_over.begin if session.passes_over else beginning.begin
-        begun = begin(live, session, unwrapped(data), objects, asked)
+        begun = begin(live, session, unwrapped(data), objects, requested)
         if isinstance(data, TrackedLoader):
             data.bind(self._rest)
         self._pace, self._feed, self._now = begun.pace, begun.feed, begun.now
@@ -142,8 +142,8 @@ class Run:
         session.begin(self._point(), self.max_steps, begun.script)
         session.commit_root(self._point(), loop_objects.about(live.model))
         if session.base is not None and session.expecting is not None:
-            wanted = session.expecting.wanted
-            session.expecting.wanted = loop_resumption.expected(live, session.base, wanted)
+            expected = session.expecting.settings
+            session.expecting.settings = loop_resumption.expected(live, session.base, expected)
         self._effects.expect()
         self._begun = True
         self._ending = Ending(self._close)
@@ -263,9 +263,9 @@ class Run:
 
         No random generator notices it, and modules train or not as before.
         """
-        found = self._measure()
-        self.log(found)
-        return found
+        metrics = self._measure()
+        self.log(metrics)
+        return metrics
 
     def finish(self) -> None:
         """Commit the state that training ends in, write what is left, and end."""

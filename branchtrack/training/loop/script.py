@@ -43,56 +43,58 @@ _CYCLED = ("momentum", "betas", "max_momentum", "base_momentum")
 _STEPS = (0, 1, 2, 3, 5, 8, 10, 20, 50, 100, 1000, 10000)
 
 
-def record(live: Live, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What the script asks for: live objects as it built them, and ``asked`` beside them."""
-    found: dict[str, Any] = dict(asked)
+def record(live: Live, requested: Mapping[str, Any]) -> dict[str, Any]:
+    """What the script asks for: live objects as it built them, and ``requested`` beside them."""
+    values: dict[str, Any] = dict(requested)
     for path, module in _models(live.model):
-        found[path] = type(module).__name__
-    for prefix, part in live.parts.items():
-        found |= {f"{prefix}.{n}" if prefix else n: v for n, v in _of_part(part)}
+        values[path] = type(module).__name__
+    for prefix, optimizer_objects in live.parts.items():
+        values |= {f"{prefix}.{n}" if prefix else n: v for n, v in _of_part(optimizer_objects)}
     p = {name: float(module.p) for name, module in modules.dropouts(live.model).items()}
     if p:
-        found["dropout"] = next(iter(p.values())) if len(set(p.values())) == 1 else p
-    found["frozen"] = modules.read_frozen(live.model)
-    found |= model_repr.of(live.model)
+        values["dropout"] = next(iter(p.values())) if len(set(p.values())) == 1 else p
+    values["frozen"] = modules.read_frozen(live.model)
+    values |= model_repr.of(live.model)
     if live.values is not None:
-        found |= {f"settings.{name}": live.values.peek(name) for name in live.values}
-    return found
+        values |= {f"settings.{name}": live.values.peek(name) for name in live.values}
+    return values
 
 
 def check(
-    mine: Mapping[str, Any],
-    theirs: Mapping[str, Any],
+    current: Mapping[str, Any],
+    recorded: Mapping[str, Any],
     settings: Mapping[str, Any],
     declared: Mapping[str, Any],
     accepted: Collection[str] = (),
 ) -> None:
     """Refuse a script that asks for something else than the one that made the node did.
 
-    ``mine`` and ``theirs`` are records; ``settings`` the node's own; ``accepted`` are names of
+    ``current`` and ``recorded`` are records; ``settings`` the node's own; ``accepted`` are names of
     differences that are intended.
 
     Raises:
         CheckpointMismatch: with both values and the two ways out.
     """
-    own = declared.get(SCHEDULER.name) == "script"
-    names = (mine.keys() | theirs.keys()) - {model_repr.MODULES}
+    is_script_schedule = declared.get(SCHEDULER.name) == "script"
+    names = (current.keys() | recorded.keys()) - {model_repr.MODULES}
     differences = []
     # What an optimizer or a schedule is says more than how it differs.
     for name in sorted(names, key=lambda name: (not _is_class(name), name)):
-        found, expected = mine.get(name), theirs.get(name)
+        actual, expected = current.get(name), recorded.get(name)
         setting = _setting_of(name)
-        if equal(found, expected) or setting in declared and setting != SCHEDULER.name:
+        if equal(actual, expected) or setting in declared and setting != SCHEDULER.name:
             continue
-        if setting in settings and _agree(found, settings[setting]):
+        if setting in settings and _agree(actual, settings[setting]):
             continue
-        if own and (setting == SCHEDULER.name or _is_cycled(name, mine, theirs)):
+        if is_script_schedule and (
+            setting == SCHEDULER.name or _is_cycled(name, current, recorded)
+        ):
             continue
         if name in accepted and _is_intended(name, settings):
             continue
-        differences.append(_difference(name, found, expected, setting, settings))
+        differences.append(_difference(name, actual, expected, setting, settings))
     refuse(differences, accepted)
-    model_repr.check(mine, theirs)
+    model_repr.check(current, recorded)
 
 
 def _is_class(name: str) -> bool:
@@ -101,26 +103,26 @@ def _is_class(name: str) -> bool:
 
 def _is_intended(name: str, settings: Mapping[str, Any]) -> bool:
     """Whether a difference may be meant: the node has nothing that would take its place."""
-    known = name in _INTENDED or name.startswith("settings.")
-    return known and _setting_of(name) not in settings
+    may_differ = name in _INTENDED or name.startswith("settings.")
+    return may_differ and _setting_of(name) not in settings
 
 
 def _difference(
-    name: str, found: Any, expected: Any, setting: str, settings: Mapping[str, Any]
+    name: str, actual: Any, expected: Any, setting: str, settings: Mapping[str, Any]
 ) -> Difference:
     force = settings.get(setting)
-    told = f" (in force in it: {setting} = {force!r})" if setting in settings else ""
+    in_force = f" (in force in it: {setting} = {force!r})" if setting in settings else ""
     if setting == SCHEDULER.name:
-        told, option = "", "--set scheduler=script"
-    elif setting in settings and found is not None:
-        listed = isinstance(found, (list, tuple))
-        value = ",".join(map(str, found)) if listed else found
+        in_force, option = "", "--set scheduler=script"
+    elif setting in settings and actual is not None:
+        listed = isinstance(actual, (list, tuple))
+        value = ",".join(map(str, actual)) if listed else actual
         option = f"--set {setting}={quoted(value)}"
     elif _is_intended(name, settings):
         option = ACCEPTED
     else:
         option = ""
-    return Difference(name, found, expected, told, option)
+    return Difference(name, actual, expected, in_force, option)
 
 
 def _setting_of(name: str) -> str:
@@ -132,22 +134,22 @@ def _setting_of(name: str) -> str:
     return SCHEDULER.name if SCHEDULER.name in parts else plain
 
 
-def _agree(found: Any, value: Any) -> bool:
+def _agree(actual: Any, value: Any) -> bool:
     # What JSON has no number for is spelled as in a state.
-    found = decode(found, {}) if isinstance(found, dict) else found
+    actual = decode(actual, {}) if isinstance(actual, dict) else actual
     return bool(
-        list(found) == list(value)
-        if isinstance(value, (list, tuple)) and isinstance(found, (list, tuple))
-        else found == value
+        list(actual) == list(value)
+        if isinstance(value, (list, tuple)) and isinstance(actual, (list, tuple))
+        else actual == value
     )
 
 
-def _is_cycled(name: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+def _is_cycled(name: str, current: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
     """Whether it is momentum, which the one schedule or the other sets at each of its steps."""
-    prefix, _dot, own = name.partition("[")[0].rpartition(".")
+    prefix, _dot, local_name = name.partition("[")[0].rpartition(".")
     cycled = f"{prefix}.scheduler.max_momentum" if prefix else "scheduler.max_momentum"
-    known = any(key.startswith(cycled) for key in [*mine, *theirs])
-    return own in ("momentum", "betas") and known
+    is_cyclic = any(key.startswith(cycled) for key in [*current, *recorded])
+    return local_name in ("momentum", "betas") and is_cyclic
 
 
 def _models(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
@@ -158,15 +160,15 @@ def _models(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
         yield "model", model
 
 
-def _of_part(part: Live) -> Iterator[tuple[str, Any]]:
+def _of_part(optimizer_objects: Live) -> Iterator[tuple[str, Any]]:
     """What is asked of one optimizer and its scheduler."""
-    yield "optimizer", type(part.optimizer).__name__
-    groups = part.optimizer.param_groups
-    for place, group in enumerate(groups):
-        behind = f"[{place}]" if len(groups) > 1 else ""
+    yield "optimizer", type(optimizer_objects.optimizer).__name__
+    groups = optimizer_objects.optimizer.param_groups
+    for index, group in enumerate(groups):
+        behind = f"[{index}]" if len(groups) > 1 else ""
         for name, value in _of_group(group):
             yield f"{name}{behind}", value
-    scheduler = part.scheduler
+    scheduler = optimizer_objects.scheduler
     yield SCHEDULER.name, None if scheduler is None else type(scheduler).__name__
     if scheduler is not None:
         for name, value in _of_scheduler(scheduler):
@@ -191,25 +193,25 @@ def _of_scheduler(scheduler: Any) -> Iterator[tuple[str, Any]]:
     for name, value in scheduler.state_dict().items():
         if name not in (*_RATES, "_schedulers", "lr_lambdas"):
             yield name, _plain(value)
-    for place, part in enumerate(getattr(scheduler, "_schedulers", ())):
-        yield f"{place}", type(part).__name__
-        for name, value in _of_scheduler(part):
-            yield f"{place}.{name}", value
+    for index, inner in enumerate(getattr(scheduler, "_schedulers", ())):
+        yield f"{index}", type(inner).__name__
+        for name, value in _of_scheduler(inner):
+            yield f"{index}.{name}", value
     if isinstance(scheduler, (LambdaLR, MultiplicativeLR)):
-        yield "lr_lambda", [_shape(one) for one in scheduler.lr_lambdas]
+        yield "lr_lambda", [_shape(function) for function in scheduler.lr_lambdas]
 
 
 def _shape(function: Any) -> Any:
     """A function of the step by its values; an object by its own."""
     if not isinstance(function, FunctionType):
         return [type(function).__name__, _plain(getattr(function, "__dict__", {}))]
-    found = []
+    values = []
     for step in _STEPS:
         value = None
         with suppress(Exception):
             value = float(function(step))
-        found.append(value)
-    return found
+        values.append(value)
+    return values
 
 
 def _plain(value: Any) -> Any:
@@ -219,7 +221,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(element) for element in value]
     try:
         return encode(value, "", {})
     except CheckpointMismatch:

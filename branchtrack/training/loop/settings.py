@@ -28,8 +28,10 @@ class Pace:
     @property
     def declared(self) -> dict[str, Setting]:
         """What the loop has of them, by name."""
-        found = (one for one in (MAX_STEPS, SAVE_STEPS) if self.read(one.name) is not None)
-        return {one.name: at_once(one) for one in found}
+        settings = (
+            setting for setting in (MAX_STEPS, SAVE_STEPS) if self.read(setting.name) is not None
+        )
+        return {setting.name: at_once(setting) for setting in settings}
 
     @property
     def is_over(self) -> bool:
@@ -59,10 +61,10 @@ class Pace:
         Raises:
             InvalidInput: the loop has no such thing, or is at that step already.
         """
-        known = self.declared
+        declared = self.declared
         for name, value in values.items():
-            if name not in known:
-                raise InvalidInput(name, value, ", ".join(known) or "none of the loop's")
+            if name not in declared:
+                raise InvalidInput(name, value, ", ".join(declared) or "none of the loop's")
         if MAX_STEPS.name in values:
             last = values[MAX_STEPS.name]
             if self.is_over:

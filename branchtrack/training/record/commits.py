@@ -40,7 +40,9 @@ def missing(database: Database, store: Store, digested: Digested) -> list[tuple[
     with database.read() as connection:
         packs = nodes.packs_of(connection, tensors)
     there = {pack for pack in set(packs.values()) if store.path(pack).is_file()}
-    return [(digest, one) for digest, one in tensors.items() if packs.get(digest) not in there]
+    return [
+        (digest, content) for digest, content in tensors.items() if packs.get(digest) not in there
+    ]
 
 
 def record(
@@ -108,21 +110,21 @@ def tell(connection: Connection, answer: Answer, actor: str, **facts: Any) -> No
 def digests(
     snapshot: Snapshot,
     writings: Mapping[str, int] | None = None,
-    known: Mapping[tuple[str, int], str] | None = None,
+    cached_digests: Mapping[tuple[str, int], str] | None = None,
 ) -> Digested:
     """A snapshot's manifest, and its tensors by digest.
 
     ``writings`` are those of the buffers that the snapshot lies in (see `buffers.Buffers`);
-    ``known`` the digests of earlier ones by name and writing, which are not computed again.
+    ``cached_digests`` the digests of earlier ones by name and writing, which are not computed again.
     """
-    writings, known = writings or {}, known or {}
+    writings, cached_digests = writings or {}, cached_digests or {}
     entries: list[Entry] = []
     tensors: dict[str, TensorBytes] = {}
     seen: dict[tuple[int, str, tuple[int, ...]], str] = {}
     for name, tensor in snapshot.tensors.items():
         content = to_bytes(name, tensor)
         key = (tensor.data_ptr(), content.dtype, content.shape)
-        digest = known.get((name, writings.get(name, 0)))
+        digest = cached_digests.get((name, writings.get(name, 0)))
         if digest is None and tensor.numel():
             digest = seen.get(key)
         if digest is None:

@@ -65,7 +65,7 @@ class _Flight:
     writings: dict[str, int]
     new: NewNode
     answers: Sequence[Answer]
-    made: list[Node]
+    nodes: list[Node]
     done: threading.Event = field(default_factory=threading.Event)
     digested: commits.Digested | None = None
     stored: bool = False
@@ -123,9 +123,9 @@ class Committer:
         if self._prepared:
             return
         self._prepared = True
-        wanted = Forms()
+        forms = Forms()
         try:
-            snapshots.capture(live, {}, wanted)
+            snapshots.capture(live, {}, forms)
         except Exception:
             # The next commit meets the same, and says so.
             return
@@ -133,7 +133,7 @@ class Committer:
 
         def job() -> None:
             try:
-                self._buffers.reserve(wanted.found)
+                self._buffers.reserve(forms.found)
             finally:
                 done.set()
                 self._call_for_owed()
@@ -155,7 +155,7 @@ class Committer:
 
         Returns a list that holds the node as soon as it is durable.
         """
-        made: list[Node] = []
+        durable_nodes: list[Node] = []
         self._newest = point.step
         try:
             # The last state is worth waiting for; any other is not, in the middle of training.
@@ -166,7 +166,7 @@ class Committer:
             self._call_for_owed()
             self._carried.add(point.step, changes)
             self._fail(answers, error, point.step)
-            return made
+            return durable_nodes
         due = self.saves.take()
         try:
             started = time.perf_counter()
@@ -178,12 +178,12 @@ class Committer:
             self._carried.add(point.step, changes)
             self.saves.miss(due, str(error))
             self._fail(answers, error, point.step)
-            return made
+            return durable_nodes
         new = self._carried.onto(replace(new, changes=changes))
-        flight = _Flight(snapshot, self._buffers.writings, new, answers, made, due=due)
+        flight = _Flight(snapshot, self._buffers.writings, new, answers, durable_nodes, due=due)
         self.committed, self.free, self._flight = point.step, flight.done, flight
         self._recorder.do(lambda: self._carry_out(flight))
-        return made
+        return durable_nodes
 
     def ending(self, status: str, error: str | None) -> tuple[str, str | None]:
         """How a segment ends that trained as it should, where its last state was not written."""
@@ -312,8 +312,8 @@ class Committer:
             with self._recorder.off_database():
                 flight.pack = self._store.put(fresh, self._owner) if fresh else None
             flight.stored = True
-        made = ("applied", "done", "superseded")
-        carried = [answer for answer in flight.answers if answer.state in made]
+        carried_states = ("applied", "done", "superseded")
+        carried = [answer for answer in flight.answers if answer.state in carried_states]
         node, is_named = commits.record(
             self._database,
             self._store,
@@ -329,12 +329,14 @@ class Committer:
         elif flight.pack is not None:
             self._store.discard(flight.pack.id)
         self.head = node.id
-        flight.made.append(node)
+        flight.nodes.append(node)
         self._carried.listed()
         self._recorder.well("commit")
         if flight.new.step >= self._newest:
             self.lost = None
-        self.answer([one for one in flight.answers if one not in carried], flight.new.step)
+        self.answer(
+            [remaining for remaining in flight.answers if remaining not in carried], flight.new.step
+        )
 
     def _fail(self, answers: Sequence[Answer], error: Exception, step: int) -> None:
         logger.debug("branchtrack committed no node at step %d", step, exc_info=error)

@@ -34,7 +34,7 @@ _SCRIPT = scripts.digest(getattr(sys.modules.get("__main__"), "__file__", None))
 
 def describe() -> dict[str, Any]:
     """Versions, thread count, device, git commit and script: what exactness depends on."""
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "branchtrack": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -43,11 +43,11 @@ def describe() -> dict[str, Any]:
     }
     for package in ("torch", "transformers", "accelerate", "numpy"):
         try:
-            found[package] = version(package)
+            facts[package] = version(package)
         except PackageNotFoundError:
             continue
     more = {"git": _git_commit(), "script": _SCRIPT}
-    return found | {name: value for name, value in more.items() if value}
+    return facts | {name: value for name, value in more.items() if value}
 
 
 def entry_point() -> dict[str, Any] | None:
@@ -68,8 +68,8 @@ def surroundings() -> dict[str, Any]:
     """What the script of this process may read beside its data: variables, and its own modules."""
     folder = scripts.folder_of(getattr(sys.modules.get("__main__"), "__file__", None))
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    own = scripts.digests_below(folder, files) if folder is not None else {}
-    return {**variables.recorded(_initial_variables()), "modules": own}
+    module_digests = scripts.digests_below(folder, files) if folder is not None else {}
+    return {**variables.recorded(_initial_variables()), "modules": module_digests}
 
 
 def with_later_modules(before: dict[str, Any]) -> dict[str, Any]:
@@ -90,8 +90,8 @@ def _initial_variables() -> Mapping[str, str]:
 def is_interactive() -> bool:
     """Whether no script stands behind this process: a notebook, a prompt, or standard input."""
     script = sys.argv[0] if sys.argv else ""
-    asked = hasattr(sys, "ps1") or "ipykernel" in sys.modules
-    return asked or script in ("", "-") or len(sys.orig_argv) < 2
+    has_prompt = hasattr(sys, "ps1") or "ipykernel" in sys.modules
+    return has_prompt or script in ("", "-") or len(sys.orig_argv) < 2
 
 
 def script_name() -> str:
@@ -99,18 +99,18 @@ def script_name() -> str:
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:
-        parts = [part for part in spec.name.split(".") if part != "__main__"]
+        parts = [component for component in spec.name.split(".") if component != "__main__"]
         return parts[-1] if parts else "run"
     return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "run"
 
 
 def world_size() -> int:
     """How many processes train together, as far as the launcher or torch says."""
-    told = int(os.environ.get("WORLD_SIZE") or 1)
+    launcher_size = int(os.environ.get("WORLD_SIZE") or 1)
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():
-        return max(told, distributed.get_world_size())
-    return told
+        return max(launcher_size, distributed.get_world_size())
+    return launcher_size
 
 
 def refuse_distributed(count: int) -> None:
@@ -129,9 +129,9 @@ def refuse_distributed(count: int) -> None:
 
 def _git_commit() -> str | None:
     try:
-        found = subprocess.run(
+        completed = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=2, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return completed.stdout.strip() or None

@@ -29,11 +29,11 @@ class Refusals:
         """Those of ``refused`` that were not told before, with a word where no more will be."""
         if self._told.issuperset(refused) or len(self._told) >= _MOST:
             return {}
-        found = {name: why for name, why in refused.items() if name not in self._told}
-        self._told.update(found)
+        reasons = {name: why for name, why in refused.items() if name not in self._told}
+        self._told.update(reasons)
         if len(self._told) >= _MOST:
-            found["…"] = f"{_MOST} names are told; more are not"
-        return found
+            reasons["…"] = f"{_MOST} names are told; more are not"
+        return reasons
 
 
 def numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]]:
@@ -42,7 +42,7 @@ def numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]
     Numbers of any library and truth values are taken, tensors and arrays of one element too; what
     lies in a mapping goes by ``outer/inner``.
     """
-    found: dict[str, float] = {}
+    accepted: dict[str, float] = {}
     refused: dict[str, str] = {}
     for name, value in _flat(values, "", 0):
         if len(name) > LONGEST_METRIC:
@@ -52,11 +52,11 @@ def numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]
             refused['""'] = "its name is empty"
             continue
         try:
-            found[storable(name)] = _number(value)
+            accepted[storable(name)] = _number(value)
         except Exception as error:
             # Whatever a value's own class makes of the question must not end a training.
             refused[storable(name)] = str(error) or type(error).__name__
-    return found, refused
+    return accepted, refused
 
 
 def _flat(values: Mapping[Any, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:

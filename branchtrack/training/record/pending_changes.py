@@ -22,7 +22,9 @@ class Carried:
     def add(self, step: int, changes: tuple[Change, ...]) -> None:
         """Keep the changes of a commit at ``step`` that has failed."""
         # One that was carried already has been in force since before this step.
-        changes = tuple(replace(one, step=step) if one.step is None else one for one in changes)
+        changes = tuple(
+            replace(entry, step=step) if entry.step is None else entry for entry in changes
+        )
         with self._lock:
             for change in changes:
                 self._since.setdefault(change.name, step)
@@ -36,13 +38,15 @@ class Carried:
         """
         with self._lock:
             # Commits may fail in another order than they were made in.
-            lost, self._lost = sorted(self._lost, key=lambda one: one[0]), []
+            lost, self._lost = sorted(self._lost, key=lambda entry: entry[0]), []
             since = dict(self._since)
         if not lost:
             return new
-        found = merged([*(change for _, some in lost for change in some), *new.changes])
-        changes = tuple(replace(one, step=None) if one.step == new.step else one for one in found)
-        told = [
+        combined = merged([*(change for _, some in lost for change in some), *new.changes])
+        changes = tuple(
+            replace(entry, step=None) if entry.step == new.step else entry for entry in combined
+        )
+        remarks = [
             f"{change.name} was changed at step {since[change.name]}, where no node could be made"
             for change in changes
             if change.name in since
@@ -51,7 +55,7 @@ class Carried:
             new,
             changes=changes,
             kind="intervention" if changes and new.kind == "checkpoint" else new.kind,
-            message="; ".join(text for text in [new.message, *told] if text),
+            message="; ".join(text for text in [new.message, *remarks] if text),
         )
 
     def listed(self) -> None:
@@ -68,5 +72,5 @@ def merged(changes: list[Change]) -> tuple[Change, ...]:
     """
     first = {change.name: change for change in reversed(changes)}
     last = {change.name: change for change in changes}
-    found = [replace(last[name], before=first[name].before) for name in last]
-    return tuple(change for change in found if change.before != change.after)
+    combined = [replace(last[name], before=first[name].before) for name in last]
+    return tuple(change for change in combined if change.before != change.after)

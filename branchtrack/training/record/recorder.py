@@ -140,11 +140,13 @@ class Recorder:
         ``reached``: what the loop is at, of what some requests wait for (see ``awaits``).
         """
         with self._wake:
-            found = [one for one in self._found if awaited(one) in ("now", *_of(reached))]
-            self._taken.update(request.id for request in found)
+            ready = [
+                pending for pending in self._found if awaited(pending) in ("now", *_of(reached))
+            ]
+            self._taken.update(request.id for request in ready)
             self._interrupted = False
-            self._offer([one for one in self._found if one.id not in self._taken])
-        return found
+            self._offer([pending for pending in self._found if pending.id not in self._taken])
+        return ready
 
     def wait(self, seconds: float) -> bool:
         """Wait for a request to be taken; false where none has come in time."""
@@ -382,7 +384,7 @@ class Recorder:
             self._flushed = time.monotonic()
             while self._points:
                 count = min(len(self._points), _FLUSHED_AT_ONCE)
-                points = [self._points[place] for place in range(count)]
+                points = [self._points[index] for index in range(count)]
                 with self._database.transaction() as connection:
                     series = self._series.copy()
                     metrics.append(connection, self._segment, points, series)
@@ -394,23 +396,23 @@ class Recorder:
         now = time.time()
         if not self._changes.anything() and now < self._next_due:
             return
-        found = control.poll(self._database, self._segment)
+        polled = control.poll(self._database, self._segment)
         self._changes.seen()
         with self._wake:
             # Those found before and not there any more have been ended by somebody else.
-            fresh = [request for request in found if request.id not in self._taken]
-            over = [one for one in fresh if _ending(one, now) is not None]
+            fresh = [request for request in polled if request.id not in self._taken]
+            over = [pending for pending in fresh if _ending(pending, now) is not None]
             self._offer([request for request in fresh if request not in over])
-            self._next_due = min((_due(one) for one in self._found), default=math.inf)
+            self._next_due = min((_due(pending) for pending in self._found), default=math.inf)
         for request in over:
             # No training thread can take it any more.
             state, why, actor = _ending(request, now) or ("", "", "")
             with self._database.transaction() as connection:
                 requests.move(connection, request.id, state, actor=actor, error=why)
 
-    def _offer(self, found: list[Request]) -> None:
-        self._found = found
-        for_later = {awaited(one) for one in found}
+    def _offer(self, offered: list[Request]) -> None:
+        self._found = offered
+        for_later = {awaited(request) for request in offered}
         self.awaits = frozenset(for_later - {"now"})
         self.waiting = "now" in for_later or self._interrupted
         if self.waiting:
@@ -432,7 +434,7 @@ def awaited(request: Request) -> str:
 
 
 def _of(reached: Container[str]) -> list[str]:
-    return [one for one in ("epoch", "checkpoint") if one in reached]
+    return [moment for moment in ("epoch", "checkpoint") if moment in reached]
 
 
 def _due(request: Request) -> float:

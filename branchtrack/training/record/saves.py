@@ -71,5 +71,5 @@ class Saves:
         with self._lock:
             if not self._due:
                 return None
-            made = self._made + (durable is not None)
-            return {"due": self._due, "made": made, "missed": list(self._missed)}
+            completed = self._made + (durable is not None)
+            return {"due": self._due, "made": completed, "missed": list(self._missed)}

@@ -36,15 +36,15 @@ class FileWatch:
         Raises:
             StorageError: there is no file.
         """
-        place = self._look()
-        if place is None and self._place is not None:
+        identity = self._look()
+        if identity is None and self._place is not None:
             raise StorageError(
                 f"The database {self._database.path} is gone.",
                 safe="What is to be recorded is kept in memory.",
                 fix="Put it back where it was: it will be written then.",
                 url=self._database.shown_url,
             )
-        if place != self._place:
+        if identity != self._place:
             if self._place is not None:
                 logger.warning(
                     "branchtrack: another file lies in the place of %s; it is recorded there from "
@@ -52,16 +52,16 @@ class FileWatch:
                     self._database.path,
                 )
             self._database.close()
-            self._place = place
+            self._place = identity
 
     def _look(self) -> tuple[int, int] | None:
         if self._database.path is None:
             return None
         try:
-            found = self._database.path.stat()
+            status = self._database.path.stat()
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
 
 class StoreWatch:

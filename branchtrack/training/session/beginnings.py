@@ -67,12 +67,12 @@ class NewRun(Beginning):
 
     def segment(self, connection: Connection, actor: str) -> Segment:
         """The first segment of a new run's default branch."""
-        asked = self.training.name
+        requested_name = self.training.name
         self.run = runs.create_run(
             connection,
-            as_name(asked, "run"),
+            as_name(requested_name, "run"),
             actor=actor,
-            asked=asked,
+            requested_name=requested_name,
             entry_point=entry_point(self.training, self.home, self.output),
             command=ordinals.command(self.training, self.home),
             run_id=self.planned.run_id,
@@ -84,14 +84,17 @@ class NewRun(Beginning):
 
     def tell(self) -> None:
         """Say the run's name where it is not the one that was asked for."""
-        asked = self.training.name
-        if self.run is None or self.run.name == asked:
+        requested_name = self.training.name
+        if self.run is None or self.run.name == requested_name:
             return
-        plain = as_name(asked, "run")
-        why = [] if plain == asked else [f"a name has {NAME_RULE}"]
+        plain = as_name(requested_name, "run")
+        why = [] if plain == requested_name else [f"a name has {NAME_RULE}"]
         why += [] if plain == self.run.name else [f"{plain} is taken"]
         logger.warning(
-            "branchtrack: %r is recorded as run %s (%s).", asked, self.run.name, "; ".join(why)
+            "branchtrack: %r is recorded as run %s (%s).",
+            requested_name,
+            self.run.name,
+            "; ".join(why),
         )
 
 
@@ -179,8 +182,8 @@ def entry_point(training: Training, home: Path, output: str | None) -> dict[str,
 
 
 def _command(home: Path) -> dict[str, Any] | None:
-    found = environment.entry_point()
-    return found and {**found, "from_home": scripts.relation(os.getcwd(), home)}
+    command = environment.entry_point()
+    return command and {**command, "from_home": scripts.relation(os.getcwd(), home)}
 
 
 def shown_command() -> str:

@@ -93,20 +93,20 @@ def line_of_site(
     connection: Connection, training: Training, home: Path, output: str | None
 ) -> Line | None:
     """The same, with whatever arguments the script was started."""
-    made = runs.of_training(connection, site=ordinals.site(training, home, output))
-    return line_of_run(connection, made[0]) if made else None
+    matching_runs = runs.of_training(connection, site=ordinals.site(training, home, output))
+    return line_of_run(connection, matching_runs[0]) if matching_runs else None
 
 
 def line_of_run(connection: Connection, run: Run) -> Line | None:
     """Where the process that trains a run was last: it may have gone to other branches."""
-    all_of_run = {one.id: one for one in segments.list_of_run(connection, run.id)}
-    branches = {one.id: one for one in runs.list_branches(connection, run.id)}
-    first = next((one for one in branches.values() if one.name == run.default_branch), None)
+    all_of_run = {row.id: row for row in segments.list_of_run(connection, run.id)}
+    branches = {row.id: row for row in runs.list_branches(connection, run.id)}
+    first = next((row for row in branches.values() if row.name == run.default_branch), None)
     if first is None or first.segment_id is None:
         return None
     current, seen = all_of_run[first.segment_id], {first.id}
     while True:
-        later = [one for one in all_of_run.values() if _follows(one, current, seen)]
+        later = [row for row in all_of_run.values() if _follows(row, current, seen)]
         if not later:
             break
         branch = branches[max(later, key=_began).branch_id]
@@ -172,9 +172,9 @@ def _named_run(connection: Connection, name: str, home: Path) -> Run:
     return run
 
 
-def _follows(one: Segment, current: Segment, seen: set[str]) -> bool:
-    same = current.process is not None and one.process == current.process
-    return same and one.branch_id not in seen and _began(one) >= _began(current)
+def _follows(segment: Segment, current: Segment, seen: set[str]) -> bool:
+    same = current.process is not None and segment.process == current.process
+    return same and segment.branch_id not in seen and _began(segment) >= _began(current)
 
 
 def _began(segment: Segment) -> float:

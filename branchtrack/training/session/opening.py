@@ -71,15 +71,15 @@ def resumption(
     if settings is not None and not isinstance(settings, Mapping):
         raise InvalidInput("set", settings, 'a dict of settings by name, for example {"lr": 1e-4}')
     changes = {"set": settings or None, "branch": branch, "mode": None if mode == "exact" else mode}
-    given = [name for name, value in changes.items() if value is not None]
+    arguments = [name for name, value in changes.items() if value is not None]
     if node is not None and (not isinstance(node, str) or not node):
         raise InvalidInput(field_name, node, f'the id of a node, RUN/BRANCH, or "{LATEST}"')
-    if given and node in (None, LATEST):
+    if arguments and node in (None, LATEST):
         raise InvalidInput(
-            given[0],
-            changes[given[0]],
-            f"{given[0]}= together with {field_name}=NODE",
-            what=f"{given[0]} says how to go on from a node, and {field_name} names none.",
+            arguments[0],
+            changes[arguments[0]],
+            f"{arguments[0]}= together with {field_name}=NODE",
+            what=f"{arguments[0]} says how to go on from a node, and {field_name} names none.",
         )
     return None if node is None else Resumption(node, dict(settings or {}), mode, branch)
 
@@ -174,24 +174,24 @@ class _Opening:
                 strict=launch.strict,
             )
         beginning = beginnings.Launched(launch, self._home)
-        own = (launch.id, order.rewind) if order.rewind else None
-        return Session(self.database, self.store, base, beginning, own)
+        started_by = (launch.id, order.rewind) if order.rewind else None
+        return Session(self.database, self.store, base, beginning, started_by)
 
     def _earlier(self, order: Order, run: Run, node: Node, others: list[Run]) -> Session:
         """Passed over, as what comes before the training that is meant."""
-        mine = siblings.same(self.training, others)
+        earlier_run = siblings.same(self.training, others)
         refuse = partial(before_another, str(self.training), node.id)
-        if mine is None:
+        if earlier_run is None:
             raise refuse("no run of it is in the record.")
         with self.database.read() as connection:
-            line = continuation.line_of_run(connection, mine)
+            line = continuation.line_of_run(connection, earlier_run)
         if line is None or line.head is None or line.head.kind != "final":
-            raise refuse(f"its run {mine.name} has no final node to give it the state of.")
+            raise refuse(f"its run {earlier_run.name} has no final node to give it the state of.")
         logger.warning(
             "branchtrack: %s is passed over with the final state of run %s (node %s): this "
             "process was started for %s. What its loop leaves in variables is not there.",
             self.training,
-            mine.name,
+            earlier_run.name,
             line.head.id,
             run.name,
         )
@@ -271,7 +271,7 @@ class _Opening:
             return False
         with self.database.read() as connection:
             others = siblings.of_process(connection, line.run)
-        return any(one.training["number"] > line.run.training["number"] for one in others)
+        return any(other.training["number"] > line.run.training["number"] for other in others)
 
     def _in_same_branch(self, line: Line, head: Node) -> Session:
         control.verify_record(self.database, head)

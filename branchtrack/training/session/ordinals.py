@@ -142,10 +142,10 @@ def site(training: Training, home: Path, output: str | None) -> str:
 
 def _site(training: Training, home: Path) -> list[Any]:
     folder = os.getcwd()
-    place = scripts.relation(folder, home) if home.is_relative_to(folder) else folder
+    location = scripts.relation(folder, home) if home.is_relative_to(folder) else folder
     array = [os.environ.get(name) for name in _ARRAYS]
     number = 0 if environment.is_interactive() else training.of_name
-    return [place, array, training.name, number]
+    return [location, array, training.name, number]
 
 
 def _digest(values: list[Any]) -> str:

@@ -34,12 +34,12 @@ _SAMPLED = 1_024
 class Witness:
     """Watches one update, from the control point before it until `close`.
 
-    ``made`` holds the node that it is the first update after, once that is durable; it is so of
+    ``nodes`` holds the node that it is the first update after, once that is durable; it is so of
     those of an ``earlier`` witness, too.
     """
 
-    def __init__(self, made: list[Node], earlier: Witness | None = None) -> None:
-        self._made: list[list[Node]] = [*(earlier._made if earlier is not None else ()), made]
+    def __init__(self, nodes: list[Node], earlier: Witness | None = None) -> None:
+        self._made: list[list[Node]] = [*(earlier._made if earlier is not None else ()), nodes]
         self._digest, self._batches = hashlib.sha256(), 0
         self._losses: list[torch.Tensor] = []
         self._comparable: int | None = None
@@ -50,7 +50,7 @@ class Witness:
     @property
     def nodes(self) -> list[Node]:
         """The durable nodes that the update is the first after."""
-        return [node for made in self._made for node in made]
+        return [node for group in self._made for node in group]
 
     def restart(self) -> None:
         """Forget what was seen: the loop goes on from here only."""
@@ -205,13 +205,13 @@ def compare(
         pairs = {"batch": (stored["batch"], seen["batch"]), "loss": _losses(stored, seen, affects)}
         if not affects.step and stored.get("weights") and seen.get("weights"):
             pairs["weights"] = stored["weights"], seen["weights"]
-        for name, (expected, found) in pairs.items():
+        for name, (expected, actual) in pairs.items():
             affected = affects.batch if name == "batch" else affects.loss
-            if not expected and not found:
+            if not expected and not actual:
                 continue
-            parts[name] = "equal" if expected == found else "explained" if affected else "differs"
+            parts[name] = "equal" if expected == actual else "explained" if affected else "differs"
             if parts[name] == "differs":
-                differences.append({"name": name, "expected": expected, "found": found})
+                differences.append({"name": name, "expected": expected, "found": actual})
         if not affects.step:
             differences += _numbers(stored.get("numbers", {}), seen.get("numbers", {}))
     return {
@@ -245,10 +245,10 @@ _OF_STEP = frozenset(
 
 
 def _kind(name: str, options: set[str]) -> str:
-    own = name.rpartition(".")[2]
+    local_name = name.rpartition(".")[2]
     if name in _OF_BATCH or name.startswith("data."):
         return "batch"
-    return "step" if own in _OF_STEP or own in options else "loss"
+    return "step" if local_name in _OF_STEP or local_name in options else "loss"
 
 
 def _losses(

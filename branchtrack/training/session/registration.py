@@ -35,15 +35,15 @@ class NewRun:
             StorageError: that cannot be done now, with ``BRANCHTRACK_REQUIRE=1``. Without it there
                 is a warning, and it is tried until training ends.
         """
-        made = Recorder(self.database, self.segment.id, step, self.create)
-        if not made.is_begun() and config.is_required():
-            made.give_up()
+        run_recorder = Recorder(self.database, self.segment.id, step, self.create)
+        if not run_recorder.is_begun() and config.is_required():
+            run_recorder.give_up()
             raise StorageError(
-                f"The run cannot be recorded: {made.trouble}",
+                f"The run cannot be recorded: {run_recorder.trouble}",
                 safe="No training was done.",
                 fix=f"Without {REQUIRE_VARIABLE} training begins all the same.",
             )
-        return made
+        return run_recorder
 
 
 def new_run(

@@ -259,18 +259,22 @@ def _score(connection: Connection, start: Node, target: Node) -> Score:
     """What the first training did between two nodes of one segment."""
     stored = nodes.checkpoint(connection, target.state_digest)
     between = range(start.step + 1, target.step + 1)
-    made = [one for one in nodes.of_segment(connection, target.segment_id) if one.step in between]
+    nodes_between = [
+        candidate
+        for candidate in nodes.of_segment(connection, target.segment_id)
+        if candidate.step in between
+    ]
     changes: dict[int, list[Change]] = {}
     for request in requests.carried_out(connection, target.segment_id):
         if request.step is not None and request.step in between:
             changes.setdefault(request.step, []).append(partial(execution.again, request))
-    for node in made:
+    for node in nodes_between:
         # What took effect at another step was asked for there.
-        own = {change.name: change.after for change in node.changes if change.step is None}
-        if own and node.step not in changes and node.kind != "fork":
+        values = {change.name: change.after for change in node.changes if change.step is None}
+        if values and node.step not in changes and node.kind != "fork":
             # Nobody asked for them: the loop's own.
-            changes[node.step] = [partial(_write, own)]
-    return Score(target, stored, frozenset(one.step for one in made), changes)
+            changes[node.step] = [partial(_write, values)]
+    return Score(target, stored, frozenset(candidate.step for candidate in nodes_between), changes)
 
 
 def _write(values: Mapping[str, Any], live: Live, actions: execution.Actions) -> None:

@@ -49,11 +49,13 @@ class Reference:
         """
         affects = Affects(self.declared, options, fresh=self.weights_only)
         compared = compare(self.proof, seen, affects)
-        known = {one["name"] for one in compared["differences"]}
-        for name, (expected, found) in unrestored.items():
+        differing = {difference["name"] for difference in compared["differences"]}
+        for name, (expected, actual) in unrestored.items():
             compared["state"] = "differs"
-            if name not in known:
-                compared["differences"].append({"name": name, "expected": expected, "found": found})
+            if name not in differing:
+                compared["differences"].append(
+                    {"name": name, "expected": expected, "found": actual}
+                )
         if not_restored and not self.weights_only:
             compared["not_restored"] = sorted(not_restored)
             if compared["state"] == "equal":
@@ -79,15 +81,15 @@ def reference(connection: Connection, node: Node, *, weights_only: bool) -> Refe
 
 def record(
     connection: Connection,
-    made: Iterable[str],
+    node_ids: Iterable[str],
     proof: dict[str, Any],
     compared: dict[str, Any] | None,
     reference: Reference | None,
     actor: str,
 ) -> None:
-    """Write what the first update after the nodes ``made`` was made of, and how it compares."""
+    """Write what the first update after the nodes ``node_ids`` was made of, and how it compares."""
     alike = reference.same_as if reference is not None else ()
-    for node_id in {*made, *alike}:
+    for node_id in {*node_ids, *alike}:
         nodes.set_proof(connection, node_id, proof)
     if compared is None or reference is None:
         return

@@ -32,7 +32,7 @@ logger = logging.getLogger("branchtrack")
 class Rewinder:
     """The rewinds of one session: the one that it answers, and the one that it is left by.
 
-    ``own`` are the launch and the request that this process was begun anew for, the request None
+    ``started_by`` are the launch and the request that this process was begun anew for, the request None
     of a launch that it has ordered itself and carries out without beginning anew; ``pending`` the
     request and the launch that it is to go on with.
     """
@@ -42,11 +42,11 @@ class Rewinder:
         database: Database,
         store: Store,
         actor: str,
-        own: tuple[str, str | None] | None = None,
+        started_by: tuple[str, str | None] | None = None,
     ) -> None:
         self.pending: tuple[Request, Launch] | None = None
-        self.answers = own is not None and own[1] is not None
-        self._database, self._store, self._actor, self._own = database, store, actor, own
+        self.answers = started_by is not None and started_by[1] is not None
+        self._database, self._store, self._actor, self._own = database, store, actor, started_by
 
     @property
     def request_id(self) -> str | None:
@@ -62,16 +62,16 @@ class Rewinder:
             NotFound, InvalidInput, NameTaken, CheckpointError, LaunchFailed, StorageError,
             UntrustedHome: it cannot be had; nothing was changed, and training goes on.
         """
-        asked = request.requested
+        requested = request.requested
         self._refuse_foreign_command(request.run_id)
-        self._refuse_another_script(request.run_id, asked["node"])
+        self._refuse_another_script(request.run_id, requested["node"])
         launch = control.order_launch(
             self._database,
             self._store,
-            asked["node"],
+            requested["node"],
             actor=Actor(request.actor),
-            name=asked.get("name"),
-            settings=asked.get("values") or {},
+            name=requested.get("name"),
+            settings=requested.get("values") or {},
             reason=request.reason,
             worker=processes.own_name(),
         )
@@ -95,8 +95,8 @@ class Rewinder:
         """
         with self._database.read() as connection:
             recorded = runs.get_run(connection, run_id).entry_point or {}
-        own = environment.entry_point() or {}
-        if any(recorded.get(name) != own.get(name) for name in ("argv", "cwd", "env")):
+        current = environment.entry_point() or {}
+        if any(recorded.get(name) != current.get(name) for name in ("argv", "cwd", "env")):
             trust.check(config.load())
 
     def _refuse_another_script(self, run_id: str, node: str) -> None:

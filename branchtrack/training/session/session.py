@@ -85,7 +85,7 @@ class Session(Updates):
         store: Store,
         base: Base | None,
         beginning: Beginning | None = None,
-        own: tuple[str, str | None] | None = None,
+        started_by: tuple[str, str | None] | None = None,
     ) -> None:
         super().__init__(database, f"run ({control.local_actor()})")
         self.base = base
@@ -102,7 +102,7 @@ class Session(Updates):
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
         self._refusals = logged_values.Refusals()
         self._paused = False
-        self._rewinder = Rewinder(database, store, self.actor, own)
+        self._rewinder = Rewinder(database, store, self.actor, started_by)
 
     def begin(
         self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
@@ -133,12 +133,12 @@ class Session(Updates):
             parts = answers.restored_parts(bool(point.live.schedulers), changed)
             if self.base.mode == "weights":
                 parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
-                given = [name for name in self.base.overrides if name not in DIRECTIVES]
-                parts |= dict.fromkeys(given, "replaced")
+                overridden = [name for name in self.base.overrides if name not in DIRECTIVES]
+                parts |= dict.fromkeys(overridden, "replaced")
             parts |= self.base.parts
-            asked = fork.settings if self.base.mode == "exact" else self.base.overrides
-            wanted = apply.expected(point.live, asked)
-            self.expecting = Expectation(wanted, apply.read_groups(point.live), [], parts, [fork])
+            requested = fork.settings if self.base.mode == "exact" else self.base.overrides
+            expected = apply.expected(point.live, requested)
+            self.expecting = Expectation(expected, apply.read_groups(point.live), [], parts, [fork])
             self._watch_resume(self.base)
         if self._rewinder.answers:
             self.recorder.do(self._rewinder.begun)
@@ -176,11 +176,11 @@ class Session(Updates):
         if self.base is None or self.base.mode == "weights":
             first = self.base is None and self.committer.committed < 0
             kind = "root" if first else "checkpoint"
-            made = self.committer.commit(point, kind, self._metrics, message=about)
-            self.watch(made, alike=self.base is not None)
+            durable_nodes = self.committer.commit(point, kind, self._metrics, message=about)
+            self.watch(durable_nodes, alike=self.base is not None)
             if self.base is None:
                 settings, groups = apply.read_all(point.live), apply.read_groups(point.live)
-                self.expecting = Expectation(settings, groups, [], None, made)
+                self.expecting = Expectation(settings, groups, [], None, durable_nodes)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Record metrics at a step; what is no number is named once, here and in the record."""
@@ -220,7 +220,7 @@ class Session(Updates):
         optimizer skips updates), what is expected of the next one adds up.
         """
         assert self.recorder is not None
-        asked = self.recorder.take(reached)
+        pending = self.recorder.take(reached)
         if self.signals.received:
             self.signals.answer()
             # Training that has come to its end is not cut short by it.
@@ -228,33 +228,39 @@ class Session(Updates):
         saves = self.committer.saves
         if save:
             saves.ask(point.step)
-        found = [self._carry_out(request, point, final=final) for request in asked]
-        answers.supersede(found)
-        changes = (*answers.changes(found), *execution.remarks(found))
+        replies = [self._carry_out(request, point, final=final) for request in pending]
+        answers.supersede(replies)
+        changes = (*answers.changes(replies), *execution.remarks(replies))
         ends = final or self.stop_asked
         kind = "final" if ends else "intervention" if changes else "checkpoint"
-        wants_node = any(one.makes_node for one in found)
-        made: list[Node] = []
+        wants_node = any(reply.makes_node for reply in replies)
+        durable_nodes: list[Node] = []
         is_new = self.committer.committed != point.step
         if changes or wants_node or ((saves.owed is not None or ends) and is_new):
             message = "; ".join(
-                text for text in (answers.message(found), self.signals.words) if text
+                text for text in (answers.message(replies), self.signals.words) if text
             )
-            made = self.committer.commit(point, kind, self._metrics, changes, found, message)
-            self.watch(made, alike=not changes)
+            durable_nodes = self.committer.commit(
+                point, kind, self._metrics, changes, replies, message
+            )
+            self.watch(durable_nodes, alike=not changes)
         else:
-            self.committer.answer(found, point.step)
+            self.committer.answer(replies, point.step)
             if not is_new:
                 saves.make(saves.take())
-        if found:
+        if replies:
             self._tell(point)
-        settled = [a for a in found if a.state == "applied" and a.wanted]
+        settled = [a for a in replies if a.state == "applied" and a.settings]
         if settled:
-            wanted = {name: v for answer in settled for name, v in answer.wanted.items()}
-            later = Expectation(wanted, apply.read_groups(point.live), settled, None, made)
+            expected = {name: v for answer in settled for name, v in answer.settings.items()}
+            later = Expectation(
+                expected, apply.read_groups(point.live), settled, None, durable_nodes
+            )
             before = self.expecting.answers if self.expecting else []
             self.expecting = answers.merged(self.expecting, later)
-            self._tell_superseded([one for one in before if one.state == "superseded"], point.step)
+            self._tell_superseded(
+                [reply for reply in before if reply.state == "superseded"], point.step
+            )
 
     def _tell(self, point: Point) -> None:
         """Have the next heartbeat tell what is in force."""
@@ -268,10 +274,10 @@ class Session(Updates):
 
         def job() -> None:
             with self._database.transaction() as connection:
-                for one in before:
+                for answer in before:
                     with suppress(IllegalTransition):
                         requests.move(
-                            connection, one.request.id, "superseded", actor=self.actor, step=step
+                            connection, answer.request.id, "superseded", actor=self.actor, step=step
                         )
 
         if before:
@@ -389,7 +395,9 @@ class Session(Updates):
         beginning.tell()
 
     def _offers(self, live: Live) -> dict[str, Any]:
-        described = {name: author_actions.describe(name, one) for name, one in self.actions.items()}
+        described = {
+            name: author_actions.describe(name, action) for name, action in self.actions.items()
+        }
         return Offers(described, modules.paths(live.model), self.evaluates).as_dict()
 
     def _carry_out(self, request: Request, point: Point, *, final: bool) -> Answer:
@@ -401,9 +409,9 @@ class Session(Updates):
         answer = Answer(request, "done")
         try:
             if request.kind == "evaluate":
-                found = point.evaluate()
-                answer.result = {"metrics": logged_values.numbers(found)[0]}
-                self.log(point.step, found)
+                metrics = point.evaluate()
+                answer.result = {"metrics": logged_values.numbers(metrics)[0]}
+                self.log(point.step, metrics)
             elif request.kind == "stop":
                 # Done when training has ended: a loop might go on.
                 self.stop_asked, answer.state = True, "applied"
@@ -446,9 +454,9 @@ class Session(Updates):
     def _end_stops(
         self, connection: Connection, segment_id: str, state: str, error: str | None = None
     ) -> None:
-        for one in requests.unanswered(connection, segment_id):
-            if one.kind == "stop" and one.state == "applied":
-                requests.move(connection, one.id, state, actor=self.actor, error=error)
+        for request in requests.unanswered(connection, segment_id):
+            if request.kind == "stop" and request.state == "applied":
+                requests.move(connection, request.id, state, actor=self.actor, error=error)
 
     def _end(self, segment_id: str, status: str, error: str | None) -> None:
         with self._database.transaction() as connection:

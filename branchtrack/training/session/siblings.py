@@ -36,16 +36,16 @@ def is_meant(training: Training, run: Run, others: list[Run]) -> bool:
         return True
     if (meant["name"], meant["of_name"]) == (training.name, training.of_name):
         return True
-    is_known = any(one.training["name"] == training.name for one in others)
+    is_known = any(other.training["name"] == training.name for other in others)
     # A script may give another name each time it is started: a date, for instance.
     return not is_known and meant["number"] == training.number
 
 
 def same(training: Training, others: list[Run]) -> Run | None:
     """The run of the same training in an earlier execution of the script."""
-    named = [one for one in others if one.training["name"] == training.name]
-    for one in named:
-        if one.training["of_name"] == training.of_name:
-            return one
-    by_number = [one for one in others if one.training["number"] == training.number]
+    named = [other for other in others if other.training["name"] == training.name]
+    for other in named:
+        if other.training["of_name"] == training.of_name:
+            return other
+    by_number = [other for other in others if other.training["number"] == training.number]
     return by_number[0] if by_number and not named else None

@@ -38,70 +38,80 @@ def first(
     Raises:
         CheckpointMissing, CheckpointDamaged: the node's bytes of the tensor that differs.
     """
-    expected, (found, tensors) = Manifest.from_json(stored.manifest), digested
-    differing = _differing(expected, found)
+    expected, (actual, tensors) = Manifest.from_json(stored.manifest), digested
+    differing = _differing(expected, actual)
     if differing:
-        name, mine, theirs = differing[0]
-        told = {
+        name, recorded, replayed = differing[0]
+        difference = {
             "name": name,
             "kind": "tensor",
             "tensors_differing": len(differing),
-            "expected": mine.digest if mine else None,
-            "found": theirs.digest if theirs else None,
+            "expected": recorded.digest if recorded else None,
+            "found": replayed.digest if replayed else None,
         }
-        if mine and theirs and (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape):
-            told |= _apart(store, stored, mine, tensors[theirs.digest])
-        return told
+        if (
+            recorded
+            and replayed
+            and (recorded.dtype, recorded.shape) == (replayed.dtype, replayed.shape)
+        ):
+            difference |= _apart(store, stored, recorded, tensors[replayed.digest])
+        return difference
     for kind, pair in (
-        ("state", (expected.state, found.state)),
+        ("state", (expected.state, actual.state)),
         ("settings", (node.settings, dict(settings))),
         ("settings", ({"param_groups": node.param_groups}, {"param_groups": groups})),
     ):
-        for path, mine, theirs in _values("", *map(_as_json, pair)):
-            return {"name": path, "kind": kind, "expected": mine, "found": theirs}
+        for path, recorded, replayed in _values("", *map(_as_json, pair)):
+            return {"name": path, "kind": kind, "expected": recorded, "found": replayed}
     return None
 
 
-def _differing(expected: Manifest, found: Manifest) -> list[tuple[str, Entry | None, Entry | None]]:
-    mine = {entry.name: entry for entry in expected.entries}
-    theirs = {entry.name: entry for entry in found.entries}
+def _differing(
+    expected: Manifest, actual: Manifest
+) -> list[tuple[str, Entry | None, Entry | None]]:
+    recorded = {entry.name: entry for entry in expected.entries}
+    replayed = {entry.name: entry for entry in actual.entries}
     return [
-        (name, mine.get(name), theirs.get(name))
-        for name in [*mine, *(name for name in theirs if name not in mine)]
-        if name not in mine or name not in theirs or mine[name].digest != theirs[name].digest
+        (name, recorded.get(name), replayed.get(name))
+        for name in [*recorded, *(name for name in replayed if name not in recorded)]
+        if name not in recorded
+        or name not in replayed
+        or recorded[name].digest != replayed[name].digest
     ]
 
 
 def _apart(store: Store, stored: StoredCheckpoint, entry: Entry, other: TensorBytes) -> Any:
     """The index of the first element that differs, and the largest absolute difference of all."""
     content = store.read(stored.locations[entry.digest])
-    raw = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in (content, other.data)]
+    raw = [torch.frombuffer(bytearray(item), dtype=torch.uint8) for item in (content, other.data)]
     count = max(1, from_bytes(entry.dtype, entry.shape, content).numel())
     unequal = (raw[0].reshape(count, -1) != raw[1].reshape(count, -1)).any(1)
-    place = int(unequal.to(torch.uint8).argmax())
-    index = [int(one) for one in torch.unravel_index(torch.tensor(place), entry.shape or (1,))]
-    a, b = (from_bytes(entry.dtype, entry.shape, one) for one in (content, bytearray(other.data)))
+    position = int(unequal.to(torch.uint8).argmax())
+    index = [int(item) for item in torch.unravel_index(torch.tensor(position), entry.shape or (1,))]
+    a, b = (from_bytes(entry.dtype, entry.shape, item) for item in (content, bytearray(other.data)))
     wide = torch.complex128 if a.is_complex() else torch.float64
     apart = (a.to(wide) - b.to(wide)).abs()
-    known = apart[torch.isfinite(apart)]
+    finite = apart[torch.isfinite(apart)]
     return {
         "index": index,
         "elements_differing": int(unequal.sum()),
-        "largest": float(known.max()) if known.numel() else None,
+        "largest": float(finite.max()) if finite.numel() else None,
     }
 
 
-def _values(path: str, mine: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
+def _values(path: str, recorded: Any, replayed: Any) -> Iterator[tuple[str, Any, Any]]:
     """Each value that differs, by its path, in the order of keys."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        for key in [*mine, *(key for key in theirs if key not in mine)]:
-            part = f"{path}/{key}" if path else key
-            yield from _values(part, mine.get(key, _MISSING), theirs.get(key, _MISSING))
-    elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
-        for place, pair in enumerate(zip(mine, theirs, strict=True)):
-            yield from _values(f"{path}[{place}]", *pair)
-    elif _MISSING in (mine, theirs) or json.dumps(mine) != json.dumps(theirs):
-        yield path, _known(mine), _known(theirs)
+    if isinstance(recorded, dict) and isinstance(replayed, dict):
+        for key in [*recorded, *(key for key in replayed if key not in recorded)]:
+            subpath = f"{path}/{key}" if path else key
+            yield from _values(subpath, recorded.get(key, _MISSING), replayed.get(key, _MISSING))
+    elif (
+        isinstance(recorded, list) and isinstance(replayed, list) and len(recorded) == len(replayed)
+    ):
+        for position, pair in enumerate(zip(recorded, replayed, strict=True)):
+            yield from _values(f"{path}[{position}]", *pair)
+    elif _MISSING in (recorded, replayed) or json.dumps(recorded) != json.dumps(replayed):
+        yield path, _known(recorded), _known(replayed)
 
 
 def _known(value: Any) -> Any:

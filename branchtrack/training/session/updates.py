@@ -78,26 +78,26 @@ class Updates:
     def after_update(self, live: Live) -> None:
         """Read back again right after the update: an optimizer may set its settings within it."""
         if self._used is not None:
-            step, found = self._used
+            step, readings = self._used
             self.probe.after(live)
-            self._used = step, [found[0], {**found[0], **apply.in_force(live)}]
+            self._used = step, [readings[0], {**readings[0], **apply.in_force(live)}]
 
     def finish_update(self, live: Live) -> None:
         """Say what the update has made of what was expected of it, where one has been read."""
         if self._used is not None:
-            (step, found), self._used = self._used, None
-            self.settle(step, found, live)
+            (step, readings), self._used = self._used, None
+            self.settle(step, readings, live)
             self.committer.prepare(live)
 
-    def watch(self, made: list[Node], *, alike: bool = False) -> None:
-        """Watch the update that comes next: it is the first after the nodes ``made``.
+    def watch(self, durable_nodes: list[Node], *, alike: bool = False) -> None:
+        """Watch the update that comes next: it is the first after the nodes ``durable_nodes``.
 
         ``alike``: it is still the first after those that were made before, too.
         """
         before = self.witness
         if before is not None:
             before.detach()
-        self.witness = Witness(made, before if alike else None)
+        self.witness = Witness(durable_nodes, before if alike else None)
 
     def restore_attributes(self, live: Live, stored: Mapping[str, Any]) -> None:
         """Give back what objects kept in attributes, and note what that did not come to.
@@ -151,9 +151,9 @@ class Updates:
         compared: dict[str, Any] | None,
         reference: Reference | None,
     ) -> None:
-        made = [node.id for node in witness.nodes]
+        node_ids = [node.id for node in witness.nodes]
         with self._database.transaction() as connection:
-            restoration.record(connection, made, seen, compared, reference, self.actor)
+            restoration.record(connection, node_ids, seen, compared, reference, self.actor)
 
     @property
     def probe(self) -> Probe:
@@ -173,7 +173,7 @@ class Updates:
             return
         self.seen()
         verdicts = effects.verdicts(expected, readings, step, live)
-        obeyed = effects.obeyed(expected.wanted, expected, readings)
+        obeyed = effects.obeyed(expected.settings, expected, readings)
         verified: bool | None = obeyed
         if expected.restored is not None:
             expected.restored |= dict.fromkeys(self.not_restored, "not stored")
@@ -182,7 +182,7 @@ class Updates:
             looked_at = {"equal": True, "explained": True, "differs": False}
             verified = looked_at.get(self._compared or "")
         effective = {"step": step, "verified": verified, "obeyed": obeyed}
-        effective |= apply.told(live, readings[-1], expected.wanted)
+        effective |= apply.told(live, readings[-1], expected.settings)
         self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
 
     def _record_effect(
@@ -191,14 +191,14 @@ class Updates:
         with self._database.transaction() as connection:
             for node in expected.nodes:
                 nodes.set_effective(connection, node.id, effective, expected.restored)
-            for one in verdicts:
-                if one.answer.state == "applied":
+            for verdict in verdicts:
+                if verdict.answer.state == "applied":
                     with suppress(IllegalTransition):
                         requests.move(
                             connection,
-                            one.answer.request.id,
-                            one.state,
+                            verdict.answer.request.id,
+                            verdict.state,
                             actor=self.actor,
-                            effective=one.effective,
-                            error=one.error,
+                            effective=verdict.effective,
+                            error=verdict.error,
                         )

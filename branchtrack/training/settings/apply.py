@@ -27,7 +27,7 @@ from branchtrack.training.settings.live import number as number
 from branchtrack.training.settings.live import put as put
 from branchtrack.training.settings.momenta import cycled_now
 from branchtrack.training.settings.registry import Handle
-from branchtrack.training.settings.rollback import kept
+from branchtrack.training.settings.rollback import keep_state
 
 #: What every optimizer reads in each of its groups, if it has it.
 _FIELDS = ("lr", "weight_decay", "betas", "eps", "momentum")
@@ -41,20 +41,20 @@ def declare(live: Live) -> list[Setting]:
     """All that can be set live, details and directives included."""
     loop = [] if live.loop is None else list(live.loop.declared.values())
     data = [] if live.data is None else list(live.data.declared.values())
-    return [one.setting for one in registry.of(live).values()] + loop + data
+    return [handle.setting for handle in registry.of(live).values()] + loop + data
 
 
 def read_all(live: Live, details: bool = False) -> dict[str, Any]:
     """Every setting's value, read from where it is used; with ``details`` the parts of some too."""
-    found = {
-        name: one.read()
-        for name, one in registry.of(live).items()
-        if details or not one.setting.detail
+    values = {
+        name: handle.read()
+        for name, handle in registry.of(live).items()
+        if details or not handle.setting.detail
     }
     if live.loop is not None:
         names = (name for name in live.loop.declared if name not in DIRECTIVES)
-        found |= {name: live.loop.read(name) for name in names}
-    return found if live.data is None else {**found, **live.data.values()}
+        values |= {name: live.loop.read(name) for name in names}
+    return values if live.data is None else {**values, **live.data.values()}
 
 
 def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,22 +67,22 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
         InvalidInput: a value that these objects cannot have, alone or beside the others, or with
             the state that they have by now. Nothing was changed, whatever it is.
     """
-    known, recipe, put_back = registry.of(live), live.fixed.get(RECIPE), kept(live)
+    handles, recipe, put_back = registry.of(live), live.fixed.get(RECIPE), keep_state(live)
     options = shadow_step.options(live)
     try:
-        wanted = resolved(live, values)
-        _write(live, known, wanted)
+        targets = resolved(live, values)
+        _write(live, handles, targets)
         after = read_all(live, details=True)
-        for name, value in wanted.items():
+        for name, value in targets.items():
             if name not in DIRECTIVES and not same(after[name], value):
                 raise _not_taken(name, value, after[name])
-        compatibility.check(live, options, wanted)
+        compatibility.check(live, options, targets)
     except BaseException:
         put_back()
         raise
-    found = {name: after[name] for name in wanted if name not in DIRECTIVES}
+    applied = {name: after[name] for name in targets if name not in DIRECTIVES}
     now = live.fixed.get(RECIPE)
-    return found if now == recipe else {**found, RECIPE: now}
+    return applied if now == recipe else {**applied, RECIPE: now}
 
 
 def resolved(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,33 +92,35 @@ def resolved(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidInput: a pattern that nothing matches, or values that do not fit each other.
     """
-    found = dict(values)
-    if "frozen" in found and not (live.values is not None and "frozen" in live.values.declared):
-        found["frozen"] = modules.resolve_frozen(live.model, found["frozen"])
-    return found if live.loop is None else {**found, **live.loop.implied(live, found)}
+    settings = dict(values)
+    if "frozen" in settings and not (live.values is not None and "frozen" in live.values.declared):
+        settings["frozen"] = modules.resolve_frozen(live.model, settings["frozen"])
+    return settings if live.loop is None else {**settings, **live.loop.implied(live, settings)}
 
 
-def expected(live: Live, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What the first update is to use where ``asked`` was declared over what there is, as a
+def expected(live: Live, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first update is to use where ``overrides`` was declared over what there is, as a
     restored training is to be seen to: every setting, and the details that were asked for.
     """
-    known = registry.of(live)
-    details = {name: v for name, v in asked.items() if name in known and known[name].whole}
+    handles = registry.of(live)
+    details = {name: v for name, v in overrides.items() if name in handles and handles[name].whole}
     # One of many parts may be what the whole of them is told by.
-    wholes = {known[name].whole for name in details}
+    wholes = {handles[name].whole for name in details}
     now = {**read_all(live), **live.fixed}
-    wanted = {n: value if n in wholes else asked.get(n, value) for n, value in now.items()}
-    wanted = {n: v for n, v in wanted.items() if n not in (*DIRECTIVES, RECIPE)}
-    return resolved(live, {**wanted, **details})
+    targets = {n: value if n in wholes else overrides.get(n, value) for n, value in now.items()}
+    targets = {n: v for n, v in targets.items() if n not in (*DIRECTIVES, RECIPE)}
+    return resolved(live, {**targets, **details})
 
 
 def read_groups(live: Live) -> Groups:
     """What the next update uses in each group of each optimizer; None: the optimizer's own."""
-    found = {}
-    for prefix, part in live.parts.items():
-        names = [*_FIELDS, *(one.name for one in optimizer_fields.declare(part))]
-        found[prefix] = [{n: _plain(group.get(n)) for n in names} for group in part.groups]
-    return found
+    groups = {}
+    for prefix, optimizer_objects in live.parts.items():
+        names = [*_FIELDS, *(field.name for field in optimizer_fields.declare(optimizer_objects))]
+        groups[prefix] = [
+            {n: _plain(group.get(n)) for n in names} for group in optimizer_objects.groups
+        ]
+    return groups
 
 
 def used(live: Live) -> dict[str, Any]:
@@ -139,75 +141,82 @@ def in_force(live: Live) -> dict[str, Any]:
     """
     groups: Groups = read_groups(live)
     now: dict[str, Any] = {}
-    for prefix, part in live.parts.items():
+    for prefix, optimizer_objects in live.parts.items():
         rates = [group["lr"] for group in groups[prefix] if group["lr"] is not None]
-        own = {"lr_now": max(rates, default=None), **cycled_now(part)}
-        now |= {f"{prefix}.{name}" if prefix else name: value for name, value in own.items()}
+        current = {"lr_now": max(rates, default=None), **cycled_now(optimizer_objects)}
+        now |= {f"{prefix}.{name}" if prefix else name: value for name, value in current.items()}
     loop = {} if live.loop is None else live.loop.used()
-    found = {**read_all(live, details=True), **_in_use(live)}
+    values = {**read_all(live, details=True), **_in_use(live)}
     data = {} if live.data is None else live.data.used()
-    return {**found, **loop, **data, **now, "groups": groups}
+    return {**values, **loop, **data, **now, "groups": groups}
 
 
 def unused(live: Live) -> set[str]:
     """The settings that an update makes nothing of: the loop reads them for itself, or its data,
     and did not; or the modules that have them are not training.
     """
-    parts = [part.used() for part in (live.loop, live.data) if part is not None]
+    parts = [source.used() for source in (live.loop, live.data) if source is not None]
     unread = {name for used in parts for name, value in used.items() if value is None}
-    known = registry.of(live)
-    return unread | {name for name, v in _in_use(live).items() if not same(v, known[name].read())}
+    handles = registry.of(live)
+    return unread | {name for name, v in _in_use(live).items() if not same(v, handles[name].read())}
 
 
-def told(live: Live, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+def told(live: Live, reading: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Any]:
     """Of what an update has used what is worth a record: no details but those that were wanted."""
-    details = {name for name, one in registry.of(live).items() if one.setting.detail}
-    left_out = (details - wanted.keys()) | {"groups"}
-    return {name: value for name, value in found.items() if name not in left_out}
+    details = {name for name, handle in registry.of(live).items() if handle.setting.detail}
+    left_out = (details - targets.keys()) | {"groups"}
+    return {name: value for name, value in reading.items() if name not in left_out}
 
 
 def agrees(
-    wanted: Mapping[str, Any], groups: Mapping[str, list[dict[str, Any]]], found: Mapping[str, Any]
+    targets: Mapping[str, Any],
+    groups: Mapping[str, list[dict[str, Any]]],
+    reading: Mapping[str, Any],
 ) -> bool:
-    """Whether an update that used ``found`` obeyed ``wanted``, in every group as expected."""
-    for name, value in wanted.items():
+    """Whether an update that used ``reading`` obeyed ``targets``, in every group as expected."""
+    for name, value in targets.items():
         if name in DIRECTIVES:
             continue
-        prefix, _dot, own = name.rpartition(".")
-        if not same(found.get(name), value):
+        prefix, _dot, local_name = name.rpartition(".")
+        if not same(reading.get(name), value):
             return False
-        if prefix in groups and any(own in group for group in groups[prefix]):
-            if not _same(own, groups[prefix], found["groups"][prefix]):
+        if prefix in groups and any(local_name in group for group in groups[prefix]):
+            if not _same(local_name, groups[prefix], reading["groups"][prefix]):
                 return False
-    if schedules.KIND in found and _OF_SCHEDULE & wanted.keys():
-        if not _same("lr", groups[""], found["groups"][""]):
+    if schedules.KIND in reading and _OF_SCHEDULE & targets.keys():
+        if not _same("lr", groups[""], reading["groups"][""]):
             return False
-    limit = wanted.get("max_grad_norm", 0.0)
-    return not limit or bool(found["grad_norm"] <= limit * 1.01 + 1e-6)
+    limit = targets.get("max_grad_norm", 0.0)
+    return not limit or bool(reading["grad_norm"] <= limit * 1.01 + 1e-6)
 
 
 def _in_use(live: Live) -> dict[str, Any]:
-    return {n: one.in_use() for n, one in registry.of(live).items() if one.in_use is not None}
+    return {
+        n: handle.in_use() for n, handle in registry.of(live).items() if handle.in_use is not None
+    }
 
 
-def _write(live: Live, known: Mapping[str, Handle], values: Mapping[str, Any]) -> None:
+def _write(live: Live, handles: Mapping[str, Handle], values: Mapping[str, Any]) -> None:
     """A schedule is held before rates are set, the whole of something is set before its parts, and
     the loop's own last: it looks at the rates.
     """
-    mine = {name: value for name, value in values.items() if name in known}
-    refused = {prefix: optimizer_fields.refusal(part) for prefix, part in live.parts.items()}
+    handled = {name: value for name, value in values.items() if name in handles}
+    refused = {
+        prefix: optimizer_fields.refusal(optimizer_objects)
+        for prefix, optimizer_objects in live.parts.items()
+    }
 
     def turn(name: str) -> tuple[bool, bool]:
-        return not name.endswith(SCHEDULE_HELD.name), known[name].setting.detail
+        return not name.endswith(SCHEDULE_HELD.name), handles[name].setting.detail
 
-    for name in sorted(mine, key=turn):
-        known[name].write(mine[name])
-    for prefix, part in live.parts.items():
+    for name in sorted(handled, key=turn):
+        handles[name].write(handled[name])
+    for prefix, optimizer_objects in live.parts.items():
         # A constructor that refused what there was says nothing of what is new.
-        error = None if refused[prefix] else optimizer_fields.refusal(part)
+        error = None if refused[prefix] else optimizer_fields.refusal(optimizer_objects)
         if error is not None:
-            raise _refused(prefix, part, mine, error)
-    others = {name: value for name, value in values.items() if name not in mine}
+            raise _refused(prefix, optimizer_objects, handled, error)
+    others = {name: value for name, value in values.items() if name not in handled}
     if live.data is not None:
         of_data = [name for name in others if name in live.data.declared]
         live.data.write({name: others.pop(name) for name in of_data})
@@ -215,13 +224,17 @@ def _write(live: Live, known: Mapping[str, Handle], values: Mapping[str, Any]) -
         live.loop.write(live, others)
     elif others:
         name, value = next(iter(others.items()))
-        raise InvalidInput(name, value, ", ".join(known), what=f"There is no setting {name} here.")
+        raise InvalidInput(
+            name, value, ", ".join(handles), what=f"There is no setting {name} here."
+        )
 
 
-def _refused(prefix: str, part: Live, values: Mapping[str, Any], error: Exception) -> InvalidInput:
-    dot, kind = f"{prefix}." if prefix else "", type(part.optimizer).__name__
-    own = (name for name in values if name.removeprefix(dot) in part.groups[0])
-    name = next(own, next(iter(values)))
+def _refused(
+    prefix: str, optimizer_objects: Live, values: Mapping[str, Any], error: Exception
+) -> InvalidInput:
+    dot, kind = f"{prefix}." if prefix else "", type(optimizer_objects.optimizer).__name__
+    candidates = (name for name in values if name.removeprefix(dot) in optimizer_objects.groups[0])
+    name = next(candidates, next(iter(values)))
     return InvalidInput(
         name,
         values[name],
@@ -230,18 +243,18 @@ def _refused(prefix: str, part: Live, values: Mapping[str, Any], error: Exceptio
     )
 
 
-def _not_taken(name: str, value: Any, found: Any) -> InvalidInput:
+def _not_taken(name: str, value: Any, actual: Any) -> InvalidInput:
     return InvalidInput(
         name,
         value,
         "a value that goes with the others asked for",
-        what=f"{name} cannot be {value} here: with all of these set it comes to {found}.",
+        what=f"{name} cannot be {value} here: with all of these set it comes to {actual}.",
     )
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return number(value) if isinstance(value, (int, float, torch.Tensor)) else None
 
 
@@ -255,5 +268,9 @@ def _grad_norm(live: Live) -> float:
     return float(torch.stack([norm.float().cpu() for norm in norms]).norm()) if norms else 0.0
 
 
-def _same(name: str, wanted: list[dict[str, Any]], found: list[dict[str, Any]]) -> bool:
-    return same([group.get(name) for group in found], [group.get(name) for group in wanted])
+def _same(
+    name: str, expected_groups: list[dict[str, Any]], actual_groups: list[dict[str, Any]]
+) -> bool:
+    return same(
+        [group.get(name) for group in actual_groups], [group.get(name) for group in expected_groups]
+    )

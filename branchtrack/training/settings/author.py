@@ -40,20 +40,20 @@ class Values(Mapping[str, Any]):
     ``declared`` holds the declarations by name.
     """
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
+    def __init__(self, declarations: Mapping[str, Any]) -> None:
         self.declared: dict[str, Setting] = {}
         self._values: dict[str, Any] = {}
         self._read: dict[str, Any] = {}
-        for name, value in given.items():
+        for name, value in declarations.items():
             self.add(name, value)
 
-    def add(self, name: str, given: Any) -> None:
+    def add(self, name: str, value: Any) -> None:
         """Declare one more; see `setting`.
 
         Raises:
             InvalidInput: the name cannot be used, or is declared already.
         """
-        one = given if isinstance(given, Declared) else _declared(name, given)
+        declaration = value if isinstance(value, Declared) else _declared(name, value)
         if not _is_free(name) or name in self.declared:
             taken = ", ".join(sorted([*AT_RESUME, *_OF_RECORD]))
             raise InvalidInput(
@@ -64,8 +64,8 @@ class Values(Mapping[str, Any]):
                 f"{' or '.join(RESERVED)}; none like group0, group0.lr, lr_now, momentum_now or "
                 f"betas_now; none of {taken}",
             )
-        self.declared[name] = replace(one.setting, name=name)
-        self._values[name] = self.declared[name].validate(one.value)
+        self.declared[name] = replace(declaration.setting, name=name)
+        self._values[name] = self.declared[name].validate(declaration.value)
 
     def __getitem__(self, name: str) -> Any:
         value = _own(self._values[name])
@@ -101,8 +101,8 @@ class Values(Mapping[str, Any]):
 
     def take_read(self) -> dict[str, Any]:
         """What the loop has read since the last call, each with the value it was given last."""
-        found, self._read = self._read, {}
-        return found
+        read_values, self._read = self._read, {}
+        return read_values
 
 
 def setting(
@@ -133,7 +133,7 @@ def setting(
         if bound is not None and not (kind in _NUMBERS and _is_bound(bound)):
             allowed = "a number, for a setting that is a number or a list of numbers; else None"
             raise InvalidInput(word, bound, allowed)
-    made = Setting(
+    declaration = Setting(
         "setting",
         "choice" if choices else kind,
         minimum=minimum,
@@ -145,14 +145,14 @@ def setting(
         count=len(value) if is_list else 1,
         effect="when the loop reads it next",
     )
-    return Declared(made.validate(value), made)
+    return Declared(declaration.validate(value), declaration)
 
 
-def _declared(name: str, given: Any) -> Declared:
+def _declared(name: str, value: Any) -> Declared:
     try:
-        return setting(given)
+        return setting(value)
     except InvalidInput as error:
-        raise InvalidInput(name, given, error.allowed) from error
+        raise InvalidInput(name, value, error.allowed) from error
 
 
 def _is_bound(bound: Any) -> bool:

@@ -22,7 +22,7 @@ class Tagged(NamedTuple):
 class Samples(NamedTuple):
     """The samples of a batch on the way to its collate function."""
 
-    found: Any
+    samples: Any
     tag: str
 
 
@@ -34,5 +34,5 @@ class Tagging:
 
     def __call__(self, items: Any) -> Any:
         if isinstance(items, Samples):
-            return Tagged(self.collate(items.found), items.tag)
+            return Tagged(self.collate(items.samples), items.tag)
         return self.collate(items)

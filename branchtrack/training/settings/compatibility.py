@@ -32,18 +32,18 @@ class _Trial(Sample):
 
     def __init__(self, optimizer: Any, groups: Sequence[int]) -> None:
         super().__init__(optimizer, ())
-        for place in groups:
-            for parameter in _smallest(optimizer, optimizer.param_groups[place]["params"]):
+        for index in groups:
+            for parameter in _smallest(optimizer, optimizer.param_groups[index]["params"]):
                 # Deep, since a step may change in place what a list in the state holds.
                 state = copy.deepcopy(dict(optimizer.state[parameter]))
                 value = parameter.detach().clone()
-                self._kept.append((place, parameter, value, torch.zeros_like(value), state))
+                self._kept.append((index, parameter, value, torch.zeros_like(value), state))
 
-    def error(self, told: Told) -> Exception | None:
+    def error(self, options: Told) -> Exception | None:
         """What a step with these options raises; None where it is made, or there is no state."""
         try:
             if self._kept:
-                self._step(told)
+                self._step(options)
         except Exception as error:
             return error
         return None
@@ -69,23 +69,27 @@ def check(live: Live, before: Options, values: Mapping[str, Any]) -> None:
             continue
         dot = f"{prefix}." if prefix else ""
         options = {name: name.removeprefix(dot) for name in values}
-        own = [name for name, option in options.items() if option in new[0]] or list(values)
-        alone = [name for name in own if _raised(optimizer, groups, _with(old, new, options[name]))]
-        raise _refused(optimizer, {name: values[name] for name in alone or own}, error)
+        candidates = [name for name, option in options.items() if option in new[0]] or list(values)
+        alone = [
+            name
+            for name in candidates
+            if _raised(optimizer, groups, _with(old, new, options[name]))
+        ]
+        raise _refused(optimizer, {name: values[name] for name in alone or candidates}, error)
 
 
 def _with(old: Told, new: Told, option: str) -> Told:
     """The old options with one of the new."""
     return [
-        {**one, **({option: other[option]} if option in other else {})}
-        for one, other in zip(old, new, strict=True)
+        {**group, **({option: other[option]} if option in other else {})}
+        for group, other in zip(old, new, strict=True)
     ]
 
 
-def _raised(optimizer: Any, groups: Sequence[int], told: Told) -> Exception | None:
+def _raised(optimizer: Any, groups: Sequence[int], options: Told) -> Exception | None:
     try:
         with rng.preserved(), warnings.catch_warnings(action="ignore"):
-            return _Trial(optimizer, groups).error(told)
+            return _Trial(optimizer, groups).error(options)
     except Exception:
         logger.debug("branchtrack cannot try options on the side", exc_info=True)
         return None
@@ -93,21 +97,21 @@ def _raised(optimizer: Any, groups: Sequence[int], told: Told) -> Exception | No
 
 def _smallest(optimizer: Any, parameters: Sequence[Any]) -> Iterator[Any]:
     """Of the parameters with each set of names in their state the smallest."""
-    found: dict[frozenset[str], Any] = {}
+    smallest: dict[frozenset[str], Any] = {}
     for parameter in parameters:
         kind = frozenset(optimizer.state.get(parameter, ()))
-        if kind and (kind not in found or parameter.numel() < found[kind].numel()):
-            found[kind] = parameter
-    yield from found.values()
+        if kind and (kind not in smallest or parameter.numel() < smallest[kind].numel()):
+            smallest[kind] = parameter
+    yield from smallest.values()
 
 
 def _refused(optimizer: Any, values: Mapping[str, Any], error: Exception) -> InvalidInput:
     kind, name = type(optimizer).__name__, next(iter(values))
-    asked = " and ".join(f"{name}={value}" for name, value in values.items())
+    settings = " and ".join(f"{name}={value}" for name, value in values.items())
     return InvalidInput(
         name,
         values[name],
         f"what the state of {kind} was made for",
-        what=f"{asked} cannot be had here: with the state that {kind} has by now its next step "
+        what=f"{settings} cannot be had here: with the state that {kind} has by now its next step "
         f"would end in {type(error).__name__}: {error}.",
     )

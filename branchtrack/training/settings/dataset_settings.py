@@ -45,22 +45,22 @@ def declare(dataset: D, /, **settings: Any) -> D:
         InvalidInput: a value that its setting refuses, or a dataset without such an attribute.
             Nothing was changed.
     """
-    known = marks(dataset)
-    made: dict[str, Setting] = {}
+    existing = marks(dataset)
+    declarations: dict[str, Setting] = {}
     values: dict[str, Any] = {}
-    for name, given in settings.items():
-        one = given if isinstance(given, Declared) else setting(given)
-        made[name] = replace(one.setting, name=PREFIX + name, effect=EFFECT)
-        values[name] = made[name].validate(one.value)
-        if name in known:
-            raise _twice(made[name].name)
+    for name, initial in settings.items():
+        declaration = initial if isinstance(initial, Declared) else setting(initial)
+        declarations[name] = replace(declaration.setting, name=PREFIX + name, effect=EFFECT)
+        values[name] = declarations[name].validate(declaration.value)
+        if name in existing:
+            raise _twice(declarations[name].name)
     before = {name: getattr(dataset, name) for name in values if hasattr(dataset, name)}
     done: list[str] = []
     try:
         for name, value in values.items():
             setattr(dataset, name, value)
             done.append(name)
-        setattr(dataset, MARK, {**known, **made})
+        setattr(dataset, MARK, {**existing, **declarations})
     except (AttributeError, TypeError) as error:
         for name in done:
             if name in before:
@@ -78,11 +78,11 @@ def declare(dataset: D, /, **settings: Any) -> D:
 
 def marks(owner: Any) -> dict[str, Setting]:
     """What an object itself declares, by names without the prefix."""
-    found: dict[str, Setting] = getattr(owner, "__dict__", {}).get(MARK, {})
-    return found
+    declarations: dict[str, Setting] = getattr(owner, "__dict__", {}).get(MARK, {})
+    return declarations
 
 
-def asked(data: Any) -> dict[str, Any]:
+def declared_values(data: Any) -> dict[str, Any]:
     """The settings behind a dataset or loader with the values they have now."""
     return DataSettings(data).values()
 
@@ -98,10 +98,13 @@ class DataSettings:
         self.declared: dict[str, Setting] = {}
         self._owners: dict[str, tuple[Any, str]] = {}
         for owner in _owners(data, set()):
-            for own, made in marks(owner).items():
-                if made.name in self.declared:
-                    raise _twice(made.name)
-                self.declared[made.name], self._owners[made.name] = made, (owner, own)
+            for attribute, declaration in marks(owner).items():
+                if declaration.name in self.declared:
+                    raise _twice(declaration.name)
+                self.declared[declaration.name], self._owners[declaration.name] = (
+                    declaration,
+                    (owner, attribute),
+                )
         self.given: int | None = 0
         self._progress: dict[str, int] = {}
         self._before: tuple[int | None, dict[str, int]] = (0, {})
@@ -114,9 +117,9 @@ class DataSettings:
 
     def read(self, name: str) -> Any:
         """A setting's value, as the object in this process has it."""
-        owner, own = self._owners[name]
+        owner, attribute = self._owners[name]
         reader = getattr(type(owner), "read_setting", None)
-        return _plain(reader(owner, own) if reader else getattr(owner, own))
+        return _plain(reader(owner, attribute) if reader else getattr(owner, attribute))
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Give settings other values, all or none.
@@ -171,12 +174,12 @@ class DataSettings:
     @contextmanager
     def before_newest(self) -> Iterator[None]:
         """Within the block the place is the one of the last `mark`."""
-        kept = self.given, self._progress
+        newest = self.given, self._progress
         self.given, self._progress = self._before
         try:
             yield
         finally:
-            self.given, self._progress = kept
+            self.given, self._progress = newest
 
     def open(self, batch: Any) -> Any:
         """A batch as the loader's author meant it; it is given to training now."""
@@ -192,18 +195,18 @@ class DataSettings:
 
     def state(self, *, begun: bool, streams: bool) -> dict[str, Any]:
         """What a resume needs; ``streams``: a pass that was begun has to be read again."""
-        found: dict[str, Any] = {"given": self.given}
+        stored: dict[str, Any] = {"given": self.given}
         if begun and streams:
-            found |= {"progress": self._progress, "first": self._first, "changes": self._changes}
-        return found
+            stored |= {"progress": self._progress, "first": self._first, "changes": self._changes}
+        return stored
 
     def resume(self, state: Mapping[str, Any] | None) -> None:
         """Go on where `state` was; the values themselves are settings, and given by `write`."""
-        found = state or {"given": None}
-        self.given = found["given"]
-        self._progress = dict(found.get("progress", {}))
-        self._first = dict(found.get("first", self.values()))
-        self._changes = [list(change) for change in found.get("changes", [])]
+        stored = state or {"given": None}
+        self.given = stored["given"]
+        self._progress = dict(stored.get("progress", {}))
+        self._first = dict(stored.get("first", self.values()))
+        self._changes = [list(change) for change in stored.get("changes", [])]
 
     def history(self, worker: str) -> list[tuple[int, dict[str, Any]]]:
         """The values of a pass that is read again: from which item of a worker on they held."""
@@ -212,44 +215,44 @@ class DataSettings:
 
     def replay(self, values: Mapping[str, Any]) -> None:
         """Have values again that were in force before."""
-        known = {name: value for name, value in values.items() if name in self.declared}
-        self._put({name: value for name, value in known.items() if value != self.read(name)})
+        declared = {name: value for name, value in values.items() if name in self.declared}
+        self._put({name: value for name, value in declared.items() if value != self.read(name)})
 
     def _newest(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._changes[-1][1] if self._changes else self._first
-        return found
+        values: dict[str, Any] = self._changes[-1][1] if self._changes else self._first
+        return values
 
     def _put(self, values: Mapping[str, Any]) -> None:
         several: dict[int, tuple[Any, dict[str, Any]]] = {}
         for name, value in values.items():
-            owner, own = self._owners[name]
+            owner, attribute = self._owners[name]
             if hasattr(type(owner), "write_settings"):
-                several.setdefault(id(owner), (owner, {}))[1][own] = value
+                several.setdefault(id(owner), (owner, {}))[1][attribute] = value
             else:
-                setattr(owner, own, value)
-        for owner, given in several.values():
-            owner.write_settings(given)
+                setattr(owner, attribute, value)
+        for owner, attributes in several.values():
+            owner.write_settings(attributes)
 
 
-def _owners(one: Any, seen: set[int]) -> Iterator[Any]:
+def _owners(source: Any, seen: set[int]) -> Iterator[Any]:
     """The objects that declare something, in an object and in what it wraps."""
-    if one is None or id(one) in seen:
+    if source is None or id(source) in seen:
         return
-    seen.add(id(one))
-    if marks(one):
-        yield one
+    seen.add(id(source))
+    if marks(source):
+        yield source
     for name in _WITHIN:
-        inner = getattr(one, "__dict__", {}).get(name)
+        inner = getattr(source, "__dict__", {}).get(name)
         if isinstance(inner, Mapping):
             inner = list(inner.values())
-        for part in inner if isinstance(inner, (list, tuple)) else [inner]:
-            yield from _owners(part, seen)
+        for child in inner if isinstance(inner, (list, tuple)) else [inner]:
+            yield from _owners(child, seen)
 
 
 def _plain(value: Any) -> Any:
     """A value as it is stored; a number of numpy's or torch's as Python's own."""
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return value.item() if hasattr(value, "item") else value
 
 

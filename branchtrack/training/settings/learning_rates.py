@@ -29,15 +29,15 @@ def write_lr(live: Live, value: float) -> None:
     _write(live, [_scaled(peak, old, value) for peak in _peaks(live)])
 
 
-def read_group_lr(live: Live, place: int) -> float:
+def read_group_lr(live: Live, index: int) -> float:
     """The base learning rate of one parameter group, counted from 0."""
-    return _peaks(live)[place]
+    return _peaks(live)[index]
 
 
-def write_group_lr(live: Live, place: int, value: float) -> None:
+def write_group_lr(live: Live, index: int, value: float) -> None:
     """Set the base learning rate of one parameter group; its schedule goes on."""
     news = _peaks(live)
-    news[place] = value
+    news[index] = value
     _write(live, news)
 
 
@@ -86,8 +86,8 @@ def _scaled(rate: float, old: float, new: float) -> float:
 
 
 def _rebase(live: Live, scheduler: Any, olds: list[float], news: list[float]) -> None:
-    for part in getattr(scheduler, "_schedulers", ()):
-        _rebase(live, part, olds, news)
+    for child in getattr(scheduler, "_schedulers", ()):
+        _rebase(live, child, olds, news)
     names = ["base_lrs", "max_lrs"] if isinstance(scheduler, CyclicLR) else ["base_lrs"]
     for name in names:
         if hasattr(scheduler, name):

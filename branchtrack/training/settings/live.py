@@ -81,16 +81,16 @@ class Live:
         """Each optimizer with its scheduler, by name and in order of names; one alone is ``""``."""
         if not self.is_several:
             return {"": self}
-        found, start = {}, 0
+        optimizers, start = {}, 0
         for name in sorted(self.optimizer):
             optimizer = self.optimizer[name]
             end = start + len(optimizer.param_groups)
             scheduler = (self.scheduler or {}).get(name)
-            found[name] = replace(
+            optimizers[name] = replace(
                 self, optimizer=optimizer, scheduler=scheduler, decayed=self.decayed[start:end]
             )
             start = end
-        return found
+        return optimizers
 
     @property
     def groups(self) -> list[dict[str, Any]]:
@@ -98,12 +98,18 @@ class Live:
         if not self.is_several:
             groups: list[dict[str, Any]] = self.optimizer.param_groups
             return groups
-        return [group for part in self.parts.values() for group in part.groups]
+        return [
+            group for optimizer_objects in self.parts.values() for group in optimizer_objects.groups
+        ]
 
     @property
     def schedulers(self) -> list[Any]:
         """Every scheduler, with those that it is made of."""
-        return [one for part in self.parts.values() for one in within(part.scheduler)]
+        return [
+            scheduler
+            for optimizer_objects in self.parts.values()
+            for scheduler in within(optimizer_objects.scheduler)
+        ]
 
 
 def number(value: Any) -> float:
@@ -123,5 +129,5 @@ def within(scheduler: Any) -> Iterator[Any]:
     """A scheduler with those that it is made of; of None nothing."""
     if scheduler is not None:
         yield scheduler
-        for part in getattr(scheduler, "_schedulers", ()):
-            yield from within(part)
+        for child in getattr(scheduler, "_schedulers", ()):
+            yield from within(child)

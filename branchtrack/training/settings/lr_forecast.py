@@ -25,24 +25,28 @@ def next_rates(live: Live) -> dict[str, list[float]]:
 
     Of schedules that are not torch's own, alone, and only where a copy can be stepped.
     """
-    found = {}
-    for name, part in live.parts.items():
-        if part.scheduler is None or all(_is_known(one) for one in part.schedulers):
+    rates = {}
+    for name, optimizer_objects in live.parts.items():
+        if optimizer_objects.scheduler is None or all(
+            _is_known(scheduler) for scheduler in optimizer_objects.schedulers
+        ):
             continue
         try:
-            found[name] = _stepped(part)
+            rates[name] = _stepped(optimizer_objects)
         except Exception:
             logger.debug("branchtrack cannot foresee the rates of a schedule", exc_info=True)
-    return found
+    return rates
 
 
 def _is_known(scheduler: Any) -> bool:
     return type(scheduler).__module__ == lr_scheduler.__name__
 
 
-def _stepped(part: Live) -> list[float]:
-    optimizer = getattr(part.optimizer, "optimizer", part.optimizer)
-    if any(isinstance(one, torch.nn.Module) for one in vars(part.scheduler).values()):
+def _stepped(optimizer_objects: Live) -> list[float]:
+    optimizer = getattr(optimizer_objects.optimizer, "optimizer", optimizer_objects.optimizer)
+    if any(
+        isinstance(value, torch.nn.Module) for value in vars(optimizer_objects.scheduler).values()
+    ):
         raise ValueError("a schedule that has a model is not copied")
     twin = object.__new__(type(optimizer))
     twin.__dict__.update({k: v for k, v in optimizer.__dict__.items() if k != "step"})
@@ -50,7 +54,7 @@ def _stepped(part: Live) -> list[float]:
         {**{k: copy.copy(v) for k, v in group.items() if k != "params"}, "params": []}
         for group in optimizer.param_groups
     ]
-    known = {id(one): twin for one in (part.optimizer, optimizer)}
+    memo = {id(value): twin for value in (optimizer_objects.optimizer, optimizer)}
     with warnings.catch_warnings(action="ignore"):
-        copy.deepcopy(part.scheduler, known).step()
+        copy.deepcopy(optimizer_objects.scheduler, memo).step()
     return [number(group["lr"]) for group in twin.param_groups]

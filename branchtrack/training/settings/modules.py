@@ -16,7 +16,9 @@ from branchtrack.errors import InvalidInput
 
 def dropouts(model: torch.nn.Module) -> dict[str, _DropoutNd]:
     """The dropout modules of a model by name; probabilities kept elsewhere are not found."""
-    return {name: one for name, one in model.named_modules() if isinstance(one, _DropoutNd)}
+    return {
+        name: module for name, module in model.named_modules() if isinstance(module, _DropoutNd)
+    }
 
 
 def read_dropout(modules: Sequence[_DropoutNd]) -> float:
@@ -115,9 +117,9 @@ def _named(model: torch.nn.Module, text: str) -> set[str]:
         if id(parameter) in names:
             held[path] = {names[id(parameter)]}
     frozen: set[str] = set()
-    for pattern in filter(None, (part.strip() for part in text.split(","))):
-        found = set().union(*(held[path] for path in held if path and fnmatchcase(path, pattern)))
-        if not found:
+    for pattern in filter(None, (segment.strip() for segment in text.split(","))):
+        matched = set().union(*(held[path] for path in held if path and fnmatchcase(path, pattern)))
+        if not matched:
             parts = ", ".join(name for name, _child in model.named_children())
             raise InvalidInput(
                 "frozen",
@@ -125,7 +127,7 @@ def _named(model: torch.nn.Module, text: str) -> set[str]:
                 f"paths or patterns of what has parameters, such as {parts}",
                 what=f"frozen: no module and no parameter goes by {pattern!r}.",
             )
-        frozen |= found
+        frozen |= matched
     return frozen
 
 
@@ -143,11 +145,11 @@ def _paths(frozen: dict[str, bool]) -> str:
     open_paths = {
         path for name, is_frozen in frozen.items() if not is_frozen for path in _above(name)
     }
-    found = set()
+    frozen_paths = set()
     for name, is_frozen in frozen.items():
         if is_frozen:
-            found.add(next(path for path in [*_above(name), name] if path not in open_paths))
-    return ",".join(sorted(found))
+            frozen_paths.add(next(path for path in [*_above(name), name] if path not in open_paths))
+    return ",".join(sorted(frozen_paths))
 
 
 def _above(name: str) -> list[str]:

@@ -29,7 +29,7 @@ def has(group: Mapping[str, Any], name: str) -> bool:
 
 def is_cycled(live: Live) -> bool:
     """Whether the schedule sets momentum, or the first of the betas, at each of its steps."""
-    cycled = any(getattr(one, "cycle_momentum", False) for one in live.schedulers)
+    cycled = any(getattr(scheduler, "cycle_momentum", False) for scheduler in live.schedulers)
     return cycled and all("max_momentum" in group for group in live.groups)
 
 
@@ -81,12 +81,12 @@ def cycled_now(live: Live) -> dict[str, Any]:
     """What the schedule's cycle has made of momentum or betas for the next update, by name."""
     if not is_cycled(live):
         return {}
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if any(has(group, "momentum") for group in live.groups):
-        found["momentum_now"] = momentum_now(live)
+        values["momentum_now"] = momentum_now(live)
     if any(has(group, "betas") for group in live.groups):
-        found["betas_now"] = betas_now(live)
-    return found
+        values["betas_now"] = betas_now(live)
+    return values
 
 
 def _most(live: Live) -> float:
@@ -107,21 +107,21 @@ def _scale(live: Live, value: float) -> None:
     for scheduler in live.schedulers:
         for name in _OWN_BOUNDS:
             if hasattr(scheduler, name):
-                bounds = [_scaled(number(one), old, value) for one in getattr(scheduler, name)]
+                bounds = [_scaled(number(bound), old, value) for bound in getattr(scheduler, name)]
                 setattr(scheduler, name, bounds)
 
 
-def _scaled(found: float, old: float, new: float) -> float:
-    """``found`` changed as ``old`` was to ``new``; exactly ``new`` where it was ``old``."""
-    if found == old:
+def _scaled(value: float, old: float, new: float) -> float:
+    """``value`` changed as ``old`` was to ``new``; exactly ``new`` where it was ``old``."""
+    if value == old:
         return new
-    return found * (new / old) if old else found
+    return value * (new / old) if old else value
 
 
-def _put_beta(group: dict[str, Any], place: int, value: float) -> None:
+def _put_beta(group: dict[str, Any], index: int, value: float) -> None:
     held = list(group["betas"])
-    if isinstance(held[place], torch.Tensor):
-        held[place].fill_(value)
+    if isinstance(held[index], torch.Tensor):
+        held[index].fill_(value)
     else:
-        held[place] = value
+        held[index] = value
     group["betas"] = type(group["betas"])(held)

@@ -64,8 +64,8 @@ def declare(live: Live) -> list[Setting]:
         names |= {"eps"}
     if _is_listed(live.groups[0].get("betas")) and len(live.groups[0]["betas"]) != 2:
         names |= {"betas"}
-    found = (_setting(live, name, taken[name]) for name in sorted(names & taken.keys()))
-    return [one for one in found if one is not None]
+    fields = (_setting(live, name, taken[name]) for name in sorted(names & taken.keys()))
+    return [field for field in fields if field is not None]
 
 
 def read(live: Live, name: str) -> Any:
@@ -73,7 +73,11 @@ def read(live: Live, name: str) -> Any:
     value = live.groups[0][name]
     if isinstance(value, bool):
         return value
-    return [number(one) for one in value] if isinstance(value, (list, tuple)) else _number(value)
+    return (
+        [number(element) for element in value]
+        if isinstance(value, (list, tuple))
+        else _number(value)
+    )
 
 
 def write(live: Live, name: str, value: Any) -> None:
@@ -82,8 +86,8 @@ def write(live: Live, name: str, value: Any) -> None:
         held = group[name]
         if isinstance(held, (list, tuple)):
             group[name] = type(held)(
-                one.fill_(new) if isinstance(one, torch.Tensor) else new
-                for one, new in zip(held, value, strict=True)
+                current.fill_(new) if isinstance(current, torch.Tensor) else new
+                for current, new in zip(held, value, strict=True)
             )
         else:
             put(group, name, value)
@@ -91,13 +95,13 @@ def write(live: Live, name: str, value: Any) -> None:
 
 def refusal(live: Live) -> Exception | None:
     """Why the optimizer's own constructor refuses what its groups hold now; None: it does not."""
-    found = (_refusal(live.optimizer, group) for group in live.groups)
-    return next((error for error in found if error is not None), None)
+    errors = (_refusal(live.optimizer, group) for group in live.groups)
+    return next((error for error in errors if error is not None), None)
 
 
 def _refusal(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Exception | None:
     taken = _constructor(optimizer) or {}
-    given = {
+    arguments = {
         name: value
         for name, value in group.items()
         if name in taken and name not in ("params", "foreach", "fused", "capturable")
@@ -107,7 +111,7 @@ def _refusal(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Exce
     aside = torch.nn.Parameter(torch.zeros((1,) * dimensions))
     with warnings.catch_warnings(action="ignore"):
         try:
-            type(optimizer)([aside], **given)
+            type(optimizer)([aside], **arguments)
         except Exception as error:
             return error
     return None
@@ -128,16 +132,16 @@ def _setting(live: Live, name: str, taken: inspect.Parameter) -> Setting | None:
         return Setting(name, "bool", about=about) if of_torch and name in _SWITCHES else None
     if not (_is_number(value) or _is_listed(value)):
         return None
-    found = (
+    inferred = (
         "floats" if _is_listed(value) else "int" if _is_whole(value, taken.annotation) else "float"
     )
-    dtype, low, high, above = _KNOWN.get(name, (found, None, None, False))
+    dtype, low, high, above = _KNOWN.get(name, (inferred, None, None, False))
     if (dtype == "floats") != _is_listed(value):
-        dtype, low, high, above = found, None, None, False
+        dtype, low, high, above = inferred, None, None, False
     count = len(value) if _is_listed(value) else 1
     # What is infinite unless it is given (Prodigy's growth_rate) may be so again.
     values = [*(value if _is_listed(value) else [value]), taken.default]
-    infinite = any(isinstance(one, float) and math.isinf(one) for one in values)
+    infinite = any(isinstance(element, float) and math.isinf(element) for element in values)
     return Setting(name, dtype, low, high, above, about=about, count=count, infinite=infinite)
 
 

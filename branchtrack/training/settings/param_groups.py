@@ -20,8 +20,8 @@ def write_weight_decay(live: Live, value: float) -> None:
     for group, decayed in zip(live.groups, live.decayed, strict=True):
         if not decayed:
             continue
-        mine = number(group["weight_decay"])
-        put(group, "weight_decay", value if mine == old or not old else mine * (value / old))
+        current = number(group["weight_decay"])
+        put(group, "weight_decay", value if current == old or not old else current * (value / old))
 
 
 def read_max_grad_norm(live: Live) -> float:

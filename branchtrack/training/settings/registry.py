@@ -79,9 +79,14 @@ def _objects(live: Live) -> list[Any]:
     same address."""
     loop = () if live.loop is None else live.loop.declared
     objects: list[Any] = [id(live.values), id(live.loop), live.is_several, schedules.KIND in loop]
-    for part in live.parts.values():
-        objects += [id(part.optimizer), id(part.scheduler), type(part.scheduler), id(part.options)]
-        for group in part.groups:
+    for optimizer_objects in live.parts.values():
+        objects += [
+            id(optimizer_objects.optimizer),
+            id(optimizer_objects.scheduler),
+            type(optimizer_objects.scheduler),
+            id(optimizer_objects.options),
+        ]
+        for group in optimizer_objects.groups:
             objects += [id(group), *group, *map(type, group.values())]
     if live.values is not None:
         objects += live.values.declared
@@ -95,54 +100,68 @@ def _objects(live: Live) -> list[Any]:
 
 
 def _handles(live: Live) -> dict[str, Handle]:
-    found: dict[str, Handle] = {}
-    for prefix, part in live.parts.items():
+    handles: dict[str, Handle] = {}
+    for prefix, optimizer_objects in live.parts.items():
         dot = f"{prefix}." if prefix else ""
-        for one in _of_part(part, clips=not live.is_several):
-            whole = None if one.whole is None else dot + one.whole
-            setting = replace(one.setting, name=dot + one.setting.name)
-            found[setting.name] = replace(one, setting=setting, whole=whole)
-    found |= {one.setting.name: one for one in _of_model(live)}
+        for handle in _of_part(optimizer_objects, clips=not live.is_several):
+            whole = None if handle.whole is None else dot + handle.whole
+            setting = replace(handle.setting, name=dot + handle.setting.name)
+            handles[setting.name] = replace(handle, setting=setting, whole=whole)
+    handles |= {handle.setting.name: handle for handle in _of_model(live)}
     if live.values is not None:
         for name, setting in live.values.declared.items():
             read, write = partial(live.values.peek, name), partial(live.values.write, name)
-            found[name] = Handle(setting, read, write)
-    return found
+            handles[name] = Handle(setting, read, write)
+    return handles
 
 
-def _of_part(part: Live, *, clips: bool) -> Iterator[Handle]:
-    has_rates = all(group.get("lr") is not None for group in part.groups)
-    own = [LR] if has_rates else []
-    own += [WEIGHT_DECAY] if any("weight_decay" in group for group in part.groups) else []
-    own += [MAX_GRAD_NORM] if clips and hasattr(part.options, "max_grad_norm") else []
+def _of_part(optimizer_objects: Live, *, clips: bool) -> Iterator[Handle]:
+    has_rates = all(group.get("lr") is not None for group in optimizer_objects.groups)
+    settings = [LR] if has_rates else []
+    settings += (
+        [WEIGHT_DECAY] if any("weight_decay" in group for group in optimizer_objects.groups) else []
+    )
+    settings += (
+        [MAX_GRAD_NORM] if clips and hasattr(optimizer_objects.options, "max_grad_norm") else []
+    )
     plain = (BETAS, EPS, MOMENTUM)
-    if momenta.is_cycled(part):
+    if momenta.is_cycled(optimizer_objects):
         plain = (CYCLED_BETAS, EPS, CYCLED_MOMENTUM)
-    for one in plain:
-        own += [one] if any(momenta.has(group, one.name) for group in part.groups) else []
-    for one in own:
-        read, write = NAMED[one.name]
-        yield Handle(one, partial(read, part), partial(write, part))
-    for one in optimizer_fields.declare(part):
-        read_field = partial(optimizer_fields.read, part, one.name)
-        yield Handle(one, read_field, partial(optimizer_fields.write, part, one.name))
-    made_here = part.loop is not None and schedules.KIND in part.loop.declared
-    if has_rates and not made_here and schedule_hold.can_hold(part.scheduler):
+    for setting in plain:
+        settings += (
+            [setting]
+            if any(momenta.has(group, setting.name) for group in optimizer_objects.groups)
+            else []
+        )
+    for setting in settings:
+        read, write = NAMED[setting.name]
+        yield Handle(setting, partial(read, optimizer_objects), partial(write, optimizer_objects))
+    for setting in optimizer_fields.declare(optimizer_objects):
+        read_field = partial(optimizer_fields.read, optimizer_objects, setting.name)
+        yield Handle(
+            setting, read_field, partial(optimizer_fields.write, optimizer_objects, setting.name)
+        )
+    made_here = (
+        optimizer_objects.loop is not None and schedules.KIND in optimizer_objects.loop.declared
+    )
+    if has_rates and not made_here and schedule_hold.can_hold(optimizer_objects.scheduler):
         yield Handle(
             SCHEDULE_HELD,
-            lambda: schedule_hold.is_held(part.scheduler),
-            partial(schedule_hold.write, part),
+            lambda: schedule_hold.is_held(optimizer_objects.scheduler),
+            partial(schedule_hold.write, optimizer_objects),
         )
-    if has_rates and len(part.groups) > 1:
-        yield from _of_groups(part)
+    if has_rates and len(optimizer_objects.groups) > 1:
+        yield from _of_groups(optimizer_objects)
 
 
-def _of_groups(part: Live) -> Iterator[Handle]:
-    for place in range(len(part.groups)):
-        about = f"base (peak) learning rate of parameter group {place} alone"
-        setting = replace(LR, name=f"group{place}.lr", about=about, detail=True)
-        read = partial(learning_rates.read_group_lr, part, place)
-        yield Handle(setting, read, partial(learning_rates.write_group_lr, part, place), LR.name)
+def _of_groups(optimizer_objects: Live) -> Iterator[Handle]:
+    for index in range(len(optimizer_objects.groups)):
+        about = f"base (peak) learning rate of parameter group {index} alone"
+        setting = replace(LR, name=f"group{index}.lr", about=about, detail=True)
+        read = partial(learning_rates.read_group_lr, optimizer_objects, index)
+        yield Handle(
+            setting, read, partial(learning_rates.write_group_lr, optimizer_objects, index), LR.name
+        )
 
 
 def _of_model(live: Live) -> Iterator[Handle]:

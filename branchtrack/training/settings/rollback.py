@@ -14,18 +14,18 @@ from branchtrack.training.settings.live import Live
 _LISTS = ("base_lrs", "max_lrs", "_last_lr", "max_momentums", "base_momentums")
 
 
-def kept(live: Live) -> Callable[[], None]:
+def keep_state(live: Live) -> Callable[[], None]:
     """Keep what settings can touch; calling the result puts it back."""
     groups = [
         (group, {k: _copy(v) for k, v in group.items() if k != "params"}) for group in live.groups
     ]
     schedulers = [
-        (one, name, list(getattr(one, name)))
-        for one in live.schedulers
+        (schedule, name, list(getattr(schedule, name)))
+        for schedule in live.schedulers
         for name in _LISTS
-        if isinstance(getattr(one, name, None), list)
+        if isinstance(getattr(schedule, name, None), list)
     ]
-    kinds = [(one, type(one)) for one in live.schedulers]
+    kinds = [(schedule, type(schedule)) for schedule in live.schedulers]
     dropouts = [(module, module.p) for module in modules.dropouts(live.model).values()]
     parameters = [(p, p.requires_grad, p.grad) for p in live.model.parameters()]
     loop = None if live.loop is None else live.loop.kept(live)
@@ -62,7 +62,7 @@ def kept(live: Live) -> Callable[[], None]:
 
 def _copy(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        return type(value)(_copy(one) for one in value)
+        return type(value)(_copy(item) for item in value)
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
@@ -70,7 +70,7 @@ def _put(group: dict[str, Any], name: str, value: Any) -> None:
     if isinstance(value, torch.Tensor):
         group[name].copy_(value)
     elif isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):
-        for held, one in zip(group[name], value, strict=True):
-            held.copy_(one)
+        for held, saved in zip(group[name], value, strict=True):
+            held.copy_(saved)
     else:
         group[name] = value

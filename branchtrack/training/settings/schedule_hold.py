@@ -23,7 +23,7 @@ class Held:
     def get_lr(self) -> list[Any]:
         """The rates in force."""
         rates = [group["lr"] for group in self.optimizer.param_groups]
-        return [one.clone() if isinstance(one, torch.Tensor) else one for one in rates]
+        return [rate.clone() if isinstance(rate, torch.Tensor) else rate for rate in rates]
 
 
 class _HeldClosed(Held):
@@ -47,14 +47,16 @@ def write(live: Live, held: bool) -> None:
     """Hold the scheduler of one optimizer, or let it go."""
     if held == is_held(live.scheduler):
         return
-    for one in within(live.scheduler):
-        one.__class__ = _held(type(one)) if held else type(one).__bases__[1]
+    for scheduler in within(live.scheduler):
+        scheduler.__class__ = _held(type(scheduler)) if held else type(scheduler).__bases__[1]
     if not held and isinstance(live.scheduler, LambdaLR):
         # It says the rate of each step by itself; others set out from the one in force.
-        one = live.scheduler
-        for group, base, shape in zip(live.groups, one.base_lrs, one.lr_lambdas, strict=True):
-            put(group, "lr", number(base) * shape(one.last_epoch))
-        one._last_lr = [group["lr"] for group in live.groups]
+        scheduler = live.scheduler
+        for group, base, shape in zip(
+            live.groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+        ):
+            put(group, "lr", number(base) * shape(scheduler.last_epoch))
+        scheduler._last_lr = [group["lr"] for group in live.groups]
 
 
 def _asks(scheduler: Any) -> bool:

@@ -25,11 +25,11 @@ def check(
     Raises:
         InvalidInput: the schedule ends before.
     """
-    for part in live.parts.values():
-        last = reach(part.scheduler)
+    for optimizer_objects in live.parts.values():
+        last = reach(optimizer_objects.scheduler)
         if last is None:
             continue
-        now = position(part.scheduler)
+        now = position(optimizer_objects.scheduler)
         if each_update:
             most = step + last - now
         elif step == 0:
@@ -51,26 +51,26 @@ def reach(scheduler: Any) -> int | None:
     """The place beyond which a scheduler cannot be stepped; None: there is none."""
     parts = getattr(scheduler, "_schedulers", None)
     if parts is None:
-        found = getattr(scheduler, "total_steps", None)
-        return found if isinstance(found, int) else None
+        total = getattr(scheduler, "total_steps", None)
+        return total if isinstance(total, int) else None
     # One behind another, each begins anew at its milestone; or all at once.
     milestones = getattr(scheduler, "_milestones", None)
     begins = [0, *milestones] if milestones is not None else [0] * len(parts)
     ends = [*milestones, math.inf] if milestones is not None else [math.inf] * len(parts)
     lasts = [
-        begin + own
-        for part, begin, end in zip(parts, begins, ends, strict=True)
-        if (own := reach(part)) is not None and begin + own + 1 < end
+        begin + length
+        for child, begin, end in zip(parts, begins, ends, strict=True)
+        if (length := reach(child)) is not None and begin + length + 1 < end
     ]
     return min(lasts, default=None)
 
 
 def position(scheduler: Any) -> int:
     """How often a scheduler was stepped."""
-    found = getattr(scheduler, "last_epoch", None)
-    if found is None:
-        return max((position(part) for part in scheduler._schedulers), default=0)
-    return int(found)
+    steps = getattr(scheduler, "last_epoch", None)
+    if steps is None:
+        return max((position(child) for child in scheduler._schedulers), default=0)
+    return int(steps)
 
 
 def way_of_loops(declared: Any) -> str:

@@ -64,19 +64,19 @@ def options(live: Live) -> Options:
     return {
         name: [
             {key: _copy(value) for key, value in group.items() if key not in _APART}
-            for group in part.groups
+            for group in optimizer_objects.groups
         ]
-        for name, part in live.parts.items()
+        for name, optimizer_objects in live.parts.items()
     }
 
 
 def changed_groups(before: Options, after: Options) -> dict[str, list[int]]:
     """The groups of which an option differs, by optimizer; those without any are left out."""
-    found = {
-        name: [i for i, one in enumerate(after[name]) if not _same(one, before[name][i])]
+    changed = {
+        name: [i for i, group in enumerate(after[name]) if not _same(group, before[name][i])]
         for name in after
     }
-    return {name: groups for name, groups in found.items() if groups}
+    return {name: groups for name, groups in changed.items() if groups}
 
 
 class Sample:
@@ -89,8 +89,8 @@ class Sample:
                 raise ValueError(f"{type(optimizer).__name__} keeps {name} beside its state")
         self._kept: list[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]] = []
         room = _MOST
-        for place in groups:
-            parameters = optimizer.param_groups[place]["params"]
+        for group_index in groups:
+            parameters = optimizer.param_groups[group_index]["params"]
             trained = [(p, p.grad) for p in parameters if p.grad is not None]
             for parameter, grad in (trained[index] for index in _spread(len(trained))):
                 # One at least, however large: nothing can be said of none.
@@ -99,7 +99,13 @@ class Sample:
                 room -= parameter.numel()
                 state = {k: _copy(v) for k, v in optimizer.state.get(parameter, {}).items()}
                 self._kept.append(
-                    (place, parameter, parameter.detach().clone(), grad.detach().clone(), state)
+                    (
+                        group_index,
+                        parameter,
+                        parameter.detach().clone(),
+                        grad.detach().clone(),
+                        state,
+                    )
                 )
 
     def compare(self, alternatives: Sequence[Sequence[Mapping[str, Any]]]) -> list[Outcome | None]:
@@ -114,13 +120,15 @@ class Sample:
         now = [{k: v for k, v in group.items() if k not in _APART} for group in groups]
         try:
             with rng.preserved():
-                kept = [parameter for _, parameter, *_ in self._kept]
-                real = [parameter.detach() for parameter in kept]
-                states = [dict(self._optimizer.state.get(parameter, {})) for parameter in kept]
+                parameters = [parameter for _, parameter, *_ in self._kept]
+                real = [parameter.detach() for parameter in parameters]
+                states = [
+                    dict(self._optimizer.state.get(parameter, {})) for parameter in parameters
+                ]
                 if _differing(real, (same := self._step(now))[0]) or not _same(states, same[1]):
                     return [None for _ in alternatives]
-                count = sum(one.numel() for one in real)
-                others = [self._step(one) for one in alternatives]
+                count = sum(alternative.numel() for alternative in real)
+                others = [self._step(alternative) for alternative in alternatives]
                 return [
                     Outcome(_differing(real, values), count, not _same(states, kept_for_later))
                     for values, kept_for_later in others
@@ -131,32 +139,32 @@ class Sample:
             return [None for _ in alternatives]
 
     def _step(
-        self, told: Sequence[Mapping[str, Any]]
+        self, group_options: Sequence[Mapping[str, Any]]
     ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
         """The parameters after a step on the side with these options, and the state of each."""
         kind = type(self._optimizer)
         twin = object.__new__(kind)
         # An instance's own `step` is a scheduler's, which counts it; hooks are the loop's.
-        given = {k: v for k, v in self._optimizer.__dict__.items() if k != "step"}
-        twin.__dict__.update(given)
+        attributes = {k: v for k, v in self._optimizer.__dict__.items() if k != "step"}
+        twin.__dict__.update(attributes)
         twin.__dict__.update({name: OrderedDict() for name in _HOOKS})
-        twin.state, made = defaultdict(dict), []
+        twin.state, parameters = defaultdict(dict), []
         twin.param_groups = [
-            {**group, **{k: _copy(v) for k, v in one.items()}, "params": []}
-            for group, one in zip(self._optimizer.param_groups, told, strict=True)
+            {**group, **{k: _copy(v) for k, v in overrides.items()}, "params": []}
+            for group, overrides in zip(self._optimizer.param_groups, group_options, strict=True)
         ]
-        for place, _, value, grad, state in self._kept:
+        for group_index, _, value, grad, state in self._kept:
             parameter = torch.nn.Parameter(value.clone())
             parameter.grad = grad.clone()
             if state:
                 twin.state[parameter] = {k: _copy(v) for k, v in state.items()}
-            twin.param_groups[place]["params"].append(parameter)
-            made.append(parameter)
+            twin.param_groups[group_index]["params"].append(parameter)
+            parameters.append(parameter)
         step = kind.step
         # Around it are hooks for all optimizers of the process.
         getattr(step, "__wrapped__", step)(twin) if hasattr(step, "hooked") else step(twin)
-        values = [parameter.detach() for parameter in made]
-        return values, [dict(twin.state.get(parameter, {})) for parameter in made]
+        values = [parameter.detach() for parameter in parameters]
+        return values, [dict(twin.state.get(parameter, {})) for parameter in parameters]
 
 
 def _spread(count: int) -> Sequence[int]:
@@ -170,17 +178,17 @@ def replaced(now: Options, before: Options, after: Options) -> Options:
     """The options in force, with what one change made of them taken back."""
     return {
         name: [
-            {**one, **{k: v for k, v in old.items() if not _same(v, new.get(k))}}
-            for one, old, new in zip(now[name], before[name], after[name], strict=True)
+            {**current, **{k: v for k, v in old.items() if not _same(v, new.get(k))}}
+            for current, old, new in zip(now[name], before[name], after[name], strict=True)
         ]
         for name in now
     }
 
 
-def _differing(found: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> int:
+def _differing(tensors: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> int:
     return sum(
         int((torch.ne(a, b) & ~(torch.isnan(a) & torch.isnan(b))).sum())
-        for a, b in zip(found, others, strict=True)
+        for a, b in zip(tensors, others, strict=True)
     )
 
 
@@ -188,11 +196,11 @@ def _copy(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return torch.equal(one, other)
-    return bool(type(one) is type(other) and one == other)
+def _same(value: Any, other: Any) -> bool:
+    if isinstance(value, dict) and isinstance(other, dict):
+        return value.keys() == other.keys() and all(_same(value[k], other[k]) for k in value)
+    if isinstance(value, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(value) == len(other) and all(map(_same, value, other))
+    if isinstance(value, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(value, other)
+    return bool(type(value) is type(other) and value == other)

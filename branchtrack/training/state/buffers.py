@@ -75,15 +75,15 @@ class Buffers:
         written: list[_Source] = []
         with memcpy.Copy() as team:
             for give in (lambda: tensors, rest):
-                found = give() if give is not None else {}
-                names += found
-                written += _write(self._sources(found, held, seen), team)
-        for one, _, origin in written:
-            one.origin = origin
+                named_tensors = give() if give is not None else {}
+                names += named_tensors
+                written += _write(self._sources(named_tensors, held, seen), team)
+        for buffer, _, origin in written:
+            buffer.origin = origin
         self._held = held
         everything = {name: held[self.aliases.get(name, name)] for name in names}
-        self.writings = {name: one.writing for name, one in everything.items()}
-        return {name: one.tensor for name, one in everything.items()}
+        self.writings = {name: buffer.writing for name, buffer in everything.items()}
+        return {name: buffer.tensor for name, buffer in everything.items()}
 
     def reserve(self, forms: Mapping[str, _Form]) -> None:
         """Allocate and touch what the next snapshot will need, unless it is held already.
@@ -109,10 +109,10 @@ class Buffers:
             if first != name and tensor.numel():
                 self.aliases[name] = first
                 continue
-            mine = held[name] = self._buffer(name, form)
+            buffer = held[name] = self._buffer(name, form)
             # Tensors made in inference mode have no version counter.
             origin = None if tensor.is_inference() else (address, tensor._version)
-            sources.append((mine, tensor, origin))
+            sources.append((buffer, tensor, origin))
         return sources
 
     def _buffer(self, name: str, form: _Form) -> _Held:
@@ -147,12 +147,12 @@ def _made(form: _Form) -> _Held:
 
 def _changed(sources: list[_Source]) -> list[_Source]:
     """Those whose buffer has to be written."""
-    perhaps = [place for place, source in enumerate(sources) if _may_be_same(*source)]
-    found = memcpy.equal([(sources[place][0].tensor, sources[place][1]) for place in perhaps])
-    same = {place for place, is_same in zip(perhaps, found, strict=True) if is_same}
-    for place in perhaps:
-        sources[place][0].rest = 0 if place in same else _REST
-    return [source for place, source in enumerate(sources) if place not in same]
+    perhaps = [index for index, source in enumerate(sources) if _may_be_same(*source)]
+    matches = memcpy.equal([(sources[index][0].tensor, sources[index][1]) for index in perhaps])
+    same = {index for index, is_same in zip(perhaps, matches, strict=True) if is_same}
+    for index in perhaps:
+        sources[index][0].rest = 0 if index in same else _REST
+    return [source for index, source in enumerate(sources) if index not in same]
 
 
 def _may_be_same(held: _Held, tensor: torch.Tensor, origin: _Origin | None) -> bool:

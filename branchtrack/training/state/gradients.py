@@ -17,12 +17,12 @@ _ROLE = "grad/"
 
 def pending(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The gradients of a model as ``grad/<parameter>``; none where all of them are zero."""
-    found = {
+    gradients = {
         f"{_ROLE}{name}": parameter.grad.detach()
         for name, parameter in model.named_parameters()
         if parameter.grad is not None
     }
-    return found if any(_is_any(gradient) for gradient in found.values()) else {}
+    return gradients if any(_is_any(gradient) for gradient in gradients.values()) else {}
 
 
 def restore(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -48,8 +48,8 @@ class Team:
         pieces = list(_pieces(pairs))
         for piece in pieces:
             self._heap.put(piece)
-        wanted = min(torch.get_num_threads(), _THREADS, len(pieces)) - 1
-        while len(self._helpers) < wanted:
+        helper_count = min(torch.get_num_threads(), _THREADS, len(pieces)) - 1
+        while len(self._helpers) < helper_count:
             helper = threading.Thread(target=self._take)
             self._helpers.append(helper)
             helper.start()
@@ -66,8 +66,8 @@ class Team:
 
     def _take(self) -> None:
         while (piece := self._heap.get()) is not None:
-            for part in piece:
-                self._work(*part)
+            for segment in piece:
+                self._work(*segment)
 
 
 class Copy(Team):
@@ -83,7 +83,9 @@ class Copy(Team):
         others = [pair for pair in pairs if not is_plain(pair[1])]
         if others:
             with torch.no_grad():
-                torch._foreach_copy_([target for target, _ in others], [one for _, one in others])
+                torch._foreach_copy_(
+                    [target for target, _ in others], [source for _, source in others]
+                )
 
 
 def equal(pairs: Sequence[_Pair]) -> list[bool]:
@@ -91,15 +93,15 @@ def equal(pairs: Sequence[_Pair]) -> list[bool]:
 
     Each pair is plain and of one shape and dtype.
     """
-    found = [True] * len(pairs)
+    results = [True] * len(pairs)
 
-    def look(place: int, target: int, source: int, size: int) -> None:
-        if found[place] and _compare(target, source, size):
-            found[place] = False
+    def look(index: int, target: int, source: int, size: int) -> None:
+        if results[index] and _compare(target, source, size):
+            results[index] = False
 
     with Team(look) as team:
         team.add(pairs)
-    return found
+    return results
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
@@ -109,14 +111,14 @@ def is_plain(tensor: torch.Tensor) -> bool:
 
 def _pieces(pairs: Sequence[_Pair]) -> Iterator[list[_Part]]:
     """Parts of about one piece's bytes together; large tensors are cut, but for the largest."""
-    rows = [(place, a.data_ptr(), b.data_ptr(), b.nbytes) for place, (a, b) in enumerate(pairs)]
+    rows = [(index, a.data_ptr(), b.data_ptr(), b.nbytes) for index, (a, b) in enumerate(pairs)]
     rows.sort(key=lambda row: row[3], reverse=True)
     piece: list[_Part] = []
     room = min(_FIRST, max(_PIECE, rows[0][3])) if rows else 0
-    for place, target, source, left in rows:
+    for index, target, source, left in rows:
         while left:
             size = min(left, room)
-            piece.append((place, target, source, size))
+            piece.append((index, target, source, size))
             target, source, left, room = target + size, source + size, left - size, room - size
             if not room:
                 yield piece

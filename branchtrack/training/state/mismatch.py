@@ -17,28 +17,28 @@ ACCEPTED = "--accept"
 _MOST = 5
 
 
-def must_match(field: str, mine: Any, theirs: Any) -> None:
+def must_match(field: str, current: Any, recorded: Any) -> None:
     """Refuse a script whose ``field`` is not the node's.
 
     Raises:
         CheckpointMismatch: with what each of them has.
     """
-    if mine != theirs:
+    if current != recorded:
         raise CheckpointMismatch(
             f"{field[0].upper()}{field[1:]} in the script does not fit the node: "
-            f"the script has {_short(mine, theirs)}, the node {_short(theirs, mine)}.",
+            f"the script has {_short(current, recorded)}, the node {_short(recorded, current)}.",
             safe="No training was done.",
             fix="Resume with the script that made the node, or take what fits of the weights and "
             "nothing else: --mode weights.",
             field=field,
-            expected=theirs,
-            found=mine,
+            expected=recorded,
+            found=current,
         )
 
 
-def equal(mine: Any, theirs: Any) -> bool:
+def equal(current: Any, recorded: Any) -> bool:
     """Whether two plain values of records are one; NaN is NaN, and a tuple is its list."""
-    return bool(packed(mine) == packed(theirs))
+    return bool(packed(current) == packed(recorded))
 
 
 def quoted(value: Any) -> str:
@@ -54,9 +54,9 @@ def accepted(declared: Mapping[str, Any], *records: Mapping[str, Any]) -> set[st
         InvalidInput: one that is in none of the records of what scripts ask for.
     """
     names = {name.strip() for name in str(declared.get(ACCEPT.name) or "").split(",")} - {""}
-    known = {name for record in records for name in record}
-    for name in sorted(names - known):
-        near_ones = ", ".join(near(name, known)) or "those that a refusal names"
+    recorded = {name for record in records for name in record}
+    for name in sorted(names - recorded):
+        near_ones = ", ".join(near(name, recorded)) or "those that a refusal names"
         raise InvalidInput(
             ACCEPT.name, name, near_ones, what=f"No difference of a script goes by {name!r}."
         )
@@ -65,14 +65,14 @@ def accepted(declared: Mapping[str, Any], *records: Mapping[str, Any]) -> set[st
 
 @dataclass(frozen=True)
 class Difference:
-    """What a script asks for (``found``) and the one that made the node did (``expected``).
+    """What a script asks for (``actual``) and the one that made the node did (``expected``).
 
     ``in_force`` is what the node has, in words. ``option`` is what declares the change at a resume;
     without one nothing but the weights can be taken.
     """
 
     name: str
-    found: Any
+    actual: Any
     expected: Any
     in_force: str = ""
     option: str = ""
@@ -89,27 +89,31 @@ def refuse(differences: Sequence[Difference], accepted: Collection[str]) -> None
     if not differences:
         return
     first, *others = differences
-    also = ", ".join(one.name for one in others[:_MOST])
+    also = ", ".join(difference.name for difference in others[:_MOST])
     also += f" and {len(others) - _MOST} more" if len(others) > _MOST else ""
     raise CheckpointMismatch(
-        f"{first.name} is {first.found!r} in the script and was {first.expected!r} in the script "
+        f"{first.name} is {first.actual!r} in the script and was {first.expected!r} in the script "
         f"that made the node{first.in_force}." + (f" Also another: {also}." if also else ""),
         safe="No training was done.",
         fix=f"Put {first.name} back to {first.expected!r} in the script, or "
         f"{_way(differences, accepted)}.",
         field=first.name,
         expected=first.expected,
-        found=first.found,
+        found=first.actual,
     )
 
 
 def _way(differences: Sequence[Difference], accepted: Collection[str]) -> str:
-    if not all(one.option for one in differences):
-        of_model = any(one.name.startswith("model.config") for one in differences)
+    if not all(difference.option for difference in differences):
+        of_model = any(difference.name.startswith("model.config") for difference in differences)
         sizes = " (--resize for the rows that both have)" if of_model else ""
         return f"take what fits of the weights and nothing else: --mode weights{sizes}"
-    names = {one.name for one in differences if one.option == ACCEPTED} | set(accepted)
-    options = dict.fromkeys(one.option for one in differences if one.option != ACCEPTED)
+    names = {difference.name for difference in differences if difference.option == ACCEPTED} | set(
+        accepted
+    )
+    options = dict.fromkeys(
+        difference.option for difference in differences if difference.option != ACCEPTED
+    )
     if names:
         options[f"{ACCEPTED} {','.join(sorted(names))}"] = None
     return f"declare the change: {' '.join(options)}"

@@ -38,7 +38,7 @@ def of(model: torch.nn.Module) -> dict[str, str]:
         return {}
     if text != again:
         return {}
-    for name in {type(one).__name__ for one in modules.dropouts(model).values()}:
+    for name in {type(module).__name__ for module in modules.dropouts(model).values()}:
         text = re.sub(rf"\b{re.escape(name)}\(p=[^,)]*(, )?", f"{name}(", text)
     text = _SET.sub(_sorted, _ADDRESS.sub("", text))
     if len(text) > _LONGEST:
@@ -46,7 +46,7 @@ def of(model: torch.nn.Module) -> dict[str, str]:
     return {MODULES: text}
 
 
-def check(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+def check(current: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
     """Refuse a model whose modules are not those that the node's script made.
 
     Records that lack them, as earlier versions wrote, say nothing of it.
@@ -54,34 +54,34 @@ def check(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     Raises:
         CheckpointMismatch: with the first module that differs, both values and the ways out.
     """
-    if MODULES not in mine or MODULES not in theirs or mine[MODULES] == theirs[MODULES]:
+    if MODULES not in current or MODULES not in recorded or current[MODULES] == recorded[MODULES]:
         return
-    path, found, expected = difference(mine[MODULES], theirs[MODULES])
+    path, actual, expected = difference(current[MODULES], recorded[MODULES])
     where = f"the model's module {path}" if path else "the model"
     raise CheckpointMismatch(
-        f"{where[0].upper()}{where[1:]} is {_words(found)} in the script and was "
+        f"{where[0].upper()}{where[1:]} is {_words(actual)} in the script and was "
         f"{_words(expected)} in the script that made the node.",
         safe="No training was done.",
         fix=f"Put {where} back to {_words(expected)} in the script, or take nothing but the "
         "weights: --mode weights.",
         field=f"model.{path}" if path else "model",
         expected=expected,
-        found=found,
+        found=actual,
     )
 
 
-def difference(mine: str, theirs: str) -> tuple[str, str | None, str | None]:
+def difference(current: str, recorded: str) -> tuple[str, str | None, str | None]:
     """The path of the first module that differs, and what it is in each; None: not there."""
-    found, expected = _by_path(mine), _by_path(theirs)
-    for path in [*expected, *(path for path in found if path not in expected)]:
-        if found.get(path) != expected.get(path):
-            return path, found.get(path), expected.get(path)
-    return "", mine, theirs
+    actual, expected = _by_path(current), _by_path(recorded)
+    for path in [*expected, *(path for path in actual if path not in expected)]:
+        if actual.get(path) != expected.get(path):
+            return path, actual.get(path), expected.get(path)
+    return "", current, recorded
 
 
 def _by_path(text: str) -> dict[str, str]:
     """Each module's own line by its path; lines that belong to no child go to the one above."""
-    found: dict[str, str] = {}
+    lines: dict[str, str] = {}
     above: list[tuple[int, str]] = []
     path = ""
     for line in text.split("\n"):
@@ -90,32 +90,32 @@ def _by_path(text: str) -> dict[str, str]:
             rest = line.strip()
             # A closing bracket alone is no part of any module.
             if rest != ")":
-                found[path] = f"{found[path]} {rest}" if path in found else rest.rstrip("(")
+                lines[path] = f"{lines[path]} {rest}" if path in lines else rest.rstrip("(")
             continue
         indent = len(child[1])
         above = [(depth, name) for depth, name in above if depth < indent]
         above.append((indent, child[2]))
         path = ".".join(name for _depth, name in above)
-        found[path] = child[3].rstrip("(")
-    return found
+        lines[path] = child[3].rstrip("(")
+    return lines
 
 
 @contextmanager
 def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
     """Make probabilities equal while the block runs: torch tells neighbours once if they are."""
-    found = modules.dropouts(model).values()
-    before = [(one, one.p) for one in found]
+    dropouts = modules.dropouts(model).values()
+    before = [(module, module.p) for module in dropouts]
     try:
-        for one in found:
-            one.p = 0.0
+        for module in dropouts:
+            module.p = 0.0
         yield
     finally:
-        for one, p in before:
-            one.p = p
+        for module, p in before:
+            module.p = p
 
 
-def _sorted(found: re.Match[str]) -> str:
-    return "{" + ", ".join(sorted(found[1].split(", "))) + "}"
+def _sorted(match: re.Match[str]) -> str:
+    return "{" + ", ".join(sorted(match[1].split(", "))) + "}"
 
 
 def _words(value: str | None) -> str:

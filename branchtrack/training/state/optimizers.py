@@ -25,7 +25,12 @@ def state_of(live: Live, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     if not live.is_several:
         return _state(live, "optimizer", tensors)
     parts = live.parts.items()
-    return {_SEVERAL: {name: _state(one, f"optimizer/{name}", tensors) for name, one in parts}}
+    return {
+        _SEVERAL: {
+            name: _state(optimizer_objects, f"optimizer/{name}", tensors)
+            for name, optimizer_objects in parts
+        }
+    }
 
 
 def schedule_of(live: Live, tensors: dict[str, torch.Tensor]) -> dict[str, Any] | None:
@@ -33,8 +38,11 @@ def schedule_of(live: Live, tensors: dict[str, torch.Tensor]) -> dict[str, Any] 
     if not live.is_several:
         return _schedule(live, "scheduler", tensors)
     parts = live.parts.items()
-    found = {name: _schedule(one, f"scheduler/{name}", tensors) for name, one in parts}
-    return {_SEVERAL: found} if any(found.values()) else None
+    schedules = {
+        name: _schedule(optimizer_objects, f"scheduler/{name}", tensors)
+        for name, optimizer_objects in parts
+    }
+    return {_SEVERAL: schedules} if any(schedules.values()) else None
 
 
 def restore(
@@ -51,9 +59,9 @@ def restore(
     parts, states = live.parts, state.get(_SEVERAL, {"": state})
     must_match("the names of optimizers", sorted(parts), sorted(states))
     start = 0
-    for name, part in parts.items():
+    for name, optimizer_objects in parts.items():
         end = start + len(states[name]["groups"])
-        _restore(part, states[name], tensors, settings[start:end])
+        _restore(optimizer_objects, states[name], tensors, settings[start:end])
         start = end
 
 
@@ -69,8 +77,8 @@ def restore_schedule(
     absent = dict.fromkeys(parts) if live.is_several else {"": None}
     states = absent if state is None else state.get(_SEVERAL, {"": state})
     must_match("the names of optimizers", sorted(parts), sorted(states))
-    for name, part in parts.items():
-        _restore_schedule(part, states[name], tensors)
+    for name, optimizer_objects in parts.items():
+        _restore_schedule(optimizer_objects, states[name], tensors)
 
 
 def group_settings(live: Live) -> list[dict[str, Any]]:
@@ -94,10 +102,10 @@ def _bare(value: Any) -> Any:
 
 def parameter_names(live: Live) -> list[list[str]]:
     """The name of every parameter of every group; those outside the model are numbered."""
-    known = {id(parameter): name for name, parameter in live.model.named_parameters()}
+    names = {id(parameter): name for name, parameter in live.model.named_parameters()}
     return [
-        [known.get(id(p), f"group{place}.{index}") for index, p in enumerate(group["params"])]
-        for place, group in enumerate(live.groups)
+        [names.get(id(p), f"group{group_index}.{index}") for index, p in enumerate(group["params"])]
+        for group_index, group in enumerate(live.groups)
     ]
 
 
@@ -118,40 +126,40 @@ def _state(live: Live, path: str, tensors: dict[str, torch.Tensor]) -> dict[str,
                 for key, value in entry.items()
                 if isinstance(value, torch.Tensor) and value.device.type == "cpu"
             ]
-    own = _own_state(live.optimizer)
+    own_state = _own_state(live.optimizer)
     on_device = any(p.device.type != "cpu" for group in live.groups for p in group["params"])
     return {
         "class": type(live.optimizer).__name__,
         "groups": names,
         "state": moments,
         "host": on_host if on_device else [],
-    } | ({"own": encode(own, f"{path}/own", tensors)} if own else {})
+    } | ({"own": encode(own_state, f"{path}/own", tensors)} if own_state else {})
 
 
 def _own_state(optimizer: Any) -> dict[str, Any]:
     """What an optimizer keeps that is of no parameter: under names of its own, or beside it all."""
     named = {name: value for name, value in optimizer.state.items() if isinstance(name, str)}
-    found = {"state": named} if named else {}
+    extras = {"state": named} if named else {}
     if type(optimizer).state_dict is not torch.optim.Optimizer.state_dict:
         standard = ("state", "param_groups")
         beside = {n: v for n, v in optimizer.state_dict().items() if n not in standard}
-        found |= {"beside": beside} if beside else {}
-    return found
+        extras |= {"beside": beside} if beside else {}
+    return extras
 
 
 def _schedule(live: Live, path: str, tensors: dict[str, torch.Tensor]) -> dict[str, Any] | None:
     if live.scheduler is None:
         return None
-    found = dict(live.scheduler.state_dict())
+    state = dict(live.scheduler.state_dict())
     bases = [group.get("initial_lr") for group in live.groups]
     current = [group["lr"] for group in live.groups]
     # Those that only repeat the groups are settings; a scheduler that keeps others keeps them.
     repeated = dict(zip(_SCHEDULER_SETTINGS, (bases, current), strict=True))
-    settings = [name for name, value in repeated.items() if found.get(name) == value]
-    kept = {name: value for name, value in found.items() if name not in settings}
+    settings = [name for name, value in repeated.items() if state.get(name) == value]
+    remaining = {name: value for name, value in state.items() if name not in settings}
     return {
         "class": type(live.scheduler).__name__,
-        "state": encode(kept, path, tensors),
+        "state": encode(remaining, path, tensors),
         "settings": settings,
     }
 
@@ -165,12 +173,12 @@ def _restore(
     must_match("the optimizer", type(live.optimizer).__name__, state["class"])
     must_match("the optimizer's parameter groups", parameter_names(live), state["groups"])
     host = set(state["host"])
-    own = decode(state.get("own", {}), tensors)
-    if own.get("beside"):
+    own_state = decode(state.get("own", {}), tensors)
+    if own_state.get("beside"):
         # Before all that is set exactly below.
-        live.optimizer.load_state_dict({**live.optimizer.state_dict(), **own["beside"]})
+        live.optimizer.load_state_dict({**live.optimizer.state_dict(), **own_state["beside"]})
     live.optimizer.state.clear()
-    live.optimizer.state.update(own.get("state", {}))
+    live.optimizer.state.update(own_state.get("state", {}))
     for group, names in zip(live.groups, state["groups"], strict=True):
         for parameter, name in zip(group["params"], names, strict=True):
             if name in state["state"]:
@@ -191,16 +199,16 @@ def _restore(
 def _restore_schedule(
     live: Live, state: Mapping[str, Any] | None, tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    mine = None if live.scheduler is None else type(live.scheduler).__name__
-    must_match("the scheduler", mine, None if state is None else state["class"])
+    current = None if live.scheduler is None else type(live.scheduler).__name__
+    must_match("the scheduler", current, None if state is None else state["class"])
     if state is None:
         return
-    found = decode(state["state"], tensors)
+    restored = decode(state["state"], tensors)
     if "base_lrs" in state["settings"]:
-        found["base_lrs"] = [group["initial_lr"] for group in live.groups]
+        restored["base_lrs"] = [group["initial_lr"] for group in live.groups]
     if "_last_lr" in state["settings"]:
-        found["_last_lr"] = [group["lr"] for group in live.groups]
-    live.scheduler.load_state_dict(found)
+        restored["_last_lr"] = [group["lr"] for group in live.groups]
+    live.scheduler.load_state_dict(restored)
 
 
 def _placed(value: Any, parameter: torch.Tensor, on_host: bool) -> Any:

@@ -57,9 +57,9 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
         state["modules"] = _module_flags(live.model)
         state["loop"] = encode(dict(extra), "loop", tensors)
         tensors.update(gradients.pending(live.model))
-        own = live.attributes.state() if live.attributes is not None else {}
-        if own:
-            state["attributes"] = encode(own, "attributes", tensors)
+        attribute_state = live.attributes.state() if live.attributes is not None else {}
+        if attribute_state:
+            state["attributes"] = encode(attribute_state, "attributes", tensors)
         settings.extend(optimizers.group_settings(live))
         if hasattr(getattr(live.model, "config", None), "to_json_string"):
             state["model_config"] = model_config(live.model)
@@ -139,8 +139,8 @@ def restore_gradients(live: Live, snapshot: Snapshot) -> None:
 
 def random_state(snapshot: Snapshot) -> dict[str, Any]:
     """The state of every random generator, as `rng.restore` takes it."""
-    found: dict[str, Any] = decode(snapshot.state["rng"], snapshot.tensors)
-    return found
+    states: dict[str, Any] = decode(snapshot.state["rng"], snapshot.tensors)
+    return states
 
 
 def restore_rng(snapshot: Snapshot) -> None:
@@ -150,12 +150,12 @@ def restore_rng(snapshot: Snapshot) -> None:
 
 def model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Parameters and all buffers of a model by name."""
-    found = {
+    tensors = {
         name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
     }
     # Buffers that state_dict leaves out may be changed by forward passes all the same.
-    found.update({name: value for name, value in model.named_buffers() if name not in found})
-    return found
+    tensors.update({name: value for name, value in model.named_buffers() if name not in tensors})
+    return tensors
 
 
 def _module_flags(model: torch.nn.Module) -> dict[str, Any]:
@@ -181,27 +181,27 @@ def give_weights(model: torch.nn.Module, snapshot: Snapshot) -> None:
         CheckpointMismatch: the model is of another shape.
     """
     tensors = snapshot.tensors
-    mine = model_tensors(model)
-    theirs = {
+    current = model_tensors(model)
+    recorded = {
         name.removeprefix("model/"): tensor
         for name, tensor in tensors.items()
         if name.startswith("model/")
     }
-    must_match("the model's tensors", sorted(mine), sorted(theirs))
-    for name, tensor in mine.items():
-        must_match(f"the shape of {name}", tuple(tensor.shape), tuple(theirs[name].shape))
-        must_match(f"the dtype of {name}", str(tensor.dtype), str(theirs[name].dtype))
+    must_match("the model's tensors", sorted(current), sorted(recorded))
+    for name, tensor in current.items():
+        must_match(f"the shape of {name}", tuple(tensor.shape), tuple(recorded[name].shape))
+        must_match(f"the dtype of {name}", str(tensor.dtype), str(recorded[name].dtype))
     with torch.no_grad():
-        for name, tensor in mine.items():
-            tensor.copy_(theirs[name])
+        for name, tensor in current.items():
+            tensor.copy_(recorded[name])
 
 
 def model_config(model: Any) -> dict[str, Any]:
     """A model's configuration for exports, the same whichever version and file it came from."""
-    found: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=True))
+    config: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=True))
     for name in ("transformers_version", "_name_or_path"):
-        found.pop(name, None)
+        config.pop(name, None)
     # These two are written into the configuration of a model whenever it is saved.
-    found["architectures"] = [type(model).__name__]
+    config["architectures"] = [type(model).__name__]
     dtype = getattr(model, "dtype", None)
-    return {**found, "dtype": str(dtype).removeprefix("torch.")} if dtype else found
+    return {**config, "dtype": str(dtype).removeprefix("torch.")} if dtype else config

@@ -30,46 +30,46 @@ def take(
     Raises:
         CheckpointMismatch: nothing of it fits the model.
     """
-    mine = model_tensors(model)
-    theirs = {
+    current = model_tensors(model)
+    recorded = {
         name.removeprefix(_ROLE): tensor
         for name, tensor in tensors.items()
         if name.startswith(_ROLE)
     }
-    found: dict[str, list[str]] = {kind: [] for kind in ("taken", "resized", "new", "left")}
+    outcomes: dict[str, list[str]] = {kind: [] for kind in ("taken", "resized", "new", "left")}
     with torch.no_grad():
-        for name, tensor in mine.items():
-            kind = _take(tensor, theirs.get(name), resize=bool(overrides.get(RESIZE.name)))
-            text = name if kind == "taken" else f"{name} {_sizes(tensor, theirs.get(name))}"
-            found[kind].append(text)
-    found["left"] = [name for name in theirs if name not in mine]
-    if mine and not found["taken"] and not found["resized"]:
-        raise _nothing_fits(mine, theirs)
-    return _parts(found, len(mine))
+        for name, tensor in current.items():
+            kind = _take(tensor, recorded.get(name), resize=bool(overrides.get(RESIZE.name)))
+            text = name if kind == "taken" else f"{name} {_sizes(tensor, recorded.get(name))}"
+            outcomes[kind].append(text)
+    outcomes["left"] = [name for name in recorded if name not in current]
+    if current and not outcomes["taken"] and not outcomes["resized"]:
+        raise _nothing_fits(current, recorded)
+    return _parts(outcomes, len(current))
 
 
-def _take(mine: torch.Tensor, theirs: torch.Tensor | None, *, resize: bool) -> str:
-    if theirs is None or mine.dim() != theirs.dim():
+def _take(current: torch.Tensor, recorded: torch.Tensor | None, *, resize: bool) -> str:
+    if recorded is None or current.dim() != recorded.dim():
         return "new"
-    if mine.shape == theirs.shape:
-        mine.copy_(theirs)
+    if current.shape == recorded.shape:
+        current.copy_(recorded)
         return "taken"
-    common = tuple(slice(0, min(a, b)) for a, b in zip(mine.shape, theirs.shape, strict=True))
-    if not resize or not mine[common].numel():
+    common = tuple(slice(0, min(a, b)) for a, b in zip(current.shape, recorded.shape, strict=True))
+    if not resize or not current[common].numel():
         return "new"
-    mine[common].copy_(theirs[common])
+    current[common].copy_(recorded[common])
     return "resized"
 
 
-def _parts(found: Mapping[str, Sequence[str]], count: int) -> dict[str, str]:
-    whole = len(found["taken"]) == count
-    parts = {"weights": "restored" if whole else f"{len(found['taken'])} of {count} restored"}
+def _parts(outcomes: Mapping[str, Sequence[str]], count: int) -> dict[str, str]:
+    whole = len(outcomes["taken"]) == count
+    parts = {"weights": "restored" if whole else f"{len(outcomes['taken'])} of {count} restored"}
     words = {
         "resized": "weights resized",
         "new": "weights as the script made them",
         "left": "weights that the script has no place for",
     }
-    return parts | {words[kind]: _listed(found[kind]) for kind in words if found[kind]}
+    return parts | {words[kind]: _listed(outcomes[kind]) for kind in words if outcomes[kind]}
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -77,30 +77,32 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST]) + more
 
 
-def _sizes(mine: torch.Tensor, theirs: torch.Tensor | None) -> str:
-    sizes = "×".join(map(str, mine.shape))
-    if theirs is None:
+def _sizes(current: torch.Tensor, recorded: torch.Tensor | None) -> str:
+    sizes = "×".join(map(str, current.shape))
+    if recorded is None:
         return f"({sizes})"
-    return f"({sizes}, in the node {'×'.join(map(str, theirs.shape))})"
+    return f"({sizes}, in the node {'×'.join(map(str, recorded.shape))})"
 
 
 def _nothing_fits(
-    mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]
+    actual: Mapping[str, torch.Tensor], recorded: Mapping[str, torch.Tensor]
 ) -> CheckpointMismatch:
-    first, other = next(iter(mine)), next(iter(theirs), "nothing")
-    alike = any(name in theirs and theirs[name].dim() == one.dim() for name, one in mine.items())
+    first, other = next(iter(actual)), next(iter(recorded), "nothing")
+    alike = any(
+        name in recorded and recorded[name].dim() == tensor.dim() for name, tensor in actual.items()
+    )
     rows = (
         "Take the rows that both have with --mode weights --resize, or resume"
         if alike
         else ("Resume")
     )
     return CheckpointMismatch(
-        f"None of the node's weights fits the script's model: it has {len(mine)} tensors such as "
-        f"{first}, the node {len(theirs)} such as {other}.",
+        f"None of the node's weights fits the script's model: it has {len(actual)} tensors such as "
+        f"{first}, the node {len(recorded)} such as {other}.",
         safe="No training was done.",
         fix=f"{rows} with a script whose model has tensors of the node's names and sizes, or start "
         "a new run.",
         field="weights",
-        expected=sorted(theirs),
-        found=sorted(mine),
+        expected=sorted(recorded),
+        found=sorted(actual),
     )

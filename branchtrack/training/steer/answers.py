@@ -22,7 +22,7 @@ _OF_SCHEDULE = {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "hor
 class Answer:
     """What became of a request at a control point; ``state`` as in the life of requests.
 
-    ``wanted`` are the settings that the next update must be seen to use. ``options`` are what the
+    ``settings`` are the settings that the next update must be seen to use. ``options`` are what the
     optimizers' groups were told before and after the change, ``foreseen`` the rates that a schedule
     not known to us would have come to next without it, and ``outcome`` what the update made of the
     difference, where there is one.
@@ -34,7 +34,7 @@ class Answer:
     before: dict[str, Any] | None = None
     applied: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
-    wanted: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     options: tuple[Options, Options] | None = None
     outcome: Outcome | None = None
     foreseen: dict[str, list[float]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Expectation:
     durable.
     """
 
-    wanted: dict[str, Any]
+    settings: dict[str, Any]
     groups: Mapping[str, list[dict[str, Any]]]
     answers: list[Answer]
     restored: dict[str, str] | None
@@ -64,10 +64,10 @@ class Expectation:
         """Expect nothing of ``unused`` settings that nobody has changed: there is nothing to say of
         them.
         """
-        changed = {name for answer in self.answers for name in answer.wanted}
+        changed = {name for answer in self.answers for name in answer.settings}
         changed |= {change.name for node in self.nodes for change in node.changes}
         spared = set(unused) - changed
-        self.wanted = {name: value for name, value in self.wanted.items() if name not in spared}
+        self.settings = {name: value for name, value in self.settings.items() if name not in spared}
 
 
 def merged(earlier: Expectation | None, later: Expectation) -> Expectation:
@@ -76,7 +76,7 @@ def merged(earlier: Expectation | None, later: Expectation) -> Expectation:
         return later
     supersede([*earlier.answers, *later.answers])
     return Expectation(
-        {**earlier.wanted, **later.wanted},
+        {**earlier.settings, **later.settings},
         later.groups,
         [*earlier.answers, *later.answers],
         earlier.restored,
@@ -105,10 +105,10 @@ def supersede(answers: Sequence[Answer]) -> None:
     for answer in reversed(answers):
         if answer.request.kind not in SETTING_KINDS or answer.state != "applied":
             continue
-        answer.wanted = {name: v for name, v in answer.wanted.items() if name not in later}
-        if not answer.wanted:
+        answer.settings = {name: v for name, v in answer.settings.items() if name not in later}
+        if not answer.settings:
             answer.state = "superseded"
-        later.update(answer.wanted)
+        later.update(answer.settings)
 
 
 def message(answers: Sequence[Answer]) -> str:

@@ -39,26 +39,26 @@ def describe(name: str, function: Callable[..., Any]) -> Action:
     except (TypeError, ValueError, NameError) as error:
         raise InvalidInput(f"actions.{name}", function, f"a function ({error})") from error
     parameters, defaults = [], {}
-    for one in signature.parameters.values():
-        declared = _parameter(f"actions.{name}", one, hints.get(one.name))
+    for parameter in signature.parameters.values():
+        declared = _parameter(f"actions.{name}", parameter, hints.get(parameter.name))
         parameters.append(declared)
-        if one.default is not inspect.Parameter.empty:
-            defaults[one.name] = declared.validate(one.default)
+        if parameter.default is not inspect.Parameter.empty:
+            defaults[parameter.name] = declared.validate(parameter.default)
     about = (inspect.getdoc(function) or "").partition("\n")[0]
     return Action(name, about, tuple(parameters), defaults)
 
 
 def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Call an action; what it returns as JSON, under ``returned``."""
-    found = function(**arguments)
+    result = function(**arguments)
     try:
-        json.dumps(found, allow_nan=False)
+        json.dumps(result, allow_nan=False)
     except (TypeError, ValueError):
-        found = str(found)[:2000]
-    return {"returned": found}
+        result = str(result)[:2000]
+    return {"returned": result}
 
 
-def _parameter(field: str, one: inspect.Parameter, hint: Any) -> Setting:
+def _parameter(field: str, parameter: inspect.Parameter, hint: Any) -> Setting:
     extras: tuple[Any, ...] = ()
     if get_origin(hint) is Annotated:
         hint, *rest = get_args(hint)
@@ -66,9 +66,11 @@ def _parameter(field: str, one: inspect.Parameter, hint: Any) -> Setting:
     choices: tuple[str, ...] = ()
     if get_origin(hint) is Literal and all(isinstance(word, str) for word in get_args(hint)):
         hint, choices = str, get_args(hint)
-    if hint not in _KINDS or one.kind not in _KEYWORD:
+    if hint not in _KINDS or parameter.kind not in _KEYWORD:
         raise InvalidInput(
-            field, str(one), "parameters annotated as bool, int, float, str or Literal of strings"
+            field,
+            str(parameter),
+            "parameters annotated as bool, int, float, str or Literal of strings",
         )
     bounds: dict[str, Any] = {}
     about = ""
@@ -78,20 +80,20 @@ def _parameter(field: str, one: inspect.Parameter, hint: Any) -> Setting:
             for limit in extra.metadata:
                 bounds |= _bounds(field, limit, hint)
     dtype = "choice" if choices else _KINDS[hint]
-    return Setting(one.name, dtype, choices=choices, about=about, effect="", **bounds)
+    return Setting(parameter.name, dtype, choices=choices, about=about, effect="", **bounds)
 
 
 def _bounds(field: str, limit: Any, kind: type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    bounds: dict[str, Any] = {}
     if (low := getattr(limit, "ge", None)) is not None:
-        found["minimum"] = low
+        bounds["minimum"] = low
     if (low := getattr(limit, "gt", None)) is not None:
         # Whole numbers above 3 begin at 4.
-        found |= {"minimum": low + 1} if kind is int else {"minimum": low, "above": True}
+        bounds |= {"minimum": low + 1} if kind is int else {"minimum": low, "above": True}
     if (high := getattr(limit, "le", None)) is not None:
-        found["maximum"] = high
+        bounds["maximum"] = high
     if (high := getattr(limit, "lt", None)) is not None:
-        found["maximum"] = high - 1 if kind is int else math.nextafter(high, -math.inf)
-    if not found:
+        bounds["maximum"] = high - 1 if kind is int else math.nextafter(high, -math.inf)
+    if not bounds:
         raise InvalidInput(field, repr(limit), "bounds ge, gt, le and lt")
-    return found
+    return bounds

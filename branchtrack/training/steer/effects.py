@@ -37,7 +37,7 @@ class Probe:
 
     def __init__(self, expected: Expectation) -> None:
         self.expected = expected
-        self._answers = [one for one in expected.answers if one.options is not None]
+        self._answers = [answer for answer in expected.answers if answer.options is not None]
         self._samples: dict[str, Sample] = {}
 
     def before(self, live: Live, name: str = "") -> None:
@@ -60,13 +60,17 @@ class Probe:
         if sample is None:
             return
         concerned = [
-            one for one in self._answers if name in shadow_step.changed_groups(*_options(one))
+            candidate
+            for candidate in self._answers
+            if name in shadow_step.changed_groups(*_options(candidate))
         ]
         now = shadow_step.options(live)
         if not any(apply.number(group.get("lr", 1.0)) for group in now[name]):
             # A schedule that is at nought lets nothing be seen of the rest.
             return
-        alternatives = [shadow_step.replaced(now, *_options(one))[name] for one in concerned]
+        alternatives = [
+            shadow_step.replaced(now, *_options(candidate))[name] for candidate in concerned
+        ]
         for answer, outcome in zip(concerned, sample.compare(alternatives), strict=True):
             answer.outcome = outcome
 
@@ -76,53 +80,53 @@ def verdicts(
 ) -> list[Verdict]:
     """What is to be said of every request that still has settings to be seen at update ``step``.
 
-    ``live`` is as the update has left it, the schedule's own step included.
+    ``live`` is as the update has left it, the schedule's local_name step included.
     """
-    found = []
+    results = []
     for answer in expected.answers:
-        if answer.state != "applied" or not answer.wanted:
+        if answer.state != "applied" or not answer.settings:
             continue
         last = readings[-1]
         unlike = [
             (name, value, _other(name, value, expected, readings))
-            for name, value in answer.wanted.items()
+            for name, value in answer.settings.items()
             if not obeyed({name: value}, expected, readings)
         ]
-        beside = ["lr_now", *(["grad_norm"] if "max_grad_norm" in answer.wanted else [])]
-        names = [*answer.wanted, *(name for name in beside if name in last)]
+        beside = ["lr_now", *(["grad_norm"] if "max_grad_norm" in answer.settings else [])]
+        names = [*answer.settings, *(name for name in beside if name in last)]
         effective = {"step": step, **{name: last.get(name) for name in names}}
         effective |= {} if answer.outcome is None else {"update": answer.outcome.as_dict()}
         why = _why(unlike, answer, step) or _taken_back(live, answer) or None
         effective["verified"] = why is None
-        found.append(Verdict(answer, "ineffective" if why else "verified", effective, why))
-    return found
+        results.append(Verdict(answer, "ineffective" if why else "verified", effective, why))
+    return results
 
 
 def obeyed(
-    wanted: Mapping[str, Any], expected: Expectation, readings: Sequence[Mapping[str, Any]]
+    targets: Mapping[str, Any], expected: Expectation, readings: Sequence[Mapping[str, Any]]
 ) -> bool:
     """Whether every reading of an update shows what was wanted."""
-    return all(apply.agrees(wanted, expected.groups, found) for found in readings)
+    return all(apply.agrees(targets, expected.groups, reading) for reading in readings)
 
 
 def _taken_back(live: Live, answer: Answer) -> str:
     """That a rate is again, behind the update, what it would be without the change; or nothing."""
-    if answer.options is None or not any(n.rpartition(".")[2] == "lr" for n in answer.wanted):
+    if answer.options is None or not any(n.rpartition(".")[2] == "lr" for n in answer.settings):
         return ""
     before, after = answer.options
-    for name, part in live.parts.items():
+    for name, optimizer_objects in live.parts.items():
         foreseen = answer.foreseen.get(name)
-        for place, group in enumerate(part.groups):
-            rates = [told[name][place].get("lr") for told in (before, after)]
+        for index, group in enumerate(optimizer_objects.groups):
+            rates = [options[name][index].get("lr") for options in (before, after)]
             if None in rates:
                 continue
             old, new = map(apply.number, rates)
             rate = apply.number(group["lr"])
             if preconditions.same(old, new) or preconditions.same(rate, new):
                 continue
-            without = [old, *([foreseen[place]] if foreseen else [])]
-            back = rate and any(preconditions.same(rate, one) for one in without)
-            if back or part.scheduler is None:
+            without = [old, *([foreseen[index]] if foreseen else [])]
+            back = rate and any(preconditions.same(rate, reference) for reference in without)
+            if back or optimizer_objects.scheduler is None:
                 return (
                     f"Something has set the rate back to {rate} behind the update, "
                     "as if there had been no change."
@@ -134,14 +138,16 @@ def _other(
     name: str, value: Any, expected: Expectation, readings: Sequence[Mapping[str, Any]]
 ) -> Any:
     """The first reading that is not what was wanted."""
-    for found in readings:
-        if not apply.agrees({name: value}, expected.groups, found):
+    for reading in readings:
+        if not apply.agrees({name: value}, expected.groups, reading):
             beside = {"max_grad_norm": "grad_norm", "lr": "lr_now"}
-            prefix, _dot, own = name.rpartition(".")
-            seen = found.get(name)
-            if own in beside and preconditions.same(seen, value):
+            prefix, _dot, local_name = name.rpartition(".")
+            seen = reading.get(name)
+            if local_name in beside and preconditions.same(seen, value):
                 # The setting is as it should be, and not what the mathematics uses.
-                seen = found.get(f"{prefix}.{beside[own]}" if prefix else beside[own])
+                seen = reading.get(
+                    f"{prefix}.{beside[local_name]}" if prefix else beside[local_name]
+                )
             return seen
     return None
 
@@ -149,16 +155,16 @@ def _other(
 def _why(unlike: list[tuple[str, Any, Any]], answer: Answer, step: int) -> str | None:
     if unlike:
         parts = [
-            f"{name} was to be {value}, and update {step} used {found}"
-            if found is not None
+            f"{name} was to be {value}, and update {step} used {actual}"
+            if actual is not None
             else f"{name} was to be {value}, and update {step} did not use it"
-            for name, value, found in unlike
+            for name, value, actual in unlike
         ]
         return "; ".join(parts) + "."
     outcome = answer.outcome
     if outcome is None or outcome.is_seen:
         return None
-    names = ", ".join(answer.wanted)
+    names = ", ".join(answer.settings)
     if not outcome.elements:
         return f"{names}: no parameter of the groups concerned had a gradient at update {step}."
     return (

@@ -43,7 +43,7 @@ def carry_out(request: Request, live: Live, step: int, actions: Actions) -> Answ
             answer.state, answer.error = "failed", f"{unmet} Nothing was changed."
             return answer
         if request.kind in SETTING_KINDS:
-            _change(answer, live, wanted(request, live))
+            _change(answer, live, requested_settings(request, live))
         elif request.kind == "reset":
             answer.result = reset.reset(live, request.requested["modules"])
             answer.state = "done"
@@ -63,14 +63,14 @@ def carry_out(request: Request, live: Live, step: int, actions: Actions) -> Answ
 def again(request: Request, live: Live, actions: Actions) -> None:
     """Make the change of a request once more, as it was made then, whatever its conditions."""
     if request.kind in SETTING_KINDS:
-        apply.write_all(live, apply.resolved(live, wanted(request, live)))
+        apply.write_all(live, apply.resolved(live, requested_settings(request, live)))
     elif request.kind == "reset":
         reset.reset(live, request.requested["modules"])
     else:
         author_actions.call(_function(actions, request), request.requested.get("arguments", {}))
 
 
-def wanted(request: Request, live: Live) -> dict[str, Any]:
+def requested_settings(request: Request, live: Live) -> dict[str, Any]:
     """The settings that a request gives values to, by name."""
     if request.kind == "set":
         return dict(request.requested["values"])
@@ -81,39 +81,43 @@ def wanted(request: Request, live: Live) -> dict[str, Any]:
 
 def fail(answer: Answer, error: Exception | SystemExit) -> None:
     """Make an error the answer."""
-    known = isinstance(error, InvalidInput)
+    is_refusal = isinstance(error, InvalidInput)
     logger.warning(
         "branchtrack could not carry out %s: %s",
         answer.request.id,
         error,
-        exc_info=None if known else error,
+        exc_info=None if is_refusal else error,
     )
     answer.state = "failed"
-    answer.error = str(error) if known else f"{type(error).__name__}: {error}"
+    answer.error = str(error) if is_refusal else f"{type(error).__name__}: {error}"
 
 
 def remarks(answers: list[Answer]) -> tuple[Change, ...]:
     """What a node lists of the deeds among its answers, which are no settings."""
-    found = []
+    changes = []
     for answer in answers:
         if answer.state == "done" and answer.request.kind == "reset":
-            found.append(Change("reset", None, answer.request.requested["modules"]))
+            changes.append(Change("reset", None, answer.request.requested["modules"]))
         elif answer.state == "done" and answer.request.kind == "act":
-            asked = answer.request.requested
-            found.append(Change(f"act.{asked['action']}", None, asked.get("arguments", {})))
-    return tuple(found)
+            requested = answer.request.requested
+            changes.append(
+                Change(f"act.{requested['action']}", None, requested.get("arguments", {}))
+            )
+    return tuple(changes)
 
 
 def _change(answer: Answer, live: Live, values: dict[str, Any]) -> None:
-    answer.wanted = apply.resolved(live, values)
+    answer.settings = apply.resolved(live, values)
     current = {**live.fixed, **apply.read_all(live, details=True)}
     before = shadow_step.options(live)
     answer.foreseen = lr_forecast.next_rates(live)
-    answer.applied = apply.write_all(live, answer.wanted)
+    answer.applied = apply.write_all(live, answer.settings)
     answer.before = {name: current.get(name) for name in answer.applied}
-    answer.wanted = {n: v for n, v in answer.wanted.items() if n not in DIRECTIVES}
+    answer.settings = {n: v for n, v in answer.settings.items() if n not in DIRECTIVES}
     answer.options = before, shadow_step.options(live)
-    data = [name for name in answer.wanted if live.data is not None and name in live.data.declared]
+    data = [
+        name for name in answer.settings if live.data is not None and name in live.data.declared
+    ]
     if data and live.data is not None:
         answer.result = {"from_sample": dict.fromkeys(data, live.data.from_sample)}
 

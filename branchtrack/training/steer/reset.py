@@ -24,8 +24,10 @@ def reset(live: Live, text: str) -> dict[str, Any]:
             nothing was changed then.
     """
     chosen = _chosen(live.model, text)
-    own = getattr(live.model, "_init_weights", None)
-    work = [(m, _initialiser(m, own)) for m in chosen.values() if list(m.parameters(False))]
+    init_weights = getattr(live.model, "_init_weights", None)
+    work = [
+        (m, _initialiser(m, init_weights)) for m in chosen.values() if list(m.parameters(False))
+    ]
     missing = [m for m, do in work if do is None]
     if not work or missing:
         names = [name for name, module in chosen.items() if module in missing]
@@ -40,8 +42,8 @@ def reset(live: Live, text: str) -> dict[str, Any]:
         for _, do in work:
             if do is not None:
                 do()
-    for part in live.parts.values():
-        optimizer = getattr(part.optimizer, "optimizer", part.optimizer)
+    for optimizer_objects in live.parts.values():
+        optimizer = getattr(optimizer_objects.optimizer, "optimizer", optimizer_objects.optimizer)
         for parameter in parameters.values():
             optimizer.state.pop(parameter, None)
     count = sum(p.numel() for p in parameters.values())
@@ -51,8 +53,8 @@ def reset(live: Live, text: str) -> dict[str, Any]:
 def _chosen(model: torch.nn.Module, text: str) -> dict[str, torch.nn.Module]:
     """The modules under the paths that the patterns fit, by path."""
     every = dict(model.named_modules())
-    found: dict[str, torch.nn.Module] = {}
-    for pattern in filter(None, (part.strip() for part in text.split(","))):
+    modules: dict[str, torch.nn.Module] = {}
+    for pattern in filter(None, (segment.strip() for segment in text.split(","))):
         hits = [path for path in every if path and fnmatchcase(path, pattern)]
         if not hits:
             tops = ", ".join(name for name, _ in model.named_children())
@@ -63,22 +65,22 @@ def _chosen(model: torch.nn.Module, text: str) -> dict[str, torch.nn.Module]:
                 what=f"No module goes by {pattern!r}.",
             )
         for hit in hits:
-            found |= {p: m for p, m in every.items() if p == hit or p.startswith(f"{hit}.")}
-    return found
+            modules |= {p: m for p, m in every.items() if p == hit or p.startswith(f"{hit}.")}
+    return modules
 
 
-def _initialiser(module: torch.nn.Module, own: Any) -> Callable[[], None] | None:
+def _initialiser(module: torch.nn.Module, init_weights: Any) -> Callable[[], None] | None:
     plain = getattr(module, "reset_parameters", None)
-    if plain is None and own is None:
+    if plain is None and init_weights is None:
         return None
 
     def initialise() -> None:
         if plain is not None:
             plain()
-        if own is not None:
+        if init_weights is not None:
             for parameter in module.parameters(recurse=False):
                 # transformers leaves alone what it has loaded.
                 parameter.__dict__.pop("_is_hf_initialized", None)
-            own(module)
+            init_weights(module)
 
     return initialise

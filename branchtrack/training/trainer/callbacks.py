@@ -37,8 +37,8 @@ class Events(TrainerCallback):
     @property
     def session(self) -> Session | None:
         """The session of the training that is going on, once it records."""
-        found: Session | None = self.trainer._bt_session
-        return None if found is None or found.recorder is None else found
+        current: Session | None = self.trainer._bt_session
+        return None if current is None or current.recorder is None else current
 
     def point(self) -> Point:
         """Where training is now, for a control point."""
@@ -148,8 +148,8 @@ class Events(TrainerCallback):
         if self.trainer._bt_place is not None:
             self.trainer._bt_place.end(cut_short=control.should_training_stop)
         self._asked_by_us = self._evaluated = False
-        asked = session.is_due(save=self._put_off, epoch_over=True)
-        if asked or control.should_training_stop:
+        due = session.is_due(save=self._put_off, epoch_over=True)
+        if due or control.should_training_stop:
             self._ask(control)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:

@@ -12,14 +12,14 @@ _LOOP = ("_inner_training_loop", "_run_epoch", "_maybe_log_save_evaluate", "trai
 
 def of_trainer(trainer: Any) -> list[str]:
     """Of a Trainer whose loader has been made: parts of the loop of its own, unknown loaders."""
-    found = [
+    uncovered = [
         f"{type(trainer).__name__} has {name.lstrip('_')} of its own"
         for name in _LOOP
         if getattr(type(trainer), name) is not getattr(Trainer, name)
     ]
     tracked = trainer._bt_place.tracked if trainer._bt_place is not None else None
     if tracked is None:
-        found.append("a data loader that is not torch's")
+        uncovered.append("a data loader that is not torch's")
     elif tracked.kind == "other":
-        found.append("a data loader that can only be read from its start")
-    return found
+        uncovered.append("a data loader that can only be read from its start")
+    return uncovered

@@ -33,8 +33,8 @@ class Place:
         self.over = False
         base = getattr(loader, "base_dataloader", loader)
         shard = type(loader) in _OF_ACCELERATE
-        known = type(base) is DataLoader
-        self.tracked = tracking.track(base, seed, placeholders=True) if known else None
+        is_torch = type(base) is DataLoader
+        self.tracked = tracking.track(base, seed, placeholders=True) if is_torch else None
         # accelerate fetches one batch more than it gives, to know which is the last.
         self._ahead, self._loader = shard, loader
         self._reading: Any = loader
@@ -68,10 +68,10 @@ class Place:
     def batch_size(self) -> int | None:
         """The samples of a batch, as far as the loader tells; a sampler's own need not."""
         base = getattr(self._loader, "base_dataloader", self._loader)
-        found = getattr(base, "batch_size", None)
-        if found is None:
-            found = getattr(getattr(base, "batch_sampler", None), "batch_size", None)
-        return found if isinstance(found, int) else None
+        size = getattr(base, "batch_size", None)
+        if size is None:
+            size = getattr(getattr(base, "batch_sampler", None), "batch_size", None)
+        return size if isinstance(size, int) else None
 
     @property
     def began_within(self) -> bool:
@@ -98,13 +98,13 @@ class Place:
         """What the batches of an update are to be taken from: ``batches`` of the Trainer, or those
         of this pass that were made again with other settings of the data.
         """
-        settings, found = self.settings, batches if self._again is None else self._again
+        settings, source = self.settings, batches if self._again is None else self._again
         if settings is None or not settings.declared:
-            return found
+            return source
         if settings.is_stale:
-            found = self._again = self._begin_again(found)
+            source = self._again = self._begin_again(source)
         settings.mark()
-        return (settings.open(batch) for batch in found)
+        return (settings.open(batch) for batch in source)
 
     def wanted(self, count: int, accumulation: int) -> int:
         """How many of ``count`` batches are fetched for an update: fewer to come into step."""
@@ -120,14 +120,14 @@ class Place:
     @contextmanager
     def before_fetching(self) -> Iterator[None]:
         """Within the block the place is the one before the batches fetched last."""
-        kept = self.batches, self._ahead
+        previous = self.batches, self._ahead
         self.batches, self._ahead = self.batches - self._newest, False
         settings = self.settings
         try:
             with nullcontext() if settings is None else settings.before_newest():
                 yield
         finally:
-            self.batches, self._ahead = kept
+            self.batches, self._ahead = previous
 
     def end(self, *, cut_short: bool) -> None:
         """The pass is over; ``cut_short``: training stops, perhaps in the middle of it."""

@@ -55,8 +55,10 @@ def log_history(
                     entry[name] = int(value) if name in _WHOLE else value
     logged = _in_order(entries)
     summaries = [entry for entry in logged if entry.keys() >= _SUMMARY]
-    own = summaries[-1] if is_over and summaries and summaries[-1]["step"] == node.step else None
-    return [entry for entry in logged if entry is own or not entry.keys() >= _SUMMARY]
+    final_summary = (
+        summaries[-1] if is_over and summaries and summaries[-1]["step"] == node.step else None
+    )
+    return [entry for entry in logged if entry is final_summary or not entry.keys() >= _SUMMARY]
 
 
 def _in_order(entries: Mapping[tuple[int, float], dict[str, Any]]) -> list[dict[str, Any]]:

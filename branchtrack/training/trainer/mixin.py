@@ -82,8 +82,10 @@ def make_branching(trainer_class: type[Trainer]) -> type[Any]:
     if issubclass(trainer_class, BranchTrackMixin):
         return trainer_class
     # What a class calls by one of these names is its own.
-    own = {name: getattr(trainer_class, name) for name in _GIVEN if hasattr(trainer_class, name)}
-    return type(f"Branching{trainer_class.__name__}", (BranchTrackMixin, trainer_class), own)
+    attributes = {
+        name: getattr(trainer_class, name) for name in _GIVEN if hasattr(trainer_class, name)
+    }
+    return type(f"Branching{trainer_class.__name__}", (BranchTrackMixin, trainer_class), attributes)
 
 
 class BranchTrackMixin:
@@ -266,11 +268,11 @@ class BranchTrackMixin:
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
         """As the Trainer's own; a resumed one ends where its node says."""
-        found = super().set_initial_training_values(args, dataloader)  # type: ignore[misc]
+        counts = super().set_initial_training_values(args, dataloader)  # type: ignore[misc]
         base = _base(self)
         if base is None:
-            return self._open(found, dataloader)
-        epochs, per_epoch, examples, samples, batch, in_epoch, natural = found
+            return self._open(counts, dataloader)
+        epochs, per_epoch, examples, samples, batch, in_epoch, natural = counts
         ends = trainer_resumption.last_step(base, natural)
         if base.mode == "weights":
             # A fresh schedule is made for what is trained from here on.
@@ -280,8 +282,8 @@ class BranchTrackMixin:
         elif self._bt_place is not None:
             # A bound only: it is the last step that ends the loop.
             epochs = max(epochs, self._bt_place.epoch + 1 + ends - base.fork.step)
-        found = epochs, per_epoch, examples, samples, batch, in_epoch, ends
-        return self._open(found, dataloader)
+        counts = epochs, per_epoch, examples, samples, batch, in_epoch, ends
+        return self._open(counts, dataloader)
 
     def _open(self, values: Any, dataloader: Any) -> Any:
         """The values of a loop that is ended by its last step, and a pass of it by its last batch.
@@ -308,30 +310,30 @@ class BranchTrackMixin:
         if self._bt_bounds is not None:
             num_update_steps_per_epoch = self._bt_bounds.per_epoch
             num_train_epochs = self._bt_bounds.epochs
-        found: tuple[int, int] = super()._init_training_state(  # type: ignore[misc]
+        progress: tuple[int, int] = super()._init_training_state(  # type: ignore[misc]
             max_steps, num_update_steps_per_epoch, num_train_epochs, *args, **kwargs
         )
-        base, place = _base(self), self._bt_place
+        base, position = _base(self), self._bt_place
         session = self._bt_session
         if session is not None and base is not None and base.mode == "exact":
             if not session.rehearses:
                 session.read(trainer_history.bring_best_model, self, session.store, base.origin)
         if self._bt_session is not None and self._bt_session.rehearses:
             self._bt_session.uncovered = coverage.of_trainer(self)
-        if place is None:
-            return found
+        if position is None:
+            return progress
         if base is None or not trainer_resumption.knows_place(base):
-            place.epoch, place.batches = found
-        return place.epoch, place.batches
+            position.epoch, position.batches = progress
+        return position.epoch, position.batches
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """As `Trainer.create_scheduler`, made for as many updates as its node says."""
-        found = self._bt_make_scheduler(num_training_steps, optimizer)
+        scheduler = self._bt_make_scheduler(num_training_steps, optimizer)
         # By now the script's own optimizer and scheduler are made, and nothing was given to them.
         self._bt_script |= script_objects.of_optimizer(self)
         schedule.note(self)
         check_names(state.live_objects(self))
-        return found
+        return scheduler
 
     def _bt_make_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Make a scheduler if there is none, along the recipe that is in force."""
@@ -339,16 +341,16 @@ class BranchTrackMixin:
         steps = num_training_steps if recipe is None else recipe["steps"]
         rate = None if recipe is None else recipe.get("lr")
         with schedule_recipe.made_for(optimizer or self.optimizer, rate):  # type: ignore[attr-defined]
-            found = super().create_scheduler(steps, optimizer)  # type: ignore[misc]
+            scheduler = super().create_scheduler(steps, optimizer)  # type: ignore[misc]
         if recipe is not None and self._created_lr_scheduler:  # type: ignore[attr-defined]
-            schedule_recipe.follow(found, recipe)
-        return found
+            schedule_recipe.follow(scheduler, recipe)
+        return scheduler
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """As of the Trainer's own, counted."""
-        place = self._bt_place
+        position = self._bt_place
         trainer_resumption.restore_attributes(self)
-        if self._bt_session is None or place is None:
+        if self._bt_session is None or position is None:
             return super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
         if self._bt_has_ended:
             self.control.should_training_stop = self.control.should_epoch_stop = True  # type: ignore[attr-defined]
@@ -357,19 +359,19 @@ class BranchTrackMixin:
         accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
         if self._bt_bounds is not None:
             # No more than there are: whoever is asked for another may draw for the next pass.
-            num_batches = min(accumulation, place.left() + place.batches % accumulation)
-        wanted = place.wanted(num_batches, accumulation)
-        if wanted <= 0:
+            num_batches = min(accumulation, position.left() + position.batches % accumulation)
+        batch_count = position.wanted(num_batches, accumulation)
+        if batch_count <= 0:
             self.control.should_epoch_stop = True  # type: ignore[attr-defined]
             return [], None
-        batches = place.reading(epoch_iterator)
-        found = super().get_batch_samples(batches, wanted, device)  # type: ignore[misc]
-        if self._bt_bounds is not None and not found[0]:
+        batches = position.reading(epoch_iterator)
+        samples = super().get_batch_samples(batches, batch_count, device)  # type: ignore[misc]
+        if self._bt_bounds is not None and not samples[0]:
             self.control.should_epoch_stop = True  # type: ignore[attr-defined]
-        place.fetched(len(found[0]))
+        position.fetched(len(samples[0]))
         if self._bt_session.witness is not None:
-            self._bt_session.witness.take(found[0])
-        return found
+            self._bt_session.witness.take(samples[0])
+        return samples
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer.evaluate`; while training goes on, no random generator notices it."""

@@ -102,12 +102,12 @@ def pass_over(trainer: Any, session: Session) -> TrainOutput:
         session.close("finished")
         return TrainOutput(trainer.state.global_step, 0.0, {})
     try:
-        found = session.give_back(lambda: _give_back(trainer, session, base))
+        output = session.give_back(lambda: _give_back(trainer, session, base))
     except BaseException as error:
         session.close("failed", str(error))
         raise
     session.close("finished")
-    return TrainOutput(base.fork.step, found.get("train_loss", 0.0), found)
+    return TrainOutput(base.fork.step, output.get("train_loss", 0.0), output)
 
 
 def _give_back(trainer: Any, session: PassedOver, base: Base) -> dict[str, float]:
@@ -129,8 +129,8 @@ def _give_back(trainer: Any, session: PassedOver, base: Base) -> dict[str, float
 def _load_best(trainer: Any, session: PassedOver, base: Base, step: int) -> None:
     """The weights that such a training ends with are those of its best node."""
     with session.database.read() as connection:
-        made = nodes.of_branch(connection, base.fork.branch_id)
-        best = next((one for one in reversed(made) if one.step == step), None)
+        branch_nodes = nodes.of_branch(connection, base.fork.branch_id)
+        best = next((node for node in reversed(branch_nodes) if node.step == step), None)
         stored = None if best is None else nodes.checkpoint(connection, best.state_digest)
     if best is None or stored is None:
         raise session.refuse(f"its best model, of step {step}, is in no node.")
@@ -140,13 +140,13 @@ def _load_best(trainer: Any, session: PassedOver, base: Base, step: int) -> None
 def _output(database: Database, segment: Segment | None) -> dict[str, float]:
     if segment is None:
         return {}
-    found = {}
+    output = {}
     with database.read() as connection:
         for name in _OUTPUT:
             series = metrics.read(connection, [segment.id], name).get(segment.id)
             if series is not None and series.values.size:
-                found[name] = float(series.values[-1])
-    return found
+                output[name] = float(series.values[-1])
+    return output
 
 
 def _last_step(base: Base) -> int:
@@ -156,8 +156,8 @@ def _last_step(base: Base) -> int:
 def _newest_checkpoint(folder: str) -> str | None:
     if not os.path.isdir(folder):
         return None
-    found: str | None = get_last_checkpoint(folder)  # type: ignore[no-untyped-call]
-    return found
+    checkpoint: str | None = get_last_checkpoint(folder)  # type: ignore[no-untyped-call]
+    return checkpoint
 
 
 def _same_folder(a: Any, b: str) -> bool:

@@ -36,7 +36,7 @@ def prepare(trainer: Any, base: Base, folder: str, history: list[dict[str, Any]]
         CheckpointMismatch: the script asks for something else, undeclared.
         InvalidInput: what was declared cannot be had with this script.
     """
-    settings = wanted(base)
+    settings = base_settings(base)
     if base.mode == "exact":
         _check(trainer, base, late=False)
         # Both would make the resumed process do other things than the one that went on.
@@ -72,8 +72,8 @@ def own_folder(trainer: Any, branch: str | None) -> None:
     Branches that train at once would take each other's checkpoints for theirs.
     """
     folder = script_folder(trainer)
-    own = folder if branch is None else os.path.join(folder, "branches", branch)
-    trainer.args.output_dir = trainer._bt_branch_folder = own
+    branch_folder = folder if branch is None else os.path.join(folder, "branches", branch)
+    trainer.args.output_dir = trainer._bt_branch_folder = branch_folder
 
 
 def script_folder(trainer: Any) -> str:
@@ -84,7 +84,7 @@ def script_folder(trainer: Any) -> str:
     return folder
 
 
-def wanted(base: Base) -> Mapping[str, Any]:
+def base_settings(base: Base) -> Mapping[str, Any]:
     """The settings that the training is to go on with, as far as the script does not say."""
     return base.fork.settings if base.mode == "exact" else base.overrides
 
@@ -96,10 +96,10 @@ def last_step(base: Base, natural: int) -> int:
         InvalidInput: it is not behind the node's.
     """
     default = natural if base.mode == "exact" else base.fork.step + natural
-    found = int(wanted(base).get("max_steps", default))
-    if found <= base.fork.step:
-        raise InvalidInput("max_steps", found, f"more than the node's step {base.fork.step}")
-    return found
+    end_step = int(base_settings(base).get("max_steps", default))
+    if end_step <= base.fork.step:
+        raise InvalidInput("max_steps", end_step, f"more than the node's step {base.fork.step}")
+    return end_step
 
 
 def knows_place(base: Base) -> bool:
@@ -155,7 +155,7 @@ def restore(trainer: Any, base: Base) -> None:
                 way="the weights alone: --mode weights",
             )
     current = apply.read_all(live, details=True)
-    target = {name: wanted(base).get(name, value) for name, value in current.items()}
+    target = {name: base_settings(base).get(name, value) for name, value in current.items()}
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
 
 
@@ -186,18 +186,18 @@ def _check(trainer: Any, base: Base, *, late: bool) -> None:
         late_ones = script_objects.MADE_LATE
         return {n: v for n, v in script.items() if (n.partition(".")[0] in late_ones) == late}
 
-    mine, theirs = these(trainer._bt_script), these(base.script)
-    if not late and "model" not in theirs:
+    current, recorded = these(trainer._bt_script), these(base.script)
+    if not late and "model" not in recorded:
         # Recorded by an earlier version, which looked at less.
-        mine = {name: value for name, value in mine.items() if name in theirs}
+        current = {name: value for name, value in current.items() if name in recorded}
     names = accepted(base.overrides, trainer._bt_script, base.script)
-    trainer_script.check(mine, theirs, base.fork.settings, base.overrides, names)
+    trainer_script.check(current, recorded, base.fork.settings, base.overrides, names)
 
 
 def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
     stored = base.snapshot.state["scheduler"]
     kind = type(live.scheduler).__name__
-    made = dict(live.scheduler.state_dict()) if live.scheduler is not None else {}
+    fresh_state = dict(live.scheduler.state_dict()) if live.scheduler is not None else {}
     if schedule_recipe.KIND in base.overrides and stored and stored["class"] != kind:
         # Nothing of another class's state can be used; the step is.
         alone = replace(live, scheduler=None)
@@ -208,7 +208,7 @@ def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
         return
     snapshots.restore(live, base.snapshot)
     if schedule_recipe.KWARGS in base.overrides:
-        schedule_recipe.take_arguments(live.scheduler, made)
+        schedule_recipe.take_arguments(live.scheduler, fresh_state)
     if base.overrides.keys() & set(schedule_recipe.ALL):
         schedule_recipe.take_rates(live, _updates(base))
 
@@ -225,22 +225,22 @@ def _recipe(base: Base, script_rate: float) -> dict[str, Any] | None:
     where = schedule_recipe.Where(
         at, ends, warmup, schedule_recipe.share(base.snapshot.param_groups)
     )
-    found = schedule_recipe.revised(recipe, base.overrides, where)
-    rate = found.pop("lr", (base.script or {}).get("learning_rate", script_rate))
+    revised = schedule_recipe.revised(recipe, base.overrides, where)
+    rate = revised.pop("lr", (base.script or {}).get("learning_rate", script_rate))
     if base.overrides.keys() & schedule_recipe.MADE_FOR_RATE:
         rate = fork.settings.get("lr", rate)
     if rate != script_rate:
-        found["lr"] = rate
-    return None if found == {"steps": fork.settings["max_steps"], "path": []} else found
+        revised["lr"] = rate
+    return None if revised == {"steps": fork.settings["max_steps"], "path": []} else revised
 
 
 def _updates(base: Base) -> int:
     """How many updates the node's schedule has seen; fewer than its step where it began anew."""
     scheduler = base.snapshot.state["scheduler"] or {"class": "", "state": {}}
-    found = scheduler["state"].get("last_epoch")
+    last_epoch = scheduler["state"].get("last_epoch")
     # One that follows the evaluation counts something else.
-    counts = scheduler["class"] == "LambdaLR" and isinstance(found, int)
-    return int(found) if counts else base.fork.step
+    counts = scheduler["class"] == "LambdaLR" and isinstance(last_epoch, int)
+    return int(last_epoch) if counts else base.fork.step
 
 
 def _check_settings(live: apply.Live, settings: Mapping[str, Any]) -> None:
@@ -250,16 +250,16 @@ def _check_settings(live: apply.Live, settings: Mapping[str, Any]) -> None:
         CheckpointMismatch: with both values.
     """
     of_loop = {} if live.loop is None else live.loop.declared
-    found = {**apply.read_all(live), **live.fixed}
+    current = {**apply.read_all(live), **live.fixed}
     for name in [*live.fixed, *of_loop]:
-        if name in settings and name in found and found[name] != settings[name]:
+        if name in settings and name in current and current[name] != settings[name]:
             raise CheckpointMismatch(
-                f"{name} is {found[name]!r} in the script and {settings[name]!r} in the node.",
+                f"{name} is {current[name]!r} in the script and {settings[name]!r} in the node.",
                 safe="No training was done.",
                 fix="Make the script agree with the node, or start a new run.",
                 field=name,
                 expected=settings[name],
-                found=found[name],
+                found=current[name],
             )
 
 
@@ -279,5 +279,5 @@ def _random(base: Base) -> dict[str, Any]:
 
 
 def _data(base: Base) -> dict[str, Any]:
-    found: dict[str, Any] = snapshots.loop_state(base.snapshot)["data"]
-    return found
+    data: dict[str, Any] = snapshots.loop_state(base.snapshot)["data"]
+    return data

@@ -36,17 +36,18 @@ def declare(trainer: Any) -> list[Setting]:
     """What can be changed of the schedule: nothing where the script made it itself."""
     if made_of(trainer) is None:
         return []
-    found = [LR_SCHEDULER_TYPE, LR_SCHEDULER_KWARGS, WARMUP_STEPS, SCHEDULE_FROM]
+    settings = [LR_SCHEDULER_TYPE, LR_SCHEDULER_KWARGS, WARMUP_STEPS, SCHEDULE_FROM]
     return [
-        at_once(one) for one in [*found, *([HORIZON] if trainer._bt_bounds is not None else [])]
+        at_once(setting)
+        for setting in [*settings, *([HORIZON] if trainer._bt_bounds is not None else [])]
     ]
 
 
 def made_of(trainer: Any) -> Mapping[str, Any] | None:
     """What the scheduler in force was made of; None: something else than the Trainer made it."""
-    made: Made | None = trainer._bt_made
-    is_it = made is not None and made.scheduler is trainer.lr_scheduler
-    return made.settings if made is not None and is_it else None
+    origin: Made | None = trainer._bt_made
+    is_it = origin is not None and origin.scheduler is trainer.lr_scheduler
+    return origin.settings if origin is not None and is_it else None
 
 
 def read(trainer: Any, name: str) -> Any:
@@ -65,8 +66,8 @@ def note(trainer: Any) -> None:
         KWARGS: as_text(args.lr_scheduler_kwargs),
         WARMUP_STEPS.name: args.get_warmup_steps(steps),
     }
-    own = trainer._created_lr_scheduler and trainer.lr_scheduler is not None
-    trainer._bt_made = Made(trainer.lr_scheduler, settings) if own else None
+    is_own_scheduler = trainer._created_lr_scheduler and trainer.lr_scheduler is not None
+    trainer._bt_made = Made(trainer.lr_scheduler, settings) if is_own_scheduler else None
 
 
 def implied(trainer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,13 +76,13 @@ def implied(trainer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidInput: the arguments do not fit the schedule.
     """
-    made = made_of(trainer)
-    if made is None or not values.keys() & set(_NAMES):
+    current = made_of(trainer)
+    if current is None or not values.keys() & set(_NAMES):
         return {}
-    found = overrides.check_schedule(made, values, trainer._bt_script)
+    changes = overrides.check_schedule(current, values, trainer._bt_script)
     if SCHEDULE_FROM.name in values:
-        found.setdefault(KIND, made[KIND])
-    return {name: value for name, value in found.items() if name not in values}
+        changes.setdefault(KIND, current[KIND])
+    return {name: value for name, value in changes.items() if name not in values}
 
 
 def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
@@ -90,56 +91,56 @@ def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
     Raises:
         InvalidInput: the values do not fit each other, the step, or transformers.
     """
-    asked = {name: value for name, value in values.items() if name in _NAMES}
-    if not asked:
+    requested = {name: value for name, value in values.items() if name in _NAMES}
+    if not requested:
         return
-    state, made = trainer.state, made_of(trainer)
-    if "max_steps" in asked and state.global_step >= state.max_steps:
-        raise overrides.too_late(state.global_step, asked["max_steps"])
-    before = {"max_steps": state.max_steps, **(made or {})}
-    overrides.check_length(state.global_step, before, asked)
-    if made is None:
+    state, current = trainer.state, made_of(trainer)
+    if "max_steps" in requested and state.global_step >= state.max_steps:
+        raise overrides.too_late(state.global_step, requested["max_steps"])
+    before = {"max_steps": state.max_steps, **(current or {})}
+    overrides.check_length(state.global_step, before, requested)
+    if current is None:
         schedule_length.check(
             live,
             state.global_step,
-            asked["max_steps"],
+            requested["max_steps"],
             each_update=True,
             before=None,
             way="a resume that takes the weights alone",
         )
-        state.max_steps = asked["max_steps"]
+        state.max_steps = requested["max_steps"]
         return
     has_shape = isinstance(trainer.lr_scheduler, LambdaLR)
-    recipe = _recipe(trainer, live, {**made, **asked}, asked)
-    state.max_steps = asked.get("max_steps", state.max_steps)
-    if has_shape or asked.keys() - {"max_steps"}:
-        _make(trainer, live, {**made, **asked}, asked, recipe)
+    recipe = _recipe(trainer, live, {**current, **requested}, requested)
+    state.max_steps = requested.get("max_steps", state.max_steps)
+    if has_shape or requested.keys() - {"max_steps"}:
+        _make(trainer, live, {**current, **requested}, requested, recipe)
 
 
 def _recipe(
-    trainer: Any, live: Live, settings: Mapping[str, Any], asked: Mapping[str, Any]
+    trainer: Any, live: Live, settings: Mapping[str, Any], requested: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """The recipe of the schedule from here on; None: as the script makes it by itself."""
     state, script_rate = trainer.state, trainer.args.learning_rate
     at = _updates(trainer)
     done = state.global_step - at
-    end = asked.get("max_steps", state.max_steps)
+    end = requested.get("max_steps", state.max_steps)
     ends = (state.max_steps - done, end - done)
     where = Where(at, ends, settings[WARMUP_STEPS.name], schedule_recipe.share(live.groups))
-    found = schedule_recipe.revised(trainer._bt_schedule, asked, where)
-    rate = found.pop("lr", script_rate)
-    if asked.keys() & schedule_recipe.MADE_FOR_RATE:
+    revised = schedule_recipe.revised(trainer._bt_schedule, requested, where)
+    rate = revised.pop("lr", script_rate)
+    if requested.keys() & schedule_recipe.MADE_FOR_RATE:
         rate = learning_rates.read_lr(live)
     if rate != script_rate:
-        found["lr"] = rate
-    return None if found == {"steps": end, "path": []} else found
+        revised["lr"] = rate
+    return None if revised == {"steps": end, "path": []} else revised
 
 
 def _make(
     trainer: Any,
     live: Live,
     settings: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    requested: Mapping[str, Any],
     recipe: dict[str, Any] | None,
 ) -> None:
     """Put a scheduler made of ``settings`` in the place of the one in force."""
@@ -153,11 +154,11 @@ def _make(
     scheduler = live.scheduler = trainer.lr_scheduler
     trainer.callback_handler.lr_scheduler = scheduler
     if type(scheduler) is type(before) and not isinstance(scheduler, LambdaLR):
-        made = dict(scheduler.state_dict())
+        fresh_state = dict(scheduler.state_dict())
         scheduler.load_state_dict(before.state_dict())
-        schedule_recipe.take_arguments(scheduler, made)
+        schedule_recipe.take_arguments(scheduler, fresh_state)
     else:
-        schedule_recipe.take_rates(live, at, hold=asked.get(SCHEDULE_FROM.name) == "hold")
+        schedule_recipe.take_rates(live, at, hold=requested.get(SCHEDULE_FROM.name) == "hold")
     fixed = {name: value for name, value in live.fixed.items() if name != RECIPE}
     live.fixed = fixed | ({} if recipe is None else {RECIPE: recipe})
 

@@ -112,16 +112,16 @@ def changed(
     """
     if horizon != "extend":
         # Without either, the rates of the schedule do not depend on its length.
-        kept = before is not None and horizon is None
-        return dict(before or {}) if kept else {"steps": new_end, "path": []}
+        unchanged = before is not None and horizon is None
+        return dict(before or {}) if unchanged else {"steps": new_end, "path": []}
     before = before or {"steps": old_end, "path": []}
     factor = {"factor": before["factor"]} if "factor" in before else {}
     path = [point for point in before["path"] if point[0] < at]
-    path += [[at, place(before["path"], at)], [new_end, before["steps"]]]
+    path += [[at, shape_position(before["path"], at)], [new_end, before["steps"]]]
     return {"steps": before["steps"], "path": path, **factor}
 
 
-def place(path: Path, step: float) -> float:
+def shape_position(path: Path, step: float) -> float:
     """The place in the shape at an update."""
     if not path or step < path[0][0]:
         return step
@@ -140,11 +140,11 @@ def made_for(optimizer: Any, rate: float | None) -> Iterator[None]:
     if rate is None or "lr" not in defaults:
         yield
         return
-    kept, defaults["lr"] = defaults["lr"], rate
+    previous_lr, defaults["lr"] = defaults["lr"], rate
     try:
         yield
     finally:
-        defaults["lr"] = kept
+        defaults["lr"] = previous_lr
 
 
 def follow(scheduler: Any, recipe: Mapping[str, Any]) -> None:
@@ -170,16 +170,16 @@ _COME_TO = (
 )
 
 
-def take_arguments(scheduler: Any, made: Mapping[str, Any]) -> None:
+def take_arguments(scheduler: Any, fresh_state: Mapping[str, Any]) -> None:
     """Give a restored schedule that follows the evaluation the arguments that it was made with.
 
-    ``made`` is its state as it was made. What it has come to stays; but a best value of another
+    ``fresh_state`` is its state as it was made. What it has come to stays; but a best value of another
     mode is none.
     """
     if isinstance(scheduler, LambdaLR):
         return
-    begins_anew = getattr(scheduler, "mode", None) != made.get("mode")
-    for name, value in made.items():
+    begins_anew = getattr(scheduler, "mode", None) != fresh_state.get("mode")
+    for name, value in fresh_state.items():
         if name not in _COME_TO or (name == "best" and begins_anew):
             setattr(scheduler, name, value)
 
@@ -207,7 +207,7 @@ def _along(
     shape: Callable[[Any], float], path: Path, factor: float | None
 ) -> Callable[[int], float]:
     if factor is None:
-        return lambda step: shape(place(path, step))
+        return lambda step: shape(shape_position(path, step))
     first = shape(path[0][1])
     scale = factor / first if first else 0.0
-    return lambda step: shape(place(path, step)) * scale
+    return lambda step: shape(shape_position(path, step)) * scale

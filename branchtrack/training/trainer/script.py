@@ -54,48 +54,48 @@ _SETTING_OF = {
 
 def record(trainer: Any) -> dict[str, Any]:
     """What the script asks for, as plain values; to be taken before a node's settings are."""
-    found = {
+    values = {
         name: value
         for name, value in trainer.args.to_dict().items()
         if name not in _OUTWARD and value is not None and not redaction.is_secret(name)
     }
-    found = redaction.redacted_values(found)
-    found |= {f"settings.{name}": trainer._bt_values.peek(name) for name in trainer._bt_values}
-    return found | script_objects.of_data(trainer) | script_objects.of_model(trainer.model)
+    values = redaction.redacted_values(values)
+    values |= {f"settings.{name}": trainer._bt_values.peek(name) for name in trainer._bt_values}
+    return values | script_objects.of_data(trainer) | script_objects.of_model(trainer.model)
 
 
 def check(
-    mine: Mapping[str, Any],
-    theirs: Mapping[str, Any],
+    current: Mapping[str, Any],
+    recorded: Mapping[str, Any],
     settings: Mapping[str, Any],
     declared: Mapping[str, Any],
     accepted: Collection[str] = (),
 ) -> None:
     """Refuse a script that asks for something else than the one that made the node did.
 
-    ``mine`` and ``theirs`` are records; ``settings`` the node's own; ``accepted`` are names of
+    ``current`` and ``recorded`` are records; ``settings`` the node's own; ``accepted`` are names of
     differences that are intended.
 
     Raises:
         CheckpointMismatch: with both values and the two ways out.
     """
     differences = []
-    for name in sorted((mine.keys() | theirs.keys()) - {model_repr.MODULES}):
-        found, expected = mine.get(name), theirs.get(name)
+    for name in sorted((current.keys() | recorded.keys()) - {model_repr.MODULES}):
+        actual, expected = current.get(name), recorded.get(name)
         setting = _setting_of(name)
-        if equal(found, expected) or setting in declared or redaction.is_secret(name):
+        if equal(actual, expected) or setting in declared or redaction.is_secret(name):
             continue
-        if setting in settings and _plain(name, found) == _part(name, settings[setting]):
+        if setting in settings and _plain(name, actual) == _part(name, settings[setting]):
             continue
         intended = setting not in settings and name.partition(".")[0] not in _RESTORED
         if intended and name in accepted:
             continue
-        option = ACCEPTED if intended else _option(name, setting, (found, expected), settings)
+        option = ACCEPTED if intended else _option(name, setting, (actual, expected), settings)
         in_force = _in_force(setting, settings)
-        differences.append(Difference(name, found, expected, in_force, option))
+        differences.append(Difference(name, actual, expected, in_force, option))
     refuse(differences, accepted)
     # A configuration says more than the modules that are made of it.
-    model_repr.check(mine, theirs)
+    model_repr.check(current, recorded)
 
 
 def take(trainer: Any, settings: Mapping[str, Any]) -> None:
@@ -147,7 +147,7 @@ def check_schedule(trainer: Any, rate: float | None) -> None:
     """
     args = trainer.args
     aside = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate or args.learning_rate)
-    given = args.lr_scheduler_kwargs
+    kwargs = args.lr_scheduler_kwargs
     steps = max(args.max_steps, 2)
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -156,12 +156,12 @@ def check_schedule(trainer: Any, rate: float | None) -> None:
                 aside,
                 args.get_warmup_steps(steps),
                 steps,
-                dict(given) if given else None,
+                dict(kwargs) if kwargs else None,
             )
     except (TypeError, ValueError) as error:
         raise InvalidInput(
             schedules.KWARGS,
-            schedules.write(given),
+            schedules.write(kwargs),
             "arguments that transformers accepts",
             what=f"transformers refused the schedule: {error}",
         ) from error
@@ -194,34 +194,34 @@ def _in_force(setting: str, settings: Mapping[str, Any]) -> str:
 
 def _option(name: str, setting: str, values: tuple[Any, Any], settings: Mapping[str, Any]) -> str:
     """What declares a change; ``values`` are the script's and those of the node's script."""
-    found, expected = values
+    actual, expected = values
     # The optimizer that a Trainer makes has no groups for what its script has frozen.
     if (
         setting == "frozen"
         or setting not in settings
-        or found is None
-        or (name == "max_steps" and found < 1)
+        or actual is None
+        or (name == "max_steps" and actual < 1)
     ):
         # What the node has nothing of cannot be changed at its resume.
         return ""
     if setting == "max_steps":
-        return _length(name, found, expected, settings)
-    if setting == "betas" and isinstance(found, (list, tuple)):
-        found = ",".join(map(str, found))
+        return _length(name, actual, expected, settings)
+    if setting == "betas" and isinstance(actual, (list, tuple)):
+        actual = ",".join(map(str, actual))
     elif setting == "betas":
         pair = list(settings["betas"])
-        pair[name.endswith("2")] = found
-        found = f"{pair[0]},{pair[1]}"
+        pair[name.endswith("2")] = actual
+        actual = f"{pair[0]},{pair[1]}"
     elif name == schedules.KWARGS:
-        found = schedules.write(found)
-    return f"--set {setting}={quoted(found)}"
+        actual = schedules.write(actual)
+    return f"--set {setting}={quoted(actual)}"
 
 
-def _length(name: str, found: Any, expected: Any, settings: Mapping[str, Any]) -> str:
+def _length(name: str, actual: Any, expected: Any, settings: Mapping[str, Any]) -> str:
     """What declares another end; the updates of an epoch follow from those of the node."""
-    before, steps = settings["max_steps"], found if name == "max_steps" else "N"
+    before, steps = settings["max_steps"], actual if name == "max_steps" else "N"
     if name == "num_train_epochs" and expected:
-        steps = math.ceil(before / expected * found)
+        steps = math.ceil(before / expected * actual)
     if settings.get(schedules.KIND) in (None, *schedules.ENDLESS):
         return f"--set max_steps={steps}"
     return f"--set max_steps={steps} --set horizon=rescale"

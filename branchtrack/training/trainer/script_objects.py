@@ -13,7 +13,7 @@ import torch
 from transformers import Trainer
 
 from branchtrack.training.settings import modules
-from branchtrack.training.settings.dataset_settings import asked
+from branchtrack.training.settings.dataset_settings import declared_values
 from branchtrack.training.settings.learning_rates import base_rate
 from branchtrack.training.state import model_repr, snapshots
 
@@ -32,14 +32,14 @@ _MOST = 64
 
 def of_model(model: torch.nn.Module) -> dict[str, Any]:
     """Its class, modules, configuration if it has one, dropout and what of it does not train."""
-    found: dict[str, Any] = {"model": type(model).__name__, "frozen": modules.read_frozen(model)}
+    facts: dict[str, Any] = {"model": type(model).__name__, "frozen": modules.read_frozen(model)}
     if hasattr(getattr(model, "config", None), "to_json_string"):
-        given = snapshots.model_config(model)
-        found |= {f"model.config.{name}": value for name, value in given.items()}
+        config = snapshots.model_config(model)
+        facts |= {f"model.config.{name}": value for name, value in config.items()}
     elif dropouts := modules.dropouts(model):
-        found["dropout"] = modules.read_dropout(list(dropouts.values()))
-    found |= model_repr.of(model)
-    return {name: value for name, value in found.items() if value is not None}
+        facts["dropout"] = modules.read_dropout(list(dropouts.values()))
+    facts |= model_repr.of(model)
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def of_data(trainer: Any) -> dict[str, Any]:
@@ -54,30 +54,30 @@ def of_data(trainer: Any) -> dict[str, Any]:
         "dataset_length": _length(trainer.train_dataset),
         "eval_dataset_length": sizes,
         "data_collator": getattr(collator, "__name__", type(collator).__name__),
-        **asked(trainer.train_dataset),
+        **declared_values(trainer.train_dataset),
     }
 
 
 def of_optimizer(trainer: Any) -> dict[str, Any]:
     """The values of an optimizer and a scheduler that are not the Trainer's own."""
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if (
         trainer._bt_gives_optimizer
         or type(trainer).create_optimizer is not Trainer.create_optimizer
     ):
         optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
         groups = optimizer.param_groups
-        found["optimizer"] = type(optimizer).__name__
+        facts["optimizer"] = type(optimizer).__name__
         for name in sorted(set().union(*groups) - _RATES - {"params"}):
-            found[f"optimizer.{name}"] = _one([_plain(group.get(name)) for group in groups])
+            facts[f"optimizer.{name}"] = _one([_plain(group.get(name)) for group in groups])
         if all(group.get("lr") is not None for group in groups):
-            found["optimizer.lr"] = _one([base_rate(group) for group in groups])
+            facts["optimizer.lr"] = _one([base_rate(group) for group in groups])
     scheduler = trainer.lr_scheduler
     if scheduler is not None and not trainer._created_lr_scheduler:
-        found["scheduler"] = type(scheduler).__name__
+        facts["scheduler"] = type(scheduler).__name__
         state = scheduler.state_dict()
-        found |= {f"scheduler.{n}": _plain(v) for n, v in state.items() if n not in _PLACE}
-    return {name: value for name, value in found.items() if value is not None}
+        facts |= {f"scheduler.{n}": _plain(v) for n, v in state.items() if n not in _PLACE}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _one(values: list[Any]) -> Any:
@@ -99,7 +99,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items() if name not in _PLACE}
+        return {str(name): _plain(element) for name, element in value.items() if name not in _PLACE}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(element) for element in value]
     return value if isinstance(value, (bool, int, str)) else None

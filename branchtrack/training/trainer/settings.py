@@ -79,25 +79,27 @@ class TrainerSettings:
     def declared(self) -> dict[str, Setting]:
         """What this Trainer's loop can change while it goes on, by name."""
         trainer = self._trainer
-        found = schedule.declare(trainer)
+        settings = schedule.declare(trainer)
         if trainer._bt_bounds is not None:
-            found.append(at_once(MAX_STEPS))
+            settings.append(at_once(MAX_STEPS))
             if trainer.args.train_sampling_strategy != "batch_rebalance":
-                found.append(at_once(ACCUMULATION))
+                settings.append(at_once(ACCUMULATION))
         for setting, strategy, by_steps in _CADENCES.values():
             if getattr(trainer.args, strategy) == by_steps:
-                found.append(at_once(setting))
+                settings.append(at_once(setting))
         if _can_smooth(trainer):
-            found.append(LABEL_SMOOTHING)
-        return {setting.name: setting for setting in found}
+            settings.append(LABEL_SMOOTHING)
+        return {setting.name: setting for setting in settings}
 
     def fixed(self) -> dict[str, Any]:
         """The settings of the loop that cannot be changed while it goes on."""
         trainer = self._trainer
-        found = {"batch_size": trainer._train_batch_size, "seed": trainer.args.seed}
-        known = self.declared
-        found |= {n: self.read(n) for n in (MAX_STEPS.name, ACCUMULATION.name) if n not in known}
-        return found | ({} if trainer._bt_schedule is None else {RECIPE: trainer._bt_schedule})
+        values = {"batch_size": trainer._train_batch_size, "seed": trainer.args.seed}
+        declared = self.declared
+        values |= {
+            n: self.read(n) for n in (MAX_STEPS.name, ACCUMULATION.name) if n not in declared
+        }
+        return values | ({} if trainer._bt_schedule is None else {RECIPE: trainer._bt_schedule})
 
     def read(self, name: str) -> Any:
         """A setting's value, from where the loop reads it."""
@@ -113,11 +115,11 @@ class TrainerSettings:
     def used(self) -> dict[str, Any]:
         """Of what the loss has to read for itself, what it has read for the update made last."""
         trainer = self._trainer
-        found = {name: trainer._bt_values.read.get(name) for name in trainer._bt_values}
+        values = {name: trainer._bt_values.read.get(name) for name in trainer._bt_values}
         smoother = trainer.label_smoother
         if smoother is not None and not getattr(smoother, "uses", 0):
-            found[LABEL_SMOOTHING.name] = None
-        return found
+            values[LABEL_SMOOTHING.name] = None
+        return values
 
     def begin_update(self) -> None:
         """What was read until now is of no use to the update that begins."""
@@ -141,13 +143,13 @@ class TrainerSettings:
         Raises:
             InvalidInput: they do not fit each other or this Trainer.
         """
-        trainer, known = self._trainer, self.declared
+        trainer, declared = self._trainer, self.declared
         for name, value in values.items():
-            if name not in known:
+            if name not in declared:
                 raise InvalidInput(
                     name,
                     value,
-                    ", ".join(known),
+                    ", ".join(declared),
                     what=f"{name} cannot be changed while this Trainer trains.",
                 )
         schedule.write(trainer, live, values)
@@ -182,15 +184,15 @@ class TrainerSettings:
         return put_back
 
     def _check_cadences(self, values: Mapping[str, Any]) -> None:
-        trainer, known = self._trainer, self.declared
+        trainer, declared = self._trainer, self.declared
         names = ("eval_steps", "save_steps")
-        asked = [name for name in names if name in values]
-        by_steps = all(name in known for name in names)
-        if asked and by_steps and trainer.args.load_best_model_at_end:
+        requested = [name for name in names if name in values]
+        by_steps = all(name in declared for name in names)
+        if requested and by_steps and trainer.args.load_best_model_at_end:
             if trainer.state.save_steps % trainer.state.eval_steps:
                 raise InvalidInput(
-                    asked[0],
-                    values[asked[0]],
+                    requested[0],
+                    values[requested[0]],
                     "a save_steps that is a multiple of eval_steps",
                     what="With load_best_model_at_end the Trainer saves where it evaluates.",
                 )

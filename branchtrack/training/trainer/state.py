@@ -142,8 +142,8 @@ def _holder(function: Any) -> Any:
 
 def _fields(record: Any) -> frozenset[str]:
     """The names of a record that its own class gives it."""
-    own = {name for name in vars(record) if name.startswith("_")}
-    return frozenset(own | {field.name for field in fields(record)})
+    private = {name for name in vars(record) if name.startswith("_")}
+    return frozenset(private | {field.name for field in fields(record)})
 
 
 def _plain(value: Any) -> Any:
@@ -210,7 +210,7 @@ def evaluate(trainer: Any) -> dict[str, Any]:
             "eval_dataset", None, "a Trainer that has one", what="There is nothing to evaluate on."
         )
     named = {f"eval_{name}": name for name in dataset} if isinstance(dataset, dict) else None
-    found: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     with rng.preserved(), _no_callbacks(trainer):
         for prefix, name in (named or {"eval": None}).items():
             output = trainer.evaluation_loop(
@@ -219,8 +219,8 @@ def evaluate(trainer: Any) -> dict[str, Any]:
                 prediction_loss_only=True if trainer.compute_metrics is None else None,
                 metric_key_prefix=prefix,
             )
-            found.update(output.metrics)
-    return found
+            metrics.update(output.metrics)
+    return metrics
 
 
 def about(model: torch.nn.Module) -> str:
@@ -256,5 +256,5 @@ def _decayed(trainer: Any, optimizer: torch.optim.Optimizer) -> list[bool]:
         return [bool(apply.number(group.get("weight_decay", 0.0))) for group in groups]
     names = set(trainer.get_decay_parameter_names(trainer.model))
     decayed = {id(p) for name, p in trainer.model.named_parameters() if name in names}
-    found = [any(id(p) in decayed for p in group["params"]) for group in groups]
-    return found if any(found) else [True] * len(groups)
+    flags = [any(id(p) in decayed for p in group["params"]) for group in groups]
+    return flags if any(flags) else [True] * len(groups)

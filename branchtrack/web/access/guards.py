@@ -142,8 +142,8 @@ def _check_text() -> None:
 
 def actor() -> Actor:
     """Who makes the request that is being answered."""
-    found: Actor = g.actor
-    return found
+    current: Actor = g.actor
+    return current
 
 
 def barred(*names: str) -> str:
@@ -242,7 +242,7 @@ def _without_token() -> AnyResponse | None:
 def own_address() -> str:
     """The address of the page, as a whole path, without a token."""
     parts = request.query_string.decode(errors="replace").split("&")
-    rest = "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) != "token")
+    rest = "&".join(pair for pair in parts if unquote_plus(pair.partition("=")[0]) != "token")
     # Two leading slashes would name another host.
     path = "/".join(["", *filter(None, [request.script_root.strip("/")]), request.path.lstrip("/")])
     path = quote(path, safe="/:@!$&'()*+,;=~")

@@ -37,9 +37,9 @@ def identify(server_token: str | None) -> Actor | None:
     for secret in shown:
         if server_token is not None and hmac.compare_digest(secret.encode(), server_token.encode()):
             return _as_user(_OWN)
-        found = _by_secret(secret)
-        if found is not None:
-            return _as_token(found)
+        token = _by_secret(secret)
+        if token is not None:
+            return _as_token(token)
     if shown:
         return None
     found_by_cookie = _by_cookie(server_token)
@@ -73,8 +73,8 @@ def cookie_value() -> str:
 
 def _shown() -> list[str]:
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    given = [bearer.strip()] if scheme.lower() == "bearer" else []
-    return given + ([request.args["token"]] if "token" in request.args else [])
+    credentials = [bearer.strip()] if scheme.lower() == "bearer" else []
+    return credentials + ([request.args["token"]] if "token" in request.args else [])
 
 
 def _by_secret(secret: str) -> Token | None:
@@ -91,8 +91,8 @@ def _by_cookie(server_token: str | None) -> Actor | None:
     if holder == _OWN:
         return _as_user(_OWN) if server_token is not None else None
     with services().database.read() as connection:
-        found = tokens.in_force(connection, holder)
-    return None if found is None else _as_token(found)
+        token = tokens.in_force(connection, holder)
+    return None if token is None else _as_token(token)
 
 
 def _seal(holder: str) -> str:
@@ -108,13 +108,13 @@ def _as_user(holder: str) -> Actor:
     return Actor(local_actor(), "admin", _channel())
 
 
-def _as_token(found: Token) -> Actor:
-    g.holder = found.id
-    if tokens.is_stale(found, now()) and not services().database.read_only:
+def _as_token(token: Token) -> Actor:
+    g.holder = token.id
+    if tokens.is_stale(token, now()) and not services().database.read_only:
         # That it is used may go unrecorded; that it may be used does not depend on it.
         with suppress(StorageError), services().database.transaction() as connection:
-            tokens.touch(connection, found.id)
-    return Actor(found.name, found.role, _channel(), found.id, found.only, found.limit)
+            tokens.touch(connection, token.id)
+    return Actor(token.name, token.role, _channel(), token.id, token.only, token.limit)
 
 
 def _channel() -> str:

@@ -52,8 +52,8 @@ def tree(run: str) -> Response:
 def node(node_id: str) -> Response:
     """A node with its settings, environment and checkpoint."""
     with services().database.read() as connection:
-        found = nodes.find(connection, node_id)
-        return jsonify(payloads.show(connection, services().store, found))
+        node_record = nodes.find(connection, node_id)
+        return jsonify(payloads.show(connection, services().store, node_record))
 
 
 @blueprint.get("/curve")
@@ -61,8 +61,8 @@ def curve() -> Response:
     """One metric along a branch: raw, or thinned to ``points``; ``from`` and ``to`` cut steps."""
     branch, metric = _needed("branch"), request.args.get("metric") or "loss"
     with services().database.read() as connection:
-        found = runs.find_branch(connection, branch)
-        return jsonify(_curve(connection, found, metric, _points(None)))
+        branch_record = runs.find_branch(connection, branch)
+        return jsonify(_curve(connection, branch_record, metric, _points(None)))
 
 
 @blueprint.get("/compare")

@@ -35,8 +35,8 @@ _waiting = threading.BoundedSemaphore(8)
 def settings(run: str, branch: str) -> Response:
     """What a branch can be asked for."""
     with services().database.read() as connection:
-        found = runs.find_branch(connection, f"{run}/{branch}")
-        return jsonify(payloads_steering.settings(connection, found))
+        branch_record = runs.find_branch(connection, f"{run}/{branch}")
+        return jsonify(payloads_steering.settings(connection, branch_record))
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/requests")
@@ -48,14 +48,18 @@ def submit(run: str, branch: str) -> tuple[Response, int, dict[str, str]]:
     seconds = _WAIT.validate(http.args.get("wait") or 0.0)
     payload, more = _parted(fields())
     key = more.pop("key")
-    known = _known(run, branch, key)
-    asked = control.submit(
+    earlier_id = _known(run, branch, key)
+    request = control.submit(
         services().database, f"{run}/{branch}", payload, actor=actor(), key=key, **more
     )
     if seconds:
-        asked = _awaited(asked, seconds)
-    place = url_for("api_requests.show", request_id=asked.id)
-    return jsonify(payloads.request(asked)), 200 if known == asked.id else 202, {"Location": place}
+        request = _awaited(request, seconds)
+    location = url_for("api_requests.show", request_id=request.id)
+    return (
+        jsonify(payloads.request(request)),
+        200 if earlier_id == request.id else 202,
+        {"Location": location},
+    )
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/preview")
@@ -63,28 +67,28 @@ def preview(run: str, branch: str) -> Response:
     """What a request would change, and whether it is valid; nothing is asked."""
     payload, more = _parted(fields())
     del more["key"]
-    found = control.preview(services().database, f"{run}/{branch}", payload, actor=actor(), **more)
-    return jsonify(found)
+    result = control.preview(services().database, f"{run}/{branch}", payload, actor=actor(), **more)
+    return jsonify(result)
 
 
 @blueprint.get("/requests/<request_id>")
 def show(request_id: str) -> Response:
     """A request, as it is by now."""
     with services().database.read() as connection:
-        found = requests.find(connection, request_id)
-    if found.state not in lifecycle.REQUEST_ENDS:
-        expire(found.run_id)
+        request = requests.find(connection, request_id)
+    if request.state not in lifecycle.REQUEST_ENDS:
+        expire(request.run_id)
         with services().database.read() as connection:
-            found = requests.get(connection, found.id)
-    return jsonify(payloads.request(found))
+            request = requests.get(connection, request.id)
+    return jsonify(payloads.request(request))
 
 
 @blueprint.post("/requests/<request_id>/cancel")
 def cancel(request_id: str) -> tuple[Response, int]:
     """Ask for a request to be taken back; only its process can say whether that was in time."""
-    found = control.cancel(services().database, request_id, actor=actor())
-    over = found.state in lifecycle.REQUEST_ENDS
-    return jsonify(payloads.request(found)), 200 if over else 202
+    request = control.cancel(services().database, request_id, actor=actor())
+    over = request.state in lifecycle.REQUEST_ENDS
+    return jsonify(payloads.request(request)), 200 if over else 202
 
 
 @blueprint.get("/runs/<run>/requests")
@@ -111,14 +115,14 @@ def log(run: str) -> Response:
     after, limit = query.whole("after") or 0, _limit()
     with services().database.read() as connection:
         run_id = runs.find_run(connection, run).id
-        found = audit.behind(connection, run_id, after, limit)
+        events = audit.behind(connection, run_id, after, limit)
         counted = refusals.of_run(connection, run_id)
-    lines = [payloads_audit.event(one) for one in found]
+    lines = [payloads_audit.event(row) for row in events]
     return jsonify(
         {
             "events": lines,
             "next": lines[-1]["seq"] if lines else after,
-            "refused": [payloads.refusals(one) for one in counted],
+            "refused": [payloads.refusals(row) for row in counted],
         }
     )
 
@@ -126,19 +130,19 @@ def log(run: str) -> Response:
 @blueprint.post("/nodes/<node_id>/resume")
 def resume(node_id: str) -> tuple[Response, int]:
     """Order a launch from a node: 202 with the launch."""
-    given = fields("settings", "name", "mode", "reason")
-    wanted = given.get("settings")
-    if wanted is not None and not isinstance(wanted, dict):
-        raise InvalidInput("settings", wanted, "values by name")
+    body = fields("settings", "name", "mode", "reason")
+    changes = body.get("settings")
+    if changes is not None and not isinstance(changes, dict):
+        raise InvalidInput("settings", changes, "values by name")
     launch = control.order_launch(
         services().database,
         services().store,
         node_id,
         actor=actor(),
-        settings=wanted,
-        name=given.get("name"),
-        mode=optional_text(given, "mode", control.MODES[0]),
-        reason=optional_text(given, "reason", ""),
+        settings=changes,
+        name=body.get("name"),
+        mode=optional_text(body, "mode", control.MODES[0]),
+        reason=optional_text(body, "reason", ""),
     )
     with services().database.read() as connection:
         return jsonify(payloads.launch(connection, launch)), 202
@@ -149,11 +153,11 @@ def expire(run_id: str) -> None:
     control.expire_hanging(services().database, run_id, control.local_actor())
 
 
-def _parted(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parted(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The intervention, and what is said about it: ``reason``, ``when`` and ``key``."""
-    when = {name: given.pop(name) for name in CONDITIONS if name in given}
-    reason = optional_text({"reason": given.pop("reason", "")}, "reason", "")
-    return given, {"reason": reason, "when": when, "key": given.pop("key", None)}
+    when = {name: body.pop(name) for name in CONDITIONS if name in body}
+    reason = optional_text({"reason": body.pop("reason", "")}, "reason", "")
+    return body, {"reason": reason, "when": when, "key": body.pop("key", None)}
 
 
 def _known(run: str, branch: str, key: object) -> str | None:
@@ -162,21 +166,21 @@ def _known(run: str, branch: str, key: object) -> str | None:
         return None
     with services().database.read() as connection:
         run_id = runs.find_branch(connection, f"{run}/{branch}").run_id
-        found = requests.by_key(connection, run_id, actor().label, key)
-    return None if found is None else found.id
+        request = requests.by_key(connection, run_id, actor().label, key)
+    return None if request is None else request.id
 
 
-def _awaited(asked: Request, seconds: float) -> Request:
+def _awaited(request: Request, seconds: float) -> Request:
     """The request when it has come to an end, or as it is when the time is over."""
     if _waiting.acquire(blocking=False):
         try:
-            return control.wait(services().database, asked.id, seconds)
+            return control.wait(services().database, request.id, seconds)
         except (NotAnswered, NotLive):
             pass
         finally:
             _waiting.release()
     with services().database.read() as connection:
-        return requests.get(connection, asked.id)
+        return requests.get(connection, request.id)
 
 
 def _limit() -> int:

@@ -26,26 +26,26 @@ def _for_administrators() -> None:
 def list_tokens() -> Response:
     """Every token, without its secret."""
     with services().database.read() as connection:
-        return jsonify([payloads_steering.token(one) for one in tokens.list_all(connection)])
+        return jsonify([payloads_steering.token(token) for token in tokens.list_all(connection)])
 
 
 @blueprint.post("")
 def create() -> tuple[Response, int, dict[str, str]]:
     """A new token with its ``secret``, which is told this once."""
-    given = fields("name", "role", "only", "max_per_1000_steps")
-    only, limit = given.get("only"), given.get("max_per_1000_steps")
+    body = fields("name", "role", "only", "max_per_1000_steps")
+    only, limit = body.get("only"), body.get("max_per_1000_steps")
     _check_kinds(only, limit)
     with services().database.transaction() as connection:
-        made, secret = tokens.create(
+        token, secret = tokens.create(
             connection,
-            given.get("name", ""),
-            optional_text(given, "role", ""),
+            body.get("name", ""),
+            optional_text(body, "role", ""),
             created_by=actor().label,
             only=only,
             limit=limit,
         )
     return (
-        jsonify({**payloads_steering.token(made), "secret": secret}),
+        jsonify({**payloads_steering.token(token), "secret": secret}),
         201,
         {"Cache-Control": "no-store"},
     )
@@ -60,7 +60,7 @@ def revoke(name: str) -> Response:
 
 def _check_kinds(only: Any, limit: Any) -> None:
     if only is not None and not (
-        isinstance(only, list) and all(isinstance(one, str) for one in only)
+        isinstance(only, list) and all(isinstance(name, str) for name in only)
     ):
         raise InvalidInput("only", only, "a list of names of settings and actions")
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):

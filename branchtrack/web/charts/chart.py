@@ -137,10 +137,10 @@ def line(
     first = int(series.steps[joined]) - 1 if joined >= 0 else -1
     begin = max(first, -1 if low is None else low - 1)
     ends = [end for end in (upto, high) if end is not None]
-    part = series.cut(begin, min(ends) if ends else None)
-    thin = downsample(part, points)
+    section = series.cut(begin, min(ends) if ends else None)
+    thin = downsample(section, points)
     smooth = smooth_at(series, weight, thin.steps)
-    broken = [] if not marked_gaps else _gap_middles(part)[:_MOST_GAPS]
+    broken = [] if not marked_gaps else _gap_middles(section)[:_MOST_GAPS]
     marked = [(step, words) for step, words in changes if begin < step]
     heights = _values_at(thin.steps, smooth, [step for step, _ in marked])
     placed = _floats(to_x(np.array([step for step, _ in marked], np.int64)))
@@ -178,7 +178,7 @@ def chart(
     guides: Sequence[float] = (),
 ) -> Chart:
     """A chart whose ranges hold every finite point of its lines."""
-    xs = [x for found in lines for x in (found.xs[:1] + found.xs[-1:])]
+    xs = [x for curve in lines for x in (curve.xs[:1] + curve.xs[-1:])]
     x_low, x_high = x_range or (min(xs, default=0.0), max(xs, default=1.0))
     y_low, y_high = _y_range(lines, log, fill)
     return Chart(
@@ -203,41 +203,41 @@ def chart(
 def words(lines: Sequence[Line], metric_name: str) -> str:
     """The chart in a sentence, for those who do not see it."""
     ends = []
-    for found in lines:
-        known = [(s, y) for s, y in zip(found.steps, found.raw, strict=True) if y is not None]
-        if known and found.named:
-            ends.append(f"{found.name} {metric(known[-1][1])} at step {steps(known[-1][0])}")
+    for curve in lines:
+        points = [(s, y) for s, y in zip(curve.steps, curve.raw, strict=True) if y is not None]
+        if points and curve.named:
+            ends.append(f"{curve.name} {metric(points[-1][1])} at step {steps(points[-1][0])}")
     return f"{metric_name} over training: " + ("; ".join(ends) if ends else "no points yet")
 
 
 def sampled(lines: Sequence[Line], rows: int = 20) -> list[tuple[int, list[float | None]]]:
     """About ``rows`` steps spread over the chart with each line's value at it, to be read."""
-    every = sorted({step for found in lines for step in found.steps})
+    every = sorted({step for curve in lines for step in curve.steps})
     if not every:
         return []
     places = np.unique(np.linspace(0, len(every) - 1, min(rows, len(every))).astype(int))
-    chosen = [every[place] for place in places]
+    chosen = [every[index] for index in places]
     columns = [
-        _values_at(np.array(found.steps), np.array(_nan(found.raw)), chosen) for found in lines
+        _values_at(np.array(curve.steps), np.array(_nan(curve.raw)), chosen) for curve in lines
     ]
     return [(step, [column[row] for column in columns]) for row, step in enumerate(chosen)]
 
 
-def to_steps(found: NDArray[np.int64]) -> NDArray[np.float64]:
+def to_steps(step_array: NDArray[np.int64]) -> NDArray[np.float64]:
     """The axis of steps."""
-    return found.astype(np.float64)
+    return step_array.astype(np.float64)
 
 
 def since(start: int) -> ToX:
     """The axis of steps since ``start``."""
-    return lambda found: found.astype(np.float64) - start
+    return lambda step_array: step_array.astype(np.float64) - start
 
 
-def along(known: Mapping[int, float]) -> ToX:
+def along(by_step: Mapping[int, float]) -> ToX:
     """The axis of a quantity known at some steps (epochs), straight between and beyond."""
-    places = sorted(known)
+    places = sorted(by_step)
     return _interpolated(
-        np.array(places, np.float64), np.array([known[step] for step in places], np.float64)
+        np.array(places, np.float64), np.array([by_step[step] for step in places], np.float64)
     )
 
 
@@ -253,12 +253,12 @@ def hours(series: Series) -> ToX:
 
 
 def _interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> ToX:
-    def to_x(found: NDArray[np.int64]) -> NDArray[np.float64]:
+    def to_x(step_array: NDArray[np.int64]) -> NDArray[np.float64]:
         if places.size < 2:
-            return np.full(found.size, values[0] if values.size else 0.0)
+            return np.full(step_array.size, values[0] if values.size else 0.0)
         slope = (values[-1] - values[0]) / (places[-1] - places[0])
-        beyond = np.maximum(found - places[-1], 0) * slope
-        both: NDArray[np.float64] = np.interp(found, places, values) + beyond
+        beyond = np.maximum(step_array - places[-1], 0) * slope
+        both: NDArray[np.float64] = np.interp(step_array, places, values) + beyond
         return both
 
     return to_x
@@ -277,7 +277,7 @@ def _gap_middles(series: Series) -> list[int]:
 
 
 def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float]:
-    values = [y for found in lines for y in (*found.raw, *found.smooth) if y is not None]
+    values = [y for curve in lines for y in (*curve.raw, *curve.smooth) if y is not None]
     values = [y for y in values if y > 0] if log else values
     low, high = min(values, default=0.0), max(values, default=1.0)
     if fill:
@@ -290,16 +290,16 @@ def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float
 
 
 def _values_at(
-    known: NDArray[Any], values: NDArray[np.float64], wanted: Sequence[int]
+    known_steps: NDArray[Any], values: NDArray[np.float64], requested_steps: Sequence[int]
 ) -> list[float | None]:
     """The value at or next before each wanted step; None outside of what is known."""
-    found: list[float | None] = []
-    for step in wanted:
-        place = int(np.searchsorted(known, step, side="right")) - 1
-        inside = place >= 0 and step <= known[-1]
-        value = float(values[place]) if inside else math.nan
-        found.append(value if math.isfinite(value) else None)
-    return found
+    results: list[float | None] = []
+    for step in requested_steps:
+        index = int(np.searchsorted(known_steps, step, side="right")) - 1
+        inside = index >= 0 and step <= known_steps[-1]
+        value = float(values[index]) if inside else math.nan
+        results.append(value if math.isfinite(value) else None)
+    return results
 
 
 def _numbers(values: NDArray[np.float64]) -> list[float | None]:

@@ -23,7 +23,7 @@ _SHORT = 130
 
 
 def draw(
-    found: Comparison,
+    comparison: Comparison,
     axis: str,
     log: bool,
     weight: float,
@@ -34,25 +34,31 @@ def draw(
 
     ``at`` are steps to be marked, the first of A and the others of B.
     """
-    a, b = found.pair(found.metric)
-    to_a, to_b = _axes(found, axis, a, b)
+    a, b = comparison.pair(comparison.metric)
+    to_a, to_b = _axes(comparison, axis, a, b)
     shared: dict[str, Any] = {"weight": weight, "points": _POINTS, "window": window}
-    lines = _lines(found, (a, b), (to_a, to_b), shared)
-    fork = None if found.fork_step is None else float(to_a(np.array([found.fork_step]))[0])
-    origin = found.fork_step or 0 if axis == "since" else 0
+    lines = _lines(comparison, (a, b), (to_a, to_b), shared)
+    fork = (
+        None if comparison.fork_step is None else float(to_a(np.array([comparison.fork_step]))[0])
+    )
+    origin = comparison.fork_step or 0 if axis == "since" else 0
     common: dict[str, Any] = {"x_name": axis, "weight": weight, "fork": fork, "origin": origin}
     axes = [to_a, *[to_b] * len(at)]
     common["guides"] = [
         float(to_x(np.array([step]))[0]) for to_x, step in zip(axes, at, strict=False)
     ]
     upper = chart.chart(
-        lines, metric_name=found.metric, log=log, x_range=_from_zero(lines, axis, window), **common
+        lines,
+        metric_name=comparison.metric,
+        log=log,
+        x_range=_from_zero(lines, axis, window),
+        **common,
     )
-    title = f"{found.b.name} − {found.a.name}"
+    title = f"{comparison.b.name} − {comparison.a.name}"
     gap = chart.line(
-        curves.difference(a, b, found.fork_step),
+        curves.difference(a, b, comparison.fork_step),
         name=title,
-        style=found.style(found.b),
+        style=comparison.style(comparison.b),
         to_x=to_b,
         named=False,
         marked_gaps=False,
@@ -65,31 +71,31 @@ def draw(
         height=_SHORT,
         fill=True,
         x_range=(upper.x_low, upper.x_high),
-        label=_difference_words(found, title),
+        label=_difference_words(comparison, title),
         **common,
     )
     return upper, lower
 
 
 def _lines(
-    found: Comparison,
+    comparison: Comparison,
     series: tuple[Series, Series],
     axes: tuple[ToX, ToX],
     shared: dict[str, Any],
 ) -> list[Line]:
     """The trunk once, then each branch from the fork on; what has no points is left out."""
-    after = -1 if found.fork_step is None else found.fork_step
+    after = -1 if comparison.fork_step is None else comparison.fork_step
     lines = []
-    if found.fork_step is not None:
+    if comparison.fork_step is not None:
         trunk: dict[str, Any] = {"name": "shared", "style": TRUNK, "upto": after, "named": False}
         lines.append(chart.line(series[0], to_x=axes[0], **trunk, **shared))
-    for side, whole, to_x in zip((found.a, found.b), series, axes, strict=True):
-        changes = [(n.step, change_words(n.changes)) for n in reversed(found.changes(side))]
+    for side, whole, to_x in zip((comparison.a, comparison.b), series, axes, strict=True):
+        changes = [(n.step, change_words(n.changes)) for n in reversed(comparison.changes(side))]
         lines.append(
             chart.line(
                 whole,
                 name=side.name,
-                style=found.style(side),
+                style=comparison.style(side),
                 to_x=to_x,
                 after=after,
                 changes=changes,
@@ -99,12 +105,12 @@ def _lines(
     return [line for line in lines if line.xs]
 
 
-def _axes(found: Comparison, axis: str, a: Series, b: Series) -> tuple[ToX, ToX]:
+def _axes(comparison: Comparison, axis: str, a: Series, b: Series) -> tuple[ToX, ToX]:
     if axis == "since":
-        start = found.fork_step or 0
+        start = comparison.fork_step or 0
         return chart.since(start), chart.since(start)
     if axis == "epoch":
-        return _epochs(found.a), _epochs(found.b)
+        return _epochs(comparison.a), _epochs(comparison.b)
     if axis == "time":
         return chart.hours(a), chart.hours(b)
     return chart.to_steps, chart.to_steps
@@ -124,10 +130,10 @@ def _from_zero(
     return (0.0, high) if 0 < min(line.xs[0] for line in lines) < high / 20 else None
 
 
-def _difference_words(found: Comparison, title: str) -> str:
-    facts = found.facts()
+def _difference_words(comparison: Comparison, title: str) -> str:
+    facts = comparison.facts()
     if facts.lower is None:
-        return f"{title} of {found.metric}: " + (
+        return f"{title} of {comparison.metric}: " + (
             "no common steps" if facts.step is None else "neither is lower for good"
         )
-    return f"{title} of {found.metric}: {facts.lower} lower since step {facts.lower_since:,}"
+    return f"{title} of {comparison.metric}: {facts.lower} lower since step {facts.lower_since:,}"

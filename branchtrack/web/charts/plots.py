@@ -27,14 +27,14 @@ _NAME_HEIGHT, _NAME_LENGTH = 14.0, 15
 
 def sparkline(values: Sequence[tuple[float, float | None]], style: int = 0) -> Markup:
     """A tiny curve of (x, y); None leaves a gap."""
-    known = [(x, y) for x, y in values if y is not None and math.isfinite(y)]
-    if len(known) < 2:
+    points = [(x, y) for x, y in values if y is not None and math.isfinite(y)]
+    if len(points) < 2:
         return Markup("")
-    low_x, high_x = known[0][0], known[-1][0]
-    low, high = min(y for _, y in known), max(y for _, y in known)
+    low_x, high_x = points[0][0], points[-1][0]
+    low, high = min(y for _, y in points), max(y for _, y in points)
     spot = [
         (100 * (x - low_x) / ((high_x - low_x) or 1), 22 - 20 * (y - low) / ((high - low) or 1))
-        for x, y in known
+        for x, y in points
     ]
     path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in spot)
     curve = el("path", d=path, class_=f"curve {classes(style)}")
@@ -52,8 +52,8 @@ def sparkline(values: Sequence[tuple[float, float | None]], style: int = 0) -> M
 def y_axis(chart: Chart) -> Markup:
     """The labels of the vertical axis, to stand left of `plot`."""
     texts = [
-        el("text", _tick(place), x="100%", dx=-10, y=_y(chart, place) + 4, text_anchor="end")
-        for place in _places(chart)
+        el("text", _tick(value), x="100%", dx=-10, y=_y(chart, value) + 4, text_anchor="end")
+        for value in _places(chart)
     ]
     return el("svg", *texts, width="100%", height=chart.height, aria_hidden="true")
 
@@ -65,9 +65,9 @@ def plot(chart: Chart) -> Markup:
         x = percent(chart.share(chart.fork))
         parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="forkline"))
         parts.append(el("text", "fork", x=x, dx=6, y=_TOP + 6))
-    for place in chart.guides:
-        if chart.x_low <= place <= chart.x_high:
-            x = percent(chart.share(place))
+    for guide in chart.guides:
+        if chart.x_low <= guide <= chart.x_high:
+            x = percent(chart.share(guide))
             parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="guide"))
     for line in chart.lines:
         parts.append(_curves(chart, line))
@@ -105,14 +105,14 @@ def _places(chart: Chart) -> list[float]:
 
 def _grid(chart: Chart) -> Markup:
     parts = []
-    for place in _places(chart):
-        y = _y(chart, place)
-        kind = "grid zero" if place == 0 else "grid"
+    for value in _places(chart):
+        y = _y(chart, value)
+        kind = "grid zero" if value == 0 else "grid"
         parts.append(el("line", x1=0, x2="100%", y1=y, y2=y, class_=kind))
-    for nth, place in enumerate(ticks(chart.x_low, chart.x_high, 8)):
-        x = percent(chart.share(place))
+    for nth, value in enumerate(ticks(chart.x_low, chart.x_high, 8)):
+        x = percent(chart.share(value))
         parts.append(el("line", x1=x, x2=x, y1=_TOP - 4, y2=_floor(chart), class_="grid"))
-        text = f"{place:,.6g}" if place < 1e6 else f"{place:,.0f}"
+        text = f"{value:,.6g}" if value < 1e6 else f"{value:,.0f}"
         spot = {"x": x, "y": chart.height - 10, "class_": "minor" if nth % 2 else None}
         parts.append(el("text", text, text_anchor="middle", **spot))
     return el("g", *parts)
@@ -120,12 +120,12 @@ def _grid(chart: Chart) -> Markup:
 
 def _curves(chart: Chart, line: Line) -> Markup:
     """The raw curve, faint, under the smoothed one, in a box stretched to the width."""
-    kept = _thinned(line.raw)
+    indices = _thinned(line.raw)
     paths = []
     for kind, values in (("raw", line.raw), ("curve", line.smooth)):
         if kind == "raw" and (chart.fill or not chart.smoothed or len(chart.lines) > _MANY):
             continue
-        spots = [(line.xs[place], values[place]) for place in kept]
+        spots = [(line.xs[index], values[index]) for index in indices]
         edge = f"{kind} edge" if chart.fill else kind
         paths.append(el("path", d=_path(chart, spots), class_=edge))
         if chart.fill:
@@ -144,14 +144,16 @@ def _curves(chart: Chart, line: Line) -> Markup:
 def _thinned(values: Sequence[float | None]) -> list[int]:
     """Places to draw: of every few the first and the extremes, and every gap."""
     size = max(1, 2 * len(values) // _POINTS)
-    kept: list[int] = []
+    indices: list[int] = []
     for start in range(0, len(values), size):
         bucket = range(start, min(start + size, len(values)))
-        known = [place for place in bucket if values[place] is not None]
-        gaps = [place for place in bucket if values[place] is None]
-        extremes = (f(known, key=lambda place: values[place] or 0.0) for f in (min, max) if known)
-        kept += sorted({bucket[0], *extremes, *gaps})
-    return kept + [len(values) - 1] if values and kept[-1] != len(values) - 1 else kept
+        present = [index for index in bucket if values[index] is not None]
+        gaps = [index for index in bucket if values[index] is None]
+        extremes = (
+            f(present, key=lambda index: values[index] or 0.0) for f in (min, max) if present
+        )
+        indices += sorted({bucket[0], *extremes, *gaps})
+    return indices + [len(values) - 1] if values and indices[-1] != len(values) - 1 else indices
 
 
 def _path(chart: Chart, spots: Sequence[tuple[float, float | None]]) -> str:
@@ -197,15 +199,17 @@ def _names(chart: Chart) -> list[Markup]:
     """
     room = int((_floor(chart) - _TOP) // _NAME_HEIGHT)
     ends = sorted(_ends(chart), key=lambda end: -end[1])
-    kept = ends if len(ends) <= room else ends[: room - 1]
-    kept.sort(key=lambda end: end[0])
+    named_ends = ends if len(ends) <= room else ends[: room - 1]
+    named_ends.sort(key=lambda end: end[0])
     parts = []
-    for y, (_, _, line) in zip(_apart([end[0] for end in kept], chart), kept, strict=True):
+    for y, (_, _, line) in zip(
+        _apart([end[0] for end in named_ends], chart), named_ends, strict=True
+    ):
         tip = el("title", line.name) if len(line.name) > _NAME_LENGTH else ""
         spot = {"x": "100%", "dx": 8, "y": y + 4, "class_": f"name {classes(line.style)}"}
         parts.append(el("text", _shortened(line.name), tip, **spot))
-    if len(kept) < len(ends):
-        more = f"+ {len(ends) - len(kept)} more"
+    if len(named_ends) < len(ends):
+        more = f"+ {len(ends) - len(named_ends)} more"
         parts.append(
             el("text", more, x="100%", dx=8, y=_floor(chart) + 6, class_="name more-names")
         )
@@ -231,10 +235,10 @@ def _shortened(name: str) -> str:
 def _ends(chart: Chart) -> Iterator[tuple[float, float, Line]]:
     """Height and share of the width of each named curve's last point."""
     for line in chart.lines:
-        known = [(x, y) for x, y in zip(line.xs, line.smooth, strict=True) if y is not None]
-        if known and line.named:
-            yield _y(chart, known[-1][1]), chart.share(known[-1][0]), line
+        points = [(x, y) for x, y in zip(line.xs, line.smooth, strict=True) if y is not None]
+        if points and line.named:
+            yield _y(chart, points[-1][1]), chart.share(points[-1][0]), line
 
 
-def _tick(place: float) -> str:
-    return f"{place:,.6g}".replace("-", MINUS, 1)
+def _tick(value: float) -> str:
+    return f"{value:,.6g}".replace("-", MINUS, 1)

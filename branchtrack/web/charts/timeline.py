@@ -35,8 +35,8 @@ def domain(
         if view.is_live or not reached:
             room = max(_FIRST, _round_up(round(view.step * 1.15)))
             high = max(high, room if planned is None else min(planned, room))
-    low, asked = window
-    high = max(1, high if asked is None else asked)
+    low, requested_high = window
+    high = max(1, high if requested_high is None else requested_high)
     return Domain(min(low or 0, high - 1), high)
 
 

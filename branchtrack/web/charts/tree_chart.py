@@ -67,9 +67,13 @@ def choose(branches: Sequence[BranchView], metric: str) -> list[BranchView]:
     by_id = {view.branch.id: view for view in branches}
     drawn: dict[str, BranchView] = {}
     for view in _by_interest(branches, metric):
-        line = [one for one in _with_ancestors(view, by_id) if one.branch.id not in drawn]
+        line = [
+            branch_view
+            for branch_view in _with_ancestors(view, by_id)
+            if branch_view.branch.id not in drawn
+        ]
         if len(drawn) + len(line) <= CURVES:
-            drawn.update((one.branch.id, one) for one in line)
+            drawn.update((branch_view.branch.id, branch_view) for branch_view in line)
     return [view for view in branches if view.branch.id in drawn]
 
 
@@ -147,8 +151,8 @@ def _spans(tree: TreeView, view: BranchView) -> list[Span]:
 def _by_interest(branches: Sequence[BranchView], metric: str) -> Iterator[BranchView]:
     yield from branches[:1]
     yield from (view for view in branches if view.is_live)
-    known = [(value, view) for view in branches if (value := _last(view, metric)) is not None]
-    best = [view for _, view in sorted(known, key=lambda pair: pair[0])]
+    rated = [(value, view) for view in branches if (value := _last(view, metric)) is not None]
+    best = [view for _, view in sorted(rated, key=lambda pair: pair[0])]
     for pair in zip_longest(best if "loss" in metric else (), reversed(branches)):
         yield from (view for view in pair if view is not None)
 

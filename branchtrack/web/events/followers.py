@@ -42,7 +42,7 @@ class Cursor:
         if not _CURSOR.fullmatch(text):
             return None
         first, *rest = text.split("~")
-        pairs = (part.split(":") for part in rest)
+        pairs = (pair.split(":") for pair in rest)
         return cls(int(first), {segment: int(step) for segment, step in pairs})
 
 
@@ -64,17 +64,21 @@ class Follower:
         """Messages (name, data): ``changed`` when the record did, ``progress`` while it trains."""
         with self.database.read() as connection:
             happened = audit.since(connection, self.run.id, self.cursor.event, limit=200)
-            every = {one.id: one for one in segments.list_of_run(connection, self.run.id)}
+            every = {
+                segment.id: segment for segment in segments.list_of_run(connection, self.run.id)
+            }
             self._learn_names(connection, every.values())
             now = time.time()
-            states = {key: lifecycle.segment_status(one, now) for key, one in every.items()}
+            states = {key: lifecycle.segment_status(segment, now) for key, segment in every.items()}
             points = self._points(connection, every, states)
         messages = []
         lost = [key for key, state in states.items() if self._is_newly_lost(key, state)]
         if happened or lost:
             messages.append(("changed", self._changed(happened, lost, every)))
         self._states = states
-        heads = {key: one.step for key, one in every.items() if states[key] in lifecycle.LIVE}
+        heads = {
+            key: segment.step for key, segment in every.items() if states[key] in lifecycle.LIVE
+        }
         if any(points.values()) or heads != self._heads:
             messages.append(("progress", self._progress(points, every, heads)))
         self._heads = heads
@@ -84,9 +88,9 @@ class Follower:
         return messages
 
     def _learn_names(self, connection: Connection, every: Any) -> None:
-        if any(one.branch_id not in self._names for one in every):
-            found = runs.list_branches(connection, self.run.id)
-            self._names = {branch.id: branch.name for branch in found}
+        if any(segment.branch_id not in self._names for segment in every):
+            branches = runs.list_branches(connection, self.run.id)
+            self._names = {branch.id: branch.name for branch in branches}
 
     def _points(
         self, connection: Connection, every: Mapping[str, Segment], states: Mapping[str, str]
@@ -94,10 +98,10 @@ class Follower:
         """New points by segment, of those that train and of those that just ended."""
         live = {key: -1 for key, state in states.items() if state in lifecycle.LIVE}
         # What a reader brings is an id of a segment of this run, or of nothing.
-        known = {key: step for key, step in self.cursor.reached.items() if key in every}
-        after = {**live, **known}
-        found = chart_series.points_after(connection, after, self.metric)
-        for key, series in found.items():
+        reader_steps = {key: step for key, step in self.cursor.reached.items() if key in every}
+        after = {**live, **reader_steps}
+        new_points = chart_series.points_after(connection, after, self.metric)
+        for key, series in new_points.items():
             if series.steps.size:
                 after[key] = int(series.steps[-1])
         self.cursor = Cursor(self.cursor.event, after)
@@ -106,7 +110,7 @@ class Follower:
                 (step, value if math.isfinite(value) else None)
                 for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True)
             ]
-            for key, series in found.items()
+            for key, series in new_points.items()
         }
 
     def _is_newly_lost(self, key: str, state: str) -> bool:
@@ -117,10 +121,10 @@ class Follower:
     ) -> dict[str, Any]:
         said = [self._say(event, every) for event in happened]
         said += [f"{self._branch(key, every)} is lost" for key in lost]
-        known = [text for text in said if text]
-        more = f" and {plural(len(known) - 1, 'more change')}" if len(known) > 1 else ""
+        sentences = [text for text in said if text]
+        more = f" and {plural(len(sentences) - 1, 'more change')}" if len(sentences) > 1 else ""
         kinds = sorted({event.kind for event in happened})
-        return {"say": known[-1] + more if known else "", "kinds": kinds}
+        return {"say": sentences[-1] + more if sentences else "", "kinds": kinds}
 
     def _say(self, event: Event, every: Mapping[str, Segment]) -> str:
         if event.kind == "node":
@@ -134,8 +138,8 @@ class Follower:
         return f"{kinds[event.kind]} is {word(event.state)}" if event.kind in kinds else ""
 
     def _branch(self, segment: str, every: Mapping[str, Segment]) -> str:
-        found = every.get(segment)
-        return self._names.get(found.branch_id, "") if found else "A branch"
+        segment_row = every.get(segment)
+        return self._names.get(segment_row.branch_id, "") if segment_row else "A branch"
 
     def _progress(
         self,
@@ -143,10 +147,10 @@ class Follower:
         every: Mapping[str, Segment],
         heads: Mapping[str, int],
     ) -> dict[str, Any]:
-        name = {key: self._names.get(one.branch_id, "") for key, one in every.items()}
+        name = {key: self._names.get(segment.branch_id, "") for key, segment in every.items()}
         return {
             "heads": {
                 name[key]: {"step": step, "rate": every[key].rate} for key, step in heads.items()
             },
-            "points": {name[key]: found for key, found in points.items() if found},
+            "points": {name[key]: new_points for key, new_points in points.items() if new_points},
         }

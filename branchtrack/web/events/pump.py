@@ -75,7 +75,7 @@ class Stream:
 
     follower: Follower
     actor: Actor
-    place: Place
+    slot: Place
 
 
 class Sink(Protocol):
@@ -99,9 +99,10 @@ class _Group:
 
 def written(follower: Follower) -> str:
     """What is new, as messages of an event stream; empty where nothing is."""
-    told = follower.look()
+    messages = follower.look()
     return "".join(
-        f"id: {follower.cursor}\nevent: {name}\ndata: {_as_json(data)}\n\n" for name, data in told
+        f"id: {follower.cursor}\nevent: {name}\ndata: {_as_json(data)}\n\n"
+        for name, data in messages
     )
 
 
@@ -139,7 +140,9 @@ class Pump:
         """Look once for each group of readers, and write to them."""
         with self._lock:
             arrived, self._new = self._new, []
-        self._groups += [_Group(one[0].follower, [one], time.monotonic()) for one in arrived]
+        self._groups += [
+            _Group(reader[0].follower, [reader], time.monotonic()) for reader in arrived
+        ]
         self._merge()
         allowed: dict[Actor, bool] = {}
         for group in self._groups:
@@ -154,7 +157,7 @@ class Pump:
         while not self._closing.wait(POLL):
             self.tick()
         with self._lock:
-            last = self._new + [one for group in self._groups for one in group.readers]
+            last = self._new + [reader for group in self._groups for reader in group.readers]
             self._new, self._groups = [], []
         for stream, sink in last:
             _end(stream, sink)
@@ -163,9 +166,9 @@ class Pump:
         """Have those who know the same share their looks."""
         first: dict[tuple[Any, ...], _Group] = {}
         for group in self._groups:
-            kept = first.setdefault(group.follower.state, group)
-            if kept is not group:
-                kept.readers += group.readers
+            leader = first.setdefault(group.follower.state, group)
+            if leader is not group:
+                leader.readers += group.readers
                 group.readers = []
         self._groups = list(first.values())
 
@@ -181,7 +184,7 @@ class Pump:
             text = ALIVE
         if text:
             group.spoken = time.monotonic()
-            group.readers = [one for one in group.readers if _sent(*one, text)]
+            group.readers = [reader for reader in group.readers if _sent(*reader, text)]
 
 
 def _sent(stream: Stream, sink: Sink, text: str) -> bool:
@@ -192,5 +195,5 @@ def _sent(stream: Stream, sink: Sink, text: str) -> bool:
 
 
 def _end(stream: Stream, sink: Sink) -> None:
-    stream.place.give()
+    stream.slot.give()
     sink.end()

@@ -48,18 +48,18 @@ def events(run: str) -> Response:
     """The stream of a run; 503 where too many are open, and the page asks again by itself."""
     database = services().database
     with database.read() as connection:
-        found = runs.find_run(connection, run)
-        newest = audit.last_id(connection, found.id)
-    asked = request.headers.get("Last-Event-ID") or request.args.get("after", "")
-    cursor = Cursor.parse(asked) if asked else Cursor(newest)
+        run_record = runs.find_run(connection, run)
+        newest = audit.last_id(connection, run_record.id)
+    last_id = request.headers.get("Last-Event-ID") or request.args.get("after", "")
+    cursor = Cursor.parse(last_id) if last_id else Cursor(newest)
     if cursor is None:
-        raise InvalidInput("after", asked, "the id of a message of this stream, or none")
-    place = places(current_app).take(guards.caller())
-    if place is None:
+        raise InvalidInput("after", last_id, "the id of a message of this stream, or none")
+    stream_slot = places(current_app).take(guards.caller())
+    if stream_slot is None:
         headers = {"Retry-After": _RETRY_AFTER, "Cache-Control": "no-store"}
         return Response("Too many streams are open.\n", 503, headers, mimetype="text/plain")
-    follower = Follower(database, found, request.args.get("metric") or "loss", cursor)
-    return _answer(Stream(follower, guards.actor(), place))
+    follower = Follower(database, run_record, request.args.get("metric") or "loss", cursor)
+    return _answer(Stream(follower, guards.actor(), stream_slot))
 
 
 def _answer(stream: Stream) -> Response:
@@ -71,7 +71,7 @@ def _answer(stream: Stream) -> Response:
     else:
         left = request.environ.get("waitress.client_disconnected", lambda: False)
         response = Response(_messages(stream, left), mimetype="text/event-stream")
-        response.call_on_close(stream.place.give)
+        response.call_on_close(stream.slot.give)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -79,7 +79,7 @@ def _answer(stream: Stream) -> Response:
 
 def _messages(stream: Stream, has_left: Callable[[], bool]) -> Iterator[str]:
     """The messages of a stream that has a thread of its own."""
-    database, closing = stream.follower.database, stream.place.places.closing
+    database, closing = stream.follower.database, stream.slot.places.closing
     yield pump.OPEN
     spoken = time.monotonic()
     while not closing.is_set() and not has_left():

@@ -24,7 +24,7 @@ _OPTIONAL = ("name", "message", "values", *CONDITIONS)
 
 
 def intervention(
-    form: Mapping[str, str], known: Mapping[str, Setting], current: Mapping[str, Any]
+    form: Mapping[str, str], settings: Mapping[str, Setting], current: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a steering form asks for, as `control.submit` takes it.
 
@@ -40,7 +40,7 @@ def intervention(
     }
     payload: dict[str, Any] = {**rest, "kind": form.get("kind", "")}
     if payload["kind"] == "set":
-        payload["values"] = changed_settings(form, known, current)
+        payload["values"] = changed_settings(form, settings, current)
     elif payload["kind"] == "act":
         payload["arguments"] = {
             name.removeprefix(ARGUMENT): text
@@ -58,15 +58,15 @@ def conditions(form: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InvalidInput: settings that are not written as name=value.
     """
-    given = {name: form.get(name, "").strip() for name in CONDITIONS}
-    found: dict[str, Any] = {name: text for name, text in given.items() if text}
-    if "only_if" in found:
-        found["only_if"] = _pairs(found["only_if"])
-    return found
+    texts = {name: form.get(name, "").strip() for name in CONDITIONS}
+    filled: dict[str, Any] = {name: text for name, text in texts.items() if text}
+    if "only_if" in filled:
+        filled["only_if"] = _pairs(filled["only_if"])
+    return filled
 
 
 def changed_settings(
-    form: Mapping[str, str], known: Mapping[str, Setting], current: Mapping[str, Any]
+    form: Mapping[str, str], settings: Mapping[str, Setting], current: Mapping[str, Any]
 ) -> dict[str, str]:
     """The settings whose field no longer says what it did, nor what is in force, as typed.
 
@@ -80,21 +80,21 @@ def changed_settings(
             continue
         if typed == written(current.get(name)):
             continue
-        if name not in known or not _equal(known[name], typed, current.get(name)):
+        if name not in settings or not _equal(settings[name], typed, current.get(name)):
             changed[name] = typed
     return changed
 
 
-def problems(values: Mapping[str, str], known: Mapping[str, Setting]) -> dict[str, InvalidInput]:
+def problems(values: Mapping[str, str], settings: Mapping[str, Setting]) -> dict[str, InvalidInput]:
     """What is wrong with each of the values, all at once rather than one after the other."""
-    found = {}
+    errors = {}
     for name, value in values.items():
         try:
-            if name in known:
-                known[name].validate(value)
+            if name in settings:
+                settings[name].validate(value)
         except InvalidInput as error:
-            found[name] = error
-    return found
+            errors[name] = error
+    return errors
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -102,8 +102,8 @@ def _pairs(text: str) -> dict[str, str]:
     return parse_assignments(line for line in text.splitlines() if line.strip())
 
 
-def _equal(known: Setting, typed: str, current: Any) -> bool:
+def _equal(setting: Setting, typed: str, current: Any) -> bool:
     try:
-        return bool(known.validate(typed) == current)
+        return bool(setting.validate(typed) == current)
     except InvalidInput:
         return False

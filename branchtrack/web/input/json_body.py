@@ -54,13 +54,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def optional_text(given: dict[str, Any], name: str, default: str) -> str:
+def optional_text(body: dict[str, Any], name: str, default: str) -> str:
     """A field of text, or ``default`` where it is left out.
 
     Raises:
         InvalidInput: it is not text.
     """
-    value = given.get(name, default)
+    value = body.get(name, default)
     if not isinstance(value, str):
         raise InvalidInput(name, value, "text")
     return value

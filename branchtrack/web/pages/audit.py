@@ -50,41 +50,41 @@ def show(run: str) -> Response:
     kind = query.choice("kind", ("", *KINDS))
     actor, ref = (request.args.get(name, "").strip()[:120] for name in ("actor", "request"))
     with services().database.read() as connection:
-        found = runs.find_run(connection, run)
-        asked = requests.find(connection, ref) if ref else None
+        run_record = runs.find_run(connection, run)
+        request_record = requests.find(connection, ref) if ref else None
         listed = audit.page(
             connection,
-            found.id,
+            run_record.id,
             PAGE + 1,
             query.whole("before", 1),
             kind=kind,
             actor=actor,
-            ref=asked.id if asked else "",
+            ref=request_record.id if request_record else "",
         )
-        people = audit.actors_of(connection, found.id)
+        people = audit.actors_of(connection, run_record.id)
         verdict = None
         if "verify" in request.args:
-            last = audit.newest(connection, found.id, 1)
+            last = audit.newest(connection, run_record.id, 1)
             with integrity.lenient(connection):
-                broken = audit.first_break(connection, found.id)
-                untold = audit.untold(connection, found.id) if broken is None else []
+                broken = audit.first_break(connection, run_record.id)
+                untold = audit.untold(connection, run_record.id) if broken is None else []
             verdict = Verdict(
                 broken, untold, last[-1].seq if last else 0, last[-1].hash if last else ""
             )
     shown = listed[:PAGE]
     return respond(
         "audit/index.html",
-        run=found,
+        run=run_record,
         events=shown,
         verdict=verdict,
         kinds=KINDS,
         people=people,
-        facts={one.seq: _facts(one) for one in shown},
-        asked=asked,
+        facts={event.seq: _facts(event) for event in shown},
+        asked=request_record,
         filters={
             "kind": kind or None,
             "actor": actor or None,
-            "request": asked.id if asked else None,
+            "request": request_record.id if request_record else None,
         },
         older=shown[-1].seq if len(listed) > PAGE else None,
     )
@@ -92,8 +92,8 @@ def show(run: str) -> Response:
 
 def _facts(event: Event) -> str:
     """What an event carries, in a line."""
-    told = {
+    facts = {
         name: value for name, value in payloads_audit.facts(event).items() if value != event.reason
     }
-    text = assignments(told)
+    text = assignments(facts)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -28,14 +28,14 @@ def show() -> AnyResponse:
     if "pick" in request.args:
         return _from_ticks()
     chosen = _options()
-    found = _read()
-    upper, lower = comparison.draw(found, **chosen)
+    compared = _read()
+    upper, lower = comparison.draw(compared, **chosen)
     return respond(
         "compare/index.html",
-        found=found,
-        a=found.a,
-        b=found.b,
-        metric=found.metric,
+        found=compared,
+        a=compared.a,
+        b=compared.b,
+        metric=compared.metric,
         upper=upper,
         lower=lower,
         upper_plot=plots.plot(upper),
@@ -43,10 +43,10 @@ def show() -> AnyResponse:
         lower_plot=plots.plot(lower),
         lower_axis=plots.y_axis(lower),
         samples_rows=chart.sampled(upper.lines),
-        settings=found.settings(),
-        tables=[(name, found.common(name)) for name in _tabled(found)],
-        facts=found.facts(),
-        interventions=found.interventions(),
+        settings=compared.settings(),
+        tables=[(name, compared.common(name)) for name in _tabled(compared)],
+        facts=compared.facts(),
+        interventions=compared.interventions(),
         options={**chosen, "smooth": f"{chosen['weight']:g}"},
         filters=_filters(),
         smoothing=[(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING],
@@ -58,19 +58,19 @@ def nodes() -> Response:
     """Two nodes; a branch stands for its last one."""
     a, b = _references("nodes", "by their ids")
     with services().database.read() as connection:
-        found = node_comparison.read(connection, a, b)
-    return respond("compare/nodes.html", found=found, a=found.a, b=found.b)
+        compared = node_comparison.read(connection, a, b)
+    return respond("compare/nodes.html", found=compared, a=compared.a, b=compared.b)
 
 
 @blueprint.get("/compare.csv")
 def as_csv() -> Response:
     """Every point of both branches: step, A, B, and the difference where both have one."""
-    found = _read()
+    compared = _read()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", found.a.ref, found.b.ref, "difference"])
-    writer.writerows(found.table())
-    name = f"{found.a.name}-{found.b.name}-{found.metric}.csv".replace("/", "_")
+    writer.writerow(["step", compared.a.ref, compared.b.ref, "difference"])
+    writer.writerows(compared.table())
+    name = f"{compared.a.name}-{compared.b.name}-{compared.metric}.csv".replace("/", "_")
     answer = Response(text.getvalue(), mimetype="text/csv")
     answer.headers.set("Content-Disposition", "attachment", filename=name)
     return answer
@@ -87,11 +87,11 @@ def _references(noun: str, written: str) -> tuple[str, str]:
 def _read() -> Comparison:
     a, b = _references("branches", "as RUN/BRANCH")
     with services().database.read() as connection:
-        found = read(connection, a, b, request.args.get("metric") or None)
-    if found.metric not in found.metrics and request.args.get("metric"):
-        fix = "These exist: " + ", ".join(found.metrics) + "." if found.metrics else ""
-        raise NotFound("metric", found.metric, found.metrics, fix=fix)
-    return found
+        compared = read(connection, a, b, request.args.get("metric") or None)
+    if compared.metric not in compared.metrics and request.args.get("metric"):
+        fix = "These exist: " + ", ".join(compared.metrics) + "." if compared.metrics else ""
+        raise NotFound("metric", compared.metric, compared.metrics, fix=fix)
+    return compared
 
 
 def _from_ticks() -> AnyResponse:
@@ -123,10 +123,12 @@ def _filters() -> dict[str, Any]:
     """The choices in the address, to be kept by every link of the page."""
     low, high = query.window()
     names = ("a", "b", "metric", "x", "y", "smooth")
-    kept = {name: request.args.get(name) or None for name in names}
-    return {**kept, "from": low, "to": high, "at": steps_to_mark()}
+    choices = {name: request.args.get(name) or None for name in names}
+    return {**choices, "from": low, "to": high, "at": steps_to_mark()}
 
 
-def _tabled(found: Comparison) -> list[str]:
+def _tabled(compared: Comparison) -> list[str]:
     """The metrics worth a table: the one shown, and loss on data not trained on."""
-    return [found.metric] + [HELD_OUT] * (HELD_OUT in found.metrics and HELD_OUT != found.metric)
+    return [compared.metric] + [HELD_OUT] * (
+        HELD_OUT in compared.metrics and HELD_OUT != compared.metric
+    )

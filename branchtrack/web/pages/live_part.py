@@ -63,10 +63,10 @@ class Sent:
         """Whether the browser shows the rows of nodes as they are."""
         return self.live_only and self.nodes == request.args.get("nodes")
 
-    def drawn(self, total: int, asked: str | None) -> str | None:
+    def drawn(self, total: int, requested: str | None) -> str | None:
         """The metric that the browser draws, if it still is the one to show of ``total``."""
         count, _, metric = request.args.get("drawn", "").partition(".")
-        is_same = self.live_only and count == str(total) and asked in (None, metric)
+        is_same = self.live_only and count == str(total) and requested in (None, metric)
         return metric if is_same and metric else None
 
     def check_lanes(
@@ -113,16 +113,16 @@ class Sent:
         words = [row.node.id[:_PREFIX] + _row_word(row) for row in rows]
         sent = self._sent("each_row")
         self.each_row = _line([frame, *words])
-        ids, kept = ([word[:_PREFIX] for word in line] for line in (words, sent[1:]))
-        if sent[:1] != [frame] or not kept or kept[0] not in ids:
+        ids, sent_ids = ([word[:_PREFIX] for word in line] for line in (words, sent[1:]))
+        if sent[:1] != [frame] or not sent_ids or sent_ids[0] not in ids:
             return None
         # New rows stand above those that the browser has, and some of these may have moved on.
-        first = ids.index(kept[0])
-        if ids[first:] != kept[: len(ids) - first]:
+        first = ids.index(sent_ids[0])
+        if ids[first:] != sent_ids[: len(ids) - first]:
             return None
         pairs = zip(rows[first:], words[first:], sent[1:], strict=False)
         changed = [row for row, word, before in pairs if word != before]
-        return RowChanges(rows[:first][::-1], changed, kept[len(ids) - first :])
+        return RowChanges(rows[:first][::-1], changed, sent_ids[len(ids) - first :])
 
     def _sent(self, name: str) -> list[str]:
         """The words that the browser has; none where the whole page is wanted."""

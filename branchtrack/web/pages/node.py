@@ -41,7 +41,7 @@ class SettingRow:
     """A setting in force, what it was at the parent, and what the next update used.
 
     ``since``: the step of the change, where it is not the node's.
-    ``own``: the node took the weights alone, and its script says the value.
+    ``from_script``: the node took the weights alone, and its script says the value.
     """
 
     name: str
@@ -52,7 +52,7 @@ class SettingRow:
     held: bool | None
     about: str
     unit: str
-    own: bool
+    from_script: bool
     since: int | None
 
 
@@ -116,9 +116,9 @@ def show(node_id: str) -> Response:
         parts=_parts(stored),
         requests=requests,
         audit=audit,
-        described={one.id: request_lines.described(one) for one in requests},
+        described={item.id: request_lines.described(item) for item in requests},
         command=_command(node),
-        others=[one for one in view.branches if one.branch.id != branch.branch.id],
+        others=[item for item in view.branches if item.branch.id != branch.branch.id],
         restore=restores.sentence(node.compared) if node.compared else "",
         undo=_undo(node),
         is_last=branch.branch.head_id == node.id,
@@ -129,7 +129,7 @@ def show(node_id: str) -> Response:
 
 
 def _settled(
-    node: Node, view: TreeView, found: list[Request], audit: list[Event]
+    node: Node, view: TreeView, requests: list[Request], audit: list[Event]
 ) -> tuple[list[Request], list[Event]]:
     """The history of a node, read again where it had requests that nobody will answer."""
     seen: list[list[Event]] = [audit]
@@ -140,8 +140,10 @@ def _settled(
         seen.append(events)
         return listed
 
-    kept = request_lines.settled(services().database, found, view.outline.segments, view.now, again)
-    return list(kept), seen[-1]
+    settled = request_lines.settled(
+        services().database, requests, view.outline.segments, view.now, again
+    )
+    return list(settled), seen[-1]
 
 
 def _tree(connection: Connection, node: Node) -> tuple[TreeView, Lineage]:
@@ -156,23 +158,23 @@ def _tree(connection: Connection, node: Node) -> tuple[TreeView, Lineage]:
     return TreeView(outline, TreeNodes(lineage.by_id), now()), lineage
 
 
-def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
+def _settings(node: Node, declarations: Mapping[str, Setting]) -> list[SettingRow]:
     before = {change.name: change.before for change in node.changes}
     since = {change.name: change.step for change in node.changes}
     effective = node.effective or {}
     is_fresh = node.kind == "fork" and (node.restored or {}).get("optimizer") == "reset"
     obeyed = node_rows.is_obeyed(effective)
-    found = []
+    rows = []
     for name, value in sorted(node.settings.items()):
         used = effective.get(name)
         held = None if name not in effective else node_rows.same(used, value)
         # A change is proved only if everything about that update was as asked.
         held = held and obeyed if name in before else held
-        own = is_fresh and name not in before and name in effective
-        declared = known.get(name)
+        is_script_value = is_fresh and name not in before and name in effective
+        declared = declarations.get(name)
         about, unit = (declared.about, declared.unit) if declared else ("", "")
-        value, held = (used, None) if own else (value, held)
-        found.append(
+        value, held = (used, None) if is_script_value else (value, held)
+        rows.append(
             SettingRow(
                 name,
                 value,
@@ -182,11 +184,11 @@ def _settings(node: Node, known: Mapping[str, Setting]) -> list[SettingRow]:
                 held,
                 about,
                 unit,
-                own,
+                is_script_value,
                 since.get(name),
             )
         )
-    return found
+    return rows
 
 
 def _measured(node: Node) -> dict[str, Any]:
@@ -198,12 +200,12 @@ def _measured(node: Node) -> dict[str, Any]:
 
 def _metrics(node: Node, parent: NodeLine | None) -> list[tuple[str, float | None, float | None]]:
     """Each metric's value and its difference from the parent's."""
-    found = []
+    rows = []
     for name, value in sorted(node.metrics.items()):
-        mine, earlier = number(value), number(parent.metrics.get(name)) if parent else None
-        known = mine is not None and earlier is not None and node.kind != "fork"
-        found.append((name, mine, (mine or 0.0) - (earlier or 0.0) if known else None))
-    return found
+        current, earlier = number(value), number(parent.metrics.get(name)) if parent else None
+        comparable = current is not None and earlier is not None and node.kind != "fork"
+        rows.append((name, current, (current or 0.0) - (earlier or 0.0) if comparable else None))
+    return rows
 
 
 def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeLine]]) -> list[Step]:
@@ -222,14 +224,14 @@ def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeLine]]) -> list[Step]:
 
 
 def _children(view: TreeView, node: Node) -> list[tuple[NodeLine, Branch]]:
-    below = [one for one in view.by_id.values() if one.parent_id == node.id][::-1]
-    return [(one, view.by_branch[one.branch_id].branch) for one in below]
+    below = [child for child in view.by_id.values() if child.parent_id == node.id][::-1]
+    return [(child, view.by_branch[child.branch_id].branch) for child in below]
 
 
 def _files(store: Store, stored: StoredCheckpoint) -> list[FileRow]:
     packs: dict[str, list[int]] = {}
-    for place in stored.locations.values():
-        packs.setdefault(place.pack, []).append(place.nbytes)
+    for location in stored.locations.values():
+        packs.setdefault(location.pack, []).append(location.nbytes)
     return [
         FileRow(_shown(store.path(pack)), len(sizes), sum(sizes), store.path(pack).exists())
         for pack, sizes in sorted(packs.items())
@@ -245,9 +247,9 @@ def _shown(path: Path) -> str:
 def _parts(stored: StoredCheckpoint) -> list[PartRow]:
     sizes: dict[str, list[int]] = {}
     for name, _dtype, _shape, digest in stored.manifest["tensors"]:
-        place = stored.locations.get(digest)
-        sizes.setdefault(name.partition("/")[0], []).append(place.nbytes if place else 0)
-    return [PartRow(role, len(found), sum(found)) for role, found in sizes.items()]
+        location = stored.locations.get(digest)
+        sizes.setdefault(name.partition("/")[0], []).append(location.nbytes if location else 0)
+    return [PartRow(role, len(role_sizes), sum(role_sizes)) for role, role_sizes in sizes.items()]
 
 
 def _undo(node: Node) -> dict[str, str]:

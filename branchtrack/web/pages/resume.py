@@ -87,26 +87,26 @@ def _offer(node_id: str) -> Offer:
 
 def _page(
     offer: Offer,
-    given: Mapping[str, str],
+    submitted: Mapping[str, str],
     status: int = 200,
     errors: Mapping[str, BranchtrackError] | None = None,
 ) -> Response:
     values: dict[str, Any] = {
-        name: given.get(PREFIX + name, written(offer.node.settings.get(name)))
+        name: submitted.get(PREFIX + name, written(offer.node.settings.get(name)))
         for name in offer.settings
     }
-    known = {"name", "reason", "mode", *offer.settings}
-    found = dict(errors or {})
+    field_names = {"name", "reason", "mode", *offer.settings}
+    errors_by_field = dict(errors or {})
     return respond(
         "resume/index.html",
         status,
         offer=offer,
         node=offer.node,
         values=values,
-        name=given.get("name", offer.suggested),
-        mode=given.get("mode", control.MODES[0]),
-        reason=given.get("reason", ""),
-        errors=found,
-        others=[error for field, error in found.items() if field not in known],
+        name=submitted.get("name", offer.suggested),
+        mode=submitted.get("mode", control.MODES[0]),
+        reason=submitted.get("reason", ""),
+        errors=errors_by_field,
+        others=[error for field, error in errors_by_field.items() if field not in field_names],
         prefix=PREFIX,
     )

@@ -66,16 +66,16 @@ def index() -> Response:
     search = request.args.get("q", "").strip()[:200]
     page = page_number()
     with services().database.read() as connection:
-        found = run_list.find_runs(connection, search, limit=PAGE, offset=PAGE * (page - 1))
-        ids = [line.run.id for line in found]
+        lines = run_list.find_runs(connection, search, limit=PAGE, offset=PAGE * (page - 1))
+        ids = [line.run.id for line in lines]
         segments = run_list.segments_of(connection, ids)
         courses = run_list.stretches(connection, [s.segment.id for s in segments], METRIC)
-        shown = {line.run.id: _shown(line.run.id, segments) for line in found}
-        course = {run: _course(one, segments, courses) for run, one in shown.items()}
+        shown = {line.run.id: _shown(line.run.id, segments) for line in lines}
+        course = {run: _course(choice, segments, courses) for run, choice in shown.items()}
         sealed = [block for parts in course.values() for block in _worth_reading(parts)]
         points = run_list.points_of(connection, sealed)
-    rows = [_row(line, shown[line.run.id], course[line.run.id], points) for line in found]
-    total = found[0].found if found else 0
+    rows = [_row(line, shown[line.run.id], course[line.run.id], points) for line in lines]
+    total = lines[0].total if lines else 0
     return respond(
         "runs/index.html",
         rows=rows,
@@ -88,10 +88,10 @@ def index() -> Response:
 
 def _shown(run_id: str, every: Sequence[SegmentLine]) -> Shown:
     """The branch that stands for a run: one in the run's own state, else the first."""
-    current = [one for one in every if one.segment.run_id == run_id and one.is_current]
-    statuses = [lifecycle.segment_status(one.segment, now()) for one in current]
+    current = [line for line in every if line.segment.run_id == run_id and line.is_current]
+    statuses = [lifecycle.segment_status(line.segment, now()) for line in current]
     status = lifecycle.run_status(statuses)
-    fitting = (one for one, word in zip(current, statuses, strict=True) if word == status)
+    fitting = (line for line, word in zip(current, statuses, strict=True) if word == status)
     return Shown(status, next(fitting, current[0] if current else None))
 
 
@@ -101,7 +101,7 @@ def _course(
     """The stretches along a branch's whole line, each with the step at which it is cut."""
     if shown.line is None:
         return []
-    starts = {found.segment.id: found.start for found in every}
+    starts = {line.segment.id: line.start for line in every}
     return [
         Part(stretch, span.upto)
         for span in lineages.lineage(shown.line.segment.id, starts.get)
@@ -112,17 +112,19 @@ def _course(
 
 def _worth_reading(parts: Sequence[Part]) -> list[tuple[int, int]]:
     """The blocks whose extremes do not tell enough: of short curves, and those that are cut."""
-    sealed = [part for part in parts if part.stretch.block is not None]
+    sealed = [piece for piece in parts if piece.stretch.block is not None]
     return [
-        part.stretch.block
-        for part in sealed
-        if part.stretch.block is not None
-        and (len(sealed) <= _FEW or (part.upto or part.stretch.last_step) < part.stretch.last_step)
+        piece.stretch.block
+        for piece in sealed
+        if piece.stretch.block is not None
+        and (
+            len(sealed) <= _FEW or (piece.upto or piece.stretch.last_step) < piece.stretch.last_step
+        )
     ]
 
 
 def _row(
-    line: RunLine, shown: Shown, parts: Sequence[Part], known: Mapping[tuple[int, int], Series]
+    line: RunLine, shown: Shown, parts: Sequence[Part], points: Mapping[tuple[int, int], Series]
 ) -> RunRow:
     last = parts[-1].stretch.last if parts else None
     return RunRow(
@@ -133,14 +135,16 @@ def _row(
         segment=shown.line.segment if shown.line else None,
         has_loss=bool(parts),
         loss=math.nan if parts and last is None else last,
-        spark=sparkline([spot for part in parts for spot in _spots(part, known)]),
+        spark=sparkline([spot for piece in parts for spot in _spots(piece, points)]),
     )
 
 
-def _spots(part: Part, known: Mapping[tuple[int, int], Series]) -> list[tuple[float, float | None]]:
+def _spots(
+    piece: Part, points: Mapping[tuple[int, int], Series]
+) -> list[tuple[float, float | None]]:
     """The points to draw of a stretch: its extremes, or those of shorter pieces of it."""
-    stretch, upto = part.stretch, part.upto
-    series = known.get(stretch.block) if stretch.block else None
+    stretch, upto = piece.stretch, piece.upto
+    series = points.get(stretch.block) if stretch.block else None
     if series is not None:
         thin = downsample(series.cut(-1, upto), _PIECES)
         return list(zip(thin.steps.tolist(), thin.values.tolist(), strict=True))

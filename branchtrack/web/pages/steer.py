@@ -45,7 +45,7 @@ _OWN, _DETAILS = "The script’s own", "Of single groups and modules"
 class Row:
     """A setting, what the process last said it is, and what the last update read back used."""
 
-    known: Setting
+    setting: Setting
     value: Any
     used: Any
     used_now: Any
@@ -90,7 +90,7 @@ def preview(run: str, branch: str) -> AnyResponse:
     """Show what a form would ask for; nothing is asked."""
     form, kind = request.form, request.form.get("kind", "")
     try:
-        found = control.preview(
+        result = control.preview(
             services().database,
             f"{run}/{branch}",
             _payload(run, branch),
@@ -100,11 +100,11 @@ def preview(run: str, branch: str) -> AnyResponse:
         )
     except InvalidInput as error:
         return _page(run, branch, Draft(kind, form, error), 422)
-    if found["valid"]:
-        return _page(run, branch, Draft(kind, form, preview=found))
-    told = found["error"]
+    if result["valid"]:
+        return _page(run, branch, Draft(kind, form, preview=result))
+    problem = result["error"]
     refusal = BranchtrackError(
-        told["what"], safe="Nothing was asked.", fix=told["fix"], field=told["field"]
+        problem["what"], safe="Nothing was asked.", fix=problem["fix"], field=problem["field"]
     )
     return _page(run, branch, Draft(kind, form, refusal), 422)
 
@@ -112,10 +112,10 @@ def preview(run: str, branch: str) -> AnyResponse:
 @blueprint.post("/requests/<request_id>/cancel")
 def cancel(request_id: str) -> AnyResponse:
     """Ask for a request to be taken back; its process says whether that was in time."""
-    found = control.cancel(services().database, request_id, actor=actor())
+    request_record = control.cancel(services().database, request_id, actor=actor())
     with services().database.read() as connection:
-        run = runs.get_run(connection, found.run_id).name
-        branch = runs.get_branch(connection, found.branch_id).name
+        run = runs.get_run(connection, request_record.run_id).name
+        branch = runs.get_branch(connection, request_record.branch_id).name
     return redirect(url_for("steer.show", run=run, branch=branch, _anchor="requests"), 303)
 
 
@@ -140,7 +140,9 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
         view = tree.named(branch)
         if view is None:
             raise tree.no_branch(branch)
-        found = requests.list_of_run(connection, tree.run.id, _REQUESTS, branch_id=view.branch.id)
+        recent_requests = requests.list_of_run(
+            connection, tree.run.id, _REQUESTS, branch_id=view.branch.id
+        )
         used = nodes.last_effective(connection, view.branch.id)
 
     def again() -> Sequence[Any]:
@@ -149,7 +151,9 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
                 connection, tree.run.id, _REQUESTS, branch_id=view.branch.id
             )
 
-    listed = request_lines.settled(database, found, tree.outline.segments, tree.now, again)
+    listed = request_lines.settled(
+        database, recent_requests, tree.outline.segments, tree.now, again
+    )
     shown = draft or Draft("rewind", {"node": request.args.get("node", "")})
     return respond(
         "steer/index.html",
@@ -161,10 +165,10 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
         part=request.args.get("part"),
         groups=_groups(view, used),
         used_step=used.get("step"),
-        later=[one for one in view.settings.values() if not one.live],
+        later=[item for item in view.settings.values() if not item.live],
         requests=listed,
         most_requests=_REQUESTS,
-        described={one.id: request_lines.described(one) for one in listed},
+        described={item.id: request_lines.described(item) for item in listed},
         offered=capabilities.read(view.segment.offers if view.segment else {}),
         nodes=_rewinds(tree),
         are_more=tree.nodes.older is not None,
@@ -179,8 +183,8 @@ def _tree(connection: Connection, run: str) -> TreeView:
     outline = tree_outline.trees(connection, [run])[run]
     chosen = request.args.get("node") or request.form.get("node") or ""
     ids = [*standing_nodes(outline), chosen]
-    found = tree_nodes.read(connection, outline.run.id, ids=ids, limit=_NODES)
-    return TreeView(outline, found, now())
+    newest_nodes = tree_nodes.read(connection, outline.run.id, ids=ids, limit=_NODES)
+    return TreeView(outline, newest_nodes, now())
 
 
 def _rewinds(tree: TreeView) -> list[NodeLine]:
@@ -192,24 +196,24 @@ def _rewinds(tree: TreeView) -> list[NodeLine]:
 
 def _groups(view: BranchView, used: Mapping[str, Any]) -> dict[str, list[Row]]:
     """The settings that can be changed now by group, in the order declared; empty ones left out."""
-    found: dict[str, list[Row]] = {name: [] for name in (*_GROUPS, _OWN, _DETAILS)}
+    groups: dict[str, list[Row]] = {name: [] for name in (*_GROUPS, _OWN, _DETAILS)}
     current = view.segment.settings if view.segment else {}
-    for name, known in view.settings.items():
-        if known.live:
-            row = Row(known, current.get(name), used.get(name), used.get(f"{name}_now"))
-            found[_group(known)].append(row)
-    return {name: rows for name, rows in found.items() if rows}
+    for name, declaration in view.settings.items():
+        if declaration.live:
+            row = Row(declaration, current.get(name), used.get(name), used.get(f"{name}_now"))
+            groups[_group(declaration)].append(row)
+    return {name: rows for name, rows in groups.items() if rows}
 
 
-def _group(known: Setting) -> str:
-    if known.detail:
+def _group(declaration: Setting) -> str:
+    if declaration.detail:
         return _DETAILS
-    if known.name.startswith("data."):
+    if declaration.name.startswith("data."):
         return "Data"
-    last = known.name.rpartition(".")[2]
+    last = declaration.name.rpartition(".")[2]
     if "schedule" in last or "warmup" in last:
         return "Schedule and length"
     # A field that an optimizer of the script has beside the usual ones says whose it is.
-    if known.about.startswith(f"{last} of "):
+    if declaration.about.startswith(f"{last} of "):
         return "Optimizer"
     return next((group for group, names in _GROUPS.items() if last in names), _OWN)

@@ -100,7 +100,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         undrawn=_undrawn(branches, curves),
         requests=listed_requests,
         most_requests=_REQUESTS,
-        described={one.id: request_lines.described(one) for one in listed_requests},
+        described={listed.id: request_lines.described(listed) for listed in listed_requests},
         cursor=tree_chart.cursor(tree, curves.series if curves else {}),
         filters=_filters(),
         options=_options(),
@@ -191,29 +191,31 @@ def _undrawn(branches: Sequence[BranchView], curves: Curves | None) -> list[str]
     return [view.name for view in branches if view.name not in drawn] if curves else []
 
 
-def _settled(tree: TreeView, found: Sequence[Request]) -> Sequence[Request]:
+def _settled(tree: TreeView, listed: Sequence[Request]) -> Sequence[Request]:
     database = services().database
 
     def again() -> Sequence[Request]:
         with database.read() as connection:
             return requests.list_of_run(connection, tree.run.id, _REQUESTS)
 
-    return request_lines.settled(database, found, tree.outline.segments, tree.now, again)
+    return request_lines.settled(database, listed, tree.outline.segments, tree.now, again)
 
 
 def _metrics(connection: Connection, outline: Outline, sent: Sent | None = None) -> Metrics:
     """The metrics of the run; what the browser draws is taken from it where it still holds."""
-    asked = request.args.get("metric") or None
+    metric_name = request.args.get("metric") or None
     segments = list(outline.segments)
     if sent is not None and sent.live_only and "drawn" in request.args:
         total = chart_series.count_metrics(connection, segments)
-        drawn = sent.drawn(total, asked)
+        drawn = sent.drawn(total, metric_name)
         if drawn is not None:
             sent.is_drawn = True
             return Metrics((), drawn, total)
-    metrics = chart_series.list_metrics(connection, segments, asked)
-    if asked is not None and asked not in metrics.names:
-        raise NotFound("metric", asked, near(asked, metrics.names) or metrics.names[:_SUGGESTED])
+    metrics = chart_series.list_metrics(connection, segments, metric_name)
+    if metric_name is not None and metric_name not in metrics.names:
+        raise NotFound(
+            "metric", metric_name, near(metric_name, metrics.names) or metrics.names[:_SUGGESTED]
+        )
     return metrics
 
 
@@ -270,9 +272,9 @@ def _options() -> dict[str, Any]:
 def _filters() -> dict[str, Any]:
     """The choices in the address, to be kept by every link of the page."""
     low, high = query.window()
-    kept = {name: request.args.get(name) or None for name in ("metric", "y", "smooth")}
+    choices = {name: request.args.get(name) or None for name in ("metric", "y", "smooth")}
     return {
-        **kept,
+        **choices,
         "branch": _asked_names(),
         "from": low,
         "to": high,

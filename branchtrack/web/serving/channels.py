@@ -45,7 +45,7 @@ class Task(WSGITask):  # type: ignore[misc]
             super().service()
         except BaseException:
             if self.stream is not None:
-                self.stream.place.give()
+                self.stream.slot.give()
             raise
 
     def finish(self) -> None:
@@ -173,15 +173,15 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
                 channel.handle_close()
 
     def _make_room(self, newest: Channel) -> None:
-        everybody = [one for one in self.active_channels.values() if not one.will_close]
-        same = [one for one in everybody if one.addr[0] == newest.addr[0]]
+        everybody = [channel for channel in self.active_channels.values() if not channel.will_close]
+        same = [channel for channel in everybody if channel.addr[0] == newest.addr[0]]
         most = self.adj.connection_limit - 2
         each = most if _is_loopback(newest) else MOST_EACH
         for crowd, limit in ((same, each), (everybody, most)):
             if len(crowd) > limit:
-                others = [one for one in crowd if one is not newest]
-                waiting = [one for one in others if one.is_half_open]
-                waiting += [one for one in others if one.is_idle]
+                others = [channel for channel in crowd if channel is not newest]
+                waiting = [channel for channel in others if channel.is_half_open]
+                waiting += [channel for channel in others if channel.is_idle]
                 (waiting or [newest])[0].handle_close()
                 return
 

@@ -52,8 +52,8 @@ class _Under:
         self.app, self.path = app, path
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        asked = environ.get("PATH_INFO", "")
-        if asked == self.path or asked.startswith(f"{self.path}/"):
-            environ["PATH_INFO"] = asked[len(self.path) :]
+        path_info = environ.get("PATH_INFO", "")
+        if path_info == self.path or path_info.startswith(f"{self.path}/"):
+            environ["PATH_INFO"] = path_info[len(self.path) :]
         environ["SCRIPT_NAME"] = self.path
         return self.app(environ, start_response)

@@ -158,7 +158,7 @@ def _listener(app: Flask, listener: socket.socket, dispatcher: Any, pump: Pump) 
         channel_request_lookahead=1,
     )
     kind = (listener.family, listener.type, listener.proto, listener.getsockname())
-    made = Listener(
+    created = Listener(
         app,
         {},
         _sock=listener,
@@ -167,8 +167,8 @@ def _listener(app: Flask, listener: socket.socket, dispatcher: Any, pump: Pump) 
         sockinfo=kind,
         bind_socket=False,
     )
-    made.pump = pump
-    return made
+    created.pump = pump
+    return created
 
 
 def _connections() -> int:
@@ -178,9 +178,9 @@ def _connections() -> int:
     except ImportError:
         return CONNECTIONS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    required = CONNECTIONS + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < required:
+        soft = required if hard == resource.RLIM_INFINITY else min(required, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return CONNECTIONS if soft == resource.RLIM_INFINITY else min(CONNECTIONS, soft * 8 // 10)
 

@@ -36,7 +36,7 @@ def el(name: str, *content: str, **attributes: Any) -> Markup:
         for key, value in attributes.items()
         if value is not None
     ]
-    inner = "".join(escape(part) for part in content)
+    inner = "".join(escape(child) for child in content)
     return Markup(f"<{name}{''.join(parts)}>{inner}</{name}>")
 
 
@@ -72,17 +72,17 @@ def mark_kind(kind: str, changed: bool) -> str:
     return "change" if changed or kind == "intervention" else "ring"
 
 
-def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
-    """Round places between ``low`` and ``high``, about ``wanted`` of them."""
+def ticks(low: float, high: float, count: int = 6) -> list[float]:
+    """Round places between ``low`` and ``high``, about ``count`` of them."""
     span = high - low
     if not math.isfinite(span) or span <= 0:
         return [low]
-    rough = span / max(1, wanted)
+    rough = span / max(1, count)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [round(place * step, 12) for place in range(first, last + 1)]
+    return [round(multiple * step, 12) for multiple in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -90,11 +90,11 @@ def log_ticks(low: float, high: float) -> list[float]:
     if low <= 0 or high <= low:
         return [high]
     if high / low < 20:
-        return [place for place in ticks(low, high, 5) if place > 0]
+        return [tick for tick in ticks(low, high, 5) if tick > 0]
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     factors = (1,) if last - first > 4 else (1, 2, 5)
     places = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
-    return [place for place in places if low * 0.999 <= place <= high * 1.001]
+    return [tick for tick in places if low * 0.999 <= tick <= high * 1.001]
 
 
 def _text(value: Any) -> str:

@@ -105,26 +105,26 @@ def draw_lane(lane: Lane, row: int, domain: Domain, bare: bool) -> Markup:
         parts.append(el("line", x1=x1, x2=x2, y1=y, y2=y, class_="stretch"))
     if lane.live and domain.holds(lane.end):
         parts.append(el("circle", cx=percent(domain.share(lane.end)), cy=y, r=7, class_="pulse"))
-    shown = [one for one in lane.marks if domain.holds(one.step)]
+    shown = [lane_mark for lane_mark in lane.marks if domain.holds(lane_mark.step)]
     parts += _labels(shown, y, domain)
-    for one in _thinned(shown, domain):
-        x = percent(domain.share(one.step))
-        if bare and one.kind == "ring":
-            parts.append(el("circle", cx=x, cy=y, r=4, class_="bare", data_href=one.href))
+    for lane_mark in _thinned(shown, domain):
+        x = percent(domain.share(lane_mark.step))
+        if bare and lane_mark.kind == "ring":
+            parts.append(el("circle", cx=x, cy=y, r=4, class_="bare", data_href=lane_mark.href))
         else:
-            parts.append(mark(one.kind, x, y, one.title, data_href=one.href))
+            parts.append(mark(lane_mark.kind, x, y, lane_mark.title, data_href=lane_mark.href))
     return el("g", *parts, class_=classes(lane.style), data_branch=lane.name)
 
 
 def _grid(domain: Domain, tall: int) -> Markup:
     parts = []
-    places = [place for place in ticks(domain.low, domain.high, 8) if place == int(place)]
-    for nth, place in enumerate(places):
-        x = percent(domain.share(place))
+    places = [value for value in ticks(domain.low, domain.high, 8) if value == int(value)]
+    for nth, value in enumerate(places):
+        x = percent(domain.share(value))
         parts.append(el("line", x1=x, x2=x, y1=TOP - 8, y2=tall, class_="grid"))
         # A narrow page has room for every other label only.
         kind = "minor" if nth % 2 else None
-        parts.append(el("text", in_thousands(place), x=x, y=13, text_anchor="middle", class_=kind))
+        parts.append(el("text", in_thousands(value), x=x, y=13, text_anchor="middle", class_=kind))
     return el("g", *parts)
 
 
@@ -149,24 +149,24 @@ def _fork(lane: Lane, row: int, domain: Domain) -> Markup:
 
 
 def _thinned(marks: Sequence[LaneMark], domain: Domain) -> list[LaneMark]:
-    kept: list[LaneMark] = []
-    for one in marks:
-        last = kept[-1].step if kept else -1e18
-        near = (domain.share(one.step) - domain.share(last)) * _WIDTH
-        if near >= _CROWDED or one.kind != "ring":
-            kept.append(one)
-    return kept
+    remaining: list[LaneMark] = []
+    for lane_mark in marks:
+        last = remaining[-1].step if remaining else -1e18
+        near = (domain.share(lane_mark.step) - domain.share(last)) * _WIDTH
+        if near >= _CROWDED or lane_mark.kind != "ring":
+            remaining.append(lane_mark)
+    return remaining
 
 
 def _labels(marks: Sequence[LaneMark], y: int, domain: Domain) -> list[Markup]:
     """Labels above their marks, each only where it does not run into another or over the edge."""
     parts: list[Markup] = []
     taken = -1e9
-    for one in sorted(marks, key=lambda found: found.step):
-        if not one.label:
+    for lane_mark in sorted(marks, key=lambda candidate: candidate.step):
+        if not lane_mark.label:
             continue
-        x = domain.share(one.step) * _WIDTH
-        wide = len(one.label) * _CHARACTER
+        x = domain.share(lane_mark.step) * _WIDTH
+        wide = len(lane_mark.label) * _CHARACTER
         ends_left = x + 10 + wide > _WIDTH + 20
         begin = x - wide - 10 if ends_left else x + 10
         if begin < taken:
@@ -176,8 +176,8 @@ def _labels(marks: Sequence[LaneMark], y: int, domain: Domain) -> list[Markup]:
         parts.append(
             el(
                 "text",
-                one.label,
-                x=percent(domain.share(one.step)),
+                lane_mark.label,
+                x=percent(domain.share(lane_mark.step)),
                 dx=shift,
                 y=y - 8,
                 text_anchor=anchor,

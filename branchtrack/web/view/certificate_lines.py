@@ -67,14 +67,14 @@ class Certified:
     @property
     def difference(self) -> str:
         """The first thing that differs, in words; nothing where all is equal."""
-        found = self.record.difference
-        return "" if found is None else exactness.difference_words(found)
+        recorded = self.record.difference
+        return "" if recorded is None else exactness.difference_words(recorded)
 
     @property
     def facts(self) -> list[tuple[str, Any]]:
         """What it was tried with, as far as it was recorded."""
-        known = self.record.environment
-        return [(name, known[name]) for name in _FACTS if name in known]
+        environment = self.record.environment
+        return [(name, environment[name]) for name in _FACTS if name in environment]
 
     def covers(self, step: int) -> str:
         """What it says of a node of its branch at a step; nothing where it speaks of it."""

@@ -89,8 +89,8 @@ class Comparison:
 
     def curve(self, side: Side, metric: str) -> Curve:
         """A side's whole curve."""
-        found = self.selection.series.get(metric, {})
-        return curves.stitched(side.view.branch, metric, side.tree.starts, found)
+        series = self.selection.series.get(metric, {})
+        return curves.stitched(side.view.branch, metric, side.tree.starts, series)
 
     def pair(self, metric: str) -> tuple[Series, Series]:
         """Both sides' points."""
@@ -108,33 +108,33 @@ class Comparison:
 
     def changes(self, side: Side) -> list[NodeLine]:
         """The nodes with changes on a side since the two parted, newest first."""
-        found = []
+        changed_nodes = []
         for node in side.line:
             if self.ancestor is not None and node.id == self.ancestor.id:
                 break
-            found += [node] if node.changes else []
-        return found
+            changed_nodes += [node] if node.changes else []
+        return changed_nodes
 
     def settings(self) -> tuple[list[SettingRow], int]:
         """The settings that differ at the two heads, and how many there are in all."""
         a = self.a.head.settings if self.a.head else {}
         b = self.b.head.settings if self.b.head else {}
-        found = [
+        rows = [
             SettingRow(
-                one.name,
-                one.a,
-                one.b,
-                self._changed(self.a, one.name),
-                self._changed(self.b, one.name),
+                difference.name,
+                difference.a,
+                difference.b,
+                self._changed(self.a, difference.name),
+                self._changed(self.b, difference.name),
             )
-            for one in diff.settings_difference(a, b)
+            for difference in diff.settings_difference(a, b)
         ]
-        return found, len({*a, *b})
+        return rows, len({*a, *b})
 
     def interventions(self) -> list[tuple[Side, NodeLine]]:
         """All changes on both sides since they parted, by step."""
-        found = [(side, node) for side in (self.a, self.b) for node in self.changes(side)]
-        return sorted(found, key=lambda pair: (pair[1].step, pair[1].seq))
+        pairs = [(side, node) for side in (self.a, self.b) for node in self.changes(side)]
+        return sorted(pairs, key=lambda pair: (pair[1].step, pair[1].seq))
 
     def common(self, metric: str) -> list[tuple[int, float, float]]:
         """Values of both at some of the steps that both have since they parted."""
@@ -144,8 +144,8 @@ class Comparison:
             return []
         places = np.unique(np.linspace(0, steps.size - 1, min(_ROWS, steps.size)).astype(int))
         return [
-            (int(steps[place]), float(a.values[in_a[place]]), float(b.values[in_b[place]]))
-            for place in places
+            (int(steps[index]), float(a.values[in_a[index]]), float(b.values[in_b[index]]))
+            for index in places
         ]
 
     def facts(self) -> Facts:
@@ -168,9 +168,9 @@ class Comparison:
         values_a = dict(zip(a.steps.tolist(), a.values.tolist(), strict=True))
         values_b = dict(zip(b.steps.tolist(), b.values.tolist(), strict=True))
         for step in sorted({*values_a, *values_b}):
-            one, other = values_a.get(step), values_b.get(step)
-            gap = None if one is None or other is None else other - one
-            yield [step, one, other, gap]
+            value_a, other = values_a.get(step), values_b.get(step)
+            gap = None if value_a is None or other is None else other - value_a
+            yield [step, value_a, other, gap]
 
     def _changed(self, side: Side, name: str) -> NodeLine | None:
         return next(
@@ -250,11 +250,11 @@ def _ancestor(a: Side, b: Side) -> NodeLine | None:
 
 
 def _branch(view: TreeView, name: str | None) -> BranchView:
-    wanted = name or view.run.default_branch
-    found = view.named(wanted)
-    if found is None:
-        raise view.no_branch(wanted)
-    return found
+    branch_name = name or view.run.default_branch
+    branch_view = view.named(branch_name)
+    if branch_view is None:
+        raise view.no_branch(branch_name)
+    return branch_view
 
 
 def _split(ref: str) -> tuple[str, str | None]:
@@ -266,16 +266,16 @@ def _settled(gap: Series) -> tuple[float, int]:
     """The sign that a noisy difference ends with, and the step since which it has kept it."""
     thin = downsample(gap, _SIGNS)
     smooth = smooth_at(gap, 0.9 if gap.steps.size > 100 else 0.0, thin.steps)
-    known = np.flatnonzero(np.isfinite(smooth))
-    if not known.size:
+    finite = np.flatnonzero(np.isfinite(smooth))
+    if not finite.size:
         return 0.0, 0
-    sign = float(np.sign(smooth[known[-1]]))
-    other = known[np.sign(smooth[known]) != sign]
-    first = known[known > other[-1]][0] if other.size else known[0]
+    sign = float(np.sign(smooth[finite[-1]]))
+    other = finite[np.sign(smooth[finite]) != sign]
+    first = finite[finite > other[-1]][0] if other.size else finite[0]
     return sign, int(thin.steps[first])
 
 
 def _common(a: Series, b: Series, after: int | None) -> tuple[Any, Any, Any]:
     steps, in_a, in_b = np.intersect1d(a.steps, b.steps, assume_unique=True, return_indices=True)
-    kept = steps > (-1 if after is None else after)
-    return steps[kept], in_a[kept], in_b[kept]
+    mask = steps > (-1 if after is None else after)
+    return steps[mask], in_a[mask], in_b[mask]

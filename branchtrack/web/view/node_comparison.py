@@ -105,9 +105,9 @@ def read(connection: Connection, a_ref: str, b_ref: str) -> NodeComparison:
     a, b = (nodes.find(connection, ref) for ref in (a_ref, b_ref))
     if a.id == b.id:
         raise InvalidInput("b", b_ref, "another node", what="A node was compared with itself.")
-    known = tree_outline.branches_of(connection, {a.run_id, b.run_id})
+    branches = tree_outline.branches_of(connection, {a.run_id, b.run_id})
     sides = [
-        NodeSide(node, *known[node.branch_id], tree_outline.ancestors(connection, node.id))
+        NodeSide(node, *branches[node.branch_id], tree_outline.ancestors(connection, node.id))
         for node in (a, b)
     ]
     above = {mark.id for mark in sides[0].line}

@@ -33,7 +33,7 @@ class Proof:
     held: bool
     step: int
     name: str
-    wanted: Any
+    requested: Any
     used: Any
     now: Any = None
 
@@ -96,11 +96,11 @@ def is_obeyed(effective: Mapping[str, Any]) -> bool:
     return effective.get("obeyed", effective.get("verified", True)) is True
 
 
-def same(used: Any, wanted: Any) -> bool:
+def same(used: Any, expected: Any) -> bool:
     """Whether the maths saw what was asked for, up to the last bits of a float."""
-    if isinstance(used, (int, float)) and isinstance(wanted, (int, float)):
-        return math.isclose(used, wanted, rel_tol=1e-6, abs_tol=1e-30)
-    return bool(used == wanted)
+    if isinstance(used, (int, float)) and isinstance(expected, (int, float)):
+        return math.isclose(used, expected, rel_tol=1e-6, abs_tol=1e-30)
+    return bool(used == expected)
 
 
 def _row(tree_view: TreeView, node: NodeLine, metric: str, drawn: Mapping[str, Gutter]) -> NodeRow:

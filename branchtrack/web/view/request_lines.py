@@ -18,7 +18,7 @@ from branchtrack.web.services import services
 
 def settled(
     database: Database,
-    found: Sequence[Request],
+    requests: Sequence[Request],
     every: Mapping[str, Segment],
     now: float,
     again: Callable[[], Sequence[Request]],
@@ -27,10 +27,10 @@ def settled(
 
     ``every`` are the segments of their run. It costs nothing where all is well.
     """
-    hanging = [one for one in found if one.state not in lifecycle.REQUEST_ENDS]
-    asked_of = [every[one.segment_id or ""] for one in hanging if one.segment_id in every]
-    if all(lifecycle.segment_status(one, now) in lifecycle.LIVE for one in asked_of):
-        return found
+    hanging = [row for row in requests if row.state not in lifecycle.REQUEST_ENDS]
+    asked_of = [every[row.segment_id or ""] for row in hanging if row.segment_id in every]
+    if all(lifecycle.segment_status(row, now) in lifecycle.LIVE for row in asked_of):
+        return requests
     control.expire_hanging(database, hanging[0].run_id, control.local_actor())
     return again()
 
@@ -41,23 +41,23 @@ def refusals_of(run_id: str, branch_id: str | None = None) -> list[Refusals]:
         return refusals.of_run(connection, run_id, branch_id)
 
 
-def described(asked: Request) -> str:
+def described(request: Request) -> str:
     """A request in one line, as it was asked."""
-    given: dict[str, Any] = asked.requested or asked.payload
-    if asked.kind == "set":
-        values = asked.requested.get("values") or asked.payload.get("values") or {}
+    payload: dict[str, Any] = request.requested or request.payload
+    if request.kind == "set":
+        values = request.requested.get("values") or request.payload.get("values") or {}
         return SetSettings(values={}).describe() + assignments(values)
-    if asked.kind == "resume":
-        return _order(given)
+    if request.kind == "resume":
+        return _order(payload)
     try:
-        return str(interventions.read({"kind": asked.kind, **given}).describe())
+        return str(interventions.read({"kind": request.kind, **payload}).describe())
     except InvalidInput:
-        return asked.kind
+        return request.kind
 
 
-def _order(given: Mapping[str, Any]) -> str:
+def _order(payload: Mapping[str, Any]) -> str:
     """An order to start a process, which is no intervention."""
-    weights = "the weights of " if given.get("mode") == "weights" else ""
-    name = f" as {given['name']}" if given.get("name") else ""
-    settings = f" with {assignments(given['settings'])}" if given.get("settings") else ""
-    return f"resume {weights}{str(given.get('node', ''))[:8]}{name}{settings}".rstrip()
+    weights = "the weights of " if payload.get("mode") == "weights" else ""
+    name = f" as {payload['name']}" if payload.get("name") else ""
+    settings = f" with {assignments(payload['settings'])}" if payload.get("settings") else ""
+    return f"resume {weights}{str(payload.get('node', ''))[:8]}{name}{settings}".rstrip()

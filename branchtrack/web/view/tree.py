@@ -65,8 +65,8 @@ class BranchView:
     @property
     def step(self) -> int:
         """How far it has come."""
-        known = [self.segment.step] if self.segment else []
-        return max([*known, self.head.step if self.head else 0])
+        steps = [self.segment.step] if self.segment else []
+        return max([*steps, self.head.step if self.head else 0])
 
     @property
     def start(self) -> int:
@@ -95,9 +95,9 @@ class BranchView:
     @property
     def short_settings(self) -> dict[str, Setting]:
         """Those of them that are changed most, for a short form; `pages.steer` has them all."""
-        live = {name: one for name, one in self.settings.items() if one.live}
-        known = [name for name in _SHORT if name in live] or list(live)
-        return {name: live[name] for name in known[: len(_SHORT)]}
+        live = {name: setting for name, setting in self.settings.items() if setting.live}
+        names = [name for name in _SHORT if name in live] or list(live)
+        return {name: live[name] for name in names[: len(_SHORT)]}
 
     @property
     def gone_words(self) -> str:
@@ -153,7 +153,7 @@ class TreeView:
         """What to say of a name that no branch has: those that come close, else some there are."""
         run, names = self.run.name, [view.name for view in self.branches]
         close = near(name, names) or names[:_SUGGESTED]
-        return NotFound("branch", f"{run}/{name}", [f"{run}/{one}" for one in close])
+        return NotFound("branch", f"{run}/{name}", [f"{run}/{candidate}" for candidate in close])
 
     @property
     def live(self) -> list[BranchView]:
@@ -163,11 +163,11 @@ class TreeView:
     @cached_property
     def starts(self) -> dict[str, tuple[str, int] | None]:
         """As `db.nodes.starts`: for every segment the (segment, step) of the node it starts at."""
-        found: dict[str, tuple[str, int] | None] = {}
+        by_segment: dict[str, tuple[str, int] | None] = {}
         for segment in self.outline.segments.values():
             node = self.by_id.get(segment.start_node_id or "")
-            found[segment.id] = (node.segment_id, node.step) if node else None
-        return found
+            by_segment[segment.id] = (node.segment_id, node.step) if node else None
+        return by_segment
 
     def best(self, metric: str = HELD_OUT) -> tuple[float, str] | None:
         """The lowest value of ``metric`` at any node, and its branch's name."""
@@ -182,11 +182,17 @@ class TreeView:
         status = lifecycle.segment_status(segment, self.now) if segment else "empty"
         head = self.by_id.get(branch.head_id or "")
         parent = self.by_id.get(branch.start_node_id or "")
-        found = certificate_lines.find(self.outline.certificates.get(branch.id), self.by_id, head)
+        certified = certificate_lines.find(
+            self.outline.certificates.get(branch.id), self.by_id, head
+        )
         launch = self.launches.get(branch.id)
-        own = (one for one in self.outline.segments.values() if one.branch_id == branch.id)
-        saved = saves.summed(one.saves for one in own)
-        return BranchView(branch, segment, status, head, parent, launch, found, saved)
+        branch_segments = (
+            branch_segment
+            for branch_segment in self.outline.segments.values()
+            if branch_segment.branch_id == branch.id
+        )
+        saved = saves.summed(branch_segment.saves for branch_segment in branch_segments)
+        return BranchView(branch, segment, status, head, parent, launch, certified, saved)
 
 
 def standing_nodes(outline: Outline) -> list[str]:
@@ -214,9 +220,9 @@ def waiting_or_failed(outline: Outline) -> list[str]:
 def change_words(changes: Iterable[Change]) -> str:
     """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1 (since step 101)``."""
     return ", ".join(
-        " ".join((one.name, " → ".join(setting_pair(one.before, one.after))))
-        + (f" (since step {one.step:,})" if one.step is not None else "")
-        for one in changes
+        " ".join((change.name, " → ".join(setting_pair(change.before, change.after))))
+        + (f" (since step {change.step:,})" if change.step is not None else "")
+        for change in changes
     )
 
 

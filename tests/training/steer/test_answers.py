@@ -36,7 +36,7 @@ def answer(kind: str = "set", state: str = "applied", reason: str = "", **values
         updated_at=0.0,
     )
     before = {name: 0 for name in values}
-    return Answer(request, state, before=before, applied=values or None, wanted=dict(values))
+    return Answer(request, state, before=before, applied=values or None, settings=dict(values))
 
 
 def test_a_change_goes_from_the_first_before_to_the_last_after() -> None:
@@ -54,7 +54,7 @@ def test_the_earlier_of_two_requests_for_one_setting_is_superseded() -> None:
     found = [answer(lr=1), answer(lr=2, decay=1), answer(lr=3)]
     answers.supersede(found)
     assert [one.state for one in found] == ["superseded", "applied", "applied"]
-    assert [one.wanted for one in found] == [{}, {"decay": 1}, {"lr": 3}]
+    assert [one.settings for one in found] == [{}, {"decay": 1}, {"lr": 3}]
 
 
 def test_actions_and_failures_supersede_nothing() -> None:
