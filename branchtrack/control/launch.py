@@ -89,25 +89,10 @@ def order_launch(
         with database.read() as connection:
             _check_allowed(connection, node, order, who, message)
         overrides, mode, command = _check_whole(database, store, node, order, entry_point)
-        facts: dict[str, Any] = {
-            "overrides": overrides,
-            "mode": mode,
-            "strict": strict,
-            "entry_point": command,
-        }
+        facts: dict[str, Any] = {"overrides": overrides, "mode": mode, "entry_point": command}
+        facts |= {"strict": strict, "environment": environment}
         with database.transaction() as connection:
-            request = quota.receive(connection, node, order, overrides, who, message)
-            launch = launches.order(
-                connection,
-                node,
-                branch_name=runs.suggested_name(connection, node) if name is None else name,
-                actor=who.label,
-                reason=message,
-                environment=environment,
-                **facts,
-            )
-            if request is not None:
-                quota.finish(connection, request, node, launch)
+            launch = _queue(connection, node, order, who, message, facts)
             if worker is None:
                 return launch
             return launches.move(connection, launch.id, "starting", who.label, worker=worker)
@@ -116,6 +101,27 @@ def order_launch(
             with database.transaction() as connection:
                 quota.refuse(connection, node, order, who, message, error)
         raise
+
+
+def _queue(
+    connection: Connection,
+    node: Node,
+    order: Mapping[str, Any],
+    who: Actor,
+    reason: str,
+    facts: Mapping[str, Any],
+) -> Launch:
+    """Store a launch, and the request that it is where a token orders it."""
+    request = quota.receive(connection, node, order, facts["overrides"], who, reason)
+    name = order["name"]
+    if name is None:
+        name = runs.suggested_name(connection, node)
+    launch = launches.order(
+        connection, node, branch_name=name, actor=who.label, reason=reason, **facts
+    )
+    if request is not None:
+        quota.finish(connection, request, node, launch)
+    return launch
 
 
 def _check_allowed(

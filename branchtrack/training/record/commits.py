@@ -114,8 +114,8 @@ def digests(
 ) -> Digested:
     """A snapshot's manifest, and its tensors by digest.
 
-    ``writings`` are those of the buffers that the snapshot lies in (see `buffers.Buffers`);
-    ``cached_digests`` the digests of earlier ones by name and writing, which are not computed again.
+    ``writings`` are those of the buffers that the snapshot lies in (see `buffers.Buffers`).
+    ``cached_digests``, by name and writing, are not computed again.
     """
     writings, cached_digests = writings or {}, cached_digests or {}
     entries: list[Entry] = []

@@ -32,9 +32,9 @@ logger = logging.getLogger("branchtrack")
 class Rewinder:
     """The rewinds of one session: the one that it answers, and the one that it is left by.
 
-    ``started_by`` are the launch and the request that this process was begun anew for, the request None
-    of a launch that it has ordered itself and carries out without beginning anew; ``pending`` the
-    request and the launch that it is to go on with.
+    ``started_by`` are the launch and the request that this process was started again for; the
+    request is None for a launch that it ordered itself and carries out in place. ``pending`` are
+    the request and the launch that it is to continue with.
     """
 
     def __init__(

@@ -173,8 +173,8 @@ _COME_TO = (
 def take_arguments(scheduler: Any, fresh_state: Mapping[str, Any]) -> None:
     """Give a restored schedule that follows the evaluation the arguments that it was made with.
 
-    ``fresh_state`` is its state as it was made. What it has come to stays; but a best value of another
-    mode is none.
+    ``fresh_state`` is its state as it was made. What it has come to stays; but a best value of
+    another mode is none.
     """
     if isinstance(scheduler, LambdaLR):
         return
