@@ -77,8 +77,8 @@ def test_the_api_tells_errors_in_one_shape(site: Site, path: str, status: int, k
     assert answer.status_code == status
     assert answer.json is not None and answer.json.keys() == {"error"}
     error: dict[str, Any] = answer.json["error"]
-    assert error.keys() == {"kind", "status", "what", "safe", "fix", "field"}
-    assert (error["kind"], error["status"]) == (kind, status)
+    assert error.keys() == {"type", "status", "what", "safe", "fix", "field", "facts"}
+    assert (error["type"], error["status"]) == (kind, status)
 
 
 def test_a_database_that_fails_is_told_as_such(empty: Site) -> None:
