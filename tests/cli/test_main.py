@@ -105,10 +105,12 @@ def test_every_command_has_help_with_an_example() -> None:
             assert "Example: branchtrack" in found.stdout, name
 
 
-def test_every_command_of_the_help_is_in_the_readme() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+def test_every_command_of_the_help_is_in_the_readme_or_the_docs() -> None:
+    root = Path(__file__).parents[2]
+    documents = [root / "README.md", *(root / "docs").glob("*.md")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in documents)
     for name in COMMANDS:
-        assert f"branchtrack {name}" in readme, name
+        assert f"branchtrack {name}" in text, name
 
 
 def test_a_light_command_loads_nothing_heavy(sqlite_config: Config) -> None:
