@@ -54,6 +54,7 @@ def check(live: Live, before: Options, values: Mapping[str, Any]) -> None:
 
     ``values`` are the settings written since, by name. Nothing is concluded about an optimizer that
     cannot be stepped on the side with either options.
+
     Raises:
         InvalidInput: naming what does not fit the state.
     """
