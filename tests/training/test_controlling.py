@@ -385,7 +385,7 @@ def test_a_loop_that_goes_on_behind_a_stop_has_not_stopped(home: Home) -> None:
     assert recorder is not None and recorder.wait(0) is False
     run.finish()
     (request,) = home.requests()
-    assert request.state == "failed" and "goes on" in (request.error or "")
+    assert request.state == "failed" and "continues" in (request.error or "")
     assert request.step == 3 and home.final().step == 3
 
 

@@ -136,7 +136,7 @@ def test_a_resume_says_the_same_in_the_same_words(values: dict[str, Any], home: 
             "horizon says nothing",
         ),
         ({"lr": 2e-3, "lr_scheduler_type": "reduce_lr_on_plateau"}, "does not evaluate"),
-        ({"lr": 2e-3, "group0.lr": 3e-3, "dropout": 0.1}, "comes to"),
+        ({"lr": 2e-3, "group0.lr": 3e-3, "dropout": 0.1}, "becomes"),
     ],
 )
 def test_what_does_not_fit_changes_nothing(
