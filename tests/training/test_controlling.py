@@ -310,7 +310,7 @@ def test_a_rate_that_the_script_takes_back_is_ineffective(home: Home) -> None:
     asks = {3: [ask("set", values={"lr": 0.01})]}
     loops.train(home, optimizer=optimizer, at=asking(home, asks, lambda *_: steps[0]()))
     (request,) = home.requests()
-    assert request.state == "ineffective" and "set the rate back to 0.1" in (request.error or "")
+    assert request.state == "ineffective" and "reset the rate to 0.1" in (request.error or "")
 
 
 def test_the_rate_of_a_group_that_does_not_train_is_ineffective(home: Home) -> None:
