@@ -157,7 +157,7 @@ def test_conditions_are_looked_at_where_nothing_can_come_in_between(home: Home) 
         },
     )
     assert [one.state for one in every] == ["verified", "failed", "expired", "verified"]
-    assert "lr is 0.1, and it is 0.05" in (every[1].error or "")
+    assert "lr is 0.1, but it is 0.05" in (every[1].error or "")
     assert "by step 1, and training is at step 2" in (every[2].error or "")
     assert home.final().settings["lr"] == 0.05 and home.final().settings["momentum"] == 0.2
 
