@@ -1,7 +1,7 @@
-"""Who asks, and what each role may: the one table of permissions.
+"""Actors and what each role may do: the one table of permissions.
 
-An actor is authenticated by whoever made it: the shell by the operating system, the server by a
-token. Nothing here believes what a request says of itself.
+The creator of an actor has authenticated it: the shell by the operating system, the server by a
+token. Nothing here trusts what a request claims about itself.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from branchtrack.errors import Forbidden, InvalidInput, RateLimited
 
 ROLES = ("viewer", "operator", "agent", "admin")
-#: What a role may do beyond reading. An agent has to give a reason for everything it asks for, and
-#: can cancel nothing but its own requests.
+#: What a role may do beyond reading. An agent has to give a reason for every request, and can
+#: cancel only its own requests.
 _STEER = frozenset(("request", "launch", "cancel"))
 _MAY: Mapping[str, frozenset[str]] = {
     "viewer": frozenset(),
@@ -23,16 +23,16 @@ _MAY: Mapping[str, frozenset[str]] = {
     "agent": _STEER,
     "admin": _STEER | {"tokens"},
 }
-#: Updates of a run in which a token's ``limit`` of requests may be made.
+#: The number of a run's updates to which a token's ``limit`` of requests applies.
 WINDOW = 1000
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who asks: ``name`` with its ``role``, and the ``channel`` by which it came.
+    """A requester: ``name`` with its ``role``, and the ``channel`` of its requests.
 
     ``only`` are names or patterns of settings and actions (None: all), ``limit`` the requests that
-    may be made in `WINDOW` updates of a run; both are a token's.
+    it may make in `WINDOW` updates of a run; both are a token's.
     """
 
     name: str
@@ -44,19 +44,19 @@ class Actor:
 
     @property
     def label(self) -> str:
-        """What records call it: the name, with the role of a token, or ``web`` for a browser."""
+        """The name in records, with the role of a token, or ``web`` for a browser."""
         if self.token_id is not None:
             return f"{self.name} ({self.role})"
         return f"{self.name} ({self.channel})" if self.channel != "shell" else self.name
 
 
 def of(actor: Actor | str) -> Actor:
-    """An actor from one, or from the name of somebody at the shell."""
+    """Return the actor, or an actor for the name of a user at the shell."""
     return actor if isinstance(actor, Actor) else Actor(actor)
 
 
 def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
-    """Refuse what an actor may not do, whatever its reason; `check_reason` looks at that.
+    """Refuse what an actor may not do, whatever its reason; `check_reason` checks that.
 
     ``deed`` is ``request``, ``launch``, ``cancel`` or ``tokens``; ``names`` the settings that are
     to be changed, or the action's kind.
@@ -66,7 +66,7 @@ def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
     """
     if deed not in _MAY.get(actor.role, frozenset()):
         raise Forbidden(
-            f"{actor.label} may look on, and not change anything."
+            f"{actor.label} may read, but not change anything."
             if actor.role == "viewer"
             else f"{actor.label} may not do this.",
             safe="Nothing was changed.",
@@ -87,17 +87,17 @@ def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
 
 
 def check_reason(actor: Actor, reason: str) -> None:
-    """Refuse a request or a launch for which an agent gives no reason.
+    """Refuse a request or a launch of an agent without a reason.
 
     Raises:
-        InvalidInput: there is none, or one without a letter or a digit.
+        InvalidInput: there is none, or it has no letter or digit.
     """
     if actor.role == "agent" and not any(character.isalnum() for character in reason):
-        raise InvalidInput("reason", reason, "why: an agent says so with every request")
+        raise InvalidInput("reason", reason, "a reason: an agent needs one for every request")
 
 
 def check_limit(actor: Actor, count: int) -> None:
-    """Refuse one request more than a token may make; it made ``count`` in the last `WINDOW`.
+    """Refuse a request above a token's limit; it made ``count`` in the last `WINDOW`.
 
     Raises:
         RateLimited: with the limit.
@@ -107,14 +107,14 @@ def check_limit(actor: Actor, count: int) -> None:
             f"{actor.label} has made {count} requests in the last {WINDOW:,} updates of this run, "
             f"and may make {actor.limit}.",
             safe="Nothing was changed.",
-            fix="Ask again when training has gone on.",
+            fix="Try again when training has advanced.",
             actor=actor.label,
             limit=actor.limit,
         )
 
 
 def names_of(kind: str, fields: Mapping[str, Any]) -> list[str]:
-    """What of a token's ``only`` an intervention has to be in: settings by name, else its kind."""
+    """Return the names that a token's ``only`` has to allow: settings, or the action's kind."""
     if kind == "set":
         return list(fields.get("values") or ())
     if kind == "act":

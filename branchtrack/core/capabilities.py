@@ -1,7 +1,7 @@
-"""What else than settings a training process can be asked for, as it declares it when it begins.
+"""What else than settings can be requested of a training process, declared when it begins.
 
 Its author's own actions with their typed parameters, the modules that can be frozen or reset, and
-whether it evaluates and can be started again. It knows no function and no module.
+whether it evaluates and can be restarted. It knows no function and no module.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from branchtrack.errors import InvalidInput, shown
 @dataclass(frozen=True)
 class Action:
     """An action of the author's own. ``parameters`` are declared as settings are; those in
-    ``defaults`` may be left out.
+    ``defaults`` may be omitted.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Action:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments by name, each as its parameter's type, defaults filled in.
+        """Return arguments by name, each as its parameter's type, with defaults filled in.
 
         Raises:
             InvalidInput: an unknown or missing argument, or a value that is not allowed.
@@ -50,14 +50,14 @@ class Action:
 
 @dataclass(frozen=True)
 class Offers:
-    """``modules`` are paths of modules and parameters; None where there are too many to list."""
+    """``modules`` are paths of modules and parameters; None if there are too many to list."""
 
     actions: Mapping[str, Action] = field(default_factory=dict)
     modules: Sequence[str] | None = None
     evaluates: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form, which ``read`` reads back."""
+        """Return the JSON form, which ``read`` reads back."""
         return {
             "actions": [asdict(action) for action in self.actions.values()],
             "modules": None if self.modules is None else list(self.modules),
@@ -65,7 +65,7 @@ class Offers:
         }
 
     def action(self, name: str) -> Action:
-        """The action of that name.
+        """Return the action of that name.
 
         Raises:
             InvalidInput: the run has no such action.
@@ -76,14 +76,14 @@ class Offers:
         return self.actions[name]
 
     def check_modules(self, text: str) -> None:
-        """Refuse a list of names and patterns of which one fits nothing.
+        """Refuse a list of names and patterns if one of them matches nothing.
 
         Raises:
-            InvalidInput: with what there is.
+            InvalidInput: with the names there are.
         """
         patterns = [name.strip() for name in text.split(",") if name.strip()]
         if not patterns:
-            raise InvalidInput("modules", text, "names or patterns of modules, commas between")
+            raise InvalidInput("modules", text, "names or patterns of modules, separated by commas")
         for pattern in patterns if self.modules is not None else ():
             if not any(fnmatchcase(path, pattern) for path in self.modules or ()):
                 tops = [path for path in self.modules or () if "." not in path]
@@ -91,12 +91,12 @@ class Offers:
                     "modules",
                     pattern,
                     f"paths or patterns of modules, such as {', '.join(tops)}",
-                    what=f"No module and no parameter goes by {shown(pattern)}.",
+                    what=f"No module and no parameter is named {shown(pattern)}.",
                 )
 
 
 def read(stored: Mapping[str, Any]) -> Offers:
-    """What ``as_dict`` gave; of a process of an older version, that it offers nothing special."""
+    """Return what ``as_dict`` wrote; a process of an older version has no extra capabilities."""
     actions = {}
     for row in stored.get("actions", ()):
         parameters = [Setting(**parameter) for parameter in row["parameters"]]

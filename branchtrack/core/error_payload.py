@@ -1,4 +1,4 @@
-"""An error as JSON: the one shape that the shell, the API and previews answer with."""
+"""An error as JSON: the common form for the shell, the API and previews."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from branchtrack.errors import BranchtrackError
 
 
 def error_payload(error: BranchtrackError) -> dict[str, Any]:
-    """Return ``type what safe fix field facts``; ``field`` is None where no field is at fault."""
+    """Return ``type what safe fix field facts``; ``field`` is None if no field is at fault."""
     facts = jsonable(error.facts)
     return {
         "type": type(error).__name__,
@@ -21,7 +21,7 @@ def error_payload(error: BranchtrackError) -> dict[str, Any]:
 
 
 def jsonable(value: Any) -> Any:
-    """``value`` with everything JSON lacks spelled as text."""
+    """Return ``value`` with everything that JSON lacks spelled as text."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,8 +1,8 @@
-"""What a trial of exactness covers: from which node to which, and what the tests say of it.
+"""What a trial of exactness covers: its two nodes, and what the tests imply beyond them.
 
 A certificate is a trial: a stretch of a branch trained again in a new process, and compared bit
-for bit. It proves that stretch; of other steps it speaks only where the tests have been. Nothing
-here knows a process, a database or torch.
+for bit. It proves that stretch; it implies other steps only for what the tests cover. This module
+knows no process, database or torch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TESTED_VERSIONS = {
 TESTED_THREADS = (1, 2)
 TESTED_DEVICE = "cpu"
 TESTED_SYSTEM = ("Linux", "x86_64")
-#: Facts of an environment that two trainings of the same bits need not share.
+#: Facts of an environment that two trainings with equal bits need not share.
 _INDIFFERENT = frozenset(("git", "branchtrack"))
 _LIBC = re.compile(r"-with-(.+)$")
 
@@ -46,12 +46,12 @@ class Trial:
     watcher: int = 0
 
     def to_text(self) -> str:
-        """As the environment variable holds it."""
+        """Return the form for the environment variable."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_text(cls, text: str) -> Trial:
-        """What `to_text` wrote."""
+        """Return the trial that `to_text` wrote."""
         return cls(**json.loads(text))
 
 
@@ -62,10 +62,10 @@ def choose(
     target: Node | None = None,
     steps: int | None = None,
 ) -> tuple[Node, Node]:
-    """From which node to which of a branch a trial goes; ``nodes`` are the branch's, oldest first.
+    """Return the two nodes of a trial; ``nodes`` are the branch's, oldest first.
 
-    Without a target it is the newest node that was trained; without a start the nearest node
-    before it of the same process, with at least ``steps`` updates between.
+    By default the target is the newest node that was trained, and the start the nearest node before
+    it of the same process, with at least ``steps`` updates between.
 
     Raises:
         InvalidInput: there are no such two nodes, or those given are not such.
@@ -92,7 +92,7 @@ def choose(
 def untested(
     now: Mapping[str, Any], then: Mapping[str, Any], uncovered: Sequence[str] = ()
 ) -> list[str]:
-    """Why a trial says nothing of other steps: what lies outside of what the tests cover.
+    """Return why a trial implies nothing for other steps: what lies outside of the tests.
 
     ``now`` is the environment of the second training, ``then`` that of the first (as nodes record
     it), ``uncovered`` what the training process knows of its loop.
@@ -117,14 +117,14 @@ def untested(
 
 
 def verdict(certificate: Certificate) -> str:
-    """``exact``, ``equal`` (in this trial, outside of what is tested), or ``differs``."""
+    """Return ``exact``, ``equal`` (in this trial, outside of what is tested), or ``differs``."""
     if not certificate.exact:
         return "differs"
     return "equal" if certificate.untested else "exact"
 
 
 def words(certificate: Certificate) -> str:
-    """What a certificate says, in one line."""
+    """Summarise a certificate in one line."""
     if certificate.difference is not None:
         return f"not exact: {difference_words(certificate.difference)}"
     if certificate.untested:
@@ -133,7 +133,7 @@ def words(certificate: Certificate) -> str:
 
 
 def difference_words(difference: Mapping[str, Any]) -> str:
-    """A difference in words: which tensor or value, and how far apart."""
+    """Describe a difference: which tensor or value, and how far apart."""
     name, kind = difference["name"], difference["kind"]
     expected, actual = difference.get("expected"), difference.get("found")
     if kind != "tensor":
@@ -157,7 +157,7 @@ def _trained(node: Node, nodes: Sequence[Node]) -> bool:
 
 
 def _same_stretch(start: Node, target: Node) -> bool:
-    """Whether one process trained from ``start`` to ``target``."""
+    """Return whether one process trained from ``start`` to ``target``."""
     return start.segment_id == target.segment_id and start.step < target.step
 
 
@@ -175,7 +175,7 @@ def _refused(field: str, value: Any, allowed: str) -> InvalidInput:
 
 
 def _is_version(version: str, tested: str) -> bool:
-    """Whether it is the tested version, of whatever build; of python the minor one."""
+    """Return whether it is the tested version, in any build; for python the minor version."""
     plain = version.partition("+")[0]
     return plain == tested or (tested.count(".") == 1 and plain.startswith(f"{tested}."))
 
@@ -187,7 +187,7 @@ def _differing(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
         if name == "script":
             # Nodes of earlier versions, and processes without a file, have none.
             if current and recorded and current != recorded:
-                reasons.append("the script's file is another than that which made the node")
+                reasons.append("the script's file is not the one that created the node")
         elif current != recorded:
             reasons.append(
                 f"{name} {_plain(recorded)} in the first training, {_plain(current)} in this"
@@ -196,7 +196,7 @@ def _differing(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
 
 
 def _comparable(name: str, value: Any) -> Any:
-    """What of a fact matters: a platform's system, machine and C library, not its kernel."""
+    """Return the relevant part of a fact: system, machine and C library, but not the kernel."""
     if name == "world_size":
         return value or 1
     if name != "platform" or not isinstance(value, str):

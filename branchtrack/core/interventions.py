@@ -1,4 +1,4 @@
-"""Interventions: the typed changes and actions a run can be asked for, one model each.
+"""Interventions: the typed changes and actions that can be requested of a run, one model each.
 
 The same models validate the command line, the forms and the API. They know no run and no trainer.
 """
@@ -23,14 +23,14 @@ class _Intervention(BaseModel):
     kind: str
 
     def describe(self) -> str:
-        """One line of what is asked for."""
+        """Describe the request in one line."""
         return self.kind
 
 
 class SetSettings(_Intervention):
     """Give one or more settings new values, all or nothing.
 
-    ``clamp``: take the nearest value that is allowed for one out of bounds, instead of a refusal.
+    ``clamp``: use the nearest allowed value for one out of bounds, instead of a refusal.
     """
 
     kind: Literal["set"] = "set"
@@ -49,7 +49,7 @@ class Pause(_Intervention):
 
 
 class Unpause(_Intervention):
-    """Let a training that is paused go on."""
+    """Resume a training that is paused."""
 
     kind: Literal["unpause"] = "unpause"
 
@@ -57,8 +57,8 @@ class Unpause(_Intervention):
 class Stop(_Intervention):
     """Commit a node and end the training process.
 
-    ``when``: ``now``, at the end of the ``epoch``, or behind the next ``checkpoint`` that the
-    script makes by itself.
+    ``when``: ``now``, at the end of the ``epoch``, or after the next ``checkpoint`` that the script
+    makes by itself.
     """
 
     kind: Literal["stop"] = "stop"
@@ -67,7 +67,7 @@ class Stop(_Intervention):
     def describe(self) -> str:
         """One line."""
         later = {"now": "", "epoch": " at the end of the epoch"}
-        return "stop" + later.get(self.when, " behind the next checkpoint")
+        return "stop" + later.get(self.when, " after the next checkpoint")
 
 
 class Evaluate(_Intervention):
@@ -84,7 +84,7 @@ class Checkpoint(_Intervention):
 
 
 class Rewind(_Intervention):
-    """Go back to an earlier node of the run, and on from there as a new branch, in place.
+    """Go back to an earlier node of the run, and continue from there as a new branch, in place.
 
     ``name`` is the branch's; ``values`` are settings to change, as at a resume.
     """
@@ -109,25 +109,25 @@ class _OfModules(_Intervention):
 
 
 class Freeze(_OfModules):
-    """Have modules or parameters, by name or pattern, not train, beside those that do not yet."""
+    """Freeze modules or parameters, by name or pattern, in addition to those already frozen."""
 
     kind: Literal["freeze"] = "freeze"
 
 
 class Unfreeze(_OfModules):
-    """Have modules or parameters, by name or pattern, train again."""
+    """Let modules or parameters, by name or pattern, train again."""
 
     kind: Literal["unfreeze"] = "unfreeze"
 
 
 class Reset(_OfModules):
-    """Give modules, by name or pattern, fresh weights, and the optimizer no memory of them."""
+    """Give modules, by name or pattern, fresh weights, and reset the optimizer's state for them."""
 
     kind: Literal["reset"] = "reset"
 
 
 class Note(_Intervention):
-    """Put a remark into the record; a run that has ended takes it too."""
+    """Add a remark to the record; a run that has ended accepts it too."""
 
     kind: Literal["note"] = "note"
     text: Annotated[str, Field(min_length=1, max_length=2000)]
@@ -168,14 +168,14 @@ Intervention = Annotated[_Any, Field(discriminator="kind")]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Intervention)
 #: Every kind.
 KINDS: tuple[str, ...] = tuple(member.model_fields["kind"].default for member in get_args(_Any))
-#: The kinds that end as ``verified`` or ``ineffective``; those of the others as ``done``.
+#: The kinds that end as ``verified`` or ``ineffective``; the others end as ``done``.
 SETTING_KINDS = ("set", "freeze", "unfreeze")
 
 
 def parse(
     payload: Mapping[str, Any], declared: Mapping[str, Setting], offers: Offers | None = None
 ) -> Any:
-    """The intervention that ``payload`` asks for, validated against what the run itself declared.
+    """Return the intervention of ``payload``, validated against the run's own declarations.
 
     Raises:
         InvalidInput: unknown kind, unknown or missing field, or a value that is not allowed.
@@ -197,13 +197,13 @@ def parse(
             "kind",
             "evaluate",
             "the other actions",
-            what="The run has nothing to evaluate with: its script gave no evaluation.",
+            what="The run has nothing to evaluate with: its script passed no evaluation.",
         )
     return intervention
 
 
 def read(payload: Mapping[str, Any]) -> Any:
-    """The intervention that ``payload`` is, its fields checked and no more.
+    """Return the intervention of ``payload``, with only its fields checked.
 
     Raises:
         InvalidInput: unknown kind, unknown or missing field, or a value of the wrong type.
@@ -219,7 +219,7 @@ def read(payload: Mapping[str, Any]) -> Any:
 
 
 def _allowed(problem: Mapping[str, Any]) -> str:
-    """What a field may be, out of pydantic's words on what it may not."""
+    """Return what a field may be, from pydantic's message on what it may not."""
     if problem["type"] == "extra_forbidden":
         kind = next(
             model

@@ -13,10 +13,10 @@ from branchtrack.errors import IllegalTransition
 
 #: Seconds without a heartbeat after which a running segment counts as lost.
 LOST_AFTER = 10.0
-#: The same where its process is seen to be gone: another one of that host's name may have its own
+#: The same if its process is seen to be gone: another one of that host's name may have its own
 #: processes (containers), so that a fresh heartbeat counts for more.
 GONE_AFTER = 2.5
-#: And where it is seen to be there: a database that another holds may keep it from saying so.
+#: And if it is seen to be there: a database held by another process may block its heartbeat.
 SILENT_AFTER = 35.0
 
 _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -28,7 +28,7 @@ _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
     "request": {
         "received": ("accepted", "rejected"),
         "accepted": ("applied", "failed", "expired", "cancelled", "superseded"),
-        # Somebody took its process for dead, which was merely kept waiting.
+        # Its process was taken for dead, but was merely blocked.
         "expired": ("applied",),
         "applied": ("verified", "ineffective", "done", "failed", "superseded"),
     },
@@ -38,7 +38,7 @@ _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
         "running": ("ended", "failed"),
     },
 }
-#: The request states after which nothing more is to be expected.
+#: The final request states.
 REQUEST_ENDS = frozenset(
     "rejected verified ineffective done failed expired cancelled superseded".split()
 )
@@ -53,12 +53,12 @@ def check_move(kind: str, before: str, after: str) -> None:
 
 
 def sources(kind: str, after: str) -> tuple[str, ...]:
-    """The states from which a ``kind`` may become ``after``."""
+    """Return the states from which a ``kind`` may become ``after``."""
     return tuple(state for state, moves in _MOVES[kind].items() if after in moves)
 
 
 def segment_status(segment: Segment, now: float) -> str:
-    """``waiting running paused finished stopped failed`` as stored, or ``lost``."""
+    """Return ``waiting running paused finished stopped failed`` as stored, or ``lost``."""
     if segment.status not in LIVE:
         return "lost" if segment.status == "waiting" and segment.gone else segment.status
     last = segment.heartbeat_at or segment.started_at or 0.0
@@ -69,7 +69,7 @@ def segment_status(segment: Segment, now: float) -> str:
 
 
 def run_status(branch_statuses: Iterable[str]) -> str:
-    """One word for a tree: its liveliest branch, else how its first branch ended."""
+    """Return one word for a tree: its liveliest branch, or else how its first branch ended."""
     statuses = list(branch_statuses)
     for word in ("running", "paused", "waiting"):
         if word in statuses:

@@ -1,4 +1,4 @@
-"""Names and ids: what a run or branch may be called, and how ids are made and recognised."""
+"""Names and ids: valid names of runs and branches, and how ids are made and recognised."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from branchtrack.errors import InvalidInput, printable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 _PREFIX = re.compile(r"[0-9a-f]{4,16}")
-#: Characters of a metric's name: what PostgreSQL can index, whatever they are.
+#: Characters of a metric's name: what PostgreSQL can index in any script.
 LONGEST_METRIC = 500
 NAME_RULE = "1 to 80 letters, digits or . _ + -, the first a letter or digit"
 
 
 def new_id() -> str:
-    """A fresh id: 16 hex characters."""
+    """Return a fresh id: 16 hex characters."""
     return secrets.token_hex(8)
 
 
 def is_id_prefix(text: str) -> bool:
-    """Whether ``text`` could be an id or a prefix of one (four characters or more)."""
+    """Return whether ``text`` could be an id or a prefix of one (four characters or more)."""
     return _PREFIX.fullmatch(text) is not None
 
 
 def valid_name(name: object, field: str = "name") -> str:
-    """``name`` if a run or branch may bear it.
+    """Return ``name`` if it is valid for a run or branch.
 
     Raises:
         InvalidInput: it is not text, or does not fit the rule for names.
@@ -38,18 +38,18 @@ def valid_name(name: object, field: str = "name") -> str:
 
 
 def storable(text: str) -> str:
-    """Text as every database can hold it: no NUL, no lone surrogate."""
+    """Return text as every database can hold it: no NUL, no lone surrogate."""
     return printable(text)
 
 
 def as_name(text: str, fallback: str) -> str:
-    """Free text made into a valid name."""
+    """Turn free text into a valid name."""
     cleaned = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("._+-")[:70]
     return cleaned or fallback
 
 
 def free_name(preferred: str, taken: Collection[str]) -> str:
-    """``preferred``, or with the first number behind it that makes it free: ``main-2``."""
+    """Return ``preferred``, or with the first number appended that makes it free: ``main-2``."""
     name, number = preferred, 2
     while name in taken:
         name, number = f"{preferred[:76]}-{number}", number + 1
@@ -57,5 +57,5 @@ def free_name(preferred: str, taken: Collection[str]) -> str:
 
 
 def near(name: str, names: Iterable[str]) -> list[str]:
-    """Up to three known names that resemble ``name``."""
+    """Return up to three known names that resemble ``name``."""
     return get_close_matches(name, list(names), n=3, cutoff=0.5)

@@ -1,7 +1,7 @@
-"""NaN and the infinities, for which JSON has no numbers: as readers are told, as columns keep them.
+"""NaN and the infinities, for which JSON has no numbers: their forms for readers and in columns.
 
-Told, they are the texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``. In a JSON column they are
-objects with one key, so that what was a number is read back as one and a text stays a text.
+Readers get the texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``. In a JSON column they are
+objects with one key, so that a number is read back as a number and a text stays a text.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ _VALUES = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def is_nonfinite(value: Any) -> bool:
-    """Whether a value is a float that JSON has no number for."""
+    """Return whether a value is a float that JSON has no number for."""
     return isinstance(value, float) and not math.isfinite(value)
 
 
 def name_of(value: float) -> str:
-    """``NaN``, ``Infinity`` or ``-Infinity``."""
+    """Return ``NaN``, ``Infinity`` or ``-Infinity``."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def spelled(value: Any) -> Any:
-    """A value as JSON for readers: keys are text, and what is no number in JSON is its name."""
+    """Return a value as JSON for readers: keys are text, and non-finite numbers are names."""
     if is_nonfinite(value):
         return name_of(value)
     if isinstance(value, dict):
@@ -35,7 +35,7 @@ def spelled(value: Any) -> Any:
 
 
 def packed(value: Any) -> Any:
-    """A value as a JSON column keeps it; `unpacked` gives the numbers back."""
+    """Return a value as a JSON column keeps it; `unpacked` restores the numbers."""
     if is_nonfinite(value):
         return {_KEY: name_of(value)}
     if isinstance(value, dict):
@@ -46,12 +46,12 @@ def packed(value: Any) -> Any:
 
 
 def unpacked(value: dict[str, Any]) -> Any:
-    """One object read from a JSON column, as ``object_hook`` of `json.loads` gives it."""
+    """Convert an object read from a JSON column; an ``object_hook`` for `json.loads`."""
     if len(value) == 1 and isinstance(value.get(_KEY), str):
         return _VALUES.get(value[_KEY], value)
     return value
 
 
 def metric(value: float | str | None) -> float | None:
-    """A metric of a node as a number; earlier versions kept ``nan`` and ``inf`` as text."""
+    """Return a metric of a node as a number; earlier versions kept ``nan`` and ``inf`` as text."""
     return float(value) if isinstance(value, str) else value

@@ -1,6 +1,6 @@
-"""What a resume or a live run may be asked for beyond each setting's own bounds, from values alone.
+"""What can be requested of a resume or a live run beyond each setting's own bounds.
 
-It knows no database, no launch and no optimizer.
+It decides from values alone, and knows no database, no launch and no optimizer.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from branchtrack.core.settings import (
 from branchtrack.errors import InvalidInput
 
 HORIZONS = (
-    "extend (go on from the rate in force and spread what is left of the schedule over the steps "
-    "that are left), rescale (the schedule as if it had been meant for the new max_steps from "
+    "extend (continue from the current rate and spread the rest of the schedule over the "
+    "remaining steps), rescale (the schedule as if it had been made for the new max_steps from "
     "step 0)"
 )
-#: What becomes of each part of the state where the weights alone are taken.
+#: What happens to each part of the state if only the weights are loaded.
 WEIGHTS_ONLY = {
     "weights": "restored",
     "optimizer": "reset",
@@ -37,14 +37,14 @@ WEIGHTS_ONLY = {
 _MODEL = "model/"
 
 
-#: Schedules that begin here have the steps that are left; what the horizon says has no place.
+#: Schedules that begin here cover the remaining steps; the horizon does not apply.
 ANEW = ("restart", "hold")
 #: Schedules whose shape takes no warm-up.
 _NO_WARMUP = ("constant", *schedules.WATCHING)
 
 
 def offered(declared: Mapping[str, Setting], settings: Mapping[str, Any]) -> dict[str, Setting]:
-    """Of the settings that a process declared, those that a resume of a node may change.
+    """Return the settings declared by a process that a resume of a node may change.
 
     ``settings`` are the node's own, which lists no details and no directives.
     """
@@ -53,31 +53,31 @@ def offered(declared: Mapping[str, Setting], settings: Mapping[str, Any]) -> dic
     }
     changeable |= {ACCEPT.name: ACCEPT, RESIZE.name: RESIZE} if changeable else {}
     if schedules.KIND in settings:
-        # Where it is not the script that makes the schedule.
+        # If the script does not make the schedule itself.
         changeable[SCHEDULE_FROM.name] = SCHEDULE_FROM
         changeable |= {HORIZON.name: HORIZON} if "max_steps" in changeable else {}
     return changeable
 
 
 def check_mode(mode: str, overrides: Mapping[str, Any]) -> None:
-    """That nothing is asked for that a mode of resuming has no use for.
+    """Refuse overrides that a mode of resuming cannot use.
 
     Raises:
-        InvalidInput: naming it.
+        InvalidInput: naming the override.
     """
     if mode == "exact" and overrides.get(RESIZE.name):
         raise InvalidInput(
             RESIZE.name,
             True,
             "resize together with --mode weights",
-            what="An exact resume needs tensors of the same sizes: resize says nothing.",
+            what="An exact resume needs tensors of the same sizes: resize has no effect.",
         )
     if mode == "weights" and ACCEPT.name in overrides:
         raise InvalidInput(
             ACCEPT.name,
             overrides[ACCEPT.name],
             "accept together with --mode exact",
-            what="With the weights alone nothing of the script is compared: accept says nothing.",
+            what="With --mode weights nothing of the script is compared: accept has no effect.",
         )
 
 
@@ -87,7 +87,7 @@ def check_schedule_left(
     overrides: Mapping[str, Any],
     groups: Sequence[Mapping[str, Any]],
 ) -> None:
-    """That a schedule which has come to its end is not spread over more steps at a rate of 0.
+    """Refuse to spread a schedule that has ended over more steps at a rate of 0.
 
     ``groups`` are the optimizer's at the node, with their rates.
 
@@ -103,23 +103,23 @@ def check_schedule_left(
         raise InvalidInput(
             HORIZON.name,
             "extend",
-            "horizon=rescale (the schedule as if it had been meant for "
+            "horizon=rescale (the schedule as if it had been made for "
             f"{overrides.get('max_steps')} steps), or instead of a horizon schedule_from=restart "
-            "(the schedule anew over the steps that are left) or lr_scheduler_type=constant",
-            what=f"At step {step} the schedule has come to its end: nothing of it is left to be "
-            "spread, and every update would be made with a learning rate of 0.",
+            "(a new schedule over the remaining steps) or lr_scheduler_type=constant",
+            what=f"At step {step} the schedule has ended: nothing of it is left to spread, and "
+            "every update would be made with a learning rate of 0.",
         )
 
 
 def check_length(
     step: int, settings: Mapping[str, Any], overrides: Mapping[str, Any], mode: str = "exact"
 ) -> None:
-    """That ``max_steps``, ``horizon``, ``schedule_from`` and the warm-up fit each other and a step.
+    """Check that ``max_steps``, ``horizon``, ``schedule_from`` and the warm-up fit together.
 
-    ``settings`` are those in force until now. With the weights alone the schedule is a fresh one.
+    ``settings`` are the current ones. With only the weights the schedule is a fresh one.
 
     Raises:
-        InvalidInput: naming the one that does not.
+        InvalidInput: naming the one that does not fit.
     """
     before = settings.get("max_steps")
     last, horizon = overrides.get("max_steps", before), overrides.get("horizon")
@@ -135,21 +135,21 @@ def check_length(
             "horizon",
             horizon,
             "no horizon together with schedule_from=restart or hold",
-            what="A schedule that begins here has the steps that are left: horizon says nothing.",
+            what="A schedule that begins here covers the remaining steps: horizon has no effect.",
         )
     if SCHEDULER.name in settings:
-        # A loop of its author's own, whose script alone makes its schedule.
+        # A custom loop, whose schedule only its script makes.
         return
     schedule = overrides.get(schedules.KIND, settings.get(schedules.KIND))
     if schedule is None:
-        # A scheduler that the script made itself goes on as it is.
+        # A scheduler that the script made itself continues as it is.
         return
     if last != before and horizon is None and not is_anew and schedule not in schedules.ENDLESS:
         raise InvalidInput(
             "horizon",
             None,
             HORIZONS,
-            what=f"With max_steps {last} instead of {before}, horizon must say what becomes of "
+            what=f"With max_steps {last} instead of {before}, horizon must say what happens to "
             "the schedule.",
         )
     if last is not None and schedule not in _NO_WARMUP:
@@ -157,12 +157,12 @@ def check_length(
 
 
 def too_late(step: int, value: Any) -> InvalidInput:
-    """The refusal of another end where training has come to its end."""
+    """Return the refusal of another end once training has ended."""
     return InvalidInput(
         "max_steps",
         value,
         "a resume of the final node: branchtrack resume NODE --set max_steps=N",
-        what=f"Training ends at this step, {step}: it was asked to go on too late.",
+        what=f"Training ends at this step, {step}: the request to continue came too late.",
     )
 
 
@@ -179,17 +179,17 @@ def _check_warmup(
             overrides[names[0]],
             f"a warm-up of less than {most} updates",
             what=f"The warm-up of {warmup} updates would not be over when training ends, "
-            f"{most} updates behind its beginning.",
+            f"{most} updates after its beginning.",
         )
 
 
 def check_schedule(
     settings: Mapping[str, Any], overrides: Mapping[str, Any], script: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """That a declared schedule has its arguments and what it follows; returns all the overrides.
+    """Check a declared schedule's arguments and what it follows; return all the overrides.
 
     A schedule of another kind begins without the arguments of the node's, which is a change too.
-    ``script`` is what the node's script asked for, where that was recorded.
+    ``script`` is what the node's script requested, if that was recorded.
 
     Raises:
         InvalidInput: naming the argument, or the schedule that cannot be followed.
@@ -213,7 +213,7 @@ def check_schedule(
 
 
 def check_frozen(patterns: str, tensors: Iterable[str]) -> None:
-    """That each of ``patterns`` names a part of the model, and that something is left to train.
+    """Check that each of ``patterns`` names a part of the model, and something is left to train.
 
     Raises:
         InvalidInput: a pattern that matches no ``model/`` tensor, or patterns that match them all.

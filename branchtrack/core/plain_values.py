@@ -1,6 +1,6 @@
-"""Values from outside as records can bear them: text that databases hold, numbers, little depth.
+"""Values from outside in a form that records can hold: storable text, numbers, limited depth.
 
-What is asked for is checked and refused; what is kept of a refusal is cleaned. It knows no request.
+Requests are checked and refused; what is kept of a refusal is cleaned. It knows no request.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from branchtrack.core.names import storable
 from branchtrack.errors import InvalidInput
 
-#: Lists and objects within each other. Whoever walks through them calls itself once for each.
+#: Depth of nested lists and objects. Code that walks through them recurses once for each level.
 DEEPEST = 20
 #: The whole numbers that databases hold.
 LARGEST = 2**63 - 1
@@ -19,11 +19,11 @@ _TEXT = "text without NUL characters and halves of surrogate pairs"
 
 
 def check(value: Any, field: str) -> None:
-    """Refuse what no record could bear, anywhere in a value of JSON.
+    """Refuse what no record could hold, anywhere in a JSON value.
 
     Raises:
-        InvalidInput: it is nested too deep, or has a text, a key or a number of that kind; the
-            error's field is the path to it.
+        InvalidInput: it is nested too deep, or has such a text, key or number; the error's field is
+            the path to it.
     """
     check_depth(value, field)
     for path, _depth, each in _walked(value, field):
@@ -40,13 +40,11 @@ def check_depth(value: Any, field: str) -> None:
         InvalidInput: with the field.
     """
     if any(depth > DEEPEST for _path, depth, _each in _walked(value, field)):
-        raise InvalidInput(
-            field or "body", "…", f"at most {DEEPEST} lists and objects within each other"
-        )
+        raise InvalidInput(field or "body", "…", f"at most {DEEPEST} nested lists and objects")
 
 
 def cleaned(value: Any, depth: int = 0) -> Any:
-    """A value of JSON as a record keeps it; what `check` refuses is replaced."""
+    """Return a JSON value as a record keeps it; what `check` refuses is replaced."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, int) and abs(value) > LARGEST:
@@ -61,7 +59,7 @@ def cleaned(value: Any, depth: int = 0) -> Any:
 
 
 def _walked(value: Any, field: str) -> Iterator[tuple[str, int, Any]]:
-    """Each value within a value with the path to it and its depth; keys are values of their own."""
+    """Yield each value within a value with its path and depth; keys count as values too."""
     waiting = [(field, 0, value)]
     while waiting:
         path, depth, each = waiting.pop()

@@ -1,7 +1,7 @@
-"""Under what conditions a request may still be carried out, and until when.
+"""The conditions under which a request may still be carried out, and until when.
 
-Looked at by the training process itself at its control point, where nothing can change in between.
-It knows no request and no trainer.
+The training process itself checks them at its control point, where nothing can change in between.
+This module knows no request and no trainer.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ NAMES = ("only_if", _LAST_STEP.name, _SECONDS.name)
 def parse(
     conditions: Mapping[str, Any], declared: Mapping[str, Setting], *, step: int, now: float
 ) -> dict[str, Any]:
-    """Conditions as they are stored: ``only_if``, ``not_after_step``, ``expires_at``; absent ones
-    are left out. ``step`` is where the run is, ``now`` seconds since 1970.
+    """Return conditions as they are stored: ``only_if``, ``not_after_step``, ``expires_at``;
+    absent ones are left out. ``step`` is where the run is, ``now`` seconds since 1970.
 
     Raises:
         InvalidInput: an unknown condition or setting, a value that the setting could never have,
@@ -38,7 +38,7 @@ def parse(
     for name in conditions:
         if name not in NAMES:
             raise InvalidInput(
-                name, conditions[name], ", ".join(NAMES), what=f"No condition is {name}."
+                name, conditions[name], ", ".join(NAMES), what=f"There is no condition {name}."
             )
     present = {name: value for name, value in conditions.items() if value is not None}
     stored: dict[str, Any] = {}
@@ -65,7 +65,7 @@ def _validated(expected: Any, declared: Mapping[str, Setting]) -> dict[str, Any]
 
 
 def overdue(stored: Mapping[str, Any], *, step: int, now: float) -> str:
-    """Why a request comes too late at ``step``, in a sentence; empty where it does not."""
+    """Return why a request is too late at ``step``, in a sentence; empty if it is not."""
     last = stored.get("not_after_step")
     if last is not None and step > last:
         return f"It was to be applied by step {last}, and training is at step {step}."
@@ -76,15 +76,15 @@ def overdue(stored: Mapping[str, Any], *, step: int, now: float) -> str:
 
 
 def unmet(stored: Mapping[str, Any], current: Mapping[str, Any]) -> str:
-    """Which precondition does not hold, in a sentence; empty where all do."""
+    """Return the precondition that does not hold, in a sentence; empty if all do."""
     for name, expected in stored.get("only_if", {}).items():
         if not same(current.get(name), expected):
-            return f"It was asked only if {name} is {expected}, and it is {current.get(name)}."
+            return f"It was requested only if {name} is {expected}, but it is {current.get(name)}."
     return ""
 
 
 def same(actual: Any, expected: Any) -> bool:
-    """Whether two values are one, as far as float32 can tell; NaN is NaN."""
+    """Return whether two values are equal within float32 precision; NaN equals NaN."""
     if isinstance(actual, (list, tuple)) and isinstance(expected, (list, tuple)):
         return len(actual) == len(expected) and all(map(same, actual, expected))
     numbers = (int, float)

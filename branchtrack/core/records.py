@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TensorLocation:
-    """Where the bytes of one tensor lie: ``offset`` and ``nbytes`` count from the file's start."""
+    """Where the bytes of one tensor are: ``offset`` and ``nbytes`` count from the file's start."""
 
     digest: str
     pack: str
@@ -38,8 +38,8 @@ class StoredCheckpoint:
 class Change:
     """One setting's value before and after a node.
 
-    ``step`` is where ``after`` took effect if that is another than the node's: where no node could
-    be made of the change.
+    ``step`` is where ``after`` took effect if that is not the node's step: where no node could be
+    created for the change.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Change:
     step: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form: ``name before after``, and ``step`` if it is not the node's."""
+        """Return the JSON form: ``name before after``, and ``step`` if it is not the node's."""
         step_field = {} if self.step is None else {"step": self.step}
         return {"name": self.name, "before": self.before, "after": self.after, **step_field}
 
@@ -58,9 +58,9 @@ class Run:
     """One tree. ``entry_point`` is the command that can start its training again.
 
     ``command`` is the digest by which the same command, started again, finds it.
-    ``training`` says which training of its script it is: ``name`` as asked for, ``number`` in its
+    ``training`` says which training of its script it is: ``name`` as requested, ``number`` in its
     process and ``of_name`` among those of that name, both from 1, and ``process``, an id that all
-    trainings of one execution of the script share. Empty of runs of earlier versions.
+    trainings of one execution of the script share. It is empty for runs of earlier versions.
     """
 
     id: str
@@ -98,10 +98,10 @@ class Branch:
 class Segment:
     """The stretch of a branch trained by one process; ``status`` as stored (see lifecycle).
 
-    ``script`` is what the script itself asked for, whatever the node that it resumed says.
-    ``offers`` says what else than settings its process can be asked for (see `core.offers`).
-    ``process`` names the process for good, and ``gone`` says whether it runs no more, as far as
-    could be seen when this was read: None of a process that is not of this machine.
+    ``script`` is what the script itself requested, whatever the node that it resumed says.
+    ``offers`` holds what else than settings its process accepts (see `core.capabilities`).
+    ``process`` identifies the process permanently, and ``gone`` says whether it has ended, as far
+    as could be seen when this was read: None for a process on another machine.
     ``environment`` are the variables and modules that its script had (see `core.variables`).
     ``saves`` counts the nodes that were due: ``due`` and ``made``, and the steps ``missed``.
     """
@@ -138,8 +138,8 @@ class Node:
     ``param_groups`` are the optimizer's groups as torch spells them, without parameters.
     ``restored`` says for each part of the state whether it was restored, reset or replaced;
     ``effective`` holds values read back from where the maths used them one update later.
-    ``proof`` is what the update after the node, made by the process that made the node, was made
-    of; ``compared`` what the first update of a resume was found to be beside it.
+    ``proof`` is the content of the update after the node, made by the process that created the
+    node; ``compared`` is how the first update of a resume compares with it.
     """
 
     seq: int
@@ -191,12 +191,13 @@ class NewNode:
 
 @dataclass(frozen=True)
 class Request:
-    """An intervention somebody asked for. ``payload`` is as asked, ``requested`` normalised.
+    """An intervention that was requested. ``payload`` is as sent, ``requested`` normalised.
 
-    ``conditions`` as in `core.conditions`; ``key`` tells a request sent twice. ``asked_step`` is
-    the branch's step when it was asked, ``run_steps`` the updates that the whole run had made.
-    ``channel`` is how it came: ``shell``, ``web``, ``api``, ``python`` or ``run``. ``cancel`` names
-    who wants it cancelled: only the process that it is for can say whether that was in time.
+    ``conditions`` as in `core.preconditions`; ``key`` identifies a request sent twice.
+    ``asked_step`` is the branch's step at the request, ``run_steps`` the updates that the whole run
+    had made. ``channel`` is its origin: ``shell``, ``web``, ``api``, ``python`` or ``run``.
+    ``cancel`` names the actor that wants it cancelled: only the process that it is for can tell
+    whether that was in time.
     """
 
     seq: int
@@ -246,9 +247,9 @@ class Refusals:
 
 @dataclass(frozen=True)
 class Token:
-    """What a person or a program shows to be let in, without the secret itself.
+    """What a person or a program presents for access, without the secret itself.
 
-    ``only`` are the names of settings and actions that it is good for (patterns; None: all), and
+    ``only`` are the names of settings and actions that it is valid for (patterns; None: all), and
     ``limit`` how many requests it may make in any 1,000 updates of one run.
     """
 
@@ -267,13 +268,13 @@ class Token:
 class Launch:
     """An order to start a process that trains from ``node_id`` on branch ``branch_id``.
 
-    ``environment``: variables chosen for it (``given``), whether it keeps those of whoever starts
-    it (``keep``), and what was given back. ``strict``: it ends where its first update is not that
+    ``environment``: variables chosen for it (``given``), whether it keeps those of the process that
+    starts it (``keep``), and what was restored. ``strict``: it ends if its first update is not that
     of the node's own continuation.
 
-    ``branch`` is the branch's name when it was ordered: branch, segment and fork node are gone
-    where the process refused before it trained. ``entry_point`` is the command where it is another
-    than the run's own.
+    ``branch`` is the branch's name when it was ordered: branch, segment and fork node are gone if
+    the process refused before it trained. ``entry_point`` is the command if it is not the run's
+    own.
     """
 
     seq: int
@@ -303,12 +304,12 @@ class Launch:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What came of training from one node of a branch to another again, in a new process.
+    """The result of training from one node of a branch to another again, in a new process.
 
-    ``digest`` is the state digest that the second training came to. ``difference`` is None where
-    it equals the node's; else ``name`` (the first tensor or value that differs), ``kind``
+    ``digest`` is the state digest that the second training reached. ``difference`` is None if it
+    equals the node's; else ``name`` (the first tensor or value that differs), ``kind``
     (``tensor`` or ``state``), ``expected`` and ``found``. ``untested`` are the reasons why this
-    says nothing about other steps: parts outside of what the project's own tests cover.
+    implies nothing for other steps: parts outside of what the project's own tests cover.
     """
 
     id: str
@@ -325,11 +326,11 @@ class Certificate:
 
     @property
     def exact(self) -> bool:
-        """Whether both trainings came to the same state, bit for bit."""
+        """Whether both trainings reached the same state, bit for bit."""
         return self.difference is None
 
 
-#: Under which an event's payload has the digest of all that a row says, see `db.seals.contents`.
+#: The key in an event's payload for the digest of all that a row says, see `db.seals.contents`.
 CONTENTS = "contents"
 
 

@@ -1,4 +1,4 @@
-"""How a launched process says in its log that branchtrack refused it, and how that is read again.
+"""How a launched process logs that branchtrack refused it, and how that is read again.
 
 From values alone.
 """
@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from branchtrack.errors import BranchtrackError
 
 _BEGIN = "branchtrack: refused: "
-#: What lines of a message begin with, so that it is seen where it ends.
+#: Prefix of the lines of a message, so that its end can be recognised.
 _MORE = "    "
 
 
 def written(error: BranchtrackError) -> str:
-    """The lines that say it."""
+    """Return the lines of the refusal."""
     first, *more = str(error).splitlines() or [type(error).__name__]
     return "".join(f"{line}\n" for line in [_BEGIN + first, *(_MORE + line for line in more)])
 
 
 def read(lines: Sequence[str]) -> str:
-    """The message of the last refusal among the lines of a log; empty where there is none."""
+    """Return the message of the last refusal among the lines of a log; empty if there is none."""
     starts = [number for number, line in enumerate(lines) if line.startswith(_BEGIN)]
     if not starts:
         return ""

@@ -1,6 +1,6 @@
-"""How the first update of a resume stands to the node's own continuation, in words.
+"""How the first update of a resume compares with the node's own continuation, in words.
 
-The comparison itself is made where training is; this only reads what was recorded of it.
+The comparison itself is made in the training process; this only reads its record.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: What is compared of an update, in the order in which it comes.
+#: What is compared of an update, in order.
 PARTS = ("batch", "loss", "weights")
 _SENTENCES = {
     "equal": "Its first update had the {parts} of the node's own continuation, bit for bit.",
     "explained": "Its first update differs from the node's own continuation where a declared "
-    "change says so.",
-    "unknown": "Nobody had trained on from the node, or nothing of the first update could be "
+    "change explains it.",
+    "unknown": "The node had no recorded continuation, or nothing of the first update could be "
     "compared: whether it trains the same is not known.",
 }
 
 
 def sentence(compared: Mapping[str, Any]) -> str:
-    """One sentence on a comparison; see `training.proof.compare` for its fields."""
+    """Return a sentence on a comparison; see `training.session.proof.compare` for its fields."""
     state = str(compared["state"])
     if state == "differs":
         return (
@@ -37,7 +37,7 @@ def sentence(compared: Mapping[str, Any]) -> str:
 
 
 def differences(compared: Mapping[str, Any]) -> str:
-    """What differs: each with the value found and the one expected."""
+    """Describe what differs: each with the value found and the one expected."""
     return "; ".join(
         f"{difference['name']} {_shown(difference['name'], difference['found'])}, "
         f"expected {_shown(difference['name'], difference['expected'])}"
@@ -50,5 +50,5 @@ def _shown(name: str, value: Any) -> str:
         return ", ".join(_shown(name, item) for item in value[:4]) or "none"
     if name == "loss" and isinstance(value, str):
         return f"{float.fromhex(value):.9g}"
-    # Of a digest its beginning tells enough.
+    # The beginning of a digest is enough.
     return value[:12] if name in ("batch", "weights") and isinstance(value, str) else str(value)

@@ -1,4 +1,4 @@
-"""The saves that a script's own cadence asks for: how many were due, made and not made.
+"""The saves requested by a script's own cadence: how many were due, made and not made.
 
 Plain values only, as the column ``segments.saves`` holds them: ``due``, ``made``, and the steps
 ``missed``.
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def summed(counts: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """The counts of several segments together; None where none of them counted."""
+    """Return the counts of several segments together; None if none of them counted."""
     counted = [count for count in counts if count]
     if not counted:
         return None
@@ -24,9 +24,9 @@ def summed(counts: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
 
 
 def words(count: Mapping[str, Any] | None) -> str:
-    """``3 of 40 saves were not made``; nothing where all were, or may still be."""
+    """Return ``3 of 40 saves were not made``; empty if all were, or may still be."""
     if not count or not count["missed"]:
         return ""
-    # Those that are on their way are neither made nor missed.
+    # Those in progress are neither made nor missed.
     missed = len(count["missed"])
     return f"{missed} of {count['due']} saves {'was' if missed == 1 else 'were'} not made"

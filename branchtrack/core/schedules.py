@@ -1,6 +1,6 @@
 """The schedules of transformers by name, and the arguments that each of them takes.
 
-Decided from values alone, for the door: the training process looks at the functions themselves.
+Decided from values alone, for validation: the training process inspects the functions themselves.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "warmup_stable_decay": ("num_decay_steps",),
 }
 _RAMPS = ("linear", "cosine", "1-sqrt")
-#: The arguments that are words; all others are numbers, and those that are switches.
+#: The arguments that are words or switches; all others are numbers.
 _WORDS: dict[str, tuple[str, ...]] = {
     "mode": ("min", "max"),
     "threshold_mode": ("rel", "abs"),
@@ -82,7 +82,7 @@ _COUNTS = (
 WATCHING = ("reduce_lr_on_plateau", "greedy")
 ENDLESS = ("constant", "constant_with_warmup", "inverse_sqrt", *WATCHING)
 
-#: Those whose rate is 0 at their end, whatever they are given.
+#: Those whose rate is 0 at their end, with any arguments.
 TO_ZERO = ("linear", "cosine", "cosine_with_restarts")
 
 KWARGS = "lr_scheduler_kwargs"
@@ -90,7 +90,7 @@ KIND = "lr_scheduler_type"
 
 
 def read(text: Any) -> dict[str, Any] | None:
-    """Arguments from ``name=value`` pairs with commas between or from JSON; None: they are neither.
+    """Return arguments from comma-separated ``name=value`` pairs or JSON; None if neither.
 
     Values are plain: finite numbers, words, true, false or null, and in JSON lists of numbers.
     """
@@ -105,14 +105,14 @@ def read(text: Any) -> dict[str, Any] | None:
 
 
 def write(arguments: Mapping[str, Any] | None) -> str:
-    """The one text of some arguments, which `read` reads back: pairs, or JSON for lists."""
+    """Return the text of some arguments, which `read` reads back: pairs, or JSON for lists."""
     ordered = dict(sorted((arguments or {}).items()))
     pairs = ", ".join(f"{name}={_word(value)}" for name, value in ordered.items())
     return pairs if read(pairs) == ordered else json.dumps(ordered)
 
 
 def check(kind: str, text: str) -> None:
-    """That a schedule takes these arguments, and has those it needs.
+    """Check that a schedule takes these arguments, and has those it needs.
 
     Raises:
         InvalidInput: naming the argument and what is allowed.
@@ -193,12 +193,12 @@ def _value(text: str) -> Any:
 
 
 def is_recipe(value: Any) -> bool:
-    """Whether a value is what a node has of a schedule made for another length."""
+    """Return whether a value is a node's recipe of a schedule made for another length."""
     return isinstance(value, Mapping) and {"steps", "path"} <= value.keys()
 
 
 def recipe_words(recipe: Mapping[str, Any]) -> str:
-    """A recipe for people: ``made for 24 updates, its 5 to 24 spread over updates 5 to 40``."""
+    """Describe a recipe: ``made for 24 updates, its 5 to 24 spread over updates 5 to 40``."""
     path = recipe["path"]
     spread = [
         f"its {y0:.10g} to {y1:.10g} spread over updates {x0:.10g} to {x1:.10g}"

@@ -18,10 +18,10 @@ from branchtrack.errors import InvalidInput, shown
 
 #: As in JSON and Python, but no underscores and no digits of other scripts.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-#: As Python, JSON's readers and pages of ours write it.
+#: As Python, JSON's readers and our own pages write it.
 _INFINITY = re.compile(r"\+?(inf|infinity|∞)|([-−])(inf|infinity|∞)", re.IGNORECASE)
 
-#: The most updates that counters, databases and JSON all hold as they are.
+#: The most updates that counters, databases and JSON can all hold.
 _MOST_STEPS = 10**15
 #: Characters of a text. It is kept with every node, and shown on pages.
 _LONGEST = 4000
@@ -33,9 +33,9 @@ class Setting:
 
     ``dtype`` is ``float``, ``int``, ``bool``, ``str``, ``choice`` (one of ``choices``), ``floats``
     (``count`` of them, written ``0.9, 0.95``) or ``arguments`` (see `schedules`).
-    ``effect`` says when a change holds; one that is not ``live`` can be changed on resume alone.
+    ``effect`` says when a change holds; one that is not ``live`` can be changed only on resume.
     A ``detail`` is one of many parts of another setting: nodes do not list it, their state has it.
-    An ``infinite`` one takes infinity besides, and without a minimum minus infinity.
+    An ``infinite`` one also takes infinity, and without a minimum minus infinity.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Setting:
         if self.dtype == "str":
             return f"text of at most {_LONGEST:,} characters"
         if self.dtype == "arguments":
-            return "name=value pairs with commas between, or a JSON object; {} for none"
+            return "name=value pairs separated by commas, or a JSON object; {} for none"
         if self.dtype == "choice":
             return f"one of {', '.join(self.choices)}"
         kind = "a whole number" if self.dtype == "int" else "a finite number"
@@ -74,7 +74,7 @@ class Setting:
             parts.append(f"at most {high:{form}}")
         phrase = " ".join([kind, " and ".join(parts)]).strip()
         phrase += ", or inf" if self.infinite else ""
-        many = "1 number," if self.count == 1 else f"{self.count} numbers with commas between, each"
+        many = "1 number," if self.count == 1 else f"{self.count} numbers separated by commas, each"
         return f"{many} {phrase}" if self._is_list else phrase
 
     @property
@@ -82,11 +82,11 @@ class Setting:
         return self.dtype == "floats"
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON form, which ``declared`` reads back."""
+        """Return the JSON form, which ``declared`` reads back."""
         return asdict(self)
 
     def validate(self, value: Any) -> Any:
-        """``value`` as this setting's type; text is parsed.
+        """Return ``value`` as this setting's type; text is parsed.
 
         Raises:
             InvalidInput: wrong type, NaN, infinity unless it is ``infinite``, out of bounds, or
@@ -99,9 +99,9 @@ class Setting:
         return parsed
 
     def nearest(self, value: Any) -> Any:
-        """A number out of bounds as the nearest bound; anything else as it is.
+        """Return the nearest bound for a number out of bounds; anything else as it is.
 
-        A bound that is itself excluded is no value to come to, so nothing comes to it.
+        A bound that is itself excluded is not allowed, so no value is moved to it.
         """
         numbers = self._listed(value) if self._is_list else [_parse(self.dtype, value)]
         if self.dtype not in ("float", "int", "floats") or not numbers or None in numbers:
@@ -145,7 +145,7 @@ LR = Setting(
     minimum=0.0,
     maximum=100.0,
     above=True,
-    about="base (peak) learning rate; the schedule goes on from where it is",
+    about="base (peak) learning rate; the schedule continues from where it is",
 )
 WEIGHT_DECAY = Setting(
     "weight_decay", minimum=0.0, maximum=100.0, about="decoupled weight decay of decayed groups"
@@ -169,33 +169,34 @@ BETAS = Setting(
     about="decay rates of the two moments",
 )
 EPS = Setting("eps", minimum=0.0, maximum=1.0, above=True, about="added to the denominator")
-MOMENTUM = Setting("momentum", minimum=0.0, maximum=1.0, about="momentum of SGD and its kin")
-#: The same where the schedule cycles momentum: what is set is the cycle's upper bound.
+MOMENTUM = Setting("momentum", minimum=0.0, maximum=1.0, about="momentum of SGD and similar")
+#: The same if the schedule cycles momentum: the setting is the cycle's upper bound.
 CYCLED_BETAS = replace(
     BETAS,
-    about="decay rates of the two moments; the schedule cycles the first, and what is set of it is "
-    "the most of the cycle, whose least keeps its ratio to it",
+    about="decay rates of the two moments; the schedule cycles the first, and its setting is the "
+    "maximum of the cycle, whose minimum keeps its ratio to it",
 )
 CYCLED_MOMENTUM = replace(
     MOMENTUM,
-    about="the schedule cycles it, and what is set is the most of the cycle, whose least keeps its "
-    "ratio to it",
+    about="the schedule cycles it, and the setting is the maximum of the cycle, whose minimum "
+    "keeps its ratio to it",
 )
 DROPOUT = Setting(
     "dropout", minimum=0.0, maximum=1.0, about="probability of every dropout module of the model"
 )
 FROZEN = Setting(
-    "frozen", "str", about="modules that do not train: names or patterns with commas between"
+    "frozen", "str", about="modules that do not train: names or patterns, separated by commas"
 )
 
 SCHEDULE_HELD = Setting(
     "schedule_held",
     "bool",
-    about="whether the rate stays what it is while the script's own schedule counts on; let go, a "
-    "schedule that follows from the step is where it would have been, any other goes on from here",
+    about="whether the rate stays unchanged while the script's own schedule keeps counting; on "
+    "release, a schedule computed from the step is where it would have been, any other continues "
+    "from here",
 )
 
-#: Of the loop itself. Declared as they are at a resume; a loop that can change one while it goes on
+#: Of the loop itself. Declared as they are at a resume; a loop that can change one while it runs
 #: declares it by `at_once`.
 _LATER: dict[str, Any] = {"effect": "from the resume on", "live": False}
 LR_SCHEDULER_TYPE = Setting(
@@ -203,14 +204,14 @@ LR_SCHEDULER_TYPE = Setting(
     "choice",
     choices=tuple(schedules.ARGUMENTS),
     **_LATER,
-    about="shape of the schedule, of which the resumed step takes its place",
+    about="shape of the schedule, which continues at the resumed step",
 )
 LR_SCHEDULER_KWARGS = Setting(
     schedules.KWARGS,
     "arguments",
     **_LATER,
     about="arguments of the schedule beside warm-up and length, such as num_cycles=3 or "
-    "min_lr_rate=0.1; another schedule begins without those of the last",
+    "min_lr_rate=0.1; another schedule begins without the arguments of the previous one",
 )
 WARMUP_STEPS = Setting(
     "warmup_steps",
@@ -234,19 +235,19 @@ HORIZON = Setting(
     "choice",
     choices=("extend", "rescale"),
     **_LATER,
-    about="with another max_steps: extend goes on from the rate in force and spreads what is left "
-    "of the schedule over the steps that are left; rescale is the schedule as if it had been "
-    "meant for the new max_steps from step 0",
+    about="with another max_steps: extend continues from the current rate and spreads the rest of "
+    "the schedule over the remaining steps; rescale is the schedule as if it had been made for "
+    "the new max_steps from step 0",
 )
 SCHEDULE_FROM = Setting(
     "schedule_from",
     "choice",
     choices=("start", "restart", "hold"),
     **_LATER,
-    about="where the shape of the schedule begins: start is as if it had been in force from step "
-    "0; restart begins anew here, with its warm-up, over the steps that are left; hold begins "
-    "here behind its warm-up, from the rate in force (with lr_scheduler_type=constant: constant "
-    "from here)",
+    about="where the shape of the schedule begins: start is as if it had been used from step 0; "
+    "restart begins again here, with its warm-up, over the remaining steps; hold begins here "
+    "after its warm-up, from the current rate (with lr_scheduler_type=constant: constant from "
+    "here)",
 )
 BATCH_SIZE = Setting(
     "batch_size",
@@ -254,7 +255,7 @@ BATCH_SIZE = Setting(
     minimum=1,
     unit="samples",
     **_LATER,
-    about="samples of one forward pass; the rest of the epoch is cut anew",
+    about="samples of one forward pass; the rest of the epoch is divided anew",
 )
 ACCUMULATION = Setting(
     "gradient_accumulation_steps",
@@ -279,32 +280,32 @@ SEED = Setting(
     minimum=0,
     maximum=2**32 - 1,
     **_LATER,
-    about="all that is drawn from here on; the order of the epoch that was begun stays",
+    about="everything drawn from here on; the order of the current epoch stays",
 )
 
-#: Of a loop of its author's own: what makes its schedule is the script itself.
+#: For custom loops: the script itself makes the schedule.
 SCHEDULER = Setting(
     "scheduler",
     "choice",
     choices=("node", "script"),
     **_LATER,
-    about="whose schedule goes on: the node's as it was, or the script's own, which is brought to "
-    "the node's step (other shape, length or warm-up)",
+    about="whose schedule continues: the node's as it was, or the script's own, which is stepped "
+    "to the node's step (other shape, length or warm-up)",
 )
 
-#: Of a script that was edited since the node was made.
+#: For a script that was edited since the node was created.
 ACCEPT = Setting(
     "accept",
     "str",
     **_LATER,
-    about="differences of the script that are intended, by the names that a refusal gives them, "
-    "with commas between (dataset_length)",
+    about="differences of the script that are intended, by the names used in the refusal, "
+    "separated by commas (dataset_length)",
 )
 RESIZE = Setting(
     "resize",
     "bool",
     **_LATER,
-    about="with the weights alone: of a tensor of another size the rows that both have are taken",
+    about="with --mode weights: copy the common rows of a tensor that has another size",
 )
 
 AT_RESUME = {
@@ -325,15 +326,15 @@ AT_RESUME = {
         SCHEDULER,
     )
 }
-#: What says how a change is meant, and is no value in force afterwards.
+#: Directives that say how a change is meant, and are not values in force afterwards.
 DIRECTIVES = (HORIZON.name, SCHEDULE_FROM.name, SCHEDULER.name, ACCEPT.name, RESIZE.name)
-#: What a node has of a schedule that was made for another length; it follows from the others.
+#: A node's recipe of a schedule that was made for another length; it follows from the others.
 RECIPE = "schedule"
 
 _OWN_SCHEDULE = "the script made its schedule itself"
 _CADENCE = "the script does so by epoch, or not at all"
 _NONE = "the optimizers of this run have none"
-#: Why a node may not have a setting that others have.
+#: Why a node may lack a setting that others have.
 _ABSENT = {
     LR_SCHEDULER_TYPE.name: _OWN_SCHEDULE,
     LR_SCHEDULER_KWARGS.name: _OWN_SCHEDULE,
@@ -354,19 +355,19 @@ _ABSENT = {
 
 
 def at_once(setting: Setting) -> Setting:
-    """A setting of the loop itself where that can change it while it goes on."""
+    """Return a setting of the loop itself for a loop that can change it while it runs."""
     return replace(setting, live=True, effect="from the next update")
 
 
 def declared(rows: Iterable[Mapping[str, Any]]) -> dict[str, Setting]:
-    """Declarations by name, from their JSON form."""
+    """Return declarations by name, from their JSON form."""
     return {row["name"]: Setting(**row) for row in rows}
 
 
 def validate_all(
     values: Mapping[str, Any], settings: Mapping[str, Setting], *, clamp: bool = False
 ) -> dict[str, Any]:
-    """Every value validated, all or nothing.
+    """Return every value validated, all or nothing.
 
     ``clamp``: a number out of bounds becomes the nearest bound that is allowed, if there is one.
 
@@ -386,7 +387,7 @@ def validate_all(
 
 
 def refuse_later(values: Mapping[str, Any], settings: Mapping[str, Setting]) -> None:
-    """Refuse settings that a live run does not change, though its resumes can.
+    """Refuse settings that only resumes can change, not a live run.
 
     Raises:
         InvalidInput: naming the first of them, and how it can be changed.
@@ -397,13 +398,13 @@ def refuse_later(values: Mapping[str, Any], settings: Mapping[str, Setting]) -> 
                 name,
                 values[name],
                 f"a resume: branchtrack resume NODE --set {name}=VALUE",
-                what=f"{name} can be changed where a run is resumed, not while it trains.",
+                what=f"{name} can be changed when a run is resumed, not while it trains.",
             )
 
 
 def _unknown(name: str, value: Any, settings: Mapping[str, Setting]) -> InvalidInput:
     why = f" here: {_ABSENT[name]}" if name in _ABSENT else ""
-    # Details are many; whoever looks for one finds it in the whole list.
+    # Details are many; they are in the whole list.
     names = sorted(setting.name for setting in settings.values() if not setting.detail)
     return InvalidInput(
         name, value, ", ".join(names), what=f"There is no setting {shown(name)}{why}."
@@ -411,7 +412,7 @@ def _unknown(name: str, value: Any, settings: Mapping[str, Setting]) -> InvalidI
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
-    """``name=value`` texts as a mapping.
+    """Return ``name=value`` texts as a mapping.
 
     Raises:
         InvalidInput: a text without ``=``, or a name given twice.

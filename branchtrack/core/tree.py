@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Span:
-    """The part of a segment that a branch's curve takes: ``after < step <= upto``."""
+    """The part of a segment that belongs to a branch's curve: ``after < step <= upto``."""
 
     segment: str
     after: int
@@ -19,11 +19,11 @@ class Span:
 
 
 def lineage(segment: str, start: Callable[[str], tuple[str, int] | None]) -> list[Span]:
-    """The spans that make up the curve ending in ``segment``, oldest first.
+    """Return the spans that make up the curve ending in ``segment``, oldest first.
 
-    ``start(segment)`` gives the parent segment and the step at which ``segment`` starts, or None
-    for a root. An ancestor's cut never lies above the cut of the one below it, so that a fork of
-    a fork taken earlier than the fork's own start loses nothing and doubles nothing.
+    ``start(segment)`` returns the parent segment and the step at which ``segment`` starts, or None
+    for a root. An ancestor's cut is never above the cut of the one below it, so that a fork of a
+    fork taken earlier than the fork's own start loses nothing and doubles nothing.
     """
     spans: list[Span] = []
     upto: int | None = None
@@ -41,7 +41,7 @@ def lineage(segment: str, start: Callable[[str], tuple[str, int] | None]) -> lis
 
 
 def ancestors(node: str, parents: Mapping[str, str | None]) -> list[str]:
-    """``node`` and all above it, nearest first."""
+    """Return ``node`` and all above it, nearest first."""
     chain: list[str] = []
     current: str | None = node
     while current is not None:
@@ -51,7 +51,7 @@ def ancestors(node: str, parents: Mapping[str, str | None]) -> list[str]:
 
 
 def common_ancestor(a: str, b: str, parents: Mapping[str, str | None]) -> str | None:
-    """The nearest node above (or equal to) both, or None in different trees."""
+    """Return the nearest node above (or equal to) both, or None in different trees."""
     above = set(ancestors(a, parents))
     return next((node for node in ancestors(b, parents) if node in above), None)
 
@@ -94,7 +94,7 @@ def lanes(nodes: Sequence[tuple[str, str | None]]) -> list[Row]:
 
 
 def children(parents: Iterable[tuple[str, str | None]]) -> dict[str, list[str]]:
-    """Each node's children, in the order given."""
+    """Return each node's children, in the order given."""
     below: dict[str, list[str]] = {}
     for node, parent in parents:
         if parent is not None:

@@ -1,7 +1,7 @@
-"""Environment variables that a script may read: recorded, compared and given back at a resume.
+"""Environment variables that a script may read: recorded, compared and restored at a resume.
 
-From values alone. What belongs to a machine, a session or a job is left out; of what looks like a
-secret the name alone is kept, and a hint by which another value is told.
+From values alone. What belongs to a machine, a session or a job is left out; for what looks like a
+secret only the name is kept, and a hint that reveals a changed value.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from branchtrack.errors import InvalidInput
 from branchtrack.redaction import REDACTED
 
-#: Words of a name that say that its value is a secret; some are written together with others
-#: (``PGPASSWORD``). Names of many settings only contain them: MAX_TOKENS, KEY_DIM, AUTHORS.
+#: Words of a name that mark its value as a secret; some are joined to other words (``PGPASSWORD``).
+#: Names of many settings only contain them: MAX_TOKENS, KEY_DIM, AUTHORS.
 _SECRET = re.compile(
     r"(^|_)(PWD|PASS|CREDENTIALS?|AUTH|COOKIES?|SIGNATURE|DSN|[A-Z0-9]*(TOKEN|SECRET|PASSWORD|PASSWD"
     r"|PASSPHRASE|APIKEY)|(API|ACCESS|SECRET|PRIVATE)_(KEYS?|TOKENS))(_|$)|(^|_)KEY$",
@@ -24,7 +24,7 @@ _SECRET = re.compile(
 )
 #: A user and a password within an address.
 _SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
-#: Parts of names that tell which of several jobs of one script this is.
+#: Parts of names that identify one of several jobs of one script.
 _ARRAYS = frozenset(
     """SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT PBS_ARRAY_INDEX PBS_ARRAYID LSB_JOBINDEX
     SGE_TASK_ID""".split()
@@ -69,15 +69,15 @@ _OUTSIDE_PREFIXES = (
     "WSL_",
     "GITHUB_",
 )
-#: Devices are assigned anew to each job: given back only where nothing is assigned.
+#: Devices are assigned anew to each job: restored only if nothing is assigned.
 ASSIGNED = frozenset(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"))
 _LONGEST = 4_096
 _BLANKS = str.maketrans("\n\r\t", "   ")
 
 
 def recorded(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What is to be remembered: ``values`` by name, and ``secrets``, of which it is told whether
-    they are the same later: by name the first hex digits of a digest.
+    """Return what to record: ``values`` by name, and ``secrets``: by name the first hex digits of a
+    digest, which show later whether they are the same.
     """
     values: dict[str, str] = {}
     secrets: dict[str, str] = {}
@@ -94,11 +94,11 @@ def recorded(environ: Mapping[str, str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How an environment stands to the one that was recorded.
+    """How an environment compares with the recorded one.
 
     ``given_back`` were set then and are not set now, ``replaced`` have another value now, and
-    ``added`` are set now only. ``missing`` are secrets that are not set now, ``changed`` those that
-    have another value now; ``assigned`` are variables that somebody chose for this resume.
+    ``added`` are set only now. ``missing`` are secrets that are not set now, ``changed`` those that
+    have another value now; ``assigned`` are variables that were chosen for this resume.
     """
 
     given_back: dict[str, str] = field(default_factory=dict)
@@ -110,20 +110,20 @@ class Comparison:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the process is to be given beside the present environment."""
+        """Return what the process needs in addition to the present environment."""
         return {**self.given_back, **self.replaced, **self.assigned}
 
     def as_dict(self) -> dict[str, list[str]]:
-        """The JSON form: names alone."""
+        """Return the JSON form: only names."""
         parts = ("given_back", "replaced", "added", "missing", "changed")
         names = {part: sorted(getattr(self, part)) for part in parts}
         return {**names, "given": sorted(self.assigned)}
 
     def sentences(self) -> list[str]:
-        """A line on each part that a person should know of."""
+        """Return a line on each part that a user should know of."""
         lines = []
         for names, words in (
-            (self.given_back, "Given back as the node's process had it: {}."),
+            (self.given_back, "Restored as the node's process had it: {}."),
             (self.replaced, "Has another value here; the node's is used: {}."),
         ):
             if names:
@@ -164,7 +164,7 @@ def compare(
         if name not in chosen and _is_followed(name, environ)
     }
     secrets = [name for name in before["secrets"] if name not in chosen]
-    # Older records have a list of names alone.
+    # Older records have only a list of names.
     digests = before["secrets"] if isinstance(before["secrets"], Mapping) else {}
     expected = {*before["values"], *before["secrets"], *chosen}
     return Comparison(
@@ -188,7 +188,7 @@ def compare(
 
 
 def parse(assignments: tuple[str, ...]) -> dict[str, str]:
-    """``NAME=VALUE`` of the command line, by name.
+    """Return ``NAME=VALUE`` of the command line, by name.
 
     Raises:
         InvalidInput: one has no name or no equals sign, looks like a secret, or is a variable of
@@ -204,13 +204,13 @@ def parse(assignments: tuple[str, ...]) -> dict[str, str]:
                 "env",
                 text,
                 f"variables that the script reads, none that begins with {_OWN}",
-                what=f"env: {name} is for branchtrack itself, which sets it for the process.",
+                what=f"env: {name} belongs to branchtrack itself, which sets it for the process.",
             )
         if _SECRET.search(name) or _SECRET_VALUE.search(value):
             raise InvalidInput(
                 "env",
                 f"{name}={REDACTED}",
-                "variables that are no secrets",
+                "variables that are not secrets",
                 what=f"env: {name} looks like a secret, and what is given here is recorded. Set it "
                 "in the environment of this command, or of the worker that starts the process: "
                 "a resume inherits it.",
@@ -226,7 +226,7 @@ def _is_followed(name: str, environ: Mapping[str, str]) -> bool:
 
 
 def _digest(name: str, value: str) -> str:
-    """Enough to see that a value is another, and too little to find out which it is."""
+    """Return enough to see that a value has changed, and too little to find out what it is."""
     return hashlib.sha256(f"{name}{value}".encode(errors="surrogateescape")).hexdigest()[:4]
 
 

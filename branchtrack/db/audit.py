@@ -1,6 +1,6 @@
 """The event log of each run: append-only, numbered without gaps, and hash-chained.
 
-Whoever changes a run appends here in the same transaction; nothing here is ever updated.
+Every change of a run appends here in the same transaction; nothing here is ever updated.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from branchtrack.errors import DatabaseUnreadable
 
 GENESIS = "0" * 64
 _CHAINED = {column.name for column in events.c} - {"id", "hash"}
-#: The one event on a request that is no state of it.
+#: The only event on a request that is not one of its states.
 ASKED_TO_CANCEL = "cancel asked"
-#: A branch whose process trained nothing, and was taken away with its node.
+#: A branch whose process trained nothing, and which was removed with its node.
 _WITHDRAWN = "withdrawn"
-#: What has to be as its last event says, and the column that has the event's state.
+#: The tables that must agree with their last event, and the column that has the event's state.
 _TOLD: dict[str, tuple[Table, Any]] = {
     "request": (requests, requests.c.state),
     "node": (nodes, nodes.c.kind),
@@ -34,10 +34,10 @@ _TOLD: dict[str, tuple[Table, Any]] = {
 
 
 def lock(connection: Connection, run_id: str) -> None:
-    """Have what this transaction adds to a run come in one piece, in the order of such calls."""
+    """Order what this transaction adds to a run in one piece, in the order of such calls."""
     # The run's row is the lock that keeps two writers from taking one number (PostgreSQL; SQLite
-    # has a single writer anyway). It lets those be who only refer to the run, as every inserted row
-    # of it does: two that both do so first would wait for each other.
+    # has a single writer anyway). It does not block writers that only refer to the run, as every
+    # inserted row of it does: two that both do so first would wait for each other.
     connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
 
 
@@ -53,7 +53,7 @@ def append(
     payload: dict[str, Any] | None = None,
     reason: str = "",
 ) -> None:
-    """Add one event behind the run's last.
+    """Add an event after the run's last.
 
     ``kind``: run, branch, segment, node, request, launch, certificate, trouble, save (one that was
     due and missed), signal (received by the process), metric (what was logged and is no number) or
@@ -86,7 +86,7 @@ def append(
 def since(
     connection: Connection, run_id: str | None = None, after: int = 0, limit: int = 1000
 ) -> list[Event]:
-    """Events with ``id > after``, oldest first, of one run or of all."""
+    """Return events with ``id > after``, oldest first, of one run or of all."""
     query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
     if run_id is not None:
         query = query.where(events.c.run_id == run_id)
@@ -94,7 +94,7 @@ def since(
 
 
 def last_id(connection: Connection, run_id: str | None = None) -> int:
-    """The cursor behind the newest event."""
+    """Return the cursor after the newest event."""
     query = select(events.c.id).order_by(events.c.id.desc()).limit(1)
     if run_id is not None:
         query = query.where(events.c.run_id == run_id)
@@ -102,10 +102,10 @@ def last_id(connection: Connection, run_id: str | None = None) -> int:
 
 
 def troubles(connection: Connection, run_id: str) -> dict[str, Event]:
-    """What each segment could not record when it was last heard of, by segment; one statement.
+    """Return what each segment could not record at its last sign of life; one statement.
 
-    A process in trouble tells so as soon as it can: an event of kind ``trouble`` with the
-    segment's id, ``begun`` with the reason, and ``over``. A segment that is well is left out.
+    A process in trouble records it as soon as it can: an event of kind ``trouble`` with the
+    segment's id, ``begun`` with the reason, and ``over``. A segment without trouble is left out.
     """
     latest = last_troubles(select(runs.c.id).where(runs.c.id == run_id)).subquery()
     query = select(events).join(latest, latest.c.id == events.c.id).where(events.c.state == "begun")
@@ -113,7 +113,7 @@ def troubles(connection: Connection, run_id: str) -> dict[str, Event]:
 
 
 def last_troubles(run_ids: Select[tuple[str]]) -> Select[tuple[str, int]]:
-    """The query for each segment's (ref, id) of the last line on trouble; runs given by query."""
+    """Return the query for (ref, id) of each segment's last trouble event; runs are a query."""
     return (
         select(events.c.ref, func.max(events.c.id).label("id"))
         .where(events.c.run_id.in_(run_ids), events.c.kind == "trouble")
@@ -122,9 +122,9 @@ def last_troubles(run_ids: Select[tuple[str]]) -> Select[tuple[str, int]]:
 
 
 def behind(connection: Connection, run_id: str, seq: int, limit: int) -> list[Event]:
-    """The run's first events with a ``seq`` above that, oldest first.
+    """Return the run's first events with a ``seq`` above ``seq``, oldest first.
 
-    Lines of a run are numbered in the order they are committed: nothing is ever put in before one
+    Events of a run are numbered in the order they are committed: none is ever inserted before one
     that was read.
     """
     query = select(events).where(events.c.run_id == run_id, events.c.seq > seq)
@@ -135,7 +135,7 @@ def behind(connection: Connection, run_id: str, seq: int, limit: int) -> list[Ev
 def newest(
     connection: Connection, run_id: str, limit: int, before: int | None = None
 ) -> list[Event]:
-    """The run's last events (with ``seq`` below ``before``), oldest first."""
+    """Return the run's last events (with ``seq`` below ``before``), oldest first."""
     query = select(events).where(events.c.run_id == run_id)
     query = query if before is None else query.where(events.c.seq < before)
     rows = connection.execute(query.order_by(events.c.seq.desc()).limit(limit))
@@ -152,7 +152,7 @@ def page(
     actor: str = "",
     ref: str = "",
 ) -> list[Event]:
-    """The run's last events (with ``seq`` below ``before``), newest first, of those that fit."""
+    """Return the run's last matching events (``seq`` below ``before``), newest first."""
     query = select(events).where(events.c.run_id == run_id)
     query = query if before is None else query.where(events.c.seq < before)
     for column, value in ((events.c.kind, kind), (events.c.actor, actor), (events.c.ref, ref)):
@@ -162,13 +162,13 @@ def page(
 
 
 def actors_of(connection: Connection, run_id: str) -> list[str]:
-    """Everybody who is in the run's log, by name."""
+    """Return every actor in the run's log, by name."""
     query = select(events.c.actor).where(events.c.run_id == run_id).distinct()
     return sorted(connection.execute(query).scalars())
 
 
 def first_break(connection: Connection, run_id: str) -> int | None:
-    """The ``seq`` at which the run's chain does not hold, or None where all of it does."""
+    """Return the ``seq`` at which the run's chain is broken, or None if it is intact."""
     previous, expected = GENESIS, 1
     rows = connection.execute(
         select(events).where(events.c.run_id == run_id).order_by(events.c.seq)
@@ -186,10 +186,10 @@ def first_break(connection: Connection, run_id: str) -> int | None:
 
 
 def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
-    """The (kind, id) of what is not as the log's last events say, or is gone.
+    """Return the (kind, id) of what disagrees with the log's last events, or is gone.
 
-    A chain cannot tell that its end was cut off; what the record says beyond it can. Of a run that
-    is the time of its last event, of whatever kind.
+    A chain cannot show that its end was cut off; records beyond it can. For a run that is the time
+    of its last event, of whatever kind.
     """
     log = _last_told(connection, run_id)
     pairs: list[tuple[str, str]] = []
@@ -212,7 +212,7 @@ def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
 
 
 def contents_told(connection: Connection, kind: str, ref: str) -> str | None:
-    """The digest that the last event on something has of its row; None from earlier versions."""
+    """Return the digest of a row in its last event; None from earlier versions."""
     query = select(events.c.payload).where(events.c.kind == kind, events.c.ref == ref)
     for payload in connection.execute(query.order_by(events.c.id.desc())).scalars():
         if payload.get(CONTENTS):
@@ -223,7 +223,7 @@ def contents_told(connection: Connection, kind: str, ref: str) -> str | None:
 def _last_told(
     connection: Connection, run_id: str
 ) -> dict[tuple[str, str], tuple[str | None, str | None]]:
-    """The last (state, contents) that the log tells of each (kind, id)."""
+    """Return the last (state, contents) in the log for each (kind, id)."""
     log: dict[tuple[str, str], tuple[str | None, str | None]] = {}
     fork_query = select(launches.c.id, launches.c.fork_node_id).where(launches.c.run_id == run_id)
     forks = {row.id: row.fork_node_id for row in connection.execute(fork_query)}
@@ -234,7 +234,7 @@ def _last_told(
             state = row.state
         log[row.kind, row.ref] = state, row.payload.get(CONTENTS) or contents
         if row.kind == "branch" and row.state == _WITHDRAWN:
-            # Earlier versions named the launch alone.
+            # Earlier versions named only the launch.
             node = row.payload.get("node") or forks.get(row.payload.get("launch"), "")
             log["node", node] = _WITHDRAWN, None
     return log

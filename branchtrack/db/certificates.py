@@ -1,4 +1,4 @@
-"""Certificates: what came of training a stretch of a branch again; written once."""
+"""Certificates: results of training a stretch of a branch again; written once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from branchtrack.db.tables import branches, certificates
 
 
 def add(connection: Connection, certificate: Certificate, step: int) -> None:
-    """Record a certificate and its line in the run's log; ``step`` is that of its later node."""
+    """Record a certificate and its event in the run's log; ``step`` is that of its later node."""
     connection.execute(certificates.insert().values(**asdict(certificate)))
     audit.append(
         connection,
@@ -36,7 +36,7 @@ def add(connection: Connection, certificate: Certificate, step: int) -> None:
 
 
 def find(connection: Connection, certificate_id: str) -> Certificate | None:
-    """The certificate with exactly that id, if it was ever written."""
+    """Return the certificate with exactly that id, if it was ever written."""
     row = connection.execute(
         select(certificates).where(certificates.c.id == certificate_id)
     ).first()
@@ -44,7 +44,7 @@ def find(connection: Connection, certificate_id: str) -> Certificate | None:
 
 
 def of_run(connection: Connection, run_id: str) -> dict[str, Certificate]:
-    """The newest certificate of each branch that has one, by branch."""
+    """Return the newest certificate of each branch that has one, by branch."""
     newest = newest_of_branch().scalar_subquery()
     query = (
         select(certificates)
@@ -56,7 +56,7 @@ def of_run(connection: Connection, run_id: str) -> dict[str, Certificate]:
 
 
 def newest_of_branch() -> Select[tuple[str]]:
-    """The query for the id of the newest certificate of the branch in an enclosing query's row."""
+    """Return the query for the newest certificate's id of the enclosing query's branch."""
     inner = certificates.alias("newest")
     return (
         select(inner.c.id)
@@ -68,5 +68,5 @@ def newest_of_branch() -> Select[tuple[str]]:
 
 
 def record(row: Row[Any]) -> Certificate:
-    """A row of the table as a value."""
+    """Return a row of the table as a value."""
     return Certificate(**row._mapping)

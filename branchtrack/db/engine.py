@@ -1,7 +1,7 @@
 """The connection to the database: pragmas, the one ``transaction()``, and errors in our words.
 
 On SQLite: WAL, synchronous FULL, a busy timeout, and writers that take the lock when they begin,
-so that no reader ever blocks the writer and no transaction fails half way for want of the lock.
+so that no reader ever blocks the writer and no transaction fails half way because of the lock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from branchtrack.errors import DatabaseUnreadable, InvalidInput, ReadOnlyHome, S
 
 #: Seconds a SQLite writer waits for another to finish its transaction.
 BUSY_TIMEOUT = 30.0
-#: Connections of one process at once, beside the five that are kept.
+#: Connections of one process at once, in addition to the five that are kept.
 _MORE_CONNECTIONS = 45
 _NAMES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
 
@@ -60,7 +60,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A connection whose work is committed whole, or not at all.
+        """Yield a connection whose work is committed whole, or not at all.
 
         Raises:
             StorageError: the database failed; nothing of the transaction was kept.
@@ -74,12 +74,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection to read with. On SQLite it sees one moment, and blocks nobody."""
+        """Yield a connection for reading. On SQLite it sees one moment, and blocks no writer."""
         with self._translated(), self.engine.connect() as connection:
             yield connection
 
     def check_writable(self) -> None:
-        """Refuse what would write, before anything is done for it.
+        """Refuse a write before anything is done for it.
 
         Raises:
             ReadOnlyHome: it can only be read.
@@ -88,17 +88,17 @@ class Database:
             raise ReadOnlyHome(self.shown_url)
 
     def close(self) -> None:
-        """Give every connection back."""
+        """Release every connection."""
         self.engine.dispose()
         if self._reader is not None:
             self._reader.close()
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """One writer of a process at a time where there can be one in all.
+        """Let one writer of a process in at a time if the database allows only one.
 
-        SQLite lets whoever asks at the right moment go first: of many threads some would wait for
-        longer than the busy timeout, and other processes with them.
+        SQLite takes writers in no order: of many threads some would wait for longer than the busy
+        timeout, and other processes with them.
         """
         if not self.is_sqlite:
             yield
@@ -121,12 +121,12 @@ class Database:
         except PoolTimeout as error:
             raise _kept_waiting(self.shown_url) from error
         except UnicodeDecodeError as error:
-            # What SQLite's driver makes of a message about damaged text.
+            # SQLite's driver raises this for a message about damaged text.
             raise _damaged(self.shown_url, str(error)) from error
 
 
 def upsert(connection: Connection, table: Table) -> Any:
-    """The dialect's INSERT that knows ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
+    """Return the dialect's INSERT with ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
     # Each dialect takes a while to load, and a reader needs neither.
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
@@ -177,7 +177,7 @@ def _create_engine(url: str, is_sqlite: bool) -> Engine:
 
 
 def _create_reader(reader: readonly.Reader) -> Engine:
-    # A connection for each read: what is there to be read is looked at anew.
+    # A connection for each read, so that each sees the present state of the file.
     engine = create_engine(
         "sqlite://",
         creator=reader.connect,
@@ -191,7 +191,7 @@ def _create_reader(reader: readonly.Reader) -> Engine:
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     names = {row[0] for row in connection.execute(_NAMES)}
-    # The mode is written into the file: one of another program's is to stay as it is.
+    # The mode is written into the file: a database of another program must keep its own.
     if not names or "checkpoints" in names:
         connection.execute("PRAGMA journal_mode=WAL")
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
@@ -244,7 +244,7 @@ def _in_our_words(error: DatabaseError, url: str) -> StorageError | DatabaseUnre
         return _damaged(url, text)
     fix = "Try again; if it persists look at the disk's free space and the file's permissions."
     if "locked" in text:
-        fix = "Another process holds the database for long; try again when it has finished."
+        fix = "Another process is holding the database; try again when it has finished."
     return StorageError(
         f"The database failed: {text}.", safe="The last change was not made.", fix=fix, url=url
     )

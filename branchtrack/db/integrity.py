@@ -1,6 +1,6 @@
 """Whether a database is as branchtrack wrote it: its pages, its tables, its rows and its chains.
 
-Nothing here needs a row to be readable: what is damaged is one problem, and the rest is judged.
+Nothing here needs a row to be readable: what is damaged is one problem, and the rest is checked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from branchtrack.db.tables import (
 )
 from branchtrack.errors import BranchtrackError
 
-#: A changed row may say anything.
+#: A changed row may contain anything.
 UNREADABLE = (
     BranchtrackError,
     SQLAlchemyError,
@@ -39,7 +39,7 @@ _KINDS = {"branches": "branch", "launches": "launch", "metric_series": "series"}
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it was written; ``what`` goes on from kind and id: "is gone"."""
+    """Something that is not as it was written; ``what`` follows kind and id: "is gone"."""
 
     kind: str
     id: str
@@ -51,7 +51,7 @@ class Problem:
 
 @contextmanager
 def lenient(connection: Connection) -> Iterator[None]:
-    """Have text that is damaged be read as well; SQLite's driver would end the whole query."""
+    """Within the block also read damaged text; SQLite's driver would end the whole query."""
     if connection.dialect.name != "sqlite":
         yield
         return
@@ -66,7 +66,7 @@ def lenient(connection: Connection) -> Iterator[None]:
 
 
 def of_run(connection: Connection, run_id: str) -> list[Problem]:
-    """What of a run's log does not hold, or of its nodes and requests is not as the log says."""
+    """Return the breaks in a run's log, and the nodes and requests that disagree with it."""
     with lenient(connection):
         broken = audit.first_break(connection, run_id)
         if broken is not None:
@@ -77,7 +77,7 @@ def of_run(connection: Connection, run_id: str) -> list[Problem]:
 
 
 def of_node(connection: Connection, node_id: str) -> Problem | None:
-    """What is wrong with the record of one node, its checkpoint aside."""
+    """Return what is wrong with the record of one node, apart from its checkpoint."""
     with lenient(connection):
         if not seals.holds(connection, nodes, node_id):
             return Problem("node", node_id, "is not as it was written")
@@ -90,10 +90,10 @@ def of_node(connection: Connection, node_id: str) -> Problem | None:
 def of_database(
     connection: Connection, progress: Callable[[int, int], None] | None = None
 ) -> list[Problem]:
-    """Every problem of a database, checkpoints aside; ``progress`` is given parts done and all."""
+    """Return every problem of a database but checkpoints; ``progress`` gets parts done and all."""
     problems: list[Problem] = []
     if connection.dialect.name != "sqlite" and not connection.in_transaction():
-        # Rows and their seals are to be of one moment, whoever writes meanwhile.
+        # Rows and their seals must be of one moment, despite other writers.
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
     with lenient(connection):
         checks = _checks(connection, problems)
@@ -103,7 +103,7 @@ def of_database(
             try:
                 problems += check()
             except UNREADABLE as error:
-                # A connection that has failed is to be used again.
+                # A connection that has failed is used again.
                 connection.rollback()
                 problems.append(Problem("database", "", f"cannot be read: {what}: {error}"))
     return list(dict.fromkeys(problems))
@@ -133,7 +133,7 @@ def _checks(
 
 
 def _pages(connection: Connection) -> Iterator[Problem]:
-    """What SQLite itself finds; PostgreSQL looks after its pages where it is told to."""
+    """Yield what SQLite itself finds; PostgreSQL checks its pages if configured to."""
     if connection.dialect.name != "sqlite":
         return
     for row in connection.execute(text(f"PRAGMA integrity_check({_MOST_OF_SQLITE})")):
@@ -144,9 +144,9 @@ def _pages(connection: Connection) -> Iterator[Problem]:
 
 
 def _tables(connection: Connection) -> Iterator[Problem]:
-    """Whether the tables are those that the migrations make."""
+    """Yield differences of the tables from those that the migrations make."""
     if connection.dialect.name != "sqlite":
-        # Loaded for this alone; whoever opens a node wants the rest of the module.
+        # Imported only here; code that opens a node needs only the rest of the module.
         from alembic.autogenerate import compare_metadata
         from alembic.migration import MigrationContext
 
@@ -166,7 +166,7 @@ def _tables(connection: Connection) -> Iterator[Problem]:
 
 
 def _definitions(connection: Connection) -> set[tuple[str, ...]]:
-    """Name and sorted parts of the statement of everything in a SQLite database."""
+    """Return name and sorted parts of the statement of everything in a SQLite database."""
     query = text("SELECT name, type, tbl_name, sql FROM sqlite_master")
     return {
         # alembic copies tables with their constraints in any order.
@@ -180,7 +180,7 @@ def _words(statement: str | None) -> str:
 
 
 def _row_numbers(connection: Connection) -> Iterator[Problem]:
-    """Nothing is ever taken out of the log; PostgreSQL skips numbers of what was not committed."""
+    """Check that nothing was removed from the log; PostgreSQL skips numbers of failed commits."""
     if connection.dialect.name != "sqlite":
         return
     sequences: dict[str, int] = dict(
@@ -211,7 +211,7 @@ def _points(connection: Connection) -> Iterator[Problem]:
 
 
 def _blocks(connection: Connection) -> Iterator[Problem]:
-    """Whether blocks are whole, and each series has all of its own."""
+    """Check that blocks are whole, and that each series has all of its own."""
     for key, what in seals.broken_blocks(connection):
         yield Problem("block", f"{key} of a metric", what)
     stored = func.coalesce(func.sum(metric_blocks.c.count), 0)

@@ -1,7 +1,7 @@
-"""Launches: orders to start a process that trains from a node, and how far they have come.
+"""Launches: orders to start a process that trains from a node, and their progress.
 
-An order makes the branch, its waiting segment, its fork node and the launch in one transaction,
-so a name that is taken is found out before anything exists.
+An order creates the branch, its waiting segment, its fork node and the launch in one transaction,
+so a name that is taken is detected before anything exists.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def order(
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
-    ``entry_point`` is the command to start, where that is another than the run's own.
+    ``entry_point`` is the command to start, if it is not the run's own.
 
-    A branch of that name whose own launch failed before it trained gives its name up.
+    A branch of that name whose own launch failed before it trained gives up its name.
 
     Raises:
         InvalidInput: the branch's name is not valid. NameTaken: the run has such a branch.
@@ -81,7 +81,7 @@ def order(
 
 
 def fork_of(node: Node, overrides: dict[str, Any], mode: str, actor: str, reason: str) -> NewNode:
-    """The fork node that a resume of ``node`` begins with; it has no branch and segment yet."""
+    """Return the fork node that a resume of ``node`` begins with, still without a branch."""
     changes = tuple(
         Change(name, node.settings.get(name), value)
         for name, value in overrides.items()
@@ -108,19 +108,19 @@ def fork_of(node: Node, overrides: dict[str, Any], mode: str, actor: str, reason
 
 
 def branch_name(connection: Connection, launch: Launch) -> str:
-    """The name of the branch that a launch has made, also where that was withdrawn."""
+    """Return the name of the branch that a launch created, also if that was withdrawn."""
     query = select(branches.c.name).where(branches.c.id == launch.branch_id)
     return connection.execute(query).scalar() or launch.branch or launch.branch_id
 
 
 def is_withdrawn(connection: Connection, launch: Launch) -> bool:
-    """Whether what a launch has made was taken away again."""
+    """Return whether what a launch created was removed again."""
     query = select(branches.c.id).where(branches.c.id == launch.branch_id)
     return connection.execute(query).first() is None
 
 
 def newest_of_run(connection: Connection, run_id: str) -> Launch | None:
-    """The newest launch of a run."""
+    """Return the newest launch of a run."""
     query = select(launches).where(launches.c.run_id == run_id).order_by(launches.c.seq.desc())
     row = connection.execute(query.limit(1)).first()
     return None if row is None else _record(row)
@@ -129,7 +129,7 @@ def newest_of_run(connection: Connection, run_id: str) -> Launch | None:
 def of_run(
     connection: Connection, run_id: str, branch_ids: Iterable[str]
 ) -> tuple[dict[str, Launch], Launch | None]:
-    """The newest launch of each of some branches of a run, and of the run itself."""
+    """Return the newest launch of each of some branches of a run, and of the run itself."""
     last = select(func.max(launches.c.seq)).where(launches.c.run_id == run_id).scalar_subquery()
     condition = or_(launches.c.branch_id.in_(list(branch_ids)), launches.c.seq == last)
     query = select(launches).where(launches.c.run_id == run_id, condition).order_by(launches.c.seq)
@@ -140,9 +140,9 @@ def of_run(
 
 
 def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
-    """Take away what a failed launch made, where its process never trained; its row stays.
+    """Remove what a failed launch created if its process never trained; its row stays.
 
-    False where something else refers to it by now: a request, or a branch that starts there.
+    Returns False if something else refers to it by now: a request, or a branch that starts there.
     """
     row = connection.execute(select(branches).where(branches.c.id == launch.branch_id)).first()
     if row is None or not _never_trained(connection, Branch(**row._mapping)):
@@ -176,7 +176,7 @@ def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
 
 
 def claim(connection: Connection, worker: str, launch_id: str | None = None) -> Launch | None:
-    """Make the oldest queued launch (or the one named) this worker's; None where there is none."""
+    """Claim the oldest queued launch (or the one named) for a worker; None if there is none."""
     query = select(launches.c.id).where(launches.c.state == "queued").order_by(launches.c.seq)
     if launch_id is not None:
         query = query.where(launches.c.id == launch_id)
@@ -189,7 +189,7 @@ def claim(connection: Connection, worker: str, launch_id: str | None = None) -> 
 
 
 def move(connection: Connection, launch_id: str, state: str, actor: str, **facts: Any) -> Launch:
-    """Bring a launch to ``state``; ``facts``: worker, pid, exit_code, error, log.
+    """Move a launch to ``state``; ``facts``: worker, pid, exit_code, error, log.
 
     Raises:
         IllegalTransition: its life has no such move, or another process made one first.
@@ -210,7 +210,7 @@ def move(connection: Connection, launch_id: str, state: str, actor: str, **facts
 
 
 def take_over(connection: Connection, launch: Launch, worker: str) -> bool:
-    """Make ``launch`` another worker's; false where its state or its worker has changed since."""
+    """Give ``launch`` to another worker; False if its state or its worker has changed since."""
     taken = connection.execute(
         launches.update()
         .where(
@@ -225,7 +225,7 @@ def take_over(connection: Connection, launch: Launch, worker: str) -> bool:
 
 
 def get(connection: Connection, launch_id: str) -> Launch:
-    """The launch with exactly that id."""
+    """Return the launch with exactly that id."""
     row = connection.execute(select(launches).where(launches.c.id == launch_id)).first()
     if row is None:
         raise NotFound("launch", launch_id)
@@ -233,7 +233,7 @@ def get(connection: Connection, launch_id: str) -> Launch:
 
 
 def find(connection: Connection, ref: str) -> Launch:
-    """The launch whose id starts with ``ref``.
+    """Return the launch whose id starts with ``ref``.
 
     Raises:
         NotFound: none. Ambiguous: several.
@@ -245,7 +245,7 @@ def find(connection: Connection, ref: str) -> Launch:
 
 
 def of_branch(connection: Connection, branch_id: str) -> Launch | None:
-    """The newest launch of a branch, if it was launched at all."""
+    """Return the newest launch of a branch, if it was launched at all."""
     query = (
         select(launches).where(launches.c.branch_id == branch_id).order_by(launches.c.seq.desc())
     )
@@ -254,13 +254,13 @@ def of_branch(connection: Connection, branch_id: str) -> Launch | None:
 
 
 def mode_of(connection: Connection, fork_node_id: str) -> str | None:
-    """How the launch that made a fork node resumes it, or None of a node that no launch made."""
+    """Return the mode of the launch that created a fork node, or None if no launch did."""
     query = select(launches.c.mode).where(launches.c.fork_node_id == fork_node_id)
     return connection.execute(query).scalar()
 
 
 def unfinished(connection: Connection) -> list[Launch]:
-    """The launches that have not reached an end, oldest first."""
+    """Return the launches that have not reached an end, oldest first."""
     query = (
         select(launches)
         .where(launches.c.state.not_in(sorted(lifecycle.LAUNCH_ENDS)))
@@ -270,7 +270,7 @@ def unfinished(connection: Connection) -> list[Launch]:
 
 
 def recorded_commands(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
-    """Every command that a launch could start, with the name of its run; the newest run first."""
+    """Return every command a launch could start, with its run's name; the newest run first."""
     run_commands = select(run_rows.c.name, run_rows.c.entry_point, run_rows.c.created_at)
     others = select(run_rows.c.name, launches.c.entry_point, run_rows.c.created_at).join_from(
         launches, run_rows, launches.c.run_id == run_rows.c.id
@@ -281,9 +281,9 @@ def recorded_commands(connection: Connection) -> list[tuple[str, dict[str, Any]]
 
 
 def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) -> None:
-    """Free a name where all there is of its branch is a launch that failed at once.
+    """Free a name whose branch has nothing but a launch that failed at once.
 
-    What refers to such a branch keeps it from being taken away; then it gets another name.
+    If something refers to such a branch, it cannot be removed; then it gets another name.
     """
     runs.lock_names(connection, run_id)
     named = (
@@ -299,7 +299,7 @@ def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) ->
             branch,
             f"{name[:72]}-failed",
             actor=actor,
-            reason="Its launch failed before it trained, and its name was wanted again.",
+            reason="Its launch failed before it trained, and its name was requested again.",
         )
 
 
@@ -318,7 +318,7 @@ def _never_trained(connection: Connection, branch: Branch) -> bool:
 
 
 def _in_force(overrides: dict[str, Any]) -> dict[str, Any]:
-    """The overrides without those that say how others are meant and are no values in force."""
+    """Return the overrides without directives, which are not values in force."""
     return {name: value for name, value in overrides.items() if name not in DIRECTIVES}
 
 
@@ -342,7 +342,7 @@ def _log(connection: Connection, launch: Launch, actor: str) -> None:
 
 
 def _variables(environment: dict[str, Any] | None) -> dict[str, Any]:
-    """The names of variables that differ for a launch; a log never has their values."""
+    """Return the names of variables that differ for a launch; a log never has their values."""
     parts = {name: sorted(v) for name, v in (environment or {}).items() if v and name != "keep"}
     return {"environment": parts} if parts else {}
 

@@ -34,12 +34,12 @@ class Series:
 
     @classmethod
     def empty(cls) -> Series:
-        """No points."""
+        """Return a series without points."""
         return cls(np.empty(0, np.int64), np.empty(0), np.empty(0))
 
     @classmethod
     def join(cls, parts: Sequence[Series]) -> Series:
-        """The parts end to end; where a step comes twice the later point holds."""
+        """Join the parts; if a step occurs twice the later point counts."""
         if not parts:
             return cls.empty()
         steps = np.concatenate([series.steps for series in parts])
@@ -52,7 +52,7 @@ class Series:
         return cls(steps, values, times)
 
     def cut(self, after: int, upto: int | None) -> Series:
-        """The points with ``after < step <= upto``."""
+        """Return the points with ``after < step <= upto``."""
         first = int(np.searchsorted(self.steps, after, side="right"))
         last = None if upto is None else int(np.searchsorted(self.steps, upto, side="right"))
         window = slice(first, last)
@@ -61,16 +61,16 @@ class Series:
 
 @dataclass
 class Known:
-    """What the one writer of a segment's series need not ask again: their ids and tail lengths.
+    """What the one writer of a segment's series need not query again: their ids and tail lengths.
 
-    Good as long as every transaction it was used in has been committed.
+    Valid as long as every transaction it was used in has been committed.
     """
 
     ids: dict[str, int] = field(default_factory=dict)
     tails: dict[int, int] = field(default_factory=dict)
 
     def copy(self) -> Known:
-        """One to be used in a transaction that may fail."""
+        """Return a copy to use in a transaction that may fail."""
         return Known(dict(self.ids), dict(self.tails))
 
 
@@ -82,8 +82,8 @@ def append(
 ) -> None:
     """Add points (name, step, value, time) to a segment's series, and seal what is full.
 
-    A step that a series holds already gets the new value. ``cache`` is what the writer keeps of
-    the calls before.
+    A step that a series holds already gets the new value. ``cache`` is kept by the writer between
+    calls.
     """
     cache = cache or Known()
     ids = cache.ids
@@ -103,19 +103,19 @@ def append(
     )
     connection.execute(replace, list(latest.values()))
     for series, added in Counter(key[0] for key in latest).items():
-        # An upper bound, since a step may have been there; counted where it might be a block.
+        # An upper bound, since a step may have been there; counted exactly if it could be a block.
         tail = cache.tails.get(series, BLOCK) + added
         cache.tails[series] = _seal(connection, series) if tail >= BLOCK else tail
 
 
 def names(connection: Connection, segment_ids: Sequence[str]) -> list[str]:
-    """The metrics that any of the segments has, in alphabetical order."""
+    """Return the metrics that any of the segments has, in alphabetical order."""
     query = select(metric_series.c.name).where(metric_series.c.segment_id.in_(segment_ids))
     return sorted({row.name for row in connection.execute(query)})
 
 
 def read(connection: Connection, segment_ids: Sequence[str], name: str) -> dict[str, Series]:
-    """The whole series ``name`` of each of the segments that has it."""
+    """Return the whole series ``name`` of each of the segments that has it."""
     owners = {
         row.id: row.segment_id
         for row in connection.execute(
@@ -139,7 +139,7 @@ def read(connection: Connection, segment_ids: Sequence[str], name: str) -> dict[
 
 
 def last_values(connection: Connection, segment_ids: Sequence[str]) -> dict[str, dict[str, float]]:
-    """The newest value of every metric of each segment."""
+    """Return the newest value of every metric of each segment."""
     values: dict[str, dict[str, float]] = {segment: {} for segment in segment_ids}
     for table, step in ((metric_blocks, "last_step"), (metric_points, "step")):
         newest = (
@@ -204,7 +204,7 @@ def _from_block(row: Any) -> Series:
 
 
 def _seal(connection: Connection, series_id: int) -> int:
-    """Turn full parts of a tail into blocks; returns how long it is then."""
+    """Turn full parts of a tail into blocks; return the remaining length."""
     in_series = metric_points.c.series_id == series_id
     count = connection.execute(select(func.count()).where(in_series)).scalar_one()
     while count >= BLOCK:

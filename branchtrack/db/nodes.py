@@ -23,7 +23,7 @@ _CHUNK = 2000
 
 
 def packs_of(connection: Connection, digests: Iterable[str]) -> dict[str, str]:
-    """The pack of each of ``digests`` whose tensor is recorded as stored, by digest."""
+    """Return the pack of each of ``digests`` whose tensor is recorded as stored, by digest."""
     unique = list(dict.fromkeys(digests))
     pack_ids: dict[str, str] = {}
     for start in range(0, len(unique), _CHUNK):
@@ -34,7 +34,7 @@ def packs_of(connection: Connection, digests: Iterable[str]) -> dict[str, str]:
 
 
 def known_digests(connection: Connection, digests: Iterable[str]) -> set[str]:
-    """Those of ``digests`` whose tensors are recorded as stored."""
+    """Return those of ``digests`` whose tensors are recorded as stored."""
     return set(packs_of(connection, digests))
 
 
@@ -49,9 +49,9 @@ def add_checkpoint(
     locations: Sequence[TensorLocation],
     gone: Collection[str] = (),
 ) -> bool:
-    """Record a durable checkpoint: its manifest, and its pack (id, bytes) with what lies in it.
+    """Record a durable checkpoint: its manifest, and its pack (id, bytes) with its contents.
 
-    ``gone``: packs whose files are no more. Returns whether the pack is named, see `packs.add`.
+    ``gone``: packs whose files no longer exist. Returns whether the pack is named, see `packs.add`.
     """
     is_named = pack is not None and packs.add(connection, pack, locations, gone)
     blob = zlib.compress(json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode(), 1)
@@ -78,7 +78,7 @@ def commit(connection: Connection, new: NewNode) -> Node:
         "created_at": time.time(),
     }
     connection.execute(nodes.insert().values(**row))
-    # A process that was taken for gone is not to move the head of one that has gone on since.
+    # A process that was taken for gone must not move the head of a branch that has continued.
     connection.execute(
         branches.update()
         .where(branches.c.id == new.branch_id, branches.c.segment_id == new.segment_id)
@@ -121,20 +121,20 @@ def set_effective(
 
 
 def set_proof(connection: Connection, node_id: str, proof: dict[str, Any]) -> None:
-    """Record what the first update after ``node_id`` was made of, unless that was done before."""
+    """Record the content of the first update after ``node_id``, unless that was done before."""
     first = nodes.update().where(nodes.c.id == node_id, nodes.c.proof.is_(None))
     connection.execute(first.values(proof=proof))
     seals.renew(connection, nodes, node_id)
 
 
 def set_compared(connection: Connection, node_id: str, compared: dict[str, Any]) -> None:
-    """Record how the first update of a resume stands to the node's own continuation."""
+    """Record how the first update of a resume compares with the node's own continuation."""
     connection.execute(nodes.update().where(nodes.c.id == node_id).values(compared=compared))
     seals.renew(connection, nodes, node_id)
 
 
 def get(connection: Connection, node_id: str) -> Node:
-    """The node with exactly that id."""
+    """Return the node with exactly that id."""
     row = connection.execute(select(nodes).where(nodes.c.id == node_id)).first()
     if row is None:
         raise NotFound("node", node_id)
@@ -142,7 +142,7 @@ def get(connection: Connection, node_id: str) -> Node:
 
 
 def find(connection: Connection, ref: str) -> Node:
-    """The node whose id starts with ``ref``, or the head of the branch that ``ref`` names.
+    """Return the node whose id starts with ``ref``, or the head of the branch that ``ref`` names.
 
     Raises:
         NotFound: none. Ambiguous: several.
@@ -166,7 +166,7 @@ def find(connection: Connection, ref: str) -> Node:
 
 
 def by_prefix(connection: Connection, ref: str) -> Node | None:
-    """The node whose id starts with ``ref`` (four characters or more), if there is one.
+    """Return the node whose id starts with ``ref`` (four characters or more), if there is one.
 
     Raises:
         Ambiguous: several.
@@ -178,7 +178,7 @@ def by_prefix(connection: Connection, ref: str) -> Node | None:
 def list_of_run(
     connection: Connection, run_id: str, *, before: int | None = None, limit: int | None = None
 ) -> list[Node]:
-    """The run's nodes, newest first, from those with ``seq < before`` on."""
+    """Return the run's nodes, newest first, starting with ``seq < before``."""
     query = select(nodes).where(nodes.c.run_id == run_id).order_by(nodes.c.seq.desc())
     if before is not None:
         query = query.where(nodes.c.seq < before)
@@ -188,22 +188,22 @@ def list_of_run(
 
 
 def of_segment(connection: Connection, segment_id: str) -> list[Node]:
-    """The nodes that one process made, its fork node included, oldest first."""
+    """Return the nodes that one process created, its fork node included, oldest first."""
     query = select(nodes).where(nodes.c.segment_id == segment_id).order_by(nodes.c.seq)
     return [record(row) for row in connection.execute(query)]
 
 
 def of_branch(connection: Connection, branch_id: str) -> list[Node]:
-    """A branch's nodes, oldest first."""
+    """Return a branch's nodes, oldest first."""
     query = select(nodes).where(nodes.c.branch_id == branch_id).order_by(nodes.c.seq)
     return [record(row) for row in connection.execute(query)]
 
 
 def last_effective(connection: Connection, branch_id: str) -> dict[str, Any]:
-    """What the newest update of a branch that was read back used; empty where none was yet."""
+    """Return what the newest read-back update of a branch used; empty if there was none yet."""
     query = (
         select(nodes.c.effective)
-        # A value that was never given is the JSON null.
+        # A missing value is the JSON null.
         .where(nodes.c.branch_id == branch_id, cast(nodes.c.effective, Text) != "null")
         .order_by(nodes.c.seq.desc())
         .limit(1)
@@ -212,17 +212,17 @@ def last_effective(connection: Connection, branch_id: str) -> dict[str, Any]:
 
 
 def list_ids(connection: Connection) -> list[str]:
-    """The id of every node of every run, oldest first."""
+    """Return the id of every node of every run, oldest first."""
     return list(connection.execute(select(nodes.c.id).order_by(nodes.c.seq)).scalars())
 
 
 def list_all(connection: Connection) -> list[Node]:
-    """Every node of every run, oldest first."""
+    """Return every node of every run, oldest first."""
     return [record(row) for row in connection.execute(select(nodes).order_by(nodes.c.seq))]
 
 
 def first_at(connection: Connection, node: Node, step: int) -> Node | None:
-    """The first node at a step on the way from the root to ``node``, itself included."""
+    """Return the first node at a step on the way from the root to ``node``, itself included."""
     query = select(nodes.c.id, nodes.c.parent_id, nodes.c.step).where(nodes.c.run_id == node.run_id)
     rows = {row.id: row for row in connection.execute(query)}
     first, current = None, rows.get(node.id)
@@ -233,13 +233,13 @@ def first_at(connection: Connection, node: Node, step: int) -> Node | None:
 
 
 def children(connection: Connection, node_id: str) -> list[Node]:
-    """The nodes made from ``node_id``, oldest first."""
+    """Return the nodes created from ``node_id``, oldest first."""
     query = select(nodes).where(nodes.c.parent_id == node_id).order_by(nodes.c.seq)
     return [record(row) for row in connection.execute(query)]
 
 
 def starts(connection: Connection, run_id: str) -> dict[str, tuple[str, int] | None]:
-    """For every segment of a run the (segment, step) of the node at which it starts."""
+    """Return for every segment of a run the (segment, step) of the node at which it starts."""
     query = (
         select(segments.c.id, nodes.c.segment_id, nodes.c.step)
         .outerjoin(nodes, nodes.c.id == segments.c.start_node_id)
@@ -252,7 +252,7 @@ def starts(connection: Connection, run_id: str) -> dict[str, tuple[str, int] | N
 
 
 def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
-    """The checkpoint with that state digest, with the location of each of its tensors.
+    """Return the checkpoint with that state digest, with the location of each of its tensors.
 
     Raises:
         CheckpointMissing: it is not recorded. CheckpointDamaged: its record is.
@@ -271,14 +271,14 @@ def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
         raise _damaged(digest, f"its manifest cannot be read: {error}") from error
     locations = _locate(connection, digests)
     if missing := digests - locations.keys():
-        raise _damaged(digest, f"where {len(missing)} of its tensors lie is not recorded")
+        raise _damaged(digest, f"the location of {len(missing)} of its tensors is not recorded")
     return StoredCheckpoint(
         digest, manifest, locations, row.tensors, row.logical_bytes, row.stored_bytes
     )
 
 
 def stored_bytes(connection: Connection, run_id: str) -> tuple[int, int]:
-    """Bytes on disk and logical bytes of the run's checkpoints."""
+    """Return bytes on disk and logical bytes of the run's checkpoints."""
     digests = select(nodes.c.state_digest).where(nodes.c.run_id == run_id)
     query = select(checkpoints.c.stored_bytes, checkpoints.c.logical_bytes).where(
         checkpoints.c.digest.in_(digests)
@@ -288,7 +288,7 @@ def stored_bytes(connection: Connection, run_id: str) -> tuple[int, int]:
 
 
 def record(row: Row[Any]) -> Node:
-    """A row of the table as a value."""
+    """Return a row of the table as a value."""
     values = dict(row._mapping)
     values["changes"] = tuple(Change(**change) for change in values["changes"])
     return Node(**values)

@@ -1,4 +1,4 @@
-"""The packs that the record names, what lies in them, and the processes that write them."""
+"""The packs that the record names, their contents, and the processes that write them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def add(
     locations: Sequence[TensorLocation],
     gone: Collection[str] = (),
 ) -> bool:
-    """Record a pack (id, bytes) and what lies in it; returns whether anything is read from it.
+    """Record a pack (id, bytes) and its contents; return whether anything is read from it.
 
     A tensor that is recorded already stays where it is, unless that pack is one of ``gone``: their
-    files are no more. A pack that nothing is read from is not named: another process has committed
-    the same tensors first.
+    files no longer exist. A pack that nothing is read from is not named: another process has
+    committed the same tensors first.
     """
     values = {"id": pack[0], "nbytes": pack[1], "created_at": time.time()}
     connection.execute(upsert(connection, packs).values(**values).on_conflict_do_nothing())
@@ -45,7 +45,7 @@ def add(
 
 
 def forget_unread(connection: Connection, pack_ids: Collection[str]) -> None:
-    """No longer name those of the packs that no tensor is read from."""
+    """Stop naming those of the packs that no tensor is read from."""
     is_read = exists().where(tensors.c.pack == packs.c.id)
     for pack_id in pack_ids:
         deleted = packs.delete().where(packs.c.id == pack_id, ~is_read)
@@ -54,12 +54,12 @@ def forget_unread(connection: Connection, pack_ids: Collection[str]) -> None:
 
 
 def ids(connection: Connection) -> set[str]:
-    """The ids of all packs that some checkpoint lies in."""
+    """Return the ids of all packs that hold a checkpoint."""
     return set(connection.execute(select(tensors.c.pack).distinct()).scalars())
 
 
 def heard_of(connection: Connection) -> dict[str, float]:
-    """When each process that has trained was last heard of, by its name; seconds since 1970."""
+    """Return the last sign of life of each process that trained, by name; seconds since 1970."""
     last = func.max(segments.c.heartbeat_at)
     query = select(segments.c.process, last).where(segments.c.process.is_not(None))
     return {name: time or 0.0 for name, time in connection.execute(query.group_by("process"))}

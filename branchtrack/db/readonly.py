@@ -1,7 +1,7 @@
 """SQLite files that can only be read: a colleague's home, a read-only disk.
 
-Such a database in WAL mode wants files beside it even to be read. What a live writer (perhaps on
-another machine) has not yet brought into the main file lies in the ``-wal``, so that is read too.
+Such a database in WAL mode needs files beside it even for reading. What a live writer (possibly on
+another machine) has not yet moved into the main file is in the ``-wal``, so that is read too.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Stamp = list[tuple[int, int] | None]
 
 
 def is_read_only(path: Path) -> bool:
-    """Whether a database is there that this process may not write, or not write beside."""
+    """Return whether there is a database that this process cannot write, or not write beside."""
     if not path.is_file():
         return False
     return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK))
 
 
 class Reader:
-    """Connections to read one database with, each of the moment at which it is made.
+    """Connections for reading one database, each at the moment at which it is created.
 
-    Where nothing waits in a ``-wal``, nobody is writing and the file is read as it is. Else SQLite
-    reads both; where it cannot (the ``-shm`` is missing, too), a copy of both is read.
+    If nothing waits in a ``-wal``, there is no writer and the file is read as it is. Otherwise
+    SQLite reads both; if it cannot (the ``-shm`` is missing, too), a copy of both is read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,10 +41,10 @@ class Reader:
         self._stamp: Stamp = []
 
     def connect(self) -> sqlite3.Connection:
-        """A new connection.
+        """Return a new connection.
 
         Raises:
-            sqlite3.Error: it cannot be read, or was written all the time while it was copied.
+            sqlite3.Error: it cannot be read, or was written continuously while it was copied.
         """
         waiting = _stamp(self._wal)
         if waiting is None or not waiting[0]:
@@ -55,14 +55,14 @@ class Reader:
             return _open(self._copied(), "mode=rw")
 
     def close(self) -> None:
-        """Remove what was copied."""
+        """Remove the copies."""
         with self._lock:
             if self._copy is not None:
                 self._copy.cleanup()
             self._copy, self._stamp = None, []
 
     def _copied(self) -> Path:
-        """A copy of the database as it is now, made anew where it has changed."""
+        """Return a copy of the present database, made again if that has changed."""
         with self._lock:
             for _ in range(_TRIES):
                 before = [_stamp(self._path), _stamp(self._wal)]
@@ -78,7 +78,7 @@ class Reader:
                     break
                 folder.cleanup()
             else:
-                raise sqlite3.OperationalError("it is written all the time; a copy cannot be had")
+                raise sqlite3.OperationalError("it is written continuously; it cannot be copied")
             return Path(self._copy.name) / self._path.name
 
 

@@ -1,6 +1,6 @@
 """How often requests were refused, beyond the refusals that are kept whole.
 
-Counters, and no part of the log: they tell how many there were, of whom, and when the last came.
+Counters, not part of the log: how many there were, from which actor, and when the last came.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from branchtrack.db.tables import refusals, requests
 
 
 def kept_whole(connection: Connection, run_id: str, actor: str, since: float) -> int:
-    """How many refused requests of an actor the record of a run has from ``since`` on."""
+    """Return how many refused requests of an actor a run's record has from ``since`` on."""
     query = select(func.count()).where(
         requests.c.run_id == run_id,
         requests.c.actor == actor,
@@ -26,7 +26,7 @@ def kept_whole(connection: Connection, run_id: str, actor: str, since: float) ->
 
 
 def count(connection: Connection, branch: Branch, actor: str, kind: str, times: int = 1) -> None:
-    """Count ``times`` refusals more, of that kind of error, the last of them now."""
+    """Count ``times`` more refusals with that kind of error, the last of them now."""
     now = time.time()
     row = upsert(connection, refusals).values(
         run_id=branch.run_id,
@@ -46,7 +46,7 @@ def count(connection: Connection, branch: Branch, actor: str, kind: str, times: 
 
 
 def of_run(connection: Connection, run_id: str, branch_id: str | None = None) -> list[Refusals]:
-    """The counters of a run, or of one of its branches, the last to move first."""
+    """Return the counters of a run, or of one of its branches, the latest change first."""
     query = select(refusals).where(refusals.c.run_id == run_id)
     query = query if branch_id is None else query.where(refusals.c.branch_id == branch_id)
     rows = connection.execute(query.order_by(refusals.c.last_at.desc()))

@@ -17,7 +17,7 @@ from branchtrack.db import audit, runs, seals, segments
 from branchtrack.db.tables import requests
 from branchtrack.errors import IllegalTransition, NotFound
 
-#: How the reason begins why a request has failed although its change is in force.
+#: Prefix of the reason why a request has failed although its change is in force.
 APPLIED_BUT = "It was applied, but"
 
 
@@ -36,7 +36,7 @@ def add(
 ) -> Request:
     """Store a request as ``received``, addressed to the process that trains ``branch``.
 
-    ``step`` is the branch's now.
+    ``step`` is the branch's present one.
     """
     now, payload = time.time(), cleaned(payload)
     row = {
@@ -89,7 +89,7 @@ def _log_received(connection: Connection, row: dict[str, Any]) -> None:
 def move(
     connection: Connection, request_id: str, state: str, *, actor: str, **facts: Any
 ) -> Request:
-    """Bring a request to ``state`` with what is known now.
+    """Move a request to ``state`` with the facts known now.
 
     ``facts``: error, before, applied, effective, requested, result, step, node_id.
 
@@ -126,7 +126,7 @@ def move(
 
 
 def ask_to_cancel(connection: Connection, request: Request, actor: str) -> bool:
-    """Mark a request that waits as no longer wanted; false where it waits no more."""
+    """Mark a waiting request as no longer wanted; return False if it no longer waits."""
     marked = connection.execute(
         requests.update()
         .where(requests.c.id == request.id, requests.c.state == "accepted")
@@ -147,7 +147,7 @@ def ask_to_cancel(connection: Connection, request: Request, actor: str) -> bool:
 
 
 def by_key(connection: Connection, run_id: str, actor: str, key: str) -> Request | None:
-    """The request that an actor has made of a run under an idempotency key."""
+    """Return the request that an actor has made of a run under an idempotency key."""
     query = select(requests).where(
         requests.c.run_id == run_id, requests.c.actor == actor, requests.c.key == key
     )
@@ -156,7 +156,7 @@ def by_key(connection: Connection, run_id: str, actor: str, key: str) -> Request
 
 
 def made_lately(connection: Connection, run_id: str, token_id: str) -> int:
-    """The requests, not refused, that a token has made in the run's last `WINDOW` updates."""
+    """Count the requests, not refused, that a token made in the run's last `WINDOW` updates."""
     since = segments.trained_steps(connection, run_id) - WINDOW
     query = select(func.count()).where(
         requests.c.run_id == run_id,
@@ -168,7 +168,7 @@ def made_lately(connection: Connection, run_id: str, token_id: str) -> int:
 
 
 def find(connection: Connection, ref: str) -> Request:
-    """The request whose id starts with ``ref``.
+    """Return the request whose id starts with ``ref``.
 
     Raises:
         NotFound: none. Ambiguous: several.
@@ -180,7 +180,7 @@ def find(connection: Connection, ref: str) -> Request:
 
 
 def get(connection: Connection, request_id: str) -> Request:
-    """The request with exactly that id."""
+    """Return the request with exactly that id."""
     row = connection.execute(select(requests).where(requests.c.id == request_id)).first()
     if row is None:
         raise NotFound("request", request_id)
@@ -188,7 +188,7 @@ def get(connection: Connection, request_id: str) -> Request:
 
 
 def waiting(connection: Connection, segment_id: str) -> list[Request]:
-    """The accepted requests of a segment, in order of arrival."""
+    """Return the accepted requests of a segment, in order of arrival."""
     query = (
         select(requests)
         .where(requests.c.segment_id == segment_id, requests.c.state == "accepted")
@@ -198,7 +198,7 @@ def waiting(connection: Connection, segment_id: str) -> list[Request]:
 
 
 def unanswered(connection: Connection, segment_id: str) -> list[Request]:
-    """The requests of a segment that have not reached an end."""
+    """Return the requests of a segment that have not reached an end."""
     query = (
         select(requests)
         .where(
@@ -211,7 +211,7 @@ def unanswered(connection: Connection, segment_id: str) -> list[Request]:
 
 
 def hanging(connection: Connection, run_id: str) -> list[Request]:
-    """The requests of a run that have not reached an end, in order of arrival."""
+    """Return the requests of a run that have not reached an end, in order of arrival."""
     query = (
         select(requests)
         .where(
@@ -224,9 +224,9 @@ def hanging(connection: Connection, run_id: str) -> list[Request]:
 
 
 def carried_out(connection: Connection, segment_id: str) -> list[Request]:
-    """The changes that a segment has made as asked, in the order made, each with its step.
+    """Return the changes that a segment has made on request, in order, each with its step.
 
-    Those count that a later one took the place of at once, and those whose node failed.
+    Those that a later one replaced at once count, and those whose node failed.
     """
     query = (
         select(requests)
@@ -252,7 +252,7 @@ def list_of_run(
     *,
     branch_id: str | None = None,
 ) -> list[Request]:
-    """The newest requests of a run or of one branch (``seq`` below ``before``), newest first."""
+    """Return the newest requests of a run or branch (``seq`` below ``before``), newest first."""
     query = select(requests).where(requests.c.run_id == run_id)
     query = query if branch_id is None else query.where(requests.c.branch_id == branch_id)
     query = query if before is None else query.where(requests.c.seq < before)
@@ -261,13 +261,13 @@ def list_of_run(
 
 
 def count_of_run(connection: Connection, run_id: str) -> int:
-    """How many requests a run has had."""
+    """Return how many requests a run has had."""
     query = select(func.count()).where(requests.c.run_id == run_id)
     return int(connection.execute(query).scalar_one())
 
 
 def of_node(connection: Connection, node_id: str) -> list[Request]:
-    """The requests that a node commits, in order of arrival."""
+    """Return the requests that a node commits, in order of arrival."""
     query = select(requests).where(requests.c.node_id == node_id).order_by(requests.c.seq)
     return [_record(row) for row in connection.execute(query)]
 

@@ -1,4 +1,4 @@
-"""Runs and branches: made, found by name or id, and listed."""
+"""Runs and branches: created, found by name or id, and listed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from branchtrack.errors import Ambiguous, NameTaken, NotFound
 
 #: SQLite takes 32,766 parameters in a statement.
 _CHUNK = 2000
-#: Names that one which is not there is compared with.
+#: Names that are compared with an unknown one.
 _MOST_SUGGESTED = 2000
 
 
@@ -53,10 +53,10 @@ def create_run(
     command: str | None = None,
     requested_name: str | None = None,
 ) -> Run:
-    """A new run; a name that is taken gets a number after it, or raises NameTaken.
+    """Create a run; a name that is taken gets a number after it, or raises NameTaken.
 
     ``command`` is the digest by which the same command finds it again. ``requested_name`` is kept
-    with the run's first event where the name had to be another one.
+    with the run's first event if the name had to be another one.
     """
     valid_name(name)
     while True:
@@ -93,23 +93,23 @@ def create_run(
 
 
 def _names_like(connection: Connection, name: str) -> set[str]:
-    """The name where it is taken, and those that are it with a number after it."""
+    """Return the name if it is taken, and those that are it with a number after it."""
     numbered = runs.c.name.startswith(f"{name[:76]}-", autoescape=True)
     query = select(runs.c.name).where(or_(runs.c.name == name, numbered))
     return set(connection.execute(query).scalars())
 
 
 def of_command(connection: Connection, command: str) -> Run | None:
-    """The newest run that a command has begun."""
+    """Return the newest run that a command has begun."""
     query = select(runs).where(runs.c.command == command).order_by(runs.c.created_at.desc())
     row = connection.execute(query.limit(1)).first()
     return None if row is None else Run(**row._mapping)
 
 
 def of_training(connection: Connection, **facts: str) -> list[Run]:
-    """The runs whose training has such facts (``process`` or ``site``), the newest first.
+    """Return the runs whose training has such facts (``process`` or ``site``), the newest first.
 
-    See `Run.training`; the facts are long enough to be found in the text that the record is.
+    See `Run.training`; the facts are long enough to be found in the record's text.
     """
     written = cast(runs.c.entry_point, Text)
     query = select(runs).where(*(written.contains(fact) for fact in facts.values()))
@@ -121,7 +121,7 @@ def of_training(connection: Connection, **facts: str) -> list[Run]:
 def set_entry_point(
     connection: Connection, run: Run, entry_point: dict[str, Any], *, actor: str
 ) -> None:
-    """Remember another command for a run: its folder or its script lies elsewhere now."""
+    """Record another command for a run: its folder or its script has moved."""
     before = run.entry_point or {}
     connection.execute(runs.update().where(runs.c.id == run.id).values(entry_point=entry_point))
     seals.renew(connection, runs, run.id)
@@ -144,7 +144,7 @@ def create_branch(
     *,
     branch_id: str | None = None,
 ) -> Branch:
-    """A new branch of a run.
+    """Create a branch of a run.
 
     Raises:
         InvalidInput: the name is not valid. NameTaken: the run has such a branch.
@@ -154,7 +154,7 @@ def create_branch(
     taken = {branch.name for branch in list_branches(connection, run_id)}
     if name in taken:
         raise NameTaken("branch", name, free_name(name, taken))
-    # Not their number: a branch that came to nothing may have been taken away.
+    # Not their number: a branch that failed may have been removed.
     last = select(func.max(branches.c.position)).where(branches.c.run_id == run_id)
     position = connection.execute(last).scalar()
     position = 0 if position is None else position + 1
@@ -167,14 +167,14 @@ def create_branch(
 
 
 def suggested_name(connection: Connection, node: Node) -> str:
-    """A free name for a branch that starts at ``node``."""
+    """Return a free name for a branch that starts at ``node``."""
     parent = get_branch(connection, node.branch_id).name
     taken = {branch.name for branch in list_branches(connection, node.run_id)}
     return free_name(as_name(parent, "branch"), taken)
 
 
 def lock_names(connection: Connection, run_id: str) -> None:
-    """Keep others from naming branches of a run until this transaction ends."""
+    """Keep other writers from naming branches of a run until this transaction ends."""
     # The run's row is the lock under which its branches are named and numbered (PostgreSQL).
     connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
 
@@ -182,7 +182,7 @@ def lock_names(connection: Connection, run_id: str) -> None:
 def rename_branch(
     connection: Connection, branch: Branch, preferred: str, *, actor: str, reason: str
 ) -> str:
-    """Give a branch the name ``preferred``, or a free one like it; returns the name."""
+    """Give a branch the name ``preferred``, or a free one like it; return the name."""
     lock_names(connection, branch.run_id)
     name = free_name(preferred, {other.name for other in list_branches(connection, branch.run_id)})
     connection.execute(branches.update().where(branches.c.id == branch.id).values(name=name))
@@ -201,7 +201,7 @@ def rename_branch(
 
 
 def get_run(connection: Connection, run_id: str) -> Run:
-    """The run with exactly that id."""
+    """Return the run with exactly that id."""
     row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
     if row is None:
         raise NotFound("run", run_id)
@@ -209,10 +209,10 @@ def get_run(connection: Connection, run_id: str) -> Run:
 
 
 def find_run(connection: Connection, ref: str) -> Run:
-    """The run of that name, or whose id starts with ``ref`` (four characters or more).
+    """Return the run of that name, or whose id starts with ``ref`` (four characters or more).
 
     Raises:
-        NotFound: none, with names that come close. Ambiguous: several.
+        NotFound: none, with similar names. Ambiguous: several.
     """
     row = connection.execute(select(runs).where(runs.c.name == storable(ref))).first()
     if row is None:
@@ -225,7 +225,7 @@ def find_run(connection: Connection, ref: str) -> Run:
 
 
 def get_branch(connection: Connection, branch_id: str) -> Branch:
-    """The branch with exactly that id."""
+    """Return the branch with exactly that id."""
     row = connection.execute(select(branches).where(branches.c.id == branch_id)).first()
     if row is None:
         raise NotFound("branch", branch_id)
@@ -233,7 +233,7 @@ def get_branch(connection: Connection, branch_id: str) -> Branch:
 
 
 def find_branch(connection: Connection, ref: str) -> Branch:
-    """The branch ``run/branch``, the default branch of ``run``, or the one with that id.
+    """Return the branch ``run/branch``, the default branch of ``run``, or the one with that id.
 
     Raises:
         NotFound: no such run or branch. Ambiguous: several.
@@ -253,13 +253,13 @@ def find_branch(connection: Connection, ref: str) -> Branch:
 
 
 def list_branches(connection: Connection, run_id: str) -> list[Branch]:
-    """The run's branches in the order they were made."""
+    """Return the run's branches in the order they were created."""
     query = select(branches).where(branches.c.run_id == run_id).order_by(branches.c.position)
     return [Branch(**row._mapping) for row in connection.execute(query)]
 
 
 def list_runs(connection: Connection, limit: int | None = None) -> list[RunSummary]:
-    """The runs most lately changed first, with counts and their branches' current segments."""
+    """Return the latest changed runs first, with counts and their branches' current segments."""
     query = select(runs).order_by(runs.c.updated_at.desc(), runs.c.id).limit(limit)
     return _summaries(connection, query)
 
@@ -267,10 +267,10 @@ def list_runs(connection: Connection, limit: int | None = None) -> list[RunSumma
 def list_made(
     connection: Connection, limit: int, after: tuple[float, str] | None = None
 ) -> list[RunSummary]:
-    """The runs most lately made first, from those on that were made before ``after``.
+    """Return the latest created runs first, starting with those created before ``after``.
 
-    ``after`` is (created_at, id) of the last one seen: unlike the order of changes this one stays
-    while somebody reads page by page.
+    ``after`` is (created_at, id) of the last one seen: unlike the order of changes this one does
+    not change while a reader pages through it.
     """
     query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     if after is not None:
@@ -281,7 +281,7 @@ def list_made(
 
 
 def count_runs(connection: Connection) -> int:
-    """How many runs there are."""
+    """Return the number of runs."""
     return int(connection.execute(select(func.count()).select_from(runs)).scalar_one())
 
 
@@ -320,7 +320,7 @@ def _summarized(connection: Connection, rows: Sequence[Run]) -> list[RunSummary]
 def one_by_prefix(
     connection: Connection, query: Select[Any], column: Any, kind: str, ref: str
 ) -> Any:
-    """The single row whose id starts with ``ref``, or None; Ambiguous where there are several."""
+    """Return the single row whose id starts with ``ref``, or None; Ambiguous if several do."""
     if not is_id_prefix(ref):
         return None
     rows = connection.execute(query.where(column.startswith(ref)).limit(4)).all()

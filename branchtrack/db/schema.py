@@ -1,4 +1,4 @@
-"""Opening a database: created and upgraded by alembic alone, refused with the way out otherwise.
+"""Opening a database: created and upgraded only by alembic, otherwise refused with the way out.
 
 alembic is imported only to change a schema; a reader compares one string.
 """
@@ -40,9 +40,9 @@ _LOCK_KEY = 0x6272_616E
 
 
 def open_database(config: Config, *, create: bool = False, shared: bool = False) -> Database:
-    """The database of ``config``, checked to have this version's tables.
+    """Return the database of ``config``, checked to have this version's tables.
 
-    With ``create`` it is made where there is none, its home for a group if it is ``shared``.
+    With ``create`` a missing one is created, its home for a group if it is ``shared``.
 
     Raises:
         DatabaseMissing: there is none, and ``create`` is false.
@@ -63,26 +63,26 @@ def prepare(database: Database, config: Config, *, create: bool, shared: bool = 
     """Make sure that ``database``, which is that of ``config``, has this version's tables.
 
     Raises:
-        HomeError, StorageError: they cannot be made. SchemaError: as `open_database`.
+        HomeError, StorageError: they cannot be created. SchemaError: as `open_database`.
     """
     is_new_home = create and config.make_home(shared=shared)
     version = revision(database)
     if version is None and create:
         if database.path is not None and config.database_file is not None:
-            # SQLite gives the files that it makes beside it the same mode.
+            # SQLite gives the files that it creates beside it the same mode.
             permissions.make_empty(database.path, config.home)
         upgrade(database)
-        # All that it will ever hold is this user's, or from others whom the user lets in.
+        # All that it will ever hold is this user's, or from others whom the user admits.
         trust.mark(config)
         return
     if is_new_home and not database.is_sqlite:
-        # A server's database is no file that comes along with others: its URL is this user's word.
+        # A server's database does not arrive as a file with others: its URL is this user's choice.
         trust.mark(config)
     _check(version, database.shown_url, read_only=database.read_only)
 
 
 def revision(database: Database) -> str | None:
-    """The revision in force, or None where there are no tables.
+    """Return the revision in force, or None if there are no tables.
 
     Raises:
         DatabaseUnreadable, DatabaseForeign: as `open_database`.
@@ -105,14 +105,14 @@ def revision(database: Database) -> str | None:
 
 
 def _names(connection: Connection) -> set[str]:
-    """The tables that are there; of an SQLite file the views, too, which are never ours."""
+    """Return the existing tables; for an SQLite file also the views, which are never ours."""
     look = inspect(connection)
     views = look.get_view_names() if connection.dialect.name == "sqlite" else []
     return {*look.get_table_names(), *views}
 
 
 def _check_ours(names: set[str], version: object, url: str) -> None:
-    """Refuse a database that is another program's, or of no version that there has ever been.
+    """Refuse a database that is another program's, or of a version that never existed.
 
     Raises:
         DatabaseForeign, DatabaseUnreadable: it was not changed.
@@ -143,7 +143,7 @@ def _check_ours(names: set[str], version: object, url: str) -> None:
 
 
 def upgrade(database: Database, target: str = "head") -> tuple[str | None, str]:
-    """Bring the schema to ``target``; returns the revisions before and after.
+    """Bring the schema to ``target``; return the revisions before and after.
 
     Raises:
         DatabaseAhead: it was written by a newer version. DatabaseForeign: it is not ours.
@@ -162,7 +162,7 @@ def upgrade(database: Database, target: str = "head") -> tuple[str | None, str]:
 
 
 def alembic_config(connection: Any = None) -> Any:
-    """alembic's configuration for the shipped migrations, bound to an open connection."""
+    """Return alembic's configuration for the shipped migrations, bound to an open connection."""
     from alembic.config import Config as AlembicConfig
 
     settings = AlembicConfig()
@@ -200,7 +200,7 @@ def _check(version: str | None, url: str, *, read_only: bool = False) -> None:
 
 
 def _has_content(path: Path) -> bool:
-    # Asked of the folder alone: to open and close the file here would give up the locks that this
+    # Checked by the folder alone: to open and close the file here would release the locks that this
     # process's own connections hold on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
     try:
         size = path.stat().st_size
@@ -209,11 +209,11 @@ def _has_content(path: Path) -> bool:
     except OSError as error:
         raise DatabaseUnreadable(
             f"{path} cannot be read: {error.strerror}.",
-            fix="Mend its permissions, or name another with --home.",
+            fix="Correct its permissions, or name another with --home.",
             url=str(path),
         ) from error
     if 0 < size < _SMALLEST:
-        # SQLite itself would take it for an empty database, and write over it.
+        # SQLite itself would treat it as an empty database, and overwrite it.
         raise DatabaseUnreadable(
             f"{path} is not a database.",
             safe="It was not changed.",

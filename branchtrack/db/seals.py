@@ -1,9 +1,9 @@
-"""Seals: a digest beside every row, by which a changed, lost or added one is noticed.
+"""Seals: a digest beside every row that shows whether it was changed, lost or added.
 
 A seal covers a row as the database stores it, before any JSON is read, so that a damaged row can
-still be judged. It guards against bad disks and edits by hand; it proves no author, since whoever
-writes the database can seal a row anew. What nodes, requests and launches say is therefore covered
-by the chain of events as well, see `contents`.
+still be checked. It guards against bad disks and edits by hand; it proves no author, since anyone
+who can write the database can seal a row again. What nodes, requests and launches say is therefore
+covered by the chain of events as well, see `contents`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from branchtrack.db import tables
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import seals
 
-#: Every table whose rows have an id of their own. Of `tensors` the headers of packs are the proof,
-#: of `events` their chain; points and blocks of metrics carry their seals themselves.
+#: Every table whose rows have an id of their own. `tensors` is proved by the headers of packs,
+#: `events` by their chain; points and blocks of metrics carry their seals themselves.
 SEALED: dict[str, Table] = {
     table.name: table
     for table in (
@@ -41,7 +41,7 @@ SEALED: dict[str, Table] = {
 }
 #: What is written with each event, whose time it repeats.
 _REPEATED = {"runs": {"updated_at"}}
-#: What becomes known after the event that says what a row is.
+#: What becomes known after the event that defines a row.
 LATE = {
     "nodes": frozenset({"effective", "restored", "proof", "compared"}),
     "launches": frozenset({"worker", "updated_at"}),
@@ -52,9 +52,9 @@ _POINT = struct.Struct("<qq?dd")
 
 
 def digest(values: Mapping[str, Any], nbytes: int = _SEAL_BYTES) -> str:
-    """The digest of a row's values by column, in hexadecimal; what is NULL does not count.
+    """Return the digest of a row's values by column, in hexadecimal; NULL does not count.
 
-    So a column that a later version adds leaves the seals of older rows as they are.
+    So a column that a later version adds leaves the seals of older rows unchanged.
     """
     hasher = hashlib.blake2b(digest_size=nbytes)
     for name in sorted(values):
@@ -75,14 +75,14 @@ def digest(values: Mapping[str, Any], nbytes: int = _SEAL_BYTES) -> str:
 
 
 def point(series_id: int, step: int, value: float | None, time: float) -> str:
-    """The seal of a point of a metric; there are too many for `digest`."""
+    """Return the seal of a metric's point; there are too many for `digest`."""
     # Zero has no sign in SQLite.
     content = _POINT.pack(series_id, step, value is None, (value or 0.0) + 0.0, time + 0.0)
     return hashlib.blake2b(content, digest_size=_SEAL_BYTES).hexdigest()
 
 
 def renew(connection: Connection, table: Table, key: object) -> None:
-    """Seal the row of ``table`` with that id as it is now; the seal of a row that is gone goes."""
+    """Seal the row of ``table`` with that id as it is now; a missing row loses its seal."""
     values = next(_raw(connection, table, key), None)
     if values is None:
         where = (seals.c.table == table.name) & (seals.c.key == str(key))
@@ -92,14 +92,14 @@ def renew(connection: Connection, table: Table, key: object) -> None:
 
 
 def renew_for_event(connection: Connection, table: Table, key: object) -> dict[str, str]:
-    """As `renew`, of a row that is there; returns what its event says of all that it holds."""
+    """Do as `renew`, for an existing row; return what its event says of its content."""
     values = next(_raw(connection, table, key))
     _write(connection, table, key, values)
     return {CONTENTS: _contents(table, values)}
 
 
 def holds(connection: Connection, table: Table, key: object) -> bool:
-    """Whether the row with that id is as it was sealed."""
+    """Return whether the row with that id is as it was sealed."""
     values = next(_raw(connection, table, key), None)
     condition = (seals.c.table == table.name) & (seals.c.key == str(key))
     seal = connection.execute(select(seals.c.seal).where(condition)).scalar()
@@ -107,19 +107,19 @@ def holds(connection: Connection, table: Table, key: object) -> bool:
 
 
 def contents(connection: Connection, table: Table, key: object) -> str:
-    """The digest of what a row says for good, as the event that tells of it has it."""
+    """Return the digest of a row's permanent content, as its event has it."""
     values = next(_raw(connection, table, key))
     return _contents(table, values)
 
 
 def contents_of_run(connection: Connection, table: Table, run_id: str) -> dict[str, str]:
-    """As `contents`, of each row of a run, by id."""
+    """Do as `contents`, for each row of a run, by id."""
     rows = _raw(connection, table, run_id, "run_id")
     return {str(values["id"]): _contents(table, values) for values in rows}
 
 
 def seal_all(connection: Connection, columns: Mapping[str, Collection[str]]) -> None:
-    """Seal every row there is, when a database gets seals; ``columns``: columns by table."""
+    """Seal every existing row, when a database gets seals; ``columns``: columns by table."""
     for table in SEALED.values():
         if table.name not in columns:
             continue
@@ -132,7 +132,7 @@ def seal_all(connection: Connection, columns: Mapping[str, Collection[str]]) -> 
 
 
 def broken(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
-    """The (id, what is wrong) of each row of a table that is not as it was sealed."""
+    """Yield the (id, what is wrong) of each row of a table that is not as it was sealed."""
     where = text('SELECT key, seal FROM seals WHERE "table" = :name')
     sealed = {row.key: row.seal for row in connection.execute(where, {"name": table.name})}
     for values in _raw(connection, table):
@@ -147,7 +147,7 @@ def broken(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
 
 
 def broken_points(connection: Connection) -> Iterator[tuple[str, str]]:
-    """As `broken`, of points outside of blocks, by series and step."""
+    """Do as `broken`, for points outside of blocks, by series and step."""
     for values in _raw(connection, tables.metric_points):
         key = f"{values['series_id']}:{values['step']}"
         seal = values.pop("seal")
@@ -160,7 +160,7 @@ def broken_points(connection: Connection) -> Iterator[tuple[str, str]]:
 
 
 def broken_blocks(connection: Connection) -> Iterator[tuple[str, str]]:
-    """As `broken`, of blocks of points, by series and first step."""
+    """Do as `broken`, for blocks of points, by series and first step."""
     for values in _raw(connection, tables.metric_blocks):
         if values["seal"] != digest(values):
             yield f"{values['series_id']}:{values['first_step']}", "is not as it was written"
@@ -182,7 +182,7 @@ def _raw(
     column: str = "",
     columns: Collection[str] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Rows as the database stores them: JSON as its text."""
+    """Return rows as the database stores them: JSON as its text."""
     names = tuple(name for name in table.c.keys() if not columns or name in columns)
     where = "" if key is None else column or _key(table)
     query = _query(table, names, where, connection.dialect.name)

@@ -21,7 +21,7 @@ from branchtrack.errors import BranchTaken, IllegalTransition, NotFound
 
 
 def new(run_id: str, branch_id: str, start_node_id: str | None, step: int) -> Segment:
-    """A waiting segment with an id of its own, which no database knows yet."""
+    """Return a waiting segment with an id of its own, not in the database yet."""
     return Segment(
         id=new_id(),
         run_id=run_id,
@@ -47,12 +47,12 @@ def new(run_id: str, branch_id: str, start_node_id: str | None, step: int) -> Se
 def create(
     connection: Connection, run_id: str, branch_id: str, start_node_id: str | None, step: int
 ) -> Segment:
-    """A waiting segment behind the branch's others, made the branch's current one."""
+    """Create a waiting segment after the branch's others, as the branch's current one."""
     return add(connection, new(run_id, branch_id, start_node_id, step))
 
 
 def add(connection: Connection, segment: Segment) -> Segment:
-    """Put a `new` segment behind its branch's others, and make it the branch's current one."""
+    """Add a `new` segment after its branch's others, and make it the branch's current one."""
     branch_id = segment.branch_id
     count = select(func.count()).where(segments.c.branch_id == branch_id)
     segment = replace(segment, position=connection.execute(count).scalar_one())
@@ -69,10 +69,10 @@ def add(connection: Connection, segment: Segment) -> Segment:
 def follow(
     connection: Connection, branch: Branch, last: Segment, start: Node, *, actor: str
 ) -> Segment:
-    """A waiting segment of the same branch after ``last``, whose process is gone.
+    """Create a waiting segment of the same branch after ``last``, whose process is gone.
 
     Raises:
-        BranchTaken: another process has gone on with the branch since ``last`` was looked at.
+        BranchTaken: another process has continued the branch since ``last`` was read.
     """
     audit.lock(connection, branch.run_id)
     query = select(branches.c.segment_id, branches.c.head_id).where(branches.c.id == branch.id)
@@ -84,7 +84,7 @@ def follow(
         last.id,
         "failed",
         actor=actor,
-        error=f"Its process was gone; another goes on from node {start.id}.",
+        error=f"Its process was gone; another continues from node {start.id}.",
     )
     return create(connection, branch.run_id, branch.id, start.id, start.step)
 
@@ -101,7 +101,7 @@ def take(
     offers: dict[str, Any] | None = None,
     environment: dict[str, Any] | None = None,
 ) -> Segment:
-    """Make a waiting segment this process's own; one process alone ever succeeds.
+    """Make a waiting segment this process's own; only one process ever succeeds.
 
     Raises:
         IllegalTransition: another process has taken it, or it has ended.
@@ -151,7 +151,7 @@ def heartbeat(
     max_steps: int | None = None,
     saves: dict[str, Any] | None = None,
 ) -> None:
-    """Say that the process lives: where it is, ``rate`` in updates per second, what is in force."""
+    """Record that the process lives: its step, ``rate`` in updates per second, its settings."""
     ends: dict[str, Any] = {} if max_steps is None else {"max_steps": max_steps}
     ends |= {} if saves is None else {"saves": saves}
     connection.execute(
@@ -163,7 +163,7 @@ def heartbeat(
 
 
 def count_saves(connection: Connection, segment_id: str, saves: dict[str, Any] | None) -> None:
-    """Record how many saves were due, made and missed; nothing where none was due yet."""
+    """Record how many saves were due, made and missed; nothing if none was due yet."""
     if saves is not None:
         changed = segments.update().where(segments.c.id == segment_id)
         connection.execute(changed.values(saves=saves))
@@ -171,7 +171,7 @@ def count_saves(connection: Connection, segment_id: str, saves: dict[str, Any] |
 
 
 def hold(connection: Connection, segment_id: str, *, paused: bool, step: int, actor: str) -> None:
-    """Mark a segment as paused, or as running again; nothing where it is so already."""
+    """Mark a segment as paused, or as running again; do nothing if it already is."""
     status = "paused" if paused else "running"
     done = connection.execute(
         segments.update()
@@ -190,7 +190,7 @@ def hold(connection: Connection, segment_id: str, *, paused: bool, step: int, ac
 
 
 def hand_over(connection: Connection, segment_id: str) -> None:
-    """Say that this process is about to train a waiting segment, for it to be missed if it dies."""
+    """Record this process for a waiting segment it will train, so that its death is detected."""
     connection.execute(
         segments.update()
         .where(segments.c.id == segment_id, segments.c.status == "waiting")
@@ -200,7 +200,7 @@ def hand_over(connection: Connection, segment_id: str) -> None:
 
 
 def trained_steps(connection: Connection, run_id: str) -> int:
-    """The updates that a run has made in all, over all of its branches."""
+    """Return the updates that a run has made in all, over all of its branches."""
     start = select(nodes.c.step).where(nodes.c.id == segments.c.start_node_id).scalar_subquery()
     steps = segments.c.step - func.coalesce(start, 0)
     query = select(func.coalesce(func.sum(steps), 0)).where(segments.c.run_id == run_id)
@@ -210,7 +210,7 @@ def trained_steps(connection: Connection, run_id: str) -> int:
 def end(
     connection: Connection, segment_id: str, status: str, *, actor: str, error: str | None = None
 ) -> bool:
-    """Close a segment as ``finished``, ``stopped`` or ``failed``; false if it was closed before."""
+    """Close a segment as ``finished``, ``stopped`` or ``failed``; False if it was closed before."""
     now = time.time()
     allowed = lifecycle.sources("segment", status)
     done = connection.execute(
@@ -235,7 +235,7 @@ def end(
 
 
 def get(connection: Connection, segment_id: str) -> Segment:
-    """The segment with exactly that id."""
+    """Return the segment with exactly that id."""
     row = connection.execute(select(segments).where(segments.c.id == segment_id)).first()
     if row is None:
         raise NotFound("segment", segment_id)
@@ -243,7 +243,7 @@ def get(connection: Connection, segment_id: str) -> Segment:
 
 
 def environment_before(connection: Connection, node_id: str) -> dict[str, Any] | None:
-    """The environment of the process that trained last on the way to a node, if it was recorded."""
+    """Return the environment of the last process on the way to a node, if it was recorded."""
     query = select(nodes.c.parent_id, nodes.c.kind, segments.c.environment).join(
         segments, segments.c.id == nodes.c.segment_id
     )
@@ -265,7 +265,7 @@ def set_environment(connection: Connection, segment_id: str, environment: dict[s
 
 
 def of_process(connection: Connection, pid: int, since: float) -> Segment | None:
-    """The segment that a process of this machine took after ``since``, if it has taken one."""
+    """Return the segment that a process of this machine took after ``since``, if it took one."""
     query = (
         select(segments)
         .where(
@@ -281,13 +281,13 @@ def of_process(connection: Connection, pid: int, since: float) -> Segment | None
 
 
 def list_of_run(connection: Connection, run_id: str) -> list[Segment]:
-    """Every segment of a run, in no particular order."""
+    """Return every segment of a run, in no particular order."""
     query = select(segments).where(segments.c.run_id == run_id)
     return [record(row._mapping) for row in connection.execute(query)]
 
 
 def record(row: Mapping[str, Any] | RowMapping) -> Segment:
-    """A row of the table as a value; whether the process of a live one is gone is looked up."""
+    """Return a row of the table as a value; a live one's process is checked for being gone."""
     segment = Segment(**{str(name): value for name, value in row.items()})
     if segment.process is None or segment.ended_at is not None:
         return segment

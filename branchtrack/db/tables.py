@@ -1,4 +1,4 @@
-"""The tables, and nothing else. The schema in force is made by `migrations/`, not from here.
+"""The tables, and nothing else. The actual schema is created by `migrations/`, not from here.
 
 JSON columns hold NaN and infinity as `core.nonfinite` packs them. Times are seconds since 1970.
 """
@@ -35,9 +35,9 @@ metadata = MetaData(
 )
 _ID = String(16)
 _DIGEST = String(64)
-#: What `seals` writes.
+#: The columns that `seals` writes.
 _SEAL = String(16)
-#: SQLite keeps texts of any length, and cannot alter what it says of them.
+#: SQLite keeps texts of any length, and cannot alter their declared length.
 _METRIC = String(LONGEST_METRIC).with_variant(String(200), "sqlite")
 #: SQLite numbers rows by itself only in a column that is spelled INTEGER.
 _SEQ = BigInteger().with_variant(Integer, "sqlite")
@@ -165,7 +165,7 @@ metric_series = Table(
     Column("id", _SEQ, primary_key=True, autoincrement=True),
     Column("segment_id", _ID, ForeignKey("segments.id"), nullable=False),
     Column("name", _METRIC, nullable=False),
-    #: Points that lie in blocks.
+    #: Points that are in blocks.
     Column("sealed", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("segment_id", "name"),
 )
@@ -235,7 +235,7 @@ refusals = Table(
     "refusals",
     metadata,
     Column("run_id", _ID, ForeignKey("runs.id"), primary_key=True),
-    # No foreign key: a branch that a launch made may be taken away again.
+    # No foreign key: a branch that a launch created may be removed again.
     Column("branch_id", _ID, primary_key=True),
     Column("actor", String(120), primary_key=True),
     Column("kind", String(32), primary_key=True),
@@ -266,7 +266,7 @@ launches = Table(
     Column("id", _ID, nullable=False, unique=True),
     Column("run_id", _ID, ForeignKey("runs.id"), nullable=False, index=True),
     Column("node_id", _ID, ForeignKey("nodes.id"), nullable=False),
-    # No foreign keys: what a launch made is taken away again where its process refuses to train.
+    # No foreign keys: what a launch created is removed again if its process refuses to train.
     Column("fork_node_id", _ID, nullable=False),
     Column("branch_id", _ID, nullable=False, index=True),
     Column("segment_id", _ID, nullable=False),

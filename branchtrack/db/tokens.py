@@ -1,6 +1,6 @@
-"""Tokens: what people and programs show to the server. Only digests of them are stored.
+"""Tokens that people and programs present to the server. Only digests of them are stored.
 
-A token is 32 random bytes, so a plain SHA-256 of it cannot be turned back by guessing.
+A token is 32 random bytes, so a plain SHA-256 of it cannot be reversed by guessing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from branchtrack.db.engine import upsert
 from branchtrack.db.tables import tokens
 from branchtrack.errors import InvalidInput, NameTaken, NotFound
 
-#: How a token begins, so that one that has leaked can be found by scanners.
+#: Prefix of a token, so that scanners can find one that has leaked.
 PREFIX = "bt_"
 #: Seconds between two records of when a token was used.
 _TOUCH_EVERY = 60.0
-#: Of requests that a token may make: what a column of whole numbers holds.
+#: Limit of the requests that a token may make: what a column of whole numbers holds.
 _MOST = 10**9
 
 
@@ -39,7 +39,7 @@ def create(
     only: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> tuple[Token, str]:
-    """A new token, and its secret, which cannot be had again.
+    """Create a token; return it with its secret, which cannot be read again.
 
     Raises:
         InvalidInput: the name, the role, ``only`` or ``limit`` is not valid. NameTaken.
@@ -53,7 +53,7 @@ def create(
     plain_values.check(only, "only")
     names = None if only is None else [pattern.strip() for pattern in only if pattern.strip()]
     if names == []:
-        raise InvalidInput("only", only, "names of settings and actions, commas between")
+        raise InvalidInput("only", only, "names of settings and actions, separated by commas")
     secret = PREFIX + secrets.token_urlsafe(32)
     now, token_id = time.time(), new_id()
     row = upsert(connection, tokens).values(
@@ -75,21 +75,21 @@ def create(
 
 
 def find_secret(connection: Connection, secret: str) -> Token | None:
-    """The token in force with that secret, or None."""
+    """Return the valid token with that secret, or None."""
     query = select(tokens).where(tokens.c.digest == _digest(secret), tokens.c.revoked_at.is_(None))
     row = connection.execute(query).first()
     return None if row is None else _record(row)
 
 
 def in_force(connection: Connection, token_id: str) -> Token | None:
-    """The token in force with exactly that id, or None."""
+    """Return the valid token with exactly that id, or None."""
     query = select(tokens).where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
     row = connection.execute(query).first()
     return None if row is None else _record(row)
 
 
 def is_stale(token: Token, now: float) -> bool:
-    """Whether its use should be recorded anew with `touch`."""
+    """Return whether its use should be recorded again with `touch`."""
     return token.used_at is None or now - token.used_at > _TOUCH_EVERY
 
 
@@ -100,10 +100,10 @@ def touch(connection: Connection, token_id: str) -> None:
 
 
 def revoke(connection: Connection, name: str) -> Token:
-    """Have a token let nobody in any more.
+    """Revoke a token: it gives no more access.
 
     Raises:
-        NotFound: no token in force has that name.
+        NotFound: no valid token has that name.
     """
     done = connection.execute(
         tokens.update()
@@ -119,7 +119,7 @@ def revoke(connection: Connection, name: str) -> Token:
 
 
 def list_all(connection: Connection) -> list[Token]:
-    """Every token, in the order made."""
+    """Return every token, in order of creation."""
     rows = connection.execute(select(tokens).order_by(tokens.c.created_at))
     return [_record(row) for row in rows]
 

@@ -13,7 +13,7 @@ import torch
 
 
 def capture(*, devices: bool = True) -> dict[str, Any]:
-    """The state of every global generator, as plain data, arrays and tensors.
+    """Return the state of every global generator, as plain data, arrays and tensors.
 
     Shapes: python 625 (uint32), numpy 624 (uint32), torch 5056 (uint8), CUDA 16 (uint8) a device.
     ``devices=False`` leaves out those of accelerators, which no data loading draws from.
@@ -58,7 +58,7 @@ def restore(states: dict[str, Any]) -> None:
 
 @contextmanager
 def preserved() -> Iterator[None]:
-    """Leave every generator after the block as it was before it."""
+    """Restore every generator after the block to its state before it."""
     before = capture()
     try:
         yield
@@ -67,7 +67,7 @@ def preserved() -> Iterator[None]:
 
 
 def seed(*key: int) -> None:
-    """Give every host generator a state that depends on ``key`` alone.
+    """Give every host generator a state that depends only on ``key``.
 
     Accelerators' generators stay as they are, unlike with ``torch.manual_seed``.
     """

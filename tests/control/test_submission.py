@@ -177,7 +177,7 @@ def test_a_preview_asks_for_nothing(sqlite_database: Database, store: Store) -> 
     assert found["valid"] and found["describe"] == "set lr = 0.002"
     (change,) = found["changes"]
     assert (change["before"], change["after"]) == (0.01, 0.002) and "update" in change["effect"]
-    assert "lr is 0.5, and it is 0.01" in found["unmet"]
+    assert "lr is 0.5, but it is 0.01" in found["unmet"]
     bad = control.preview(
         sqlite_database, "demo", {"kind": "set", "values": {"lr": -1}}, actor="me"
     )

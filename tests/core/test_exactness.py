@@ -168,7 +168,7 @@ def test_two_environments_that_differ_are_told_with_both_values() -> None:
 
 def test_another_script_is_told_where_both_are_known() -> None:
     mine, theirs = {**HERE, "script": "aa"}, {**HERE, "script": "bb"}
-    told = ["the script's file is another than that which made the node"]
+    told = ["the script's file is not the one that created the node"]
     assert exactness.untested(mine, theirs) == told
     assert exactness.untested(mine, mine) == []
     assert exactness.untested(mine, HERE) == exactness.untested(HERE, mine) == []

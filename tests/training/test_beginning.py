@@ -134,7 +134,7 @@ def test_training_begins_and_is_recorded_once_that_can_be(
     )
     home.run(trainer)
     (warning,) = told(caplog, logging.WARNING)
-    assert "cannot record" in warning and "Training goes on" in warning
+    assert "cannot record" in warning and "Training continues" in warning
     assert told(caplog, logging.ERROR) == []
     found = Home(home.folder)
     assert list(found.points("loss", found.segment().id)) == list(range(1, 15))

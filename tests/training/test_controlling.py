@@ -157,7 +157,7 @@ def test_conditions_are_looked_at_where_nothing_can_come_in_between(home: Home) 
         },
     )
     assert [one.state for one in every] == ["verified", "failed", "expired", "verified"]
-    assert "lr is 0.1, and it is 0.05" in (every[1].error or "")
+    assert "lr is 0.1, but it is 0.05" in (every[1].error or "")
     assert "by step 1, and training is at step 2" in (every[2].error or "")
     assert home.final().settings["lr"] == 0.05 and home.final().settings["momentum"] == 0.2
 
@@ -310,7 +310,7 @@ def test_a_rate_that_the_script_takes_back_is_ineffective(home: Home) -> None:
     asks = {3: [ask("set", values={"lr": 0.01})]}
     loops.train(home, optimizer=optimizer, at=asking(home, asks, lambda *_: steps[0]()))
     (request,) = home.requests()
-    assert request.state == "ineffective" and "set the rate back to 0.1" in (request.error or "")
+    assert request.state == "ineffective" and "reset the rate to 0.1" in (request.error or "")
 
 
 def test_the_rate_of_a_group_that_does_not_train_is_ineffective(home: Home) -> None:
@@ -385,7 +385,7 @@ def test_a_loop_that_goes_on_behind_a_stop_has_not_stopped(home: Home) -> None:
     assert recorder is not None and recorder.wait(0) is False
     run.finish()
     (request,) = home.requests()
-    assert request.state == "failed" and "goes on" in (request.error or "")
+    assert request.state == "failed" and "continues" in (request.error or "")
     assert request.step == 3 and home.final().step == 3
 
 

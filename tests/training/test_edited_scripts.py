@@ -166,7 +166,7 @@ def test_a_model_that_nothing_fits_is_refused(trained: Home) -> None:
 def test_what_a_mode_has_no_use_for_is_refused(
     mode: str, settings: dict[str, Any], trained: Home
 ) -> None:
-    with pytest.raises(InvalidInput, match="says nothing"):
+    with pytest.raises(InvalidInput, match="has no effect"):
         trained.order(trained.node(6), settings, mode=mode)
 
 

@@ -218,7 +218,7 @@ def test_a_model_that_nobody_else_knows_is_refused_by_name_and_goes_raw(
     home: Home, tmp_path: Path
 ) -> None:
     home.train(model=lambda: Mine(tiny.gpt().config), data=tiny.Sentences(), **SHORT)
-    with pytest.raises(ValueError, match="Mine is no class of transformers"):
+    with pytest.raises(ValueError, match="Mine is not a class of transformers"):
         exported_to(home, home.node(3), tmp_path / "out")
     with home.database.read() as connection:
         stored = nodes.checkpoint(connection, home.node(3).state_digest)

@@ -133,10 +133,10 @@ def test_a_resume_says_the_same_in_the_same_words(values: dict[str, Any], home: 
         ({"lr": 2e-3, "lr_scheduler_type": "cosine_with_min_lr"}, "needs min_lr"),
         (
             {"schedule_from": "restart", "max_steps": 12, "horizon": "extend"},
-            "horizon says nothing",
+            "horizon has no effect",
         ),
         ({"lr": 2e-3, "lr_scheduler_type": "reduce_lr_on_plateau"}, "does not evaluate"),
-        ({"lr": 2e-3, "group0.lr": 3e-3, "dropout": 0.1}, "comes to"),
+        ({"lr": 2e-3, "group0.lr": 3e-3, "dropout": 0.1}, "becomes"),
     ],
 )
 def test_what_does_not_fit_changes_nothing(

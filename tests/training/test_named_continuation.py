@@ -104,7 +104,7 @@ def test_the_other_trainings_of_its_script_go_on_with_those_that_belong_to_it(
     monkeypatch.setenv(CONTINUE_VARIABLE, "fold1")
     assert loops.train_folds(home, 2) == [1, 1]
     assert home.nodes("fold1/main")[-1].kind == "final"
-    assert "fold0/main" in caplog.text.split("going on with fold1")[0].splitlines()[-2]
+    assert "fold0/main" in caplog.text.split("continuing fold1")[0].splitlines()[-2]
     # Where the one that is named has nothing of another training, that goes on as with 1.
     monkeypatch.setenv(CONTINUE_VARIABLE, "fold0-2")
     assert loops.train_folds(home, 2) == [1, 1]

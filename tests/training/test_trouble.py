@@ -197,7 +197,7 @@ def test_a_disk_full_to_the_end_is_told_at_the_end(
     assert line.state == "begun" and "No space left" in line.reason
     segment = home.segment()
     assert segment.status == "failed" and segment.saves is not None
-    assert "The state that training ended in could not be written" in (segment.error or "")
+    assert "The final state of the training could not be written" in (segment.error or "")
     assert "disk is full" in (segment.error or "")
     assert segment.saves["missed"] == [6, 8, 10, 12, 14] and segment.saves["made"] == 2
     assert [event.step for event in home.events("save")] == [6, 8, 10, 12, 14]

@@ -1,8 +1,8 @@
-"""The last events of a run, read by the standard library alone.
+"""The last events of a run, read with only the standard library.
 
-To load SQLAlchemy takes longer than to find and print 200 lines. It answers the plainest question
-only: whatever is out of the ordinary is left to `audit`, which knows every kind of database and
-every error.
+Loading SQLAlchemy takes longer than finding and printing 200 lines. This module answers only the
+simplest question: anything unusual is left to `audit`, which knows every kind of database and every
+error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COLUMNS = ", ".join(field.name for field in fields(Event))
 
 
 def newest(url: str, run_name: str, limit: int) -> list[Event] | None:
-    """As `audit.newest`, of the run of exactly that name; None where it cannot be said."""
+    """Do as `audit.newest`, for the run of exactly that name; None if it cannot answer."""
     path = Path(url.removeprefix(_PREFIX))
     if not url.startswith(_PREFIX) or "?" in url or not path.is_file():
         return None

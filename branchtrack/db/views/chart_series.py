@@ -1,6 +1,6 @@
-"""Some metrics of many segments at once, for a chart: what there is, the points, and the new ones.
+"""Some metrics of many segments at once, for a chart: their names, their points, and the new ones.
 
-Only reads. `metrics` holds how series are written; nothing here stitches or thins them.
+Only reads. `metrics` holds how series are written; nothing here joins or thins them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from sqlalchemy import (
 from branchtrack.db.metrics import Series
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 
-#: What the product itself measures; no script asks to see it first.
+#: What the product itself measures; scripts rarely want these first.
 OWN = "stall/"
-#: More names than this are no list to choose from.
+#: With more names than this, a list to choose from is useless.
 NAMES = 200
-#: Behind every step.
+#: After every step.
 _FAR = 2**63 - 1
 
 
@@ -43,8 +43,8 @@ _FAR = 2**63 - 1
 class Metrics:
     """The metrics of some segments: ``names`` likeliest first, at most `NAMES` of ``total``.
 
-    ``chosen`` is the metric that was asked for, or else the likeliest loss; None without metrics
-    of the script's own.
+    ``chosen`` is the requested metric, or else the likeliest loss; None without metrics of the
+    script's own.
     """
 
     names: tuple[str, ...]
@@ -53,7 +53,7 @@ class Metrics:
 
     @property
     def key(self) -> str:
-        """What a page shows of them, in a word: another where a name was added."""
+        """A key of what a page shows of them, which changes if a name is added."""
         return f"{self.total}.{self.chosen or ''}"
 
 
@@ -71,10 +71,10 @@ def select_series(
     also: Sequence[str] = (),
     highs: Mapping[str, int | None] | None = None,
 ) -> Selection:
-    """The names of metrics and the series of a few, in two statements.
+    """Return the names of metrics and the series of a few, in two statements.
 
     The few are the chosen metric (see `list_metrics`) and those in ``also``. ``highs`` has the step
-    up to which the points of a segment are needed, where not all are.
+    up to which the points of a segment are needed, if not all are.
     """
     metrics = list_metrics(connection, segment_ids, metric_name)
     chosen = [metrics.chosen] if metrics.chosen else []
@@ -112,7 +112,7 @@ def list_metrics(
 
 
 def count_metrics(connection: Connection, segment_ids: Collection[str]) -> int:
-    """How many metrics the segments have; of very many this takes a tenth of listing them."""
+    """Count the segments' metrics; with very many this takes a tenth of listing them."""
     condition = metric_series.c.segment_id.in_(segment_ids)
     query = select(func.count(metric_series.c.name.distinct())).where(condition)
     return int(connection.execute(query).scalar_one())
@@ -127,11 +127,11 @@ def read_series(
     highs: Mapping[str, int | None] | None = None,
     timed: bool = True,
 ) -> dict[str, dict[str, Series]]:
-    """The series of those names, by name and segment, in one statement.
+    """Return the series of those names, by name and segment, in one statement.
 
-    Only as much as is needed to show, smoothed, what lies between two steps of each segment (from
-    ``lows``, up to ``highs``): blocks before and behind are left where they are. Without ``timed``
-    the times of points in blocks are NaN.
+    Only as much as is needed to show, smoothed, the range between two steps of each segment (from
+    ``lows``, up to ``highs``): blocks before and after are not read. Without ``timed`` the times of
+    points in blocks are NaN.
     """
     keys = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name.in_(names))
     limits = {segment: high for segment, high in (highs or {}).items() if high is not None}
@@ -149,7 +149,7 @@ def read_series(
 def last_points(
     connection: Connection, segment_ids: Sequence[str], name: str
 ) -> dict[str, tuple[int, float]]:
-    """The newest (step, value) of a metric in each segment that has it; NaN where it was none."""
+    """Return the newest (step, value) of a metric in each segment that has it; NaN as it was."""
     conditions = (metric_series.c.segment_id.in_(segment_ids), metric_series.c.name == name)
     parts = []
     for table, step, value in (
@@ -173,7 +173,7 @@ def last_points(
 
 
 def points_after(connection: Connection, after: Mapping[str, int], name: str) -> dict[str, Series]:
-    """The points of ``name`` behind a step of each segment, for one who follows."""
+    """Return the points of ``name`` after a step of each segment, for live updates."""
     if not after:
         return {}
     segment = metric_series.c.segment_id
@@ -192,7 +192,7 @@ def _read(
     unsealed: ColumnElement[bool] | None = None,
     timed: bool = True,
 ) -> dict[tuple[str, str], Series]:
-    """The points of some series by (segment, name), of blocks and of tails in one statement."""
+    """Return points of some series by (segment, name), of blocks and tails in one statement."""
     no_bytes = cast(null(), LargeBinary)
     key = (metric_series.c.segment_id, metric_series.c.name)
     blocks = (
@@ -221,7 +221,7 @@ def _read(
         .join(metric_points, metric_points.c.series_id == metric_series.c.id)
         .where(*which, true() if unsealed is None else unsealed)
     )
-    # Put in order here: a database would move the bytes of all blocks about to sort them.
+    # Sorted here: a database would move the bytes of all blocks to sort them.
     parts: dict[tuple[str, str], list[Series]] = {}
     points: dict[tuple[str, str], list[tuple[int, float | None, float]]] = {}
     for segment, name, step, *block, value, time in connection.execute(
@@ -234,19 +234,19 @@ def _read(
     for pieces in parts.values():
         pieces.sort(key=lambda piece: int(piece.steps[0]))
     for owner, rows in points.items():
-        # Last: where a step was logged a second time, its new value lies in the tail.
+        # Last: if a step was logged a second time, its new value is in the tail.
         parts.setdefault(owner, []).append(_tail(rows))
     return {owner: Series.join(pieces) for owner, pieces in parts.items()}
 
 
 def _last_needed(highs: Mapping[str, int]) -> ColumnElement[int]:
-    """The step up to which points of a segment are needed; of one without it all are."""
+    """Return the step up to which a segment's points are needed; without one, all are."""
     steps = {segment: literal(high, BigInteger) for segment, high in highs.items()}
     return case(steps, value=metric_series.c.segment_id, else_=literal(_FAR, BigInteger))
 
 
 def _first_needed(lows: Mapping[str, int]) -> ColumnElement[int]:
-    """Where the blocks begin of which the values up to each segment's low are smoothed."""
+    """Return the start of the blocks from which the values up to each low are smoothed."""
     earlier = metric_blocks.alias("earlier")
     low = case(lows, value=metric_series.c.segment_id, else_=0)
     query = (
@@ -268,5 +268,5 @@ def _block(steps: bytes, values: bytes, times: bytes | None) -> Series:
 
 def _tail(rows: Sequence[tuple[int, float | None, float]]) -> Series:
     steps, values, times = zip(*rows, strict=True)
-    # A value that is not a number is stored as none at all, and becomes NaN again here.
+    # A value that is not a number is stored as NULL, and becomes NaN again here.
     return Series(np.array(steps, np.int64), np.array(values, np.float64), np.array(times))

@@ -1,6 +1,6 @@
 """The list of runs at a glance: counts, what trains, and the course of each loss in few numbers.
 
-Only reads, in four statements whatever the number of runs.
+Only reads, in four statements for any number of runs.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from branchtrack.db.tables import (
     segments,
 )
 
-#: Buckets that a series' unsealed tail is cut into; each gives its extremes.
+#: Buckets that a series' unsealed tail is cut into; each yields its extremes.
 _TILES = 30
 
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run, how many branches and nodes it has, and how many runs the search found in all."""
+    """A run, its numbers of branches and nodes, and how many runs the search found in all."""
 
     run: Run
     branches: int
@@ -81,7 +81,7 @@ class Stretch:
 def find_runs(
     connection: Connection, search: str = "", *, limit: int = 50, offset: int = 0
 ) -> list[RunLine]:
-    """Runs whose name, notes or tags contain ``search``, the most lately changed first."""
+    """Return runs whose name, notes or tags contain ``search``, the latest changed first."""
     counts = [
         select(func.count()).where(table.c.run_id == runs.c.id).scalar_subquery().label(name)
         for table, name in ((branches, "branch_count"), (nodes, "node_count"))
@@ -96,7 +96,7 @@ def find_runs(
 
 
 def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentLine]:
-    """Every segment of the runs, by branch and position."""
+    """Return every segment of the runs, by branch and position."""
     query = (
         select(
             segments,
@@ -122,7 +122,7 @@ def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentL
 def stretches(
     connection: Connection, segment_ids: Sequence[str], name: str
 ) -> dict[str, list[Stretch]]:
-    """The course of metric ``name`` in each segment that has it, oldest first."""
+    """Return the course of metric ``name`` in each segment that has it, oldest first."""
     condition = and_(metric_series.c.name == name, metric_series.c.segment_id.in_(segment_ids))
     sealed = (
         select(
@@ -158,7 +158,7 @@ def stretches(
 def points_of(
     connection: Connection, blocks: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], Series]:
-    """The points of some sealed blocks, in one statement."""
+    """Return the points of some sealed blocks, in one statement."""
     if not blocks:
         return {}
     key = tuple_(metric_blocks.c.series_id, metric_blocks.c.first_step)

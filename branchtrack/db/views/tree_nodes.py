@@ -1,5 +1,5 @@
-"""The nodes that a page of a tree shows, in one statement: a page of its log, the nodes that its
-branches stand on, those worth a mark on the timeline, and a few sums over all.
+"""The nodes that a page of a tree shows, in one statement: a page of its log, the heads of its
+branches, those worth a mark on the timeline, and a few sums over all.
 
 Only reads. It must not know what a page looks like.
 """
@@ -31,7 +31,7 @@ from branchtrack.core.records import Change
 from branchtrack.db.tables import checkpoints, nodes
 from branchtrack.db.views.tree_outline import NodeLine
 
-#: What is read of a node only where more than its place is shown.
+#: Columns that are read only for nodes shown in detail.
 _BULK = ("metrics", "effective", "compared")
 _CHANGED = cast(nodes.c.changes, Text) != "[]"
 
@@ -48,12 +48,12 @@ class Thinning:
 
 @dataclass(frozen=True)
 class TreeNodes:
-    """What was read of a run's nodes.
+    """The nodes read for a page of a tree.
 
     ``page`` holds rows of the log, newest first; ``above`` the newer nodes whose parents are not
     above the page; ``marks`` those worth a mark, newest first, without metrics. ``shown`` counts
-    the nodes that the page is one of, ``newer`` those of them before it; ``older`` and
-    ``previous`` are the ``before`` of the pages after and before it.
+    the nodes in all pages, ``newer`` those of them before this page; ``older`` and ``previous`` are
+    the ``before`` of the pages after and before it.
     """
 
     by_id: Mapping[str, NodeLine] = field(default_factory=dict)
@@ -81,15 +81,15 @@ def read(
     marks: Thinning | None = None,
     best: str | None = None,
 ) -> TreeNodes:
-    """A page of at most ``limit`` nodes with ``seq < before``, and the nodes named in ``ids``.
+    """Return a page of at most ``limit`` nodes with ``seq < before``, and the nodes in ``ids``.
 
-    ``branch_ids`` narrows page and marks. ``best`` names the metric of which the lowest is found;
+    ``branch_ids`` narrows page and marks. ``best`` names the metric whose lowest value is searched;
     without it there are no sums of bytes either.
     """
     run = nodes.c.run_id == run_id
     listed = and_(run, nodes.c.branch_id.in_(branch_ids)) if branch_ids else run
     earlier = true() if before is None else nodes.c.seq < before
-    # Each is a table of its own for the statement: it is made once, however often it is named.
+    # Each is a table of its own for the statement: it is computed once, however often it is named.
     page = _table("page", _first(select(nodes.c.id).where(listed, earlier), limit + 1))
     parents = select(nodes.c.parent_id).where(nodes.c.id.in_(page))
     named = select(nodes.c.id).where(nodes.c.id.in_(list(ids)))
@@ -116,7 +116,7 @@ def read(
 
 @dataclass(frozen=True)
 class Lineage:
-    """Nodes by id, and of the way from some nodes up to the root those worth telling.
+    """Nodes by id, and the relevant ones on the way from some nodes up to the root.
 
     ``lines`` has for each of them (distance, node), nearest first: the node itself, its parent,
     what changed something or began a branch, the root, and those that were named.
@@ -133,9 +133,9 @@ def lineage(
     ids: Iterable[str] = (),
     children_of: str | None = None,
 ) -> Lineage:
-    """The ways up from ``heads``, the nodes named in ``ids``, and the children of one.
+    """Return the ways up from ``heads``, the nodes named in ``ids``, and the children of one.
 
-    Metrics and what was read back are there of the named ones and of the children alone.
+    Metrics and values read back are present only for the named ones and the children.
     """
     start = select(
         nodes.c.id.label("head"), nodes.c.id, nodes.c.parent_id, literal(0).label("distance")
@@ -223,7 +223,7 @@ def _is_plain() -> ColumnElement[int]:
 def _counts(
     run: ColumnElement[bool], listed: ColumnElement[bool], before: int | None, limit: int
 ) -> list[Any]:
-    """Where the page stands among all nodes, reckoned once and told with every row."""
+    """Return the page's position among all nodes, computed once and returned with every row."""
     count = select(func.count()).select_from(nodes)
     counts = {"count": count.where(run), "shown": count.where(listed)}
     if before is not None:
@@ -235,7 +235,7 @@ def _counts(
 
 
 def _sums(run: ColumnElement[bool], best: Select[Any]) -> list[Any]:
-    """The bytes of all checkpoints, each stored one counted once, and the best node."""
+    """Return the bytes of all checkpoints, each stored one counted once, and the best node."""
     stored = select(func.sum(checkpoints.c.stored_bytes)).where(
         checkpoints.c.digest.in_(select(nodes.c.state_digest).where(run))
     )

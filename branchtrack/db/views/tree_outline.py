@@ -33,7 +33,7 @@ _troubles = events.alias("troubles")
 
 @dataclass(frozen=True)
 class Outline:
-    """A run with its branches in the order made and every segment; ``cursor`` as audit.last_id.
+    """A run with its branches in order of creation and every segment; ``cursor`` as audit.last_id.
 
     ``troubles`` are as of `audit.troubles`, ``certificates`` the newest one of each branch.
     """
@@ -73,7 +73,7 @@ class NodeLine:
 
 @dataclass(frozen=True)
 class NodeMark:
-    """A node as a place on a line: where it stands, and what it changed."""
+    """A node as a point on a line: its position, and what it changed."""
 
     seq: int
     id: str
@@ -90,7 +90,7 @@ _MARK: tuple[Any, ...] = tuple(nodes.c[name] for name in NodeMark.__annotations_
 
 
 def trees(connection: Connection, refs: Iterable[str]) -> dict[str, Outline]:
-    """The runs of those names or ids (or unique prefixes), by the reference given.
+    """Return the runs of those names or ids (or unique prefixes), by the reference passed.
 
     Raises:
         NotFound, Ambiguous: a reference fits no run, or several.
@@ -105,7 +105,7 @@ def trees(connection: Connection, refs: Iterable[str]) -> dict[str, Outline]:
 
 
 def ancestors(connection: Connection, node_id: str) -> list[NodeMark]:
-    """A node and all above it, nearest first, in one statement."""
+    """Return a node and all above it, nearest first, in one statement."""
     above = (
         select(nodes.c.id, nodes.c.parent_id, literal(0).label("depth"))
         .where(nodes.c.id == node_id)
@@ -120,7 +120,7 @@ def ancestors(connection: Connection, node_id: str) -> list[NodeMark]:
 
 
 def branches_of(connection: Connection, run_ids: Iterable[str]) -> dict[str, tuple[str, Branch]]:
-    """(name of the run, branch) of every branch of the runs, by the branch's id."""
+    """Return (name of the run, branch) of every branch of the runs, by the branch's id."""
     query = (
         select(runs.c.name.label("run_name"), branches)
         .join(runs, runs.c.id == branches.c.run_id)
@@ -134,13 +134,13 @@ def branches_of(connection: Connection, run_ids: Iterable[str]) -> dict[str, tup
 
 
 def nodes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Node]:
-    """The nodes with exactly those ids, by id."""
+    """Return the nodes with exactly those ids, by id."""
     query = select(nodes).where(nodes.c.id.in_(list(ids)))
     return {row.id: node_rows.record(row) for row in connection.execute(query)}
 
 
 def history(connection: Connection, node: Node) -> tuple[list[Request], list[Event]]:
-    """The requests that a node commits, and the audit lines of the node and of those requests."""
+    """Return the requests that a node commits, and the events of the node and those requests."""
     request_ids = select(requests.c.id).where(requests.c.node_id == node.id)
     query = (
         select(events, requests)

@@ -1,1 +1,1 @@
-"""State that objects keep in attributes of their own, found, compared and given back."""
+"""State that objects keep in attributes of their own, found, compared and restored."""

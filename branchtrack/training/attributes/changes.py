@@ -1,8 +1,8 @@
 """State that objects keep in attributes of their own, found by comparing it with how it began.
 
-A teacher that follows the model, class weights that move, a counter, a buffer of samples: whatever
-of a Trainer, of its callbacks or of a module is another than when training began belongs to the
-state. It knows no session and no node.
+A teacher that follows the model, class weights that change, a counter, a buffer of samples: any
+attribute of a Trainer, of its callbacks or of a module that has changed since training began
+belongs to the state. This module knows no session and no node.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from branchtrack.training.attributes.values import (
 
 logger = logging.getLogger("branchtrack")
 
-#: The kind of a stored value that only says that there was more.
+#: The kind of a stored value that only records that there was more.
 _OMITTED = "omitted"
 #: Whole numbers beyond it are times in nanoseconds, addresses, or random.
 _COUNTED = 2**40
@@ -37,12 +37,12 @@ _BEGAN = (time.time(), time.perf_counter(), time.monotonic())
 
 
 class Attributes:
-    """The attributes of some objects that change while training.
+    """The attributes of some objects that change during training.
 
     ``owners``, ``model`` and ``ignored`` are those of `Slots`. What is in ``tracked`` is state
     whether it changes or not. ``ahead`` are objects that are used before the update that they are
-    used for, such as data sets: of them numbers that change are named, and nothing is stored.
-    Whatever objects do where they are looked at, training does not suffer from it.
+    used for, such as datasets: only their numbers that change are named, and nothing is stored. An
+    error in an object that is inspected never affects training.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class Attributes:
         self._began = {slot.path: signature(slot.value, versions=True) for slot in slots}
 
     def state(self) -> dict[str, Any]:
-        """What has changed since training began, and all that is tracked, by path.
+        """Return what has changed since training began, and all that is tracked, by path.
 
-        What is too large, or of a kind that cannot be stored, is there by its path alone, and is
-        said once.
+        What is too large, or of a kind that cannot be stored, has only its path there, and is
+        logged once.
         """
         state = {f"tracked.{name}": state_of(value) for name, value in self._tracked.items()}
         for slot in self._slots.read():
@@ -100,7 +100,7 @@ class Attributes:
         if slot.path not in self._omitted:
             self._omitted.add(slot.path)
             logger.warning(
-                "branchtrack does not store %s, which changes while training: %s. A resume has it "
+                "branchtrack does not store %s, which changes during training: %s. A resume has it "
                 "as the script makes it. If training depends on it, give it state_dict() and "
                 "load_state_dict(), and name it: track(...), start(objects=...).",
                 slot.path,
@@ -109,9 +109,9 @@ class Attributes:
         return {"kind": _OMITTED, "state": None}
 
     def numbers(self) -> dict[str, Any]:
-        """The counters that have changed since training began, by path.
+        """Return the counters that have changed since training began, by path.
 
-        A float may be how long something took, by whatever name.
+        A float may be a duration, under any name.
         """
         return {
             slot.path: repr(slot.value)
@@ -122,10 +122,10 @@ class Attributes:
         }
 
     def restore(self, stored: Mapping[str, Any]) -> None:
-        """Give back what `state` gave, in place where that can be.
+        """Restore what `state` returned, in place where possible.
 
         Raises:
-            CheckpointMismatch: what is tracked is not what was.
+            CheckpointMismatch: the tracked objects are not those of the node.
         """
         names = {path.removeprefix("tracked.") for path in stored if path.startswith("tracked.")}
         if names != self._tracked.keys():
@@ -138,13 +138,13 @@ class Attributes:
             if not path.startswith("tracked.") and state["kind"] != _OMITTED:
                 holder = self._slots.holders.get(before) if name.isidentifier() else None
                 with suppress(Exception):
-                    # What was not given back is told: see `differing`.
+                    # What was not restored is reported: see `differing`.
                     give(holder, name, present.get(path), state)
 
     def differing(self, stored: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """What is another than in ``stored`` all the same: path -> (stored, present), in short.
+        """Return what differs from ``stored`` all the same: path -> (stored, present), in short.
 
-        Objects that are not there any more, such as a callback, have nothing to differ.
+        Objects that no longer exist, such as a callback, have nothing to differ.
         """
         values = {slot.path: slot.value for slot in self._slots.read()}
         values |= {f"tracked.{name}": value for name, value in self._tracked.items()}
@@ -160,11 +160,11 @@ class Attributes:
 
     @staticmethod
     def omitted(stored: Mapping[str, Any]) -> list[str]:
-        """The paths of what had changed and is not in ``stored``."""
+        """Return the paths of what had changed and is not in ``stored``."""
         return [path for path, state in stored.items() if state["kind"] == _OMITTED]
 
     def _changed_digest(self, slot: Slot) -> bytes | None:
-        """The signature of what has changed since training began; None of all else."""
+        """Return the signature of what has changed since training began; None for all else."""
         if is_iterator(slot.value):
             return b"read on"
         digest = signature(slot.value, versions=True)
@@ -175,7 +175,7 @@ class Attributes:
 
 
 def _is_clock(value: Any) -> bool:
-    """Whether a number is what some clock showed since this process began."""
+    """Return whether a number is what some clock showed since this process began."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     scaled = value / 1e9 if isinstance(value, int) else value
@@ -189,7 +189,7 @@ def _other_tracked(present: list[str], stored: list[str]) -> CheckpointMismatch:
         f"The script tracks {', '.join(present) or 'nothing'}; the node has "
         f"{', '.join(stored) or 'nothing'}.",
         safe="No training was done.",
-        fix="Track the same names as when the node was made, or take the weights alone: "
+        fix="Track the same names as when the node was created, or load only the weights: "
         "--mode weights.",
         field="tracked",
         expected=stored,

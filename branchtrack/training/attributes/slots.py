@@ -1,7 +1,7 @@
 """Where objects may keep state of their own: their attributes, those of what is in them, and so on.
 
-A slot is one attribute that may be state; whether it is shows by comparing its values. It knows no
-session and no node.
+A slot is one attribute that may be state; comparing its values shows whether it is. This module
+knows no session and no node.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _INSTALLED = ("site-packages", "dist-packages")
 _PYTHON = sysconfig.get_path("stdlib")
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
 _CONTAINERS = (dict, list, tuple, set, frozenset, deque)
-#: Objects in one container that are looked into.
+#: How many objects in one container are inspected.
 _MOST_OBJECTS = 1_000
-#: How deep the objects of a script's own classes are looked into.
+#: How deep the objects of a script's own classes are inspected.
 _DEPTH = 4
-#: Elements of a tensor that a module keeps beside its buffers, beyond which it is no state.
+#: Elements of a tensor kept beside a module's buffers, above which it is not state.
 _LARGEST = 1_000_000
 #: What every module has, and modes that are stored as such.
-#: What torch's own optimizers have beside what is stored of them.
+#: What torch's own optimizers have beside their stored state.
 OF_EVERY_OPTIMIZER = frozenset(
     """state param_groups defaults step _opt_called _step_count _need_device_dtype_check_for_fused
     _warned_capturable_if_run_uncaptured _patch_step_function _zero_grad_profile_name
@@ -48,7 +48,7 @@ OF_EVERY_OPTIMIZER = frozenset(
     _optimizer_state_dict_post_hooks _optimizer_load_state_dict_pre_hooks
     _optimizer_load_state_dict_post_hooks""".split()
 )
-#: What others than the script tell a data set.
+#: What code other than the script sets in a dataset.
 OF_EVERY_DATA_SET = frozenset(("epoch", "_epoch"))
 _OF_EVERY_MODULE = frozenset((*vars(torch.nn.Module()), "p"))
 
@@ -67,9 +67,9 @@ class Slots:
     """The attributes of some objects, read anew by each call of `read`.
 
     ``owners`` are objects by the beginning of their paths; ``ignored`` the names that are not
-    followed in each of them; ``model`` is what is stored as weights anyway: of it only numbers,
-    containers and tensors beside its buffers are followed. ``excluded`` are objects that are state
-    already. ``holders`` are the objects that held attributes when they were read last, by path.
+    followed in each of them; ``model`` is stored as weights anyway: only its numbers, containers
+    and tensors beside its buffers are followed. ``excluded`` are objects that are state already.
+    ``holders`` are the objects that held attributes at the last read, by path.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Slots:
         self._excluded = {id(value) for value in (*excluded, *owners.values())}
 
     def read(self) -> list[Slot]:
-        """Every attribute that may be state."""
+        """Return every attribute that may be state."""
         self.holders = {}
         seen = self._parts | self._excluded
         slots = self._of_module("model", self._model, seen)
@@ -103,13 +103,13 @@ class Slots:
             with suppress(Exception):
                 slots += self._of_value(Slot(f"{path}.{name}", holder, name, value), seen, depth)
         for kind in filter(_is_own_class, type(holder).__mro__):
-            # What is counted in the class itself.
+            # Counters in the class itself.
             self.holders[f"{path}.{kind.__name__}"] = kind
             slots += numbers_of(f"{path}.{kind.__name__}", kind, ignored)
         return slots
 
     def _of_value(self, slot: Slot, seen: set[int], depth: int) -> list[Slot]:
-        """A value itself, or what is within it."""
+        """Return a value itself, or what is within it."""
         value = slot.value
         if isinstance(value, (*PLAIN, *SCALARS)):
             return [slot]
@@ -131,7 +131,7 @@ class Slots:
         return self._within(slot.path, value, seen, depth - 1) if depth and is_own(value) else []
 
     def _of_container(self, slot: Slot, seen: set[int], depth: int) -> list[Slot]:
-        """A container, or each of the objects in it."""
+        """Return a container, or each of the objects in it."""
         value = slot.value
         pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
         if depth and len(pairs) <= _MOST_OBJECTS:
@@ -146,12 +146,12 @@ class Slots:
         if tensors and all(id(item) in self._parts for item in tensors):
             # Parameters by another name, as optimizers keep them.
             return []
-        # Callbacks look on, and keep lists of what they saw.
+        # Callbacks observe, and keep lists of what they saw.
         looks_on = slot.path.startswith("callback.") and not isinstance(value, dict)
         return [] if looks_on and not has_tensors(value) else [slot]
 
     def _of_module(self, path: str, module: torch.nn.Module, seen: set[int]) -> list[Slot]:
-        """The numbers, containers and tensors beside its buffers that modules keep."""
+        """Return the numbers, containers and tensors that modules keep beside their buffers."""
         slots = []
         for name, submodule in module.named_modules():
             module_path = f"{path}.{name}" if name else path
@@ -171,7 +171,7 @@ class Slots:
 
 
 def numbers_of(path: str, holder: Any, ignored: frozenset[str]) -> list[Slot]:
-    """The numbers, arrays and tensors that an object or a class keeps; lists may only log."""
+    """Return the numbers, arrays and tensors of an object or class; lists may only be logs."""
     return [
         Slot(f"{path}.{name}", holder, name, value)
         for name, value in list(getattr(holder, "__dict__", {}).items())
@@ -187,7 +187,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _attributes(holder: Any) -> list[tuple[str, Any]]:
-    """What an object holds, in slots or not."""
+    """Return what an object holds, in slots or not."""
     names = [name for kind in type(holder).__mro__ for name in getattr(kind, "__slots__", ())]
     pairs = list(getattr(holder, "__dict__", {}).items())
     for name in names:
@@ -197,12 +197,12 @@ def _attributes(holder: Any) -> list[tuple[str, Any]]:
 
 
 def is_iterator(value: Any) -> bool:
-    """Whether it can be read on only, so that nobody can tell how far it was read."""
+    """Return whether it can only be read onwards, so that its position is unknown."""
     return hasattr(type(value), "__next__") and not isinstance(value, io.IOBase)
 
 
 def _is_object(value: Any) -> bool:
-    """Whether it is no plain value: a module, something with state, or of the script's own."""
+    """Return whether it is not a plain value: a module, something with state, or of the script."""
     with suppress(Exception):
         return not isinstance(value, (*PLAIN, torch.Tensor, np.ndarray)) and (
             isinstance(value, torch.nn.Module) or has_protocol(value) or is_own(value)
@@ -211,7 +211,7 @@ def _is_object(value: Any) -> bool:
 
 
 def is_own(value: Any) -> bool:
-    """Whether it is an object of a class of the script's own, and no library's."""
+    """Return whether it is an object of a class of the script's own, not a library's."""
     if isinstance(value, (type, ModuleType, *_FUNCTIONS)):
         return False
     return _is_own_class(type(value))

@@ -1,6 +1,6 @@
-"""The values of attributes: compared by samples, taken as plain data, and given back in place.
+"""The values of attributes: compared by samples, taken as plain data, and restored in place.
 
-It knows no Trainer and no module's place in it.
+It knows no Trainer and no module's role in it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 
 from branchtrack.checkpoints.tensors import encode
 
-#: Words in names of what tells the time or the machine: another each time, and no state.
+#: Words in names of times or machine measurements: different each time, and not state.
 _TIMES = frozenset(
     """time times clock elapsed seconds second secs sec ms duration dur latency speed throughput tps
     fps sps mfu mem memory rss eta took timestamp stamp uuid perf""".split()
@@ -31,20 +31,20 @@ SCALARS = (bytes, complex, Decimal, Fraction, Enum)
 PLAIN = (bool, int, float, str, type(None))
 _NUMBERS = frozenset((bool, int, float))
 GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
-#: Bytes of a tensor or an array that are compared as a whole; of larger ones a sample is.
+#: Bytes of a tensor or an array that are compared as a whole; larger ones are sampled.
 _WHOLE = 1 << 20
 _SAMPLE = 4_096
-#: Values within one attribute beyond which it is not stored: a data set, or a buffer of its size.
+#: Values within one attribute above which it is not stored: a dataset, or a buffer of its size.
 _MOST_LEAVES = 20_000
-#: Of such an attribute so many items from each end, of so many values each, are compared.
+#: How many items from each end of such an attribute, with so many values each, are compared.
 _OUTLINED, _OUTLINED_LEAVES = 50, 1_000
-#: What the digest of an outline begins with.
+#: Prefix of the digest of an outline.
 _OUTLINE = b"outline "
 _LONGEST_TEXT = 4_000
 
 
 def tells_time(name: str) -> bool:
-    """Whether a name is that of a time, or of what the machine makes of it."""
+    """Return whether a name is that of a time, or of a machine measurement."""
     words = re.split(r"[_\W]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     pairs = list(zip(words, words[1:], strict=False))
     if ("time", "step") in pairs or ("time", "steps") in pairs:
@@ -53,12 +53,12 @@ def tells_time(name: str) -> bool:
 
 
 def has_state(value: Any) -> bool:
-    """Whether ``value`` has state that can be taken and given back in place."""
+    """Return whether ``value`` has state that can be taken and restored in place."""
     return isinstance(value, (torch.Tensor, np.ndarray, *GENERATORS)) or has_protocol(value)
 
 
 def state_of(value: Any) -> dict[str, Any]:
-    """A value as what can be encoded: ``kind`` and ``state``."""
+    """Return a value in a form that can be encoded: ``kind`` and ``state``."""
     if isinstance(value, GENERATORS):
         return {"kind": "generator", "state": _generator_state(value)}
     if has_protocol(value):
@@ -78,7 +78,7 @@ def _generator_state(value: Any) -> Any:
 
 
 def _contents(value: Any) -> Any:
-    """A container without what tells the time, as plain containers."""
+    """Return a container without times, as plain containers."""
     if isinstance(value, Mapping):
         pairs = {k: _contents(v) for k, v in value.items() if not tells_time(str(k))}
         return Counter(pairs) if isinstance(value, Counter) else pairs
@@ -90,7 +90,7 @@ def _contents(value: Any) -> Any:
 
 
 def give(holder: Any, name: str, present: Any, stored: Mapping[str, Any]) -> None:
-    """Bring one attribute to a stored state."""
+    """Restore one attribute to a stored state."""
     state = stored["state"]
     if stored["kind"] == "state":
         if isinstance(present, torch.optim.Optimizer):
@@ -115,7 +115,7 @@ def give(holder: Any, name: str, present: Any, stored: Mapping[str, Any]) -> Non
 
 
 def _give_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """As its ``load_state_dict``; groups stay the same objects, which another may share."""
+    """Do as its ``load_state_dict``; groups stay the same objects, which others may share."""
     groups = optimizer.param_groups
     optimizer.load_state_dict(dict(state))
     for group, loaded in zip(groups, optimizer.param_groups, strict=True):
@@ -124,7 +124,7 @@ def _give_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) 
 
 
 def _refill(present: Any, state: Any) -> bool:
-    """Fill a tensor or a container with other contents, keeping the object; false where not."""
+    """Fill a tensor or a container with other contents, keeping the object, if possible."""
     if isinstance(present, torch.Tensor) and isinstance(state, torch.Tensor):
         if present.shape != state.shape or present.dtype != state.dtype:
             return False
@@ -140,7 +140,7 @@ def _refill(present: Any, state: Any) -> bool:
         for key in [key for key in present if key not in state and not tells_time(str(key))]:
             del present[key]
         for key, value in state.items():
-            # A default of its own, where there is one, says what kind of container it is.
+            # Its own default, if there is one, determines the kind of container.
             if not _refill(present[key] if _has_key(present, key) else None, value):
                 present[key] = _copied(value, None)
         return True
@@ -160,7 +160,7 @@ def _has_key(mapping: Any, key: Any) -> bool:
 
 
 def _copied(value: Any, device: torch.device | None) -> Any:
-    """A stored value that nothing else holds; its tensors where the holder's are."""
+    """Copy a stored value so that nothing else holds it, its tensors on the holder's device."""
     if isinstance(value, torch.Tensor):
         return value.clone() if device is None else value.clone().to(device)
     if isinstance(value, dict):
@@ -172,16 +172,16 @@ def _copied(value: Any, device: torch.device | None) -> Any:
 
 
 def _device(holder: Any) -> torch.device | None:
-    """Where a Trainer's tensors are."""
+    """Return the device of a Trainer's tensors."""
     return getattr(getattr(holder, "args", None), "device", None)
 
 
 def signature(value: Any, *, versions: bool = False) -> bytes | None:
-    """A digest of a value's contents; None of what cannot be looked at.
+    """Return a digest of a value's contents; None if it cannot be inspected.
 
-    Of large tensors a sample is taken; ``versions`` counts torch's own count of writes to them as
-    well, which is good for this process alone. Of too large containers it is an outline's: see
-    `is_outline`.
+    Large tensors are sampled; ``versions`` includes torch's own count of writes to them as well,
+    which is valid only in this process. A container that is too large gets the digest of an
+    outline: see `is_outline`.
     """
     if type(value) in _NUMBERS:
         return f"{type(value).__name__}{value!r}".encode()
@@ -192,18 +192,18 @@ def signature(value: Any, *, versions: bool = False) -> bytes | None:
         except OverflowError:
             return _OUTLINE + _outline(value)
     except Exception:
-        # An object of anybody's may fail in any way where it is looked at.
+        # An unknown object may fail in any way when it is inspected.
         return None
     return digest.digest()
 
 
 def is_outline(digest: bytes) -> bool:
-    """Whether a signature is of a container that is too large to be stored."""
+    """Return whether a signature is of a container that is too large to be stored."""
     return digest.startswith(_OUTLINE)
 
 
 def _outline(value: Any) -> bytes:
-    """A digest of a container's length, and of what is at both its ends."""
+    """Return a digest of a container's length, and of what is at both its ends."""
     digest = hashlib.sha256(str(len(value)).encode())
     items = value.items() if isinstance(value, Mapping) else value
     ends = [itertools.islice(items, _OUTLINED)] if not isinstance(value, (set, frozenset)) else []
@@ -242,7 +242,7 @@ def _sign(digest: Any, value: Any, left: list[int], versions: bool) -> None:
     elif isinstance(value, (*PLAIN, *SCALARS)):
         digest.update(f"{type(value).__name__}{value!r}".encode("utf-8", "replace"))
     else:
-        # An object of another kind counts as the same for as long as it is the same.
+        # An object of another kind counts as unchanged while it is the same object.
         digest.update(f"{type(value).__name__}".encode())
 
 
@@ -258,7 +258,7 @@ def _bytes(tensor: torch.Tensor, versions: bool) -> bytes:
 
 
 def can_store(state: Mapping[str, Any]) -> bool:
-    """Whether a state can be stored: plain data and tensors, no long text."""
+    """Return whether a state can be stored: plain data and tensors, no long text."""
     if isinstance(state["state"], str) and len(state["state"]) > _LONGEST_TEXT:
         return False
     try:
@@ -270,7 +270,7 @@ def can_store(state: Mapping[str, Any]) -> bool:
 
 
 def has_tensors(value: Any) -> bool:
-    """Whether there are tensors in a container, a few levels deep."""
+    """Return whether there are tensors in a container, a few levels deep."""
     items = value.values() if isinstance(value, Mapping) else value
     return any(
         isinstance(item, torch.Tensor)
@@ -280,14 +280,14 @@ def has_tensors(value: Any) -> bool:
 
 
 def has_protocol(value: Any) -> bool:
-    """Whether it has ``state_dict`` and ``load_state_dict``."""
+    """Return whether it has ``state_dict`` and ``load_state_dict``."""
     has = callable(getattr(value, "state_dict", None))
     has = has and callable(getattr(value, "load_state_dict", None))
     return has and not isinstance(value, type)
 
 
 def brief(value: Any) -> Any:
-    """A state in a word: a number, or what kind of thing it is."""
+    """Return a state in a word: a number, or its kind."""
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         return value.item()
     return value if isinstance(value, PLAIN) else type(value).__name__

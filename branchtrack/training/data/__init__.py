@@ -1,1 +1,1 @@
-"""Datasets, samplers and loaders: the place in the batches, out and in, exactly."""
+"""Datasets, samplers and loaders: the position in the batches, saved and restored exactly."""

@@ -1,6 +1,6 @@
-"""A batch sampler that can begin anywhere in an epoch, around the one that a loader has.
+"""A batch sampler that can start anywhere in an epoch, wrapped around the loader's own.
 
-What it notes, and where it begins, is the `Position`'s.
+`Position` holds what it records and where it starts.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch.utils.data import BatchSampler, Sampler
 
 from branchtrack.training.data.keyed import Batch
 
-#: A collate function that makes a generator of its own does so at one of the first batches.
+#: A collate function that creates its own generator does so in one of the first batches.
 _EARLY = 3
 
 
 class Position(Protocol):
-    """Where a training is in its batches; `tracking.Tracked` is one.
+    """The position of a training in its batches; `tracking.Tracked` is one.
 
     ``order`` and ``ahead`` are the random states from which this epoch's order was drawn, and the
-    batch after the present one is fetched; ``resumed`` is the stored place of a resumed epoch, of
-    whose batches ``skipped`` are left out; ``seed`` and ``epoch`` key each batch for workers.
+    batch after the present one is fetched; ``resumed`` is the stored position of a resumed epoch,
+    whose first ``skipped`` batches are left out; ``seed`` and ``epoch`` key each batch for workers.
     """
 
     order: dict[str, Any] | None
@@ -41,16 +41,16 @@ class Position(Protocol):
 
     @property
     def is_marking(self) -> bool:
-        """Whether the indices of a batch bear more than themselves."""
+        """Whether the indices of a batch carry a key or a tag."""
 
     def is_begun(self) -> bool:
-        """Whether the iteration that starts now is that of the pass; true once for each."""
+        """Return whether this iteration is the one of the pass; true once for each pass."""
 
     def draw(self) -> None:
-        """Prepare for the order of the pass to be drawn."""
+        """Prepare for drawing the order of the pass."""
 
     def settle(self) -> None:
-        """Bring the process's generators to where they were at the stored place, once."""
+        """Restore the process's generators to their stored states, once."""
 
     def here(self, *, look: bool = True) -> dict[str, Any]:
         """Return the state of every generator that the loader may draw from."""
@@ -60,7 +60,7 @@ class Position(Protocol):
 
 
 class Batches(Sampler[list[Any]]):
-    """A batch sampler that knows where it is, and can begin anywhere in an epoch."""
+    """A batch sampler that knows its position and can start anywhere in an epoch."""
 
     def __init__(self, inner: Any, tracked: Position) -> None:
         self.inner, self._tracked = inner, tracked
@@ -76,7 +76,7 @@ class Batches(Sampler[list[Any]]):
 
     @property
     def sampler(self) -> Any:
-        """What draws the order; accelerate may put another in its place."""
+        """The sampler that draws the order; accelerate may replace it."""
         return self.inner.sampler
 
     @sampler.setter
@@ -84,18 +84,18 @@ class Batches(Sampler[list[Any]]):
         self.inner.sampler = sampler
 
     def bounded(self, samples: int) -> int:
-        """A number of samples, at most as many as an epoch has; unknown of a custom sampler."""
+        """Limit a number of samples to the length of an epoch; a custom sampler has no limit."""
         return min(samples, len(self.sampler)) if self._is_plain else samples
 
     def to_skip(self, state: Mapping[str, Any]) -> int:
-        """The batches of an epoch before a stored place, in batches of the present size."""
+        """Return how many batches of the present size precede a stored position in its epoch."""
         if not self._is_plain:
             return int(state["batches"])
         left, size = len(self.sampler) - int(state["samples"]), int(self.batch_size)
         return len(self) - (left // size if self.drop_last else -(-left // size))
 
     def __iter__(self) -> Iterator[list[Any]]:
-        # As a generator it begins when the first batch is asked for, whoever made the iterator.
+        # As a generator it starts when the first batch is requested, not when it is created.
         tracked, resumed = self._tracked, self._tracked.resumed
         if not tracked.is_begun():
             yield from self.inner
@@ -106,7 +106,7 @@ class Batches(Sampler[list[Any]]):
         batches = self._behind(resumed["samples"] if resumed else 0)
         before = tracked.order if resumed is None else resumed["ahead"]
         if resumed is not None:
-            # The order is drawn again up to the place; what is drawn from there on came later.
+            # The order is drawn again up to the position; what is drawn after that came later.
             next(batches)
             tracked.give(before) if before else tracked.settle()
         for number in itertools.count(tracked.skipped):
@@ -122,8 +122,8 @@ class Batches(Sampler[list[Any]]):
             yield self._keyed(batch, number)
 
     def _behind(self, samples: int) -> Iterator[list[Any]]:
-        """The batches of the epoch behind those samples that were had before, if any; then an
-        empty one stands for them.
+        """Yield the batches of this epoch after its first ``samples`` samples; an empty batch comes
+        first if there were any.
         """
         if not self._is_plain:
             batches = iter(self.inner)

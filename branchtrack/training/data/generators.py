@@ -1,7 +1,7 @@
 """Random generators that datasets, samplers and collate functions keep for themselves.
 
-They are found by looking into the objects, and known by the path that leads to them. It knows no
-loader and none of the process's own generators.
+They are found by inspecting the objects, and identified by the path that leads to them. This module
+knows no loader and none of the process's own generators.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 import torch
 
-#: As deep as objects are looked into, and as many of a list's items.
+#: How deep objects are inspected, and how many of a list's items.
 _DEPTH, _ITEMS = 4, 64
 _OPAQUE = (torch.nn.Module, torch.Tensor, np.ndarray, type, str, bytes, int, float)
 
 
 class Generators:
-    """The generators within some objects, found by looking: some are made late."""
+    """The generators within some objects, found by inspection: some are created late."""
 
     def __init__(self, **owners: Any) -> None:
         self._owners = owners
         self._known: dict[str, Any] = {}
 
     def capture(self, *, look: bool = True) -> dict[str, Any]:
-        """The state of each, by path, as plain data, arrays and tensors.
+        """Return the state of each, by path, as plain data, arrays and tensors.
 
-        ``look``: also of those that were made since the last look.
+        ``look``: include those that were created since the last look.
         """
         return {
             path: _state(generator)
@@ -37,7 +37,7 @@ class Generators:
         }
 
     def restore(self, states: Mapping[str, Any]) -> None:
-        """Set each to a captured state; one that is not made yet is made."""
+        """Set each to a captured state; one that does not exist yet is created."""
         generators = self._look() if states else {}
         for path, state in states.items():
             if path in generators:
@@ -46,7 +46,7 @@ class Generators:
                 self._make(path, state)
 
     def seed(self, *key: int) -> None:
-        """Give each a state that depends on ``key`` and its path alone."""
+        """Give each a state that depends only on ``key`` and its path."""
         for path, generator in self._look().items():
             digest = hashlib.blake2b(repr((*key, path)).encode(), digest_size=8).digest()
             _seed(generator, int.from_bytes(digest, "little") >> 1)

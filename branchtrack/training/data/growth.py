@@ -1,4 +1,4 @@
-"""Where a training goes on in data that has changed since its node was made: rows were added.
+"""Where a training continues in data to which rows were added since its node was created.
 
 It knows no loader and no node.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: What a script's record calls the number of rows.
+#: The name of the number of rows in a script's record.
 LENGTH = "dataset_length"
 
 
 def place(stored: Mapping[str, Any], in_order: int) -> dict[str, Any]:
-    """A stored place in the data of before as one in those of now.
+    """Convert a stored position in the earlier data into one in the present data.
 
-    ``in_order`` is the number of rows where they come as they lie there, else 0. Then the pass goes
-    on behind the samples it had; another order is a new one, so that the next pass begins instead.
+    ``in_order`` is the number of rows if they are read in the order they are stored, else 0. Then
+    the pass continues after the samples it had; any other order is drawn anew, so the next pass
+    begins instead.
     """
     if not stored["batches"] or stored.get("samples", in_order) < in_order:
         return dict(stored)
@@ -25,7 +26,7 @@ def place(stored: Mapping[str, Any], in_order: int) -> dict[str, Any]:
 
 
 def place_words(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
-    """What became of the place, for the record."""
+    """Describe for the record what happened to the position."""
     if now["epoch"] == before["epoch"]:
         return "restored, in changed data"
     return "the next pass begins: the data has changed"

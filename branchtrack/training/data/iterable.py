@@ -1,6 +1,6 @@
 """Iterable datasets whose passes can be read again: each batch under random generators of its own.
 
-What an iterable dataset draws while training goes on would otherwise depend on what training drew.
+Otherwise what an iterable dataset draws during training would depend on what the training drew.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from branchtrack.training.settings.dataset_settings import DataSettings
 
 
 class Streamed(IterableDataset[Any]):
-    """An iterable dataset in a loader whose collate function is made to work under it too.
+    """An iterable dataset in a loader, whose collate function is wrapped to run under it too.
 
     ``sizes`` are pairs (first item, batch size) of the pass: the batch size may have been changed
-    in the middle of one. A pass that is read again has the ``settings`` of its dataset that it had
-    then, item by item.
+    in the middle of one. When a pass is read again, its dataset has the ``settings`` that it had
+    the first time, item by item.
     """
 
     def __init__(self, loader: DataLoader[Any], settings: DataSettings) -> None:
@@ -47,18 +47,18 @@ class Streamed(IterableDataset[Any]):
         return getattr(self.inner, name)
 
     def begin(self, seed: int, epoch: int, *, fresh: bool) -> None:
-        """A pass begins; ``fresh``: from its start."""
+        """Begin a pass; ``fresh``: from its start."""
         self._seed, self._epoch, self._served, self._awaited = seed, epoch, 0, True
         self._resumed = not fresh
         if fresh:
             self.sizes, self._left_out = [(0, self._size)], 0
 
     def started(self) -> None:
-        """The iteration of the pass is there; one that comes behind it is somebody else's."""
+        """Note that the iteration of the pass has started; later ones do not belong to it."""
         self._awaited = False
 
     def resume(self, state: Mapping[str, Any]) -> int:
-        """Have the next pass be the one of a stored place; returns how many batches to pass over.
+        """Make the next pass the one of a stored position; return how many batches to skip.
 
         Raises:
             InvalidInput: another batch size in a pass that workers share.
@@ -82,7 +82,7 @@ class Streamed(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         if worker is None and not self._awaited:
-            # Somebody reads beside the pass, as without branchtrack.
+            # Read outside the pass, as without branchtrack.
             yield from iter(self.inner)
             return
         workers.outlive_signals()
@@ -118,7 +118,7 @@ class Streamed(IterableDataset[Any]):
                 yield item
 
     def tag(self) -> str | None:
-        """The tag of the batch that is being made; None if it is none of the pass."""
+        """Return the tag of the batch being made; None if it does not belong to the pass."""
         worker, count = get_worker_info(), self._count
         is_of_pass = self._outside is not None if worker is None else self._awaited
         if not is_of_pass or not self._settings.declared:
@@ -128,13 +128,13 @@ class Streamed(IterableDataset[Any]):
         return json.dumps({"values": self._settings.values(), "count": count, **position})
 
     def leave(self) -> None:
-        """Give the process its own generators back."""
+        """Restore the process's own generators."""
         if self._outside is not None:
             rng.restore(self._outside)
             self._outside = None
 
     def _past(self, worker: str) -> list[tuple[int, dict[str, Any]]]:
-        """The settings that the pass had, if it is read again; a worker that is kept has them."""
+        """Return the settings of a pass that is read again; a persistent worker has them."""
         again = self._resumed and not self._served
         return self._settings.history(worker) if again and self._settings.declared else []
 
@@ -148,7 +148,7 @@ class Streamed(IterableDataset[Any]):
 
 
 class Collated:
-    """A collate function that ends the batch that `Streamed` has begun."""
+    """A collate function that ends the batch that `Streamed` began."""
 
     def __init__(self, collate: Any, stream: Streamed) -> None:
         self.collate, self.stream = collate, stream

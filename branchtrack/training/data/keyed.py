@@ -1,4 +1,4 @@
-"""Map datasets of which each batch is fetched under generators seeded by its key, or is tagged."""
+"""Map datasets whose batches are each fetched under generators seeded by a key, or are tagged."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from branchtrack.training.settings.dataset_settings import DataSettings
 
 
 class Batch(list[Any]):
-    """The indices of a batch, with the key that its fetching is seeded by, if by any."""
+    """The indices of a batch, with the key that seeds its fetching, if there is one."""
 
     key: tuple[int, ...] = ()
 
 
 class Keyed(Dataset[Any]):
-    """A map dataset, in a worker perhaps; ``collate`` is what batches are made with there."""
+    """A map dataset, possibly in a worker; ``collate`` is the collate function used there."""
 
     def __init__(self, dataset: Any, collate: Any, settings: DataSettings) -> None:
         self.dataset, self._settings = dataset, settings
@@ -34,7 +34,7 @@ class Keyed(Dataset[Any]):
         return self.dataset[index]
 
     def __getitems__(self, batch: list[Any]) -> Any:
-        """As torch's fetcher has it: the samples of a batch."""
+        """Return the samples of a batch, as torch's fetcher requests them."""
         if isinstance(batch, Batch) and batch.key:
             workers.outlive_signals()
             rng.seed(*batch.key)

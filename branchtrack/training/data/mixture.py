@@ -22,20 +22,20 @@ def mixture(
     length: int | None = None,
     seed: int = 0,
 ) -> Mixture:
-    """A map dataset whose items are those of ``datasets``, drawn in the proportions of ``weights``.
+    """Return a map dataset with the items of ``datasets``, in the proportions of ``weights``.
 
         train = branchtrack.mixture({"code": code, "prose": prose}, {"code": 1, "prose": 3})
 
     The weights are settings ``data.mixture.NAME``; they need not sum to 1. Without any, they are
-    the lengths of the datasets. ``length`` is the number of items of a pass; without one, that of
+    the lengths of the datasets. ``length`` is the number of items of a pass; by default, that of
     all datasets together.
 
-    Item i follows from (``seed``, i) and the weights in force alone. While these stay, no item of a
-    source comes twice before each has come once; after a change that begins anew. Every pass has
-    the same items: to see others, give a ``length`` that lasts for the whole training.
+    Item i depends only on (``seed``, i) and the current weights. While these stay the same, no item
+    of a source repeats before each has been drawn once; a change of weights restarts this. Every
+    pass has the same items: to see others, pass a ``length`` that lasts for the whole training.
 
     Raises:
-        InvalidInput: naming what cannot be used, and what is allowed.
+        InvalidInput: naming the argument that cannot be used, and what is allowed.
     """
     return Mixture(datasets, weights, length, seed)
 
@@ -77,11 +77,11 @@ class Mixture(Dataset[Any]):
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weights in force, by name of the source."""
+        """The current weights, by name of the source."""
         return dict(self._weights)
 
     def read_setting(self, attribute: str) -> float:
-        """The weight in force of ``mixture.NAME``."""
+        """Return the current weight of ``mixture.NAME``."""
         return self._weights[attribute.partition(".")[2]]
 
     def write_settings(self, values: Mapping[str, float]) -> None:
@@ -111,18 +111,18 @@ class Mixture(Dataset[Any]):
         return self.datasets[source][item]
 
     def pick(self, index: int) -> tuple[str, int]:
-        """The source of item ``index`` by the weights in force, and the place in it."""
+        """Return the source of item ``index`` by the current weights, and the index within it."""
         if self._plan is None:
             self._plan = self._planned()
         sources, items = self._plan
         return list(self.datasets)[sources[index]], int(items[index])
 
     def __getstate__(self) -> dict[str, Any]:
-        # A worker that is given a copy makes its own plan, which is the same.
+        # A worker that receives a copy computes its own plan, which is the same.
         return {**self.__dict__, "_plan": None}
 
     def _planned(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """For every item the number of its source and its place there; shapes (length,)."""
+        """Return the number of each item's source and its index there; shapes (length,)."""
         shares = np.cumsum([self._weights[name] for name in self.datasets])
         drawn = _generator(self.seed, 0).random(self.length)
         sources = np.searchsorted(shares / shares[-1], drawn, side="right")

@@ -1,17 +1,17 @@
-"""The place, the order and the randomness of the batches of a DataLoader, out and in, exactly.
+"""The position, order and randomness of the batches of a DataLoader, saved and restored exactly.
 
-`track` puts three small objects into a loader that is there already, so that whoever iterates it
-sees nothing new:
+`track` puts three small objects into an existing loader, so that code that iterates it sees no
+difference:
 
 * map datasets: `Batches` around the batch sampler. It notes the random state in which the order of
-  an epoch was drawn and that in which each batch was begun, and can begin in the middle of an epoch
+  an epoch was drawn and that in which each batch was begun, and can start in the middle of an epoch
   without reading what was read before. Batches fetched by workers carry a key instead, from which
   `Keyed` seeds the worker: (seed, epoch, number of the batch).
 * iterable datasets: `Streamed` around the dataset. Each batch is fetched under generators of its
   own, seeded by such a key, so that reading a pass again gives the same items again.
 
-Where datasets declare settings (see `data_settings`), each batch brings a tag with the values that
-its samples were drawn with, and a pass can be begun again where it is with the values of now.
+Where datasets declare settings (see `dataset_settings`), each batch carries a tag with the values
+its samples were drawn with, and a pass can be restarted where it is with the present values.
 
 Without workers the batches of a map dataset are drawn from the process's own generators, as without
 branchtrack: the same script gives the same bits.
@@ -41,17 +41,17 @@ logger = logging.getLogger("branchtrack")
 def track(
     loader: DataLoader[Any], seed: int, *, placeholders: bool = False, ahead: bool = True
 ) -> Tracked:
-    """Have the batches of a torch DataLoader tracked, in place; ``seed`` is part of every key.
+    """Track the batches of a torch DataLoader, in place; ``seed`` is part of every key.
 
-    ``placeholders``: a map dataset's pass that begins in the middle begins with an empty list for
-    every batch before it, for an accelerate loader to drop unread. ``ahead``: whoever iterates may
-    have fetched one batch more than it gives, so the state behind each has to be known.
+    ``placeholders``: a map dataset's pass that starts in the middle begins with an empty list for
+    every batch before it, for an accelerate loader to drop unread. ``ahead``: the code that
+    iterates may have fetched one batch more than it yields, so the state after each is needed.
     """
     return Tracked(loader, seed, placeholders, ahead)
 
 
 def untrack(loader: DataLoader[Any]) -> None:
-    """Take out of a loader what `track` has put into it, if it has."""
+    """Remove from a loader what `track` put into it, if anything."""
     if isinstance(loader.batch_sampler, Batches):
         object.__setattr__(loader, "batch_sampler", loader.batch_sampler.inner)
     if isinstance(loader.dataset, Keyed):
@@ -63,25 +63,25 @@ def untrack(loader: DataLoader[Any]) -> None:
 
 
 def settings_of(source: Any, *, steered: bool) -> DataSettings:
-    """The settings of the data behind a loader or dataset; none where they cannot be changed, which
-    is said once.
+    """Return the settings of the data behind a loader or dataset; none where they cannot be
+    changed, which is logged once.
     """
     settings = DataSettings(source)
     if steered or not settings.declared:
         return settings
     logger.warning(
-        "branchtrack: %s cannot be changed while this trains. Only the data of a torch DataLoader "
-        "that makes batches of a map or iterable dataset can.",
+        "branchtrack: %s cannot be changed during this training. Only the data of a torch "
+        "DataLoader that makes batches of a map or iterable dataset can.",
         " and ".join(settings.declared),
     )
     return DataSettings(None)
 
 
 class Tracked:
-    """What is known of a loader's batches.
+    """The tracked state of a loader's batches.
 
-    Whoever trains calls `begin` before each pass, and `settle` once its first batch is there; an
-    iteration that none of them began is somebody else's, who is given what the loader has.
+    The training loop calls `begin` before each pass, and `settle` once its first batch is there; an
+    iteration started without `begin` gets what the loader itself yields.
     ``kind`` is ``map``, ``iterable``, or ``other`` for what can only be read again from its start.
     ``settings`` are those that its datasets declare.
     """
@@ -100,7 +100,7 @@ class Tracked:
             dataset=loader.dataset, collate=loader.collate_fn, sampler=loader.batch_sampler
         )
         self._pass_own: dict[str, Any] = {}
-        #: What a sampler that sorts what is near by length is to have from the next order on.
+        #: The batch size for a sampler that sorts neighbours by length, from its next order on.
         self.next_order_size: int | None = None
         self._awaited = False
         self._keeps_workers = loader.persistent_workers and loader.generator is None
@@ -140,13 +140,13 @@ class Tracked:
 
     @property
     def is_marking(self) -> bool:
-        """Whether the indices of a batch bear more than themselves."""
+        """Whether the indices of a batch carry a key or a tag."""
         return self.has_workers or bool(self.settings.declared)
 
     def state(self, epoch: int, batches: int, *, fetched_ahead: bool) -> dict[str, Any]:
-        """The place after ``batches`` batches of an epoch (skipped ones count), to be stored.
+        """Return the position after ``batches`` batches of an epoch (skipped ones count).
 
-        ``fetched_ahead``: whether the batch behind that place has been fetched already.
+        ``fetched_ahead``: whether the batch after that position has been fetched already.
         """
         begun = batches > 0
         samples = self._skipped_samples + (batches - self.skipped) * self._batch_size
@@ -161,7 +161,7 @@ class Tracked:
             "ahead": self.ahead if begun and fetched_ahead else None,
             "order_seed": self._order_seed(),
             "order_size": self._order_size() if begun else None,
-            # An order that was begun is drawn again, and so from where it was drawn.
+            # An order that was begun is drawn again from the state it was first drawn from.
             "generators": self._drawn_from if begun and self._batches else self._generator_states(),
             "sizes": self._stream.sizes if self._stream is not None and begun else [],
             "own": self._own.capture(),
@@ -173,11 +173,11 @@ class Tracked:
         return stored
 
     def resume(self, state: Mapping[str, Any], now: dict[str, Any], seed: int | None = None) -> int:
-        """Have the next pass go on at a stored place; returns how many batches it leaves out.
+        """Make the next pass continue at a stored position; return how many batches it skips.
 
-        Of an iterable dataset they have to be read all the same. ``now``: the random state that is
-        to be in force when the first batch is there. ``seed``: another one, for all that is drawn
-        from the next epoch on.
+        Those of an iterable dataset have to be read all the same. ``now``: the random state to
+        restore when the first batch is there. ``seed``: another one, for all that is drawn from the
+        next epoch on.
 
         Raises:
             InvalidInput: the batch size was changed where samples cannot be told apart.
@@ -188,7 +188,7 @@ class Tracked:
         self._next_seed = self.seed if seed is None else seed
         self._give_order_seed(state["order_seed"])
         self._give_generators(state)
-        # Those of an iterable dataset come to where they were as its pass is read again.
+        # Those of an iterable dataset reach their states as its pass is read again.
         generator_states = (
             state["pass_own"] if begun and self._stream is not None else state.get("own", {})
         )
@@ -200,24 +200,24 @@ class Tracked:
         return self.skipped
 
     def elsewhere(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """A stored place as one in data that has changed since; see `changed_data`."""
+        """Convert a stored position for data that has changed since; see `growth`."""
         in_order = type(self._sampler()) is SequentialSampler
         length = len(self._sampler()) if in_order else 0
         return growth.place(state, length)
 
     def again(self, epoch: int, batches: int, *, fetched_ahead: bool) -> int:
-        """Have the next iteration be the rest of this pass, after ``batches`` batches of it, made
-        with the settings of now; returns how many batches it leaves out, as `resume` does.
+        """Restart this pass after ``batches`` batches with the present settings, for the next
+        iteration; return how many batches it skips, as `resume` does.
         """
         state = self.state(epoch, batches, fetched_ahead=fetched_ahead)
         skipped = self.resume(state, rng.capture(devices=False), self._next_seed)
-        # Workers that are kept would keep their copies of the dataset.
+        # Persistent workers would keep their copies of the dataset.
         self._loader._iterator = None
         self.begin(epoch)
         return skipped
 
     def begin(self, epoch: int) -> None:
-        """A pass begins: the one that was resumed, or one from its start."""
+        """Begin a pass: the one that was resumed, or a new one from its start."""
         self.epoch, self.resumed, self._found = epoch, self._found, None
         if self.settings.is_stale:
             self._loader._iterator = None
@@ -231,16 +231,16 @@ class Tracked:
             self._pass_own = self._own.capture()
             self._stream.begin(self.seed, epoch, fresh=self.resumed is None)
         if self._keeps_workers and epoch and self._loader._iterator is None:
-            # Workers that had been kept would have been given no seed at this pass.
+            # Persistent workers would not have been given a seed in this pass.
             self._aside(torch.Generator())
 
     def is_begun(self) -> bool:
-        """Whether the iteration that starts now is that of the pass; true once for each."""
+        """Return whether this iteration is the one of the pass; true once for each pass."""
         begun, self._awaited = self._awaited, False
         return begun
 
     def draw(self) -> None:
-        """The order of the pass is about to be drawn: in the resumed pass, as it was before."""
+        """Prepare for drawing the order of the pass; a resumed pass gets the order it had."""
         if self.resumed is None:
             if self.next_order_size is not None:
                 self._sampler().batch_size, self.next_order_size = self.next_order_size, None
@@ -249,22 +249,22 @@ class Tracked:
         self.give(self.resumed["order"])
         self._give_generators(self.resumed)
         if self.resumed.get("order_size") is not None:
-            # One that sorts what is near by length has another order for each batch size.
+            # A sampler that sorts neighbours by length has another order for each batch size.
             self.next_order_size = self._order_size()
             self._sampler().batch_size = self.resumed["order_size"]
-        # Not looked at again: there may be generators by now that were not made then.
+        # Not inspected again: generators may exist by now that did not exist then.
         self.order = dict(self.resumed["order"])
         self._drawn_from = list(self.resumed["generators"])
 
     def resize_order(self, before: int, size: int) -> None:
-        """Have orders that are drawn for ``before`` samples at a time be drawn for ``size``, from
-        the next on.
+        """Draw orders for ``size`` samples at a time that were drawn for ``before``, from the next
+        order on.
         """
         if before in (self._order_size(), self.next_order_size):
             self.next_order_size = size
 
     def settle(self) -> None:
-        """Bring the process's generators to where they were at the stored place, once."""
+        """Restore the process's generators to their stored states, once."""
         self._aside(None)
         if self._stream is not None:
             self._stream.started()
@@ -275,14 +275,14 @@ class Tracked:
             self.give({**now, "own": generator_states})
 
     def here(self, *, look: bool = True) -> dict[str, Any]:
-        """The state of every generator that the loader may draw from in this process.
+        """Return the state of every generator that the loader may draw from in this process.
 
-        ``look``: also for some that were made since it was looked last.
+        ``look``: include those that were created since the last look.
         """
         return {**rng.capture(devices=False), "own": self._own.capture(look=look)}
 
     def give(self, states: Mapping[str, Any]) -> None:
-        """Set them to what `here` gave."""
+        """Set them to what `here` returned."""
         rng.restore(dict(states))
         self._own.restore(states.get("own", {}))
 
@@ -290,7 +290,7 @@ class Tracked:
     def _batch_size(self) -> int:
         size = self._loader.batch_size
         if self._batches is not None:
-            # A sampler of batches need not have a size; its batches are counted then.
+            # A sampler of batches need not have a size; then its batches are counted.
             size = getattr(self._batches.inner, "batch_size", None)
         return size or 1
 
@@ -338,7 +338,7 @@ class Tracked:
         sampler_generator = (
             None if self._order_seed() is not None else getattr(self._sampler(), "generator", None)
         )
-        # One that was put aside for kept workers is none of the script's.
+        # One that was set aside for persistent workers is none of the script's.
         lent = None if self._keeps_workers else self._loader.generator
         unique = {
             id(generator): generator

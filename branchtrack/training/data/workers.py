@@ -1,7 +1,7 @@
-"""Workers of data loaders, when a signal comes to every process of a job at once.
+"""Workers of data loaders when every process of a job receives a signal at once.
 
-A terminal and a scheduler signal the whole group. Training goes on to its next control point then,
-and may need another batch for that: its workers end when their parent says so, or is gone.
+A terminal and a scheduler signal the whole group. Training then continues to its next control
+point, and may need another batch for that: its workers end when their parent ends them or is gone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _outlives = False
 
 
 def outlive_signals() -> None:
-    """In a worker, have signals of anybody but its parent do nothing from here on."""
+    """In a worker, ignore signals from now on unless its parent sends them."""
     global _outlives
     if _outlives or get_worker_info() is None or not hasattr(signal, "sigwaitinfo"):
         return
@@ -29,5 +29,5 @@ def outlive_signals() -> None:
 def _obey_parent() -> None:
     while signal.sigwaitinfo(_SPARED).si_pid != os.getppid():
         continue
-    # As torch's own handler ends a worker that its parent has no more use for.
+    # Exit as torch's own handler does for a worker that its parent no longer uses.
     os._exit(0)

@@ -1,6 +1,6 @@
-"""An exported model put into the form that others open, and opened to see that it is the same.
+"""An exported model converted to the form that others open, and opened to verify that it is equal.
 
-Weights and files lie in a folder by now (see `checkpoints.export`). It knows no node.
+Weights and files are in a folder by now (see `checkpoints.export`). It knows no node.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 def complete(folder: Path) -> None:
-    """Write what opens the model, and open it.
+    """Write the files that open the model, and open it.
 
     Raises:
-        ValueError, ImportError, OSError...: it does not come back as it is in the node.
+        ValueError, ImportError, OSError...: the opened model is not as it is in the node.
     """
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     what = state.get("export", {})
@@ -38,7 +38,7 @@ def complete(folder: Path) -> None:
 
 
 def _model(folder: Path) -> None:
-    """A model of transformers: buffers that its own checkpoints leave out are left out."""
+    """Complete a model of transformers, without buffers that its own checkpoints leave out."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     kind = _class(config["architectures"][0])
     tensors = load_file(folder / MODEL)
@@ -51,7 +51,7 @@ def _model(folder: Path) -> None:
 
 
 def _adapters(folder: Path, what: Mapping[str, Any]) -> None:
-    """Adapters as peft saves them, and below them the model that they belong to."""
+    """Write adapters as peft saves them, and below them the model that they belong to."""
     import peft
 
     kind = _class(what["base"]["class"])
@@ -75,7 +75,7 @@ def _adapters(folder: Path, what: Mapping[str, Any]) -> None:
     for config in model.peft_config.values():
         config.base_model_name_or_path = where
         config.inference_mode = True
-    # peft looks there whether the vocabulary is that of the model below.
+    # There peft checks whether the vocabulary is that of the model below.
     model.get_base_model().config.save_pretrained(folder / BASE)
     model.save_pretrained(folder)
     for extra in ("README.md", MODEL):
@@ -92,7 +92,7 @@ def _adapters(folder: Path, what: Mapping[str, Any]) -> None:
 
 
 def _bare(kind: Any, config: Mapping[str, Any], tensors: Tensors) -> Any:
-    """The model below the adapters, with the weights that they leave alone."""
+    """Return the model below the adapters, with the weights that they do not change."""
     model = kind(kind.config_class.from_dict(dict(config))).to(getattr(torch, config["dtype"]))
     weights, keys = {}, model.state_dict().keys()
     for name, tensor in tensors.items():
@@ -115,7 +115,7 @@ def _peft_config(options: Mapping[str, Any]) -> Any:
 
 
 def _pipeline(folder: Path, name: str) -> None:
-    """The modules of sentence-transformers: each one's weights beside its own files."""
+    """Write the modules of sentence-transformers: each one's weights beside its own files."""
     kind = getattr(importlib.import_module("sentence_transformers"), name)
     tensors = load_file(folder / MODEL)
     (folder / MODEL).unlink()
@@ -150,14 +150,14 @@ def _class(name: str) -> Any:
     kind = getattr(transformers, name, None)
     if kind is None or not hasattr(kind, "config_class"):
         raise ValueError(
-            f"{name} is no class of transformers: from_pretrained would open another model, with "
-            "random weights"
+            f"{name} is not a class of transformers: from_pretrained would open another model, "
+            "with random weights"
         )
     return kind
 
 
 def _drop_buffers(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Take away buffers that the model's own checkpoints do not hold."""
+    """Remove buffers that the model's own checkpoints do not hold."""
     state_dict = model.state_dict()
     for name, _buffer in model.named_buffers():
         if name not in state_dict:
@@ -165,7 +165,7 @@ def _drop_buffers(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> N
 
 
 def _tied(model: torch.nn.Module) -> set[str]:
-    """The names of parameters that are other names of one."""
+    """Return the names of parameters that are other names of one."""
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
@@ -173,7 +173,7 @@ def _tied(model: torch.nn.Module) -> set[str]:
 
 
 def _compare(opened: torch.nn.Module, tensors: Tensors, names: set[str]) -> None:
-    """That an opened model has the weights that were exported, bit for bit."""
+    """Check that an opened model has the weights that were exported, bit for bit."""
     state_dict = opened.state_dict()
     for name in sorted(names & state_dict.keys() | (tensors.keys() & names)):
         actual, exported = state_dict.get(name), tensors.get(name)

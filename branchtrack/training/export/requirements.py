@@ -1,4 +1,4 @@
-"""What an export of a model needs beside its weights and the configuration that it has itself.
+"""What an export of a model needs beside its weights and its own configuration.
 
 Adapters (peft) and pipelines of modules (sentence-transformers) are more than one model of
 transformers: opened without this they would have random weights. It knows no folder of an export.
@@ -21,7 +21,7 @@ logger = logging.getLogger("branchtrack")
 
 #: The role of tensors that are files, byte for byte.
 FILES = "files"
-#: Where a state says what the model is, and which buffers its own checkpoints leave out.
+#: Where a state records what the model is, and which buffers its own checkpoints leave out.
 KEY = "export"
 TRANSIENT = "transient"
 
@@ -31,9 +31,9 @@ _known: weakref.WeakKeyDictionary[torch.nn.Module, Found] = weakref.WeakKeyDicti
 
 
 def of(model: torch.nn.Module, processor: Any = None) -> Found:
-    """What is to be kept, as JSON and as files; computed once for a model. Nothing of most.
+    """Return what is to be kept, as JSON and as files; computed once per model, often empty.
 
-    ``processor`` is what makes its inputs: a tokenizer, say.
+    ``processor`` makes its inputs: a tokenizer, for example.
     """
     needed = _known.get(model)
     if needed is None:
@@ -51,8 +51,8 @@ def of(model: torch.nn.Module, processor: Any = None) -> Found:
 def adopt(
     model: torch.nn.Module, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Have a model that is restored keep what its node had: what a tokenizer has come to by now is
-    no state of the training.
+    """Make a restored model keep what its node had: later changes of a tokenizer are not state of
+    the training.
     """
     files = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{FILES}/")}
     if files or KEY in state:
@@ -60,7 +60,7 @@ def adopt(
 
 
 def transient(model: torch.nn.Module) -> list[str]:
-    """The names of buffers that `state_dict` leaves out: state of a training, not of a model."""
+    """Return the names of buffers that `state_dict` leaves out: state of a training only."""
     stored = model.state_dict().keys()
     return sorted(name for name, _buffer in model.named_buffers() if name not in stored)
 
@@ -110,7 +110,7 @@ def _files_of_pipeline(model: Any) -> dict[str, torch.Tensor]:
 
 
 def _files_of(save: Callable[[str], Any]) -> dict[str, torch.Tensor]:
-    """The files that ``save`` writes into a folder, weights apart."""
+    """Return the files that ``save`` writes into a folder, without weights."""
     with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
         save(folder)
         paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
@@ -125,7 +125,7 @@ def _files_of(save: Callable[[str], Any]) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def _without_weights(model: Any) -> Iterator[None]:
-    """Within the block the modules of a pipeline save their configurations alone."""
+    """Within the block the modules of a pipeline save only their configurations."""
     patched: list[tuple[Any, str]] = []
     for module in model.modules():
         if hasattr(module, "config") and callable(getattr(module, "save_pretrained", None)):

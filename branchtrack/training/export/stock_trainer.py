@@ -4,7 +4,7 @@
 
 `checkpoints.export` has written weights, state and files into DIR without torch. Here the formats
 of torch are added (``optimizer.pt``, ``scheduler.pt``, ``rng_state.pth``, ``trainer_state.json``),
-and the model is opened as others open it: what does not come back bit for bit is an error. The
+and the model is opened as others open it: any difference from the exported bits is an error. The
 store itself never sees any of these files.
 """
 
@@ -26,7 +26,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 def write(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Add a stock Trainer's files to an export, where it is of a Trainer.
+    """Add a stock Trainer's files to an export, if the node is a Trainer's.
 
     ``facts`` are the node's ``step``, ``settings``, ``param_groups`` and its script's ``epochs``.
     """
@@ -56,7 +56,7 @@ def _groups(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _optimizer(
     state: Mapping[str, Any], tensors: Tensors, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """As torch's optimizers spell it: parameters by number, in the order of the groups."""
+    """Return it as torch's optimizers spell it: parameters by number, in group order."""
     numbers: dict[str, int] = {}
     groups = _groups(facts)
     for group, names in zip(groups, state["groups"], strict=True):
@@ -110,14 +110,14 @@ def _trainer(counters: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str,
     }
     batch = {"train_batch_size": settings["batch_size"]} if "batch_size" in settings else {}
     epochs = {"num_train_epochs": facts["epochs"]} if facts.get("epochs") else {}
-    # What callbacks keep is theirs to begin anew; of the loop's own a Trainer asks.
+    # Callbacks reset their own state; a Trainer needs that of the loop.
     callbacks = {"stateful_callbacks": {"TrainerControl": TrainerControl().state()}}
     history = {"log_history": [], "global_step": facts["step"]}
     return {**counters, **cadences, **batch, **epochs, **callbacks, **history}
 
 
 def main() -> int:
-    """Complete the export that the command line names; says what went wrong as JSON."""
+    """Complete the export that the command line names; report errors as JSON."""
     folder, facts = Path(sys.argv[1]), json.loads(sys.stdin.read())
     try:
         conversion.complete(folder)

@@ -1,6 +1,6 @@
 """The plain arguments of `loop.start`, checked before anything is recorded.
 
-It knows no torch: what has state is checked by `loop_objects`.
+It knows no torch: `objects` checks what has state.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from branchtrack.errors import InvalidInput
 
 
 def check(name: Any, **by_name: Any) -> None:
-    """Check the run's name, and arguments that hold something by name.
+    """Check the run's name, and arguments that are dicts by name.
 
     Raises:
         InvalidInput: naming the argument.
@@ -30,7 +30,7 @@ def check(name: Any, **by_name: Any) -> None:
 
 
 def counts(*, max_steps: Any, save_steps: Any, seed: Any) -> dict[str, int | None]:
-    """The whole numbers among the arguments, by name; those of numpy as Python's own.
+    """Return the whole numbers among the arguments, by name; those of numpy as Python's own.
 
     Raises:
         InvalidInput: naming the argument.

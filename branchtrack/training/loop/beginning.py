@@ -1,8 +1,7 @@
-"""Where a plain loop begins: at the start of a new run, or where the node that it resumes was.
+"""Where a plain loop begins: at the start of a new run, or at the node that it resumes.
 
-The script is compared with the node's, settings that hold from here on are taken from where they
-are to come from, and all state is brought back. It knows no run, and of a session no more than what
-it resumes.
+The script is compared with the node's, settings that hold from here on are taken from their
+sources, and all state is restored. This module knows no run, and of a session only what it resumes.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
 from branchtrack.training.state.mismatch import accepted, equal, must_match
 
-#: How a loop has its place in the data known.
+#: How a loop makes its position in the data known.
 READ_HERE = (
     "takes its batches from run.batches(), or from branchtrack.track_loader(loader) where another "
     "library owns the loop"
@@ -36,10 +35,10 @@ READ_HERE = (
 
 @dataclass(frozen=True)
 class Beginning:
-    """Where a loop is as it begins, and what it is to keep to.
+    """Where a loop begins, and the settings it has to use.
 
-    ``script`` is what its script asks for. ``now`` is the random state to be in force where it
-    goes on, behind whatever the script does until then; None: the one that there is.
+    ``script`` is what its script requests. ``now`` is the random state to restore where the loop
+    continues, after anything the script does until then; None: keep the present one.
     """
 
     pace: Pace
@@ -58,8 +57,8 @@ def begin(
     """Make live objects ready; ``requested`` are the script's max_steps, save_steps and seed.
 
     Raises:
-        InvalidInput: what was declared cannot be had with this script.
-        CheckpointMismatch: the script asks for something else, or does not fit the node.
+        InvalidInput: what was declared is impossible with this script.
+        CheckpointMismatch: the script requests something else, or does not fit the node.
     """
     base = session.base
     more = {**requested, **loop_data.describe(data), "objects": sorted(objects)}
@@ -87,7 +86,7 @@ def begin(
 
 
 def loop_state(begun: bool, feed: Feed | None, objects: Mapping[str, Any]) -> dict[str, Any]:
-    """The loop's own state; ``begun``: captured where the loop goes on, not where it began."""
+    """Return the loop's own state; ``begun``: captured after the loop began, not at its start."""
     return {
         "begun": begun,
         "data": {} if feed is None else feed.state(),
@@ -98,9 +97,9 @@ def loop_state(begun: bool, feed: Feed | None, objects: Mapping[str, Any]) -> di
 def go_on(
     base: Base, feed: Feed | None, objects: Mapping[str, Any], script: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Bring back what `loop_state` gave; returns the random state for where the loop goes on.
+    """Restore what `loop_state` returned; return the random state for where the loop continues.
 
-    ``script`` is what the script asks for now.
+    ``script`` is what the script requests now.
     """
     stored, now = snapshots.loop_state(base.snapshot), resumption.random_state(base)
     must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
@@ -122,9 +121,9 @@ def go_on(
 def _unread() -> CheckpointMismatch:
     return CheckpointMismatch(
         "data was given to start() but its batches were taken from elsewhere when the node was "
-        "made, so nobody knows which of them came next.",
+        "created, so it is unknown which of them came next.",
         safe="No training was done.",
-        fix=f"Begin a new run that {READ_HERE}, or take the weights alone: --mode weights.",
+        fix=f"Begin a new run that {READ_HERE}, or load only the weights: --mode weights.",
         field="data",
         expected="batches taken from the run",
         found="none",
@@ -132,7 +131,7 @@ def _unread() -> CheckpointMismatch:
 
 
 def _last_step(base: Base | None, requested: int | None) -> int | None:
-    """The step at which the loop ends; ``requested`` is what the script says."""
+    """Return the step at which the loop ends; ``requested`` is the script's."""
     if base is None:
         return requested
     if base.mode != "exact" and requested is not None:

@@ -1,8 +1,8 @@
-"""Objects beside a plain loop's model and optimizer that have state of its training, unmentioned.
+"""Objects beside a plain loop's model and optimizer that hold training state without being passed.
 
-A learning rate scheduler that `start` was not given, an Accelerator that counts micro-batches, the
-Trainer of Lightning that owns the loop: each refers to the optimizer, and is found by that. It
-knows no run, no session and no node.
+A learning rate scheduler that was not passed to `start`, an Accelerator that counts micro-batches,
+the Trainer of Lightning that owns the loop: each refers to the optimizer, and is found by that.
+This module knows no run, no session and no node.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ _OWNERS = {
 
 
 class MicroBatches:
-    """How many batches an Accelerator has counted, from which it knows when to accumulate."""
+    """The number of batches an Accelerator has counted, which decides when it accumulates."""
 
     def __init__(self, accelerator: Any) -> None:
         self._accelerator = accelerator
 
     def state_dict(self) -> dict[str, int]:
-        """The count, which begins anew with each pass over the data."""
+        """Return the count, which restarts with each pass over the data."""
         return {"step": self._accelerator.step}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on with a count."""
+        """Continue with a count."""
         self._accelerator.step = state["step"]
 
 
 @dataclass
 class Companions:
-    """What was found: the ``scheduler`` to use, and ``owners`` whose attributes are state.
+    """The objects found: the ``scheduler`` to use, and ``owners`` whose attributes are state.
 
-    ``untracked`` names what has state that nodes do not have, ``unscheduled`` optimizers without
-    a scheduler yet, and ``since`` schedulers made after `start`. ``progress`` is Lightning's, and
+    ``untracked`` names objects whose state nodes lack, ``unscheduled`` optimizers without a
+    scheduler yet, and ``since`` schedulers created after `start`. ``progress`` is Lightning's, and
     ``late`` are owners after the one that steps.
     """
 
@@ -66,7 +66,7 @@ class Companions:
     since: list[str] = field(default_factory=list)
 
     def look_again(self) -> None:
-        """Say it where a scheduler was made after `start`, once: nodes do not have its state."""
+        """Log once if a scheduler was created after `start`: nodes do not have its state."""
         unscheduled, self.unscheduled = self.unscheduled, []
         if any(is_scheduled(optimizer) for optimizer in unscheduled):
             self.since = ["scheduler (made after start)"]
@@ -76,7 +76,7 @@ class Companions:
             )
 
     def not_restored(self, stored: Mapping[str, Any]) -> list[str]:
-        """What of the state of a node cannot be given back exactly; ``stored`` has been."""
+        """Return what of a node's state cannot be restored exactly; ``stored`` was restored."""
         changed = [
             name for name in self.late if any(path.startswith(f"{name}.") for path in stored)
         ]
@@ -85,9 +85,9 @@ class Companions:
 
 
 def find(optimizer: Any, scheduler: Any, objects: Mapping[str, Any]) -> Companions:
-    """Find them for a loop; its author gave ``scheduler`` and the extra ``objects``.
+    """Find them for a loop; its author passed ``scheduler`` and the extra ``objects``.
 
-    All objects of the process are looked through once, where any of these may be among them.
+    All objects of the process are scanned once if any of these may be among them.
     """
     optimizer, scheduler = bare(optimizer, "optimizer"), bare(scheduler, "scheduler")
     by_name = optimizer if isinstance(optimizer, dict) else {"": optimizer}
@@ -117,18 +117,18 @@ def find(optimizer: Any, scheduler: Any, objects: Mapping[str, Any]) -> Companio
 
 
 def is_scheduled(optimizer: Any) -> bool:
-    """Whether a scheduler has been made for an optimizer, as torch marks it."""
+    """Return whether a scheduler was created for an optimizer, as torch marks it."""
     return hasattr(optimizer.step, "_wrapped_by_lr_sched")
 
 
 def _libraries() -> list[type]:
-    """The classes that may own the loop, of libraries that have been imported."""
+    """Return the classes that may own the loop, of libraries that have been imported."""
     classes = [getattr(sys.modules.get(name), kind, None) for name, kind in _OWNERS.items()]
     return [kind for kind in classes if isinstance(kind, type)]
 
 
 def _instances(kinds: tuple[type, ...]) -> list[Any]:
-    """Every living object of some classes. The type is asked, since a proxy answers for another."""
+    """Return every living object of some classes. Types are compared, since proxies imitate."""
     everything = gc.get_objects()
     types = {id(type(value)): type(value) for value in everything}
     matching = {key for key, kind in types.items() if issubclass(kind, kinds)}
@@ -138,7 +138,7 @@ def _instances(kinds: tuple[type, ...]) -> list[Any]:
 def _scheduler_of(
     optimizer: Any, name: str, instances: list[Any], stored_ids: set[int], untracked: list[str]
 ) -> Any:
-    """The one scheduler of an optimizer; None where there is none, or none can be chosen."""
+    """Return the only scheduler of an optimizer; None if there is none or the choice is unclear."""
     schedulers = [
         value
         for value in instances
@@ -156,8 +156,8 @@ def _scheduler_of(
         kinds = ", ".join(type(value).__name__ for value in whole)
         untracked.append(f"{of} ({kinds})")
         logger.warning(
-            "branchtrack: the optimizer has %s that start() was not given: %s. Nodes lack the "
-            "schedule's state, so that no resume is exact. Pass the one that is stepped as "
+            "branchtrack: the optimizer has %s that was not passed to start(): %s. Nodes lack "
+            "the schedule's state, so that no resume is exact. Pass the one that is stepped as "
             "start(scheduler=...), and others in start(objects={...}).",
             "a scheduler" if len(whole) == 1 else f"{len(whole)} schedulers",
             kinds,
@@ -166,7 +166,7 @@ def _scheduler_of(
 
 
 def _parts(scheduler: Any) -> Iterator[Any]:
-    """The schedulers that one is made of, or keeps in an attribute as wrappers do."""
+    """Yield the schedulers that one consists of, or keeps in an attribute as wrappers do."""
     yield from (inner for inner in within(scheduler) if inner is not scheduler)
     for value in vars(scheduler).values():
         if issubclass(type(value), LRScheduler):
@@ -177,7 +177,7 @@ def _can_store(scheduler: Any) -> bool:
     try:
         encode(scheduler.state_dict(), "scheduler", {})
     except Exception:
-        # A scheduler of anybody's; it is named instead.
+        # An unknown scheduler; it is named instead.
         return False
     return True
 

@@ -1,8 +1,8 @@
-"""The batches of a plain loop: one pass after another over its data, and the place in them.
+"""The batches of a plain loop: one pass after another over its data, and the position in them.
 
-DataLoaders are tracked (see `data`). Anything else that can be iterated again and again is read
-anew from the start of a pass to come back to a place in it, each batch under random generators of
-its own. It knows no session and no optimizer.
+DataLoaders are tracked (see `data.tracking`). Any other re-iterable is read again from the start of
+a pass to return to a position in it, each batch under random generators of its own. This module
+knows no session and no optimizer.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _END = object()
 
 
 class Feed:
-    """Endless passes over ``source``: a DataLoader, or an iterable that gives batches.
+    """Endless passes over ``source``: a DataLoader, or an iterable that yields batches.
 
-    ``epoch`` is the pass that is going on, ``batches`` how many of it were taken (those that a
-    resume left out count), and ``over`` whether it is known that no more will come of it. ``seed``
-    is part of the seeds of what is drawn in other processes and of iterable data. What has
-    ``set_epoch`` (loader, sampler or dataset) is told each pass's number. ``settings`` are those
-    that the datasets of a tracked loader declare. ``is_read`` once a batch was taken, ``is_unread``
-    once updates were made without any: the loop has its batches from elsewhere.
+    ``epoch`` is the current pass, ``batches`` how many of it were taken (those that a resume left
+    out count), and ``over`` whether it is known to have no more. ``seed`` is part of the seeds of
+    what is drawn in other processes and of iterable data. An object with ``set_epoch`` (loader,
+    sampler or dataset) gets each pass's number. ``settings`` are those that the datasets of a
+    tracked loader declare. ``is_read`` is true once a batch was taken, ``is_unread`` once updates
+    were made without any: the loop has its batches from elsewhere.
     """
 
     def __init__(self, source: Any, seed: int) -> None:
@@ -51,7 +51,7 @@ class Feed:
                 "data",
                 source,
                 "a DataLoader, or what can be iterated again for each pass",
-                what="data: a generator can be read once only, so no node could go on in it.",
+                what="data: a generator can be read only once, so no node could continue in it.",
             )
         if self._tracked is None:
             self.settings = tracking.settings_of(source, steered=False)
@@ -59,10 +59,10 @@ class Feed:
             self.settings = self._tracked.settings
 
     def rest(self) -> Iterator[Any]:
-        """The batches that are left of this pass, or all of the next where this one is over.
+        """Yield the rest of this pass, or all of the next if this one is over.
 
         Raises:
-            InvalidInput: a whole pass gave no batch.
+            InvalidInput: a whole pass yielded no batch.
         """
         batch = self._take(within=False)
         while batch is not _END:
@@ -70,15 +70,15 @@ class Feed:
             batch = self._take(within=True)
 
     def take(self) -> Any:
-        """The next batch, of the next pass where this one is over.
+        """Return the next batch, from the next pass if this one is over.
 
         Raises:
-            InvalidInput: a whole pass gave no batch.
+            InvalidInput: a whole pass yielded no batch.
         """
         return self._take(within=False)
 
     def _take(self, *, within: bool) -> Any:
-        """The next batch; ``within`` a pass the end of it is an answer, too."""
+        """Return the next batch; ``within`` a pass its end is a result, too."""
         self.is_read = True
         if self._items is not None and not self.over and self.settings.is_stale:
             self._change()
@@ -100,7 +100,7 @@ class Feed:
                 return _END
 
     def state(self) -> dict[str, Any]:
-        """What a resume needs to go on exactly here, as tensors and plain values."""
+        """Return what a resume needs to continue exactly here, as tensors and plain values."""
         epoch, batches = (self.epoch + 1, 0) if self.over else (self.epoch, self.batches)
         if self._tracked is not None:
             state = self._tracked.state(epoch, batches, fetched_ahead=False)
@@ -110,8 +110,8 @@ class Feed:
         return {**state, "unread": True} if self.is_unread else state
 
     def resume(self, stored: Mapping[str, Any], now: dict[str, Any], seed: int | None) -> None:
-        """Go on at a stored place; see `data.Tracked.resume`."""
-        # Of a pass that was begun nothing may be left.
+        """Continue at a stored position; see `tracking.Tracked.resume`."""
+        # A pass that was begun may have nothing left.
         self.epoch, self._given = stored["epoch"], stored["batches"] > 0
         if self._tracked is not None:
             self.batches = self._tracked.resume(stored, now, seed)
@@ -122,7 +122,7 @@ class Feed:
             self._next_seed = self._seed if seed is None else seed
 
     def elsewhere(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """A stored place as one in data that has changed since; see `changed_data`."""
+        """Convert a stored position for data that has changed since; see `growth`."""
         if self._tracked is None:
             return growth.place(stored, 0)
         return self._tracked.elsewhere(stored)
@@ -135,7 +135,7 @@ class Feed:
 
     @property
     def position(self) -> float:
-        """Epochs so far, with the part of the one that is going on where its length is known."""
+        """Epochs so far, with the fraction of the current one if its length is known."""
         length = self._length()
         if self.over:
             return float(self.epoch + 1)
@@ -156,7 +156,7 @@ class Feed:
         self._skip()
 
     def _change(self) -> None:
-        """What comes next of this pass is made with the settings of now."""
+        """Make the rest of this pass with the present settings."""
         assert self._tracked is not None
         if not self._tracked.has_workers and self._held is _END:
             # Nothing is fetched ahead.
@@ -183,7 +183,7 @@ class Feed:
             return next(self._items, _END)
 
     def _look_for_the_end(self) -> None:
-        """Behind the last batch: some samplers draw once more before they say that it was."""
+        """After the last batch: some samplers draw once more before they end."""
         if self._tracked is not None and self._tracked.kind == "map":
             length = self._length()
             if length and self.batches >= length:
@@ -212,12 +212,12 @@ class Feed:
 
 
 def is_plain(source: Any) -> bool:
-    """Whether it is a DataLoader that is iterated as torch does it."""
+    """Return whether it is a DataLoader with torch's own iteration."""
     return isinstance(source, DataLoader) and type(source).__iter__ is DataLoader.__iter__
 
 
 def batch_size(source: Any) -> int | None:
-    """The batch size of a DataLoader that can be given another; None of anything else."""
+    """Return the batch size of a DataLoader if it can be changed; None for anything else."""
     if not is_plain(source) or isinstance(source.dataset, IterDataPipe):
         return None
     sampler = source.batch_sampler
@@ -226,7 +226,7 @@ def batch_size(source: Any) -> int | None:
 
 
 def give_batch_size(source: DataLoader[Any], size: int) -> None:
-    """Have a DataLoader make batches of another size from its next pass on."""
+    """Make a DataLoader use another batch size from its next pass on."""
     sampler: Any = source.batch_sampler
     sampler.batch_size = size
     # torch refuses the change, since an iterator made before would not see it.
@@ -234,7 +234,7 @@ def give_batch_size(source: DataLoader[Any], size: int) -> None:
 
 
 def describe(source: Any) -> dict[str, Any]:
-    """What a script asks for with its data, as plain values to be compared at a resume."""
+    """Return what a script requests with its data, as plain values to compare at a resume."""
     if source is None:
         return {}
     try:
@@ -253,7 +253,7 @@ def describe(source: Any) -> dict[str, Any]:
 
 
 def _tell_epoch(source: Any, epoch: int) -> None:
-    """Give the pass's number to whatever draws its order from it; a loop without end cannot."""
+    """Pass the number to the object that draws its order from it; an endless loop cannot."""
     sampler = getattr(source, "batch_sampler", None)
     parts = [source, getattr(source, "dataset", None), sampler, getattr(sampler, "sampler", None)]
     for component in {id(candidate): candidate for candidate in parts}.values():

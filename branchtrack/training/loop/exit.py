@@ -1,4 +1,4 @@
-"""How the end of a script is told, also where it ends without saying so. It knows no session."""
+"""How the end of a script is recorded, even if it does not call finish. It knows no session."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Ending:
         atexit.register(self._at_exit)
 
     def off(self) -> None:
-        """The end was told."""
+        """Stop watching: the end was recorded."""
         atexit.unregister(self._at_exit)
 
     def by(self, error: BaseException) -> None:
-        """An exception has ended the loop."""
+        """Record that an exception has ended the loop."""
         if isinstance(error, KeyboardInterrupt):
             self._close("stopped", "Interrupted from the keyboard.")
         elif isinstance(error, SystemExit):
@@ -32,12 +32,12 @@ class Ending:
             self._close("failed", f"{type(error).__name__}: {error}")
 
     def _at_exit(self) -> None:
-        # A process that was forked off has no part in the run.
+        # A forked process has no part in the run.
         if os.getpid() == self._process:
             error = _last_error()
             self.by(SystemExit() if error is None or error is self._last else error)
 
 
 def _last_error() -> BaseException | None:
-    """The exception that has ended a script, as the interpreter leaves it."""
+    """Return the exception that has ended a script, as the interpreter leaves it."""
     return getattr(sys, "last_value", None)

@@ -1,7 +1,7 @@
 """What the updates of a plain loop use of its settings, read at the optimizers' own steps.
 
-Hooks read only while somebody expects something; otherwise they test a flag. A setting that the
-loop's author declared is used with the value that the loop has read. It knows no request.
+Hooks read only while something is expected; otherwise they test a flag. A setting that the loop's
+author declared counts as used with the value that the loop has read. It knows no request.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from branchtrack.training.steer.answers import Expectation
 
 logger = logging.getLogger("branchtrack")
 
-#: Control points that one waits for an optimizer that takes no part in every update.
+#: Control points to wait for an optimizer that takes no part in every update.
 _PATIENCE = 1000
 
 
 class Effects:
-    """Reads what the next step of each optimizer uses; ``moved`` once one has stepped.
+    """Reads what the next step of each optimizer uses; ``moved`` is true once one has stepped.
 
     ``live`` are the loop's objects; hooks stay on their optimizers until `close`.
     """
@@ -42,12 +42,12 @@ class Effects:
             self._hooks.append(step.register_step_post_hook(partial(self._after, name)))
 
     def close(self) -> None:
-        """Take the hooks off."""
+        """Remove the hooks."""
         for hook in self._hooks:
             hook.remove()
 
     def expect(self) -> None:
-        """What was read until now is of no use to what is expected from here on."""
+        """Discard earlier readings: they do not apply to what is expected from here on."""
         if self._session.expecting is not self._expected:
             self._expected, self._waited = self._session.expecting, 0
             self._readings.clear()
@@ -55,7 +55,7 @@ class Effects:
                 self._live.values.take_read()
 
     def settle(self, step: int) -> None:
-        """Say what update ``step`` made of what was expected, if it was made."""
+        """Report what update ``step`` made of its expectations, if it was made."""
         expected = self._expected
         if expected is None or not self._readings:
             return
@@ -70,7 +70,7 @@ class Effects:
         unused = set(values or ()) - read.keys()
         unused |= apply.unused(self._live)
         unused |= {n for n in expected.settings if self._optimizer_of(n) not in {None, *stepped}}
-        # Of what nobody has changed and nothing has used there is nothing to say.
+        # Nothing to report on what was neither changed nor used.
         expected.settings = {
             n: v for n, v in expected.settings.items() if n not in unused or n in changed
         }
@@ -85,7 +85,7 @@ class Effects:
         return names | (set(base.overrides) if base is not None and expected.restored else set())
 
     def _optimizer_of(self, name: str) -> str | None:
-        """The optimizer that has a setting; None of one of the model's or the loop's own."""
+        """Return the optimizer that has a setting; None for one of the model or the loop."""
         if self._live.values is not None and name in self._live.values:
             return None
         prefix, _dot, _own = name.rpartition(".")
@@ -102,7 +102,7 @@ class Effects:
     def _after(self, name: str, *_: Any) -> None:
         self.moved = True
         if self._within == name:
-            # An optimizer may set its settings within its own step.
+            # An optimizer may change its settings within its own step.
             self._read(name, gradients=False)
             self._session.probe.after(self._live, name)
             self._within = None
@@ -117,7 +117,7 @@ class Effects:
         self._readings.append((name, reading))
 
     def _merged(self, read: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Every reading, of each its own optimizer's part, beside the newest of the others."""
+        """Return every reading, its own optimizer's part with the newest of the others."""
         several = self._live.is_several
         declared = set(self._live.values or ())
         whole: dict[str, Any] = {**self._live.fixed, **read}

@@ -22,7 +22,7 @@ _STATEFUL = {
     "ModelPruning",
     "SpikeDetection",
 }
-#: Those that only look on, with what scripts derive from them.
+#: Those that only observe, with what scripts derive from them.
 _LOOKING_ON = {
     "ProgressBar",
     "Checkpoint",
@@ -34,7 +34,7 @@ _LOOKING_ON = {
     "BasePredictionWriter",
 }
 _LIBRARIES = ("lightning", "pytorch_lightning", "branchtrack")
-#: Hooks after the last batch of an epoch that a callback may change its state in.
+#: Hooks after the last batch of an epoch in which a callback may change its state.
 _EPOCH_ENDS = ("on_train_epoch_end", "on_validation_epoch_end", "on_validation_end")
 _COUNTERS = ("ready", "started", "processed", "completed")
 
@@ -42,8 +42,8 @@ _COUNTERS = ("ready", "started", "processed", "completed")
 class LightningProgress:
     """The counters of a Trainer: updates, epochs, and the batches of the epoch.
 
-    Of the last batch in an epoch they are those of the next epoch's beginning. ``skipped`` is what
-    Lightning does between the two, and what a resume thus does not do.
+    For the last batch in an epoch they are those at the beginning of the next epoch. ``skipped`` is
+    what Lightning does between the two, and what a resume thus does not do.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -51,7 +51,7 @@ class LightningProgress:
         self.skipped: list[str] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """The counters."""
+        """Return the counters."""
         trainer = self._trainer
         loop, epoch = trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_progress.current.processed
         batches, is_over = loop.batch_progress.current.ready, loop._num_ready_batches_reached()
@@ -67,7 +67,7 @@ class LightningProgress:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with these counters, once the first epoch has begun and before its first batch."""
+        """Continue with these counters, after the first epoch began and before its first batch."""
         fit = self._trainer.fit_loop
         loop = fit.epoch_loop
         updates = loop.automatic_optimization.optim_progress.optimizer.step
@@ -82,14 +82,14 @@ class LightningProgress:
             for counts in (fit.epoch_progress.current, fit.epoch_progress.total):
                 _set(counts, name, state["epoch"] + begun)
         if fit._data_fetcher is not None:
-            # From it Lightning knows the last batch of an epoch.
+            # Lightning recognises the last batch of an epoch by it.
             fit._data_fetcher.fetched = state["batches"]
         self._check_ends(state)
         if state["epoch"] and not state["batches"]:
             self.skipped = _ends_of_epochs(self._trainer)
 
     def _check_ends(self, state: Mapping[str, Any]) -> None:
-        """Say it where the Trainer would have ended by now."""
+        """Log if the Trainer would have ended by now."""
         trainer, updates = self._trainer, max(state["updates"], state["manual_updates"])
         bounds = {"max_steps": updates, "max_epochs": state["epoch"]}
         for name, count in bounds.items():
@@ -97,7 +97,7 @@ class LightningProgress:
             if bound not in (None, -1) and bound <= count:
                 logger.warning(
                     "branchtrack: Lightning's Trainer(%s=%s) ends at once, since the node is at "
-                    "%s already. Give it a larger one to train on.",
+                    "%s already. Set a larger one to train on.",
                     name,
                     bound,
                     count,
@@ -105,7 +105,7 @@ class LightningProgress:
 
 
 def followed(trainer: Any) -> dict[str, Any]:
-    """The callbacks of a Trainer that have state of training, by path."""
+    """Return the callbacks of a Trainer that have state of training, by path."""
     callbacks: dict[str, Any] = {}
     for callback in trainer.callbacks:
         kinds = type(callback).__mro__
@@ -120,9 +120,9 @@ def followed(trainer: Any) -> dict[str, Any]:
 
 
 def late(trainer: Any) -> list[str]:
-    """The callbacks with state whose turn comes after that of the one which began the run.
+    """Return the callbacks with state that run after the one which began the run.
 
-    A node that is made there has their state of before the update.
+    A node that is created there has their state from before the update.
     """
     begins = _beginning(trainer.callbacks)
     if begins is None:
@@ -135,7 +135,7 @@ def late(trainer: Any) -> list[str]:
             if {kind.__name__ for kind in type(callback).__mro__} & _STATEFUL:
                 logger.warning(
                     "branchtrack: %s comes after the callback that calls run.step(), so that "
-                    "nodes have its state of before the update. Put it before that one in "
+                    "nodes have its state from before the update. Put it before that one in "
                     "Trainer(callbacks=[...]).",
                     type(callback).__name__,
                 )
@@ -143,7 +143,7 @@ def late(trainer: Any) -> list[str]:
 
 
 def _beginning(callbacks: list[Any]) -> Any:
-    """The callback in a method of which this is called; None where it is in none."""
+    """Return the callback that called this from one of its methods; None if there is none."""
     by_id = {id(callback): callback for callback in callbacks}
     frame = sys._getframe(1)
     while frame is not None:
@@ -158,7 +158,7 @@ def _beginning(callbacks: list[Any]) -> Any:
 
 
 def _ends_of_epochs(trainer: Any) -> list[str]:
-    """What depends on the end of an epoch, which follows its last batch."""
+    """Return what depends on the end of an epoch, which follows its last batch."""
     paths = [
         path
         for path, callback in followed(trainer).items()
@@ -172,7 +172,7 @@ def _ends_of_epochs(trainer: Any) -> list[str]:
 
 
 def _overrides(value: Any, name: str) -> bool:
-    """Whether a hook is another than that of Lightning's base class, which does nothing."""
+    """Return whether a hook overrides that of Lightning's base class, which does nothing."""
     bases = ("Callback", "LightningModule", "ModelHooks")
     kinds = (kind for kind in type(value).__mro__ if name in vars(kind))
     kind = next(kinds, None)

@@ -1,10 +1,10 @@
-"""The batches of a run for a loop that another library owns, and that reads its loader by itself.
+"""The batches of a run for a loop that another library owns and that reads its loader by itself.
 
     loader = branchtrack.track_loader(DataLoader(...))
-    ... the library is given ``loader``, and in its first hook:
+    ... pass ``loader`` to the library, and in its first hook:
     run = branchtrack.start("name", model=model, optimizer=optimizer, data=loader)
 
-Each iteration is one pass; the first after a resume is what is left of the pass of the node.
+Each iteration is one pass; the first after a resume is the rest of the pass of the node.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from branchtrack.errors import InvalidInput
 
-#: Yields the batches that are left of a pass.
+#: Yields the rest of a pass.
 Passes = Callable[[], Iterator[Any]]
 
 
 class TrackedLoader:
-    """A DataLoader, or another re-iterable, read through the run that it was given to.
+    """A DataLoader, or another re-iterable, read through the run that it was passed to.
 
     Everything else (``batch_size``, ``dataset``, its length ...) is the loader's own.
     """
@@ -29,11 +29,11 @@ class TrackedLoader:
         self._passes = passes
 
     def bind(self, passes: Passes) -> None:
-        """Have the batches come from a run; an iteration that was begun but not read does, too."""
+        """Take the batches from a run, also those of an iteration that has not been read yet."""
         self._passes = passes
 
     def __iter__(self) -> Iterator[Any]:
-        # A library may make its iterator before its first hook, where the run begins.
+        # A library may create its iterator before its first hook, where the run begins.
         if self._passes is None:
             yield from self.source
         else:
@@ -49,10 +49,10 @@ class TrackedLoader:
 
 
 def track_loader(loader: Any) -> TrackedLoader:
-    """Have a loader that another library reads tracked by the run that is given it as ``data``.
+    """Track a loader that another library reads, by the run that gets it as ``data``.
 
     Raises:
-        InvalidInput: it can be read once only, or not at all, or is text.
+        InvalidInput: it can be read only once, or not at all, or is text.
     """
     readable = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
     if not readable or isinstance(loader, (str, bytes, type)) or iter(loader) is loader:
@@ -61,5 +61,5 @@ def track_loader(loader: Any) -> TrackedLoader:
 
 
 def unwrapped(data: Any) -> Any:
-    """The loader itself."""
+    """Return the loader itself."""
     return data.source if isinstance(data, TrackedLoader) else data

@@ -1,6 +1,6 @@
-"""What the author of a plain loop hands over, checked before anything is trained.
+"""The objects that the author of a plain loop passes, checked before anything is trained.
 
-It knows no session and no state: what is refused here could not be brought back later.
+It knows no session and no state: what is refused here could not be restored later.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from branchtrack.training.settings.author import Values
 from branchtrack.training.settings.dataset_settings import DataSettings, marks
 from branchtrack.training.settings.live import Live, number
 
-#: Names that a record of the script gives another meaning.
+#: Names that have another meaning in a record of the script.
 _TAKEN = ("scheduler", "settings", "model")
 
 
 def live_objects(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[str, Any]) -> Live:
-    """The live objects of a loop; several models are one whose parts have their names.
+    """Return the live objects of a loop; several models become one with them as named parts.
 
     Raises:
-        InvalidInput: naming what cannot be used, and why.
+        InvalidInput: naming the argument that cannot be used, and why.
     """
     if isinstance(model, Mapping):
         model = torch.nn.ModuleDict(dict(model))
@@ -59,7 +59,7 @@ def live_objects(model: Any, optimizer: Any, scheduler: Any, settings: Mapping[s
 
 
 def free(data: DataSettings, live: Live) -> DataSettings:
-    """Settings of the data whose names nothing else has.
+    """Return the settings of the data if no other setting has their names.
 
     Raises:
         InvalidInput: naming one that the optimizer, the model or the loop has.
@@ -72,7 +72,7 @@ def free(data: DataSettings, live: Live) -> DataSettings:
 
 
 def check_objects(objects: Mapping[str, Any]) -> None:
-    """That the state of every extra object can be stored.
+    """Check that the state of every extra object can be stored.
 
     Raises:
         InvalidInput: naming the object and the key within its state.
@@ -96,7 +96,7 @@ def check_objects(objects: Mapping[str, Any]) -> None:
 
 
 def untested(live: Live, data: Any, objects: Mapping[str, Any]) -> list[str]:
-    """What a loop has that the project's tests do not cover, in words."""
+    """Return descriptions of what a loop has that the project's tests do not cover."""
     descriptions = [
         f"{what} {type(instance).__name__}, which is not torch's"
         for optimizer_objects in live.parts.values()
@@ -107,14 +107,14 @@ def untested(live: Live, data: Any, objects: Mapping[str, Any]) -> list[str]:
         if instance is not None and not type(instance).__module__.startswith("torch.optim")
     ]
     if data is not None and not is_plain(data):
-        descriptions.append("data that is no DataLoader of torch's")
+        descriptions.append("data that is not a DataLoader of torch's")
     return descriptions + [f"the state of the object {name!r}" for name in sorted(objects)]
 
 
 def attributes_of(
     live: Live, owners: Mapping[str, Any], data: Any, objects: Mapping[str, Any]
 ) -> Attributes:
-    """What optimizers, ``owners`` and the data set of a loop keep in attributes of their own."""
+    """Return what optimizers, ``owners`` and the dataset keep in attributes of their own."""
     optimizers = {
         f"optimizer.{prefix}" if prefix else "optimizer": optimizer_objects.optimizer
         for prefix, optimizer_objects in live.parts.items()
@@ -130,14 +130,14 @@ def attributes_of(
 
 
 def about(model: torch.nn.Module) -> str:
-    """One line on the models: classes and size."""
+    """Return one line on the models: classes and size."""
     count = sum(parameter.numel() for parameter in model.parameters())
     parts = model.values() if isinstance(model, torch.nn.ModuleDict) else [model]
     return f"{' and '.join(type(module).__name__ for module in parts)}, {count:,} parameters"
 
 
 def bare(wrapped: Any, name: str) -> Any:
-    """What accelerate has wrapped, or each of what goes by names; anything else as it is."""
+    """Return what accelerate has wrapped, for each value of a dict; anything else as it is."""
     if isinstance(wrapped, dict):
         return {key: bare(element, name) for key, element in wrapped.items()}
     return getattr(wrapped, name) if type(wrapped).__module__.startswith("accelerate.") else wrapped

@@ -1,4 +1,4 @@
-"""A plain loop that is passed over: it is where it had ended, and is over before it begins."""
+"""A plain loop that is passed over: it has its final state, and is over before it begins."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def begin(
     objects: Mapping[str, Any],
     requested: Mapping[str, Any],
 ) -> Beginning:
-    """Give live objects the state in which the training had ended, if there is one to be had.
+    """Restore the state in which the training had ended to live objects, if there is one.
 
     Raises:
-        LaunchFailed: that does not fit what the script has made.
+        LaunchFailed: it does not fit the objects of the script.
     """
     assert isinstance(session, PassedOver)
     base = session.base

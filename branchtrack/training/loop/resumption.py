@@ -1,7 +1,7 @@
-"""A node given back to a plain loop: its state, then the settings that were declared to change.
+"""A node restored to a plain loop: its state, then the settings that were declared to change.
 
-Nothing of the script is used silently in the place of the node, and nothing of the node in the
-place of what was declared. It knows no run, only its live objects.
+Nothing of the script silently replaces the node's, and nothing of the node replaces what was
+declared. It knows no run, only its live objects.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from branchtrack.training.settings.live import Live, number, put
 from branchtrack.training.settings.momenta import is_cycled
 from branchtrack.training.state import snapshots, weights
 
-#: What a schedule has set in the groups by the time that it is made.
+#: What a schedule has set in the groups by the time it is created.
 _OF_SCHEDULES = (
     "lr",
     "initial_lr",
@@ -35,21 +35,21 @@ _OF_SCHEDULES = (
     "max_momentum",
     "base_momentum",
 )
-#: Settings that are as the script's own schedule has them, where that takes the node's place.
+#: Settings that the script's own schedule determines, where that replaces the node's.
 _OF_SCRIPTS = ("momentum", "betas", SCHEDULE_HELD.name)
 
 
 def base_settings(base: Base) -> Mapping[str, Any]:
-    """The settings that the loop is to go on with, as far as the script does not say."""
+    """Return the settings that the loop continues with, as far as the script does not set them."""
     return base.fork.settings if base.mode == "exact" else base.overrides
 
 
 def restore(live: Live, base: Base) -> None:
-    """Give models, optimizers, schedulers and gradients back, then apply what was changed.
+    """Restore models, optimizers, schedulers and gradients, then apply what was changed.
 
     Raises:
         CheckpointMismatch: they do not fit the node.
-        InvalidInput: what was declared cannot be had with this script.
+        InvalidInput: what was declared is impossible with this script.
     """
     if base.mode == "weights":
         base.parts.update(weights.take(live.model, base.snapshot.tensors, base.overrides))
@@ -69,8 +69,8 @@ def restore(live: Live, base: Base) -> None:
 
 
 def expected(live: Live, base: Base, requested: Mapping[str, Any]) -> dict[str, Any]:
-    """What the first update must be seen to use: momentum that the script's own schedule cycles is
-    as that has it, whatever it was in the node.
+    """Return what the first update must use: momentum that the script's own schedule cycles has the
+    schedule's value, whatever it was in the node.
     """
     if base.overrides.get(SCHEDULER.name) != "script":
         return dict(requested)
@@ -84,7 +84,7 @@ def expected(live: Live, base: Base, requested: Mapping[str, Any]) -> dict[str, 
 
 
 def random_state(base: Base) -> dict[str, Any]:
-    """The node's random state, or that of the seed that was declared."""
+    """Return the node's random state, or that of the seed that was declared."""
     if "seed" in base.overrides:
         seed_all(base.overrides["seed"])
         return rng.capture()
@@ -99,7 +99,7 @@ def seed_all(seed: int) -> None:
 
 
 def _restore_for(live: Live, base: Base) -> None:
-    """All but the schedule, whose place the script's own takes at the step it would have had."""
+    """Restore all but the schedule; the script's own is stepped to where it would have been."""
     fresh_groups = [
         {name: group[name] for name in _OF_SCHEDULES if name in group} for group in live.groups
     ]
@@ -130,8 +130,8 @@ def _check_length(live: Live, base: Base) -> None:
 def _of_cycles(
     live: Live, current: Mapping[str, Any], target: Mapping[str, Any], declared: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings where momentum that the script's own schedule cycles is left as that has it, and
-    that schedule is not held for another's having been.
+    """Return settings in which momentum that the script's own schedule cycles keeps that schedule's
+    value, and the schedule is not held even if another was.
     """
     settings = dict(target)
     for name in settings:
@@ -148,7 +148,7 @@ def _of_cycles(
 
 
 def _give(group: dict[str, Any], fresh_group: Mapping[str, Any]) -> None:
-    """A group's rates as its script has made them, and what else its schedule sets."""
+    """Set a group's rates as its script has made them, and what else its schedule sets."""
     names = [name for name in _OF_SCHEDULES if name not in ("momentum", "betas")]
     if "max_momentum" in fresh_group or "max_momentum" in group:
         names += ["momentum", "betas"]
@@ -162,15 +162,15 @@ def _give(group: dict[str, Any], fresh_group: Mapping[str, Any]) -> None:
 
 
 def _advance(optimizer_objects: Live, updates: int) -> None:
-    """Bring a new scheduler to where it is after a number of steps."""
+    """Step a new scheduler to where it is after a number of steps."""
     if optimizer_objects.scheduler is None or isinstance(
         optimizer_objects.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau
     ):
-        # What a plateau has seen cannot be had again: it begins here.
+        # What a plateau has seen cannot be recovered: it begins here.
         return
     step: Callable[[], None] = optimizer_objects.scheduler.step
     with warnings.catch_warnings():
-        # That no update was made before is what it warns of; they were made before the node.
+        # It warns that no update was made before; they were made before the node.
         warnings.simplefilter("ignore")
         try:
             for _ in range(updates):
@@ -185,7 +185,7 @@ def _advance(optimizer_objects: Live, updates: int) -> None:
 
 
 def _updates(state: Mapping[str, Any], otherwise: int) -> int:
-    """How often the node's scheduler was stepped, by what it says itself."""
+    """Return how often the node's scheduler was stepped, according to itself."""
     last_epoch = state.get("last_epoch")
     if last_epoch is None and state.get("_schedulers"):
         return _updates(state["_schedulers"][0], otherwise)

@@ -1,15 +1,15 @@
-"""A plain PyTorch loop as a branch of a run: `start`, and the `Run` that the loop talks to.
+"""A plain PyTorch loop as a branch of a run: `start`, and the `Run` that the loop calls.
 
     run = start("digits", model=model, optimizer=optimizer, scheduler=scheduler, data=loader)
-    for batch in run.batches():          <- brings random states back, once; counts batches
+    for batch in run.batches():          <- restores random states, once; counts batches
         loss = train_step(batch)         <- hooks of the optimizer read back, if that is due
         run.log(loss=loss)
         if run.step():                   <- CONTROL POINT: apply, capture, commit
             break
     run.finish()                         <- the final node
 
-A node holds what there is when `Run.step` is called. What belongs to an update (its optimizer and
-scheduler, evaluation that a scheduler depends on) comes before that call: a training that is
+A node holds the state at the moment `Run.step` is called. What belongs to an update (its optimizer
+and scheduler, evaluation that a scheduler depends on) comes before that call: a training that is
 resumed at the node begins with the next batch.
 """
 
@@ -61,25 +61,25 @@ def start(
     mode: str = "exact",
     branch: str | None = None,
 ) -> Run:
-    """Begin a run, or go on from the node that this process was started for.
+    """Begin a run, or continue from the node that this process was started for.
 
     ``model`` and ``optimizer`` may be dicts by name (``scheduler`` then is one by the optimizers'
     names). ``data`` is a DataLoader, or anything that can be iterated again for each pass
-    (from `track_loader` where the loop is another library's).
+    (from `track_loader` if another library owns the loop).
     ``settings`` are values that the loop reads as ``run.settings[name]``, plain or made by
-    `branchtrack.setting`; ``objects`` whatever else has state (``state_dict``,
-    ``load_state_dict``); ``evaluate`` returns metrics; ``actions`` are functions by name that the
-    run can be asked to call (see `training.acting`). ``max_steps`` and ``save_steps`` count
-    updates. ``seed`` seeds python, numpy and torch now, which is after the model was made: seed
+    `branchtrack.setting`; ``objects`` anything else with state (``state_dict``,
+    ``load_state_dict``); ``evaluate`` returns metrics; ``actions`` are functions by name that a
+    request to the run can call (see `steer.author_actions`). ``max_steps`` and ``save_steps`` count
+    updates. ``seed`` seeds python, numpy and torch now, which is after the model was created: seed
     before that too if its first weights are to be the same each time.
 
-    ``resume`` is the node (or RUN/BRANCH for its newest) to go on from here and now, as a new
-    ``branch``, with the settings in ``set`` changed and by ``mode`` as `branchtrack resume` has
-    them. With ``resume="latest"`` the branch goes on that this same command trained last: a new run
-    begins where there is none, and one that is finished is passed over (`Run.is_over` at once).
+    ``resume`` is the node (or RUN/BRANCH for its newest) to continue from, here and now, as a new
+    ``branch``, with the settings in ``set`` changed and by ``mode`` as in `branchtrack resume`.
+    ``resume="latest"`` continues the branch that this same command trained last: a new run begins
+    if there is none, and a finished one is passed over (`Run.is_over` at once).
 
     Raises:
-        InvalidInput, CheckpointMismatch: what is given cannot be used, or does not fit the node.
+        InvalidInput, CheckpointMismatch: an argument cannot be used, or does not fit the node.
         NotFound: there is no such node. BranchTaken: another process trains that branch.
     """
     refuse_distributed(world_size())
@@ -101,12 +101,12 @@ def start(
         raise
 
 
-#: Updates made after a stop from which on a loop is taken to ignore it.
+#: Updates made after a stop from which on a loop is assumed to ignore it.
 _OVERRUN = 3
 
 
 class Run:
-    """What a loop talks to while it trains; made by `start`.
+    """The object a loop calls while it trains; created by `start`.
 
     ``settings`` are the values that its author declared. As a context manager it finishes at the
     end of the block, or records the exception that ended it.
@@ -155,40 +155,40 @@ class Run:
 
     @property
     def max_steps(self) -> int | None:
-        """The step at which the loop ends, if it does by itself; it may be changed meanwhile."""
+        """The step at which the loop ends, if it does by itself; it may change during training."""
         return self._pace.max_steps
 
     @property
     def update(self) -> int:
-        """The number of the update that is being made; behind `step`, of the last one."""
+        """The number of the current update; after `step`, of the last one."""
         return self.step_number + (self._taken or self._effects.moved)
 
     @property
     def epoch(self) -> int:
-        """The pass over the data that is going on, counted from 0."""
+        """The current pass over the data, counted from 0."""
         return 0 if self._feed is None else self._feed.epoch
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether the newest batch is the last of its pass; false where that cannot be known."""
+        """Whether the newest batch is the last of its pass; false if that cannot be known."""
         return self._feed is not None and self._feed.over
 
     @property
     def is_over(self) -> bool:
-        """Whether the loop is to end: it was asked to stop, has come to its end or is finished."""
+        """Whether the loop should end: it was asked to stop, reached its end or is finished."""
         return self._pace.is_over or self._closed or self._session.stop_asked
 
     def batches(self) -> Iterator[Any]:
-        """The batches of one pass after another, until the loop is to end.
+        """Yield the batches of one pass after another, until the loop should end.
 
         Raises:
-            InvalidInput: `start` was given no data.
+            InvalidInput: no data was passed to `start`.
         """
         if self._feed is None:
             raise InvalidInput("data", None, "start(..., data=loader), to have batches")
         self._come_back()
         if not self._session.rehearses:
-            # A notebook gives each cell handlers of its own.
+            # A notebook installs handlers of its own for each cell.
             self._session.signals.on()
         while not self.is_over:
             batch = self._feed.take()
@@ -196,7 +196,7 @@ class Run:
             yield batch
 
     def track_loader(self, loader: Any) -> TrackedLoader:
-        """The loader that `start` was given, for a loop of another library: each iteration a pass.
+        """Return the loader passed to `start`, for another library's loop: each iteration a pass.
 
         Raises:
             InvalidInput: it is another loader.
@@ -206,7 +206,7 @@ class Run:
         return TrackedLoader(unwrapped(loader), self._rest)
 
     def _rest(self) -> Iterator[Any]:
-        """The batches that are left of a pass, until the loop is to end."""
+        """Yield the rest of a pass, until the loop should end."""
         assert self._feed is not None
         self._come_back()
         for batch in self._feed.rest():
@@ -221,19 +221,19 @@ class Run:
             self._session.witness.take([batch])
 
     def log(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Record metrics of the update that is being made; see `update`."""
+        """Record metrics of the current update; see `update`."""
         if self._closed:
             logger.warning("branchtrack: the run is finished; what is logged now is not recorded.")
             return
         self._session.log(self.update, {**(values or {}), **more})
 
     def step(self) -> bool:
-        """The control point, after each update; true when the loop is to end.
+        """Run the control point, after each update; return True when the loop should end.
 
-        After a signal (see `training.signals`) the run is finished here, and what the signal means
+        After a signal (see `session.signals`) the run is finished here, and what the signal means
         follows: KeyboardInterrupt, SystemExit or the script's own handler.
 
-        The first call of all counts no update if no batch was taken and no optimizer has stepped,
+        The very first call counts no update if no batch was taken and no optimizer has stepped,
         so that ``while not run.step():`` begins before the first one.
         """
         first, self._called = not self._called, True
@@ -247,7 +247,7 @@ class Run:
                 session.control_point(self._point(), save=due, final=ends, epoch_over=over)
                 self._effects.expect()
             if session.rewinds or (session.signals.received and (session.stop_asked or ends)):
-                # Nothing of this process is to do anything more.
+                # The rest of this process must do nothing more.
                 self._close("stopped" if session.stop_asked else "finished")
                 session.signals.deliver()
         elif self._session.stop_asked and not self._closed:
@@ -259,16 +259,16 @@ class Run:
         return self.is_over
 
     def evaluate(self) -> dict[str, Any]:
-        """Call the evaluation that `start` was given, log its metrics and return them.
+        """Call the evaluation passed to `start`, log its metrics and return them.
 
-        No random generator notices it, and modules train or not as before.
+        Random generators are not affected, and modules keep their training mode.
         """
         metrics = self._measure()
         self.log(metrics)
         return metrics
 
     def finish(self) -> None:
-        """Commit the state that training ends in, write what is left, and end."""
+        """Commit the final state of the training, write what is left, and end."""
         if self._closed:
             return
         if self._effects.moved and not self.is_over:
@@ -301,7 +301,7 @@ class Run:
             rng.restore(now)
 
     def _count(self) -> None:
-        """One more update was made."""
+        """Count one more update."""
         session = self._session
         if self._feed is not None and not (self._feed.is_read or self._feed.is_unread):
             self._feed.is_unread = True
@@ -316,7 +316,7 @@ class Run:
         session.recorder.step = self.step_number
         base, self._base = self._base, None
         if base is not None and base.mode == "exact":
-            # Neither batches nor a step before the first update: nothing came back in time.
+            # Neither batches nor a step before the first update: nothing was restored in time.
             session.not_restored += sorted(snapshots.attributes(base.snapshot))
         if session.witness is not None:
             session.prove(self.step_number, self._live)

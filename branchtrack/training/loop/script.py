@@ -1,7 +1,7 @@
-"""What the script of a plain loop asks for, and what a node that it resumes has to say about it.
+"""What the script of a plain loop requests, and how it compares with the node it resumes.
 
-The record is flat: a name, with the optimizer's before it where there are several and the number of
-the parameter group behind it, and a plain value. It knows no session.
+The record is flat: a name, after the optimizer's if there are several and before the number of the
+parameter group, and a plain value. It knows no session.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from branchtrack.training.settings.live import Live, number
 from branchtrack.training.state import model_repr
 from branchtrack.training.state.mismatch import ACCEPTED, Difference, equal, quoted, refuse
 
-#: What of the data, and of the loop, may be meant to be another.
+#: What of the data, and of the loop, may differ on purpose.
 _INTENDED = (
     "dataset_length",
     "drop_last",
@@ -39,12 +39,12 @@ _INTENDED = (
 _RATES = ("base_lrs", "_last_lr", "lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
 #: What a schedule that cycles it sets in the groups.
 _CYCLED = ("momentum", "betas", "max_momentum", "base_momentum")
-#: Where functions of the step are compared, since they have no name and no value.
+#: Points at which functions of the step are compared, since they have no name and no value.
 _STEPS = (0, 1, 2, 3, 5, 8, 10, 20, 50, 100, 1000, 10000)
 
 
 def record(live: Live, requested: Mapping[str, Any]) -> dict[str, Any]:
-    """What the script asks for: live objects as it built them, and ``requested`` beside them."""
+    """Return what the script requests: live objects as it built them, and ``requested``."""
     values: dict[str, Any] = dict(requested)
     for path, module in _models(live.model):
         values[path] = type(module).__name__
@@ -67,7 +67,7 @@ def check(
     declared: Mapping[str, Any],
     accepted: Collection[str] = (),
 ) -> None:
-    """Refuse a script that asks for something else than the one that made the node did.
+    """Refuse a script that requests something else than the one that created the node.
 
     ``current`` and ``recorded`` are records; ``settings`` the node's own; ``accepted`` are names of
     differences that are intended.
@@ -78,7 +78,7 @@ def check(
     is_script_schedule = declared.get(SCHEDULER.name) == "script"
     names = (current.keys() | recorded.keys()) - {model_repr.MODULES}
     differences = []
-    # What an optimizer or a schedule is says more than how it differs.
+    # The class of an optimizer or a schedule says more than how it differs.
     for name in sorted(names, key=lambda name: (not _is_class(name), name)):
         actual, expected = current.get(name), recorded.get(name)
         setting = _setting_of(name)
@@ -102,7 +102,7 @@ def _is_class(name: str) -> bool:
 
 
 def _is_intended(name: str, settings: Mapping[str, Any]) -> bool:
-    """Whether a difference may be meant: the node has nothing that would take its place."""
+    """Return whether a difference may be intended: the node has nothing that would replace it."""
     may_differ = name in _INTENDED or name.startswith("settings.")
     return may_differ and _setting_of(name) not in settings
 
@@ -126,7 +126,7 @@ def _difference(
 
 
 def _setting_of(name: str) -> str:
-    """The setting that a declared change of what a record calls ``name`` goes by."""
+    """Return the setting for a declared change of what a record calls ``name``."""
     if name.startswith("settings."):
         return name.removeprefix("settings.")
     plain = name.partition("[")[0]
@@ -135,7 +135,7 @@ def _setting_of(name: str) -> str:
 
 
 def _agree(actual: Any, value: Any) -> bool:
-    # What JSON has no number for is spelled as in a state.
+    # Numbers that JSON lacks are spelled as in a state.
     actual = decode(actual, {}) if isinstance(actual, dict) else actual
     return bool(
         list(actual) == list(value)
@@ -145,7 +145,7 @@ def _agree(actual: Any, value: Any) -> bool:
 
 
 def _is_cycled(name: str, current: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
-    """Whether it is momentum, which the one schedule or the other sets at each of its steps."""
+    """Return whether it is momentum that either schedule sets at each of its steps."""
     prefix, _dot, local_name = name.partition("[")[0].rpartition(".")
     cycled = f"{prefix}.scheduler.max_momentum" if prefix else "scheduler.max_momentum"
     is_cyclic = any(key.startswith(cycled) for key in [*current, *recorded])
@@ -161,7 +161,7 @@ def _models(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def _of_part(optimizer_objects: Live) -> Iterator[tuple[str, Any]]:
-    """What is asked of one optimizer and its scheduler."""
+    """Yield what is requested of one optimizer and its scheduler."""
     yield "optimizer", type(optimizer_objects.optimizer).__name__
     groups = optimizer_objects.optimizer.param_groups
     for index, group in enumerate(groups):
@@ -180,7 +180,7 @@ def _of_group(group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "lr", rate
     for name, value in group.items():
         if name == "params" or name in _RATES:
-            # A schedule's other rates say what it makes of the base, whatever that is.
+            # A schedule's other rates depend on the base, so they are compared as ratios.
             if rate and name in ("initial_lr", "min_lr"):
                 yield f"{SCHEDULER.name}.{name}", float(f"{number(value) / rate:.9g}")
         elif "max_momentum" in group and name in _CYCLED:
@@ -202,7 +202,7 @@ def _of_scheduler(scheduler: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _shape(function: Any) -> Any:
-    """A function of the step by its values; an object by its own."""
+    """Return a function of the step by its values; an object by its own."""
     if not isinstance(function, FunctionType):
         return [type(function).__name__, _plain(getattr(function, "__dict__", {}))]
     values = []
@@ -215,7 +215,7 @@ def _shape(function: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON; what is not plain by the name of its class."""
+    """Return a value as JSON; anything that is not plain by the name of its class."""
     if isinstance(value, torch.Tensor):
         return value.tolist()
     if isinstance(value, np.generic):

@@ -1,4 +1,4 @@
-"""The step at which a plain loop ends and how often it saves, changed while it goes on.
+"""The step at which a plain loop ends and how often it saves, changed while it runs.
 
 It knows no session and no request.
 """
@@ -18,8 +18,8 @@ from branchtrack.training.settings.live import Live
 class Pace:
     """The `live.LoopSettings` of a plain loop, which reads its attributes.
 
-    ``step`` is the number of updates so far; ``max_steps`` and ``save_steps`` are None where the
-    loop has no such thing.
+    ``step`` is the number of updates so far; ``max_steps`` and ``save_steps`` are None if the loop
+    does not have them.
     """
 
     def __init__(self, step: int, max_steps: int | None, save_steps: int | None) -> None:
@@ -27,7 +27,7 @@ class Pace:
 
     @property
     def declared(self) -> dict[str, Setting]:
-        """What the loop has of them, by name."""
+        """Return those that the loop has, by name."""
         settings = (
             setting for setting in (MAX_STEPS, SAVE_STEPS) if self.read(setting.name) is not None
         )
@@ -44,22 +44,22 @@ class Pace:
         return self.save_steps is not None and self.step % self.save_steps == 0
 
     def read(self, name: str) -> Any:
-        """A setting's value, as the loop compares its step with it."""
+        """Return a setting's value, as the loop compares its step with it."""
         return {MAX_STEPS.name: self.max_steps, SAVE_STEPS.name: self.save_steps}[name]
 
     def used(self) -> dict[str, Any]:
-        """Nothing is read anywhere else."""
+        """Return nothing: these settings are not read anywhere else."""
         return {}
 
     def implied(self, live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Nothing follows from them."""
+        """Return nothing: no setting follows from these."""
         return {}
 
     def write(self, live: Live, values: Mapping[str, Any]) -> None:
         """Change them together.
 
         Raises:
-            InvalidInput: the loop has no such thing, or is at that step already.
+            InvalidInput: the loop does not have it, or has reached that step already.
         """
         declared = self.declared
         for name, value in values.items():
@@ -82,7 +82,7 @@ class Pace:
         self.save_steps = values.get(SAVE_STEPS.name, self.save_steps)
 
     def kept(self, live: Live) -> Callable[[], None]:
-        """Keep them; calling the result puts them back."""
+        """Keep them; calling the result restores them."""
         held = self.max_steps, self.save_steps
 
         def put_back() -> None:

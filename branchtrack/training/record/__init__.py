@@ -1,1 +1,1 @@
-"""All I/O of a training process: points, requests, nodes, outages."""
+"""All I/O of a training process: metric points, requests, nodes, outages."""

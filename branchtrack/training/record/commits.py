@@ -28,9 +28,9 @@ Digested = tuple[Manifest, dict[str, TensorBytes]]
 
 
 def missing(database: Database, store: Store, digested: Digested) -> list[tuple[str, TensorBytes]]:
-    """Those tensors of a snapshot, by digest, that the store lacks, for one pack of them.
+    """Return the tensors of a snapshot, by digest, that the store lacks, for one pack of them.
 
-    One whose pack is gone (somebody removed the folder) counts among them: no node may name bytes
+    A tensor whose pack is gone (its folder was removed) counts among them: no node may name bytes
     that are not there.
 
     Raises:
@@ -57,15 +57,15 @@ def record(
 ) -> tuple[Node, bool]:
     """Add the node of a snapshot that is stored, answering the requests it carries.
 
-    Returns the node, and whether ``pack`` is named: it is not where another process has committed
-    the same tensors meanwhile.
+    Returns the node, and whether ``pack`` is named: it is not if another process has committed the
+    same tensors meanwhile.
 
-    ``digested`` is what `digests` made of the snapshot, ``pack`` what holds all of it that was
+    ``digested`` is the result of `digests` for the snapshot, ``pack`` holds all of it that was
     `missing`; ``new`` lacks only the state digest. ``saves`` are the counts of its segment that
     are true with it: a process that is killed has no other time to write them. One transaction.
 
     Raises:
-        StorageError: the database failed; there is no node, and trying again is safe.
+        StorageError: the database failed; no node was created, and trying again is safe.
     """
     manifest, _ = digested
     locations = pack.locations if pack else ()
@@ -90,9 +90,9 @@ def record(
 
 
 def tell(connection: Connection, answer: Answer, actor: str, **facts: Any) -> None:
-    """Move a request to where its answer says, through ``applied`` where it was carried out.
+    """Move a request to its answer's state, through ``applied`` if it was carried out.
 
-    One that somebody else has ended meanwhile, by cancelling it for instance, stays as it is.
+    A request that has ended meanwhile, by being cancelled for instance, stays as it is.
     """
     carried_out = answer.state in ("applied", "done")
     facts |= {"before": answer.before, "error": answer.error}
@@ -112,9 +112,9 @@ def digests(
     writings: Mapping[str, int] | None = None,
     cached_digests: Mapping[tuple[str, int], str] | None = None,
 ) -> Digested:
-    """A snapshot's manifest, and its tensors by digest.
+    """Return a snapshot's manifest, and its tensors by digest.
 
-    ``writings`` are those of the buffers that the snapshot lies in (see `buffers.Buffers`).
+    ``writings`` are those of the buffers that hold the snapshot (see `buffers.Buffers`).
     ``cached_digests``, by name and writing, are not computed again.
     """
     writings, cached_digests = writings or {}, cached_digests or {}
@@ -139,7 +139,7 @@ def load(store: Store, stored: StoredCheckpoint, node: Node) -> Snapshot:
     """Read a node's state back, every digest checked.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged: its bytes are not whole.
+        CheckpointMissing, CheckpointDamaged: its bytes are missing or damaged.
     """
     manifest = Manifest.from_json(stored.manifest)
     tensors = {}

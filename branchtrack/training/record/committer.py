@@ -1,7 +1,7 @@
 """The nodes of one segment: the state is copied at once, written in the background.
 
-The training thread pays for the copy alone. One commit is in flight at a time, whose snapshot
-keeps its buffers until it is durable or given up; memory: one copy of the state.
+The training thread pays only for the copy. One commit is in flight at a time, whose snapshot keeps
+its buffers until it is durable or given up; memory: one copy of the state.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from branchtrack.training.steer.answers import Answer
 
 logger = logging.getLogger("branchtrack")
 
-#: Series that tell, at the step of each commit, the milliseconds that it held training up: for
-#: the copy of the state, and before it for the commit before.
+#: Series that record, at the step of each commit, the milliseconds that it delayed training: for
+#: the copy of the state, and before it for the previous commit.
 COPY_MS = "stall/copy_ms"
 WAIT_MS = "stall/wait_ms"
 
 
 @dataclass(frozen=True)
 class Point:
-    """A control point: where the loop is, and what it can be asked for there.
+    """A control point: where the loop is, and what can be requested there.
 
-    ``extra`` gives the loop's own state; ``evaluate`` its metrics, without disturbing training.
+    ``extra`` returns the loop's own state; ``evaluate`` its metrics, without disturbing training.
     """
 
     live: Live
@@ -55,10 +55,10 @@ class Point:
 
 @dataclass
 class _Flight:
-    """A commit on its way; ``digested`` and ``pack`` are kept for when it is tried again.
+    """A commit being written; ``digested`` and ``pack`` are kept for a retry.
 
-    ``due`` is the step of the save that it makes, ``failing`` since when the store has failed it,
-    and ``unwanted`` says that a newer state waits for its buffers.
+    ``due`` is the step of the save that it makes, ``failing`` the time since when the store has
+    failed it, and ``unwanted`` says that a newer state waits for its buffers.
     """
 
     snapshot: snapshots.Snapshot
@@ -76,12 +76,12 @@ class _Flight:
 
 
 class Committer:
-    """Makes nodes of snapshots, and answers the requests that they or nothing came of.
+    """Creates nodes from snapshots, and answers requests with or without a node.
 
     ``committed`` is the step of the newest snapshot, -1 before the first; ``free`` is set while
     nothing uses the buffers that snapshots are copied into; ``head`` is the id of the node that
     the next one follows; ``saves`` counts those that were due; ``lost`` says why the newest state
-    is not in the store, and ``disk`` whether that was for want of storage.
+    is not in the store, and ``disk`` whether storage was the cause.
     """
 
     def __init__(
@@ -115,9 +115,9 @@ class Committer:
         recorder.look = self._watch.check
 
     def prepare(self, live: Live) -> None:
-        """Have the memory of snapshots made in the background: once, behind the first update.
+        """Allocate the memory of snapshots in the background, once, after the first update.
 
-        Earlier optimizers have no state yet; later the next commit would have to do it itself,
+        Earlier, optimizers have no state yet; later, the next commit would have to do it itself,
         and an allocation of memory takes ten times as long as a copy into it.
         """
         if self._prepared:
@@ -127,7 +127,7 @@ class Committer:
         try:
             snapshots.capture(live, {}, forms)
         except Exception:
-            # The next commit meets the same, and says so.
+            # The next commit hits the same error, and reports it.
             return
         done = self.free = threading.Event()
 
@@ -149,16 +149,16 @@ class Committer:
         answers: Sequence[Answer] = (),
         message: str = "",
     ) -> list[Node]:
-        """Copy the state now and have it committed; whatever goes wrong, training goes on.
+        """Copy the state now and commit it in the background; no failure stops training.
 
         Changes whose own commit failed are carried over to this one.
 
-        Returns a list that holds the node as soon as it is durable.
+        Returns a list that will hold the node as soon as it is durable.
         """
         durable_nodes: list[Node] = []
         self._newest = point.step
         try:
-            # The last state is worth waiting for; any other is not, in the middle of training.
+            # Only the last state is worth waiting for; others must not hold up training.
             self._wait(point.step, patiently=kind == "final")
         except StorageError as error:
             # A save that is due stays owed until the buffers are free.
@@ -186,14 +186,14 @@ class Committer:
         return durable_nodes
 
     def ending(self, status: str, error: str | None) -> tuple[str, str | None]:
-        """How a segment ends that trained as it should, where its last state was not written."""
+        """Return status and error of a segment that trained normally, given its last state."""
         if self.lost is None:
             return status, error
-        words = f"The state that training ended in could not be written: {self.lost}"
+        words = f"The final state of the training could not be written: {self.lost}"
         return "failed" if self.disk else status, "; ".join(filter(None, (error, words)))
 
     def answer(self, answers: Sequence[Answer], step: int) -> None:
-        """Have requests answered that no node comes of."""
+        """Answer requests that lead to no node."""
         if answers:
             self._recorder.do(lambda: self._answer(answers, step))
 
@@ -201,12 +201,12 @@ class Committer:
         """Wait until the buffers are free.
 
         Raises:
-            StorageError: they will not be, as far as can be seen.
+            StorageError: they will not become free in time.
         """
         started = time.perf_counter()
         is_free, flight = self._recorder.done(self.free), self._flight
         if not is_free and flight is not None and flight.failing is not None:
-            # What the store does not take is tried once more; then the newer state has its turn.
+            # A write that the store refuses is tried once more; then the newer state goes first.
             flight.unwanted = True
             is_free = self._recorder.done(self.free, again=True)
         if not is_free and patiently:
@@ -249,7 +249,7 @@ class Committer:
         )
 
     def _carry_out(self, flight: _Flight) -> None:
-        """The job of a commit; one that raises is tried again, and keeps its buffers till then."""
+        """Run the job of a commit; if it raises, it is tried again and keeps its buffers."""
         try:
             with self._recorder.off_database():
                 if flight.digested is None:
@@ -263,27 +263,27 @@ class Committer:
             self.saves.miss(flight.due, str(error))
             self._fail(flight.answers, error, flight.new.step)
             if self.committed == flight.new.step:
-                # There is no node there: another control point at this step makes one.
+                # The node does not exist: another control point at this step creates one.
                 self.committed = -1
         flight.done.set()
         self._call_for_owed()
 
     def _clear(self) -> None:
-        """The job that removes what killed processes left; what hinders it will hinder others."""
+        """Run the job that removes what killed processes left; its errors would recur elsewhere."""
         with suppress(StorageError, SchemaError):
             if removed := leftovers.clear(self._database, self._store):
                 logger.warning("branchtrack: %s", removed)
 
     def _call_for_owed(self) -> None:
-        """Have the loop come to a control point where it can make a save that it owes."""
+        """Make the loop reach a control point where it can make a save that is owed."""
         if self.saves.waits and self.free.is_set():
             self._recorder.interrupt()
 
     def _is_worth_another_try(self, flight: _Flight, error: Exception) -> bool:
-        """Whether a commit that has failed keeps its buffers, and is tried again.
+        """Return whether a commit that failed keeps its buffers and is tried again.
 
-        The database is waited for, however long. So is the disk of the store, until a newer state
-        waits for the buffers; but nothing that others wait for is held up for long.
+        It waits for the database, however long. It also waits for the disk of the store until a
+        newer state needs the buffers; but nothing that others wait for is delayed for long.
         """
         if _of_database(error):
             return not self._recorder.is_over
@@ -305,7 +305,7 @@ class Committer:
     def _write(self, flight: _Flight, digested: commits.Digested) -> None:
         pack = flight.pack
         if pack is not None and not self._store.path(pack.id).is_file():
-            # It was removed since: the database may have been away for long.
+            # The pack has been removed since: the database may have been away for long.
             flight.stored = False
         if not flight.stored:
             fresh = commits.missing(self._database, self._store, digested)
@@ -358,7 +358,7 @@ class Committer:
 
 
 def _of_database(error: Exception) -> bool:
-    """Whether it was the database that failed, not the disk of the store."""
+    """Return whether the database failed, not the disk of the store."""
     return isinstance(error, SchemaError) or (
         isinstance(error, StorageError) and "path" not in error.facts
     )

@@ -1,4 +1,4 @@
-"""What a node records of the process that made it, and the command that can start it again."""
+"""What a node records of the process that created it, and the command that can start it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from branchtrack import __version__, redaction, scripts
 from branchtrack.core import variables
 from branchtrack.errors import InvalidInput
 
-#: Variables that change what a training computes; they are given to a resumed process again.
+#: Variables that change what a training computes; a resumed process gets them again.
 _VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -28,12 +28,12 @@ _VARIABLES = (
     "HF_HUB_OFFLINE",
     "TOKENIZERS_PARALLELISM",
 )
-#: The script as this process began with it: it may be edited while it trains.
+#: The script as this process started with it: it may be edited during training.
 _SCRIPT = scripts.digest(getattr(sys.modules.get("__main__"), "__file__", None))
 
 
 def describe() -> dict[str, Any]:
-    """Versions, thread count, device, git commit and script: what exactness depends on."""
+    """Return versions, thread count, device, git commit and script: what exactness depends on."""
     facts: dict[str, Any] = {
         "branchtrack": __version__,
         "python": platform.python_version(),
@@ -51,7 +51,7 @@ def describe() -> dict[str, Any]:
 
 
 def entry_point() -> dict[str, Any] | None:
-    """The command line of this process, or None where a script does not stand behind it.
+    """Return the command line of this process, or None if it does not run a script.
 
     ``argv`` (with the interpreter first, and without secrets), ``cwd`` and the few variables of
     ``env``.
@@ -65,7 +65,7 @@ def entry_point() -> dict[str, Any] | None:
 
 
 def surroundings() -> dict[str, Any]:
-    """What the script of this process may read beside its data: variables, and its own modules."""
+    """Return what the script may read beside its data: variables, and its own modules."""
     folder = scripts.folder_of(getattr(sys.modules.get("__main__"), "__file__", None))
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     module_digests = scripts.digests_below(folder, files) if folder is not None else {}
@@ -73,12 +73,12 @@ def surroundings() -> dict[str, Any]:
 
 
 def with_later_modules(before: dict[str, Any]) -> dict[str, Any]:
-    """Surroundings with the modules that were imported since; the others as they were then."""
+    """Return the surroundings with the modules imported since; the others as they were then."""
     return {**before, "modules": {**surroundings()["modules"], **before["modules"]}}
 
 
 def _initial_variables() -> Mapping[str, str]:
-    """The variables that this process began with: libraries and the script itself set others."""
+    """Return the variables this process started with: libraries and the script set others."""
     try:
         items = Path("/proc/self/environ").read_bytes().split(b"\0")
     except OSError:
@@ -88,14 +88,14 @@ def _initial_variables() -> Mapping[str, str]:
 
 
 def is_interactive() -> bool:
-    """Whether no script stands behind this process: a notebook, a prompt, or standard input."""
+    """Return whether the process runs no script: a notebook, a prompt, or standard input."""
     script = sys.argv[0] if sys.argv else ""
     has_prompt = hasattr(sys, "ps1") or "ipykernel" in sys.modules
     return has_prompt or script in ("", "-") or len(sys.orig_argv) < 2
 
 
 def script_name() -> str:
-    """A name for a run whose script gives none: the script's own, or the module's."""
+    """Return a name for a run whose script sets none: the script's own, or the module's."""
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:
@@ -105,7 +105,7 @@ def script_name() -> str:
 
 
 def world_size() -> int:
-    """How many processes train together, as far as the launcher or torch says."""
+    """Return how many processes train together, according to the launcher or torch."""
     launcher_size = int(os.environ.get("WORLD_SIZE") or 1)
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():

@@ -1,4 +1,4 @@
-"""What a script logs as numbers: nested values flattened, and what is no number told apart.
+"""What a script logs as numbers: nested values flattened, and non-numbers separated.
 
 It knows no run and no database.
 """
@@ -11,36 +11,36 @@ from typing import Any
 
 from branchtrack.core.names import LONGEST_METRIC, storable
 
-#: Mappings within each other, so that one that holds itself comes to an end.
+#: Depth of nested mappings, so that one that contains itself ends.
 _DEEPEST = 16
 
 
-#: Names that are told apart as no numbers; a script may make a new one at each update.
+#: How many names of non-numbers are reported; a script may use a new one at each update.
 _MOST = 100
 
 
 class Refusals:
-    """What a script has logged that is no number; each is to be told once."""
+    """Values that a script has logged and that are not numbers; each is reported once."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
 
     def fresh(self, refused: Mapping[str, str]) -> dict[str, str]:
-        """Those of ``refused`` that were not told before, with a word where no more will be."""
+        """Return those of ``refused`` not reported before, with a note when the limit is hit."""
         if self._told.issuperset(refused) or len(self._told) >= _MOST:
             return {}
         reasons = {name: why for name, why in refused.items() if name not in self._told}
         self._told.update(reasons)
         if len(self._told) >= _MOST:
-            reasons["…"] = f"{_MOST} names are told; more are not"
+            reasons["…"] = f"{_MOST} names are reported; more are not"
         return reasons
 
 
 def numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]]:
-    """The numbers among some values by name, and why each of the others is none.
+    """Return the numbers among some values by name, and why each of the others is not one.
 
-    Numbers of any library and truth values are taken, tensors and arrays of one element too; what
-    lies in a mapping goes by ``outer/inner``.
+    Numbers of any library and truth values are accepted, and tensors and arrays of one element;
+    values in a mapping are named ``outer/inner``.
     """
     accepted: dict[str, float] = {}
     refused: dict[str, str] = {}
@@ -54,7 +54,7 @@ def numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]
         try:
             accepted[storable(name)] = _number(value)
         except Exception as error:
-            # Whatever a value's own class makes of the question must not end a training.
+            # An error in a value's own class must not end a training.
             refused[storable(name)] = str(error) or type(error).__name__
     return accepted, refused
 
@@ -69,10 +69,10 @@ def _flat(values: Mapping[Any, Any], above: str, depth: int) -> Iterator[tuple[s
 
 
 def _number(value: Any) -> float:
-    """A value as a float.
+    """Return a value as a float.
 
     Raises:
-        TypeError, ValueError, OverflowError: it is not one number, or none that a float can hold.
+        TypeError, ValueError, OverflowError: it is not one number, or exceeds a float's range.
     """
     shape, item = getattr(value, "shape", None), getattr(value, "item", None)
     if shape is not None and callable(item):
@@ -83,7 +83,7 @@ def _number(value: Any) -> float:
     if isinstance(value, (str, bytes, bytearray)) or not (
         hasattr(kind, "__float__") or hasattr(kind, "__index__")
     ):
-        raise TypeError(f"a {kind.__name__} is no number")
+        raise TypeError(f"a {kind.__name__} is not a number")
     number = float(value)
     if math.isinf(number) and value != number:
         raise OverflowError("it is too large for a float")

@@ -1,6 +1,6 @@
-"""What a training process cannot record at present, and the lines of the event log that tell of it.
+"""What a training process cannot record at present, and the lines of the event log that report it.
 
-It logs nothing and decides nothing; the recorder says when trouble begins and ends.
+It logs nothing and decides nothing; the recorder calls it when trouble begins and ends.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from branchtrack import control
 from branchtrack.db import audit, segments
 from branchtrack.db.engine import Database
 
-#: Lines kept for a database that cannot be written.
+#: Lines kept while the database cannot be written.
 _KEPT = 1000
-#: Characters of a reason: reasons quote each other, again and again while trouble lasts.
+#: Characters of a reason: reasons quote each other repeatedly while trouble lasts.
 _LONGEST = 500
 
 
@@ -32,7 +32,7 @@ class Troubles:
         return what in self._now
 
     def why(self, what: str) -> str:
-        """The reason of the trouble with ``what``, or nothing."""
+        """Return the reason of the trouble with ``what``, or an empty text."""
         return self._now.get(what, "")
 
     def __str__(self) -> str:
@@ -45,11 +45,11 @@ class Troubles:
 
     @property
     def is_untold(self) -> bool:
-        """Whether something has happened that the event log does not tell yet."""
+        """Whether something has happened that is not in the event log yet."""
         return bool(self._untold)
 
     def begin(self, what: str, why: str, step: int) -> bool:
-        """Note trouble with ``what``; true where all was well before."""
+        """Note trouble with ``what``; return whether there was none before."""
         why = cut(why)
         with self._lock:
             first, self._now[what] = not self._now, why
@@ -58,7 +58,7 @@ class Troubles:
         return first
 
     def end(self, what: str, step: int) -> bool:
-        """Note that ``what`` works; true where that was the last trouble."""
+        """Note that ``what`` works; return whether that was the last trouble."""
         if what not in self._now:
             return False
         with self._lock:
@@ -70,10 +70,10 @@ class Troubles:
     def tell(self) -> None:
         """Append to the run's event log when trouble began and ended.
 
-        The lines come late by nature: the time that they speak of is in their payload.
+        The lines are late by nature: the time at which trouble began or ended is in their payload.
 
         Raises:
-            StorageError: the database failed; nothing is told, and all is kept.
+            StorageError: the database failed; nothing is appended, and everything is kept.
         """
         with self._telling:
             untold = list(self._untold)
@@ -96,5 +96,5 @@ class Troubles:
 
 
 def cut(reason: str) -> str:
-    """A reason at a length that stays the same however often reasons quote each other."""
+    """Cut a reason to a length that stays the same however often reasons quote each other."""
     return reason if len(reason) <= _LONGEST else f"{reason[: _LONGEST - 4]} ..."

@@ -1,6 +1,6 @@
-"""Changes that are in force although their own commit failed: the next node lists them.
+"""Changes that took effect although their own commit failed: the next node lists them.
 
-Without this nobody could tell later since when a setting has had its value.
+Without this the record would not show since when a setting has had its value.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Carried:
         self._lock = threading.Lock()
 
     def add(self, step: int, changes: tuple[Change, ...]) -> None:
-        """Keep the changes of a commit at ``step`` that has failed."""
-        # One that was carried already has been in force since before this step.
+        """Keep the changes of a commit at ``step`` that failed."""
+        # A change that was kept already took effect before this step.
         changes = tuple(
             replace(entry, step=step) if entry.step is None else entry for entry in changes
         )
@@ -32,12 +32,12 @@ class Carried:
                 self._lost.append((step, changes))
 
     def onto(self, new: NewNode) -> NewNode:
-        """The node that lists what was kept too, and says since when it has been in force.
+        """Return the node with the kept changes added, and since when they have been in effect.
 
-        If its commit fails `add` all of its changes again; if not call `listed`.
+        If its commit fails, `add` all of its changes again; otherwise call `listed`.
         """
         with self._lock:
-            # Commits may fail in another order than they were made in.
+            # Commits may fail in another order than the one they were started in.
             lost, self._lost = sorted(self._lost, key=lambda entry: entry[0]), []
             since = dict(self._since)
         if not lost:
@@ -47,7 +47,8 @@ class Carried:
             replace(entry, step=None) if entry.step == new.step else entry for entry in combined
         )
         remarks = [
-            f"{change.name} was changed at step {since[change.name]}, where no node could be made"
+            f"{change.name} was changed at step {since[change.name]}, "
+            "where no node could be created"
             for change in changes
             if change.name in since
         ]
@@ -59,16 +60,16 @@ class Carried:
         )
 
     def listed(self) -> None:
-        """Note that the last node that `onto` gave is durable."""
+        """Note that the last node that `onto` returned is durable."""
         with self._lock:
             left = {change.name for _, some in self._lost for change in some}
             self._since = {name: step for name, step in self._since.items() if name in left}
 
 
 def merged(changes: list[Change]) -> tuple[Change, ...]:
-    """One change a name, from before the first to after the last; those undone are left out.
+    """Return one change per name, from before the first to after the last, without reverted ones.
 
-    Its step is the last's: that where the value has been in force since.
+    Its step is the last's: the one at which the value took effect.
     """
     first = {change.name: change for change in reversed(changes)}
     last = {change.name: change for change in changes}

@@ -1,11 +1,11 @@
 """The threads that do all of a training process's I/O, so that none of it can hurt training.
 
 One polls for requests (every 25 ms where it costs nothing to see that nothing is new, else every
-100 ms), flushes metrics (every 200 ms or 1,000 points) and says that the process lives (every
-second). The other carries out jobs in order, however long they take: a large commit must not look
-as if the process had died. Before each job the points logged so far are written: a node is never
-seen before its curve. Trouble is logged once, what was to be written is kept and tried again, the
-end waits for it, and what could not be written is reported then.
+100 ms), flushes metrics (every 200 ms or 1,000 points) and writes a heartbeat (every second). The
+other carries out jobs in order, however long they take: a large commit must not look as if the
+process had died. Before each job the points logged so far are written: a node is never visible
+before its curve. Trouble is logged once, pending records are kept and tried again, the end waits
+for them, and what could not be written is reported then.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from branchtrack.training.record.watches import ChangeWatch, FileWatch
 logger = logging.getLogger("branchtrack")
 
 POLL_SECONDS = 0.1
-#: The same on SQLite, where it is seen without a query whether anything is new.
+#: The same on SQLite, where a check for changes needs no query.
 LOOK_SECONDS = 0.025
 FLUSH_SECONDS = 0.2
 FLUSH_POINTS = 1000
@@ -39,7 +39,7 @@ HEARTBEAT_SECONDS = 1.0
 #: Points in one transaction at most, so that no other writer waits for long.
 _FLUSHED_AT_ONCE = 5000
 _KEPT_POINTS = 2_000_000
-#: How long a training thread that needs a job done waits while the database lets that job wait.
+#: How long a training thread that needs a job done waits while the database is blocked.
 PATIENCE_SECONDS = 5.0
 #: How long the end of training waits for what cannot be written at once.
 END_SECONDS = 20.0
@@ -48,15 +48,15 @@ Job = Callable[[], None]
 
 
 class Recorder:
-    """Buffers what a segment's training thread says, and writes it from threads of its own.
+    """Buffers what a segment's training thread records, and writes it from its own threads.
 
-    ``step``, ``settings`` and ``max_steps`` are what the next heartbeat tells; the training thread
-    assigns them, and ``saves``, which gives the counts of `saves.Saves`, and ``look``, which
-    raises where the store is gone. ``waiting`` is true while
-    there are requests to be taken, or somebody has called `interrupt`: the one flag that a loop
-    tests. ``awaits`` names what others wait for: ``epoch`` (its end), ``checkpoint`` (the next).
+    The next heartbeat writes ``step``, ``settings`` and ``max_steps``; the training thread assigns
+    them, and ``saves``, which returns the counts of `saves.Saves`, and ``look``, which raises if
+    the store is gone. ``waiting`` is true while there are requests to take, or after `interrupt`
+    was called: the one flag that a loop tests. ``awaits`` names what pending requests wait for:
+    ``epoch`` (its end), ``checkpoint`` (the next).
 
-    ``create`` makes the segment; until that has worked nothing else is written.
+    ``create`` creates the segment; until that has succeeded nothing else is written.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Recorder:
 
     @property
     def is_behind(self) -> bool:
-        """Whether jobs wait for the one that is being done."""
+        """Whether jobs are queued after the current one."""
         return len(self._jobs) > 1
 
     @property
@@ -121,12 +121,12 @@ class Recorder:
 
     @property
     def trouble(self) -> str:
-        """Why things cannot be written at present, or nothing."""
+        """Why nothing can be written at present, or an empty text."""
         return str(self._troubles)
 
     @property
     def hindrance(self) -> str:
-        """Why jobs cannot be done at present, or nothing."""
+        """Why jobs cannot be done at present, or an empty text."""
         return self._troubles.why("record")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -135,9 +135,9 @@ class Recorder:
         self._points.extend((name, step, value, now) for name, value in values.items())
 
     def take(self, reached: Container[str] = ()) -> list[Request]:
-        """The requests that can be carried out, each given once, in order of arrival.
+        """Return the requests that can be carried out, each once, in order of arrival.
 
-        ``reached``: what the loop is at, of what some requests wait for (see ``awaits``).
+        ``reached``: the moments the loop is at, which some requests wait for (see ``awaits``).
         """
         with self._wake:
             ready = [
@@ -149,22 +149,22 @@ class Recorder:
         return ready
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a request to be taken; false where none has come in time."""
+        """Wait for a request to take; return False if none has come in time."""
         with self._wake:
             return self._wake.wait_for(lambda: self.waiting, timeout=seconds)
 
     def interrupt(self) -> None:
-        """Have the loop come to a control point as if there was a request."""
+        """Make the loop reach a control point as if there was a request."""
         with self._wake:
             self._interrupted = self.waiting = True
             self._wake.notify_all()
 
     def note(self) -> None:
-        """As `interrupt`, without its lock: another thread may undo it, so that has to follow."""
+        """Do as `interrupt`, without its lock: another thread may undo it, so call that too."""
         self._interrupted = self.waiting = True
 
     def do(self, job: Job) -> None:
-        """Have ``job`` done by the thread, after all that were given before it.
+        """Queue ``job`` for the thread, after all jobs queued before it.
 
         A job that raises StorageError or SchemaError is tried again until it succeeds or the
         recorder closes; one that fails otherwise is logged and given up.
@@ -174,7 +174,7 @@ class Recorder:
             self._wake.notify_all()
 
     def tell(self, kind: str, state: str, actor: str, step: int, why: str) -> None:
-        """Have a line about this segment added to the run's event log, and its saves counted."""
+        """Queue a line about this segment for the run's event log, with its counts of saves."""
 
         def job() -> None:
             with self._database.transaction() as connection:
@@ -194,13 +194,13 @@ class Recorder:
         self.do(job)
 
     def done(self, event: threading.Event, *, again: bool = False) -> bool:
-        """Wait for an event that a job sets; false where jobs cannot be done at present.
+        """Wait for an event that a job sets; return False if jobs cannot be done at present.
 
-        However long the files of a commit take, that is waited for; the database, which another
-        process may hold, for ``PATIENCE_SECONDS`` alone.
+        It waits for the files of a commit however long they take; for the database, which another
+        process may hold, only ``PATIENCE_SECONDS``.
 
-        ``again``: have what failed lately tried once more now, and wait for that in any case, as
-        long as the database itself lets writers wait.
+        ``again``: try once more now what failed lately, and wait for that in any case, as long as
+        the database itself lets writers wait.
         """
         failures = self._failures
         if again:
@@ -216,7 +216,7 @@ class Recorder:
         return True
 
     def done_at_last(self, event: threading.Event) -> bool:
-        """As `done`, but waiting as long as the end of training waits: for its last state."""
+        """Do as `done`, but wait as long as the end of training does: for its last state."""
         if self._last_wait is None:
             self._last_wait = time.monotonic() + END_SECONDS
         while not self.done(event, again=True):
@@ -226,12 +226,12 @@ class Recorder:
         return True
 
     def is_begun(self) -> bool:
-        """Whether the segment is there by now; else there is a warning, and it is made later."""
+        """Return whether the segment exists by now; else warn, and it is created later."""
         if self.done(self.created):
             return True
         if not self.trouble:
             what = f"The database has not answered for {PATIENCE_SECONDS:g} seconds."
-            self.report("record", StorageError(what, safe="The run is made when it does."))
+            self.report("record", StorageError(what, safe="The run is created when it does."))
         return False
 
     def give_up(self) -> None:
@@ -241,7 +241,7 @@ class Recorder:
 
     @contextmanager
     def off_database(self) -> Iterator[None]:
-        """For the part of a job that does not ask the database: it may take as long as it takes."""
+        """For the part of a job that does not use the database: it may take as long as needed."""
         self._asking = None
         try:
             yield
@@ -249,10 +249,10 @@ class Recorder:
             self._asking = time.monotonic()
 
     def report(self, what: str, error: BaseException) -> None:
-        """Note trouble with ``what``. It is logged once until all is well again."""
+        """Note trouble with ``what``. It is logged once until everything works again."""
         if self._troubles.begin(what, str(error), self.step):
             why = cut(str(error))
-            logger.warning("branchtrack cannot record (%s): %s Training goes on.", what, why)
+            logger.warning("branchtrack cannot record (%s): %s Training continues.", what, why)
 
     def well(self, what: str) -> None:
         """Note that ``what`` works."""
@@ -263,7 +263,7 @@ class Recorder:
         """Write what is left, do ``last`` after it, and end the threads.
 
         Waits for a commit that is being written, however large; what fails is tried again for
-        ``END_SECONDS``. Where it is broken off it may be called again, and waits no more then.
+        ``END_SECONDS``. If interrupted, it may be called again, and then no longer waits.
 
         Returns:
             what could not be written, in words.
@@ -279,7 +279,7 @@ class Recorder:
             self._attempt("store", self.look)
             for what, work in (("metrics", self._flush), ("heartbeat", self._heartbeat)):
                 self._finish(what, work)
-            # Telling of trouble may be what ends it, which is told as well.
+            # Writing the lines about trouble may be what ends it, which adds a line.
             for _ in range(2):
                 if self._troubles.is_untold:
                     self._finish("trouble", self._troubles.tell)
@@ -290,7 +290,7 @@ class Recorder:
         return lost
 
     def _finish(self, what: str, work: Job) -> None:
-        """Do some work, again and again as long as the end of training waits."""
+        """Do some work, repeatedly as long as the end of training waits."""
         while not self._attempt(what, work) and not self.is_over:
             time.sleep(POLL_SECONDS)
 
@@ -333,7 +333,7 @@ class Recorder:
                 self._attempt("trouble", self._troubles.tell)
 
     def _attempt(self, what: str, work: Job) -> bool:
-        """Do some work; false if it is to be tried again."""
+        """Do some work; return False if it is to be tried again."""
         try:
             if self.created.is_set():
                 self._file.check()
@@ -342,9 +342,9 @@ class Recorder:
             self.report(what, error)
             return False
         except Exception as error:
-            # The threads must outlive a defect of ours: training would go on unrecorded.
+            # The threads must outlive a defect of ours: training would continue unrecorded.
             if what not in self._defects:
-                logger.exception("branchtrack failed (%s). Training goes on.", what)
+                logger.exception("branchtrack failed (%s). Training continues.", what)
             self._defects[what] = cut(f"{type(error).__name__}: {error}")
         self.well(what)
         return True
@@ -358,9 +358,9 @@ class Recorder:
             self._jobs.popleft()
 
     def _run_job(self) -> None:
-        # The points that a node's curve ends with come before the node, whenever that comes.
+        # The points that a node's curve ends with are written before the node.
         if self.created.is_set() and not self._attempt("metrics", self._flush):
-            # Its reason alone: that of a job that failed before would hold all reasons in itself.
+            # Only its own reason: that of a job that failed before would contain all others.
             raise StorageError(self._troubles.why("metrics"))
         self._asking = time.monotonic()
         self._jobs[0]()
@@ -371,11 +371,11 @@ class Recorder:
         except (StorageError, SchemaError, HomeError):
             raise
         except Exception as error:
-            # Without it nothing can be recorded: it is tried again, whatever it was.
+            # Without it nothing can be recorded: it is tried again after any error.
             raise StorageError(
-                f"The run cannot be made: {type(error).__name__}: {error}"
+                f"The run cannot be created: {type(error).__name__}: {error}"
             ) from error
-        # What lay in the file's place until now was not what is written to from here on.
+        # The file that was in place until now is not the one that is written from here on.
         self._file = FileWatch(self._database)
         self.created.set()
 
@@ -399,7 +399,7 @@ class Recorder:
         polled = control.poll(self._database, self._segment)
         self._changes.seen()
         with self._wake:
-            # Those found before and not there any more have been ended by somebody else.
+            # Those seen before that are gone now have been ended by another process.
             fresh = [request for request in polled if request.id not in self._taken]
             over = [pending for pending in fresh if _ending(pending, now) is not None]
             self._offer([request for request in fresh if request not in over])
@@ -429,7 +429,7 @@ class Recorder:
 
 
 def awaited(request: Request) -> str:
-    """What a request waits for: ``now`` is any control point."""
+    """Return what a request waits for: ``now`` is any control point."""
     return str(request.requested.get("when", "now")) if request.kind == "stop" else "now"
 
 
@@ -442,7 +442,7 @@ def _due(request: Request) -> float:
 
 
 def _ending(request: Request, now: float) -> tuple[str, str, str] | None:
-    """The state, reason and actor with which a request ends before it was carried out."""
+    """Return state, reason and actor of a request that ends before it was carried out."""
     if request.cancel is not None:
         return "cancelled", "It was cancelled while it waited.", request.cancel
     late = preconditions.overdue(request.conditions, step=0, now=now)

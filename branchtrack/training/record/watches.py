@@ -1,6 +1,6 @@
-"""What a recorder looks at: are the database and the store still there, and is anything new?
+"""What a recorder checks: whether database and store are still there, and whether anything is new.
 
-It reads no table. What a database and a change mean it leaves to others.
+It reads no table and leaves the meaning of a database and a change to others.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _VERSION = "branchtrack_data_version"
 
 
 class FileWatch:
-    """Notices that an SQLite file was moved, deleted or replaced while it is open.
+    """Detects that an SQLite file was moved, deleted or replaced while it is open.
 
-    SQLite does not: it goes on writing into a file that nobody can open any more.
+    SQLite does not: it continues to write into a file that can no longer be opened.
     """
 
     def __init__(self, database: Database) -> None:
@@ -31,7 +31,7 @@ class FileWatch:
         self._place = self._look()
 
     def check(self) -> None:
-        """Connect anew where another file lies in its place.
+        """Reconnect if another file is in its place.
 
         Raises:
             StorageError: there is no file.
@@ -40,14 +40,14 @@ class FileWatch:
         if identity is None and self._place is not None:
             raise StorageError(
                 f"The database {self._database.path} is gone.",
-                safe="What is to be recorded is kept in memory.",
-                fix="Put it back where it was: it will be written then.",
+                safe="Unwritten records are kept in memory.",
+                fix="Put it back where it was: they will be written then.",
                 url=self._database.shown_url,
             )
         if identity != self._place:
             if self._place is not None:
                 logger.warning(
-                    "branchtrack: another file lies in the place of %s; it is recorded there from "
+                    "branchtrack: %s was replaced by another file; recording continues there from "
                     "now on.",
                     self._database.path,
                 )
@@ -65,9 +65,9 @@ class FileWatch:
 
 
 class StoreWatch:
-    """Notices that the store was moved, deleted or replaced while training goes on.
+    """Detects that the store was moved, deleted or replaced during training.
 
-    Between two commits nothing else looks at it. ``newest`` is the pack that was written last.
+    Between two commits nothing else checks it. ``newest`` is the pack that was written last.
     """
 
     def __init__(self, store: Store) -> None:
@@ -76,7 +76,7 @@ class StoreWatch:
         self.newest: str | None = None
 
     def check(self) -> None:
-        """Look whether what was written is there.
+        """Check that what was written is there.
 
         Raises:
             StorageError: it is not.
@@ -90,16 +90,16 @@ class StoreWatch:
             return
         raise StorageError(
             f"The store {self._store.folder} was moved, deleted or replaced: {lost} is gone.",
-            safe="Training is not affected; nodes whose bytes lay there cannot be resumed.",
-            fix="Put it back where it was; else the next checkpoint begins it anew.",
+            safe="Training is not affected; nodes whose bytes were there cannot be resumed.",
+            fix="Put it back where it was; otherwise the next checkpoint starts a new one.",
             path=str(lost),
         )
 
 
 class ChangeWatch:
-    """Tells whether another connection may have changed the database; for SQLite, at little cost.
+    """Detects that another connection may have changed the database; on SQLite, at little cost.
 
-    Without it polling is most of what recording costs while nobody asks anything.
+    Without it polling is most of what recording costs while there are no requests.
     """
 
     def __init__(self, database: Database) -> None:
@@ -107,25 +107,25 @@ class ChangeWatch:
         self._looked: tuple[dict[Any, Any], int] | None = None
 
     def anything(self) -> bool:
-        """False where others have committed nothing since what was there was `seen`."""
+        """Return False if others have committed nothing since the last `seen`."""
         self._looked = None
         if not self._database.is_sqlite:
             return True
         try:
             connection = self._database.engine.raw_connection()
             try:
-                # It counts others' commits only, and means something to one connection alone.
+                # It counts only commits of others, and is valid for one connection only.
                 number = connection.execute("PRAGMA data_version").fetchone()[0]
                 self._looked = connection.info, number
                 return bool(connection.info.get(_VERSION) != number)
             finally:
                 connection.close()
         except (sqlite3.Error, SQLAlchemyError):
-            # Whoever reads next will say what it is.
+            # The next read will report the error.
             return True
 
     def seen(self) -> None:
-        """Note that all there was when `anything` was asked has been read."""
+        """Note that everything up to the last `anything` has been read."""
         if self._looked is not None:
             info, number = self._looked
             info[_VERSION] = number

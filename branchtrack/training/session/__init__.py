@@ -1,1 +1,1 @@
-"""One process's part in a run, from its beginning to its end."""
+"""A process's part in a run, from its beginning to its end."""

@@ -1,7 +1,7 @@
-"""How a session comes by its segment: in a new run, by a launch, or in this process by itself.
+"""How a session gets its segment: in a new run, by a launch, or in this process by itself.
 
-What a session needs of the record is made in the transaction in which it takes its segment: what
-is refused before that leaves nothing. It knows no live objects.
+The transaction in which a session takes its segment also creates the records it needs: a refusal
+before that leaves nothing behind. This module knows no live objects.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ logger = logging.getLogger("branchtrack")
 
 
 class Beginning:
-    """Makes or finds the segment that a session is to take.
+    """Creates or finds the segment that a session is to take.
 
-    ``fork`` is the node that stands at its start once it was made, ``launch`` the launch that this
-    process itself has ordered.
+    ``fork`` is the node at its start once that was created, ``launch`` the launch that this process
+    itself has ordered.
     """
 
     fork: Node | None = None
@@ -39,22 +39,23 @@ class Beginning:
 
     @property
     def own_branch(self) -> str | None:
-        """The name of the branch, where it is not the one that its run began with."""
+        """The name of the branch, unless it is the one that its run began with."""
         return None
 
     def segment(self, connection: Connection, actor: str) -> Segment:
-        """The waiting segment; called again where the transaction came to nothing."""
+        """Return the waiting segment; called again if the transaction failed."""
         raise NotImplementedError
 
     def tell(self) -> None:
-        """Say what people should know, once all of it is in the record."""
+        """Log what users should know, once everything is in the record."""
 
 
 @dataclass
 class NewRun(Beginning):
-    """A run of its own; ``output`` is the folder that the script writes to, if there is one.
+    """A new run; ``output`` is the folder that the script writes to, if there is one.
 
-    ``planned`` is its segment, whose ids are made here: training may begin before it is recorded.
+    ``planned`` is its segment, whose ids are created here: training may begin before it is
+    recorded.
     """
 
     training: Training
@@ -66,7 +67,7 @@ class NewRun(Beginning):
     )
 
     def segment(self, connection: Connection, actor: str) -> Segment:
-        """The first segment of a new run's default branch."""
+        """Return the first segment of a new run's default branch."""
         requested_name = self.training.name
         self.run = runs.create_run(
             connection,
@@ -83,7 +84,7 @@ class NewRun(Beginning):
         return self.planned
 
     def tell(self) -> None:
-        """Say the run's name where it is not the one that was asked for."""
+        """Log the run's name if it is not the one requested."""
         requested_name = self.training.name
         if self.run is None or self.run.name == requested_name:
             return
@@ -111,7 +112,7 @@ class Launched(Beginning):
         return self.order.branch
 
     def segment(self, connection: Connection, actor: str) -> Segment:
-        """Its segment; the command that has led here is remembered if it was another."""
+        """Return its segment; a different command that started this process is recorded."""
         if self.order.entry_point is not None:
             run = runs.get_run(connection, self.order.run_id)
             now = {**(run.entry_point or {}), **(_command(self.home) or {})}
@@ -122,7 +123,7 @@ class Launched(Beginning):
 
 @dataclass
 class SameBranch(Beginning):
-    """The same branch once more, after ``last``, whose process is gone; from node ``start``."""
+    """The same branch again, after ``last``, whose process is gone; from node ``start``."""
 
     branch: Branch
     last: Segment
@@ -135,7 +136,7 @@ class SameBranch(Beginning):
         return None if self.branch.start_node_id is None else self.branch.name
 
     def segment(self, connection: Connection, actor: str) -> Segment:
-        """A new segment, with a node that stands for the one that it starts at."""
+        """Return a new segment, with a fork node for the node that it starts at."""
         segment = segments.follow(connection, self.branch, self.last, self.start, actor=actor)
         values = {**vars(self.planned), "branch_id": self.branch.id, "segment_id": segment.id}
         self.fork = nodes.commit(connection, NewNode(**{**values, "actor": actor}))
@@ -158,7 +159,7 @@ class NewBranch(Beginning):
         return self.name
 
     def segment(self, connection: Connection, actor: str) -> Segment:
-        """A launch that is this process's own, and its segment."""
+        """Create this process's own launch and return its segment."""
         launch = launches.order(
             connection,
             self.start,
@@ -176,7 +177,7 @@ class NewBranch(Beginning):
 
 
 def entry_point(training: Training, home: Path, output: str | None) -> dict[str, Any]:
-    """The command of this process, if there is one, and which training of it this is."""
+    """Return the command of this process, if it has one, and which of its trainings this is."""
     site = ordinals.site(training, home, output)
     return {**(_command(home) or {}), "training": {**training.as_dict(), "site": site}}
 
@@ -187,5 +188,5 @@ def _command(home: Path) -> dict[str, Any] | None:
 
 
 def shown_command() -> str:
-    """The command of this process, as one would type it, its secrets apart."""
+    """Return the command of this process as a user would type it, without secrets."""
     return shlex.join([Path(sys.executable).name, *redaction.redacted(sys.orig_argv[1:])])

@@ -1,7 +1,7 @@
-"""Which unfinished training a command that is started again goes on with.
+"""Which unfinished training a restarted command continues.
 
-It finds the run that the command began, the branch that its process trained last, and says whether
-something is left to do there. It knows no live objects.
+It finds the run that the command began and the branch that its process trained last, and determines
+whether something is left to do there. It knows no live objects.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ logger = logging.getLogger("branchtrack")
 
 _NO = ("", "0", "false", "no", "off")
 _YES = ("1", "true", "yes", "on")
-#: Seconds between two looks at a process that may be gone.
+#: Seconds between two checks of a process that may be gone.
 _LOOK = 0.2
 
 
 @dataclass(frozen=True)
 class Line:
-    """A branch that a process of a run trained last, with its newest node, if it has one."""
+    """The branch that a process of a run trained last, with its newest node, if it has one."""
 
     run: Run
     branch: Branch
@@ -43,7 +43,7 @@ class Line:
 
     @property
     def status(self) -> str:
-        """The segment's status, ``lost`` where its process is gone."""
+        """The segment's status, ``lost`` if its process is gone."""
         return lifecycle.segment_status(self.segment, time.time())
 
     @property
@@ -53,7 +53,7 @@ class Line:
 
     @property
     def is_finished(self) -> bool:
-        """Whether training came to its end, so that nothing is left to do."""
+        """Whether training reached its end, so that nothing is left to do."""
         last = None if self.head is None else self.head.settings.get("max_steps")
         at_end = self.head is not None and last is not None and self.head.step >= last
         return self.segment.status == "finished" or at_end
@@ -66,18 +66,18 @@ class Line:
 
 
 def is_asked_for() -> bool:
-    """Whether the environment says that commands go on with what they have begun."""
+    """Return whether the environment asks commands to continue what they began."""
     return _wish().lower() not in _NO
 
 
 def line_of_command(connection: Connection, training: Training, home: Path) -> Line | None:
-    """What the same training of the same command came to when it was begun last.
+    """Return the branch of the latest run of this training of this command.
 
-    Where the environment names a run, that run comes before newer ones, and so do those of the
-    other trainings of its script's execution: they belong together.
+    If the environment names a run, that run comes before newer ones, and so do those of the other
+    trainings of its script's execution: they belong together.
 
     Raises:
-        InvalidInput: what it names is no run of this command.
+        InvalidInput: the named run is not one of this command.
     """
     command = ordinals.command(training, home)
     run = None
@@ -92,13 +92,13 @@ def line_of_command(connection: Connection, training: Training, home: Path) -> L
 def line_of_site(
     connection: Connection, training: Training, home: Path, output: str | None
 ) -> Line | None:
-    """The same, with whatever arguments the script was started."""
+    """Do the same for any arguments of the script."""
     matching_runs = runs.of_training(connection, site=ordinals.site(training, home, output))
     return line_of_run(connection, matching_runs[0]) if matching_runs else None
 
 
 def line_of_run(connection: Connection, run: Run) -> Line | None:
-    """Where the process that trains a run was last: it may have gone to other branches."""
+    """Return the branch a run's process trained last: it may have moved to other branches."""
     all_of_run = {row.id: row for row in segments.list_of_run(connection, run.id)}
     branches = {row.id: row for row in runs.list_branches(connection, run.id)}
     first = next((row for row in branches.values() if row.name == run.default_branch), None)
@@ -118,14 +118,14 @@ def line_of_run(connection: Connection, run: Run) -> Line | None:
 
 
 def wait_until_free(database: Database, line: Line) -> Line:
-    """The line once it is sure that no process trains it; a dead one is not known as such at once.
+    """Return the line once no process trains it; a dead process is not recognised at once.
 
     Raises:
         BranchTaken: one does.
     """
     beat = line.segment.heartbeat_at
     if line.is_live and not line.segment.gone:
-        logger.warning("branchtrack: looking whether a process still trains %s.", line)
+        logger.warning("branchtrack: checking whether a process still trains %s.", line)
     deadline = time.monotonic() + lifecycle.SILENT_AFTER
     while line.is_live:
         lives_here = line.segment.gone is False
@@ -138,8 +138,8 @@ def wait_until_free(database: Database, line: Line) -> Line:
 
 
 def hint(line: Line) -> str:
-    """How to go on with an unfinished run that a new one was begun beside."""
-    # The run that has just begun is the latest one by the time that anybody reads this.
+    """Describe how to continue an unfinished run when a new one was begun beside it."""
+    # The run that has just begun is the latest one by the time this is read.
     if environment.is_interactive() and line.head is not None:
         node = f'"{line.head.id}"'
         how = f"branchtrack.start(..., resume={node}), or train(resume_from_node={node})"
@@ -147,7 +147,7 @@ def hint(line: Line) -> str:
         wish = line.run.id if line.run.name.lower() in (*_NO, *_YES) else line.run.name
         how = f"{CONTINUE_VARIABLE}={wish} {beginnings.shown_command()}"
     return (
-        f"An unfinished run of this command exists: {line}. This is a new run; to go on with that "
+        f"An unfinished run of this command exists: {line}. This is a new run; to continue that "
         f"one instead: {how}"
     )
 
@@ -157,7 +157,7 @@ def _wish() -> str:
 
 
 def _named_run(connection: Connection, name: str, home: Path) -> Run:
-    """The run of that name or id, if a training of this process's command began it."""
+    """Return the run of that name or id, if a training of this process's command began it."""
     allowed = "1, or the name or id of a run that this command has begun"
     try:
         run = runs.find_run(connection, name)

@@ -1,10 +1,10 @@
-"""Which training a process goes on with, and from where: the session of each training it begins.
+"""Which training a process continues, and from where: the session of each training it begins.
 
-started for a launch or a trial     the training that was meant, by name and number: resumed
+started for a launch or a trial     the requested training, by name and number: resumed
                                     one before it: passed over, with its final state
                                     one after it: passed over, untrained
 resume=NODE                         a new branch, in this process
-resume="latest", the variable       the same branch once more; a finished one is passed over
+resume="latest", the variable       the same branch again; a finished one is passed over
 else                                a new run
 """
 
@@ -44,7 +44,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class Resumption:
-    """What a script itself says of where to go on: ``node`` an id, a branch, or ``latest``.
+    """Where the script itself asks to continue: ``node`` an id, a branch, or ``latest``.
 
     ``settings`` are changes as `branchtrack resume --set` takes them, ``mode`` one of
     `control.MODES`, and ``branch`` the name of the new branch.
@@ -63,7 +63,7 @@ def resumption(
     branch: str | None,
     field_name: str = "resume",
 ) -> Resumption | None:
-    """What a script's arguments ask for; None where it says nothing.
+    """Return what a script's arguments request; None if they request nothing.
 
     Raises:
         InvalidInput: they do not go together.
@@ -79,7 +79,7 @@ def resumption(
             arguments[0],
             changes[arguments[0]],
             f"{arguments[0]}= together with {field_name}=NODE",
-            what=f"{arguments[0]} says how to go on from a node, and {field_name} names none.",
+            what=f"{arguments[0]} says how to continue from a node, but {field_name} is not set.",
         )
     return None if node is None else Resumption(node, dict(settings or {}), mode, branch)
 
@@ -87,16 +87,16 @@ def resumption(
 def open_session(
     name: str | None, resume: Resumption | None = None, *, output: str | None = None
 ) -> Session:
-    """The session of a training that this process begins; see the table above.
+    """Return the session of a training that this process begins; see the table above.
 
-    ``name`` is that of the run as asked for, ``output`` the folder that the script writes to.
+    ``name`` is the requested name of the run, ``output`` the folder that the script writes to.
 
     Raises:
         HomeError, SchemaError, StorageError, CheckpointError, NotFound, InvalidInput: before any
-            training; the first three for want of what is to be gone on with, or with
-            ``BRANCHTRACK_REQUIRE=1``. Else the run is recorded as soon as it can be.
-        BranchTaken: another process trains the branch to go on with.
-        LaunchFailed: what comes before the training that was meant cannot be passed over.
+            training; the first three only if what to continue cannot be determined, or with
+            ``BRANCHTRACK_REQUIRE=1``. Otherwise the run is recorded as soon as it can be.
+        BranchTaken: another process trains the branch to continue.
+        LaunchFailed: a training before the requested one cannot be passed over.
     """
     settings = configuration.load()
     process = ordinals.this_process()
@@ -111,7 +111,7 @@ def open_session(
         except (HomeError, SchemaError, StorageError):
             if opening.needs_record(resume) or configuration.is_required():
                 raise
-            # Whoever puts the run into the database says so, and tries again.
+            # The code that records the run reports this error, and tries again.
             session = opening.new_run()
             session.prepare = opens
         return session
@@ -129,7 +129,7 @@ class _Opening:
     output: str | None
 
     def needs_record(self, resume: Resumption | None) -> bool:
-        """Whether it cannot be known what to train while the record cannot be read."""
+        """Return whether what to train is unknown while the record cannot be read."""
         ordered = self.process.order is not None or self.process.alone
         return ordered or resume is not None or continuation.is_asked_for()
 
@@ -147,7 +147,7 @@ class _Opening:
         return self.store.home
 
     def _ordered(self, order: Order) -> Session:
-        """The training that the process was started for, or one that comes before it."""
+        """Return the training that the process was started for, or one that comes before it."""
         try:
             with self.database.read() as connection:
                 run, node = siblings.target(connection, order)
@@ -178,18 +178,18 @@ class _Opening:
         return Session(self.database, self.store, base, beginning, started_by)
 
     def _earlier(self, order: Order, run: Run, node: Node, others: list[Run]) -> Session:
-        """Passed over, as what comes before the training that is meant."""
+        """Pass over a training that comes before the requested one."""
         earlier_run = siblings.same(self.training, others)
         refuse = partial(before_another, str(self.training), node.id)
         if earlier_run is None:
-            raise refuse("no run of it is in the record.")
+            raise refuse("it has no run in the record.")
         with self.database.read() as connection:
             line = continuation.line_of_run(connection, earlier_run)
         if line is None or line.head is None or line.head.kind != "final":
-            raise refuse(f"its run {earlier_run.name} has no final node to give it the state of.")
+            raise refuse(f"its run {earlier_run.name} has no final node to restore it from.")
         logger.warning(
             "branchtrack: %s is passed over with the final state of run %s (node %s): this "
-            "process was started for %s. What its loop leaves in variables is not there.",
+            "process was started for %s. Variables set by its loop are not restored.",
             self.training,
             earlier_run.name,
             line.head.id,
@@ -198,10 +198,10 @@ class _Opening:
         return self._passed_over(line, refuse, partial(self._told_end, order))
 
     def _later(self) -> Session:
-        """Passed over untrained, as what comes after the training that was meant."""
+        """Pass over, untrained, a training that comes after the requested one."""
         logger.warning(
-            "branchtrack: %s is not trained: this process was started for the training before it "
-            "alone.",
+            "branchtrack: %s is not trained: this process was started only for the training "
+            "before it.",
             self.training,
         )
         return PassedOver(self.database, self.store, None, str(self.training))
@@ -235,7 +235,7 @@ class _Opening:
         return Session(self.database, self.store, base, beginning)
 
     def _of_command(self, says_so: bool) -> Session:
-        """What the command has begun before, if that is to go on; else a new run."""
+        """Return the session that continues what the command began if requested, else a new run."""
         goes_on = says_so or continuation.is_asked_for()
         with self.database.read() as connection:
             line = continuation.line_of_command(connection, self.training, self._home)
@@ -249,23 +249,23 @@ class _Opening:
             line = continuation.wait_until_free(self.database, line)
         if line is None or line.head is None:
             logger.warning(
-                "branchtrack: there is nothing of %s to go on with yet: a new run begins.",
+                "branchtrack: there is nothing of %s to continue yet: a new run begins.",
                 self.training,
             )
             return self.new_run()
         self.process.id = line.run.training.get("process", self.process.id)
         if line.is_finished or self._was_left(line):
             logger.warning(
-                "branchtrack: %s is finished, and is not trained again: the script goes on with "
+                "branchtrack: %s is finished, and is not trained again: the script continues with "
                 "its final state. For a new run, start it without %s.",
                 line,
-                "asking to go on" if says_so else CONTINUE_VARIABLE,
+                "asking to continue" if says_so else CONTINUE_VARIABLE,
             )
             return self._passed_over(line)
         return self._in_same_branch(line, line.head)
 
     def _was_left(self, line: Line) -> bool:
-        """Whether the script has trained something else after it was stopped: it was done with."""
+        """Return whether the script trained something else after stopping this: it was done."""
         stopped = line.head is not None and line.head.kind == "final"
         if not stopped or environment.is_interactive():
             return False
@@ -275,9 +275,9 @@ class _Opening:
 
     def _in_same_branch(self, line: Line, head: Node) -> Session:
         control.verify_record(self.database, head)
-        logger.warning("branchtrack: going on with %s.", line)
+        logger.warning("branchtrack: continuing %s.", line)
         mode = control.mode_in_force(head, "exact")
-        why = f"Went on with the branch, which was {line.status}."
+        why = f"Continued the branch, which was {line.status}."
         planned = launches.fork_of(head, {}, mode, "", why)
         with self.database.read() as connection:
             base = _base(connection, self.store, _planned(planned), mode)
@@ -285,7 +285,7 @@ class _Opening:
         return Session(self.database, self.store, base, beginning)
 
     def new_run(self) -> Session:
-        """The session of a run of its own."""
+        """Return the session of a new run."""
         beginning = beginnings.NewRun(self.training, self._home, self.output)
         return Session(self.database, self.store, None, beginning)
 
@@ -294,7 +294,7 @@ class _Opening:
             self._ended(order, status, error)
 
     def _ended(self, order: Order, status: str, error: BaseException | str | None) -> None:
-        """Say how a rewind has ended that no worker watches."""
+        """Record how a rewind ended that no worker watches."""
         if order.rewind is not None and order.launch is not None:
             rewinder = Rewinder(self.database, self.store, "run", (order.launch, order.rewind))
             rewinder.ended(status, error)
@@ -303,7 +303,7 @@ class _Opening:
 def _base(
     connection: Connection, store: Store, fork: Node, mode: str, *, strict: bool = False
 ) -> Base:
-    """What a session resumes, read back; ``fork`` may be one that is not in the record yet."""
+    """Read back what a session resumes; ``fork`` may not be in the record yet."""
     stored = nodes.checkpoint(connection, fork.state_digest)
     trained, overrides = origin(connection, fork)
     script = segments.get(connection, trained.segment_id).script

@@ -1,8 +1,8 @@
-"""Which training of a script is which: its name, and how many-th it is of its process.
+"""Which training of a script is which: its name, and its number within its process.
 
 A script may train several times: folds, sweeps, one phase after another. A process that is started
-to resume one of them comes to the others as well, and tells them apart by name and number. It
-knows neither the record nor what becomes of a training.
+to resume one of them runs into the others as well, and distinguishes them by name and number. It
+knows neither the record nor what happens to a training.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from branchtrack.environment_variables import (
 from branchtrack.training.record import environment
 from branchtrack.training.session import refusal
 
-#: What tells the jobs of an array apart, which all have one command.
+#: What distinguishes the jobs of an array, which all have the same command.
 _ARRAYS = (
     "SLURM_ARRAY_TASK_ID",
     "PBS_ARRAY_INDEX",
@@ -42,10 +42,10 @@ _ARRAYS = (
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a process: ``number`` of all and ``of_name`` of its name count from 1.
+    """One training of a process: ``number`` among all and ``of_name`` for its name count from 1.
 
-    ``process`` is an id that all trainings of one execution of a script share, also where another
-    process goes on with it.
+    ``process`` is an id that all trainings of one execution of a script share, also if another
+    process continues it.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Training:
     process: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As a run's entry point holds it."""
+        """Return the form stored in a run's entry point."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -66,8 +66,8 @@ class Training:
 class Order:
     """What a process was started for: a launch, or a trial of exactness.
 
-    ``rewind`` is the request that it goes on to answer; ``alone`` says that it is to train nothing
-    else after it.
+    ``rewind`` is the request that it answers once it has begun; ``alone`` says that it is to train
+    nothing else after it.
     """
 
     launch: str | None
@@ -78,9 +78,9 @@ class Order:
 
 @dataclass
 class Process:
-    """What this process has come to. ``order`` is what it was started for, until that begins.
+    """The progress of this process. ``order`` is what it was started for, until that begins.
 
-    ``alone`` says that what it was started for has begun, and no other training is to.
+    ``alone`` says that what it was started for has begun, and no other training should.
     """
 
     pid: int
@@ -91,7 +91,7 @@ class Process:
     names: Counter[str] = field(default_factory=Counter)
 
     def next(self, name: str) -> Training:
-        """Count a training that begins."""
+        """Count and return a training that begins."""
         with _lock:
             self.trainings += 1
             self.names[name] += 1
@@ -103,9 +103,9 @@ _process: Process | None = None
 
 
 def this_process() -> Process:
-    """What this process has come to; one that was forked off begins for itself.
+    """Return the progress of this process; a forked process starts its own.
 
-    What it was started for is taken out of the environment: its children are not started for it.
+    What it was started for is removed from the environment: its children are not started for it.
     """
     global _process
     with _lock:
@@ -118,24 +118,24 @@ def this_process() -> Process:
 
 
 def reset() -> None:
-    """Forget what this process has come to, as if it had just been started."""
+    """Forget the progress of this process, as if it had just been started."""
     global _process
     _process = None
 
 
 def command(training: Training, home: Path) -> str:
-    """A digest that the same training of the same command has again.
+    """Return a digest that is equal for the same training of the same command.
 
-    It is made of the arguments, of the folder (where the home lies within it, a project may be
-    moved), the job's number in an array, and the training's name and number. A session without a
-    script has no arguments, and its trainings of one name are not counted: cells are run again.
+    It covers the arguments, the folder (if the home lies within it, a project may be moved), the
+    job's number in an array, and the training's name and number. A session without a script has no
+    arguments, and its trainings of one name are not counted: cells are run again.
     """
     words = ["-"] if environment.is_interactive() else redaction.redacted(sys.orig_argv[1:])
     return _digest([words, *_site(training, home)])
 
 
 def site(training: Training, home: Path, output: str | None) -> str:
-    """As `command`, whatever the arguments: of the script, and the folder that it writes to."""
+    """Do as `command`, but instead of arguments use the script and its output folder."""
     script = "-" if environment.is_interactive() else os.path.relpath(sys.argv[0])
     return _digest([script, output, *_site(training, home)])
 

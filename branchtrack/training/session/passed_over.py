@@ -1,7 +1,7 @@
-"""A training that a process is not to make: the script goes on as if it had been made.
+"""A training that a process should not repeat: the script continues as if it had been trained.
 
-It is given back the state in which it had ended when its run was made, with the random generators,
-so that what follows sees what it saw then. Nothing is recorded of it.
+The state in which it ended in its run is restored, with the random generators, so that what follows
+sees what it saw then. Nothing is recorded of it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from branchtrack.training.session.session import Base, Session
 
 logger = logging.getLogger("branchtrack")
 
-#: Told how a training has ended that was to be passed over.
+#: Called with how a passed-over training ended.
 Ended = Callable[[str, str | None], None]
-#: Makes the refusal of one that cannot be, of the reason.
+#: Makes, from the reason, the refusal of a training that cannot be passed over.
 Refuse = Callable[[str], LaunchFailed]
 
 
 class PassedOver(Session):
     """The session of a training that is passed over; see `Session` for what a loop calls.
 
-    ``base`` has its final node, None where it is left untrained, and ``segment`` the one that it
-    was trained in. ``again`` gives that state back once more: a loop that steps before it asks
-    whether to end has changed it. ``about`` names the training, for what people are told.
+    ``base`` has its final node, None if it is left untrained, and ``segment`` the one that it was
+    trained in. ``again`` restores that state once more: a loop that steps before it checks whether
+    to end has changed it. ``about`` names the training in messages.
     """
 
     passes_over = True
@@ -57,13 +57,13 @@ class PassedOver(Session):
     def begin(
         self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
     ) -> None:
-        """Nothing begins."""
+        """Do nothing: no segment begins."""
 
     def commit_root(self, point: Point, about: str) -> None:
-        """There is no node of it."""
+        """Do nothing: it has no node."""
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """What is logged was logged when it was trained."""
+        """Do nothing: this was logged when it was trained."""
 
     def control_point(
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
@@ -76,7 +76,7 @@ class PassedOver(Session):
         """Call ``give``, which restores the state.
 
         Raises:
-            LaunchFailed: it does not fit what the script has made.
+            LaunchFailed: the state does not fit the objects of the script.
         """
         try:
             return give()
@@ -86,15 +86,15 @@ class PassedOver(Session):
             raise self.refuse(error.what) from error
 
     def ignored(self) -> None:
-        """The loop goes on although it is to end: say so."""
+        """Log that the loop continues although it should end."""
         logger.warning(
-            "branchtrack: the training %s is passed over, and its loop goes on: it does not end "
-            "where `run.step()` is true. What it does is undone.",
+            "branchtrack: the training %s is passed over, but its loop continues: it does not end "
+            "where `run.step()` is true. Its changes are undone.",
             self.about,
         )
 
     def close(self, status: str, error: str | None = None) -> None:
-        """Leave the state as it was given back."""
+        """Leave the restored state in place."""
         if self._over:
             return
         self._over = True
@@ -109,19 +109,19 @@ class PassedOver(Session):
 
 
 def before_another(about: str, node: str, why: str) -> LaunchFailed:
-    """The refusal of a launch whose script first makes a training that cannot be passed over."""
+    """Return the refusal of a launch whose script first trains what cannot be passed over."""
     return _refusal(
         f"The script trains {about} before the training that was to be resumed, and that cannot "
         f"be passed over: {why}",
-        "Write a script that makes the training that was to be resumed alone, under the same "
-        f"name, and give it: `branchtrack resume {node} --script PATH`.",
+        "Write a script with only the training that was to be resumed, under the same "
+        f"name, and use it: `branchtrack resume {node} --script PATH`.",
     )
 
 
 def finished(about: str, why: str) -> LaunchFailed:
-    """The refusal of a finished training whose final state cannot be given to the script."""
+    """Return the refusal of a finished training whose final state does not fit the script."""
     return _refusal(
-        f"{about} is finished, and the script cannot go on with its final state: {why}",
+        f"{about} is finished, and the script cannot continue with its final state: {why}",
         "Make the script fit it, or begin a new run: without BRANCHTRACK_CONTINUE, resume= or "
         "resume_from_checkpoint=.",
     )
@@ -130,7 +130,7 @@ def finished(about: str, why: str) -> LaunchFailed:
 def _refusal(what: str, fix: str) -> LaunchFailed:
     return LaunchFailed(
         what,
-        safe="Nothing was trained, and nothing is left of it in the record.",
+        safe="Nothing was trained, and the record has no trace of it.",
         fix=fix,
         launch=None,
         exit_code=None,

@@ -1,9 +1,9 @@
-"""What the first update after a node was made of, and came to: its batches, losses and weights.
+"""The content and the result of the first update after a node: its batches, losses and weights.
 
-Two processes that train on from one state come to the same bits of all, or they train something
-else. The weights tell of what a loss cannot: state of an optimizer, or an optimizer nobody gave. A
-loss is whatever `backward` is called on, so a loop owned by any library is seen alike. It
-knows no session and no database.
+Two processes that continue from one state reach the same bits of all, or they train something else.
+The weights show what a loss cannot: state of an optimizer, or an optimizer that was not restored. A
+loss is anything `backward` is called on, so a loop owned by any library is seen alike. It knows no
+session and no database.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from branchtrack.core.records import Node
 
 logger = logging.getLogger("branchtrack")
 
-#: Losses of one update that are kept; an optimizer that searches may ask for any number.
+#: Losses of one update that are kept; an optimizer that searches may request any number.
 _MOST_LOSSES = 64
-#: Elements of a loss that is no scalar which are kept.
+#: Elements kept of a loss that is not a scalar.
 _MOST_ELEMENTS = 16
-#: Levels of containers and objects within a batch that are looked into.
+#: Levels of containers and objects within a batch that are inspected.
 _DEPTH = 8
-#: Elements of a parameter that are compared: what an optimizer gets wrong is wrong in all of them.
+#: Elements of a parameter that are compared: an optimizer's mistake shows in all of them.
 _SAMPLED = 1_024
 
 
 class Witness:
     """Watches one update, from the control point before it until `close`.
 
-    ``nodes`` holds the node that it is the first update after, once that is durable; it is so of
-    those of an ``earlier`` witness, too.
+    ``nodes`` holds the node that it is the first update after, once that is durable; those of an
+    ``earlier`` witness count as well.
     """
 
     def __init__(self, nodes: list[Node], earlier: Witness | None = None) -> None:
@@ -44,7 +44,7 @@ class Witness:
         self._losses: list[torch.Tensor] = []
         self._comparable: int | None = None
         self._original = torch.autograd.backward
-        # `Tensor.backward` looks it up by this name, whoever calls it.
+        # `Tensor.backward` looks it up by this name in every case.
         torch.autograd.backward = self._backward
 
     @property
@@ -53,7 +53,7 @@ class Witness:
         return [node for group in self._made for node in group]
 
     def restart(self) -> None:
-        """Forget what was seen: the loop goes on from here only."""
+        """Forget what was seen: the loop only starts here."""
         self._digest, self._batches = hashlib.sha256(), 0
         self._losses, self._comparable = [], None
 
@@ -64,16 +64,16 @@ class Witness:
                 self._batches += 1
                 _hash(self._digest, batch, _DEPTH)
         except Exception:
-            # Watching is for the record; no update may suffer from it.
+            # Watching serves only the record; no update may suffer from it.
             logger.warning("branchtrack could not read a batch", exc_info=True)
 
     def before_step(self) -> None:
-        """An optimizer is about to step: later losses depend on its settings, too."""
+        """Note that an optimizer is about to step: later losses also depend on its settings."""
         if self._comparable is None:
             self._comparable = len(self._losses)
 
     def detach(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if torch.autograd.backward == self._backward:
             torch.autograd.backward = self._original
 
@@ -83,11 +83,11 @@ class Witness:
         numbers: Mapping[str, Any] | None = None,
         model: torch.nn.Module | None = None,
     ) -> dict[str, Any]:
-        """End watching, and tell what update ``step`` was made of, as JSON has it.
+        """End watching, and return the content of update ``step`` as JSON values.
 
         ``batch`` is a SHA-256 of all its batches in order (None: no batch was seen), ``losses`` the
         bits of each loss as hexadecimal floats, and ``before_step`` how many of them there were
-        when the first optimizer stepped. ``numbers`` are what the script's objects count, after
+        when the first optimizer stepped. ``numbers`` are the counters of the script's objects after
         the update, and ``weights`` is the `weights_digest` of the model then.
         """
         self.detach()
@@ -110,17 +110,17 @@ class Witness:
 
 
 def batch_digest(batch: Any) -> str:
-    """The SHA-256 of a batch: tensors, arrays, numbers and text within containers and objects."""
+    """Return the SHA-256 of a batch: tensors, arrays, numbers and text at any depth."""
     digest = hashlib.sha256()
     _hash(digest, batch, _DEPTH)
     return digest.hexdigest()
 
 
 def weights_digest(model: torch.nn.Module) -> str | None:
-    """The SHA-256 of some elements of each parameter that is trained.
+    """Return the SHA-256 of some elements of each parameter that is trained.
 
-    None where kernels may add in another order each time: on a GPU, unless torch's deterministic
-    algorithms are asked for.
+    None if kernels may add in a different order each time: on a GPU, unless torch's deterministic
+    algorithms are enabled.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     on_cpu = all(parameter.device.type == "cpu" for parameter in trained)
@@ -176,7 +176,7 @@ def _hash_tensor(digest: Any, value: torch.Tensor) -> None:
 
 
 def _hash_object(digest: Any, value: Any, depth: int) -> None:
-    """An object by its content: of a picture its bytes, of others their attributes."""
+    """Hash an object by its content: the bytes of a picture, the attributes of others."""
     if callable(getattr(value, "tobytes", None)):
         digest.update(value.tobytes())
     elif is_dataclass(value):
@@ -191,11 +191,11 @@ def _hash_object(digest: Any, value: Any, depth: int) -> None:
 def compare(
     stored: Mapping[str, Any] | None, seen: Mapping[str, Any], affects: Affects
 ) -> dict[str, Any]:
-    """How the first update of a resume stands to what was recorded of the node's continuation.
+    """Compare the first update of a resume with the record of the node's continuation.
 
     Returns:
         ``state``: ``equal``, ``explained`` (a declared change affects what differs), ``differs``
-        or ``unknown`` (nobody trained on from the node, or nothing of it can be compared);
+        or ``unknown`` (there is no continuation of the node, or nothing of it can be compared);
         ``batch``, ``loss`` and ``weights``, the same of each; ``differences``: of each that
         differs ``name expected found``; and ``step``.
     """
@@ -226,7 +226,7 @@ class Affects:
     """Which of batch, loss and the losses after the first optimizer's step a change may alter."""
 
     def __init__(self, declared: Iterable[str], options: Iterable[str], *, fresh: bool) -> None:
-        """``options``: the names in the optimizers' groups. ``fresh``: only weights were taken."""
+        """``options``: the names in the optimizers' groups. ``fresh``: only weights were loaded."""
         names, options = list(declared), set(options)
         kinds = [_kind(name, options) for name in names]
         self.batch = fresh or "batch" in kinds
@@ -234,7 +234,7 @@ class Affects:
         self.step = self.loss or "step" in kinds
 
 
-#: Settings that decide which samples make the first batch, or how they are made.
+#: Settings that determine which samples make the first batch, or how they are made.
 _OF_BATCH = frozenset(("batch_size", "gradient_accumulation_steps", "seed", "accept"))
 #: Settings that no forward pass before the next update uses.
 _OF_STEP = frozenset(
@@ -254,7 +254,7 @@ def _kind(name: str, options: set[str]) -> str:
 def _losses(
     stored: Mapping[str, Any], seen: Mapping[str, Any], affects: Affects
 ) -> tuple[Sequence[Any], Sequence[Any]]:
-    """The losses to compare: those before the first step, where its settings are others now."""
+    """Return the losses to compare: those before the first step if its settings have changed."""
     if not affects.step or affects.loss:
         return stored["losses"], seen["losses"]
     ends = min(stored["before_step"], seen["before_step"])
@@ -262,7 +262,7 @@ def _losses(
 
 
 def _numbers(stored: Mapping[str, Any], seen: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the script's objects count, where it is another."""
+    """Return the counters of the script's objects that differ."""
     return [
         {"name": name, "expected": stored.get(name), "found": seen.get(name)}
         for name in sorted(stored.keys() | seen.keys())

@@ -1,7 +1,7 @@
-"""What a launched process prints where branchtrack refuses what its script asks for.
+"""What a launched process prints when branchtrack refuses a request of its script.
 
-Whoever ordered the launch reads its log: the message is for them, and the way that our own code
-took to it is not. Errors of the script's own are left alone.
+The user who ordered the launch reads its log: it should have the message, without the traceback
+through our own code. Errors of the script itself are left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from branchtrack.errors import BranchtrackError
 
 
 def print_messages() -> None:
-    """Have the message of an error of branchtrack's that ends this process printed, and no more."""
+    """Print only the message when an error of branchtrack's ends this process."""
     if sys.excepthook is not _hook:
         global _before
         _before, sys.excepthook = sys.excepthook, _hook

@@ -1,6 +1,6 @@
-"""A new run put into the database: at once, or as soon as the database and the home can be used.
+"""Records a new run in the database: at once, or as soon as the database and the home can be used.
 
-Its ids are made before, so that training can begin, and log, and commit, before they are written.
+Its ids are created before, so that training can begin, log and commit before they are written.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from branchtrack.training.session import beginnings
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run with its first segment; ``create`` puts both into the database, once."""
+    """A run with its first segment; ``create`` writes both to the database, once."""
 
     database: Database
     segment: Segment
     create: Callable[[], None]
 
     def recorder(self, step: int) -> Recorder:
-        """The recorder of the segment, which first of all has the run created.
+        """Return the recorder of the segment, whose first job creates the run.
 
         Raises:
-            StorageError: that cannot be done now, with ``BRANCHTRACK_REQUIRE=1``. Without it there
-                is a warning, and it is tried until training ends.
+            StorageError: that cannot be done now, with ``BRANCHTRACK_REQUIRE=1``. Otherwise it
+                warns, and tries again until training ends.
         """
         run_recorder = Recorder(self.database, self.segment.id, step, self.create)
         if not run_recorder.is_begun() and config.is_required():
@@ -53,7 +53,7 @@ def new_run(
     prepare: Callable[[], None],
     take: Callable[[Connection, str], Any],
 ) -> NewRun:
-    """A run that is not recorded yet; ``prepare`` opens the home, ``take`` takes the segment."""
+    """Return an unrecorded run; ``prepare`` opens the home, ``take`` takes the segment."""
 
     def create() -> None:
         prepare()

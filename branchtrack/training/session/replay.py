@@ -1,9 +1,9 @@
-"""A session that trains a stretch of a branch again to compare, and records the verdict alone.
+"""A session that trains a stretch of a branch again to compare, and records only the verdict.
 
-The loop is given the same calls, and control points where its first training committed nodes; the
-changes made at them are made again. At the later node's step the state is captured as for a commit
-and compared, a certificate is written, and the process is left at once: what a script does after
-its training is not for a trial to do.
+The loop gets the same calls, and control points where its first training committed nodes; the
+changes made at them are repeated. At the later node's step the state is captured as for a commit
+and compared, a certificate is written, and the process exits at once: a trial must not run what a
+script does after its training.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from branchtrack.training.state import snapshots
 from branchtrack.training.state.buffers import Buffers
 from branchtrack.training.steer import execution
 
-#: Makes one change again, on live objects and with the author's own actions.
+#: Repeats one change, on live objects and with the author's own actions.
 Change = Callable[[Live, execution.Actions], None]
-#: Seconds between two words on how far the training is.
+#: Seconds between two reports of the training's progress.
 _TELL_EVERY = 0.2
 
 
 @dataclass(frozen=True)
 class Score:
-    """What is to be played again: the later node, its bytes, and what happened at which step.
+    """What is to be replayed: the later node, its bytes, and what happened at which step.
 
-    ``nodes`` are the steps at which the first training committed; ``changes`` what makes each
-    change that was asked for again, in order of arrival, by step.
+    ``nodes`` are the steps at which the first training committed; ``changes`` repeat the requested
+    changes, in order of arrival, by step.
     """
 
     target: Node
@@ -62,7 +62,7 @@ class Score:
 
 
 def rehearse(database: Database, store: Store, text: str) -> Rehearsal:
-    """The session of a process that was started for a trial.
+    """Return the session of a process that was started for a trial.
 
     Raises:
         CheckpointError, NotFound: before any training.
@@ -87,9 +87,9 @@ def rehearse(database: Database, store: Store, text: str) -> Rehearsal:
 
 
 class Prompter:
-    """Stands where a session has its recorder, and writes nothing.
+    """Takes the place of a session's recorder, and writes nothing.
 
-    ``waiting`` is true at the steps at which there are to be control points, and beyond ``last``.
+    ``waiting`` is true at the steps where control points are expected, and after ``last``.
     """
 
     def __init__(self, step: int, at: set[int], last: int, tell: Callable[[int], None]) -> None:
@@ -109,7 +109,7 @@ class Prompter:
 
     @property
     def waiting(self) -> bool:
-        """Whether the loop is to come to a control point at this step."""
+        """Whether the loop should reach a control point at this step."""
         return self._step in self._at or self._step > self._last
 
     def seen(self, step: int) -> None:
@@ -117,7 +117,7 @@ class Prompter:
         self._at.discard(step)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Metrics of a trial are nobody's."""
+        """Discard the metrics of a trial."""
         del step, values
 
 
@@ -144,16 +144,16 @@ class Rehearsal(Session):
         if self.recorder is None:
             at = {*self._score.nodes, *self._score.changes}
             prompter = Prompter(point.step, at, self._score.target.step, self._tell_step)
-            # It has what a loop uses of a recorder; nothing else here reaches the recorder.
+            # It has what a loop uses of a recorder; no other code here uses the recorder.
             self.recorder = cast(Recorder, prompter)
 
     def commit_root(self, point: Point, about: str) -> None:
-        """The state before the first update is no node of a trial."""
+        """Do nothing: the state before the first update is not a node of a trial."""
 
     def control_point(
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
     ) -> None:
-        """Make the changes that were made here, and compare where this is the later node's step."""
+        """Repeat the changes made here, and compare if this is the later node's step."""
         prompter, target = cast(Prompter, self.recorder), self._score.target
         if point.step > target.step and self._nearest is not None:
             self._conclude(*self._nearest)
@@ -164,7 +164,7 @@ class Rehearsal(Session):
             raise _missed(target, point.step)
         if point.step < target.step:
             if save or point.step in self._score.nodes:
-                # As for a commit: what the loop adds up for it, it adds up then.
+                # As for a commit: a loop that accumulates values sums them up then.
                 point.extra()
             return
         digest, difference = self._compare(point)
@@ -173,11 +173,11 @@ class Rehearsal(Session):
         elif self._nearest is not None:
             self._conclude(*self._nearest)
         else:
-            # It may have been captured later at this step, behind the evaluation of an epoch.
+            # It may have been captured later in this step, after the evaluation of an epoch.
             self._nearest = digest, difference
 
     def close(self, status: str, error: str | None = None) -> None:
-        """Leave the process: training has ended, and with it the trial, as a failure if need be."""
+        """Exit the process: training has ended, and with it the trial, possibly as a failure."""
         if self._over:
             return
         if self._nearest is not None and status != "stopped":
@@ -192,7 +192,7 @@ class Rehearsal(Session):
         leave(1)
 
     def _compare(self, point: Point) -> tuple[str, dict[str, Any] | None]:
-        """The digest that training came to, and how that differs from the node's."""
+        """Return the digest that training reached, and how its state differs from the node's."""
         snapshot = snapshots.capture(point.live, point.extra(), Buffers())
         digested = commits.digests(snapshot)
         settings = {**point.live.fixed, **apply.read_all(point.live)}
@@ -202,7 +202,7 @@ class Rehearsal(Session):
         )
 
     def _conclude(self, digest: str, difference: dict[str, Any] | None) -> None:
-        """Write the certificate, and leave."""
+        """Write the certificate, and exit."""
         target, now = self._score.target, environment.describe()
         processes = int(os.environ.get("WORLD_SIZE") or 1)
         now |= {"world_size": processes} if processes > 1 else {}
@@ -226,9 +226,9 @@ class Rehearsal(Session):
         leave(0)
 
     def _tell_step(self, step: int) -> None:
-        """Say how far training is; nobody being there to listen any more, end it."""
+        """Report the training's progress; end it if the process that listens is gone."""
         if self.base is not None and step > self._start.step:
-            # By now every part of it has been restored; it is a whole copy of the state.
+            # By now every part of it has been restored; it is a full copy of the state.
             self.base.snapshot.tensors.clear()
         if os.getppid() != self._watcher:
             self._abandon()
@@ -246,7 +246,7 @@ class Rehearsal(Session):
 
 
 def leave(code: int) -> None:
-    """End the process here: no handler of the script's, nothing behind its training, runs."""
+    """End the process here, without the script's handlers or any code after its training."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -256,7 +256,7 @@ def leave(code: int) -> None:
 
 
 def _score(connection: Connection, start: Node, target: Node) -> Score:
-    """What the first training did between two nodes of one segment."""
+    """Return what the first training did between two nodes of one segment."""
     stored = nodes.checkpoint(connection, target.state_digest)
     between = range(start.step + 1, target.step + 1)
     nodes_between = [
@@ -269,10 +269,10 @@ def _score(connection: Connection, start: Node, target: Node) -> Score:
         if request.step is not None and request.step in between:
             changes.setdefault(request.step, []).append(partial(execution.again, request))
     for node in nodes_between:
-        # What took effect at another step was asked for there.
+        # A change that took effect at another step was requested there.
         values = {change.name: change.after for change in node.changes if change.step is None}
         if values and node.step not in changes and node.kind != "fork":
-            # Nobody asked for them: the loop's own.
+            # Changes without a request are the loop's own.
             changes[node.step] = [partial(_write, values)]
     return Score(target, stored, frozenset(candidate.step for candidate in nodes_between), changes)
 
@@ -284,9 +284,9 @@ def _write(values: Mapping[str, Any], live: Live, actions: execution.Actions) ->
 
 def _missed(target: Node, step: int) -> CheckpointMismatch:
     return CheckpointMismatch(
-        f"Training came to step {step}, and not to node {target.id} at step {target.step}.",
+        f"Training reached step {step}, but not node {target.id} at step {target.step}.",
         safe="Nothing was recorded.",
-        fix="Let the script train as it did when it made the node.",
+        fix="Let the script train as it did when it created the node.",
         field="step",
         expected=target.step,
         found=step,

@@ -1,7 +1,7 @@
-"""Whether a resume trains what its node's own continuation trained: looked at, never believed.
+"""Whether a resume trains what its node's own continuation trained: verified, never assumed.
 
-The first update of a resume is compared with what was recorded of the first update that anybody
-made after the node. It knows no loop and no live object.
+The first update of a resume is compared with the recorded first update after the node. This module
+knows no loop and no live object.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from branchtrack.training.session.proof import Affects, compare
 class Reference:
     """What the first update of a resume is compared with.
 
-    ``node`` is the node that the process goes on from, ``proof`` what was recorded of the update
-    after it, and ``declared`` the settings changed on the way from there. ``same_as`` are the nodes
-    of the same state and settings that nobody has trained on from yet. ``weights_only``: nothing
-    else of the state was taken.
+    ``node`` is the node that the process continues from, ``proof`` the record of the update after
+    it, and ``declared`` the settings changed on the way from there. ``same_as`` are the nodes of
+    the same state and settings that have no recorded continuation yet. ``weights_only``: nothing
+    else of the state was loaded.
     """
 
     node: Node
@@ -42,10 +42,10 @@ class Reference:
         unrestored: Mapping[str, Any],
         not_restored: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """As `proof.compare`; ``unrestored`` (name -> expected, found) are state that differs.
+        """Do as `proof.compare`; ``unrestored`` (name -> expected, found) is differing state.
 
-        ``options``: the names in the optimizers' parameter groups. ``not_restored`` are names of
-        what nobody could restore: an update that is equal does not prove the later ones then.
+        ``options``: the names in the optimizers' parameter groups. ``not_restored`` names what
+        could not be restored: then an equal update does not prove the later ones.
         """
         affects = Affects(self.declared, options, fresh=self.weights_only)
         compared = compare(self.proof, seen, affects)
@@ -64,9 +64,9 @@ class Reference:
 
 
 def reference(connection: Connection, node: Node, *, weights_only: bool) -> Reference:
-    """What to compare the first update after ``node`` with.
+    """Return what to compare the first update after ``node`` with.
 
-    That is its own proof; of a fork that nobody trained on from, its parent's, and so on.
+    That is its own proof; for a fork without a continuation its parent's, and so on.
     """
     declared: list[str] = []
     same_as: list[str] = []
@@ -87,7 +87,7 @@ def record(
     reference: Reference | None,
     actor: str,
 ) -> None:
-    """Write what the first update after the nodes ``node_ids`` was made of, and how it compares."""
+    """Record the first update after the nodes ``node_ids``, and how it compares."""
     alike = reference.same_as if reference is not None else ()
     for node_id in {*node_ids, *alike}:
         nodes.set_proof(connection, node_id, proof)
@@ -109,14 +109,14 @@ def record(
 
 
 def refusal(compared: Mapping[str, Any], node: Node) -> CheckpointMismatch:
-    """The error of a training that is to end where its restore differs."""
+    """Return the error that ends a training whose restore differs."""
     first = compared["differences"][0]
     return CheckpointMismatch(
         f"The first update after node {node.id} differs from the node's own continuation: "
         f"{restores.differences(compared)}.",
-        safe="Training ended after that update; no node was made of it.",
-        fix="Give the resume what the script keeps outside of its model, optimizer and scheduler "
-        "(trainer.track(name=...), start(objects=...)), or resume without --strict.",
+        safe="Training ended after that update; no node was created from it.",
+        fix="Pass to the resume what the script keeps outside of its model, optimizer and "
+        "scheduler (trainer.track(name=...), start(objects=...)), or resume without --strict.",
         field=first["name"],
         expected=first["expected"],
         found=first["found"],

@@ -1,7 +1,7 @@
 """Going back in place: this process becomes one that trains from an earlier node.
 
-The process starts its own script anew under the same pid, in the same terminal and job, as a worker
-would start it for a resume: nothing of what was trained since can be left in its memory.
+The process restarts its own script under the same pid, in the same terminal and job, as a worker
+would start it for a resume: nothing that was trained since can remain in its memory.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ logger = logging.getLogger("branchtrack")
 
 
 class Rewinder:
-    """The rewinds of one session: the one that it answers, and the one that it is left by.
+    """The rewinds of one session: the one that it answers, and the one that ends it.
 
-    ``started_by`` are the launch and the request that this process was started again for; the
-    request is None for a launch that it ordered itself and carries out in place. ``pending`` are
-    the request and the launch that it is to continue with.
+    ``started_by`` are the launch and the request that this process was restarted for; the request
+    is None for a launch that it ordered itself and carries out in place. ``pending`` are the
+    request and the launch that it is to continue with.
     """
 
     def __init__(
@@ -50,17 +50,17 @@ class Rewinder:
 
     @property
     def request_id(self) -> str | None:
-        """The request that is answered by whoever goes on."""
+        """The request that the restarted process will answer."""
         return None if self.pending is None else self.pending[0].id
 
     def order(self, request: Request) -> dict[str, Any]:
-        """Make the branch to go on in, as this process's own; returns what to answer.
+        """Create the branch to continue in, as this process's own; return the answer's facts.
 
         Every byte of the node is read first.
 
         Raises:
             NotFound, InvalidInput, NameTaken, CheckpointError, LaunchFailed, StorageError,
-            UntrustedHome: it cannot be had; nothing was changed, and training goes on.
+            UntrustedHome: it cannot be ordered; nothing was changed, and training continues.
         """
         requested = request.requested
         self._refuse_foreign_command(request.run_id)
@@ -88,10 +88,10 @@ class Rewinder:
         }
 
     def _refuse_foreign_command(self, run_id: str) -> None:
-        """A run gone on with in a home from elsewhere may have any command recorded.
+        """Check the command: a run continued in a home from elsewhere may have any recorded.
 
         Raises:
-            UntrustedHome: it is not this process's own, and nobody has trusted the home.
+            UntrustedHome: it is not this process's own, and the home is not trusted.
         """
         with self._database.read() as connection:
             recorded = runs.get_run(connection, run_id).entry_point or {}
@@ -100,7 +100,7 @@ class Rewinder:
             trust.check(config.load())
 
     def _refuse_another_script(self, run_id: str, node: str) -> None:
-        """The process begun anew would read the script as it is by then, and might not get far."""
+        """Refuse if the script has changed: the restarted process would read the new one."""
         with self._database.read() as connection:
             entry_point = runs.get_run(connection, run_id).entry_point
         if scripts.has_changed(entry_point, environment.describe()):
@@ -110,29 +110,29 @@ class Rewinder:
                 path,
                 f"the script as this process began with it, or `branchtrack resume {node}`, "
                 "which starts a new process with the script as it is now",
-                what=f"{path} is not as it was when this process began, and a rewind would start "
-                "it anew: training goes on as it was.",
+                what=f"{path} has changed since this process began, and a rewind would restart "
+                "it: training continues as it was.",
             )
 
     def begun(self) -> None:
-        """Answer the rewind that this process was begun anew for: its segment has begun."""
+        """Answer the rewind that this process was restarted for: its segment has begun."""
         self.answers = False
         self._answer("done", None)
 
     def ended(self, status: str, error: BaseException | str | None) -> None:
-        """Record how the launch has ended that no worker watches, and its segment if need be."""
+        """Record the end of a launch that no worker watches, and of its segment if needed."""
         if self._own is None:
             return
         why = _words(error)
         try:
             if self.answers:
-                self._answer("failed", why or "The process ended before it went on from the node.")
+                self._answer("failed", why or "The process ended before it reached the node.")
             self._end(self._own[0], status, why)
         except BranchtrackError as trouble:
             logger.error("branchtrack could not record the end of the launch: %s", trouble)
 
     def give_up(self, why: str) -> None:
-        """The pending rewind is not carried out, because the process is to end."""
+        """Fail the pending rewind, because the process is about to end."""
         assert self.pending is not None
         (request, launch), self.pending = self.pending, None
         self._own = launch.id, request.id
@@ -143,7 +143,7 @@ class Rewinder:
             logger.error("branchtrack could not record that it does not rewind: %s", trouble)
 
     def become(self) -> None:
-        """Begin anew from the node of the pending rewind; returns only where that cannot be."""
+        """Restart from the node of the pending rewind; return only if that is impossible."""
         assert self.pending is not None
         (request, launch), self.pending = self.pending, None
         try:
@@ -177,7 +177,7 @@ class Rewinder:
 def become(
     entry_point: Mapping[str, Any], settings: Config, launch: Launch, request: Request
 ) -> None:
-    """Replace this process by the run's own command, told to carry out ``launch``.
+    """Replace this process by the run's own command, which carries out ``launch``.
 
     Returns only by raising.
 
@@ -200,7 +200,7 @@ def become(
         with contextlib.suppress(OSError, ValueError):
             handler.flush()
     for child in multiprocessing.active_children():
-        # Workers of data loaders: they would wait for ever for a parent that knows them no more.
+        # Workers of data loaders would wait for ever for a parent that no longer knows them.
         child.kill()
         child.join(1.0)
     os.chdir(entry_point.get("cwd") or ".")
@@ -209,7 +209,7 @@ def become(
 
 
 def _words(error: BaseException | str | None) -> str | None:
-    """Why something came to nothing, in a line."""
+    """Return why something failed, in one line."""
     if error is None or isinstance(error, str):
         return error
     return str(error) if isinstance(error, BranchtrackError) else f"{type(error).__name__}: {error}"

@@ -1,6 +1,6 @@
 """A training process's part in a run: its segment, its control points, its nodes.
 
-Serves any PyTorch loop; a loop gives it live objects and calls it between updates. The training
+Serves any PyTorch loop; a loop passes live objects and calls it between updates. The training
 thread only tests flags, applies and copies; all I/O is the recorder's.
 """
 
@@ -47,11 +47,11 @@ Result = TypeVar("Result")
 class Base:
     """What a launched process resumes: the fork node, and the state it stands for.
 
-    ``origin`` is the node that was trained last on the way to it, ``script`` what its script asked
-    for (None where nobody recorded it), and ``overrides`` the changes declared since.
-    ``mode`` is ``exact`` or ``weights``; ``strict`` ends training where its first update is not
-    what the node's own continuation was. ``parts`` says what became of parts of the state that were
-    not simply restored, by name, once they are.
+    ``origin`` is the node that was trained last on the way to it, ``script`` what its script
+    requested (None if it was not recorded), and ``overrides`` the changes declared since.
+    ``mode`` is ``exact`` or ``weights``; ``strict`` ends training if its first update is not what
+    the node's own continuation was. ``parts`` describes, by name, what happened to parts of the
+    state that were not simply restored, once they are.
     """
 
     fork: Node
@@ -68,13 +68,13 @@ class Session(Updates):
     """One segment, from opening the database to the last record.
 
     A loop calls `begin` and `commit_root`, then for each update `before_update`, `after_update`,
-    `log`, `finish_update` and `control_point`, and `close` whatever happens. ``uncovered`` is what
-    the loop knows of itself that no test covers; ``actions`` are the functions that its author
-    registered, by name. ``rewinds`` once it is to end for this process to begin anew elsewhere.
-    ``prepare`` opens the home of a new run, again where it could not be opened.
+    `log`, `finish_update` and `control_point`, and `close` in any case. ``uncovered`` is what the
+    loop knows about itself that no test covers; ``actions`` are the functions that its author
+    registered, by name. ``rewinds`` is true once it ends so that this process restarts elsewhere.
+    ``prepare`` opens the home of a new run, again if it could not be opened.
     """
 
-    #: Whether it only tries again what was trained before, and is to leave nothing behind.
+    #: Whether it only repeats what was trained before, and must leave nothing behind.
     rehearses = False
     #: Whether it is not to be trained at all: see `passed_over`.
     passes_over = False
@@ -107,9 +107,9 @@ class Session(Updates):
     def begin(
         self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
     ) -> None:
-        """Take the segment; a loop that begins anew within it may call this again.
+        """Take the segment; a loop that restarts within it may call this again.
 
-        ``script`` is what the script asked for, to be compared with at the next resume.
+        ``script`` is what the script requested, to be compared with at the next resume.
 
         Raises:
             IllegalTransition: another process trains this segment.
@@ -144,16 +144,16 @@ class Session(Updates):
             self.recorder.do(self._rewinder.begun)
 
     def read(self, query: Callable[..., Result], *arguments: Any) -> Result:
-        """What ``query(connection, *arguments)`` finds in the database."""
+        """Return the result of ``query(connection, *arguments)``."""
         with self._database.read() as connection:
             return query(connection, *arguments)
 
     def own_branch(self) -> str | None:
-        """The name of the branch, where it is not the one that its run began with."""
+        """Return the name of the branch, unless it is the one that its run began with."""
         return self._beginning.own_branch
 
     def _watch_resume(self, base: Base) -> None:
-        """Have the first update compared with that of the node's own continuation."""
+        """Compare the first update with that of the node's own continuation."""
         weights_only = base.mode == "weights"
         with self._database.read() as connection:
             self.reference = restoration.reference(connection, base.fork, weights_only=weights_only)
@@ -162,13 +162,13 @@ class Session(Updates):
 
     @property
     def rewinds(self) -> bool:
-        """Whether training ends here because it goes on elsewhere."""
+        """Whether training ends here because it continues elsewhere."""
         return self._rewinder.pending is not None
 
     def seen(self) -> None:
-        """An update was made: by now every part of the node resumed has been restored."""
+        """Note that an update was made: by now all of the resumed node has been restored."""
         if self.base is not None:
-            # It is a whole copy of the state.
+            # It is a full copy of the state.
             self.base.snapshot.tensors.clear()
 
     def commit_root(self, point: Point, about: str) -> None:
@@ -183,7 +183,7 @@ class Session(Updates):
                 self.expecting = Expectation(settings, groups, [], None, durable_nodes)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Record metrics at a step; what is no number is named once, here and in the record."""
+        """Record metrics at a step; non-numbers are named once, here and in the record."""
         numbers, refused = logged_values.numbers(values)
         self._metrics.update(numbers)
         if self.recorder is not None:
@@ -191,7 +191,7 @@ class Session(Updates):
             self._tell_refused(self._refusals.fresh(refused), step)
 
     def is_due(self, *, save: bool, epoch_over: bool) -> bool:
-        """Whether there is anything to do at a control point: a few tests of flags."""
+        """Return whether anything is to be done at a control point: a few tests of flags."""
         recorder = self.recorder
         assert recorder is not None
         if recorder.waiting or save or self.stop_asked:
@@ -201,7 +201,7 @@ class Session(Updates):
     def control_point(
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
     ) -> None:
-        """Carry out what has been asked, and commit a node where one is due; wait while paused.
+        """Carry out requests, and commit a node where one is due; wait while paused.
 
         ``save``: the loop wants a checkpoint. ``final``: this is the state that training ends in.
         ``epoch_over``: the update was the last of its pass over the data.
@@ -216,14 +216,14 @@ class Session(Updates):
     def _answer(self, point: Point, reached: Sequence[str], *, save: bool, final: bool) -> None:
         """Answer what waits at this moment.
 
-        Where no update has shown yet what became of an earlier change (training is held, or the
-        optimizer skips updates), what is expected of the next one adds up.
+        While no update has shown the effect of an earlier change (training is held, or the
+        optimizer skips updates), expectations of the next one add up.
         """
         assert self.recorder is not None
         pending = self.recorder.take(reached)
         if self.signals.received:
             self.signals.answer()
-            # Training that has come to its end is not cut short by it.
+            # Training that has reached its end is not cut short by it.
             self.stop_asked = self.stop_asked or not final
         saves = self.committer.saves
         if save:
@@ -263,13 +263,13 @@ class Session(Updates):
             )
 
     def _tell(self, point: Point) -> None:
-        """Have the next heartbeat tell what is in force."""
+        """Write the current settings with the next heartbeat."""
         assert self.recorder is not None
         settings = self.recorder.settings = apply.read_all(point.live, details=True)
         self.recorder.max_steps = settings.get("max_steps", point.live.fixed.get("max_steps"))
 
     def _tell_superseded(self, before: Sequence[Answer], step: int) -> None:
-        """Tell of changes that were made and have been undone by others before any update."""
+        """Record changes that others have reverted before any update."""
         assert self.recorder is not None
 
         def job() -> None:
@@ -288,7 +288,7 @@ class Session(Updates):
             return
         run_id, segment_id = self._segment.run_id, self._segment.id
         words = "; ".join(f"{name}: {why}" for name, why in refused.items())
-        logger.warning("branchtrack does not record what is no number: %s", words)
+        logger.warning("branchtrack does not record values that are not numbers: %s", words)
 
         def job() -> None:
             with self._database.transaction() as connection:
@@ -339,14 +339,14 @@ class Session(Updates):
             raise StorageError(f"Not everything could be recorded: {'; '.join(lost)}")
 
     def _note(self) -> int:
-        """A signal has come, to be noted without any lock; returns the step."""
+        """Note a signal without any lock; return the step."""
         if self.recorder is None:
             return self.base.fork.step if self.base else 0
         self.recorder.note()
         return self.recorder.step
 
     def _interrupt(self) -> None:
-        """A signal was noted: make sure that the loop comes, and tell of it at once."""
+        """After a signal was noted, make sure that the loop comes, and record it at once."""
         recorder = self.recorder
         if recorder is not None and not self._is_told:
             self._is_told = True
@@ -360,7 +360,7 @@ class Session(Updates):
         max_steps: int | None,
         script: Mapping[str, Any] | None,
     ) -> tuple[Segment, Recorder]:
-        """The segment that this process trains, taken or about to be made, and its recorder."""
+        """Return the segment that this process trains, taken or planned, and its recorder."""
         live = point.live
         at_resume = [setting for name, setting in AT_RESUME.items() if name in live.fixed]
         take = partial(
@@ -384,7 +384,7 @@ class Session(Updates):
         return segment, Recorder(self._database, segment.id, point.step)
 
     def _has_begun(self) -> None:
-        """What was planned is in the record by now."""
+        """Note that everything planned is in the record by now."""
         beginning = self._beginning
         if self.base is not None and beginning.fork is not None:
             self.base = replace(self.base, fork=beginning.fork)
@@ -402,7 +402,7 @@ class Session(Updates):
 
     def _carry_out(self, request: Request, point: Point, *, final: bool) -> Answer:
         if self.rewinds:
-            return Answer(request, "expired", "The branch was left for another node just before.")
+            return Answer(request, "expired", "The branch was just left for another node.")
         carried = execution.carry_out(request, point.live, point.step, self.actions)
         if carried is not None:
             return carried
@@ -413,7 +413,7 @@ class Session(Updates):
                 answer.result = {"metrics": logged_values.numbers(metrics)[0]}
                 self.log(point.step, metrics)
             elif request.kind == "stop":
-                # Done when training has ended: a loop might go on.
+                # Done when training has ended: a loop might continue.
                 self.stop_asked, answer.state = True, "applied"
             elif request.kind in ("pause", "unpause"):
                 self._hold(request, point.step, final=final)
@@ -421,7 +421,7 @@ class Session(Updates):
                 answer.result = self._rewinder.order(request)
                 self.stop_asked, answer.state = True, "applied"
         except Exception as error:
-            # Whatever a request does wrong is its answer, and never the end of training.
+            # An error in a request is its answer, and never the end of training.
             execution.fail(answer, error)
         return answer
 
@@ -439,10 +439,10 @@ class Session(Updates):
         self.recorder.do(job)
 
     def ignored(self) -> None:
-        """The loop goes on although it was told to stop: answer so."""
+        """Answer that the loop continues although it was asked to stop."""
         assert self.recorder is not None and self._segment is not None
         segment_id = self._segment.id
-        why = "The loop goes on: it does not end where `run.step()` is true. It is not recorded."
+        why = "The loop continues: it does not end where `run.step()` is true. It is not recorded."
         logger.warning("branchtrack: %s", why)
 
         def job() -> None:
@@ -477,7 +477,7 @@ class Session(Updates):
 
 
 def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:
-    """The node that was trained last on the way to a fork node, and all that was declared since."""
+    """Return the node trained last on the way to a fork node, and all that was declared since."""
     declared: dict[str, Any] = {}
     node = fork
     while node.kind == "fork" and node.parent_id is not None:

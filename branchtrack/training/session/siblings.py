@@ -1,4 +1,4 @@
-"""The runs that one execution of a script has made: which of them is meant, and which are others.
+"""The runs that one execution of a script created: which one is meant, and which are others.
 
 It only reads, and begins nothing.
 """
@@ -14,7 +14,7 @@ from branchtrack.training.session.ordinals import Order, Training
 
 
 def target(connection: Connection, order: Order) -> tuple[Run, Node]:
-    """The run and the node that a process was started to go on with."""
+    """Return the run and the node that a process was started to continue."""
     if order.trial is not None:
         node = nodes.get(connection, Trial.from_text(order.trial).start)
     else:
@@ -23,13 +23,13 @@ def target(connection: Connection, order: Order) -> tuple[Run, Node]:
 
 
 def of_process(connection: Connection, run: Run) -> list[Run]:
-    """The runs that the execution of the script made that also made ``run``."""
+    """Return the runs of the execution of the script that created ``run``."""
     process = run.training.get("process")
     return [] if not process else runs.of_training(connection, process=process)
 
 
 def is_meant(training: Training, run: Run, others: list[Run]) -> bool:
-    """Whether a training is the one whose run is to go on; ``others`` are those of its script."""
+    """Return whether a training is the one of the run; ``others`` are those of its script."""
     meant = run.training
     if not meant:
         # Recorded by an earlier version, which took the first.
@@ -37,12 +37,12 @@ def is_meant(training: Training, run: Run, others: list[Run]) -> bool:
     if (meant["name"], meant["of_name"]) == (training.name, training.of_name):
         return True
     is_known = any(other.training["name"] == training.name for other in others)
-    # A script may give another name each time it is started: a date, for instance.
+    # A script may use another name each time it is started: a date, for instance.
     return not is_known and meant["number"] == training.number
 
 
 def same(training: Training, others: list[Run]) -> Run | None:
-    """The run of the same training in an earlier execution of the script."""
+    """Return the run of the same training in an earlier execution of the script."""
     named = [other for other in others if other.training["name"] == training.name]
     for other in named:
         if other.training["of_name"] == training.of_name:

@@ -1,12 +1,13 @@
-"""SIGTERM, SIGINT and SIGUSR1 while training goes on: a node first, then what the signal means.
+"""SIGTERM, SIGINT and SIGUSR1 during training: a node first, then what the signal means.
 
 The first signal is noted and the loop is called to its next control point. Once the node is safe
 and the session closed, `Signals.deliver` ends as the signal would have: a handler that the script
-had installed runs and decides; else Ctrl-C raises KeyboardInterrupt, the others SystemExit with
-128 + their number. A second signal, or a loop that comes to no control point in time, ends at once.
+had installed runs and decides; otherwise Ctrl-C raises KeyboardInterrupt, the others SystemExit
+with 128 + their number. A second signal, or a loop that reaches no control point in time, ends at
+once.
 
 A handler runs between any two bytecodes of the main thread, whatever locks that holds, so it only
-notes what came; a thread of its own does the rest. It knows no session: it is told whom to wake.
+notes the signal; a thread of its own does the rest. It knows no session, only what to wake.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ import torch
 
 logger = logging.getLogger("branchtrack")
 
-#: Seconds that a loop has to come to a control point.
+#: Seconds that a loop has to reach a control point.
 LIMIT_SECONDS = 30.0
-#: Seconds after which an evaluation is cut short that can be: its training is as it was before it.
+#: Seconds after which an evaluation that leaves training unchanged is cut short.
 EVALUATION_SECONDS = 20.0
-#: Seconds after that in which the interpreter has to come to its handlers: it may hang in C.
+#: Seconds after that in which the interpreter has to reach its handlers: it may hang in C.
 GRACE_SECONDS = 10.0
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _LOOK_SECONDS = 0.05
@@ -39,13 +40,13 @@ _OF_LOADERS = "torch.utils.data._utils.signal_handling"
 
 
 class Signals:
-    """The signals of one training: noted between `on` and `off`, in the main thread alone.
+    """The signals of one training: noted between `on` and `off`, only in the main thread.
 
-    ``is_evaluating`` is true while there is an evaluation that leaves training as it was.
+    ``is_evaluating`` is true during an evaluation that leaves training unchanged.
 
-    ``note`` is called between any two bytecodes: it has the loop come to a control point, without
-    any lock, and says at which step that is. In another thread ``wake`` makes sure that it comes,
-    and ``abandon`` records the end where the main thread hangs.
+    ``note`` is called between any two bytecodes: it makes the loop reach a control point, without
+    any lock, and returns the step. In another thread ``wake`` makes sure that it does, and
+    ``abandon`` records the end if the main thread hangs.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Signals:
 
     @property
     def words(self) -> str:
-        """Why training ends: ``SIGTERM at step 40``, and what was lost where no node was made."""
+        """Why training ends: ``SIGTERM at step 40``, and what was lost if no node was created."""
         if self.received is None:
             return ""
         return f"{self.received.name} at step {self._at}" + (f": {self._why}" if self._why else "")
@@ -85,13 +86,13 @@ class Signals:
             self._watcher.start()
         for number in HANDLED:
             before = signal.getsignal(number)
-            # None is a handler that was not installed from Python: it cannot be put back.
+            # None is a handler that was not installed from Python: it cannot be restored.
             if before not in (None, signal.SIG_IGN, self._handle):
                 self._before[number] = before
                 signal.signal(number, self._handle)
 
     def off(self) -> None:
-        """Put back what was there before, where nobody has installed another handler since."""
+        """Restore the earlier handlers, unless another handler was installed since."""
         self.answer()
         if self._pipe is None or threading.current_thread() is not threading.main_thread():
             return
@@ -106,11 +107,11 @@ class Signals:
             self._watcher.join(1.0)
 
     def answer(self) -> None:
-        """The loop has come to a control point, or to its end: what is left may take its time."""
+        """Note that the loop reached a control point, or its end: the rest may take its time."""
         self._is_answered = True
 
     def ending(self, status: str, error: str | None) -> tuple[str, str | None]:
-        """The status and the reason of a segment that would end with these, but for a signal."""
+        """Return the status and the reason of a segment, given those without a signal."""
         if self.received is None or status == "finished":
             return status, error
         if self.has_raised or status == "stopped":
@@ -118,7 +119,7 @@ class Signals:
         return status, f"{error} (after {self.words})"
 
     def deliver(self) -> None:
-        """End as the signal would have ended it, once the handlers of before are back.
+        """End as the signal would have ended it, once the earlier handlers are restored.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C. SystemExit: after another, with 128 + its number.
@@ -133,7 +134,7 @@ class Signals:
         if os.getpid() != self._process:
             self._in_a_child(received, frame)
         elif self._pipe is None:
-            # Another training that ended later has put this handler back.
+            # Another training that ended later has restored this handler.
             self._meaning(received, frame)
         elif self.received is None:
             self._at, self.received = self._note(), received
@@ -148,15 +149,15 @@ class Signals:
             self._why = "its evaluation was cut short"
         elif not self._is_answered:
             came = f"{received.name} came again first"
-            late = f"it came to no control point within {LIMIT_SECONDS:g} s"
+            late = f"it reached no control point within {LIMIT_SECONDS:g} s"
             self._why = f"{late if self._is_late else came}; what followed the newest node is lost"
         self._is_answered = self.has_raised = True
         self._meaning(received, frame)
-        # The script's own handler lets training go on: it ends at its next control point.
+        # The script's own handler lets training continue: it ends at its next control point.
         self.has_raised, self._why = False, ""
 
     def _meaning(self, number: signal.Signals, frame: FrameType | None) -> None:
-        """What a signal does by itself: the script's own handler, or the end."""
+        """Do what a signal does by itself: call the script's own handler, or end."""
         before = self._before.get(number, signal.SIG_DFL)
         if callable(before):
             before(int(number), frame)
@@ -164,7 +165,7 @@ class Signals:
             raise SystemExit(128 + int(number))
 
     def _in_a_child(self, number: signal.Signals, frame: FrameType | None) -> None:
-        """A process that was forked off inherits the handler, but has no part in the run."""
+        """Handle a signal in a forked process: it inherits the handler, but not the run."""
         if number == signal.SIGINT and torch.utils.data.get_worker_info() is not None:
             # Ctrl-C reaches every process of a terminal, and the batches are still needed.
             return
@@ -176,21 +177,21 @@ class Signals:
         os.kill(os.getpid(), number)
 
     def _spare_loaders(self) -> None:
-        """Loader workers that the same signal has ended are no error while training ends."""
+        """Ignore loader workers that the same signal has ended while training ends."""
         before = signal.getsignal(signal.SIGCHLD)
         if getattr(before, "__module__", "") == _OF_LOADERS:
             self._before[signal.SIGCHLD] = before
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _watch(self, read: int, _write: int) -> None:
-        """Wait for a signal, tell the loop, and send it again where the loop does not come."""
+        """Wait for a signal, call the loop, and send it again if the loop does not come."""
         came = os.read(read, 1)
         os.close(read)
         if came in (b"", _OVER) or self.received is None:
             return
         number = self.received
         logger.warning(
-            "branchtrack: %s. A node is made at the next control point, then training ends; "
+            "branchtrack: %s. A node is created at the next control point, then training ends; "
             "a second signal ends it now.",
             self.words,
         )

@@ -1,6 +1,6 @@
-"""The first thing in which a captured state differs from a node's, and how far apart they are.
+"""The first difference of a captured state from a node's, and how far apart they are.
 
-Nothing is decided here about what a difference means.
+It decides nothing about what a difference means.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from branchtrack.core.nonfinite import packed
 from branchtrack.core.records import Node, StoredCheckpoint
 from branchtrack.training.record.commits import Digested
 
-#: Stands for what is not there, where None is a value that may be.
+#: Stands for what is not there, where None is a possible value.
 _MISSING = object()
 
 
@@ -30,7 +30,7 @@ def first(
     settings: Mapping[str, Any],
     groups: list[dict[str, Any]],
 ) -> dict[str, Any] | None:
-    """The first difference of a second training's state from the node's, or None.
+    """Return the first difference of a second training's state from the node's, or None.
 
     Tensors come first, in the manifest's order, then the values of the state by path, then the
     settings, which no digest covers.
@@ -81,7 +81,7 @@ def _differing(
 
 
 def _apart(store: Store, stored: StoredCheckpoint, entry: Entry, other: TensorBytes) -> Any:
-    """The index of the first element that differs, and the largest absolute difference of all."""
+    """Return the index of the first element that differs, and the largest absolute difference."""
     content = store.read(stored.locations[entry.digest])
     raw = [torch.frombuffer(bytearray(item), dtype=torch.uint8) for item in (content, other.data)]
     count = max(1, from_bytes(entry.dtype, entry.shape, content).numel())
@@ -100,7 +100,7 @@ def _apart(store: Store, stored: StoredCheckpoint, entry: Entry, other: TensorBy
 
 
 def _values(path: str, recorded: Any, replayed: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Each value that differs, by its path, in the order of keys."""
+    """Yield each value that differs, by its path, in the order of keys."""
     if isinstance(recorded, dict) and isinstance(replayed, dict):
         for key in [*recorded, *(key for key in replayed if key not in recorded)]:
             subpath = f"{path}/{key}" if path else key
@@ -119,5 +119,5 @@ def _known(value: Any) -> Any:
 
 
 def _as_json(value: Any) -> Any:
-    """As the database gives it back."""
+    """Return a value as the database would return it."""
     return json.loads(json.dumps(packed(value)))

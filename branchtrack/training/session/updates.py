@@ -1,4 +1,4 @@
-"""What a session expects of the next update, and what the update is seen to have made of it.
+"""What a session expects of the next update, and what the update is seen to have done.
 
 A loop calls `before_update`, `after_update` and `finish_update`, or reads by itself and calls
 `settle`. All I/O is the recorder's.
@@ -31,12 +31,12 @@ logger = logging.getLogger("branchtrack")
 
 
 class Updates:
-    """The part of a session that looks at updates; ``expecting`` is what is to be seen next.
+    """The part of a session that observes updates; ``expecting`` holds what to observe next.
 
     ``witness`` watches the first update after a node. ``reference`` is what the first of a resume
-    is compared with, ``unrestored`` the state that is another than the node's all the same (name ->
-    expected, found), ``not_restored`` names what nobody could restore, and ``strict`` says that
-    training ends where they differ.
+    is compared with, ``unrestored`` the state that differs from the node's all the same (name ->
+    expected, found), ``not_restored`` names what could not be restored, and ``strict`` says that
+    training ends if they differ.
     """
 
     def __init__(self, database: Database, actor: str) -> None:
@@ -56,12 +56,12 @@ class Updates:
 
     @property
     def committer(self) -> Committer:
-        """What makes this segment's nodes, once it has begun."""
+        """The committer of this segment's nodes, once it has begun."""
         assert self._committer is not None
         return self._committer
 
     def seen(self) -> None:
-        """Called once an update has shown what was expected; for what is of no use any more."""
+        """Called once an update has shown what was expected; releases what is no longer needed."""
 
     @property
     def is_reading(self) -> bool:
@@ -76,23 +76,23 @@ class Updates:
             self.expecting.spare(apply.unused(live))
 
     def after_update(self, live: Live) -> None:
-        """Read back again right after the update: an optimizer may set its settings within it."""
+        """Read back again right after the update: an optimizer may change its settings in it."""
         if self._used is not None:
             step, readings = self._used
             self.probe.after(live)
             self._used = step, [readings[0], {**readings[0], **apply.in_force(live)}]
 
     def finish_update(self, live: Live) -> None:
-        """Say what the update has made of what was expected of it, where one has been read."""
+        """Report what the update made of its expectations, if it was read."""
         if self._used is not None:
             (step, readings), self._used = self._used, None
             self.settle(step, readings, live)
             self.committer.prepare(live)
 
     def watch(self, durable_nodes: list[Node], *, alike: bool = False) -> None:
-        """Watch the update that comes next: it is the first after the nodes ``durable_nodes``.
+        """Watch the next update: it is the first after the nodes ``durable_nodes``.
 
-        ``alike``: it is still the first after those that were made before, too.
+        ``alike``: it is still the first after those of the earlier watch, too.
         """
         before = self.witness
         if before is not None:
@@ -100,10 +100,10 @@ class Updates:
         self.witness = Witness(durable_nodes, before if alike else None)
 
     def restore_attributes(self, live: Live, stored: Mapping[str, Any]) -> None:
-        """Give back what objects kept in attributes, and note what that did not come to.
+        """Restore what objects kept in attributes, and note what differs afterwards.
 
         Raises:
-            CheckpointMismatch: what is tracked is not what was.
+            CheckpointMismatch: the tracked objects are not those of the node.
         """
         assert live.attributes is not None
         live.attributes.restore(stored)
@@ -111,7 +111,7 @@ class Updates:
         self.not_restored += live.attributes.omitted(stored)
 
     def prove(self, step: int, live: Live) -> None:
-        """Record what update ``step`` was made of, where it is the first after a node.
+        """Record the content of update ``step`` if it is the first after a node.
 
         Raises:
             CheckpointMismatch: it differs from the node's own continuation, and training is to
@@ -122,7 +122,7 @@ class Updates:
             return
         numbers: dict[str, Any] = {}
         with suppress(Exception):
-            # What the script's objects do where they are looked at is nothing to training.
+            # An error in the script's objects while they are inspected must not affect training.
             numbers = live.attributes.numbers() if live.attributes is not None else {}
         seen = witness.close(step, numbers, live.model)
         reference, self.reference = self.reference, None
@@ -139,7 +139,7 @@ class Updates:
         if self.strict:
             raise restoration.refusal(compared, reference.node)
         logger.warning(
-            "branchtrack: this training does not go on as node %s did: %s",
+            "branchtrack: this training does not continue as node %s did: %s",
             reference.node.id,
             restores.differences(compared),
         )
@@ -157,7 +157,7 @@ class Updates:
 
     @property
     def probe(self) -> Probe:
-        """What compares the coming update with one that would have been made without a change."""
+        """Return a probe that compares the coming update with one without a change."""
         if self._probe is None or self._probe.expected is not self.expecting:
             assert self.expecting is not None
             self._probe = Probe(self.expecting)
@@ -166,7 +166,7 @@ class Updates:
     def settle(self, step: int, readings: Sequence[Mapping[str, Any]], live: Live) -> None:
         """Record what update ``step`` made of the settings that were expected of it.
 
-        ``readings``: what was found before it, after it and as often as the loop looked.
+        ``readings``: the values read before it, after it and whenever the loop read them.
         """
         expected, self.expecting, self._probe = self.expecting, None, None
         if expected is None or self.recorder is None:
@@ -178,7 +178,7 @@ class Updates:
         if expected.restored is not None:
             expected.restored |= dict.fromkeys(self.not_restored, "not stored")
         if obeyed and expected.restored is not None:
-            # Of a restore that could not be compared nothing is claimed.
+            # Nothing is claimed about a restore that could not be compared.
             looked_at = {"equal": True, "explained": True, "differs": False}
             verified = looked_at.get(self._compared or "")
         effective = {"step": step, "verified": verified, "obeyed": obeyed}

@@ -1,6 +1,6 @@
-"""Settings on live objects: declared, read, written all or none, and found again in an update.
+"""Settings on live objects: declared, read, written all or none, and checked in an update.
 
-A writer changes the place that the maths reads; a reader reads that place (see `handles`, and
+A writer changes the value that the maths reads; a reader reads that value (see `registry`, and
 `live.LoopSettings` for those of the loop itself). They know no request, no database and no trainer.
 """
 
@@ -29,23 +29,23 @@ from branchtrack.training.settings.momenta import cycled_now
 from branchtrack.training.settings.registry import Handle
 from branchtrack.training.settings.rollback import keep_state
 
-#: What every optimizer reads in each of its groups, if it has it.
+#: What every optimizer reads in each of its groups, where it has it.
 _FIELDS = ("lr", "weight_decay", "betas", "eps", "momentum")
-#: Settings that are seen in the rates of all groups.
+#: Settings that show in the rates of all groups.
 _OF_SCHEDULE = {schedules.KIND, schedules.KWARGS, "warmup_steps", "max_steps"}
 
 Groups = dict[str, list[dict[str, Any]]]
 
 
 def declare(live: Live) -> list[Setting]:
-    """All that can be set live, details and directives included."""
+    """Return all that can be set live, details and directives included."""
     loop = [] if live.loop is None else list(live.loop.declared.values())
     data = [] if live.data is None else list(live.data.declared.values())
     return [handle.setting for handle in registry.of(live).values()] + loop + data
 
 
 def read_all(live: Live, details: bool = False) -> dict[str, Any]:
-    """Every setting's value, read from where it is used; with ``details`` the parts of some too."""
+    """Return every setting's value, as it is used; with ``details`` those of single parts too."""
     values = {
         name: handle.read()
         for name, handle in registry.of(live).items()
@@ -58,14 +58,14 @@ def read_all(live: Live, details: bool = False) -> dict[str, Any]:
 
 
 def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write settings, all or none, and return what can be read back of them now.
+    """Write settings, all or none, and return their values read back.
 
-    Of directives nothing can; of what follows from the rest (the arguments of another schedule,
-    its recipe) what has changed is told too.
+    Directives cannot be read back; values that follow from the others (the arguments of another
+    schedule, its recipe) are returned too if they changed.
 
     Raises:
-        InvalidInput: a value that these objects cannot have, alone or beside the others, or with
-            the state that they have by now. Nothing was changed, whatever it is.
+        InvalidInput: a value that these objects cannot have, alone, in combination with the others,
+            or with their present state. On any error nothing was changed.
     """
     handles, recipe, put_back = registry.of(live), live.fixed.get(RECIPE), keep_state(live)
     options = shadow_step.options(live)
@@ -86,8 +86,8 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolved(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as they are read back once they have been written: patterns become paths, and what
-    follows from the others is added. Directives stay.
+    """Return values as they will be read back after writing: patterns resolved to paths, and values
+    that follow from the others added. Directives stay.
 
     Raises:
         InvalidInput: a pattern that nothing matches, or values that do not fit each other.
@@ -99,12 +99,12 @@ def resolved(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expected(live: Live, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """What the first update is to use where ``overrides`` was declared over what there is, as a
-    restored training is to be seen to: every setting, and the details that were asked for.
+    """Return what the first update after a restore should use where ``overrides`` was declared:
+    every setting, and the requested details.
     """
     handles = registry.of(live)
     details = {name: v for name, v in overrides.items() if name in handles and handles[name].whole}
-    # One of many parts may be what the whole of them is told by.
+    # A setting of one part may be what the value of the whole follows from.
     wholes = {handles[name].whole for name in details}
     now = {**read_all(live), **live.fixed}
     targets = {n: value if n in wholes else overrides.get(n, value) for n, value in now.items()}
@@ -113,7 +113,7 @@ def expected(live: Live, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_groups(live: Live) -> Groups:
-    """What the next update uses in each group of each optimizer; None: the optimizer's own."""
+    """Return what the next update uses in each group of each optimizer; None if not a number."""
     groups = {}
     for prefix, optimizer_objects in live.parts.items():
         names = [*_FIELDS, *(field.name for field in optimizer_fields.declare(optimizer_objects))]
@@ -124,7 +124,7 @@ def read_groups(live: Live) -> Groups:
 
 
 def used(live: Live) -> dict[str, Any]:
-    """What the update about to be made uses; to be called between backward and the update.
+    """Return what the coming update uses; call it between backward and the optimizer's step.
 
     ``grad_norm`` is the norm of the gradients as the optimizer will see them; for the rest see
     `in_force`.
@@ -133,11 +133,11 @@ def used(live: Live) -> dict[str, Any]:
 
 
 def in_force(live: Live) -> dict[str, Any]:
-    """Every setting, details too, and of each optimizer its largest rate (``lr_now``), its
-    ``groups``, and what a cycle has come to (``momentum_now``, ``betas_now``).
+    """Return every setting, details too, and for each optimizer its largest rate (``lr_now``), its
+    ``groups``, and the present values of a cycle (``momentum_now``, ``betas_now``).
 
-    What the loop reads for itself is told as the update has read it, and what its data declares as
-    its batch was made with; None: it did not, or was not.
+    Values that the loop reads for itself are those the update read, and values that its data
+    declares those its batch was made with; None where there was no such reading or batch.
     """
     groups: Groups = read_groups(live)
     now: dict[str, Any] = {}
@@ -152,8 +152,8 @@ def in_force(live: Live) -> dict[str, Any]:
 
 
 def unused(live: Live) -> set[str]:
-    """The settings that an update makes nothing of: the loop reads them for itself, or its data,
-    and did not; or the modules that have them are not training.
+    """Return the settings that an update does not use: the loop or its data reads them and did not,
+    or the modules that have them are not training.
     """
     parts = [source.used() for source in (live.loop, live.data) if source is not None]
     unread = {name for used in parts for name, value in used.items() if value is None}
@@ -162,7 +162,7 @@ def unused(live: Live) -> set[str]:
 
 
 def told(live: Live, reading: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what an update has used what is worth a record: no details but those that were wanted."""
+    """Return what is worth recording of a reading: no details except those in ``targets``."""
     details = {name for name, handle in registry.of(live).items() if handle.setting.detail}
     left_out = (details - targets.keys()) | {"groups"}
     return {name: value for name, value in reading.items() if name not in left_out}
@@ -173,7 +173,7 @@ def agrees(
     groups: Mapping[str, list[dict[str, Any]]],
     reading: Mapping[str, Any],
 ) -> bool:
-    """Whether an update that used ``reading`` obeyed ``targets``, in every group as expected."""
+    """Return whether an update with this ``reading`` obeyed ``targets``, in every group too."""
     for name, value in targets.items():
         if name in DIRECTIVES:
             continue
@@ -197,8 +197,8 @@ def _in_use(live: Live) -> dict[str, Any]:
 
 
 def _write(live: Live, handles: Mapping[str, Handle], values: Mapping[str, Any]) -> None:
-    """A schedule is held before rates are set, the whole of something is set before its parts, and
-    the loop's own last: it looks at the rates.
+    """Write settings in an order: a schedule is held before rates are set, a whole is set before
+    its parts, and the loop's own come last since it reads the rates.
     """
     handled = {name: value for name, value in values.items() if name in handles}
     refused = {
@@ -212,7 +212,7 @@ def _write(live: Live, handles: Mapping[str, Handle], values: Mapping[str, Any])
     for name in sorted(handled, key=turn):
         handles[name].write(handled[name])
     for prefix, optimizer_objects in live.parts.items():
-        # A constructor that refused what there was says nothing of what is new.
+        # A constructor that refused the old options proves nothing about the new ones.
         error = None if refused[prefix] else optimizer_fields.refusal(optimizer_objects)
         if error is not None:
             raise _refused(prefix, optimizer_objects, handled, error)
@@ -247,8 +247,8 @@ def _not_taken(name: str, value: Any, actual: Any) -> InvalidInput:
     return InvalidInput(
         name,
         value,
-        "a value that goes with the others asked for",
-        what=f"{name} cannot be {value} here: with all of these set it comes to {actual}.",
+        "a value that goes with the others requested",
+        what=f"{name} cannot be {value} here: with all of these set it becomes {actual}.",
     )
 
 

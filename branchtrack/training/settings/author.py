@@ -13,29 +13,29 @@ from typing import Any
 from branchtrack.core.settings import AT_RESUME, RECIPE, Setting
 from branchtrack.errors import InvalidInput
 
-#: What settings of a model's parts and of the data begin with.
+#: Prefixes of the settings of a model's parts and of the data.
 RESERVED = ("model.", "data.")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-#: What the record of an update says beside the settings, by names of its own.
+#: What the record of an update holds beside the settings, under reserved names.
 _OF_RECORD = ("step", "verified", "obeyed", "update", "grad_norm", "groups", RECIPE)
-#: What it says of each optimizer, and the settings of parameter groups, alone or behind a name.
+#: What it holds for each optimizer, and the settings of parameter groups, alone or with a prefix.
 _OF_OPTIMIZERS = re.compile(r"(.*\.)?((lr|momentum|betas)_now|group[0-9]+(\..*)?)")
 #: Kinds that can have bounds.
 _NUMBERS = ("int", "float", "floats")
-#: In the order in which a value's kind is looked for: True is an int as well.
+#: The order in which a value's kind is tested: True is an int as well.
 _KINDS = ((bool, "bool"), (int, "int"), (float, "float"), (str, "str"))
 
 
 @dataclass(frozen=True)
 class Declared:
-    """A setting's first value with its declaration, which has no name yet; see `setting`."""
+    """A setting's first value with its declaration, not yet named; see `setting`."""
 
     value: Any
     setting: Setting
 
 
 class Values(Mapping[str, Any]):
-    """Values by name, as a loop reads them; every reading is noted.
+    """Values by name, as a loop reads them; every read is noted.
 
     ``declared`` holds the declarations by name.
     """
@@ -48,7 +48,7 @@ class Values(Mapping[str, Any]):
             self.add(name, value)
 
     def add(self, name: str, value: Any) -> None:
-        """Declare one more; see `setting`.
+        """Declare another setting; see `setting`.
 
         Raises:
             InvalidInput: the name cannot be used, or is declared already.
@@ -79,11 +79,11 @@ class Values(Mapping[str, Any]):
         return len(self._values)
 
     def __contains__(self, name: object) -> bool:
-        # Mapping's own would look the value up, which is a reading.
+        # Mapping's own would look the value up, which counts as a read.
         return name in self._values
 
     def peek(self, name: str) -> Any:
-        """A value, without the reading being noted."""
+        """Return a value without noting the read."""
         return _own(self._values[name])
 
     def write(self, name: str, value: Any) -> None:
@@ -96,11 +96,11 @@ class Values(Mapping[str, Any]):
 
     @property
     def read(self) -> dict[str, Any]:
-        """What the loop has read since the last `take_read`, each with the value it was given."""
+        """Return what the loop has read since the last `take_read`, with the values it got."""
         return dict(self._read)
 
     def take_read(self) -> dict[str, Any]:
-        """What the loop has read since the last call, each with the value it was given last."""
+        """Return what the loop has read since the last call, each with the value it last got."""
         read_values, self._read = self._read, {}
         return read_values
 
@@ -114,13 +114,13 @@ def setting(
     unit: str = "",
     about: str = "",
 ) -> Declared:
-    """A setting of a training loop of one's own: its first value and what is allowed.
+    """Declare a setting of a custom training loop: its first value and what is allowed.
 
     The value's type is the setting's: bool, int, float, str (one of ``choices``, if given) or a
-    list of numbers, as many as there are now and each within the bounds.
+    list of numbers, which keeps its length and each within the bounds.
 
     Raises:
-        InvalidInput: a value of another type, or outside its own bounds; bounds that are none.
+        InvalidInput: a value of another type or outside its own bounds, or invalid bounds.
     """
     is_list = isinstance(value, (list, tuple)) and len(value) > 0
     kind = next((word for type_, word in _KINDS if isinstance(value, type_)), None)
@@ -156,17 +156,17 @@ def _declared(name: str, value: Any) -> Declared:
 
 
 def _is_bound(bound: Any) -> bool:
-    """Whether values can be compared with a bound."""
+    """Return whether values can be compared with a bound."""
     return isinstance(bound, (int, float)) and not isinstance(bound, bool) and bound == bound
 
 
 def _is_free(name: object) -> bool:
-    """Whether a name fits the rule, and nothing else goes by it in the record."""
+    """Return whether a name fits the rule and is not used for anything else in the record."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.startswith(RESERVED):
         return False
     return name not in (*AT_RESUME, *_OF_RECORD) and not _OF_OPTIMIZERS.fullmatch(name)
 
 
 def _own(value: Any) -> Any:
-    """A value that whoever is given it cannot change for others."""
+    """Return a value that its receiver cannot change for others."""
     return list(value) if isinstance(value, list) else value

@@ -1,7 +1,7 @@
 """What travels with a batch from where it was made: the values its samples were drawn with.
 
-Only batches of a training's own pass bear a tag, and whoever trains takes it off before the loop
-sees the batch. It knows no loader and no setting.
+Only batches of a training's own pass carry a tag, which is removed before the loop sees the batch.
+This module knows no loader and no setting.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 
 class Tagged(NamedTuple):
-    """A batch, as the collate function made it, and its tag in JSON.
+    """A batch, as the collate function returned it, and its tag in JSON.
 
-    A tuple with text behind, which torch's pinning and accelerate's copying leave as it is.
+    A tuple that ends in text, which torch's pinning and accelerate's copying leave as it is.
     """
 
     batch: Any

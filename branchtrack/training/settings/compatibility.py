@@ -1,8 +1,8 @@
-"""Whether optimizers can go on with other options and the state that they have.
+"""Whether optimizers can continue with other options and the state that they have.
 
-An option may say what the state is made of: RMSprop made without momentum has no buffer for it, and
-its next step would end the training. So both options are tried first, each in a step on the side.
-It knows no setting and no request, beside the names that it is given to blame.
+An option may determine what the state consists of: RMSprop created without momentum has no buffer
+for it, and its next step would end the training. So old and new options are each tried first in a
+step on the side. This module knows no setting and no request, only the names to blame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Told = Sequence[Mapping[str, Any]]
 
 
 class _Trial(Sample):
-    """The smallest parameter of each kind of state in some groups, with gradients of zeros."""
+    """The smallest parameter of each kind of state in some groups, with zero gradients."""
 
     def __init__(self, optimizer: Any, groups: Sequence[int]) -> None:
         super().__init__(optimizer, ())
@@ -40,7 +40,7 @@ class _Trial(Sample):
                 self._kept.append((index, parameter, value, torch.zeros_like(value), state))
 
     def error(self, options: Told) -> Exception | None:
-        """What a step with these options raises; None where it is made, or there is no state."""
+        """Return what a step with these options raises; None if it succeeds or has no state."""
         try:
             if self._kept:
                 self._step(options)
@@ -50,10 +50,10 @@ class _Trial(Sample):
 
 
 def check(live: Live, before: Options, values: Mapping[str, Any]) -> None:
-    """That each optimizer can step with the options it has now as it could with those ``before``.
+    """Check that each optimizer can step with its present options as it could with ``before``.
 
-    ``values`` are the settings that were written since, by name. Nothing is concluded of an
-    optimizer that cannot be stepped on the side either way.
+    ``values`` are the settings written since, by name. Nothing is concluded about an optimizer that
+    cannot be stepped on the side with either options.
 
     Raises:
         InvalidInput: naming what does not fit the state.
@@ -64,7 +64,7 @@ def check(live: Live, before: Options, values: Mapping[str, Any]) -> None:
         optimizer = getattr(optimizer, "optimizer", optimizer)
         old, new = before[prefix], after[prefix]
         error = _raised(optimizer, groups, new)
-        # One that fails as it is (LBFGS wants a closure) says nothing of what is new.
+        # One that fails already (LBFGS needs a closure) proves nothing about the new options.
         if error is None or _raised(optimizer, groups, old) is not None:
             continue
         dot = f"{prefix}." if prefix else ""
@@ -79,7 +79,7 @@ def check(live: Live, before: Options, values: Mapping[str, Any]) -> None:
 
 
 def _with(old: Told, new: Told, option: str) -> Told:
-    """The old options with one of the new."""
+    """Return the old options with one of the new."""
     return [
         {**group, **({option: other[option]} if option in other else {})}
         for group, other in zip(old, new, strict=True)
@@ -96,7 +96,7 @@ def _raised(optimizer: Any, groups: Sequence[int], options: Told) -> Exception |
 
 
 def _smallest(optimizer: Any, parameters: Sequence[Any]) -> Iterator[Any]:
-    """Of the parameters with each set of names in their state the smallest."""
+    """Yield the smallest of the parameters with each set of names in their state."""
     smallest: dict[frozenset[str], Any] = {}
     for parameter in parameters:
         kind = frozenset(optimizer.state.get(parameter, ()))
@@ -112,6 +112,6 @@ def _refused(optimizer: Any, values: Mapping[str, Any], error: Exception) -> Inv
         name,
         values[name],
         f"what the state of {kind} was made for",
-        what=f"{settings} cannot be had here: with the state that {kind} has by now its next step "
+        what=f"{settings} cannot be set here: with the state that {kind} has by now its next step "
         f"would end in {type(error).__name__}: {error}.",
     )

@@ -1,7 +1,7 @@
-"""Settings of the data: what datasets declare, found behind a loader, read and written in place.
+"""Settings of the data: declared by datasets, found behind a loader, read and written in place.
 
-Values are those of the objects in this process. What a batch was really made with comes with the
-batch (see `tags`), from the process that made it. It knows no loader, no session and no request.
+Values are those of the objects in this process. The values that made a batch travel with it (see
+`batch_tags`) from the process that made it. This module knows no loader, session or request.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.author import Declared, setting
 from branchtrack.training.settings.batch_tags import Tagged
 
-#: Where an object keeps its declarations, by their names without the prefix.
+#: The attribute in which an object keeps its declarations, by names without the prefix.
 MARK = "_branchtrack_settings"
 PREFIX = "data."
 EFFECT = "from the next sample"
-#: Where wrappers keep what they wrap: torch's, and branchtrack's own.
+#: Attributes in which wrappers keep what they wrap: torch's, and branchtrack's own.
 _WITHIN = ("dataset", "datasets", "inner")
 
 D = TypeVar("D")
@@ -33,13 +33,13 @@ def declare(dataset: D, /, **settings: Any) -> D:
         train = branchtrack.declare(Noisy(texts), noise=branchtrack.setting(0.1, minimum=0))
 
     Each attribute (it may be a property with a setter) is set to its first value, plain or made by
-    `branchtrack.setting`, and the dataset is returned. What reads the samples has to look the
-    attribute up for each of them. A change while it trains holds from the next sample that is
-    trained on, with loader workers too; whatever else reads the same object sees it as well.
+    `branchtrack.setting`, and the dataset is returned. The code that reads the samples has to look
+    the attribute up for each of them. A change during training holds from the next sample trained
+    on, with loader workers too; other users of the same object see it as well.
 
     The dataset is found through Subset, ConcatDataset and other wrappers that keep it as
-    ``dataset`` or ``datasets``, in a DataLoader that gives batches of a map or iterable dataset.
-    An iterable one has to be readable from its start again: that is how it comes back to a place.
+    ``dataset`` or ``datasets``, in a DataLoader that makes batches of a map or iterable dataset. An
+    iterable one has to be readable from its start again: that is how it returns to a position.
 
     Raises:
         InvalidInput: a value that its setting refuses, or a dataset without such an attribute.
@@ -77,21 +77,21 @@ def declare(dataset: D, /, **settings: Any) -> D:
 
 
 def marks(owner: Any) -> dict[str, Setting]:
-    """What an object itself declares, by names without the prefix."""
+    """Return what an object itself declares, by names without the prefix."""
     declarations: dict[str, Setting] = getattr(owner, "__dict__", {}).get(MARK, {})
     return declarations
 
 
 def declared_values(data: Any) -> dict[str, Any]:
-    """The settings behind a dataset or loader with the values they have now."""
+    """Return the settings behind a dataset or loader with their present values."""
     return DataSettings(data).values()
 
 
 class DataSettings:
-    """The settings of the data that one training reads, and how far it has read.
+    """The settings of the data that a training reads, and how far it has read.
 
-    ``declared`` holds the declarations by name. ``given`` counts the samples that were given to
-    training since the branch began; None where a node was resumed that did not count them.
+    ``declared`` holds the declarations by name. ``given`` counts the samples passed to training
+    since the branch began; None if a node was resumed that did not count them.
     """
 
     def __init__(self, data: Any) -> None:
@@ -112,20 +112,20 @@ class DataSettings:
         self._first, self._changes = self.values(), list[list[Any]]()
 
     def values(self) -> dict[str, Any]:
-        """Every setting's value, as the objects in this process have it."""
+        """Return every setting's value, from the objects in this process."""
         return {name: self.read(name) for name in self.declared}
 
     def read(self, name: str) -> Any:
-        """A setting's value, as the object in this process has it."""
+        """Return a setting's value, from the object in this process."""
         owner, attribute = self._owners[name]
         reader = getattr(type(owner), "read_setting", None)
         return _plain(reader(owner, attribute) if reader else getattr(owner, attribute))
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Give settings other values, all or none.
+        """Write other values, all or none.
 
         Raises:
-            InvalidInput: a value that its setting, or its dataset beside others, refuses.
+            InvalidInput: a value that its setting refuses, or its dataset in this combination.
         """
         valid = {name: self.declared[name].validate(value) for name, value in values.items()}
         put_back = self.keep()
@@ -136,31 +136,31 @@ class DataSettings:
             raise
 
     def keep(self) -> Callable[[], None]:
-        """Keep every value; calling the result puts them back."""
+        """Keep every value; calling the result restores them."""
         before = self.values()
         return lambda: self._put({n: v for n, v in before.items() if v != self.read(n)})
 
     def used(self) -> dict[str, Any]:
-        """What the newest batch that was given to training was made with; None before the first.
+        """Return the values that made the newest batch passed to training; None before the first.
 
-        Read where its samples were drawn, perhaps by another process.
+        They were read where its samples were drawn, possibly in another process.
         """
         return {name: self._used.get(name) for name in self.declared}
 
     @property
     def from_sample(self) -> int | None:
-        """The number, counted from 0 over the whole branch, of the next sample to be trained on."""
+        """The number of the next sample to be trained on, from 0 over the whole branch."""
         return self.given
 
     @property
     def is_stale(self) -> bool:
-        """Whether batches fetched by now were made with values that have been changed since."""
+        """Whether batches already fetched were made with values that have changed since."""
         return bool(self.declared) and self.values() != self._newest()
 
     def enter(self, *, fresh: bool) -> None:
-        """What is fetched from here on is made with the present values.
+        """Note that what is fetched from here on is made with the present values.
 
-        ``fresh``: a pass begins; otherwise one goes on.
+        ``fresh``: a pass begins; otherwise one continues.
         """
         if fresh:
             self._first, self._changes, self._progress = self.values(), [], {}
@@ -168,12 +168,12 @@ class DataSettings:
             self._changes.append([dict(self._progress), self.values()])
 
     def mark(self) -> None:
-        """The batches of another update are about to be given."""
+        """Note that the batches of another update are about to be passed on."""
         self._before = self.given, dict(self._progress)
 
     @contextmanager
     def before_newest(self) -> Iterator[None]:
-        """Within the block the place is the one of the last `mark`."""
+        """Within the block, use the position of the last `mark`."""
         newest = self.given, self._progress
         self.given, self._progress = self._before
         try:
@@ -182,7 +182,7 @@ class DataSettings:
             self.given, self._progress = newest
 
     def open(self, batch: Any) -> Any:
-        """A batch as the loader's author meant it; it is given to training now."""
+        """Return a batch without its tag; it is passed to training now."""
         if not isinstance(batch, Tagged):
             return batch
         tag = json.loads(batch.tag)
@@ -194,14 +194,14 @@ class DataSettings:
         return batch.batch
 
     def state(self, *, begun: bool, streams: bool) -> dict[str, Any]:
-        """What a resume needs; ``streams``: a pass that was begun has to be read again."""
+        """Return what a resume needs; ``streams``: a pass that was begun has to be read again."""
         stored: dict[str, Any] = {"given": self.given}
         if begun and streams:
             stored |= {"progress": self._progress, "first": self._first, "changes": self._changes}
         return stored
 
     def resume(self, state: Mapping[str, Any] | None) -> None:
-        """Go on where `state` was; the values themselves are settings, and given by `write`."""
+        """Continue from what `state` returned; the values are settings, restored by `write`."""
         stored = state or {"given": None}
         self.given = stored["given"]
         self._progress = dict(stored.get("progress", {}))
@@ -209,12 +209,12 @@ class DataSettings:
         self._changes = [list(change) for change in stored.get("changes", [])]
 
     def history(self, worker: str) -> list[tuple[int, dict[str, Any]]]:
-        """The values of a pass that is read again: from which item of a worker on they held."""
+        """Return the values of a pass that is read again, by the item of a worker they start at."""
         later = [(int(at.get(worker, 0)), values) for at, values in self._changes]
         return [(0, self._first), *later]
 
     def replay(self, values: Mapping[str, Any]) -> None:
-        """Have values again that were in force before."""
+        """Restore values of an earlier part of the pass."""
         declared = {name: value for name, value in values.items() if name in self.declared}
         self._put({name: value for name, value in declared.items() if value != self.read(name)})
 
@@ -235,7 +235,7 @@ class DataSettings:
 
 
 def _owners(source: Any, seen: set[int]) -> Iterator[Any]:
-    """The objects that declare something, in an object and in what it wraps."""
+    """Yield the objects that declare something, in an object and in what it wraps."""
     if source is None or id(source) in seen:
         return
     seen.add(id(source))
@@ -250,7 +250,7 @@ def _owners(source: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as it is stored; a number of numpy's or torch's as Python's own."""
+    """Return a value as it is stored; a number of numpy's or torch's as Python's own."""
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value.item() if hasattr(value, "item") else value

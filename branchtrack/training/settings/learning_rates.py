@@ -13,29 +13,29 @@ from torch.optim.lr_scheduler import CyclicLR, LambdaLR
 from branchtrack.training.settings.live import Live, number, put
 from branchtrack.training.settings.schedule_hold import is_held
 
-#: What torch keeps in a group that scales with its learning rate, and where its peak is found.
+#: What torch keeps in a group that scales with its learning rate, and the keys of its peak.
 _RATES = ("lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
 _BASES = ("max_lr", "swa_lr", "initial_lr", "lr")
 
 
 def read_lr(live: Live) -> float:
-    """The base (peak) learning rate: the largest of the groups'."""
+    """Return the base (peak) learning rate: the largest of the groups'."""
     return max(_peaks(live))
 
 
 def write_lr(live: Live, value: float) -> None:
-    """Set the base learning rate; ratios between groups are kept and the schedule goes on."""
+    """Set the base learning rate; ratios between groups are kept and the schedule continues."""
     old = read_lr(live)
     _write(live, [_scaled(peak, old, value) for peak in _peaks(live)])
 
 
 def read_group_lr(live: Live, index: int) -> float:
-    """The base learning rate of one parameter group, counted from 0."""
+    """Return the base learning rate of one parameter group, counted from 0."""
     return _peaks(live)[index]
 
 
 def write_group_lr(live: Live, index: int, value: float) -> None:
-    """Set the base learning rate of one parameter group; its schedule goes on."""
+    """Set the base learning rate of one parameter group; its schedule continues."""
     news = _peaks(live)
     news[index] = value
     _write(live, news)
@@ -45,7 +45,7 @@ def _write(live: Live, news: list[float]) -> None:
     """Give each group another base.
 
     Schedulers keep copies of the bases, in the groups and in `base_lrs`, so all copies are set,
-    and the rate of the next update is what the schedule makes of the new base.
+    and the rate of the next update is computed by the schedule from the new base.
     """
     bases = _peaks(live)
     for group, base, new in zip(live.groups, bases, news, strict=True):
@@ -55,7 +55,7 @@ def _write(live: Live, news: list[float]) -> None:
     if live.scheduler is not None:
         _rebase(live, live.scheduler, bases, news)
     if isinstance(live.scheduler, LambdaLR) and not is_held(live.scheduler):
-        # The product that LambdaLR itself computes, so that a later step lands on the same bits.
+        # The product that LambdaLR itself computes, so that a later step gives the same bits.
         step = live.scheduler.last_epoch
         shapes = zip(live.scheduler.base_lrs, live.scheduler.lr_lambdas, strict=True)
         for group, (rate, shape) in zip(live.groups, shapes, strict=True):
@@ -64,7 +64,7 @@ def _write(live: Live, news: list[float]) -> None:
 
 
 def _peaks(live: Live) -> list[float]:
-    """The peak rate of each group; CyclicLR keeps its peaks to itself."""
+    """Return the peak rate of each group; CyclicLR keeps its peaks in itself."""
     for scheduler in live.schedulers:
         if isinstance(scheduler, CyclicLR) and len(scheduler.max_lrs) == len(live.groups):
             return [number(rate) for rate in scheduler.max_lrs]
@@ -72,14 +72,14 @@ def _peaks(live: Live) -> list[float]:
 
 
 def base_rate(group: Mapping[str, Any]) -> float:
-    """A group's peak rate: OneCycleLR starts well below it and keeps it as ``max_lr``, SWALR goes
-    to ``swa_lr``.
+    """Return a group's peak rate: OneCycleLR starts well below it and keeps it as ``max_lr``, SWALR
+    anneals to ``swa_lr``.
     """
     return number(next(group[name] for name in _BASES if group.get(name) is not None))
 
 
 def _scaled(rate: float, old: float, new: float) -> float:
-    """``rate`` changed as ``old`` was to ``new``; exactly ``new`` where it was ``old``."""
+    """Return ``rate`` scaled as ``old`` is to ``new``; exactly ``new`` where it equals ``old``."""
     if rate == old:
         return new
     return rate * (new / old) if old else rate

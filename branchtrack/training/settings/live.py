@@ -18,44 +18,44 @@ from branchtrack.training.settings.dataset_settings import DataSettings
 
 
 class LoopSettings(Protocol):
-    """Settings of a loop itself, such as the step at which it ends; see `apply` for its readers."""
+    """Settings of a loop itself, such as the step at which it ends; `apply` reads them."""
 
     @property
     def declared(self) -> dict[str, Setting]:
-        """What the loop can change while it goes on, by name; directives are among them."""
+        """Return what the loop can change while it runs, by name, directives included."""
 
     def read(self, name: str) -> Any:
-        """A setting's value, from the place that the loop reads; of a directive there is none."""
+        """Return a setting's value, as the loop reads it; directives have none."""
 
     def used(self) -> dict[str, Any]:
-        """What the update made last has used instead of what is set, by name."""
+        """Return what the last update used instead of what is set, by name."""
 
     def implied(self, live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What follows from a change of ``values``, by name."""
+        """Return what follows from a change of ``values``, by name."""
 
     def write(self, live: Live, values: Mapping[str, Any]) -> None:
         """Change settings together.
 
         Raises:
-            InvalidInput: they do not fit each other or the loop; not all may have been kept.
+            InvalidInput: they do not fit each other or the loop; some may have been written.
         """
 
     def kept(self, live: Live) -> Callable[[], None]:
-        """Keep all that `write` can touch; calling the result puts it back."""
+        """Keep all that `write` can touch; calling the result restores it."""
 
 
 @dataclass
 class Live:
-    """The objects of a loop. ``options`` bears ``max_grad_norm``, read at every clipping, or not.
+    """The objects of a loop. ``options`` may have ``max_grad_norm``, read at every clipping.
 
     ``optimizer`` is one or a dict of them by name; ``scheduler`` None, one, or with several
-    optimizers a dict by their names. ``decayed`` says for each parameter group of `groups` whether
+    optimizers a dict by their names. ``decayed`` holds for each parameter group of `groups` whether
     it is meant to be decayed; ``fixed`` are settings that cannot be changed while the loop runs,
     for nodes to record, ``values`` those that the loop's author declared, ``loop`` those of the
-    loop itself that can, and ``data`` those that its datasets declare. ``attributes`` is state that
-    objects keep in attributes of their own.
-    ``registry`` is the training's own, for `handles` to keep what it has made.
-    ``processor`` is what makes the model's inputs (a tokenizer), for exports.
+    loop itself that can change, and ``data`` those that its datasets declare. ``attributes`` is
+    state that objects keep in attributes of their own. ``registry`` belongs to the training;
+    `registry.of` keeps what it has built there. ``processor`` makes the model's inputs (a
+    tokenizer), for exports.
     """
 
     model: torch.nn.Module
@@ -73,12 +73,12 @@ class Live:
 
     @property
     def is_several(self) -> bool:
-        """Whether its optimizers go by names."""
+        """Whether there are several optimizers, by name."""
         return isinstance(self.optimizer, dict)
 
     @property
     def parts(self) -> dict[str, Live]:
-        """Each optimizer with its scheduler, by name and in order of names; one alone is ``""``."""
+        """Each optimizer with its scheduler, by name and sorted; a single one is ``""``."""
         if not self.is_several:
             return {"": self}
         optimizers, start = {}, 0
@@ -104,7 +104,7 @@ class Live:
 
     @property
     def schedulers(self) -> list[Any]:
-        """Every scheduler, with those that it is made of."""
+        """Every scheduler, with those that it consists of."""
         return [
             scheduler
             for optimizer_objects in self.parts.values()
@@ -113,12 +113,12 @@ class Live:
 
 
 def number(value: Any) -> float:
-    """A float, also where the optimizer keeps the value as a tensor."""
+    """Return a float, also where the optimizer keeps the value as a tensor."""
     return float(value.item()) if isinstance(value, torch.Tensor) else float(value)
 
 
 def put(group: dict[str, Any], name: str, value: float) -> None:
-    """Set a group's value in place where the optimizer keeps a tensor."""
+    """Set a group's value, in place where the optimizer keeps a tensor."""
     if isinstance(group.get(name), torch.Tensor):
         group[name].fill_(value)
     else:
@@ -126,7 +126,7 @@ def put(group: dict[str, Any], name: str, value: float) -> None:
 
 
 def within(scheduler: Any) -> Iterator[Any]:
-    """A scheduler with those that it is made of; of None nothing."""
+    """Yield a scheduler and those that it consists of; nothing for None."""
     if scheduler is not None:
         yield scheduler
         for child in getattr(scheduler, "_schedulers", ()):

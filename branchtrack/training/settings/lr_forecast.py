@@ -1,8 +1,8 @@
-"""What a schedule would make of the rates next, found on a copy of it.
+"""What a schedule would make of the rates next, computed on a copy of it.
 
-Of torch's own schedules it is known how they follow another base rate. One of somebody else's may
-keep a rate of its own and take the change back one update later: then the rates are what they would
-have been without it. It knows no request.
+How torch's own schedules follow another base rate is known. Any other schedule may keep a rate of
+its own and revert the change one update later: then the rates are what they would have been without
+it. This module knows no request.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ logger = logging.getLogger("branchtrack")
 
 
 def next_rates(live: Live) -> dict[str, list[float]]:
-    """The rates of each group after the schedule's next step, by optimizer.
+    """Return the rates of each group after the schedule's next step, by optimizer.
 
-    Of schedules that are not torch's own, alone, and only where a copy can be stepped.
+    Only for schedules that are not torch's own, and only where a copy can be stepped.
     """
     rates = {}
     for name, optimizer_objects in live.parts.items():
@@ -34,7 +34,7 @@ def next_rates(live: Live) -> dict[str, list[float]]:
         try:
             rates[name] = _stepped(optimizer_objects)
         except Exception:
-            logger.debug("branchtrack cannot foresee the rates of a schedule", exc_info=True)
+            logger.debug("branchtrack cannot forecast the rates of a schedule", exc_info=True)
     return rates
 
 

@@ -15,58 +15,59 @@ from branchtrack.errors import InvalidInput
 
 
 def dropouts(model: torch.nn.Module) -> dict[str, _DropoutNd]:
-    """The dropout modules of a model by name; probabilities kept elsewhere are not found."""
+    """Return a model's dropout modules by name; probabilities kept elsewhere are not found."""
     return {
         name: module for name, module in model.named_modules() if isinstance(module, _DropoutNd)
     }
 
 
 def read_dropout(modules: Sequence[_DropoutNd]) -> float:
-    """The largest probability of some dropout modules."""
+    """Return the largest probability of some dropout modules."""
     return max(float(module.p) for module in modules)
 
 
 def used_dropout(modules: Sequence[_DropoutNd]) -> float:
-    """The largest probability that they apply; in ``eval()`` they apply none."""
+    """Return the largest probability that they apply; in ``eval()`` they apply none."""
     return max(float(module.p) if module.training else 0.0 for module in modules)
 
 
 def write_dropout(modules: Sequence[_DropoutNd], value: float) -> None:
-    """Give all of them one probability."""
+    """Give all of them the same probability."""
     for module in modules:
         module.p = value
 
 
 def dropout_name(path: str) -> str:
-    """The setting of one dropout module alone."""
+    """Return the name of the setting of one dropout module alone."""
     return ".".join(filter(None, ("model", path, "p")))
 
 
 def read_frozen(model: torch.nn.Module) -> str:
-    """What does not train: the fewest paths of modules and parameters, sorted, commas between."""
+    """Return what does not train: the fewest paths of modules and parameters, sorted, separated by
+    commas."""
     return frozen_of(parameters(model))
 
 
 def frozen_of(parameters: Mapping[str, torch.nn.Parameter]) -> str:
-    """As `read_frozen`, of a model whose `parameters` these are."""
+    """Return what `read_frozen` would for a model with these parameters."""
     frozen = {name: not parameter.requires_grad for name, parameter in parameters.items()}
     return _paths(frozen) if any(frozen.values()) else ""
 
 
 def parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """The parameters that can train, by name."""
+    """Return the parameters that can train, by name."""
     # Quantised weights are integers, which never train.
     named = model.named_parameters()
     return {name: p for name, p in named if p.is_floating_point() or p.is_complex()}
 
 
 def write_frozen(model: torch.nn.Module, text: str) -> None:
-    """Have exactly those parameters not train that ``text`` names; see `resolve_frozen`.
+    """Freeze exactly the parameters that ``text`` names; see `resolve_frozen`.
 
-    A frozen parameter loses its gradient: an optimizer moves whatever has one, be it zero.
+    A frozen parameter loses its gradient: an optimizer moves any that has one, even if it is zero.
 
     Raises:
-        InvalidInput: a name that nothing has, or nothing left that trains.
+        InvalidInput: a name that matches nothing, or nothing left that trains.
     """
     frozen = _matching(model, text)
     for name, parameter in parameters(model).items():
@@ -76,23 +77,23 @@ def write_frozen(model: torch.nn.Module, text: str) -> None:
 
 
 def resolve_frozen(model: torch.nn.Module, text: str) -> str:
-    """What `read_frozen` gives once ``text`` has been written.
+    """Return what `read_frozen` returns once ``text`` has been written.
 
-    ``text``: paths of modules or parameters, or patterns of them (``*``, ``?``, ``[ab]``), with
-    commas between; empty: everything trains.
+    ``text``: paths of modules or parameters, or patterns of them (``*``, ``?``, ``[ab]``),
+    separated by commas; empty: everything trains.
 
     Raises:
-        InvalidInput: a name that nothing has, or nothing left that trains.
+        InvalidInput: a name that matches nothing, or nothing left that trains.
     """
     frozen = _matching(model, text)
     return _paths({name: name in frozen for name in parameters(model)})
 
 
 def with_frozen(model: torch.nn.Module, text: str, *, frozen: bool) -> str:
-    """What `write_frozen` is to be given for some more to be frozen, or some to train again.
+    """Return the argument of `write_frozen` that freezes some more, or lets some train again.
 
     Raises:
-        InvalidInput: a name that nothing has.
+        InvalidInput: a name that matches nothing.
     """
     named = _named(model, text)
     now = {name for name, p in parameters(model).items() if not p.requires_grad}
@@ -100,7 +101,7 @@ def with_frozen(model: torch.nn.Module, text: str, *, frozen: bool) -> str:
 
 
 def paths(model: torch.nn.Module, most: int = 5000) -> list[str] | None:
-    """The paths of the modules that have parameters, and of those; None for more than ``most``."""
+    """Return the paths of parameters and of modules that have any; None if over ``most``."""
     held = [path for path, module in model.named_modules() if path and list(module.parameters())]
     held += list(parameters(model))
     return held if len(held) <= most else None
@@ -108,7 +109,7 @@ def paths(model: torch.nn.Module, most: int = 5000) -> list[str] | None:
 
 def _named(model: torch.nn.Module, text: str) -> set[str]:
     names = {id(parameter): name for name, parameter in parameters(model).items()}
-    # Under every name that a shared parameter has.
+    # Under every name of a shared parameter.
     held = {
         path: {names[id(p)] for p in module.parameters() if id(p) in names}
         for path, module in model.named_modules(remove_duplicate=False)
@@ -125,7 +126,7 @@ def _named(model: torch.nn.Module, text: str) -> set[str]:
                 "frozen",
                 pattern,
                 f"paths or patterns of what has parameters, such as {parts}",
-                what=f"frozen: no module and no parameter goes by {pattern!r}.",
+                what=f"frozen: no module and no parameter is named {pattern!r}.",
             )
         frozen |= matched
     return frozen
@@ -141,7 +142,7 @@ def _matching(model: torch.nn.Module, text: str) -> set[str]:
 
 
 def _paths(frozen: dict[str, bool]) -> str:
-    """The fewest paths that hold all that is frozen and nothing else."""
+    """Return the fewest paths that cover all that is frozen and nothing else."""
     open_paths = {
         path for name, is_frozen in frozen.items() if not is_frozen for path in _above(name)
     }
@@ -153,6 +154,6 @@ def _paths(frozen: dict[str, bool]) -> str:
 
 
 def _above(name: str) -> list[str]:
-    """The paths of the modules that a parameter is in, the outermost first."""
+    """Return the paths of the modules that contain a parameter, the outermost first."""
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts))]

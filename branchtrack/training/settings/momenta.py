@@ -14,13 +14,13 @@ import torch
 
 from branchtrack.training.settings.live import Live, number, put
 
-#: What a cycle keeps in a group, and what a scheduler may keep of its own, of the same groups.
+#: What a cycle keeps in a group, and what a scheduler may keep itself, for the same groups.
 _BOUNDS = ("max_momentum", "base_momentum")
 _OWN_BOUNDS = ("max_momentums", "base_momentums")
 
 
 def has(group: Mapping[str, Any], name: str) -> bool:
-    """Whether a group has a setting as a number, or as two for the betas."""
+    """Return whether a group has a setting as a number, or as two for the betas."""
     value = group.get(name)
     if name == "betas":
         return isinstance(value, (list, tuple)) and len(value) == 2
@@ -28,18 +28,18 @@ def has(group: Mapping[str, Any], name: str) -> bool:
 
 
 def is_cycled(live: Live) -> bool:
-    """Whether the schedule sets momentum, or the first of the betas, at each of its steps."""
+    """Return whether the schedule sets momentum, or the first of the betas, at each step."""
     cycled = any(getattr(scheduler, "cycle_momentum", False) for scheduler in live.schedulers)
     return cycled and all("max_momentum" in group for group in live.groups)
 
 
 def read_momentum(live: Live) -> float:
-    """The momentum of the first group; where the schedule cycles it, the most of the cycle."""
+    """Return the momentum of the first group; if the schedule cycles it, the cycle's maximum."""
     return _most(live) if is_cycled(live) else momentum_now(live)
 
 
 def write_momentum(live: Live, value: float) -> None:
-    """Set the momentum of every group; a cycle is scaled, and goes on from where it is."""
+    """Set the momentum of every group; a cycle is scaled, and continues from where it is."""
     if is_cycled(live):
         _scale(live, value)
         return
@@ -49,7 +49,7 @@ def write_momentum(live: Live, value: float) -> None:
 
 
 def read_betas(live: Live) -> list[float]:
-    """The decay rates of the two moments, in the first group; of a cycled one the cycle's most."""
+    """Return the decay rates of the two moments in the first group; for a cycle its maximum."""
     first, second = betas_now(live)
     return [_most(live) if is_cycled(live) else first, second]
 
@@ -67,18 +67,18 @@ def write_betas(live: Live, value: list[float]) -> None:
 
 
 def momentum_now(live: Live) -> float:
-    """The momentum of the first group, as the next update uses it."""
+    """Return the momentum of the first group, as the next update uses it."""
     return number(next(group["momentum"] for group in live.groups if has(group, "momentum")))
 
 
 def betas_now(live: Live) -> list[float]:
-    """The decay rates of the first group, as the next update uses them."""
+    """Return the decay rates of the first group, as the next update uses them."""
     group = next(group for group in live.groups if has(group, "betas"))
     return [number(beta) for beta in group["betas"]]
 
 
 def cycled_now(live: Live) -> dict[str, Any]:
-    """What the schedule's cycle has made of momentum or betas for the next update, by name."""
+    """Return the momentum or betas that the cycle has set for the next update, by name."""
     if not is_cycled(live):
         return {}
     values: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def cycled_now(live: Live) -> dict[str, Any]:
 
 
 def _most(live: Live) -> float:
-    """The cycle's upper bound: the largest of the groups', so that none goes beyond what is set."""
+    """Return the cycle's upper bound: the groups' maximum, so that none exceeds what is set."""
     return max(number(group["max_momentum"]) for group in live.groups)
 
 
@@ -112,7 +112,7 @@ def _scale(live: Live, value: float) -> None:
 
 
 def _scaled(value: float, old: float, new: float) -> float:
-    """``value`` changed as ``old`` was to ``new``; exactly ``new`` where it was ``old``."""
+    """Return ``value`` scaled as ``old`` is to ``new``; exactly ``new`` where it equals ``old``."""
     if value == old:
         return new
     return value * (new / old) if old else value

@@ -1,8 +1,8 @@
-"""Fields of optimizers that are no setting by a name of their own, found by inspection.
+"""Fields of optimizers that have no named setting of their own, found by inspection.
 
-What an optimizer's constructor takes, keeps in every group as a number or a list of numbers, and
-reads anew at each update, can be changed. What it makes of its state at the first update, or how
-it computes, cannot. It knows no request and no scheduler.
+A field can be changed if the optimizer's constructor takes it, every group keeps it as a number or
+a list of numbers, and each update reads it anew. What determines its state at the first update, or
+how it computes, cannot. This module knows no request and no scheduler.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import torch
 from branchtrack.core.settings import AT_RESUME, Setting
 from branchtrack.training.settings.live import Live, number, put
 
-#: What others look after: rates and momentum with their schedules, and what has its own name.
+#: Handled elsewhere: rates and momentum with their schedules, and fields with a named setting.
 _OF_OTHERS = frozenset(
     """params lr initial_lr max_lr min_lr base_momentum max_momentum weight_decay eps betas momentum
     """.split()
 )
-#: What is used when the state is made or sizes it, or says how to compute; and the direction, which
-#: nobody who steers a training means to turn.
+#: What is used when the state is created or sizes it, or selects how to compute; and the direction,
+#: which a change of settings should never reverse.
 _MADE_ONCE = frozenset(
     """initial_accumulator_value history_size foreach fused capturable differentiable amsgrad
     centered maximize decoupled_weight_decay""".split()
 )
-#: Switches of torch's own optimizers that leave the state what it is.
+#: Switches of torch's own optimizers that leave the state unchanged.
 _SWITCHES = ("nesterov",)
 #: What is known of fields: dtype, minimum, maximum, whether the minimum is excluded.
 _KNOWN: dict[str, tuple[str, float | None, float | None, bool]] = {
@@ -54,7 +54,7 @@ _KNOWN: dict[str, tuple[str, float | None, float | None, bool]] = {
 
 
 def declare(live: Live) -> list[Setting]:
-    """The fields of one optimizer that can be changed while its state exists, sorted by name."""
+    """Return the fields of one optimizer that can be changed once its state exists, by name."""
     taken = _constructor(live.optimizer)
     if taken is None or not live.groups:
         return []
@@ -69,7 +69,7 @@ def declare(live: Live) -> list[Setting]:
 
 
 def read(live: Live, name: str) -> Any:
-    """A field's value in the first group."""
+    """Return a field's value in the first group."""
     value = live.groups[0][name]
     if isinstance(value, bool):
         return value
@@ -94,7 +94,7 @@ def write(live: Live, name: str, value: Any) -> None:
 
 
 def refusal(live: Live) -> Exception | None:
-    """Why the optimizer's own constructor refuses what its groups hold now; None: it does not."""
+    """Return why the optimizer's own constructor refuses its groups' present values, or None."""
     errors = (_refusal(live.optimizer, group) for group in live.groups)
     return next((error for error in errors if error is not None), None)
 
@@ -106,7 +106,7 @@ def _refusal(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Exce
         for name, value in group.items()
         if name in taken and name not in ("params", "foreach", "fused", "capturable")
     }
-    # Of as many dimensions as the real one: Muon takes matrices alone.
+    # With as many dimensions as the real one: Muon takes only matrices.
     dimensions = next((p.dim() for p in group["params"]), 1)
     aside = torch.nn.Parameter(torch.zeros((1,) * dimensions))
     with warnings.catch_warnings(action="ignore"):
@@ -139,14 +139,14 @@ def _setting(live: Live, name: str, taken: inspect.Parameter) -> Setting | None:
     if (dtype == "floats") != _is_listed(value):
         dtype, low, high, above = inferred, None, None, False
     count = len(value) if _is_listed(value) else 1
-    # What is infinite unless it is given (Prodigy's growth_rate) may be so again.
+    # What is infinite by default (Prodigy's growth_rate) may be infinite again.
     values = [*(value if _is_listed(value) else [value]), taken.default]
     infinite = any(isinstance(element, float) and math.isinf(element) for element in values)
     return Setting(name, dtype, low, high, above, about=about, count=count, infinite=infinite)
 
 
 def _is_whole(value: Any, annotation: Any) -> bool:
-    """Whether a field is a count: by what the constructor says of it, or by the value it has."""
+    """Return whether a field is a count, by the constructor's annotation or by its value."""
     if annotation in (int, "int"):
         return True
     return annotation is inspect.Parameter.empty and isinstance(value, int) and value != 0

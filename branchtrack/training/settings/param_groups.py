@@ -1,4 +1,4 @@
-"""Settings that stand in the parameter groups, or beside them, as they are: decay, eps, clipping.
+"""Settings kept as they are in the parameter groups, or beside them: decay, eps, clipping.
 
 Works on one optimizer; knows no schedule and no request.
 """
@@ -10,7 +10,7 @@ from branchtrack.training.settings.momenta import has
 
 
 def read_weight_decay(live: Live) -> float:
-    """The weight decay of the groups that are decayed: the largest."""
+    """Return the weight decay of the groups that are decayed: the largest."""
     return max((number(group.get("weight_decay", 0.0)) for group in live.groups), default=0.0)
 
 
@@ -25,7 +25,7 @@ def write_weight_decay(live: Live, value: float) -> None:
 
 
 def read_max_grad_norm(live: Live) -> float:
-    """The norm above which gradients are clipped; 0 is off."""
+    """Return the norm above which gradients are clipped; 0 is off."""
     return float(live.options.max_grad_norm or 0.0)
 
 
@@ -35,7 +35,7 @@ def write_max_grad_norm(live: Live, value: float) -> None:
 
 
 def read_eps(live: Live) -> float:
-    """What is added to the denominator, in the first group."""
+    """Return what is added to the denominator, in the first group."""
     return number(next(group["eps"] for group in live.groups if has(group, "eps")))
 
 

@@ -1,7 +1,7 @@
 """Every setting of live objects with its reader and its writer, by name.
 
-A writer changes the place that the maths reads; a reader reads that place. Those of a named
-optimizer begin with its name. It knows no request, and not the settings of the loop itself.
+A writer changes the value that the maths reads; a reader reads that value. Names of a named
+optimizer's settings begin with its name. It knows no request and none of the loop's own settings.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from branchtrack.training.settings import (
 )
 from branchtrack.training.settings.live import Live
 
-#: The settings that an optimizer has by a name of its own.
+#: The settings of an optimizer that have a name of their own.
 NAMED: dict[str, tuple[Callable[[Live], Any], Callable[[Live, Any], None]]] = {
     "lr": (learning_rates.read_lr, learning_rates.write_lr),
     "weight_decay": (param_groups.read_weight_decay, param_groups.write_weight_decay),
@@ -49,9 +49,9 @@ NAMED: dict[str, tuple[Callable[[Live], Any], Callable[[Live, Any], None]]] = {
 
 @dataclass(frozen=True)
 class Handle:
-    """A setting with how it is read and written; ``whole`` names the one that it is a part of.
+    """A setting with how it is read and written; ``whole`` names the setting it is a part of.
 
-    ``in_use`` reads what an update makes of it, where that may be something else than is set.
+    ``in_use`` reads what an update uses, where that may differ from what is set.
     """
 
     setting: Setting
@@ -62,9 +62,9 @@ class Handle:
 
 
 def of(live: Live) -> dict[str, Handle]:
-    """The settings of optimizers, model and the author's own, by name.
+    """Return the settings of optimizers, model and the author's own, by name.
 
-    They are made once for a training, and again only where its objects are no longer the same:
+    They are built once for a training, and again only if its objects are no longer the same:
     another module in the model, another group in an optimizer.
     """
     objects = _objects(live)
@@ -75,8 +75,8 @@ def of(live: Live) -> dict[str, Handle]:
 
 
 def _objects(live: Live) -> list[Any]:
-    """What tells whether the registry still holds. Those that it holds cannot be made anew at the
-    same address."""
+    """Return the objects that the registry is valid for. As it holds them, no new object can have
+    the same address."""
     loop = () if live.loop is None else live.loop.declared
     objects: list[Any] = [id(live.values), id(live.loop), live.is_several, schedules.KIND in loop]
     for optimizer_objects in live.parts.values():

@@ -1,4 +1,4 @@
-"""All that settings can touch on live objects, kept to be put back as it was, bit for bit."""
+"""All that settings can touch on live objects, kept to be restored bit for bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LISTS = ("base_lrs", "max_lrs", "_last_lr", "max_momentums", "base_momentums")
 
 
 def keep_state(live: Live) -> Callable[[], None]:
-    """Keep what settings can touch; calling the result puts it back."""
+    """Keep what settings can touch; calling the result restores it."""
     groups = [
         (group, {k: _copy(v) for k, v in group.items() if k != "params"}) for group in live.groups
     ]

@@ -1,7 +1,7 @@
-"""Schedules of a script's own that are held: the rate stays what it is while they count on.
+"""Held schedules of a script's own: the rate stays unchanged while they keep counting.
 
-A held scheduler is of a class of the same name that asks for the rates in force. What it has come
-to is kept as ever, and let go it goes on at the place to which it has counted. It knows no request.
+A held scheduler gets a class of the same name that returns the current rates. Its state is kept as
+ever, and when released it continues at the step it has counted to. It knows no request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Held:
     optimizer: Any
 
     def get_lr(self) -> list[Any]:
-        """The rates in force."""
+        """Return the current rates."""
         rates = [group["lr"] for group in self.optimizer.param_groups]
         return [rate.clone() if isinstance(rate, torch.Tensor) else rate for rate in rates]
 
@@ -32,25 +32,25 @@ class _HeldClosed(Held):
 
 
 def can_hold(scheduler: Any) -> bool:
-    """Whether a scheduler can be held and let go: it asks itself for rates, and has no end."""
+    """Return whether a scheduler can be held and released: it computes rates and has no end."""
     parts = list(within(scheduler))
-    # One that ends would end the training of whoever lets it go behind its end.
+    # A schedule that ends would end the training if it is released after its end.
     return bool(parts) and schedule_length.reach(scheduler) is None and all(map(_asks, parts))
 
 
 def is_held(scheduler: Any) -> bool:
-    """Whether a scheduler is held."""
+    """Return whether a scheduler is held."""
     return isinstance(scheduler, Held)
 
 
 def write(live: Live, held: bool) -> None:
-    """Hold the scheduler of one optimizer, or let it go."""
+    """Hold the scheduler of one optimizer, or release it."""
     if held == is_held(live.scheduler):
         return
     for scheduler in within(live.scheduler):
         scheduler.__class__ = _held(type(scheduler)) if held else type(scheduler).__bases__[1]
     if not held and isinstance(live.scheduler, LambdaLR):
-        # It says the rate of each step by itself; others set out from the one in force.
+        # It computes the rate of each step by itself; others start from the current one.
         scheduler = live.scheduler
         for group, base, shape in zip(
             live.groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True

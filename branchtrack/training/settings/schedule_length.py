@@ -1,7 +1,7 @@
-"""Schedules that end: how far they reach, and whether that is as far as training is to go.
+"""Schedules that end: how far they reach, and whether that covers the planned training.
 
-OneCycleLR cannot be stepped beyond its length and would end a training that goes on. It knows no
-script and no session.
+OneCycleLR cannot be stepped beyond its length and would end a training that continues. This module
+knows no script and no session.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def check(
     """Refuse a ``max_steps`` that restored schedules do not reach from ``step`` on.
 
     ``before`` is the node's own ``max_steps``. Unless schedulers are stepped at ``each_update``
-    they are taken to go on as fast as until here. ``way`` is the way out.
+    they are assumed to continue at their past pace. ``way`` is the way out.
 
     Raises:
-        InvalidInput: the schedule ends before.
+        InvalidInput: the schedule ends earlier.
     """
     for optimizer_objects in live.parts.values():
         last = reach(optimizer_objects.scheduler)
@@ -33,7 +33,7 @@ def check(
         if each_update:
             most = step + last - now
         elif step == 0:
-            # Nothing says yet how often it is stepped, but that it was long enough before.
+            # Its pace is still unknown, except that it was long enough before.
             most = max(last, before or 0)
         else:
             most = last * step // now if now else max_steps
@@ -42,18 +42,18 @@ def check(
                 "max_steps",
                 max_steps,
                 f"at most {most}, or {way}",
-                what=f"The schedule that goes on is {last} steps long and ends at step {most} of "
+                what=f"The restored schedule is {last} steps long and ends at step {most} of "
                 f"training, before max_steps {max_steps}: it cannot be stepped any further.",
             )
 
 
 def reach(scheduler: Any) -> int | None:
-    """The place beyond which a scheduler cannot be stepped; None: there is none."""
+    """Return the step beyond which a scheduler cannot be stepped; None if there is none."""
     parts = getattr(scheduler, "_schedulers", None)
     if parts is None:
         total = getattr(scheduler, "total_steps", None)
         return total if isinstance(total, int) else None
-    # One behind another, each begins anew at its milestone; or all at once.
+    # One after another, each restarts at its milestone; or all at once.
     milestones = getattr(scheduler, "_milestones", None)
     begins = [0, *milestones] if milestones is not None else [0] * len(parts)
     ends = [*milestones, math.inf] if milestones is not None else [math.inf] * len(parts)
@@ -66,7 +66,7 @@ def reach(scheduler: Any) -> int | None:
 
 
 def position(scheduler: Any) -> int:
-    """How often a scheduler was stepped."""
+    """Return how often a scheduler was stepped."""
     steps = getattr(scheduler, "last_epoch", None)
     if steps is None:
         return max((position(child) for child in scheduler._schedulers), default=0)
@@ -74,6 +74,6 @@ def position(scheduler: Any) -> int:
 
 
 def way_of_loops(declared: Any) -> str:
-    """The way out for a plain loop, whose script can make a longer schedule."""
+    """Return the way out for a plain loop, whose script can make a longer schedule."""
     longer = "a longer schedule in the script"
     return longer if declared == "script" else f"{SCHEDULER.name}=script with {longer}"

@@ -1,4 +1,4 @@
-"""Whether an update came out otherwise than it would have with the old value of a setting.
+"""Whether an update differed from the one that the old value of a setting would have given.
 
 What an optimizer holds may be read back and still change nothing: a group that does not train, a
 change too small for the parameters' dtype. So a sample of parameters is kept before the update,
@@ -24,12 +24,12 @@ logger = logging.getLogger("branchtrack")
 #: The options of each group of each optimizer, by the optimizer's name.
 Options = dict[str, list[dict[str, Any]]]
 
-#: What no update reads: the parameters themselves, and what schedules keep beside them.
+#: What no update reads: the parameters themselves, and what schedules keep in the groups.
 _APART = frozenset(
     "params param_names initial_lr max_lr min_lr max_momentum base_momentum swa_lr".split()
 )
 #: Elements of parameters in a sample, and tensors of each group: large models are not copied for
-#: this, nor deep ones stepped again three times.
+#: this, nor deep ones stepped three more times.
 _MOST, _TENSORS = 1 << 21, 16
 _GOLDEN = (5**0.5 - 1) / 2
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
@@ -40,9 +40,9 @@ _PLAIN = frozenset(("defaults", "state", "param_groups"))
 
 @dataclass(frozen=True)
 class Outcome:
-    """``changed`` of ``elements`` parameters came out otherwise than with the old value.
+    """``changed`` of ``elements`` parameters differ from the result with the old value.
 
-    ``remembers``: the optimizer keeps something else for later updates.
+    ``remembers``: the optimizer keeps something different for later updates.
     """
 
     changed: int
@@ -51,16 +51,16 @@ class Outcome:
 
     @property
     def is_seen(self) -> bool:
-        """Whether the update was another one."""
+        """Whether the update differed."""
         return self.changed > 0 or self.remembers
 
     def as_dict(self) -> dict[str, int]:
-        """The JSON form."""
+        """Return the JSON form."""
         return {"changed": self.changed, "elements": self.elements}
 
 
 def options(live: Live) -> Options:
-    """What the groups of every optimizer are told, copied."""
+    """Return a copy of the options of every optimizer's groups."""
     return {
         name: [
             {key: _copy(value) for key, value in group.items() if key not in _APART}
@@ -71,7 +71,7 @@ def options(live: Live) -> Options:
 
 
 def changed_groups(before: Options, after: Options) -> dict[str, list[int]]:
-    """The groups of which an option differs, by optimizer; those without any are left out."""
+    """Return the groups of which an option differs, by optimizer, if there are any."""
     changed = {
         name: [i for i, group in enumerate(after[name]) if not _same(group, before[name][i])]
         for name in after
@@ -93,7 +93,7 @@ class Sample:
             parameters = optimizer.param_groups[group_index]["params"]
             trained = [(p, p.grad) for p in parameters if p.grad is not None]
             for parameter, grad in (trained[index] for index in _spread(len(trained))):
-                # One at least, however large: nothing can be said of none.
+                # At least one, however large: no parameters would allow no conclusion.
                 if parameter.numel() > room and self._kept:
                     continue
                 room -= parameter.numel()
@@ -109,10 +109,10 @@ class Sample:
                 )
 
     def compare(self, alternatives: Sequence[Sequence[Mapping[str, Any]]]) -> list[Outcome | None]:
-        """What the step that was made since differs in from one with other options.
+        """Return how the step made since differs from one with other options.
 
         ``alternatives`` are the options of every group, for each comparison. None where a step on
-        the side does not come to what the real one did, so that nothing can be concluded.
+        the side does not reproduce the real one, so that nothing can be concluded.
         """
         if not self._kept:
             return [Outcome(0, 0) for _ in alternatives]
@@ -134,14 +134,14 @@ class Sample:
                     for values, kept_for_later in others
                 ]
         except Exception:
-            # An optimizer that cannot be stepped on the side; what was read back has to do.
+            # An optimizer that cannot be stepped on the side; the value read back has to suffice.
             logger.debug("branchtrack cannot compare updates", exc_info=True)
             return [None for _ in alternatives]
 
     def _step(
         self, group_options: Sequence[Mapping[str, Any]]
     ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
-        """The parameters after a step on the side with these options, and the state of each."""
+        """Return the parameters after a side step with these options, and the state of each."""
         kind = type(self._optimizer)
         twin = object.__new__(kind)
         # An instance's own `step` is a scheduler's, which counts it; hooks are the loop's.
@@ -161,21 +161,21 @@ class Sample:
             twin.param_groups[group_index]["params"].append(parameter)
             parameters.append(parameter)
         step = kind.step
-        # Around it are hooks for all optimizers of the process.
+        # The outer one runs hooks for all optimizers of the process.
         getattr(step, "__wrapped__", step)(twin) if hasattr(step, "hooked") else step(twin)
         values = [parameter.detach() for parameter in parameters]
         return values, [dict(twin.state.get(parameter, {})) for parameter in parameters]
 
 
 def _spread(count: int) -> Sequence[int]:
-    """Which of so many tensors to look at: of each kind some, whatever the rhythm of the layers."""
+    """Choose which of so many tensors to look at: some of each kind, however layers repeat."""
     if count <= _TENSORS:
         return range(count)
     return sorted({int(count * (number * _GOLDEN % 1)) for number in range(_TENSORS)})
 
 
 def replaced(now: Options, before: Options, after: Options) -> Options:
-    """The options in force, with what one change made of them taken back."""
+    """Return the current options with what one change made of them reverted."""
     return {
         name: [
             {**current, **{k: v for k, v in old.items() if not _same(v, new.get(k))}}

@@ -1,1 +1,1 @@
-"""The complete state of a training, out and in."""
+"""The complete state of a training, captured and restored."""

@@ -1,4 +1,4 @@
-"""Host memory that snapshots are copied into: allocated once, touched ahead, used again.
+"""Host memory that snapshots are copied into: allocated once, touched ahead, reused.
 
 It knows tensors by name, and nothing of what they are part of.
 """
@@ -15,12 +15,12 @@ import torch
 from branchtrack.training.state import memcpy
 
 _PAGE = 4096
-#: Snapshots for which a tensor that changed behind its version counter is not compared again.
+#: Snapshots for which a tensor that changed without its version counter is not compared again.
 _REST = 8
 _numbers = count(1)
 
 
-#: A tensor's address and version: the same while nobody writes to it in torch's own ways.
+#: A tensor's address and version: unchanged while it is not written in torch's own ways.
 _Origin = tuple[int, int]
 _Form = tuple[torch.dtype, torch.Size]
 Rest = Callable[[], Mapping[str, torch.Tensor]]
@@ -41,15 +41,15 @@ _Source = tuple[_Held, torch.Tensor, _Origin | None]
 
 
 class Buffers:
-    """Host memory that snapshots are copied into, allocated once and used again.
+    """Host memory that snapshots are copied into, allocated once and reused.
 
     Costs one copy of the state in memory: every tensor captured has one buffer of its size, tied
-    ones share theirs, and what the last snapshot did not use is given back. A snapshot's tensors
-    stay valid until the next one.
+    ones share theirs, and what the last snapshot did not use is freed. A snapshot's tensors stay
+    valid until the next one.
 
-    ``writings`` numbers, by name, the writing that each tensor of the last snapshot is of: where
-    the number is that of an earlier snapshot, the bytes are proved to be the same. ``aliases`` has
-    the names of those that another name stands for, with that name.
+    ``writings`` numbers, by name, the writing that each tensor of the last snapshot is of: if the
+    number is that of an earlier snapshot, the bytes are proved to be the same. ``aliases`` maps the
+    names that stand for another name to that name.
     """
 
     def __init__(self) -> None:
@@ -60,12 +60,12 @@ class Buffers:
     def copy(
         self, tensors: Mapping[str, torch.Tensor], rest: Rest | None = None
     ) -> dict[str, torch.Tensor]:
-        """Each tensor copied to the host; tensors that share storage and shape are copied once.
+        """Copy each tensor to the host; tensors that share storage and shape are copied once.
 
-        ``rest`` is called while copying goes on, and gives more of them.
+        ``rest`` is called during the copy, and returns more of them.
 
-        One whose version counter has not moved is compared with its buffer first, byte by byte:
-        fused optimizers, ``.data`` and numpy write behind the counter's back. That takes no longer
+        A tensor whose version counter has not moved is first compared with its buffer, byte by
+        byte: fused optimizers, ``.data`` and numpy write without the counter. That takes no longer
         than a copy, and saves the hashing.
         """
         self.aliases = {}
@@ -88,20 +88,20 @@ class Buffers:
     def reserve(self, forms: Mapping[str, _Form]) -> None:
         """Allocate and touch what the next snapshot will need, unless it is held already.
 
-        Else the first copy waits for the system to find and clear every page. Runs on one thread
-        beside a training; no snapshot may be taken or in use meanwhile.
+        Otherwise the first copy waits for the system to find and clear every page. Runs on one
+        thread beside a training; no snapshot may be taken or in use meanwhile.
         """
         for name, form in forms.items():
             if name not in self._held:
                 held = self._held[name] = _made(form)
                 if held.tensor.numel():
-                    # numpy lets go of the interpreter, and starts no threads of its own.
+                    # numpy releases the interpreter lock, and starts no threads of its own.
                     held.tensor.reshape(-1).view(torch.uint8).numpy()[::_PAGE] = 0
 
     def _sources(
         self, tensors: Mapping[str, torch.Tensor], held: dict[str, _Held], seen: dict[Any, str]
     ) -> list[_Source]:
-        """What there is to copy; adds to the buffers ``held`` by name, and to what it has seen."""
+        """Return what to copy; adds to the buffers ``held`` by name, and to what it has seen."""
         sources: list[_Source] = []
         for name, tensor in tensors.items():
             address, form = tensor.data_ptr(), (tensor.dtype, tensor.shape)
@@ -146,7 +146,7 @@ def _made(form: _Form) -> _Held:
 
 
 def _changed(sources: list[_Source]) -> list[_Source]:
-    """Those whose buffer has to be written."""
+    """Return those whose buffer has to be written."""
     perhaps = [index for index, source in enumerate(sources) if _may_be_same(*source)]
     matches = memcpy.equal([(sources[index][0].tensor, sources[index][1]) for index in perhaps])
     same = {index for index, is_same in zip(perhaps, matches, strict=True) if is_same}
@@ -163,10 +163,10 @@ def _may_be_same(held: _Held, tensor: torch.Tensor, origin: _Origin | None) -> b
 
 
 def _write(sources: list[_Source], team: memcpy.Copy) -> list[_Source]:
-    """Have those written that have changed; returns them."""
+    """Write those that have changed, and return them."""
     changed = _changed(sources)
     for held, _, _ in changed:
-        # Before the copy: one that fails half way must not pass for what was there.
+        # Before the copy: one that fails half way must not pass for the earlier content.
         held.writing, held.origin = next(_numbers), None
     team.add([(held.tensor, tensor) for held, tensor, _ in changed])
     return changed

@@ -1,7 +1,7 @@
-"""Gradients that wait for the rest of an update: they are state, those of no use are not.
+"""Gradients that wait for the rest of an update: they are state, others are not.
 
-A control point in the middle of an accumulation has some. So has one behind an update whose loop
-clears them only before the next: nothing tells those apart, and a restore with them is exact.
+A control point in the middle of an accumulation has some. So has one after an update whose loop
+clears them only before the next: the two cannot be told apart, and a restore with them is exact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ROLE = "grad/"
 
 
 def pending(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The gradients of a model as ``grad/<parameter>``; none where all of them are zero."""
+    """Return the gradients of a model as ``grad/<parameter>``; none if all of them are zero."""
     gradients = {
         f"{_ROLE}{name}": parameter.grad.detach()
         for name, parameter in model.named_parameters()
@@ -26,10 +26,10 @@ def pending(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def restore(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Give every parameter the gradient that it had, or none.
+    """Restore every parameter's gradient, or its absence.
 
     Raises:
-        CheckpointMismatch: a gradient of a parameter that the model has not.
+        CheckpointMismatch: a gradient of a parameter that the model does not have.
     """
     names = {name.removeprefix(_ROLE) for name in tensors if name.startswith(_ROLE)}
     parameters = dict(model.named_parameters())

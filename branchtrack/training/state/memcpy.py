@@ -1,8 +1,8 @@
-"""Copying and comparing many tensors in host memory as fast as memory goes, on a busy machine too.
+"""Copying and comparing many tensors in host memory at memory speed, on a busy machine too.
 
 torch works on each tensor with a team of threads that waits for its slowest, once for every
 tensor: on a machine whose cores are all taken that can take fifty times as long as one plain copy.
-Here a few threads take pieces from one heap, so that nobody waits but for a piece at the very end.
+Here a few threads take pieces from one heap, so that a thread waits only for a piece at the end.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Self
 
 import torch
 
-#: Bytes of a piece: small against the whole, large against what it takes to fetch one.
+#: Bytes of a piece: small against the whole, large against the cost of fetching one.
 _PIECE = 1 << 22
-#: Bytes of the first piece at most: for as long as it takes a helper needs no interpreter.
+#: Maximum bytes of the first piece: while it is copied, a helper needs no interpreter.
 _FIRST = 1 << 26
 #: More threads than this only wait for memory.
 _THREADS = 8
 
 _Pair = tuple[torch.Tensor, torch.Tensor]
-#: Where the pair stands among the pairs, target, source, and bytes. A plain tuple: there are many.
+#: The pair's index among the pairs, target, source, and bytes. A plain tuple: there are many.
 _Part = tuple[int, int, int, int]
 _Work = Callable[[int, int, int, int], object]
 
@@ -34,7 +34,7 @@ _compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 class Team:
     """Threads that do ``work`` for every part of every pair that is added, within a ``with`` block.
 
-    They begin with the first pair; the thread that adds them takes part at the end of the block.
+    They start with the first pair; the thread that adds them takes part at the end of the block.
     As many threads as torch is set to use, 8 at most.
     """
 
@@ -44,7 +44,7 @@ class Team:
         self._helpers: list[threading.Thread] = []
 
     def add(self, pairs: Sequence[_Pair]) -> None:
-        """Have pairs worked on, the largest tensors first."""
+        """Queue pairs for the work, the largest tensors first."""
         pieces = list(_pieces(pairs))
         for piece in pieces:
             self._heap.put(piece)
@@ -74,11 +74,11 @@ class Copy(Team):
     """Copies sources to targets that are contiguous, on the host, of their shape and dtype."""
 
     def __init__(self) -> None:
-        # ctypes lets go of the interpreter meanwhile.
+        # ctypes releases the interpreter lock meanwhile.
         super().__init__(lambda _place, target, source, size: ctypes.memmove(target, source, size))
 
     def add(self, pairs: Sequence[_Pair]) -> None:
-        """Have each source copied to its target."""
+        """Queue the copy of each source to its target."""
         super().add([pair for pair in pairs if is_plain(pair[1])])
         others = [pair for pair in pairs if not is_plain(pair[1])]
         if others:
@@ -89,7 +89,7 @@ class Copy(Team):
 
 
 def equal(pairs: Sequence[_Pair]) -> list[bool]:
-    """Whether the tensors of each pair are the same bit for bit, NaN and signs of zero included.
+    """Return whether the tensors of each pair are equal bit for bit, NaN and signed zeros too.
 
     Each pair is plain and of one shape and dtype.
     """
@@ -105,12 +105,12 @@ def equal(pairs: Sequence[_Pair]) -> list[bool]:
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is one row of bytes in host memory."""
+    """Return whether a tensor is one row of bytes in host memory."""
     return tensor.is_cpu and tensor.is_contiguous()
 
 
 def _pieces(pairs: Sequence[_Pair]) -> Iterator[list[_Part]]:
-    """Parts of about one piece's bytes together; large tensors are cut, but for the largest."""
+    """Yield parts of about one piece's bytes together; only the largest tensor exceeds it."""
     rows = [(index, a.data_ptr(), b.data_ptr(), b.nbytes) for index, (a, b) in enumerate(pairs)]
     rows.sort(key=lambda row: row[3], reverse=True)
     piece: list[_Part] = []

@@ -28,8 +28,8 @@ def must_match(field: str, current: Any, recorded: Any) -> None:
             f"{field[0].upper()}{field[1:]} in the script does not fit the node: "
             f"the script has {_short(current, recorded)}, the node {_short(recorded, current)}.",
             safe="No training was done.",
-            fix="Resume with the script that made the node, or take what fits of the weights and "
-            "nothing else: --mode weights.",
+            fix="Resume with the script that created the node, or load only the weights that fit: "
+            "--mode weights.",
             field=field,
             expected=recorded,
             found=current,
@@ -37,38 +37,38 @@ def must_match(field: str, current: Any, recorded: Any) -> None:
 
 
 def equal(current: Any, recorded: Any) -> bool:
-    """Whether two plain values of records are one; NaN is NaN, and a tuple is its list."""
+    """Return whether two plain values of records are equal; NaN is NaN, a tuple is its list."""
     return bool(packed(current) == packed(recorded))
 
 
 def quoted(value: Any) -> str:
-    """A value as a shell takes it after ``NAME=``."""
+    """Return a value as a shell takes it after ``NAME=``."""
     text = str(value)
     return text if set(text).isdisjoint(" ()[]{}<>*?&|;$'\"") else shlex.quote(text)
 
 
 def accepted(declared: Mapping[str, Any], *records: Mapping[str, Any]) -> set[str]:
-    """The names of differences that were declared to be intended.
+    """Return the names of differences that were declared to be intended.
 
     Raises:
-        InvalidInput: one that is in none of the records of what scripts ask for.
+        InvalidInput: one that is in none of the records of what scripts request.
     """
     names = {name.strip() for name in str(declared.get(ACCEPT.name) or "").split(",")} - {""}
     recorded = {name for record in records for name in record}
     for name in sorted(names - recorded):
         near_ones = ", ".join(near(name, recorded)) or "those that a refusal names"
         raise InvalidInput(
-            ACCEPT.name, name, near_ones, what=f"No difference of a script goes by {name!r}."
+            ACCEPT.name, name, near_ones, what=f"No difference of a script is named {name!r}."
         )
     return names
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What a script asks for (``actual``) and the one that made the node did (``expected``).
+    """What a script requests (``actual``) and what the node's own script did (``expected``).
 
-    ``in_force`` is what the node has, in words. ``option`` is what declares the change at a resume;
-    without one nothing but the weights can be taken.
+    ``in_force`` describes what the node has. ``option`` declares the change at a resume; without
+    one only the weights can be loaded.
     """
 
     name: str
@@ -93,7 +93,7 @@ def refuse(differences: Sequence[Difference], accepted: Collection[str]) -> None
     also += f" and {len(others) - _MOST} more" if len(others) > _MOST else ""
     raise CheckpointMismatch(
         f"{first.name} is {first.actual!r} in the script and was {first.expected!r} in the script "
-        f"that made the node{first.in_force}." + (f" Also another: {also}." if also else ""),
+        f"that created the node{first.in_force}." + (f" Also different: {also}." if also else ""),
         safe="No training was done.",
         fix=f"Put {first.name} back to {first.expected!r} in the script, or "
         f"{_way(differences, accepted)}.",
@@ -107,7 +107,7 @@ def _way(differences: Sequence[Difference], accepted: Collection[str]) -> str:
     if not all(difference.option for difference in differences):
         of_model = any(difference.name.startswith("model.config") for difference in differences)
         sizes = " (--resize for the rows that both have)" if of_model else ""
-        return f"take what fits of the weights and nothing else: --mode weights{sizes}"
+        return f"load only the weights that fit: --mode weights{sizes}"
     names = {difference.name for difference in differences if difference.option == ACCEPTED} | set(
         accepted
     )

@@ -1,7 +1,7 @@
 """What a model's modules are, as text that two processes can compare.
 
-It is torch's own: class and arguments of each module, equal neighbours told once. Left out is what
-settings change (dropout), where things lie (devices, addresses) and in which order a set comes.
+It is torch's own: class and arguments of each module, equal neighbours listed once. It leaves out
+what settings change (dropout), locations (devices, addresses) and the order of sets.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ MODULES = "modules"
 _CHILD = re.compile(r"( *)\(([^()\s]+)\): (.*)")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+| \((?:cuda|GPU)[^()]*\)")
 _SET = re.compile(r"\{([^{}:]*)\}")
-#: Longer ones are kept as a digest, which tells that they differ but not where.
+#: Longer ones are kept as a digest, which shows that they differ but not where.
 _LONGEST = 100_000
 #: Characters of one module that fit in a message.
 _LINE = 300
 
 
 def of(model: torch.nn.Module) -> dict[str, str]:
-    """The text as a part of a script's record; nothing where it is not the same twice."""
+    """Return the text as a part of a script's record; empty if it is not the same twice."""
     try:
         with _without_dropout(model):
             text, again = repr(model), repr(model)
     except Exception:
-        # A module that cannot tell what it is must not end a training.
+        # A module whose repr fails must not end a training.
         return {}
     if text != again:
         return {}
@@ -47,9 +47,9 @@ def of(model: torch.nn.Module) -> dict[str, str]:
 
 
 def check(current: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
-    """Refuse a model whose modules are not those that the node's script made.
+    """Refuse a model whose modules are not those that the node's script created.
 
-    Records that lack them, as earlier versions wrote, say nothing of it.
+    Records without them, from earlier versions, prove nothing.
 
     Raises:
         CheckpointMismatch: with the first module that differs, both values and the ways out.
@@ -60,9 +60,9 @@ def check(current: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
     where = f"the model's module {path}" if path else "the model"
     raise CheckpointMismatch(
         f"{where[0].upper()}{where[1:]} is {_words(actual)} in the script and was "
-        f"{_words(expected)} in the script that made the node.",
+        f"{_words(expected)} in the script that created the node.",
         safe="No training was done.",
-        fix=f"Put {where} back to {_words(expected)} in the script, or take nothing but the "
+        fix=f"Put {where} back to {_words(expected)} in the script, or load only the "
         "weights: --mode weights.",
         field=f"model.{path}" if path else "model",
         expected=expected,
@@ -71,7 +71,7 @@ def check(current: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
 
 
 def difference(current: str, recorded: str) -> tuple[str, str | None, str | None]:
-    """The path of the first module that differs, and what it is in each; None: not there."""
+    """Return the path of the first module that differs, and its two texts; None: not there."""
     actual, expected = _by_path(current), _by_path(recorded)
     for path in [*expected, *(path for path in actual if path not in expected)]:
         if actual.get(path) != expected.get(path):
@@ -80,7 +80,7 @@ def difference(current: str, recorded: str) -> tuple[str, str | None, str | None
 
 
 def _by_path(text: str) -> dict[str, str]:
-    """Each module's own line by its path; lines that belong to no child go to the one above."""
+    """Return each module's own line by its path; lines of no child belong to the one above."""
     lines: dict[str, str] = {}
     above: list[tuple[int, str]] = []
     path = ""
@@ -102,7 +102,7 @@ def _by_path(text: str) -> dict[str, str]:
 
 @contextmanager
 def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """Make probabilities equal while the block runs: torch tells neighbours once if they are."""
+    """Within the block all probabilities are equal: torch lists equal neighbours once."""
     dropouts = modules.dropouts(model).values()
     before = [(module, module.p) for module in dropouts]
     try:

@@ -1,4 +1,4 @@
-"""The state of optimizers and schedulers, out and in: one as it is, several by their names.
+"""The state of optimizers and schedulers, captured and restored: one alone, several by name.
 
 The form of one alone has no name in it, so that the digests of its states stay what they are.
 """
@@ -16,12 +16,12 @@ from branchtrack.training.settings.live import Live, put
 from branchtrack.training.state.mismatch import must_match
 
 _SCHEDULER_SETTINGS = ("base_lrs", "_last_lr")
-#: The key under which several optimizers, or their schedulers, stand by name.
+#: The key that holds several optimizers, or their schedulers, by name.
 _SEVERAL = "several"
 
 
 def state_of(live: Live, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """Moments and names of the parameters, as JSON; their tensors are added to ``tensors``."""
+    """Return moments and parameter names as JSON; their tensors are added to ``tensors``."""
     if not live.is_several:
         return _state(live, "optimizer", tensors)
     parts = live.parts.items()
@@ -34,7 +34,7 @@ def state_of(live: Live, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
 
 
 def schedule_of(live: Live, tensors: dict[str, torch.Tensor]) -> dict[str, Any] | None:
-    """Where the schedule is; None where no optimizer has one."""
+    """Return the state of the schedule; None if no optimizer has one."""
     if not live.is_several:
         return _schedule(live, "scheduler", tensors)
     parts = live.parts.items()
@@ -51,7 +51,7 @@ def restore(
     tensors: Mapping[str, torch.Tensor],
     settings: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Give moments and group settings back; ``settings`` are those of all groups in order.
+    """Restore moments and group settings; ``settings`` are those of all groups in order.
 
     Raises:
         CheckpointMismatch: other optimizers, or other parameters in them.
@@ -68,7 +68,7 @@ def restore(
 def restore_schedule(
     live: Live, state: Mapping[str, Any] | None, tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Put schedulers where they were.
+    """Restore the state of schedulers.
 
     Raises:
         CheckpointMismatch: a scheduler of another class, or one where there was none.
@@ -95,13 +95,13 @@ def group_settings(live: Live) -> list[dict[str, Any]]:
 
 
 def _bare(value: Any) -> Any:
-    """A group's value without what holds it; a float64 of numpy is a float in all but its class."""
+    """Return a group's value without its holder; a float64 of numpy differs only in its class."""
     holds = isinstance(value, torch.Tensor) or type(value) is np.float64
     return value.item() if holds else value
 
 
 def parameter_names(live: Live) -> list[list[str]]:
-    """The name of every parameter of every group; those outside the model are numbered."""
+    """Return the name of every parameter of every group; those outside the model are numbered."""
     names = {id(parameter): name for name, parameter in live.model.named_parameters()}
     return [
         [names.get(id(p), f"group{group_index}.{index}") for index, p in enumerate(group["params"])]
@@ -137,7 +137,7 @@ def _state(live: Live, path: str, tensors: dict[str, torch.Tensor]) -> dict[str,
 
 
 def _own_state(optimizer: Any) -> dict[str, Any]:
-    """What an optimizer keeps that is of no parameter: under names of its own, or beside it all."""
+    """Return what an optimizer keeps that belongs to no parameter: by name, or beside them."""
     named = {name: value for name, value in optimizer.state.items() if isinstance(name, str)}
     extras = {"state": named} if named else {}
     if type(optimizer).state_dict is not torch.optim.Optimizer.state_dict:

@@ -1,4 +1,4 @@
-"""The complete state of a training loop, out and in, exactly.
+"""The complete state of a training loop, captured and restored exactly.
 
 State is what the next update depends on except settings: weights, buffers, moments, schedule
 position, random generators, module flags, and whatever the loop adds. Settings (learning rates,
@@ -24,7 +24,7 @@ from branchtrack.training.state.buffers import Buffers
 from branchtrack.training.state.mismatch import must_match
 from branchtrack.training.state.optimizers import parameter_names as parameter_names
 
-#: Parts of a configuration that say what made it, and are written by whoever saves it.
+#: Parts of a configuration that record what saved it, and are written at each save.
 _OF_CLASSES = ("architectures", "dtype", "model_type")
 
 
@@ -38,7 +38,7 @@ class Snapshot:
 
 
 def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
-    """The state at this moment; ``extra`` is the loop's own (counters, position, window).
+    """Return the state at this moment; ``extra`` is the loop's own (counters, position, window).
 
     Raises:
         CheckpointMismatch: something in it cannot be stored without pickle.
@@ -77,7 +77,7 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
 
 
 def restore(live: Live, snapshot: Snapshot) -> dict[str, Any]:
-    """Put a state back into live objects, settings as they were in it; returns the loop's part.
+    """Put a state back into live objects, with the settings it had; return the loop's part.
 
     Random generators and gradients are left alone: the loop restores them at its own moment
     (`restore_rng`, `restore_gradients`).
@@ -95,19 +95,19 @@ def restore(live: Live, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def loop_state(snapshot: Snapshot) -> dict[str, Any]:
-    """The part of a state that the loop itself gave."""
+    """Return the part of a state that the loop itself added."""
     loop: dict[str, Any] = decode(snapshot.state["loop"], snapshot.tensors)
     return loop
 
 
 def attributes(snapshot: Snapshot) -> dict[str, Any]:
-    """What objects kept in attributes of their own, as `Attributes.restore` takes it."""
+    """Return what objects kept in attributes of their own, as `Attributes.restore` takes it."""
     stored: dict[str, Any] = decode(snapshot.state.get("attributes", {}), snapshot.tensors)
     return stored
 
 
 def restore_whole_model(model: torch.nn.Module, snapshot: Snapshot) -> None:
-    """Put weights, buffers, the modules' flags and the configuration back.
+    """Restore weights, buffers, the modules' flags and the configuration.
 
     Models note things in their configuration as they are trained.
 
@@ -120,7 +120,7 @@ def restore_whole_model(model: torch.nn.Module, snapshot: Snapshot) -> None:
 
 
 def restore_config(model: Any, snapshot: Snapshot) -> None:
-    """Give a model's configuration the plain values that it had."""
+    """Restore the plain values of a model's configuration."""
     stored: Mapping[str, Any] = snapshot.state.get("model_config") or {}
     current = model_config(model) if stored and hasattr(model, "config") else {}
     for name, value in stored.items() if current else ():
@@ -129,16 +129,16 @@ def restore_config(model: Any, snapshot: Snapshot) -> None:
 
 
 def restore_gradients(live: Live, snapshot: Snapshot) -> None:
-    """Give every parameter the gradient that it had, or none: those of an unfinished update.
+    """Restore every parameter's gradient, or its absence: those of an unfinished update.
 
     Raises:
-        CheckpointMismatch: a gradient of a parameter that the model has not.
+        CheckpointMismatch: a gradient of a parameter that the model does not have.
     """
     gradients.restore(live.model, snapshot.tensors)
 
 
 def random_state(snapshot: Snapshot) -> dict[str, Any]:
-    """The state of every random generator, as `rng.restore` takes it."""
+    """Return the state of every random generator, as `rng.restore` takes it."""
     states: dict[str, Any] = decode(snapshot.state["rng"], snapshot.tensors)
     return states
 
@@ -149,7 +149,7 @@ def restore_rng(snapshot: Snapshot) -> None:
 
 
 def model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and all buffers of a model by name."""
+    """Return parameters and all buffers of a model by name."""
     tensors = {
         name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
     }
@@ -197,7 +197,7 @@ def give_weights(model: torch.nn.Module, snapshot: Snapshot) -> None:
 
 
 def model_config(model: Any) -> dict[str, Any]:
-    """A model's configuration for exports, the same whichever version and file it came from."""
+    """Return a model's configuration for exports, independent of the version and file."""
     config: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=True))
     for name in ("transformers_version", "_name_or_path"):
         config.pop(name, None)

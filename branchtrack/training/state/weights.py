@@ -1,6 +1,6 @@
-"""The weights alone of a node given to a model that need not be the one that made it.
+"""The weights alone of a node, loaded into a model that need not be the one that created it.
 
-What fits is taken; the rest stays as the script made it, and is told by name.
+What fits is loaded; the rest stays as the script made it, and is reported by name.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _MOST = 40
 def take(
     model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], overrides: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Copy what fits into a model; returns what became of it, as parts of a node's record.
+    """Copy what fits into a model; return the outcome, as parts of a node's record.
 
-    ``tensors`` are a node's. With the override ``resize`` the rows that both have are copied where
-    a tensor has as many dimensions but another size.
+    ``tensors`` are a node's. With the override ``resize`` the rows that both have are copied if a
+    tensor has the same number of dimensions but another size.
 
     Raises:
-        CheckpointMismatch: nothing of it fits the model.
+        CheckpointMismatch: none of it fits the model.
     """
     current = model_tensors(model)
     recorded = {
@@ -92,7 +92,7 @@ def _nothing_fits(
         name in recorded and recorded[name].dim() == tensor.dim() for name, tensor in actual.items()
     )
     rows = (
-        "Take the rows that both have with --mode weights --resize, or resume"
+        "Copy the rows that both have with --mode weights --resize, or resume"
         if alike
         else ("Resume")
     )

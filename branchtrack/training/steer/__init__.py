@@ -1,1 +1,1 @@
-"""One request carried out on live objects, and what became of it."""
+"""One request carried out on live objects, and its result."""

@@ -1,4 +1,4 @@
-"""What becomes of requests at a control point: answers, the changes they make, what to expect.
+"""The results of requests at a control point: answers, the changes they make, what to expect.
 
 Values and decisions only: no live object, no database.
 """
@@ -14,18 +14,18 @@ from branchtrack.core.records import Change, Node, Request
 from branchtrack.core.settings import DIRECTIVES, SCHEDULER, SEED
 from branchtrack.training.settings.shadow_step import Options, Outcome
 
-#: Changes that put another schedule in the place of the node's.
+#: Changes that replace the node's schedule by another.
 _OF_SCHEDULE = {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "horizon"}
 
 
 @dataclass
 class Answer:
-    """What became of a request at a control point; ``state`` as in the life of requests.
+    """The result of a request at a control point; ``state`` as in the life of requests.
 
-    ``settings`` are the settings that the next update must be seen to use. ``options`` are what the
-    optimizers' groups were told before and after the change, ``foreseen`` the rates that a schedule
-    not known to us would have come to next without it, and ``outcome`` what the update made of the
-    difference, where there is one.
+    ``settings`` are the settings that the next update must be seen to use. ``options`` are those of
+    the optimizers' groups before and after the change, ``foreseen`` the rates that an unknown
+    schedule would have reached next without it, and ``outcome`` the effect of the difference on the
+    update, where there is one.
     """
 
     request: Request
@@ -48,7 +48,7 @@ class Answer:
 
 @dataclass
 class Expectation:
-    """Settings that the next update must be seen to use, and who is to be told.
+    """Settings that the next update must be seen to use, and the answers to complete.
 
     ``groups`` are what each optimizer's groups hold for it; ``nodes`` holds the node once it is
     durable.
@@ -61,8 +61,8 @@ class Expectation:
     nodes: list[Node]
 
     def spare(self, unused: Collection[str]) -> None:
-        """Expect nothing of ``unused`` settings that nobody has changed: there is nothing to say of
-        them.
+        """Expect nothing of ``unused`` settings that were not changed: there is nothing to report
+        on them.
         """
         changed = {name for answer in self.answers for name in answer.settings}
         changed |= {change.name for node in self.nodes for change in node.changes}
@@ -71,7 +71,7 @@ class Expectation:
 
 
 def merged(earlier: Expectation | None, later: Expectation) -> Expectation:
-    """What two control points at one step expect of the next update; the later has its way."""
+    """Merge what two control points at one step expect of the next update; the later wins."""
     if earlier is None:
         return later
     supersede([*earlier.answers, *later.answers])
@@ -85,7 +85,7 @@ def merged(earlier: Expectation | None, later: Expectation) -> Expectation:
 
 
 def changes(answers: Sequence[Answer]) -> tuple[Change, ...]:
-    """Every changed setting with its value before the first change and after the last."""
+    """Return every changed setting with its value before the first change and after the last."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for answer in answers:
@@ -100,7 +100,7 @@ def changes(answers: Sequence[Answer]) -> tuple[Change, ...]:
 
 
 def supersede(answers: Sequence[Answer]) -> None:
-    """Of two requests for one setting at one control point the earlier is superseded."""
+    """Supersede the earlier of two requests for one setting at one control point."""
     later: set[str] = set()
     for answer in reversed(answers):
         if answer.request.kind not in SETTING_KINDS or answer.state != "applied":
@@ -112,14 +112,14 @@ def supersede(answers: Sequence[Answer]) -> None:
 
 
 def message(answers: Sequence[Answer]) -> str:
-    """What a node says of why it was made: the reasons and messages of its requests."""
+    """Return a node's message: the reasons and messages of its requests."""
     reasons = [answer.request.reason for answer in answers if answer.request.reason]
     notes = [str(answer.request.requested.get("message") or "") for answer in answers]
     return "; ".join(text for text in [*reasons, *notes] if text)
 
 
 def restored_parts(has_scheduler: bool, replaced: Mapping[str, Any]) -> dict[str, str]:
-    """For each part of the state whether it was restored or replaced; no scheduler is no part."""
+    """Return for each part of the state whether it was restored or replaced; schedulers if any."""
     parts = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
     if has_scheduler:
         parts["scheduler"] = "restored"

@@ -1,4 +1,4 @@
-"""Actions of the author's own: functions that a running training can be asked to call.
+"""The author's own actions: functions that a request can call in a running training.
 
 Their parameters are typed by their annotations; pydantic's `Field` gives bounds:
 ``def boost(factor: Annotated[float, Field(ge=1, le=10)] = 2.0)``. It knows no request.
@@ -24,11 +24,11 @@ _KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 
 
 def describe(name: str, function: Callable[..., Any]) -> Action:
-    """What a function can be asked for: parameters by annotation, the first line of its docstring.
+    """Describe a function: parameters by annotation, the first line of its docstring.
 
     Raises:
-        InvalidInput: a parameter that is not bool, int, float, str or Literal of strings, that no
-            name can be given to, or whose default is not allowed.
+        InvalidInput: a parameter that is not bool, int, float, str or Literal of strings, that
+            cannot be passed by name, or whose default is not allowed.
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise InvalidInput("actions", name, "names that are identifiers of Python")
@@ -49,7 +49,7 @@ def describe(name: str, function: Callable[..., Any]) -> Action:
 
 
 def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Call an action; what it returns as JSON, under ``returned``."""
+    """Call an action; return its result as JSON, under ``returned``."""
     result = function(**arguments)
     try:
         json.dumps(result, allow_nan=False)

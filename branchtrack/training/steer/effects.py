@@ -1,6 +1,6 @@
 """What an update made of the settings that were expected of it: read, compared, and put in words.
 
-Reading is for the record: no update may suffer from it. It knows no database.
+Reading serves only the record: no update may suffer from it. This module knows no database.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = logging.getLogger("branchtrack")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one request: ``state``, what was read back, and why it is ineffective."""
+    """The verdict on one request: ``state``, what was read back, and why it is ineffective."""
 
     answer: Answer
     state: str
@@ -32,7 +32,7 @@ class Verdict:
 class Probe:
     """Compares an update with one that would have been made with the old values.
 
-    To be told of each optimizer's step, before and after it, by the optimizer's name.
+    Call it before and after each optimizer's step, with the optimizer's name.
     """
 
     def __init__(self, expected: Expectation) -> None:
@@ -41,7 +41,7 @@ class Probe:
         self._samples: dict[str, Sample] = {}
 
     def before(self, live: Live, name: str = "") -> None:
-        """Keep a sample of what the optimizer is about to change, if anything is to be seen."""
+        """Keep a sample of what the optimizer is about to change, if anything is expected."""
         groups: set[int] = set()
         for answer in self._answers:
             groups |= set(shadow_step.changed_groups(*_options(answer)).get(name, ()))
@@ -55,7 +55,7 @@ class Probe:
             logger.debug("branchtrack cannot probe an update", exc_info=True)
 
     def after(self, live: Live, name: str = "") -> None:
-        """Compare, and note with each answer what its change made of the update."""
+        """Compare, and record in each answer the effect of its change on the update."""
         sample = self._samples.pop(name, None)
         if sample is None:
             return
@@ -66,7 +66,7 @@ class Probe:
         ]
         now = shadow_step.options(live)
         if not any(apply.number(group.get("lr", 1.0)) for group in now[name]):
-            # A schedule that is at nought lets nothing be seen of the rest.
+            # While a schedule is at 0, no effect of the rest can be seen.
             return
         alternatives = [
             shadow_step.replaced(now, *_options(candidate))[name] for candidate in concerned
@@ -78,9 +78,9 @@ class Probe:
 def verdicts(
     expected: Expectation, readings: Sequence[Mapping[str, Any]], step: int, live: Live
 ) -> list[Verdict]:
-    """What is to be said of every request that still has settings to be seen at update ``step``.
+    """Return the verdict on every request whose settings are expected in update ``step``.
 
-    ``live`` is as the update has left it, the schedule's local_name step included.
+    ``live`` is as the update has left it, the schedule's own step included.
     """
     results = []
     for answer in expected.answers:
@@ -105,12 +105,12 @@ def verdicts(
 def obeyed(
     targets: Mapping[str, Any], expected: Expectation, readings: Sequence[Mapping[str, Any]]
 ) -> bool:
-    """Whether every reading of an update shows what was wanted."""
+    """Return whether every reading of an update shows the expected values."""
     return all(apply.agrees(targets, expected.groups, reading) for reading in readings)
 
 
 def _taken_back(live: Live, answer: Answer) -> str:
-    """That a rate is again, behind the update, what it would be without the change; or nothing."""
+    """Return the message that a rate was reset after the update, as if unchanged; or nothing."""
     if answer.options is None or not any(n.rpartition(".")[2] == "lr" for n in answer.settings):
         return ""
     before, after = answer.options
@@ -128,7 +128,7 @@ def _taken_back(live: Live, answer: Answer) -> str:
             back = rate and any(preconditions.same(rate, reference) for reference in without)
             if back or optimizer_objects.scheduler is None:
                 return (
-                    f"Something has set the rate back to {rate} behind the update, "
+                    f"Something reset the rate to {rate} after the update, "
                     "as if there had been no change."
                 )
     return ""
@@ -137,14 +137,14 @@ def _taken_back(live: Live, answer: Answer) -> str:
 def _other(
     name: str, value: Any, expected: Expectation, readings: Sequence[Mapping[str, Any]]
 ) -> Any:
-    """The first reading that is not what was wanted."""
+    """Return the first reading that differs from the expected value."""
     for reading in readings:
         if not apply.agrees({name: value}, expected.groups, reading):
             beside = {"max_grad_norm": "grad_norm", "lr": "lr_now"}
             prefix, _dot, local_name = name.rpartition(".")
             seen = reading.get(name)
             if local_name in beside and preconditions.same(seen, value):
-                # The setting is as it should be, and not what the mathematics uses.
+                # The setting is as it should be, but not what the mathematics uses.
                 seen = reading.get(
                     f"{prefix}.{beside[local_name]}" if prefix else beside[local_name]
                 )

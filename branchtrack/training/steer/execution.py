@@ -1,6 +1,6 @@
 """Carrying out one request on live objects, at a control point or again in a rehearsal.
 
-What a request does wrong is its answer; nothing here ends training. It knows no database.
+An error in a request is its answer; nothing here ends training. It knows no database.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Actions = Mapping[str, Callable[..., Any]]
 
 
 def carry_out(request: Request, live: Live, step: int, actions: Actions) -> Answer | None:
-    """Make a change, reset modules or call an action; None for a request of another kind.
+    """Make a change, reset modules or call an action; return None for another kind of request.
 
-    Conditions are looked at first, where nothing can come in between.
+    Conditions are checked first, where nothing can come in between.
     """
     answer = Answer(request)
     try:
@@ -55,7 +55,7 @@ def carry_out(request: Request, live: Live, step: int, actions: Actions) -> Answ
         else:
             return None
     except (Exception, SystemExit) as error:
-        # sys.exit() in an action is that action's end, and not that of the training.
+        # sys.exit() in an action ends that action, not the training.
         fail(answer, error)
     return answer
 
@@ -71,7 +71,7 @@ def again(request: Request, live: Live, actions: Actions) -> None:
 
 
 def requested_settings(request: Request, live: Live) -> dict[str, Any]:
-    """The settings that a request gives values to, by name."""
+    """Return the settings that a request changes, by name."""
     if request.kind == "set":
         return dict(request.requested["values"])
     frozen = request.kind == "freeze"
@@ -80,7 +80,7 @@ def requested_settings(request: Request, live: Live) -> dict[str, Any]:
 
 
 def fail(answer: Answer, error: Exception | SystemExit) -> None:
-    """Make an error the answer."""
+    """Record an error as the answer."""
     is_refusal = isinstance(error, InvalidInput)
     logger.warning(
         "branchtrack could not carry out %s: %s",
@@ -93,7 +93,7 @@ def fail(answer: Answer, error: Exception | SystemExit) -> None:
 
 
 def remarks(answers: list[Answer]) -> tuple[Change, ...]:
-    """What a node lists of the deeds among its answers, which are no settings."""
+    """Return a node's entries for those of its answers that are not settings."""
     changes = []
     for answer in answers:
         if answer.state == "done" and answer.request.kind == "reset":

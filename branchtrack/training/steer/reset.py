@@ -1,4 +1,4 @@
-"""Fresh weights for a part of a model, and an optimizer that remembers nothing of the old ones."""
+"""Fresh weights for a part of a model, and an optimizer without state of the old ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from branchtrack.training.settings.live import Live
 
 
 def reset(live: Live, text: str) -> dict[str, Any]:
-    """Initialise the modules that ``text`` names anew; returns ``modules`` and ``parameters``.
+    """Initialise the modules that ``text`` names; return ``modules`` and ``parameters``.
 
-    ``text``: paths or patterns of modules, commas between. Each module under one of them does what
-    it does when it is made: the model's own initialisation (``_init_weights`` of transformers), or
-    its ``reset_parameters``. The random numbers are training's own.
+    ``text``: paths or patterns of modules, separated by commas. Each module under one of them does
+    what it does when it is created: the model's own initialisation (``_init_weights`` of
+    transformers), or its ``reset_parameters``. The random numbers are training's own.
 
     Raises:
-        InvalidInput: a name that no module has, or a parameter that nothing could initialise:
+        InvalidInput: a name that no module has, or a parameter that nothing can initialise:
             nothing was changed then.
     """
     chosen = _chosen(live.model, text)
@@ -35,7 +35,7 @@ def reset(live: Live, text: str) -> dict[str, Any]:
             "modules",
             ", ".join(names) or text,
             "modules with reset_parameters()",
-            what="Nothing says how these modules are initialised.",
+            what="These modules have no initialisation of their own.",
         )
     parameters = {id(p): p for module, _ in work for p in module.parameters(recurse=False)}
     with torch.no_grad():
@@ -51,7 +51,7 @@ def reset(live: Live, text: str) -> dict[str, Any]:
 
 
 def _chosen(model: torch.nn.Module, text: str) -> dict[str, torch.nn.Module]:
-    """The modules under the paths that the patterns fit, by path."""
+    """Return the modules under the paths that match the patterns, by path."""
     every = dict(model.named_modules())
     modules: dict[str, torch.nn.Module] = {}
     for pattern in filter(None, (segment.strip() for segment in text.split(","))):
@@ -62,7 +62,7 @@ def _chosen(model: torch.nn.Module, text: str) -> dict[str, torch.nn.Module]:
                 "modules",
                 pattern,
                 f"paths or patterns of modules, such as {tops}",
-                what=f"No module goes by {pattern!r}.",
+                what=f"No module is named {pattern!r}.",
             )
         for hit in hits:
             modules |= {p: m for p, m in every.items() if p == hit or p.startswith(f"{hit}.")}
@@ -79,7 +79,7 @@ def _initialiser(module: torch.nn.Module, init_weights: Any) -> Callable[[], Non
             plain()
         if init_weights is not None:
             for parameter in module.parameters(recurse=False):
-                # transformers leaves alone what it has loaded.
+                # transformers skips what it has loaded.
                 parameter.__dict__.pop("_is_hf_initialized", None)
             init_weights(module)
 

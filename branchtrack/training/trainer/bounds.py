@@ -1,4 +1,4 @@
-"""How far a Trainer's script would train, and its end there if nobody has changed that."""
+"""How far a Trainer's script would train, and its end there unless that was changed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from transformers import TrainerCallback
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the loop of a script would keep to: its epochs, the updates of each, and the last update
-    with batches of ``accumulation`` for each.
+    """The limits that a script's own loop would have: its epochs, the updates of each, and the last
+    update, with ``accumulation`` batches for each.
     """
 
     epochs: int
@@ -21,10 +21,10 @@ class Bounds:
 
 
 class Ends(TrainerCallback):
-    """Ends training with the script's last epoch, though its last update was not reached.
+    """Ends training with the script's last epoch, even if its last update was not reached.
 
-    A loader that gives less than its length would have it go on to that update otherwise. Behind
-    all other callbacks, which are not to see an end that the Trainer's own loop does not tell.
+    Otherwise a loader that yields less than its length would continue to that update. It runs after
+    all other callbacks, which must not see an end that the Trainer's own loop does not signal.
     """
 
     def __init__(self, trainer: Any) -> None:

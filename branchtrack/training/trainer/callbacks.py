@@ -15,9 +15,9 @@ from branchtrack.training.trainer.state import live_objects
 
 
 class Events(TrainerCallback):
-    """The callback that the mixin installs behind all others, and when to save for what reason.
+    """The callback that the mixin installs after all others: when to save, and for what reason.
 
-    A save is *due* where the script has asked for it; otherwise requests or the end have.
+    A save is *due* if the script has requested it; otherwise requests or the end have.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -36,12 +36,12 @@ class Events(TrainerCallback):
 
     @property
     def session(self) -> Session | None:
-        """The session of the training that is going on, once it records."""
+        """The session of the current training, once it records."""
         current: Session | None = self.trainer._bt_session
         return None if current is None or current.recorder is None else current
 
     def point(self) -> Point:
-        """Where training is now, for a control point."""
+        """Return where training is now, for a control point."""
         trainer = self.trainer
         return Point(
             live=live_objects(trainer),
@@ -52,14 +52,14 @@ class Events(TrainerCallback):
         )
 
     def puts_off(self) -> bool:
-        """Whether the save asked for now has to wait for the end of the epoch, which comes next."""
+        """Whether the requested save has to wait for the end of the epoch, which comes next."""
         if self._epoch_over or not self._ends_epoch():
             return False
         self._put_off = self._put_off or self._is_due()
         return True
 
     def takes_due(self) -> bool:
-        """Whether the script has asked for the save that is being made."""
+        """Return whether the script has requested the save that is being made."""
         due, self._put_off = self._put_off or self._is_due(), False
         return due
 
@@ -71,12 +71,12 @@ class Events(TrainerCallback):
             session.commit_root(self.point(), trainer_state.about(self.trainer.model))
 
     def commit_final(self) -> None:
-        """Commit the state that training has ended in, unless that was done already."""
+        """Commit the final state of the training, unless that was done already."""
         if self.session is not None:
             self.session.control_point(self.point(), save=False, final=True)
 
     def commit_here(self) -> None:
-        """Commit the state as it is, where no control point is to come any more."""
+        """Commit the state as it is, when no further control point will come."""
         if self.session is None:
             return
         if not self._epoch_over and self._ends_epoch():
@@ -103,7 +103,7 @@ class Events(TrainerCallback):
         self._epoch_over = False
         if self.trainer._bt_place is not None:
             self.trainer._bt_place.begin()
-        # A checkpoint of the Trainer's own brings its random state later: see `_load_rng_state`.
+        # A checkpoint of the Trainer's own restores its random state later: see `_load_rng_state`.
         if not self.resumes:
             self.commit_root()
 
@@ -165,12 +165,12 @@ class Events(TrainerCallback):
             control.should_save = self._asked_by_us = True
 
     def _is_due(self) -> bool:
-        # With "best" an evaluation alone decides, whatever was asked for before it.
+        # With "best" only an evaluation decides, whatever was requested before it.
         best = self.trainer.args.save_strategy == SaveStrategy.BEST
         return (best and self._evaluated) or not self._asked_by_us
 
     def _ends_epoch(self) -> bool:
-        """Whether no update follows in this epoch; where training is cut short there is no end."""
+        """Return whether no update follows in this epoch; training cut short has no end."""
         state, control = self.trainer.state, self.trainer.control
         if control.should_epoch_stop and not control.should_training_stop:
             return True

@@ -1,8 +1,8 @@
-"""Folders that tell a script of its newest node, where it looks for its newest checkpoint.
+"""Folders that point a script to its newest node, where it looks for its newest checkpoint.
 
 ``get_last_checkpoint(output_dir)`` finds ``checkpoint-N`` by its name alone, and a script that a
-queue starts again passes it on as ``resume_from_checkpoint``. Nodes are in the store: the folder
-only names one. It knows no session.
+queue restarts passes it on as ``resume_from_checkpoint``. Nodes are in the store: the folder only
+names one. This module knows no session.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-#: The one file of such a folder.
+#: The only file of such a folder.
 NAME = "branchtrack.json"
 
 
 def write(folder: str | os.PathLike[str], step: int, node_id: str) -> None:
-    """Have ``checkpoint-STEP`` in a folder name a node, in the place of earlier ones.
+    """Write ``checkpoint-STEP`` in a folder to name a node, replacing earlier ones.
 
-    Training does not depend on it: where it cannot be written there is none.
+    Training does not depend on it: if it cannot be written, there is none.
     """
     target = Path(folder) / f"checkpoint-{step}"
     content = {"node": node_id, "files": f"branchtrack export {node_id} DIR"}
@@ -34,7 +34,7 @@ def write(folder: str | os.PathLike[str], step: int, node_id: str) -> None:
 
 
 def is_pointer(path: str | os.PathLike[str]) -> bool:
-    """Whether a checkpoint folder holds nothing but the name of a node."""
+    """Return whether a checkpoint folder holds nothing but the name of a node."""
     with suppress(OSError):
         return os.listdir(path) == [NAME]
     return False

@@ -1,4 +1,4 @@
-"""What is known of a loop that the project's tests do not cover; nothing here is guessed."""
+"""Known parts of a loop that the project's tests do not cover; nothing here is guessed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LOOP = ("_inner_training_loop", "_run_epoch", "_maybe_log_save_evaluate", "trai
 
 
 def of_trainer(trainer: Any) -> list[str]:
-    """Of a Trainer whose loader has been made: parts of the loop of its own, unknown loaders."""
+    """List the uncovered parts of a Trainer with a loader: its own loop methods, other loaders."""
     uncovered = [
         f"{type(trainer).__name__} has {name.lstrip('_')} of its own"
         for name in _LOOP

@@ -1,7 +1,7 @@
 """Where a Hugging Face Trainer is in its data, counted as its loop counts: epochs and batches.
 
-The loop works its place out from the number of updates, which holds only while batch size,
-accumulation and the number of passes stay what they were. Here it is counted.
+The loop computes its position from the number of updates, which holds only while batch size,
+accumulation and the number of passes stay unchanged. Here it is counted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _OF_ACCELERATE = (DataLoaderShard, DataLoaderDispatcher)
 
 
 class Place:
-    """The place of a training in the batches of one loader.
+    """The position of a training in the batches of one loader.
 
-    ``epoch`` is the pass that is going on and ``batches`` how many of it were trained on (those
-    left out by a resume count); ``over`` once the pass has come to its end. ``made_for`` is the
-    batch size that the training had when it asked for the loader.
+    ``epoch`` is the current pass and ``batches`` how many of it were trained on (those left out by
+    a resume count); ``over`` is true once the pass has ended. ``made_for`` is the batch size that
+    the training had when it requested the loader.
     """
 
     def __init__(self, loader: Any, seed: int, made_for: int) -> None:
@@ -35,38 +35,38 @@ class Place:
         shard = type(loader) in _OF_ACCELERATE
         is_torch = type(base) is DataLoader
         self.tracked = tracking.track(base, seed, placeholders=True) if is_torch else None
-        # accelerate fetches one batch more than it gives, to know which is the last.
+        # accelerate fetches one batch more than it yields, to know which is the last.
         self._ahead, self._loader = shard, loader
         self._reading: Any = loader
         self._again: Iterator[Any] | None = None
         self._first, self._within = True, False
 
     def state(self) -> dict[str, Any]:
-        """What a resume needs to go on exactly here, as tensors and plain values."""
+        """Return what a resume needs to continue exactly here, as tensors and plain values."""
         epoch, batches = (self.epoch + 1, 0) if self.over else (self.epoch, self.batches)
         if self.tracked is None:
             return {"epoch": epoch, "batches": batches}
         return self.tracked.state(epoch, batches, fetched_ahead=self._ahead)
 
     def resume(self, stored: Mapping[str, Any], now: dict[str, Any], seed: int | None) -> None:
-        """Go on at a stored place; see `data.Tracked.resume`."""
+        """Continue at a stored position; see `tracking.Tracked.resume`."""
         self.epoch, self.batches = stored["epoch"], stored["batches"]
         self._within = self.batches > 0
         if self.tracked is not None:
             self.batches = self.tracked.resume(stored, now, seed)
 
     def elsewhere(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """A stored place as one in data that has changed since; see `changed_data`."""
+        """Convert a stored position for data that has changed since; see `growth`."""
         return growth.place(stored, 0) if self.tracked is None else (self.tracked.elsewhere(stored))
 
     @property
     def settings(self) -> DataSettings | None:
-        """Those that the datasets of a tracked loader declare."""
+        """The settings that the datasets of a tracked loader declare."""
         return None if self.tracked is None else self.tracked.settings
 
     @property
     def batch_size(self) -> int | None:
-        """The samples of a batch, as far as the loader tells; a sampler's own need not."""
+        """The samples of a batch, if the loader has such a number; a sampler's own need not."""
         base = getattr(self._loader, "base_dataloader", self._loader)
         size = getattr(base, "batch_size", None)
         if size is None:
@@ -75,28 +75,28 @@ class Place:
 
     @property
     def began_within(self) -> bool:
-        """Whether the first pass began in the middle, and random states come back within it."""
+        """Whether the first pass began in the middle, and random states are restored within it."""
         return self.tracked is not None and self._within
 
     def begin(self) -> None:
-        """A pass begins: the first, or that behind the one before."""
+        """Begin a pass: the first, or the next one."""
         if not self._first:
             self.epoch, self.batches = self.epoch + 1, 0
         self._first = self.over = False
         self._reading, self._again = self._loader, None
         if isinstance(self._loader, _OF_ACCELERATE):
-            # A pass that is gone on with is read from a copy, and this one would not be told.
+            # A pass that is continued is read from a copy, which would not get the number.
             self._loader.iteration = self.epoch
         if self.tracked is not None:
             self.tracked.begin(self.epoch)
 
     def left(self) -> int:
-        """How many batches of the pass have not been fetched, of a loader that has a length."""
+        """Return how many batches of the pass are not fetched yet, for a loader with a length."""
         return max(0, len(self._loader) - self.batches)
 
     def reading(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """What the batches of an update are to be taken from: ``batches`` of the Trainer, or those
-        of this pass that were made again with other settings of the data.
+        """Return the source of an update's batches: ``batches`` of the Trainer, or those of this
+        pass that were made again with other settings of the data.
         """
         settings, source = self.settings, batches if self._again is None else self._again
         if settings is None or not settings.declared:
@@ -107,7 +107,7 @@ class Place:
         return (settings.open(batch) for batch in source)
 
     def wanted(self, count: int, accumulation: int) -> int:
-        """How many of ``count`` batches are fetched for an update: fewer to come into step."""
+        """Return how many of ``count`` batches to fetch for an update: fewer to get in step."""
         return count - self.batches % accumulation
 
     def fetched(self, count: int) -> None:
@@ -119,7 +119,7 @@ class Place:
 
     @contextmanager
     def before_fetching(self) -> Iterator[None]:
-        """Within the block the place is the one before the batches fetched last."""
+        """Within the block, use the position before the last fetched batches."""
         previous = self.batches, self._ahead
         self.batches, self._ahead = self.batches - self._newest, False
         settings = self.settings
@@ -130,7 +130,7 @@ class Place:
             self.batches, self._ahead = previous
 
     def end(self, *, cut_short: bool) -> None:
-        """The pass is over; ``cut_short``: training stops, perhaps in the middle of it."""
+        """End the pass; ``cut_short``: training stops, possibly in the middle of it."""
         try:
             left = self.batches < len(self._loader)
         except TypeError:
@@ -138,7 +138,7 @@ class Place:
         self.over = not (cut_short and left)
 
     def _begin_again(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """The rest of this pass, as a Trainer that is resumed here has it; ``batches`` end."""
+        """Return the rest of this pass, as for a Trainer resumed here; ``batches`` end."""
         assert self.tracked is not None
         if not self._ahead and not self.tracked.has_workers:
             # Nothing is fetched ahead.

@@ -1,6 +1,6 @@
 """What a Trainer's script sees of the training before its node: the log, the mean loss, the best.
 
-A resumed process has trained a part only; what follows `train()` in its script is to see the whole.
+A resumed process has trained only a part; what follows `train()` in its script has to see it all.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from branchtrack.training.record import commits
 from branchtrack.training.record.committer import COPY_MS
 from branchtrack.training.state import snapshots
 
-#: Series that branchtrack itself records are no part of a Trainer's log.
+#: Series that branchtrack itself records, which do not belong in a Trainer's log.
 _OURS = COPY_MS.partition("/")[0] + "/"
 #: Values that the Trainer logs as whole numbers; points are floats.
 _WHOLE = frozenset(("num_input_tokens_seen",))
 
 
-#: What the Trainer logs where `train()` ends, also where it was stopped.
+#: What the Trainer logs when `train()` ends, also if it was stopped.
 _SUMMARY = frozenset(("train_runtime", "train_loss"))
 
 
 def log_history(
     connection: Connection, node: Node, *, is_over: bool = False
 ) -> list[dict[str, Any]]:
-    """`TrainerState.log_history` up to a node: an entry for each time that values were logged.
+    """Return `TrainerState.log_history` up to a node: an entry for each time values were logged.
 
-    The summary of a part that ended before is left out: what goes on from there has one of its own
-    in the end. Where the training ``is_over`` at the node, the last summary there is that one.
+    The summary of an earlier part that has ended is left out: its continuation gets its own at the
+    end. If the training ``is_over`` at the node, the last summary there is that one.
     """
     starts = nodes.starts(connection, node.run_id)
     spans = tree.lineage(node.segment_id, starts.__getitem__)
@@ -62,7 +62,7 @@ def log_history(
 
 
 def _in_order(entries: Mapping[tuple[int, float], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Entries as the Trainer has them: what is logged twice at a step is in each of them."""
+    """Return entries as the Trainer has them: what is logged twice at a step is in each."""
     shared: dict[int, dict[str, Any]] = {}
     for (step, _), entry in entries.items():
         shared.setdefault(step, {}).update({n: entry[n] for n in ("epoch", *_WHOLE) if n in entry})
@@ -70,15 +70,15 @@ def _in_order(entries: Mapping[tuple[int, float], dict[str, Any]]) -> list[dict[
 
 
 def mean_loss(trainer: Any) -> float:
-    """The mean training loss since the first update of the run, made in this process or before."""
+    """Return the mean training loss since the run's first update, in this process or before."""
     updates = trainer.state.global_step - trainer._bt_first_step
     return float(trainer._total_loss_scalar / max(updates, 0.001))
 
 
 def bring_best_model(connection: Connection, trainer: Any, store: Store, node: Node) -> None:
-    """Have the best model so far in this branch's own folder, where the Trainer looks for it.
+    """Write the best model so far to this branch's own folder, where the Trainer looks for it.
 
-    To be called before a node's state is given to the model, which serves to write it.
+    Call it before a node's state is loaded into the model, which is used to write it.
     """
     state = trainer.state
     if not (trainer.args.load_best_model_at_end and state.best_global_step):

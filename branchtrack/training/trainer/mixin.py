@@ -66,13 +66,13 @@ from branchtrack.training.trainer.callbacks import Events
 from branchtrack.training.trainer.data import Place
 from branchtrack.training.trainer.settings import TrainerSettings, check_names
 
-#: What a branching Trainer has beside a Trainer's own methods.
+#: What a branching Trainer has in addition to a Trainer's own methods.
 _GIVEN = ("declare", "track", "add_action")
 
 
 @cache
 def make_branching(trainer_class: type[Trainer]) -> type[Any]:
-    """A subclass of a Trainer class, used exactly as it, whose runs are trees.
+    """Return a subclass of a Trainer class, used exactly like it, whose runs are trees.
 
     Raises:
         InvalidInput: not a subclass of transformers' Trainer.
@@ -81,7 +81,7 @@ def make_branching(trainer_class: type[Trainer]) -> type[Any]:
         raise InvalidInput("trainer_class", trainer_class, "transformers.Trainer or a subclass")
     if issubclass(trainer_class, BranchTrackMixin):
         return trainer_class
-    # What a class calls by one of these names is its own.
+    # If a class has a method by one of these names, it keeps its own.
     attributes = {
         name: getattr(trainer_class, name) for name in _GIVEN if hasattr(trainer_class, name)
     }
@@ -92,11 +92,11 @@ class BranchTrackMixin:
     """Mixed in before a Trainer class by `make_branching`.
 
     Its own attributes begin with ``_bt_``, so that none of the class's is touched: ``place`` is
-    where the training is in its data, ``script`` what the script asks for, ``gives_optimizer``
-    whether it made the optimizer itself, ``schedule`` the recipe of a schedule that was made for
-    another length (see `schedules`), ``made`` the scheduler that the Trainer made and of what,
-    ``bounds`` how far the script would train, where the loop can go elsewhere, and ``values`` what
-    the script declared (see `declare`), which is ``settings`` as well, unless the class has that.
+    the training's position in its data, ``script`` what the script requests, ``gives_optimizer``
+    whether it created the optimizer itself, ``schedule`` the recipe of a schedule made for another
+    length (see `schedule_recipe`), ``made`` the scheduler that the Trainer created and from what,
+    ``bounds`` how far the script would train, if the loop can go elsewhere, and ``values`` what the
+    script declared (see `declare`), which is ``settings`` as well, unless the class has that.
     """
 
     _bt_session: Session | None = None
@@ -128,10 +128,10 @@ class BranchTrackMixin:
         self.add_callback(Ends(self))  # type: ignore[attr-defined]
 
     def declare(self, **values: Any) -> None:
-        """Declare values of the script's own that can be changed while it trains.
+        """Declare values of the script's own that can be changed during training.
 
         Each is plain or made by `branchtrack.setting`, and is read as ``self.settings[name]``, for
-        instance in ``compute_loss``: a change of what no update reads is told as not in force.
+        instance in ``compute_loss``: a change that no update reads is reported as not in force.
 
         Raises:
             InvalidInput: a name or a value that cannot be used, or training has begun.
@@ -150,11 +150,11 @@ class BranchTrackMixin:
             self._bt_values.add(name, value)
 
     def track(self, **objects: Any) -> None:
-        """Have each node hold the state of objects that are no part of the model or the optimizer.
+        """Store in each node the state of objects that are not part of the model or optimizer.
 
         Each is a tensor, a random generator, or has ``state_dict`` and ``load_state_dict``: an
-        averaged teacher, class weights that move, another optimizer. Attributes of the Trainer
-        and of its callbacks that change while training are found without it.
+        averaged teacher, class weights that change, another optimizer. Attributes of the Trainer
+        and of its callbacks that change during training are found without it.
 
         Raises:
             InvalidInput: something else, or training has begun.
@@ -172,12 +172,12 @@ class BranchTrackMixin:
             self._bt_tracked[name] = value
 
     def add_action(self, name: str, function: Callable[..., Any]) -> None:
-        """Have the run take requests to call ``function``, before it trains.
+        """Accept requests to the run that call ``function``, before it trains.
 
-        Its parameters are typed by their annotations; see `training.acting`.
+        Its parameters are typed by their annotations; see `steer.author_actions`.
 
         Raises:
-            InvalidInput: it is no function with such parameters.
+            InvalidInput: it is not a function with such parameters.
         """
         author_actions.describe(name, function)
         self._bt_actions[name] = function
@@ -192,13 +192,13 @@ class BranchTrackMixin:
         branch: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As `Trainer.train`, recorded as a run or, in a launched process, as its branch.
+        """Train as `Trainer.train`, recorded as a run or, in a launched process, as its branch.
 
         ``resume_from_node``, ``set``, ``mode`` and ``branch`` are as ``resume`` and the others of
-        `branchtrack.start`. ``resume_from_checkpoint=True``, or the newest checkpoint in the
-        output folder, goes on as ``resume="latest"`` does where the record has something to go on
-        with, else with the checkpoint, and begins anew where there is none of either. A signal
-        (see `training.signals`) has a node made and training stopped.
+        `branchtrack.start`. ``resume_from_checkpoint=True``, or the newest checkpoint in the output
+        folder, continues as ``resume="latest"`` does if the record has something to continue,
+        otherwise from the checkpoint, and starts anew if there is neither. A signal (see
+        `session.signals`) creates a node and stops training.
 
         Raises:
             KeyboardInterrupt, SystemExit: after a signal that the script has no handler for.
@@ -237,7 +237,7 @@ class BranchTrackMixin:
         return output
 
     def _bt_begin(self, session: Session) -> None:
-        """Have this trainer train for a session, as if it had never trained before."""
+        """Make this trainer train for a session, as if it had never trained before."""
         self._bt_session = session
         session.actions = self._bt_actions
         session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
@@ -249,7 +249,7 @@ class BranchTrackMixin:
             session.signals.on()
 
     def get_train_dataloader(self) -> Any:
-        """As `Trainer.get_train_dataloader`; the batches of the one trained from are tracked.
+        """Do as `Trainer.get_train_dataloader`, tracking the batches of the one trained from.
 
         That is the first since training began, or since its batches were made smaller to fit.
         """
@@ -267,7 +267,7 @@ class BranchTrackMixin:
         return loader
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
-        """As the Trainer's own; a resumed one ends where its node says."""
+        """Do as the Trainer's own; a resumed one ends where its node says."""
         counts = super().set_initial_training_values(args, dataloader)  # type: ignore[misc]
         base = _base(self)
         if base is None:
@@ -275,20 +275,20 @@ class BranchTrackMixin:
         epochs, per_epoch, examples, samples, batch, in_epoch, natural = counts
         ends = trainer_resumption.last_step(base, natural)
         if base.mode == "weights":
-            # A fresh schedule is made for what is trained from here on.
+            # A fresh schedule is created for what is trained from here on.
             self._bt_schedule = {"steps": ends - base.fork.step, "path": []}
         if not has_length(dataloader):
             per_epoch, in_epoch = ends, ends * args.gradient_accumulation_steps
         elif self._bt_place is not None:
-            # A bound only: it is the last step that ends the loop.
+            # Only a bound: the loop ends with its last step.
             epochs = max(epochs, self._bt_place.epoch + 1 + ends - base.fork.step)
         counts = epochs, per_epoch, examples, samples, batch, in_epoch, ends
         return self._open(counts, dataloader)
 
     def _open(self, values: Any, dataloader: Any) -> Any:
-        """The values of a loop that is ended by its last step, and a pass of it by its last batch.
+        """Return the values of a loop that ends by its last step, and its passes by last batches.
 
-        Both may become others while it goes on; the loop looks at its own bounds once only.
+        Both may change while it runs; the loop reads its own bounds only once.
         """
         self._bt_bounds = None
         epochs, per_epoch, examples, samples, batch, in_epoch, ends = values
@@ -327,16 +327,16 @@ class BranchTrackMixin:
         return position.epoch, position.batches
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """As `Trainer.create_scheduler`, made for as many updates as its node says."""
+        """Do as `Trainer.create_scheduler`, for as many updates as its node says."""
         scheduler = self._bt_make_scheduler(num_training_steps, optimizer)
-        # By now the script's own optimizer and scheduler are made, and nothing was given to them.
+        # By now the script's own optimizer and scheduler exist, with nothing restored to them.
         self._bt_script |= script_objects.of_optimizer(self)
         schedule.note(self)
         check_names(state.live_objects(self))
         return scheduler
 
     def _bt_make_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Make a scheduler if there is none, along the recipe that is in force."""
+        """Create a scheduler if there is none, along the current recipe."""
         recipe = self._bt_schedule
         steps = num_training_steps if recipe is None else recipe["steps"]
         rate = None if recipe is None else recipe.get("lr")
@@ -347,7 +347,7 @@ class BranchTrackMixin:
         return scheduler
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-        """As of the Trainer's own, counted."""
+        """Do as the Trainer's own, and count."""
         position = self._bt_place
         trainer_resumption.restore_attributes(self)
         if self._bt_session is None or position is None:
@@ -358,7 +358,7 @@ class BranchTrackMixin:
         self._bt_loop_settings.begin_update()
         accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
         if self._bt_bounds is not None:
-            # No more than there are: whoever is asked for another may draw for the next pass.
+            # No more than there are: requesting another may draw for the next pass.
             num_batches = min(accumulation, position.left() + position.batches % accumulation)
         batch_count = position.wanted(num_batches, accumulation)
         if batch_count <= 0:
@@ -374,7 +374,7 @@ class BranchTrackMixin:
         return samples
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As `Trainer.evaluate`; while training goes on, no random generator notices it."""
+        """Do as `Trainer.evaluate`; during training, random generators are not affected."""
         if self._bt_session is None:
             return super().evaluate(*args, **kwargs)  # type: ignore[misc]
         signals = self._bt_session.signals
@@ -391,7 +391,7 @@ class BranchTrackMixin:
             signals.is_evaluating = False
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """As `Trainer.log`; the mean loss at the end is that of the whole training."""
+        """Do as `Trainer.log`; the mean loss at the end is that of the whole training."""
         if self._bt_session is not None and {"train_loss", "train_runtime"} <= logs.keys():
             logs["train_loss"] = trainer_history.mean_loss(self)
         super().log(logs, *args, **kwargs)  # type: ignore[misc]
@@ -440,7 +440,7 @@ class BranchTrackMixin:
                 with self._bt_place.before_fetching():
                     self._bt_events.commit_root()
         elif base.mode == "exact" and not (self._bt_place and self._bt_place.began_within):
-            # Within an epoch its first batches were fetched first, and brought them back then.
+            # Within an epoch its first batches were fetched first, and restored them then.
             trainer_resumption.restore_rng(base)
 
     def _load_scaler(self, checkpoint: str | None) -> None:
@@ -451,7 +451,7 @@ class BranchTrackMixin:
             state.restore_scaler(self, base.snapshot, base.mode)
 
     def _load_best_model(self) -> None:
-        # The final node holds what training ended in, not the best model of before.
+        # The final node holds the final state of the training, not an earlier best model.
         self._bt_events.commit_final()
         super()._load_best_model()  # type: ignore[misc]
 
@@ -462,7 +462,7 @@ def _base(trainer: Any) -> Base | None:
 
 
 def _silence(trainer: Any) -> None:
-    """Take away what tells other trackers of a training, or cleans its folder: a trial is none."""
+    """Remove the callbacks that report to other trackers or clean its folder: this is a trial."""
     trainer.args.save_total_limit = None
     for kind in INTEGRATION_TO_CALLBACK.values():
         trainer.remove_callback(kind)

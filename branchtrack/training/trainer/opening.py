@@ -26,7 +26,7 @@ from branchtrack.training.trainer import history as trainer_history
 from branchtrack.training.trainer import state as trainer_state
 from branchtrack.training.trainer.resumption import script_folder
 
-#: What a Trainer tells of a whole training, as its last line logs it.
+#: What a Trainer reports about a whole training, as its last line logs it.
 _OUTPUT = (
     "train_runtime",
     "train_samples_per_second",
@@ -40,17 +40,17 @@ _OUTPUT = (
 def open_session(
     trainer: Any, checkpoint: Any, resume: Resumption | None
 ) -> tuple[Session, str | bool | None]:
-    """The session of a training, and the checkpoint of transformers' own that it resumes, if any.
+    """Return the session of a training, and transformers' own checkpoint to resume, if any.
 
     Raises:
-        InvalidInput: two places to go on from. Else as `opening.open_session`.
+        InvalidInput: two places to continue from. Otherwise as `opening.open_session`.
     """
     if resume is not None and checkpoint:
         raise InvalidInput(
             "resume_from_checkpoint",
             checkpoint,
             "resume_from_node alone",
-            what="Both resume_from_node and resume_from_checkpoint say where to go on from.",
+            what="Both resume_from_node and resume_from_checkpoint say where to continue from.",
         )
     folder = script_folder(trainer)
     newest = _newest_checkpoint(folder)
@@ -62,15 +62,15 @@ def open_session(
         and not isinstance(checkpoint, bool)
         and checkpoint_pointers.is_pointer(checkpoint)
     ):
-        # It only names a node, which the record has not, or which is gone on from.
+        # It only names a node, which the record lacks, or which is continued from.
         checkpoint = None
     return session, checkpoint
 
 
 def point_at_newest(trainer: Any, session: Session) -> None:
-    """Have the script find the newest node where it looks for its newest checkpoint.
+    """Point the script to the newest node where it looks for its newest checkpoint.
 
-    That is what a queue starts again, so it is done for a run's first branch alone.
+    A queue restarts only this, so it is done only for a run's first branch.
     """
     recorder, step, args = session.recorder, trainer.state.global_step, trainer.args
     if args.load_best_model_at_end or args.push_to_hub:
@@ -89,7 +89,7 @@ def point_at_newest(trainer: Any, session: Session) -> None:
 
 
 def pass_over(trainer: Any, session: Session) -> TrainOutput:
-    """Leave a trainer as its training had left it, and return what that returned.
+    """Leave a trainer in its training's final state, and return what that returned.
 
     A training that is left untrained has made no step.
 
@@ -127,7 +127,7 @@ def _give_back(trainer: Any, session: PassedOver, base: Base) -> dict[str, float
 
 
 def _load_best(trainer: Any, session: PassedOver, base: Base, step: int) -> None:
-    """The weights that such a training ends with are those of its best node."""
+    """Load the best node's weights, with which such a training ends."""
     with session.database.read() as connection:
         branch_nodes = nodes.of_branch(connection, base.fork.branch_id)
         best = next((node for node in reversed(branch_nodes) if node.step == step), None)

@@ -1,7 +1,7 @@
-"""A node given back to a Trainer: its counters, state and place, then what was declared to change.
+"""A node restored to a Trainer: its counters, state and position, then what was declared to change.
 
-Nothing of the script is used silently in the place of the node, and nothing of the node in the
-place of what was declared.
+Nothing of the script silently replaces the node's, and nothing of the node replaces what was
+declared.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def prepare(trainer: Any, base: Base, folder: str, history: list[dict[str, Any]]
     ``history`` is what was logged up to the node.
 
     Raises:
-        CheckpointMismatch: the script asks for something else, undeclared.
-        InvalidInput: what was declared cannot be had with this script.
+        CheckpointMismatch: the script requests something else, undeclared.
+        InvalidInput: what was declared is impossible with this script.
     """
     settings = base_settings(base)
     if base.mode == "exact":
         _check(trainer, base, late=False)
-        # Both would make the resumed process do other things than the one that went on.
+        # Both would make the resumed process differ from the one that continued.
         trainer.args.ignore_data_skip = trainer.args.eval_on_start = False
         trainer._bt_schedule = _recipe(base, trainer.args.learning_rate)
     trainer_script.take(trainer, settings)
@@ -61,7 +61,7 @@ def prepare(trainer: Any, base: Base, folder: str, history: list[dict[str, Any]]
 
 
 def has_ended(base: Base) -> bool:
-    """Whether the node is where a callback ended training, and nothing was declared since."""
+    """Return whether a callback ended training at the node, and nothing was declared since."""
     is_as_it_was = base.mode == "exact" and not base.overrides
     return is_as_it_was and bool(snapshots.loop_state(base.snapshot).get("ended"))
 
@@ -69,7 +69,7 @@ def has_ended(base: Base) -> bool:
 def own_folder(trainer: Any, branch: str | None) -> None:
     """Give a branch that is not the run's first a folder of its own within the script's.
 
-    Branches that train at once would take each other's checkpoints for theirs.
+    Branches that train at once would mistake each other's checkpoints for theirs.
     """
     folder = script_folder(trainer)
     branch_folder = folder if branch is None else os.path.join(folder, "branches", branch)
@@ -77,7 +77,7 @@ def own_folder(trainer: Any, branch: str | None) -> None:
 
 
 def script_folder(trainer: Any) -> str:
-    """The folder that the script itself writes to, whatever branch was trained last."""
+    """Return the folder that the script itself writes to, whatever branch was trained last."""
     if trainer.args.output_dir != trainer._bt_branch_folder:
         trainer._bt_output_folder = trainer.args.output_dir
     folder: str = trainer._bt_output_folder
@@ -85,15 +85,15 @@ def script_folder(trainer: Any) -> str:
 
 
 def base_settings(base: Base) -> Mapping[str, Any]:
-    """The settings that the training is to go on with, as far as the script does not say."""
+    """Return the settings that training continues with, as far as the script does not set them."""
     return base.fork.settings if base.mode == "exact" else base.overrides
 
 
 def last_step(base: Base, natural: int) -> int:
-    """The step at which training ends; ``natural`` is the number of updates that the script says.
+    """Return the step at which training ends; ``natural`` is the script's number of updates.
 
     Raises:
-        InvalidInput: it is not behind the node's.
+        InvalidInput: it is not after the node's.
     """
     default = natural if base.mode == "exact" else base.fork.step + natural
     end_step = int(base_settings(base).get("max_steps", default))
@@ -103,12 +103,12 @@ def last_step(base: Base, natural: int) -> int:
 
 
 def knows_place(base: Base) -> bool:
-    """Whether the place in the data is to be had from the node, not from its number of updates."""
+    """Return whether the data position comes from the node, not from its number of updates."""
     return base.mode == "weights" or "epoch" in _data(base)
 
 
 def find_place(trainer: Any, base: Base) -> None:
-    """Have the loader that was just made go on where the node's was.
+    """Make the new loader continue where the node's was.
 
     Raises:
         InvalidInput: another batch size was declared, and the loader does not have it.
@@ -132,7 +132,7 @@ def find_place(trainer: Any, base: Base) -> None:
 
 
 def restore(trainer: Any, base: Base) -> None:
-    """Give the model, the optimizer and the scheduler back, then apply what was changed.
+    """Restore the model, the optimizer and the scheduler, then apply what was changed.
 
     Raises:
         CheckpointMismatch: they do not fit the node.
@@ -152,7 +152,7 @@ def restore(trainer: Any, base: Base) -> None:
                 base.overrides["max_steps"],
                 each_update=True,
                 before=None,
-                way="the weights alone: --mode weights",
+                way="only the weights: --mode weights",
             )
     current = apply.read_all(live, details=True)
     target = {name: base_settings(base).get(name, value) for name, value in current.items()}
@@ -160,9 +160,9 @@ def restore(trainer: Any, base: Base) -> None:
 
 
 def restore_attributes(trainer: Any) -> None:
-    """Give back, once, what objects of the script kept in attributes; see `Attributes`.
+    """Restore, once, what objects of the script kept in attributes; see `Attributes`.
 
-    That is where the loop goes on: after every callback's own beginning.
+    That is where the loop continues: after every callback's own beginning.
     """
     base: Base | None = getattr(trainer, "_bt_base_to_finish", None)
     trainer._bt_base_to_finish = None
@@ -178,7 +178,7 @@ def restore_rng(base: Base) -> None:
 
 
 def _check(trainer: Any, base: Base, *, late: bool) -> None:
-    """Compare the script, or what it has made of an optimizer and a scheduler since."""
+    """Compare the script, or the optimizer and the scheduler that it has created since."""
     if base.script is None:
         return
 
@@ -188,7 +188,7 @@ def _check(trainer: Any, base: Base, *, late: bool) -> None:
 
     current, recorded = these(trainer._bt_script), these(base.script)
     if not late and "model" not in recorded:
-        # Recorded by an earlier version, which looked at less.
+        # Recorded by an earlier version, which compared less.
         current = {name: value for name, value in current.items() if name in recorded}
     names = accepted(base.overrides, trainer._bt_script, base.script)
     trainer_script.check(current, recorded, base.fork.settings, base.overrides, names)
@@ -214,7 +214,7 @@ def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
 
 
 def _recipe(base: Base, script_rate: float) -> dict[str, Any] | None:
-    """The recipe of the schedule; None where the script makes the same by itself."""
+    """Return the recipe of the schedule; None if the script makes the same by itself."""
     fork, before, at = base.fork, base.origin.settings, _updates(base)
     if "max_steps" not in before or schedule_recipe.KIND not in before:
         return None
@@ -235,7 +235,7 @@ def _recipe(base: Base, script_rate: float) -> dict[str, Any] | None:
 
 
 def _updates(base: Base) -> int:
-    """How many updates the node's schedule has seen; fewer than its step where it began anew."""
+    """Return the updates the node's schedule has seen; fewer than its step if it restarted."""
     scheduler = base.snapshot.state["scheduler"] or {"class": "", "state": {}}
     last_epoch = scheduler["state"].get("last_epoch")
     # One that follows the evaluation counts something else.
@@ -244,7 +244,7 @@ def _updates(base: Base) -> int:
 
 
 def _check_settings(live: apply.Live, settings: Mapping[str, Any]) -> None:
-    """Compare with the node itself, whose script nobody recorded.
+    """Compare with the node itself, whose script was not recorded.
 
     Raises:
         CheckpointMismatch: with both values.
@@ -264,7 +264,7 @@ def _check_settings(live: apply.Live, settings: Mapping[str, Any]) -> None:
 
 
 def _data_changed(trainer: Any, base: Base) -> bool:
-    """Whether the script has more rows or fewer, which was declared to be intended."""
+    """Return whether the script has more rows or fewer, declared as intended."""
     before, name = base.script, LENGTH
     return (
         before is not None and name in before and not equal(trainer._bt_script[name], before[name])

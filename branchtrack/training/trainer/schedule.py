@@ -1,7 +1,7 @@
-"""The schedule of a Trainer and the step at which it ends, while it trains.
+"""The schedule of a Trainer and the step at which it ends, during training.
 
-A scheduler is made anew for every change, brought to the update that has come, and put in the
-place of the one before; what it was made of is kept with it. It knows no session and no request.
+For every change a new scheduler is created, stepped to the current update, and put in the place of
+the previous one; what it was created from is kept with it. It knows no session and no request.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from branchtrack.training.settings.live import Live
 from branchtrack.training.trainer import schedule_recipe, script
 from branchtrack.training.trainer.schedule_recipe import KIND, KWARGS, Made, Where
 
-#: What a schedule may be changed by.
+#: The settings that change a schedule.
 _NAMES = (*schedule_recipe.ALL, "max_steps")
 
 
 def declare(trainer: Any) -> list[Setting]:
-    """What can be changed of the schedule: nothing where the script made it itself."""
+    """Return what can be changed of the schedule: nothing if the script created it itself."""
     if made_of(trainer) is None:
         return []
     settings = [LR_SCHEDULER_TYPE, LR_SCHEDULER_KWARGS, WARMUP_STEPS, SCHEDULE_FROM]
@@ -44,19 +44,19 @@ def declare(trainer: Any) -> list[Setting]:
 
 
 def made_of(trainer: Any) -> Mapping[str, Any] | None:
-    """What the scheduler in force was made of; None: something else than the Trainer made it."""
+    """Return what the current scheduler was created from; None if not by the Trainer."""
     origin: Made | None = trainer._bt_made
     is_it = origin is not None and origin.scheduler is trainer.lr_scheduler
     return origin.settings if origin is not None and is_it else None
 
 
 def read(trainer: Any, name: str) -> Any:
-    """A setting of the schedule that is in force; None if that is not the Trainer's any more."""
+    """Return a setting of the current schedule; None if that is no longer the Trainer's."""
     return (made_of(trainer) or {}).get(name)
 
 
 def note(trainer: Any) -> None:
-    """Keep what the Trainer has just made its scheduler of, unless the script made it."""
+    """Keep what the Trainer has just created its scheduler from, unless the script did."""
     args = trainer.args
     steps = (
         trainer.state.max_steps if trainer._bt_schedule is None else trainer._bt_schedule["steps"]
@@ -71,7 +71,7 @@ def note(trainer: Any) -> None:
 
 
 def implied(trainer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What follows from a change: the arguments of another schedule, and which one it is.
+    """Return what follows from a change: the arguments of another schedule, and its kind.
 
     Raises:
         InvalidInput: the arguments do not fit the schedule.
@@ -106,7 +106,7 @@ def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
             requested["max_steps"],
             each_update=True,
             before=None,
-            way="a resume that takes the weights alone",
+            way="a resume that loads only the weights",
         )
         state.max_steps = requested["max_steps"]
         return
@@ -120,7 +120,7 @@ def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
 def _recipe(
     trainer: Any, live: Live, settings: Mapping[str, Any], requested: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """The recipe of the schedule from here on; None: as the script makes it by itself."""
+    """Return the recipe of the schedule from here on; None: as the script makes it by itself."""
     state, script_rate = trainer.state, trainer.args.learning_rate
     at = _updates(trainer)
     done = state.global_step - at
@@ -143,7 +143,7 @@ def _make(
     requested: Mapping[str, Any],
     recipe: dict[str, Any] | None,
 ) -> None:
-    """Put a scheduler made of ``settings`` in the place of the one in force."""
+    """Replace the current scheduler by one created from ``settings``."""
     at, before = _updates(trainer), trainer.lr_scheduler
     shape = {name: settings[name] for name in schedule_recipe.SHAPE}
     script.take(trainer, shape)
@@ -164,7 +164,7 @@ def _make(
 
 
 def _updates(trainer: Any) -> int:
-    """How many updates the schedule has seen; one that follows the evaluation counts no updates."""
+    """Return how many updates the schedule has seen; one that follows the evaluation has none."""
     scheduler = trainer.lr_scheduler
     step: int = trainer.state.global_step
     return scheduler.last_epoch if isinstance(scheduler, LambdaLR) else step

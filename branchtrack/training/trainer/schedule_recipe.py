@@ -1,11 +1,11 @@
-"""A Trainer's schedule where it was made for another number of updates than are trained.
+"""A Trainer's schedule that was made for another number of updates than are trained.
 
 A *recipe* is what a node keeps of it: ``steps``, the number of updates that the shape was made for,
-and ``path``, points (update, place in the shape) between which places are interpolated and behind
-the last of which they go on one by one. Updates are counted as the scheduler counts them. ``lr`` is
-the base rate that the shape was made for, where that is another than the script's: some shapes have
-rates in them, such as the one they end in. ``factor`` is what the first point of the path comes to,
-as a share of the base rate: the whole shape is made smaller for that.
+and ``path``, points (update, position in the shape) between which positions are interpolated and
+after the last of which they advance one by one. Updates are counted as the scheduler counts them.
+``lr`` is the base rate that the shape was made for, if that is not the script's: some shapes
+contain rates, such as the one they end in. ``factor`` is the value at the first point of the path,
+as a share of the base rate: the whole shape is scaled down to it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.live import Live, number, put
 
 Path = list[list[float]]
-#: What makes another shape, and what else makes another schedule of it.
+#: What makes another shape, and what else makes another schedule from it.
 SHAPE = (KIND, KWARGS, "warmup_steps")
 ALL = (*SHAPE, "horizon", SCHEDULE_FROM.name)
-#: What has a shape be made for the base rate in force.
+#: What makes a shape depend on the current base rate.
 MADE_FOR_RATE = {KIND, KWARGS, SCHEDULE_FROM.name}
 
 
 @dataclass(frozen=True)
 class Made:
-    """A scheduler that was made for a Trainer, and of what: ``settings`` are those of its shape."""
+    """A scheduler that was created for a Trainer; ``settings`` are those of its shape."""
 
     scheduler: Any
     settings: Mapping[str, Any]
@@ -46,7 +46,7 @@ class Where:
     """Where a schedule is changed, in updates as the scheduler counts them.
 
     ``at`` is the update, ``ends`` where training was to end before and is to end now, ``warmup``
-    the length of the warm-up from here on, and ``factor`` the share of the base rate in force.
+    the length of the warm-up from here on, and ``factor`` the current share of the base rate.
     """
 
     at: int
@@ -58,7 +58,7 @@ class Where:
 def revised(
     before: Mapping[str, Any] | None, values: Mapping[str, Any], where: Where
 ) -> dict[str, Any]:
-    """The recipe of the schedule behind a change of ``values``, without the rate it is made for.
+    """Return the recipe of the schedule after a change of ``values``, without its base rate.
 
     Raises:
         InvalidInput: a rate of zero cannot be held.
@@ -73,7 +73,7 @@ def revised(
                 SCHEDULE_FROM.name,
                 origin,
                 "start or restart",
-                what="The rate in force is 0 here: held, it would stay 0.",
+                what="The current rate is 0 here: held, it would stay 0.",
             )
         path = [[where.at, where.warmup]]
         return {"steps": where.warmup + left, "path": path, "factor": where.factor}
@@ -94,7 +94,7 @@ _SHARED = ("lr", "initial_lr")
 
 
 def share(groups: Sequence[Mapping[str, Any]]) -> float:
-    """The share of its base rate that the group with the largest is about to be trained with."""
+    """Return the largest share of its base rate that a group is about to be trained with."""
     plain = [{n: decode(v, {}) for n, v in group.items() if n in _SHARED} for group in groups]
     group = max(plain, key=lambda group: number(group.get("initial_lr", group["lr"])))
     base = number(group.get("initial_lr", group["lr"]))
@@ -104,11 +104,11 @@ def share(groups: Sequence[Mapping[str, Any]]) -> float:
 def changed(
     before: Mapping[str, Any] | None, old_end: int, new_end: int, at: int, horizon: str | None
 ) -> dict[str, Any]:
-    """The recipe for another end of training.
+    """Return the recipe for another end of training.
 
-    ``at``: the update of the resume. ``extend`` goes on from the place in force and spreads what is
-    left of the shape over what is left of the training; ``rescale`` makes the shape anew, as does
-    an end that changes nothing else.
+    ``at``: the update of the resume. ``extend`` continues from the current position and spreads the
+    rest of the shape over the rest of the training; ``rescale`` makes the shape anew, as does an
+    end that changes nothing else.
     """
     if horizon != "extend":
         # Without either, the rates of the schedule do not depend on its length.
@@ -122,7 +122,7 @@ def changed(
 
 
 def shape_position(path: Path, step: float) -> float:
-    """The place in the shape at an update."""
+    """Return the position in the shape at an update."""
     if not path or step < path[0][0]:
         return step
     number = bisect_right(path, step, key=lambda point: point[0])
@@ -135,7 +135,7 @@ def shape_position(path: Path, step: float) -> float:
 
 @contextmanager
 def made_for(optimizer: Any, rate: float | None) -> Iterator[None]:
-    """Within the block a schedule that is made takes ``rate`` for the optimizer's base rate."""
+    """Within the block, schedules that are created use ``rate`` as the optimizer's base rate."""
     defaults = optimizer.defaults
     if rate is None or "lr" not in defaults:
         yield
@@ -148,14 +148,14 @@ def made_for(optimizer: Any, rate: float | None) -> Iterator[None]:
 
 
 def follow(scheduler: Any, recipe: Mapping[str, Any]) -> None:
-    """Have a scheduler's shapes be read at the places of a recipe's path, and made smaller."""
+    """Evaluate a scheduler's shapes at the positions of a recipe's path, scaled by its factor."""
     path = recipe["path"]
     if path and isinstance(scheduler, LambdaLR):
         factor = recipe.get("factor")
         scheduler.lr_lambdas = [_along(shape, path, factor) for shape in scheduler.lr_lambdas]
 
 
-#: What schedules that follow the evaluation have come to, beside the arguments they were given.
+#: The state of schedules that follow the evaluation, beside the arguments they were created with.
 _COME_TO = (
     "best",
     "num_bad_epochs",
@@ -171,10 +171,10 @@ _COME_TO = (
 
 
 def take_arguments(scheduler: Any, fresh_state: Mapping[str, Any]) -> None:
-    """Give a restored schedule that follows the evaluation the arguments that it was made with.
+    """Give a restored schedule that follows the evaluation the arguments it was created with.
 
-    ``fresh_state`` is its state as it was made. What it has come to stays; but a best value of
-    another mode is none.
+    ``fresh_state`` is its state as it was created. What it has reached stays; but a best value of
+    another mode is dropped.
     """
     if isinstance(scheduler, LambdaLR):
         return
@@ -185,10 +185,10 @@ def take_arguments(scheduler: Any, fresh_state: Mapping[str, Any]) -> None:
 
 
 def take_rates(live: Live, step: int, *, hold: bool = False) -> None:
-    """Give every group the rate that the scheduler has for the update behind ``step``.
+    """Give every group the rate that the scheduler has for the update after ``step``.
 
     For a scheduler that is new at this step, or of another shape than before. ``hold``: one that
-    has no shape of its own goes on from the rate in force, not from the base rate.
+    has no shape of its own continues from the current rate, not from the base rate.
     """
     scheduler = live.scheduler
     for group in [] if hold else live.groups:

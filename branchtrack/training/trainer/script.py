@@ -1,7 +1,7 @@
-"""What a script asks of a Trainer, and what a node it resumes has to say about it.
+"""What a script requests of a Trainer, and how it compares with the node it resumes.
 
-What the node's own script asked for is recorded with its segment. A resumed process whose script
-asks for something else is refused, unless the difference was declared or is what the node has.
+The request of the node's own script is recorded with its segment. A resumed process whose script
+requests something else is refused, unless the difference was declared or is what the node has.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from branchtrack.training.state import model_repr
 from branchtrack.training.state.mismatch import ACCEPTED, Difference, equal, quoted, refuse
 from branchtrack.training.trainer import script_objects
 
-#: Arguments that change nothing of what is trained, logged or evaluated.
+#: Arguments that do not affect what is trained, logged or evaluated.
 _OUTWARD = frozenset(
     """output_dir run_name project report_to disable_tqdm log_level log_level_replica
     log_on_each_node trackio_space_id trackio_bucket_id trackio_static_space_id push_to_hub
@@ -33,9 +33,9 @@ _OUTWARD = frozenset(
     skip_memory_metrics dataloader_pin_memory dataloader_prefetch_factor ddp_timeout
     torch_empty_cache_steps use_cache""".split()
 )
-#: What comes back with the node, whatever the script says, or does not fit its state.
+#: What is restored with the node, whatever the script says, or does not fit its state.
 _RESTORED = frozenset("model optimizer scheduler frozen dropout optim optim_args".split())
-#: The setting that a declared change of an argument goes by.
+#: The setting for a declared change of an argument.
 _SETTING_OF = {
     "learning_rate": "lr",
     "adam_beta1": "betas",
@@ -53,7 +53,7 @@ _SETTING_OF = {
 
 
 def record(trainer: Any) -> dict[str, Any]:
-    """What the script asks for, as plain values; to be taken before a node's settings are."""
+    """Return what the script requests, as plain values; call it before taking a node's settings."""
     values = {
         name: value
         for name, value in trainer.args.to_dict().items()
@@ -71,7 +71,7 @@ def check(
     declared: Mapping[str, Any],
     accepted: Collection[str] = (),
 ) -> None:
-    """Refuse a script that asks for something else than the one that made the node did.
+    """Refuse a script that requests something else than the one that created the node.
 
     ``current`` and ``recorded`` are records; ``settings`` the node's own; ``accepted`` are names of
     differences that are intended.
@@ -94,15 +94,15 @@ def check(
         in_force = _in_force(setting, settings)
         differences.append(Difference(name, actual, expected, in_force, option))
     refuse(differences, accepted)
-    # A configuration says more than the modules that are made of it.
+    # A configuration says more than the modules that are built from it.
     model_repr.check(current, recorded)
 
 
 def take(trainer: Any, settings: Mapping[str, Any]) -> None:
-    """Have a trainer, before it trains, use a node's settings of its loop.
+    """Make a trainer, before it trains, use a node's settings of its loop.
 
     Raises:
-        InvalidInput: the script has not what a setting needs.
+        InvalidInput: the script lacks what a setting needs.
     """
     args = trainer.args
     plain = "gradient_accumulation_steps logging_steps eval_steps save_steps warmup_steps seed"
@@ -133,14 +133,14 @@ def _take_schedule(trainer: Any, kind: str) -> None:
         )
     if watches and args.metric_for_best_model is None:
         args.metric_for_best_model, args.greater_is_better = "loss", False
-    # What a schedule is given beside its shape is meant for that shape alone.
+    # The other arguments of a schedule apply only to its shape.
     args.lr_scheduler_type, args.lr_scheduler_kwargs = SchedulerType(kind), None
 
 
 def check_schedule(trainer: Any, rate: float | None) -> None:
-    """Make a declared schedule for an optimizer of no use, before anything is trained.
+    """Create a declared schedule for a throw-away optimizer, before anything is trained.
 
-    ``rate`` is the base rate in force.
+    ``rate`` is the current base rate.
 
     Raises:
         InvalidInput: this version of transformers has no such schedule, or other arguments.
@@ -168,7 +168,7 @@ def check_schedule(trainer: Any, rate: float | None) -> None:
 
 
 def _setting_of(name: str) -> str:
-    """The setting that a declared change of something recorded goes by, or nothing."""
+    """Return the setting for a declared change of something recorded, or nothing."""
     if name.startswith("model.config."):
         return "dropout" if "drop" in name else ""
     if name.startswith(PREFIX):
@@ -193,16 +193,16 @@ def _in_force(setting: str, settings: Mapping[str, Any]) -> str:
 
 
 def _option(name: str, setting: str, values: tuple[Any, Any], settings: Mapping[str, Any]) -> str:
-    """What declares a change; ``values`` are the script's and those of the node's script."""
+    """Return what declares a change; ``values`` are the script's and those of the node's script."""
     actual, expected = values
-    # The optimizer that a Trainer makes has no groups for what its script has frozen.
+    # The optimizer that a Trainer creates has no groups for what its script has frozen.
     if (
         setting == "frozen"
         or setting not in settings
         or actual is None
         or (name == "max_steps" and actual < 1)
     ):
-        # What the node has nothing of cannot be changed at its resume.
+        # What the node lacks cannot be changed at its resume.
         return ""
     if setting == "max_steps":
         return _length(name, actual, expected, settings)
@@ -218,7 +218,7 @@ def _option(name: str, setting: str, values: tuple[Any, Any], settings: Mapping[
 
 
 def _length(name: str, actual: Any, expected: Any, settings: Mapping[str, Any]) -> str:
-    """What declares another end; the updates of an epoch follow from those of the node."""
+    """Return what declares another end; the updates of an epoch follow from the node's."""
     before, steps = settings["max_steps"], actual if name == "max_steps" else "N"
     if name == "num_train_epochs" and expected:
         steps = math.ceil(before / expected * actual)

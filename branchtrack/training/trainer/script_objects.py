@@ -1,6 +1,6 @@
-"""What the objects of a script ask for: its model, and an optimizer and a scheduler of its own.
+"""What the objects of a script request: its model, and an optimizer and a scheduler of its own.
 
-Their values as plain ones, as they are before a node's state is given to them. It knows no node.
+Their values as plain ones, before a node's state is restored to them. It knows no node.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLACE = frozenset(
     _get_lr_called_within_step best num_bad_epochs num_good_epochs
     cooldown_counter warmup_counter""".split()
 )
-#: The beginnings of the names under which an optimizer's and a scheduler's values are recorded.
+#: Prefixes of the names under which an optimizer's and a scheduler's values are recorded.
 MADE_LATE = ("optimizer", "scheduler")
 #: What a schedule makes of a group's base rate.
 _RATES = frozenset(("lr", "initial_lr", "max_lr", "min_lr", "swa_lr"))
@@ -31,7 +31,7 @@ _MOST = 64
 
 
 def of_model(model: torch.nn.Module) -> dict[str, Any]:
-    """Its class, modules, configuration if it has one, dropout and what of it does not train."""
+    """Return its class, modules, any configuration, dropout and what of it does not train."""
     facts: dict[str, Any] = {"model": type(model).__name__, "frozen": modules.read_frozen(model)}
     if hasattr(getattr(model, "config", None), "to_json_string"):
         config = snapshots.model_config(model)
@@ -43,7 +43,7 @@ def of_model(model: torch.nn.Module) -> dict[str, Any]:
 
 
 def of_data(trainer: Any) -> dict[str, Any]:
-    """The lengths of its datasets and the name of what makes batches."""
+    """Return the lengths of its datasets and the name of what makes batches."""
     held_out = trainer.eval_dataset
     if isinstance(held_out, dict):
         sizes: Any = {name: _length(dataset) for name, dataset in held_out.items()}
@@ -59,7 +59,7 @@ def of_data(trainer: Any) -> dict[str, Any]:
 
 
 def of_optimizer(trainer: Any) -> dict[str, Any]:
-    """The values of an optimizer and a scheduler that are not the Trainer's own."""
+    """Return the values of an optimizer and a scheduler that are not the Trainer's own."""
     facts: dict[str, Any] = {}
     if (
         trainer._bt_gives_optimizer
@@ -81,7 +81,7 @@ def of_optimizer(trainer: Any) -> dict[str, Any]:
 
 
 def _one(values: list[Any]) -> Any:
-    """The value of all groups where they have one, else each of theirs."""
+    """Return the value of all groups if they have the same, else each of theirs."""
     return values[0] if all(value == values[0] for value in values) else values
 
 
@@ -93,7 +93,7 @@ def _length(dataset: Any) -> int | None:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it; None for what says nothing that could be compared."""
+    """Return a value as JSON has it; None if it holds nothing that could be compared."""
     if isinstance(value, torch.Tensor):
         return _plain(value.tolist()) if value.numel() <= _MOST else None
     if isinstance(value, float):

@@ -1,5 +1,5 @@
-"""Settings of a Trainer's loop while it trains: its end, its accumulation, how often it logs,
-evaluates and saves, and how labels are smoothed; `trainer_schedule` has those of its schedule.
+"""Settings of a Trainer's loop during training: its end, its accumulation, how often it logs,
+evaluates and saves, and how labels are smoothed; `schedule` has those of its schedule.
 
 Each is written where the loop reads it, and read from there. It knows no session and no request.
 """
@@ -31,7 +31,7 @@ from branchtrack.training.settings import apply
 from branchtrack.training.settings.live import Live
 from branchtrack.training.trainer import schedule
 
-#: What is touched of a Trainer's arguments and its state.
+#: What is changed of a Trainer's arguments and its state.
 _ARGUMENTS = (
     "lr_scheduler_type",
     "lr_scheduler_kwargs",
@@ -60,7 +60,7 @@ _CADENCES = {
 
 
 class Counted(LabelSmoother):
-    """A label smoother that counts how often a loss that is trained with was made by it."""
+    """A label smoother that counts how often it computed a training loss."""
 
     uses = 0
 
@@ -77,7 +77,7 @@ class TrainerSettings:
 
     @property
     def declared(self) -> dict[str, Setting]:
-        """What this Trainer's loop can change while it goes on, by name."""
+        """Return what this Trainer's loop can change while it runs, by name."""
         trainer = self._trainer
         settings = schedule.declare(trainer)
         if trainer._bt_bounds is not None:
@@ -92,7 +92,7 @@ class TrainerSettings:
         return {setting.name: setting for setting in settings}
 
     def fixed(self) -> dict[str, Any]:
-        """The settings of the loop that cannot be changed while it goes on."""
+        """Return the settings of the loop that cannot be changed while it runs."""
         trainer = self._trainer
         values = {"batch_size": trainer._train_batch_size, "seed": trainer.args.seed}
         declared = self.declared
@@ -102,7 +102,7 @@ class TrainerSettings:
         return values | ({} if trainer._bt_schedule is None else {RECIPE: trainer._bt_schedule})
 
     def read(self, name: str) -> Any:
-        """A setting's value, from where the loop reads it."""
+        """Return a setting's value, from where the loop reads it."""
         trainer = self._trainer
         if name == LABEL_SMOOTHING.name:
             return 0.0 if trainer.label_smoother is None else float(trainer.label_smoother.epsilon)
@@ -113,7 +113,7 @@ class TrainerSettings:
         return schedule.read(trainer, name)
 
     def used(self) -> dict[str, Any]:
-        """Of what the loss has to read for itself, what it has read for the update made last."""
+        """Return what the last update read of the settings that the loss reads for itself."""
         trainer = self._trainer
         values = {name: trainer._bt_values.read.get(name) for name in trainer._bt_values}
         smoother = trainer.label_smoother
@@ -122,7 +122,7 @@ class TrainerSettings:
         return values
 
     def begin_update(self) -> None:
-        """What was read until now is of no use to the update that begins."""
+        """Discard earlier readings: they do not apply to the update that begins."""
         trainer = self._trainer
         trainer._bt_values.take_read()
         smoother = trainer.label_smoother
@@ -134,7 +134,7 @@ class TrainerSettings:
             )
 
     def implied(self, live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What follows from a change: another schedule has other arguments."""
+        """Return what follows from a change: another schedule has other arguments."""
         return schedule.implied(self._trainer, values)
 
     def write(self, live: Live, values: Mapping[str, Any]) -> None:
@@ -165,7 +165,7 @@ class TrainerSettings:
             trainer.label_smoother = Counted(epsilon=factor) if factor else None
 
     def kept(self, live: Live) -> Callable[[], None]:
-        """Keep what `write` touches of the Trainer; calling the result puts it back."""
+        """Keep what `write` touches of the Trainer; calling the result restores it."""
         trainer = self._trainer
         held = [(trainer.args, name, getattr(trainer.args, name)) for name in _ARGUMENTS]
         held += [(trainer.state, name, getattr(trainer.state, name)) for name in _STATE]
@@ -198,7 +198,7 @@ class TrainerSettings:
                 )
 
     def _accumulate(self, count: int) -> None:
-        """Have updates be made of ``count`` batches; what sorts near samples by length does so for
+        """Make updates of ``count`` batches; a sampler that sorts neighbours by length does so for
         one update at a time, from the next epoch on.
         """
         trainer = self._trainer
@@ -210,7 +210,7 @@ class TrainerSettings:
 
 
 def _can_smooth(trainer: Any) -> bool:
-    """Whether the Trainer's loss would smooth labels: it takes them out of the model's input."""
+    """Return whether the Trainer's loss would smooth labels, removing them from model inputs."""
     problem = getattr(getattr(trainer.model, "config", None), "problem_type", None)
     labels = inspect.signature(trainer.model.forward).parameters.get("labels")
     needs_labels = labels is not None and labels.default is inspect.Parameter.empty
@@ -218,10 +218,10 @@ def _can_smooth(trainer: Any) -> bool:
 
 
 def check_names(live: Live) -> None:
-    """That no value that the script declared goes by the name of another setting.
+    """Check that no value that the script declared has the name of another setting.
 
     Raises:
-        InvalidInput: one does.
+        InvalidInput: one has.
     """
     taken = {setting.name for setting in apply.declare(replace(live, values=None))}
     for name in live.values or ():

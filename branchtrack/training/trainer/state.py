@@ -25,9 +25,9 @@ from branchtrack.training.settings import apply, dataset_settings
 from branchtrack.training.settings.apply import Live
 from branchtrack.training.state import snapshots
 
-#: Parts of TrainerState that are no state of training: what was logged is in the database, and
-#: how often and where checkpoints are written, and how many epochs it takes to the last update,
-#: changes no later update.
+#: Parts of TrainerState that are no state of training: what was logged is in the database, and how
+#: often and where checkpoints are written, and the number of epochs up to the last update, affect
+#: no later update.
 _NOT_STATE = (
     "log_history",
     "stateful_callbacks",
@@ -38,7 +38,7 @@ _NOT_STATE = (
     "num_train_epochs",
 )
 
-#: Attributes of a Trainer that its own loop, or branchtrack, keeps, restores or makes anew.
+#: Attributes of a Trainer that its own loop, or branchtrack, keeps, restores or recreates.
 _STOCK = frozenset(
     """args model model_wrapped optimizer lr_scheduler accelerator state control callback_handler
     train_dataset eval_dataset processing_class data_collator label_names label_smoother
@@ -57,7 +57,7 @@ _OF_EVERY_WRAPPER = frozenset(
 
 
 def live_objects(trainer: Any) -> Live:
-    """What a Trainer trains with; the optimizer without accelerate's wrapper."""
+    """Return what a Trainer trains with; the optimizer without accelerate's wrapper."""
     optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
     return Live(
         model=trainer.model,
@@ -76,7 +76,7 @@ def live_objects(trainer: Any) -> Live:
 
 
 def loop_state(trainer: Any) -> dict[str, Any]:
-    """The loop's own state: counters, open logging window, callbacks, position, scaler."""
+    """Return the loop's own state: counters, open logging window, callbacks, position, scaler."""
     trainer.store_flos()
     state, scaler = trainer.state, getattr(trainer.accelerator, "scaler", None)
     callbacks: dict[str, list[Any]] = {}
@@ -103,7 +103,7 @@ def loop_state(trainer: Any) -> dict[str, Any]:
 
 
 def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
-    """What a Trainer and the script's objects around it keep in attributes."""
+    """Return what a Trainer and the script's objects around it keep in attributes."""
     owners = {"trainer": trainer, "args": trainer.args, "state": trainer.state}
     around = {"data_collator": trainer.data_collator, "loss": trainer.compute_loss_func}
     for name, value in around.items():
@@ -134,25 +134,25 @@ def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
 
 
 def _holder(function: Any) -> Any:
-    """What keeps the state of what is called: itself, the object of a method, or what is bound."""
+    """Return what keeps a callable's state: itself, a method's object, or what is bound."""
     if isinstance(function, partial):
         return SimpleNamespace(args=list(function.args), **function.keywords)
     return getattr(function, "__self__", function)
 
 
 def _fields(record: Any) -> frozenset[str]:
-    """The names of a record that its own class gives it."""
+    """Return the names of a record that its own class gives it."""
     private = {name for name in vars(record) if name.startswith("_")}
     return frozenset(private | {field.name for field in fields(record)})
 
 
 def _plain(value: Any) -> Any:
-    """A counter as a Trainer's own checkpoint has it."""
+    """Return a counter as a Trainer's own checkpoint has it."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
-    """Bring back what the loop starts anew: the open logging window and callbacks' counters."""
+    """Restore what the loop resets: the open logging window and callbacks' counters."""
     trainer._tr_loss.copy_(loop["window"]["loss"])
     if "total" in loop["window"]:
         trainer._total_loss_scalar = loop["window"]["total"]
@@ -177,8 +177,8 @@ def write_trainer_state(
 ) -> None:
     """Write the one file of a Trainer's own checkpoint that `Trainer.train` itself reads.
 
-    ``counters`` are those of a node, or none of a training that begins anew; ``changed`` those
-    that are to be others; ``history`` is what was logged before.
+    ``counters`` are those of a node, or empty for a training that starts anew; ``changed`` those
+    that are to differ; ``history`` is what was logged before.
     """
     exportable: list[Any] = [*_exportable(trainer), trainer.control]
     state: Any = TrainerState(stateful_callbacks=exportable)
@@ -191,7 +191,7 @@ def write_trainer_state(
 
 
 def restore_scaler(trainer: Any, snapshot: snapshots.Snapshot, mode: str) -> None:
-    """Bring back the gradient scaler of half precision, where there is one."""
+    """Restore the gradient scaler of half precision, if there is one."""
     scaler = getattr(trainer.accelerator, "scaler", None)
     state = snapshots.loop_state(snapshot)["scaler"] if mode == "exact" else None
     if scaler is not None and state is not None:
@@ -199,7 +199,7 @@ def restore_scaler(trainer: Any, snapshot: snapshots.Snapshot, mode: str) -> Non
 
 
 def evaluate(trainer: Any) -> dict[str, Any]:
-    """Evaluate without a trace in training: no callback, no scheduler, no random number.
+    """Evaluate without affecting training: no callback, no scheduler, no random number.
 
     Raises:
         InvalidInput: the trainer has nothing to evaluate on.
@@ -224,7 +224,7 @@ def evaluate(trainer: Any) -> dict[str, Any]:
 
 
 def about(model: torch.nn.Module) -> str:
-    """One line on a model: class and size."""
+    """Return one line on a model: class and size."""
     count = sum(parameter.numel() for parameter in model.parameters())
     return f"{type(model).__name__}, {count:,} parameters"
 
@@ -244,7 +244,7 @@ def _exportable(trainer: Any) -> list[Any]:
 
 
 def _has_ended(trainer: Any) -> bool:
-    """Whether a callback has ended training, such as early stopping; a request may be undone."""
+    """Return whether a callback ended training (early stopping); a request may be undone."""
     state, session = trainer.state, trainer._bt_session
     ended = trainer.control.should_training_stop and state.global_step < state.max_steps
     return bool(ended and session is not None and not session.stop_asked)

@@ -103,7 +103,7 @@ def test_of_several_schedulers_none_is_chosen_and_it_is_said(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         train(home, make=two)
-    assert caplog.text.count("has 2 schedulers that start() was not given") == 1
+    assert caplog.text.count("has 2 schedulers that was not passed to start()") == 1
     assert "start(scheduler=...)" in caplog.text
     again = train(home, home.order(home.node(5)), make=two)
     assert again._session.not_restored == ["scheduler (StepLR, ExponentialLR)"]

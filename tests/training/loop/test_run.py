@@ -241,7 +241,7 @@ def test_what_no_test_covers_is_said(home: Home) -> None:
     mine = Mine(model.parameters(), lr=0.1)
     run, *_ = begin(home, model=model, optimizer=mine, data=[1], objects={"a": Stateful(1)})
     words = " ".join(run._session.uncovered)
-    assert "Mine" in words and "no DataLoader" in words and "'a'" in words
+    assert "Mine" in words and "not a DataLoader" in words and "'a'" in words
     run.finish()
     run, *_ = begin(home, data=loops.loader())
     assert run._session.uncovered == []
@@ -349,7 +349,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a setting of the optimizer's": ({"settings": {"lr": 0.1}}, "lr is a setting already"),
     "a setting of the loop's": ({"settings": {"max_steps": 2}}, "max_steps"),
     "a value of no kind": ({"settings": {"a": {1}}}, "bool, int, float, str or list"),
-    "a generator": ({"data": (x for x in [1])}, "read once only"),
+    "a generator": ({"data": (x for x in [1])}, "read only once"),
     "no steps": ({"max_steps": 0}, "at least 1"),
     "steps without end": ({"max_steps": 10**30}, "max_steps: 1000"),
     "saves without end": ({"save_steps": 10**30}, "save_steps: 1000"),

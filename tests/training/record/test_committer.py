@@ -293,7 +293,7 @@ def test_a_change_whose_commit_failed_is_listed_by_the_next_node(
     (node,) = last
     assert (node.step, node.kind) == (3, "intervention"), "the newest state is tried on"
     assert node.changes == (Change("lr", 1.0, 3.0, 2),)
-    assert node.message == "lr was changed at step 1, where no node could be made"
+    assert node.message == "lr was changed at step 1, where no node could be created"
     desk.update()
     (after,) = desk.commit(5)
     assert after.changes == () and (after.kind, after.message) == ("checkpoint", "")

@@ -46,7 +46,7 @@ class Broken:
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("1", "str is no number"),
+        ("1", "a str is not a number"),
         (None, "NoneType"),
         (torch.ones(3), "3 elements"),
         ([1.0], "list"),
@@ -77,7 +77,7 @@ def test_nested_values_go_by_the_names_on_the_way_to_them() -> None:
 def test_a_mapping_that_holds_itself_comes_to_an_end() -> None:
     values: dict[str, Any] = {"x": 1}
     values["self"] = values
-    assert "is no number" in next(iter(numbers(values)[1].values()))
+    assert "is not a number" in next(iter(numbers(values)[1].values()))
 
 
 def test_a_name_that_no_database_can_hold_is_made_one_and_a_longer_one_is_told() -> None:

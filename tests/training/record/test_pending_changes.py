@@ -47,7 +47,7 @@ def test_what_was_lost_comes_before_what_is_new() -> None:
     carried.add(5, change("lr", 1, 2))
     node = carried.onto(replace(NEW, changes=change("lr", 2, 3), message="why"))
     assert node.changes == change("lr", 1, 3) and node.kind == "intervention"
-    assert node.message == "why; lr was changed at step 5, where no node could be made"
+    assert node.message == "why; lr was changed at step 5, where no node could be created"
     carried.listed()
     assert carried.onto(NEW) is NEW
 

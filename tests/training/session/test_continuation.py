@@ -157,7 +157,7 @@ def test_a_finished_run_is_said_and_not_trained_again(
 @pytest.mark.usefixtures("goes_on")
 def test_a_finished_run_that_the_script_does_not_fit_any_more_is_refused(home: Home) -> None:
     loops.train(home)
-    with pytest.raises(LaunchFailed, match="is finished, and the script cannot go on") as refusal:
+    with pytest.raises(LaunchFailed, match="finished, and the script cannot continue") as refusal:
         loops.train(home, model=lambda: torch.nn.Linear(6, 2))
     assert "without BRANCHTRACK_CONTINUE" in refusal.value.fix
     assert len(home.runs()) == 1

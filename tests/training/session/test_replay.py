@@ -324,7 +324,7 @@ def test_another_script_is_refused_and_leaves_nothing(home: Home, capfd: Any) ->
 def test_a_training_that_ends_too_early_is_told(home: Home, capfd: Any) -> None:
     home.train()
     assert home.rehearse(home.node(2), home.node(12), callbacks=ending(6)) is None
-    assert "came to step 6, and not to node" in capfd.readouterr().err
+    assert "reached step 6, but not node" in capfd.readouterr().err
     assert home.events("certificate") == []
 
 

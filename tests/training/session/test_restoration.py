@@ -68,7 +68,7 @@ def test_a_batch_that_was_fetched_ahead_is_found(
     launch = home.order(home.node(4))
     with caplog.at_level(logging.WARNING):
         ahead(home, launch)
-    assert "does not go on as node" in caplog.text
+    assert "does not continue as node" in caplog.text
     found = compared(home, launch)
     assert (found["state"], found["batch"], found["loss"]) == ("differs", "unknown", "differs")
     fork = home.fork(launch)

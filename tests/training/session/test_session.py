@@ -391,7 +391,7 @@ def test_every_kind_of_number_is_logged_and_the_rest_is_named_once(
     with home.database.read() as connection:
         told = [one for one in audit.since(connection) if one.kind == "metric"]
     assert [set(one.payload["names"]) for one in told] == [set(OTHERS)]
-    assert len([line for line in caplog.messages if "no number" in line]) == 1
+    assert len([line for line in caplog.messages if "not numbers" in line]) == 1
 
 
 def test_one_process_alone_trains_a_launch(home: Home) -> None:

@@ -295,7 +295,7 @@ def test_data_that_cannot_be_read_anew_declares_nothing_and_says_so(
 ) -> None:
     batches = branchtrack.declare(Listed(), noise=0.5)
     loops.train(home, data=lambda: batches, max_steps=1)
-    assert "data.noise cannot be changed while this trains" in caplog.text
+    assert "data.noise cannot be changed during this training" in caplog.text
     with pytest.raises(BranchtrackError, match=r"data\.noise"):
         home.order(home.node(1), {"data.noise": 0.3, "max_steps": 4})
 

@@ -94,7 +94,7 @@ def test_the_declaration_says_that_it_is_the_cycle_that_is_set() -> None:
     for optimizer, name in (("sgd", "momentum"), ("adamw", "betas")):
         about = {s.name: s.about for s in apply.declare(live(optimizer, CYCLES["cyclic"]))}
         plain = {s.name: s.about for s in apply.declare(live(optimizer, None))}
-        assert "most of the cycle" in about[name] and "cycle" not in plain[name]
+        assert "maximum of the cycle" in about[name] and "cycle" not in plain[name]
 
 
 def test_a_change_that_is_taken_back_leaves_the_cycle_as_it_was() -> None:
