@@ -1,14 +1,23 @@
-"""Files and functions stay small enough to be read at a sitting."""
+"""Files, functions, folders and lines stay small enough to read; names say what they hold."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FILE_LINES = 500
 FUNCTION_LINES = 60
+TEMPLATE_WIDTH = 160
+MODULES = 20
+FILLERS = frozenset(
+    "found one asked told made given wanted known own mine theirs place part kept".split()
+)
+FILLERS_PER_1000_LINES = 10
+UNFORMATTED = "# fmt: " + "skip"
+UNFORMATTED_LINES = 10
 
 
 def sources() -> Iterator[tuple[str, str]]:
@@ -40,6 +49,80 @@ def test_no_function_is_over_60_lines() -> None:
 def test_a_long_function_is_noticed() -> None:
     text = "class A:\n    async def f(self):\n" + "        pass\n" * FUNCTION_LINES
     assert list(long_functions("a.py", text)) == ["a.py:2 f 61"]
+
+
+def ours() -> dict[str, str]:
+    """The text of every module of the package, by its path."""
+    return {name: text for name, text in sources() if name.startswith("branchtrack/")}
+
+
+def fillers(text: str) -> int:
+    """How often a variable or a parameter has a name that says nothing of what it holds."""
+    names = (
+        node.id if isinstance(node, ast.Name) else node.arg
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Name | ast.arg)
+    )
+    return sum(name in FILLERS for name in names)
+
+
+def unformatted(text: str) -> int:
+    """How many lines the formatter is told to leave alone."""
+    return text.count(UNFORMATTED)
+
+
+def wide_lines(name: str, text: str) -> Iterator[str]:
+    """Lines of a template over the limit, as ``path:line width``."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > TEMPLATE_WIDTH:
+            yield f"{name}:{number} {len(line)}"
+
+
+def crowded_folders(names: Iterable[str]) -> dict[str, int]:
+    """Folders with more modules than the limit; the file that makes it a package is none."""
+    modules = (Path(name) for name in names)
+    counted = Counter(str(path.parent) for path in modules if path.name != "__init__.py")
+    return {folder: count for folder, count in counted.items() if count > MODULES}
+
+
+def test_names_say_what_they_hold() -> None:
+    lines = sum(text.count("\n") for text in ours().values())
+    counted = {name: count for name, text in ours().items() if (count := fillers(text))}
+    assert sum(counted.values()) <= FILLERS_PER_1000_LINES * lines / 1000, counted
+
+
+def test_a_filler_is_noticed() -> None:
+    assert fillers("def f(found, rows):\n    one = rows[0]\n    return one.place\n") == 3
+
+
+def test_the_formatter_is_kept_from_few_lines() -> None:
+    counted = {name: count for name, text in ours().items() if (count := unformatted(text))}
+    assert sum(counted.values()) <= UNFORMATTED_LINES, counted
+
+
+def test_a_line_that_the_formatter_is_kept_from_is_noticed() -> None:
+    assert unformatted(f"a = 1  {UNFORMATTED}\nb = 2\n") == 1
+
+
+def test_no_folder_has_more_than_20_modules() -> None:
+    assert crowded_folders(ours()) == {}
+
+
+def test_a_crowded_folder_is_noticed() -> None:
+    names = ["a/__init__.py", *(f"a/m{number}.py" for number in range(MODULES + 1))]
+    assert crowded_folders(names) == {"a": 21} and crowded_folders(names[:-1]) == {}
+
+
+def test_no_line_of_a_template_is_over_160_characters() -> None:
+    templates = sorted((ROOT / "templates").rglob("*.html"))
+    assert templates
+    texts = ((str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in templates)
+    assert [line for name, text in texts for line in wide_lines(name, text)] == []
+
+
+def test_a_wide_line_of_a_template_is_noticed() -> None:
+    text = "<p>\n" + "x" * (TEMPLATE_WIDTH + 1) + "\n" + "x" * TEMPLATE_WIDTH
+    assert list(wide_lines("a.html", text)) == ["a.html:2 161"]
 
 
 def test_scripts_of_ours_stay_under_500_lines_in_all() -> None:

@@ -6,10 +6,12 @@ block alone is answered. It knows no page and no query.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 from flask import Flask, Response, current_app, g, make_response, render_template, request
+from jinja2.ext import Extension
 from jinja2_fragments.flask import render_block
 from markupsafe import Markup
 
@@ -18,6 +20,18 @@ from branchtrack.web.services import services
 from branchtrack.web.svg import marks
 
 THEMES = ("system", "light", "dark")
+
+
+class Unindented(Extension):
+    """Indentation of templates is for those who read them: it is not sent.
+
+    A line break still is, as the space between two words; what is within ``<pre>`` keeps to the
+    margin.
+    """
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """The template with every line at the margin; lines keep their numbers."""
+        return re.sub(r"^[ \t]+", "", source, flags=re.MULTILINE)
 
 
 def register(app: Flask) -> None:
@@ -31,6 +45,7 @@ def register(app: Flask) -> None:
         NOTHING=formats.NOTHING,
         run_of_address=_run_of_address,
     )
+    app.jinja_env.add_extension(Unindented)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 

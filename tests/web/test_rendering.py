@@ -32,6 +32,13 @@ def test_caches_are_told_what_an_answer_depends_on(empty: Site) -> None:
     assert "HX-Request" in vary and "Cookie" in vary
 
 
+def test_the_indentation_of_a_template_is_not_sent(empty: Site) -> None:
+    template = empty.app.jinja_env.from_string(
+        "<ul>\n  {% if 1 %}\n\t  <li>a\n    b</li>\n  {% endif %}\n</ul>"
+    )
+    assert template.render() == "<ul>\n<li>a\nb</li>\n</ul>"
+
+
 def test_one_request_has_one_moment(empty: Site) -> None:
     with empty.app.test_request_context("/"):
         assert rendering.now() == rendering.now()

@@ -32,7 +32,7 @@ def show() -> AnyResponse:
     upper, lower = comparison.draw(compared, **chosen)
     return respond(
         "compare/index.html",
-        found=compared,
+        compared=compared,
         a=compared.a,
         b=compared.b,
         metric=compared.metric,
@@ -59,7 +59,7 @@ def nodes() -> Response:
     a, b = _references("nodes", "by their ids")
     with services().database.read() as connection:
         compared = node_comparison.read(connection, a, b)
-    return respond("compare/nodes.html", found=compared, a=compared.a, b=compared.b)
+    return respond("compare/nodes.html", compared=compared, a=compared.a, b=compared.b)
 
 
 @blueprint.get("/compare.csv")
