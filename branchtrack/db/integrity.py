@@ -13,7 +13,7 @@ from functools import partial
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from branchtrack.db import audit, schema, seals
+from branchtrack.db import audit, schema, seals, tails
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import (
     events,
@@ -34,7 +34,7 @@ UNREADABLE = (
     RecursionError,
 )
 _MOST_OF_SQLITE = 100
-_KINDS = {"branches": "branch", "launches": "launch", "metric_series": "series"}
+_KINDS = {"branches": "branch", "launches": "launch"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ def _checks(
     ]
     checks += [(f"table {name}", partial(_rows, connection, name)) for name in seals.SEALED]
     checks += [
+        ("table metric_series", partial(_series, connection)),
         ("table metric_points", partial(_points, connection)),
         ("table metric_blocks", partial(_blocks, connection)),
     ]
@@ -203,6 +204,11 @@ def _row_numbers(connection: Connection) -> Iterator[Problem]:
 def _rows(connection: Connection, name: str) -> Iterator[Problem]:
     for key, what in seals.broken(connection, seals.SEALED[name]):
         yield Problem(_KINDS.get(name, name.removesuffix("s")), key, what)
+
+
+def _series(connection: Connection) -> Iterator[Problem]:
+    for key, what in tails.broken(connection):
+        yield Problem("series", f"{key} of a metric", what)
 
 
 def _points(connection: Connection) -> Iterator[Problem]:

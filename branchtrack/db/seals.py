@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -18,11 +18,11 @@ from sqlalchemy import JSON, Connection, Table, TextClause, select, text
 
 from branchtrack.core.records import CONTENTS
 from branchtrack.db import tables
-from branchtrack.db.engine import upsert
 from branchtrack.db.tables import seals
 
 #: Every table whose rows have an id of their own. Of `tensors` the headers of packs are the proof,
-#: of `events` their chain; points and blocks of metrics carry their seals themselves.
+#: of `events` their chain; points and blocks of metrics carry their seals themselves, and those
+#: of series cover points as well, see `tails`.
 SEALED: dict[str, Table] = {
     table.name: table
     for table in (
@@ -32,7 +32,6 @@ SEALED: dict[str, Table] = {
         tables.nodes,
         tables.packs,
         tables.checkpoints,
-        tables.metric_series,
         tables.requests,
         tables.tokens,
         tables.launches,
@@ -46,8 +45,15 @@ LATE = {
     "nodes": frozenset({"effective", "restored", "proof", "compared"}),
     "launches": frozenset({"worker", "updated_at"}),
 }
+#: What is wrong with a row that does not have its seal.
+CHANGED = "is not as it was written"
 _SEAL_BYTES, _CONTENT_BYTES = 8, 16
 _CHUNK = 500
+#: As text, for it is executed with every batch of points.
+_STORE = text(
+    'INSERT INTO seals ("table", key, seal) VALUES (:table, :key, :seal) '
+    'ON CONFLICT ("table", key) DO UPDATE SET seal = excluded.seal'
+)
 _POINT = struct.Struct("<qq?dd")
 
 
@@ -83,38 +89,42 @@ def point(series_id: int, step: int, value: float | None, time: float) -> str:
 
 def renew(connection: Connection, table: Table, key: object) -> None:
     """Seal the row of ``table`` with that id as it is now; the seal of a row that is gone goes."""
-    values = next(_raw(connection, table, key), None)
+    values = next(raw(connection, table, key), None)
     if values is None:
         where = (seals.c.table == table.name) & (seals.c.key == str(key))
         connection.execute(seals.delete().where(where))
         return
-    _write(connection, table, key, values)
+    write(connection, table, {key: _of_row(table, values)})
 
 
 def renew_for_event(connection: Connection, table: Table, key: object) -> dict[str, str]:
     """As `renew`, of a row that is there; returns what its event says of all that it holds."""
-    values = next(_raw(connection, table, key))
-    _write(connection, table, key, values)
+    values = next(raw(connection, table, key))
+    write(connection, table, {key: _of_row(table, values)})
     return {CONTENTS: _contents(table, values)}
 
 
 def holds(connection: Connection, table: Table, key: object) -> bool:
     """Whether the row with that id is as it was sealed."""
-    values = next(_raw(connection, table, key), None)
-    place = (seals.c.table == table.name) & (seals.c.key == str(key))
-    seal = connection.execute(select(seals.c.seal).where(place)).scalar()
-    return values is not None and seal == _of_row(table, values)
+    values = next(raw(connection, table, key), None)
+    return values is not None and stored(connection, table, key) == _of_row(table, values)
+
+
+def stored(connection: Connection, table: Table, key: object) -> str | None:
+    """The seal that the row with that id was given last."""
+    where = (seals.c.table == table.name) & (seals.c.key == str(key))
+    return connection.execute(select(seals.c.seal).where(where)).scalar()
 
 
 def contents(connection: Connection, table: Table, key: object) -> str:
     """The digest of what a row says for good, as the event that tells of it has it."""
-    values = next(_raw(connection, table, key))
+    values = next(raw(connection, table, key))
     return _contents(table, values)
 
 
 def contents_of_run(connection: Connection, table: Table, run_id: str) -> dict[str, str]:
     """As `contents`, of each row of a run, by id."""
-    rows = _raw(connection, table, run_id, "run_id")
+    rows = raw(connection, table, run_id, "run_id")
     return {str(values["id"]): _contents(table, values) for values in rows}
 
 
@@ -123,32 +133,36 @@ def seal_all(connection: Connection, known: Mapping[str, Collection[str]]) -> No
     for table in SEALED.values():
         if table.name not in known:
             continue
-        rows: list[dict[str, str]] = []
-        for values in _raw(connection, table, columns=known[table.name]):
-            key = str(values[_key(table)])
-            rows.append({"table": table.name, "key": key, "seal": _of_row(table, values)})
-        for first in range(0, len(rows), _CHUNK):
-            connection.execute(seals.insert(), rows[first : first + _CHUNK])
+        rows = raw(connection, table, columns=known[table.name])
+        write(connection, table, {row[_key(table)]: _of_row(table, row) for row in rows})
 
 
-def broken(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
-    """The (id, what is wrong) of each row of a table that is not as it was sealed."""
+def broken(
+    connection: Connection,
+    table: Table,
+    is_valid: Callable[[str, Mapping[str, Any]], bool] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """The (id, what is wrong) of each row of a table that is not as it was sealed.
+
+    ``is_valid`` says whether a seal is that of a row, where it covers more than the row.
+    """
+    valid = is_valid or (lambda seal, values: seal == _of_row(table, values))
     where = text('SELECT key, seal FROM seals WHERE "table" = :name')
     sealed = {row.key: row.seal for row in connection.execute(where, {"name": table.name})}
-    for values in _raw(connection, table):
+    for values in raw(connection, table):
         key = str(values[_key(table)])
         seal = sealed.pop(key, None)
         if seal is None:
             yield key, "was not written by branchtrack, or its id was changed"
-        elif seal != _of_row(table, values):
-            yield key, "is not as it was written"
+        elif not valid(seal, values):
+            yield key, CHANGED
     for key in sealed:
         yield key, "is gone"
 
 
 def broken_points(connection: Connection) -> Iterator[tuple[str, str]]:
     """As `broken`, of points outside of blocks, by series and step."""
-    for values in _raw(connection, tables.metric_points):
+    for values in raw(connection, tables.metric_points):
         key = f"{values['series_id']}:{values['step']}"
         seal = values.pop("seal")
         try:
@@ -156,26 +170,24 @@ def broken_points(connection: Connection) -> Iterator[tuple[str, str]]:
         except (struct.error, TypeError):
             holds = False
         if not holds:
-            yield key, "is not as it was written"
+            yield key, CHANGED
 
 
 def broken_blocks(connection: Connection) -> Iterator[tuple[str, str]]:
     """As `broken`, of blocks of points, by series and first step."""
-    for values in _raw(connection, tables.metric_blocks):
+    for values in raw(connection, tables.metric_blocks):
         if values["seal"] != digest(values):
-            yield f"{values['series_id']}:{values['first_step']}", "is not as it was written"
+            yield f"{values['series_id']}:{values['first_step']}", CHANGED
 
 
-def _write(connection: Connection, table: Table, key: object, values: Mapping[str, Any]) -> None:
-    row = upsert(connection, seals).values(
-        table=table.name, key=str(key), seal=_of_row(table, values)
-    )
-    connection.execute(
-        row.on_conflict_do_update(index_elements=["table", "key"], set_={"seal": row.excluded.seal})
-    )
+def write(connection: Connection, table: Table, sealed: Mapping[Any, str]) -> None:
+    """Store seals of rows of a table, by the rows' ids."""
+    rows = [{"table": table.name, "key": str(key), "seal": seal} for key, seal in sealed.items()]
+    for first in range(0, len(rows), _CHUNK):
+        connection.execute(_STORE, rows[first : first + _CHUNK])
 
 
-def _raw(
+def raw(
     connection: Connection,
     table: Table,
     key: object = None,

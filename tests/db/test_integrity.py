@@ -90,6 +90,11 @@ DEEDS = [
     "DELETE FROM tensors",
     "UPDATE metric_points SET value = 0 WHERE step = 1100",
     "UPDATE metric_points SET seal = NULL WHERE step = 1100",
+    "DELETE FROM metric_points WHERE step = 1100",
+    "DELETE FROM metric_points WHERE step = (SELECT max(step) FROM metric_points)",
+    "DELETE FROM metric_points",
+    "INSERT INTO metric_points SELECT series_id, step + 1, value, time, seal FROM metric_points"
+    " WHERE step = (SELECT max(step) FROM metric_points)",
     'UPDATE metric_blocks SET "values" = steps',
     "UPDATE metric_blocks SET maximum = 7",
     "DELETE FROM metric_blocks",
@@ -257,4 +262,4 @@ def test_both_kinds_of_database_are_judged(database: Database, store: Store) -> 
     with database.read() as connection:
         kinds = [problem.kind for problem in integrity.of_database(connection)]
         assert integrity.of_node(connection, made[3].id) is not None
-    assert sorted(kinds) == ["block", "node", "node"]
+    assert sorted(kinds) == ["block", "node", "node", "series", "series"]
