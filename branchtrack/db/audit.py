@@ -192,15 +192,19 @@ def seal_numbers(connection: Connection) -> None:
 def misnumbered(connection: Connection) -> list[str]:
     """The ids of events that were given others, which no chain covers, or are gone.
 
-    Those before the first that is sealed were written by an earlier version.
+    Those before the first that is sealed were written by an earlier version; of them the order
+    alone is known.
     """
     sealed = seals.all_stored(connection, events)
     first = min((int(key) for key in sealed if key.isdigit()), default=None)
-    wrong = []
-    for row in connection.execute(select(events.c.id, events.c.hash).order_by(events.c.id)):
+    wrong, newest = [], dict[str, int]()
+    query = select(events.c.id, events.c.run_id, events.c.seq, events.c.hash)
+    for row in connection.execute(query.order_by(events.c.id)):
         seal = sealed.pop(str(row.id), None)
         is_older = seal is None and (first is None or row.id < first)
-        if not is_older and seal != _number_seal(row.id, row.hash):
+        is_in_order = row.seq > newest.get(row.run_id, 0)
+        newest[row.run_id] = row.seq
+        if not is_in_order or not (is_older or seal == _number_seal(row.id, row.hash)):
             wrong.append(str(row.id))
     return wrong + list(sealed)
 

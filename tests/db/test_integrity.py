@@ -256,6 +256,12 @@ def test_exchanged_numbers_of_events_are_found(home: Home) -> None:
     assert {problem.kind for problem in home.problems()} == {"event"}
 
 
+def test_exchanged_numbers_of_an_earlier_version_are_found_by_their_order(home: Home) -> None:
+    home.edit("DELETE FROM seals WHERE \"table\" = 'events'")
+    home.swap("events", "id")
+    assert {problem.kind for problem in home.problems()} == {"event"}
+
+
 def test_events_of_an_earlier_version_may_lack_seals_of_their_numbers(home: Home) -> None:
     home.edit("DELETE FROM seals WHERE \"table\" = 'events' AND CAST(key AS INTEGER) < 5")
     assert home.problems() == []
