@@ -79,7 +79,10 @@ def append(
         "payload": packed(payload or {}),
         "reason": reason,
     }
-    connection.execute(events.insert().values(**row, hash=_digest(previous, row)))
+    link = _digest(previous, row)
+    made = connection.execute(events.insert().values(**row, hash=link)).inserted_primary_key
+    assert made is not None
+    seals.write(connection, events, {made.id: _number_seal(made.id, link)})
     connection.execute(runs.update().where(runs.c.id == run_id).values(updated_at=row["time"]))
 
 
@@ -179,6 +182,33 @@ def first_break(connection: Connection, run_id: str) -> int | None:
     return None
 
 
+def seal_numbers(connection: Connection) -> None:
+    """Seal the id of every event there is, when a database gets seals."""
+    query = select(events.c.id, events.c.hash)
+    sealed = {row.id: _number_seal(row.id, row.hash) for row in connection.execute(query)}
+    seals.write(connection, events, sealed)
+
+
+def misnumbered(connection: Connection) -> list[str]:
+    """The ids of events that were given others, which no chain covers, or are gone.
+
+    Those before the first that is sealed were written by an earlier version; of them the order
+    alone is known.
+    """
+    sealed = seals.all_stored(connection, events)
+    first = min((int(key) for key in sealed if key.isdigit()), default=None)
+    wrong, newest = [], dict[str, int]()
+    query = select(events.c.id, events.c.run_id, events.c.seq, events.c.hash)
+    for row in connection.execute(query.order_by(events.c.id)):
+        seal = sealed.pop(str(row.id), None)
+        is_older = seal is None and (first is None or row.id < first)
+        is_in_order = row.seq > newest.get(row.run_id, 0)
+        newest[row.run_id] = row.seq
+        if not is_in_order or not (is_older or seal == _number_seal(row.id, row.hash)):
+            wrong.append(str(row.id))
+    return wrong + list(sealed)
+
+
 def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
     """The (kind, id) of what is not as the log's last events say, or is gone.
 
@@ -237,3 +267,7 @@ def _last_told(
 def _digest(previous: str, row: dict[str, Any]) -> str:
     text = json.dumps([previous, row], sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _number_seal(event_id: int, link: str) -> str:
+    return seals.digest({"id": event_id, "hash": link})

@@ -20,9 +20,9 @@ from branchtrack.core.records import CONTENTS
 from branchtrack.db import tables
 from branchtrack.db.tables import seals
 
-#: Every table whose rows have an id of their own. Of `tensors` the headers of packs are the proof,
-#: of `events` their chain; points and blocks of metrics carry their seals themselves, and those
-#: of series cover points as well, see `tails`.
+#: Every table but those whose rows prove themselves. Of `tensors` the headers of packs are the
+#: proof; of `events` their chain, and seals of their numbers (`audit.misnumbered`). Points and
+#: blocks of metrics carry their seals themselves; those of series cover points, too (`tails`).
 SEALED: dict[str, Table] = {
     table.name: table
     for table in (
@@ -33,6 +33,7 @@ SEALED: dict[str, Table] = {
         tables.packs,
         tables.checkpoints,
         tables.requests,
+        tables.refusals,
         tables.tokens,
         tables.launches,
         tables.certificates,
@@ -47,7 +48,7 @@ LATE = {
 }
 #: What is wrong with a row that does not have its seal.
 CHANGED = "is not as it was written"
-_SEAL_BYTES, _CONTENT_BYTES = 8, 16
+_SEAL_BYTES, _CONTENT_BYTES, _KEY_BYTES = 8, 16, 32
 _CHUNK = 500
 #: As text, for it is executed with every batch of points.
 _STORE = text(
@@ -94,26 +95,32 @@ def renew(connection: Connection, table: Table, key: object) -> None:
         where = (seals.c.table == table.name) & (seals.c.key == str(key))
         connection.execute(seals.delete().where(where))
         return
-    write(connection, table, {key: _of_row(table, values)})
+    write(connection, table, {key: of_row(table, values)})
 
 
 def renew_for_event(connection: Connection, table: Table, key: object) -> dict[str, str]:
     """As `renew`, of a row that is there; returns what its event says of all that it holds."""
     values = next(raw(connection, table, key))
-    write(connection, table, {key: _of_row(table, values)})
+    write(connection, table, {key: of_row(table, values)})
     return {CONTENTS: _contents(table, values)}
 
 
 def holds(connection: Connection, table: Table, key: object) -> bool:
     """Whether the row with that id is as it was sealed."""
     values = next(raw(connection, table, key), None)
-    return values is not None and stored(connection, table, key) == _of_row(table, values)
+    return values is not None and stored(connection, table, key) == of_row(table, values)
 
 
 def stored(connection: Connection, table: Table, key: object) -> str | None:
     """The seal that the row with that id was given last."""
     where = (seals.c.table == table.name) & (seals.c.key == str(key))
     return connection.execute(select(seals.c.seal).where(where)).scalar()
+
+
+def all_stored(connection: Connection, table: Table) -> dict[str, str]:
+    """The seals of all rows of a table, by the rows' ids."""
+    query = select(seals.c.key, seals.c.seal).where(seals.c.table == table.name)
+    return {row.key: row.seal for row in connection.execute(query)}
 
 
 def contents(connection: Connection, table: Table, key: object) -> str:
@@ -134,7 +141,7 @@ def seal_all(connection: Connection, known: Mapping[str, Collection[str]]) -> No
         if table.name not in known:
             continue
         rows = raw(connection, table, columns=known[table.name])
-        write(connection, table, {row[_key(table)]: _of_row(table, row) for row in rows})
+        write(connection, table, {key_of(table, row): of_row(table, row) for row in rows})
 
 
 def broken(
@@ -146,11 +153,10 @@ def broken(
 
     ``is_valid`` says whether a seal is that of a row, where it covers more than the row.
     """
-    valid = is_valid or (lambda seal, values: seal == _of_row(table, values))
-    where = text('SELECT key, seal FROM seals WHERE "table" = :name')
-    sealed = {row.key: row.seal for row in connection.execute(where, {"name": table.name})}
+    valid = is_valid or (lambda seal, values: seal == of_row(table, values))
+    sealed = all_stored(connection, table)
     for values in raw(connection, table):
-        key = str(values[_key(table)])
+        key = key_of(table, values)
         seal = sealed.pop(key, None)
         if seal is None:
             yield key, "was not written by branchtrack, or its id was changed"
@@ -219,7 +225,15 @@ def _key(table: Table) -> str:
     return "id" if "id" in table.c else "digest"
 
 
-def _of_row(table: Table, values: Mapping[str, Any]) -> str:
+def key_of(table: Table, values: Mapping[str, Any]) -> str:
+    """What the seal of a row is stored under: its id, or the digest of several that make one."""
+    if _key(table) in values:
+        return str(values[_key(table)])
+    return digest({column.name: values[column.name] for column in table.primary_key}, _KEY_BYTES)
+
+
+def of_row(table: Table, values: Mapping[str, Any]) -> str:
+    """The seal of a row as the database stores it."""
     repeated = _REPEATED.get(table.name, ())
     return digest({name: value for name, value in values.items() if name not in repeated})
 

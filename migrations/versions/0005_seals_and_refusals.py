@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from branchtrack.db import seals, tails
+from branchtrack.db import audit, seals, tails
 
 revision = "0005"
 down_revision = "0004"
@@ -47,6 +47,7 @@ def upgrade() -> None:
     look = sa.inspect(connection)
     columns = {name: {c["name"] for c in look.get_columns(name)} for name in look.get_table_names()}
     seals.seal_all(connection, columns)
+    audit.seal_numbers(connection)
     tails.seal_all(connection, columns["metric_series"])
 
 

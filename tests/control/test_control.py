@@ -96,7 +96,7 @@ def test_a_branch_that_nobody_trains_takes_no_request(database: Database, store:
         **before,
         "requests": 1,
         "events": before["events"] + 2,
-        "seals": before["seals"] + 1,
+        "seals": before["seals"] + 3,
     }
     tree.end("cooler")
     with pytest.raises(NotLive, match="branchtrack tree demo"):

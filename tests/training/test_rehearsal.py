@@ -207,7 +207,7 @@ def test_nothing_is_recorded_but_the_certificate_and_its_line(home: Home) -> Non
     assert {name: more for name, more in rows.items() if more} == {
         "certificates": 1,
         "events": 1,
-        "seals": 1,
+        "seals": 2,
     }
     assert (home.nodes(), home.segment()) == (made, segment)
     assert sorted(home.folder.rglob("*")) == files
