@@ -14,6 +14,7 @@
     ├── SchemaError             url
     │   ├── DatabaseUnreadable
     │   ├── DatabaseForeign     tables
+    │   ├── DatabaseInUse       branches
     │   ├── DatabaseMissing
     │   ├── DatabaseBehind      found, expected
     │   └── DatabaseAhead       found, expected
@@ -227,6 +228,10 @@ class DatabaseMissing(SchemaError):
 
 class DatabaseBehind(SchemaError):
     """The database is older than this version; `branchtrack db upgrade` brings it up."""
+
+
+class DatabaseInUse(SchemaError):
+    """The database is written by trainings, so that its tables cannot change now."""
 
 
 class DatabaseAhead(SchemaError):

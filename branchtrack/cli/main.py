@@ -6,6 +6,7 @@ command needs; ``branchtrack runs`` loads neither torch nor Flask nor alembic.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -99,8 +100,8 @@ class Branchtrack(click.Group):
                 emit({"error": {"type": "UsageError", "what": error.format_message()}})
             raise
         except OSError as error:
-            if error.filename is None:
-                # Not about a file: a reader of the output that has left, for click to deal with.
+            if error.errno != errno.ENAMETOOLONG:
+                # Other failures may come after something was done.
                 raise
             refused = _refused_path(error)
             print_error(refused, as_json)
@@ -110,10 +111,8 @@ class Branchtrack(click.Group):
 
 
 def _refused_path(error: OSError) -> InvalidInput:
-    reason = error.strerror or str(error)
-    path = printable(os.fsdecode(error.filename))
-    path = path if len(path) <= _PATH else f"{path[:_PATH]}..."
-    return InvalidInput("path", path, "a path that can be used", what=f"{path}: {reason}.")
+    path = f"{printable(os.fsdecode(error.filename))[:_PATH]}..."
+    return InvalidInput("path", path, "a shorter path", what=f"{path}: {error.strerror}.")
 
 
 def exit_code(error: BranchtrackError) -> int:

@@ -79,7 +79,10 @@ def append(
         "payload": packed(payload or {}),
         "reason": reason,
     }
-    connection.execute(events.insert().values(**row, hash=_digest(previous, row)))
+    link = _digest(previous, row)
+    inserted = connection.execute(events.insert().values(**row, hash=link)).inserted_primary_key
+    assert inserted is not None
+    seals.write(connection, events, {inserted.id: _number_seal(inserted.id, link)})
     connection.execute(runs.update().where(runs.c.id == run_id).values(updated_at=row["time"]))
 
 
@@ -185,6 +188,32 @@ def first_break(connection: Connection, run_id: str) -> int | None:
     return None
 
 
+def seal_numbers(connection: Connection) -> None:
+    """Seal the id of every event, when a database gets seals."""
+    query = select(events.c.id, events.c.hash)
+    sealed = {row.id: _number_seal(row.id, row.hash) for row in connection.execute(query)}
+    seals.write(connection, events, sealed)
+
+
+def misnumbered(connection: Connection) -> list[str]:
+    """Return the ids of events that were renumbered, which no chain covers, or removed.
+
+    Events before the first sealed one were written by an earlier version; only their order is known.
+    """
+    sealed = seals.all_stored(connection, events)
+    first = min((int(key) for key in sealed if key.isdigit()), default=None)
+    wrong, newest = [], dict[str, int]()
+    query = select(events.c.id, events.c.run_id, events.c.seq, events.c.hash)
+    for row in connection.execute(query.order_by(events.c.id)):
+        seal = sealed.pop(str(row.id), None)
+        is_older = seal is None and (first is None or row.id < first)
+        is_in_order = row.seq > newest.get(row.run_id, 0)
+        newest[row.run_id] = row.seq
+        if not is_in_order or not (is_older or seal == _number_seal(row.id, row.hash)):
+            wrong.append(str(row.id))
+    return wrong + list(sealed)
+
+
 def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
     """Return the (kind, id) of what disagrees with the log's last events, or is gone.
 
@@ -243,3 +272,7 @@ def _last_told(
 def _digest(previous: str, row: dict[str, Any]) -> str:
     text = json.dumps([previous, row], sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _number_seal(event_id: int, link: str) -> str:
+    return seals.digest({"id": event_id, "hash": link})

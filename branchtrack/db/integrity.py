@@ -13,7 +13,7 @@ from functools import partial
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from branchtrack.db import audit, schema, seals
+from branchtrack.db import audit, packs, schema, seals, tails
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import (
     events,
@@ -21,6 +21,7 @@ from branchtrack.db.tables import (
     metric_blocks,
     metric_series,
     nodes,
+    refusals,
 )
 from branchtrack.errors import BranchtrackError
 
@@ -34,7 +35,7 @@ UNREADABLE = (
     RecursionError,
 )
 _MOST_OF_SQLITE = 100
-_KINDS = {"branches": "branch", "launches": "launch", "metric_series": "series"}
+_KINDS = {"branches": "branch", "launches": "launch"}
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,16 @@ def _checks(
         ("its tables", partial(_tables, connection)),
         ("the numbers of rows", partial(_row_numbers, connection)),
     ]
-    checks += [(f"table {name}", partial(_rows, connection, name)) for name in seals.SEALED]
     checks += [
+        (f"table {name}", partial(_rows, connection, name))
+        for name in seals.SEALED
+        if name != "refusals"
+    ]
+    checks += [
+        ("table refusals", partial(_refusals, connection)),
+        ("table tensors", partial(_tensors, connection)),
+        ("the numbers of events", partial(_event_numbers, connection)),
+        ("table metric_series", partial(_series, connection)),
         ("table metric_points", partial(_points, connection)),
         ("table metric_blocks", partial(_blocks, connection)),
     ]
@@ -203,6 +212,27 @@ def _row_numbers(connection: Connection) -> Iterator[Problem]:
 def _rows(connection: Connection, name: str) -> Iterator[Problem]:
     for key, what in seals.broken(connection, seals.SEALED[name]):
         yield Problem(_KINDS.get(name, name.removesuffix("s")), key, what)
+
+
+def _refusals(connection: Connection) -> Iterator[Problem]:
+    """Do as `_rows`; earlier versions sealed no counter, this one seals all with the first."""
+    if seals.all_stored(connection, refusals):
+        yield from _rows(connection, refusals.name)
+
+
+def _tensors(connection: Connection) -> Iterator[Problem]:
+    for digest, what in packs.broken_tensors(connection):
+        yield Problem("tensor", digest, what)
+
+
+def _event_numbers(connection: Connection) -> Iterator[Problem]:
+    for event_id in audit.misnumbered(connection):
+        yield Problem("event", event_id, "does not have the number that it was given")
+
+
+def _series(connection: Connection) -> Iterator[Problem]:
+    for key, what in tails.broken(connection):
+        yield Problem("series", f"{key} of a metric", what)
 
 
 def _points(connection: Connection) -> Iterator[Problem]:

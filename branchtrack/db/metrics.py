@@ -7,9 +7,10 @@ since 1970). Only the process that trains a segment writes its series.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from branchtrack.core.names import storable
-from branchtrack.db import seals
+from branchtrack.db import seals, tails
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
+from branchtrack.db.tails import Tail
 
 BLOCK = 1024
 
@@ -61,13 +63,13 @@ class Series:
 
 @dataclass
 class Known:
-    """What the one writer of a segment's series need not query again: their ids and tail lengths.
+    """What the one writer of a segment's series need not query again: their ids and tails.
 
     Valid as long as every transaction it was used in has been committed.
     """
 
     ids: dict[str, int] = field(default_factory=dict)
-    tails: dict[int, int] = field(default_factory=dict)
+    tails: dict[int, Tail] = field(default_factory=dict)
 
     def copy(self) -> Known:
         """Return a copy to use in a transaction that may fail."""
@@ -96,16 +98,24 @@ def append(
         latest[series, step] = row
     if not latest:
         return
+    grown = {
+        series: tails.extended(
+            connection, cache.tails.get(series) or tails.load(connection, series), list(rows)
+        )
+        for series, rows in groupby(
+            sorted(latest.values(), key=itemgetter("series_id")), key=itemgetter("series_id")
+        )
+    }
     insert = upsert(connection, metric_points)
-    replace = insert.on_conflict_do_update(
+    latest_wins = insert.on_conflict_do_update(
         index_elements=["series_id", "step"],
         set_={name: insert.excluded[name] for name in ("value", "time", "seal")},
     )
-    connection.execute(replace, list(latest.values()))
-    for series, added in Counter(key[0] for key in latest).items():
-        # An upper bound, since a step may have been there; counted exactly if it could be a block.
-        tail = cache.tails.get(series, BLOCK) + added
-        cache.tails[series] = _seal(connection, series) if tail >= BLOCK else tail
+    connection.execute(latest_wins, list(latest.values()))
+    for series, tail in grown.items():
+        grown[series] = _seal(connection, tail) if tail.count >= BLOCK else tail
+    tails.write(connection, grown.values())
+    cache.tails |= grown
 
 
 def names(connection: Connection, segment_ids: Sequence[str]) -> list[str]:
@@ -170,9 +180,7 @@ def _series_id(connection: Connection, segment_id: str, name: str) -> int:
         return int(existing)
     row = {"segment_id": segment_id, "name": name}
     connection.execute(metric_series.insert().values(**row))
-    series_id = int(connection.execute(select(metric_series.c.id).where(key)).scalar_one())
-    seals.renew(connection, metric_series, series_id)
-    return series_id
+    return int(connection.execute(select(metric_series.c.id).where(key)).scalar_one())
 
 
 def _tails(connection: Connection, series_ids: Mapping[int, str]) -> dict[int, Series]:
@@ -203,26 +211,31 @@ def _from_block(row: Any) -> Series:
     )
 
 
-def _seal(connection: Connection, series_id: int) -> int:
-    """Turn full parts of a tail into blocks; return the remaining length."""
-    in_series = metric_points.c.series_id == series_id
+def _seal(connection: Connection, tail: Tail) -> Tail:
+    """Turn full parts of a tail into blocks; return what remains of it."""
+    in_series = metric_points.c.series_id == tail.series_id
     count = connection.execute(select(func.count()).where(in_series)).scalar_one()
+    before, added = tails.row_seal(connection, tail.series_id), 0
     while count >= BLOCK:
         query = select(metric_points).where(in_series).order_by(metric_points.c.step).limit(BLOCK)
-        block = _from_rows(connection.execute(query).all())
+        rows = connection.execute(query).all()
+        block = _from_rows(rows)
         connection.execute(
             metric_points.delete().where(in_series, metric_points.c.step <= int(block.steps[-1]))
         )
-        _insert_block(connection, series_id, block)
+        added += _insert_block(connection, tail.series_id, block)
+        # Of what is in the block now: a point that was changed before goes on being noticed.
+        tail = tail.minus(seals.point(row.series_id, row.step, row.value, row.time) for row in rows)
         count -= BLOCK
-    stored = select(func.sum(metric_blocks.c.count)).where(metric_blocks.c.series_id == series_id)
-    changed = metric_series.update().where(metric_series.c.id == series_id)
-    connection.execute(changed.values(sealed=func.coalesce(stored.scalar_subquery(), 0)))
-    seals.renew(connection, metric_series, series_id)
-    return int(count)
+    # Not what blocks there are: one that was removed goes on being noticed, too.
+    changed = metric_series.update().where(metric_series.c.id == tail.series_id)
+    connection.execute(changed.values(sealed=metric_series.c.sealed + added))
+    now = tails.row_seal(connection, tail.series_id)
+    return replace(tail.of_other_row(before, now), count=int(count))
 
 
-def _insert_block(connection: Connection, series_id: int, block: Series) -> None:
+def _insert_block(connection: Connection, series_id: int, block: Series) -> int:
+    """Write a block; return how many points were added to blocks."""
     # Steps logged a second time may fill a block that starts where an older one does.
     same = (metric_blocks.c.series_id == series_id) & (
         metric_blocks.c.first_step == int(block.steps[0])
@@ -246,3 +259,4 @@ def _insert_block(connection: Connection, series_id: int, block: Series) -> None
         "times": block.times.astype("<f8").tobytes(),
     }
     connection.execute(metric_blocks.insert().values(**row, seal=seals.digest(row)))
+    return int(block.steps.size) - (0 if older is None else int(older._mapping["count"]))

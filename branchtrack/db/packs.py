@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Collection, Sequence
+import zlib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Connection, exists, func, or_, select
@@ -11,7 +13,7 @@ from sqlalchemy import Connection, exists, func, or_, select
 from branchtrack.core.records import TensorLocation
 from branchtrack.db import seals
 from branchtrack.db.engine import upsert
-from branchtrack.db.tables import packs, segments, tensors
+from branchtrack.db.tables import checkpoints, packs, segments, tensors
 
 
 def add(
@@ -51,6 +53,27 @@ def forget_unread(connection: Connection, pack_ids: Collection[str]) -> None:
         deleted = packs.delete().where(packs.c.id == pack_id, ~is_read)
         if connection.execute(deleted).rowcount:
             seals.renew(connection, packs, pack_id)
+
+
+def broken_tensors(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yield the (digest, what is wrong) of what only the record says of tensors.
+
+    Headers hold the rest. Verifying a node says whether its tensors are where the record says.
+    """
+    named: set[str] = set()
+    is_known = True
+    for blob in connection.execute(select(checkpoints.c.manifest)).scalars():
+        try:
+            listed = json.loads(zlib.decompress(blob))["tensors"]
+            named.update(digest for _name, _dtype, _shape, digest in listed)
+        except (zlib.error, ValueError, TypeError, LookupError):
+            # The checkpoint itself is reported as broken.
+            is_known = False
+    for row in seals.raw(connection, tensors):
+        if is_known and row["digest"] not in named:
+            yield row["digest"], "belongs to no checkpoint"
+        if json.dumps(json.loads(row["shape"]), separators=(",", ":")) != row["shape"]:
+            yield row["digest"], "has a shape that is not as it was written"
 
 
 def ids(connection: Connection) -> set[str]:

@@ -10,6 +10,7 @@ import time
 from sqlalchemy import Connection, func, select
 
 from branchtrack.core.records import Branch, Refusals
+from branchtrack.db import seals
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import refusals, requests
 
@@ -43,6 +44,14 @@ def count(connection: Connection, branch: Branch, actor: str, kind: str, times: 
             set_={"count": refusals.c.count + times, "last_at": now},
         )
     )
+    # The first sealed counter seals those that an earlier version wrote.
+    is_first = not seals.all_stored(connection, refusals)
+    rows = seals.raw(connection, refusals, branch.id, "branch_id")
+    counters = [row for row in rows if (row["actor"], row["kind"]) == (actor, kind)]
+    if is_first:
+        counters = list(seals.raw(connection, refusals))
+    sealed = {seals.key_of(refusals, row): seals.of_row(refusals, row) for row in counters}
+    seals.write(connection, refusals, sealed)
 
 
 def of_run(connection: Connection, run_id: str, branch_id: str | None = None) -> list[Refusals]:

@@ -6,6 +6,7 @@ alembic is imported only to change a schema; a reader compares one string.
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from sqlalchemy import Connection, inspect, text
 
 from branchtrack import permissions, trust
 from branchtrack.config import Config
+from branchtrack.core.lifecycle import LOST_AFTER
 from branchtrack.db.engine import Database
 from branchtrack.db.schema_head import HEAD as HEAD
 from branchtrack.errors import (
     DatabaseAhead,
     DatabaseBehind,
     DatabaseForeign,
+    DatabaseInUse,
     DatabaseMissing,
     DatabaseUnreadable,
     StorageError,
@@ -36,6 +39,12 @@ _VERSION = text(f"SELECT version_num FROM {_TABLE}")
 _REVISION = re.compile(r"\d{4}")
 #: Tables that every version has had.
 _OURS = frozenset(("runs", "segments", "nodes", "checkpoints"))
+#: Columns that every version has had.
+_WRITING = text(
+    "SELECT DISTINCT runs.name, branches.name FROM segments JOIN runs ON runs.id = segments.run_id "
+    "JOIN branches ON branches.id = segments.branch_id "
+    "WHERE segments.ended_at IS NULL AND segments.heartbeat_at > :since ORDER BY 1, 2"
+)
 _LOCK_KEY = 0x6272_616E
 
 
@@ -159,6 +168,26 @@ def upgrade(database: Database, target: str = "head") -> tuple[str | None, str]:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
         command.upgrade(alembic_config(connection), target)
     return before, revision(database) or ""
+
+
+def check_unused(database: Database) -> None:
+    """Refuse a database, of any version, that trainings are writing.
+
+    Raises:
+        DatabaseInUse: some are; they would continue with the version that they have loaded.
+    """
+    with database.read() as connection:
+        since = {"since": time.time() - LOST_AFTER}
+        names = [f"{run}/{branch}" for run, branch in connection.execute(_WRITING, since)]
+    if names:
+        raise DatabaseInUse(
+            f"{', '.join(names[:5])}{' and others' if len(names) > 5 else ''}: still training, and "
+            f"writing {database.shown_url}.",
+            safe="It was not changed.",
+            fix="Stop what is using it, then run `branchtrack db upgrade` again.",
+            url=database.shown_url,
+            branches=names,
+        )
 
 
 def alembic_config(connection: Any = None) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -18,11 +18,11 @@ from sqlalchemy import JSON, Connection, Table, TextClause, select, text
 
 from branchtrack.core.records import CONTENTS
 from branchtrack.db import tables
-from branchtrack.db.engine import upsert
 from branchtrack.db.tables import seals
 
-#: Every table whose rows have an id of their own. `tensors` is proved by the headers of packs,
-#: `events` by their chain; points and blocks of metrics carry their seals themselves.
+#: Every table but those whose rows prove themselves. Of `tensors` the headers of packs are the
+#: proof; of `events` their chain, and seals of their numbers (`audit.misnumbered`). Points and
+#: blocks of metrics carry their seals themselves; those of series cover points, too (`tails`).
 SEALED: dict[str, Table] = {
     table.name: table
     for table in (
@@ -32,8 +32,8 @@ SEALED: dict[str, Table] = {
         tables.nodes,
         tables.packs,
         tables.checkpoints,
-        tables.metric_series,
         tables.requests,
+        tables.refusals,
         tables.tokens,
         tables.launches,
         tables.certificates,
@@ -46,8 +46,15 @@ LATE = {
     "nodes": frozenset({"effective", "restored", "proof", "compared"}),
     "launches": frozenset({"worker", "updated_at"}),
 }
-_SEAL_BYTES, _CONTENT_BYTES = 8, 16
+#: What is wrong with a row that does not have its seal.
+CHANGED = "is not as it was written"
+_SEAL_BYTES, _CONTENT_BYTES, _KEY_BYTES = 8, 16, 32
 _CHUNK = 500
+#: As text, for it is executed with every batch of points.
+_STORE = text(
+    'INSERT INTO seals ("table", key, seal) VALUES (:table, :key, :seal) '
+    'ON CONFLICT ("table", key) DO UPDATE SET seal = excluded.seal'
+)
 _POINT = struct.Struct("<qq?dd")
 
 
@@ -83,38 +90,48 @@ def point(series_id: int, step: int, value: float | None, time: float) -> str:
 
 def renew(connection: Connection, table: Table, key: object) -> None:
     """Seal the row of ``table`` with that id as it is now; a missing row loses its seal."""
-    values = next(_raw(connection, table, key), None)
+    values = next(raw(connection, table, key), None)
     if values is None:
         where = (seals.c.table == table.name) & (seals.c.key == str(key))
         connection.execute(seals.delete().where(where))
         return
-    _write(connection, table, key, values)
+    write(connection, table, {key: of_row(table, values)})
 
 
 def renew_for_event(connection: Connection, table: Table, key: object) -> dict[str, str]:
     """Do as `renew`, for an existing row; return what its event says of its content."""
-    values = next(_raw(connection, table, key))
-    _write(connection, table, key, values)
+    values = next(raw(connection, table, key))
+    write(connection, table, {key: of_row(table, values)})
     return {CONTENTS: _contents(table, values)}
 
 
 def holds(connection: Connection, table: Table, key: object) -> bool:
     """Return whether the row with that id is as it was sealed."""
-    values = next(_raw(connection, table, key), None)
-    condition = (seals.c.table == table.name) & (seals.c.key == str(key))
-    seal = connection.execute(select(seals.c.seal).where(condition)).scalar()
-    return values is not None and seal == _of_row(table, values)
+    values = next(raw(connection, table, key), None)
+    return values is not None and stored(connection, table, key) == of_row(table, values)
+
+
+def stored(connection: Connection, table: Table, key: object) -> str | None:
+    """Return the last seal of the row with that id."""
+    where = (seals.c.table == table.name) & (seals.c.key == str(key))
+    return connection.execute(select(seals.c.seal).where(where)).scalar()
+
+
+def all_stored(connection: Connection, table: Table) -> dict[str, str]:
+    """Return the seals of all rows of a table, by the rows' ids."""
+    query = select(seals.c.key, seals.c.seal).where(seals.c.table == table.name)
+    return {row.key: row.seal for row in connection.execute(query)}
 
 
 def contents(connection: Connection, table: Table, key: object) -> str:
     """Return the digest of a row's permanent content, as its event has it."""
-    values = next(_raw(connection, table, key))
+    values = next(raw(connection, table, key))
     return _contents(table, values)
 
 
 def contents_of_run(connection: Connection, table: Table, run_id: str) -> dict[str, str]:
     """Do as `contents`, for each row of a run, by id."""
-    rows = _raw(connection, table, run_id, "run_id")
+    rows = raw(connection, table, run_id, "run_id")
     return {str(values["id"]): _contents(table, values) for values in rows}
 
 
@@ -123,32 +140,35 @@ def seal_all(connection: Connection, columns: Mapping[str, Collection[str]]) -> 
     for table in SEALED.values():
         if table.name not in columns:
             continue
-        rows: list[dict[str, str]] = []
-        for values in _raw(connection, table, columns=columns[table.name]):
-            key = str(values[_key(table)])
-            rows.append({"table": table.name, "key": key, "seal": _of_row(table, values)})
-        for first in range(0, len(rows), _CHUNK):
-            connection.execute(seals.insert(), rows[first : first + _CHUNK])
+        rows = raw(connection, table, columns=columns[table.name])
+        write(connection, table, {key_of(table, row): of_row(table, row) for row in rows})
 
 
-def broken(connection: Connection, table: Table) -> Iterator[tuple[str, str]]:
-    """Yield the (id, what is wrong) of each row of a table that is not as it was sealed."""
-    where = text('SELECT key, seal FROM seals WHERE "table" = :name')
-    sealed = {row.key: row.seal for row in connection.execute(where, {"name": table.name})}
-    for values in _raw(connection, table):
-        key = str(values[_key(table)])
+def broken(
+    connection: Connection,
+    table: Table,
+    is_valid: Callable[[str, Mapping[str, Any]], bool] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Yield the (id, what is wrong) of each row of a table that is not as it was sealed.
+
+    ``is_valid`` says whether a seal is that of a row, where it covers more than the row.
+    """
+    valid = is_valid or (lambda seal, values: seal == of_row(table, values))
+    sealed = all_stored(connection, table)
+    for values in raw(connection, table):
+        key = key_of(table, values)
         seal = sealed.pop(key, None)
         if seal is None:
             yield key, "was not written by branchtrack, or its id was changed"
-        elif seal != _of_row(table, values):
-            yield key, "is not as it was written"
+        elif not valid(seal, values):
+            yield key, CHANGED
     for key in sealed:
         yield key, "is gone"
 
 
 def broken_points(connection: Connection) -> Iterator[tuple[str, str]]:
     """Do as `broken`, for points outside of blocks, by series and step."""
-    for values in _raw(connection, tables.metric_points):
+    for values in raw(connection, tables.metric_points):
         key = f"{values['series_id']}:{values['step']}"
         seal = values.pop("seal")
         try:
@@ -156,26 +176,24 @@ def broken_points(connection: Connection) -> Iterator[tuple[str, str]]:
         except (struct.error, TypeError):
             holds = False
         if not holds:
-            yield key, "is not as it was written"
+            yield key, CHANGED
 
 
 def broken_blocks(connection: Connection) -> Iterator[tuple[str, str]]:
     """Do as `broken`, for blocks of points, by series and first step."""
-    for values in _raw(connection, tables.metric_blocks):
+    for values in raw(connection, tables.metric_blocks):
         if values["seal"] != digest(values):
-            yield f"{values['series_id']}:{values['first_step']}", "is not as it was written"
+            yield f"{values['series_id']}:{values['first_step']}", CHANGED
 
 
-def _write(connection: Connection, table: Table, key: object, values: Mapping[str, Any]) -> None:
-    row = upsert(connection, seals).values(
-        table=table.name, key=str(key), seal=_of_row(table, values)
-    )
-    connection.execute(
-        row.on_conflict_do_update(index_elements=["table", "key"], set_={"seal": row.excluded.seal})
-    )
+def write(connection: Connection, table: Table, sealed: Mapping[Any, str]) -> None:
+    """Store seals of rows of a table, by the rows' ids."""
+    rows = [{"table": table.name, "key": str(key), "seal": seal} for key, seal in sealed.items()]
+    for first in range(0, len(rows), _CHUNK):
+        connection.execute(_STORE, rows[first : first + _CHUNK])
 
 
-def _raw(
+def raw(
     connection: Connection,
     table: Table,
     key: object = None,
@@ -207,7 +225,15 @@ def _key(table: Table) -> str:
     return "id" if "id" in table.c else "digest"
 
 
-def _of_row(table: Table, values: Mapping[str, Any]) -> str:
+def key_of(table: Table, values: Mapping[str, Any]) -> str:
+    """Return the key of a row's seal: the row's id, or the digest of a composite key."""
+    if _key(table) in values:
+        return str(values[_key(table)])
+    return digest({column.name: values[column.name] for column in table.primary_key}, _KEY_BYTES)
+
+
+def of_row(table: Table, values: Mapping[str, Any]) -> str:
+    """Return the seal of a row as the database stores it."""
     repeated = _REPEATED.get(table.name, ())
     return digest({name: value for name, value in values.items() if name not in repeated})
 

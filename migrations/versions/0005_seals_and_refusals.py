@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from branchtrack.db import seals
+from branchtrack.db import audit, seals, tails
 
 revision = "0005"
 down_revision = "0004"
@@ -45,10 +45,10 @@ def upgrade() -> None:
         op.add_column(name, sa.Column("seal", sa.String(16), nullable=True))
         _seal_points(connection, name, step)
     look = sa.inspect(connection)
-    seals.seal_all(
-        connection,
-        {name: {c["name"] for c in look.get_columns(name)} for name in look.get_table_names()},
-    )
+    columns = {name: {c["name"] for c in look.get_columns(name)} for name in look.get_table_names()}
+    seals.seal_all(connection, columns)
+    audit.seal_numbers(connection)
+    tails.seal_all(connection, columns["metric_series"])
 
 
 def downgrade() -> None:

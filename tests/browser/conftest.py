@@ -74,7 +74,7 @@ def site(grown: tuple[Config, dict[str, Line]], tmp_path: Path) -> Iterator[Site
     thread.start()
     yield Site(server.address, database, store, lines)
     server.close()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     database.close()
 

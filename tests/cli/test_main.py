@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,17 @@ def test_a_path_that_no_system_takes_is_told(
     result = call(*arguments)
     assert (result.code, "Traceback" in result.err) == (2, False)
     assert 0 < len(result.err) < 800
+
+
+def test_a_full_disk_is_not_called_bad_input(
+    call: Call, forked: Forked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "out")
+
+    monkeypatch.setattr("branchtrack.checkpoints.export.export", full)
+    with pytest.raises(OSError, match="No space left"):
+        call("export", "demo/main", "out")
 
 
 def test_every_command_has_help_with_an_example() -> None:

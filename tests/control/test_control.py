@@ -96,7 +96,7 @@ def test_a_branch_that_nobody_trains_takes_no_request(database: Database, store:
         **before,
         "requests": 1,
         "events": before["events"] + 2,
-        "seals": before["seals"] + 1,
+        "seals": before["seals"] + 3,
     }
     tree.end("cooler")
     with pytest.raises(NotLive, match="branchtrack tree demo"):
@@ -123,7 +123,7 @@ def test_who_waits_is_told_how_the_request_ended(database: Database, store: Stor
 
     thread = Thread(target=answer)
     thread.start()
-    ended = control.wait(database, request.id, timeout=20)
+    ended = control.wait(database, request.id, timeout=60)
     thread.join()
     assert (ended.state, ended.step, ended.effective) == ("verified", 5, {"lr": 1e-3})
 

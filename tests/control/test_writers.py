@@ -79,11 +79,11 @@ def test_a_crowd_is_answered_and_the_chain_holds(
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [-signal.SIGKILL if killed else 0, 0]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while control.poll(database, tree.segment("main").id) and time.monotonic() < deadline:
         time.sleep(0.02)
     pending.clear()
-    thread.join(30)
+    thread.join(60)
     with database.read() as connection:
         every = requests.list_of_run(connection, tree.run.id, 10_000)
         states = Counter(one.state for one in every)

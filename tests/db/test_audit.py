@@ -74,7 +74,7 @@ def test_twenty_threads_keep_the_chain_whole(tree: Tree) -> None:
 def test_two_writers_that_both_refer_to_the_run_first_do_not_wait_for_each_other(
     tree: Tree,
 ) -> None:
-    met, failed = Barrier(2, timeout=20), []
+    met, failed = Barrier(2, timeout=60), []
 
     def work() -> None:
         try:

@@ -104,7 +104,7 @@ def test_numbers_that_json_lacks_come_back_from_a_column_and_texts_stay_texts(
 
 
 def test_many_threads_read_at_once(database: Database) -> None:
-    everybody = threading.Barrier(30, timeout=10)
+    everybody = threading.Barrier(30, timeout=60)
 
     def look() -> None:
         with database.read() as connection:

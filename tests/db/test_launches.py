@@ -175,7 +175,7 @@ def test_a_branch_with_anything_of_its_own_keeps_its_name(
 def test_of_many_who_want_the_name_at_once_one_gets_it(forked: tuple[Tree, list[Node]]) -> None:
     tree, made = forked
     fail(tree, order(tree, made[1].id))
-    met = Barrier(4, timeout=20)
+    met = Barrier(4, timeout=60)
     got: list[str | None] = []
 
     def work() -> None:

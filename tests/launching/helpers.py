@@ -36,7 +36,7 @@ def train_fake(config: Config, *options: str, name: str = "fake") -> None:
     )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for something that is to come true."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -92,7 +92,7 @@ def test_a_verdict_is_all_that_is_left(
     assert {name: more for name, more in rows.items() if more} == {
         "certificates": 2,
         "events": 2,
-        "seals": 2,
+        "seals": 4,
     }
     assert left(config, temporary) == []
     with database.read() as connection:

@@ -28,7 +28,7 @@ def config(tmp_path: Path) -> Config:
 def finish(process: subprocess.Popen[bytes]) -> int:
     with process:
         local_process.release(process)
-        return process.wait(30)
+        return process.wait(60)
 
 
 def start(config: Config, code: str, tmp_path: Path, **more: Any) -> subprocess.Popen[bytes]:
@@ -52,7 +52,7 @@ def test_a_process_whose_worker_dies_before_its_release_never_begins(
     with process:
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(30) == 75
+        assert process.wait(60) == 75
     assert (tmp_path / "log").read_text() == ""
 
 
@@ -61,7 +61,7 @@ def test_a_process_that_died_at_its_gate_is_no_error_to_release(
 ) -> None:
     process = start(config, "", tmp_path)
     process.kill()
-    process.wait(30)
+    process.wait(60)
     assert finish(process) == -9
 
 

@@ -116,6 +116,8 @@ def test_a_project_that_was_moved_goes_on(tmp_path: Path) -> None:
     shutil.copytree(new / ".branchtrack", tmp_path / "copy")
     new.rename(tmp_path / "away")
     colleague = Shell(tmp_path, tmp_path / "copy")
+    assert "has not trusted it" in colleague.command("resume", node, code=2)
+    colleague.command("trust", "--yes")
     refused = colleague.command("resume", node, code=1)
     assert "--script PATH --cwd DIR" in refused
     away = str(tmp_path / "away")

@@ -47,7 +47,7 @@ class At(TrainerCallback):
         thread = threading.Thread(target=self.ask)
         thread.start()
         thread.join()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         recorder = self.trainer._bt_session.recorder
         while len(recorder._found) < self.count and time.monotonic() < deadline:
             time.sleep(0.002)

@@ -53,7 +53,7 @@ class Desk:
         point = Point(self.live, step, 0.0, dict, dict)
         made = self.committer.commit(point, kind, {}, changes, answers)
         if wait:
-            assert self.committer.free.wait(10)
+            assert self.committer.free.wait(60)
         return made
 
     def asked(self, kind: str = "checkpoint", **payload: Any) -> Request:
@@ -77,7 +77,7 @@ class Desk:
     def on_disk(self) -> int:
         """Bytes of all packs and of the database, once its log is written back."""
         path = self.home.config.home / "branchtrack.db"
-        with closing(sqlite3.connect(path, timeout=10)) as connection:
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return self.packs() + path.stat().st_size
 

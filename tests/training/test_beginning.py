@@ -123,8 +123,8 @@ def test_training_begins_and_is_recorded_once_that_can_be(
 ) -> None:
     def mended(**_: Any) -> None:
         mend()
-        assert trainer._bt_session.recorder.created.wait(30)
-        assert trainer._bt_session.committer.free.wait(30)
+        assert trainer._bt_session.recorder.created.wait(60)
+        assert trainer._bt_session.committer.free.wait(60)
 
     trainer = tiny.trainer(
         tiny.BranchingTrainer,
@@ -177,7 +177,7 @@ def test_a_plain_loop_begins_as_well(mend: Mend, home: Home) -> None:
     def at(run: Any, _: Any) -> None:
         if run.step_number == 3:
             mend()
-            assert run._session.recorder.created.wait(30)
+            assert run._session.recorder.created.wait(60)
 
     loops.train(home, at=at)
     found = Home(home.folder)

@@ -33,7 +33,7 @@ def asking(home: Home, asks: dict[int, list[Ask]], then: Callable[..., None] | N
         recorder = run._session.recorder
         assert recorder is not None
         if step in asks:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             want = len(asks[step])
             while len(recorder._found) < want and time.monotonic() < deadline:
                 time.sleep(0.002)
@@ -58,7 +58,7 @@ def later(home: Home, *works: Callable[[Home], Any]) -> threading.Thread:
     """Do things one after the other from another thread, as soon as the run is paused."""
 
     def work() -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while status(home) != "paused" and time.monotonic() < deadline:
             time.sleep(0.01)
         for one in works:

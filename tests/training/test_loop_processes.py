@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from tests.training.homes import Home
 
 ROOT = Path(__file__).parent.parent.parent
 VICTIM: dict[str, Any] = {"max_steps": 60, "evaluated": True}
+LATEST = 0.3
+"""Seconds after its first node within which a training is killed."""
+PAUSE = 2 * LATEST / VICTIM["max_steps"]
+"""Seconds that each update takes at least, so that no training ends before."""
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,7 @@ def victim(folder: Path, point: str | None, begun: Any) -> None:
 
     def at(run: Run, optimizer: Any) -> None:
         begun.set()
+        time.sleep(PAUSE)
 
     loops.train(Home(folder), at=at, **VICTIM)
 
@@ -48,7 +54,11 @@ def test_a_loop_that_is_killed_leaves_only_whole_nodes(
     process.start()
     if point is None:
         assert begun.wait(60)
-        process.join(random.Random(len(str(home.folder))).uniform(0.05, 0.3))
+        deadline = time.monotonic() + 60
+        while not home.nodes():
+            assert process.is_alive() and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.join(random.Random(len(str(home.folder))).uniform(0.0, LATEST))
         process.kill()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL

@@ -230,7 +230,7 @@ def test_a_database_locked_by_another_for_long_stops_nothing(
     trained: list[int] = []
 
     def hold(**_: Any) -> None:
-        assert trainer._bt_session.committer.free.wait(10)
+        assert trainer._bt_session.committer.free.wait(60)
         holder.execute("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
 
     def count(**_: Any) -> None:
@@ -355,7 +355,7 @@ def test_a_store_that_is_gone_is_told_before_the_next_checkpoint_and_when_it_is_
     seen: list[bool] = []
 
     def wait_for(trouble: bool) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while bool(trainer._bt_session.recorder.trouble) != trouble:
             assert time.monotonic() < deadline
             time.sleep(0.005)

@@ -106,6 +106,21 @@ def test_an_old_home_is_refused_until_it_is_upgraded(old: Config) -> None:
     assert call(old, "db", "upgrade") == (0, {"before": schema.HEAD, "after": schema.HEAD})
 
 
+def test_a_home_in_which_something_trains_is_not_upgraded(old: Config) -> None:
+    database = Database(old.database_url)
+    beat = text("UPDATE segments SET ended_at = NULL, heartbeat_at = :at")
+    with database.transaction() as connection:
+        connection.execute(beat, {"at": time.time()})
+    code, answer = call(old, "db", "upgrade")
+    assert code == 2 and answer["error"]["type"] == "DatabaseInUse"
+    assert "still training" in answer["error"]["what"]
+    assert schema.revision(database) != schema.HEAD
+    with database.transaction() as connection:
+        connection.execute(beat, {"at": time.time() - 60})
+    assert call(old, "db", "upgrade")[0] == 0
+    database.close()
+
+
 def test_all_of_it_is_there_and_whole(old: Config) -> None:
     call(old, "db", "upgrade")
     (run,) = call(old, "runs")[1]

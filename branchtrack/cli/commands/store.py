@@ -126,6 +126,7 @@ def upgrade(line: CommandLine, as_json: bool) -> None:
     except DatabaseBehind:
         database = Database(line.config.database_url)
         try:
+            schema.check_unused(database)
             before, after = schema.upgrade(database)
         finally:
             database.close()

@@ -299,7 +299,7 @@ def test_a_worker_ended_by_a_signal_leaves_its_children_and_says_so(
     process = branchtrack("worker")
     wait_until(lambda: segment_of(sqlite_database, "fake/long").status == "running")
     process.send_signal(signal.SIGTERM)
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "fake/long (pid" in err and "trains on by itself" in err
     before = segment_of(sqlite_database, "fake/long").step
@@ -344,4 +344,4 @@ def test_a_broken_pipe_is_quiet(branchtrack: Start, sqlite_config: Config) -> No
     process.stdout.close()
     time.sleep(0.1)
     assert process.stderr is not None and process.stderr.read() == ""
-    process.wait(30)
+    process.wait(60)

@@ -40,10 +40,10 @@ def address(process: subprocess.Popen[str]) -> str:
 def test_the_printed_address_opens_the_pages_and_ctrl_c_ends_them(sqlite_config: Config) -> None:
     with started(sqlite_config, "serve", "--port", "0") as process:
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with opener.open(address(process), timeout=30) as page:
+        with opener.open(address(process), timeout=60) as page:
             assert b"<h1" in page.read()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
         assert process.stderr is not None and "Traceback" not in process.stderr.read()
 
 
@@ -73,7 +73,7 @@ def test_the_path_is_part_of_the_printed_address(sqlite_config: Config) -> None:
         shown = address(process)
         assert "/bt/?token=" in shown
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with opener.open(shown, timeout=30) as page:
+        with opener.open(shown, timeout=60) as page:
             assert b'href="/bt/static/app.css"' in page.read()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130

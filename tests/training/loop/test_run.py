@@ -37,7 +37,7 @@ def asking(home: Home, at: dict[int, dict[str, Any]], *reads: str) -> Any:
             thread = threading.Thread(target=lambda: home.ask(payload.pop("kind"), **payload))
             thread.start()
             thread.join()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             recorder = run._session.recorder
             while recorder is not None and not recorder.waiting and time.monotonic() < deadline:
                 time.sleep(0.002)

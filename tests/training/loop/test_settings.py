@@ -26,7 +26,7 @@ def asks(home: Home, values: dict[str, Any], step: int = 4) -> tuple[list[Any], 
         if run.update != step:
             return
         asked.append(home.ask("set", values=values))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not run._session.recorder._found and time.monotonic() < deadline:  # type: ignore[union-attr]
             time.sleep(0.002)
 

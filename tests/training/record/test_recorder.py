@@ -112,7 +112,7 @@ def test_a_job_that_storage_fails_is_tried_until_it_works(
     behind = threading.Event()
     bench.recorder.do(job)
     bench.recorder.do(behind.set)
-    assert behind.wait(10) and len(tries) == 4
+    assert behind.wait(60) and len(tries) == 4
     assert len(warnings(caplog)) == 1 and str(error) in warnings(caplog)[0]
     bench.wait(lambda: not bench.recorder.trouble)
     assert bench.close() == []
@@ -123,7 +123,7 @@ def test_a_job_that_takes_long_holds_up_nothing_else(
 ) -> None:
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
     release = threading.Event()
-    bench.recorder.do(lambda: release.wait(10) and None)
+    bench.recorder.do(lambda: release.wait(60) and None)
     bench.recorder.step = 3
     bench.recorder.log(1, {"loss": 1.0})
     request = bench.home.ask("checkpoint")
@@ -161,7 +161,7 @@ def test_a_defect_of_ours_costs_its_job_alone_and_is_told_once(
     behind = threading.Event()
     for job in (defect, defect, behind.set):
         bench.recorder.do(job)
-    assert behind.wait(10)
+    assert behind.wait(60)
     assert bench.recorder.done(behind)
     told = [r for r in caplog.records if r.levelno == logging.ERROR]
     assert len(told) == 1 and told[0].exc_info is not None
@@ -178,7 +178,7 @@ def test_waiting_for_a_job_ends_where_jobs_cannot_be_done(bench: Bench) -> None:
     bench.recorder.do(event.set)
     started = time.monotonic()
     assert not bench.recorder.done(event)
-    assert not bench.recorder.done(event) and time.monotonic() - started < 5
+    assert not bench.recorder.done(event) and time.monotonic() - started < 30
     lost = bench.close()
     assert any("full" in line for line in lost) and any("2 records" in line for line in lost)
 
@@ -398,10 +398,10 @@ def test_waiting_ends_when_the_database_has_kept_a_job_waiting_too_long(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
     event, release = threading.Event(), threading.Event()
-    bench.recorder.do(lambda: release.wait(10) and event.set())
+    bench.recorder.do(lambda: release.wait(60) and event.set())
     assert not bench.recorder.done(event)
     release.set()
-    assert event.wait(10)
+    assert event.wait(60)
 
 
 def test_waiting_goes_on_while_a_job_is_not_at_the_database(
@@ -455,7 +455,7 @@ def test_no_job_is_done_while_points_cannot_be_written(
     bench.wait(lambda: bench.recorder.trouble)
     assert not bench.recorder.done(done) and not done.is_set()
     broken[0] = False
-    assert done.wait(10) and bench.close() == []
+    assert done.wait(60) and bench.close() == []
 
 
 def test_the_end_waits_for_a_database_that_fails_for_a_moment(

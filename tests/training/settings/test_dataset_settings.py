@@ -103,7 +103,7 @@ def in_loop(
         samples.append(run._live.data.from_sample)
         if run.step_number + 1 in changes:
             home.ask("set", values={"data.noise": changes[run.step_number + 1]})
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not run._session.recorder._found and time.monotonic() < deadline:
                 time.sleep(0.002)
 

@@ -68,7 +68,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield Live(home, process)
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(60)
         home.close()
 
 
@@ -184,7 +184,7 @@ def test_a_killed_process_is_shown_as_such_and_answers_nothing_for_ever(live: Li
     process.send_signal(signal.SIGSTOP)
     asked = live.ask("set", "lr=0.1", "--no-wait")
     process.kill()
-    process.wait(30)
+    process.wait(60)
     assert live.ask("evaluate", code=1)["error"]["type"] == "NotLive"
     assert home.request(asked["id"]).state == "expired"
     assert home.chain_break() is None

@@ -34,7 +34,7 @@ def test_dropout_of_a_model_in_eval_is_ineffective_and_no_matter_where_nobody_as
     def at(run: Any, _optimizer: Any) -> None:
         if run.update == 2:
             home.ask("set", values={"dropout": 0.5})
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not run._session.recorder._found and time.monotonic() < deadline:
                 time.sleep(0.002)
 

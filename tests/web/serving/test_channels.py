@@ -30,7 +30,7 @@ class Serving:
     def connect(self, text: bytes = b"") -> socket.socket:
         """A connection on which ``text`` was sent."""
         made = socket.create_connection(
-            ("127.0.0.1", urlsplit(self.running.address).port or 0), timeout=20
+            ("127.0.0.1", urlsplit(self.running.address).port or 0), timeout=60
         )
         made.sendall(text)
         self.sockets.append(made)
@@ -38,7 +38,7 @@ class Serving:
 
     def page(self, path: str = "/", method: str = "GET", **more: bytes) -> tuple[int, bytes]:
         """What is answered."""
-        made = http.client.HTTPConnection(urlsplit(self.running.address).netloc, timeout=20)
+        made = http.client.HTTPConnection(urlsplit(self.running.address).netloc, timeout=60)
         made.request(method, path, **more)
         answer = made.getresponse()
         told = answer.status, answer.read()
@@ -74,7 +74,7 @@ def serving(own: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
     for one in made.sockets:
         one.close()
     made.running.close()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -139,12 +139,12 @@ def test_a_real_server_hands_on_what_its_proxies_say_and_nobody_else(site: Site,
     thread.start()
     try:
         connection = http.client.HTTPConnection(
-            "127.0.0.1", urlsplit(running.address).port, timeout=20
+            "127.0.0.1", urlsplit(running.address).port, timeout=60
         )
         connection.request("GET", f"/?token={TOKEN}", headers=FORWARDED)
         cookie = connection.getresponse().headers["Set-Cookie"]
         connection.close()
     finally:
         running.close()
-        thread.join(20)
+        thread.join(60)
     assert ("Secure" in cookie) == ("Path=/bt" in cookie) == bool(hops)

@@ -30,7 +30,7 @@ class Running:
 
     def open(self, head: str, *, token: bool = True, secret: str = "t") -> socket.socket:
         """A connection on which a request with that first line (and fields) was sent."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         shown = f"Authorization: Bearer {secret}\r\n" if token else ""
         connection.sendall(f"{head}\r\nHost: 127.0.0.1\r\n{shown}\r\n".encode())
         return connection
@@ -83,7 +83,7 @@ def test_port_0_is_known_before_anything_is_printed_and_pages_are_served(empty: 
     try:
         where = urlsplit(running.address)
         assert where.port
-        connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=60)
         connection.request("GET", "/")
         answer = connection.getresponse()
         assert answer.status == 200
@@ -91,7 +91,7 @@ def test_port_0_is_known_before_anything_is_printed_and_pages_are_served(empty: 
         connection.close()
     finally:
         running.close()
-        thread.join(20)
+        thread.join(60)
     assert not thread.is_alive()
 
 
@@ -106,10 +106,10 @@ def test_closing_does_not_wait_for_open_streams(own: Site) -> None:
     assert answer.read(6) == b": open"
     began = time.monotonic()
     running.close()
-    thread.join(20)
+    thread.join(60)
     connection.close()
     assert not thread.is_alive()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def running(own: Site) -> Iterator[Running]:
     thread.start()
     yield Running(served, urlsplit(served.address).port or 0)
     served.close()
-    thread.join(20)
+    thread.join(60)
 
 
 def test_streams_hold_no_threads_and_each_hears_what_happens(own: Site, running: Running) -> None:
@@ -152,7 +152,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channels, "HEAD", 0.05)
-    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
         assert connection.recv(100) == b""
 
