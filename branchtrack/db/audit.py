@@ -198,7 +198,7 @@ def seal_numbers(connection: Connection) -> None:
 def misnumbered(connection: Connection) -> list[str]:
     """Return the ids of events that were renumbered, which no chain covers, or removed.
 
-    Events before the first sealed one were written by an earlier version; only their order is known.
+    Only the order is known of events before the first sealed one: an earlier version wrote them.
     """
     sealed = seals.all_stored(connection, events)
     first = min((int(key) for key in sealed if key.isdigit()), default=None)

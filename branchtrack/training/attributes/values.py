@@ -183,10 +183,10 @@ def signature(value: Any, *, versions: bool = False) -> bytes | None:
     which is valid only in this process. A container that is too large gets the digest of an
     outline: see `is_outline`.
     """
-    if type(value) in _NUMBERS:
-        return f"{type(value).__name__}{value!r}".encode()
     digest = hashlib.sha256()
     try:
+        if type(value) in _NUMBERS:
+            return f"{type(value).__name__}{value!r}".encode()
         try:
             _sign(digest, value, [_MOST_LEAVES], versions)
         except OverflowError:
