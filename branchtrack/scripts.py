@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from branchtrack.errors import InvalidInput
 
 #: Options of python's with a word of their own behind them.
 _WITH_WORD = ("-X", "-W", "--check-hash-based-pycs")
+_INSTALLED = f"{os.sep}site-packages{os.sep}"
 
 
 def digest(path: str | Path | None) -> str | None:
@@ -154,14 +156,16 @@ def digests_below(folder: Path, files: Iterable[str | None]) -> dict[str, str]:
     What is installed below it (``site-packages``) is told by its version instead.
     """
     digests = {}
+    # Thousands of files: text is compared, and the links of each folder are followed once.
+    real_folder, prefix = cache(os.path.realpath), os.path.join(folder, "")
     for file in files:
-        path = Path(file or "")
-        if not file or path.suffix != ".py" or "site-packages" in path.parts:
+        if not file or not file.endswith(".py") or _INSTALLED in file:
             continue
-        resolved = path.resolve()
-        file_digest = digest(resolved) if resolved.is_relative_to(folder) else None
+        path = os.path.join(real_folder(os.path.dirname(file)), os.path.basename(file))
+        resolved = os.path.realpath(path) if os.path.islink(path) else path
+        file_digest = digest(resolved) if resolved.startswith(prefix) else None
         if file_digest is not None:
-            digests[str(resolved.relative_to(folder))] = file_digest
+            digests[resolved.removeprefix(prefix)] = file_digest
     return digests
 
 

@@ -18,6 +18,7 @@ import torch
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training.attributes.slots import Slot, Slots, is_iterator, is_own, numbers_of
 from branchtrack.training.attributes.values import (
+    PLAIN,
     brief,
     can_store,
     give,
@@ -61,6 +62,8 @@ class Attributes:
         self._omitted: set[str] = set()
         slots = [*self._slots.read(), *self._numbers_ahead()]
         self._began = {slot.path: signature(slot.value, versions=True) for slot in slots}
+        #: Values that cannot change: an attribute that still has the same object has not changed.
+        self._constants = {slot.path: slot.value for slot in slots if type(slot.value) in PLAIN}
 
     def state(self) -> dict[str, Any]:
         """Return what has changed since training began, and all that is tracked, by path.
@@ -165,12 +168,15 @@ class Attributes:
 
     def _changed_digest(self, slot: Slot) -> bytes | None:
         """Return the signature of what has changed since training began; None for all else."""
-        if is_iterator(slot.value):
-            return b"read on"
-        digest = signature(slot.value, versions=True)
-        if digest is None or _is_clock(slot.value):
+        path, value = slot.path, slot.value
+        if self._constants.get(path, self) is value and path not in self._changed:
             return None
-        changed = slot.path in self._changed or self._began.get(slot.path) != digest
+        if is_iterator(value):
+            return b"read on"
+        digest = signature(value, versions=True)
+        if digest is None or _is_clock(value):
+            return None
+        changed = path in self._changed or self._began.get(path) != digest
         return digest if changed else None
 
 

@@ -12,9 +12,8 @@ import sysconfig
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -53,8 +52,7 @@ OF_EVERY_DATA_SET = frozenset(("epoch", "_epoch"))
 _OF_EVERY_MODULE = frozenset((*vars(torch.nn.Module()), "p"))
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """One attribute: its path, the object that has it, its name and its value."""
 
     path: str

@@ -10,7 +10,7 @@ import json
 import logging
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,10 @@ def adopt(
         _known[model] = dict(state.get(KEY, {})), files
 
 
-def transient(model: torch.nn.Module) -> list[str]:
-    """Return the names of buffers that `state_dict` leaves out: state of a training only."""
-    stored = model.state_dict().keys()
+def transient(model: torch.nn.Module, stored: Container[str]) -> list[str]:
+    """Return the names of buffers that are not in ``stored``, the model's ``state_dict()``: they
+    are state of a training only.
+    """
     return sorted(name for name, _buffer in model.named_buffers() if name not in stored)
 
 

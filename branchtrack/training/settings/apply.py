@@ -46,15 +46,7 @@ def declare(live: Live) -> list[Setting]:
 
 def read_all(live: Live, details: bool = False) -> dict[str, Any]:
     """Return every setting's value, as it is used; with ``details`` those of single parts too."""
-    values = {
-        name: handle.read()
-        for name, handle in registry.of(live).items()
-        if details or not handle.setting.detail
-    }
-    if live.loop is not None:
-        names = (name for name in live.loop.declared if name not in DIRECTIVES)
-        values |= {name: live.loop.read(name) for name in names}
-    return values if live.data is None else {**values, **live.data.values()}
+    return _read(live, registry.of(live), details)
 
 
 def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +59,8 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
         InvalidInput: a value that these objects cannot have, alone, in combination with the others,
             or with their present state. On any error nothing was changed.
     """
-    handles, recipe, put_back = registry.of(live), live.fixed.get(RECIPE), keep_state(live)
+    now = registry.current(live)
+    handles, recipe, put_back = now.handles, live.fixed.get(RECIPE), keep_state(live, now)
     options = shadow_step.options(live)
     try:
         targets = resolved(live, values)
@@ -81,8 +74,8 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
         put_back()
         raise
     applied = {name: after[name] for name in targets if name not in DIRECTIVES}
-    now = live.fixed.get(RECIPE)
-    return applied if now == recipe else {**applied, RECIPE: now}
+    new_recipe = live.fixed.get(RECIPE)
+    return applied if new_recipe == recipe else {**applied, RECIPE: new_recipe}
 
 
 def resolved(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +139,8 @@ def in_force(live: Live) -> dict[str, Any]:
         current = {"lr_now": max(rates, default=None), **cycled_now(optimizer_objects)}
         now |= {f"{prefix}.{name}" if prefix else name: value for name, value in current.items()}
     loop = {} if live.loop is None else live.loop.used()
-    values = {**read_all(live, details=True), **_in_use(live)}
+    handles = registry.of(live)
+    values = {**_read(live, handles, details=True), **_in_use(handles)}
     data = {} if live.data is None else live.data.used()
     return {**values, **loop, **data, **now, "groups": groups}
 
@@ -158,7 +152,8 @@ def unused(live: Live) -> set[str]:
     parts = [source.used() for source in (live.loop, live.data) if source is not None]
     unread = {name for used in parts for name, value in used.items() if value is None}
     handles = registry.of(live)
-    return unread | {name for name, v in _in_use(live).items() if not same(v, handles[name].read())}
+    in_use = _in_use(handles)
+    return unread | {name for name, v in in_use.items() if not same(v, handles[name].read())}
 
 
 def told(live: Live, reading: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,10 +185,20 @@ def agrees(
     return not limit or bool(reading["grad_norm"] <= limit * 1.01 + 1e-6)
 
 
-def _in_use(live: Live) -> dict[str, Any]:
-    return {
-        n: handle.in_use() for n, handle in registry.of(live).items() if handle.in_use is not None
+def _read(live: Live, handles: Mapping[str, Handle], details: bool) -> dict[str, Any]:
+    values = {
+        name: handle.read()
+        for name, handle in handles.items()
+        if details or not handle.setting.detail
     }
+    if live.loop is not None:
+        names = (name for name in live.loop.declared if name not in DIRECTIVES)
+        values |= {name: live.loop.read(name) for name in names}
+    return values if live.data is None else {**values, **live.data.values()}
+
+
+def _in_use(handles: Mapping[str, Handle]) -> dict[str, Any]:
+    return {n: handle.in_use() for n, handle in handles.items() if handle.in_use is not None}
 
 
 def _write(live: Live, handles: Mapping[str, Handle], values: Mapping[str, Any]) -> None:
@@ -259,13 +264,18 @@ def _plain(value: Any) -> Any:
 
 
 def _grad_norm(live: Live) -> float:
-    norms = [
-        parameter.grad.detach().norm()
+    gradients = [
+        parameter.grad.detach()
         for group in live.groups
         for parameter in group["params"]
         if parameter.grad is not None
     ]
-    return float(torch.stack([norm.float().cpu() for norm in norms]).norm()) if norms else 0.0
+    dense = [gradient for gradient in gradients if gradient.layout is torch.strided]
+    sparse = [gradient for gradient in gradients if gradient.layout is not torch.strided]
+    norms = [*(torch._foreach_norm(dense) if dense else ()), *(g.norm() for g in sparse)]
+    if len({(norm.dtype, norm.device) for norm in norms}) > 1:
+        norms = [norm.float().cpu() for norm in norms]
+    return float(torch.stack(norms).float().norm()) if norms else 0.0
 
 
 def _same(

@@ -53,8 +53,8 @@ class Live:
     it is meant to be decayed; ``fixed`` are settings that cannot be changed while the loop runs,
     for nodes to record, ``values`` those that the loop's author declared, ``loop`` those of the
     loop itself that can change, and ``data`` those that its datasets declare. ``attributes`` is
-    state that objects keep in attributes of their own. ``registry`` belongs to the training;
-    `registry.of` keeps what it has built there. ``processor`` makes the model's inputs (a
+    state that objects keep in attributes of their own. ``registry`` is where `registry.current`
+    keeps what it has built, shared by all parts. ``processor`` makes the model's inputs (a
     tokenizer), for exports.
     """
 
@@ -69,7 +69,7 @@ class Live:
     data: DataSettings | None = None
     attributes: Attributes | None = None
     processor: Any = None
-    registry: dict[str, Any] = field(default_factory=dict)
+    registry: list[Any] = field(default_factory=list)
 
     @property
     def is_several(self) -> bool:

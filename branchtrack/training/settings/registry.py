@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
+
 from branchtrack.core import schedules
 from branchtrack.core.settings import (
     BETAS,
@@ -61,17 +63,34 @@ class Handle:
     in_use: Callable[[], Any] | None = None
 
 
-def of(live: Live) -> dict[str, Handle]:
-    """Return the settings of optimizers, model and the author's own, by name.
+@dataclass(frozen=True)
+class Registry:
+    """What was built for ``objects``: handles by name, and the model's parts that they hold."""
 
-    They are built once for a training, and again only if its objects are no longer the same:
-    another module in the model, another group in an optimizer.
+    objects: list[Any]
+    handles: dict[str, Handle]
+    dropouts: list[torch.nn.modules.dropout._DropoutNd]
+    parameters: list[torch.nn.Parameter]
+
+
+def of(live: Live) -> dict[str, Handle]:
+    """Return the settings of optimizers, model and the author's own, by name."""
+    return current(live).handles
+
+
+def current(live: Live) -> Registry:
+    """Return the registry of live objects.
+
+    It is built once for a training, and again only if its objects are no longer the same: another
+    module in the model, another group in an optimizer.
     """
     objects = _objects(live)
-    if live.registry.get("objects") != objects:
-        live.registry.update(objects=objects, handles=_handles(live))
-    handles: dict[str, Handle] = live.registry["handles"]
-    return handles
+    held: list[Registry] = live.registry
+    if not held or held[0].objects != objects:
+        dropouts = list(modules.dropouts(live.model).values())
+        parameters = list(live.model.parameters())
+        held[:] = [Registry(objects, _handles(live), dropouts, parameters)]
+    return held[0]
 
 
 def _objects(live: Live) -> list[Any]:

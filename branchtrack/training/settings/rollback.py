@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from branchtrack.training.settings import modules
 from branchtrack.training.settings.live import Live
+from branchtrack.training.settings.registry import Registry
 
 #: What schedulers keep of learning rates.
 _LISTS = ("base_lrs", "max_lrs", "_last_lr", "max_momentums", "base_momentums")
 
 
-def keep_state(live: Live) -> Callable[[], None]:
+def keep_state(live: Live, registry: Registry) -> Callable[[], None]:
     """Keep what settings can touch; calling the result restores it."""
     groups = [
         (group, {k: _copy(v) for k, v in group.items() if k != "params"}) for group in live.groups
@@ -26,8 +26,8 @@ def keep_state(live: Live) -> Callable[[], None]:
         if isinstance(getattr(schedule, name, None), list)
     ]
     kinds = [(schedule, type(schedule)) for schedule in live.schedulers]
-    dropouts = [(module, module.p) for module in modules.dropouts(live.model).values()]
-    parameters = [(p, p.requires_grad, p.grad) for p in live.model.parameters()]
+    dropouts = [(module, module.p) for module in registry.dropouts]
+    parameters = [(p, p.requires_grad, p.grad) for p in registry.parameters]
     loop = None if live.loop is None else live.loop.kept(live)
     data = None if live.data is None else live.data.keep()
     norm = getattr(live.options, "max_grad_norm", None)

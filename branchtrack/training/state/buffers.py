@@ -71,7 +71,7 @@ class Buffers:
         self.aliases = {}
         names: list[str] = []
         held: dict[str, _Held] = {}
-        seen: dict[Any, str] = {}
+        seen: dict[int, list[tuple[str, torch.Tensor]]] = {}
         written: list[_Source] = []
         with memcpy.Copy() as team:
             for give in (lambda: tensors, rest):
@@ -99,16 +99,22 @@ class Buffers:
                     held.tensor.reshape(-1).view(torch.uint8).numpy()[::_PAGE] = 0
 
     def _sources(
-        self, tensors: Mapping[str, torch.Tensor], held: dict[str, _Held], seen: dict[Any, str]
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        held: dict[str, _Held],
+        seen: dict[int, list[tuple[str, torch.Tensor]]],
     ) -> list[_Source]:
         """Return what to copy; adds to the buffers ``held`` by name, and to what it has seen."""
         sources: list[_Source] = []
         for name, tensor in tensors.items():
             address, form = tensor.data_ptr(), (tensor.dtype, tensor.shape)
-            first = seen.setdefault((address, form, tensor.stride()), name)
-            if first != name and tensor.numel():
+            # Hardly any two share an address: only those that do are compared further.
+            sharing = seen.setdefault(address, [])
+            first = next((alias for alias, other in sharing if _is_alias(tensor, other)), None)
+            if first is not None and tensor.numel():
                 self.aliases[name] = first
                 continue
+            sharing.append((name, tensor))
             buffer = held[name] = self._buffer(name, form)
             # Tensors made in inference mode have no version counter.
             origin = None if tensor.is_inference() else (address, tensor._version)
@@ -138,6 +144,12 @@ class Forms(Buffers):
                 self.found[name] = tensor.dtype, tensor.shape
             seen.add(key)
         return {}
+
+
+def _is_alias(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two tensors at one address are the same elements."""
+    same_form = tensor.dtype == other.dtype and tensor.shape == other.shape
+    return same_form and tensor.stride() == other.stride()
 
 
 def _made(form: _Form) -> _Held:

@@ -79,8 +79,11 @@ class Copy(Team):
 
     def add(self, pairs: Sequence[_Pair]) -> None:
         """Queue the copy of each source to its target."""
-        super().add([pair for pair in pairs if is_plain(pair[1])])
-        others = [pair for pair in pairs if not is_plain(pair[1])]
+        plain: list[_Pair] = []
+        others: list[_Pair] = []
+        for pair in pairs:
+            (plain if is_plain(pair[1]) else others).append(pair)
+        super().add(plain)
         if others:
             with torch.no_grad():
                 torch._foreach_copy_(

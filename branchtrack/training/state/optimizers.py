@@ -112,6 +112,7 @@ def parameter_names(live: Live) -> list[list[str]]:
 def _state(live: Live, path: str, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     names = parameter_names(live)
     moments: dict[str, Any] = {}
+    on_device = any(p.device.type != "cpu" for group in live.groups for p in group["params"])
     on_host: list[str] = []
     for group, group_names in zip(live.groups, names, strict=True):
         for parameter, name in zip(group["params"], group_names, strict=True):
@@ -123,16 +124,15 @@ def _state(live: Live, path: str, tensors: dict[str, torch.Tensor]) -> dict[str,
             }
             on_host += [
                 f"{name}/{key}"
-                for key, value in entry.items()
+                for key, value in (entry.items() if on_device else ())
                 if isinstance(value, torch.Tensor) and value.device.type == "cpu"
             ]
     own_state = _own_state(live.optimizer)
-    on_device = any(p.device.type != "cpu" for group in live.groups for p in group["params"])
     return {
         "class": type(live.optimizer).__name__,
         "groups": names,
         "state": moments,
-        "host": on_host if on_device else [],
+        "host": on_host,
     } | ({"own": encode(own_state, f"{path}/own", tensors)} if own_state else {})
 
 

@@ -43,7 +43,8 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
     Raises:
         CheckpointMismatch: something in it cannot be stored without pickle.
     """
-    model = {f"model/{name}": tensor for name, tensor in model_tensors(live.model).items()}
+    stored = live.model.state_dict()
+    model = {f"model/{name}": t for name, t in model_tensors(live.model, stored).items()}
     for name, tensor in model.items():
         dtype_name(name, tensor)
     state: dict[str, Any] = {}
@@ -65,7 +66,7 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
             state["model_config"] = model_config(live.model)
         what, files = requirements.of(live.model, live.processor)
         tensors.update(files)
-        left_out = requirements.transient(live.model)
+        left_out = requirements.transient(live.model, stored)
         state.update({requirements.KEY: what} if what else {})
         state.update({requirements.TRANSIENT: left_out} if left_out else {})
         return tensors
@@ -148,11 +149,12 @@ def restore_rng(snapshot: Snapshot) -> None:
     rng.restore(random_state(snapshot))
 
 
-def model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return parameters and all buffers of a model by name."""
-    tensors = {
-        name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
-    }
+def model_tensors(
+    model: torch.nn.Module, stored: Mapping[str, Any] | None = None
+) -> dict[str, torch.Tensor]:
+    """Return parameters and all buffers of a model by name; ``stored`` is its ``state_dict()``."""
+    stored = model.state_dict() if stored is None else stored
+    tensors = {name: value for name, value in stored.items() if isinstance(value, torch.Tensor)}
     # Buffers that state_dict leaves out may be changed by forward passes all the same.
     tensors.update({name: value for name, value in model.named_buffers() if name not in tensors})
     return tensors

@@ -115,7 +115,7 @@ class BranchTrackMixin:
             self.settings = self._bt_values
         self._bt_loop_settings = TrainerSettings(self)
         self._bt_attributes: Attributes | None = None
-        self._bt_registry: dict[str, Any] = {}
+        self._bt_registry: list[Any] = []
         self._bt_tracked: dict[str, Any] = {}
         self._bt_first_step = 0
         self._bt_output_folder: str = self.args.output_dir  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler as schedulers
 
-from branchtrack.training.settings import apply, momenta
+from branchtrack.training.settings import apply, momenta, registry
 from branchtrack.training.settings.live import Live
 from branchtrack.training.settings.rollback import keep_state
 
@@ -99,7 +99,7 @@ def test_the_declaration_says_that_it_is_the_cycle_that_is_set() -> None:
 
 def test_a_change_that_is_taken_back_leaves_the_cycle_as_it_was() -> None:
     one, other = live("adamw", CYCLES["cyclic"]), live("adamw", CYCLES["cyclic"])
-    put_back = keep_state(one)
+    put_back = keep_state(one, registry.current(one))
     momenta.write_betas(one, [0.5, 0.6])
     put_back()
     assert run(one, STEPS) == run(other, STEPS)
