@@ -36,7 +36,7 @@ class NewRun:
                 warns, and tries again until training ends.
         """
         run_recorder = Recorder(self.database, self.segment.id, step, self.create)
-        if not run_recorder.is_begun() and config.is_required():
+        if not run_recorder.wait_until_created() and config.is_required():
             run_recorder.give_up()
             raise StorageError(
                 f"The run cannot be recorded: {run_recorder.trouble}",

@@ -24,7 +24,7 @@ from branchtrack.core.settings import AT_RESUME, DIRECTIVES
 from branchtrack.db import audit, nodes, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition, InvalidInput, StorageError
-from branchtrack.training.record import environment, logged_values
+from branchtrack.training.record import environment, intervals, logged_values
 from branchtrack.training.record.committer import Committer, Point
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.session import registration, restoration
@@ -194,9 +194,9 @@ class Session(Updates):
         """Return whether anything is to be done at a control point: a few tests of flags."""
         recorder = self.recorder
         assert recorder is not None
-        if recorder.waiting or save or self.stop_asked:
+        if recorder.inbox.waiting or save or self.stop_asked:
             return True
-        return epoch_over and "epoch" in recorder.awaits
+        return epoch_over and "epoch" in recorder.inbox.awaits
 
     def control_point(
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
@@ -210,7 +210,7 @@ class Session(Updates):
         reached = [*(["epoch"] if epoch_over else []), *(["checkpoint"] if save else [])]
         self._answer(point, reached, save=save, final=final)
         while self._paused and not (self.stop_asked or final):
-            if self.recorder.wait(1.0):
+            if self.recorder.inbox.wait(intervals.PAUSE_SECONDS):
                 self._answer(point, (), save=False, final=False)
 
     def _answer(self, point: Point, reached: Sequence[str], *, save: bool, final: bool) -> None:
@@ -220,7 +220,7 @@ class Session(Updates):
         optimizer skips updates), expectations of the next one add up.
         """
         assert self.recorder is not None
-        pending = self.recorder.take(reached)
+        pending = self.recorder.inbox.take(reached)
         if self.signals.received:
             self.signals.answer()
             # Training that has reached its end is not cut short by it.
@@ -342,7 +342,7 @@ class Session(Updates):
         """Note a signal without any lock; return the step."""
         if self.recorder is None:
             return self.base.fork.step if self.base else 0
-        self.recorder.note()
+        self.recorder.inbox.note()
         return self.recorder.step
 
     def _interrupt(self) -> None:
@@ -350,8 +350,9 @@ class Session(Updates):
         recorder = self.recorder
         if recorder is not None and not self._is_told:
             self._is_told = True
-            recorder.interrupt()
-            recorder.tell("signal", "received", self.actor, recorder.step, self.signals.words)
+            recorder.inbox.interrupt()
+            words = self.signals.words
+            recorder.append_event("signal", "received", self.actor, recorder.step, words)
 
     def _record(
         self,

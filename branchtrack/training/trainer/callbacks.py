@@ -131,7 +131,7 @@ class Events(TrainerCallback):
         if session.is_reading:
             session.finish_update(live_objects(self.trainer))
         self._asked_by_us = self._evaluated = False
-        if session.recorder.waiting or session.stop_asked or control.should_training_stop:
+        if session.recorder.inbox.waiting or session.stop_asked or control.should_training_stop:
             self._ask(control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -371,7 +371,7 @@ def test_changes_of_a_plain_loop_are_made_again(home: Home) -> None:
         if run.step_number == 6 and not run._session.rehearses:
             home.ask("set", values={"lr": 0.031, "temperature": 2.5})
             deadline = time.monotonic() + 60
-            while not run._session.recorder.waiting and time.monotonic() < deadline:
+            while not run._session.recorder.inbox.waiting and time.monotonic() < deadline:
                 time.sleep(0.002)
 
     again = loop(home, at=ask, settings={"temperature": 1.0}, save_steps=4)
