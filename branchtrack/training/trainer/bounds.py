@@ -32,9 +32,9 @@ class Ends(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         bounds: Bounds | None = self.trainer._bt_bounds
-        if bounds is None or self.trainer._bt_place is None:
+        if bounds is None or self.trainer._bt_position is None:
             return
         now = (state.max_steps, args.gradient_accumulation_steps)
         unchanged = now == (bounds.max_steps, bounds.accumulation)
-        if unchanged and self.trainer._bt_place.epoch + 1 >= bounds.epochs:
+        if unchanged and self.trainer._bt_position.epoch + 1 >= bounds.epochs:
             control.should_training_stop = True

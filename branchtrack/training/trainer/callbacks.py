@@ -81,8 +81,8 @@ class Events(TrainerCallback):
             return
         if not self._epoch_over and self._ends_epoch():
             self._epoch_over = True
-            if self.trainer._bt_place is not None:
-                self.trainer._bt_place.end(cut_short=False)
+            if self.trainer._bt_position is not None:
+                self.trainer._bt_position.end(cut_short=False)
         self.session.control_point(
             self.point(), save=False, final=False, epoch_over=self._epoch_over
         )
@@ -101,8 +101,8 @@ class Events(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._epoch_over = False
-        if self.trainer._bt_place is not None:
-            self.trainer._bt_place.begin()
+        if self.trainer._bt_position is not None:
+            self.trainer._bt_position.begin()
         # A checkpoint of the Trainer's own restores its random state later: see `_load_rng_state`.
         if not self.resumes:
             self.commit_root()
@@ -145,8 +145,8 @@ class Events(TrainerCallback):
         if session is None or session.recorder is None:
             return
         self._epoch_over = True
-        if self.trainer._bt_place is not None:
-            self.trainer._bt_place.end(cut_short=control.should_training_stop)
+        if self.trainer._bt_position is not None:
+            self.trainer._bt_position.end(cut_short=control.should_training_stop)
         self._asked_by_us = self._evaluated = False
         due = session.is_due(save=self._put_off, epoch_over=True)
         if due or control.should_training_stop:

@@ -17,7 +17,7 @@ def of_trainer(trainer: Any) -> list[str]:
         for name in _LOOP
         if getattr(type(trainer), name) is not getattr(Trainer, name)
     ]
-    tracked = trainer._bt_place.tracked if trainer._bt_place is not None else None
+    tracked = trainer._bt_position.tracked if trainer._bt_position is not None else None
     if tracked is None:
         uncovered.append("a data loader that is not torch's")
     elif tracked.kind == "other":

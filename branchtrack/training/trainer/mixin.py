@@ -63,7 +63,7 @@ from branchtrack.training.trainer import history as trainer_history
 from branchtrack.training.trainer import resumption as trainer_resumption
 from branchtrack.training.trainer.bounds import Bounds, Ends
 from branchtrack.training.trainer.callbacks import Events
-from branchtrack.training.trainer.data import Place
+from branchtrack.training.trainer.data import TrainerPosition
 from branchtrack.training.trainer.settings import TrainerSettings, check_names
 
 #: What a branching Trainer has in addition to a Trainer's own methods.
@@ -91,7 +91,7 @@ def make_branching(trainer_class: type[Trainer]) -> type[Any]:
 class BranchTrackMixin:
     """Mixed in before a Trainer class by `make_branching`.
 
-    Its own attributes begin with ``_bt_``, so that none of the class's is touched: ``place`` is
+    Its own attributes begin with ``_bt_``, so that none of the class's is touched: ``position`` is
     the training's position in its data, ``script`` what the script requests, ``gives_optimizer``
     whether it created the optimizer itself, ``schedule`` the recipe of a schedule made for another
     length (see `schedule_recipe`), ``made`` the scheduler that the Trainer created and from what,
@@ -104,7 +104,7 @@ class BranchTrackMixin:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         refuse_distributed(int(os.environ.get("WORLD_SIZE") or 1))
         super().__init__(*args, **kwargs)
-        self._bt_place: Place | None = None
+        self._bt_position: TrainerPosition | None = None
         self._bt_script: dict[str, Any] = {}
         self._bt_schedule: dict[str, Any] | None = None
         self._bt_actions: dict[str, Callable[..., Any]] = {}
@@ -241,7 +241,7 @@ class BranchTrackMixin:
         self._bt_session = session
         session.actions = self._bt_actions
         session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
-        self._bt_script, self._bt_place, self._bt_schedule = script.record(self), None, None
+        self._bt_script, self._bt_position, self._bt_schedule = script.record(self), None, None
         self._bt_bounds, self._bt_first_step, self._bt_has_ended = None, 0, False
         if session.rehearses:
             _silence(self)
@@ -256,14 +256,14 @@ class BranchTrackMixin:
         loader = super().get_train_dataloader()  # type: ignore[misc]
         size: int = self._train_batch_size  # type: ignore[attr-defined]
         if self._bt_session is None or (
-            self._bt_place is not None and self._bt_place.made_for == size
+            self._bt_position is not None and self._bt_position.made_for == size
         ):
             return loader
         args = self.args  # type: ignore[attr-defined]
         seed = args.seed if args.data_seed is None else args.data_seed
-        self._bt_place = Place(loader, seed, size)
+        self._bt_position = TrainerPosition(loader, seed, size)
         if self._bt_session.base is not None:
-            trainer_resumption.find_place(self, self._bt_session.base)
+            trainer_resumption.resume_position(self, self._bt_session.base)
         return loader
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
@@ -279,9 +279,9 @@ class BranchTrackMixin:
             self._bt_schedule = {"steps": ends - base.fork.step, "path": []}
         if not has_length(dataloader):
             per_epoch, in_epoch = ends, ends * args.gradient_accumulation_steps
-        elif self._bt_place is not None:
+        elif self._bt_position is not None:
             # Only a bound: the loop ends with its last step.
-            epochs = max(epochs, self._bt_place.epoch + 1 + ends - base.fork.step)
+            epochs = max(epochs, self._bt_position.epoch + 1 + ends - base.fork.step)
         counts = epochs, per_epoch, examples, samples, batch, in_epoch, ends
         return self._open(counts, dataloader)
 
@@ -292,7 +292,7 @@ class BranchTrackMixin:
         """
         self._bt_bounds = None
         epochs, per_epoch, examples, samples, batch, in_epoch, ends = values
-        is_empty = epochs < 1 or self._bt_session is None or self._bt_place is None
+        is_empty = epochs < 1 or self._bt_session is None or self._bt_position is None
         if is_empty or not has_length(dataloader):
             return values
         accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
@@ -313,7 +313,7 @@ class BranchTrackMixin:
         progress: tuple[int, int] = super()._init_training_state(  # type: ignore[misc]
             max_steps, num_update_steps_per_epoch, num_train_epochs, *args, **kwargs
         )
-        base, position = _base(self), self._bt_place
+        base, position = _base(self), self._bt_position
         session = self._bt_session
         if session is not None and base is not None and base.mode == "exact":
             if not session.rehearses:
@@ -322,7 +322,7 @@ class BranchTrackMixin:
             self._bt_session.uncovered = coverage.of_trainer(self)
         if position is None:
             return progress
-        if base is None or not trainer_resumption.knows_place(base):
+        if base is None or not trainer_resumption.knows_position(base):
             position.epoch, position.batches = progress
         return position.epoch, position.batches
 
@@ -348,7 +348,7 @@ class BranchTrackMixin:
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """Do as the Trainer's own, and count."""
-        position = self._bt_place
+        position = self._bt_position
         trainer_resumption.restore_attributes(self)
         if self._bt_session is None or position is None:
             return super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
@@ -435,11 +435,11 @@ class BranchTrackMixin:
         base = _base(self)
         if base is None:
             super()._load_rng_state(checkpoint)  # type: ignore[misc]
-            if self._bt_place is not None:
+            if self._bt_position is not None:
                 # What has been fetched for the first update has not been trained on.
-                with self._bt_place.before_fetching():
+                with self._bt_position.before_fetching():
                     self._bt_events.commit_root()
-        elif base.mode == "exact" and not (self._bt_place and self._bt_place.began_within):
+        elif base.mode == "exact" and not (self._bt_position and self._bt_position.began_within):
             # Within an epoch its first batches were fetched first, and restored them then.
             trainer_resumption.restore_rng(base)
 

@@ -102,19 +102,19 @@ def last_step(base: Base, natural: int) -> int:
     return end_step
 
 
-def knows_place(base: Base) -> bool:
+def knows_position(base: Base) -> bool:
     """Return whether the data position comes from the node, not from its number of updates."""
     return base.mode == "weights" or "epoch" in _data(base)
 
 
-def find_place(trainer: Any, base: Base) -> None:
+def resume_position(trainer: Any, base: Base) -> None:
     """Make the new loader continue where the node's was.
 
     Raises:
         InvalidInput: another batch size was declared, and the loader does not have it.
     """
     size = base.overrides.get("batch_size")
-    has = trainer._bt_place.batch_size
+    has = trainer._bt_position.batch_size
     if size is not None and has != size:
         raise InvalidInput(
             "batch_size",
@@ -126,9 +126,9 @@ def find_place(trainer: Any, base: Base) -> None:
     if base.mode == "exact" and "epoch" in stored:
         seed = base.overrides.get("seed")
         if _data_changed(trainer, base):
-            stored = trainer._bt_place.elsewhere(stored)
+            stored = trainer._bt_position.in_changed_data(stored)
             base.parts["data position"] = place_words(stored, _data(base))
-        trainer._bt_place.resume(stored, _random(base), seed)
+        trainer._bt_position.resume(stored, _random(base), seed)
 
 
 def restore(trainer: Any, base: Base) -> None:

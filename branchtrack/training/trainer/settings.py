@@ -171,15 +171,15 @@ class TrainerSettings:
         held += [(trainer.state, name, getattr(trainer.state, name)) for name in _STATE]
         held += [(trainer, name, getattr(trainer, name)) for name in _OWN]
         held += [(live, name, getattr(live, name)) for name in ("scheduler", "fixed")]
-        tracked = None if trainer._bt_place is None else trainer._bt_place.tracked
-        size = None if tracked is None else tracked.next_order_size
+        tracked = None if trainer._bt_position is None else trainer._bt_position.tracked
+        size = None if tracked is None else tracked.sample_order.next_size
 
         def put_back() -> None:
             for owner, name, value in held:
                 setattr(owner, name, value)
             trainer.callback_handler.lr_scheduler = trainer.lr_scheduler
             if tracked is not None:
-                tracked.next_order_size = size
+                tracked.sample_order.next_size = size
 
         return put_back
 
@@ -204,9 +204,11 @@ class TrainerSettings:
         trainer = self._trainer
         args = trainer.args
         before, args.gradient_accumulation_steps = args.gradient_accumulation_steps, count
-        tracked = None if trainer._bt_place is None else trainer._bt_place.tracked
+        tracked = None if trainer._bt_position is None else trainer._bt_position.tracked
         if tracked is not None:
-            tracked.resize_order(args.train_batch_size * before, args.train_batch_size * count)
+            tracked.sample_order.resize(
+                args.train_batch_size * before, args.train_batch_size * count
+            )
 
 
 def _can_smooth(trainer: Any) -> bool:

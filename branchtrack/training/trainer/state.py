@@ -68,7 +68,7 @@ def live_objects(trainer: Any) -> Live:
         fixed=trainer._bt_loop_settings.fixed(),
         values=trainer._bt_values,
         loop=trainer._bt_loop_settings,
-        data=None if trainer._bt_place is None else trainer._bt_place.settings,
+        data=None if trainer._bt_position is None else trainer._bt_position.settings,
         attributes=trainer._bt_attributes,
         processor=getattr(trainer, "processing_class", None),
         registry=trainer._bt_registry,
@@ -96,7 +96,7 @@ def loop_state(trainer: Any) -> dict[str, Any]:
             "first_step": trainer._bt_first_step,
         },
         "callbacks": callbacks,
-        "data": trainer._bt_place.state() if trainer._bt_place is not None else {},
+        "data": trainer._bt_position.state() if trainer._bt_position is not None else {},
         "scaler": None if scaler is None else scaler.state_dict(),
         **({"ended": True} if _has_ended(trainer) else {}),
     }

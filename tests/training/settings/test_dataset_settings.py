@@ -136,7 +136,7 @@ def in_trainer(
         note = Do(
             "on_step_end",
             None,
-            lambda **_: samples.append(trainer[0]._bt_place.settings.from_sample),
+            lambda **_: samples.append(trainer[0]._bt_position.settings.from_sample),
         )
         return [*asking, note]
 
