@@ -21,7 +21,8 @@ from branchtrack.training.loop import resumption
 from branchtrack.training.loop import script as loop_script
 from branchtrack.training.loop.data import LoopBatches
 from branchtrack.training.loop.settings import LoopLimits
-from branchtrack.training.session.session import Base, Session
+from branchtrack.training.session.base import Base
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
 from branchtrack.training.state.mismatch import accepted, equal, must_match
@@ -49,7 +50,7 @@ class Beginning:
 
 def begin(
     live: Live,
-    session: Session,
+    session: TrainingSession,
     data: Any,
     objects: Mapping[str, Any],
     requested: Mapping[str, Any],

@@ -13,14 +13,14 @@ from branchtrack.training.loop.beginning import Beginning
 from branchtrack.training.loop.data import LoopBatches
 from branchtrack.training.loop.settings import LoopLimits
 from branchtrack.training.session.passed_over import PassedOver
-from branchtrack.training.session.session import Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
 
 
 def begin(
     live: Live,
-    session: Session,
+    session: TrainingSession,
     data: Any,
     objects: Mapping[str, Any],
     requested: Mapping[str, Any],
@@ -40,11 +40,11 @@ def begin(
     if base is None:
         return Beginning(limits, {}, batches, None)
 
-    def again() -> dict[str, Any] | None:
+    def restore() -> dict[str, Any] | None:
         resumption.restore(live, base)
         snapshots.restore_config(live.model, base.snapshot)
         return beginning.go_on(base, batches, objects, base.script or {})
 
-    now = session.give_back(again)
-    session.again = again
+    now = session.give_back(restore)
+    session.restore = restore
     return Beginning(limits, {}, batches, now)

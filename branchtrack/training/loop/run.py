@@ -33,7 +33,7 @@ from branchtrack.training.loop.loader import TrackedLoader, unwrapped
 from branchtrack.training.record.committer import Point
 from branchtrack.training.record.environment import refuse_distributed, world_size
 from branchtrack.training.session.opening import open_session, resumption
-from branchtrack.training.session.session import Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.author import Values
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
@@ -92,7 +92,7 @@ def start(
         author_actions.describe(word, function)
     session = open_session(name, resumption(resume, set, mode, branch))
     session.actions, session.evaluates = dict(actions or {}), evaluate is not None
-    if not (session.rehearses or session.passes_over):
+    if session.records:
         session.signals.on()
     try:
         return Run(live, session, data, dict(objects or {}), evaluate, requested, beside)
@@ -115,7 +115,7 @@ class Run:
     def __init__(
         self,
         live: Live,
-        session: Session,
+        session: TrainingSession,
         data: Any,
         objects: Mapping[str, Any],
         evaluate: Callable[[], Mapping[str, Any]] | None,
@@ -187,7 +187,7 @@ class Run:
         if self._batches is None:
             raise InvalidInput("data", None, "start(..., data=loader), to have batches")
         self._come_back()
-        if not self._session.rehearses:
+        if self._session.records:
             # A notebook installs handlers of its own for each cell.
             self._session.signals.on()
         while not self.is_over:
@@ -312,8 +312,7 @@ class Run:
             )
         self._taken = self._effects.moved = False
         self._limits.step += 1
-        assert session.recorder is not None
-        session.recorder.step = self.step_number
+        session.advance(self.step_number)
         base, self._base = self._base, None
         if base is not None and base.mode == "exact":
             # Neither batches nor a step before the first update: nothing was restored in time.

@@ -349,7 +349,7 @@ class Committer:
         self.answer(answers, step)
 
     def _tell_missed(self, step: int, why: str) -> None:
-        self._recorder.append_event("save", "missed", self._actor, step, why)
+        self._recorder.append_event("save", "missed", self._actor, step, why=why)
 
     def _answer(self, answers: Sequence[Answer], step: int) -> None:
         with self._database.transaction() as connection:

@@ -105,7 +105,16 @@ class Recorder:
         """
         self.jobs.add(job)
 
-    def append_event(self, kind: str, state: str, actor: str, step: int, why: str) -> None:
+    def append_event(
+        self,
+        kind: str,
+        state: str,
+        actor: str,
+        step: int,
+        *,
+        why: str = "",
+        payload: dict[str, Any] | None = None,
+    ) -> None:
         """Queue a line about this segment for the run's event log, with its counts of saves."""
 
         def job() -> None:
@@ -120,6 +129,7 @@ class Recorder:
                     actor=actor,
                     step=step,
                     reason=why,
+                    payload=payload,
                 )
                 segments.count_saves(connection, self._segment, self.saves())
 

@@ -8,7 +8,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
 from branchtrack.training.record.committer import Point
-from branchtrack.training.session.session import Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.state import snapshots
 from branchtrack.training.trainer import state as trainer_state
 from branchtrack.training.trainer.state import live_objects
@@ -35,10 +35,10 @@ class Events(TrainerCallback):
         return self._epoch_over
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> TrainingSession | None:
         """The session of the current training, once it records."""
-        current: Session | None = self.trainer._bt_session
-        return None if current is None or current.recorder is None else current
+        current: TrainingSession | None = self.trainer._bt_session
+        return None if current is None or not current.is_begun else current
 
     def point(self) -> Point:
         """Return where training is now, for a control point."""
@@ -88,7 +88,7 @@ class Events(TrainerCallback):
         )
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        session: Session | None = self.trainer._bt_session
+        session: TrainingSession | None = self.trainer._bt_session
         if session is not None:
             self._rooted = self._put_off = False
             trainer = self.trainer
@@ -123,15 +123,15 @@ class Events(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         session = self.session
-        if session is None or session.recorder is None:
+        if session is None:
             return
-        session.recorder.step = state.global_step
+        session.advance(state.global_step)
         if session.witness is not None:
             session.prove(state.global_step, live_objects(self.trainer))
         if session.is_reading:
             session.finish_update(live_objects(self.trainer))
         self._asked_by_us = self._evaluated = False
-        if session.recorder.inbox.waiting or session.stop_asked or control.should_training_stop:
+        if session.is_called or control.should_training_stop:
             self._ask(control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -142,7 +142,7 @@ class Events(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         session = self.session
-        if session is None or session.recorder is None:
+        if session is None:
             return
         self._epoch_over = True
         if self.trainer._bt_position is not None:

@@ -46,8 +46,9 @@ from branchtrack.training import rng
 from branchtrack.training.attributes.changes import Attributes
 from branchtrack.training.attributes.values import has_state
 from branchtrack.training.record.environment import refuse_distributed
+from branchtrack.training.session.base import Base
 from branchtrack.training.session.opening import resumption
-from branchtrack.training.session.session import Base, Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.author import Values
 from branchtrack.training.steer import author_actions
 from branchtrack.training.trainer import (
@@ -99,7 +100,7 @@ class BranchTrackMixin:
     script declared (see `declare`), which is ``settings`` as well, unless the class has that.
     """
 
-    _bt_session: Session | None = None
+    _bt_session: TrainingSession | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         refuse_distributed(int(os.environ.get("WORLD_SIZE") or 1))
@@ -236,17 +237,17 @@ class BranchTrackMixin:
         session.signals.deliver()
         return output
 
-    def _bt_begin(self, session: Session) -> None:
+    def _bt_begin(self, session: TrainingSession) -> None:
         """Make this trainer train for a session, as if it had never trained before."""
         self._bt_session = session
         session.actions = self._bt_actions
         session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
         self._bt_script, self._bt_position, self._bt_schedule = script.record(self), None, None
         self._bt_bounds, self._bt_first_step, self._bt_has_ended = None, 0, False
-        if session.rehearses:
-            _silence(self)
-        else:
+        if session.records:
             session.signals.on()
+        else:
+            _silence(self)
 
     def get_train_dataloader(self) -> Any:
         """Do as `Trainer.get_train_dataloader`, tracking the batches of the one trained from.
@@ -316,9 +317,9 @@ class BranchTrackMixin:
         base, position = _base(self), self._bt_position
         session = self._bt_session
         if session is not None and base is not None and base.mode == "exact":
-            if not session.rehearses:
+            if session.records:
                 session.read(trainer_history.bring_best_model, self, session.store, base.origin)
-        if self._bt_session is not None and self._bt_session.rehearses:
+        if self._bt_session is not None and not self._bt_session.records:
             self._bt_session.uncovered = coverage.of_trainer(self)
         if position is None:
             return progress
@@ -398,7 +399,7 @@ class BranchTrackMixin:
 
     def _save_checkpoint(self, model: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
         session, events = self._bt_session, self._bt_events
-        if session is None or session.recorder is None:
+        if session is None or not session.is_begun:
             super()._save_checkpoint(model, trial, *args, **kwargs)  # type: ignore[misc]
             return
         if events.puts_off():
@@ -416,7 +417,7 @@ class BranchTrackMixin:
         if session.stop_asked:
             trainer.control.should_training_stop = True
         wants_files = trainer.args.load_best_model_at_end or trainer.args.push_to_hub
-        if due and wants_files and not session.rehearses:
+        if due and wants_files and session.records:
             super()._save_checkpoint(model, trial, *args, **kwargs)  # type: ignore[misc]
 
     def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
@@ -457,7 +458,7 @@ class BranchTrackMixin:
 
 
 def _base(trainer: Any) -> Base | None:
-    session: Session | None = getattr(trainer, "_bt_session", None)
+    session: TrainingSession | None = getattr(trainer, "_bt_session", None)
     return None if session is None else session.base
 
 

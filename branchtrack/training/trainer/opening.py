@@ -17,9 +17,10 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.record import commits
 from branchtrack.training.session import opening
+from branchtrack.training.session.base import Base
 from branchtrack.training.session.opening import LATEST, Resumption
 from branchtrack.training.session.passed_over import PassedOver
-from branchtrack.training.session.session import Base, Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.state import snapshots
 from branchtrack.training.trainer import checkpoint_pointers
 from branchtrack.training.trainer import history as trainer_history
@@ -39,7 +40,7 @@ _OUTPUT = (
 
 def open_session(
     trainer: Any, checkpoint: Any, resume: Resumption | None
-) -> tuple[Session, str | bool | None]:
+) -> tuple[TrainingSession, str | bool | None]:
     """Return the session of a training, and transformers' own checkpoint to resume, if any.
 
     Raises:
@@ -67,28 +68,22 @@ def open_session(
     return session, checkpoint
 
 
-def point_at_newest(trainer: Any, session: Session) -> None:
+def point_at_newest(trainer: Any, session: TrainingSession) -> None:
     """Point the script to the newest node where it looks for its newest checkpoint.
 
     A queue restarts only this, so it is done only for a run's first branch.
     """
-    recorder, step, args = session.recorder, trainer.state.global_step, trainer.args
+    step, args = trainer.state.global_step, trainer.args
     if args.load_best_model_at_end or args.push_to_hub:
         # There are checkpoints of the Trainer's own.
         return
-    if session.rehearses or recorder is None or session.own_branch() is not None or not step:
+    if not session.records or session.own_branch() is not None or not step:
         return
     folder = script_folder(trainer)
-
-    def job() -> None:
-        head = session.committer.head
-        if head is not None:
-            checkpoint_pointers.write(folder, step, head)
-
-    recorder.do(job)
+    session.when_durable(lambda node: checkpoint_pointers.write(folder, step, node))
 
 
-def pass_over(trainer: Any, session: Session) -> TrainOutput:
+def pass_over(trainer: Any, session: TrainingSession) -> TrainOutput:
     """Leave a trainer in its training's final state, and return what that returned.
 
     A training that is left untrained has made no step.

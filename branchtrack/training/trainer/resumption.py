@@ -17,7 +17,7 @@ from branchtrack.core.settings import RECIPE, SCHEDULE_FROM
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.data.growth import LENGTH, place_words
-from branchtrack.training.session.session import Base
+from branchtrack.training.session.base import Base
 from branchtrack.training.settings import apply, schedule_length
 from branchtrack.training.state import snapshots, weights
 from branchtrack.training.state.mismatch import accepted, equal

@@ -3,52 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from branchtrack.core.records import Request
 from branchtrack.training.record.inbox import EndedRequest, Inbox
+from tests.training.requests_for_tests import request
 
 NOW = 1000.0
 
 
-def request(number: int, kind: str = "checkpoint", **fields: Any) -> Request:
-    values = {"payload": {}, "requested": {}, "reason": "", "actor": "ann", "state": "accepted"}
-    empty = ("error", "before", "applied", "effective", "result", "step", "node_id")
-    return Request(
-        **{
-            "seq": number,
-            "id": f"r{number}",
-            "run_id": "run",
-            "branch_id": "branch",
-            "segment_id": "segment",
-            "kind": kind,
-            "created_at": NOW,
-            "updated_at": NOW,
-            **values,
-            **dict.fromkeys(empty),
-            **fields,
-        }
-    )
-
-
 def test_each_request_is_taken_once_and_in_order() -> None:
-    inbox, polled = Inbox(), [request(1), request(2)]
+    inbox, polled = Inbox(), [request("checkpoint", 1), request("checkpoint", 2)]
     assert inbox.receive(polled, NOW) == [] and inbox.waiting
     assert inbox.take() == polled and not inbox.waiting
-    inbox.receive([*polled, request(3)], NOW)
-    assert inbox.take() == [request(3)]
+    inbox.receive([*polled, request("checkpoint", 3)], NOW)
+    assert inbox.take() == [request("checkpoint", 3)]
 
 
 def test_a_request_that_another_process_ended_is_dropped() -> None:
     inbox = Inbox()
-    inbox.receive([request(1)], NOW)
+    inbox.receive([request("checkpoint", 1)], NOW)
     inbox.receive([], NOW)
     assert not inbox.waiting and inbox.take() == []
 
 
 def test_a_stop_waits_for_its_moment() -> None:
     inbox = Inbox()
-    stop = request(1, "stop", requested={"when": "epoch"})
+    stop = request("stop", 1, requested={"when": "epoch"})
     inbox.receive([stop], NOW)
     assert inbox.awaits == {"epoch"} and not inbox.waiting
     assert inbox.take(["checkpoint"]) == [] and inbox.pending == [stop]
@@ -56,17 +35,17 @@ def test_a_stop_waits_for_its_moment() -> None:
 
 
 def test_a_cancelled_request_is_ended_and_not_offered() -> None:
-    inbox, cancelled = Inbox(), request(1, cancel="ben")
-    ended = inbox.receive([cancelled, request(2)], NOW)
+    inbox, cancelled = Inbox(), request("checkpoint", 1, cancel="ben")
+    ended = inbox.receive([cancelled, request("checkpoint", 2)], NOW)
     why = "It was cancelled while it waited."
     assert ended == [EndedRequest(cancelled, "cancelled", why, "ben")]
-    assert inbox.take() == [request(2)]
+    assert inbox.take() == [request("checkpoint", 2)]
 
 
 def test_a_request_that_expires_is_ended_at_its_time() -> None:
     inbox = Inbox()
     assert inbox.next_expiry == math.inf
-    late = request(1, conditions={"expires_at": NOW + 1})
+    late = request("checkpoint", 1, conditions={"expires_at": NOW + 1})
     assert inbox.receive([late], NOW) == [] and inbox.next_expiry == NOW + 1
     (ended,) = inbox.receive([late], NOW + 2)
     assert (ended.request, ended.state) == (late, "expired") and ended.why

@@ -40,7 +40,7 @@ def test_no_process_begins_anew_with_another_script(
     with (
         mock.patch.object(environment, "_SCRIPT", began),
         own,
-        pytest.raises(InvalidInput, match=r"training goes on(.|\n)*branchtrack resume"),
+        pytest.raises(InvalidInput, match=r"training continues(.|\n)*branchtrack resume"),
     ):
         rewinder.order(request)
     with sqlite_database.read() as connection:
