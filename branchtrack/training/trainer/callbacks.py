@@ -10,7 +10,9 @@ from transformers.trainer_utils import SaveStrategy
 from branchtrack.training.record.committer import Point
 from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.state import snapshots
+from branchtrack.training.trainer import opening
 from branchtrack.training.trainer import state as trainer_state
+from branchtrack.training.trainer.protocol import BranchingTrainer
 from branchtrack.training.trainer.state import live_objects
 
 
@@ -20,7 +22,7 @@ class Events(TrainerCallback):
     A save is *due* if the script has requested it; otherwise requests or the end have.
     """
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: BranchingTrainer) -> None:
         self.trainer = trainer
         self.resumes = False
         self._rooted = False
@@ -62,6 +64,26 @@ class Events(TrainerCallback):
         """Return whether the script has requested the save that is being made."""
         due, self._put_off = self._put_off or self._is_due(), False
         return due
+
+    def control_point(self) -> bool:
+        """Do what is due in place of the Trainer's own checkpoint; return whether it is written
+        all the same.
+        """
+        trainer, session = self.trainer, self.session
+        assert session is not None
+        due = self.takes_due()
+        session.control_point(
+            self.point(),
+            save=due,
+            final=trainer.control.should_training_stop,
+            epoch_over=self.epoch_over,
+        )
+        if due or session.stop_asked:
+            opening.point_at_newest(trainer, session)
+        if session.stop_asked:
+            trainer.control.should_training_stop = True
+        args = trainer.args
+        return due and session.records and (args.load_best_model_at_end or args.push_to_hub)
 
     def commit_root(self) -> None:
         """Commit the state before the first update, unless that was done already."""
@@ -175,3 +197,23 @@ class Events(TrainerCallback):
         if control.should_epoch_stop and not control.should_training_stop:
             return True
         return bool(state.epoch == int(state.epoch) or state.global_step >= state.max_steps)
+
+
+class Ends(TrainerCallback):
+    """Ends training with the script's last epoch, even if its last update was not reached.
+
+    Otherwise a loader that yields less than its length would continue to that update. It runs after
+    all other callbacks, which must not see an end that the Trainer's own loop does not signal.
+    """
+
+    def __init__(self, trainer: BranchingTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        bounds = self.trainer._bt_bounds
+        if bounds is None or self.trainer._bt_position is None:
+            return
+        now = (state.max_steps, args.gradient_accumulation_steps)
+        unchanged = now == (bounds.max_steps, bounds.accumulation)
+        if unchanged and self.trainer._bt_position.epoch + 1 >= bounds.epochs:
+            control.should_training_stop = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from accelerate.data_loader import DataLoaderDispatcher, DataLoaderShard, skip_first_batches
@@ -17,6 +18,18 @@ from branchtrack.training.data import growth, tracking
 from branchtrack.training.settings.dataset_settings import DataSettings
 
 _OF_ACCELERATE = (DataLoaderShard, DataLoaderDispatcher)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The limits that a script's own loop would have: its epochs, the updates of each, and the last
+    update, with ``accumulation`` batches for each.
+    """
+
+    epochs: int
+    per_epoch: int
+    max_steps: int
+    accumulation: int
 
 
 class TrainerPosition:

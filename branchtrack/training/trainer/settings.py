@@ -30,6 +30,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.live import Live
 from branchtrack.training.trainer import schedule
+from branchtrack.training.trainer.protocol import BranchingTrainer
 
 #: What is changed of a Trainer's arguments and its state.
 _ARGUMENTS = (
@@ -72,7 +73,7 @@ class Counted(LabelSmoother):
 class TrainerSettings:
     """The `live.LoopSettings` of a Trainer."""
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: BranchingTrainer) -> None:
         self._trainer = trainer
 
     @property
@@ -167,6 +168,7 @@ class TrainerSettings:
     def kept(self, live: Live) -> Callable[[], None]:
         """Keep what `write` touches of the Trainer; calling the result restores it."""
         trainer = self._trainer
+        held: list[tuple[Any, str, Any]]
         held = [(trainer.args, name, getattr(trainer.args, name)) for name in _ARGUMENTS]
         held += [(trainer.state, name, getattr(trainer.state, name)) for name in _STATE]
         held += [(trainer, name, getattr(trainer, name)) for name in _OWN]
@@ -211,7 +213,7 @@ class TrainerSettings:
             )
 
 
-def _can_smooth(trainer: Any) -> bool:
+def _can_smooth(trainer: BranchingTrainer) -> bool:
     """Return whether the Trainer's loss would smooth labels, removing them from model inputs."""
     problem = getattr(getattr(trainer.model, "config", None), "problem_type", None)
     labels = inspect.signature(trainer.model.forward).parameters.get("labels")
