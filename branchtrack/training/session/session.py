@@ -137,6 +137,9 @@ class Session(Updates):
             prepare=self.prepare,
             facts=facts,
         )
+        self._record = SegmentRecord(
+            self._database, segment, self.recorder, self.actor, self._surroundings
+        )
         if self.base is not None and beginning.fork is not None:
             self.base = replace(self.base, fork=beginning.fork)
         if beginning.launch is not None:
@@ -146,9 +149,6 @@ class Session(Updates):
         head = self.base.fork.id if self.base else None
         self._committer = Committer(
             self._database, self.store, self.recorder, segment, head, self.actor
-        )
-        self._record = SegmentRecord(
-            self._database, segment, self.recorder, self.actor, self._surroundings
         )
 
     def commit_root(self, point: Point, about: str) -> None:
