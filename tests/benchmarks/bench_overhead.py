@@ -89,7 +89,7 @@ class Window(TrainerCallback):
         if state.global_step == WARM_UP:
             session = getattr(self.trainer, "_session", None)
             if session is not None:
-                session.recorder.done(session.committer.free)
+                session.recorder.jobs.wait_for(session.committer.free)
             self.started = now(self.trainer)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -117,7 +117,7 @@ class Tokens(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 def now(trainer: Any) -> Sample:
     """All clocks."""
     session = getattr(trainer, "_session", None)
-    threads = [session.recorder._worker, session.recorder._pulse] if session else []
+    threads = [session.recorder.jobs.thread, session.recorder._pulse] if session else []
     clocks = [time.pthread_getcpuclockid(thread.ident) for thread in threads]
     spent = sum(time.clock_gettime(clock) for clock in clocks)
     return Sample(time.perf_counter(), time.process_time(), spent)

@@ -49,7 +49,7 @@ class At(TrainerCallback):
         thread.join()
         deadline = time.monotonic() + 60
         recorder = self.trainer._bt_session.recorder
-        while len(recorder._found) < self.count and time.monotonic() < deadline:
+        while len(recorder.inbox.pending) < self.count and time.monotonic() < deadline:
             time.sleep(0.002)
 
 

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from branchtrack.training.record import committer, recorder
+from branchtrack.training.record import intervals
 from tests.training.homes import Home
 
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that takes seconds for a flush is slow, not broken; tests of broken ones say so."""
-    for module in (recorder, committer):
-        monkeypatch.setattr(module, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(intervals, "PATIENCE_SECONDS", 60.0)
 
 
 @pytest.fixture

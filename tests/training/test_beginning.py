@@ -18,7 +18,7 @@ from branchtrack.db import engine, runs, schema
 from branchtrack.db.engine import Database
 from branchtrack.environment_variables import DATABASE_VARIABLE, REQUIRE_VARIABLE
 from branchtrack.errors import BranchtrackError, InvalidInput, StorageError
-from branchtrack.training.record import recorder
+from branchtrack.training.record import intervals
 from tests.training import loops, tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home
@@ -28,9 +28,9 @@ Mend = Callable[[], None]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(recorder, "PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr(recorder, "END_SECONDS", 0.5)
+    monkeypatch.setattr(intervals, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(intervals, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(intervals, "END_SECONDS", 0.5)
     monkeypatch.setattr(engine, "BUSY_TIMEOUT", 1.0)
 
 

@@ -35,7 +35,7 @@ def asking(home: Home, asks: dict[int, list[Ask]], then: Callable[..., None] | N
         if step in asks:
             deadline = time.monotonic() + 60
             want = len(asks[step])
-            while len(recorder._found) < want and time.monotonic() < deadline:
+            while len(recorder.inbox.pending) < want and time.monotonic() < deadline:
                 time.sleep(0.002)
         if then is not None:
             then(run, optimizer)
@@ -382,7 +382,7 @@ def test_a_loop_that_goes_on_behind_a_stop_has_not_stopped(home: Home) -> None:
             asking(home, {3: [ask("stop")]})(run, optimizer)
         run.step()
     recorder = run._session.recorder
-    assert recorder is not None and recorder.wait(0) is False
+    assert recorder is not None and recorder.inbox.wait(0) is False
     run.finish()
     (request,) = home.requests()
     assert request.state == "failed" and "continues" in (request.error or "")

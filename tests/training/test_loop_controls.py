@@ -93,7 +93,7 @@ def nothing(*_: Any) -> None:
 LEFT_OUT: dict[str, tuple[Script, Any, str]] = {
     "every generator": (of(), rng, "restore"),
     "gradients": (WAITING, gradients, "restore"),
-    "the place": (of(), data.Feed, "resume"),
+    "the place": (of(), data.LoopBatches, "resume"),
     "the state of live objects": (of(), resumption, "restore"),
     "the optimizers": (of(), snapshots.optimizers, "restore"),
     "the schedulers": (

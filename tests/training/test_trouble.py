@@ -16,7 +16,7 @@ import torch
 from transformers import Trainer
 
 from branchtrack.checkpoints import files
-from branchtrack.training.record import recorder
+from branchtrack.training.record import intervals
 from tests.training import tiny
 from tests.training.callbacks import At, Do
 from tests.training.homes import Home
@@ -26,8 +26,8 @@ Work = Callable[..., object]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(recorder, "END_SECONDS", 0.2)
+    monkeypatch.setattr(intervals, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(intervals, "END_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def disturbed(
 
     def when_settled(work: Work) -> Work:
         def act(**_: Any) -> None:
-            trainer._bt_session.recorder.done(trainer._bt_session.committer.free)
+            trainer._bt_session.recorder.jobs.wait_for(trainer._bt_session.committer.free)
             work()
 
         return act
@@ -350,7 +350,7 @@ def test_a_store_that_is_gone_is_told_before_the_next_checkpoint_and_when_it_is_
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recorder, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(intervals, "HEARTBEAT_SECONDS", 0.01)
     store, away = home.config.store, home.config.home / "away"
     seen: list[bool] = []
 
@@ -362,7 +362,7 @@ def test_a_store_that_is_gone_is_told_before_the_next_checkpoint_and_when_it_is_
         seen.append(trouble)
 
     def remove(**_: Any) -> None:
-        trainer._bt_session.recorder.done(trainer._bt_session.committer.free)
+        trainer._bt_session.recorder.jobs.wait_for(trainer._bt_session.committer.free)
         store.rename(away)
         wait_for(True)
 

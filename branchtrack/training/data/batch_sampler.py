@@ -19,7 +19,7 @@ _EARLY = 3
 
 
 class Position(Protocol):
-    """The position of a training in its batches; `tracking.Tracked` is one.
+    """The position of a training in its batches; see `position.LoaderPosition`.
 
     ``order`` and ``ahead`` are the random states from which this epoch's order was drawn, and the
     batch after the present one is fetched; ``resumed`` is the stored position of a resumed epoch,
@@ -46,24 +46,24 @@ class Position(Protocol):
     def is_begun(self) -> bool:
         """Return whether this iteration is the one of the pass; true once for each pass."""
 
-    def draw(self) -> None:
+    def prepare_order(self) -> None:
         """Prepare for drawing the order of the pass."""
 
     def settle(self) -> None:
         """Restore the process's generators to their stored states, once."""
 
-    def here(self, *, look: bool = True) -> dict[str, Any]:
+    def capture_generators(self, *, look: bool = True) -> dict[str, Any]:
         """Return the state of every generator that the loader may draw from."""
 
-    def give(self, states: Mapping[str, Any]) -> None:
-        """Set them to what `here` returned."""
+    def restore_generators(self, states: Mapping[str, Any]) -> None:
+        """Set them to what `capture_generators` returned."""
 
 
 class Batches(Sampler[list[Any]]):
     """A batch sampler that knows its position and can start anywhere in an epoch."""
 
-    def __init__(self, inner: Any, tracked: Position) -> None:
-        self.inner, self._tracked = inner, tracked
+    def __init__(self, inner: Any, position: Position) -> None:
+        self.inner, self._position = inner, position
         self._is_plain = type(inner) is BatchSampler
 
     def __len__(self) -> int:
@@ -96,39 +96,39 @@ class Batches(Sampler[list[Any]]):
 
     def __iter__(self) -> Iterator[list[Any]]:
         # As a generator it starts when the first batch is requested, not when it is created.
-        tracked, resumed = self._tracked, self._tracked.resumed
-        if not tracked.is_begun():
+        position, resumed = self._position, self._position.resumed
+        if not position.is_begun():
             yield from self.inner
             return
-        tracked.draw()
-        if tracked.placeholders:
-            yield from itertools.repeat([], tracked.skipped)
-        batches = self._behind(resumed["samples"] if resumed else 0)
-        before = tracked.order if resumed is None else resumed["ahead"]
+        position.prepare_order()
+        if position.placeholders:
+            yield from itertools.repeat([], position.skipped)
+        batches = self._after(resumed["samples"] if resumed else 0)
+        before = position.order if resumed is None else resumed["ahead"]
         if resumed is not None:
             # The order is drawn again up to the position; what is drawn after that came later.
             next(batches)
-            tracked.give(before) if before else tracked.settle()
-        for number in itertools.count(tracked.skipped):
-            if number > tracked.skipped:
-                tracked.settle()
+            position.restore_generators(before) if before else position.settle()
+        for number in itertools.count(position.skipped):
+            if number > position.skipped:
+                position.settle()
                 before = None
-                if tracked.looks_ahead and not tracked.has_workers:
-                    before = tracked.here(look=number - tracked.skipped < _EARLY)
+                if position.looks_ahead and not position.has_workers:
+                    before = position.capture_generators(look=number - position.skipped < _EARLY)
             batch = next(batches, None)
             if batch is None:
                 return
-            tracked.ahead = before
+            position.ahead = before
             yield self._keyed(batch, number)
 
-    def _behind(self, samples: int) -> Iterator[list[Any]]:
+    def _after(self, samples: int) -> Iterator[list[Any]]:
         """Yield the batches of this epoch after its first ``samples`` samples; an empty batch comes
         first if there were any.
         """
         if not self._is_plain:
             batches = iter(self.inner)
             if samples:
-                deque(itertools.islice(batches, self._tracked.skipped), maxlen=0)
+                deque(itertools.islice(batches, self._position.skipped), maxlen=0)
                 yield []
             yield from batches
             return
@@ -142,9 +142,9 @@ class Batches(Sampler[list[Any]]):
             yield batch
 
     def _keyed(self, batch: list[Any], number: int) -> list[Any]:
-        if not self._tracked.is_marking:
+        if not self._position.is_marking:
             return batch
         keyed = Batch(batch)
-        if self._tracked.has_workers:
-            keyed.key = (self._tracked.seed, self._tracked.epoch, number)
+        if self._position.has_workers:
+            keyed.key = (self._position.seed, self._position.epoch, number)
         return keyed

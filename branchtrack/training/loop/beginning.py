@@ -19,9 +19,10 @@ from branchtrack.training.loop import data as loop_data
 from branchtrack.training.loop import objects as loop_objects
 from branchtrack.training.loop import resumption
 from branchtrack.training.loop import script as loop_script
-from branchtrack.training.loop.data import Feed
-from branchtrack.training.loop.settings import Pace
-from branchtrack.training.session.session import Base, Session
+from branchtrack.training.loop.data import LoopBatches
+from branchtrack.training.loop.settings import LoopLimits
+from branchtrack.training.session.base import Base
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
 from branchtrack.training.state.mismatch import accepted, equal, must_match
@@ -41,15 +42,15 @@ class Beginning:
     continues, after anything the script does until then; None: keep the present one.
     """
 
-    pace: Pace
+    limits: LoopLimits
     script: dict[str, Any]
-    feed: Feed | None
+    batches: LoopBatches | None
     now: dict[str, Any] | None
 
 
 def begin(
     live: Live,
-    session: Session,
+    session: TrainingSession,
     data: Any,
     objects: Mapping[str, Any],
     requested: Mapping[str, Any],
@@ -75,27 +76,29 @@ def begin(
     size = _take_batch_size(data, settings)
     live.fixed = {} if size is None else {"batch_size": size}
     live.fixed |= {"seed": seed, "scheduler": "node"}
-    live.loop = pace = Pace(base.fork.step if base else 0, ends, save)
-    feed = None if data is None else Feed(data, seed)
-    live.data = None if feed is None else loop_objects.free(feed.settings, live)
+    live.loop = limits = LoopLimits(base.fork.step if base else 0, ends, save)
+    batches = None if data is None else LoopBatches(data, seed)
+    live.data = None if batches is None else loop_objects.free(batches.settings, live)
     now = None
     if base is not None:
         resumption.restore(live, base)
-        now = go_on(base, feed, objects, script) if is_exact else None
-    return Beginning(pace, script, feed, now)
+        now = go_on(base, batches, objects, script) if is_exact else None
+    return Beginning(limits, script, batches, now)
 
 
-def loop_state(begun: bool, feed: Feed | None, objects: Mapping[str, Any]) -> dict[str, Any]:
+def loop_state(
+    begun: bool, batches: LoopBatches | None, objects: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the loop's own state; ``begun``: captured after the loop began, not at its start."""
     return {
         "begun": begun,
-        "data": {} if feed is None else feed.state(),
+        "data": {} if batches is None else batches.state(),
         "objects": {name: instance.state_dict() for name, instance in objects.items()},
     }
 
 
 def go_on(
-    base: Base, feed: Feed | None, objects: Mapping[str, Any], script: Mapping[str, Any]
+    base: Base, batches: LoopBatches | None, objects: Mapping[str, Any], script: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Restore what `loop_state` returned; return the random state for where the loop continues.
 
@@ -105,15 +108,15 @@ def go_on(
     must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
     for name, instance in objects.items():
         instance.load_state_dict(stored["objects"][name])
-    if feed is not None and stored["data"].get("unread"):
+    if batches is not None and stored["data"].get("unread"):
         raise _unread()
-    if feed is not None and stored["data"]:
+    if batches is not None and stored["data"]:
         data_state = stored["data"]
         before = base.script or {}
         if any(not equal(script.get(n), before[n]) for n in (LENGTH, "sampler") if n in before):
-            data_state = feed.elsewhere(data_state)
+            data_state = batches.in_changed_data(data_state)
             base.parts["data position"] = place_words(data_state, stored["data"])
-        feed.resume(data_state, now, base.overrides.get("seed"))
+        batches.resume(data_state, now, base.overrides.get("seed"))
     rng.restore(now)
     return now if stored["begun"] else None
 

@@ -17,12 +17,13 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.data import growth, tracking
 from branchtrack.training.data.batch_sampler import Batches
+from branchtrack.training.data.position import LoaderPosition
 from branchtrack.training.settings.dataset_settings import declared_values
 
 _END = object()
 
 
-class Feed:
+class LoopBatches:
     """Endless passes over ``source``: a DataLoader, or an iterable that yields batches.
 
     ``epoch`` is the current pass, ``batches`` how many of it were taken (those that a resume left
@@ -41,7 +42,7 @@ class Feed:
         self._held: Any = _END
         self._first, self._skipped, self._given = True, 0, False
         self.is_read, self.is_unread = False, False
-        self._tracked: tracking.Tracked | None = None
+        self._tracked: LoaderPosition | None = None
         if is_plain(source):
             tracking.untrack(source)
             tracked = tracking.track(source, seed, ahead=False)
@@ -110,7 +111,7 @@ class Feed:
         return {**state, "unread": True} if self.is_unread else state
 
     def resume(self, stored: Mapping[str, Any], now: dict[str, Any], seed: int | None) -> None:
-        """Continue at a stored position; see `tracking.Tracked.resume`."""
+        """Continue at a stored position; see `position.LoaderPosition.resume`."""
         # A pass that was begun may have nothing left.
         self.epoch, self._given = stored["epoch"], stored["batches"] > 0
         if self._tracked is not None:
@@ -121,11 +122,11 @@ class Feed:
             self._seed = stored["seed"]
             self._next_seed = self._seed if seed is None else seed
 
-    def elsewhere(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+    def in_changed_data(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a stored position for data that has changed since; see `growth`."""
         if self._tracked is None:
             return growth.place(stored, 0)
-        return self._tracked.elsewhere(stored)
+        return self._tracked.in_changed_data(stored)
 
     def close(self) -> None:
         """Leave the loader as it was."""
@@ -164,7 +165,7 @@ class Feed:
             return
         # Workers end with the iterator that started them.
         self._items, self._held = None, _END
-        skipped = self._tracked.again(self.epoch, self.batches, fetched_ahead=False)
+        skipped = self._tracked.restart_pass(self.epoch, self.batches, fetched_ahead=False)
         self._skipped = skipped if self._tracked.kind == "iterable" else 0
         self._items = iter(self.source)
         self._skip()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from branchtrack.training.session.session import Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.live import Live
 from branchtrack.training.steer.answers import Expectation
@@ -28,7 +28,7 @@ class Effects:
     ``live`` are the loop's objects; hooks stay on their optimizers until `close`.
     """
 
-    def __init__(self, live: Live, session: Session) -> None:
+    def __init__(self, live: Live, session: TrainingSession) -> None:
         self.moved = False
         self._live, self._session = live, session
         self._readings: list[tuple[str, dict[str, Any]]] = []
@@ -77,7 +77,6 @@ class Effects:
         readings, self._expected = self._merged(read), None
         self._readings = []
         self._session.settle(step, readings, self._live)
-        self._session.committer.prepare(self._live)
 
     def _changed(self, expected: Expectation) -> set[str]:
         names = {name for answer in expected.answers for name in answer.settings}

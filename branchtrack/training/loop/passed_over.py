@@ -10,17 +10,17 @@ import torch
 from branchtrack.training.loop import beginning, resumption
 from branchtrack.training.loop import objects as loop_objects
 from branchtrack.training.loop.beginning import Beginning
-from branchtrack.training.loop.data import Feed
-from branchtrack.training.loop.settings import Pace
+from branchtrack.training.loop.data import LoopBatches
+from branchtrack.training.loop.settings import LoopLimits
 from branchtrack.training.session.passed_over import PassedOver
-from branchtrack.training.session.session import Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
 
 
 def begin(
     live: Live,
-    session: Session,
+    session: TrainingSession,
     data: Any,
     objects: Mapping[str, Any],
     requested: Mapping[str, Any],
@@ -34,17 +34,17 @@ def begin(
     base = session.base
     step = 0 if base is None else base.fork.step
     settings = {"max_steps": 0} if base is None else base.fork.settings
-    live.loop = pace = Pace(step, settings.get("max_steps"), settings.get("save_steps"))
-    feed = None if data is None else Feed(data, torch.initial_seed() % 2**32)
-    live.data = None if feed is None else loop_objects.free(feed.settings, live)
+    live.loop = limits = LoopLimits(step, settings.get("max_steps"), settings.get("save_steps"))
+    batches = None if data is None else LoopBatches(data, torch.initial_seed() % 2**32)
+    live.data = None if batches is None else loop_objects.free(batches.settings, live)
     if base is None:
-        return Beginning(pace, {}, feed, None)
+        return Beginning(limits, {}, batches, None)
 
-    def again() -> dict[str, Any] | None:
+    def restore() -> dict[str, Any] | None:
         resumption.restore(live, base)
         snapshots.restore_config(live.model, base.snapshot)
-        return beginning.go_on(base, feed, objects, base.script or {})
+        return beginning.go_on(base, batches, objects, base.script or {})
 
-    now = session.give_back(again)
-    session.again = again
-    return Beginning(pace, {}, feed, now)
+    now = session.give_back(restore)
+    session.restore = restore
+    return Beginning(limits, {}, batches, now)

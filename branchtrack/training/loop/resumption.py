@@ -18,7 +18,7 @@ import torch
 from branchtrack.core.settings import SCHEDULE_HELD, SCHEDULER
 from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
-from branchtrack.training.session.session import Base
+from branchtrack.training.session.base import Base
 from branchtrack.training.settings import apply, schedule_length
 from branchtrack.training.settings.live import Live, number, put
 from branchtrack.training.settings.momenta import is_cycled

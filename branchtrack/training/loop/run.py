@@ -33,7 +33,7 @@ from branchtrack.training.loop.loader import TrackedLoader, unwrapped
 from branchtrack.training.record.committer import Point
 from branchtrack.training.record.environment import refuse_distributed, world_size
 from branchtrack.training.session.opening import open_session, resumption
-from branchtrack.training.session.session import Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.author import Values
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
@@ -92,7 +92,7 @@ def start(
         author_actions.describe(word, function)
     session = open_session(name, resumption(resume, set, mode, branch))
     session.actions, session.evaluates = dict(actions or {}), evaluate is not None
-    if not (session.rehearses or session.passes_over):
+    if session.records:
         session.signals.on()
     try:
         return Run(live, session, data, dict(objects or {}), evaluate, requested, beside)
@@ -115,7 +115,7 @@ class Run:
     def __init__(
         self,
         live: Live,
-        session: Session,
+        session: TrainingSession,
         data: Any,
         objects: Mapping[str, Any],
         evaluate: Callable[[], Mapping[str, Any]] | None,
@@ -134,7 +134,7 @@ class Run:
         begun = begin(live, session, unwrapped(data), objects, requested)
         if isinstance(data, TrackedLoader):
             data.bind(self._rest)
-        self._pace, self._feed, self._now = begun.pace, begun.feed, begun.now
+        self._limits, self._batches, self._now = begun.limits, begun.batches, begun.now
         self._base = session.base
         session.not_restored += beside.untracked
         self._effects = Effects(live, session)
@@ -151,12 +151,12 @@ class Run:
     @property
     def step_number(self) -> int:
         """The number of updates so far."""
-        return self._pace.step
+        return self._limits.step
 
     @property
     def max_steps(self) -> int | None:
         """The step at which the loop ends, if it does by itself; it may change during training."""
-        return self._pace.max_steps
+        return self._limits.max_steps
 
     @property
     def update(self) -> int:
@@ -166,17 +166,17 @@ class Run:
     @property
     def epoch(self) -> int:
         """The current pass over the data, counted from 0."""
-        return 0 if self._feed is None else self._feed.epoch
+        return 0 if self._batches is None else self._batches.epoch
 
     @property
     def ends_epoch(self) -> bool:
         """Whether the newest batch is the last of its pass; false if that cannot be known."""
-        return self._feed is not None and self._feed.over
+        return self._batches is not None and self._batches.over
 
     @property
     def is_over(self) -> bool:
         """Whether the loop should end: it was asked to stop, reached its end or is finished."""
-        return self._pace.is_over or self._closed or self._session.stop_asked
+        return self._limits.is_over or self._closed or self._session.stop_asked
 
     def batches(self) -> Iterator[Any]:
         """Yield the batches of one pass after another, until the loop should end.
@@ -184,14 +184,14 @@ class Run:
         Raises:
             InvalidInput: no data was passed to `start`.
         """
-        if self._feed is None:
+        if self._batches is None:
             raise InvalidInput("data", None, "start(..., data=loader), to have batches")
         self._come_back()
-        if not self._session.rehearses:
+        if self._session.records:
             # A notebook installs handlers of its own for each cell.
             self._session.signals.on()
         while not self.is_over:
-            batch = self._feed.take()
+            batch = self._batches.take()
             self._take(batch)
             yield batch
 
@@ -201,15 +201,15 @@ class Run:
         Raises:
             InvalidInput: it is another loader.
         """
-        if self._feed is None or unwrapped(loader) is not self._feed.source:
+        if self._batches is None or unwrapped(loader) is not self._batches.source:
             raise InvalidInput("loader", loader, "the loader that start(data=...) was given")
         return TrackedLoader(unwrapped(loader), self._rest)
 
     def _rest(self) -> Iterator[Any]:
         """Yield the rest of a pass, until the loop should end."""
-        assert self._feed is not None
+        assert self._batches is not None
         self._come_back()
-        for batch in self._feed.rest():
+        for batch in self._batches.rest():
             self._take(batch)
             yield batch
             if self.is_over:
@@ -241,7 +241,7 @@ class Run:
             self._come_back()
         elif not self.is_over:
             self._count()
-            due, ends = self._pace.saves, self._pace.is_over
+            due, ends = self._limits.saves, self._limits.is_over
             session, over = self._session, self.ends_epoch
             if ends or session.is_due(save=due, epoch_over=over):
                 session.control_point(self._point(), save=due, final=ends, epoch_over=over)
@@ -303,17 +303,16 @@ class Run:
     def _count(self) -> None:
         """Count one more update."""
         session = self._session
-        if self._feed is not None and not (self._feed.is_read or self._feed.is_unread):
-            self._feed.is_unread = True
+        if self._batches is not None and not (self._batches.is_read or self._batches.is_unread):
+            self._batches.is_unread = True
             logger.warning(
                 "branchtrack: data was given to start(), but the loop has its batches from "
                 "elsewhere: no node of it can be resumed exactly. Write a loop that %s.",
                 beginning.READ_HERE,
             )
         self._taken = self._effects.moved = False
-        self._pace.step += 1
-        assert session.recorder is not None
-        session.recorder.step = self.step_number
+        self._limits.step += 1
+        session.advance(self.step_number)
         base, self._base = self._base, None
         if base is not None and base.mode == "exact":
             # Neither batches nor a step before the first update: nothing was restored in time.
@@ -323,11 +322,11 @@ class Run:
         self._effects.settle(self.step_number)
 
     def _point(self) -> Point:
-        position = 0.0 if self._feed is None else self._feed.position
+        position = 0.0 if self._batches is None else self._batches.position
         return Point(self._live, self.step_number, position, self._extra, self._measure)
 
     def _extra(self) -> dict[str, Any]:
-        return beginning.loop_state(self._begun, self._feed, self._objects)
+        return beginning.loop_state(self._begun, self._batches, self._objects)
 
     def _measure(self) -> dict[str, Any]:
         if self._evaluate is None:
@@ -346,6 +345,6 @@ class Run:
         self._closed = True
         self._ending.off()
         self._effects.close()
-        if self._feed is not None:
-            self._feed.close()
+        if self._batches is not None:
+            self._batches.close()
         self._session.close(status, error)

@@ -15,7 +15,7 @@ from branchtrack.training.settings import schedule_length
 from branchtrack.training.settings.live import Live
 
 
-class Pace:
+class LoopLimits:
     """The `live.LoopSettings` of a plain loop, which reads its attributes.
 
     ``step`` is the number of updates so far; ``max_steps`` and ``save_steps`` are None if the loop

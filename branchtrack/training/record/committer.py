@@ -20,9 +20,9 @@ from branchtrack.control import leftovers
 from branchtrack.core.records import Change, NewNode, Node, Segment
 from branchtrack.db.engine import Database
 from branchtrack.errors import SchemaError, StorageError
-from branchtrack.training.record import commits, environment
-from branchtrack.training.record.pending_changes import Carried
-from branchtrack.training.record.recorder import PATIENCE_SECONDS, Recorder
+from branchtrack.training.record import commits, environment, intervals
+from branchtrack.training.record.pending_changes import PendingChanges
+from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.record.saves import Saves
 from branchtrack.training.record.watches import StoreWatch
 from branchtrack.training.settings import apply
@@ -108,11 +108,11 @@ class Committer:
         self._environment = environment.describe()
         self._buffers, self._prepared = Buffers(), False
         self._known: dict[tuple[str, int], str] = {}
-        self._carried = Carried()
+        self._pending_changes = PendingChanges()
         self._owner = leftovers.pack_owner(database, store, processes.own_name())
         recorder.do(self._clear)
         self._watch = StoreWatch(store)
-        recorder.look = self._watch.check
+        recorder.check_store = self._watch.check
 
     def prepare(self, live: Live) -> None:
         """Allocate the memory of snapshots in the background, once, after the first update.
@@ -164,7 +164,7 @@ class Committer:
             # A save that is due stays owed until the buffers are free.
             self.saves.put_off(str(error))
             self._call_for_owed()
-            self._carried.add(point.step, changes)
+            self._pending_changes.add(point.step, changes)
             self._fail(answers, error, point.step)
             return durable_nodes
         due = self.saves.take()
@@ -175,11 +175,11 @@ class Committer:
             self._measure(COPY_MS, point.step, time.perf_counter() - started)
         except Exception as error:
             # A state that cannot be captured is no reason to end training.
-            self._carried.add(point.step, changes)
+            self._pending_changes.add(point.step, changes)
             self.saves.miss(due, str(error))
             self._fail(answers, error, point.step)
             return durable_nodes
-        new = self._carried.onto(replace(new, changes=changes))
+        new = self._pending_changes.merge_into(replace(new, changes=changes))
         flight = _Flight(snapshot, self._buffers.writings, new, answers, durable_nodes, due=due)
         self.committed, self.free, self._flight = point.step, flight.done, flight
         self._recorder.do(lambda: self._carry_out(flight))
@@ -204,17 +204,17 @@ class Committer:
             StorageError: they will not become free in time.
         """
         started = time.perf_counter()
-        is_free, flight = self._recorder.done(self.free), self._flight
+        is_free, flight = self._recorder.jobs.wait_for(self.free), self._flight
         if not is_free and flight is not None and flight.failing is not None:
             # A write that the store refuses is tried once more; then the newer state goes first.
             flight.unwanted = True
-            is_free = self._recorder.done(self.free, again=True)
+            is_free = self._recorder.jobs.wait_for(self.free, retry=True)
         if not is_free and patiently:
-            is_free = self._recorder.done_at_last(self.free)
+            is_free = self._recorder.jobs.wait_for_last(self.free)
         self._measure(WAIT_MS, step, time.perf_counter() - started)
         if not is_free:
             why = self._recorder.hindrance or (
-                f"the database has not answered for {PATIENCE_SECONDS:g} seconds."
+                f"the database has not answered for {intervals.PATIENCE_SECONDS:g} seconds."
             )
             raise StorageError(f"The commit before this one still waits: {why}")
 
@@ -251,7 +251,7 @@ class Committer:
     def _carry_out(self, flight: _Flight) -> None:
         """Run the job of a commit; if it raises, it is tried again and keeps its buffers."""
         try:
-            with self._recorder.off_database():
+            with self._recorder.jobs.off_database():
                 if flight.digested is None:
                     flight.digested = self._digest(flight)
             self._write(flight, flight.digested)
@@ -259,7 +259,7 @@ class Committer:
         except Exception as error:
             if self._is_worth_another_try(flight, error):
                 raise
-            self._carried.add(flight.new.step, flight.new.changes)
+            self._pending_changes.add(flight.new.step, flight.new.changes)
             self.saves.miss(flight.due, str(error))
             self._fail(flight.answers, error, flight.new.step)
             if self.committed == flight.new.step:
@@ -277,7 +277,7 @@ class Committer:
     def _call_for_owed(self) -> None:
         """Make the loop reach a control point where it can make a save that is owed."""
         if self.saves.waits and self.free.is_set():
-            self._recorder.interrupt()
+            self._recorder.inbox.interrupt()
 
     def _is_worth_another_try(self, flight: _Flight, error: Exception) -> bool:
         """Return whether a commit that failed keeps its buffers and is tried again.
@@ -286,14 +286,14 @@ class Committer:
         newer state needs the buffers; but nothing that others wait for is delayed for long.
         """
         if _of_database(error):
-            return not self._recorder.is_over
-        if not isinstance(error, StorageError) or self._recorder.is_over:
+            return not self._recorder.jobs.is_over
+        if not isinstance(error, StorageError) or self._recorder.jobs.is_over:
             return False
         flight.failing = flight.failing or time.monotonic()
         if flight.unwanted:
             return False
-        is_long = time.monotonic() - flight.failing > PATIENCE_SECONDS
-        return not (is_long and self._recorder.is_behind)
+        is_long = time.monotonic() - flight.failing > intervals.PATIENCE_SECONDS
+        return not (is_long and self._recorder.jobs.is_behind)
 
     def _digest(self, flight: _Flight) -> commits.Digested:
         digested = commits.digests(flight.snapshot, flight.writings, self._known)
@@ -309,7 +309,7 @@ class Committer:
             flight.stored = False
         if not flight.stored:
             fresh = commits.missing(self._database, self._store, digested)
-            with self._recorder.off_database():
+            with self._recorder.jobs.off_database():
                 flight.pack = self._store.put(fresh, self._owner) if fresh else None
             flight.stored = True
         carried_states = ("applied", "done", "superseded")
@@ -330,8 +330,8 @@ class Committer:
             self._store.discard(flight.pack.id)
         self.head = node.id
         flight.nodes.append(node)
-        self._carried.listed()
-        self._recorder.well("commit")
+        self._pending_changes.clear()
+        self._recorder.clear("commit")
         if flight.new.step >= self._newest:
             self.lost = None
         self.answer(
@@ -349,7 +349,7 @@ class Committer:
         self.answer(answers, step)
 
     def _tell_missed(self, step: int, why: str) -> None:
-        self._recorder.tell("save", "missed", self._actor, step, why)
+        self._recorder.append_event("save", "missed", self._actor, step, why=why)
 
     def _answer(self, answers: Sequence[Answer], step: int) -> None:
         with self._database.transaction() as connection:

@@ -1,6 +1,6 @@
 """What a training process cannot record at present, and the lines of the event log that report it.
 
-It logs nothing and decides nothing; the recorder calls it when trouble begins and ends.
+It logs nothing and decides nothing; the recorder calls it when an outage begins and ends.
 """
 
 from __future__ import annotations
@@ -8,91 +8,114 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from branchtrack import control
 from branchtrack.db import audit, segments
 from branchtrack.db.engine import Database
 
 #: Lines kept while the database cannot be written.
-_KEPT = 1000
-#: Characters of a reason: reasons quote each other repeatedly while trouble lasts.
+_CAPACITY = 1000
+#: Characters of a reason: reasons quote each other repeatedly while an outage lasts.
 _LONGEST = 500
 
 
-class Troubles:
-    """The troubles of one segment, by what cannot be recorded. Threads may share it."""
+@dataclass(frozen=True)
+class OutageLine:
+    """A line for the event log: at ``step`` and ``time`` an outage was ``begun``, or ``over``."""
 
-    def __init__(self, database: Database, segment_id: str) -> None:
-        self._database, self._segment = database, segment_id
-        self._now: dict[str, str] = {}
-        self._untold: deque[tuple[str, str, str, int, float]] = deque(maxlen=_KEPT)
-        self._lock, self._telling = threading.Lock(), threading.Lock()
+    state: str
+    what: str
+    why: str
+    step: int
+    time: float
+
+
+class Outages:
+    """What of one segment cannot be recorded, with the reasons; ``write`` writes lines about it.
+
+    Locking: what is out changes under one lock, and `flush` alone removes lines, under another, so
+    that no thread waits for the database to note an outage.
+    """
+
+    def __init__(self, write: Callable[[Sequence[OutageLine]], None]) -> None:
+        self._write = write
+        self._reasons: dict[str, str] = {}
+        self._unlogged: deque[OutageLine] = deque(maxlen=_CAPACITY)
+        self._lock, self._flushing = threading.Lock(), threading.Lock()
 
     def __contains__(self, what: str) -> bool:
-        return what in self._now
+        return what in self._reasons
 
     def why(self, what: str) -> str:
-        """Return the reason of the trouble with ``what``, or an empty text."""
-        return self._now.get(what, "")
+        """Return the reason why ``what`` is out, or an empty text."""
+        return self._reasons.get(what, "")
 
     def __str__(self) -> str:
-        return " ".join(dict.fromkeys(list(self._now.values())))
+        return " ".join(dict.fromkeys(list(self._reasons.values())))
 
     @property
     def lines(self) -> list[str]:
-        """Each trouble with its reason."""
-        return [f"{what}: {why}" for what, why in list(self._now.items())]
+        """Each outage with its reason."""
+        return [f"{what}: {why}" for what, why in list(self._reasons.items())]
 
     @property
-    def is_untold(self) -> bool:
+    def has_unlogged(self) -> bool:
         """Whether something has happened that is not in the event log yet."""
-        return bool(self._untold)
+        return bool(self._unlogged)
 
-    def begin(self, what: str, why: str, step: int) -> bool:
-        """Note trouble with ``what``; return whether there was none before."""
+    def open(self, what: str, why: str, step: int) -> bool:
+        """Note that ``what`` is out; return whether everything worked until now."""
         why = cut(why)
         with self._lock:
-            first, self._now[what] = not self._now, why
+            first, self._reasons[what] = not self._reasons, why
             if first:
-                self._untold.append(("begun", what, why, step, time.time()))
+                self._unlogged.append(OutageLine("begun", what, why, step, time.time()))
         return first
 
-    def end(self, what: str, step: int) -> bool:
-        """Note that ``what`` works; return whether that was the last trouble."""
-        if what not in self._now:
+    def close(self, what: str, step: int) -> bool:
+        """Note that ``what`` works; return whether it was the last that was out."""
+        if what not in self._reasons:
             return False
         with self._lock:
-            over = self._now.pop(what, None) is not None and not self._now
+            over = self._reasons.pop(what, None) is not None and not self._reasons
             if over:
-                self._untold.append(("over", what, "", step, time.time()))
+                self._unlogged.append(OutageLine("over", what, "", step, time.time()))
         return over
 
-    def tell(self) -> None:
-        """Append to the run's event log when trouble began and ended.
-
-        The lines are late by nature: the time at which trouble began or ended is in their payload.
+    def flush(self) -> None:
+        """Write the lines that are not in the event log yet.
 
         Raises:
-            StorageError: the database failed; nothing is appended, and everything is kept.
+            Exception: that of ``write``; everything is kept.
         """
-        with self._telling:
-            untold = list(self._untold)
-            with self._database.transaction() as connection:
-                run_id = segments.get(connection, self._segment).run_id
-                for state, what, why, step, when in untold:
-                    audit.append(
-                        connection,
-                        run_id,
-                        kind="trouble",
-                        ref=self._segment,
-                        state=state,
-                        actor=f"run ({control.local_actor()})",
-                        step=step,
-                        reason=why,
-                        payload={"what": what, "time": when},
-                    )
-            for _ in untold:
-                self._untold.popleft()
+        with self._flushing:
+            unlogged = list(self._unlogged)
+            self._write(unlogged)
+            for _ in unlogged:
+                self._unlogged.popleft()
+
+
+def append_events(database: Database, segment_id: str, lines: Sequence[OutageLine]) -> None:
+    """Append lines about a segment to its run's event log, all or none.
+
+    They are late by nature: the time at which the outage began or ended is in their payload.
+    """
+    with database.transaction() as connection:
+        run_id = segments.get(connection, segment_id).run_id
+        for line in lines:
+            audit.append(
+                connection,
+                run_id,
+                kind="trouble",
+                ref=segment_id,
+                state=line.state,
+                actor=f"run ({control.local_actor()})",
+                step=line.step,
+                reason=line.why,
+                payload={"what": line.what, "time": line.time},
+            )
 
 
 def cut(reason: str) -> str:

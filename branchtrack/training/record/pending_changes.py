@@ -11,7 +11,7 @@ from dataclasses import replace
 from branchtrack.core.records import Change, NewNode
 
 
-class Carried:
+class PendingChanges:
     """The changes that no node lists yet. Threads may share it."""
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class Carried:
             if changes:
                 self._lost.append((step, changes))
 
-    def onto(self, new: NewNode) -> NewNode:
+    def merge_into(self, new: NewNode) -> NewNode:
         """Return the node with the kept changes added, and since when they have been in effect.
 
-        If its commit fails, `add` all of its changes again; otherwise call `listed`.
+        If its commit fails, `add` all of its changes again; otherwise call `clear`.
         """
         with self._lock:
             # Commits may fail in another order than the one they were started in.
@@ -59,8 +59,8 @@ class Carried:
             message="; ".join(text for text in [new.message, *remarks] if text),
         )
 
-    def listed(self) -> None:
-        """Note that the last node that `onto` returned is durable."""
+    def clear(self) -> None:
+        """Note that the last node that `merge_into` returned is durable."""
         with self._lock:
             left = {change.name for _, some in self._lost for change in some}
             self._since = {name: step for name, step in self._since.items() if name in left}

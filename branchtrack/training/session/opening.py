@@ -30,12 +30,14 @@ from branchtrack.environment_variables import CONTINUE_VARIABLE
 from branchtrack.errors import HomeError, InvalidInput, SchemaError, StorageError
 from branchtrack.training.record import commits, environment
 from branchtrack.training.session import beginnings, continuation, ordinals, siblings
+from branchtrack.training.session.base import Base, origin
 from branchtrack.training.session.continuation import Line
 from branchtrack.training.session.ordinals import Order, Process, Training
 from branchtrack.training.session.passed_over import Ended, PassedOver, Refuse, before_another
-from branchtrack.training.session.replay import rehearse
+from branchtrack.training.session.protocol import TrainingSession
+from branchtrack.training.session.replay import open_replay
 from branchtrack.training.session.rewind import Rewinder
-from branchtrack.training.session.session import Base, Session, origin
+from branchtrack.training.session.session import Session
 
 logger = logging.getLogger("branchtrack")
 
@@ -86,7 +88,7 @@ def resumption(
 
 def open_session(
     name: str | None, resume: Resumption | None = None, *, output: str | None = None
-) -> Session:
+) -> TrainingSession:
     """Return the session of a training that this process begins; see the table above.
 
     ``name`` is the requested name of the run, ``output`` the folder that the script writes to.
@@ -133,7 +135,7 @@ class _Opening:
         ordered = self.process.order is not None or self.process.alone
         return ordered or resume is not None or continuation.is_asked_for()
 
-    def session(self, resume: Resumption | None) -> Session:
+    def session(self, resume: Resumption | None) -> TrainingSession:
         if self.process.order is not None:
             return self._ordered(self.process.order)
         if self.process.alone:
@@ -146,7 +148,7 @@ class _Opening:
     def _home(self) -> Path:
         return self.store.home
 
-    def _ordered(self, order: Order) -> Session:
+    def _ordered(self, order: Order) -> TrainingSession:
         """Return the training that the process was started for, or one that comes before it."""
         try:
             with self.database.read() as connection:
@@ -157,13 +159,13 @@ class _Opening:
             self.process.order, self.process.alone = None, order.alone
             self.process.id = run.training.get("process", self.process.id)
             if order.trial is not None:
-                return rehearse(self.database, self.store, order.trial)
+                return open_replay(self.database, self.store, order.trial)
             return self._launched(order)
         except BaseException as error:
             self._ended(order, "failed", error)
             raise
 
-    def _launched(self, order: Order) -> Session:
+    def _launched(self, order: Order) -> TrainingSession:
         with self.database.read() as connection:
             launch = launches.get(connection, order.launch or "")
             base = _base(
@@ -177,7 +179,7 @@ class _Opening:
         started_by = (launch.id, order.rewind) if order.rewind else None
         return Session(self.database, self.store, base, beginning, started_by)
 
-    def _earlier(self, order: Order, run: Run, node: Node, others: list[Run]) -> Session:
+    def _earlier(self, order: Order, run: Run, node: Node, others: list[Run]) -> TrainingSession:
         """Pass over a training that comes before the requested one."""
         earlier_run = siblings.same(self.training, others)
         refuse = partial(before_another, str(self.training), node.id)
@@ -197,7 +199,7 @@ class _Opening:
         )
         return self._passed_over(line, refuse, partial(self._told_end, order))
 
-    def _later(self) -> Session:
+    def _later(self) -> TrainingSession:
         """Pass over, untrained, a training that comes after the requested one."""
         logger.warning(
             "branchtrack: %s is not trained: this process was started only for the training "
@@ -208,7 +210,7 @@ class _Opening:
 
     def _passed_over(
         self, line: Line, refuse: Refuse | None = None, ended: Ended | None = None
-    ) -> Session:
+    ) -> TrainingSession:
         assert line.head is not None
         with self.database.read() as connection:
             stored = nodes.checkpoint(connection, line.head.state_digest)
@@ -217,7 +219,7 @@ class _Opening:
             self.database, self.store, base, str(self.training), line.segment, refuse, ended
         )
 
-    def _in_new_branch(self, resume: Resumption) -> Session:
+    def _in_new_branch(self, resume: Resumption) -> TrainingSession:
         with self.database.read() as connection:
             node = nodes.find(connection, resume.node)
         control.verify_record(self.database, node)
@@ -234,7 +236,7 @@ class _Opening:
         beginning = beginnings.NewBranch(node, changes, mode, name)
         return Session(self.database, self.store, base, beginning)
 
-    def _of_command(self, says_so: bool) -> Session:
+    def _of_command(self, says_so: bool) -> TrainingSession:
         """Return the session that continues what the command began if requested, else a new run."""
         goes_on = says_so or continuation.is_asked_for()
         with self.database.read() as connection:
@@ -273,7 +275,7 @@ class _Opening:
             others = siblings.of_process(connection, line.run)
         return any(other.training["number"] > line.run.training["number"] for other in others)
 
-    def _in_same_branch(self, line: Line, head: Node) -> Session:
+    def _in_same_branch(self, line: Line, head: Node) -> TrainingSession:
         control.verify_record(self.database, head)
         logger.warning("branchtrack: continuing %s.", line)
         mode = control.mode_in_force(head, "exact")
@@ -297,7 +299,7 @@ class _Opening:
         """Record how a rewind ended that no worker watches."""
         if order.rewind is not None and order.launch is not None:
             rewinder = Rewinder(self.database, self.store, "run", (order.launch, order.rewind))
-            rewinder.ended(status, error)
+            rewinder.record_end(status, error)
 
 
 def _base(

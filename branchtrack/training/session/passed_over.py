@@ -16,7 +16,7 @@ from branchtrack.core.records import Segment
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, LaunchFailed
 from branchtrack.training.record.committer import Point
-from branchtrack.training.session.session import Base, Session
+from branchtrack.training.session.base import Base, UnrecordedSession
 
 logger = logging.getLogger("branchtrack")
 
@@ -26,15 +26,16 @@ Ended = Callable[[str, str | None], None]
 Refuse = Callable[[str], LaunchFailed]
 
 
-class PassedOver(Session):
-    """The session of a training that is passed over; see `Session` for what a loop calls.
+class PassedOver(UnrecordedSession):
+    """The session of a training that is passed over: its loop is to end at once.
 
     ``base`` has its final node, None if it is left untrained, and ``segment`` the one that it was
-    trained in. ``again`` restores that state once more: a loop that steps before it checks whether
-    to end has changed it. ``about`` names the training in messages.
+    trained in. ``restore`` restores that state once more: a loop that steps before it checks
+    whether to end has changed it. ``about`` names the training in messages.
     """
 
-    passes_over = True
+    passes_over = stop_asked = is_called = True
+    is_begun = False
 
     def __init__(
         self,
@@ -47,11 +48,10 @@ class PassedOver(Session):
         ended: Ended | None = None,
     ) -> None:
         super().__init__(database, store, base)
-        self.database, self.store = database, store
+        self.database = database
         self.about, self.trained_in = about, segment
         self.refuse: Refuse = refuse or partial(finished, about)
-        self.again: Callable[[], Any] | None = None
-        self.stop_asked = True
+        self.restore: Callable[[], Any] | None = None
         self._ended, self._over = ended, False
 
     def begin(
@@ -59,18 +59,19 @@ class PassedOver(Session):
     ) -> None:
         """Do nothing: no segment begins."""
 
-    def commit_root(self, point: Point, about: str) -> None:
-        """Do nothing: it has no node."""
+    def advance(self, step: int) -> None:
+        """Do nothing: no update is made."""
 
-    def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Do nothing: this was logged when it was trained."""
+    def is_due(self, *, save: bool, epoch_over: bool) -> bool:
+        """Return true: the loop should end."""
+        return True
 
     def control_point(
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
     ) -> None:
         """Undo what the loop has done since."""
-        if self.again is not None:
-            self.again()
+        if self.restore is not None:
+            self.restore()
 
     def give_back(self, give: Callable[[], Any]) -> Any:
         """Call ``give``, which restores the state.
@@ -98,11 +99,10 @@ class PassedOver(Session):
         if self._over:
             return
         self._over = True
-        if status != "failed" and self.again is not None:
-            self.again()
-        self.again = None
-        if self.base is not None:
-            self.base.snapshot.tensors.clear()
+        if status != "failed" and self.restore is not None:
+            self.restore()
+        self.restore = None
+        self.release_snapshot()
         if self._ended is not None:
             self._ended(status, error)
         self._database.close()

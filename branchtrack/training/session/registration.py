@@ -1,23 +1,33 @@
-"""Records a new run in the database: at once, or as soon as the database and the home can be used.
+"""Takes the segment that a process trains, and records a new run: at once, or as soon as possible.
 
-Its ids are created before, so that training can begin, log and commit before they are written.
+The ids of a new run are created before, so that training can begin, log and commit before the
+database and the home can be used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack import config
+from branchtrack.core.capabilities import Offers
 from branchtrack.core.records import Segment
+from branchtrack.core.settings import AT_RESUME
+from branchtrack.db import segments
 from branchtrack.db.engine import Database
 from branchtrack.environment_variables import REQUIRE_VARIABLE
 from branchtrack.errors import StorageError
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.session import beginnings
+from branchtrack.training.session.beginnings import Beginning
+from branchtrack.training.settings import apply, modules
+from branchtrack.training.settings.apply import Live
+from branchtrack.training.steer import author_actions
+from branchtrack.training.steer.execution import Actions
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class NewRun:
                 warns, and tries again until training ends.
         """
         run_recorder = Recorder(self.database, self.segment.id, step, self.create)
-        if not run_recorder.is_begun() and config.is_required():
+        if not run_recorder.wait_until_created() and config.is_required():
             run_recorder.give_up()
             raise StorageError(
                 f"The run cannot be recorded: {run_recorder.trouble}",
@@ -44,6 +54,43 @@ class NewRun:
                 fix=f"Without {REQUIRE_VARIABLE} training begins all the same.",
             )
         return run_recorder
+
+
+def take_segment(
+    database: Database,
+    beginning: Beginning,
+    step: int,
+    *,
+    actor: str,
+    prepare: Callable[[], None],
+    facts: Mapping[str, Any],
+) -> tuple[Segment, Recorder]:
+    """Return the segment that this process trains, taken or planned, and its recorder.
+
+    ``prepare`` opens the home of a new run; ``facts`` are what `segments.take` records.
+
+    Raises:
+        IllegalTransition: another process trains this segment.
+        StorageError: as `NewRun.recorder`.
+    """
+    take: Callable[[Connection, str], Segment] = partial(segments.take, actor=actor, **facts)
+    if isinstance(beginning, beginnings.NewRun):
+        new = new_run(database, beginning, actor, prepare, take)
+        return new.segment, new.recorder(step)
+    with database.transaction() as connection:
+        segment = take(connection, beginning.segment(connection, actor).id)
+    beginning.tell()
+    return segment, Recorder(database, segment.id, step)
+
+
+def facts_of(live: Live, actions: Actions, *, evaluates: bool) -> dict[str, Any]:
+    """Return what can be requested of a training: its settings, actions, modules, evaluation."""
+    at_resume = [setting for name, setting in AT_RESUME.items() if name in live.fixed]
+    described = {name: author_actions.describe(name, action) for name, action in actions.items()}
+    return {
+        "declared": [setting.as_dict() for setting in [*apply.declare(live), *at_resume]],
+        "offers": Offers(described, modules.paths(live.model), evaluates).as_dict(),
+    }
 
 
 def new_run(

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -32,9 +32,8 @@ from branchtrack.db.engine import Database
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training.record import commits, environment
 from branchtrack.training.record.committer import Point
-from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.session import state_diff
-from branchtrack.training.session.session import Base, Session, origin
+from branchtrack.training.session.base import Base, UnrecordedSession, origin
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.apply import Live
 from branchtrack.training.state import snapshots
@@ -44,11 +43,11 @@ from branchtrack.training.steer import execution
 #: Repeats one change, on live objects and with the author's own actions.
 Change = Callable[[Live, execution.Actions], None]
 #: Seconds between two reports of the training's progress.
-_TELL_EVERY = 0.2
+_REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Score:
+class ReplayPlan:
     """What is to be replayed: the later node, its bytes, and what happened at which step.
 
     ``nodes`` are the steps at which the first training committed; ``changes`` repeat the requested
@@ -61,7 +60,7 @@ class Score:
     changes: Mapping[int, list[Change]]
 
 
-def rehearse(database: Database, store: Store, text: str) -> Rehearsal:
+def open_replay(database: Database, store: Store, text: str) -> ReplaySession:
     """Return the session of a process that was started for a trial.
 
     Raises:
@@ -75,10 +74,10 @@ def rehearse(database: Database, store: Store, text: str) -> Rehearsal:
             mode = launches.mode_of(connection, start.id) or "exact"
             trained, overrides = origin(connection, start)
             script = segments.get(connection, trained.segment_id).script
-            score = _score(connection, start, nodes.get(connection, trial.target))
+            plan = _plan(connection, start, nodes.get(connection, trial.target))
         snapshot = commits.load(store, stored, start)
         base = Base(start, snapshot, trained, mode, overrides, script)
-        return Rehearsal(database, store, base, trial, score)
+        return ReplaySession(database, store, base, trial, plan)
     except BaseException:
         database.close()
         traceback.print_exc()
@@ -86,84 +85,79 @@ def rehearse(database: Database, store: Store, text: str) -> Rehearsal:
         raise
 
 
-class Prompter:
-    """Takes the place of a session's recorder, and writes nothing.
+class ReplaySession(UnrecordedSession):
+    """One stretch of a segment, trained again; its loop is never asked to stop.
 
-    ``waiting`` is true at the steps where control points are expected, and after ``last``.
+    It expects control points at the steps of its plan, and at every step after the last.
     """
 
-    def __init__(self, step: int, at: set[int], last: int, tell: Callable[[int], None]) -> None:
-        self.settings: dict[str, Any] = {}
-        self.awaits: frozenset[str] = frozenset()
-        self._step, self._at, self._last, self._tell = step, at, last, tell
-
-    @property
-    def step(self) -> int:
-        """The newest update's number."""
-        return self._step
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self._step = step
-        self._tell(step)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the loop should reach a control point at this step."""
-        return self._step in self._at or self._step > self._last
-
-    def seen(self, step: int) -> None:
-        """Note that there was a control point at ``step``."""
-        self._at.discard(step)
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Discard the metrics of a trial."""
-        del step, values
-
-
-class Rehearsal(Session):
-    """One stretch of a segment, trained again; see `Session` for what a loop calls."""
-
-    rehearses = True
+    stop_asked = False
 
     def __init__(
-        self, database: Database, store: Store, base: Base, trial: Trial, score: Score
+        self, database: Database, store: Store, base: Base, trial: Trial, plan: ReplayPlan
     ) -> None:
         super().__init__(database, store, base)
-        self._trial, self._score = trial, score
-        self._start, self._told = base.fork, 0.0
+        self._trial, self._plan = trial, plan
+        self._start, self._reported_at = base.fork, 0.0
         self._watcher = trial.watcher or os.getppid()
-        self._changes = dict(score.changes)
+        self._changes = dict(plan.changes)
         self._nearest: tuple[str, dict[str, Any]] | None = None
         self._over = False
+        self._step: int | None = None
+        self._awaited = {*plan.nodes, *plan.changes}
 
     def begin(
         self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
     ) -> None:
         """Begin without taking a segment."""
-        if self.recorder is None:
-            at = {*self._score.nodes, *self._score.changes}
-            prompter = Prompter(point.step, at, self._score.target.step, self._tell_step)
-            # It has what a loop uses of a recorder; no other code here uses the recorder.
-            self.recorder = cast(Recorder, prompter)
+        if self._step is None:
+            self._step = point.step
 
-    def commit_root(self, point: Point, about: str) -> None:
-        """Do nothing: the state before the first update is not a node of a trial."""
+    @property
+    def is_begun(self) -> bool:
+        """Whether `begin` was called."""
+        return self._step is not None
+
+    @property
+    def is_called(self) -> bool:
+        """Whether the loop should reach a control point at this step."""
+        step = self._step
+        return step is not None and (step in self._awaited or step > self._plan.target.step)
+
+    def is_due(self, *, save: bool, epoch_over: bool) -> bool:
+        """Return whether anything is to be done at a control point."""
+        return self.is_called or save
+
+    def advance(self, step: int) -> None:
+        """Report the training's progress; end it if the process that listens is gone."""
+        self._step = step
+        if step > self._start.step:
+            # By now every part of it has been restored.
+            self.release_snapshot()
+        if os.getppid() != self._watcher:
+            self._abandon()
+        if self._trial.progress and time.monotonic() - self._reported_at > _REPORT_SECONDS:
+            self._reported_at = time.monotonic()
+            with suppress(OSError):
+                Path(self._trial.progress).write_text(str(step))
+
+    def ignored(self) -> None:
+        """Do nothing: it never asks to stop."""
 
     def control_point(
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
     ) -> None:
         """Repeat the changes made here, and compare if this is the later node's step."""
-        prompter, target = cast(Prompter, self.recorder), self._score.target
+        target = self._plan.target
         if point.step > target.step and self._nearest is not None:
             self._conclude(*self._nearest)
         for change in self._changes.pop(point.step, ()):
             change(point.live, self.actions)
-        prompter.seen(point.step)
+        self._awaited.discard(point.step)
         if point.step > target.step:
             raise _missed(target, point.step)
         if point.step < target.step:
-            if save or point.step in self._score.nodes:
+            if save or point.step in self._plan.nodes:
                 # As for a commit: a loop that accumulates values sums them up then.
                 point.extra()
             return
@@ -186,8 +180,8 @@ class Rehearsal(Session):
         if sys.exc_info()[0] is not None:
             traceback.print_exc()
         elif status != "failed":
-            step = self._start.step if self.recorder is None else self.recorder.step
-            print(f"{_missed(self._score.target, step)}", file=sys.stderr)
+            step = self._start.step if self._step is None else self._step
+            print(f"{_missed(self._plan.target, step)}", file=sys.stderr)
         self._over = True
         leave(1)
 
@@ -196,14 +190,14 @@ class Rehearsal(Session):
         snapshot = snapshots.capture(point.live, point.extra(), Buffers())
         digested = commits.digests(snapshot)
         settings = {**point.live.fixed, **apply.read_all(point.live)}
-        score = self._score
+        plan = self._plan
         return digested[0].digest, state_diff.first(
-            self.store, score.stored, score.target, digested, settings, snapshot.param_groups
+            self.store, plan.stored, plan.target, digested, settings, snapshot.param_groups
         )
 
     def _conclude(self, digest: str, difference: dict[str, Any] | None) -> None:
         """Write the certificate, and exit."""
-        target, now = self._score.target, environment.describe()
+        target, now = self._plan.target, environment.describe()
         processes = int(os.environ.get("WORLD_SIZE") or 1)
         now |= {"world_size": processes} if processes > 1 else {}
         certificate = Certificate(
@@ -225,18 +219,6 @@ class Rehearsal(Session):
         self._database.close()
         leave(0)
 
-    def _tell_step(self, step: int) -> None:
-        """Report the training's progress; end it if the process that listens is gone."""
-        if self.base is not None and step > self._start.step:
-            # By now every part of it has been restored; it is a full copy of the state.
-            self.base.snapshot.tensors.clear()
-        if os.getppid() != self._watcher:
-            self._abandon()
-        if self._trial.progress and time.monotonic() - self._told > _TELL_EVERY:
-            self._told = time.monotonic()
-            with suppress(OSError):
-                Path(self._trial.progress).write_text(str(step))
-
     def _abandon(self) -> None:
         print("The process that asked for this trial is gone.", file=sys.stderr)
         folder = Path(self._trial.progress).parent
@@ -255,7 +237,7 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def _score(connection: Connection, start: Node, target: Node) -> Score:
+def _plan(connection: Connection, start: Node, target: Node) -> ReplayPlan:
     """Return what the first training did between two nodes of one segment."""
     stored = nodes.checkpoint(connection, target.state_digest)
     between = range(start.step + 1, target.step + 1)
@@ -274,7 +256,9 @@ def _score(connection: Connection, start: Node, target: Node) -> Score:
         if values and node.step not in changes and node.kind != "fork":
             # Changes without a request are the loop's own.
             changes[node.step] = [partial(_write, values)]
-    return Score(target, stored, frozenset(candidate.step for candidate in nodes_between), changes)
+    return ReplayPlan(
+        target, stored, frozenset(candidate.step for candidate in nodes_between), changes
+    )
 
 
 def _write(values: Mapping[str, Any], live: Live, actions: execution.Actions) -> None:

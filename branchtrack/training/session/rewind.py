@@ -46,7 +46,12 @@ class Rewinder:
     ) -> None:
         self.pending: tuple[Request, Launch] | None = None
         self.answers = started_by is not None and started_by[1] is not None
-        self._database, self._store, self._actor, self._own = database, store, actor, started_by
+        self._database, self._store, self._actor = database, store, actor
+        self._started_by = started_by
+
+    def carries_out(self, launch_id: str) -> None:
+        """Note that this process carries out a launch that it has ordered itself."""
+        self._started_by = launch_id, None
 
     @property
     def request_id(self) -> str | None:
@@ -114,20 +119,20 @@ class Rewinder:
                 "it: training continues as it was.",
             )
 
-    def begun(self) -> None:
+    def record_begin(self) -> None:
         """Answer the rewind that this process was restarted for: its segment has begun."""
         self.answers = False
         self._answer("done", None)
 
-    def ended(self, status: str, error: BaseException | str | None) -> None:
+    def record_end(self, status: str, error: BaseException | str | None) -> None:
         """Record the end of a launch that no worker watches, and of its segment if needed."""
-        if self._own is None:
+        if self._started_by is None:
             return
         why = _words(error)
         try:
             if self.answers:
                 self._answer("failed", why or "The process ended before it reached the node.")
-            self._end(self._own[0], status, why)
+            self._end(self._started_by[0], status, why)
         except BranchtrackError as trouble:
             logger.error("branchtrack could not record the end of the launch: %s", trouble)
 
@@ -135,14 +140,14 @@ class Rewinder:
         """Fail the pending rewind, because the process is about to end."""
         assert self.pending is not None
         (request, launch), self.pending = self.pending, None
-        self._own = launch.id, request.id
+        self._started_by = launch.id, request.id
         try:
             self._answer("failed", why)
             self._end(launch.id, "failed", why)
         except BranchtrackError as trouble:
             logger.error("branchtrack could not record that it does not rewind: %s", trouble)
 
-    def become(self) -> None:
+    def restart(self) -> None:
         """Restart from the node of the pending rewind; return only if that is impossible."""
         assert self.pending is not None
         (request, launch), self.pending = self.pending, None
@@ -151,18 +156,18 @@ class Rewinder:
                 recorded = runs.get_run(connection, launch.run_id).entry_point
             entry_point = launch.entry_point or recorded
             self._database.close()
-            become(entry_point or {}, config.load(), launch, request)
+            exec_process(entry_point or {}, config.load(), launch, request)
         except Exception as error:
             why = _words(error) or ""
             logger.error("branchtrack could not rewind: %s", why)
-            self._own = launch.id, request.id
+            self._started_by = launch.id, request.id
             self._answer("failed", why)
             self._end(launch.id, "failed", why)
 
     def _answer(self, state: str, why: str | None) -> None:
-        assert self._own is not None and self._own[1] is not None
+        assert self._started_by is not None and self._started_by[1] is not None
         with self._database.transaction() as connection, contextlib.suppress(IllegalTransition):
-            requests.move(connection, self._own[1], state, actor=self._actor, error=why)
+            requests.move(connection, self._started_by[1], state, actor=self._actor, error=why)
 
     def _end(self, launch_id: str, status: str, why: str | None) -> None:
         with self._database.transaction() as connection, contextlib.suppress(IllegalTransition):
@@ -174,7 +179,7 @@ class Rewinder:
                 launches.withdraw(connection, launch, self._actor)
 
 
-def become(
+def exec_process(
     entry_point: Mapping[str, Any], settings: Config, launch: Launch, request: Request
 ) -> None:
     """Replace this process by the run's own command, which carries out ``launch``.

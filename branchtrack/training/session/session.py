@@ -8,76 +8,38 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, TypeVar
-
-from sqlalchemy import Connection
+from dataclasses import replace
+from typing import Any
 
 from branchtrack import config as configuration
-from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.capabilities import Offers
-from branchtrack.core.records import Node, Request, Segment
-from branchtrack.core.settings import AT_RESUME, DIRECTIVES
-from branchtrack.db import audit, nodes, requests, segments
+from branchtrack.core.records import Node
 from branchtrack.db.engine import Database
-from branchtrack.errors import IllegalTransition, InvalidInput, StorageError
-from branchtrack.training.record import environment, logged_values
+from branchtrack.errors import StorageError
+from branchtrack.training.record import environment, intervals, logged_values
 from branchtrack.training.record.committer import Committer, Point
-from branchtrack.training.record.recorder import Recorder
-from branchtrack.training.session import registration, restoration
-from branchtrack.training.session.beginnings import Beginning, NewRun
+from branchtrack.training.session import registration
+from branchtrack.training.session.base import Base
+from branchtrack.training.session.beginnings import Beginning
+from branchtrack.training.session.loop_control import LoopControl
 from branchtrack.training.session.rewind import Rewinder
+from branchtrack.training.session.segment_record import SegmentRecord
 from branchtrack.training.session.signals import Signals
 from branchtrack.training.session.updates import Updates
-from branchtrack.training.settings import apply, modules
-from branchtrack.training.settings.apply import Live
-from branchtrack.training.state import snapshots
-from branchtrack.training.steer import answers, author_actions, execution
+from branchtrack.training.settings import apply
+from branchtrack.training.steer import answers, execution
 from branchtrack.training.steer.answers import Answer, Expectation
 
 logger = logging.getLogger("branchtrack")
 
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Base:
-    """What a launched process resumes: the fork node, and the state it stands for.
-
-    ``origin`` is the node that was trained last on the way to it, ``script`` what its script
-    requested (None if it was not recorded), and ``overrides`` the changes declared since.
-    ``mode`` is ``exact`` or ``weights``; ``strict`` ends training if its first update is not what
-    the node's own continuation was. ``parts`` describes, by name, what happened to parts of the
-    state that were not simply restored, once they are.
-    """
-
-    fork: Node
-    snapshot: snapshots.Snapshot
-    origin: Node
-    mode: str = "exact"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    script: Mapping[str, Any] | None = None
-    strict: bool = False
-    parts: dict[str, str] = field(default_factory=dict)
-
 
 class Session(Updates):
-    """One segment, from opening the database to the last record.
+    """One segment, from opening the database to the last record; a `protocol.TrainingSession`.
 
-    A loop calls `begin` and `commit_root`, then for each update `before_update`, `after_update`,
-    `log`, `finish_update` and `control_point`, and `close` in any case. ``uncovered`` is what the
-    loop knows about itself that no test covers; ``actions`` are the functions that its author
-    registered, by name. ``rewinds`` is true once it ends so that this process restarts elsewhere.
     ``prepare`` opens the home of a new run, again if it could not be opened.
     """
 
-    #: Whether it only repeats what was trained before, and must leave nothing behind.
-    rehearses = False
-    #: Whether it is not to be trained at all: see `passed_over`.
-    passes_over = False
+    records = True
 
     def __init__(
         self,
@@ -87,22 +49,49 @@ class Session(Updates):
         beginning: Beginning | None = None,
         started_by: tuple[str, str | None] | None = None,
     ) -> None:
-        super().__init__(database, f"run ({control.local_actor()})")
-        self.base = base
-        self.stop_asked = False
-        self.uncovered: list[str] = []
-        self.actions: dict[str, Callable[..., Any]] = {}
-        self.evaluates = True
+        super().__init__(database, store, base)
         self.signals = Signals(self._note, self._interrupt, lambda: self.close("stopped"))
         self.prepare: Callable[[], None] = lambda: None
-        self._is_told = False
+        self._is_signal_recorded = False
         self._surroundings = environment.surroundings()
-        self.store, self._beginning = store, beginning or Beginning()
-        self._segment: Segment | None = None
+        self._beginning = beginning or Beginning()
+        self._record: SegmentRecord | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
         self._refusals = logged_values.Refusals()
-        self._paused = False
         self._rewinder = Rewinder(database, store, self.actor, started_by)
+        self._control = LoopControl(
+            self._rewinder, self.log, lambda *held: self._segment_record.hold(*held)
+        )
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether `begin` has taken the segment."""
+        return self.recorder is not None
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether the loop should end, because of a request or a signal."""
+        return self._control.stop_asked
+
+    @property
+    def is_called(self) -> bool:
+        """Whether the loop should reach a control point at once."""
+        recorder = self.recorder
+        return self._control.stop_asked or (recorder is not None and recorder.inbox.waiting)
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether training ends here because it continues elsewhere."""
+        return self._rewinder.pending is not None
+
+    @property
+    def _segment_record(self) -> SegmentRecord:
+        assert self._record is not None
+        return self._record
+
+    def own_branch(self) -> str | None:
+        """Return the name of the branch, unless it is the one that its run began with."""
+        return self._beginning.own_branch
 
     def begin(
         self, point: Point, max_steps: int | None, script: Mapping[str, Any] | None = None
@@ -116,60 +105,51 @@ class Session(Updates):
         """
         settings = apply.read_all(point.live, details=True)
         if self.recorder is None:
-            segment, self.recorder = self._record(point, settings, max_steps, script)
-            self._segment = segment
-            if self.signals.received:
-                self._interrupt()
-            head = self.base.fork.id if self.base else None
-            self._committer = Committer(
-                self._database, self.store, self.recorder, segment, head, self.actor
-            )
-        self._tell(point)
-        settings = apply.read_all(point.live)
+            self._take_segment(point, settings, max_steps, script)
+        assert self.recorder is not None
+        self._report_settings(point)
         if self.base is not None:
             self.committer.committed = point.step
-            fork = self.base.fork
-            changed = {change.name: change.after for change in fork.changes}
-            parts = answers.restored_parts(bool(point.live.schedulers), changed)
-            if self.base.mode == "weights":
-                parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
-                overridden = [name for name in self.base.overrides if name not in DIRECTIVES]
-                parts |= dict.fromkeys(overridden, "replaced")
-            parts |= self.base.parts
-            requested = fork.settings if self.base.mode == "exact" else self.base.overrides
-            expected = apply.expected(point.live, requested)
-            self.expecting = Expectation(expected, apply.read_groups(point.live), [], parts, [fork])
-            self._watch_resume(self.base)
+            self.expect_restored(self.base, point.live)
         if self._rewinder.answers:
-            self.recorder.do(self._rewinder.begun)
+            self.recorder.do(self._rewinder.record_begin)
 
-    def read(self, query: Callable[..., Result], *arguments: Any) -> Result:
-        """Return the result of ``query(connection, *arguments)``."""
-        with self._database.read() as connection:
-            return query(connection, *arguments)
-
-    def own_branch(self) -> str | None:
-        """Return the name of the branch, unless it is the one that its run began with."""
-        return self._beginning.own_branch
-
-    def _watch_resume(self, base: Base) -> None:
-        """Compare the first update with that of the node's own continuation."""
-        weights_only = base.mode == "weights"
-        with self._database.read() as connection:
-            self.reference = restoration.reference(connection, base.fork, weights_only=weights_only)
-        self.strict = base.strict
-        self.watch([] if weights_only else [base.fork])
-
-    @property
-    def rewinds(self) -> bool:
-        """Whether training ends here because it continues elsewhere."""
-        return self._rewinder.pending is not None
-
-    def seen(self) -> None:
-        """Note that an update was made: by now all of the resumed node has been restored."""
-        if self.base is not None:
-            # It is a full copy of the state.
-            self.base.snapshot.tensors.clear()
+    def _take_segment(
+        self,
+        point: Point,
+        settings: dict[str, Any],
+        max_steps: int | None,
+        script: Mapping[str, Any] | None,
+    ) -> None:
+        facts = registration.facts_of(point.live, self.actions, evaluates=self.evaluates)
+        facts |= {
+            "settings": settings,
+            "max_steps": max_steps,
+            "script": None if script is None else dict(script),
+            "environment": self._surroundings,
+        }
+        beginning = self._beginning
+        segment, self.recorder = registration.take_segment(
+            self._database,
+            beginning,
+            point.step,
+            actor=self.actor,
+            prepare=self.prepare,
+            facts=facts,
+        )
+        self._record = SegmentRecord(
+            self._database, segment, self.recorder, self.actor, self._surroundings
+        )
+        if self.base is not None and beginning.fork is not None:
+            self.base = replace(self.base, fork=beginning.fork)
+        if beginning.launch is not None:
+            self._rewinder.carries_out(beginning.launch.id)
+        if self.signals.received:
+            self._interrupt()
+        head = self.base.fork.id if self.base else None
+        self._committer = Committer(
+            self._database, self.store, self.recorder, segment, head, self.actor
+        )
 
     def commit_root(self, point: Point, about: str) -> None:
         """Commit the state before the first update of a new run; ``about`` describes the model."""
@@ -182,21 +162,33 @@ class Session(Updates):
                 settings, groups = apply.read_all(point.live), apply.read_groups(point.live)
                 self.expecting = Expectation(settings, groups, [], None, durable_nodes)
 
+    def advance(self, step: int) -> None:
+        """Note that ``step`` updates have been made, for the next heartbeat."""
+        assert self.recorder is not None
+        self.recorder.step = step
+
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Record metrics at a step; non-numbers are named once, here and in the record."""
         numbers, refused = logged_values.numbers(values)
         self._metrics.update(numbers)
-        if self.recorder is not None:
-            self.recorder.log(step, numbers)
-            self._tell_refused(self._refusals.fresh(refused), step)
+        if self.recorder is None:
+            return
+        self.recorder.log(step, numbers)
+        fresh = self._refusals.fresh(refused)
+        if fresh:
+            words = "; ".join(f"{name}: {why}" for name, why in fresh.items())
+            logger.warning("branchtrack does not record values that are not numbers: %s", words)
+            self.recorder.append_event(
+                "metric", "not recorded", self.actor, step, payload={"names": dict(fresh)}
+            )
 
     def is_due(self, *, save: bool, epoch_over: bool) -> bool:
         """Return whether anything is to be done at a control point: a few tests of flags."""
         recorder = self.recorder
         assert recorder is not None
-        if recorder.waiting or save or self.stop_asked:
+        if recorder.inbox.waiting or save or self._control.stop_asked:
             return True
-        return epoch_over and "epoch" in recorder.awaits
+        return epoch_over and "epoch" in recorder.inbox.awaits
 
     def control_point(
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
@@ -209,26 +201,25 @@ class Session(Updates):
         assert self.recorder is not None
         reached = [*(["epoch"] if epoch_over else []), *(["checkpoint"] if save else [])]
         self._answer(point, reached, save=save, final=final)
-        while self._paused and not (self.stop_asked or final):
-            if self.recorder.wait(1.0):
+        while self._control.is_paused and not (self.stop_asked or final):
+            if self.recorder.inbox.wait(intervals.PAUSE_SECONDS):
                 self._answer(point, (), save=False, final=False)
 
     def _answer(self, point: Point, reached: Sequence[str], *, save: bool, final: bool) -> None:
-        """Answer what waits at this moment.
-
-        While no update has shown the effect of an earlier change (training is held, or the
-        optimizer skips updates), expectations of the next one add up.
-        """
+        """Answer what waits at this moment."""
         assert self.recorder is not None
-        pending = self.recorder.take(reached)
+        pending = self.recorder.inbox.take(reached)
         if self.signals.received:
             self.signals.answer()
             # Training that has reached its end is not cut short by it.
-            self.stop_asked = self.stop_asked or not final
+            self._control.stop_asked = self.stop_asked or not final
         saves = self.committer.saves
         if save:
             saves.ask(point.step)
-        replies = [self._carry_out(request, point, final=final) for request in pending]
+        replies = [
+            self._control.carry_out(request, point, self.actions, final=final)
+            for request in pending
+        ]
         answers.supersede(replies)
         changes = (*answers.changes(replies), *execution.remarks(replies))
         ends = final or self.stop_asked
@@ -249,61 +240,47 @@ class Session(Updates):
             if not is_new:
                 saves.make(saves.take())
         if replies:
-            self._tell(point)
-        settled = [a for a in replies if a.state == "applied" and a.settings]
-        if settled:
-            expected = {name: v for answer in settled for name, v in answer.settings.items()}
-            later = Expectation(
-                expected, apply.read_groups(point.live), settled, None, durable_nodes
-            )
-            before = self.expecting.answers if self.expecting else []
-            self.expecting = answers.merged(self.expecting, later)
-            self._tell_superseded(
-                [reply for reply in before if reply.state == "superseded"], point.step
-            )
+            self._report_settings(point)
+        self._expect(replies, point, durable_nodes)
 
-    def _tell(self, point: Point) -> None:
+    def _expect(self, replies: Sequence[Answer], point: Point, durable_nodes: list[Node]) -> None:
+        """Expect of the next update the settings that were changed.
+
+        While no update has shown the effect of an earlier change (training is held, or the
+        optimizer skips updates), expectations of the next one add up.
+        """
+        settled = [a for a in replies if a.state == "applied" and a.settings]
+        if not settled:
+            return
+        expected = {name: v for answer in settled for name, v in answer.settings.items()}
+        later = Expectation(expected, apply.read_groups(point.live), settled, None, durable_nodes)
+        before = self.expecting.answers if self.expecting else []
+        self.expecting = answers.merged(self.expecting, later)
+        reverted = [answer for answer in before if answer.state == "superseded"]
+        self._segment_record.supersede(reverted, point.step)
+
+    def when_durable(self, job: Callable[[str], None]) -> None:
+        """Call ``job`` with the newest node's id, from the recorder's thread, after its commit."""
+        assert self.recorder is not None
+
+        def call() -> None:
+            head = self.committer.head
+            if head is not None:
+                job(head)
+
+        self.recorder.do(call)
+
+    def _report_settings(self, point: Point) -> None:
         """Write the current settings with the next heartbeat."""
         assert self.recorder is not None
         settings = self.recorder.settings = apply.read_all(point.live, details=True)
         self.recorder.max_steps = settings.get("max_steps", point.live.fixed.get("max_steps"))
 
-    def _tell_superseded(self, before: Sequence[Answer], step: int) -> None:
-        """Record changes that others have reverted before any update."""
-        assert self.recorder is not None
-
-        def job() -> None:
-            with self._database.transaction() as connection:
-                for answer in before:
-                    with suppress(IllegalTransition):
-                        requests.move(
-                            connection, answer.request.id, "superseded", actor=self.actor, step=step
-                        )
-
-        if before:
-            self.recorder.do(job)
-
-    def _tell_refused(self, refused: Mapping[str, str], step: int) -> None:
-        if not refused or self.recorder is None or self._segment is None:
-            return
-        run_id, segment_id = self._segment.run_id, self._segment.id
-        words = "; ".join(f"{name}: {why}" for name, why in refused.items())
-        logger.warning("branchtrack does not record values that are not numbers: %s", words)
-
-        def job() -> None:
-            with self._database.transaction() as connection:
-                audit.append(
-                    connection,
-                    run_id,
-                    kind="metric",
-                    ref=segment_id,
-                    state="not recorded",
-                    actor=self.actor,
-                    step=step,
-                    payload={"names": dict(refused)},
-                )
-
-        self.recorder.do(job)
+    def ignored(self) -> None:
+        """Answer that the loop continues although it was asked to stop."""
+        why = "The loop continues: it does not end where `run.step()` is true. It is not recorded."
+        logger.warning("branchtrack: %s", why)
+        self._segment_record.fail_stops(why)
 
     def close(self, status: str, error: str | None = None) -> None:
         """Write what is left and end the segment as ``finished``, ``stopped`` or ``failed``.
@@ -315,172 +292,48 @@ class Session(Updates):
             self.witness.detach()
         self.signals.answer()
         status, error = self.signals.ending(status, error)
-        recorder, segment, lost = self.recorder, self._segment, []
+        recorder, lost = self.recorder, []
         try:
-            if recorder is not None and segment is not None:
-                segment_id = segment.id
+            if recorder is not None:
                 self.committer.saves.drop("Training ended before it could be made.")
-                lost = recorder.close(lambda: self._end(segment_id, status, error))
+                lost = recorder.close(lambda: self._end(status, error))
         except (KeyboardInterrupt, SystemExit):
             # A second signal: nothing is waited for any more.
             why = f"{self.signals.words}, and another broke off what was being written"
             if recorder is not None:
-                recorder.close(lambda: self._end(segment_id, "stopped", why))
+                recorder.close(lambda: self._end("stopped", why))
             raise
         finally:
             self.signals.off()
-        self._rewinder.ended(status, error)
+        self._rewinder.record_end(status, error)
         if self.rewinds and self.signals.received:
             self._rewinder.give_up(self.signals.words)
         elif self.rewinds:
-            self._rewinder.become()
+            self._rewinder.restart()
         self._database.close()
         if lost and status != "failed" and configuration.is_required():
             raise StorageError(f"Not everything could be recorded: {'; '.join(lost)}")
+
+    def _end(self, status: str, error: str | None) -> None:
+        """Record the end of the segment; the recorder's last job."""
+        with self._database.transaction() as connection:
+            if status != "failed":
+                self._segment_record.end_stops(connection, "done")
+                status, error = self.committer.ending(status, error)
+            self._segment_record.end(connection, status, error, spare=self._rewinder.request_id)
 
     def _note(self) -> int:
         """Note a signal without any lock; return the step."""
         if self.recorder is None:
             return self.base.fork.step if self.base else 0
-        self.recorder.note()
+        self.recorder.inbox.note()
         return self.recorder.step
 
     def _interrupt(self) -> None:
         """After a signal was noted, make sure that the loop comes, and record it at once."""
         recorder = self.recorder
-        if recorder is not None and not self._is_told:
-            self._is_told = True
-            recorder.interrupt()
-            recorder.tell("signal", "received", self.actor, recorder.step, self.signals.words)
-
-    def _record(
-        self,
-        point: Point,
-        settings: dict[str, Any],
-        max_steps: int | None,
-        script: Mapping[str, Any] | None,
-    ) -> tuple[Segment, Recorder]:
-        """Return the segment that this process trains, taken or planned, and its recorder."""
-        live = point.live
-        at_resume = [setting for name, setting in AT_RESUME.items() if name in live.fixed]
-        take = partial(
-            segments.take,
-            actor=self.actor,
-            settings=settings,
-            max_steps=max_steps,
-            declared=[setting.as_dict() for setting in [*apply.declare(live), *at_resume]],
-            script=None if script is None else dict(script),
-            offers=self._offers(live),
-            environment=self._surroundings,
-        )
-        if isinstance(self._beginning, NewRun):
-            new = registration.new_run(
-                self._database, self._beginning, self.actor, self.prepare, take
-            )
-            return new.segment, new.recorder(point.step)
-        with self._database.transaction() as connection:
-            segment = take(connection, self._beginning.segment(connection, self.actor).id)
-        self._has_begun()
-        return segment, Recorder(self._database, segment.id, point.step)
-
-    def _has_begun(self) -> None:
-        """Note that everything planned is in the record by now."""
-        beginning = self._beginning
-        if self.base is not None and beginning.fork is not None:
-            self.base = replace(self.base, fork=beginning.fork)
-        if beginning.launch is not None:
-            self._rewinder = Rewinder(
-                self._database, self.store, self.actor, (beginning.launch.id, None)
-            )
-        beginning.tell()
-
-    def _offers(self, live: Live) -> dict[str, Any]:
-        described = {
-            name: author_actions.describe(name, action) for name, action in self.actions.items()
-        }
-        return Offers(described, modules.paths(live.model), self.evaluates).as_dict()
-
-    def _carry_out(self, request: Request, point: Point, *, final: bool) -> Answer:
-        if self.rewinds:
-            return Answer(request, "expired", "The branch was just left for another node.")
-        carried = execution.carry_out(request, point.live, point.step, self.actions)
-        if carried is not None:
-            return carried
-        answer = Answer(request, "done")
-        try:
-            if request.kind == "evaluate":
-                metrics = point.evaluate()
-                answer.result = {"metrics": logged_values.numbers(metrics)[0]}
-                self.log(point.step, metrics)
-            elif request.kind == "stop":
-                # Done when training has ended: a loop might continue.
-                self.stop_asked, answer.state = True, "applied"
-            elif request.kind in ("pause", "unpause"):
-                self._hold(request, point.step, final=final)
-            elif request.kind == "rewind":
-                answer.result = self._rewinder.order(request)
-                self.stop_asked, answer.state = True, "applied"
-        except Exception as error:
-            # An error in a request is its answer, and never the end of training.
-            execution.fail(answer, error)
-        return answer
-
-    def _hold(self, request: Request, step: int, *, final: bool) -> None:
-        assert self.recorder is not None and self._segment is not None
-        paused, segment_id = request.kind == "pause", self._segment.id
-        if paused and (final or self.stop_asked):
-            raise InvalidInput("kind", "pause", "nothing", what="Training ends at this step.")
-        self._paused = paused
-
-        def job() -> None:
-            with self._database.transaction() as connection:
-                segments.hold(connection, segment_id, paused=paused, step=step, actor=request.actor)
-
-        self.recorder.do(job)
-
-    def ignored(self) -> None:
-        """Answer that the loop continues although it was asked to stop."""
-        assert self.recorder is not None and self._segment is not None
-        segment_id = self._segment.id
-        why = "The loop continues: it does not end where `run.step()` is true. It is not recorded."
-        logger.warning("branchtrack: %s", why)
-
-        def job() -> None:
-            with self._database.transaction() as connection:
-                self._end_stops(connection, segment_id, "failed", why)
-
-        self.recorder.do(job)
-
-    def _end_stops(
-        self, connection: Connection, segment_id: str, state: str, error: str | None = None
-    ) -> None:
-        for request in requests.unanswered(connection, segment_id):
-            if request.kind == "stop" and request.state == "applied":
-                requests.move(connection, request.id, state, actor=self.actor, error=error)
-
-    def _end(self, segment_id: str, status: str, error: str | None) -> None:
-        with self._database.transaction() as connection:
-            if status != "failed":
-                self._end_stops(connection, segment_id, "done")
-                status, error = self.committer.ending(status, error)
-            control.expire_unanswered(
-                connection,
-                segment_id,
-                self.actor,
-                "The training process ended first.",
-                spare=self._rewinder.request_id,
-            )
-            later = environment.with_later_modules(self._surroundings)
-            if later != self._surroundings:
-                segments.set_environment(connection, segment_id, later)
-            segments.end(connection, segment_id, status, actor=self.actor, error=error)
-
-
-def origin(connection: Connection, fork: Node) -> tuple[Node, dict[str, Any]]:
-    """Return the node trained last on the way to a fork node, and all that was declared since."""
-    declared: dict[str, Any] = {}
-    node = fork
-    while node.kind == "fork" and node.parent_id is not None:
-        declared = {**{change.name: change.after for change in node.changes}, **declared}
-        node = nodes.get(connection, node.parent_id)
-    return node, declared
+        if recorder is not None and not self._is_signal_recorded:
+            self._is_signal_recorded = True
+            recorder.inbox.interrupt()
+            words = self.signals.words
+            recorder.append_event("signal", "received", self.actor, recorder.step, why=words)

@@ -11,45 +11,41 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from branchtrack.checkpoints.packs import Store
 from branchtrack.core import restores
 from branchtrack.core.records import Node
+from branchtrack.core.settings import DIRECTIVES
 from branchtrack.db import nodes, requests
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition
 from branchtrack.training.record.committer import Committer
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.session import restoration
+from branchtrack.training.session.base import Base, BaseSession
 from branchtrack.training.session.proof import Witness
 from branchtrack.training.session.restoration import Reference
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.apply import Live
-from branchtrack.training.steer import effects
+from branchtrack.training.steer import answers, effects
 from branchtrack.training.steer.answers import Expectation
 from branchtrack.training.steer.effects import Probe, Verdict
 
 logger = logging.getLogger("branchtrack")
 
 
-class Updates:
+class Updates(BaseSession):
     """The part of a session that observes updates; ``expecting`` holds what to observe next.
 
     ``witness`` watches the first update after a node. ``reference`` is what the first of a resume
-    is compared with, ``unrestored`` the state that differs from the node's all the same (name ->
-    expected, found), ``not_restored`` names what could not be restored, and ``strict`` says that
-    training ends if they differ.
+    is compared with, and ``strict`` says that training ends if they differ.
     """
 
-    def __init__(self, database: Database, actor: str) -> None:
-        self.expecting: Expectation | None = None
-        self.witness: Witness | None = None
+    def __init__(self, database: Database, store: Store, base: Base | None) -> None:
+        super().__init__(database, store, base)
         self.reference: Reference | None = None
-        self.unrestored: dict[str, tuple[Any, Any]] = {}
-        self.not_restored: list[str] = []
         self.strict = False
-        self._compared: str | None = None
         self.recorder: Recorder | None = None
-        self.actor = actor
-        self._database = database
+        self._compared: str | None = None
         self._used: tuple[int, list[dict[str, Any]]] | None = None
         self._probe: Probe | None = None
         self._committer: Committer | None = None
@@ -60,8 +56,24 @@ class Updates:
         assert self._committer is not None
         return self._committer
 
-    def seen(self) -> None:
-        """Called once an update has shown what was expected; releases what is no longer needed."""
+    def expect_restored(self, base: Base, live: Live) -> None:
+        """Expect of the first update what the resumed node has, and compare it with the node's own
+        continuation.
+        """
+        fork, is_exact = base.fork, base.mode == "exact"
+        changed = {change.name: change.after for change in fork.changes}
+        parts = answers.restored_parts(bool(live.schedulers), changed)
+        if not is_exact:
+            parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
+            overridden = [name for name in base.overrides if name not in DIRECTIVES]
+            parts |= dict.fromkeys(overridden, "replaced")
+        parts |= base.parts
+        expected = apply.expected(live, fork.settings if is_exact else base.overrides)
+        self.expecting = Expectation(expected, apply.read_groups(live), [], parts, [fork])
+        with self._database.read() as connection:
+            self.reference = restoration.reference(connection, fork, weights_only=not is_exact)
+        self.strict = base.strict
+        self.watch([fork] if is_exact else [])
 
     @property
     def is_reading(self) -> bool:
@@ -87,7 +99,6 @@ class Updates:
         if self._used is not None:
             (step, readings), self._used = self._used, None
             self.settle(step, readings, live)
-            self.committer.prepare(live)
 
     def watch(self, durable_nodes: list[Node], *, alike: bool = False) -> None:
         """Watch the next update: it is the first after the nodes ``durable_nodes``.
@@ -98,17 +109,6 @@ class Updates:
         if before is not None:
             before.detach()
         self.witness = Witness(durable_nodes, before if alike else None)
-
-    def restore_attributes(self, live: Live, stored: Mapping[str, Any]) -> None:
-        """Restore what objects kept in attributes, and note what differs afterwards.
-
-        Raises:
-            CheckpointMismatch: the tracked objects are not those of the node.
-        """
-        assert live.attributes is not None
-        live.attributes.restore(stored)
-        self.unrestored = live.attributes.differing(stored)
-        self.not_restored += live.attributes.omitted(stored)
 
     def prove(self, step: int, live: Live) -> None:
         """Record the content of update ``step`` if it is the first after a node.
@@ -171,7 +171,8 @@ class Updates:
         expected, self.expecting, self._probe = self.expecting, None, None
         if expected is None or self.recorder is None:
             return
-        self.seen()
+        # By now all of the resumed node has been restored.
+        self.release_snapshot()
         verdicts = effects.verdicts(expected, readings, step, live)
         obeyed = effects.obeyed(expected.settings, expected, readings)
         verified: bool | None = obeyed
@@ -184,6 +185,8 @@ class Updates:
         effective = {"step": step, "verified": verified, "obeyed": obeyed}
         effective |= apply.told(live, readings[-1], expected.settings)
         self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
+        # By now the optimizers have their state.
+        self.committer.prepare(live)
 
     def _record_effect(
         self, expected: Expectation, verdicts: list[Verdict], effective: dict[str, Any]

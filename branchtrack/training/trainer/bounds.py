@@ -1,40 +1,49 @@
-"""How far a Trainer's script would train, and its end there unless that was changed."""
+"""How far a Trainer's script would train, and the bounds that its loop is given instead.
+
+A loop reads its bounds only once, and both its end and its accumulation may change while it runs.
+*Counts* are what `Trainer.set_initial_training_values` returns: epochs, updates of an epoch,
+examples, samples, batch size, batches of an epoch, last update.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers.trainer_utils import has_length
+
+from branchtrack.training.session.base import Base
+from branchtrack.training.trainer import resumption
+from branchtrack.training.trainer.data import Bounds
+from branchtrack.training.trainer.protocol import BranchingTrainer
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """The limits that a script's own loop would have: its epochs, the updates of each, and the last
-    update, with ``accumulation`` batches for each.
-    """
+def resumed_counts(
+    trainer: BranchingTrainer, base: Base, counts: tuple[Any, ...], dataloader: Any
+) -> tuple[Any, ...]:
+    """Return the counts of a loop that is resumed at a node and ends where that says."""
+    epochs, per_epoch, examples, samples, batch, in_epoch, natural = counts
+    ends = resumption.last_step(base, natural)
+    if base.mode == "weights":
+        # A fresh schedule is created for what is trained from here on.
+        trainer._bt_schedule = {"steps": ends - base.fork.step, "path": []}
+    if not has_length(dataloader):
+        per_epoch, in_epoch = ends, ends * trainer.args.gradient_accumulation_steps
+    elif trainer._bt_position is not None:
+        # Only a bound: the loop ends with its last step.
+        epochs = max(epochs, trainer._bt_position.epoch + 1 + ends - base.fork.step)
+    return epochs, per_epoch, examples, samples, batch, in_epoch, ends
 
-    epochs: int
-    per_epoch: int
-    max_steps: int
-    accumulation: int
 
-
-class Ends(TrainerCallback):
-    """Ends training with the script's last epoch, even if its last update was not reached.
-
-    Otherwise a loader that yields less than its length would continue to that update. It runs after
-    all other callbacks, which must not see an end that the Trainer's own loop does not signal.
-    """
-
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        bounds: Bounds | None = self.trainer._bt_bounds
-        if bounds is None or self.trainer._bt_place is None:
-            return
-        now = (state.max_steps, args.gradient_accumulation_steps)
-        unchanged = now == (bounds.max_steps, bounds.accumulation)
-        if unchanged and self.trainer._bt_place.epoch + 1 >= bounds.epochs:
-            control.should_training_stop = True
+def open_counts(
+    trainer: BranchingTrainer, counts: tuple[Any, ...], dataloader: Any
+) -> tuple[Any, ...]:
+    """Return the counts of a loop that ends by its last step, and its passes by last batches."""
+    trainer._bt_bounds = None
+    epochs, per_epoch, examples, samples, batch, in_epoch, ends = counts
+    is_empty = epochs < 1 or trainer._bt_session is None or trainer._bt_position is None
+    if is_empty or not has_length(dataloader):
+        return counts
+    accumulation = trainer.args.gradient_accumulation_steps
+    trainer._bt_bounds = Bounds(epochs, per_epoch, ends, accumulation)
+    return sys.maxsize, max(per_epoch, in_epoch), examples, samples, batch, in_epoch, ends

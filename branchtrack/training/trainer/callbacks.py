@@ -8,9 +8,11 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
 from branchtrack.training.record.committer import Point
-from branchtrack.training.session.session import Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.state import snapshots
+from branchtrack.training.trainer import opening
 from branchtrack.training.trainer import state as trainer_state
+from branchtrack.training.trainer.protocol import BranchingTrainer
 from branchtrack.training.trainer.state import live_objects
 
 
@@ -20,7 +22,7 @@ class Events(TrainerCallback):
     A save is *due* if the script has requested it; otherwise requests or the end have.
     """
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: BranchingTrainer) -> None:
         self.trainer = trainer
         self.resumes = False
         self._rooted = False
@@ -35,10 +37,10 @@ class Events(TrainerCallback):
         return self._epoch_over
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> TrainingSession | None:
         """The session of the current training, once it records."""
-        current: Session | None = self.trainer._bt_session
-        return None if current is None or current.recorder is None else current
+        current: TrainingSession | None = self.trainer._bt_session
+        return None if current is None or not current.is_begun else current
 
     def point(self) -> Point:
         """Return where training is now, for a control point."""
@@ -63,6 +65,26 @@ class Events(TrainerCallback):
         due, self._put_off = self._put_off or self._is_due(), False
         return due
 
+    def control_point(self) -> bool:
+        """Do what is due in place of the Trainer's own checkpoint; return whether it is written
+        all the same.
+        """
+        trainer, session = self.trainer, self.session
+        assert session is not None
+        due = self.takes_due()
+        session.control_point(
+            self.point(),
+            save=due,
+            final=trainer.control.should_training_stop,
+            epoch_over=self.epoch_over,
+        )
+        if due or session.stop_asked:
+            opening.point_at_newest(trainer, session)
+        if session.stop_asked:
+            trainer.control.should_training_stop = True
+        args = trainer.args
+        return due and session.records and (args.load_best_model_at_end or args.push_to_hub)
+
     def commit_root(self) -> None:
         """Commit the state before the first update, unless that was done already."""
         session = self.session
@@ -81,14 +103,14 @@ class Events(TrainerCallback):
             return
         if not self._epoch_over and self._ends_epoch():
             self._epoch_over = True
-            if self.trainer._bt_place is not None:
-                self.trainer._bt_place.end(cut_short=False)
+            if self.trainer._bt_position is not None:
+                self.trainer._bt_position.end(cut_short=False)
         self.session.control_point(
             self.point(), save=False, final=False, epoch_over=self._epoch_over
         )
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        session: Session | None = self.trainer._bt_session
+        session: TrainingSession | None = self.trainer._bt_session
         if session is not None:
             self._rooted = self._put_off = False
             trainer = self.trainer
@@ -101,8 +123,8 @@ class Events(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._epoch_over = False
-        if self.trainer._bt_place is not None:
-            self.trainer._bt_place.begin()
+        if self.trainer._bt_position is not None:
+            self.trainer._bt_position.begin()
         # A checkpoint of the Trainer's own restores its random state later: see `_load_rng_state`.
         if not self.resumes:
             self.commit_root()
@@ -123,15 +145,15 @@ class Events(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         session = self.session
-        if session is None or session.recorder is None:
+        if session is None:
             return
-        session.recorder.step = state.global_step
+        session.advance(state.global_step)
         if session.witness is not None:
             session.prove(state.global_step, live_objects(self.trainer))
         if session.is_reading:
             session.finish_update(live_objects(self.trainer))
         self._asked_by_us = self._evaluated = False
-        if session.recorder.waiting or session.stop_asked or control.should_training_stop:
+        if session.is_called or control.should_training_stop:
             self._ask(control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -142,11 +164,11 @@ class Events(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         session = self.session
-        if session is None or session.recorder is None:
+        if session is None:
             return
         self._epoch_over = True
-        if self.trainer._bt_place is not None:
-            self.trainer._bt_place.end(cut_short=control.should_training_stop)
+        if self.trainer._bt_position is not None:
+            self.trainer._bt_position.end(cut_short=control.should_training_stop)
         self._asked_by_us = self._evaluated = False
         due = session.is_due(save=self._put_off, epoch_over=True)
         if due or control.should_training_stop:
@@ -175,3 +197,23 @@ class Events(TrainerCallback):
         if control.should_epoch_stop and not control.should_training_stop:
             return True
         return bool(state.epoch == int(state.epoch) or state.global_step >= state.max_steps)
+
+
+class Ends(TrainerCallback):
+    """Ends training with the script's last epoch, even if its last update was not reached.
+
+    Otherwise a loader that yields less than its length would continue to that update. It runs after
+    all other callbacks, which must not see an end that the Trainer's own loop does not signal.
+    """
+
+    def __init__(self, trainer: BranchingTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        bounds = self.trainer._bt_bounds
+        if bounds is None or self.trainer._bt_position is None:
+            return
+        now = (state.max_steps, args.gradient_accumulation_steps)
+        unchanged = now == (bounds.max_steps, bounds.accumulation)
+        if unchanged and self.trainer._bt_position.epoch + 1 >= bounds.epochs:
+            control.should_training_stop = True

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers import Trainer
+
+from branchtrack.training.trainer.protocol import BranchingTrainer
 
 #: The parts of a Trainer's loop that decide what is trained, in which order.
 _LOOP = ("_inner_training_loop", "_run_epoch", "_maybe_log_save_evaluate", "training_step")
 
 
-def of_trainer(trainer: Any) -> list[str]:
+def of_trainer(trainer: BranchingTrainer) -> list[str]:
     """List the uncovered parts of a Trainer with a loader: its own loop methods, other loaders."""
     uncovered = [
         f"{type(trainer).__name__} has {name.lstrip('_')} of its own"
         for name in _LOOP
         if getattr(type(trainer), name) is not getattr(Trainer, name)
     ]
-    tracked = trainer._bt_place.tracked if trainer._bt_place is not None else None
+    tracked = trainer._bt_position.tracked if trainer._bt_position is not None else None
     if tracked is None:
         uncovered.append("a data loader that is not torch's")
     elif tracked.kind == "other":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from accelerate.data_loader import DataLoaderDispatcher, DataLoaderShard, skip_first_batches
@@ -19,7 +20,19 @@ from branchtrack.training.settings.dataset_settings import DataSettings
 _OF_ACCELERATE = (DataLoaderShard, DataLoaderDispatcher)
 
 
-class Place:
+@dataclass(frozen=True)
+class Bounds:
+    """The limits that a script's own loop would have: its epochs, the updates of each, and the last
+    update, with ``accumulation`` batches for each.
+    """
+
+    epochs: int
+    per_epoch: int
+    max_steps: int
+    accumulation: int
+
+
+class TrainerPosition:
     """The position of a training in the batches of one loader.
 
     ``epoch`` is the current pass and ``batches`` how many of it were trained on (those left out by
@@ -38,7 +51,7 @@ class Place:
         # accelerate fetches one batch more than it yields, to know which is the last.
         self._ahead, self._loader = shard, loader
         self._reading: Any = loader
-        self._again: Iterator[Any] | None = None
+        self._restarted: Iterator[Any] | None = None
         self._first, self._within = True, False
 
     def state(self) -> dict[str, Any]:
@@ -49,15 +62,17 @@ class Place:
         return self.tracked.state(epoch, batches, fetched_ahead=self._ahead)
 
     def resume(self, stored: Mapping[str, Any], now: dict[str, Any], seed: int | None) -> None:
-        """Continue at a stored position; see `tracking.Tracked.resume`."""
+        """Continue at a stored position; see `position.LoaderPosition.resume`."""
         self.epoch, self.batches = stored["epoch"], stored["batches"]
         self._within = self.batches > 0
         if self.tracked is not None:
             self.batches = self.tracked.resume(stored, now, seed)
 
-    def elsewhere(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+    def in_changed_data(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a stored position for data that has changed since; see `growth`."""
-        return growth.place(stored, 0) if self.tracked is None else (self.tracked.elsewhere(stored))
+        if self.tracked is None:
+            return growth.place(stored, 0)
+        return self.tracked.in_changed_data(stored)
 
     @property
     def settings(self) -> DataSettings | None:
@@ -83,7 +98,7 @@ class Place:
         if not self._first:
             self.epoch, self.batches = self.epoch + 1, 0
         self._first = self.over = False
-        self._reading, self._again = self._loader, None
+        self._reading, self._restarted = self._loader, None
         if isinstance(self._loader, _OF_ACCELERATE):
             # A pass that is continued is read from a copy, which would not get the number.
             self._loader.iteration = self.epoch
@@ -98,11 +113,11 @@ class Place:
         """Return the source of an update's batches: ``batches`` of the Trainer, or those of this
         pass that were made again with other settings of the data.
         """
-        settings, source = self.settings, batches if self._again is None else self._again
+        settings, source = self.settings, batches if self._restarted is None else self._restarted
         if settings is None or not settings.declared:
             return source
         if settings.is_stale:
-            source = self._again = self._begin_again(source)
+            source = self._restarted = self._restart_pass(source)
         settings.mark()
         return (settings.open(batch) for batch in source)
 
@@ -137,7 +152,7 @@ class Place:
             left = True
         self.over = not (cut_short and left)
 
-    def _begin_again(self, batches: Iterator[Any]) -> Iterator[Any]:
+    def _restart_pass(self, batches: Iterator[Any]) -> Iterator[Any]:
         """Return the rest of this pass, as for a Trainer resumed here; ``batches`` end."""
         assert self.tracked is not None
         if not self._ahead and not self.tracked.has_workers:
@@ -149,6 +164,6 @@ class Place:
             batches.close()
         if isinstance(self._reading, _OF_ACCELERATE):
             self._reading.end()
-        skipped = self.tracked.again(self.epoch, self.batches, fetched_ahead=self._ahead)
+        skipped = self.tracked.restart_pass(self.epoch, self.batches, fetched_ahead=self._ahead)
         self._reading = skip_first_batches(self._loader, skipped) if skipped else self._loader
         return iter(self._reading)

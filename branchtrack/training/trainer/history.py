@@ -18,6 +18,8 @@ from branchtrack.db import metrics, nodes
 from branchtrack.training.record import commits
 from branchtrack.training.record.committer import COPY_MS
 from branchtrack.training.state import snapshots
+from branchtrack.training.trainer.protocol import BranchingTrainer
+from branchtrack.training.trainer.resumption import output_folder
 
 #: Series that branchtrack itself records, which do not belong in a Trainer's log.
 _OURS = COPY_MS.partition("/")[0] + "/"
@@ -69,13 +71,15 @@ def _in_order(entries: Mapping[tuple[int, float], dict[str, Any]]) -> list[dict[
     return [{**shared[step], **entries[step, time], "step": step} for step, time in sorted(entries)]
 
 
-def mean_loss(trainer: Any) -> float:
+def mean_loss(trainer: BranchingTrainer) -> float:
     """Return the mean training loss since the run's first update, in this process or before."""
     updates = trainer.state.global_step - trainer._bt_first_step
     return float(trainer._total_loss_scalar / max(updates, 0.001))
 
 
-def bring_best_model(connection: Connection, trainer: Any, store: Store, node: Node) -> None:
+def bring_best_model(
+    connection: Connection, trainer: BranchingTrainer, store: Store, node: Node
+) -> None:
     """Write the best model so far to this branch's own folder, where the Trainer looks for it.
 
     Call it before a node's state is loaded into the model, which is used to write it.
@@ -83,7 +87,7 @@ def bring_best_model(connection: Connection, trainer: Any, store: Store, node: N
     state = trainer.state
     if not (trainer.args.load_best_model_at_end and state.best_global_step):
         return
-    folder = os.path.join(trainer.args.output_dir, f"checkpoint-{state.best_global_step}")
+    folder = os.path.join(output_folder(trainer.args), f"checkpoint-{state.best_global_step}")
     if not os.path.isdir(folder):
         best = nodes.first_at(connection, node, state.best_global_step)
         if best is None:

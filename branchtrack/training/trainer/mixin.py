@@ -31,39 +31,35 @@ No loop is copied: callbacks, public methods, and overrides of `_save_checkpoint
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from transformers import Trainer
-from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-from transformers.trainer_utils import TrainOutput, has_length
+from transformers.trainer_utils import TrainOutput
 
 from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.attributes.changes import Attributes
-from branchtrack.training.attributes.values import has_state
 from branchtrack.training.record.environment import refuse_distributed
+from branchtrack.training.session.base import Base
 from branchtrack.training.session.opening import resumption
-from branchtrack.training.session.session import Base, Session
-from branchtrack.training.settings.author import Values
-from branchtrack.training.steer import author_actions
 from branchtrack.training.trainer import (
+    bounds,
     coverage,
     opening,
     schedule,
     schedule_recipe,
-    script,
     script_objects,
     state,
 )
 from branchtrack.training.trainer import history as trainer_history
 from branchtrack.training.trainer import resumption as trainer_resumption
-from branchtrack.training.trainer.bounds import Bounds, Ends
-from branchtrack.training.trainer.callbacks import Events
-from branchtrack.training.trainer.data import Place
+from branchtrack.training.trainer.callbacks import Ends, Events
+from branchtrack.training.trainer.data import Bounds, TrainerPosition
+from branchtrack.training.trainer.declarations import Declarations
+from branchtrack.training.trainer.loading import NodeLoading
 from branchtrack.training.trainer.settings import TrainerSettings, check_names
 
 #: What a branching Trainer has in addition to a Trainer's own methods.
@@ -88,99 +84,36 @@ def make_branching(trainer_class: type[Trainer]) -> type[Any]:
     return type(f"Branching{trainer_class.__name__}", (BranchTrackMixin, trainer_class), attributes)
 
 
-class BranchTrackMixin:
+class BranchTrackMixin(Declarations, NodeLoading):
     """Mixed in before a Trainer class by `make_branching`.
 
-    Its own attributes begin with ``_bt_``, so that none of the class's is touched: ``place`` is
+    Its own attributes begin with ``_bt_``, so that none of the class's is touched: ``position`` is
     the training's position in its data, ``script`` what the script requests, ``gives_optimizer``
     whether it created the optimizer itself, ``schedule`` the recipe of a schedule made for another
     length (see `schedule_recipe`), ``made`` the scheduler that the Trainer created and from what,
-    ``bounds`` how far the script would train, if the loop can go elsewhere, and ``values`` what the
-    script declared (see `declare`), which is ``settings`` as well, unless the class has that.
+    and ``bounds`` how far the script would train, if the loop can go elsewhere.
     """
-
-    _bt_session: Session | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         refuse_distributed(int(os.environ.get("WORLD_SIZE") or 1))
         super().__init__(*args, **kwargs)
-        self._bt_place: Place | None = None
         self._bt_script: dict[str, Any] = {}
         self._bt_schedule: dict[str, Any] | None = None
-        self._bt_actions: dict[str, Callable[..., Any]] = {}
         self._bt_made: schedule_recipe.Made | None = None
         self._bt_bounds: Bounds | None = None
-        self._bt_values = Values({})
-        if not hasattr(self, "settings"):
-            self.settings = self._bt_values
+        self._bt_begin_declarations()
         self._bt_loop_settings = TrainerSettings(self)
         self._bt_attributes: Attributes | None = None
         self._bt_registry: list[Any] = []
-        self._bt_tracked: dict[str, Any] = {}
         self._bt_first_step = 0
-        self._bt_output_folder: str = self.args.output_dir  # type: ignore[attr-defined]
+        self._bt_output_folder = trainer_resumption.output_folder(self.args)
         self._bt_branch_folder: str | None = None
         self._bt_has_ended = False
         self._bt_base_to_finish: Base | None = None
-        self._bt_gives_optimizer = self.optimizer is not None  # type: ignore[attr-defined]
+        self._bt_gives_optimizer = self.optimizer is not None
         self._bt_events = Events(self)
-        self.add_callback(self._bt_events)  # type: ignore[attr-defined]
-        self.add_callback(Ends(self))  # type: ignore[attr-defined]
-
-    def declare(self, **values: Any) -> None:
-        """Declare values of the script's own that can be changed during training.
-
-        Each is plain or made by `branchtrack.setting`, and is read as ``self.settings[name]``, for
-        instance in ``compute_loss``: a change that no update reads is reported as not in force.
-
-        Raises:
-            InvalidInput: a name or a value that cannot be used, or training has begun.
-        """
-        if self._bt_session is not None:
-            raise InvalidInput("settings", list(values), "declare(...) before train()")
-        if self.settings is not self._bt_values:
-            raise InvalidInput(
-                "settings",
-                list(values),
-                "a Trainer class that has no attribute `settings`",
-                what="Declared values are read as `self.settings[name]`, and this class has an "
-                "attribute of that name.",
-            )
-        for name, value in values.items():
-            self._bt_values.add(name, value)
-
-    def track(self, **objects: Any) -> None:
-        """Store in each node the state of objects that are not part of the model or optimizer.
-
-        Each is a tensor, a random generator, or has ``state_dict`` and ``load_state_dict``: an
-        averaged teacher, class weights that change, another optimizer. Attributes of the Trainer
-        and of its callbacks that change during training are found without it.
-
-        Raises:
-            InvalidInput: something else, or training has begun.
-        """
-        if self._bt_session is not None:
-            raise InvalidInput("track", list(objects), "track(...) before train()")
-        for name, value in objects.items():
-            if not has_state(value):
-                raise InvalidInput(
-                    name,
-                    value,
-                    "a tensor, a random generator, or an object with state_dict and "
-                    "load_state_dict",
-                )
-            self._bt_tracked[name] = value
-
-    def add_action(self, name: str, function: Callable[..., Any]) -> None:
-        """Accept requests to the run that call ``function``, before it trains.
-
-        Its parameters are typed by their annotations; see `steer.author_actions`.
-
-        Raises:
-            InvalidInput: it is not a function with such parameters.
-        """
-        author_actions.describe(name, function)
-        self._bt_actions[name] = function
+        self.add_callback(self._bt_events)
+        self.add_callback(Ends(self))
 
     def train(
         self,
@@ -203,7 +136,7 @@ class BranchTrackMixin:
         Raises:
             KeyboardInterrupt, SystemExit: after a signal that the script has no handler for.
         """
-        refuse_distributed(self.args.world_size)  # type: ignore[attr-defined]
+        refuse_distributed(self.args.world_size)
         session, resume_from_checkpoint = opening.open_session(
             self,
             resume_from_checkpoint,
@@ -211,7 +144,7 @@ class BranchTrackMixin:
         )
         if session.passes_over:
             return opening.pass_over(self, session)
-        self._bt_begin(session)
+        opening.begin(self, session)
         try:
             with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
                 self._bt_events.resumes = bool(resume_from_checkpoint)
@@ -221,7 +154,7 @@ class BranchTrackMixin:
                     trainer_resumption.prepare(self, session.base, folder, history)
                     self._bt_has_ended = trainer_resumption.has_ended(session.base)
                     resume_from_checkpoint = folder
-                output = super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+                output = super().train(resume_from_checkpoint, *args, **kwargs)
             if isinstance(output, TrainOutput):
                 output = output._replace(training_loss=trainer_history.mean_loss(self))
         except KeyboardInterrupt:
@@ -236,68 +169,31 @@ class BranchTrackMixin:
         session.signals.deliver()
         return output
 
-    def _bt_begin(self, session: Session) -> None:
-        """Make this trainer train for a session, as if it had never trained before."""
-        self._bt_session = session
-        session.actions = self._bt_actions
-        session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
-        self._bt_script, self._bt_place, self._bt_schedule = script.record(self), None, None
-        self._bt_bounds, self._bt_first_step, self._bt_has_ended = None, 0, False
-        if session.rehearses:
-            _silence(self)
-        else:
-            session.signals.on()
-
     def get_train_dataloader(self) -> Any:
         """Do as `Trainer.get_train_dataloader`, tracking the batches of the one trained from.
 
         That is the first since training began, or since its batches were made smaller to fit.
         """
-        loader = super().get_train_dataloader()  # type: ignore[misc]
-        size: int = self._train_batch_size  # type: ignore[attr-defined]
+        loader = super().get_train_dataloader()
+        size: int = self._train_batch_size
         if self._bt_session is None or (
-            self._bt_place is not None and self._bt_place.made_for == size
+            self._bt_position is not None and self._bt_position.made_for == size
         ):
             return loader
-        args = self.args  # type: ignore[attr-defined]
+        args = self.args
         seed = args.seed if args.data_seed is None else args.data_seed
-        self._bt_place = Place(loader, seed, size)
+        self._bt_position = TrainerPosition(loader, seed, size)
         if self._bt_session.base is not None:
-            trainer_resumption.find_place(self, self._bt_session.base)
+            trainer_resumption.resume_position(self, self._bt_session.base)
         return loader
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
         """Do as the Trainer's own; a resumed one ends where its node says."""
-        counts = super().set_initial_training_values(args, dataloader)  # type: ignore[misc]
-        base = _base(self)
-        if base is None:
-            return self._open(counts, dataloader)
-        epochs, per_epoch, examples, samples, batch, in_epoch, natural = counts
-        ends = trainer_resumption.last_step(base, natural)
-        if base.mode == "weights":
-            # A fresh schedule is created for what is trained from here on.
-            self._bt_schedule = {"steps": ends - base.fork.step, "path": []}
-        if not has_length(dataloader):
-            per_epoch, in_epoch = ends, ends * args.gradient_accumulation_steps
-        elif self._bt_place is not None:
-            # Only a bound: the loop ends with its last step.
-            epochs = max(epochs, self._bt_place.epoch + 1 + ends - base.fork.step)
-        counts = epochs, per_epoch, examples, samples, batch, in_epoch, ends
-        return self._open(counts, dataloader)
-
-    def _open(self, values: Any, dataloader: Any) -> Any:
-        """Return the values of a loop that ends by its last step, and its passes by last batches.
-
-        Both may change while it runs; the loop reads its own bounds only once.
-        """
-        self._bt_bounds = None
-        epochs, per_epoch, examples, samples, batch, in_epoch, ends = values
-        is_empty = epochs < 1 or self._bt_session is None or self._bt_place is None
-        if is_empty or not has_length(dataloader):
-            return values
-        accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
-        self._bt_bounds = Bounds(epochs, per_epoch, ends, accumulation)
-        return sys.maxsize, max(per_epoch, in_epoch), examples, samples, batch, in_epoch, ends
+        counts = super().set_initial_training_values(args, dataloader)
+        base = self._bt_base
+        if base is not None:
+            counts = bounds.resumed_counts(self, base, counts, dataloader)
+        return bounds.open_counts(self, counts, dataloader)
 
     def _init_training_state(
         self,
@@ -310,19 +206,17 @@ class BranchTrackMixin:
         if self._bt_bounds is not None:
             num_update_steps_per_epoch = self._bt_bounds.per_epoch
             num_train_epochs = self._bt_bounds.epochs
-        progress: tuple[int, int] = super()._init_training_state(  # type: ignore[misc]
+        progress: tuple[int, int] = super()._init_training_state(
             max_steps, num_update_steps_per_epoch, num_train_epochs, *args, **kwargs
         )
-        base, position = _base(self), self._bt_place
-        session = self._bt_session
-        if session is not None and base is not None and base.mode == "exact":
-            if not session.rehearses:
-                session.read(trainer_history.bring_best_model, self, session.store, base.origin)
-        if self._bt_session is not None and self._bt_session.rehearses:
-            self._bt_session.uncovered = coverage.of_trainer(self)
+        base, position, session = self._bt_base, self._bt_position, self._bt_session
+        if session is not None and not session.records:
+            session.uncovered = coverage.of_trainer(self)
+        elif session is not None and base is not None and base.mode == "exact":
+            session.read(trainer_history.bring_best_model, self, session.store, base.origin)
         if position is None:
             return progress
-        if base is None or not trainer_resumption.knows_place(base):
+        if base is None or not trainer_resumption.knows_position(base):
             position.epoch, position.batches = progress
         return position.epoch, position.batches
 
@@ -340,34 +234,34 @@ class BranchTrackMixin:
         recipe = self._bt_schedule
         steps = num_training_steps if recipe is None else recipe["steps"]
         rate = None if recipe is None else recipe.get("lr")
-        with schedule_recipe.made_for(optimizer or self.optimizer, rate):  # type: ignore[attr-defined]
-            scheduler = super().create_scheduler(steps, optimizer)  # type: ignore[misc]
-        if recipe is not None and self._created_lr_scheduler:  # type: ignore[attr-defined]
+        with schedule_recipe.made_for(optimizer or self.optimizer, rate):
+            scheduler = super().create_scheduler(steps, optimizer)
+        if recipe is not None and self._created_lr_scheduler:
             schedule_recipe.follow(scheduler, recipe)
         return scheduler
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """Do as the Trainer's own, and count."""
-        position = self._bt_place
+        position = self._bt_position
         trainer_resumption.restore_attributes(self)
         if self._bt_session is None or position is None:
-            return super().get_batch_samples(epoch_iterator, num_batches, device)  # type: ignore[misc]
+            return super().get_batch_samples(epoch_iterator, num_batches, device)
         if self._bt_has_ended:
-            self.control.should_training_stop = self.control.should_epoch_stop = True  # type: ignore[attr-defined]
+            self.control.should_training_stop = self.control.should_epoch_stop = True
             return [], None
         self._bt_loop_settings.begin_update()
-        accumulation: int = self.args.gradient_accumulation_steps  # type: ignore[attr-defined]
+        accumulation: int = self.args.gradient_accumulation_steps
         if self._bt_bounds is not None:
             # No more than there are: requesting another may draw for the next pass.
             num_batches = min(accumulation, position.left() + position.batches % accumulation)
         batch_count = position.wanted(num_batches, accumulation)
         if batch_count <= 0:
-            self.control.should_epoch_stop = True  # type: ignore[attr-defined]
+            self.control.should_epoch_stop = True
             return [], None
         batches = position.reading(epoch_iterator)
-        samples = super().get_batch_samples(batches, batch_count, device)  # type: ignore[misc]
+        samples = super().get_batch_samples(batches, batch_count, device)
         if self._bt_bounds is not None and not samples[0]:
-            self.control.should_epoch_stop = True  # type: ignore[attr-defined]
+            self.control.should_epoch_stop = True
         position.fetched(len(samples[0]))
         if self._bt_session.witness is not None:
             self._bt_session.witness.take(samples[0])
@@ -376,12 +270,12 @@ class BranchTrackMixin:
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Do as `Trainer.evaluate`; during training, random generators are not affected."""
         if self._bt_session is None:
-            return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+            return super().evaluate(*args, **kwargs)
         signals = self._bt_session.signals
         signals.is_evaluating = True
         try:
             with rng.preserved():
-                return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+                return super().evaluate(*args, **kwargs)
         except (KeyboardInterrupt, SystemExit):
             if signals.has_cut_short:
                 # Training is as it was before: this is its control point.
@@ -394,75 +288,12 @@ class BranchTrackMixin:
         """Do as `Trainer.log`; the mean loss at the end is that of the whole training."""
         if self._bt_session is not None and {"train_loss", "train_runtime"} <= logs.keys():
             logs["train_loss"] = trainer_history.mean_loss(self)
-        super().log(logs, *args, **kwargs)  # type: ignore[misc]
+        super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
         session, events = self._bt_session, self._bt_events
-        if session is None or session.recorder is None:
-            super()._save_checkpoint(model, trial, *args, **kwargs)  # type: ignore[misc]
+        if session is None or not session.is_begun:
+            super()._save_checkpoint(model, trial, *args, **kwargs)
             return
-        if events.puts_off():
-            return
-        trainer: Any = self
-        due = events.takes_due()
-        session.control_point(
-            events.point(),
-            save=due,
-            final=trainer.control.should_training_stop,
-            epoch_over=events.epoch_over,
-        )
-        if due or session.stop_asked:
-            opening.point_at_newest(self, session)
-        if session.stop_asked:
-            trainer.control.should_training_stop = True
-        wants_files = trainer.args.load_best_model_at_end or trainer.args.push_to_hub
-        if due and wants_files and not session.rehearses:
-            super()._save_checkpoint(model, trial, *args, **kwargs)  # type: ignore[misc]
-
-    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        # The whole state of a node is loaded at once, below, when there is an optimizer for it.
-        if _base(self) is None:
-            super()._load_from_checkpoint(*args, **kwargs)  # type: ignore[misc]
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        base = _base(self)
-        if base is None:
-            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
-        else:
-            trainer_resumption.restore(self, base)
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        base = _base(self)
-        if base is None:
-            super()._load_rng_state(checkpoint)  # type: ignore[misc]
-            if self._bt_place is not None:
-                # What has been fetched for the first update has not been trained on.
-                with self._bt_place.before_fetching():
-                    self._bt_events.commit_root()
-        elif base.mode == "exact" and not (self._bt_place and self._bt_place.began_within):
-            # Within an epoch its first batches were fetched first, and restored them then.
-            trainer_resumption.restore_rng(base)
-
-    def _load_scaler(self, checkpoint: str | None) -> None:
-        base = _base(self)
-        if base is None:
-            super()._load_scaler(checkpoint)  # type: ignore[misc]
-        else:
-            state.restore_scaler(self, base.snapshot, base.mode)
-
-    def _load_best_model(self) -> None:
-        # The final node holds the final state of the training, not an earlier best model.
-        self._bt_events.commit_final()
-        super()._load_best_model()  # type: ignore[misc]
-
-
-def _base(trainer: Any) -> Base | None:
-    session: Session | None = getattr(trainer, "_bt_session", None)
-    return None if session is None else session.base
-
-
-def _silence(trainer: Any) -> None:
-    """Remove the callbacks that report to other trackers or clean its folder: this is a trial."""
-    trainer.args.save_total_limit = None
-    for kind in INTEGRATION_TO_CALLBACK.values():
-        trainer.remove_callback(kind)
+        if not events.puts_off() and events.control_point():
+            super()._save_checkpoint(model, trial, *args, **kwargs)

@@ -7,6 +7,7 @@ import tempfile
 from functools import partial
 from typing import Any
 
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
@@ -17,13 +18,15 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.record import commits
 from branchtrack.training.session import opening
+from branchtrack.training.session.base import Base
 from branchtrack.training.session.opening import LATEST, Resumption
 from branchtrack.training.session.passed_over import PassedOver
-from branchtrack.training.session.session import Base, Session
+from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.state import snapshots
-from branchtrack.training.trainer import checkpoint_pointers
+from branchtrack.training.trainer import checkpoint_pointers, script
 from branchtrack.training.trainer import history as trainer_history
 from branchtrack.training.trainer import state as trainer_state
+from branchtrack.training.trainer.protocol import BranchingTrainer
 from branchtrack.training.trainer.resumption import script_folder
 
 #: What a Trainer reports about a whole training, as its last line logs it.
@@ -38,8 +41,8 @@ _OUTPUT = (
 
 
 def open_session(
-    trainer: Any, checkpoint: Any, resume: Resumption | None
-) -> tuple[Session, str | bool | None]:
+    trainer: BranchingTrainer, checkpoint: Any, resume: Resumption | None
+) -> tuple[TrainingSession, str | bool | None]:
     """Return the session of a training, and transformers' own checkpoint to resume, if any.
 
     Raises:
@@ -67,28 +70,43 @@ def open_session(
     return session, checkpoint
 
 
-def point_at_newest(trainer: Any, session: Session) -> None:
+def begin(trainer: BranchingTrainer, session: TrainingSession) -> None:
+    """Make a trainer train for a session, as if it had never trained before."""
+    trainer._bt_session = session
+    session.actions = trainer._bt_actions
+    session.evaluates = trainer.eval_dataset is not None
+    trainer._bt_script = script.record(trainer)
+    trainer._bt_position, trainer._bt_schedule, trainer._bt_bounds = None, None, None
+    trainer._bt_first_step, trainer._bt_has_ended = 0, False
+    if session.records:
+        session.signals.on()
+    else:
+        _silence(trainer)
+
+
+def _silence(trainer: BranchingTrainer) -> None:
+    """Remove the callbacks that report to other trackers or clean its folder: this is a trial."""
+    trainer.args.save_total_limit = None
+    for kind in INTEGRATION_TO_CALLBACK.values():
+        trainer.remove_callback(kind)
+
+
+def point_at_newest(trainer: BranchingTrainer, session: TrainingSession) -> None:
     """Point the script to the newest node where it looks for its newest checkpoint.
 
     A queue restarts only this, so it is done only for a run's first branch.
     """
-    recorder, step, args = session.recorder, trainer.state.global_step, trainer.args
+    step, args = trainer.state.global_step, trainer.args
     if args.load_best_model_at_end or args.push_to_hub:
         # There are checkpoints of the Trainer's own.
         return
-    if session.rehearses or recorder is None or session.own_branch() is not None or not step:
+    if not session.records or session.own_branch() is not None or not step:
         return
     folder = script_folder(trainer)
-
-    def job() -> None:
-        head = session.committer.head
-        if head is not None:
-            checkpoint_pointers.write(folder, step, head)
-
-    recorder.do(job)
+    session.when_durable(lambda node: checkpoint_pointers.write(folder, step, node))
 
 
-def pass_over(trainer: Any, session: Session) -> TrainOutput:
+def pass_over(trainer: BranchingTrainer, session: TrainingSession) -> TrainOutput:
     """Leave a trainer in its training's final state, and return what that returned.
 
     A training that is left untrained has made no step.
@@ -110,7 +128,7 @@ def pass_over(trainer: Any, session: Session) -> TrainOutput:
     return TrainOutput(base.fork.step, output.get("train_loss", 0.0), output)
 
 
-def _give_back(trainer: Any, session: PassedOver, base: Base) -> dict[str, float]:
+def _give_back(trainer: BranchingTrainer, session: PassedOver, base: Base) -> dict[str, float]:
     loop = snapshots.loop_state(base.snapshot)
     with tempfile.TemporaryDirectory(prefix="branchtrack-") as folder:
         changed = {"global_step": base.fork.step, "max_steps": _last_step(base)}
@@ -126,7 +144,7 @@ def _give_back(trainer: Any, session: PassedOver, base: Base) -> dict[str, float
     return _output(session.database, session.trained_in)
 
 
-def _load_best(trainer: Any, session: PassedOver, base: Base, step: int) -> None:
+def _load_best(trainer: BranchingTrainer, session: PassedOver, base: Base, step: int) -> None:
     """Load the best node's weights, with which such a training ends."""
     with session.database.read() as connection:
         branch_nodes = nodes.of_branch(connection, base.fork.branch_id)
@@ -164,6 +182,6 @@ def _same_folder(a: Any, b: str) -> bool:
     return isinstance(a, (str, os.PathLike)) and os.path.realpath(a) == os.path.realpath(b)
 
 
-def _run_name(trainer: Any) -> str | None:
+def _run_name(trainer: BranchingTrainer) -> str | None:
     name, folder = trainer.args.run_name, script_folder(trainer)
     return name if name and name != folder else None

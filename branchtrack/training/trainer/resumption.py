@@ -11,23 +11,26 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from transformers import set_seed
+from transformers import TrainingArguments, set_seed
 
 from branchtrack.core.settings import RECIPE, SCHEDULE_FROM
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.data.growth import LENGTH, place_words
-from branchtrack.training.session.session import Base
+from branchtrack.training.session.base import Base
 from branchtrack.training.settings import apply, schedule_length
 from branchtrack.training.state import snapshots, weights
 from branchtrack.training.state.mismatch import accepted, equal
 from branchtrack.training.trainer import schedule_recipe, script_objects
 from branchtrack.training.trainer import script as trainer_script
 from branchtrack.training.trainer import state as trainer_state
+from branchtrack.training.trainer.protocol import BranchingTrainer
 from branchtrack.training.trainer.state import live_objects
 
 
-def prepare(trainer: Any, base: Base, folder: str, history: list[dict[str, Any]]) -> None:
+def prepare(
+    trainer: BranchingTrainer, base: Base, folder: str, history: list[dict[str, Any]]
+) -> None:
     """Before training: compare the script, take the node's settings, write the Trainer's counters.
 
     ``history`` is what was logged up to the node.
@@ -66,7 +69,7 @@ def has_ended(base: Base) -> bool:
     return is_as_it_was and bool(snapshots.loop_state(base.snapshot).get("ended"))
 
 
-def own_folder(trainer: Any, branch: str | None) -> None:
+def own_folder(trainer: BranchingTrainer, branch: str | None) -> None:
     """Give a branch that is not the run's first a folder of its own within the script's.
 
     Branches that train at once would mistake each other's checkpoints for theirs.
@@ -76,12 +79,17 @@ def own_folder(trainer: Any, branch: str | None) -> None:
     trainer.args.output_dir = trainer._bt_branch_folder = branch_folder
 
 
-def script_folder(trainer: Any) -> str:
+def script_folder(trainer: BranchingTrainer) -> str:
     """Return the folder that the script itself writes to, whatever branch was trained last."""
     if trainer.args.output_dir != trainer._bt_branch_folder:
-        trainer._bt_output_folder = trainer.args.output_dir
-    folder: str = trainer._bt_output_folder
-    return folder
+        trainer._bt_output_folder = output_folder(trainer.args)
+    return trainer._bt_output_folder
+
+
+def output_folder(args: TrainingArguments) -> str:
+    """Return the folder in a Trainer's arguments, which have one once they are complete."""
+    assert args.output_dir is not None
+    return args.output_dir
 
 
 def base_settings(base: Base) -> Mapping[str, Any]:
@@ -102,19 +110,20 @@ def last_step(base: Base, natural: int) -> int:
     return end_step
 
 
-def knows_place(base: Base) -> bool:
+def knows_position(base: Base) -> bool:
     """Return whether the data position comes from the node, not from its number of updates."""
     return base.mode == "weights" or "epoch" in _data(base)
 
 
-def find_place(trainer: Any, base: Base) -> None:
+def resume_position(trainer: BranchingTrainer, base: Base) -> None:
     """Make the new loader continue where the node's was.
 
     Raises:
         InvalidInput: another batch size was declared, and the loader does not have it.
     """
-    size = base.overrides.get("batch_size")
-    has = trainer._bt_place.batch_size
+    position = trainer._bt_position
+    assert position is not None
+    size, has = base.overrides.get("batch_size"), position.batch_size
     if size is not None and has != size:
         raise InvalidInput(
             "batch_size",
@@ -126,12 +135,12 @@ def find_place(trainer: Any, base: Base) -> None:
     if base.mode == "exact" and "epoch" in stored:
         seed = base.overrides.get("seed")
         if _data_changed(trainer, base):
-            stored = trainer._bt_place.elsewhere(stored)
+            stored = position.in_changed_data(stored)
             base.parts["data position"] = place_words(stored, _data(base))
-        trainer._bt_place.resume(stored, _random(base), seed)
+        position.resume(stored, _random(base), seed)
 
 
-def restore(trainer: Any, base: Base) -> None:
+def restore(trainer: BranchingTrainer, base: Base) -> None:
     """Restore the model, the optimizer and the scheduler, then apply what was changed.
 
     Raises:
@@ -159,17 +168,17 @@ def restore(trainer: Any, base: Base) -> None:
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
 
 
-def restore_attributes(trainer: Any) -> None:
+def restore_attributes(trainer: BranchingTrainer) -> None:
     """Restore, once, what objects of the script kept in attributes; see `Attributes`.
 
     That is where the loop continues: after every callback's own beginning.
     """
     base: Base | None = getattr(trainer, "_bt_base_to_finish", None)
     trainer._bt_base_to_finish = None
-    if base is None or base.mode != "exact":
+    session = trainer._bt_session
+    if base is None or base.mode != "exact" or session is None:
         return
-    live, stored = live_objects(trainer), snapshots.attributes(base.snapshot)
-    trainer._bt_session.restore_attributes(live, stored)
+    session.restore_attributes(live_objects(trainer), snapshots.attributes(base.snapshot))
 
 
 def restore_rng(base: Base) -> None:
@@ -177,7 +186,7 @@ def restore_rng(base: Base) -> None:
     rng.restore(_random(base))
 
 
-def _check(trainer: Any, base: Base, *, late: bool) -> None:
+def _check(trainer: BranchingTrainer, base: Base, *, late: bool) -> None:
     """Compare the script, or the optimizer and the scheduler that it has created since."""
     if base.script is None:
         return
@@ -194,7 +203,7 @@ def _check(trainer: Any, base: Base, *, late: bool) -> None:
     trainer_script.check(current, recorded, base.fork.settings, base.overrides, names)
 
 
-def _restore_state(trainer: Any, live: apply.Live, base: Base) -> None:
+def _restore_state(trainer: BranchingTrainer, live: apply.Live, base: Base) -> None:
     stored = base.snapshot.state["scheduler"]
     kind = type(live.scheduler).__name__
     fresh_state = dict(live.scheduler.state_dict()) if live.scheduler is not None else {}
@@ -263,7 +272,7 @@ def _check_settings(live: apply.Live, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _data_changed(trainer: Any, base: Base) -> bool:
+def _data_changed(trainer: BranchingTrainer, base: Base) -> bool:
     """Return whether the script has more rows or fewer, declared as intended."""
     before, name = base.script, LENGTH
     return (

@@ -26,13 +26,14 @@ from branchtrack.core.settings import (
 from branchtrack.training.settings import learning_rates, schedule_length
 from branchtrack.training.settings.live import Live
 from branchtrack.training.trainer import schedule_recipe, script
+from branchtrack.training.trainer.protocol import BranchingTrainer
 from branchtrack.training.trainer.schedule_recipe import KIND, KWARGS, Made, Where
 
 #: The settings that change a schedule.
 _NAMES = (*schedule_recipe.ALL, "max_steps")
 
 
-def declare(trainer: Any) -> list[Setting]:
+def declare(trainer: BranchingTrainer) -> list[Setting]:
     """Return what can be changed of the schedule: nothing if the script created it itself."""
     if made_of(trainer) is None:
         return []
@@ -43,19 +44,19 @@ def declare(trainer: Any) -> list[Setting]:
     ]
 
 
-def made_of(trainer: Any) -> Mapping[str, Any] | None:
+def made_of(trainer: BranchingTrainer) -> Mapping[str, Any] | None:
     """Return what the current scheduler was created from; None if not by the Trainer."""
     origin: Made | None = trainer._bt_made
     is_it = origin is not None and origin.scheduler is trainer.lr_scheduler
     return origin.settings if origin is not None and is_it else None
 
 
-def read(trainer: Any, name: str) -> Any:
+def read(trainer: BranchingTrainer, name: str) -> Any:
     """Return a setting of the current schedule; None if that is no longer the Trainer's."""
     return (made_of(trainer) or {}).get(name)
 
 
-def note(trainer: Any) -> None:
+def note(trainer: BranchingTrainer) -> None:
     """Keep what the Trainer has just created its scheduler from, unless the script did."""
     args = trainer.args
     steps = (
@@ -63,14 +64,14 @@ def note(trainer: Any) -> None:
     )
     settings = {
         KIND: str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
-        KWARGS: as_text(args.lr_scheduler_kwargs),
+        KWARGS: as_text(schedule_recipe.kwargs_of(args)),
         WARMUP_STEPS.name: args.get_warmup_steps(steps),
     }
     is_own_scheduler = trainer._created_lr_scheduler and trainer.lr_scheduler is not None
     trainer._bt_made = Made(trainer.lr_scheduler, settings) if is_own_scheduler else None
 
 
-def implied(trainer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def implied(trainer: BranchingTrainer, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what follows from a change: the arguments of another schedule, and its kind.
 
     Raises:
@@ -85,7 +86,7 @@ def implied(trainer: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in changes.items() if name not in values}
 
 
-def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
+def write(trainer: BranchingTrainer, live: Live, values: Mapping[str, Any]) -> None:
     """Change the schedule and the end of training.
 
     Raises:
@@ -118,7 +119,7 @@ def write(trainer: Any, live: Live, values: Mapping[str, Any]) -> None:
 
 
 def _recipe(
-    trainer: Any, live: Live, settings: Mapping[str, Any], requested: Mapping[str, Any]
+    trainer: BranchingTrainer, live: Live, settings: Mapping[str, Any], requested: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Return the recipe of the schedule from here on; None: as the script makes it by itself."""
     state, script_rate = trainer.state, trainer.args.learning_rate
@@ -137,7 +138,7 @@ def _recipe(
 
 
 def _make(
-    trainer: Any,
+    trainer: BranchingTrainer,
     live: Live,
     settings: Mapping[str, Any],
     requested: Mapping[str, Any],
@@ -163,7 +164,7 @@ def _make(
     live.fixed = fixed | ({} if recipe is None else {RECIPE: recipe})
 
 
-def _updates(trainer: Any) -> int:
+def _updates(trainer: BranchingTrainer) -> int:
     """Return how many updates the schedule has seen; one that follows the evaluation has none."""
     scheduler = trainer.lr_scheduler
     step: int = trainer.state.global_step

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch.optim.lr_scheduler import LambdaLR
+from transformers import TrainingArguments
 
 from branchtrack.checkpoints.tensors import decode
 from branchtrack.core.schedules import KIND as KIND
@@ -53,6 +54,12 @@ class Where:
     ends: tuple[int, int]
     warmup: int
     factor: float
+
+
+def kwargs_of(args: TrainingArguments) -> dict[str, Any] | None:
+    """Return the arguments of the schedule, which are no text once a Trainer's are complete."""
+    kwargs = args.lr_scheduler_kwargs
+    return None if isinstance(kwargs, str) else kwargs
 
 
 def revised(

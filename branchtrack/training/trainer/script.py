@@ -21,7 +21,8 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.dataset_settings import PREFIX
 from branchtrack.training.state import model_repr
 from branchtrack.training.state.mismatch import ACCEPTED, Difference, equal, quoted, refuse
-from branchtrack.training.trainer import script_objects
+from branchtrack.training.trainer import schedule_recipe, script_objects
+from branchtrack.training.trainer.protocol import BranchingTrainer
 
 #: Arguments that do not affect what is trained, logged or evaluated.
 _OUTWARD = frozenset(
@@ -52,11 +53,11 @@ _SETTING_OF = {
 }
 
 
-def record(trainer: Any) -> dict[str, Any]:
+def record(trainer: BranchingTrainer) -> dict[str, Any]:
     """Return what the script requests, as plain values; call it before taking a node's settings."""
     values = {
         name: value
-        for name, value in trainer.args.to_dict().items()
+        for name, value in trainer.args.to_dict().items()  # type: ignore[no-untyped-call]
         if name not in _OUTWARD and value is not None and not redaction.is_secret(name)
     }
     values = redaction.redacted_values(values)
@@ -98,7 +99,7 @@ def check(
     model_repr.check(current, recorded)
 
 
-def take(trainer: Any, settings: Mapping[str, Any]) -> None:
+def take(trainer: BranchingTrainer, settings: Mapping[str, Any]) -> None:
     """Make a trainer, before it trains, use a node's settings of its loop.
 
     Raises:
@@ -121,7 +122,7 @@ def take(trainer: Any, settings: Mapping[str, Any]) -> None:
         args.lr_scheduler_kwargs = schedules.read(settings[schedules.KWARGS]) or None
 
 
-def _take_schedule(trainer: Any, kind: str) -> None:
+def _take_schedule(trainer: BranchingTrainer, kind: str) -> None:
     args = trainer.args
     watches = kind in schedules.WATCHING
     if watches and args.eval_strategy == IntervalStrategy.NO:
@@ -137,7 +138,7 @@ def _take_schedule(trainer: Any, kind: str) -> None:
     args.lr_scheduler_type, args.lr_scheduler_kwargs = SchedulerType(kind), None
 
 
-def check_schedule(trainer: Any, rate: float | None) -> None:
+def check_schedule(trainer: BranchingTrainer, rate: float | None) -> None:
     """Create a declared schedule for a throw-away optimizer, before anything is trained.
 
     ``rate`` is the current base rate.
@@ -147,7 +148,7 @@ def check_schedule(trainer: Any, rate: float | None) -> None:
     """
     args = trainer.args
     aside = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate or args.learning_rate)
-    kwargs = args.lr_scheduler_kwargs
+    kwargs = schedule_recipe.kwargs_of(args)
     steps = max(args.max_steps, 2)
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -16,6 +16,7 @@ from branchtrack.training.settings import modules
 from branchtrack.training.settings.dataset_settings import declared_values
 from branchtrack.training.settings.learning_rates import base_rate
 from branchtrack.training.state import model_repr, snapshots
+from branchtrack.training.trainer.protocol import BranchingTrainer
 
 #: What only says where a schedule is, or repeats the rates of the optimizer's groups.
 _PLACE = frozenset(
@@ -42,7 +43,7 @@ def of_model(model: torch.nn.Module) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def of_data(trainer: Any) -> dict[str, Any]:
+def of_data(trainer: BranchingTrainer) -> dict[str, Any]:
     """Return the lengths of its datasets and the name of what makes batches."""
     held_out = trainer.eval_dataset
     if isinstance(held_out, dict):
@@ -58,13 +59,11 @@ def of_data(trainer: Any) -> dict[str, Any]:
     }
 
 
-def of_optimizer(trainer: Any) -> dict[str, Any]:
+def of_optimizer(trainer: BranchingTrainer) -> dict[str, Any]:
     """Return the values of an optimizer and a scheduler that are not the Trainer's own."""
     facts: dict[str, Any] = {}
-    if (
-        trainer._bt_gives_optimizer
-        or type(trainer).create_optimizer is not Trainer.create_optimizer
-    ):
+    create: Any = type(trainer).create_optimizer
+    if trainer._bt_gives_optimizer or create is not Trainer.create_optimizer:
         optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
         groups = optimizer.param_groups
         facts["optimizer"] = type(optimizer).__name__

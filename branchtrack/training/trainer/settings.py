@@ -30,6 +30,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.live import Live
 from branchtrack.training.trainer import schedule
+from branchtrack.training.trainer.protocol import BranchingTrainer
 
 #: What is changed of a Trainer's arguments and its state.
 _ARGUMENTS = (
@@ -72,7 +73,7 @@ class Counted(LabelSmoother):
 class TrainerSettings:
     """The `live.LoopSettings` of a Trainer."""
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: BranchingTrainer) -> None:
         self._trainer = trainer
 
     @property
@@ -167,19 +168,20 @@ class TrainerSettings:
     def kept(self, live: Live) -> Callable[[], None]:
         """Keep what `write` touches of the Trainer; calling the result restores it."""
         trainer = self._trainer
+        held: list[tuple[Any, str, Any]]
         held = [(trainer.args, name, getattr(trainer.args, name)) for name in _ARGUMENTS]
         held += [(trainer.state, name, getattr(trainer.state, name)) for name in _STATE]
         held += [(trainer, name, getattr(trainer, name)) for name in _OWN]
         held += [(live, name, getattr(live, name)) for name in ("scheduler", "fixed")]
-        tracked = None if trainer._bt_place is None else trainer._bt_place.tracked
-        size = None if tracked is None else tracked.next_order_size
+        tracked = None if trainer._bt_position is None else trainer._bt_position.tracked
+        size = None if tracked is None else tracked.sample_order.next_size
 
         def put_back() -> None:
             for owner, name, value in held:
                 setattr(owner, name, value)
             trainer.callback_handler.lr_scheduler = trainer.lr_scheduler
             if tracked is not None:
-                tracked.next_order_size = size
+                tracked.sample_order.next_size = size
 
         return put_back
 
@@ -204,12 +206,14 @@ class TrainerSettings:
         trainer = self._trainer
         args = trainer.args
         before, args.gradient_accumulation_steps = args.gradient_accumulation_steps, count
-        tracked = None if trainer._bt_place is None else trainer._bt_place.tracked
+        tracked = None if trainer._bt_position is None else trainer._bt_position.tracked
         if tracked is not None:
-            tracked.resize_order(args.train_batch_size * before, args.train_batch_size * count)
+            tracked.sample_order.resize(
+                args.train_batch_size * before, args.train_batch_size * count
+            )
 
 
-def _can_smooth(trainer: Any) -> bool:
+def _can_smooth(trainer: BranchingTrainer) -> bool:
     """Return whether the Trainer's loss would smooth labels, removing them from model inputs."""
     problem = getattr(getattr(trainer.model, "config", None), "problem_type", None)
     labels = inspect.signature(trainer.model.forward).parameters.get("labels")

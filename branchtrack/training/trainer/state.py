@@ -24,6 +24,7 @@ from branchtrack.training.attributes.slots import OF_EVERY_DATA_SET, OF_EVERY_OP
 from branchtrack.training.settings import apply, dataset_settings
 from branchtrack.training.settings.apply import Live
 from branchtrack.training.state import snapshots
+from branchtrack.training.trainer.protocol import BranchingTrainer, TrainerObjects
 
 #: Parts of TrainerState that are no state of training: what was logged is in the database, and how
 #: often and where checkpoints are written, and the number of epochs up to the last update, affect
@@ -56,7 +57,7 @@ _OF_EVERY_WRAPPER = frozenset(
 )
 
 
-def live_objects(trainer: Any) -> Live:
+def live_objects(trainer: BranchingTrainer) -> Live:
     """Return what a Trainer trains with; the optimizer without accelerate's wrapper."""
     optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
     return Live(
@@ -68,14 +69,14 @@ def live_objects(trainer: Any) -> Live:
         fixed=trainer._bt_loop_settings.fixed(),
         values=trainer._bt_values,
         loop=trainer._bt_loop_settings,
-        data=None if trainer._bt_place is None else trainer._bt_place.settings,
+        data=None if trainer._bt_position is None else trainer._bt_position.settings,
         attributes=trainer._bt_attributes,
         processor=getattr(trainer, "processing_class", None),
         registry=trainer._bt_registry,
     )
 
 
-def loop_state(trainer: Any) -> dict[str, Any]:
+def loop_state(trainer: BranchingTrainer) -> dict[str, Any]:
     """Return the loop's own state: counters, open logging window, callbacks, position, scaler."""
     trainer.store_flos()
     state, scaler = trainer.state, getattr(trainer.accelerator, "scaler", None)
@@ -96,13 +97,13 @@ def loop_state(trainer: Any) -> dict[str, Any]:
             "first_step": trainer._bt_first_step,
         },
         "callbacks": callbacks,
-        "data": trainer._bt_place.state() if trainer._bt_place is not None else {},
+        "data": trainer._bt_position.state() if trainer._bt_position is not None else {},
         "scaler": None if scaler is None else scaler.state_dict(),
         **({"ended": True} if _has_ended(trainer) else {}),
     }
 
 
-def attributes_of(trainer: Any, tracked: Mapping[str, Any]) -> Attributes:
+def attributes_of(trainer: BranchingTrainer, tracked: Mapping[str, Any]) -> Attributes:
     """Return what a Trainer and the script's objects around it keep in attributes."""
     owners = {"trainer": trainer, "args": trainer.args, "state": trainer.state}
     around = {"data_collator": trainer.data_collator, "loss": trainer.compute_loss_func}
@@ -151,7 +152,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
+def restore_window(trainer: BranchingTrainer, loop: Mapping[str, Any]) -> None:
     """Restore what the loop resets: the open logging window and callbacks' counters."""
     trainer._tr_loss.copy_(loop["window"]["loss"])
     if "total" in loop["window"]:
@@ -169,7 +170,7 @@ def restore_window(trainer: Any, loop: Mapping[str, Any]) -> None:
 
 
 def write_trainer_state(
-    trainer: Any,
+    trainer: BranchingTrainer,
     counters: Mapping[str, Any],
     folder: str,
     changed: Mapping[str, Any],
@@ -190,7 +191,7 @@ def write_trainer_state(
     state.save_to_json(os.path.join(folder, "trainer_state.json"))
 
 
-def restore_scaler(trainer: Any, snapshot: snapshots.Snapshot, mode: str) -> None:
+def restore_scaler(trainer: TrainerObjects, snapshot: snapshots.Snapshot, mode: str) -> None:
     """Restore the gradient scaler of half precision, if there is one."""
     scaler = getattr(trainer.accelerator, "scaler", None)
     state = snapshots.loop_state(snapshot)["scaler"] if mode == "exact" else None
@@ -198,7 +199,7 @@ def restore_scaler(trainer: Any, snapshot: snapshots.Snapshot, mode: str) -> Non
         scaler.load_state_dict(state)
 
 
-def evaluate(trainer: Any) -> dict[str, Any]:
+def evaluate(trainer: TrainerObjects) -> dict[str, Any]:
     """Evaluate without affecting training: no callback, no scheduler, no random number.
 
     Raises:
@@ -230,7 +231,7 @@ def about(model: torch.nn.Module) -> str:
 
 
 @contextmanager
-def _no_callbacks(trainer: Any) -> Iterator[None]:
+def _no_callbacks(trainer: TrainerObjects) -> Iterator[None]:
     handler = trainer.callback_handler
     callbacks, handler.callbacks = handler.callbacks, []
     try:
@@ -239,18 +240,18 @@ def _no_callbacks(trainer: Any) -> Iterator[None]:
         handler.callbacks = callbacks
 
 
-def _exportable(trainer: Any) -> list[Any]:
+def _exportable(trainer: TrainerObjects) -> list[Any]:
     return [c for c in trainer.callback_handler.callbacks if isinstance(c, ExportableState)]
 
 
-def _has_ended(trainer: Any) -> bool:
+def _has_ended(trainer: BranchingTrainer) -> bool:
     """Return whether a callback ended training (early stopping); a request may be undone."""
     state, session = trainer.state, trainer._bt_session
     ended = trainer.control.should_training_stop and state.global_step < state.max_steps
     return bool(ended and session is not None and not session.stop_asked)
 
 
-def _decayed(trainer: Any, optimizer: torch.optim.Optimizer) -> list[bool]:
+def _decayed(trainer: BranchingTrainer, optimizer: torch.optim.Optimizer) -> list[bool]:
     groups = optimizer.param_groups
     if any(apply.number(group.get("weight_decay", 0.0)) for group in groups):
         return [bool(apply.number(group.get("weight_decay", 0.0))) for group in groups]

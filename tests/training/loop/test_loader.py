@@ -105,7 +105,7 @@ def test_a_loader_that_is_bound_late_gives_the_same(home: Home) -> None:
             "tiny", model=model, optimizer=loops.sgd(model), data=loader, max_steps=9
         )
     next(iterator)
-    assert run._feed is not None and run._feed.batches == 1
+    assert run._batches is not None and run._batches.batches == 1
     assert loader.batch_size == loops.BATCH and len(loader) == 7
     run.finish()
 

@@ -39,7 +39,7 @@ def asking(home: Home, at: dict[int, dict[str, Any]], *reads: str) -> Any:
             thread.join()
             deadline = time.monotonic() + 60
             recorder = run._session.recorder
-            while recorder is not None and not recorder.waiting and time.monotonic() < deadline:
+            while recorder and not recorder.inbox.waiting and time.monotonic() < deadline:
                 time.sleep(0.002)
 
     return ask

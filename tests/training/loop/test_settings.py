@@ -27,7 +27,7 @@ def asks(home: Home, values: dict[str, Any], step: int = 4) -> tuple[list[Any], 
             return
         asked.append(home.ask("set", values=values))
         deadline = time.monotonic() + 60
-        while not run._session.recorder._found and time.monotonic() < deadline:  # type: ignore[union-attr]
+        while not run._session.recorder.inbox.pending and time.monotonic() < deadline:  # type: ignore[union-attr]
             time.sleep(0.002)
 
     return asked, at

@@ -15,7 +15,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Change
 from branchtrack.db import nodes
 from branchtrack.errors import StorageError
-from branchtrack.training.record import commits, committer, recorder
+from branchtrack.training.record import commits, committer, intervals
 from branchtrack.training.steer.answers import Answer
 from tests.training.counting import counted
 from tests.training.desks import Desk
@@ -166,7 +166,7 @@ def test_a_commit_that_comes_early_waits_for_the_one_before_and_says_how_long(
 def test_a_write_that_takes_long_is_waited_for_however_long_it_takes(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(intervals, "PATIENCE_SECONDS", 0.5)
     desk = at(torch.nn.Linear(4, 4))
     release = held_up(monkeypatch)
     desk.commit(1, wait=False)
@@ -178,8 +178,7 @@ def test_a_write_that_takes_long_is_waited_for_however_long_it_takes(
 def test_a_database_that_another_holds_is_waited_for_as_long_as_patience_lasts(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr(committer, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(intervals, "PATIENCE_SECONDS", 0.3)
     desk = at(torch.nn.Linear(4, 4))
     desk.commit(0)
     request = desk.asked()
@@ -203,7 +202,7 @@ def test_a_database_that_another_holds_is_waited_for_as_long_as_patience_lasts(
 def test_a_commit_that_is_tried_again_does_not_write_its_pack_again(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(intervals, "POLL_SECONDS", 0.01)
     desk, commit, tries = at(torch.nn.Linear(4, 4)), nodes.commit, [0]
 
     def failing(*given: Any) -> Any:
@@ -336,7 +335,7 @@ def test_an_error_of_the_disk_that_passes_costs_nothing(
 def test_what_the_disk_never_takes_is_given_up_at_the_end_with_the_reason(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "END_SECONDS", 0.2)
+    monkeypatch.setattr(intervals, "END_SECONDS", 0.2)
     desk = at(torch.nn.Linear(4, 4))
     full(monkeypatch)(True)
     request = desk.asked()
@@ -350,7 +349,7 @@ def test_what_the_disk_never_takes_is_given_up_at_the_end_with_the_reason(
 def test_what_others_wait_for_is_not_held_up_by_a_disk_for_long(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(intervals, "PATIENCE_SECONDS", 0.2)
     desk = at(torch.nn.Linear(4, 4))
     full(monkeypatch)(True)
     request = desk.asked("evaluate")
@@ -366,7 +365,7 @@ def test_what_others_wait_for_is_not_held_up_by_a_disk_for_long(
 def test_a_save_that_cannot_be_made_is_made_as_soon_as_it_can(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(intervals, "PATIENCE_SECONDS", 0.1)
     desk = at(torch.nn.Linear(4, 4))
     desk.commit(0)
     holder = desk.home.database.engine.raw_connection()
@@ -375,12 +374,12 @@ def test_a_save_that_cannot_be_made_is_made_as_soon_as_it_can(
     for step in (2, 4, 6):
         saves.ask(step)
         desk.commit(step, wait=False)
-    assert saves.owed == 6 and not desk.recorder.waiting
+    assert saves.owed == 6 and not desk.recorder.inbox.waiting
     holder.execute("ROLLBACK")  # type: ignore[attr-defined]
     holder.close()
     assert desk.committer.free.wait(60)
-    assert desk.recorder.wait(60), "the loop is called to a control point"
-    assert desk.commit(7) and not desk.recorder.take() and not desk.recorder.waiting
+    assert desk.recorder.inbox.wait(60), "the loop is called to a control point"
+    assert desk.commit(7) and not desk.recorder.inbox.take() and not desk.recorder.inbox.waiting
     desk.close()
     assert [node.step for node in desk.home.nodes()] == [0, 2, 7]
     assert saves.as_dict() == {"due": 3, "made": 2, "missed": [4]}
@@ -392,7 +391,7 @@ def test_a_save_that_cannot_be_made_is_made_as_soon_as_it_can(
 def test_a_save_is_counted_with_its_node_and_a_miss_with_its_event(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "HEARTBEAT_SECONDS", 1e6)
+    monkeypatch.setattr(intervals, "HEARTBEAT_SECONDS", 1e6)
     desk = at(torch.nn.Linear(4, 4))
     saves = desk.committer.saves
     for step in (2, 4):
@@ -411,7 +410,7 @@ def test_a_save_is_counted_with_its_node_and_a_miss_with_its_event(
 def test_the_reason_why_saves_are_not_made_does_not_grow_with_them(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "END_SECONDS", 0.2)
+    monkeypatch.setattr(intervals, "END_SECONDS", 0.2)
     desk = at(torch.nn.Linear(4, 4))
 
     def failing(*_: Any) -> Any:
@@ -428,7 +427,7 @@ def test_the_reason_why_saves_are_not_made_does_not_grow_with_them(
 def test_the_last_state_waits_for_a_database_that_holds_up_the_commit_before(
     at: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(intervals, "PATIENCE_SECONDS", 0.1)
     desk, commit, broken = at(torch.nn.Linear(4, 4)), nodes.commit, [True]
 
     def failing(*given: Any) -> Any:

@@ -16,7 +16,7 @@ import pytest
 from branchtrack import control
 from branchtrack.db import audit, metrics, requests
 from branchtrack.errors import DatabaseUnreadable, StorageError
-from branchtrack.training.record import recorder as module
+from branchtrack.training.record import intervals, points
 from branchtrack.training.record.watches import StoreWatch
 from tests.training.benches import Bench
 from tests.training.homes import Home
@@ -24,7 +24,7 @@ from tests.training.homes import Home
 
 @pytest.fixture(autouse=True)
 def _short_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "END_SECONDS", 0.3)
+    monkeypatch.setattr(intervals, "END_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def bench(home: Home) -> Iterator[Bench]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between attempts."""
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr(intervals, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(intervals, "FLUSH_SECONDS", 0.01)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -73,7 +73,7 @@ def test_many_points_are_written_in_several_transactions(
         append(connection, segment, points, ids)
 
     monkeypatch.setattr(metrics, "append", counting)
-    monkeypatch.setattr(module, "_FLUSHED_AT_ONCE", 100)
+    monkeypatch.setattr(points, "TRANSACTION_POINTS", 100)
     for step in range(450):
         bench.recorder.log(step, {"loss": 1.0})
     bench.close()
@@ -121,14 +121,14 @@ def test_a_job_that_storage_fails_is_tried_until_it_works(
 def test_a_job_that_takes_long_holds_up_nothing_else(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(intervals, "HEARTBEAT_SECONDS", 0.05)
     release = threading.Event()
     bench.recorder.do(lambda: release.wait(60) and None)
     bench.recorder.step = 3
     bench.recorder.log(1, {"loss": 1.0})
     request = bench.home.ask("checkpoint")
-    bench.wait(lambda: bench.recorder.waiting and bench.row().step == 3 and bench.points())
-    assert [r.id for r in bench.recorder.take()] == [request.id]
+    bench.wait(lambda: bench.recorder.inbox.waiting and bench.row().step == 3 and bench.points())
+    assert [r.id for r in bench.recorder.inbox.take()] == [request.id]
     release.set()
     assert bench.close() == []
 
@@ -162,7 +162,7 @@ def test_a_defect_of_ours_costs_its_job_alone_and_is_told_once(
     for job in (defect, defect, behind.set):
         bench.recorder.do(job)
     assert behind.wait(60)
-    assert bench.recorder.done(behind)
+    assert bench.recorder.jobs.wait_for(behind)
     told = [r for r in caplog.records if r.levelno == logging.ERROR]
     assert len(told) == 1 and told[0].exc_info is not None
     assert any("oops" in line for line in bench.close())
@@ -177,8 +177,8 @@ def test_waiting_for_a_job_ends_where_jobs_cannot_be_done(bench: Bench) -> None:
     bench.recorder.do(job)
     bench.recorder.do(event.set)
     started = time.monotonic()
-    assert not bench.recorder.done(event)
-    assert not bench.recorder.done(event) and time.monotonic() - started < 30
+    assert not bench.recorder.jobs.wait_for(event)
+    assert not bench.recorder.jobs.wait_for(event) and time.monotonic() - started < 30
     lost = bench.close()
     assert any("full" in line for line in lost) and any("2 records" in line for line in lost)
 
@@ -193,34 +193,34 @@ def test_a_patient_wait_has_it_tried_once_more(bench: Bench) -> None:
 
     bench.recorder.do(job)
     bench.wait(lambda: bench.recorder.trouble)
-    assert not bench.recorder.done(event, again=True)
+    assert not bench.recorder.jobs.wait_for(event, retry=True)
     mended.set()
-    assert bench.recorder.done(event, again=True)
+    assert bench.recorder.jobs.wait_for(event, retry=True)
 
 
 def test_each_request_is_found_once_and_in_order(bench: Bench) -> None:
     asked = [bench.home.ask("checkpoint").id for _ in range(3)]
-    bench.wait(lambda: len(bench.recorder._found) == 3)
-    assert bench.recorder.waiting
-    assert [request.id for request in bench.recorder.take()] == asked
-    assert not bench.recorder.waiting
-    time.sleep(3 * module.POLL_SECONDS)
-    assert bench.recorder.take() == [] and not bench.recorder.waiting
+    bench.wait(lambda: len(bench.recorder.inbox.pending) == 3)
+    assert bench.recorder.inbox.waiting
+    assert [request.id for request in bench.recorder.inbox.take()] == asked
+    assert not bench.recorder.inbox.waiting
+    time.sleep(3 * intervals.POLL_SECONDS)
+    assert bench.recorder.inbox.take() == [] and not bench.recorder.inbox.waiting
 
 
 def test_requests_that_are_ended_before_they_are_taken_are_dropped(bench: Bench) -> None:
     request = bench.home.ask("checkpoint")
-    bench.wait(lambda: bench.recorder.waiting)
+    bench.wait(lambda: bench.recorder.inbox.waiting)
     with bench.home.database.transaction() as connection:
         requests.move(connection, request.id, "cancelled", actor="ann")
-    bench.wait(lambda: not bench.recorder.waiting)
-    assert bench.recorder.take() == []
+    bench.wait(lambda: not bench.recorder.inbox.waiting)
+    assert bench.recorder.inbox.take() == []
 
 
 def test_the_heartbeat_tells_step_rate_and_settings(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(intervals, "HEARTBEAT_SECONDS", 0.05)
     bench.recorder.settings = {"lr": 0.5}
     bench.recorder.step = 5
     bench.wait(lambda: bench.row().step == 5)
@@ -257,14 +257,14 @@ def test_a_database_that_is_moved_away_and_back_misses_nothing(
 def test_checkpoints_that_are_moved_away_are_missed_at_once(
     bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(intervals, "HEARTBEAT_SECONDS", 0.01)
     store = bench.home.config.store
     watch = StoreWatch(bench.home.store)
     watch.newest = "ab" * 16
     pack = bench.home.store.path(watch.newest)
     pack.parent.mkdir(parents=True)
     pack.touch()
-    bench.recorder.look = watch.check
+    bench.recorder.check_store = watch.check
     for path in (pack, store):
         path.rename(tmp_path / "away")
         bench.wait(lambda: bench.recorder.trouble)
@@ -322,8 +322,8 @@ def test_a_request_is_found_although_the_first_look_at_it_failed(
     monkeypatch.setattr(control, "poll", failing)
     bench = Bench(home)
     request = home.ask("checkpoint")
-    bench.wait(lambda: bench.recorder.waiting)
-    assert failed.is_set() and [r.id for r in bench.recorder.take()] == [request.id]
+    bench.wait(lambda: bench.recorder.inbox.waiting)
+    assert failed.is_set() and [r.id for r in bench.recorder.inbox.take()] == [request.id]
     bench.close()
     bench.database.close()
 
@@ -343,7 +343,7 @@ def test_requests_are_not_read_again_while_nobody_writes(
     time.sleep(0.1)
     assert len(looks) == before, "what the recorder itself writes is no news"
     bench.home.ask("checkpoint")
-    bench.wait(lambda: bench.recorder.waiting)
+    bench.wait(lambda: bench.recorder.inbox.waiting)
     assert len(looks) > before
 
 
@@ -359,7 +359,7 @@ def test_when_trouble_began_and_ended_is_told_in_the_event_log(bench: Bench) -> 
     bench.recorder.report("commit", StorageError("The disk is still full."))
     bench.wait(lambda: bench.home.events("trouble"))
     bench.recorder.step = 5
-    bench.recorder.well("commit")
+    bench.recorder.clear("commit")
     assert bench.close() == []
     told = [(e.state, e.step, e.reason, e.ref) for e in bench.home.events("trouble")]
     assert told == [
@@ -396,10 +396,10 @@ def test_trouble_that_lasts_to_the_end_is_not_over(bench: Bench) -> None:
 def test_waiting_ends_when_the_database_has_kept_a_job_waiting_too_long(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(intervals, "PATIENCE_SECONDS", 0.1)
     event, release = threading.Event(), threading.Event()
     bench.recorder.do(lambda: release.wait(60) and event.set())
-    assert not bench.recorder.done(event)
+    assert not bench.recorder.jobs.wait_for(event)
     release.set()
     assert event.wait(60)
 
@@ -407,16 +407,16 @@ def test_waiting_ends_when_the_database_has_kept_a_job_waiting_too_long(
 def test_waiting_goes_on_while_a_job_is_not_at_the_database(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(intervals, "PATIENCE_SECONDS", 0.1)
     event = threading.Event()
 
     def job() -> None:
-        with bench.recorder.off_database():
+        with bench.recorder.jobs.off_database():
             time.sleep(0.4)
         event.set()
 
     bench.recorder.do(job)
-    assert bench.recorder.done(event)
+    assert bench.recorder.jobs.wait_for(event)
 
 
 def test_points_are_written_before_each_job_also_of_one_batch(bench: Bench) -> None:
@@ -429,10 +429,10 @@ def test_points_are_written_before_each_job_also_of_one_batch(bench: Bench) -> N
         if step < 3:
             bench.recorder.do(lambda: job(step + 1))
 
-    with bench.recorder._flushing:
+    with bench.recorder._points._flushing:
         # The other thread cannot write them meanwhile.
         bench.recorder.log(1, {"loss": 1.0})
-        bench.recorder._flushed = time.monotonic() + 60
+        bench.recorder._points._flushed_at = time.monotonic() + 60
     bench.recorder.do(lambda: job(1))
     bench.wait(lambda: len(seen) == 3)
     assert seen == [[1], [1, 2], [1, 2, 3]]
@@ -453,7 +453,7 @@ def test_no_job_is_done_while_points_cannot_be_written(
     bench.recorder.log(1, {"loss": 1.0})
     bench.recorder.do(lambda: done.set() if bench.points() else None)
     bench.wait(lambda: bench.recorder.trouble)
-    assert not bench.recorder.done(done) and not done.is_set()
+    assert not bench.recorder.jobs.wait_for(done) and not done.is_set()
     broken[0] = False
     assert done.wait(60) and bench.close() == []
 
@@ -461,7 +461,7 @@ def test_no_job_is_done_while_points_cannot_be_written(
 def test_the_end_waits_for_a_database_that_fails_for_a_moment(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "END_SECONDS", 10.0)
+    monkeypatch.setattr(intervals, "END_SECONDS", 10.0)
     append, tries = metrics.append, [0]
 
     def failing(*given: Any) -> None:
@@ -476,8 +476,8 @@ def test_the_end_waits_for_a_database_that_fails_for_a_moment(
 
 
 def test_a_loop_that_is_interrupted_comes_to_one_control_point(bench: Bench) -> None:
-    bench.recorder.interrupt()
-    assert bench.recorder.waiting and bench.recorder.wait(1)
+    bench.recorder.inbox.interrupt()
+    assert bench.recorder.inbox.waiting and bench.recorder.inbox.wait(1)
     bench.home.ask("evaluate")
-    bench.wait(lambda: bench.recorder._found)
-    assert len(bench.recorder.take()) == 1 and not bench.recorder.waiting
+    bench.wait(lambda: bench.recorder.inbox.pending)
+    assert len(bench.recorder.inbox.take()) == 1 and not bench.recorder.inbox.waiting

@@ -488,7 +488,7 @@ def test_a_fold_that_somebody_stopped_was_done_with_once_the_next_had_begun(home
                         if fold == 1 and run.update == stop:
                             raise KeyboardInterrupt
                         # As a request to stop does.
-                        run._session.stop_asked = fold == 0 and run.update == 2
+                        run._session._control.stop_asked = fold == 0 and run.update == 2
                         if run.step():
                             break
         return made

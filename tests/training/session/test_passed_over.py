@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -249,3 +250,11 @@ def test_a_trainer_that_ends_with_its_best_model_is_given_that(home: Home) -> No
     launch = home.order(at(home, 4, "rest"))
     again = script(home, phases, launch)
     assert same(first[0], again[0])
+
+
+def test_a_training_that_is_passed_over_leaves_signals_to_the_process(home: Home) -> None:
+    script(home, folds)
+    launch = home.order(at(home, 4, "fold1"))
+    before = signal.getsignal(signal.SIGTERM)
+    script(home, folds, launch)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -299,13 +299,13 @@ def test_a_difference_at_the_end_of_training_is_told_and_nothing_of_the_script_i
 def test_settings_are_compared_too(home: Home) -> None:
     train(home, (3, {"kind": "set", "values": {"lr": 0.0031}}), save_steps=20)
     root, change = home.nodes()[:2]
-    real = replay._score
+    real = replay._plan
 
-    def score(*given: Any) -> replay.Score:
+    def plan(*given: Any) -> replay.ReplayPlan:
         found = real(*given)
-        return replay.Score(found.target, found.stored, found.nodes, {})
+        return replay.ReplayPlan(found.target, found.stored, found.nodes, {})
 
-    with mock.patch.object(replay, "_score", score):
+    with mock.patch.object(replay, "_plan", plan):
         found = certified(home, root, change, save_steps=20)
     assert found.digest == change.state_digest
     assert found.difference is not None and found.difference["kind"] == "settings"
@@ -368,10 +368,10 @@ def test_a_plain_loop_is_tried_as_well(case: str, home: Home) -> None:
 
 def test_changes_of_a_plain_loop_are_made_again(home: Home) -> None:
     def ask(run: Any, _optimizer: Any) -> None:
-        if run.step_number == 6 and not run._session.rehearses:
+        if run.step_number == 6 and run._session.records:
             home.ask("set", values={"lr": 0.031, "temperature": 2.5})
             deadline = time.monotonic() + 60
-            while not run._session.recorder.waiting and time.monotonic() < deadline:
+            while not run._session.recorder.inbox.waiting and time.monotonic() < deadline:
                 time.sleep(0.002)
 
     again = loop(home, at=ask, settings={"temperature": 1.0}, save_steps=4)

@@ -104,7 +104,7 @@ def in_loop(
         if run.step_number + 1 in changes:
             home.ask("set", values={"data.noise": changes[run.step_number + 1]})
             deadline = time.monotonic() + 60
-            while not run._session.recorder._found and time.monotonic() < deadline:
+            while not run._session.recorder.inbox.pending and time.monotonic() < deadline:
                 time.sleep(0.002)
 
     made = DataLoader(kind(as_dict=False), batch_size=BATCH, **loader)
@@ -136,7 +136,7 @@ def in_trainer(
         note = Do(
             "on_step_end",
             None,
-            lambda **_: samples.append(trainer[0]._bt_place.settings.from_sample),
+            lambda **_: samples.append(trainer[0]._bt_position.settings.from_sample),
         )
         return [*asking, note]
 

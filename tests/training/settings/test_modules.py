@@ -35,7 +35,7 @@ def test_dropout_of_a_model_in_eval_is_ineffective_and_no_matter_where_nobody_as
         if run.update == 2:
             home.ask("set", values={"dropout": 0.5})
             deadline = time.monotonic() + 60
-            while not run._session.recorder._found and time.monotonic() < deadline:
+            while not run._session.recorder.inbox.pending and time.monotonic() < deadline:
                 time.sleep(0.002)
 
     how: dict[str, Any] = {"model": lambda: loops.net().eval(), "max_steps": 4}

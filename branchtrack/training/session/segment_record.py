@@ -1,0 +1,94 @@
+"""What a session records about its segment and its requests, as jobs of its recorder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack import control
+from branchtrack.core.records import Segment
+from branchtrack.db import requests, segments
+from branchtrack.db.engine import Database
+from branchtrack.errors import IllegalTransition
+from branchtrack.training.record import environment
+from branchtrack.training.record.recorder import Recorder
+from branchtrack.training.steer.answers import Answer
+
+
+class SegmentRecord:
+    """The record of one segment; ``surroundings`` are those that were recorded when it was taken.
+
+    All but `end` return at once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        segment: Segment,
+        recorder: Recorder,
+        actor: str,
+        surroundings: dict[str, Any],
+    ) -> None:
+        self._database, self._segment, self._recorder = database, segment, recorder
+        self._actor, self._surroundings = actor, surroundings
+
+    def hold(self, paused: bool, step: int, actor: str) -> None:
+        """Record that the loop is held at ``step``, or continues."""
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                segments.hold(connection, self._segment.id, paused=paused, step=step, actor=actor)
+
+        self._recorder.do(job)
+
+    def supersede(self, reverted: Sequence[Answer], step: int) -> None:
+        """Record changes that others have reverted before any update."""
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                for answer in reverted:
+                    with suppress(IllegalTransition):
+                        requests.move(
+                            connection,
+                            answer.request.id,
+                            "superseded",
+                            actor=self._actor,
+                            step=step,
+                        )
+
+        if reverted:
+            self._recorder.do(job)
+
+    def fail_stops(self, why: str) -> None:
+        """Record that the loop does not do what it was asked to stop for."""
+
+        def job() -> None:
+            with self._database.transaction() as connection:
+                self.end_stops(connection, "failed", why)
+
+        self._recorder.do(job)
+
+    def end_stops(self, connection: Connection, state: str, error: str | None = None) -> None:
+        """Move the requests to stop that the loop has got to their last state."""
+        for request in requests.unanswered(connection, self._segment.id):
+            if request.kind == "stop" and request.state == "applied":
+                requests.move(connection, request.id, state, actor=self._actor, error=error)
+
+    def end(
+        self, connection: Connection, status: str, error: str | None, *, spare: str | None
+    ) -> None:
+        """End the segment as ``status``, with what was imported since it began.
+
+        ``spare`` is a request that another process will answer.
+        """
+        segment_id = self._segment.id
+        control.expire_unanswered(
+            connection, segment_id, self._actor, "The training process ended first.", spare=spare
+        )
+        later = environment.with_later_modules(self._surroundings)
+        if later != self._surroundings:
+            segments.set_environment(connection, segment_id, later)
+        segments.end(connection, segment_id, status, actor=self._actor, error=error)
