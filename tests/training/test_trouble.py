@@ -25,8 +25,13 @@ Work = Callable[..., object]
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of training does not wait for what stays broken."""
     monkeypatch.setattr(intervals, "END_SECONDS", 0.2)
 
 
@@ -72,6 +77,7 @@ def database_files(home: Home) -> list[Path]:
     return [p for p in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if p.exists()]
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_database_removed_for_good_costs_one_warning(
     home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,6 +113,7 @@ def test_a_database_that_comes_back_has_everything(
     assert home.chain_break() is None
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_database_turned_to_rubbish_costs_one_warning(
     home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,6 +187,7 @@ def test_a_full_disk_fails_the_change_and_later_ones_work(
     assert list((home.config.store / "tmp").iterdir()) == []
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_disk_full_to_the_end_is_told_at_the_end(
     home: Home, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +262,7 @@ def test_a_database_locked_by_another_for_long_stops_nothing(
     assert [node.step for node in home.nodes()] == [0, 14] and sum(trained) == 10
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_whole_home_that_vanishes_stops_nothing(
     home: Home, right: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
