@@ -35,7 +35,7 @@ def test_the_launches_that_a_token_orders_count_and_are_kept(
     actor = agent(tree, limit=1)
 
     def order(**how: Any) -> Any:
-        return control.order_launch(
+        return control.create_launch(
             database, store, made[1].id, actor=actor, reason="why", settings={"lr": "1e-3"}, **how
         )
 

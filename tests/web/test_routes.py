@@ -31,8 +31,8 @@ RUN, BRANCH = "/runs/digits", "/runs/digits/branches/main"
 #: ``tokens``; ``judge`` are previews.
 ROUTES = {
     "static": ("GET", "/static/app.css", "open"),
-    "chrome.icon": ("GET", "/icon.svg", "open"),
-    "chrome.theme": ("POST", "/theme", "theme"),
+    "theme.icon": ("GET", "/icon.svg", "open"),
+    "theme.choose": ("POST", "/theme", "theme"),
     "runs.index": ("GET", "/runs", "look"),
     "tree.show": ("GET", RUN, "look"),
     "tree.chart_data": ("GET", f"{RUN}/chart", "look"),

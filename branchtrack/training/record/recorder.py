@@ -430,7 +430,7 @@ class Recorder:
 
 def awaited(request: Request) -> str:
     """Return what a request waits for: ``now`` is any control point."""
-    return str(request.requested.get("when", "now")) if request.kind == "stop" else "now"
+    return str(request.requested.get("when", "now"))
 
 
 def _of(reached: Container[str]) -> list[str]:

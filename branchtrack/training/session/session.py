@@ -18,9 +18,10 @@ from sqlalchemy import Connection
 from branchtrack import config as configuration
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.capabilities import Offers
+from branchtrack.core.capabilities import Capabilities
+from branchtrack.core.catalog import AT_RESUME, DIRECTIVES
+from branchtrack.core.interventions import awaited_by
 from branchtrack.core.records import Node, Request, Segment
-from branchtrack.core.settings import AT_RESUME, DIRECTIVES
 from branchtrack.db import audit, nodes, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition, InvalidInput, StorageError
@@ -37,6 +38,7 @@ from branchtrack.training.settings.apply import Live
 from branchtrack.training.state import snapshots
 from branchtrack.training.steer import answers, author_actions, execution
 from branchtrack.training.steer.answers import Answer, Expectation
+from branchtrack.training.steer.execution import Scene
 
 logger = logging.getLogger("branchtrack")
 
@@ -228,7 +230,8 @@ class Session(Updates):
         saves = self.committer.saves
         if save:
             saves.ask(point.step)
-        replies = [self._carry_out(request, point, final=final) for request in pending]
+        scene = self._scene(point, final)
+        replies = [self._execute(request, scene) for request in pending]
         answers.supersede(replies)
         changes = (*answers.changes(replies), *execution.remarks(replies))
         ends = final or self.stop_asked
@@ -370,7 +373,7 @@ class Session(Updates):
             max_steps=max_steps,
             declared=[setting.as_dict() for setting in [*apply.declare(live), *at_resume]],
             script=None if script is None else dict(script),
-            offers=self._offers(live),
+            offers=self._capabilities(live),
             environment=self._surroundings,
         )
         if isinstance(self._beginning, NewRun):
@@ -394,40 +397,33 @@ class Session(Updates):
             )
         beginning.tell()
 
-    def _offers(self, live: Live) -> dict[str, Any]:
+    def _capabilities(self, live: Live) -> dict[str, Any]:
         described = {
             name: author_actions.describe(name, action) for name, action in self.actions.items()
         }
-        return Offers(described, modules.paths(live.model), self.evaluates).as_dict()
+        return Capabilities(described, modules.paths(live.model), self.evaluates).as_dict()
 
-    def _carry_out(self, request: Request, point: Point, *, final: bool) -> Answer:
+    def _execute(self, request: Request, scene: Scene) -> Answer:
         if self.rewinds:
             return Answer(request, "expired", "The branch was just left for another node.")
-        carried = execution.carry_out(request, point.live, point.step, self.actions)
-        if carried is not None:
-            return carried
-        answer = Answer(request, "done")
-        try:
-            if request.kind == "evaluate":
-                metrics = point.evaluate()
-                answer.result = {"metrics": logged_values.numbers(metrics)[0]}
-                self.log(point.step, metrics)
-            elif request.kind == "stop":
-                # Done when training has ended: a loop might continue.
-                self.stop_asked, answer.state = True, "applied"
-            elif request.kind in ("pause", "unpause"):
-                self._hold(request, point.step, final=final)
-            elif request.kind == "rewind":
-                answer.result = self._rewinder.order(request)
-                self.stop_asked, answer.state = True, "applied"
-        except Exception as error:
-            # An error in a request is its answer, and never the end of training.
-            execution.fail(answer, error)
-        return answer
+        return execution.execute(request, scene)
 
-    def _hold(self, request: Request, step: int, *, final: bool) -> None:
+    def _scene(self, point: Point, final: bool) -> Scene:
+        def evaluate() -> dict[str, Any]:
+            metrics = point.evaluate()
+            recorded = logged_values.numbers(metrics)[0]
+            self.log(point.step, metrics)
+            return recorded
+
+        hold, rewind = partial(self._hold, point.step, final), self._rewinder.order
+        return Scene(point.live, point.step, self.actions, evaluate, hold, self._stop, rewind)
+
+    def _stop(self) -> None:
+        self.stop_asked = True
+
+    def _hold(self, step: int, final: bool, request: Request, paused: bool) -> None:
         assert self.recorder is not None and self._segment is not None
-        paused, segment_id = request.kind == "pause", self._segment.id
+        segment_id = self._segment.id
         if paused and (final or self.stop_asked):
             raise InvalidInput("kind", "pause", "nothing", what="Training ends at this step.")
         self._paused = paused
@@ -455,7 +451,7 @@ class Session(Updates):
         self, connection: Connection, segment_id: str, state: str, error: str | None = None
     ) -> None:
         for request in requests.unanswered(connection, segment_id):
-            if request.kind == "stop" and request.state == "applied":
+            if awaited_by(request.kind) == "end" and request.state == "applied":
                 requests.move(connection, request.id, state, actor=self.actor, error=error)
 
     def _end(self, segment_id: str, status: str, error: str | None) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from branchtrack.core import schedules
-from branchtrack.core.settings import (
+from branchtrack.core.catalog import (
     BETAS,
     CYCLED_BETAS,
     CYCLED_MOMENTUM,
@@ -24,8 +24,8 @@ from branchtrack.core.settings import (
     MOMENTUM,
     SCHEDULE_HELD,
     WEIGHT_DECAY,
-    Setting,
 )
+from branchtrack.core.settings import Setting
 from branchtrack.training.settings import (
     learning_rates,
     modules,

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle, restores
+from branchtrack.core.catalog import declared as by_name
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
-from branchtrack.core.settings import declared as by_name
 from branchtrack.db import nodes
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_nodes import Lineage, TreeNodes

@@ -15,7 +15,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
 from branchtrack.core import capabilities
-from branchtrack.core.settings import Setting, declared
+from branchtrack.core.catalog import declared
+from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, requests, runs
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_outline import NodeLine

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from branchtrack.core.records import Request
-from branchtrack.core.settings import (
+from branchtrack.core.catalog import (
     BUILT_IN,
     HORIZON,
     LABEL_SMOOTHING,
     LOGGING_STEPS,
     MAX_STEPS,
-    Setting,
     at_once,
 )
+from branchtrack.core.records import Request
+from branchtrack.core.settings import Setting
 from branchtrack.db import requests, runs
 from branchtrack.db.tables import segments
 from tests.web import dom
