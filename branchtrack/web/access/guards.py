@@ -32,7 +32,7 @@ ANY_HOST = "*"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 #: What anybody may post: how a page looks. And what refuses by itself, to leave a trace of it.
 _FOR_ALL = ("theme.choose",)
-_REFUSE_THEMSELVES = ("control.submit", "steer.ask", "api_requests.submit")
+_REFUSE_THEMSELVES = ("steer.submit", "api_requests.submit")
 _LIMITS = "branchtrack-limits"
 _POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "

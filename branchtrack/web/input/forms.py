@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from branchtrack.core.interventions import INTERVENTIONS
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.settings import Setting, parse_assignments
 from branchtrack.errors import InvalidInput
@@ -39,17 +40,28 @@ def intervention(
         and not (name in _OPTIONAL and not text.strip())
     }
     payload: dict[str, Any] = {**rest, "kind": form.get("kind", "")}
-    if payload["kind"] == "set":
+    if has_settings(form):
         payload["values"] = changed_settings(form, settings, current)
-    elif payload["kind"] == "act":
+    elif "values" in payload:
+        payload["values"] = _pairs(payload["values"])
+    if "arguments" in _options(form):
         payload["arguments"] = {
             name.removeprefix(ARGUMENT): text
             for name, text in form.items()
             if name.startswith(ARGUMENT) and text.strip()
         }
-    elif "values" in payload:
-        payload["values"] = _pairs(payload["values"])
     return payload
+
+
+def has_settings(form: Mapping[str, str]) -> bool:
+    """Return whether a form has a field for each setting, with what was in force."""
+    model = INTERVENTIONS.get(form.get("kind", ""))
+    return model is not None and model.changes_settings and "values" in _options(form)
+
+
+def _options(form: Mapping[str, str]) -> list[str]:
+    model = INTERVENTIONS.get(form.get("kind", ""))
+    return [] if model is None else model.options()
 
 
 def conditions(form: Mapping[str, str]) -> dict[str, Any]:
