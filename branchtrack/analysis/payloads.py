@@ -18,6 +18,7 @@ from branchtrack import redaction
 from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness, lifecycle, restores, saves
+from branchtrack.core.interventions import has_settings
 from branchtrack.core.nonfinite import metric
 from branchtrack.core.records import (
     Branch,
@@ -257,7 +258,8 @@ def certificate(connection: Connection, record: Certificate) -> dict[str, Any]:
 
 def request(record: Request) -> dict[str, Any]:
     """A request and its answer; of a change of settings ``requested`` maps names to values."""
-    requested = record.requested.get("values", {}) if record.kind == "set" else record.requested
+    is_flat = has_settings(record.kind)
+    requested = record.requested.get("values", {}) if is_flat else record.requested
     return {
         "seq": record.seq,
         "id": record.id,

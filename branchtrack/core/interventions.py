@@ -333,6 +333,12 @@ def awaited_by(kind: str) -> Awaits:
     return INTERVENTIONS[kind].awaits if kind in INTERVENTIONS else "answer"
 
 
+def has_settings(kind: str) -> bool:
+    """Return whether requests of any kind are values of settings by name, and nothing else."""
+    model = INTERVENTIONS.get(kind)
+    return model is not None and model.changes_settings and "values" in model.options()
+
+
 def names_of(kind: str, fields: Mapping[str, Any]) -> list[str]:
     """Return the names that a token's ``only`` has to allow, of any request.
 

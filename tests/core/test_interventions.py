@@ -101,6 +101,12 @@ def test_a_token_has_to_be_for_what_is_changed_or_done(
     assert interventions.names_of(kind, fields) == names
 
 
+def test_one_kind_is_values_of_settings_and_nothing_else() -> None:
+    assert [kind for kind in (*INTERVENTIONS, "resume") if interventions.has_settings(kind)] == [
+        "set"
+    ]
+
+
 def test_an_order_of_a_launch_is_no_intervention_and_is_answered_at_once() -> None:
     assert interventions.awaited_by("resume") == "answer"
     assert interventions.awaited_by("rewind") == "segment"

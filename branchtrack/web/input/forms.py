@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from branchtrack.core.interventions import INTERVENTIONS
+from branchtrack.core.interventions import INTERVENTIONS, has_settings
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.settings import Setting, parse_assignments
 from branchtrack.errors import InvalidInput
@@ -40,28 +40,18 @@ def intervention(
         and not (name in _OPTIONAL and not text.strip())
     }
     payload: dict[str, Any] = {**rest, "kind": form.get("kind", "")}
-    if has_settings(form):
+    if has_settings(payload["kind"]):
         payload["values"] = changed_settings(form, settings, current)
     elif "values" in payload:
         payload["values"] = _pairs(payload["values"])
-    if "arguments" in _options(form):
+    model = INTERVENTIONS.get(payload["kind"])
+    if model is not None and "arguments" in model.options():
         payload["arguments"] = {
             name.removeprefix(ARGUMENT): text
             for name, text in form.items()
             if name.startswith(ARGUMENT) and text.strip()
         }
     return payload
-
-
-def has_settings(form: Mapping[str, str]) -> bool:
-    """Return whether a form has a field for each setting, with what was in force."""
-    model = INTERVENTIONS.get(form.get("kind", ""))
-    return model is not None and model.changes_settings and "values" in _options(form)
-
-
-def _options(form: Mapping[str, str]) -> list[str]:
-    model = INTERVENTIONS.get(form.get("kind", ""))
-    return [] if model is None else model.options()
 
 
 def conditions(form: Mapping[str, str]) -> dict[str, Any]:

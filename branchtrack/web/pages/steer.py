@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
-from branchtrack.core import capabilities
+from branchtrack.core import capabilities, interventions
 from branchtrack.core.catalog import declared
 from branchtrack.db import nodes, requests, runs
 from branchtrack.db.views import tree_nodes, tree_outline
@@ -127,7 +127,7 @@ def _payload(run: str, branch: str) -> dict[str, Any]:
     """Return what the form requests of a branch; of one that does not train as it was typed."""
     with services().database.read() as connection:
         record = runs.find_branch(connection, f"{run}/{branch}")
-        if not forms.has_settings(request.form):
+        if not interventions.has_settings(request.form.get("kind", "")):
             return forms.intervention(request.form, {}, {})
         segment = control.live_segment(connection, record)
         return forms.intervention(request.form, declared(segment.declared), segment.settings)

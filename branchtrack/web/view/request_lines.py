@@ -44,7 +44,7 @@ def refusals_of(run_id: str, branch_id: str | None = None) -> list[Refusals]:
 def describe_request(request: Request) -> str:
     """Describe a request in one line, as it was submitted."""
     payload: dict[str, Any] = request.requested or request.payload
-    if request.kind == "set":
+    if interventions.has_settings(request.kind):
         values = request.requested.get("values") or request.payload.get("values") or {}
         return SetSettings(values={}).describe() + assignments(values)
     if request.kind == "resume":
