@@ -18,7 +18,6 @@ from branchtrack import redaction
 from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness, lifecycle, restores, saves
-from branchtrack.core.interventions import has_settings
 from branchtrack.core.nonfinite import metric
 from branchtrack.core.records import (
     Branch,
@@ -258,6 +257,9 @@ def certificate(connection: Connection, record: Certificate) -> dict[str, Any]:
 
 def request(record: Request) -> dict[str, Any]:
     """A request and its answer; of a change of settings ``requested`` maps names to values."""
+    # `branchtrack runs` loads no pydantic.
+    from branchtrack.core.interventions import has_settings
+
     is_flat = has_settings(record.kind)
     requested = record.requested.get("values", {}) if is_flat else record.requested
     return {
