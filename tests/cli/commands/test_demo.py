@@ -118,7 +118,7 @@ def test_a_training_that_dies_in_the_middle_leaves_nothing_open(
     sqlite_database: Database,
     sqlite_config: Config,
 ) -> None:
-    fake = Path(__file__).parents[1] / "launching" / "fake_training.py"
+    fake = Path(__file__).parents[2] / "launching" / "fake_training.py"
     python = tmp_path / "python"
     python.write_text(
         f"#!/bin/sh\nexec {sys.executable} {fake} demo --steps 900 --seconds 0.01 --crash-at 20\n"
