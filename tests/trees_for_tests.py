@@ -9,8 +9,8 @@ import numpy as np
 
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.catalog import BUILT_IN
 from branchtrack.core.records import Branch, Change, NewNode, Node, Run, Segment
-from branchtrack.core.settings import BUILT_IN
 from branchtrack.db import metrics, nodes, runs, segments
 from branchtrack.db.engine import Database
 

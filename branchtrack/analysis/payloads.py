@@ -257,7 +257,11 @@ def certificate(connection: Connection, record: Certificate) -> dict[str, Any]:
 
 def request(record: Request) -> dict[str, Any]:
     """A request and its answer; of a change of settings ``requested`` maps names to values."""
-    requested = record.requested.get("values", {}) if record.kind == "set" else record.requested
+    # `branchtrack runs` loads no pydantic.
+    from branchtrack.core.interventions import has_settings
+
+    is_flat = has_settings(record.kind)
+    requested = record.requested.get("values", {}) if is_flat else record.requested
     return {
         "seq": record.seq,
         "id": record.id,

@@ -1,4 +1,4 @@
-"""What every command that asks a live run for something shares: options, waiting, the answer.
+"""What every command that sends a request to a live run shares: options, waiting, the answer.
 
 Each stores a request and waits for the training process's own answer. It must not report what
 that process has not seen.
@@ -34,8 +34,8 @@ _LONGEST = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
-class How:
-    """The options of a command that asks; ``wait`` is false where the answer may take long."""
+class RequestOptions:
+    """Options of a command that sends a request; ``wait`` is false if the answer may take long."""
 
     reason: str
     preview: bool
@@ -61,13 +61,13 @@ class How:
         return {**conditions, "only_if": only_if} if only_if else conditions
 
 
-def asking(command: Any) -> Any:
-    """The options that every command which asks for something has."""
+def request_options(command: Any) -> Any:
+    """Give a command the options that every command which sends a request has."""
     for option in (
         json_option,
         click.option("--key", metavar="KEY", help="The same key again is the same request."),
         click.option("--expires-in", metavar="SECONDS", help="Not if it is later than that."),
-        click.option("--not-after-step", metavar="STEP", help="Not behind that step."),
+        click.option("--not-after-step", metavar="STEP", help="Not after that step."),
         click.option(
             "--only-if",
             multiple=True,
@@ -92,20 +92,20 @@ def asking(command: Any) -> Any:
     return pass_command_line(command)
 
 
-def ask(line: CommandLine, branch: str, payload: dict[str, Any], **options: Any) -> None:
+def send_request(line: CommandLine, branch: str, payload: dict[str, Any], **values: Any) -> None:
     """Submit a request, wait for its end unless told not to, and print what came of it.
 
     Exits with 1 where the answer is that it did not come true, and with 2 where a preview is of
     something that is not valid.
     """
-    how = How(**options)
-    check_timeout(how.timeout)
+    options = RequestOptions(**values)
+    check_timeout(options.timeout)
     with line.database() as database:
-        if how.preview:
-            _preview(database, branch, payload, how)
+        if options.preview:
+            _preview(database, branch, payload, options)
             return
-        request, waited = _submit(database, branch, payload, how)
-    show_answer(request, how.as_json)
+        request, waited = _submit(database, branch, payload, options)
+    show_answer(request, options.as_json)
     if waited and not _came_true(request):
         raise click.exceptions.Exit(1)
 
@@ -163,7 +163,7 @@ def answer_lines(answer: dict[str, Any]) -> list[str]:
 
 
 def _submit(
-    database: Database, branch: str, payload: dict[str, Any], how: How
+    database: Database, branch: str, payload: dict[str, Any], options: RequestOptions
 ) -> tuple[Request, bool]:
     """The request, and whether its answer was waited for."""
     from branchtrack import control
@@ -174,16 +174,18 @@ def _submit(
         branch,
         payload,
         actor=Actor(control.local_actor()),
-        reason=how.reason,
-        when=how.when,
-        key=how.key,
+        reason=options.reason,
+        when=options.when,
+        key=options.key,
     )
-    if how.no_wait or not how.wait:
+    if options.no_wait or not options.wait:
         return request, False
-    return wait_for(database, request.id, how.timeout), True
+    return wait_for(database, request.id, options.timeout), True
 
 
-def _preview(database: Database, branch: str, payload: dict[str, Any], how: How) -> None:
+def _preview(
+    database: Database, branch: str, payload: dict[str, Any], options: RequestOptions
+) -> None:
     from branchtrack import control
     from branchtrack.core.actors import Actor
 
@@ -192,10 +194,10 @@ def _preview(database: Database, branch: str, payload: dict[str, Any], how: How)
         branch,
         payload,
         actor=Actor(control.local_actor()),
-        reason=how.reason,
-        when=how.when,
+        reason=options.reason,
+        when=options.when,
     )
-    if how.as_json:
+    if options.as_json:
         emit(preview)
     elif preview["valid"]:
         print_fields(_preview_fields(preview))
@@ -223,4 +225,6 @@ def _came_true(request: Request) -> bool:
 
 def _is_held(kind: str, state: str) -> bool:
     """Whether a change was made on a run that is paused, where no update can prove it yet."""
-    return state == "applied" and kind in ("set", "freeze", "unfreeze")
+    from branchtrack.core.interventions import awaited_by
+
+    return state == "applied" and awaited_by(kind) == "update"

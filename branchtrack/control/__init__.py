@@ -11,11 +11,11 @@ from branchtrack.control.inbox import expire_unanswered as expire_unanswered
 from branchtrack.control.inbox import poll as poll
 from branchtrack.control.launch import MODES as MODES
 from branchtrack.control.launch import check_here as check_here
-from branchtrack.control.launch import check_order as check_order
 from branchtrack.control.launch import check_parts as check_parts
+from branchtrack.control.launch import create_launch as create_launch
 from branchtrack.control.launch import mode_in_force as mode_in_force
-from branchtrack.control.launch import order_launch as order_launch
 from branchtrack.control.launch import resume_settings as resume_settings
+from branchtrack.control.launch import validate_launch as validate_launch
 from branchtrack.control.launch import validate_overrides as validate_overrides
 from branchtrack.control.refusals import count_refusals as count_refusals
 from branchtrack.control.submission import cancel as cancel

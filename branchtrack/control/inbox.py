@@ -7,7 +7,7 @@ import time
 from sqlalchemy import Connection
 
 from branchtrack.core import lifecycle
-from branchtrack.core.interventions import SETTING_KINDS
+from branchtrack.core.interventions import SETTING_KINDS, awaited_by
 from branchtrack.core.records import Request
 from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
@@ -61,9 +61,10 @@ def expire_hanging(database: Database, run_id: str, actor: str) -> int:
 
 
 def successor(connection: Connection, request: Request) -> str | None:
-    """The segment that a rewind goes on in, once it has left the one that it was asked of."""
-    result = request.result or {}
-    segment_id: str | None = result.get("segment") if request.kind == "rewind" else None
+    """Return the segment that a rewind continues in, once it has left the one it was asked of."""
+    if awaited_by(request.kind) != "segment":
+        return None
+    segment_id: str | None = (request.result or {}).get("segment")
     return segment_id
 
 

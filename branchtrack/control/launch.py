@@ -17,6 +17,7 @@ from branchtrack.control.text import clean_text
 from branchtrack.control.verification import verify_node
 from branchtrack.core import actors, plain_values, schedules
 from branchtrack.core.actors import Actor
+from branchtrack.core.catalog import BUILT_IN, declared, validate_all
 from branchtrack.core.names import free_name, valid_name
 from branchtrack.core.overrides import (
     WEIGHTS_ONLY,
@@ -28,12 +29,7 @@ from branchtrack.core.overrides import (
     offered,
 )
 from branchtrack.core.records import Launch, Node
-from branchtrack.core.settings import (
-    BUILT_IN,
-    Setting,
-    declared,
-    validate_all,
-)
+from branchtrack.core.settings import Setting
 from branchtrack.db import launches, nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import (
@@ -51,7 +47,7 @@ MODES = ("exact", "weights")
 _REFUSALS = (InvalidInput, Forbidden, RateLimited, LaunchFailed, CheckpointError)
 
 
-def order_launch(
+def create_launch(
     database: Database,
     store: Store,
     node_ref: str,
@@ -154,7 +150,7 @@ def _check_whole(
     return overrides, mode_in_force(node, order["mode"]), command
 
 
-def check_order(
+def validate_launch(
     connection: Connection,
     node: Node,
     settings: Mapping[str, Any],
@@ -164,7 +160,7 @@ def check_order(
     """The changes of a launch from ``node``, validated, its bytes apart.
 
     Raises:
-        InvalidInput, LaunchFailed: as `order_launch`.
+        InvalidInput, LaunchFailed: as `create_launch`.
     """
     overrides = _check_settings(connection, node, settings, mode)
     commands.startable(connection, node, home, None)
@@ -177,7 +173,7 @@ def check_here(
     """The changes of a resume of ``node`` within the process that asks for it, validated.
 
     Raises:
-        InvalidInput, NameTaken: as `order_launch`.
+        InvalidInput, NameTaken: as `create_launch`.
     """
     if mode not in MODES:
         raise InvalidInput("mode", mode, ", ".join(MODES))

@@ -24,12 +24,13 @@ from branchtrack.core import (
     preconditions,
 )
 from branchtrack.core.actors import Actor
+from branchtrack.core.catalog import declared
 from branchtrack.core.error_payload import error_payload
-from branchtrack.core.interventions import Rewind, SetSettings
+from branchtrack.core.interventions import Intervention, Rewind, SetSettings
 from branchtrack.core.names import free_name, storable, valid_name
 from branchtrack.core.overrides import check_length
 from branchtrack.core.records import Branch, Request, Segment
-from branchtrack.core.settings import Setting, declared
+from branchtrack.core.settings import Setting
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import (
@@ -50,7 +51,7 @@ REFUSALS = (InvalidInput, NotLive, Forbidden, RateLimited, NotFound, LaunchFaile
 class _Checked:
     """A request found good: the intervention, and its conditions as they are stored."""
 
-    intervention: Any
+    intervention: Intervention
     conditions: dict[str, Any]
 
 
@@ -97,8 +98,8 @@ def submit(
             facts |= {"requested": requested, "conditions": checked.conditions, "key": key}
             request = requests.add(connection, branch, actor=who, **facts)
             request = requests.move(connection, request.id, "accepted", actor=who.label)
-            if kind == "note":
-                request = _take_note(connection, request, who)
+            if not checked.intervention.needs_process:
+                request = _finish(connection, request, who)
     if refusal is not None:
         raise refusal
     return request
@@ -172,7 +173,7 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
     with database.transaction() as connection:
         request = requests.find(connection, request_ref)
         requested = request.requested or request.payload
-        actors.check(who, "cancel", actors.names_of(request.kind, requested))
+        actors.check(who, "cancel", interventions.names_of(request.kind, requested))
         if who.role == "agent" and request.actor != who.label:
             raise Forbidden(
                 f"{who.label} did not make request {request.id}.",
@@ -243,29 +244,29 @@ def _check(
     actors.check_reason(who, why)
     plain_values.check(payload, "")
     plain_values.check(when or {}, "")
-    unchecked = interventions.read(payload)
-    actors.check(who, "request", actors.names_of(unchecked.kind, unchecked.model_dump()))
+    typed = interventions.read(payload)
+    actors.check(who, "request", typed.names_of(typed.model_dump()))
     if who.limit is not None and who.token_id is not None:
         actors.check_limit(who, requests.made_lately(connection, branch.run_id, who.token_id))
-    if unchecked.kind == "note":
-        return _Checked(unchecked, {})
+    if not typed.needs_process:
+        return _Checked(typed, {})
     segment = live_segment(connection, branch)
     declarations = declared(segment.declared)
     if who.channel == "api":
-        _refuse_words(unchecked, declarations)
-    parsed = interventions.parse(payload, declarations, capabilities.read(segment.offers))
-    if isinstance(parsed, SetSettings):
+        _refuse_words(typed, declarations)
+    intervention = typed.validated(declarations, capabilities.read(segment.offers))
+    if isinstance(intervention, SetSettings):
         # As far as can be seen from here; the process looks again.
-        check_length(segment.step, segment.settings, parsed.values)
-    if isinstance(parsed, Rewind):
-        parsed = _check_rewind(connection, branch, parsed)
-    conditions_ = preconditions.parse(when or {}, declarations, step=segment.step, now=time.time())
-    return _Checked(parsed, conditions_)
+        check_length(segment.step, segment.settings, intervention.values)
+    if isinstance(intervention, Rewind):
+        intervention = _check_rewind(connection, branch, intervention)
+    conditions = preconditions.parse(when or {}, declarations, step=segment.step, now=time.time())
+    return _Checked(intervention, conditions)
 
 
-def _refuse_words(unchecked: Any, declarations: Mapping[str, Setting]) -> None:
-    """JSON has truth values: a word is none, whatever shells and forms have to make of words."""
-    for name, value in getattr(unchecked, "values", {}).items():
+def _refuse_words(intervention: Intervention, declarations: Mapping[str, Setting]) -> None:
+    """Refuse words for truth values from JSON, which has its own, unlike shells and forms."""
+    for name, value in getattr(intervention, "values", {}).items():
         if name in declarations and declarations[name].dtype == "bool" and isinstance(value, str):
             raise InvalidInput(name, value, declarations[name].allowed)
 
@@ -275,7 +276,7 @@ def _check_rewind(connection: Connection, branch: Branch, rewind: Rewind) -> Rew
     run = runs.get_run(connection, branch.run_id)
     if node.run_id != branch.run_id:
         raise InvalidInput("node", rewind.node, f"a node of run {run.name}")
-    values = launch.check_order(connection, node, rewind.values)
+    values = launch.validate_launch(connection, node, rewind.values)
     if rewind.name is not None:
         valid_name(rewind.name)
         taken = {other.name for other in runs.list_branches(connection, branch.run_id)}
@@ -310,8 +311,8 @@ def _same(
     return earlier
 
 
-def _take_note(connection: Connection, request: Request, who: Actor) -> Request:
-    """A remark needs nobody to carry it out."""
+def _finish(connection: Connection, request: Request, who: Actor) -> Request:
+    """End a request that is done by being recorded."""
     requests.move(connection, request.id, "applied", actor=who.label, step=request.asked_step)
     return requests.move(connection, request.id, "done", actor=who.label)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 from branchtrack.errors import Forbidden, InvalidInput, RateLimited
 
@@ -111,12 +110,3 @@ def check_limit(actor: Actor, count: int) -> None:
             actor=actor.label,
             limit=actor.limit,
         )
-
-
-def names_of(kind: str, fields: Mapping[str, Any]) -> list[str]:
-    """Return the names that a token's ``only`` has to allow: settings, or the action's kind."""
-    if kind == "set":
-        return list(fields.get("values") or ())
-    if kind == "act":
-        return [str(fields.get("action"))]
-    return [kind, *(fields.get("values") or ())]

@@ -49,7 +49,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Offers:
+class Capabilities:
     """``modules`` are paths of modules and parameters; None if there are too many to list."""
 
     actions: Mapping[str, Action] = field(default_factory=dict)
@@ -95,10 +95,10 @@ class Offers:
                 )
 
 
-def read(stored: Mapping[str, Any]) -> Offers:
+def read(stored: Mapping[str, Any]) -> Capabilities:
     """Return what ``as_dict`` wrote; a process of an older version has no extra capabilities."""
     actions = {}
     for row in stored.get("actions", ()):
         parameters = [Setting(**parameter) for parameter in row["parameters"]]
         actions[row["name"]] = Action(row["name"], row["about"], parameters, row["defaults"])
-    return Offers(actions, stored.get("modules"), stored.get("evaluates", True))
+    return Capabilities(actions, stored.get("modules"), stored.get("evaluates", True))

@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, or_, select
 
 from branchtrack.core import lifecycle
+from branchtrack.core.catalog import DIRECTIVES
 from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.core.records import Branch, Change, Launch, NewNode, Node
-from branchtrack.core.settings import DIRECTIVES
 from branchtrack.db import audit, nodes, runs, seals, segments
 from branchtrack.db.tables import branches, launches, requests
 from branchtrack.db.tables import nodes as node_rows

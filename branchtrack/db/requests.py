@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, or_, select
 
 from branchtrack.core import lifecycle
 from branchtrack.core.actors import WINDOW, Actor
-from branchtrack.core.interventions import SETTING_KINDS
+from branchtrack.core.interventions import REPLAYED_KINDS
 from branchtrack.core.names import new_id, storable
 from branchtrack.core.plain_values import cleaned
 from branchtrack.core.records import Branch, Request
@@ -232,7 +232,7 @@ def carried_out(connection: Connection, segment_id: str) -> list[Request]:
         select(requests)
         .where(
             requests.c.segment_id == segment_id,
-            requests.c.kind.in_((*SETTING_KINDS, "reset", "act")),
+            requests.c.kind.in_(REPLAYED_KINDS),
             requests.c.step.is_not(None),
             or_(
                 requests.c.state.in_(("applied", "verified", "ineffective", "done", "superseded")),

@@ -24,7 +24,7 @@ Watch = Callable[[Launch, Segment], None]
 _DETACH = ("/bin/sh", "-c", '"$@" &', "branchtrack-detach")
 
 
-def carry_out(worker: Worker, launch_id: str, watch: Watch) -> Launch:
+def run_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
     """Start a launch, or watch it where another worker was faster; returns it as it ended.
 
     ``watch`` is called on every look. Where the other worker dies, this one takes over.

@@ -17,6 +17,7 @@ from branchtrack import errors
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.error_payload import error_payload
+from branchtrack.core.interventions import INTERVENTIONS
 from branchtrack.core.nonfinite import spelled
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, printable
@@ -25,7 +26,7 @@ from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
 from branchtrack.web.api import read, requests, tokens
 from branchtrack.web.events import streams
-from branchtrack.web.pages import audit, compare, control, node, resume, runs, steer, theme, tree
+from branchtrack.web.pages import audit, compare, node, resume, runs, steer, theme, tree
 from branchtrack.web.view import request_lines
 
 #: The status of each family of errors; the nearest class in an error's ancestry decides.
@@ -84,6 +85,7 @@ def create_app(
     guards.register(app, token)
     rendering.register(app)
     app.jinja_env.globals["refusals_of"] = request_lines.refusals_of
+    app.jinja_env.globals["interventions"] = INTERVENTIONS
     _register_blueprints(app)
     app.register_error_handler(BranchtrackError, _show_error)
     app.register_error_handler(HTTPException, _show_http_error)
@@ -101,7 +103,7 @@ def status_of(error: BranchtrackError) -> int:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, node, compare, resume, control, steer, audit, theme)
+    pages = (runs, tree, node, compare, resume, steer, audit, theme)
     for module in (*pages, streams, read, requests, tokens):
         app.register_blueprint(module.blueprint)
 

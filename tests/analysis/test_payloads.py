@@ -204,7 +204,7 @@ def test_a_request_tells_what_was_asked_and_what_was_applied(
 
 def test_a_launch_tells_its_branch_and_what_was_read_back(database: Database, store: Store) -> None:
     _tree, made = make_forked_tree(database, store)
-    order = control.order_launch(
+    order = control.create_launch(
         database, store, made[1].id, actor="me", name="next", settings={"lr": "0.5"}
     )
     with database.transaction() as connection:
@@ -218,7 +218,7 @@ def test_a_launch_tells_its_branch_and_what_was_read_back(database: Database, st
 
 def test_the_newest_launch_of_a_branch_is_found(database: Database, store: Store) -> None:
     tree, made = make_forked_tree(database, store)
-    order = control.order_launch(database, store, made[1].id, actor="me", name="next")
+    order = control.create_launch(database, store, made[1].id, actor="me", name="next")
     with database.read() as connection:
         branch = runs.get_branch(connection, order.branch_id)
         found = payloads.find_launch(connection, branch)

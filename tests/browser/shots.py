@@ -40,10 +40,10 @@ def take(browser: Browser, address: str, pages: dict[str, str], folder: Path) ->
         for name, path in pages.items():
             page.goto(root.rstrip("/") + path)
             if name == "resume":
-                page.get_by_role("button", name="Start training").click()
+                page.get_by_role("button", name="Continue").click()
             if name == "steer-wrong":
                 page.get_by_label("lr", exact=True).fill("-1")
-                page.get_by_role("button", name="Ask for the change").click()
+                page.get_by_role("button", name="Apply").first.click()
             page.wait_for_timeout(300)
             target = folder / f"{name}-{view}.png"
             page.screenshot(path=target, full_page=True)

@@ -53,7 +53,7 @@ def test_a_request_is_shown_to_wait_until_the_trainer_has_answered(tree: Page, s
     line = site.lines["more-decay"]
     tree.locator(".steer summary").click()
     tree.locator(".steer").get_by_label("lr").fill("1e-5")
-    tree.get_by_role("button", name="Ask for the change").click()
+    tree.get_by_role("button", name="Apply").click()
     row = tree.get_by_role("region", name="Requests").get_by_role("row").nth(1)
     expect(row).to_contain_text("waiting for the trainer")
     with site.database.transaction() as connection:

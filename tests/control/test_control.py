@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle
+from branchtrack.core.catalog import BUILT_IN, FROZEN, MAX_STEPS
 from branchtrack.core.overrides import WEIGHTS_ONLY
-from branchtrack.core.settings import BUILT_IN, FROZEN, MAX_STEPS
 from branchtrack.db import audit, launches, nodes, requests, segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.errors import (
@@ -81,7 +81,7 @@ def test_a_run_whose_files_are_gone_is_not_ordered(sqlite_database: Database, st
     _tree, made = make_forked_tree(sqlite_database, store, entry_point=gone)
     before = rows(sqlite_database)
     with pytest.raises(LaunchFailed, match="script /no/such/script.py"):
-        control.order_launch(sqlite_database, store, made[1].id, actor="me", name="again")
+        control.create_launch(sqlite_database, store, made[1].id, actor="me", name="again")
     assert rows(sqlite_database) == before
 
 
@@ -161,7 +161,7 @@ def test_what_a_closing_process_never_answered_is_ended(database: Database, stor
 
 def test_an_order_validates_verifies_and_queues(database: Database, store: Store) -> None:
     _tree, made = make_forked_tree(database, store)
-    launch = control.order_launch(
+    launch = control.create_launch(
         database, store, made[1].id[:8], actor="me", settings={"lr": "5e-3"}, name="hot"
     )
     assert (launch.state, launch.overrides) == ("queued", {"lr": 5e-3})
@@ -173,7 +173,7 @@ def test_an_order_validates_verifies_and_queues(database: Database, store: Store
 def test_a_branch_that_is_not_named_gets_a_free_name(database: Database, store: Store) -> None:
     _tree, made = make_forked_tree(database, store)
     for expected in ("main-2", "main-3"):
-        launch = control.order_launch(database, store, made[1].id, actor="me")
+        launch = control.create_launch(database, store, made[1].id, actor="me")
         with database.read() as connection:
             branch = connection.execute(
                 select(tables.branches.c.name).where(tables.branches.c.id == launch.branch_id)
@@ -186,7 +186,7 @@ def test_a_node_at_the_last_step_leaves_nothing_to_train(database: Database, sto
     last = tree.node("main", 40, settings={"max_steps": 40})
     before = rows(database)
     with pytest.raises(InvalidInput, match="before step 40"):
-        control.order_launch(database, store, last.id, actor="me")
+        control.create_launch(database, store, last.id, actor="me")
     assert rows(database) == before
 
 
@@ -204,10 +204,10 @@ def test_a_node_at_the_last_step_goes_on_with_a_later_one(database: Database, st
         ({"max_steps": 60, "horizon": "extend", "frozen": "*"}, "frozen"),
     ):
         with pytest.raises(InvalidInput) as caught:
-            control.order_launch(database, store, last.id, actor="me", settings=wrong)
+            control.create_launch(database, store, last.id, actor="me", settings=wrong)
         assert (caught.value.field, rows(database)) == (field, before)
     longer = {"max_steps": 60, "horizon": "extend"}
-    launch = control.order_launch(database, store, last.id, actor="me", settings=longer)
+    launch = control.create_launch(database, store, last.id, actor="me", settings=longer)
     with database.read() as connection:
         fork = nodes.get(connection, launch.fork_node_id)
     assert (launch.overrides, fork.settings["max_steps"]) == (longer, 60)
@@ -216,8 +216,8 @@ def test_a_node_at_the_last_step_goes_on_with_a_later_one(database: Database, st
 
 def test_a_fork_of_weights_that_never_trained_stays_one(database: Database, store: Store) -> None:
     _tree, made = make_forked_tree(database, store)
-    first = control.order_launch(database, store, made[1].id, actor="me", mode="weights")
-    again = control.order_launch(database, store, first.fork_node_id, actor="me")
+    first = control.create_launch(database, store, made[1].id, actor="me", mode="weights")
+    again = control.create_launch(database, store, first.fork_node_id, actor="me")
     with database.read() as connection:
         fork = nodes.get(connection, again.fork_node_id)
     assert (again.mode, fork.restored) == ("weights", WEIGHTS_ONLY)
@@ -242,14 +242,14 @@ def test_a_bad_order_changes_nothing(
     _tree, made = make_forked_tree(database, store)
     before = rows(database)
     with pytest.raises(error):
-        control.order_launch(database, store, **{"node_ref": made[1].id, "actor": "me", **how})
+        control.create_launch(database, store, **{"node_ref": made[1].id, "actor": "me", **how})
     assert rows(database) == before
 
 
 def test_a_run_without_a_command_cannot_be_started_again(database: Database, store: Store) -> None:
     _tree, made = make_forked_tree(database, store, entry_point=None)
     with pytest.raises(LaunchFailed, match="interactive session"):
-        control.order_launch(database, store, made[1].id, actor="me")
+        control.create_launch(database, store, made[1].id, actor="me")
 
 
 def test_a_node_with_one_flipped_byte_is_not_resumed(
@@ -264,7 +264,7 @@ def test_a_node_with_one_flipped_byte_is_not_resumed(
     pack.write_bytes(content)
     before = rows(sqlite_database)
     with pytest.raises(CheckpointDamaged, match="another node") as caught:
-        control.order_launch(sqlite_database, store, made[1].id, actor="me")
+        control.create_launch(sqlite_database, store, made[1].id, actor="me")
     assert caught.value.tensor == "model/weight"
     assert rows(sqlite_database) == before
     assert control.verify_node(sqlite_database, store, made[2]).digest == made[2].state_digest
@@ -277,7 +277,7 @@ def test_a_node_whose_pack_is_gone_is_not_resumed(sqlite_database: Database, sto
     store.path(place.pack).unlink()
     before = rows(sqlite_database)
     with pytest.raises(CheckpointMissing, match="Nothing was changed"):
-        control.order_launch(sqlite_database, store, made[1].id, actor="me")
+        control.create_launch(sqlite_database, store, made[1].id, actor="me")
     assert rows(sqlite_database) == before
 
 
@@ -302,6 +302,6 @@ def test_free_text_loses_what_a_database_cannot_hold() -> None:
 
 def test_launches_that_wait_are_listed_oldest_first(database: Database, store: Store) -> None:
     _tree, made = make_forked_tree(database, store)
-    ordered = [control.order_launch(database, store, made[0].id, actor="me") for _ in range(2)]
+    ordered = [control.create_launch(database, store, made[0].id, actor="me") for _ in range(2)]
     with database.read() as connection:
         assert [one.id for one in launches.unfinished(connection)] == [o.id for o in ordered]

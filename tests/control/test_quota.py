@@ -35,7 +35,7 @@ def test_the_launches_that_a_token_orders_count_and_are_kept(
     actor = agent(tree, limit=1)
 
     def order(**how: Any) -> Any:
-        return control.order_launch(
+        return control.create_launch(
             database, store, made[1].id, actor=actor, reason="why", settings={"lr": "1e-3"}, **how
         )
 
@@ -55,7 +55,9 @@ def test_the_launches_that_a_token_orders_count_and_are_kept(
     assert "magic" in str(bad.error) and "may make 1" in str(late.error)
     assert (good.result, good.step) == ({"launch": launch.id}, 10)
     assert good.requested["settings"] == launch.overrides == {"lr": 1e-3}
-    assert request_lines.described(good) == f"resume {made[1].id[:8]} as lower with lr = 1e-3"
+    assert (
+        request_lines.describe_request(good) == f"resume {made[1].id[:8]} as lower with lr = 1e-3"
+    )
     with database.read() as connection:
         assert [one.id for one in launches.unfinished(connection)] == [launch.id]
         assert audit.first_break(connection, tree.run.id) is None

@@ -120,7 +120,7 @@ def test_a_launch_needs_the_role_as_well(sqlite_database: Database, store: Store
     _tree, made = make_forked_tree(sqlite_database, store)
     for actor in (Actor("v", "viewer"), Actor("a", "operator", only=("lr",))):
         with pytest.raises(Forbidden):
-            control.order_launch(sqlite_database, store, made[1].id, actor=actor, reason="why")
+            control.create_launch(sqlite_database, store, made[1].id, actor=actor, reason="why")
 
 
 def test_a_limit_counts_the_updates_of_the_whole_run(

@@ -6,17 +6,14 @@ from typing import Any
 
 import pytest
 
-from branchtrack.core.settings import (
+from branchtrack.core.catalog import (
     BUILT_IN,
     LR,
     MAX_GRAD_NORM,
     MAX_STEPS,
     SAVE_STEPS,
-    Setting,
-    declared,
-    parse_assignments,
-    validate_all,
 )
+from branchtrack.core.settings import Setting, parse_assignments
 from branchtrack.errors import InvalidInput
 
 KNOWN = {setting.name: setting for setting in BUILT_IN}
@@ -62,26 +59,6 @@ def test_the_text_false_is_a_boolean_only_where_one_is_declared() -> None:
         Setting("flag", dtype="bool").validate(0)
 
 
-def test_one_bad_value_refuses_all() -> None:
-    with pytest.raises(InvalidInput) as caught:
-        validate_all({"lr": "1e-3", "weight_decay": "-1"}, KNOWN)
-    assert caught.value.field == "weight_decay"
-
-
-def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InvalidInput, match="lr, max_grad_norm, weight_decay"):
-        validate_all({"learning_rate": "1"}, KNOWN)
-
-
-def test_no_setting_at_all_is_refused() -> None:
-    with pytest.raises(InvalidInput):
-        validate_all({}, KNOWN)
-
-
-def test_declarations_survive_their_json_form() -> None:
-    assert declared([setting.as_dict() for setting in BUILT_IN]) == KNOWN
-
-
 def test_assignments_are_split_at_the_first_equals_sign() -> None:
     assert parse_assignments(["lr=1e-3", "note = a=b"]) == {"lr": "1e-3", "note": "a=b"}
 
@@ -90,26 +67,6 @@ def test_assignments_are_split_at_the_first_equals_sign() -> None:
 def test_what_is_no_assignment_is_refused(texts: list[str]) -> None:
     with pytest.raises(InvalidInput):
         parse_assignments(texts)
-
-
-def test_numbers_out_of_bounds_come_to_the_nearest_bound_only_if_asked() -> None:
-    known = {one.name: one for one in (LIST, Setting("count", "int", 1, 9), *BUILT_IN)}
-    asked = {"weight_decay": "-1", "count": 12, "list": [0.5, 7], "max_grad_norm": 0.5}
-    with pytest.raises(InvalidInput):
-        validate_all(asked, known)
-    assert validate_all(asked, known, clamp=True) == {
-        "weight_decay": 0.0,
-        "count": 9,
-        "list": [0.5, 1.0],
-        "max_grad_norm": 0.5,
-    }
-    assert validate_all({"lr": 1000}, known, clamp=True) == {"lr": 100.0}
-    for wrong in ({"lr": 0}, {"lr": "nan"}, {"lr": "inf"}, {"count": 1.5}, {"count": True}):
-        with pytest.raises(InvalidInput):
-            validate_all(wrong, known, clamp=True)
-
-
-LIST = Setting("list", "floats", 0.0, 1.0, count=2)
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "x" * 4001, 5])

@@ -22,7 +22,7 @@ def forked(database: Database, store: Store) -> tuple[Tree, list[Node]]:
 
 
 def order(tree: Tree, node: str, name: str = "hot") -> Launch:
-    return control.order_launch(tree.database, tree.store, node, actor="ann", name=name)
+    return control.create_launch(tree.database, tree.store, node, actor="ann", name=name)
 
 
 def fail(tree: Tree, launch: Launch, *, began: bool = False) -> None:

@@ -38,7 +38,7 @@ def order(database: Database, store: Store) -> Callable[..., Launch]:
     """Order a launch from a node of the run ``fake``."""
 
     def make(name: str, node: str = "fake", **how: str) -> Launch:
-        return control.order_launch(database, store, node, actor="me", name=name, settings=how)
+        return control.create_launch(database, store, node, actor="me", name=name, settings=how)
 
     return make
 

@@ -30,7 +30,7 @@ def test_who_looks_on_sees_every_state(
     train("--steps", "8", "--seconds", "0.2")
     launch = order("next", node="fake/main", lr="0.5")
     seen: list[tuple[str, str, int]] = []
-    ended = foreground.carry_out(
+    ended = foreground.run_launch(
         worker, launch.id, lambda found, part: seen.append((found.state, part.status, part.step))
     )
     assert ended.state == "ended"
@@ -48,7 +48,7 @@ def test_a_launch_that_another_worker_has_is_only_watched(
     assert other.claim(launch.id) is not None
     thread = threading.Thread(target=other.run, args=(threading.Event(),), kwargs={"once": True})
     thread.start()
-    assert foreground.carry_out(worker, launch.id, ignore).state == "ended"
+    assert foreground.run_launch(worker, launch.id, ignore).state == "ended"
     thread.join()
     assert worker.children == {}
     assert reread(database, launch).worker == other.name
@@ -67,7 +67,7 @@ def test_a_launch_whose_worker_died_is_taken_over(
     launch = order("next")
     with database.transaction() as connection:
         launches.claim(connection, dead_worker, launch.id)
-    assert foreground.carry_out(worker, launch.id, ignore).state == "ended"
+    assert foreground.run_launch(worker, launch.id, ignore).state == "ended"
     assert reread(database, launch).worker == worker.name
 
 

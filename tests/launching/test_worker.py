@@ -100,7 +100,7 @@ def test_an_environment_that_is_to_stay_is_given_nothing_back(
     train: Train, worker: Worker, database: Database, config: Config, store: Store, keep: bool
 ) -> None:
     train()
-    launch = control.order_launch(
+    launch = control.create_launch(
         database, store, "fake", actor="me", environment={"given": {"MINE": "1"}, "keep": keep}
     )
     told = "import os; print(*[os.environ.get(n) for n in ('COLOUR', 'MINE')])"
@@ -433,7 +433,7 @@ def test_launches_work_on_postgres_too(empty_postgres: str, tmp_path: Path) -> N
     database = open_database(config, create=True)
     train_fake(config, "--steps", "2")
     ordered = [
-        control.order_launch(database, Store(config.store), "fake", actor="me", name=f"next{i}")
+        control.create_launch(database, Store(config.store), "fake", actor="me", name=f"next{i}")
         for i in range(3)
     ]
     workers = [Worker(database, config, jobs=2) for _ in range(2)]
@@ -454,7 +454,7 @@ def test_a_worker_leaves_alone_what_another_of_its_process_is_starting(
 ) -> None:
     train_fake(sqlite_config, "--steps", "2")
     store = Store(sqlite_config.store)
-    launch = control.order_launch(sqlite_database, store, "fake", actor="me")
+    launch = control.create_launch(sqlite_database, store, "fake", actor="me")
     first, second = (Worker(sqlite_database, sqlite_config) for _ in range(2))
     with sqlite_database.transaction() as connection:
         launches.claim(connection, first.name, launch.id)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from branchtrack.core.catalog import BUILT_IN
 from branchtrack.core.records import Segment
-from branchtrack.core.settings import BUILT_IN
 from branchtrack.db import runs, segments
 from branchtrack.db.schema import open_database
 from branchtrack.training.record.recorder import Recorder

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from branchtrack.core.catalog import BUILT_IN
 from branchtrack.core.records import Change, Node, Request, Segment
-from branchtrack.core.settings import BUILT_IN
 from branchtrack.db import runs, segments
 from branchtrack.db.schema import open_database
 from branchtrack.training.record.committer import Committer, Point

@@ -49,7 +49,7 @@ class Home:
 
     def order(self, node: Node, settings: dict[str, Any] | None = None, **how: Any) -> Launch:
         """Queue a resume of a node."""
-        return control.order_launch(
+        return control.create_launch(
             self.database, self.store, node.id, actor="ann", settings=settings, **how
         )
 

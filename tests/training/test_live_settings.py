@@ -10,8 +10,8 @@ from transformers import Trainer
 
 import branchtrack
 from branchtrack import make_branching
+from branchtrack.core.catalog import declared
 from branchtrack.core.interventions import parse
-from branchtrack.core.settings import declared
 from branchtrack.errors import InvalidInput
 from tests.training import matrix, tiny
 from tests.training.callbacks import At, Spy

@@ -171,7 +171,7 @@ def test_new_things_can_be_written_into_it(old: Config) -> None:
             ),
             target.step,
         )
-    launch = control.order_launch(database, Store(old.store), target.id, actor="ann", name="new")
+    launch = control.create_launch(database, Store(old.store), target.id, actor="ann", name="new")
     with database.read() as connection:
         assert audit.first_break(connection, target.run_id) is None
     database.close()

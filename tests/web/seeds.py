@@ -17,7 +17,8 @@ import numpy as np
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.actors import Actor
-from branchtrack.core.capabilities import Action, Offers
+from branchtrack.core.capabilities import Action, Capabilities
+from branchtrack.core.catalog import BUILT_IN, DROPOUT, MAX_STEPS
 from branchtrack.core.names import new_id
 from branchtrack.core.records import (
     Branch,
@@ -29,7 +30,7 @@ from branchtrack.core.records import (
     Run,
     Segment,
 )
-from branchtrack.core.settings import BUILT_IN, DROPOUT, MAX_STEPS, Setting
+from branchtrack.core.settings import Setting
 from branchtrack.db import (
     certificates,
     launches,
@@ -59,7 +60,7 @@ DIFFERENCE = {
     "tensors_differing": 61,
     "elements_differing": 9214,
 }
-OFFERS = Offers(
+OFFERS = Capabilities(
     {
         "relabel": Action(
             "relabel",

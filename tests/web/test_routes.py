@@ -31,8 +31,8 @@ RUN, BRANCH = "/runs/digits", "/runs/digits/branches/main"
 #: ``tokens``; ``judge`` are previews.
 ROUTES = {
     "static": ("GET", "/static/app.css", "open"),
-    "chrome.icon": ("GET", "/icon.svg", "open"),
-    "chrome.theme": ("POST", "/theme", "theme"),
+    "theme.icon": ("GET", "/icon.svg", "open"),
+    "theme.choose": ("POST", "/theme", "theme"),
     "runs.index": ("GET", "/runs", "look"),
     "tree.show": ("GET", RUN, "look"),
     "tree.chart_data": ("GET", f"{RUN}/chart", "look"),
@@ -42,10 +42,9 @@ ROUTES = {
     "compare.as_csv": ("GET", "/compare.csv?a=digits/main&b=digits/other", "look"),
     "resume.form": ("GET", "/nodes/NODE/resume", "look"),
     "resume.order": ("POST", "/nodes/NODE/resume", "launch"),
-    "control.submit": ("POST", f"{BRANCH}/requests", "ask"),
-    "control.confirm_stop": ("GET", f"{BRANCH}/stop", "look"),
     "steer.show": ("GET", f"{BRANCH}/steer", "look"),
-    "steer.ask": ("POST", f"{BRANCH}/steer", "ask"),
+    "steer.submit": ("POST", f"{BRANCH}/steer", "ask"),
+    "steer.confirm_stop": ("GET", f"{BRANCH}/stop", "look"),
     "steer.preview": ("POST", f"{BRANCH}/steer/preview", "judge"),
     "steer.cancel": ("POST", "/requests/REQUEST/cancel", "cancel"),
     "audit.show": ("GET", f"{RUN}/audit", "look"),
@@ -203,7 +202,7 @@ def test_agents_alone_have_to_say_why(gate: Gate, endpoint: str, caller: str) ->
     assert status == refused if is_agent else status < 400
 
 
-@pytest.mark.parametrize("endpoint", ["control.submit", "steer.ask", "api_requests.submit"])
+@pytest.mark.parametrize("endpoint", ["steer.submit", "api_requests.submit"])
 def test_a_token_for_some_names_asks_for_no_others(gate: Gate, endpoint: str) -> None:
     if endpoint == "api_requests.submit":
         assert gate.call(endpoint, "narrow", kind="set", values={"weight_decay": 0.1}) == 403

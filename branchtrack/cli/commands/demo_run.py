@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from branchtrack import control, permissions
 from branchtrack.analysis import payloads
-from branchtrack.cli.commands.resume import carry_out, launch_lines
+from branchtrack.cli.commands.resume import launch_lines, show_launch
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.output import number
 from branchtrack.cli.progress import bar
@@ -188,7 +188,7 @@ class Demonstration:
             f"\nbranchtrack resume {node.id[:8]} --set lr={COOLER} --name cooler"
             f"    (the node at step {node.step})"
         )
-        launch = control.order_launch(
+        launch = control.create_launch(
             self.database,
             self.line.store,
             node.id,
@@ -197,7 +197,7 @@ class Demonstration:
             settings={"lr": str(COOLER)},
             reason="what if it had been lower from early on?",
         )
-        launch = carry_out(self.line, self.database, launch, quiet=True)
+        launch = show_launch(self.line, self.database, launch, quiet=True)
         with self.database.read() as connection:
             self.say("\n".join(launch_lines(payloads.launch(connection, launch))))
         if launch.state != "ended":

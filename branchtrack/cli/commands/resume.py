@@ -112,7 +112,7 @@ def resume(
 
             foreground.detach(line.config, launch.id)
         else:
-            launch = carry_out(line, database, launch, quiet=as_json)
+            launch = show_launch(line, database, launch, quiet=as_json)
         remembered = origins.is_remembered(database, launch)
         with database.read() as connection:
             payload = payloads.launch(connection, launch)
@@ -152,7 +152,7 @@ def _order(
     settings = parse_assignments([*values, *_declared(accepted, resize)])
     environment = {"given": variables.parse(assignments), "keep": keep_env}
     with bar("Reading the checkpoint"):
-        return control.order_launch(
+        return control.create_launch(
             database,
             line.store,
             node,
@@ -227,13 +227,13 @@ def _list(line: CommandLine, node: str, as_json: bool) -> None:
         echo(textwrap.indent("\n".join(textwrap.wrap(text, 92)), "    "))
 
 
-def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool) -> Launch:
+def show_launch(line: CommandLine, database: Database, launch: Launch, quiet: bool) -> Launch:
     """Start a launch's process and show how it comes along, until it has ended.
 
     Raises:
         KeyboardInterrupt: it was stopped by Ctrl-C, or goes on alone after a second.
     """
-    from branchtrack.launching.foreground import carry_out as carry_out_launch
+    from branchtrack.launching.foreground import run_launch
     from branchtrack.launching.worker import Worker
 
     def say(text: str) -> None:
@@ -244,11 +244,11 @@ def carry_out(line: CommandLine, database: Database, launch: Launch, quiet: bool
     with bar(worker.describe(launch)) as update, interrupts() as received:
         watch = progress_of(update, received)
         try:
-            return carry_out_launch(worker, launch.id, watch)
+            return run_launch(worker, launch.id, watch)
         except KeyboardInterrupt:
             try:
                 _ask_to_stop(worker, launch)
-                carry_out_launch(worker, launch.id, watch)
+                run_launch(worker, launch.id, watch)
             except KeyboardInterrupt:
                 for child in worker.still_training():
                     echo(f"{child} trains on by itself.", err=True)

@@ -1,4 +1,4 @@
-"""Commands that ask a live run to change or to do something; what they share is in `asking`."""
+"""Commands that send a request to a live run; what they share is in `request_options`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 import click
 
 from branchtrack.cli.context import CommandLine
-from branchtrack.cli.request_options import ask, asking
+from branchtrack.cli.request_options import request_options, send_request
 
 
 @click.command("set")
 @click.argument("run")
 @click.argument("values", nargs=-1, metavar="NAME=VALUE...")
 @click.option("--clamp", is_flag=True, help="Take the nearest allowed value for one out of bounds.")
-@asking
+@request_options
 def set_settings(
-    line: CommandLine, run: str, values: tuple[str, ...], clamp: bool, **how: Any
+    line: CommandLine, run: str, values: tuple[str, ...], clamp: bool, **options: Any
 ) -> None:
     """Change settings of a RUN (or RUN/BRANCH) while it trains; `settings RUN` lists them.
 
@@ -27,31 +27,31 @@ def set_settings(
     from branchtrack.core.settings import parse_assignments
 
     payload: dict[str, Any] = {"kind": "set", "values": parse_assignments(values)}
-    ask(line, run, {**payload, "clamp": True} if clamp else payload, **how)
+    send_request(line, run, {**payload, "clamp": True} if clamp else payload, **options)
 
 
 @click.command()
 @click.argument("run")
-@asking
-def pause(line: CommandLine, run: str, **how: Any) -> None:
+@request_options
+def pause(line: CommandLine, run: str, **options: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to commit a node and hold, still answering.
 
     \b
     Example: branchtrack pause demo --reason "let me look"
     """
-    ask(line, run, {"kind": "pause"}, **how)
+    send_request(line, run, {"kind": "pause"}, **options)
 
 
 @click.command()
 @click.argument("run")
-@asking
-def unpause(line: CommandLine, run: str, **how: Any) -> None:
+@request_options
+def unpause(line: CommandLine, run: str, **options: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) that is paused to go on.
 
     \b
     Example: branchtrack unpause demo
     """
-    ask(line, run, {"kind": "unpause"}, **how)
+    send_request(line, run, {"kind": "unpause"}, **options)
 
 
 @click.command()
@@ -62,8 +62,8 @@ def unpause(line: CommandLine, run: str, **how: Any) -> None:
     show_default=True,
     help="now, epoch (at its end) or checkpoint (behind the script's next).",
 )
-@asking
-def stop(line: CommandLine, run: str, when: str, **how: Any) -> None:
+@request_options
+def stop(line: CommandLine, run: str, when: str, **options: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to commit a node and end its process.
 
     With --when epoch or checkpoint it returns at once: `branchtrack requests RUN` tells what came
@@ -73,32 +73,32 @@ def stop(line: CommandLine, run: str, when: str, **how: Any) -> None:
     Example: branchtrack stop demo --reason "converged"
     """
     payload = {"kind": "stop"} if when == "now" else {"kind": "stop", "when": when}
-    ask(line, run, payload, wait=when == "now", **how)
+    send_request(line, run, payload, wait=when == "now", **options)
 
 
 @click.command()
 @click.argument("run")
 @click.option("--message", default="", metavar="TEXT", help="Kept with the node.")
-@asking
-def checkpoint(line: CommandLine, run: str, message: str, **how: Any) -> None:
+@request_options
+def checkpoint(line: CommandLine, run: str, message: str, **options: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to commit a node now.
 
     \b
     Example: branchtrack checkpoint demo --message "before the change"
     """
-    ask(line, run, {"kind": "checkpoint", "message": message}, **how)
+    send_request(line, run, {"kind": "checkpoint", "message": message}, **options)
 
 
 @click.command()
 @click.argument("run")
-@asking
-def evaluate(line: CommandLine, run: str, **how: Any) -> None:
+@request_options
+def evaluate(line: CommandLine, run: str, **options: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to evaluate now, and print the metrics.
 
     \b
     Example: branchtrack evaluate demo/cooler
     """
-    ask(line, run, {"kind": "evaluate"}, **how)
+    send_request(line, run, {"kind": "evaluate"}, **options)
 
 
 @click.command()
@@ -112,9 +112,14 @@ def evaluate(line: CommandLine, run: str, **how: Any) -> None:
     metavar="NAME=VALUE",
     help="A setting to change from there on; may be repeated.",
 )
-@asking
+@request_options
 def rewind(
-    line: CommandLine, run: str, node: str, name: str | None, values: tuple[str, ...], **how: Any
+    line: CommandLine,
+    run: str,
+    node: str,
+    name: str | None,
+    values: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Ask a RUN (or RUN/BRANCH) to go back to a NODE, and on from there as a new branch.
 
@@ -130,16 +135,16 @@ def rewind(
         payload["name"] = name
     if values:
         payload["values"] = parse_assignments(values)
-    ask(line, run, payload, **how)
+    send_request(line, run, payload, **options)
 
 
 def _of_modules(kind: str, about: str, example: str) -> click.Command:
     @click.command(kind, help=f"{about}\n\n\b\nExample: branchtrack {kind} {example}")
     @click.argument("run")
     @click.argument("modules", nargs=-1)
-    @asking
-    def command(line: CommandLine, run: str, modules: tuple[str, ...], **how: Any) -> None:
-        ask(line, run, {"kind": kind, "modules": ", ".join(modules)}, **how)
+    @request_options
+    def command(line: CommandLine, run: str, modules: tuple[str, ...], **options: Any) -> None:
+        send_request(line, run, {"kind": kind, "modules": ", ".join(modules)}, **options)
 
     return command
 
@@ -160,22 +165,24 @@ reset = _of_modules(
 @click.command()
 @click.argument("run")
 @click.argument("text")
-@asking
-def note(line: CommandLine, run: str, text: str, **how: Any) -> None:
+@request_options
+def note(line: CommandLine, run: str, text: str, **options: Any) -> None:
     """Put a remark on a RUN (or RUN/BRANCH) into its record; it may have ended.
 
     \b
     Example: branchtrack note demo "the spike is the new data"
     """
-    ask(line, run, {"kind": "note", "text": text}, **how)
+    send_request(line, run, {"kind": "note", "text": text}, **options)
 
 
 @click.command()
 @click.argument("run")
 @click.argument("action")
 @click.argument("arguments", nargs=-1, metavar="NAME=VALUE...")
-@asking
-def act(line: CommandLine, run: str, action: str, arguments: tuple[str, ...], **how: Any) -> None:
+@request_options
+def act(
+    line: CommandLine, run: str, action: str, arguments: tuple[str, ...], **options: Any
+) -> None:
     """Call an ACTION that the script of a RUN registered; `settings RUN` lists them.
 
     \b
@@ -184,4 +191,4 @@ def act(line: CommandLine, run: str, action: str, arguments: tuple[str, ...], **
     from branchtrack.core.settings import parse_assignments
 
     payload = {"kind": "act", "action": action, "arguments": parse_assignments(arguments)}
-    ask(line, run, payload, **how)
+    send_request(line, run, payload, **options)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, IterableDataset
 
+from branchtrack.core.catalog import DATA
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.dataset_settings import EFFECT, MARK, PREFIX
@@ -149,6 +150,7 @@ def _setting(name: str) -> Setting:
         minimum=0.0,
         maximum=_MOST,
         effect=EFFECT,
+        group=DATA,
         about=f"weight of {name} in the mixture; the weights need not sum to 1",
     )
 

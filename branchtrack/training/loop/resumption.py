@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from branchtrack.core.settings import SCHEDULE_HELD, SCHEDULER
+from branchtrack.core.catalog import SCHEDULE_HELD, SCHEDULER
 from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.session.base import Base
@@ -64,7 +64,7 @@ def restore(live: Live, base: Base) -> None:
     target = {name: base_settings(base).get(name, value) for name, value in current.items()}
     if base.overrides.get(SCHEDULER.name) == "script":
         target = _of_cycles(live, current, target, base.overrides)
-    target = apply.resolved(live, target)
+    target = apply.normalize(live, target)
     apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
 
 

@@ -343,7 +343,7 @@ class Committer:
         self._recorder.report("commit", error)
         self.lost, self.disk = str(error), isinstance(error, StorageError | SchemaError)
         for answer in answers:
-            if answer.state in ("applied", "done") and answer.request.kind != "evaluate":
+            if answer.state in ("applied", "done") and answer.makes_node:
                 answer.state = "failed"
                 answer.error = f"It was applied, but no node was committed: {error}"
         self.answer(answers, step)

@@ -102,7 +102,7 @@ class Inbox:
 
 def awaited(request: Request) -> str:
     """Return what a request waits for: ``now`` is any control point."""
-    return str(request.requested.get("when", "now")) if request.kind == "stop" else "now"
+    return str(request.requested.get("when", "now"))
 
 
 def _expiry(request: Request) -> float:

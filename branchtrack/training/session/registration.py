@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack import config
-from branchtrack.core.capabilities import Offers
+from branchtrack.core.capabilities import Capabilities
+from branchtrack.core.catalog import AT_RESUME
 from branchtrack.core.records import Segment
-from branchtrack.core.settings import AT_RESUME
 from branchtrack.db import segments
 from branchtrack.db.engine import Database
 from branchtrack.environment_variables import REQUIRE_VARIABLE
@@ -89,7 +89,7 @@ def facts_of(live: Live, actions: Actions, *, evaluates: bool) -> dict[str, Any]
     described = {name: author_actions.describe(name, action) for name, action in actions.items()}
     return {
         "declared": [setting.as_dict() for setting in [*apply.declare(live), *at_resume]],
-        "offers": Offers(described, modules.paths(live.model), evaluates).as_dict(),
+        "offers": Capabilities(described, modules.paths(live.model), evaluates).as_dict(),
     }
 
 

@@ -249,7 +249,7 @@ def _plan(connection: Connection, start: Node, target: Node) -> ReplayPlan:
     changes: dict[int, list[Change]] = {}
     for request in requests.carried_out(connection, target.segment_id):
         if request.step is not None and request.step in between:
-            changes.setdefault(request.step, []).append(partial(execution.again, request))
+            changes.setdefault(request.step, []).append(partial(execution.replay, request))
     for node in nodes_between:
         # A change that took effect at another step was requested there.
         values = {change.name: change.after for change in node.changes if change.step is None}
@@ -263,7 +263,7 @@ def _plan(connection: Connection, start: Node, target: Node) -> ReplayPlan:
 
 def _write(values: Mapping[str, Any], live: Live, actions: execution.Actions) -> None:
     del actions
-    apply.write_all(live, apply.resolved(live, values))
+    apply.write_all(live, apply.normalize(live, values))
 
 
 def _missed(target: Node, step: int) -> CheckpointMismatch:

@@ -70,7 +70,7 @@ class Rewinder:
         requested = request.requested
         self._refuse_foreign_command(request.run_id)
         self._refuse_another_script(request.run_id, requested["node"])
-        launch = control.order_launch(
+        launch = control.create_launch(
             self._database,
             self._store,
             requested["node"],

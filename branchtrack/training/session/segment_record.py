@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack import control
+from branchtrack.core.interventions import awaited_by
 from branchtrack.core.records import Segment
 from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
@@ -74,7 +75,7 @@ class SegmentRecord:
     def end_stops(self, connection: Connection, state: str, error: str | None = None) -> None:
         """Move the requests to stop that the loop has got to their last state."""
         for request in requests.unanswered(connection, self._segment.id):
-            if request.kind == "stop" and request.state == "applied":
+            if awaited_by(request.kind) == "end" and request.state == "applied":
                 requests.move(connection, request.id, state, actor=self._actor, error=error)
 
     def end(

@@ -217,8 +217,7 @@ class Session(Updates):
         if save:
             saves.ask(point.step)
         replies = [
-            self._control.carry_out(request, point, self.actions, final=final)
-            for request in pending
+            self._control.execute(request, point, self.actions, final=final) for request in pending
         ]
         answers.supersede(replies)
         changes = (*answers.changes(replies), *execution.remarks(replies))

@@ -13,8 +13,8 @@ from typing import Any
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import restores
+from branchtrack.core.catalog import DIRECTIVES
 from branchtrack.core.records import Node
-from branchtrack.core.settings import DIRECTIVES
 from branchtrack.db import nodes, requests
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from branchtrack.core import schedules
+from branchtrack.core import catalog, schedules
+from branchtrack.core.catalog import DIRECTIVES, RECIPE, SCHEDULE_HELD
 from branchtrack.core.preconditions import same
-from branchtrack.core.settings import DIRECTIVES, RECIPE, SCHEDULE_HELD, Setting
+from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings import (
     compatibility,
@@ -30,9 +31,9 @@ from branchtrack.training.settings.registry import Handle
 from branchtrack.training.settings.rollback import keep_state
 
 #: What every optimizer reads in each of its groups, where it has it.
-_FIELDS = ("lr", "weight_decay", "betas", "eps", "momentum")
+_IN_GROUPS = tuple(name for name, setting in catalog.SETTINGS.items() if setting.in_groups)
 #: Settings that show in the rates of all groups.
-_OF_SCHEDULE = {schedules.KIND, schedules.KWARGS, "warmup_steps", "max_steps"}
+_SHAPE_RATES = {name for name, setting in catalog.SETTINGS.items() if setting.shapes_rates}
 
 Groups = dict[str, list[dict[str, Any]]]
 
@@ -49,8 +50,8 @@ def read_all(live: Live, details: bool = False) -> dict[str, Any]:
     return _read(live, registry.of(live), details)
 
 
-def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write settings, all or none, and return their values read back.
+def write_all(live: Live, targets: Mapping[str, Any]) -> dict[str, Any]:
+    """Write settings that `normalize` returned, all or none, and return their values read back.
 
     Directives cannot be read back; values that follow from the others (the arguments of another
     schedule, its recipe) are returned too if they changed.
@@ -63,7 +64,6 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
     handles, recipe, put_back = now.handles, live.fixed.get(RECIPE), keep_state(live, now)
     options = shadow_step.options(live)
     try:
-        targets = resolved(live, values)
         _write(live, handles, targets)
         after = read_all(live, details=True)
         for name, value in targets.items():
@@ -78,7 +78,7 @@ def write_all(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
     return applied if new_recipe == recipe else {**applied, RECIPE: new_recipe}
 
 
-def resolved(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
+def normalize(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values as they will be read back after writing: patterns resolved to paths, and values
     that follow from the others added. Directives stay.
 
@@ -102,14 +102,17 @@ def expected(live: Live, overrides: Mapping[str, Any]) -> dict[str, Any]:
     now = {**read_all(live), **live.fixed}
     targets = {n: value if n in wholes else overrides.get(n, value) for n, value in now.items()}
     targets = {n: v for n, v in targets.items() if n not in (*DIRECTIVES, RECIPE)}
-    return resolved(live, {**targets, **details})
+    return normalize(live, {**targets, **details})
 
 
 def read_groups(live: Live) -> Groups:
     """Return what the next update uses in each group of each optimizer; None if not a number."""
     groups = {}
     for prefix, optimizer_objects in live.parts.items():
-        names = [*_FIELDS, *(field.name for field in optimizer_fields.declare(optimizer_objects))]
+        names = [
+            *_IN_GROUPS,
+            *(field.name for field in optimizer_fields.declare(optimizer_objects)),
+        ]
         groups[prefix] = [
             {n: _plain(group.get(n)) for n in names} for group in optimizer_objects.groups
         ]
@@ -178,7 +181,7 @@ def agrees(
         if prefix in groups and any(local_name in group for group in groups[prefix]):
             if not _same(local_name, groups[prefix], reading["groups"][prefix]):
                 return False
-    if schedules.KIND in reading and _OF_SCHEDULE & targets.keys():
+    if schedules.KIND in reading and _SHAPE_RATES & targets.keys():
         if not _same("lr", groups[""], reading["groups"][""]):
             return False
     limit = targets.get("max_grad_norm", 0.0)

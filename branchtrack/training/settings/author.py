@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from branchtrack.core.settings import AT_RESUME, RECIPE, Setting
+from branchtrack.core.catalog import AT_RESUME, RECIPE
+from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 
 #: Prefixes of the settings of a model's parts and of the data.

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from branchtrack.core.catalog import DATA
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.author import Declared, setting
@@ -50,7 +51,9 @@ def declare(dataset: D, /, **settings: Any) -> D:
     values: dict[str, Any] = {}
     for name, initial in settings.items():
         declaration = initial if isinstance(initial, Declared) else setting(initial)
-        declarations[name] = replace(declaration.setting, name=PREFIX + name, effect=EFFECT)
+        declarations[name] = replace(
+            declaration.setting, name=PREFIX + name, effect=EFFECT, group=DATA
+        )
         values[name] = declarations[name].validate(declaration.value)
         if name in existing:
             raise _twice(declarations[name].name)

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from branchtrack.core.settings import AT_RESUME, Setting
+from branchtrack.core.catalog import AT_RESUME, OPTIMIZER
+from branchtrack.core.settings import Setting
 from branchtrack.training.settings.live import Live, number, put
 
 #: Handled elsewhere: rates and momentum with their schedules, and fields with a named setting.
@@ -129,7 +130,11 @@ def _setting(live: Live, name: str, taken: inspect.Parameter) -> Setting | None:
     about = f"{name} of {type(live.optimizer).__name__}"
     if isinstance(value, bool):
         of_torch = type(live.optimizer).__module__.startswith("torch.optim")
-        return Setting(name, "bool", about=about) if of_torch and name in _SWITCHES else None
+        return (
+            Setting(name, "bool", about=about, group=OPTIMIZER)
+            if of_torch and name in _SWITCHES
+            else None
+        )
     if not (_is_number(value) or _is_listed(value)):
         return None
     inferred = (
@@ -142,7 +147,17 @@ def _setting(live: Live, name: str, taken: inspect.Parameter) -> Setting | None:
     # What is infinite by default (Prodigy's growth_rate) may be infinite again.
     values = [*(value if _is_listed(value) else [value]), taken.default]
     infinite = any(isinstance(element, float) and math.isinf(element) for element in values)
-    return Setting(name, dtype, low, high, above, about=about, count=count, infinite=infinite)
+    return Setting(
+        name,
+        dtype,
+        low,
+        high,
+        above,
+        about=about,
+        count=count,
+        infinite=infinite,
+        group=OPTIMIZER,
+    )
 
 
 def _is_whole(value: Any, annotation: Any) -> bool:

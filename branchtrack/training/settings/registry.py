@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from branchtrack.core import schedules
-from branchtrack.core.settings import (
+from branchtrack.core.catalog import (
     BETAS,
     CYCLED_BETAS,
     CYCLED_MOMENTUM,
@@ -26,8 +26,8 @@ from branchtrack.core.settings import (
     MOMENTUM,
     SCHEDULE_HELD,
     WEIGHT_DECAY,
-    Setting,
 )
+from branchtrack.core.settings import Setting
 from branchtrack.training.settings import (
     learning_rates,
     modules,

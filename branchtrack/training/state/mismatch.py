@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from branchtrack.core.catalog import ACCEPT
 from branchtrack.core.names import near
 from branchtrack.core.nonfinite import packed
-from branchtrack.core.settings import ACCEPT
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 
 #: The option for a difference that the script itself settles.

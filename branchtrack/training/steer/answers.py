@@ -9,13 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from branchtrack.core.interventions import SETTING_KINDS
+from branchtrack.core.catalog import DIRECTIVES, SCHEDULER, SETTINGS
+from branchtrack.core.interventions import INTERVENTIONS, SETTING_KINDS
 from branchtrack.core.records import Change, Node, Request
-from branchtrack.core.settings import DIRECTIVES, SCHEDULER, SEED
 from branchtrack.training.settings.shadow_step import Options, Outcome
-
-#: Changes that replace the node's schedule by another.
-_OF_SCHEDULE = {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "horizon"}
 
 
 @dataclass
@@ -42,8 +39,8 @@ class Answer:
     @property
     def makes_node(self) -> bool:
         """Whether a node is committed for it, changes or not."""
-        idle = self.request.kind in ("evaluate", "unpause")
-        return self.state in ("applied", "done", "superseded") and not idle
+        is_made = self.state in ("applied", "done", "superseded")
+        return is_made and INTERVENTIONS[self.request.kind].makes_node
 
 
 @dataclass
@@ -125,8 +122,8 @@ def restored_parts(has_scheduler: bool, replaced: Mapping[str, Any]) -> dict[str
         parts["scheduler"] = "restored"
     parts["data position"] = parts["counters"] = "restored"
     parts |= {name: "replaced" for name in replaced if name not in DIRECTIVES}
-    if replaced.keys() & _OF_SCHEDULE or replaced.get(SCHEDULER.name) == "script":
+    settings = [SETTINGS[name] for name in replaced if name in SETTINGS]
+    parts |= {setting.replaces: "replaced" for setting in settings if setting.replaces}
+    if replaced.get(SCHEDULER.name) == "script":
         parts["scheduler"] = "replaced"
-    if SEED.name in replaced:
-        parts["rng"] = "replaced"
     return parts

@@ -1,4 +1,4 @@
-"""Carrying out one request on live objects, at a control point or again in a rehearsal.
+"""Executing one request at a control point: one function for each kind; some once more in a replay.
 
 An error in a request is its answer; nothing here ends training. It knows no database.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from branchtrack.core import preconditions
-from branchtrack.core.interventions import SETTING_KINDS
+from branchtrack.core.catalog import DIRECTIVES
+from branchtrack.core.interventions import INTERVENTIONS
 from branchtrack.core.records import Change, Request
-from branchtrack.core.settings import DIRECTIVES
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings import apply, lr_forecast, modules, shadow_step
 from branchtrack.training.settings.apply import Live
@@ -25,58 +26,57 @@ logger = logging.getLogger("branchtrack")
 Actions = Mapping[str, Callable[..., Any]]
 
 
-def carry_out(request: Request, live: Live, step: int, actions: Actions) -> Answer | None:
-    """Make a change, reset modules or call an action; return None for another kind of request.
+@dataclass(frozen=True)
+class Scene:
+    """What requests are executed on: live objects, the author's actions, and the training itself.
+
+    ``evaluate`` returns the metrics as they are recorded; ``hold`` holds training after this
+    control point for a request (or, if false, continues it) and ``stop`` ends it; ``rewind``
+    prepares the branch to continue in, and returns what the answer says of it.
+    """
+
+    live: Live
+    step: int
+    actions: Actions
+    evaluate: Callable[[], dict[str, Any]]
+    hold: Callable[[Request, bool], None]
+    stop: Callable[[], None]
+    rewind: Callable[[Request], dict[str, Any]]
+
+
+def execute(request: Request, scene: Scene) -> Answer:
+    """Execute a request, and return its answer.
 
     Conditions are checked first, where nothing can come in between.
     """
     answer = Answer(request)
     try:
-        late = preconditions.overdue(request.conditions, step=step, now=time.time())
+        late = preconditions.overdue(request.conditions, step=scene.step, now=time.time())
         if late:
             answer.state, answer.error = "expired", late
             return answer
         unmet = request.conditions.get("only_if") and preconditions.unmet(
-            request.conditions, apply.read_all(live, details=True)
+            request.conditions, apply.read_all(scene.live, details=True)
         )
         if unmet:
             answer.state, answer.error = "failed", f"{unmet} Nothing was changed."
             return answer
-        if request.kind in SETTING_KINDS:
-            _change(answer, live, requested_settings(request, live))
-        elif request.kind == "reset":
-            answer.result = reset.reset(live, request.requested["modules"])
+        if INTERVENTIONS[request.kind].awaits == "answer":
             answer.state = "done"
-        elif request.kind == "act":
-            answer.result = author_actions.call(
-                _function(actions, request), request.requested.get("arguments", {})
-            )
-            answer.state = "done"
-        else:
-            return None
-    except (Exception, SystemExit) as error:
+        EXECUTORS[request.kind](answer, scene)
+    except Exception as error:
+        fail(answer, error)
+    except SystemExit as error:
+        if request.kind not in REPLAYERS:
+            raise
         # sys.exit() in an action ends that action, not the training.
         fail(answer, error)
     return answer
 
 
-def again(request: Request, live: Live, actions: Actions) -> None:
+def replay(request: Request, live: Live, actions: Actions) -> None:
     """Make the change of a request once more, as it was made then, whatever its conditions."""
-    if request.kind in SETTING_KINDS:
-        apply.write_all(live, apply.resolved(live, requested_settings(request, live)))
-    elif request.kind == "reset":
-        reset.reset(live, request.requested["modules"])
-    else:
-        author_actions.call(_function(actions, request), request.requested.get("arguments", {}))
-
-
-def requested_settings(request: Request, live: Live) -> dict[str, Any]:
-    """Return the settings that a request changes, by name."""
-    if request.kind == "set":
-        return dict(request.requested["values"])
-    frozen = request.kind == "freeze"
-    text = modules.with_frozen(live.model, request.requested["modules"], frozen=frozen)
-    return {"frozen": text}
+    REPLAYERS[request.kind](request, live, actions)
 
 
 def fail(answer: Answer, error: Exception | SystemExit) -> None:
@@ -94,20 +94,110 @@ def fail(answer: Answer, error: Exception | SystemExit) -> None:
 
 def remarks(answers: list[Answer]) -> tuple[Change, ...]:
     """Return a node's entries for those of its answers that are not settings."""
-    changes = []
-    for answer in answers:
-        if answer.state == "done" and answer.request.kind == "reset":
-            changes.append(Change("reset", None, answer.request.requested["modules"]))
-        elif answer.state == "done" and answer.request.kind == "act":
-            requested = answer.request.requested
-            changes.append(
-                Change(f"act.{requested['action']}", None, requested.get("arguments", {}))
-            )
-    return tuple(changes)
+    done = [answer.request for answer in answers if answer.state == "done"]
+    entries = (INTERVENTIONS[request.kind].remark_of(request.requested) for request in done)
+    return tuple(Change(name, None, value) for name, value in filter(None, entries))
+
+
+def _set(answer: Answer, scene: Scene) -> None:
+    _change(answer, scene.live, _values(answer.request, scene.live))
+
+
+def _freeze(answer: Answer, scene: Scene) -> None:
+    _change(answer, scene.live, _frozen(answer.request, scene.live))
+
+
+def _reset(answer: Answer, scene: Scene) -> None:
+    answer.result = reset.reset(scene.live, answer.request.requested["modules"])
+
+
+def _act(answer: Answer, scene: Scene) -> None:
+    answer.result = _call(answer.request, scene.live, scene.actions)
+
+
+def _evaluate(answer: Answer, scene: Scene) -> None:
+    answer.result = {"metrics": scene.evaluate()}
+
+
+def _checkpoint(answer: Answer, scene: Scene) -> None:
+    """Do nothing: the node is committed for the answer."""
+
+
+def _pause(answer: Answer, scene: Scene) -> None:
+    scene.hold(answer.request, True)
+
+
+def _unpause(answer: Answer, scene: Scene) -> None:
+    scene.hold(answer.request, False)
+
+
+def _stop(answer: Answer, scene: Scene) -> None:
+    # Done when training has ended: a loop might continue.
+    scene.stop()
+
+
+def _rewind(answer: Answer, scene: Scene) -> None:
+    answer.result = scene.rewind(answer.request)
+    scene.stop()
+
+
+#: How each kind that needs a process is executed.
+EXECUTORS: dict[str, Callable[[Answer, Scene], None]] = {
+    "set": _set,
+    "pause": _pause,
+    "unpause": _unpause,
+    "stop": _stop,
+    "evaluate": _evaluate,
+    "checkpoint": _checkpoint,
+    "rewind": _rewind,
+    "freeze": _freeze,
+    "unfreeze": _freeze,
+    "reset": _reset,
+    "act": _act,
+}
+
+
+def _values(request: Request, live: Live) -> dict[str, Any]:
+    return dict(request.requested["values"])
+
+
+def _frozen(request: Request, live: Live) -> dict[str, Any]:
+    frozen = request.kind == "freeze"
+    text = modules.with_frozen(live.model, request.requested["modules"], frozen=frozen)
+    return {"frozen": text}
+
+
+def _call(request: Request, live: Live, actions: Actions) -> Any:
+    name = request.requested["action"]
+    if name not in actions:
+        raise InvalidInput("action", name, ", ".join(sorted(actions)) or "none")
+    return author_actions.call(actions[name], request.requested.get("arguments", {}))
+
+
+def _set_again(request: Request, live: Live, actions: Actions) -> None:
+    apply.write_all(live, apply.normalize(live, _values(request, live)))
+
+
+def _freeze_again(request: Request, live: Live, actions: Actions) -> None:
+    apply.write_all(live, apply.normalize(live, _frozen(request, live)))
+
+
+def _reset_again(request: Request, live: Live, actions: Actions) -> None:
+    reset.reset(live, request.requested["modules"])
+
+
+#: How each kind that a certificate replays is made once more.
+REPLAYERS: dict[str, Callable[[Request, Live, Actions], Any]] = {
+    "set": _set_again,
+    "freeze": _freeze_again,
+    "unfreeze": _freeze_again,
+    "reset": _reset_again,
+    "act": _call,
+}
 
 
 def _change(answer: Answer, live: Live, values: dict[str, Any]) -> None:
-    answer.settings = apply.resolved(live, values)
+    answer.settings = apply.normalize(live, values)
     current = {**live.fixed, **apply.read_all(live, details=True)}
     before = shadow_step.options(live)
     answer.foreseen = lr_forecast.next_rates(live)
@@ -120,10 +210,3 @@ def _change(answer: Answer, live: Live, values: dict[str, Any]) -> None:
     ]
     if data and live.data is not None:
         answer.result = {"from_sample": dict.fromkeys(data, live.data.from_sample)}
-
-
-def _function(actions: Actions, request: Request) -> Callable[..., Any]:
-    name = request.requested["action"]
-    if name not in actions:
-        raise InvalidInput("action", name, ", ".join(sorted(actions)) or "none")
-    return actions[name]

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import TrainingArguments, set_seed
 
-from branchtrack.core.settings import RECIPE, SCHEDULE_FROM
+from branchtrack.core.catalog import RECIPE, SCHEDULE_FROM
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.data.growth import LENGTH, place_words
@@ -165,7 +165,8 @@ def restore(trainer: BranchingTrainer, base: Base) -> None:
             )
     current = apply.read_all(live, details=True)
     target = {name: base_settings(base).get(name, value) for name, value in current.items()}
-    apply.write_all(live, {name: v for name, v in target.items() if current[name] != v})
+    changed = {name: value for name, value in target.items() if current[name] != value}
+    apply.write_all(live, apply.normalize(live, changed))
 
 
 def restore_attributes(trainer: BranchingTrainer) -> None:

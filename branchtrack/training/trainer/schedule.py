@@ -12,17 +12,17 @@ from typing import Any
 from torch.optim.lr_scheduler import LambdaLR
 
 from branchtrack.core import overrides
-from branchtrack.core.schedules import write as as_text
-from branchtrack.core.settings import (
+from branchtrack.core.catalog import (
     HORIZON,
     LR_SCHEDULER_KWARGS,
     LR_SCHEDULER_TYPE,
     RECIPE,
     SCHEDULE_FROM,
     WARMUP_STEPS,
-    Setting,
     at_once,
 )
+from branchtrack.core.schedules import write as as_text
+from branchtrack.core.settings import Setting
 from branchtrack.training.settings import learning_rates, schedule_length
 from branchtrack.training.settings.live import Live
 from branchtrack.training.trainer import schedule_recipe, script

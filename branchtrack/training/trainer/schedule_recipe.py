@@ -20,9 +20,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainingArguments
 
 from branchtrack.checkpoints.tensors import decode
+from branchtrack.core.catalog import SCHEDULE_FROM
 from branchtrack.core.schedules import KIND as KIND
 from branchtrack.core.schedules import KWARGS as KWARGS
-from branchtrack.core.settings import SCHEDULE_FROM
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.live import Live, number, put
 

@@ -16,7 +16,7 @@ from transformers import get_scheduler
 from transformers.trainer_utils import IntervalStrategy, SchedulerType
 
 from branchtrack import redaction
-from branchtrack.core import schedules
+from branchtrack.core import catalog, schedules
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.dataset_settings import PREFIX
 from branchtrack.training.state import model_repr
@@ -38,18 +38,10 @@ _OUTWARD = frozenset(
 _RESTORED = frozenset("model optimizer scheduler frozen dropout optim optim_args".split())
 #: The setting for a declared change of an argument.
 _SETTING_OF = {
-    "learning_rate": "lr",
-    "adam_beta1": "betas",
-    "adam_beta2": "betas",
-    "adam_epsilon": "eps",
-    "num_train_epochs": "max_steps",
-    "per_device_train_batch_size": "batch_size",
-    "data_seed": "seed",
-} | {
-    name: name
-    for name in """lr betas eps momentum dropout frozen weight_decay max_grad_norm
-    lr_scheduler_type lr_scheduler_kwargs warmup_steps max_steps seed gradient_accumulation_steps
-    logging_steps eval_steps save_steps label_smoothing_factor""".split()
+    argument: name
+    for name, setting in catalog.SETTINGS.items()
+    if not setting.is_directive
+    for argument in (name, *setting.arguments)
 }
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers.trainer_pt_utils import LabelSmoother
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from branchtrack.core.settings import (
+from branchtrack.core.catalog import (
     ACCUMULATION,
     EVAL_STEPS,
     LABEL_SMOOTHING,
@@ -23,28 +23,25 @@ from branchtrack.core.settings import (
     MAX_STEPS,
     RECIPE,
     SAVE_STEPS,
-    Setting,
     at_once,
 )
+from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.live import Live
-from branchtrack.training.trainer import schedule
+from branchtrack.training.trainer import schedule, schedule_recipe
 from branchtrack.training.trainer.protocol import BranchingTrainer
 
 #: What is changed of a Trainer's arguments and its state.
 _ARGUMENTS = (
-    "lr_scheduler_type",
-    "lr_scheduler_kwargs",
-    "warmup_steps",
-    "gradient_accumulation_steps",
-    "logging_steps",
-    "eval_steps",
-    "save_steps",
+    *schedule_recipe.SHAPE,
+    ACCUMULATION.name,
+    LOGGING_STEPS.name,
+    EVAL_STEPS.name,
+    SAVE_STEPS.name,
     "metric_for_best_model",
     "greater_is_better",
 )
-_STATE = ("max_steps", "logging_steps", "eval_steps", "save_steps")
 _OWN = (
     "lr_scheduler",
     "_created_lr_scheduler",
@@ -58,6 +55,7 @@ _CADENCES = {
     EVAL_STEPS.name: (EVAL_STEPS, "eval_strategy", IntervalStrategy.STEPS),
     SAVE_STEPS.name: (SAVE_STEPS, "save_strategy", SaveStrategy.STEPS),
 }
+_STATE = (MAX_STEPS.name, *_CADENCES)
 
 
 class Counted(LabelSmoother):

@@ -31,8 +31,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_HOST = "*"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 #: What anybody may post: how a page looks. And what refuses by itself, to leave a trace of it.
-_FOR_ALL = ("chrome.theme",)
-_REFUSE_THEMSELVES = ("control.submit", "steer.ask", "api_requests.submit")
+_FOR_ALL = ("theme.choose",)
+_REFUSE_THEMSELVES = ("steer.submit", "api_requests.submit")
 _LIMITS = "branchtrack-limits"
 _POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
@@ -87,7 +87,9 @@ def register(app: Flask, token: str | None) -> None:
     app.after_request(_count_refused)
     app.teardown_request(_charge_work)
     app.after_request(_add_headers)
-    app.jinja_env.globals.update(own_address=own_address, barred=barred, who=lambda: g.get("actor"))
+    app.jinja_env.globals.update(
+        own_address=own_address, denied_reason=denied_reason, who=lambda: g.get("actor")
+    )
 
 
 def trust_host(app: Flask, host: str) -> None:
@@ -146,7 +148,7 @@ def actor() -> Actor:
     return current
 
 
-def barred(*names: str) -> str:
+def denied_reason(*names: str) -> str:
     """Why who is asking may not change or do anything, or not these; empty where they may."""
     try:
         actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", names)
@@ -157,7 +159,7 @@ def barred(*names: str) -> str:
 
 def _check_token() -> AnyResponse | None:
     g.actor, g.holder = None, ""
-    if request.endpoint in ("static", "chrome.icon"):
+    if request.endpoint in ("static", "theme.icon"):
         return None
     g.actor = identity.identify(current_app.config["BRANCHTRACK_TOKEN"])
     if g.actor is not None:

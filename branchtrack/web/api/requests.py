@@ -134,7 +134,7 @@ def resume(node_id: str) -> tuple[Response, int]:
     changes = body.get("settings")
     if changes is not None and not isinstance(changes, dict):
         raise InvalidInput("settings", changes, "values by name")
-    launch = control.order_launch(
+    launch = control.create_launch(
         services().database,
         services().store,
         node_id,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from branchtrack.core.interventions import INTERVENTIONS, has_settings
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.settings import Setting, parse_assignments
 from branchtrack.errors import InvalidInput
@@ -39,16 +40,17 @@ def intervention(
         and not (name in _OPTIONAL and not text.strip())
     }
     payload: dict[str, Any] = {**rest, "kind": form.get("kind", "")}
-    if payload["kind"] == "set":
+    if has_settings(payload["kind"]):
         payload["values"] = changed_settings(form, settings, current)
-    elif payload["kind"] == "act":
+    elif "values" in payload:
+        payload["values"] = _pairs(payload["values"])
+    model = INTERVENTIONS.get(payload["kind"])
+    if model is not None and "arguments" in model.options():
         payload["arguments"] = {
             name.removeprefix(ARGUMENT): text
             for name, text in form.items()
             if name.startswith(ARGUMENT) and text.strip()
         }
-    elif "values" in payload:
-        payload["values"] = _pairs(payload["values"])
     return payload
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle, restores
+from branchtrack.core.catalog import declared as by_name
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
-from branchtrack.core.settings import declared as by_name
 from branchtrack.db import nodes
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
@@ -93,7 +93,7 @@ def show(node_id: str) -> Response:
         view, lineage = _tree(connection, node)
         stored = nodes.checkpoint(connection, node.state_digest)
         requests, audit = tree_outline.history(connection, node)
-    requests, audit = _settled(node, view, requests, audit)
+    requests, audit = _refreshed(node, view, requests, audit)
     branch = view.by_branch[node.branch_id]
     segment = view.outline.segments.get(node.segment_id)
     parent = view.by_id.get(node.parent_id or "")
@@ -116,7 +116,7 @@ def show(node_id: str) -> Response:
         parts=_parts(stored),
         requests=requests,
         audit=audit,
-        described={item.id: request_lines.described(item) for item in requests},
+        described={item.id: request_lines.describe_request(item) for item in requests},
         command=_command(node),
         others=[item for item in view.branches if item.branch.id != branch.branch.id],
         restore=restores.sentence(node.compared) if node.compared else "",
@@ -128,22 +128,22 @@ def show(node_id: str) -> Response:
     )
 
 
-def _settled(
+def _refreshed(
     node: Node, view: TreeView, requests: list[Request], audit: list[Event]
 ) -> tuple[list[Request], list[Event]]:
     """The history of a node, read again where it had requests that nobody will answer."""
     seen: list[list[Event]] = [audit]
 
-    def again() -> list[Request]:
+    def reload() -> list[Request]:
         with services().database.read() as connection:
             listed, events = tree_outline.history(connection, node)
         seen.append(events)
         return listed
 
-    settled = request_lines.settled(
-        services().database, requests, view.outline.segments, view.now, again
+    refreshed = request_lines.refresh_if_orphaned(
+        services().database, requests, view.outline.segments, view.now, reload
     )
-    return list(settled), seen[-1]
+    return list(refreshed), seen[-1]
 
 
 def _tree(connection: Connection, node: Node) -> tuple[TreeView, Lineage]:

@@ -53,7 +53,7 @@ def order(node_id: str) -> AnyResponse:
         return _page(offer, request.form, 422, errors)
     name = request.form.get("name", "").strip()
     try:
-        launch = control.order_launch(
+        launch = control.create_launch(
             services().database,
             services().store,
             offer.node.id,

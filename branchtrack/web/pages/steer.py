@@ -14,41 +14,26 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
-from branchtrack.core import capabilities
-from branchtrack.core.settings import Setting, declared
+from branchtrack.core import capabilities, interventions
+from branchtrack.core.catalog import declared
 from branchtrack.db import nodes, requests, runs
 from branchtrack.db.views import tree_nodes, tree_outline
+from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.db.views.tree_outline import NodeLine
 from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.web.access.guards import actor
 from branchtrack.web.events.streams import Cursor
-from branchtrack.web.input import forms
+from branchtrack.web.input import forms, query
+from branchtrack.web.pages import tree as tree_page
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
-from branchtrack.web.view import request_lines
-from branchtrack.web.view.tree import BranchView, TreeView, standing_nodes
+from branchtrack.web.view import request_lines, setting_rows
+from branchtrack.web.view.tree import TreeView, standing_nodes
 
 blueprint = Blueprint("steer", __name__)
 _REQUESTS, _NODES = 50, 200
-#: Where a setting stands by the last part of its name; one of the author's own stands last.
-_GROUPS = {
-    "Optimizer": ("lr", "momentum", "betas", "eps", "max_grad_norm"),
-    "Regularisation": ("weight_decay", "dropout", "label_smoothing_factor", "frozen"),
-    "Schedule and length": ("horizon", "max_steps", "scheduler"),
-    "Logging and saving": ("logging_steps", "eval_steps", "save_steps"),
-    "Data": ("batch_size", "gradient_accumulation_steps", "seed", "mixture"),
-}
-_OWN, _DETAILS = "The script’s own", "Of single groups and modules"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A setting, what the process last said it is, and what the last update read back used."""
-
-    setting: Setting
-    value: Any
-    used: Any
-    used_now: Any
+#: The pages that have forms of requests, and that are shown again after one.
+_PAGES = ("steer", "tree")
 
 
 @dataclass(frozen=True)
@@ -64,13 +49,16 @@ class Draft:
 @blueprint.get("/runs/<run>/branches/<branch>/steer")
 def show(run: str, branch: str) -> Response:
     """The page, or its live part; ``node`` in the address chooses where to rewind to."""
-    return _page(run, branch)
+    return render_steer(run, branch)
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/steer")
-def ask(run: str, branch: str) -> AnyResponse:
-    """Ask the process; what is not valid comes back with the form."""
-    form = request.form
+def submit(run: str, branch: str) -> AnyResponse:
+    """Submit a request; what is not valid comes back with the form, on the page that it is from.
+
+    ``back`` in the address names that page.
+    """
+    form, is_from_tree = request.form, query.choice("back", _PAGES) == "tree"
     try:
         control.submit(
             services().database,
@@ -81,8 +69,24 @@ def ask(run: str, branch: str) -> AnyResponse:
             when=forms.conditions(form),
         )
     except InvalidInput as error:
-        return _page(run, branch, Draft(form.get("kind", ""), form, error), 422)
+        if is_from_tree:
+            return tree_page.page(run, 422, {"branch": branch, "error": error, "form": form})
+        return render_steer(run, branch, Draft(form.get("kind", ""), form, error), 422)
+    if is_from_tree:
+        return redirect(url_for("tree.show", run=run, _anchor="requests"), 303)
     return redirect(url_for("steer.show", run=run, branch=branch, _anchor="requests"), 303)
+
+
+@blueprint.get("/runs/<run>/branches/<branch>/stop")
+def confirm_stop(run: str, branch: str) -> Response:
+    """The page that asks once more before a branch is stopped."""
+    with services().database.read() as connection:
+        outline = tree_outline.trees(connection, [run])[run]
+        view = TreeView(outline, TreeNodes(), now()).named(branch)
+        if view is None or not view.is_live:
+            # They know why it cannot be, and say it.
+            control.live_segment(connection, runs.find_branch(connection, f"{run}/{branch}"))
+    return respond("steer/stop.html", run=run, view=view, when=request.args.get("when", "now"))
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/steer/preview")
@@ -99,14 +103,14 @@ def preview(run: str, branch: str) -> AnyResponse:
             when=forms.conditions(form),
         )
     except InvalidInput as error:
-        return _page(run, branch, Draft(kind, form, error), 422)
+        return render_steer(run, branch, Draft(kind, form, error), 422)
     if result["valid"]:
-        return _page(run, branch, Draft(kind, form, preview=result))
+        return render_steer(run, branch, Draft(kind, form, preview=result))
     problem = result["error"]
     refusal = BranchtrackError(
         problem["what"], safe="Nothing was asked.", fix=problem["fix"], field=problem["field"]
     )
-    return _page(run, branch, Draft(kind, form, refusal), 422)
+    return render_steer(run, branch, Draft(kind, form, refusal), 422)
 
 
 @blueprint.post("/requests/<request_id>/cancel")
@@ -120,20 +124,17 @@ def cancel(request_id: str) -> AnyResponse:
 
 
 def _payload(run: str, branch: str) -> dict[str, Any]:
+    """Return what the form requests of a branch; of one that does not train as it was typed."""
     with services().database.read() as connection:
-        return payload(connection, f"{run}/{branch}", request.form)
+        record = runs.find_branch(connection, f"{run}/{branch}")
+        if not interventions.has_settings(request.form.get("kind", "")):
+            return forms.intervention(request.form, {}, {})
+        segment = control.live_segment(connection, record)
+        return forms.intervention(request.form, declared(segment.declared), segment.settings)
 
 
-def payload(connection: Connection, reference: str, form: Mapping[str, str]) -> dict[str, Any]:
-    """What a form asks of a branch; of one that nobody trains as it was typed."""
-    branch = runs.find_branch(connection, reference)
-    if form.get("kind") != "set":
-        return forms.intervention(form, {}, {})
-    segment = control.live_segment(connection, branch)
-    return forms.intervention(form, declared(segment.declared), segment.settings)
-
-
-def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) -> Response:
+def render_steer(run: str, branch: str, draft: Draft | None = None, status: int = 200) -> Response:
+    """Return the page of a branch; ``draft`` is the form that was sent, shown as it was typed."""
     database = services().database
     with database.read() as connection:
         tree = _tree(connection, run)
@@ -145,14 +146,14 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
         )
         used = nodes.last_effective(connection, view.branch.id)
 
-    def again() -> Sequence[Any]:
+    def reload() -> Sequence[Any]:
         with database.read() as connection:
             return requests.list_of_run(
                 connection, tree.run.id, _REQUESTS, branch_id=view.branch.id
             )
 
-    listed = request_lines.settled(
-        database, recent_requests, tree.outline.segments, tree.now, again
+    listed = request_lines.refresh_if_orphaned(
+        database, recent_requests, tree.outline.segments, tree.now, reload
     )
     shown = draft or Draft("rewind", {"node": request.args.get("node", "")})
     return respond(
@@ -163,12 +164,12 @@ def _page(run: str, branch: str, draft: Draft | None = None, status: int = 200) 
         draft=shown,
         is_draft=draft is not None,
         part=request.args.get("part"),
-        groups=_groups(view, used),
+        groups=setting_rows.grouped(view, used),
         used_step=used.get("step"),
         later=[item for item in view.settings.values() if not item.live],
         requests=listed,
         most_requests=_REQUESTS,
-        described={item.id: request_lines.described(item) for item in listed},
+        described={item.id: request_lines.describe_request(item) for item in listed},
         offered=capabilities.read(view.segment.offers if view.segment else {}),
         nodes=_rewinds(tree),
         are_more=tree.nodes.older is not None,
@@ -192,28 +193,3 @@ def _rewinds(tree: TreeView) -> list[NodeLine]:
     chosen = tree.by_id.get(request.args.get("node") or request.form.get("node") or "")
     listed = list(tree.nodes.page)
     return listed if chosen is None or chosen in listed else [*listed, chosen]
-
-
-def _groups(view: BranchView, used: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """The settings that can be changed now by group, in the order declared; empty ones left out."""
-    groups: dict[str, list[Row]] = {name: [] for name in (*_GROUPS, _OWN, _DETAILS)}
-    current = view.segment.settings if view.segment else {}
-    for name, declaration in view.settings.items():
-        if declaration.live:
-            row = Row(declaration, current.get(name), used.get(name), used.get(f"{name}_now"))
-            groups[_group(declaration)].append(row)
-    return {name: rows for name, rows in groups.items() if rows}
-
-
-def _group(declaration: Setting) -> str:
-    if declaration.detail:
-        return _DETAILS
-    if declaration.name.startswith("data."):
-        return "Data"
-    last = declaration.name.rpartition(".")[2]
-    if "schedule" in last or "warmup" in last:
-        return "Schedule and length"
-    # A field that an optimizer of the script has beside the usual ones says whose it is.
-    if declaration.about.startswith(f"{last} of "):
-        return "Optimizer"
-    return next((group for group, names in _GROUPS.items() if last in names), _OWN)

@@ -8,12 +8,12 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack.errors import InvalidInput
 from branchtrack.web.rendering import THEMES
 
-blueprint = Blueprint("chrome", __name__)
+blueprint = Blueprint("theme", __name__)
 _YEAR = 365 * 86400
 
 
 @blueprint.post("/theme")
-def theme() -> AnyResponse:
+def choose() -> AnyResponse:
     """Remember the theme in a cookie, so that the server renders it without a flash."""
     chosen = request.form.get("theme", "")
     if chosen not in THEMES:

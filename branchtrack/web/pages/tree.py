@@ -84,7 +84,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         # The live part is asked for often, and its chart is fed by the stream.
         curves = None if sent.is_drawn else _curves(connection, tree, metric)
         ends = {} if is_same else _ends(connection, tree, metric, curves)
-    listed_requests = _settled(tree, asked_for)
+    listed_requests = _refreshed(tree, asked_for)
     branches = _shown(tree)
     drawn = None if curves is None else _chart(tree, metric, curves)
     return respond(
@@ -100,7 +100,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         undrawn=_undrawn(branches, curves),
         requests=listed_requests,
         most_requests=_REQUESTS,
-        described={listed.id: request_lines.described(listed) for listed in listed_requests},
+        described={listed.id: request_lines.describe_request(listed) for listed in listed_requests},
         cursor=tree_chart.cursor(tree, curves.series if curves else {}),
         filters=_filters(),
         options=_options(),
@@ -191,14 +191,16 @@ def _undrawn(branches: Sequence[BranchView], curves: Curves | None) -> list[str]
     return [view.name for view in branches if view.name not in drawn] if curves else []
 
 
-def _settled(tree: TreeView, listed: Sequence[Request]) -> Sequence[Request]:
+def _refreshed(tree: TreeView, listed: Sequence[Request]) -> Sequence[Request]:
     database = services().database
 
-    def again() -> Sequence[Request]:
+    def reload() -> Sequence[Request]:
         with database.read() as connection:
             return requests.list_of_run(connection, tree.run.id, _REQUESTS)
 
-    return request_lines.settled(database, listed, tree.outline.segments, tree.now, again)
+    return request_lines.refresh_if_orphaned(
+        database, listed, tree.outline.segments, tree.now, reload
+    )
 
 
 def _metrics(connection: Connection, outline: Outline, sent: Sent | None = None) -> Metrics:

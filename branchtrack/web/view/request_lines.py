@@ -16,23 +16,23 @@ from branchtrack.web.formats import assignments
 from branchtrack.web.services import services
 
 
-def settled(
+def refresh_if_orphaned(
     database: Database,
     requests: Sequence[Request],
     every: Mapping[str, Segment],
     now: float,
-    again: Callable[[], Sequence[Request]],
+    reload: Callable[[], Sequence[Request]],
 ) -> Sequence[Request]:
-    """The requests, read ``again`` where some were asked of a process that will never answer.
+    """Return the requests, reloaded if some of their processes will never answer.
 
-    ``every`` are the segments of their run. It costs nothing where all is well.
+    ``every`` are the segments of their run, by id. It costs no query if every process lives.
     """
     hanging = [row for row in requests if row.state not in lifecycle.REQUEST_ENDS]
     asked_of = [every[row.segment_id or ""] for row in hanging if row.segment_id in every]
     if all(lifecycle.segment_status(row, now) in lifecycle.LIVE for row in asked_of):
         return requests
     control.expire_hanging(database, hanging[0].run_id, control.local_actor())
-    return again()
+    return reload()
 
 
 def refusals_of(run_id: str, branch_id: str | None = None) -> list[Refusals]:
@@ -41,10 +41,10 @@ def refusals_of(run_id: str, branch_id: str | None = None) -> list[Refusals]:
         return refusals.of_run(connection, run_id, branch_id)
 
 
-def described(request: Request) -> str:
-    """A request in one line, as it was asked."""
+def describe_request(request: Request) -> str:
+    """Describe a request in one line, as it was submitted."""
     payload: dict[str, Any] = request.requested or request.payload
-    if request.kind == "set":
+    if interventions.has_settings(request.kind):
         values = request.requested.get("values") or request.payload.get("values") or {}
         return SetSettings(values={}).describe() + assignments(values)
     if request.kind == "resume":

@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Any
 
 from branchtrack.core import lifecycle, saves
+from branchtrack.core.catalog import declared
 from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
-from branchtrack.core.settings import Setting, declared
+from branchtrack.core.settings import Setting
 from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.db.views.tree_outline import NodeLine, Outline
 from branchtrack.errors import NotFound
@@ -26,7 +27,8 @@ from branchtrack.web.view.certificate_lines import Certified
 HELD_OUT = "eval_loss"
 #: Names to suggest where none comes close.
 _SUGGESTED = 5
-_SHORT = ("lr", "weight_decay", "max_grad_norm", "dropout")
+#: Settings in the short form.
+_SHORT = 4
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,9 @@ class BranchView:
     @property
     def short_settings(self) -> dict[str, Setting]:
         """Those of them that are changed most, for a short form; `pages.steer` has them all."""
-        live = {name: setting for name, setting in self.settings.items() if setting.live}
-        names = [name for name in _SHORT if name in live] or list(live)
-        return {name: live[name] for name in names[: len(_SHORT)]}
+        live = [setting for setting in self.settings.values() if setting.live]
+        frequent = [setting for setting in live if setting.is_frequent and not setting.detail]
+        return {setting.name: setting for setting in (frequent or live)[:_SHORT]}
 
     @property
     def gone_words(self) -> str:

@@ -288,7 +288,7 @@ def test_a_worker_ended_by_a_signal_leaves_its_children_and_says_so(
     from branchtrack import control
 
     train_fake(sqlite_config, "--steps", "2")
-    control.order_launch(
+    control.create_launch(
         sqlite_database, store, first_node(sqlite_database), actor="me", name="long"
     )
     with sqlite_database.transaction() as connection:

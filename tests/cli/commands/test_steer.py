@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from threading import Thread
 from typing import Any
 
+import click
+import pytest
+
 from branchtrack import control
+from branchtrack.cli.main import cli
+from branchtrack.cli.request_options import RequestOptions
+from branchtrack.core.interventions import INTERVENTIONS
 from branchtrack.core.records import Node
 from branchtrack.db import requests
 from tests.cli.conftest import Call
@@ -73,3 +80,14 @@ def test_a_run_that_has_ended_takes_no_request(call: Call, forked: Forked) -> No
     forked[0].end("main")
     found = call("stop", "demo")
     assert found.code == 1 and "demo/cooler" in found.err
+
+
+@pytest.mark.parametrize("kind", INTERVENTIONS)
+def test_every_kind_has_a_command_with_the_options_of_its_model(kind: str) -> None:
+    assert isinstance(cli, click.Group)
+    command = cli.get_command(click.Context(cli), kind)
+    assert command is not None and command.name == kind
+    shared = {option.name for option in fields(RequestOptions)} - {"wait"}
+    names = {str(parameter.name) for parameter in command.params}
+    assert names >= shared
+    assert names - shared - {"run"} == set(INTERVENTIONS[kind].options())

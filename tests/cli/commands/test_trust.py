@@ -30,7 +30,7 @@ def queued(
     entry_point = {"argv": [sys.executable, "-c", code], "cwd": "/", "env": {"LD_PRELOAD": "x.so"}}
     tree = make_tree(sqlite_database, store, "strange", entry_point=entry_point)
     node = tree.node("main", 1, kind="root")
-    launch = control.order_launch(sqlite_database, store, node.id, actor="me", name="wanted")
+    launch = control.create_launch(sqlite_database, store, node.id, actor="me", name="wanted")
     trust.forget(sqlite_config)
     return launch
 

@@ -37,7 +37,7 @@ class Desk:
     def ask(self, kind: str, *, final: bool = False) -> Answer:
         live: Any = SimpleNamespace()
         point = Point(live, 4, 0.0, dict, lambda: {"loss": 0.5})
-        return self.control.carry_out(request(kind), point, {}, final=final)
+        return self.control.execute(request(kind), point, {}, final=final)
 
 
 @pytest.fixture

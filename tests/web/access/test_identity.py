@@ -17,7 +17,7 @@ from tests.web.conftest import Site, client_of
 
 SERVER = "the-servers-own"
 ASK = "/api/v1/runs/digits/branches/main/requests"
-FORM = "/runs/digits/branches/main/requests"
+FORM = "/runs/digits/branches/main/steer?back=tree"
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from branchtrack.core.settings import BUILT_IN, Setting
+from branchtrack.core.catalog import BUILT_IN
+from branchtrack.core.settings import Setting
 from branchtrack.web.input import forms
 
 KNOWN = {one.name: one for one in (*BUILT_IN, Setting("amp", "bool"), Setting("note", "str"))}

@@ -7,16 +7,20 @@ from typing import Any
 
 import pytest
 
-from branchtrack.core.records import Request
-from branchtrack.core.settings import (
+from branchtrack.core.catalog import (
     BUILT_IN,
+    FROZEN,
     HORIZON,
     LABEL_SMOOTHING,
     LOGGING_STEPS,
     MAX_STEPS,
-    Setting,
+    OPTIMIZER,
     at_once,
 )
+from branchtrack.core.interventions import INTERVENTIONS
+from branchtrack.core.preconditions import NAMES as CONDITIONS
+from branchtrack.core.records import Request
+from branchtrack.core.settings import Setting
 from branchtrack.db import requests, runs
 from branchtrack.db.tables import segments
 from tests.web import dom
@@ -24,6 +28,10 @@ from tests.web.conftest import Site
 from tests.web.test_budgets import statements
 
 PATH = "/runs/digits/branches/main/steer"
+STOP = "/runs/digits/branches/main/stop"
+#: Fields of forms that say how a request is meant, and options that forms do not have.
+MEANT = {"kind", "reason", *CONDITIONS}
+NOT_IN_FORMS = {"set": {"clamp"}, "checkpoint": {"message"}}
 
 
 @pytest.fixture
@@ -66,7 +74,7 @@ def test_every_setting_is_there_with_what_is_in_force_and_what_was_used(rich: Si
 def test_settings_of_the_loop_are_not_the_scripts_own(own: Site) -> None:
     main = own.lines["main"]
     known = [at_once(one) for one in (MAX_STEPS, HORIZON, LOGGING_STEPS, LABEL_SMOOTHING)]
-    known += [Setting("alpha", about="alpha of RMSprop"), Setting("frozen", "str")]
+    known += [Setting("alpha", group=OPTIMIZER), FROZEN]
     main.settings |= {"frozen": "", "max_steps": 100}
     with own.database.transaction() as connection:
         connection.execute(
@@ -203,7 +211,7 @@ def test_a_branch_that_ended_takes_notes_alone_and_shows_nothing_as_waiting(rich
 def test_a_paused_branch_says_so_and_can_go_on(rich: Site) -> None:
     with rich.database.transaction() as connection:
         connection.execute(segments.update().values(status="paused"))
-    assert rich.get(PATH).by_role("button", "Go on")
+    assert rich.get(PATH).by_role("button", "Continue")
     assert "1 branch paused" in rich.get("/runs/digits").one("p", class_="chips").text
     assert "paused" in rich.get("/").table("Runs")[0]["status"]
 
@@ -242,3 +250,59 @@ def test_a_form_sent_after_another_s_change_does_not_take_that_back(own: Site, o
     fields["set.weight_decay"] = "0.2"
     send(own, 303, form["action"], **fields)
     assert listed(own)[0].payload == {"values": {"weight_decay": "0.2"}}
+
+
+def forms_of(page: dom.Element, kind: str) -> list[dom.Element]:
+    """The forms of a page that can request that kind."""
+
+    def kinds(form: dom.Element) -> list[str]:
+        chosen = [option.get("value") for option in form.all("option")]
+        named = [*form.all("input", name="kind"), *form.all("button", name="kind")]
+        return [*(field.get("value") for field in named), *chosen]
+
+    return [form for form in page.all("form", method="post") if kind in kinds(form)]
+
+
+def options_of(form: dom.Element) -> set[str]:
+    """The options of a request that a form has fields for."""
+    tags = ("input", "select", "textarea", "button")
+    names = {field.get("name") for tag in tags for field in form.all(tag)} - {""}
+    groups = {"set": "values", "was": "values", "arg": "arguments"}
+    parts = (name.partition(".") for name in names)
+    return {groups[first] if dot else first for first, dot, _rest in parts}
+
+
+@pytest.mark.parametrize("kind", INTERVENTIONS)
+def test_every_kind_has_a_form_with_the_fields_and_the_word_of_its_model(
+    rich: Site, kind: str
+) -> None:
+    if kind == "unpause":
+        with rich.database.transaction() as connection:
+            connection.execute(segments.update().values(status="paused"))
+    model = INTERVENTIONS[kind]
+    (form,) = forms_of(rich.get(STOP if kind == "stop" else PATH), kind)
+    expected = set(model.options()) - NOT_IN_FORMS.get(kind, set())
+    assert options_of(form) - MEANT == expected
+    assert [button for button in form.all("button") if button.text.startswith(model.label)]
+    if model.needs_process and kind != "stop":
+        assert options_of(form) >= MEANT
+
+
+@pytest.mark.parametrize("kind", ["set", "pause", "checkpoint", "evaluate"])
+def test_the_short_forms_of_the_tree_have_the_same_words(rich: Site, kind: str) -> None:
+    panel = rich.get("/runs/digits").one("details", class_="steer")
+    (form,) = forms_of(panel, kind)
+    assert INTERVENTIONS[kind].label in [button.text for button in form.all("button")]
+    assert options_of(form) - MEANT == ({"values"} if kind == "set" else set())
+
+
+@pytest.mark.parametrize("kind", ["pause", "evaluate"])
+def test_a_button_that_was_pressed_in_vain_says_so_once(rich: Site, kind: str) -> None:
+    page = send(rich, 422, kind=kind, not_after_step="3")
+    assert page.one(role="alert").text
+    assert page.one(aria_invalid="true")["value"] == "3"
+
+
+def test_the_page_that_a_form_is_from_has_to_be_one(rich: Site) -> None:
+    send(rich, 422, PATH + "?back=elsewhere", kind="pause")
+    assert listed(rich) == []

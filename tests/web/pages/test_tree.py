@@ -205,8 +205,9 @@ def test_the_facts_count_each_stored_byte_once(site: Site) -> None:
 
 
 def test_a_branch_that_trains_can_be_steered_and_others_cannot(site: Site) -> None:
-    forms = [one["action"] for one in site.get(TREE).all("form") if "requests" in one.get("action")]
-    assert set(forms) == {TREE + "/branches/more-decay/requests"}
+    actions = [form.get("action") for form in site.get(TREE).all("form", method="post")]
+    forms = [action for action in actions if "/branches/" in action]
+    assert set(forms) == {TREE + "/branches/more-decay/steer?back=tree"}
 
 
 def test_requests_are_listed_with_their_state(site: Site) -> None:

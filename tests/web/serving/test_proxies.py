@@ -94,7 +94,7 @@ def test_the_cookie_is_for_the_path_and_for_https_alone(site: Site) -> None:
 def test_a_form_leads_back_under_the_path(own: Site) -> None:
     client = client_of(app_of(own, prefix="/a/b"))
     answer = client.post(
-        "/a/b/runs/digits/branches/main/requests",
+        "/a/b/runs/digits/branches/main/steer?back=tree",
         data={"kind": "pause"},
         headers={**BROWSER, "Authorization": f"Bearer {TOKEN}"},
     )

@@ -6,7 +6,7 @@ from branchtrack.core.records import Request
 from branchtrack.db import requests, runs
 from tests.web.conftest import Site
 
-PATH = "/runs/digits/branches/main/requests"
+PATH = "/runs/digits/branches/main/steer?back=tree"
 
 
 def asked(own: Site) -> list[Request]:
@@ -79,7 +79,7 @@ def test_a_branch_that_nobody_trains_cannot_be_steered(own: Site) -> None:
     own.lines["main"].end("finished")
     page = own.post(PATH, 409, kind="checkpoint")
     assert "Nothing trains digits/main now" in page.one("h1").text
-    own.post("/runs/digits/branches/nope/requests", 404, kind="checkpoint")
+    own.post("/runs/digits/branches/nope/steer?back=tree", 404, kind="checkpoint")
 
 
 def test_stopping_is_confirmed_on_a_page_of_its_own(own: Site) -> None:
