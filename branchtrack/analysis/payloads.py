@@ -165,7 +165,7 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
             "tensors": stored.tensors,
             "logical_bytes": stored.logical_bytes,
             "stored_bytes": stored.stored_bytes,
-            "files": [str(store.path(pack)) for pack in packs],
+            "files": [store.describe(pack) for pack in packs],
         },
     }
 

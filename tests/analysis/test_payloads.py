@@ -6,6 +6,7 @@ import json
 import math
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,8 +84,10 @@ def test_a_node_is_shown_with_settings_and_checkpoint(database: Database, store:
     checkpoint = found["checkpoint"]
     assert (checkpoint["tensors"], checkpoint["logical_bytes"]) == (1, 256)
     assert checkpoint["stored_bytes"] > 256
-    assert [str(path) for path in store.folder.rglob("*.safetensors")] != []
-    assert set(checkpoint["files"]) <= {str(p) for p in store.folder.rglob("*.safetensors")}
+    assert [str(path) for path in Path(store.describe()).rglob("*.safetensors")] != []
+    assert set(checkpoint["files"]) <= {
+        str(p) for p in Path(store.describe()).rglob("*.safetensors")
+    }
 
 
 def test_branches_are_compared_from_where_they_parted(database: Database, store: Store) -> None:

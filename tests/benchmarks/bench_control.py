@@ -35,7 +35,7 @@ import torch
 
 import branchtrack
 from branchtrack import config, control
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config
 from branchtrack.core import lifecycle
 from branchtrack.db import audit, metrics, requests, runs, segments
@@ -223,7 +223,7 @@ def _median(command: list[str], rounds: int = 7) -> float:
 def _page_ms(settings: Config, database: Database, path: str, rounds: int = 7) -> float:
     from branchtrack.web.app import create_app
 
-    client = create_app(settings, database, Store(settings.store), token=None).test_client()
+    client = create_app(settings, database, open_store(settings.store), token=None).test_client()
     times = []
     for _ in range(rounds + 1):
         started = time.perf_counter()

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from branchtrack import control, processes
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.core.records import Launch
@@ -433,7 +434,9 @@ def test_launches_work_on_postgres_too(empty_postgres: str, tmp_path: Path) -> N
     database = open_database(config, create=True)
     train_fake(config, "--steps", "2")
     ordered = [
-        control.order_launch(database, Store(config.store), "fake", actor="me", name=f"next{i}")
+        control.order_launch(
+            database, open_store(config.store), "fake", actor="me", name=f"next{i}"
+        )
         for i in range(3)
     ]
     workers = [Worker(database, config, jobs=2) for _ in range(2)]
@@ -453,7 +456,7 @@ def test_a_worker_leaves_alone_what_another_of_its_process_is_starting(
     sqlite_config: Config, sqlite_database: Database
 ) -> None:
     train_fake(sqlite_config, "--steps", "2")
-    store = Store(sqlite_config.store)
+    store = open_store(sqlite_config.store)
     launch = control.order_launch(sqlite_database, store, "fake", actor="me")
     first, second = (Worker(sqlite_database, sqlite_config) for _ in range(2))
     with sqlite_database.transaction() as connection:

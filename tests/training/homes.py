@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from branchtrack import config, control
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.core.exactness import Trial
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Certificate, Event, Launch, Node, Request, Run, Segment
@@ -31,7 +31,7 @@ class Home:
         self.folder = folder
         self.config = config.load(folder / "home", database_url)
         self.database = open_database(self.config, create=True)
-        self.store = Store(self.config.store)
+        self.store = open_store(self.config.store)
 
     def train(
         self, launch: Launch | None = None, kind: type[Any] = tiny.BranchingTrainer, **how: Any

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from sqlalchemy import MetaData, text
 
 from branchtrack import control
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.cli.main import cli
 from branchtrack.config import Config, load
 from branchtrack.core.records import Certificate
@@ -53,7 +53,7 @@ def old(request: pytest.FixtureRequest, empty: Config) -> Config:
             _number_on(connection, tables)
     database.close()
     for pack, content in told["packs"].items():
-        path = Store(empty.store).path(pack)
+        path = Path(open_store(empty.store).describe(pack))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(content))
     return empty
@@ -171,7 +171,9 @@ def test_new_things_can_be_written_into_it(old: Config) -> None:
             ),
             target.step,
         )
-    launch = control.order_launch(database, Store(old.store), target.id, actor="ann", name="new")
+    launch = control.order_launch(
+        database, open_store(old.store), target.id, actor="ann", name="new"
+    )
     with database.read() as connection:
         assert audit.first_break(connection, target.run_id) is None
     database.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response
@@ -233,15 +232,15 @@ def _files(store: Store, stored: StoredCheckpoint) -> list[FileRow]:
     for location in stored.locations.values():
         packs.setdefault(location.pack, []).append(location.nbytes)
     return [
-        FileRow(_shown(store.path(pack)), len(sizes), sum(sizes), store.path(pack).exists())
+        FileRow(_shown(store.describe(pack)), len(sizes), sum(sizes), store.exists(pack))
         for pack, sizes in sorted(packs.items())
     ]
 
 
-def _shown(path: Path) -> str:
-    """The file's place inside the store; where the store is, is nobody's business here."""
-    folder, name = "/".join(path.parts[-3:-1]), path.name
-    return f"{folder}/{name[:12]}…{path.suffix}"
+def _shown(path: str) -> str:
+    """Return a pack's path inside the store; pages do not say where the store is."""
+    *_, folder, subfolder, name = path.split("/")
+    return f"{folder}/{subfolder}/{name[:12]}…{name[name.rfind('.') :]}"
 
 
 def _parts(stored: StoredCheckpoint) -> list[PartRow]:

@@ -117,7 +117,7 @@ def test_a_damaged_node_is_refused_before_anything_starts(
     monkeypatch.setenv("FAKE_TRIAL", "exact")
     with sqlite_database.read() as connection:
         stored = nodes.checkpoint(connection, made[0].state_digest)
-    path = store.path(next(iter(stored.locations.values())).pack)
+    path = Path(store.describe(next(iter(stored.locations.values())).pack))
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-4] + b"oops")
     found = call("certify", "fake")
