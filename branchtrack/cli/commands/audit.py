@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, number, pairs, print_table, say_cut, state, visible
+from branchtrack.cli.output import echo, emit, pairs, print_table, say_cut, state_name, visible
+from branchtrack.core import formats
 from branchtrack.core.nonfinite import spelled
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ def _cells(event: Event) -> tuple[str, ...]:
         payload["time"],
         event.actor,
         f"{event.kind} {event.ref[:8]}",
-        state(event.state),
-        number(event.step),
+        state_name(event.state),
+        formats.steps(event.step),
         facts[:100],
         visible(event.reason[:100]),
         event.hash[:12],

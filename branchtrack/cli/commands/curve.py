@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, number, spelled_name, styled
+from branchtrack.cli.output import echo, emit, spelled_name, styled
+from branchtrack.core import formats
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -54,7 +55,7 @@ def curve(
     for text in plot(data["steps"], data["values"], data["forks"], columns=columns):
         echo(text)
     finite = [value for value in data["values"] if math.isfinite(value)]
-    echo(f"last {number(finite[-1] if finite else None, 6)}")
+    echo(f"last {formats.metric(finite[-1] if finite else None)}")
     if data["gaps"]:
         echo(
             f"{len(data['gaps'])} values are NaN or infinite, the first at step {data['gaps'][0]}."

@@ -21,9 +21,9 @@ from branchtrack import control, permissions
 from branchtrack.analysis import payloads
 from branchtrack.cli.commands.resume import carry_out, launch_lines
 from branchtrack.cli.context import CommandLine
-from branchtrack.cli.output import number
 from branchtrack.cli.progress import bar
 from branchtrack.cli.request_options import SUCCESS, answer_lines
+from branchtrack.core import formats
 from branchtrack.core.records import Branch, Launch, Request, Segment
 from branchtrack.db import launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
@@ -142,7 +142,7 @@ class Demonstration:
             while True:
                 ended = process.poll() is not None
                 segment, loss = self._progress(branch)
-                note = f"of {segment.max_steps} steps, loss {number(loss)}"
+                note = f"of {segment.max_steps} steps, loss {formats.metric(loss)}"
                 update(segment.step, segment.max_steps, note)
                 if ended and (upto is not None or segment.status != "finished"):
                     raise self._died(process)
@@ -159,7 +159,9 @@ class Demonstration:
     def _intervene(self, branch: Branch, ref: str) -> Request:
         """Bring the learning rate down through the channel, and tell the proof."""
         segment, loss = self._progress(branch)
-        reason = f"loss {number(loss)} at step {segment.step}: the learning rate is too high"
+        reason = (
+            f"loss {formats.metric(loss)} at step {segment.step}: the learning rate is too high"
+        )
         self.say(f'\nbranchtrack set {ref} lr={LOWER} --reason "{reason}"')
         request = control.submit(
             self.database,

@@ -15,7 +15,8 @@ import click
 from branchtrack.cli import origins
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, field_lines, number, pairs, state, styled
+from branchtrack.cli.output import echo, emit, field_lines, pairs, state, styled
+from branchtrack.cli.output import setting as written
 from branchtrack.cli.progress import bar
 from branchtrack.core.error_payload import jsonable
 
@@ -217,10 +218,9 @@ def _list(line: CommandLine, node: str, as_json: bool) -> None:
         emit(jsonable(settings))
         return
     for setting in settings:
-        value = (
-            number(setting["value"]) if isinstance(setting["value"], float) else setting["value"]
-        )
-        now = "not set" if value in (None, "") else f"{value} {setting['unit']}".strip()
+        value = setting["value"]
+        is_set = value not in (None, "")
+        now = f"{written(value)} {setting['unit']}".strip() if is_set else "not set"
         echo(f"{styled(setting['name'], bold=True)}  {now}")
         about = f"{setting['about']}; " if setting["about"] else ""
         text = f"{about}allowed: {setting['allowed']}"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from branchtrack.core.formats import plural, steps
 from branchtrack.db.views.tree_nodes import Thinning
 from branchtrack.db.views.tree_outline import NodeLine
-from branchtrack.web.formats import plural, steps
 from branchtrack.web.svg import timeline
 from branchtrack.web.svg.marks import mark_kind, ticks
 from branchtrack.web.svg.timeline import Domain, Lane, LaneMark

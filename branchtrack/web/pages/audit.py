@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 
 from branchtrack.analysis import payloads_audit
+from branchtrack.core.formats import assignments
 from branchtrack.core.records import Event
 from branchtrack.db import audit, integrity, requests, runs
-from branchtrack.web.formats import assignments
 from branchtrack.web.input import query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services

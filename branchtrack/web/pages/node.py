@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle, restores
+from branchtrack.core.formats import as_number, exact_setting
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.core.settings import declared as by_name
@@ -19,7 +20,6 @@ from branchtrack.db import nodes
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
 from branchtrack.db.views.tree_outline import NodeLine
-from branchtrack.web.formats import exact_setting, number
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import node_rows, request_lines
@@ -201,7 +201,7 @@ def _metrics(node: Node, parent: NodeLine | None) -> list[tuple[str, float | Non
     """Each metric's value and its difference from the parent's."""
     rows = []
     for name, value in sorted(node.metrics.items()):
-        current, earlier = number(value), number(parent.metrics.get(name)) if parent else None
+        current, earlier = as_number(value), as_number(parent.metrics.get(name)) if parent else None
         comparable = current is not None and earlier is not None and node.kind != "fork"
         rows.append((name, current, (current or 0.0) - (earlier or 0.0) if comparable else None))
     return rows

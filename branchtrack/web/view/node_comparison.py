@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis import diff
 from branchtrack.analysis.diff import SettingDifference
+from branchtrack.core.formats import as_number
 from branchtrack.core.records import Branch, Node
 from branchtrack.db import nodes
 from branchtrack.db.views import tree_outline
 from branchtrack.db.views.tree_outline import NodeMark
 from branchtrack.errors import InvalidInput
-from branchtrack.web.formats import number
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class NodeComparison:
         """The metrics that either has, by name."""
         a, b = self.a.node.metrics, self.b.node.metrics
         return [
-            MetricRow(name, number(a.get(name)), number(b.get(name))) for name in sorted({*a, *b})
+            MetricRow(name, as_number(a.get(name)), as_number(b.get(name)))
+            for name in sorted({*a, *b})
         ]
 
     @property

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from branchtrack.core import tree
+from branchtrack.core.formats import as_number, setting
 from branchtrack.core.records import Change
 from branchtrack.db.views.tree_outline import NodeLine
-from branchtrack.web.formats import number, setting
 from branchtrack.web.svg import gutter
 from branchtrack.web.svg.gutter import Gutter
 from branchtrack.web.svg.marks import mark_kind
@@ -105,8 +105,8 @@ def same(used: Any, expected: Any) -> bool:
 
 def _row(tree_view: TreeView, node: NodeLine, metric: str, drawn: Mapping[str, Gutter]) -> NodeRow:
     parent = tree_view.by_id.get(node.parent_id or "")
-    value = number(node.metrics.get(metric))
-    earlier = number(parent.metrics.get(metric)) if parent else None
+    value = as_number(node.metrics.get(metric))
+    earlier = as_number(parent.metrics.get(metric)) if parent else None
     forked = node.kind == "fork" and parent is not None
     change = None if value is None or earlier is None or forked else value - earlier
     return NodeRow(

@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import Any
 
 from branchtrack.core import lifecycle, saves
+from branchtrack.core.formats import as_number, setting_pair
 from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db.views.tree_nodes import TreeNodes
 from branchtrack.db.views.tree_outline import NodeLine, Outline
 from branchtrack.errors import NotFound
-from branchtrack.web.formats import number, setting_pair
 from branchtrack.web.view import certificate_lines
 from branchtrack.web.view.certificate_lines import Certified
 
@@ -84,7 +84,7 @@ class BranchView:
         if segment in last:
             return last[segment]
         node = self.head or self.parent
-        value = number(node.metrics.get(metric)) if node else None
+        value = as_number(node.metrics.get(metric)) if node else None
         return (node.step if node and value is not None else None), value
 
     @property
@@ -172,7 +172,7 @@ class TreeView:
     def best(self, metric: str = HELD_OUT) -> tuple[float, str] | None:
         """The lowest value of ``metric`` at any node, and its branch's name."""
         node = self.by_id.get(self.nodes.best_id or "")
-        value = number(node.metrics.get(metric)) if node else None
+        value = as_number(node.metrics.get(metric)) if node else None
         if node is None or value is None or not math.isfinite(value):
             return None
         return value, self.by_branch[node.branch_id].name
