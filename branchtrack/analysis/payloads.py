@@ -9,7 +9,7 @@ no terminal and no HTTP.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from branchtrack import redaction
 from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core import exactness, lifecycle, restores, saves
+from branchtrack.core import exactness, lifecycle, restores
 from branchtrack.core.nonfinite import metric
 from branchtrack.core.records import (
     Branch,
@@ -29,14 +29,17 @@ from branchtrack.core.records import (
     Run,
     Segment,
 )
-from branchtrack.db import audit, certificates, launches, nodes, segments
+from branchtrack.db import launches, nodes, segments
 from branchtrack.db import runs as run_rows
+from branchtrack.db.views import run_list, tree_nodes, tree_outline
+from branchtrack.db.views.run_list import RunLine
+from branchtrack.db.views.tree_outline import NodeLine, Outline
 from branchtrack.errors import InvalidInput
 
 
 def runs(connection: Connection, now: float, limit: int | None = None) -> list[dict[str, Any]]:
     """The runs, the most lately changed first; ``now`` decides which of them are lost."""
-    return [_run(summary, now) for summary in run_rows.list_runs(connection, limit)]
+    return _run_lines(connection, run_list.find_runs(connection, limit=limit), now)
 
 
 def page_of_runs(
@@ -46,41 +49,44 @@ def page_of_runs(
 
     ``after`` is (created_at, id) of the last run of the page before.
     """
-    summaries = run_rows.list_made(connection, limit + 1, after)
-    shown = summaries[:limit]
-    last = shown[-1].run if len(summaries) > limit else None
+    lines = run_list.created_runs(connection, limit + 1, after)
+    shown = lines[:limit]
+    last = shown[-1].run if len(lines) > limit else None
     return {
-        "runs": [_run(summary, now) for summary in shown],
+        "runs": _run_lines(connection, shown, now),
         "total": run_rows.count_runs(connection),
         "next": None if last is None else f"{last.created_at!r}~{last.id}",
     }
 
 
-def _run(summary: run_rows.RunSummary, now: float) -> dict[str, Any]:
-    statuses = (lifecycle.segment_status(segment, now) for segment in summary.segments)
+def _run_lines(
+    connection: Connection, lines: Sequence[RunLine], now: float
+) -> list[dict[str, Any]]:
+    current = run_list.current_segments(connection, [line.run.id for line in lines])
+    return [_run_line(line, current.get(line.run.id, ()), now) for line in lines]
+
+
+def _run_line(line: RunLine, current: Sequence[Segment], now: float) -> dict[str, Any]:
+    statuses = (lifecycle.segment_status(segment, now) for segment in current)
     return {
-        "id": summary.run.id,
-        "name": summary.run.name,
+        "id": line.run.id,
+        "name": line.run.name,
         "status": lifecycle.run_status(statuses),
-        "branches": summary.branches,
-        "nodes": summary.nodes,
-        "tags": summary.run.tags,
-        "created_at": moment(summary.run.created_at),
-        "updated_at": moment(summary.run.updated_at),
+        "branches": line.branches,
+        "nodes": line.nodes,
+        "tags": line.run.tags,
+        "created_at": moment(line.run.created_at),
+        "updated_at": moment(line.run.updated_at),
     }
 
 
 def tree(connection: Connection, run: Run) -> dict[str, Any]:
     """A run with its branches in the order made, and its nodes, oldest first."""
-    branches = run_rows.list_branches(connection, run.id)
-    names = {branch.id: branch.name for branch in branches}
-    run_segments = segments.list_of_run(connection, run.id)
-    current = {record.id: record for record in run_segments}
-    troubles = audit.troubles(connection, run.id)
-    certified = certificates.of_run(connection, run.id)
-    run_nodes = nodes.list_of_run(connection, run.id)[::-1]
-    steps = {record.id: record.step for record in run_nodes}
-    now, newest = time.time(), launches.newest_of_run(connection, run.id)
+    outline = tree_outline.trees(connection, [run.id])[run.id]
+    run_nodes = tree_nodes.every_node(connection, run.id)
+    newest = launches.newest_of_run(connection, run.id)
+    names = {branch.id: branch.name for branch in outline.branches}
+    steps, now = {record.id: record.step for record in run_nodes}, time.time()
     return {
         "run": {
             "id": run.id,
@@ -92,20 +98,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
             "created_at": moment(run.created_at),
             "updated_at": moment(run.updated_at),
         },
-        "branches": [
-            _branch(
-                branch,
-                current.get(branch.segment_id or ""),
-                now,
-                _certificate(certified[branch.id], branch.name, steps)
-                if branch.id in certified
-                else None,
-                saves.summed(
-                    segment.saves for segment in run_segments if segment.branch_id == branch.id
-                ),
-            )
-            for branch in branches
-        ],
+        "branches": [_branch(outline, branch, steps, now) for branch in outline.branches],
         "nodes": [node(record, names[record.branch_id]) for record in run_nodes],
         "refused": _refused(newest, names),
         "troubles": [
@@ -115,13 +108,13 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
                 "since": moment(trouble.payload["time"]),
                 "reason": trouble.reason,
             }
-            for branch in branches
-            if (trouble := troubles.get(branch.segment_id or "")) is not None
+            for branch in outline.branches
+            if (trouble := outline.troubles.get(branch.segment_id or "")) is not None
         ],
     }
 
 
-def node(record: Node, branch: str) -> dict[str, Any]:
+def node(record: Node | NodeLine, branch: str) -> dict[str, Any]:
     """A node as it stands in a tree; ``branch`` is its branch's name."""
     return {
         "id": record.id,
@@ -348,12 +341,6 @@ def launch(connection: Connection, record: Launch) -> dict[str, Any]:
     }
 
 
-def find_launch(connection: Connection, branch: Branch) -> dict[str, Any] | None:
-    """The newest launch of a branch, or None where it was never launched."""
-    record = launches.of_branch(connection, branch.id)
-    return None if record is None else launch(connection, record)
-
-
 def _certificate(record: Certificate, branch: str, steps: Mapping[str, int]) -> dict[str, Any]:
     first, last = steps[record.from_node_id], steps[record.to_node_id]
     return {
@@ -377,13 +364,11 @@ def _certificate(record: Certificate, branch: str, steps: Mapping[str, int]) -> 
 
 
 def _branch(
-    branch: Branch,
-    segment: Segment | None,
-    now: float,
-    certificate: dict[str, Any] | None,
-    saved: dict[str, Any] | None,
+    outline: Outline, branch: Branch, steps: Mapping[str, int], now: float
 ) -> dict[str, Any]:
-    status = "empty" if segment is None else lifecycle.segment_status(segment, now)
+    """A branch in a tree; ``steps`` are those of the nodes."""
+    segment, status = outline.segments.get(branch.segment_id or ""), outline.status(branch, now)
+    record = outline.certificates.get(branch.id)
     return {
         "id": branch.id,
         "name": branch.name,
@@ -396,8 +381,8 @@ def _branch(
         "max_steps": segment.max_steps if segment else None,
         "rate": segment.rate if segment else None,
         "error": segment.error if segment else None,
-        "saves": saved,
-        "certificate": certificate,
+        "saves": outline.saves(branch),
+        "certificate": None if record is None else _certificate(record, branch.name, steps),
         "created_at": moment(branch.created_at),
     }
 

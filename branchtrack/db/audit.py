@@ -104,17 +104,6 @@ def last_id(connection: Connection, run_id: str | None = None) -> int:
     return connection.execute(query).scalar() or 0
 
 
-def troubles(connection: Connection, run_id: str) -> dict[str, Event]:
-    """Return what each segment could not record at its last sign of life; one statement.
-
-    A process in trouble records it as soon as it can: an event of kind ``trouble`` with the
-    segment's id, ``begun`` with the reason, and ``over``. A segment without trouble is left out.
-    """
-    latest = last_troubles(select(runs.c.id).where(runs.c.id == run_id)).subquery()
-    query = select(events).join(latest, latest.c.id == events.c.id).where(events.c.state == "begun")
-    return {row.ref: Event(**row._mapping) for row in connection.execute(query)}
-
-
 def last_troubles(run_ids: Select[tuple[str]]) -> Select[tuple[str, int]]:
     """Return the query for (ref, id) of each segment's last trouble event; runs are a query."""
     return (

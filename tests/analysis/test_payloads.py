@@ -15,7 +15,7 @@ from branchtrack import control
 from branchtrack.analysis import payloads
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.nonfinite import spelled
-from branchtrack.db import launches, nodes, requests, runs, segments
+from branchtrack.db import launches, nodes, requests
 from branchtrack.db.engine import Database
 from branchtrack.errors import InvalidInput, NotFound
 from tests.trees_for_tests import make_forked_tree, make_tree
@@ -217,18 +217,6 @@ def test_a_launch_tells_its_branch_and_what_was_read_back(database: Database, st
     assert has_keys(found, "launch branch node state")
     assert (found["branch"], found["node"], found["state"]) == ("next", made[1].id, "queued")
     assert (found["overrides"], found["effective"]) == ({"lr": 0.5}, {"lr": 0.5})
-
-
-def test_the_newest_launch_of_a_branch_is_found(database: Database, store: Store) -> None:
-    tree, made = make_forked_tree(database, store)
-    order = control.order_launch(database, store, made[1].id, actor="me", name="next")
-    with database.read() as connection:
-        branch = runs.get_branch(connection, order.branch_id)
-        found = payloads.find_launch(connection, branch)
-        assert payloads.find_launch(connection, tree.branches["main"]) is None
-        assert segments.get(connection, order.segment_id).status == "waiting"
-    assert found is not None
-    assert found["launch"] == order.id
 
 
 def test_a_command_is_shown_without_its_secrets(sqlite_database: Database, store: Store) -> None:

@@ -131,35 +131,6 @@ def test_a_reader_goes_on_behind_its_cursor(tree: Tree) -> None:
         assert [event.actor for event in audit.since(connection, None, cursor)] == ["later"]
 
 
-def test_of_a_segments_troubles_the_last_is_told_until_it_is_over(tree: Tree) -> None:
-    def note(ref: str, state: str, reason: str = "") -> None:
-        with tree.database.transaction() as connection:
-            audit.append(
-                connection,
-                tree.run.id,
-                kind="trouble",
-                ref=ref,
-                state=state,
-                actor="run",
-                reason=reason,
-                step=4,
-                payload={"what": "commit", "time": 1.0},
-            )
-
-    def told() -> dict[str, str]:
-        with tree.database.read() as connection:
-            return {r: e.reason for r, e in audit.troubles(connection, tree.run.id).items()}
-
-    assert told() == {}
-    note("a", "begun", "full")
-    note("b", "begun", "gone")
-    assert told() == {"a": "full", "b": "gone"}
-    note("a", "over")
-    assert told() == {"b": "gone"}
-    note("a", "begun", "full again")
-    assert told() == {"a": "full again", "b": "gone"} and check_whole(tree)
-
-
 def test_a_log_whose_end_was_cut_off_is_found(tree: Tree) -> None:
     node = tree.node("main", 0, kind="root")
     request = control.submit(tree.database, "demo", {"kind": "checkpoint"}, actor="me")

@@ -17,6 +17,7 @@ from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Certificate, Event, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, certificates, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.schema import open_database
+from branchtrack.db.views import run_list
 from branchtrack.environment_variables import CERTIFY_VARIABLE, LAUNCH_VARIABLE
 from branchtrack.training.record import commits
 from branchtrack.training.session import ordinals, replay
@@ -105,7 +106,7 @@ class Home:
     def runs(self) -> list[Run]:
         """Every run."""
         with self.database.read() as connection:
-            return [one.run for one in runs.list_runs(connection)]
+            return [one.run for one in run_list.find_runs(connection)]
 
     def node_of(self, node_id: str) -> Node:
         """The node of that id."""

@@ -150,7 +150,7 @@ def test_new_things_can_be_written_into_it(old: Config) -> None:
     call(old, "db", "upgrade")
     database = schema.open_database(old)
     with database.read() as connection:
-        made = nodes.list_all(connection)
+        made = [nodes.get(connection, node_id) for node_id in nodes.list_ids(connection)]
         assert segments.get(connection, made[0].segment_id).script is None
     target = made[2]
     with database.transaction() as connection:

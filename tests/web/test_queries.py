@@ -247,6 +247,16 @@ def test_a_curve_stitched_from_what_was_read_is_the_one_that_is_read(
     assert made.spans == read.spans
 
 
+def smoothed(series: Series, weight: float) -> np.ndarray:
+    """The debiased moving average by its definition, value after value."""
+    result, mean, norm = np.full(series.values.size, np.nan), 0.0, 0.0
+    for index in np.flatnonzero(np.isfinite(series.values)):
+        mean = weight * mean + (1 - weight) * series.values[index]
+        norm = weight * norm + (1 - weight)
+        result[index] = mean / norm
+    return result
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.6, 0.9, 0.99])
 def test_smoothing_at_some_steps_is_smoothing_everywhere(weight: float) -> None:
     random = np.random.default_rng(0)
@@ -255,7 +265,7 @@ def test_smoothing_at_some_steps_is_smoothing_everywhere(weight: float) -> None:
     series = Series(np.arange(3000, dtype=np.int64), values, np.arange(3000.0))
     wanted = np.array([0, 1, 5, 7, 700, 701, 2999], np.int64)
     found = downsample.smooth_at(series, weight, wanted)
-    whole = downsample.smooth(series, weight).values[wanted]
+    whole = smoothed(series, weight)[wanted]
     np.testing.assert_allclose(found, whole, atol=1e-4, equal_nan=True)
 
 

@@ -1,6 +1,6 @@
 """The list of runs at a glance: counts, what trains, and the course of each loss in few numbers.
 
-Only reads, in four statements for any number of runs.
+Pages, shell and API read the same list; each statement is for any number of runs. It only reads.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from branchtrack.db.tables import (
     segments,
 )
 
+#: SQLite takes 32,766 parameters in a statement.
+_CHUNK = 2000
 #: Buckets that a series' unsealed tail is cut into; each yields its extremes.
 _TILES = 30
 
@@ -79,20 +81,50 @@ class Stretch:
 
 
 def find_runs(
-    connection: Connection, search: str = "", *, limit: int = 50, offset: int = 0
+    connection: Connection,
+    search: str = "",
+    *,
+    limit: int | None = None,
+    offset: int = 0,
 ) -> list[RunLine]:
     """Return runs whose name, notes or tags contain ``search``, the latest changed first."""
-    counts = [
-        select(func.count()).where(table.c.run_id == runs.c.id).scalar_subquery().label(name)
-        for table, name in ((branches, "branch_count"), (nodes, "node_count"))
-    ]
-    query = select(runs, *counts, func.count().over().label("found"))
+    query = _lines()
     if search:
-        places = (runs.c.name, runs.c.notes, cast(runs.c.tags, Text))
-        query = query.where(or_(*(column.icontains(search, autoescape=True) for column in places)))
+        columns = (runs.c.name, runs.c.notes, cast(runs.c.tags, Text))
+        query = query.where(or_(*(column.icontains(search, autoescape=True) for column in columns)))
     query = query.order_by(runs.c.updated_at.desc(), runs.c.id).limit(limit).offset(offset)
-    rows = connection.execute(query)
-    return [RunLine(_run(row), row.branch_count, row.node_count, row.found) for row in rows]
+    return [_line(row) for row in connection.execute(query)]
+
+
+def created_runs(
+    connection: Connection, limit: int, after: tuple[float, str] | None = None
+) -> list[RunLine]:
+    """Return the latest created runs first, starting with those created before ``after``.
+
+    ``after`` is (created_at, id) of the last one seen: unlike the order of changes this one does
+    not change while a reader pages through it.
+    """
+    query = _lines().order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    if after is not None:
+        created_at, run_id = after
+        same = and_(runs.c.created_at == created_at, runs.c.id < run_id)
+        query = query.where(or_(runs.c.created_at < created_at, same))
+    return [_line(row) for row in connection.execute(query)]
+
+
+def current_segments(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Segment]]:
+    """Return the current segments of each run's branches, in the order of the branches."""
+    current: dict[str, list[Segment]] = {}
+    for first in range(0, len(run_ids), _CHUNK):
+        query = (
+            select(segments)
+            .join(branches, branches.c.segment_id == segments.c.id)
+            .where(branches.c.run_id.in_(run_ids[first : first + _CHUNK]))
+            .order_by(branches.c.position)
+        )
+        for row in connection.execute(query):
+            current.setdefault(row.run_id, []).append(segment_rows.record(row._mapping))
+    return current
 
 
 def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentLine]:
@@ -189,5 +221,14 @@ def _tiles(condition: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-def _run(row: Row[Any]) -> Run:
-    return Run(**{column.name: row._mapping[column.name] for column in runs.c})
+def _lines() -> Select[Any]:
+    counts = [
+        select(func.count()).where(table.c.run_id == runs.c.id).scalar_subquery().label(name)
+        for table, name in ((branches, "branch_count"), (nodes, "node_count"))
+    ]
+    return select(runs, *counts, func.count().over().label("total"))
+
+
+def _line(row: Row[Any]) -> RunLine:
+    run = Run(**{column.name: row._mapping[column.name] for column in runs.c})
+    return RunLine(run, row.branch_count, row.node_count, row.total)

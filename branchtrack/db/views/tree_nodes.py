@@ -114,6 +114,12 @@ def read(
     return _gathered(connection.execute(query).all(), limit)
 
 
+def every_node(connection: Connection, run_id: str) -> list[NodeLine]:
+    """Return all nodes of a run, oldest first, each with its metrics and values read back."""
+    query = _lines(true()).where(nodes.c.run_id == run_id).order_by(nodes.c.seq)
+    return [_line(row._mapping) for row in connection.execute(query)]
+
+
 @dataclass(frozen=True)
 class Lineage:
     """Nodes by id, and the relevant ones on the way from some nodes up to the root.

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, literal, or_, select
 from sqlalchemy.sql.selectable import NamedFromClause
 
+from branchtrack.core import lifecycle, saves
 from branchtrack.core.records import Branch, Certificate, Change, Event, Node, Request, Run, Segment
 from branchtrack.db import audit
 from branchtrack.db import nodes as node_rows
@@ -28,6 +29,8 @@ from branchtrack.db.tables import (
     segments,
 )
 
+#: SQLite takes 32,766 parameters in a statement.
+_CHUNK = 2000
 _troubles = events.alias("troubles")
 
 
@@ -35,7 +38,9 @@ _troubles = events.alias("troubles")
 class Outline:
     """A run with its branches in order of creation and every segment; ``cursor`` as audit.last_id.
 
-    ``troubles`` are as of `audit.troubles`, ``certificates`` the newest one of each branch.
+    ``troubles`` is what each segment could not record at its last sign of life: its process records
+    an event of kind ``trouble`` as soon as it can, ``begun`` with the reason, and ``over``.
+    ``certificates`` has the newest one of each branch.
     """
 
     run: Run
@@ -44,6 +49,17 @@ class Outline:
     cursor: int
     troubles: Mapping[str, Event]
     certificates: Mapping[str, Certificate]
+
+    def status(self, branch: Branch, now: float) -> str:
+        """Return the status of a branch at the time ``now``, see `lifecycle.segment_status`."""
+        segment = self.segments.get(branch.segment_id or "")
+        return "empty" if segment is None else lifecycle.segment_status(segment, now)
+
+    def saves(self, branch: Branch) -> dict[str, Any] | None:
+        """Return the counts of saves over all processes that trained a branch."""
+        return saves.summed(
+            segment.saves for segment in self.segments.values() if segment.branch_id == branch.id
+        )
 
 
 @dataclass(frozen=True)
@@ -135,8 +151,12 @@ def branches_of(connection: Connection, run_ids: Iterable[str]) -> dict[str, tup
 
 def nodes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Node]:
     """Return the nodes with exactly those ids, by id."""
-    query = select(nodes).where(nodes.c.id.in_(list(ids)))
-    return {row.id: node_rows.record(row) for row in connection.execute(query)}
+    unique_ids = list(dict.fromkeys(ids))
+    by_id: dict[str, Node] = {}
+    for first in range(0, len(unique_ids), _CHUNK):
+        query = select(nodes).where(nodes.c.id.in_(unique_ids[first : first + _CHUNK]))
+        by_id |= {row.id: node_rows.record(row) for row in connection.execute(query)}
+    return by_id
 
 
 def history(connection: Connection, node: Node) -> tuple[list[Request], list[Event]]:

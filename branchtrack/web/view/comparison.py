@@ -108,12 +108,7 @@ class Comparison:
 
     def changes(self, side: Side) -> list[NodeLine]:
         """The nodes with changes on a side since the two parted, newest first."""
-        changed_nodes = []
-        for node in side.line:
-            if self.ancestor is not None and node.id == self.ancestor.id:
-                break
-            changed_nodes += [node] if node.changes else []
-        return changed_nodes
+        return diff.changed_since(side.line, self.ancestor)
 
     def settings(self) -> tuple[list[SettingRow], int]:
         """The settings that differ at the two heads, and how many there are in all."""
@@ -218,7 +213,7 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
         selection.chosen or metric or "loss",
         selection.names,
         selection,
-        _ancestor(*sides),
+        diff.common_ancestor(sides[0].line, sides[1].line),
     )
 
 
@@ -242,11 +237,6 @@ def _highs(sides: Sequence[Side]) -> dict[str, int | None]:
                 None if span.upto is None or before is None else max(span.upto, before)
             )
     return highs
-
-
-def _ancestor(a: Side, b: Side) -> NodeLine | None:
-    above = {node.id for node in a.line}
-    return next((node for node in b.line if node.id in above), None)
 
 
 def _branch(view: TreeView, name: str | None) -> BranchView:

@@ -86,8 +86,7 @@ class NodeComparison:
         pairs = [
             (side, mark)
             for side in (self.a, self.b)
-            for mark in _below(side.line, self.ancestor)
-            if mark.changes
+            for mark in diff.changed_since(side.line, self.ancestor)
         ]
         return sorted(pairs, key=lambda pair: (pair[1].step, pair[1].seq))
 
@@ -111,11 +110,4 @@ def read(connection: Connection, a_ref: str, b_ref: str) -> NodeComparison:
         NodeSide(node, *branches[node.branch_id], tree_outline.ancestors(connection, node.id))
         for node in (a, b)
     ]
-    above = {mark.id for mark in sides[0].line}
-    common = next((mark for mark in sides[1].line if mark.id in above), None)
-    return NodeComparison(sides[0], sides[1], common)
-
-
-def _below(line: list[NodeMark], ancestor: NodeMark | None) -> list[NodeMark]:
-    ids = [mark.id for mark in line]
-    return line[: ids.index(ancestor.id)] if ancestor else line
+    return NodeComparison(sides[0], sides[1], diff.common_ancestor(sides[0].line, sides[1].line))

@@ -179,19 +179,14 @@ class TreeView:
 
     def _view(self, branch: Branch) -> BranchView:
         segment = self.outline.segments.get(branch.segment_id or "")
-        status = lifecycle.segment_status(segment, self.now) if segment else "empty"
+        status = self.outline.status(branch, self.now)
         head = self.by_id.get(branch.head_id or "")
         parent = self.by_id.get(branch.start_node_id or "")
         certified = certificate_lines.find(
             self.outline.certificates.get(branch.id), self.by_id, head
         )
         launch = self.launches.get(branch.id)
-        branch_segments = (
-            branch_segment
-            for branch_segment in self.outline.segments.values()
-            if branch_segment.branch_id == branch.id
-        )
-        saved = saves.summed(branch_segment.saves for branch_segment in branch_segments)
+        saved = self.outline.saves(branch)
         return BranchView(branch, segment, status, head, parent, launch, certified, saved)
 
 
