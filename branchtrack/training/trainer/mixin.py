@@ -241,7 +241,8 @@ class BranchTrackMixin:
         self._bt_session = session
         session.actions = self._bt_actions
         session.evaluates = self.eval_dataset is not None  # type: ignore[attr-defined]
-        self._bt_script, self._bt_place, self._bt_schedule = script.record(self), None, None
+        self._bt_script = script.describe_script(self)
+        self._bt_place, self._bt_schedule = None, None
         self._bt_bounds, self._bt_first_step, self._bt_has_ended = None, 0, False
         if session.rehearses:
             _silence(self)

@@ -223,12 +223,6 @@ def evaluate(trainer: Any) -> dict[str, Any]:
     return metrics
 
 
-def about(model: torch.nn.Module) -> str:
-    """Return one line on a model: class and size."""
-    count = sum(parameter.numel() for parameter in model.parameters())
-    return f"{type(model).__name__}, {count:,} parameters"
-
-
 @contextmanager
 def _no_callbacks(trainer: Any) -> Iterator[None]:
     handler = trainer.callback_handler
