@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import click
+
 from branchtrack.cli.output import BRANCH_COLOURS, changes, pad, state, styled, visible
 from branchtrack.core import exactness, formats, saves
 from branchtrack.core.tree import Row, lanes
@@ -129,17 +131,11 @@ def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(_plain(row[i])) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(len(click.unstyle(row[i])) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _plain(text: str) -> str:
-    import click
-
-    return click.unstyle(text)
 
 
 def plot(
