@@ -32,8 +32,8 @@ from branchtrack.core.records import (
 from branchtrack.db import launches, nodes, segments
 from branchtrack.db import runs as run_rows
 from branchtrack.db.views import run_list, tree_nodes, tree_outline
-from branchtrack.db.views.run_list import RunLine
-from branchtrack.db.views.tree_outline import NodeLine, Outline
+from branchtrack.db.views.run_list import RunSummary
+from branchtrack.db.views.tree_outline import NodeSummary, TreeSummary
 from branchtrack.errors import InvalidInput
 
 
@@ -60,13 +60,13 @@ def page_of_runs(
 
 
 def _run_lines(
-    connection: Connection, lines: Sequence[RunLine], now: float
+    connection: Connection, lines: Sequence[RunSummary], now: float
 ) -> list[dict[str, Any]]:
     current = run_list.current_segments(connection, [line.run.id for line in lines])
     return [_run_line(line, current.get(line.run.id, ()), now) for line in lines]
 
 
-def _run_line(line: RunLine, current: Sequence[Segment], now: float) -> dict[str, Any]:
+def _run_line(line: RunSummary, current: Sequence[Segment], now: float) -> dict[str, Any]:
     statuses = (lifecycle.segment_status(segment, now) for segment in current)
     return {
         "id": line.run.id,
@@ -83,7 +83,7 @@ def _run_line(line: RunLine, current: Sequence[Segment], now: float) -> dict[str
 def tree(connection: Connection, run: Run) -> dict[str, Any]:
     """A run with its branches in the order made, and its nodes, oldest first."""
     outline = tree_outline.trees(connection, [run.id])[run.id]
-    run_nodes = tree_nodes.every_node(connection, run.id)
+    run_nodes = tree_nodes.node_summaries(connection, run.id)
     newest = launches.newest_of_run(connection, run.id)
     names = {branch.id: branch.name for branch in outline.branches}
     steps, now = {record.id: record.step for record in run_nodes}, time.time()
@@ -114,7 +114,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
     }
 
 
-def node(record: Node | NodeLine, branch: str) -> dict[str, Any]:
+def node(record: Node | NodeSummary, branch: str) -> dict[str, Any]:
     """A node as it stands in a tree; ``branch`` is its branch's name."""
     return {
         "id": record.id,
@@ -364,7 +364,7 @@ def _certificate(record: Certificate, branch: str, steps: Mapping[str, int]) -> 
 
 
 def _branch(
-    outline: Outline, branch: Branch, steps: Mapping[str, int], now: float
+    outline: TreeSummary, branch: Branch, steps: Mapping[str, int], now: float
 ) -> dict[str, Any]:
     """A branch in a tree; ``steps`` are those of the nodes."""
     segment, status = outline.segments.get(branch.segment_id or ""), outline.status(branch, now)

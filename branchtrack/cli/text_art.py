@@ -25,7 +25,7 @@ _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 
 def tree_lines(tree: dict[str, Any]) -> list[str]:
-    """A tree as `report.tree` tells it: a line for each branch, then one for each node."""
+    """A tree as `payloads.tree` tells it: a line for each branch, then one for each node."""
     names = [branch["name"] for branch in tree["branches"]]
     colours = {name: BRANCH_COLOURS[i % len(BRANCH_COLOURS)] for i, name in enumerate(names)}
     lines = [_branch_line(branch, colours) for branch in tree["branches"]]

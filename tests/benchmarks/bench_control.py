@@ -165,7 +165,7 @@ def crowd(folder: Path, database: Database, count: int, processes: int, threads:
     with database.read() as connection:
         every = requests.list_of_run(connection, run.id, 10 * count)
         found = Counter(one.state for one in every)
-        broken = audit.first_break(connection, run.id)
+        broken = audit.first_broken_seq(connection, run.id)
         events = len(audit.since(connection, run.id, limit=10**7))
     return {
         "requests": len(every),

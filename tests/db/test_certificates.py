@@ -75,7 +75,7 @@ def test_the_log_says_what_came_of_each(database: Database, store: Store) -> Non
     tree, made = write(database, store)
     with database.read() as connection:
         told = [one for one in audit.since(connection, tree.run.id) if one.kind == "certificate"]
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.first_broken_seq(connection, tree.run.id) is None
     assert [(one.ref, one.state) for one in told] == [
         (made["a"].id, "exact"),
         (made["b"].id, "equal"),

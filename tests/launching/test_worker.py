@@ -79,7 +79,7 @@ def test_every_state_of_a_launch_is_in_the_log_of_events(
 
     with database.read() as connection:
         found = [e.state for e in audit.since(connection, launch.run_id) if e.ref == launch.id]
-        assert audit.first_break(connection, launch.run_id) is None
+        assert audit.first_broken_seq(connection, launch.run_id) is None
     assert found == ["queued", "starting", "running", "ended"]
 
 

@@ -188,7 +188,7 @@ class Home:
     def chain_break(self, run: str = "tiny") -> int | None:
         """Where the run's event chain breaks, if it does."""
         with self.database.read() as connection:
-            return audit.first_break(connection, runs.find_run(connection, run).id)
+            return audit.first_broken_seq(connection, runs.find_run(connection, run).id)
 
     def close(self) -> None:
         """Give the database back."""

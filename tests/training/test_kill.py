@@ -105,7 +105,7 @@ def test_the_chain_of_events_is_whole_and_tells_of_every_node(
     home, _ = scene
     for run in all_runs(home):
         with home.database.read() as connection:
-            assert audit.first_break(connection, run.id) is None
+            assert audit.first_broken_seq(connection, run.id) is None
             events = audit.since(connection, run.id)
         told = [event.ref for event in events if event.kind == "node"]
         assert told == [node.id for node in home.nodes(f"{run.name}/main")]

@@ -175,7 +175,7 @@ def test_new_things_can_be_written_into_it(old: Config) -> None:
         database, open_store(old.store), target.id, actor="ann", name="new"
     )
     with database.read() as connection:
-        assert audit.first_break(connection, target.run_id) is None
+        assert audit.first_broken_seq(connection, target.run_id) is None
     database.close()
     tree = call(old, "tree", "demo")[1]
     states = {

@@ -103,7 +103,7 @@ def test_the_log_is_read_by_pages_from_a_cursor_and_by_what_fits(
     run_id = main.grower.run.id
     with database.read() as connection:
         every = audit.since(connection, run_id)
-        assert audit.behind(connection, run_id, 2, 3) == every[2:5]
+        assert audit.after(connection, run_id, 2, 3) == every[2:5]
         assert audit.page(connection, run_id, 3, every[-1].seq) == every[-4:-1][::-1]
         asked, other = requests.list_of_run(connection, run_id, branch_id=main.branch.id)
         assert requests.list_of_run(connection, run_id, branch_id="nope") == []
@@ -155,7 +155,7 @@ def test_stretches_keep_the_extremes_and_the_last_value(database: Database, main
     values[500], values[2900], values[-1] = 9.0, -9.0, 0.5
     main.log("loss", range(41, 3041), values)
     with database.read() as connection:
-        found = run_list.stretches(connection, [main.segment.id], "loss")[main.segment.id]
+        found = run_list.series_extents(connection, [main.segment.id], "loss")[main.segment.id]
         sealed = [one.block for one in found if one.block]
         points = run_list.points_of(connection, sealed)
     assert [one.first_step for one in found] == sorted(one.first_step for one in found)
@@ -169,7 +169,7 @@ def test_stretches_keep_the_extremes_and_the_last_value(database: Database, main
 def test_a_last_value_that_is_no_number_is_none(database: Database, main: Line) -> None:
     main.log("loss", [41], [math.nan])
     with database.read() as connection:
-        found = run_list.stretches(connection, [main.segment.id, "x"], "loss")
+        found = run_list.series_extents(connection, [main.segment.id, "x"], "loss")
     assert found.keys() == {main.segment.id}
     assert found[main.segment.id][-1].last is None
 

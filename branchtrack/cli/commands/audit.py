@@ -148,14 +148,14 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
     with line.read() as connection:
         run_id = find_run(connection, run).id
         with lenient(connection):
-            broken = log.first_break(connection, run_id)
-            untold = log.untold(connection, run_id) if broken is None else []
+            broken = log.first_broken_seq(connection, run_id)
+            unlogged = log.unlogged_changes(connection, run_id) if broken is None else []
         last = log.newest(connection, run_id, 1)
     verdict = {
         "run": run,
-        "holds": broken is None and not untold,
+        "holds": broken is None and not unlogged,
         "broken_at": broken,
-        "untold": [{"kind": kind, "id": ref} for kind, ref in untold],
+        "untold": [{"kind": kind, "id": ref} for kind, ref in unlogged],
         "events": last[0].seq if last else 0,
         "hash": last[0].hash if last else None,
     }
@@ -164,8 +164,8 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
     elif verdict["holds"]:
         echo(f"The chain of {verdict['events']} events holds; the last hash is {verdict['hash']}.")
     elif broken is None:
-        named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in untold[:5])
-        named += f" and {len(untold) - 5} more" if len(untold) > 5 else ""
+        named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in unlogged[:5])
+        named += f" and {len(unlogged) - 5} more" if len(unlogged) > 5 else ""
         echo(f"error: The record is not as the last events say: {named}.", err=True)
     else:
         echo(

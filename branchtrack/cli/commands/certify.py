@@ -59,7 +59,7 @@ def certify(
 
 
 def certificate_lines(payload: dict[str, Any]) -> list[str]:
-    """A certificate as `report.certificate` tells it."""
+    """A certificate as `payloads.certificate` tells it."""
     environment = exactness.facts(payload["environment"])
     colour = CERTIFICATE_COLOURS.get(payload["state"])
     fields = [

@@ -291,7 +291,7 @@ def progress_of(update: Any, received: list[int]) -> Any:
 
 
 def launch_lines(payload: dict[str, Any]) -> list[str]:
-    """A launch as `report.launch` tells it, with what its process read back."""
+    """A launch as `payloads.launch` tells it, with what its process read back."""
     fields = [
         ("branch", styled(f"{payload['run']}/{payload['branch']}", bold=True)),
         ("from node", payload["node"]),

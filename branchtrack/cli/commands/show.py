@@ -95,7 +95,7 @@ def tree(line: CommandLine, run: str, as_json: bool) -> None:
 
 
 def print_tree(payload: dict[str, Any]) -> None:
-    """A tree as `report.tree` tells it: the branches, then the nodes with their lanes."""
+    """A tree as `payloads.tree` tells it: the branches, then the nodes with their lanes."""
     from branchtrack.cli.text_art import tree_lines
 
     echo(styled(payload["run"]["name"], bold=True))

@@ -46,7 +46,7 @@ _TILES = 30
 
 
 @dataclass(frozen=True)
-class RunLine:
+class RunSummary:
     """A run, its numbers of branches and nodes, and how many runs the search found in all."""
 
     run: Run
@@ -56,7 +56,7 @@ class RunLine:
 
 
 @dataclass(frozen=True)
-class SegmentLine:
+class SegmentSummary:
     """A segment, its branch's name, and the (segment, step) at which it starts."""
 
     segment: Segment
@@ -66,7 +66,7 @@ class SegmentLine:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Extent:
     """Some points of a series: their extremes, and the newest value (None is NaN).
 
     ``block`` names a sealed block whose points `points_of` can read.
@@ -86,30 +86,30 @@ def find_runs(
     *,
     limit: int | None = None,
     offset: int = 0,
-) -> list[RunLine]:
+) -> list[RunSummary]:
     """Return runs whose name, notes or tags contain ``search``, the latest changed first."""
-    query = _lines()
+    query = _summaries()
     if search:
         columns = (runs.c.name, runs.c.notes, cast(runs.c.tags, Text))
         query = query.where(or_(*(column.icontains(search, autoescape=True) for column in columns)))
     query = query.order_by(runs.c.updated_at.desc(), runs.c.id).limit(limit).offset(offset)
-    return [_line(row) for row in connection.execute(query)]
+    return [_summary(row) for row in connection.execute(query)]
 
 
 def created_runs(
     connection: Connection, limit: int, after: tuple[float, str] | None = None
-) -> list[RunLine]:
+) -> list[RunSummary]:
     """Return the latest created runs first, starting with those created before ``after``.
 
     ``after`` is (created_at, id) of the last one seen: unlike the order of changes this one does
     not change while a reader pages through it.
     """
-    query = _lines().order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    query = _summaries().order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     if after is not None:
         created_at, run_id = after
         same = and_(runs.c.created_at == created_at, runs.c.id < run_id)
         query = query.where(or_(runs.c.created_at < created_at, same))
-    return [_line(row) for row in connection.execute(query)]
+    return [_summary(row) for row in connection.execute(query)]
 
 
 def current_segments(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Segment]]:
@@ -127,7 +127,7 @@ def current_segments(connection: Connection, run_ids: Sequence[str]) -> dict[str
     return current
 
 
-def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentLine]:
+def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentSummary]:
     """Return every segment of the runs, by branch and position."""
     query = (
         select(
@@ -147,13 +147,13 @@ def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentL
         values = {column.name: row._mapping[column.name] for column in segments.c}
         start = None if row.start_segment is None else (row.start_segment, row.start_step)
         current = row.current == row.id
-        lines.append(SegmentLine(segment_rows.record(values), row.branch, current, start))
+        lines.append(SegmentSummary(segment_rows.record(values), row.branch, current, start))
     return lines
 
 
-def stretches(
+def series_extents(
     connection: Connection, segment_ids: Sequence[str], name: str
-) -> dict[str, list[Stretch]]:
+) -> dict[str, list[Extent]]:
     """Return the course of metric ``name`` in each segment that has it, oldest first."""
     condition = and_(metric_series.c.name == name, metric_series.c.segment_id.in_(segment_ids))
     sealed = (
@@ -179,11 +179,11 @@ def stretches(
         func.max(tiles.c.value),
         func.max(tiles.c.last),
     ).group_by(tiles.c.segment_id, tiles.c.tile)
-    by_segment: dict[str, list[Stretch]] = {}
+    by_segment: dict[str, list[Extent]] = {}
     for row in connection.execute(union_all(sealed, tail).order_by("first_step")):
         segment, series, *rest = row
         block = None if series is None else (series, row.first_step)
-        by_segment.setdefault(segment, []).append(Stretch(block, *rest))
+        by_segment.setdefault(segment, []).append(Extent(block, *rest))
     return by_segment
 
 
@@ -221,7 +221,7 @@ def _tiles(condition: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-def _lines() -> Select[Any]:
+def _summaries() -> Select[Any]:
     counts = [
         select(func.count()).where(table.c.run_id == runs.c.id).scalar_subquery().label(name)
         for table, name in ((branches, "branch_count"), (nodes, "node_count"))
@@ -229,6 +229,6 @@ def _lines() -> Select[Any]:
     return select(runs, *counts, func.count().over().label("total"))
 
 
-def _line(row: Row[Any]) -> RunLine:
+def _summary(row: Row[Any]) -> RunSummary:
     run = Run(**{column.name: row._mapping[column.name] for column in runs.c})
-    return RunLine(run, row.branch_count, row.node_count, row.total)
+    return RunSummary(run, row.branch_count, row.node_count, row.total)

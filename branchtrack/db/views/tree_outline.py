@@ -35,7 +35,7 @@ _troubles = events.alias("troubles")
 
 
 @dataclass(frozen=True)
-class Outline:
+class TreeSummary:
     """A run with its branches in order of creation and every segment; ``cursor`` as audit.last_id.
 
     ``troubles`` is what each segment could not record at its last sign of life: its process records
@@ -63,7 +63,7 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class NodeLine:
+class NodeSummary:
     """A node without the bulk: what a line of a log shows, and the bytes of its checkpoint."""
 
     seq: int
@@ -105,7 +105,7 @@ class NodeMark:
 _MARK: tuple[Any, ...] = tuple(nodes.c[name] for name in NodeMark.__annotations__)
 
 
-def trees(connection: Connection, refs: Iterable[str]) -> dict[str, Outline]:
+def trees(connection: Connection, refs: Iterable[str]) -> dict[str, TreeSummary]:
     """Return the runs of those names or ids (or unique prefixes), by the reference passed.
 
     Raises:
@@ -181,7 +181,7 @@ def history(connection: Connection, node: Node) -> tuple[list[Request], list[Eve
     return list(committed.values()), [Event(**_part(row, events)) for row in rows]
 
 
-def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
+def _read_trees(connection: Connection, refs: Sequence[str]) -> list[TreeSummary]:
     newest = (
         select(events.c.id)
         .where(events.c.run_id == runs.c.id)
@@ -205,10 +205,10 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
     grouped: dict[str, list[Row[Any]]] = {}
     for row in connection.execute(query):
         grouped.setdefault(row.runs_id, []).append(row)
-    return [_outline(rows) for rows in grouped.values()]
+    return [_summary(rows) for rows in grouped.values()]
 
 
-def _outline(rows: Sequence[Row[Any]]) -> Outline:
+def _summary(rows: Sequence[Row[Any]]) -> TreeSummary:
     branches_by_id = {
         row.branches_id: Branch(**_part(row, branches))
         for row in rows
@@ -230,7 +230,7 @@ def _outline(rows: Sequence[Row[Any]]) -> Outline:
         for row in rows
         if row.certificates_id is not None
     }
-    return Outline(
+    return TreeSummary(
         run, tuple(branches_by_id.values()), of_run, rows[0].cursor or 0, troubles, certified
     )
 

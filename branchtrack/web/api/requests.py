@@ -115,7 +115,7 @@ def log(run: str) -> Response:
     after, limit = query.whole("after") or 0, _limit()
     with services().database.read() as connection:
         run_id = runs.find_run(connection, run).id
-        events = audit.behind(connection, run_id, after, limit)
+        events = audit.after(connection, run_id, after, limit)
         counted = refusals.of_run(connection, run_id)
     lines = [payloads_audit.event(row) for row in events]
     return jsonify(

@@ -19,7 +19,7 @@ from branchtrack.core.settings import declared as by_name
 from branchtrack.db import nodes
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
-from branchtrack.db.views.tree_outline import NodeLine
+from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import node_rows, request_lines
@@ -78,7 +78,7 @@ class PartRow:
 class Step:
     """A place of the breadcrumb: a node where the line changed hands or settings."""
 
-    node: NodeLine
+    node: NodeSummary
     branch: Branch
     words: str
     skipped: int
@@ -197,7 +197,9 @@ def _measured(node: Node) -> dict[str, Any]:
     }
 
 
-def _metrics(node: Node, parent: NodeLine | None) -> list[tuple[str, float | None, float | None]]:
+def _metrics(
+    node: Node, parent: NodeSummary | None
+) -> list[tuple[str, float | None, float | None]]:
     """Each metric's value and its difference from the parent's."""
     rows = []
     for name, value in sorted(node.metrics.items()):
@@ -207,7 +209,7 @@ def _metrics(node: Node, parent: NodeLine | None) -> list[tuple[str, float | Non
     return rows
 
 
-def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeLine]]) -> list[Step]:
+def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeSummary]]) -> list[Step]:
     """The way from the root: nodes that changed something or began a branch, and the parent."""
     steps: list[Step] = []
     above = None
@@ -222,7 +224,7 @@ def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeLine]]) -> list[Step]:
     return steps
 
 
-def _children(view: TreeView, node: Node) -> list[tuple[NodeLine, Branch]]:
+def _children(view: TreeView, node: Node) -> list[tuple[NodeSummary, Branch]]:
     below = [child for child in view.by_id.values() if child.parent_id == node.id][::-1]
     return [(child, view.by_branch[child.branch_id].branch) for child in below]
 

@@ -12,7 +12,7 @@ from typing import Any
 from branchtrack.core import exactness
 from branchtrack.core.formats import plural, steps
 from branchtrack.core.records import Certificate
-from branchtrack.db.views.tree_outline import NodeLine
+from branchtrack.db.views.tree_outline import NodeSummary
 
 #: The class that colours each verdict.
 _STYLES = {"exact": "held", "equal": "changed", "differs": "failed"}
@@ -23,8 +23,8 @@ class Certified:
     """A certificate beside its branch; ``head`` is the step that the branch has come to since."""
 
     record: Certificate
-    start: NodeLine
-    target: NodeLine
+    start: NodeSummary
+    target: NodeSummary
     head: int
 
     @property
@@ -81,7 +81,7 @@ class Certified:
 
 
 def find(
-    certificate: Certificate | None, nodes: Mapping[str, NodeLine], head: NodeLine | None
+    certificate: Certificate | None, nodes: Mapping[str, NodeSummary], head: NodeSummary | None
 ) -> Certified | None:
     """The certificate with the nodes that it speaks of, or None where there is none to show."""
     if certificate is None:

@@ -22,7 +22,7 @@ from branchtrack.db.metrics import Series
 from branchtrack.db.views import chart_series, tree_nodes, tree_outline
 from branchtrack.db.views.chart_series import Selection
 from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
-from branchtrack.db.views.tree_outline import NodeLine
+from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.errors import InvalidInput
 from branchtrack.web.rendering import now
 from branchtrack.web.svg.marks import colour_and_dash
@@ -46,7 +46,7 @@ class Side:
     view: BranchView
     tree: TreeView
     head: Node | None
-    line: Sequence[NodeLine]
+    line: Sequence[NodeSummary]
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class SettingRow:
     name: str
     a: Any
     b: Any
-    changed_a: NodeLine | None
-    changed_b: NodeLine | None
+    changed_a: NodeSummary | None
+    changed_b: NodeSummary | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Comparison:
     metric: str
     metrics: tuple[str, ...]
     selection: Selection
-    ancestor: NodeLine | None
+    ancestor: NodeSummary | None
 
     @property
     def fork_step(self) -> int | None:
@@ -106,7 +106,7 @@ class Comparison:
             style += 1
         return style
 
-    def changes(self, side: Side) -> list[NodeLine]:
+    def changes(self, side: Side) -> list[NodeSummary]:
         """The nodes with changes on a side since the two parted, newest first."""
         return diff.changed_since(side.line, self.ancestor)
 
@@ -126,7 +126,7 @@ class Comparison:
         ]
         return rows, len({*a, *b})
 
-    def interventions(self) -> list[tuple[Side, NodeLine]]:
+    def interventions(self) -> list[tuple[Side, NodeSummary]]:
         """All changes on both sides since they parted, by step."""
         pairs = [(side, node) for side in (self.a, self.b) for node in self.changes(side)]
         return sorted(pairs, key=lambda pair: (pair[1].step, pair[1].seq))
@@ -167,7 +167,7 @@ class Comparison:
             gap = None if value_a is None or other is None else other - value_a
             yield [step, value_a, other, gap]
 
-    def _changed(self, side: Side, name: str) -> NodeLine | None:
+    def _changed(self, side: Side, name: str) -> NodeSummary | None:
         return next(
             (node for node in self.changes(side) if any(c.name == name for c in node.changes)),
             None,

@@ -17,7 +17,7 @@ from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting, declared
 from branchtrack.db.views.tree_nodes import TreeNodes
-from branchtrack.db.views.tree_outline import NodeLine, Outline
+from branchtrack.db.views.tree_outline import NodeSummary, TreeSummary
 from branchtrack.errors import NotFound
 from branchtrack.web.view import certificate_lines
 from branchtrack.web.view.certificate_lines import Certified
@@ -36,8 +36,8 @@ class BranchView:
     branch: Branch
     segment: Segment | None
     status: str
-    head: NodeLine | None
-    parent: NodeLine | None
+    head: NodeSummary | None
+    parent: NodeSummary | None
     launch: Launch | None = None
     certified: Certified | None = None
     saves: Mapping[str, Any] | None = None
@@ -111,7 +111,7 @@ class BranchView:
 class TreeView:
     """A run, its branches in the order made, and as many of its nodes as a page shows."""
 
-    outline: Outline
+    outline: TreeSummary
     nodes: TreeNodes
     now: float
     launches: Mapping[str, Launch] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class TreeView:
         return self.outline.run
 
     @property
-    def by_id(self) -> Mapping[str, NodeLine]:
+    def by_id(self) -> Mapping[str, NodeSummary]:
         """The nodes that were read, by id."""
         return self.nodes.by_id
 
@@ -190,7 +190,7 @@ class TreeView:
         return BranchView(branch, segment, status, head, parent, launch, certified, saved)
 
 
-def standing_nodes(outline: Outline) -> list[str]:
+def standing_nodes(outline: TreeSummary) -> list[str]:
     """The ids of the nodes that the branches of a run begin at, end with and are certified by."""
     ids = {branch.head_id for branch in outline.branches}
     ids |= {branch.start_node_id for branch in outline.branches}
@@ -200,7 +200,7 @@ def standing_nodes(outline: Outline) -> list[str]:
     return sorted(node_id for node_id in ids if node_id)
 
 
-def waiting_or_failed(outline: Outline) -> list[str]:
+def waiting_or_failed(outline: TreeSummary) -> list[str]:
     """The ids of branches whose launch a page should tell about."""
     current = {
         branch.id: outline.segments.get(branch.segment_id or "") for branch in outline.branches

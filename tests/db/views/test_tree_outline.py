@@ -9,11 +9,11 @@ from branchtrack.core.records import Branch
 from branchtrack.db import audit, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.views import tree_outline
-from branchtrack.db.views.tree_outline import Outline
+from branchtrack.db.views.tree_outline import TreeSummary
 from tests.trees_for_tests import Tree, make_forked_tree
 
 
-def outline_of(tree: Tree) -> Outline:
+def outline_of(tree: Tree) -> TreeSummary:
     with tree.database.read() as connection:
         return tree_outline.trees(connection, [tree.run.id])[tree.run.id]
 
