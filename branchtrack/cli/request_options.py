@@ -131,9 +131,9 @@ def wait_for(database: Database, request_id: str, timeout: float) -> Request:
 
 def show_answer(request: Request, as_json: bool) -> None:
     """Print a request as it is by now."""
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_requests
 
-    answer = payloads.request(request)
+    answer = payloads_requests.request(request)
     if as_json:
         emit(answer)
     else:

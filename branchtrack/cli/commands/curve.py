@@ -33,7 +33,7 @@ def curve(
     \b
     Example: branchtrack curve demo/cooler loss --csv
     """
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_nodes
     from branchtrack.db.runs import find_branch
 
     if as_csv and as_json:
@@ -45,7 +45,7 @@ def curve(
         if as_csv:
             _print_csv(connection, branch_record, metric, points)
             return
-        data = payloads.curve(connection, branch_record, metric, shown_points)
+        data = payloads_nodes.curve(connection, branch_record, metric, shown_points)
     if as_json:
         emit(data)
         return

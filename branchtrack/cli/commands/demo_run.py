@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack import control, permissions
-from branchtrack.analysis import payloads
+from branchtrack.analysis import payloads, payloads_nodes, payloads_requests
 from branchtrack.cli.commands.resume import carry_out, launch_lines
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.progress import bar
@@ -66,8 +66,8 @@ class Demonstration:
             tree = payloads.tree(connection, run)
             return {
                 "run": run.name,
-                "intervention": payloads.request(requests.get(connection, request.id)),
-                "resume": payloads.launch(connection, launches.get(connection, launch.id)),
+                "intervention": payloads_requests.request(requests.get(connection, request.id)),
+                "resume": payloads_requests.launch(connection, launches.get(connection, launch.id)),
                 "branches": [
                     _outcome(connection, run_branch, tree)
                     for run_branch in runs.list_branches(connection, run.id)
@@ -171,7 +171,7 @@ class Demonstration:
             reason=reason,
         )
         request = control.wait(self.database, request.id, _PATIENCE)
-        self.say("\n".join(answer_lines(payloads.request(request))))
+        self.say("\n".join(answer_lines(payloads_requests.request(request))))
         if request.state not in SUCCESS:
             raise RequestFailed(
                 f"The change of the learning rate is {request.state}.",
@@ -201,7 +201,7 @@ class Demonstration:
         )
         launch = carry_out(self.line, self.database, launch, quiet=True)
         with self.database.read() as connection:
-            self.say("\n".join(launch_lines(payloads.launch(connection, launch))))
+            self.say("\n".join(launch_lines(payloads_requests.launch(connection, launch))))
         if launch.state != "ended":
             raise LaunchFailed(
                 f"The second branch did not train to its end. {launch.error or ''}".strip(),
@@ -239,7 +239,7 @@ def _outcome(connection: Connection, branch: Branch, tree: dict[str, Any]) -> di
     """A branch's last losses, and what its own nodes changed."""
     last = {}
     for metric in ("loss", "eval_loss"):
-        values = payloads.curve(connection, branch, metric)["values"]
+        values = payloads_nodes.curve(connection, branch, metric)["values"]
         last[metric] = next((value for value in reversed(values) if math.isfinite(value)), None)
     changed = [
         {"step": node["step"], "changes": node["changes"]}

@@ -98,7 +98,7 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
     Example: branchtrack requests demo
     """
     from branchtrack import control
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_requests
     from branchtrack.db import refusals
     from branchtrack.db import requests as rows
     from branchtrack.db.runs import find_run
@@ -109,9 +109,13 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
         control.expire_hanging(database, run_id, control.local_actor())
         with database.read() as connection:
             most = None if everything else limit
-            history = [payloads.request(row) for row in rows.list_of_run(connection, run_id, most)]
+            history = [
+                payloads_requests.request(row) for row in rows.list_of_run(connection, run_id, most)
+            ]
             total = rows.count_of_run(connection, run_id)
-            counted = [payloads.refusals(row) for row in refusals.of_run(connection, run_id)]
+            counted = [
+                payloads_requests.refusals(row) for row in refusals.of_run(connection, run_id)
+            ]
     say_cut(len(history), total, "requests")
     if as_json:
         emit(history)

@@ -98,7 +98,7 @@ def resume(
              branchtrack resume 3fa9 --set lr_scheduler_type=cosine_with_min_lr \\
                                      --set lr_scheduler_kwargs=min_lr_rate=0.1
     """
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_requests
 
     if lists:
         _list(line, node, as_json)
@@ -116,7 +116,7 @@ def resume(
             launch = carry_out(line, database, launch, quiet=as_json)
         remembered = origins.is_remembered(database, launch)
         with database.read() as connection:
-            payload = payloads.launch(connection, launch)
+            payload = payloads_requests.launch(connection, launch)
     _show(payload | {"script_changed": changed, "remembered": remembered}, as_json)
 
 
@@ -291,7 +291,7 @@ def progress_of(update: Any, received: list[int]) -> Any:
 
 
 def launch_lines(payload: dict[str, Any]) -> list[str]:
-    """A launch as `payloads.launch` tells it, with what its process read back."""
+    """A launch as `payloads_requests.launch` tells it, with what its process read back."""
     fields = [
         ("branch", styled(f"{payload['run']}/{payload['branch']}", bold=True)),
         ("from node", payload["node"]),

@@ -120,11 +120,11 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
     \b
     Example: branchtrack show 3fa9
     """
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_nodes
     from branchtrack.db.nodes import find
 
     with line.read() as connection:
-        payload = payloads.show(connection, line.store, find(connection, node))
+        payload = payloads_nodes.show(connection, line.store, find(connection, node))
     if as_json:
         emit(payload)
         return
@@ -177,10 +177,10 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
     \b
     Example: branchtrack diff demo/main demo/cooler
     """
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_nodes
 
     with line.read() as connection:
-        payload = payloads.diff(connection, a, b)
+        payload = payloads_nodes.diff(connection, a, b)
     if as_json:
         emit(payload)
         return
