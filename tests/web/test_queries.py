@@ -1,9 +1,6 @@
-"""The queries that pages make, on both kinds of database: `db.outlines`, `overviews`, `selections`,
-and what was added to `launches`, `analysis.curves` and `analysis.downsample` for them."""
+"""The queries that pages make, on both kinds of database."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
@@ -148,30 +145,6 @@ def test_segments_say_where_they_start(database: Database, main: Line) -> None:
         ("side", (main.segment.id, 40), True),
     ]
     assert found[1].segment.id == side.segment.id
-
-
-def test_stretches_keep_the_extremes_and_the_last_value(database: Database, main: Line) -> None:
-    values = [1.0] * 3000
-    values[500], values[2900], values[-1] = 9.0, -9.0, 0.5
-    main.log("loss", range(41, 3041), values)
-    with database.read() as connection:
-        found = run_list.series_extents(connection, [main.segment.id], "loss")[main.segment.id]
-        sealed = [one.block for one in found if one.block]
-        points = run_list.points_of(connection, sealed)
-    assert [one.first_step for one in found] == sorted(one.first_step for one in found)
-    assert max(one.maximum or 0 for one in found) == 9.0
-    assert min(one.minimum or 0 for one in found) == -9.0
-    assert found[-1].last == 0.5
-    assert sum(one.steps.size for one in points.values()) == 1024 * len(sealed)
-    assert sum(one.block is None for one in found) == 30
-
-
-def test_a_last_value_that_is_no_number_is_none(database: Database, main: Line) -> None:
-    main.log("loss", [41], [math.nan])
-    with database.read() as connection:
-        found = run_list.series_extents(connection, [main.segment.id, "x"], "loss")
-    assert found.keys() == {main.segment.id}
-    assert found[main.segment.id][-1].last is None
 
 
 def test_series_are_read_across_blocks_and_tail(database: Database, main: Line) -> None:

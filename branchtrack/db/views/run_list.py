@@ -1,4 +1,4 @@
-"""The list of runs at a glance: counts, what trains, and the course of each loss in few numbers.
+"""The list of runs at a glance: counts, and what trains; numpy is not loaded for it.
 
 Pages, shell and API read the same list; each statement is for any number of runs. It only reads.
 """
@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Row,
     Select,
@@ -19,21 +17,14 @@ from sqlalchemy import (
     and_,
     cast,
     func,
-    null,
     or_,
     select,
-    tuple_,
-    union_all,
 )
 
 from branchtrack.core.records import Run, Segment
 from branchtrack.db import segments as segment_rows
-from branchtrack.db.metrics import Series
 from branchtrack.db.tables import (
     branches,
-    metric_blocks,
-    metric_points,
-    metric_series,
     nodes,
     runs,
     segments,
@@ -41,8 +32,6 @@ from branchtrack.db.tables import (
 
 #: SQLite takes 32,766 parameters in a statement.
 _CHUNK = 2000
-#: Buckets that a series' unsealed tail is cut into; each yields its extremes.
-_TILES = 30
 
 
 @dataclass(frozen=True)
@@ -63,21 +52,6 @@ class SegmentSummary:
     branch: str
     is_current: bool
     start: tuple[str, int] | None
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Some points of a series: their extremes, and the newest value (None is NaN).
-
-    ``block`` names a sealed block whose points `points_of` can read.
-    """
-
-    block: tuple[int, int] | None
-    first_step: int
-    last_step: int
-    minimum: float | None
-    maximum: float | None
-    last: float | None
 
 
 def find_runs(
@@ -149,76 +123,6 @@ def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentS
         current = row.current == row.id
         lines.append(SegmentSummary(segment_rows.record(values), row.branch, current, start))
     return lines
-
-
-def series_extents(
-    connection: Connection, segment_ids: Sequence[str], name: str
-) -> dict[str, list[Extent]]:
-    """Return the course of metric ``name`` in each segment that has it, oldest first."""
-    condition = and_(metric_series.c.name == name, metric_series.c.segment_id.in_(segment_ids))
-    sealed = (
-        select(
-            metric_series.c.segment_id,
-            metric_series.c.id,
-            metric_blocks.c.first_step,
-            metric_blocks.c.last_step,
-            metric_blocks.c.minimum,
-            metric_blocks.c.maximum,
-            metric_blocks.c.last,
-        )
-        .join(metric_blocks, metric_blocks.c.series_id == metric_series.c.id)
-        .where(condition)
-    )
-    tiles = _tiles(condition).subquery()
-    tail = select(
-        tiles.c.segment_id,
-        null(),
-        func.min(tiles.c.step),
-        func.max(tiles.c.step),
-        func.min(tiles.c.value),
-        func.max(tiles.c.value),
-        func.max(tiles.c.last),
-    ).group_by(tiles.c.segment_id, tiles.c.tile)
-    by_segment: dict[str, list[Extent]] = {}
-    for row in connection.execute(union_all(sealed, tail).order_by("first_step")):
-        segment, series, *rest = row
-        block = None if series is None else (series, row.first_step)
-        by_segment.setdefault(segment, []).append(Extent(block, *rest))
-    return by_segment
-
-
-def points_of(
-    connection: Connection, blocks: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], Series]:
-    """Return the points of some sealed blocks, in one statement."""
-    if not blocks:
-        return {}
-    key = tuple_(metric_blocks.c.series_id, metric_blocks.c.first_step)
-    rows = connection.execute(select(metric_blocks).where(key.in_(blocks)))
-    return {
-        (row.series_id, row.first_step): Series(
-            np.frombuffer(row.steps, "<i8"),
-            np.frombuffer(row.values, "<f8"),
-            np.frombuffer(row.times, "<f8"),
-        )
-        for row in rows
-    }
-
-
-def _tiles(condition: ColumnElement[bool]) -> Select[Any]:
-    series, step = metric_points.c.series_id, metric_points.c.step
-    value = metric_points.c.value
-    return (
-        select(
-            metric_series.c.segment_id,
-            step,
-            value,
-            func.ntile(_TILES).over(partition_by=series, order_by=step).label("tile"),
-            func.first_value(value).over(partition_by=series, order_by=step.desc()).label("last"),
-        )
-        .join(metric_points, metric_points.c.series_id == metric_series.c.id)
-        .where(condition)
-    )
 
 
 def _summaries() -> Select[Any]:

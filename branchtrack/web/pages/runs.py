@@ -14,8 +14,9 @@ from branchtrack.core import lifecycle
 from branchtrack.core import tree as lineages
 from branchtrack.core.records import Run, Segment
 from branchtrack.db.metrics import Series
-from branchtrack.db.views import run_list
-from branchtrack.db.views.run_list import Extent, RunSummary, SegmentSummary
+from branchtrack.db.views import run_curves, run_list
+from branchtrack.db.views.run_curves import Extent
+from branchtrack.db.views.run_list import RunSummary, SegmentSummary
 from branchtrack.web.charts.plots import sparkline
 from branchtrack.web.input.query import page_number
 from branchtrack.web.rendering import now, respond
@@ -69,11 +70,11 @@ def index() -> Response:
         lines = run_list.find_runs(connection, search, limit=PAGE, offset=PAGE * (page - 1))
         ids = [line.run.id for line in lines]
         segments = run_list.segments_of(connection, ids)
-        courses = run_list.series_extents(connection, [s.segment.id for s in segments], METRIC)
+        courses = run_curves.series_extents(connection, [s.segment.id for s in segments], METRIC)
         states = {line.run.id: _state(line.run.id, segments) for line in lines}
         course = {run: _course(state, segments, courses) for run, state in states.items()}
         sealed = [block for extents in course.values() for block in _worth_reading(extents)]
-        points = run_list.points_of(connection, sealed)
+        points = run_curves.points_of(connection, sealed)
     rows = [_row(line, states[line.run.id], course[line.run.id], points) for line in lines]
     total = lines[0].total if lines else 0
     return respond(
