@@ -40,7 +40,7 @@ def runs(connection: Connection, now: float, limit: int | None = None) -> list[d
 def page_of_runs(
     connection: Connection, now: float, limit: int, after: tuple[float, str] | None
 ) -> dict[str, Any]:
-    """``runs``, the most lately made first; ``total``; ``next``, the cursor behind them or None.
+    """``runs``, the most lately made first; ``total``; ``next``, the cursor after them or None.
 
     ``after`` is (created_at, id) of the last run of the page before.
     """

@@ -29,7 +29,7 @@ _HEARTBEATS = 5.0
 
 
 def owner(process: str, database: str) -> dict[str, str]:
-    """The metadata of a pack that ``process`` writes for a database, told by any name of it."""
+    """Return the metadata of a pack that ``process`` writes for a database, by a name of it."""
     return {PROCESS_KEY: process, DATABASE_KEY: database}
 
 

@@ -139,7 +139,7 @@ class Store:
         return Pack(pack, header.file_bytes, locations)
 
     def discard(self, pack: str) -> None:
-        """Remove a pack of this process that nobody has been told of; `leftovers` tries again."""
+        """Remove a pack of this process that no record names; `leftovers` tries again."""
         with suppress(OSError):
             self.delete(pack)
 
@@ -254,7 +254,7 @@ def _pack_id(header: bytes) -> str:
 
 
 def _location(pack: str, digest: str, slot: Slot, header: Header) -> TensorLocation:
-    """A slot as others are told of it: its offset counted from the file's start."""
+    """Return a slot as records name it: its offset counted from the file's start."""
     offset, nbytes = header.data_start + slot.begin, slot.end - slot.begin
     return TensorLocation(digest, pack, slot.name, slot.dtype, slot.shape, offset, nbytes)
 
@@ -283,7 +283,7 @@ def _length(file: BufferedReader) -> int:
 
 
 def _check_place(header: Header, location: TensorLocation, path: str) -> None:
-    """Before a byte is allocated: the header agrees with what the caller was told.
+    """Check, before a byte is allocated, that the header agrees with the record.
 
     Raises:
         CheckpointDamaged: it does not.

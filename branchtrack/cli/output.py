@@ -141,12 +141,7 @@ def setting(value: Any) -> str:
 
 def changes(node_changes: Sequence[dict[str, Any]]) -> str:
     """Return changes in one line: ``lr 0.03 → 3e-3``, with the step where it is not the node's."""
-    return ", ".join(
-        f"{change['name']} {visible(before)} → {visible(after)}"
-        + (f" (since step {formats.steps(change['step'])})" if "step" in change else "")
-        for change in node_changes
-        for before, after in [formats.setting_pair(change["before"], change["after"])]
-    )
+    return ", ".join(visible(formats.change_words(**change)) for change in node_changes)
 
 
 def ago(moment: str) -> str:

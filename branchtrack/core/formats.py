@@ -101,6 +101,13 @@ def setting_pair(before: Any, after: Any) -> tuple[str, str]:
     return exact_setting(before), exact_setting(after)
 
 
+def change_words(name: str, before: Any, after: Any, step: int | None = None) -> str:
+    """Return a change of a setting: ``lr 5e-3 → 1e-3``, and its step where it has one."""
+    old, new = setting_pair(before, after)
+    since = "" if step is None else f" (since step {steps(step)})"
+    return f"{name} {old} → {new}{since}"
+
+
 def steps(value: Any) -> str:
     """Return a count with thousands separators."""
     return NOTHING if value is None else f"{int(value):,}"

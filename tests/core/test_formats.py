@@ -154,3 +154,8 @@ def test_states_are_in_words_where_their_names_say_too_little() -> None:
 def test_a_metric_is_a_number_however_it_was_stored() -> None:
     assert formats.as_number("-inf") == -math.inf
     assert formats.as_number(True) is None and formats.as_number("lr") is None
+
+
+def test_a_change_is_written_with_the_step_where_it_is_not_its_nodes() -> None:
+    assert formats.change_words("lr", 5e-3, 1e-3) == "lr 5e-3 → 1e-3"
+    assert formats.change_words("lr", None, 0.1, 1200) == "lr – → 0.1 (since step 1,200)"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from branchtrack.core import lifecycle, saves
-from branchtrack.core.formats import as_number, setting_pair
+from branchtrack.core import formats, lifecycle, saves
+from branchtrack.core.formats import as_number
 from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting, declared
@@ -215,8 +215,7 @@ def waiting_or_failed(outline: TreeSummary) -> list[str]:
 def change_words(changes: Iterable[Change]) -> str:
     """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1 (since step 101)``."""
     return ", ".join(
-        " ".join((change.name, " → ".join(setting_pair(change.before, change.after))))
-        + (f" (since step {change.step:,})" if change.step is not None else "")
+        formats.change_words(change.name, change.before, change.after, change.step)
         for change in changes
     )
 
