@@ -28,7 +28,7 @@ def test_it_tells_the_script_as_it_was_when_the_process_began(tmp_path: Path) ->
     script = tmp_path / "train.py"
     script.write_text(
         "import pathlib\n"
-        "from branchtrack.training import environment\n"
+        "from branchtrack.training.record import environment\n"
         "pathlib.Path(__file__).write_text('edited')\n"
         "print(environment.describe().get('script'))\n"
     )
