@@ -472,9 +472,9 @@ def test_a_refusal_is_the_launch_s_error_as_it_is(
 ) -> None:
     train("--steps", "2")
     code = (
-        "import sys; from branchtrack.core import refusals; from branchtrack.errors import *; "
-        "sys.stderr.write(refusals.written(LaunchFailed('It does not fit.', fix='Do this.'))); "
-        "sys.exit(1)"
+        "import sys; from branchtrack.core import refusal_lines; from branchtrack.errors import *; "
+        "refusal = LaunchFailed('It does not fit.', fix='Do this.'); "
+        "sys.stderr.write(refusal_lines.written(refusal)); sys.exit(1)"
     )
     with entry_point(database, argv=[sys.executable, "-c", code]):
         launch = order("refused")
