@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import create_engine, make_url
 
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
@@ -117,7 +118,7 @@ def sqlite_database(sqlite_config: Config) -> Iterator[Database]:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """The store of the home that ``config`` and ``sqlite_config`` make."""
-    return Store(tmp_path / "home" / "store")
+    return open_store(tmp_path / "home" / "store")
 
 
 def _new_database(server: str, how: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from branchtrack import permissions
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config, load
 from branchtrack.db.schema import open_database
 from tests.trees_for_tests import make_tree
@@ -26,7 +26,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 def modes(config: Config) -> dict[str, set[int]]:
     """The modes of all folders and of all files of a home in use."""
     database = open_database(config, create=True, shared=False)
-    make_tree(database, Store(config.store)).node("main", 0, kind="root")
+    make_tree(database, open_store(config.store)).node("main", 0, kind="root")
     with open(config.logs / "a.log", "ab", opener=permissions.opener(config.home)) as log:
         log.write(b"begun")
     with database.transaction():

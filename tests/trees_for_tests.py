@@ -146,7 +146,7 @@ def add_checkpoint(database: Database, store: Store, seed: int) -> str:
     digest = tensor_digest("F32", (64,), tensor.data)
     manifest = Manifest((Entry("model/weight", "F32", (64,), digest),), {"seed": seed})
     with database.read() as connection:
-        known = nodes.known_digests(connection, [digest])
+        known = nodes.packs_of(connection, [digest])
     pack = None if known else store.put([(digest, tensor)], {})
     with database.transaction() as connection:
         nodes.add_checkpoint(

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from branchtrack.core import tree
 from branchtrack.core.records import Branch
-from branchtrack.db import metrics, nodes, runs
+from branchtrack.db import metrics, nodes
 from branchtrack.db.metrics import Series
 from branchtrack.errors import NotFound
 
@@ -81,17 +81,6 @@ def stitched(
     return Curve(branch, metric, _stitch(spans, dict(series)), tuple(spans))
 
 
-def shared_upto(a: Curve, b: Curve) -> int | None:
-    """The last step that both curves take from the same segment, or None where they share none."""
-    by_segment = {span.segment: span for span in b.spans}
-    common = [(span, by_segment[span.segment]) for span in a.spans if span.segment in by_segment]
-    if not common:
-        return None
-    ends = [upto for pair in common[-1:] for upto in (pair[0].upto, pair[1].upto)]
-    limits = [upto for upto in ends if upto is not None]
-    return min(limits) if limits else None
-
-
 def difference(a: Series, b: Series, after: int | None = None) -> Series:
     """``b - a`` at the steps that both have, from ``after`` on (exclusive)."""
     steps, in_a, in_b = np.intersect1d(a.steps, b.steps, assume_unique=True, return_indices=True)
@@ -99,12 +88,6 @@ def difference(a: Series, b: Series, after: int | None = None) -> Series:
         values = b.values[in_b] - a.values[in_a]
     both = Series(steps, values, b.times[in_b])
     return both if after is None else both.cut(after, None)
-
-
-def find_branches(connection: Connection, run_id: str, names: Sequence[str]) -> list[Branch]:
-    """The run's branches of those names, in that order."""
-    run = runs.get_run(connection, run_id)
-    return [runs.find_branch(connection, f"{run.name}/{name}") for name in names]
 
 
 def _spans(

@@ -1,16 +1,34 @@
-"""What differs: the settings of two nodes, and two branches since they parted."""
+"""What differs: the settings of two nodes, and two branches since they parted.
+
+A line is a node and those above it, nearest first; pages, shell and API find where two lines part
+and what changed since in the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from branchtrack.core import tree
-from branchtrack.core.records import Branch, Node
+from branchtrack.core.records import Branch, Change, Node
 from branchtrack.db import metrics, nodes
+from branchtrack.db.views import tree_outline
+from branchtrack.db.views.tree_outline import NodeMark
+
+
+class OnLine(Protocol):
+    """A node as far as it matters here, whole or not."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def changes(self) -> tuple[Change, ...]: ...
+
+
+_OnLine = TypeVar("_OnLine", bound=OnLine)
 
 
 @dataclass(frozen=True)
@@ -31,7 +49,7 @@ class BranchDifference:
     values on both sides.
     """
 
-    ancestor: Node | None
+    ancestor: NodeMark | None
     settings: tuple[SettingDifference, ...]
     settings_in_all: int
     changes_a: tuple[Node, ...]
@@ -50,16 +68,35 @@ def settings_difference(
     )
 
 
+def common_ancestor(line: Sequence[_OnLine], other: Sequence[_OnLine]) -> _OnLine | None:
+    """Return the nearest node on both lines, or None in different trees."""
+    ids = {node.id for node in line}
+    return next((node for node in other if node.id in ids), None)
+
+
+def changed_since(line: Sequence[_OnLine], ancestor: OnLine | None) -> list[_OnLine]:
+    """Return the nodes of a line with changes below ``ancestor``, nearest first."""
+    changed = []
+    for node in line:
+        if ancestor is not None and node.id == ancestor.id:
+            break
+        changed += [node] if node.changes else []
+    return changed
+
+
 def nodes_difference(connection: Connection, a: Node, b: Node) -> BranchDifference:
     """Everything that differs between the lines that end in nodes ``a`` and ``b``."""
-    above_a, above_b = _line(connection, a), _line(connection, b)
-    common = next((node for node in above_b if node.id in {n.id for n in above_a}), None)
+    above_a, above_b = (tree_outline.ancestors(connection, node.id) for node in (a, b))
+    common = common_ancestor(above_a, above_b)
+    changed = [[mark.id for mark in changed_since(line, common)] for line in (above_a, above_b)]
+    whole = tree_outline.nodes_by_id(connection, [*changed[0], *changed[1]])
+    changes_a, changes_b = (tuple(whole[node_id] for node_id in ids[::-1]) for ids in changed)
     return BranchDifference(
         ancestor=common,
         settings=settings_difference(a.settings, b.settings),
         settings_in_all=len({*a.settings, *b.settings}),
-        changes_a=_changes_below(above_a, common),
-        changes_b=_changes_below(above_b, common),
+        changes_a=changes_a,
+        changes_b=changes_b,
         metrics=_side_by_side(a.metrics, b.metrics),
     )
 
@@ -75,22 +112,6 @@ def branches_difference(connection: Connection, a: Branch, b: Branch) -> BranchD
             {**head_b.metrics, **now[b.segment_id or ""]},
         ),
     )
-
-
-def _line(connection: Connection, node: Node) -> list[Node]:
-    by_id = {other.id: other for other in nodes.list_of_run(connection, node.run_id)}
-    parents = {other.id: other.parent_id for other in by_id.values()}
-    return [by_id[name] for name in tree.ancestors(node.id, parents)]
-
-
-def _changes_below(line: list[Node], ancestor: Node | None) -> tuple[Node, ...]:
-    below: list[Node] = []
-    for node in line:
-        if ancestor is not None and node.id == ancestor.id:
-            break
-        if node.changes:
-            below.append(node)
-    return tuple(reversed(below))
 
 
 def _side_by_side(

@@ -39,26 +39,11 @@ def gaps(series: Series) -> list[int]:
     return [int(step) for step in series.steps[~np.isfinite(series.values)]]
 
 
-def smooth(series: Series, weight: float) -> Series:
-    """Exponential moving average over the full data, ``weight`` in [0, 1); gaps are passed over.
-
-    Debiased as in Adam (Kingma and Ba, 2015), so that the first values are not drawn to zero.
-    """
-    if not 0.0 < weight < 1.0 or not series.values.size:
-        return series
-    smoothed = np.full_like(series.values, np.nan)
-    mean, norm = 0.0, 0.0
-    for index in np.flatnonzero(np.isfinite(series.values)):
-        mean = weight * mean + (1.0 - weight) * float(series.values[index])
-        norm = weight * norm + (1.0 - weight)
-        smoothed[index] = mean / norm
-    return Series(series.steps, smoothed, series.times)
-
-
 def smooth_at(series: Series, weight: float, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The values of `smooth` at some of the series' steps, without computing all the others.
+    """Exponential moving average at some of the series' steps; gaps are passed over.
 
-    The average is cut where what is left out weighs less than a millionth.
+    ``weight`` is in [0, 1). Debiased as in Adam (Kingma and Ba, 2015), so that the first values are
+    not drawn to zero. The average is cut where what is left out weighs less than a millionth.
     """
     finite = np.isfinite(series.values)
     values = series.values[finite]

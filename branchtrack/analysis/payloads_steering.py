@@ -43,7 +43,7 @@ def settings(connection: Connection, branch: Branch) -> dict[str, Any]:
 
 
 def token(record: Token) -> dict[str, Any]:
-    """A token without its secret, which nobody has but its owner."""
+    """A token without its secret, which its owner alone has."""
     return {
         "name": record.name,
         "role": record.role,

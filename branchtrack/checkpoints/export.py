@@ -127,7 +127,7 @@ def _inside(target: Path, name: str) -> Path:
     """The path of a file of the state, which may lie in the target only."""
     path = target / name
     if not path.resolve().is_relative_to(target.resolve()):
-        raise files.damaged(path, name, "its path leads out of the folder")
+        raise files.damaged(str(path), name, "its path leads out of the folder")
     return path
 
 
@@ -161,9 +161,9 @@ def _content(store: Store, entry: Entry, locations: Mapping[str, TensorLocation]
     """The bytes of one entry; the location must be that of this very tensor."""
     location = locations.get(entry.digest)
     if location is None:
-        raise files.missing(store.folder, entry.name)
+        raise files.missing(store.describe(), entry.name)
     recorded = (location.digest, location.dtype, location.shape)
     if recorded != (entry.digest, entry.dtype, entry.shape):
-        path = store.path(location.pack)
+        path = store.describe(location.pack)
         raise files.damaged(path, entry.name, "the manifest says another dtype or shape")
     return store.read(location)

@@ -1,10 +1,8 @@
 """The store of tensors: one write-once safetensors file, a pack, for each commit.
 
 A pack's id is the digest of its header, and its header holds the digests of its tensors, so the
-name of a file proves all of it. It must not know SQL, runs or torch: who needs which tensor is
-told by `TensorLocation`s that the caller keeps.
-
-A pack is complete or absent: written under ``tmp/``, fsynced, renamed, the folder fsynced.
+name of a pack proves all of it. It must not know SQL, runs or torch: who needs which tensor is
+told by `TensorLocation`s that the caller keeps. Nor does it know where packs are: a `Backend` does.
 """
 
 from __future__ import annotations
@@ -14,13 +12,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import groupby
 from pathlib import Path
 
 from branchtrack.checkpoints import files
+from branchtrack.checkpoints.backend import Backend, Chunk, ListedPack
 from branchtrack.checkpoints.headers import (
     BadHeader,
     Header,
@@ -65,29 +64,53 @@ Progress = Callable[[int, int], None]
 
 
 class Store:
-    """The packs under ``<folder>/packs``; safe for many threads and processes at once."""
+    """The packs in a backend, read with their digests checked; as safe as the backend is.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        #: The home that it is part of; see `Config.store`.
-        self.home = folder.parent
+    ``home`` is the folder of the home that the store is part of.
+    """
+
+    def __init__(self, backend: Backend, home: Path) -> None:
+        self.home = home
+        self._backend = backend
         self._headers: dict[str, Header] = {}
 
-    def path(self, pack: str) -> Path:
-        """The file of a pack, whether it exists or not.
+    def describe(self, pack: str | None = None) -> str:
+        """Return where a pack is, existing or not, for messages; of no pack, where the store is.
 
         Raises:
             InvalidInput: not a pack's id (32 hex characters).
         """
-        if not _ID.fullmatch(pack):
-            raise InvalidInput("pack", pack, "32 hex characters")
-        return self.folder / "packs" / pack[:2] / f"{pack}.safetensors"
+        return self._backend.describe(None if pack is None else _checked_id(pack))
+
+    def exists(self, pack: str) -> bool:
+        """Return whether a pack is there; nothing of it is read."""
+        return self._backend.exists(_checked_id(pack))
+
+    def is_present(self) -> bool:
+        """Return whether the place of the store is there."""
+        return self._backend.is_present()
+
+    def packs(self) -> Iterator[ListedPack]:
+        """Yield every pack with its age, named by a node or not."""
+        return self._backend.list()
+
+    def delete(self, pack: str) -> None:
+        """Remove a pack.
+
+        Raises:
+            OSError: it is not there, or cannot be removed.
+        """
+        self._backend.delete(_checked_id(pack))
+
+    def delete_unfinished(self, is_abandoned: Callable[[str, float], bool]) -> int:
+        """See `Backend.delete_unfinished`."""
+        return self._backend.delete_unfinished(is_abandoned)
 
     def put(self, tensors: Sequence[tuple[str, TensorBytes]], metadata: Mapping[str, str]) -> Pack:
         """Write tensors as one pack, durable when this returns.
 
         The same content gives the same pack again, and mends one that was damaged. A digest
-        given twice is written once. Three fsyncs at most, two more in the life of a store.
+        given twice is written once.
 
         Args:
             tensors: pairs of (digest as `tensor_digest` gives it, tensor).
@@ -106,16 +129,32 @@ class Store:
         reserved = {FORMAT_KEY: PACK_FORMAT, DIGESTS_KEY: json.dumps(digests, sort_keys=True)}
         header = build(slots, {**metadata, **reserved})
         pack = _pack_id(header.raw)
-        parts: list[bytes | memoryview] = [header.raw]
-        parts += [unique[digests[slot.name]].data for slot in slots]
-        files.write_durably(self.folder, self.path(pack), parts)
+        chunks: list[Chunk] = [header.raw]
+        chunks += [unique[digests[slot.name]].data for slot in slots]
+        try:
+            self._backend.put(pack, chunks)
+        except OSError as error:
+            raise files.unusable(self.describe(pack), error) from error
         locations = tuple(_location(pack, digests[s.name], s, header) for s in slots)
         return Pack(pack, header.file_bytes, locations)
 
     def discard(self, pack: str) -> None:
-        """Remove a pack of this process that nobody has been told of; `leftovers` tries again."""
+        """Remove a pack of this process that no record names; `leftovers` tries again."""
         with suppress(OSError):
-            self.path(pack).unlink()
+            self.delete(pack)
+
+    def metadata(self, pack: str) -> dict[str, str]:
+        """Return the metadata that a pack was stored with, and the store's; not proved.
+
+        Raises:
+            CheckpointMissing, CheckpointDamaged, StorageError: its header cannot be read.
+        """
+        with self._opened(pack, "") as file:
+            try:
+                nbytes = _length(file)
+                return parse(read_raw(file, nbytes), nbytes).metadata
+            except BadHeader as error:
+                raise files.damaged(self.describe(pack), "", str(error)) from error
 
     def read(self, location: TensorLocation) -> bytearray:
         """The bytes of one tensor, their digest checked.
@@ -128,11 +167,11 @@ class Store:
             CheckpointDamaged: the header, the place or the content is not what was stored.
             StorageError: the file cannot be read.
         """
-        path = self.path(location.pack)
-        with files.opened(path, location.name) as file:
+        path = self.describe(location.pack)
+        with self._opened(location.pack, location.name) as file:
             header = self._headers.get(location.pack)
             if header is None:
-                header = self._remember(location.pack, _checked_header(file, path))
+                header = self._remember(location.pack, _checked_header(file, location.pack, path))
             _check_place(header, location, path)
             content = bytearray(location.nbytes)
             file.seek(location.offset)
@@ -159,12 +198,42 @@ class Store:
         ordered = sorted(locations, key=lambda location: (location.pack, location.offset))
         total, done = sum(location.nbytes for location in ordered), 0
         for pack, members in groupby(ordered, key=lambda location: location.pack):
-            for location, error in _verify_pack(self.path(pack), list(members)):
+            for location, error in self._verify_pack(pack, list(members)):
                 if error is not None:
-                    yield Problem(location, str(self.path(pack)), error.what)
+                    yield Problem(location, self.describe(pack), error.what)
                 done += location.nbytes
                 if progress is not None:
                     progress(done, total)
+
+    @contextmanager
+    def _opened(self, pack: str, tensor: str) -> Iterator[BufferedReader]:
+        """Open a pack for reading; ``tensor`` says what for.
+
+        Raises:
+            CheckpointMissing: there is no such pack.
+            StorageError: it cannot be read.
+        """
+        path = self.describe(pack)
+        try:
+            with self._backend.open(pack) as file:
+                yield file
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise files.missing(path, tensor) from error
+        except OSError as error:
+            raise files.unusable(path, error) from error
+
+    def _verify_pack(
+        self, pack: str, members: list[TensorLocation]
+    ) -> Iterator[tuple[TensorLocation, BranchtrackError | None]]:
+        """Yield each tensor of one pack with its error; without a header all have one."""
+        path = self.describe(pack)
+        try:
+            with self._opened(pack, "") as file:
+                header = _checked_header(file, pack, path)
+                for location in members:
+                    yield location, _damage(file, header, location, path)
+        except (CheckpointError, StorageError) as error:
+            yield from ((location, error) for location in members)
 
     def _remember(self, pack: str, header: Header) -> Header:
         """Packs never change, so a header that was right once may be kept."""
@@ -174,34 +243,47 @@ class Store:
         return header
 
 
+def _checked_id(pack: str) -> str:
+    if not _ID.fullmatch(pack):
+        raise InvalidInput("pack", pack, "32 hex characters")
+    return pack
+
+
 def _pack_id(header: bytes) -> str:
     return hashlib.sha256(header).hexdigest()[:32]
 
 
 def _location(pack: str, digest: str, slot: Slot, header: Header) -> TensorLocation:
-    """A slot as others are told of it: its offset counted from the file's start."""
+    """Return a slot as records name it: its offset counted from the file's start."""
     offset, nbytes = header.data_start + slot.begin, slot.end - slot.begin
     return TensorLocation(digest, pack, slot.name, slot.dtype, slot.shape, offset, nbytes)
 
 
-def _checked_header(file: BufferedReader, path: Path) -> Header:
-    """The header at the start of a pack, proved by the pack's name.
+def _checked_header(file: BufferedReader, pack: str, path: str) -> Header:
+    """The header at the start of a pack, proved by the pack's id.
 
     Raises:
-        CheckpointDamaged: it is not the header that was written, or the file's length is not.
+        CheckpointDamaged: it is not the header that was written, or the pack's length is not.
     """
-    file_bytes = os.fstat(file.fileno()).st_size
+    file_bytes = _length(file)
     try:
         raw = read_raw(file, file_bytes)
-        if _pack_id(raw) != path.stem:
+        if _pack_id(raw) != pack:
             raise BadHeader("its bytes are not those that were stored")
         return parse(raw, file_bytes)
     except BadHeader as error:
         raise files.damaged(path, "", str(error)) from error
 
 
-def _check_place(header: Header, location: TensorLocation, path: Path) -> None:
-    """Before a byte is allocated: the header agrees with what the caller was told.
+def _length(file: BufferedReader) -> int:
+    """Return how many bytes a pack has, and go to its start."""
+    file_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return file_bytes
+
+
+def _check_place(header: Header, location: TensorLocation, path: str) -> None:
+    """Check, before a byte is allocated, that the header agrees with the record.
 
     Raises:
         CheckpointDamaged: it does not.
@@ -211,21 +293,8 @@ def _check_place(header: Header, location: TensorLocation, path: Path) -> None:
         raise files.damaged(path, location.name, "the header places it elsewhere")
 
 
-def _verify_pack(
-    path: Path, members: list[TensorLocation]
-) -> Iterator[tuple[TensorLocation, BranchtrackError | None]]:
-    """Each tensor of one pack with what is wrong with it; without a header all are lost."""
-    try:
-        with files.opened(path, "") as file:
-            header = _checked_header(file, path)
-            for location in members:
-                yield location, _damage(file, header, location, path)
-    except (CheckpointError, StorageError) as error:
-        yield from ((location, error) for location in members)
-
-
 def _damage(
-    file: BufferedReader, header: Header, location: TensorLocation, path: Path
+    file: BufferedReader, header: Header, location: TensorLocation, path: str
 ) -> BranchtrackError | None:
     """What is wrong with one tensor, read in pieces so that none is held whole."""
     try:

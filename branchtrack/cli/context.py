@@ -64,9 +64,9 @@ class CommandLine:
     @property
     def store(self) -> Store:
         """The checkpoint store of the home."""
-        from branchtrack.checkpoints.packs import Store
+        from branchtrack.checkpoints.location import open_store
 
-        return Store(self.config.store)
+        return open_store(self.config.store)
 
 
 pass_command_line = click.make_pass_decorator(CommandLine)

@@ -1,4 +1,4 @@
-"""How values look in a terminal: JSON, tables, numbers, sizes and times.
+"""What is printed to a terminal: JSON, tables, colours, and values as `core.formats` writes them.
 
 It must not know what a run is; nothing heavy is imported.
 """
@@ -9,14 +9,16 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
+from branchtrack.core import formats
 from branchtrack.core.nonfinite import spelled
-from branchtrack.core.schedules import is_recipe, recipe_words
+from branchtrack.core.schedules import is_recipe
 
 #: Colours that two neighbouring branches do not share.
 BRANCH_COLOURS = ("blue", "yellow", "magenta", "green", "cyan", "red")
@@ -82,9 +84,14 @@ def styled(text: str, colour: str | None = None, *, bold: bool = False, dim: boo
     return click.style(text, fg=colour, bold=bold or None, dim=dim or None)
 
 
-def state(word: str) -> str:
-    """A status or state in its colour."""
-    return styled(word, _STATE_COLOURS.get(word))
+def state(name: str) -> str:
+    """Return a status or state in words and in its colour."""
+    return styled(formats.state_words(name), _STATE_COLOURS.get(name))
+
+
+def state_name(name: str) -> str:
+    """Return a state by its name in the record, in its colour."""
+    return styled(name, _STATE_COLOURS.get(name))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
@@ -118,7 +125,7 @@ def pairs(values: dict[str, Any]) -> str:
     for name, value in values.items():
         is_group = isinstance(value, dict) and not is_recipe(value)
         flat.update(value if is_group else {name: value})
-    return ", ".join(f"{spelled_name(name)} {number(value, 6)}" for name, value in flat.items())
+    return ", ".join(f"{spelled_name(name)} {setting(value)}" for name, value in flat.items())
 
 
 def pad(text: str, width: int, right: bool = False) -> str:
@@ -127,43 +134,19 @@ def pad(text: str, width: int, right: bool = False) -> str:
     return blanks + text if right else text + blanks
 
 
-def number(value: Any, digits: int = 4) -> str:
-    """A value for a person to read: floats to a few significant digits, none as a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if is_recipe(value):
-        return recipe_words(value)
-    return f"{value:.{digits}g}" if isinstance(value, float) else visible(str(value))
+def setting(value: Any) -> str:
+    """Return a setting for a person to read."""
+    return visible(formats.setting(value))
 
 
 def changes(node_changes: Sequence[dict[str, Any]]) -> str:
-    """Changes in one line: ``lr 0.03 → 0.003``, with the step where it is not the node's."""
-    return ", ".join(
-        f"{change['name']} {number(change['before'])} → {number(change['after'])}"
-        + (f" (since step {change['step']})" if "step" in change else "")
-        for change in node_changes
-    )
-
-
-def size(nbytes: int) -> str:
-    """Bytes in decimal units, as on the pages: ``61.2 MB``."""
-    value = float(nbytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    """Return changes in one line: ``lr 0.03 → 3e-3``, with the step where it is not the node's."""
+    return ", ".join(visible(formats.change_words(**change)) for change in node_changes)
 
 
 def ago(moment: str) -> str:
-    """How long ago an ISO 8601 time was."""
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit} ago"
-    return f"{max(0, int(seconds))} s ago"
+    """Return how long ago an ISO 8601 time was."""
+    return formats.ago(datetime.fromisoformat(moment).timestamp(), time.time())
 
 
 def is_terminal() -> bool:

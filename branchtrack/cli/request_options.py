@@ -16,13 +16,14 @@ from branchtrack.cli.output import (
     echo,
     emit,
     field_lines,
-    number,
     pairs,
     print_fields,
+    setting,
     state,
     styled,
 )
 from branchtrack.cli.progress import bar
+from branchtrack.core import formats
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Request
@@ -130,9 +131,9 @@ def wait_for(database: Database, request_id: str, timeout: float) -> Request:
 
 def show_answer(request: Request, as_json: bool) -> None:
     """Print a request as it is by now."""
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_requests
 
-    answer = payloads.request(request)
+    answer = payloads_requests.request(request)
     if as_json:
         emit(answer)
     else:
@@ -152,7 +153,7 @@ def answer_lines(answer: dict[str, Any]) -> list[str]:
         if answer[key]:
             fields.append((title, pairs(answer[key])))
     if answer["step"] is not None:
-        fields.append(("at step", str(answer["step"])))
+        fields.append(("at step", formats.steps(answer["step"])))
     if answer["node"]:
         fields.append(("node", styled(answer["node"], bold=True)))
     if answer["error"]:
@@ -209,11 +210,11 @@ def _preview(
 
 
 def _preview_fields(preview: dict[str, Any]) -> list[tuple[str, str]]:
-    fields = [("would ask for", preview["describe"]), ("step now", number(preview["step"]))]
+    fields = [("would ask for", preview["describe"]), ("step now", formats.steps(preview["step"]))]
     for change in preview["changes"]:
-        to = "stays" if change["same"] else f"{number(change['before'], 6)} →"
+        to = "stays" if change["same"] else f"{setting(change['before'])} →"
         held = f", {change['effect']}" if change["effect"] else ""
-        fields.append((change["name"], f"{to} {number(change['after'], 6)}{held}"))
+        fields.append((change["name"], f"{to} {setting(change['after'])}{held}"))
     if preview["unmet"]:
         fields.append(("would not be done", preview["unmet"]))
     return [*fields, ("asked", "nothing: this was a preview")]

@@ -9,25 +9,23 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from branchtrack.cli.output import BRANCH_COLOURS, changes, number, pad, state, styled, visible
-from branchtrack.core import saves
+import click
+
+from branchtrack.cli.output import BRANCH_COLOURS, changes, pad, state, styled, visible
+from branchtrack.core import exactness, formats, saves
 from branchtrack.core.tree import Row, lanes
 
 #: The mark of each kind of node.
 MARKS = {"root": "○", "checkpoint": "●", "intervention": "◆", "fork": "◇", "final": "■"}
-#: What is said of a branch, by the state of its certificate, and its colour.
-CERTIFIED = {
-    "exact": ("certified exact", "green"),
-    "equal": ("equal in a trial", None),
-    "differs": ("not exact", "red"),
-}
+#: The colours of a branch's certificate, by its verdict.
+CERTIFICATE_COLOURS = {"exact": "green", "differs": "red"}
 _LOSSES = ("eval_loss", "loss", "train_loss")
 #: The dots of a braille character, by column and row, as offsets from U+2800.
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 
 def tree_lines(tree: dict[str, Any]) -> list[str]:
-    """A tree as `report.tree` tells it: a line for each branch, then one for each node."""
+    """A tree as `payloads.tree` tells it: a line for each branch, then one for each node."""
     names = [branch["name"] for branch in tree["branches"]]
     colours = {name: BRANCH_COLOURS[i % len(BRANCH_COLOURS)] for i, name in enumerate(names)}
     lines = [_branch_line(branch, colours) for branch in tree["branches"]]
@@ -45,7 +43,8 @@ def tree_lines(tree: dict[str, Any]) -> list[str]:
 
 
 def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:
-    steps = f"step {branch['step']}" + (f" of {branch['max_steps']}" if branch["max_steps"] else "")
+    steps = f"step {formats.steps(branch['step'])}"
+    steps += f" of {formats.steps(branch['max_steps'])}" if branch["max_steps"] else ""
     origin = f", from node {branch['forked_from'][:8]}" if branch["forked_from"] else ""
     name = styled(branch["name"], colours[branch["name"]])
     gone = {True: " (its process is gone)", False: " (its process is silent)", None: ""}
@@ -74,9 +73,9 @@ def _certified(certificate: dict[str, Any] | None) -> str:
     """What a branch's certificate says, and up to which step."""
     if certificate is None:
         return ""
-    words, colour = CERTIFIED[certificate["state"]]
-    steps = f"steps {certificate['from_step']} to {certificate['to_step']}"
-    return f", {styled(words, colour)} ({steps})"
+    words = exactness.VERDICT_WORDS[certificate["state"]]
+    span = exactness.span_words(certificate["from_step"], certificate["to_step"])
+    return f", {styled(words, CERTIFICATE_COLOURS.get(certificate['state']))} ({span})"
 
 
 def _owners(rows: Sequence[Row], nodes: Sequence[dict[str, Any]]) -> dict[str, dict[int, str]]:
@@ -114,7 +113,7 @@ def _gutter(row: Row, node: dict[str, Any], owners: dict[int, str], colours: dic
 
 def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
     metric = next((name for name in _LOSSES if node["metrics"].get(name) is not None), None)
-    loss = f"{metric} {number(node['metrics'][metric])}" if metric else ""
+    loss = f"{metric} {formats.metric(node['metrics'][metric])}" if metric else ""
     changed = changes(node["changes"])
     text = ": ".join(phrase for phrase in (changed, node["message"]) if phrase).replace("\n", "↵")
     text = styled(text, bold=bool(changed))
@@ -122,7 +121,7 @@ def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
         text = f"{styled('restore', bold=True)} {state('differs')}  {text}".rstrip()
     return [
         styled(node["id"][:8], dim=True),
-        f"step {node['step']}",
+        f"step {formats.steps(node['step'])}",
         node["kind"],
         styled(node["branch"], colours[node["branch"]]),
         loss,
@@ -132,17 +131,11 @@ def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(_plain(row[i])) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(len(click.unstyle(row[i])) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _plain(text: str) -> str:
-    import click
-
-    return click.unstyle(text)
 
 
 def plot(
@@ -172,7 +165,7 @@ def plot(
     grid = [[0] * columns for _row in range(rows)]
     for x, y in _joined(dots):
         grid[y // 4][x // 2] |= _DOTS[x % 2][y % 4]
-    labels = [number(high), *[""] * (rows - 2), number(low)]
+    labels = [formats.metric(high), *[""] * (rows - 2), formats.metric(low)]
     width = max(map(len, labels))
     lines = [
         f"{label:>{width}} ┤" + "".join(chr(0x2800 + bits) for bits in row)

@@ -1,4 +1,4 @@
-"""Removing what killed processes left in the store; whoever begins to use a home does it.
+"""Removing what killed processes left in the store, when a process begins to use a home.
 
 It decides nothing: what is safe to be removed `checkpoints.leftovers` knows.
 """
@@ -27,17 +27,17 @@ def clear(database: Database, store: Store) -> str:
     """
     with database.read() as connection:
         named, heard_of = packs.ids(connection), packs.heard_of(connection)
-    files = leftovers.remove_temporary(store.folder)
-    unnamed = leftovers.remove_unnamed(store.folder, named, _name(database, store), heard_of)
-    if unread := [path.stem for path in unnamed]:
+    unfinished = leftovers.remove_unfinished(store)
+    unnamed = leftovers.remove_unnamed(store, named, _name(database, store), heard_of)
+    if unnamed:
         # Earlier commits named packs that others' equal tensors were read from instead.
         with database.transaction() as connection:
-            packs.forget_unread(connection, unread)
-    if not files and not unnamed:
+            packs.forget_unread(connection, unnamed)
+    if not unfinished and not unnamed:
         return ""
     return (
-        f"Removed from {store.folder} what killed processes had left: {len(files)} half-written, "
-        f"{len(unnamed)} that no node names."
+        f"Removed from {store.describe()} what killed processes had left: {unfinished} "
+        f"half-written, {len(unnamed)} that no node names."
     )
 
 

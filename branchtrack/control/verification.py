@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
@@ -72,7 +71,7 @@ def verify_state(
             tensor="",
         )
     for problem in store.verify(stored.locations.values(), progress):
-        kind = CheckpointDamaged if Path(problem.path).exists() else CheckpointMissing
+        kind = CheckpointDamaged if store.exists(problem.location.pack) else CheckpointMissing
         raise kind(
             f"Node {node.id} cannot be restored: {problem.what}",
             safe="Nothing was changed; nodes that share no bytes with it are untouched.",

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from branchtrack.core import formats
 from branchtrack.core.records import Certificate, Node
 from branchtrack.errors import InvalidInput
 
@@ -27,6 +28,14 @@ TESTED_VERSIONS = {
 TESTED_THREADS = (1, 2)
 TESTED_DEVICE = "cpu"
 TESTED_SYSTEM = ("Linux", "x86_64")
+#: The certificate of each verdict in words.
+VERDICT_WORDS = {
+    "exact": "certified exact",
+    "equal": "equal in this trial",
+    "differs": "not exact",
+}
+#: The facts of an environment that exactness depends on most, in the order in which they are shown.
+_FACTS = ("threads", "device", "torch", "transformers", "accelerate", "python", "platform")
 #: Facts of an environment that two trainings with equal bits need not share.
 _INDIFFERENT = frozenset(("git", "branchtrack"))
 _LIBC = re.compile(r"-with-(.+)$")
@@ -125,11 +134,22 @@ def verdict(certificate: Certificate) -> str:
 
 def words(certificate: Certificate) -> str:
     """Summarise a certificate in one line."""
+    text = VERDICT_WORDS[verdict(certificate)]
     if certificate.difference is not None:
-        return f"not exact: {difference_words(certificate.difference)}"
+        return f"{text}: {difference_words(certificate.difference)}"
     if certificate.untested:
-        return f"equal in this trial; outside the tested matrix: {'; '.join(certificate.untested)}"
-    return "certified exact"
+        return f"{text}; outside the tested matrix: {'; '.join(certificate.untested)}"
+    return text
+
+
+def span_words(first: int, last: int) -> str:
+    """Return which steps a certificate covers."""
+    return f"steps {formats.steps(first)} to {formats.steps(last)}"
+
+
+def facts(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that are shown with a certificate, as far as they were recorded."""
+    return {name: environment[name] for name in _FACTS if environment.get(name)}
 
 
 def difference_words(difference: Mapping[str, Any]) -> str:

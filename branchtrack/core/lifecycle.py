@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from branchtrack.core.records import Segment
-from branchtrack.errors import IllegalTransition
 
 #: Seconds without a heartbeat after which a running segment counts as lost.
 LOST_AFTER = 10.0
@@ -44,12 +43,6 @@ REQUEST_ENDS = frozenset(
 )
 LAUNCH_ENDS = frozenset(("ended", "failed", "cancelled"))
 LIVE = frozenset(("running", "paused"))
-
-
-def check_move(kind: str, before: str, after: str) -> None:
-    """Raise IllegalTransition unless a ``kind`` may go from ``before`` to ``after``."""
-    if after not in _MOVES[kind].get(before, ()):
-        raise IllegalTransition(kind, before, after)
 
 
 def sources(kind: str, after: str) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""Decisions about the run tree from values alone: lineage, common ancestor, lanes.
+"""Decisions about the run tree from values alone: lineage, lanes.
 
 The rule of steps: the parent owns points with step <= N, the child owns points with step > N.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -38,22 +38,6 @@ def lineage(segment: str, start: Callable[[str], tuple[str, int] | None]) -> lis
             upto = after if origin is not None else upto
         current = None if origin is None else origin[0]
     return spans[::-1]
-
-
-def ancestors(node: str, parents: Mapping[str, str | None]) -> list[str]:
-    """Return ``node`` and all above it, nearest first."""
-    chain: list[str] = []
-    current: str | None = node
-    while current is not None:
-        chain.append(current)
-        current = parents.get(current)
-    return chain
-
-
-def common_ancestor(a: str, b: str, parents: Mapping[str, str | None]) -> str | None:
-    """Return the nearest node above (or equal to) both, or None in different trees."""
-    above = set(ancestors(a, parents))
-    return next((node for node in ancestors(b, parents) if node in above), None)
 
 
 @dataclass(frozen=True)
@@ -91,15 +75,6 @@ def lanes(nodes: Sequence[tuple[str, str | None]]) -> list[Row]:
         waiting[lane] = parent
         rows.append(Row(node, lane, through, tuple(matching[1:]), not matching, parent is None))
     return rows
-
-
-def children(parents: Iterable[tuple[str, str | None]]) -> dict[str, list[str]]:
-    """Return each node's children, in the order given."""
-    below: dict[str, list[str]] = {}
-    for node, parent in parents:
-        if parent is not None:
-            below.setdefault(parent, []).append(node)
-    return below
 
 
 def _free(waiting: list[str | None]) -> int:

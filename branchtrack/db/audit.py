@@ -104,17 +104,6 @@ def last_id(connection: Connection, run_id: str | None = None) -> int:
     return connection.execute(query).scalar() or 0
 
 
-def troubles(connection: Connection, run_id: str) -> dict[str, Event]:
-    """Return what each segment could not record at its last sign of life; one statement.
-
-    A process in trouble records it as soon as it can: an event of kind ``trouble`` with the
-    segment's id, ``begun`` with the reason, and ``over``. A segment without trouble is left out.
-    """
-    latest = last_troubles(select(runs.c.id).where(runs.c.id == run_id)).subquery()
-    query = select(events).join(latest, latest.c.id == events.c.id).where(events.c.state == "begun")
-    return {row.ref: Event(**row._mapping) for row in connection.execute(query)}
-
-
 def last_troubles(run_ids: Select[tuple[str]]) -> Select[tuple[str, int]]:
     """Return the query for (ref, id) of each segment's last trouble event; runs are a query."""
     return (
@@ -124,7 +113,7 @@ def last_troubles(run_ids: Select[tuple[str]]) -> Select[tuple[str, int]]:
     )
 
 
-def behind(connection: Connection, run_id: str, seq: int, limit: int) -> list[Event]:
+def after(connection: Connection, run_id: str, seq: int, limit: int) -> list[Event]:
     """Return the run's first events with a ``seq`` above ``seq``, oldest first.
 
     Events of a run are numbered in the order they are committed: none is ever inserted before one
@@ -170,7 +159,7 @@ def actors_of(connection: Connection, run_id: str) -> list[str]:
     return sorted(connection.execute(query).scalars())
 
 
-def first_break(connection: Connection, run_id: str) -> int | None:
+def first_broken_seq(connection: Connection, run_id: str) -> int | None:
     """Return the ``seq`` at which the run's chain is broken, or None if it is intact."""
     previous, expected = GENESIS, 1
     rows = connection.execute(
@@ -214,7 +203,7 @@ def misnumbered(connection: Connection) -> list[str]:
     return wrong + list(sealed)
 
 
-def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
+def unlogged_changes(connection: Connection, run_id: str) -> list[tuple[str, str]]:
     """Return the (kind, id) of what disagrees with the log's last events, or is gone.
 
     A chain cannot show that its end was cut off; records beyond it can. For a run that is the time
@@ -240,7 +229,7 @@ def untold(connection: Connection, run_id: str) -> list[tuple[str, str]]:
     return pairs if held else [*pairs, ("run", run_id)]
 
 
-def contents_told(connection: Connection, kind: str, ref: str) -> str | None:
+def logged_contents(connection: Connection, kind: str, ref: str) -> str | None:
     """Return the digest of a row in its last event; None from earlier versions."""
     query = select(events.c.payload).where(events.c.kind == kind, events.c.ref == ref)
     for payload in connection.execute(query.order_by(events.c.id.desc())).scalars():

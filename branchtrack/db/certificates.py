@@ -43,18 +43,6 @@ def find(connection: Connection, certificate_id: str) -> Certificate | None:
     return None if row is None else record(row)
 
 
-def of_run(connection: Connection, run_id: str) -> dict[str, Certificate]:
-    """Return the newest certificate of each branch that has one, by branch."""
-    newest = newest_of_branch().scalar_subquery()
-    query = (
-        select(certificates)
-        .select_from(branches)
-        .join(certificates, certificates.c.id == newest)
-        .where(branches.c.run_id == run_id)
-    )
-    return {row.branch_id: record(row) for row in connection.execute(query)}
-
-
 def newest_of_branch() -> Select[tuple[str]]:
     """Return the query for the newest certificate's id of the enclosing query's branch."""
     inner = certificates.alias("newest")

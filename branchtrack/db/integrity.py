@@ -69,12 +69,12 @@ def lenient(connection: Connection) -> Iterator[None]:
 def of_run(connection: Connection, run_id: str) -> list[Problem]:
     """Return the breaks in a run's log, and the nodes and requests that disagree with it."""
     with lenient(connection):
-        broken = audit.first_break(connection, run_id)
+        broken = audit.first_broken_seq(connection, run_id)
         if broken is not None:
             what = f"of run {run_id}, or one before it, was changed, removed or put in"
             return [Problem("event", str(broken), what)]
-        untold = audit.untold(connection, run_id)
-    return [Problem(kind, ref, "is not as its events say") for kind, ref in untold]
+        unlogged_changes = audit.unlogged_changes(connection, run_id)
+    return [Problem(kind, ref, "is not as its events say") for kind, ref in unlogged_changes]
 
 
 def of_node(connection: Connection, node_id: str) -> Problem | None:
@@ -82,7 +82,7 @@ def of_node(connection: Connection, node_id: str) -> Problem | None:
     with lenient(connection):
         if not seals.holds(connection, nodes, node_id):
             return Problem("node", node_id, "is not as it was written")
-        contents = audit.contents_told(connection, "node", node_id)
+        contents = audit.logged_contents(connection, "node", node_id)
         if contents not in (None, seals.contents(connection, nodes, node_id)):
             return Problem("node", node_id, "is not as its events say")
     return None

@@ -33,11 +33,6 @@ def packs_of(connection: Connection, digests: Iterable[str]) -> dict[str, str]:
     return pack_ids
 
 
-def known_digests(connection: Connection, digests: Iterable[str]) -> set[str]:
-    """Return those of ``digests`` whose tensors are recorded as stored."""
-    return set(packs_of(connection, digests))
-
-
 def add_checkpoint(
     connection: Connection,
     digest: str,
@@ -216,11 +211,6 @@ def list_ids(connection: Connection) -> list[str]:
     return list(connection.execute(select(nodes.c.id).order_by(nodes.c.seq)).scalars())
 
 
-def list_all(connection: Connection) -> list[Node]:
-    """Return every node of every run, oldest first."""
-    return [record(row) for row in connection.execute(select(nodes).order_by(nodes.c.seq))]
-
-
 def first_at(connection: Connection, node: Node, step: int) -> Node | None:
     """Return the first node at a step on the way from the root to ``node``, itself included."""
     query = select(nodes.c.id, nodes.c.parent_id, nodes.c.step).where(nodes.c.run_id == node.run_id)
@@ -275,16 +265,6 @@ def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
     return StoredCheckpoint(
         digest, manifest, locations, row.tensors, row.logical_bytes, row.stored_bytes
     )
-
-
-def stored_bytes(connection: Connection, run_id: str) -> tuple[int, int]:
-    """Return bytes on disk and logical bytes of the run's checkpoints."""
-    digests = select(nodes.c.state_digest).where(nodes.c.run_id == run_id)
-    query = select(checkpoints.c.stored_bytes, checkpoints.c.logical_bytes).where(
-        checkpoints.c.digest.in_(digests)
-    )
-    rows = connection.execute(query).all()
-    return sum(row.stored_bytes for row in rows), sum(row.logical_bytes for row in rows)
 
 
 def record(row: Row[Any]) -> Node:

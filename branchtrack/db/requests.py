@@ -266,11 +266,5 @@ def count_of_run(connection: Connection, run_id: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def of_node(connection: Connection, node_id: str) -> list[Request]:
-    """Return the requests that a node commits, in order of arrival."""
-    query = select(requests).where(requests.c.node_id == node_id).order_by(requests.c.seq)
-    return [_record(row) for row in connection.execute(query)]
-
-
 def _record(row: Row[Any]) -> Request:
     return Request(**row._mapping)

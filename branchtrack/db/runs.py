@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, and_, cast, func, or_, select
+from sqlalchemy import Connection, Select, Text, cast, func, or_, select
 
 from branchtrack.core.names import (
     as_name,
@@ -18,27 +16,14 @@ from branchtrack.core.names import (
     storable,
     valid_name,
 )
-from branchtrack.core.records import Branch, Node, Run, Segment
-from branchtrack.db import audit, seals, segments
+from branchtrack.core.records import Branch, Node, Run
+from branchtrack.db import audit, seals
 from branchtrack.db.engine import upsert
-from branchtrack.db.tables import branches, nodes, runs
-from branchtrack.db.tables import segments as segment_table
+from branchtrack.db.tables import branches, runs
 from branchtrack.errors import Ambiguous, NameTaken, NotFound
 
-#: SQLite takes 32,766 parameters in a statement.
-_CHUNK = 2000
 #: Names that are compared with an unknown one.
 _MOST_SUGGESTED = 2000
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """A line of the list of runs. ``segments`` are its branches' current ones, by position."""
-
-    run: Run
-    branches: int
-    nodes: int
-    segments: tuple[Segment, ...]
 
 
 def create_run(
@@ -258,63 +243,9 @@ def list_branches(connection: Connection, run_id: str) -> list[Branch]:
     return [Branch(**row._mapping) for row in connection.execute(query)]
 
 
-def list_runs(connection: Connection, limit: int | None = None) -> list[RunSummary]:
-    """Return the latest changed runs first, with counts and their branches' current segments."""
-    query = select(runs).order_by(runs.c.updated_at.desc(), runs.c.id).limit(limit)
-    return _summaries(connection, query)
-
-
-def list_made(
-    connection: Connection, limit: int, after: tuple[float, str] | None = None
-) -> list[RunSummary]:
-    """Return the latest created runs first, starting with those created before ``after``.
-
-    ``after`` is (created_at, id) of the last one seen: unlike the order of changes this one does
-    not change while a reader pages through it.
-    """
-    query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
-    if after is not None:
-        created_at, run_id = after
-        same = and_(runs.c.created_at == created_at, runs.c.id < run_id)
-        query = query.where(or_(runs.c.created_at < created_at, same))
-    return _summaries(connection, query)
-
-
 def count_runs(connection: Connection) -> int:
     """Return the number of runs."""
     return int(connection.execute(select(func.count()).select_from(runs)).scalar_one())
-
-
-def _summaries(connection: Connection, query: Select[Any]) -> list[RunSummary]:
-    rows = [Run(**row._mapping) for row in connection.execute(query)]
-    summaries: list[RunSummary] = []
-    for first in range(0, len(rows), _CHUNK):
-        summaries += _summarized(connection, rows[first : first + _CHUNK])
-    return summaries
-
-
-def _summarized(connection: Connection, rows: Sequence[Run]) -> list[RunSummary]:
-    ids = [run.id for run in rows]
-    node_counts = _counts(connection, nodes.c.run_id, ids)
-    branch_counts = _counts(connection, branches.c.run_id, ids)
-    current: dict[str, list[Segment]] = {}
-    heads = (
-        select(segment_table)
-        .join(branches, branches.c.segment_id == segment_table.c.id)
-        .where(branches.c.run_id.in_(ids))
-        .order_by(branches.c.position)
-    )
-    for row in connection.execute(heads):
-        current.setdefault(row.run_id, []).append(segments.record(row._mapping))
-    return [
-        RunSummary(
-            run,
-            branch_counts.get(run.id, 0),
-            node_counts.get(run.id, 0),
-            tuple(current.get(run.id, ())),
-        )
-        for run in rows
-    ]
 
 
 def one_by_prefix(
@@ -327,8 +258,3 @@ def one_by_prefix(
     if len(rows) > 1:
         raise Ambiguous(kind, ref, [row.id for row in rows])
     return rows[0] if rows else None
-
-
-def _counts(connection: Connection, column: Any, ids: Sequence[str]) -> dict[str, int]:
-    query = select(column, func.count()).where(column.in_(ids)).group_by(column)
-    return {key: count for key, count in connection.execute(query)}

@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from branchtrack import control, processes, trust
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config
 from branchtrack.control import leftovers
 from branchtrack.core.records import Launch, Segment
@@ -210,7 +210,7 @@ class Worker:
 
     def _clear(self) -> str:
         try:
-            return leftovers.clear(self.database, Store(self.config.store))
+            return leftovers.clear(self.database, open_store(self.config.store))
         except BranchtrackError:
             # Whatever it is, the launches meet it too, and say so.
             return ""

@@ -75,3 +75,10 @@ def seed(*key: int) -> None:
     random.seed(digest)
     np.random.seed(int.from_bytes(digest[:4], "little"))
     torch.default_generator.manual_seed(int.from_bytes(digest[8:], "little", signed=True))
+
+
+def seed_all(seed: int) -> None:
+    """Seed the generators of python, numpy and torch, with those of every accelerator."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

@@ -15,6 +15,7 @@ from jinja2.ext import Extension
 from jinja2_fragments.flask import render_block
 from markupsafe import Markup
 
+from branchtrack.core.formats import NOTHING
 from branchtrack.web import formats
 from branchtrack.web.services import services
 from branchtrack.web.svg import marks
@@ -42,7 +43,7 @@ def register(app: Flask) -> None:
         theme=theme,
         read_only=_read_only,
         style_of=marks.classes,
-        NOTHING=formats.NOTHING,
+        NOTHING=NOTHING,
         run_of_address=_run_of_address,
     )
     app.jinja_env.add_extension(Unindented)

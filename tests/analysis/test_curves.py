@@ -96,14 +96,6 @@ def test_many_blocks_are_stitched_like_few_points(sqlite_database: Database, sto
     assert found.values[3333] == 3333 and found.values[3334] == -5000
 
 
-def test_two_curves_share_their_steps_up_to_the_fork(
-    sqlite_database: Database, store: Store
-) -> None:
-    tree, _nodes = make_forked_tree(sqlite_database, store)
-    assert curves.shared_upto(curve(tree, "main"), curve(tree, "cooler")) == 10
-    assert curves.shared_upto(curve(tree, "main"), curve(tree, "main")) is None
-
-
 def test_the_difference_is_taken_at_common_steps_only() -> None:
     a = Series(np.array([1, 2, 4]), np.array([1.0, 2, 4]), np.zeros(3))
     b = Series(np.array([2, 3, 4]), np.array([5.0, 6, 7]), np.zeros(3))

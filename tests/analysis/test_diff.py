@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from branchtrack.analysis import diff
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.records import Change
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from tests.trees_for_tests import make_forked_tree
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A node on a line."""
+
+    id: str
+    changes: tuple[Change, ...] = ()
 
 
 def test_only_settings_that_differ_are_listed() -> None:
@@ -41,3 +52,16 @@ def test_two_nodes_differ_by_what_they_hold_and_not_by_what_came_later(
     assert found.ancestor is not None and found.ancestor.id == made[1].id
     assert found.metrics == {"loss": (2.0, 1.0)}
     assert found.changes_a == ()
+
+
+def test_lines_of_different_trees_have_no_common_ancestor() -> None:
+    assert diff.common_ancestor([Dot("b"), Dot("a")], [Dot("c"), Dot("a")]) == Dot("a")
+    assert diff.common_ancestor([Dot("a")], [Dot("b"), Dot("a")]) == Dot("a")
+    assert diff.common_ancestor([Dot("a")], [Dot("b")]) is None
+
+
+def test_changes_are_listed_down_to_the_ancestor_without_it() -> None:
+    change = (Change("lr", 1, 2),)
+    line = [Dot("d", change), Dot("c"), Dot("b", change), Dot("a", change)]
+    assert [dot.id for dot in diff.changed_since(line, Dot("a"))] == ["d", "b"]
+    assert [dot.id for dot in diff.changed_since(line, None)] == ["d", "b", "a"]

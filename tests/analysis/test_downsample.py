@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from branchtrack.analysis.downsample import downsample, gaps, smooth
+from branchtrack.analysis.downsample import downsample, gaps, smooth_at
 from branchtrack.db.metrics import Series
 
 
@@ -56,7 +56,7 @@ def test_nothing_but_gaps_is_drawn_as_one() -> None:
 
 
 def test_smoothing_starts_at_the_first_value_and_passes_over_gaps() -> None:
-    found = smooth(series([4.0, np.nan, 4.0, 0.0]), 0.5)
-    assert found.values[0] == 4 and np.isnan(found.values[1]) and found.values[2] == 4
-    assert 0 < found.values[3] < 4
-    assert smooth(series([1.0, 2.0]), 0.0).values.tolist() == [1, 2]
+    smoothed = smooth_at(series([4.0, np.nan, 4.0, 0.0]), 0.5, np.arange(4))
+    assert smoothed[0] == 4 and np.isnan(smoothed[1]) and smoothed[2] == 4
+    assert 0 < smoothed[3] < 4
+    assert smooth_at(series([1.0, 2.0]), 0.0, np.arange(2)).tolist() == [1, 2]

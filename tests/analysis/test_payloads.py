@@ -1,22 +1,18 @@
-"""The JSON that scripts rely on: the keys of design.md 9, and nothing that JSON lacks."""
+"""The JSON of runs and trees that scripts rely on, with nothing that JSON lacks."""
 
 from __future__ import annotations
 
 import json
-import math
 import time
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from branchtrack import control
 from branchtrack.analysis import payloads
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.nonfinite import spelled
-from branchtrack.db import launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.errors import InvalidInput, NotFound
 from tests.trees_for_tests import make_forked_tree, make_tree
 
 
@@ -69,163 +65,6 @@ def test_a_tree_has_the_promised_keys_with_parents_before_children(
     assert found["branches"][1]["head"] == made[5].id
     assert found["nodes"][2]["changes"] == [{"name": "lr", "before": 0.01, "after": 0.02}]
     assert all(node["durable"] is True for node in found["nodes"])
-
-
-def test_a_node_is_shown_with_settings_and_checkpoint(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
-    with database.transaction() as connection:
-        nodes.set_effective(connection, made[2].id, {"lr": 0.02}, {"weights": "restored"})
-    with database.read() as connection:
-        found = as_json(payloads.show(connection, store, nodes.find(connection, made[2].id)))
-    assert has_keys(found, "id branch settings effective restored environment checkpoint")
-    assert found["settings"]["lr"] == 0.02
-    assert (found["effective"], found["restored"]) == ({"lr": 0.02}, {"weights": "restored"})
-    checkpoint = found["checkpoint"]
-    assert (checkpoint["tensors"], checkpoint["logical_bytes"]) == (1, 256)
-    assert checkpoint["stored_bytes"] > 256
-    assert [str(path) for path in store.folder.rglob("*.safetensors")] != []
-    assert set(checkpoint["files"]) <= {str(p) for p in store.folder.rglob("*.safetensors")}
-
-
-def test_branches_are_compared_from_where_they_parted(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
-    with database.read() as connection:
-        found = as_json(payloads.diff(connection, "demo/main", "demo/cooler"))
-    assert found["common_ancestor"] == made[1].id
-    assert found["common_step"] == 10
-    assert found["settings"] == [{"name": "lr", "a": 0.02, "b": 0.001}]
-    assert {"name": "loss", "a": 30.0, "b": 120.0} in found["metrics"]
-    assert [node["step"] for node in found["a"]["changes"]] == [20]
-    assert [node["kind"] for node in found["b"]["changes"]] == ["fork"]
-
-
-def test_a_node_is_compared_with_a_branch(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
-    with database.read() as connection:
-        found = as_json(payloads.diff(connection, made[1].id[:8], "demo/cooler"))
-    assert found["common_ancestor"] == made[1].id
-    assert found["metrics"] == [{"name": "loss", "a": 2.0, "b": 1.0}]
-
-
-def test_runs_that_share_nothing_have_no_common_ancestor(database: Database, store: Store) -> None:
-    for name in ("one", "two"):
-        make_tree(database, store, name).node("main", 0, kind="root")
-    with database.read() as connection:
-        found = as_json(payloads.diff(connection, "one", "two"))
-    assert found["common_ancestor"] is None
-
-
-def test_a_branch_without_nodes_cannot_be_compared(database: Database, store: Store) -> None:
-    make_tree(database, store)
-    with database.read() as connection, pytest.raises(InvalidInput, match="at least one node"):
-        payloads.diff(connection, "demo", "demo")
-
-
-def test_a_curve_is_stitched_and_says_where(database: Database, store: Store) -> None:
-    tree, _made = make_forked_tree(database, store)
-    with database.read() as connection:
-        found = as_json(payloads.curve(connection, tree.branches["cooler"], "loss"))
-    assert has_keys(found, "steps values segments forks gaps")
-    assert found["steps"] == list(range(1, 21))
-    assert found["values"] == [*range(1, 11), *range(111, 121)]
-    assert found["forks"] == [10]
-    assert [span["upto"] for span in found["segments"]] == [10, None]
-
-
-def test_a_curve_tells_nan_and_the_infinities_apart_and_as_gaps(
-    database: Database, store: Store
-) -> None:
-    tree = make_tree(database, store)
-    values = [1.0, math.nan, math.inf, -math.inf]
-    tree.points("main", "loss", range(1, 5), values)
-    with database.read() as connection:
-        found = as_json(payloads.curve(connection, tree.branches["main"], "loss"))
-    assert found["values"] == [1.0, "NaN", "Infinity", "-Infinity"]
-    assert found["gaps"] == [2, 3, 4]
-
-
-def test_a_curve_of_fewer_points_keeps_the_spike_and_every_gap(
-    database: Database, store: Store
-) -> None:
-    tree = make_tree(database, store)
-    values = [1.0] * 3000
-    values[1234], values[2000], values[2001] = 99.0, math.nan, math.nan
-    tree.points("main", "loss", range(3000), values)
-    with database.read() as connection:
-        found = as_json(payloads.curve(connection, tree.branches["main"], "loss", 50))
-    assert len(found["steps"]) < 60
-    assert 99.0 in found["values"]
-    assert found["gaps"] == [2000, 2001]
-    assert found["points"] == 3000
-
-
-def test_an_unknown_metric_is_answered_with_those_there_are(
-    database: Database, store: Store
-) -> None:
-    tree, _made = make_forked_tree(database, store)
-    with database.read() as connection, pytest.raises(NotFound, match="loss"):
-        payloads.curve(connection, tree.branches["cooler"], "los")
-
-
-@pytest.mark.parametrize("points", [-1, 0, 3])
-def test_too_few_points_are_refused(database: Database, store: Store, points: int) -> None:
-    tree, _made = make_forked_tree(database, store)
-    with database.read() as connection, pytest.raises(InvalidInput, match="4 or more"):
-        payloads.curve(connection, tree.branches["main"], "loss", points)
-
-
-def test_a_request_tells_what_was_asked_and_what_was_applied(
-    database: Database, store: Store
-) -> None:
-    tree = make_tree(database, store)
-    asked = {"kind": "set", "values": {"lr": "3e-4"}}
-    request = control.submit(database, "demo", asked, actor="me", reason="r")
-    node = tree.node("main", 5)
-    with database.transaction() as connection:
-        requests.move(
-            connection,
-            request.id,
-            "applied",
-            actor="t",
-            before={"lr": 0.01},
-            applied={"lr": 3e-4},
-            step=5,
-            node_id=node.id,
-        )
-        request = requests.move(
-            connection, request.id, "verified", actor="t", effective={"lr": 3e-4}
-        )
-    found = as_json(payloads.request(request))
-    assert has_keys(found, "id state requested applied before step node reason")
-    assert found["payload"] == {"values": {"lr": "3e-4"}}
-    assert found["requested"] == found["applied"] == {"lr": 3e-4}
-    assert (found["before"], found["step"], found["node"]) == ({"lr": 0.01}, 5, node.id)
-
-
-def test_a_launch_tells_its_branch_and_what_was_read_back(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
-    order = control.create_launch(
-        database, store, made[1].id, actor="me", name="next", settings={"lr": "0.5"}
-    )
-    with database.transaction() as connection:
-        nodes.set_effective(connection, order.fork_node_id, {"lr": 0.5})
-    with database.read() as connection:
-        found = as_json(payloads.launch(connection, launches.get(connection, order.id)))
-    assert has_keys(found, "launch branch node state")
-    assert (found["branch"], found["node"], found["state"]) == ("next", made[1].id, "queued")
-    assert (found["overrides"], found["effective"]) == ({"lr": 0.5}, {"lr": 0.5})
-
-
-def test_the_newest_launch_of_a_branch_is_found(database: Database, store: Store) -> None:
-    tree, made = make_forked_tree(database, store)
-    order = control.create_launch(database, store, made[1].id, actor="me", name="next")
-    with database.read() as connection:
-        branch = runs.get_branch(connection, order.branch_id)
-        found = payloads.find_launch(connection, branch)
-        assert payloads.find_launch(connection, tree.branches["main"]) is None
-        assert segments.get(connection, order.segment_id).status == "waiting"
-    assert found is not None
-    assert found["launch"] == order.id
 
 
 def test_a_command_is_shown_without_its_secrets(sqlite_database: Database, store: Store) -> None:

@@ -35,7 +35,7 @@ import torch
 
 import branchtrack
 from branchtrack import config, control
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config
 from branchtrack.core import lifecycle
 from branchtrack.db import audit, metrics, requests, runs, segments
@@ -165,7 +165,7 @@ def crowd(folder: Path, database: Database, count: int, processes: int, threads:
     with database.read() as connection:
         every = requests.list_of_run(connection, run.id, 10 * count)
         found = Counter(one.state for one in every)
-        broken = audit.first_break(connection, run.id)
+        broken = audit.first_broken_seq(connection, run.id)
         events = len(audit.since(connection, run.id, limit=10**7))
     return {
         "requests": len(every),
@@ -223,7 +223,7 @@ def _median(command: list[str], rounds: int = 7) -> float:
 def _page_ms(settings: Config, database: Database, path: str, rounds: int = 7) -> float:
     from branchtrack.web.app import create_app
 
-    client = create_app(settings, database, Store(settings.store), token=None).test_client()
+    client = create_app(settings, database, open_store(settings.store), token=None).test_client()
     times = []
     for _ in range(rounds + 1):
         started = time.perf_counter()

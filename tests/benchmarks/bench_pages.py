@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from flask.testing import FlaskClient
 
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.config import load
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
@@ -42,7 +42,7 @@ def measure(branches: int, nodes: int, steps: int, rounds: int) -> dict[str, Cos
     """The cost of each page of a tree whose every branch has so many nodes and steps."""
     with tempfile.TemporaryDirectory() as folder:
         config = load(Path(folder) / "home")
-        database, store = open_database(config, create=True), Store(config.store)
+        database, store = open_database(config, create=True), open_store(config.store)
         last = _grow(seeds.Grower(database, store, "big"), branches, nodes, steps)
         client = create_app(config, database, store, token=None).test_client()
         live = re.search(r'hx-get="([^"]+)"', client.get("/runs/big").text)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import torch
 
 from branchtrack import config
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.core.records import Segment
 from branchtrack.db import runs, segments
 from branchtrack.db.engine import Database
@@ -36,7 +36,7 @@ def growth(folder: Path, model: torch.nn.Module) -> float:
     database = open_database(settings, create=True)
     segment = _segment(database)
     recorder = Recorder(database, segment.id, 0)
-    committer = Committer(database, Store(settings.store), recorder, segment, None, "bench")
+    committer = Committer(database, open_store(settings.store), recorder, segment, None, "bench")
     before, most = _resident(), 0
     for step in range(3):
         with _peak() as found:

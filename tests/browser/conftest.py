@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
@@ -56,7 +57,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, dict[str, L
     """The demonstration tree, grown once, to be copied."""
     config = load(tmp_path_factory.mktemp("grown") / "home")
     database = open_database(config, create=True)
-    lines = seeds.demo(database, Store(config.store))
+    lines = seeds.demo(database, open_store(config.store))
     database.close()
     return config, lines
 
@@ -65,7 +66,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, dict[str, L
 def site(grown: tuple[Config, dict[str, Line]], tmp_path: Path) -> Iterator[Site]:
     """A copy of the demonstration tree, served with a token."""
     config = load(shutil.copytree(grown[0].home, tmp_path / "home"))
-    database, store = open_database(config), Store(config.store)
+    database, store = open_database(config), open_store(config.store)
     lines = seeds.moved(grown[1], database, store)
     lines["more-decay"].beat()
     app = create_app(config, database, store, token="secret")

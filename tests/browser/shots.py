@@ -12,6 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from branchtrack import config
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import launches, segments
 from branchtrack.db.engine import Database
@@ -55,7 +56,7 @@ def main(folder: Path) -> None:
     """Grow trees in a home of its own, serve them, and take all pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     home = config.load(Path(tempfile.mkdtemp()) / "home")
-    database, store = open_database(home, create=True), Store(home.store)
+    database, store = open_database(home, create=True), open_store(home.store)
     note = "This server starts no processes; `branchtrack worker` does."
     app = create_app(home, database, store, token="shots", worker_note=note)
     server = Server(app, "127.0.0.1", 0)

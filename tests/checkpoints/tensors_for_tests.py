@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.core.records import TensorLocation
@@ -38,7 +39,7 @@ def tensors(arrays: Mapping[str, np.ndarray] = ARRAYS) -> list[tuple[str, Tensor
 
 def stored(folder: Path, arrays: Mapping[str, np.ndarray] = ARRAYS) -> tuple[Store, Pack]:
     """A store with one pack of them."""
-    store = Store(folder)
+    store = open_store(folder)
     return store, store.put(tensors(arrays), {})
 
 

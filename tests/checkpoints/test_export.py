@@ -107,7 +107,7 @@ def test_an_empty_folder_is_used(tmp_path: Path) -> None:
 
 def test_damage_is_found_and_leaves_nothing_behind(tmp_path: Path) -> None:
     store, pack = stored(tmp_path / "store")
-    path = store.path(pack.id)
+    path = Path(store.describe(pack.id))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

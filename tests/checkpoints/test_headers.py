@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import TensorLocation
 from branchtrack.errors import (
@@ -22,8 +23,8 @@ from tests.checkpoints.tensors_for_tests import ARRAYS, stored
 def forged(store: Store, raw: bytes, data: bytes = b"") -> TensorLocation:
     """A pack whose name fits its header, whatever the header says."""
     pack = hashlib.sha256(raw).hexdigest()[:32]
-    store.path(pack).parent.mkdir(parents=True)
-    store.path(pack).write_bytes(raw + data)
+    Path(store.describe(pack)).parent.mkdir(parents=True)
+    Path(store.describe(pack)).write_bytes(raw + data)
     return TensorLocation("a" * 64, pack, "t", "F32", (1 << 58,), len(raw), 1 << 60)
 
 
@@ -67,7 +68,7 @@ def slot(dtype: object = "F32", shape: object = (1,), offsets: object = (0, 4)) 
 def test_a_hostile_header_is_refused_before_anything_is_allocated(
     tmp_path: Path, raw: bytes
 ) -> None:
-    store = Store(tmp_path)
+    store = open_store(tmp_path)
     location = forged(store, raw, b"data")
     with pytest.raises(CheckpointDamaged):
         store.read(location)

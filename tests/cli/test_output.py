@@ -16,7 +16,7 @@ from tests.trees_for_tests import Tree
 def test_a_schedule_for_another_length_is_told_in_words() -> None:
     recipe = {"steps": 24, "path": [[5, 5], [40, 24]]}
     words = "made for 24 updates, its 5 to 24 spread over updates 5 to 40"
-    assert output.number(recipe) == words
+    assert output.setting(recipe) == words
     read = output.pairs({"step": 6, "schedule": recipe, "groups": {"lr": 0.01}})
     assert read == f"step 6, schedule {words}, lr 0.01"
 
@@ -45,7 +45,7 @@ def test_the_name_of_a_metric_stays_in_its_line(call: Call, forked: tuple[Tree, 
     node = tree.node("main", 40, values={"new\nline": 7.0, "": 8.0})
     tree.points("main", "new\nline", range(7, 8))
     shown = call("show", node.id).out.splitlines()
-    assert "  new\\nline  7" in shown and '  ""         8' in shown
+    assert "  new\\nline  7.000" in shown and '  ""         8.000' in shown
     assert "new\\nline of demo/main" in call("curve", "demo/main", "new\nline").out
     hint = call("curve", "demo/main", "new_line").err
     assert "'new\\nline'" in hint and "new\nline" not in hint
@@ -58,11 +58,6 @@ def test_only_its_own_styles_reach_the_terminal(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "one\ntwo \\x1b[8m\\x7f a\\x1b[8mb\n"
     output.print_table(("A",), [("one\ntwo",)])
     assert capsys.readouterr().out == "A\none↵two\n"
-
-
-def test_sizes_are_in_the_units_of_the_pages() -> None:
-    sizes = [output.size(count) for count in (0, 999, 1000, 61_234_567, 2_000_000_000, 3 * 10**12)]
-    assert sizes == ["0 B", "999 B", "1.0 kB", "61.2 MB", "2.0 GB", "3.0 TB"]
 
 
 def test_half_a_surrogate_pair_is_refused_and_shown_where_it_is_stored_already(

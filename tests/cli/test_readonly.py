@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config
 from branchtrack.db import readonly
 from branchtrack.db.engine import Database
@@ -20,7 +20,7 @@ from tests.trees_for_tests import make_forked_tree
 def home(sqlite_config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
     """A home with a run ``demo``, of which nothing can be written."""
     database = open_database(sqlite_config, create=True)
-    make_forked_tree(database, Store(sqlite_config.store))
+    make_forked_tree(database, open_store(sqlite_config.store))
     database.close()
     monkeypatch.setattr(readonly, "is_read_only", Path.is_file)
     return sqlite_config
@@ -61,7 +61,7 @@ def test_what_changes_is_refused_before_anything_is_done(
 
 def test_the_pages_say_so_and_open_all_the_same(home: Config) -> None:
     database = Database(home.database_url)
-    app = create_app(home, database, Store(home.store), token=None)
+    app = create_app(home, database, open_store(home.store), token=None)
     client = app.test_client()
     for path in ("/", "/runs/demo", "/runs/demo/audit"):
         page = client.get(path, follow_redirects=True)

@@ -48,7 +48,7 @@ def test_a_preview_asks_for_nothing(call: Call, forked: Forked) -> None:
     change = found.json["changes"][0]
     assert (change["name"], change["before"], change["after"]) == ("lr", 0.01, 0.001)
     assert "only if lr is 1" in found.json["unmet"]
-    assert "0.01 → 0.001" in call("set", "demo", "lr=1e-3", "--preview").out
+    assert "0.01 → 1e-3" in call("set", "demo", "lr=1e-3", "--preview").out
     bad = call("set", "demo", "lr=-1", "--preview")
     assert bad.code == 2 and "greater than 0" in bad.err
     assert kept(forked[0]) == []

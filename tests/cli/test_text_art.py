@@ -42,8 +42,8 @@ def test_a_forked_tree_has_two_lanes_that_join(forked: Forked) -> None:
 def test_branches_are_named_with_state_and_origin(forked: Forked) -> None:
     tree, made = forked
     lines = drawn(tree)
-    assert lines[0] == "  main: running, step 30 of 1000"
-    assert lines[1] == f"  cooler: running, step 20 of 1000, from node {made[1].id[:8]}"
+    assert lines[0] == "  main: training, step 30 of 1,000"
+    assert lines[1] == f"  cooler: training, step 20 of 1,000, from node {made[1].id[:8]}"
 
 
 def test_a_fork_whose_restore_differs_says_so(forked: Forked) -> None:
@@ -64,7 +64,7 @@ def test_a_branch_tells_why_it_ended_and_which_saves_it_missed(forked: Forked) -
     with tree.database.read() as connection:
         assert payloads.tree(connection, tree.run)["branches"][0]["saves"] == missed
     assert drawn(tree)[0] == (
-        "  main: stopped, step 30 of 1000, 7 of 40 saves were not made (due at step 3, 4, 5, 6, 7 "
+        "  main: stopped, step 30 of 1,000, 7 of 40 saves were not made (due at step 3, 4, 5, 6, 7 "
         "and 2 more): SIGTERM at step 30"
     )
 
@@ -116,7 +116,7 @@ def test_colours_can_be_refused(forked: Forked, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_rising_curve_goes_from_bottom_left_to_top_right() -> None:
     lines = plot(list(range(100)), [float(i) for i in range(100)], [], columns=10, rows=5)
-    assert lines[0].strip().startswith("99 ┤") and lines[4].strip().startswith("0 ┤")
+    assert lines[0].strip().startswith("99.00 ┤") and lines[4].strip().startswith("0.000 ┤")
     assert lines[0][-1] != "\u2800" and lines[0][-10] == "\u2800"
     assert lines[4][-10] != "\u2800" and lines[4][-1] == "\u2800"
 
@@ -151,4 +151,4 @@ def test_a_lost_branch_says_what_is_known_of_its_process(
     name = own_name() if not pid else f"{socket.gethostname()}:{pid}"
     with tree.database.transaction() as connection:
         connection.execute(segments.update().values(heartbeat_at=1.0, process=name))
-    assert drawn(tree)[0] == f"  main: lost (its process is {word}), step 30 of 1000"
+    assert drawn(tree)[0] == f"  main: lost (its process is {word}), step 30 of 1,000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -258,7 +259,7 @@ def test_a_node_with_one_flipped_byte_is_not_resumed(
     _tree, made = make_forked_tree(sqlite_database, store)
     with sqlite_database.read() as connection:
         place = next(iter(nodes.checkpoint(connection, made[1].state_digest).locations.values()))
-    pack = store.path(place.pack)
+    pack = Path(store.describe(place.pack))
     content = bytearray(pack.read_bytes())
     content[place.offset + 17] ^= 1
     pack.write_bytes(content)
@@ -274,7 +275,7 @@ def test_a_node_whose_pack_is_gone_is_not_resumed(sqlite_database: Database, sto
     _tree, made = make_forked_tree(sqlite_database, store)
     with sqlite_database.read() as connection:
         place = next(iter(nodes.checkpoint(connection, made[1].state_digest).locations.values()))
-    store.path(place.pack).unlink()
+    Path(store.describe(place.pack)).unlink()
     before = rows(sqlite_database)
     with pytest.raises(CheckpointMissing, match="Nothing was changed"):
         control.create_launch(sqlite_database, store, made[1].id, actor="me")

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from branchtrack import processes
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.manifest import TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
@@ -39,7 +40,7 @@ def age(path: Path, seconds: float) -> Path:
 
 
 def temporary(store: Store, name: str, seconds: float) -> Path:
-    folder = store.folder / "tmp"
+    folder = Path(store.describe()) / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(b"half")
     return age(folder / name, seconds)
@@ -49,7 +50,7 @@ def pack(store: Store, owner: dict[str, str], seconds: float, value: float = 1.0
     data = np.full(3, value, "<f4")
     tensor = TensorBytes("model/w", "F32", (3,), memoryview(data.tobytes()))
     digest = tensor_digest("F32", (3,), tensor.data)
-    return age(store.path(store.put([(digest, tensor)], owner).id), seconds)
+    return age(Path(store.describe(store.put([(digest, tensor)], owner).id)), seconds)
 
 
 def test_half_written_files_of_the_dead_are_removed(
@@ -125,7 +126,7 @@ def test_packs_of_nodes_are_kept_whoever_wrote_them(
     owner, put = leftovers.pack_owner(sqlite_database, store, gone), store.put
     monkeypatch.setattr(store, "put", lambda tensors, _: put(tensors, owner))
     make_tree(sqlite_database, store).node("main", 0, kind="root")
-    (path,) = (store.folder / "packs").rglob("*.safetensors")
+    (path,) = (Path(store.describe()) / "packs").rglob("*.safetensors")
     age(path, HOUR)
     assert leftovers.clear(sqlite_database, store) == ""
     assert path.exists()
@@ -137,7 +138,7 @@ def test_a_database_that_was_moved_with_its_home_is_the_same(
     moved = Database(f"sqlite:///{tmp_path}/moved/branchtrack.db")
     names = [
         leftovers.pack_owner(sqlite_database, store, "a"),
-        leftovers.pack_owner(moved, Store(tmp_path / "moved" / "store"), "a"),
+        leftovers.pack_owner(moved, open_store(tmp_path / "moved" / "store"), "a"),
     ]
     moved.close()
     assert names[0] == names[1]

@@ -60,8 +60,8 @@ def test_the_launches_that_a_token_orders_count_and_are_kept(
     )
     with database.read() as connection:
         assert [one.id for one in launches.unfinished(connection)] == [launch.id]
-        assert audit.first_break(connection, tree.run.id) is None
-        assert audit.untold(connection, tree.run.id) == []
+        assert audit.first_broken_seq(connection, tree.run.id) is None
+        assert audit.unlogged_changes(connection, tree.run.id) == []
 
 
 def test_a_launch_cannot_be_asked_of_a_training_process(

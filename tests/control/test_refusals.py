@@ -36,7 +36,7 @@ def test_the_first_refusals_are_kept_whole_and_the_others_counted(
         kept = requests.list_of_run(connection, tree.run.id)
         (counted,) = refusals.of_run(connection, tree.run.id)
         assert audit.last_id(connection, tree.run.id) == lines + 2 * WHOLE
-        assert audit.untold(connection, tree.run.id) == []
+        assert audit.unlogged_changes(connection, tree.run.id) == []
     assert [one.state for one in kept] == ["rejected"] * WHOLE
     assert (counted.actor, counted.kind, counted.count) == (VIEWER.label, "Forbidden", 15)
     assert counted.first_at <= counted.last_at

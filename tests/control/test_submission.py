@@ -59,7 +59,7 @@ def test_one_key_from_many_threads_is_one_request(database: Database, store: Sto
         found = set(pool.map(ask, range(24)))
     assert len(found) == len(every(tree)) == 4
     with database.read() as connection:
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.first_broken_seq(connection, tree.run.id) is None
 
 
 def test_a_key_of_a_refused_request_can_be_used_for_a_good_one(
@@ -193,7 +193,7 @@ def test_a_remark_needs_no_process(database: Database, store: Store) -> None:
     found = control.submit(database, "demo", NOTE, actor="me")
     assert found.state == "done"
     with database.read() as connection:
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.first_broken_seq(connection, tree.run.id) is None
 
 
 def test_a_rewind_is_looked_at_before_anything_is_asked(
@@ -318,7 +318,7 @@ def test_what_no_record_bears_is_refused_and_the_refusal_can_be_shown(
     assert (kept.state, kept.reason) == ("rejected", "a?")
     json.dumps([kept.kind, kept.payload, kept.error], ensure_ascii=False).encode()
     with database.read() as connection:
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.first_broken_seq(connection, tree.run.id) is None
 
 
 def test_conditions_that_no_record_bears_are_refused(database: Database, store: Store) -> None:

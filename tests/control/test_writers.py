@@ -88,7 +88,7 @@ def test_a_crowd_is_answered_and_the_chain_holds(
         every = requests.list_of_run(connection, tree.run.id, 10_000)
         states = Counter(one.state for one in every)
         events = audit.since(connection, tree.run.id, limit=100_000)
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.first_broken_seq(connection, tree.run.id) is None
     assert set(states) == {"verified"} and len(every) >= THREADS * EACH * (1 if killed else 2)
     # Each move of each request, once and in order.
     for request in every:

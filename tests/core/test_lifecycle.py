@@ -8,7 +8,6 @@ import pytest
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Segment
-from branchtrack.errors import IllegalTransition
 
 RUNNING = Segment(
     id="s",
@@ -35,7 +34,7 @@ RUNNING = Segment(
 def test_a_request_goes_from_received_to_verified_in_order() -> None:
     life = ["received", "accepted", "applied", "verified"]
     for before, after in zip(life, life[1:], strict=False):
-        lifecycle.check_move("request", before, after)
+        assert before in lifecycle.sources("request", after)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +47,7 @@ def test_a_request_goes_from_received_to_verified_in_order() -> None:
     ],
 )
 def test_any_other_move_is_illegal(kind: str, before: str, after: str) -> None:
-    with pytest.raises(IllegalTransition):
-        lifecycle.check_move(kind, before, after)
+    assert before not in lifecycle.sources(kind, after)
 
 
 def test_a_running_segment_without_a_heartbeat_is_lost() -> None:

@@ -46,17 +46,6 @@ def test_every_step_has_exactly_one_owner(steps: list[int], step: int) -> None:
     assert owners == [naive]
 
 
-def test_the_common_ancestor_is_the_nearest_node_above_both() -> None:
-    parents = {"r": None, "a": "r", "b": "a", "c": "a", "d": "c"}
-    assert tree.common_ancestor("b", "d", parents) == "a"
-    assert tree.common_ancestor("a", "d", parents) == "a"
-    assert tree.common_ancestor("b", "x", {**parents, "x": None}) is None
-
-
-def test_a_node_stands_above_itself_and_then_its_parents() -> None:
-    assert tree.ancestors("c", {"a": None, "b": "a", "c": "b"}) == ["c", "b", "a"]
-
-
 def test_a_straight_line_takes_one_lane() -> None:
     rows = tree.lanes([("c", "b"), ("b", "a"), ("a", None)])
     assert [row.lane for row in rows] == [0, 0, 0]
@@ -90,11 +79,10 @@ def test_no_lane_is_used_twice_in_one_row_and_every_child_reaches_its_parent(
 ) -> None:
     rows = tree.lanes(nodes)
     lane = {row.node: row.lane for row in rows}
-    below = tree.children(nodes)
     for row in rows:
         assert row.lane not in row.through and not set(row.joins) & set(row.through)
         reached = {row.lane, *row.joins} if not row.starts else set(row.joins)
-        assert {lane[child] for child in below.get(row.node, [])} == reached
+        assert {lane[child] for child, parent in nodes if parent == row.node} == reached
 
 
 @dataclass
@@ -151,10 +139,3 @@ def test_no_two_spans_of_a_lineage_overlap(forest: dict[str, NaiveSegment]) -> N
 def test_a_circle_of_segments_ends() -> None:
     starts = {"a": ("b", 5), "b": ("a", 3)}
     assert [span.segment for span in tree.lineage("a", starts.__getitem__)] == ["b", "a"]
-
-
-def test_children_keep_their_order() -> None:
-    assert tree.children([("a", None), ("b", "a"), ("c", "a"), ("d", "b")]) == {
-        "a": ["b", "c"],
-        "b": ["d"],
-    }

@@ -50,7 +50,7 @@ def append(tree: Tree, actor: str) -> None:
 
 def check_whole(tree: Tree) -> list[int]:
     with tree.database.read() as connection:
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.first_broken_seq(connection, tree.run.id) is None
         return [event.seq for event in audit.since(connection, tree.run.id)]
 
 
@@ -112,7 +112,7 @@ def test_a_changed_event_is_found(tree: Tree, change: dict[str, object]) -> None
     with tree.database.transaction() as connection:
         connection.execute(events.update().where(events.c.seq == 2).values(**change))
     with tree.database.read() as connection:
-        assert audit.first_break(connection, tree.run.id) == 2
+        assert audit.first_broken_seq(connection, tree.run.id) == 2
 
 
 def test_a_removed_event_is_found(tree: Tree) -> None:
@@ -120,7 +120,7 @@ def test_a_removed_event_is_found(tree: Tree) -> None:
     with tree.database.transaction() as connection:
         connection.execute(events.delete().where(events.c.seq == 2))
     with tree.database.read() as connection:
-        assert audit.first_break(connection, tree.run.id) == 2
+        assert audit.first_broken_seq(connection, tree.run.id) == 2
 
 
 def test_a_reader_goes_on_behind_its_cursor(tree: Tree) -> None:
@@ -129,35 +129,6 @@ def test_a_reader_goes_on_behind_its_cursor(tree: Tree) -> None:
     append(tree, "later")
     with tree.database.read() as connection:
         assert [event.actor for event in audit.since(connection, None, cursor)] == ["later"]
-
-
-def test_of_a_segments_troubles_the_last_is_told_until_it_is_over(tree: Tree) -> None:
-    def note(ref: str, state: str, reason: str = "") -> None:
-        with tree.database.transaction() as connection:
-            audit.append(
-                connection,
-                tree.run.id,
-                kind="trouble",
-                ref=ref,
-                state=state,
-                actor="run",
-                reason=reason,
-                step=4,
-                payload={"what": "commit", "time": 1.0},
-            )
-
-    def told() -> dict[str, str]:
-        with tree.database.read() as connection:
-            return {r: e.reason for r, e in audit.troubles(connection, tree.run.id).items()}
-
-    assert told() == {}
-    note("a", "begun", "full")
-    note("b", "begun", "gone")
-    assert told() == {"a": "full", "b": "gone"}
-    note("a", "over")
-    assert told() == {"b": "gone"}
-    note("a", "begun", "full again")
-    assert told() == {"a": "full again", "b": "gone"} and check_whole(tree)
 
 
 def test_a_log_whose_end_was_cut_off_is_found(tree: Tree) -> None:
@@ -170,10 +141,10 @@ def test_a_log_whose_end_was_cut_off_is_found(tree: Tree) -> None:
         with tree.database.transaction() as connection:
             last = audit.newest(connection, tree.run.id, count)
             connection.execute(events.delete().where(events.c.id.in_([one.id for one in last])))
-            return audit.untold(connection, tree.run.id)
+            return audit.unlogged_changes(connection, tree.run.id)
 
     with tree.database.read() as connection:
-        assert audit.untold(connection, tree.run.id) == []
+        assert audit.unlogged_changes(connection, tree.run.id) == []
     run = ("run", tree.run.id)
     assert cut(2) == [("request", request.id), run]
     assert cut(2) == [("request", request.id), ("node", node.id), run]
@@ -183,8 +154,8 @@ def test_a_log_whose_end_was_cut_off_is_found(tree: Tree) -> None:
 def test_a_missing_last_event_of_any_kind_is_found(tree: Tree) -> None:
     append(tree, "certifier")
     with tree.database.transaction() as connection:
-        assert audit.untold(connection, tree.run.id) == []
+        assert audit.unlogged_changes(connection, tree.run.id) == []
         (last,) = audit.newest(connection, tree.run.id, 1)
         connection.execute(events.delete().where(events.c.id == last.id))
-        assert audit.untold(connection, tree.run.id) == [("run", tree.run.id)]
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.unlogged_changes(connection, tree.run.id) == [("run", tree.run.id)]
+        assert audit.first_broken_seq(connection, tree.run.id) is None

@@ -32,7 +32,7 @@ def test_a_transaction_that_fails_leaves_nothing(database: Database, store: Stor
         raise RuntimeError
     with database.read() as connection:
         assert connection.execute(select(runs.c.name)).scalar_one() == "demo"
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.first_broken_seq(connection, tree.run.id) is None
 
 
 def test_a_writer_does_not_wait_for_a_reader(database: Database, store: Store) -> None:

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import JSON, Table
 
 from branchtrack import control
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.core.actors import Actor
@@ -161,7 +162,7 @@ class Home:
                 try:
                     with database.read() as connection:
                         node = nodes.get(connection, node_id)
-                    control.verify_node(database, Store(self.config.store), node)
+                    control.verify_node(database, open_store(self.config.store), node)
                 except (BranchtrackError, TypeError, LookupError, ValueError) as error:
                     problems.append(Problem("node", node_id, str(error)))
             return problems
@@ -176,7 +177,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A home with something in every table."""
     config = load(tmp_path_factory.mktemp("whole") / "home")
     database = schema.open_database(config, create=True)
-    tree, made = make_forked_tree(database, Store(config.store))
+    tree, made = make_forked_tree(database, open_store(config.store))
     tree.points("main", "loss", range(31, 1200))
     control.submit(
         database,

@@ -51,7 +51,7 @@ def names(tree: Tree) -> dict[str, str]:
 
 def events(tree: Tree) -> list[Event]:
     with tree.database.read() as connection:
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.first_broken_seq(connection, tree.run.id) is None
         found = audit.since(connection, tree.run.id)
     return [event for event in found if event.kind == "branch"]
 
@@ -96,7 +96,7 @@ def test_nothing_is_left_of_a_launch_that_was_withdrawn_but_the_record(
         for find, ref in ((nodes.get, launch.fork_node_id), (segments.get, launch.segment_id)):
             with pytest.raises(NotFound):
                 find(connection, ref)
-        assert audit.untold(connection, tree.run.id) == []
+        assert audit.unlogged_changes(connection, tree.run.id) == []
     assert names(tree) == {**before, "other": other.branch_id}
     # Another branch may follow: places are not given twice.
     order(tree, made[1].id, "third")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config, load
 from branchtrack.db import readonly, schema
 from branchtrack.db.engine import Database
@@ -26,7 +26,7 @@ from tests.trees_for_tests import make_forked_tree
 def written(sqlite_config: Config) -> Config:
     """A home with a run ``demo`` that nobody has open."""
     database = open_database(sqlite_config, create=True)
-    make_forked_tree(database, Store(sqlite_config.store))
+    make_forked_tree(database, open_store(sqlite_config.store))
     database.close()
     return sqlite_config
 

@@ -46,7 +46,7 @@ def test_every_move_of_a_request_is_in_the_log(tree: Tree) -> None:
         move(tree, request, state)
     with tree.database.read() as connection:
         log = [e for e in audit.since(connection, tree.run.id) if e.ref == request.id]
-        assert audit.first_break(connection, tree.run.id) is None
+        assert audit.first_broken_seq(connection, tree.run.id) is None
     assert [event.state for event in log] == ["received", "accepted", "applied", "verified"]
     assert [event.actor for event in log] == ["me", "run", "run", "run"]
 

@@ -88,30 +88,6 @@ def test_a_branch_needs_a_valid_name(database: Database, store: Store) -> None:
         runs.create_branch(connection, tree.run.id, "a/b")
 
 
-def test_runs_are_listed_newest_first_with_their_counts(database: Database, store: Store) -> None:
-    make_forked_tree(database, store)
-    make_tree(database, store, "other")
-    with database.read() as connection:
-        found = runs.list_runs(connection)
-    assert [(s.run.name, s.branches, s.nodes) for s in found] == [("other", 1, 0), ("demo", 2, 6)]
-    assert [len(s.segments) for s in found] == [1, 2]
-
-
-def test_runs_are_read_page_by_page_while_they_change(database: Database, store: Store) -> None:
-    for name in "abc":
-        make_tree(database, store, name)
-    with database.read() as connection:
-        first = runs.list_made(connection, 2)
-    assert [line.run.name for line in first] == ["c", "b"]
-    # By changes this one would now come first, and be on no page.
-    with database.transaction() as connection:
-        runs.create_branch(connection, runs.find_run(connection, "a").id, "new")
-    with database.read() as connection:
-        rest = runs.list_made(connection, 2, (first[-1].run.created_at, first[-1].run.id))
-        assert runs.count_runs(connection) == 3
-    assert [line.run.name for line in rest] == ["a"]
-
-
 def test_a_new_run_reads_no_names_but_those_like_its_own(database: Database, store: Store) -> None:
     for name in ("demo", "demo-2", "demo_2", "other"):
         make_tree(database, store, name)

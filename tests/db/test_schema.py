@@ -235,10 +235,11 @@ def test_opening_a_database_again_keeps_the_locks_of_those_open_already(
     # Without its lock another process takes itself for the last one, and removes the journal.
     code = (
         "import sys; from branchtrack.config import load; from branchtrack.db import runs, schema\n"
+        "from branchtrack.db.views import run_list\n"
         "database = schema.open_database(load(sys.argv[1]))\n"
         "with database.transaction() as connection:\n"
         "    runs.create_run(connection, sys.argv[2], actor='other')\n"
-        "    print(sorted(found.run.name for found in runs.list_runs(connection)))\n"
+        "    print(sorted(found.run.name for found in run_list.find_runs(connection)))\n"
         "database.close()\n"
     )
     command = [sys.executable, "-c", code, str(sqlite_config.home)]

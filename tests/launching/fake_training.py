@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from branchtrack import config, control
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.core.exactness import Trial
 from branchtrack.core.records import Certificate, Change, Request, Segment
 from branchtrack.db import certificates, launches, metrics, nodes, requests, runs, segments
@@ -34,7 +34,7 @@ class FakeTraining:
         self.options = options
         found = config.load()
         self.database = open_database(found, create=True)
-        self.store = Store(found.store)
+        self.store = open_store(found.store)
         self.settings: dict[str, Any] = dict(SETTINGS)
         launch_id = os.environ.get("BRANCHTRACK_LAUNCH")
         self.tree, self.head, self.step = self._resume(launch_id) if launch_id else self._begin()

@@ -96,7 +96,7 @@ def test_a_verdict_is_all_that_is_left(
     }
     assert left(config, temporary) == []
     with database.read() as connection:
-        assert audit.first_break(connection, found.run_id) is None
+        assert audit.first_broken_seq(connection, found.run_id) is None
 
 
 @pytest.mark.parametrize(

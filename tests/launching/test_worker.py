@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from branchtrack import control, processes
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.core.records import Launch
@@ -78,7 +79,7 @@ def test_every_state_of_a_launch_is_in_the_log_of_events(
 
     with database.read() as connection:
         found = [e.state for e in audit.since(connection, launch.run_id) if e.ref == launch.id]
-        assert audit.first_break(connection, launch.run_id) is None
+        assert audit.first_broken_seq(connection, launch.run_id) is None
     assert found == ["queued", "starting", "running", "ended"]
 
 
@@ -433,7 +434,9 @@ def test_launches_work_on_postgres_too(empty_postgres: str, tmp_path: Path) -> N
     database = open_database(config, create=True)
     train_fake(config, "--steps", "2")
     ordered = [
-        control.create_launch(database, Store(config.store), "fake", actor="me", name=f"next{i}")
+        control.create_launch(
+            database, open_store(config.store), "fake", actor="me", name=f"next{i}"
+        )
         for i in range(3)
     ]
     workers = [Worker(database, config, jobs=2) for _ in range(2)]
@@ -453,7 +456,7 @@ def test_a_worker_leaves_alone_what_another_of_its_process_is_starting(
     sqlite_config: Config, sqlite_database: Database
 ) -> None:
     train_fake(sqlite_config, "--steps", "2")
-    store = Store(sqlite_config.store)
+    store = open_store(sqlite_config.store)
     launch = control.create_launch(sqlite_database, store, "fake", actor="me")
     first, second = (Worker(sqlite_database, sqlite_config) for _ in range(2))
     with sqlite_database.transaction() as connection:
@@ -469,9 +472,9 @@ def test_a_refusal_is_the_launch_s_error_as_it_is(
 ) -> None:
     train("--steps", "2")
     code = (
-        "import sys; from branchtrack.core import refusals; from branchtrack.errors import *; "
-        "sys.stderr.write(refusals.written(LaunchFailed('It does not fit.', fix='Do this.'))); "
-        "sys.exit(1)"
+        "import sys; from branchtrack.core import refusal_lines; from branchtrack.errors import *; "
+        "refusal = LaunchFailed('It does not fit.', fix='Do this.'); "
+        "sys.stderr.write(refusal_lines.written(refusal)); sys.exit(1)"
     )
     with entry_point(database, argv=[sys.executable, "-c", code]):
         launch = order("refused")

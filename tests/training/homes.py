@@ -11,12 +11,13 @@ from typing import Any
 from unittest import mock
 
 from branchtrack import config, control
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.core.exactness import Trial
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Certificate, Event, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, certificates, launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.schema import open_database
+from branchtrack.db.views import run_list
 from branchtrack.environment_variables import CERTIFY_VARIABLE, LAUNCH_VARIABLE
 from branchtrack.training.record import commits
 from branchtrack.training.session import ordinals, replay
@@ -31,7 +32,7 @@ class Home:
         self.folder = folder
         self.config = config.load(folder / "home", database_url)
         self.database = open_database(self.config, create=True)
-        self.store = Store(self.config.store)
+        self.store = open_store(self.config.store)
 
     def train(
         self, launch: Launch | None = None, kind: type[Any] = tiny.BranchingTrainer, **how: Any
@@ -105,7 +106,7 @@ class Home:
     def runs(self) -> list[Run]:
         """Every run."""
         with self.database.read() as connection:
-            return [one.run for one in runs.list_runs(connection)]
+            return [one.run for one in run_list.find_runs(connection)]
 
     def node_of(self, node_id: str) -> Node:
         """The node of that id."""
@@ -187,7 +188,7 @@ class Home:
     def chain_break(self, run: str = "tiny") -> int | None:
         """Where the run's event chain breaks, if it does."""
         with self.database.read() as connection:
-            return audit.first_break(connection, runs.find_run(connection, run).id)
+            return audit.first_broken_seq(connection, runs.find_run(connection, run).id)
 
     def close(self) -> None:
         """Give the database back."""

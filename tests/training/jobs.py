@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from branchtrack.checkpoints import files
+from branchtrack.checkpoints import folder
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Launch
 from branchtrack.db import nodes
@@ -58,7 +58,7 @@ def half_a_pack(path: Path, parts: Any) -> None:
 
 #: Where a process dies: (object, name of the function, whether it is called before dying).
 FAIL_POINTS: dict[str, tuple[Any, str, bool]] = {
-    "within the pack": (files, "_write", False),
+    "within the pack": (folder, "_write", False),
     "before the rename": (os, "replace", False),
     "after the rename": (os, "replace", True),
     "between pack and transaction": (Store, "put", True),

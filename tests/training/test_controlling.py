@@ -106,7 +106,7 @@ def test_a_paused_run_answers_everything_and_goes_on(home: Home) -> None:
     with home.database.read() as connection:
         run_id = every[0].run_id
         told = [one.state for one in audit.since(connection, run_id) if one.kind == "segment"]
-        assert audit.first_break(connection, run_id) is None
+        assert audit.first_broken_seq(connection, run_id) is None
     assert told == ["running", "paused", "running", "finished"]
 
 

@@ -13,8 +13,9 @@ from sqlalchemy import select
 
 from branchtrack import control
 from branchtrack.core.records import Run
-from branchtrack.db import audit, nodes, runs
+from branchtrack.db import audit, nodes
 from branchtrack.db.tables import checkpoints, packs, requests
+from branchtrack.db.views import run_list
 from tests.training import jobs
 from tests.training.homes import Home
 
@@ -55,7 +56,7 @@ def scene(
 
 def all_runs(home: Home) -> list[Run]:
     with home.database.read() as connection:
-        return [summary.run for summary in runs.list_runs(connection)]
+        return [summary.run for summary in run_list.find_runs(connection)]
 
 
 def test_the_trainings_were_killed_in_the_middle(scene: tuple[Home, list[int]]) -> None:
@@ -104,7 +105,7 @@ def test_the_chain_of_events_is_whole_and_tells_of_every_node(
     home, _ = scene
     for run in all_runs(home):
         with home.database.read() as connection:
-            assert audit.first_break(connection, run.id) is None
+            assert audit.first_broken_seq(connection, run.id) is None
             events = audit.since(connection, run.id)
         told = [event.ref for event in events if event.kind == "node"]
         assert told == [node.id for node in home.nodes(f"{run.name}/main")]
@@ -116,7 +117,7 @@ def test_no_request_says_that_it_was_carried_out_without_its_node(
     home, _ = scene
     with home.database.read() as connection:
         rows = connection.execute(select(requests)).all()
-        known = {node.id for node in nodes.list_all(connection)}
+        known = set(nodes.list_ids(connection))
     answered = [r for r in rows if r.state in ("applied", "verified", "done")]
     assert answered
     for row in answered:

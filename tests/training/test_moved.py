@@ -65,7 +65,7 @@ def entry_and_moves(home: Path) -> tuple[dict[str, Any], list[Any]]:
     with database.read() as connection:
         run = runs.find_run(connection, "mv")
         events = audit.since(connection, run.id)
-        assert audit.first_break(connection, run.id) is None
+        assert audit.first_broken_seq(connection, run.id) is None
     database.close()
     return run.entry_point or {}, [event for event in events if event.state == "moved"]
 

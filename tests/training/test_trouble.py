@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import Trainer
 
-from branchtrack.checkpoints import files
+from branchtrack.checkpoints import folder
 from branchtrack.training.record import intervals
 from tests.training import tiny
 from tests.training.callbacks import At, Do
@@ -160,14 +160,14 @@ def test_a_full_disk_fails_the_change_and_later_ones_work(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write, full = files._write, [False]
+    write, full = folder._write, [False]
 
     def limited(path: Path, parts: Any) -> None:
         if full[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, parts)
 
-    monkeypatch.setattr(files, "_write", limited)
+    monkeypatch.setattr(folder, "_write", limited)
     during = At(5, lambda: home.ask("set", values={"lr": 1e-3}))
     evaluated = At(6, lambda: home.ask("evaluate"))
     trainer = disturbed(
@@ -195,7 +195,7 @@ def test_a_disk_full_to_the_end_is_told_at_the_end(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def fill() -> None:
-        monkeypatch.setattr(files, "_write", full)
+        monkeypatch.setattr(folder, "_write", full)
 
     disturbed(home, fill)
     assert [node.step for node in home.nodes()] == [0, 2, 4]
@@ -215,7 +215,7 @@ def test_a_disk_full_to_the_end_is_told_at_the_end(
 def test_one_error_of_the_disk_in_the_last_commit_costs_nothing(
     home: Home, right: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, failed = files._write, [0]
+    write, failed = folder._write, [0]
 
     def once(path: Path, parts: Any) -> None:
         if failed == [1]:
@@ -223,7 +223,7 @@ def test_one_error_of_the_disk_in_the_last_commit_costs_nothing(
             raise OSError(errno.EIO, "Input/output error")
         write(path, parts)
 
-    monkeypatch.setattr(files, "_write", once)
+    monkeypatch.setattr(folder, "_write", once)
     settled = Do("on_step_begin", 13, lambda **_: failed.__setitem__(0, 1))
     trainer = home.train(callbacks=lambda: [settled], save_strategy="no")
     assert failed == [2] and tiny.same(tiny.weights(trainer), right)
@@ -282,7 +282,7 @@ def broken_disk(monkeypatch: pytest.MonkeyPatch, home: Home, call: str, number: 
             raise OSError(number, os.strerror(number))
         return real(*given, **how)
 
-    monkeypatch.setattr(files.os, call, failing)
+    monkeypatch.setattr(folder.os, call, failing)
     return is_broken
 
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from sqlalchemy import MetaData, text
 
 from branchtrack import control
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.cli.main import cli
 from branchtrack.config import Config, load
 from branchtrack.core.records import Certificate
@@ -53,7 +53,7 @@ def old(request: pytest.FixtureRequest, empty: Config) -> Config:
             _number_on(connection, tables)
     database.close()
     for pack, content in told["packs"].items():
-        path = Store(empty.store).path(pack)
+        path = Path(open_store(empty.store).describe(pack))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(content))
     return empty
@@ -150,7 +150,7 @@ def test_new_things_can_be_written_into_it(old: Config) -> None:
     call(old, "db", "upgrade")
     database = schema.open_database(old)
     with database.read() as connection:
-        made = nodes.list_all(connection)
+        made = [nodes.get(connection, node_id) for node_id in nodes.list_ids(connection)]
         assert segments.get(connection, made[0].segment_id).script is None
     target = made[2]
     with database.transaction() as connection:
@@ -171,9 +171,11 @@ def test_new_things_can_be_written_into_it(old: Config) -> None:
             ),
             target.step,
         )
-    launch = control.create_launch(database, Store(old.store), target.id, actor="ann", name="new")
+    launch = control.create_launch(
+        database, open_store(old.store), target.id, actor="ann", name="new"
+    )
     with database.read() as connection:
-        assert audit.first_break(connection, target.run_id) is None
+        assert audit.first_broken_seq(connection, target.run_id) is None
     database.close()
     tree = call(old, "tree", "demo")[1]
     states = {

@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
@@ -73,7 +74,7 @@ class Site:
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The demonstration tree, grown once."""
     config = load(tmp_path_factory.mktemp("grown") / "home")
-    database, store = open_database(config, create=True), Store(config.store)
+    database, store = open_database(config, create=True), open_store(config.store)
     lines = seeds.demo(database, store)
     yield Site(create_app(config, database, store, token=None), config, database, store, lines)
     database.close()

@@ -232,7 +232,7 @@ class Grower:
         )
         manifest = Manifest(tuple(entries), {"salt": salt})
         with self.database.transaction() as connection:
-            known = nodes.known_digests(connection, digests)
+            known = nodes.packs_of(connection, digests)
             new = [
                 (digest, one)
                 for digest, one in zip(digests, tensors, strict=True)

@@ -1,94 +1,20 @@
-"""How values are written."""
+"""What templates write values with, and that the shell writes them alike."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
+import click
 import pytest
+from markupsafe import Markup
 
+from branchtrack.cli import output
+from branchtrack.core import formats as texts
 from branchtrack.web import formats
 from tests.web import dom
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (2.21439, "2.214"),
-        (0.0123456, "0.01235"),
-        (0.5, "0.500"),
-        (12345.6, "12,346"),
-        (0, "0.000"),
-        (1e-7, "1.000e-7"),
-        (-3.25, "−3.250"),
-        (123.456, "123.5"),
-        (math.nan, "NaN"),
-        ("nan", "NaN"),
-        (math.inf, "∞"),
-        ("-inf", "−∞"),
-        (None, "–"),
-        (3.2e8, "3.200e8"),
-        ("not a number", "–"),
-    ],
-)
-def test_a_measured_value_has_four_significant_digits(value: object, text: str) -> None:
-    assert formats.metric(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (3e-4, "3e-4"),
-        (1.5e-3, "1.5e-3"),
-        (0.01, "0.01"),
-        (0.1, "0.1"),
-        (1.0, "1"),
-        (0.0, "0"),
-        (1e6, "1e6"),
-        (-2e-5, "-2e-5"),
-        (0.00030000000000000003, "3.0000000000000003e-4"),
-        (True, "true"),
-        (None, "–"),
-        (5, "5"),
-        ("cosine", "cosine"),
-        ([0.9, 0.999], "[0.9, 0.999]"),
-        ({"$": "tuple", "items": [0.9, 0.999]}, "[0.9, 0.999]"),
-    ],
-)
-def test_a_setting_is_written_exactly(value: object, text: str) -> None:
-    assert formats.exact_setting(value) == text
-
-
-def test_a_setting_that_is_a_number_is_read_back_from_its_text() -> None:
-    for value in (1e-300, 3e-4, 0.1 + 0.2, 123456.789, 1e22, 5e-324):
-        assert float(formats.exact_setting(value)) == value
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (-0.041, "−0.041"),
-        (0.018, "+0.018"),
-        (0.0, "0"),
-        (0.00012, "+0.00012"),
-        (None, "–"),
-        (1e-9, "+1.0e-9"),
-        (-1e-9, "−1.0e-9"),
-        (math.nan, "NaN"),
-    ],
-)
-def test_a_difference_shows_its_sign(value: object, text: str) -> None:
-    assert formats.delta(value) == text
-
-
-def test_bytes_are_in_decimal_units() -> None:
-    assert [formats.size(n) for n in (0, 999, 1500, 61_240_000, 412_000_000, None)] == [
-        "0 B",
-        "999 B",
-        "1.5 kB",
-        "61.2 MB",
-        "412 MB",
-        "–",
-    ]
 
 
 def test_a_time_is_relative_with_the_absolute_value_in_its_title() -> None:
@@ -98,27 +24,6 @@ def test_a_time_is_relative_with_the_absolute_value_in_its_title() -> None:
     assert found["title"] == "2023-11-14 22:13:20 UTC"
 
 
-def test_durations_have_one_unit() -> None:
-    assert [formats.duration(s) for s in (-1, 42, 180, 7200, 90000, 9e6)] == [
-        "0 s",
-        "42 s",
-        "3 min",
-        "2 h",
-        "1 d",
-        "104 d",
-    ]
-
-
-def test_ids_are_shown_as_eight_characters() -> None:
-    assert formats.short("0123456789abcdef") == "01234567"
-    assert formats.short(None) == ""
-
-
-def test_counts_agree_with_their_nouns() -> None:
-    assert formats.plural(1, "branch", "branches") == "1 branch"
-    assert formats.plural(1200, "node") == "1,200 nodes"
-
-
 def test_backticks_become_code_and_nothing_else_becomes_markup() -> None:
     found = dom.parse(str(formats.code("Run `branchtrack <x>` & <b>wait</b>")))
     assert found.one("code").text == "branchtrack <x>"
@@ -126,29 +31,54 @@ def test_backticks_become_code_and_nothing_else_becomes_markup() -> None:
     assert str(formats.code("")) == ""
 
 
-def test_a_schedule_for_another_length_is_written_in_words() -> None:
-    recipe = {"steps": 24, "path": [[5, 5], [40, 24]]}
-    assert formats.setting(recipe) == "made for 24 updates, its 5 to 24 spread over updates 5 to 40"
-
-
-def test_what_came_of_a_request_is_told_in_words() -> None:
-    told = formats.outcome({"metrics": {"eval_loss": 0.61}, "branch": "cooler", "node": "3fa9"})
-    assert told == "eval_loss 0.610, branch cooler"
-    assert formats.outcome(None) == ""
-
-
-def test_a_setting_has_six_digits_and_keeps_the_others_in_its_title() -> None:
-    assert formats.setting(2.0480000000000003e-3) == "2.048e-3"
-    assert formats.setting(0.1 + 0.2) == "0.3"
-    assert formats.setting([0.9, 0.1 + 0.2]) == "[0.9, 0.3]"
-    assert formats.setting([{"before": 0.1 + 0.2}]) == '[{"before": 0.3}]'
-    assert formats.exact_setting(0.1 + 0.2) == "0.30000000000000004"
-    shown = dom.parse(str(formats.shown_setting(2.0480000000000003e-3))).one("span")
+def test_a_setting_keeps_the_digits_that_are_not_shown_in_its_title() -> None:
+    shown = dom.parse(str(formats.setting(2.0480000000000003e-3))).one("span")
     assert (shown.text, shown["title"]) == ("2.048e-3", "2.0480000000000003e-3")
-    assert str(formats.shown_setting(3e-4)) == "3e-4"
-    assert formats.setting("") == "none" and formats.exact_setting("") == ""
+    assert str(formats.setting(3e-4)) == "3e-4"
 
 
-def test_two_values_that_differ_never_look_alike() -> None:
-    assert formats.setting_pair(1.0, 1.0000000001) == ("1", "1.0000000001")
-    assert formats.setting_pair(2.0480000000000003e-3, 1.0) == ("2.048e-3", "1")
+def on_page(name: str, value: Any) -> str:
+    """What a filter makes of a value, without its markup."""
+    return str(Markup(formats.FILTERS[name](value)).striptags())
+
+
+def in_shell(write: Callable[[Any], str], value: Any) -> str:
+    return click.unstyle(write(value))
+
+
+NUMBERS = [0, 7, 0.5, 1e-7, -3.25, 12345.6, 3.2e8, math.nan, math.inf, -math.inf, "nan", None]
+SETTINGS = [*NUMBERS, True, "", "cosine", 3e-4, 0.1 + 0.2, [0.9, 0.999], {"steps": 24, "path": []}]
+STATES = ["running", "waiting", "paused", "lost", "received", "queued", "verified", "empty"]
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "values"),
+    [
+        ("metric", texts.metric, NUMBERS),
+        ("setting", output.setting, SETTINGS),
+        ("steps", texts.steps, [0, 999, 12_000, None]),
+        ("size", texts.size, [0, 999, 1000, 61_234_567, 2 * 10**9, 3 * 10**12, None]),
+        ("word", output.state, STATES),
+    ],
+)
+def test_a_value_has_the_same_text_on_a_page_and_in_the_shell(
+    name: str, write: Callable[[Any], str], values: list[Any]
+) -> None:
+    assert [in_shell(write, value) for value in values] == [on_page(name, v) for v in values]
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 42, 59.6, 180, 7200, 90_000, 9e6])
+def test_a_time_has_the_same_text_on_a_page_and_in_the_shell(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_700_000_000.0
+    monkeypatch.setattr(output.time, "time", lambda: now)
+    moment = datetime.fromtimestamp(now - seconds, UTC).isoformat()
+    assert output.ago(moment) == formats.ago(now - seconds, now).striptags()
+
+
+def test_a_change_has_the_same_text_on_a_page_and_in_the_shell() -> None:
+    for before, after in ((0.03, 3e-3), (1.0, 1.0000000001), (None, "cosine")):
+        shown = formats.FILTERS["setting_pair"](before, after)
+        told = output.changes([{"name": "lr", "before": before, "after": after}])
+        assert told == f"lr {shown[0]} → {shown[1]}"

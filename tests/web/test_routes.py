@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from branchtrack import control
-from branchtrack.checkpoints.packs import Store
+from branchtrack.checkpoints.location import open_store
 from branchtrack.config import load
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
@@ -151,7 +151,7 @@ def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     config = load(tmp_path_factory.mktemp("gate") / "home")
-    database, store = open_database(config, create=True), Store(config.store)
+    database, store = open_database(config, create=True), open_store(config.store)
     grower = seeds.Grower(database, store, "digits")
     line, other = grower.line("main", 100), grower.line("other", 100)
     for each in (other, line):

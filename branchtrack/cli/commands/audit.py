@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, number, pairs, print_table, say_cut, state, visible
+from branchtrack.cli.output import echo, emit, pairs, print_table, say_cut, state_name, visible
+from branchtrack.core import formats
 from branchtrack.core.nonfinite import spelled
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ def _cells(event: Event) -> tuple[str, ...]:
         payload["time"],
         event.actor,
         f"{event.kind} {event.ref[:8]}",
-        state(event.state),
-        number(event.step),
+        state_name(event.state),
+        formats.steps(event.step),
         facts[:100],
         visible(event.reason[:100]),
         event.hash[:12],
@@ -147,14 +148,14 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
     with line.read() as connection:
         run_id = find_run(connection, run).id
         with lenient(connection):
-            broken = log.first_break(connection, run_id)
-            untold = log.untold(connection, run_id) if broken is None else []
+            broken = log.first_broken_seq(connection, run_id)
+            unlogged = log.unlogged_changes(connection, run_id) if broken is None else []
         last = log.newest(connection, run_id, 1)
     verdict = {
         "run": run,
-        "holds": broken is None and not untold,
+        "holds": broken is None and not unlogged,
         "broken_at": broken,
-        "untold": [{"kind": kind, "id": ref} for kind, ref in untold],
+        "untold": [{"kind": kind, "id": ref} for kind, ref in unlogged],
         "events": last[0].seq if last else 0,
         "hash": last[0].hash if last else None,
     }
@@ -163,8 +164,8 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
     elif verdict["holds"]:
         echo(f"The chain of {verdict['events']} events holds; the last hash is {verdict['hash']}.")
     elif broken is None:
-        named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in untold[:5])
-        named += f" and {len(untold) - 5} more" if len(untold) > 5 else ""
+        named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in unlogged[:5])
+        named += f" and {len(unlogged) - 5} more" if len(unlogged) > 5 else ""
         echo(f"error: The record is not as the last events say: {named}.", err=True)
     else:
         echo(

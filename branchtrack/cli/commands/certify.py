@@ -8,15 +8,14 @@ import click
 
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import ago, echo, emit, field_lines, number, pairs, styled
+from branchtrack.cli.output import ago, echo, emit, field_lines, pairs, styled, visible
 from branchtrack.cli.progress import bar
+from branchtrack.cli.text_art import CERTIFICATE_COLOURS
+from branchtrack.core import exactness, formats
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Certificate, Node
     from branchtrack.db.engine import Database
-
-#: The facts of an environment that exactness depends on most, in the order told.
-FACTS = ("threads", "device", "torch", "transformers", "accelerate", "python")
 
 
 @click.command()
@@ -60,24 +59,27 @@ def certify(
 
 
 def certificate_lines(payload: dict[str, Any]) -> list[str]:
-    """A certificate as `report.certificate` tells it."""
-    environment = {name: payload["environment"].get(name) for name in FACTS}
-    colour = {"exact": "green", "differs": "red"}.get(payload["state"])
+    """A certificate as `payloads.certificate` tells it."""
+    environment = exactness.facts(payload["environment"])
+    colour = CERTIFICATE_COLOURS.get(payload["state"])
     fields = [
         ("branch", styled(f"{payload['run']}/{payload['branch']}", bold=True)),
-        ("from", f"node {payload['from'][:8]}, step {payload['from_step']}"),
-        ("to", f"node {payload['to'][:8]}, step {payload['to_step']}: {payload['steps']} steps"),
+        ("from", f"node {payload['from'][:8]}, step {formats.steps(payload['from_step'])}"),
+        (
+            "to",
+            f"node {payload['to'][:8]}, step {formats.steps(payload['to_step'])}: "
+            f"{formats.plural(payload['steps'], 'step')}",
+        ),
         ("result", styled(payload["words"], colour)),
     ]
     if payload["difference"]:
-        fields += [
-            (name.replace("_", " "), number(payload["difference"][name], 6))
-            for name in ("expected", "found")
-        ]
+        difference = payload["difference"]
+        expected, found = formats.setting_pair(difference["expected"], difference["found"])
+        fields += [("expected", visible(expected)), ("found", visible(found))]
         if payload["untested"]:
             fields.append(("outside the tests", "; ".join(payload["untested"])))
     fields += [
-        ("with", pairs({name: value for name, value in environment.items() if value})),
+        ("with", pairs(environment)),
         ("certificate", f"{payload['id']}, {ago(payload['created_at'])}"),
     ]
     return field_lines(fields)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, number, spelled_name, styled
+from branchtrack.cli.output import echo, emit, spelled_name, styled
+from branchtrack.core import formats
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -32,7 +33,7 @@ def curve(
     \b
     Example: branchtrack curve demo/cooler loss --csv
     """
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_nodes
     from branchtrack.db.runs import find_branch
 
     if as_csv and as_json:
@@ -44,7 +45,7 @@ def curve(
         if as_csv:
             _print_csv(connection, branch_record, metric, points)
             return
-        data = payloads.curve(connection, branch_record, metric, shown_points)
+        data = payloads_nodes.curve(connection, branch_record, metric, shown_points)
     if as_json:
         emit(data)
         return
@@ -54,7 +55,7 @@ def curve(
     for text in plot(data["steps"], data["values"], data["forks"], columns=columns):
         echo(text)
     finite = [value for value in data["values"] if math.isfinite(value)]
-    echo(f"last {number(finite[-1] if finite else None, 6)}")
+    echo(f"last {formats.metric(finite[-1] if finite else None)}")
     if data["gaps"]:
         echo(
             f"{len(data['gaps'])} values are NaN or infinite, the first at step {data['gaps'][0]}."

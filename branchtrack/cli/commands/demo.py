@@ -10,7 +10,8 @@ from branchtrack.cli.commands import trust
 from branchtrack.cli.commands.serve import PORT, new_token, serve_pages
 from branchtrack.cli.commands.show import print_tree
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import changes, emit, number, print_table
+from branchtrack.cli.output import changes, emit, print_table
+from branchtrack.core import formats
 
 _HOST = "127.0.0.1"
 
@@ -68,10 +69,11 @@ def _print_result(result: dict[str, Any]) -> None:
     rows = [
         (
             branch["name"],
-            number(branch["loss"]),
-            number(branch["eval_loss"]),
+            formats.metric(branch["loss"]),
+            formats.metric(branch["eval_loss"]),
             "; ".join(
-                f"step {node['step']}: {changes(node['changes'])}" for node in branch["changed"]
+                f"step {formats.steps(node['step'])}: {changes(node['changes'])}"
+                for node in branch["changed"]
             ),
         )
         for branch in result["branches"]

@@ -18,12 +18,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack import control, permissions
-from branchtrack.analysis import payloads
+from branchtrack.analysis import payloads, payloads_nodes, payloads_requests
 from branchtrack.cli.commands.resume import launch_lines, show_launch
 from branchtrack.cli.context import CommandLine
-from branchtrack.cli.output import number
 from branchtrack.cli.progress import bar
 from branchtrack.cli.request_options import SUCCESS, answer_lines
+from branchtrack.core import formats
 from branchtrack.core.records import Branch, Launch, Request, Segment
 from branchtrack.db import launches, metrics, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
@@ -66,8 +66,8 @@ class Demonstration:
             tree = payloads.tree(connection, run)
             return {
                 "run": run.name,
-                "intervention": payloads.request(requests.get(connection, request.id)),
-                "resume": payloads.launch(connection, launches.get(connection, launch.id)),
+                "intervention": payloads_requests.request(requests.get(connection, request.id)),
+                "resume": payloads_requests.launch(connection, launches.get(connection, launch.id)),
                 "branches": [
                     _outcome(connection, run_branch, tree)
                     for run_branch in runs.list_branches(connection, run.id)
@@ -142,7 +142,7 @@ class Demonstration:
             while True:
                 ended = process.poll() is not None
                 segment, loss = self._progress(branch)
-                note = f"of {segment.max_steps} steps, loss {number(loss)}"
+                note = f"of {segment.max_steps} steps, loss {formats.metric(loss)}"
                 update(segment.step, segment.max_steps, note)
                 if ended and (upto is not None or segment.status != "finished"):
                     raise self._died(process)
@@ -159,7 +159,9 @@ class Demonstration:
     def _intervene(self, branch: Branch, ref: str) -> Request:
         """Bring the learning rate down through the channel, and tell the proof."""
         segment, loss = self._progress(branch)
-        reason = f"loss {number(loss)} at step {segment.step}: the learning rate is too high"
+        reason = (
+            f"loss {formats.metric(loss)} at step {segment.step}: the learning rate is too high"
+        )
         self.say(f'\nbranchtrack set {ref} lr={LOWER} --reason "{reason}"')
         request = control.submit(
             self.database,
@@ -169,7 +171,7 @@ class Demonstration:
             reason=reason,
         )
         request = control.wait(self.database, request.id, _PATIENCE)
-        self.say("\n".join(answer_lines(payloads.request(request))))
+        self.say("\n".join(answer_lines(payloads_requests.request(request))))
         if request.state not in SUCCESS:
             raise RequestFailed(
                 f"The change of the learning rate is {request.state}.",
@@ -199,7 +201,7 @@ class Demonstration:
         )
         launch = show_launch(self.line, self.database, launch, quiet=True)
         with self.database.read() as connection:
-            self.say("\n".join(launch_lines(payloads.launch(connection, launch))))
+            self.say("\n".join(launch_lines(payloads_requests.launch(connection, launch))))
         if launch.state != "ended":
             raise LaunchFailed(
                 f"The second branch did not train to its end. {launch.error or ''}".strip(),
@@ -237,7 +239,7 @@ def _outcome(connection: Connection, branch: Branch, tree: dict[str, Any]) -> di
     """A branch's last losses, and what its own nodes changed."""
     last = {}
     for metric in ("loss", "eval_loss"):
-        values = payloads.curve(connection, branch, metric)["values"]
+        values = payloads_nodes.curve(connection, branch, metric)["values"]
         last[metric] = next((value for value in reversed(values) if math.isfinite(value)), None)
     changed = [
         {"step": node["step"], "changes": node["changes"]}

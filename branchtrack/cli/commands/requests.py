@@ -11,15 +11,16 @@ from branchtrack.cli.output import (
     ago,
     echo,
     emit,
-    number,
     pairs,
     print_table,
     say_cut,
+    setting,
     state,
     styled,
     visible,
 )
 from branchtrack.cli.request_options import check_timeout, show_answer, wait_for
+from branchtrack.core import formats
 
 
 @click.command()
@@ -41,13 +42,13 @@ def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> No
     if as_json:
         emit(payload)
         return
-    where = f"{payload['run']}/{payload['branch']}"
-    echo(f"{styled(where, bold=True)} {state(payload['status'])}, step {number(payload['step'])}")
-    shown = [setting for setting in payload["settings"] if everything or not setting["detail"]]
+    where = styled(f"{payload['run']}/{payload['branch']}", bold=True)
+    echo(f"{where} {state(payload['status'])}, step {formats.steps(payload['step'])}")
+    shown = [row for row in payload["settings"] if everything or not row["detail"]]
     used = "USED" if payload["effective_step"] is None else f"USED AT {payload['effective_step']}"
     print_table(
         ("SETTING", "NOW", used, "TYPE", "ALLOWED", "HOLDS"),
-        [_setting_row(setting) for setting in shown],
+        [_setting_row(row) for row in shown],
         right=f"NOW {used}",
     )
     hidden = len(payload["settings"]) - len(shown)
@@ -56,14 +57,14 @@ def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> No
     _print_actions(payload)
 
 
-def _setting_row(setting: dict[str, Any]) -> tuple[str, ...]:
-    used = number(setting["effective"], 6)
-    if setting["effective_now"] is not None:
-        used += f" (now {number(setting['effective_now'], 6)})"
-    unit = f" {setting['unit']}" if setting["unit"] and setting["value"] is not None else ""
-    name = styled(setting["name"], bold=True)
-    value = number(setting["value"], 6) + unit
-    return name, value, used, setting["type"], setting["allowed"], setting["effect"]
+def _setting_row(row: dict[str, Any]) -> tuple[str, ...]:
+    used = setting(row["effective"])
+    if row["effective_now"] is not None:
+        used += f" (now {setting(row['effective_now'])})"
+    unit = f" {row['unit']}" if row["unit"] and row["value"] is not None else ""
+    name = styled(row["name"], bold=True)
+    value = setting(row["value"]) + unit
+    return name, value, used, row["type"], row["allowed"], row["effect"]
 
 
 def _print_actions(payload: dict[str, Any]) -> None:
@@ -71,7 +72,9 @@ def _print_actions(payload: dict[str, Any]) -> None:
         echo()
     for action in payload["actions"]:
         parameters = [
-            f"{p['name']}={p['type']}" if p["required"] else f"[{p['name']}={number(p['default'])}]"
+            f"{p['name']}={p['type']}"
+            if p["required"]
+            else f"[{p['name']}={setting(p['default'])}]"
             for p in action["parameters"]
         ]
         about = f"  {action['about']}" if action["about"] else ""
@@ -95,7 +98,7 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
     Example: branchtrack requests demo
     """
     from branchtrack import control
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_requests
     from branchtrack.db import refusals
     from branchtrack.db import requests as rows
     from branchtrack.db.runs import find_run
@@ -106,9 +109,13 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
         control.expire_hanging(database, run_id, control.local_actor())
         with database.read() as connection:
             most = None if everything else limit
-            history = [payloads.request(row) for row in rows.list_of_run(connection, run_id, most)]
+            history = [
+                payloads_requests.request(row) for row in rows.list_of_run(connection, run_id, most)
+            ]
             total = rows.count_of_run(connection, run_id)
-            counted = [payloads.refusals(row) for row in refusals.of_run(connection, run_id)]
+            counted = [
+                payloads_requests.refusals(row) for row in refusals.of_run(connection, run_id)
+            ]
     say_cut(len(history), total, "requests")
     if as_json:
         emit(history)
@@ -122,7 +129,7 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
                 row["id"][:8],
                 state(row["state"]),
                 _what(row),
-                number(row["step"]),
+                formats.steps(row["step"]),
                 ago(row["created_at"]),
                 row["actor"],
                 visible(row["error"] or row["reason"]),

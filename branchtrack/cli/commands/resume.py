@@ -15,7 +15,8 @@ import click
 from branchtrack.cli import origins
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import echo, emit, field_lines, number, pairs, state, styled
+from branchtrack.cli.output import echo, emit, field_lines, pairs, state, styled
+from branchtrack.cli.output import setting as written
 from branchtrack.cli.progress import bar
 from branchtrack.core.error_payload import jsonable
 
@@ -97,7 +98,7 @@ def resume(
              branchtrack resume 3fa9 --set lr_scheduler_type=cosine_with_min_lr \\
                                      --set lr_scheduler_kwargs=min_lr_rate=0.1
     """
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_requests
 
     if lists:
         _list(line, node, as_json)
@@ -115,7 +116,7 @@ def resume(
             launch = show_launch(line, database, launch, quiet=as_json)
         remembered = origins.is_remembered(database, launch)
         with database.read() as connection:
-            payload = payloads.launch(connection, launch)
+            payload = payloads_requests.launch(connection, launch)
     _show(payload | {"script_changed": changed, "remembered": remembered}, as_json)
 
 
@@ -217,10 +218,9 @@ def _list(line: CommandLine, node: str, as_json: bool) -> None:
         emit(jsonable(settings))
         return
     for setting in settings:
-        value = (
-            number(setting["value"]) if isinstance(setting["value"], float) else setting["value"]
-        )
-        now = "not set" if value in (None, "") else f"{value} {setting['unit']}".strip()
+        value = setting["value"]
+        is_set = value not in (None, "")
+        now = f"{written(value)} {setting['unit']}".strip() if is_set else "not set"
         echo(f"{styled(setting['name'], bold=True)}  {now}")
         about = f"{setting['about']}; " if setting["about"] else ""
         text = f"{about}allowed: {setting['allowed']}"
@@ -291,7 +291,7 @@ def progress_of(update: Any, received: list[int]) -> Any:
 
 
 def launch_lines(payload: dict[str, Any]) -> list[str]:
-    """A launch as `report.launch` tells it, with what its process read back."""
+    """A launch as `payloads_requests.launch` tells it, with what its process read back."""
     fields = [
         ("branch", styled(f"{payload['run']}/{payload['branch']}", bold=True)),
         ("from node", payload["node"]),

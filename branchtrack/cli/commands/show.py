@@ -13,16 +13,16 @@ from branchtrack.cli.output import (
     changes,
     echo,
     emit,
-    number,
     print_fields,
     print_table,
     say_cut,
-    size,
+    setting,
     spelled_name,
     state,
     styled,
     visible,
 )
+from branchtrack.core import formats
 
 _MOST_RUNS = 500
 
@@ -95,7 +95,7 @@ def tree(line: CommandLine, run: str, as_json: bool) -> None:
 
 
 def print_tree(payload: dict[str, Any]) -> None:
-    """A tree as `report.tree` tells it: the branches, then the nodes with their lanes."""
+    """A tree as `payloads.tree` tells it: the branches, then the nodes with their lanes."""
     from branchtrack.cli.text_art import tree_lines
 
     echo(styled(payload["run"]["name"], bold=True))
@@ -120,20 +120,24 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
     \b
     Example: branchtrack show 3fa9
     """
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_nodes
     from branchtrack.db.nodes import find
 
     with line.read() as connection:
-        payload = payloads.show(connection, line.store, find(connection, node))
+        payload = payloads_nodes.show(connection, line.store, find(connection, node))
     if as_json:
         emit(payload)
         return
     checkpoint = payload["checkpoint"]
+    logical, stored = (formats.size(checkpoint[f"{kind}_bytes"]) for kind in ("logical", "stored"))
     print_fields(
         [
             ("node", styled(payload["id"], bold=True)),
             ("branch", f"{payload['run']}/{payload['branch']}"),
-            ("step", f"{payload['step']} (epoch {number(payload['epoch'])})"),
+            (
+                "step",
+                f"{formats.steps(payload['step'])} (epoch {formats.metric(payload['epoch'])})",
+            ),
             ("kind", payload["kind"]),
             ("parent", payload["parent"] or "–"),
             ("by", f"{payload['actor'] or '–'}, {ago(payload['created_at'])}"),
@@ -142,9 +146,8 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
             ("state digest", payload["state_digest"]),
             (
                 "checkpoint",
-                f"{checkpoint['tensors']} tensors, "
-                f"{size(checkpoint['logical_bytes'])}, of which {size(checkpoint['stored_bytes'])} "
-                "were new",
+                f"{formats.plural(checkpoint['tensors'], 'tensor')}, {logical}, "
+                f"of which {stored} were new",
             ),
         ]
     )
@@ -159,7 +162,7 @@ def _print_part(name: str, values: dict[str, Any] | None) -> None:
     if values:
         echo(f"\n{styled(name, bold=True)}")
         print_fields(
-            [(f"  {spelled_name(key)}", number(value, 6)) for key, value in values.items()]
+            [(f"  {spelled_name(key)}", _value(name, key, value)) for key, value in values.items()]
         )
 
 
@@ -174,15 +177,19 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
     \b
     Example: branchtrack diff demo/main demo/cooler
     """
-    from branchtrack.analysis import payloads
+    from branchtrack.analysis import payloads_nodes
 
     with line.read() as connection:
-        payload = payloads.diff(connection, a, b)
+        payload = payloads_nodes.diff(connection, a, b)
     if as_json:
         emit(payload)
         return
     common = payload["common_ancestor"]
-    where = f"node {common[:8]} at step {payload['common_step']}" if common else "none: other trees"
+    where = (
+        f"node {common[:8]} at step {formats.steps(payload['common_step'])}"
+        if common
+        else "none: other trees"
+    )
     print_fields(
         [("a", _side(payload["a"])), ("b", _side(payload["b"])), ("common ancestor", where)]
     )
@@ -192,16 +199,30 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
             echo(f"No {title} differs.")
         print_table(
             (title, "a", "b"),
-            [(spelled_name(row["name"]), number(row["a"], 6), number(row["b"], 6)) for row in rows],
+            [(spelled_name(row["name"]), *_pair(title, row["a"], row["b"])) for row in rows],
             right="a b",
         )
     for side in ("a", "b"):
         for node in payload[side]["changes"]:
             echo(
-                f"\n{side} at step {node['step']}: {changes(node['changes'])}"
+                f"\n{side} at step {formats.steps(node['step'])}: {changes(node['changes'])}"
                 + (f" ({node['message']})" if node["message"] else "")
             )
 
 
+def _value(section: str, name: str, value: Any) -> str:
+    """Return a value of a section; a norm of gradients is measured, wherever it is listed."""
+    is_measured = section == "metrics" or name.endswith("grad_norm")
+    return formats.metric(value) if is_measured else setting(value)
+
+
+def _pair(title: str, a: Any, b: Any) -> tuple[str, str]:
+    if title == "metric":
+        return formats.metric(a), formats.metric(b)
+    before, after = formats.setting_pair(a, b)
+    return visible(before), visible(after)
+
+
 def _side(side: dict[str, Any]) -> str:
-    return f"{side['ref']} (node {side['node'][:8]} of {side['branch']}, step {side['step']})"
+    step = formats.steps(side["step"])
+    return f"{side['ref']} (node {side['node'][:8]} of {side['branch']}, step {step})"

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.output import ago, emit, number, print_table, state, styled
+from branchtrack.cli.output import ago, emit, print_table, state, styled
+from branchtrack.core import formats
 
 
 @click.group()
@@ -103,7 +104,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         styled(entry["name"], bold=True),
         entry["role"],
         ", ".join(entry["only"] or ["everything"]),
-        number(entry["max_per_1000_steps"]),
+        formats.steps(entry["max_per_1000_steps"]),
         entry["created_by"],
         ago(entry["created_at"]),
         ago(entry["used_at"]) if entry["used_at"] else "never",

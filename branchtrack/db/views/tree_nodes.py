@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from branchtrack.core.records import Change
 from branchtrack.db.tables import checkpoints, nodes
-from branchtrack.db.views.tree_outline import NodeLine
+from branchtrack.db.views.tree_outline import NodeSummary
 
 #: Columns that are read only for nodes shown in detail.
 _BULK = ("metrics", "effective", "compared")
@@ -56,10 +56,10 @@ class TreeNodes:
     the ``before`` of the pages after and before it.
     """
 
-    by_id: Mapping[str, NodeLine] = field(default_factory=dict)
-    page: tuple[NodeLine, ...] = ()
-    above: tuple[NodeLine, ...] = ()
-    marks: tuple[NodeLine, ...] = ()
+    by_id: Mapping[str, NodeSummary] = field(default_factory=dict)
+    page: tuple[NodeSummary, ...] = ()
+    above: tuple[NodeSummary, ...] = ()
+    marks: tuple[NodeSummary, ...] = ()
     count: int = 0
     shown: int = 0
     newer: int = 0
@@ -99,7 +99,7 @@ def read(
     marked = None if marks is None else _table("marked", _marked(listed, marks))
     places = [ids for ids in (above, marked) if ids is not None]
     query = (
-        _lines(nodes.c.id.in_(whole))
+        _summaries(nodes.c.id.in_(whole))
         .add_columns(
             nodes.c.id.in_(page).label("in_page"),
             _is_in(above).label("is_above"),
@@ -114,6 +114,12 @@ def read(
     return _gathered(connection.execute(query).all(), limit)
 
 
+def node_summaries(connection: Connection, run_id: str) -> list[NodeSummary]:
+    """Return all nodes of a run, oldest first, each with its metrics and values read back."""
+    query = _summaries(true()).where(nodes.c.run_id == run_id).order_by(nodes.c.seq)
+    return [_summary(row._mapping) for row in connection.execute(query)]
+
+
 @dataclass(frozen=True)
 class Lineage:
     """Nodes by id, and the relevant ones on the way from some nodes up to the root.
@@ -122,8 +128,8 @@ class Lineage:
     what changed something or began a branch, the root, and those that were named.
     """
 
-    by_id: Mapping[str, NodeLine]
-    lines: Mapping[str, Sequence[tuple[int, NodeLine]]]
+    by_id: Mapping[str, NodeSummary]
+    lines: Mapping[str, Sequence[tuple[int, NodeSummary]]]
 
 
 def lineage(
@@ -151,26 +157,26 @@ def lineage(
     worth = or_(line.c.distance <= 1, nodes.c.parent_id.is_(None), _is_plain() == 0)
     notable = select(nodes.c.id).join(line, line.c.id == nodes.c.id).where(worth)
     query = (
-        _lines(nodes.c.id.in_(named))
+        _summaries(nodes.c.id.in_(named))
         .add_columns(line.c.head, line.c.distance)
         .outerjoin(line, line.c.id == nodes.c.id)
         .where(nodes.c.id.in_(union(named, notable)))
         .order_by(nodes.c.seq.desc())
     )
-    by_id: dict[str, NodeLine] = {}
-    lines: dict[str, list[tuple[int, NodeLine]]] = {}
+    by_id: dict[str, NodeSummary] = {}
+    lines: dict[str, list[tuple[int, NodeSummary]]] = {}
     for row in connection.execute(query):
-        node = by_id.get(row.id) or by_id.setdefault(row.id, _line(row._mapping))
+        node = by_id.get(row.id) or by_id.setdefault(row.id, _summary(row._mapping))
         if row.head is not None:
             lines.setdefault(row.head, []).append((row.distance, node))
     ordered = {head: sorted(line, key=lambda pair: pair[0]) for head, line in lines.items()}
     return Lineage(by_id, ordered)
 
 
-def _lines(whole: ColumnElement[bool]) -> Select[Any]:
+def _summaries(whole: ColumnElement[bool]) -> Select[Any]:
     columns = [
         case((whole, nodes.c[name])).label(name) if name in _BULK else nodes.c[name]
-        for name in NodeLine.__annotations__
+        for name in NodeSummary.__annotations__
         if name in nodes.c
     ]
     sizes = (checkpoints.c.stored_bytes, checkpoints.c.logical_bytes)
@@ -254,7 +260,7 @@ def _once(query: Select[Any], name: str) -> Any:
 def _gathered(rows: Any, limit: int) -> TreeNodes:
     if not rows:
         return TreeNodes()
-    lines = [_line(row._mapping) for row in rows]
+    lines = [_summary(row._mapping) for row in rows]
     flags = [(row.in_page, row.is_above, row.is_marked) for row in rows]
     page = [line for line, flag in zip(lines, flags, strict=True) if flag[0]]
     sums = rows[0]._mapping
@@ -274,8 +280,8 @@ def _gathered(rows: Any, limit: int) -> TreeNodes:
     )
 
 
-def _line(values: Any) -> NodeLine:
-    fields = {name: values[name] for name in NodeLine.__annotations__}
+def _summary(values: Any) -> NodeSummary:
+    fields = {name: values[name] for name in NodeSummary.__annotations__}
     fields["changes"] = tuple(Change(**change) for change in fields["changes"])
     fields["metrics"] = fields["metrics"] or {}
-    return NodeLine(**fields)
+    return NodeSummary(**fields)

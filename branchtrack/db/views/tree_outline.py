@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, literal, or_, select
 from sqlalchemy.sql.selectable import NamedFromClause
 
+from branchtrack.core import lifecycle, saves
 from branchtrack.core.records import Branch, Certificate, Change, Event, Node, Request, Run, Segment
 from branchtrack.db import audit
 from branchtrack.db import nodes as node_rows
@@ -28,14 +29,18 @@ from branchtrack.db.tables import (
     segments,
 )
 
+#: SQLite takes 32,766 parameters in a statement.
+_CHUNK = 2000
 _troubles = events.alias("troubles")
 
 
 @dataclass(frozen=True)
-class Outline:
+class TreeSummary:
     """A run with its branches in order of creation and every segment; ``cursor`` as audit.last_id.
 
-    ``troubles`` are as of `audit.troubles`, ``certificates`` the newest one of each branch.
+    ``troubles`` is what each segment could not record at its last sign of life: its process records
+    an event of kind ``trouble`` as soon as it can, ``begun`` with the reason, and ``over``.
+    ``certificates`` has the newest one of each branch.
     """
 
     run: Run
@@ -45,9 +50,20 @@ class Outline:
     troubles: Mapping[str, Event]
     certificates: Mapping[str, Certificate]
 
+    def status(self, branch: Branch, now: float) -> str:
+        """Return the status of a branch at the time ``now``, see `lifecycle.segment_status`."""
+        segment = self.segments.get(branch.segment_id or "")
+        return "empty" if segment is None else lifecycle.segment_status(segment, now)
+
+    def saves(self, branch: Branch) -> dict[str, Any] | None:
+        """Return the counts of saves over all processes that trained a branch."""
+        return saves.summed(
+            segment.saves for segment in self.segments.values() if segment.branch_id == branch.id
+        )
+
 
 @dataclass(frozen=True)
-class NodeLine:
+class NodeSummary:
     """A node without the bulk: what a line of a log shows, and the bytes of its checkpoint."""
 
     seq: int
@@ -89,7 +105,7 @@ class NodeMark:
 _MARK: tuple[Any, ...] = tuple(nodes.c[name] for name in NodeMark.__annotations__)
 
 
-def trees(connection: Connection, refs: Iterable[str]) -> dict[str, Outline]:
+def trees(connection: Connection, refs: Iterable[str]) -> dict[str, TreeSummary]:
     """Return the runs of those names or ids (or unique prefixes), by the reference passed.
 
     Raises:
@@ -135,8 +151,12 @@ def branches_of(connection: Connection, run_ids: Iterable[str]) -> dict[str, tup
 
 def nodes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Node]:
     """Return the nodes with exactly those ids, by id."""
-    query = select(nodes).where(nodes.c.id.in_(list(ids)))
-    return {row.id: node_rows.record(row) for row in connection.execute(query)}
+    unique_ids = list(dict.fromkeys(ids))
+    by_id: dict[str, Node] = {}
+    for first in range(0, len(unique_ids), _CHUNK):
+        query = select(nodes).where(nodes.c.id.in_(unique_ids[first : first + _CHUNK]))
+        by_id |= {row.id: node_rows.record(row) for row in connection.execute(query)}
+    return by_id
 
 
 def history(connection: Connection, node: Node) -> tuple[list[Request], list[Event]]:
@@ -161,7 +181,7 @@ def history(connection: Connection, node: Node) -> tuple[list[Request], list[Eve
     return list(committed.values()), [Event(**_part(row, events)) for row in rows]
 
 
-def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
+def _read_trees(connection: Connection, refs: Sequence[str]) -> list[TreeSummary]:
     newest = (
         select(events.c.id)
         .where(events.c.run_id == runs.c.id)
@@ -185,10 +205,10 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[Outline]:
     grouped: dict[str, list[Row[Any]]] = {}
     for row in connection.execute(query):
         grouped.setdefault(row.runs_id, []).append(row)
-    return [_outline(rows) for rows in grouped.values()]
+    return [_summary(rows) for rows in grouped.values()]
 
 
-def _outline(rows: Sequence[Row[Any]]) -> Outline:
+def _summary(rows: Sequence[Row[Any]]) -> TreeSummary:
     branches_by_id = {
         row.branches_id: Branch(**_part(row, branches))
         for row in rows
@@ -210,7 +230,7 @@ def _outline(rows: Sequence[Row[Any]]) -> Outline:
         for row in rows
         if row.certificates_id is not None
     }
-    return Outline(
+    return TreeSummary(
         run, tuple(branches_by_id.values()), of_run, rows[0].cursor or 0, troubles, certified
     )
 

@@ -26,6 +26,7 @@ from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
 from branchtrack.training.state.mismatch import accepted, equal, must_match
+from branchtrack.training.state.script_record import require_same_script
 
 #: How a loop makes its position in the data known.
 READ_HERE = (
@@ -63,15 +64,18 @@ def begin(
     """
     base = session.base
     more = {**requested, **loop_data.describe(data), "objects": sorted(objects)}
-    script = loop_script.record(live, more)
+    script = loop_script.describe_script(live, more)
     is_exact = base is not None and base.mode == "exact"
     if base is not None and is_exact and base.script is not None:
         names = accepted(base.overrides, script, base.script)
-        loop_script.check(script, base.script, base.fork.settings, base.overrides, names)
+        comparison = loop_script.LoopComparison(
+            script, base.script, base.fork.settings, base.overrides
+        )
+        require_same_script(comparison, names)
     settings = {**requested, **(resumption.base_settings(base) if base is not None else {})}
     ends, save = _last_step(base, requested["max_steps"]), settings["save_steps"]
     if settings["seed"] is not None and not is_exact:
-        resumption.seed_all(settings["seed"])
+        rng.seed_all(settings["seed"])
     seed = torch.initial_seed() % 2**32 if settings["seed"] is None else settings["seed"]
     size = _take_batch_size(data, settings)
     live.fixed = {} if size is None else {"batch_size": size}
@@ -104,7 +108,10 @@ def go_on(
 
     ``script`` is what the script requests now.
     """
-    stored, now = snapshots.loop_state(base.snapshot), resumption.random_state(base)
+    stored, now = (
+        snapshots.loop_state(base.snapshot),
+        snapshots.random_state(base.snapshot, base.overrides.get("seed")),
+    )
     must_match("the extra objects", sorted(objects), sorted(stored["objects"]))
     for name, instance in objects.items():
         instance.load_state_dict(stored["objects"][name])

@@ -129,13 +129,6 @@ def attributes_of(
     return Attributes({**owners, **optimizers}, live.model, ignored, ahead=ahead)
 
 
-def about(model: torch.nn.Module) -> str:
-    """Return one line on the models: classes and size."""
-    count = sum(parameter.numel() for parameter in model.parameters())
-    parts = model.values() if isinstance(model, torch.nn.ModuleDict) else [model]
-    return f"{' and '.join(type(module).__name__ for module in parts)}, {count:,} parameters"
-
-
 def bare(wrapped: Any, name: str) -> Any:
     """Return what accelerate has wrapped, for each value of a dict; anything else as it is."""
     if isinstance(wrapped, dict):

@@ -6,18 +6,15 @@ declared. It knows no run, only its live objects.
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from branchtrack.core.catalog import SCHEDULE_HELD, SCHEDULER
 from branchtrack.errors import InvalidInput
-from branchtrack.training import rng
 from branchtrack.training.session.base import Base
 from branchtrack.training.settings import apply, schedule_length
 from branchtrack.training.settings.live import Live, number, put
@@ -81,21 +78,6 @@ def expected(live: Live, base: Base, requested: Mapping[str, Any]) -> dict[str, 
         if name.rpartition(".")[2] in _OF_SCRIPTS and name not in base.overrides
     }
     return {**requested, **cycled}
-
-
-def random_state(base: Base) -> dict[str, Any]:
-    """Return the node's random state, or that of the seed that was declared."""
-    if "seed" in base.overrides:
-        seed_all(base.overrides["seed"])
-        return rng.capture()
-    return snapshots.random_state(base.snapshot)
-
-
-def seed_all(seed: int) -> None:
-    """Seed the generators of python, numpy and torch, with those of every accelerator."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def _restore_for(live: Live, base: Base) -> None:

@@ -36,7 +36,7 @@ from branchtrack.training.session.opening import open_session, resumption
 from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.author import Values
 from branchtrack.training.settings.live import Live
-from branchtrack.training.state import snapshots
+from branchtrack.training.state import model_repr, snapshots
 from branchtrack.training.steer import author_actions
 
 logger = logging.getLogger("branchtrack")
@@ -140,7 +140,7 @@ class Run:
         self._effects = Effects(live, session)
         session.uncovered += loop_objects.untested(live, unwrapped(data), objects)
         session.begin(self._point(), self.max_steps, begun.script)
-        session.commit_root(self._point(), loop_objects.about(live.model))
+        session.commit_root(self._point(), model_repr.summary(live.model))
         if session.base is not None and session.expecting is not None:
             expected = session.expecting.settings
             session.expecting.settings = loop_resumption.expected(live, session.base, expected)

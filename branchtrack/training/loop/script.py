@@ -6,7 +6,7 @@ parameter group, and a plain value. It knows no session.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import FunctionType
 from typing import Any
@@ -22,7 +22,12 @@ from branchtrack.training.settings import modules
 from branchtrack.training.settings.learning_rates import base_rate
 from branchtrack.training.settings.live import Live, number
 from branchtrack.training.state import model_repr
-from branchtrack.training.state.mismatch import ACCEPTED, Difference, equal, quoted, refuse
+from branchtrack.training.state.mismatch import quoted
+from branchtrack.training.state.script_record import (
+    AUTHOR_PREFIX,
+    ScriptComparison,
+    author_settings,
+)
 
 #: What of the data, and of the loop, may differ on purpose.
 _INTENDED = (
@@ -43,7 +48,7 @@ _CYCLED = ("momentum", "betas", "max_momentum", "base_momentum")
 _STEPS = (0, 1, 2, 3, 5, 8, 10, 20, 50, 100, 1000, 10000)
 
 
-def record(live: Live, requested: Mapping[str, Any]) -> dict[str, Any]:
+def describe_script(live: Live, requested: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the script requests: live objects as it built them, and ``requested``."""
     values: dict[str, Any] = dict(requested)
     for path, module in _models(live.model):
@@ -56,82 +61,60 @@ def record(live: Live, requested: Mapping[str, Any]) -> dict[str, Any]:
     values["frozen"] = modules.read_frozen(live.model)
     values |= model_repr.of(live.model)
     if live.values is not None:
-        values |= {f"settings.{name}": live.values.peek(name) for name in live.values}
+        values |= author_settings(live.values)
     return values
 
 
-def check(
-    current: Mapping[str, Any],
-    recorded: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    declared: Mapping[str, Any],
-    accepted: Collection[str] = (),
-) -> None:
-    """Refuse a script that requests something else than the one that created the node.
+class LoopComparison(ScriptComparison):
+    """The records of two scripts with a loop of their own."""
 
-    ``current`` and ``recorded`` are records; ``settings`` the node's own; ``accepted`` are names of
-    differences that are intended.
+    def setting_of(self, name: str) -> str:
+        """See the base class."""
+        if name.startswith(AUTHOR_PREFIX):
+            return name.removeprefix(AUTHOR_PREFIX)
+        plain = name.partition("[")[0]
+        return SCHEDULER.name if SCHEDULER.name in plain.split(".") else plain
 
-    Raises:
-        CheckpointMismatch: with both values and the two ways out.
-    """
-    is_script_schedule = declared.get(SCHEDULER.name) == "script"
-    names = (current.keys() | recorded.keys()) - {model_repr.MODULES}
-    differences = []
-    # The class of an optimizer or a schedule says more than how it differs.
-    for name in sorted(names, key=lambda name: (not _is_class(name), name)):
-        actual, expected = current.get(name), recorded.get(name)
-        setting = _setting_of(name)
-        if equal(actual, expected) or setting in declared and setting != SCHEDULER.name:
-            continue
-        if setting in settings and _agree(actual, settings[setting]):
-            continue
-        if is_script_schedule and (
-            setting == SCHEDULER.name or _is_cycled(name, current, recorded)
-        ):
-            continue
-        if name in accepted and _is_intended(name, settings):
-            continue
-        differences.append(_difference(name, actual, expected, setting, settings))
-    refuse(differences, accepted)
-    model_repr.check(current, recorded)
+    def is_declared(self, name: str) -> bool:
+        """See the base class; a schedule of the script's own brings what it sets."""
+        setting = self.setting_of(name)
+        if setting != SCHEDULER.name and setting in self.declared:
+            return True
+        is_script_schedule = self.declared.get(SCHEDULER.name) == "script"
+        is_set_by_it = setting == SCHEDULER.name or _is_cycled(name, self.current, self.recorded)
+        return is_script_schedule and is_set_by_it
+
+    def is_in_node(self, name: str) -> bool:
+        """See the base class."""
+        setting = self.setting_of(name)
+        return setting in self.settings and _agree(self.current.get(name), self.settings[setting])
+
+    def is_intended(self, name: str) -> bool:
+        """See the base class."""
+        may_differ = name in _INTENDED or name.startswith(AUTHOR_PREFIX)
+        return may_differ and self.setting_of(name) not in self.settings
+
+    def option(self, name: str) -> str:
+        """See the base class."""
+        setting, actual = self.setting_of(name), self.current.get(name)
+        if setting == SCHEDULER.name:
+            return "--set scheduler=script"
+        if setting not in self.settings or actual is None:
+            return ""
+        value = ",".join(map(str, actual)) if isinstance(actual, (list, tuple)) else actual
+        return f"--set {setting}={quoted(value)}"
+
+    def in_force(self, name: str) -> str:
+        """See the base class; a schedule has no value that would say more."""
+        return "" if self.setting_of(name) == SCHEDULER.name else super().in_force(name)
+
+    def ordered(self, names: Iterable[str]) -> list[str]:
+        """See the base class; the class of an object says more than how it differs."""
+        return sorted(names, key=lambda name: (not _is_class(name), name))
 
 
 def _is_class(name: str) -> bool:
     return name.startswith("model") or name.rpartition(".")[2] in ("optimizer", SCHEDULER.name)
-
-
-def _is_intended(name: str, settings: Mapping[str, Any]) -> bool:
-    """Return whether a difference may be intended: the node has nothing that would replace it."""
-    may_differ = name in _INTENDED or name.startswith("settings.")
-    return may_differ and _setting_of(name) not in settings
-
-
-def _difference(
-    name: str, actual: Any, expected: Any, setting: str, settings: Mapping[str, Any]
-) -> Difference:
-    force = settings.get(setting)
-    in_force = f" (in force in it: {setting} = {force!r})" if setting in settings else ""
-    if setting == SCHEDULER.name:
-        in_force, option = "", "--set scheduler=script"
-    elif setting in settings and actual is not None:
-        listed = isinstance(actual, (list, tuple))
-        value = ",".join(map(str, actual)) if listed else actual
-        option = f"--set {setting}={quoted(value)}"
-    elif _is_intended(name, settings):
-        option = ACCEPTED
-    else:
-        option = ""
-    return Difference(name, actual, expected, in_force, option)
-
-
-def _setting_of(name: str) -> str:
-    """Return the setting for a declared change of what a record calls ``name``."""
-    if name.startswith("settings."):
-        return name.removeprefix("settings.")
-    plain = name.partition("[")[0]
-    parts = plain.split(".")
-    return SCHEDULER.name if SCHEDULER.name in parts else plain
 
 
 def _agree(actual: Any, value: Any) -> bool:

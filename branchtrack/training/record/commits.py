@@ -39,7 +39,7 @@ def missing(database: Database, store: Store, digested: Digested) -> list[tuple[
     _, tensors = digested
     with database.read() as connection:
         packs = nodes.packs_of(connection, tensors)
-    there = {pack for pack in set(packs.values()) if store.path(pack).is_file()}
+    there = {pack for pack in set(packs.values()) if store.exists(pack)}
     return [
         (digest, content) for digest, content in tensors.items() if packs.get(digest) not in there
     ]
@@ -71,7 +71,7 @@ def record(
     locations = pack.locations if pack else ()
     with database.transaction() as connection:
         recorded = nodes.packs_of(connection, [location.digest for location in locations])
-        gone = [name for name in set(recorded.values()) if not store.path(name).is_file()]
+        gone = [name for name in set(recorded.values()) if not store.exists(name)]
         is_named = nodes.add_checkpoint(
             connection,
             manifest.digest,

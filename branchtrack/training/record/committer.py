@@ -304,7 +304,7 @@ class Committer:
 
     def _write(self, flight: _Flight, digested: commits.Digested) -> None:
         pack = flight.pack
-        if pack is not None and not self._store.path(pack.id).is_file():
+        if pack is not None and not self._store.exists(pack.id):
             # The pack has been removed since: the database may have been away for long.
             flight.stored = False
         if not flight.stored:

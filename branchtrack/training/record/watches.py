@@ -72,7 +72,7 @@ class StoreWatch:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._was_there = store.folder.is_dir()
+        self._was_there = store.is_present()
         self.newest: str | None = None
 
     def check(self) -> None:
@@ -81,18 +81,18 @@ class StoreWatch:
         Raises:
             StorageError: it is not.
         """
-        is_there = self._store.folder.is_dir()
+        is_there = self._store.is_present()
         self._was_there = self._was_there or is_there
-        lost = self._store.folder if self._was_there and not is_there else None
-        if is_there and self.newest is not None and not self._store.path(self.newest).is_file():
-            lost = self._store.path(self.newest)
+        lost = self._store.describe() if self._was_there and not is_there else None
+        if is_there and self.newest is not None and not self._store.exists(self.newest):
+            lost = self._store.describe(self.newest)
         if lost is None:
             return
         raise StorageError(
-            f"The store {self._store.folder} was moved, deleted or replaced: {lost} is gone.",
+            f"The store {self._store.describe()} was moved, deleted or replaced: {lost} is gone.",
             safe="Training is not affected; nodes whose bytes were there cannot be resumed.",
             fix="Put it back where it was; otherwise the next checkpoint starts a new one.",
-            path=str(lost),
+            path=lost,
         )
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 
 from branchtrack import config as configuration
 from branchtrack import control
+from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import NewNode, Node, Run
 from branchtrack.db import launches, nodes, runs, segments
@@ -103,7 +104,7 @@ def open_session(
     settings = configuration.load()
     process = ordinals.this_process()
     training = process.next(name or environment.script_name())
-    database, store = Database(settings.database_url), Store(settings.store)
+    database, store = Database(settings.database_url), open_store(settings.store)
     opening = _Opening(database, store, process, training, output)
     opens = partial(prepare, database, settings, create=True)
     try:

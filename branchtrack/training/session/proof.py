@@ -110,13 +110,6 @@ class Witness:
         self._original(roots, *args, **kwargs)
 
 
-def batch_digest(batch: Any) -> str:
-    """Return the SHA-256 of a batch: tensors, arrays, numbers and text at any depth."""
-    digest = hashlib.sha256()
-    _hash(digest, batch, _DEPTH)
-    return digest.hexdigest()
-
-
 def weights_digest(model: torch.nn.Module) -> str | None:
     """Return the SHA-256 of some elements of each parameter that is trained.
 

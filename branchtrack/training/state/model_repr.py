@@ -70,6 +70,13 @@ def check(current: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
     )
 
 
+def summary(model: torch.nn.Module) -> str:
+    """Return one line on a model, or on several in a ModuleDict: classes and size."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    models = model.values() if isinstance(model, torch.nn.ModuleDict) else [model]
+    return f"{' and '.join(type(module).__name__ for module in models)}, {count:,} parameters"
+
+
 def difference(current: str, recorded: str) -> tuple[str, str | None, str | None]:
     """Return the path of the first module that differs, and its two texts; None: not there."""
     actual, expected = _by_path(current), _by_path(recorded)

@@ -81,7 +81,7 @@ def restore(live: Live, snapshot: Snapshot) -> dict[str, Any]:
     """Put a state back into live objects, with the settings it had; return the loop's part.
 
     Random generators and gradients are left alone: the loop restores them at its own moment
-    (`restore_rng`, `restore_gradients`).
+    (`random_state`, `restore_gradients`).
 
     Raises:
         CheckpointMismatch: the model, optimizer or scheduler is of another shape.
@@ -138,15 +138,16 @@ def restore_gradients(live: Live, snapshot: Snapshot) -> None:
     gradients.restore(live.model, snapshot.tensors)
 
 
-def random_state(snapshot: Snapshot) -> dict[str, Any]:
-    """Return the state of every random generator, as `rng.restore` takes it."""
+def random_state(snapshot: Snapshot, seed: int | None = None) -> dict[str, Any]:
+    """Return the state of every random generator, as `rng.restore` takes it.
+
+    With a ``seed`` it is the state of generators that are seeded with it; they are seeded, too.
+    """
+    if seed is not None:
+        rng.seed_all(seed)
+        return rng.capture()
     states: dict[str, Any] = decode(snapshot.state["rng"], snapshot.tensors)
     return states
-
-
-def restore_rng(snapshot: Snapshot) -> None:
-    """Set every random generator to the snapshot's."""
-    rng.restore(random_state(snapshot))
 
 
 def model_tensors(

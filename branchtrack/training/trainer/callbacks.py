@@ -9,7 +9,7 @@ from transformers.trainer_utils import SaveStrategy
 
 from branchtrack.training.record.committer import Point
 from branchtrack.training.session.protocol import TrainingSession
-from branchtrack.training.state import snapshots
+from branchtrack.training.state import model_repr, snapshots
 from branchtrack.training.trainer import opening
 from branchtrack.training.trainer import state as trainer_state
 from branchtrack.training.trainer.protocol import BranchingTrainer
@@ -90,7 +90,7 @@ class Events(TrainerCallback):
         session = self.session
         if session is not None and not self._rooted:
             self._rooted = True
-            session.commit_root(self.point(), trainer_state.about(self.trainer.model))
+            session.commit_root(self.point(), model_repr.summary(self.trainer.model))
 
     def commit_final(self) -> None:
         """Commit the final state of the training, unless that was done already."""

@@ -75,7 +75,7 @@ def begin(trainer: BranchingTrainer, session: TrainingSession) -> None:
     trainer._bt_session = session
     session.actions = trainer._bt_actions
     session.evaluates = trainer.eval_dataset is not None
-    trainer._bt_script = script.record(trainer)
+    trainer._bt_script = script.describe_script(trainer)
     trainer._bt_position, trainer._bt_schedule, trainer._bt_bounds = None, None, None
     trainer._bt_first_step, trainer._bt_has_ended = 0, False
     if session.records:

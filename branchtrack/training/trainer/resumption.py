@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from transformers import TrainingArguments, set_seed
+from transformers import TrainingArguments
 
 from branchtrack.core.catalog import RECIPE, SCHEDULE_FROM
 from branchtrack.errors import CheckpointMismatch, InvalidInput
@@ -21,6 +21,7 @@ from branchtrack.training.session.base import Base
 from branchtrack.training.settings import apply, schedule_length
 from branchtrack.training.state import snapshots, weights
 from branchtrack.training.state.mismatch import accepted, equal
+from branchtrack.training.state.script_record import require_same_script
 from branchtrack.training.trainer import schedule_recipe, script_objects
 from branchtrack.training.trainer import script as trainer_script
 from branchtrack.training.trainer import state as trainer_state
@@ -201,7 +202,10 @@ def _check(trainer: BranchingTrainer, base: Base, *, late: bool) -> None:
         # Recorded by an earlier version, which compared less.
         current = {name: value for name, value in current.items() if name in recorded}
     names = accepted(base.overrides, trainer._bt_script, base.script)
-    trainer_script.check(current, recorded, base.fork.settings, base.overrides, names)
+    comparison = trainer_script.TrainerComparison(
+        current, recorded, base.fork.settings, base.overrides
+    )
+    require_same_script(comparison, names)
 
 
 def _restore_state(trainer: BranchingTrainer, live: apply.Live, base: Base) -> None:
@@ -282,10 +286,7 @@ def _data_changed(trainer: BranchingTrainer, base: Base) -> bool:
 
 
 def _random(base: Base) -> dict[str, Any]:
-    if "seed" in base.overrides:
-        set_seed(base.overrides["seed"])
-        return rng.capture()
-    return snapshots.random_state(base.snapshot)
+    return snapshots.random_state(base.snapshot, base.overrides.get("seed"))
 
 
 def _data(base: Base) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,8 +19,12 @@ from branchtrack import redaction
 from branchtrack.core import catalog, schedules
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.dataset_settings import PREFIX
-from branchtrack.training.state import model_repr
-from branchtrack.training.state.mismatch import ACCEPTED, Difference, equal, quoted, refuse
+from branchtrack.training.state.mismatch import quoted
+from branchtrack.training.state.script_record import (
+    AUTHOR_PREFIX,
+    ScriptComparison,
+    author_settings,
+)
 from branchtrack.training.trainer import schedule_recipe, script_objects
 from branchtrack.training.trainer.protocol import BranchingTrainer
 
@@ -45,7 +49,7 @@ _SETTING_OF = {
 }
 
 
-def record(trainer: BranchingTrainer) -> dict[str, Any]:
+def describe_script(trainer: BranchingTrainer) -> dict[str, Any]:
     """Return what the script requests, as plain values; call it before taking a node's settings."""
     values = {
         name: value
@@ -53,42 +57,44 @@ def record(trainer: BranchingTrainer) -> dict[str, Any]:
         if name not in _OUTWARD and value is not None and not redaction.is_secret(name)
     }
     values = redaction.redacted_values(values)
-    values |= {f"settings.{name}": trainer._bt_values.peek(name) for name in trainer._bt_values}
+    values |= author_settings(trainer._bt_values)
     return values | script_objects.of_data(trainer) | script_objects.of_model(trainer.model)
 
 
-def check(
-    current: Mapping[str, Any],
-    recorded: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    declared: Mapping[str, Any],
-    accepted: Collection[str] = (),
-) -> None:
-    """Refuse a script that requests something else than the one that created the node.
+class TrainerComparison(ScriptComparison):
+    """The records of two scripts with a Trainer."""
 
-    ``current`` and ``recorded`` are records; ``settings`` the node's own; ``accepted`` are names of
-    differences that are intended.
+    def setting_of(self, name: str) -> str:
+        """See the base class."""
+        if name.startswith("model.config."):
+            return "dropout" if "drop" in name else ""
+        if name.startswith(PREFIX):
+            return name
+        if name.startswith(AUTHOR_PREFIX):
+            return name.removeprefix(AUTHOR_PREFIX)
+        return _SETTING_OF.get(name.removeprefix("optimizer."), "")
 
-    Raises:
-        CheckpointMismatch: with both values and the two ways out.
-    """
-    differences = []
-    for name in sorted((current.keys() | recorded.keys()) - {model_repr.MODULES}):
-        actual, expected = current.get(name), recorded.get(name)
-        setting = _setting_of(name)
-        if equal(actual, expected) or setting in declared or redaction.is_secret(name):
-            continue
-        if setting in settings and _plain(name, actual) == _part(name, settings[setting]):
-            continue
-        intended = setting not in settings and name.partition(".")[0] not in _RESTORED
-        if intended and name in accepted:
-            continue
-        option = ACCEPTED if intended else _option(name, setting, (actual, expected), settings)
-        in_force = _in_force(setting, settings)
-        differences.append(Difference(name, actual, expected, in_force, option))
-    refuse(differences, accepted)
-    # A configuration says more than the modules that are built from it.
-    model_repr.check(current, recorded)
+    def is_declared(self, name: str) -> bool:
+        """See the base class; secrets are not compared."""
+        return self.setting_of(name) in self.declared or redaction.is_secret(name)
+
+    def is_in_node(self, name: str) -> bool:
+        """See the base class."""
+        setting, actual = self.setting_of(name), self.current.get(name)
+        if setting not in self.settings:
+            return False
+        requested = schedules.write(actual) if name == schedules.KWARGS else actual
+        return bool(requested == _part(name, self.settings[setting]))
+
+    def is_intended(self, name: str) -> bool:
+        """See the base class."""
+        is_restored = name.partition(".")[0] in _RESTORED
+        return self.setting_of(name) not in self.settings and not is_restored
+
+    def option(self, name: str) -> str:
+        """See the base class."""
+        values = self.current.get(name), self.recorded.get(name)
+        return _option(name, self.setting_of(name), values, self.settings)
 
 
 def take(trainer: BranchingTrainer, settings: Mapping[str, Any]) -> None:
@@ -160,29 +166,10 @@ def check_schedule(trainer: BranchingTrainer, rate: float | None) -> None:
         ) from error
 
 
-def _setting_of(name: str) -> str:
-    """Return the setting for a declared change of something recorded, or nothing."""
-    if name.startswith("model.config."):
-        return "dropout" if "drop" in name else ""
-    if name.startswith(PREFIX):
-        return name
-    if name.startswith("settings."):
-        return name.removeprefix("settings.")
-    return _SETTING_OF.get(name.removeprefix("optimizer."), "")
-
-
-def _plain(name: str, value: Any) -> Any:
-    return schedules.write(value) if name == schedules.KWARGS else value
-
-
 def _part(name: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return value[1 if name.endswith("2") else 0]
     return value
-
-
-def _in_force(setting: str, settings: Mapping[str, Any]) -> str:
-    return f" (in force in it: {setting} = {settings[setting]!r})" if setting in settings else ""
 
 
 def _option(name: str, setting: str, values: tuple[Any, Any], settings: Mapping[str, Any]) -> str:

@@ -224,12 +224,6 @@ def evaluate(trainer: TrainerObjects) -> dict[str, Any]:
     return metrics
 
 
-def about(model: torch.nn.Module) -> str:
-    """Return one line on a model: class and size."""
-    count = sum(parameter.numel() for parameter in model.parameters())
-    return f"{type(model).__name__}, {count:,} parameters"
-
-
 @contextmanager
 def _no_callbacks(trainer: TrainerObjects) -> Iterator[None]:
     handler = trainer.callback_handler

@@ -12,7 +12,7 @@ import numpy as np
 from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import Connection
 
-from branchtrack.analysis import payloads
+from branchtrack.analysis import payloads, payloads_nodes
 from branchtrack.analysis.downsample import downsample, gaps
 from branchtrack.core.names import is_id_prefix
 from branchtrack.core.records import Branch
@@ -53,7 +53,7 @@ def node(node_id: str) -> Response:
     """A node with its settings, environment and checkpoint."""
     with services().database.read() as connection:
         node_record = nodes.find(connection, node_id)
-        return jsonify(payloads.show(connection, services().store, node_record))
+        return jsonify(payloads_nodes.show(connection, services().store, node_record))
 
 
 @blueprint.get("/curve")
@@ -71,7 +71,7 @@ def compare() -> Response:
     a, b = _needed("a"), _needed("b")
     metric = request.args.get("metric") or "loss"
     with services().database.read() as connection:
-        different = payloads.diff(connection, a, b)
+        different = payloads_nodes.diff(connection, a, b)
         sides = [runs.find_branch(connection, ref) for ref in (a, b)]
         points = _points(_COMPARED_POINTS)
         drawn = [_curve(connection, side, metric, points) for side in sides]
@@ -107,8 +107,8 @@ def _curve(
 ) -> dict[str, Any]:
     low, high = query.window()
     if low is None and high is None:
-        return payloads.curve(connection, branch, metric, points)
-    whole = payloads.curve(connection, branch, metric)
+        return payloads_nodes.curve(connection, branch, metric, points)
+    whole = payloads_nodes.curve(connection, branch, metric)
     return {**whole, **_cut(whole, low, high, points)}
 
 

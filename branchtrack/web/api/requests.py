@@ -12,7 +12,7 @@ from flask import Blueprint, Response, jsonify, url_for
 from flask import request as http
 
 from branchtrack import control
-from branchtrack.analysis import payloads, payloads_audit, payloads_steering
+from branchtrack.analysis import payloads_audit, payloads_requests, payloads_steering
 from branchtrack.core import lifecycle
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.records import Request
@@ -56,7 +56,7 @@ def submit(run: str, branch: str) -> tuple[Response, int, dict[str, str]]:
         request = _awaited(request, seconds)
     location = url_for("api_requests.show", request_id=request.id)
     return (
-        jsonify(payloads.request(request)),
+        jsonify(payloads_requests.request(request)),
         200 if earlier_id == request.id else 202,
         {"Location": location},
     )
@@ -80,7 +80,7 @@ def show(request_id: str) -> Response:
         expire(request.run_id)
         with services().database.read() as connection:
             request = requests.get(connection, request.id)
-    return jsonify(payloads.request(request))
+    return jsonify(payloads_requests.request(request))
 
 
 @blueprint.post("/requests/<request_id>/cancel")
@@ -88,7 +88,7 @@ def cancel(request_id: str) -> tuple[Response, int]:
     """Ask for a request to be taken back; only its process can say whether that was in time."""
     request = control.cancel(services().database, request_id, actor=actor())
     over = request.state in lifecycle.REQUEST_ENDS
-    return jsonify(payloads.request(request)), 200 if over else 202
+    return jsonify(payloads_requests.request(request)), 200 if over else 202
 
 
 @blueprint.get("/runs/<run>/requests")
@@ -101,7 +101,7 @@ def list_requests(run: str) -> Response:
     with services().database.read() as connection:
         rows = requests.list_of_run(connection, run_id, limit + 1, query.whole("before", 1))
         total = requests.count_of_run(connection, run_id)
-    shown = [payloads.request(row) for row in rows[:limit]]
+    shown = [payloads_requests.request(row) for row in rows[:limit]]
     more = shown[-1]["seq"] if len(rows) > limit else None
     return jsonify({"requests": shown, "total": total, "next": more})
 
@@ -115,14 +115,14 @@ def log(run: str) -> Response:
     after, limit = query.whole("after") or 0, _limit()
     with services().database.read() as connection:
         run_id = runs.find_run(connection, run).id
-        events = audit.behind(connection, run_id, after, limit)
+        events = audit.after(connection, run_id, after, limit)
         counted = refusals.of_run(connection, run_id)
     lines = [payloads_audit.event(row) for row in events]
     return jsonify(
         {
             "events": lines,
             "next": lines[-1]["seq"] if lines else after,
-            "refused": [payloads.refusals(row) for row in counted],
+            "refused": [payloads_requests.refusals(row) for row in counted],
         }
     )
 
@@ -145,7 +145,7 @@ def resume(node_id: str) -> tuple[Response, int]:
         reason=optional_text(body, "reason", ""),
     )
     with services().database.read() as connection:
-        return jsonify(payloads.launch(connection, launch)), 202
+        return jsonify(payloads_requests.launch(connection, launch)), 202
 
 
 def expire(run_id: str) -> None:

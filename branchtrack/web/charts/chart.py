@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from branchtrack.analysis.downsample import downsample, smooth_at
+from branchtrack.core.formats import metric, steps
 from branchtrack.db.metrics import Series
-from branchtrack.web.formats import metric, steps
 from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.99)

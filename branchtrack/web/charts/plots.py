@@ -11,8 +11,8 @@ from itertools import groupby
 
 from markupsafe import Markup
 
+from branchtrack.core.formats import MINUS
 from branchtrack.web.charts.chart import Chart, Line
-from branchtrack.web.formats import MINUS
 from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, ticks
 
 #: Pixels above the highest and below the lowest point; the x labels stand in the lower part.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from branchtrack.core.formats import plural, steps
 from branchtrack.db.views.tree_nodes import Thinning
-from branchtrack.db.views.tree_outline import NodeLine
-from branchtrack.web.formats import plural, steps
+from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.web.svg import timeline
 from branchtrack.web.svg.marks import mark_kind, ticks
 from branchtrack.web.svg.timeline import Domain, Lane, LaneMark
@@ -63,7 +63,7 @@ class Drawing:
         ``root`` is the path that the pages are under.
         """
         places = {view.branch.id: row for row, view in enumerate(branches)}
-        of_branch: dict[str, list[NodeLine]] = {}
+        of_branch: dict[str, list[NodeSummary]] = {}
         for node in reversed(tree.nodes.marks):
             of_branch.setdefault(node.branch_id, []).append(node)
         laid = [
@@ -101,7 +101,7 @@ def label(branches: Sequence[BranchView], shown: Domain) -> str:
     return f"{plural(len(branches), 'branch', 'branches')} over {span}: " + "; ".join(parts)
 
 
-def _mark(node: NodeLine, root: str) -> LaneMark:
+def _mark(node: NodeSummary, root: str) -> LaneMark:
     said = change_words(node.changes)
     return LaneMark(
         node.step,

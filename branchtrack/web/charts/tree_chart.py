@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from branchtrack.analysis import curves
+from branchtrack.core.formats import as_number
 from branchtrack.core.tree import Span, lineage
 from branchtrack.db.metrics import Series
 from branchtrack.web.charts import chart, timeline
 from branchtrack.web.charts.chart import Chart
 from branchtrack.web.events.streams import Cursor
-from branchtrack.web.formats import number
 from branchtrack.web.view.tree import BranchView, TreeView, change_words
 
 #: All points of all curves together: what a page of a sensible weight holds.
@@ -158,7 +158,7 @@ def _by_interest(branches: Sequence[BranchView], metric: str) -> Iterator[Branch
 
 
 def _last(view: BranchView, metric: str) -> float | None:
-    value = number(view.head.metrics.get(metric)) if view.head else None
+    value = as_number(view.head.metrics.get(metric)) if view.head else None
     return value if value is not None and math.isfinite(value) else None
 
 

@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack.core import lifecycle
+from branchtrack.core.formats import plural, state_words, steps
 from branchtrack.core.records import Event, Run, Segment
 from branchtrack.db import audit, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.views import chart_series
-from branchtrack.web.formats import plural, steps, word
 
 #: Numbers of so many digits as every database holds, and ids.
 _CURSOR = re.compile(r"[0-9]{1,18}(~[0-9a-f]{1,16}:-?[0-9]{1,18})*")
@@ -133,9 +133,9 @@ class Follower:
             what = f"{event.state} node" + (f" changing {named}" if named else "")
             return f"New {what} at step {steps(event.step)}"
         if event.kind == "segment":
-            return f"{self._branch(event.ref, every)} is {word(event.state)}"
+            return f"{self._branch(event.ref, every)} is {state_words(event.state)}"
         kinds = {"request": "A request", "launch": "A launch"}
-        return f"{kinds[event.kind]} is {word(event.state)}" if event.kind in kinds else ""
+        return f"{kinds[event.kind]} is {state_words(event.state)}" if event.kind in kinds else ""
 
     def _branch(self, segment: str, every: Mapping[str, Segment]) -> str:
         segment_row = every.get(segment)

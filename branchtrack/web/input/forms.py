@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from branchtrack.core.formats import exact_setting as written
 from branchtrack.core.interventions import INTERVENTIONS, has_settings
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.settings import Setting, parse_assignments
 from branchtrack.errors import InvalidInput
-from branchtrack.web.formats import exact_setting as written
 
 #: What a form's fields are called: for settings ``set.lr``, for arguments of actions ``arg.soft``.
 PREFIX = "set."

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 
 from branchtrack.analysis import payloads_audit
+from branchtrack.core.formats import assignments
 from branchtrack.core.records import Event
 from branchtrack.db import audit, integrity, requests, runs
-from branchtrack.web.formats import assignments
 from branchtrack.web.input import query
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
@@ -36,10 +36,10 @@ _LONGEST = 160
 
 @dataclass(frozen=True)
 class Verdict:
-    """What recomputing the chain came to; ``untold`` as of `db.audit.untold`."""
+    """What recomputing the chain came to; ``unlogged_changes`` as of `db.audit`."""
 
     broken: int | None
-    untold: Sequence[tuple[str, str]]
+    unlogged_changes: Sequence[tuple[str, str]]
     events: int
     hash: str
 
@@ -66,10 +66,11 @@ def show(run: str) -> Response:
         if "verify" in request.args:
             last = audit.newest(connection, run_record.id, 1)
             with integrity.lenient(connection):
-                broken = audit.first_break(connection, run_record.id)
-                untold = audit.untold(connection, run_record.id) if broken is None else []
+                broken = audit.first_broken_seq(connection, run_record.id)
+                is_whole = broken is None
+                unlogged = audit.unlogged_changes(connection, run_record.id) if is_whole else []
             verdict = Verdict(
-                broken, untold, last[-1].seq if last else 0, last[-1].hash if last else ""
+                broken, unlogged, last[-1].seq if last else 0, last[-1].hash if last else ""
             )
     shown = listed[:PAGE]
     return respond(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response
@@ -14,13 +13,13 @@ from sqlalchemy import Connection
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle, restores
 from branchtrack.core.catalog import declared as by_name
+from branchtrack.core.formats import as_number, exact_setting
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
-from branchtrack.db.views.tree_outline import NodeLine
-from branchtrack.web.formats import exact_setting, number
+from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import node_rows, request_lines
@@ -79,7 +78,7 @@ class PartRow:
 class Step:
     """A place of the breadcrumb: a node where the line changed hands or settings."""
 
-    node: NodeLine
+    node: NodeSummary
     branch: Branch
     words: str
     skipped: int
@@ -198,17 +197,19 @@ def _measured(node: Node) -> dict[str, Any]:
     }
 
 
-def _metrics(node: Node, parent: NodeLine | None) -> list[tuple[str, float | None, float | None]]:
+def _metrics(
+    node: Node, parent: NodeSummary | None
+) -> list[tuple[str, float | None, float | None]]:
     """Each metric's value and its difference from the parent's."""
     rows = []
     for name, value in sorted(node.metrics.items()):
-        current, earlier = number(value), number(parent.metrics.get(name)) if parent else None
+        current, earlier = as_number(value), as_number(parent.metrics.get(name)) if parent else None
         comparable = current is not None and earlier is not None and node.kind != "fork"
         rows.append((name, current, (current or 0.0) - (earlier or 0.0) if comparable else None))
     return rows
 
 
-def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeLine]]) -> list[Step]:
+def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeSummary]]) -> list[Step]:
     """The way from the root: nodes that changed something or began a branch, and the parent."""
     steps: list[Step] = []
     above = None
@@ -223,7 +224,7 @@ def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeLine]]) -> list[Step]:
     return steps
 
 
-def _children(view: TreeView, node: Node) -> list[tuple[NodeLine, Branch]]:
+def _children(view: TreeView, node: Node) -> list[tuple[NodeSummary, Branch]]:
     below = [child for child in view.by_id.values() if child.parent_id == node.id][::-1]
     return [(child, view.by_branch[child.branch_id].branch) for child in below]
 
@@ -233,15 +234,15 @@ def _files(store: Store, stored: StoredCheckpoint) -> list[FileRow]:
     for location in stored.locations.values():
         packs.setdefault(location.pack, []).append(location.nbytes)
     return [
-        FileRow(_shown(store.path(pack)), len(sizes), sum(sizes), store.path(pack).exists())
+        FileRow(_shown(store.describe(pack)), len(sizes), sum(sizes), store.exists(pack))
         for pack, sizes in sorted(packs.items())
     ]
 
 
-def _shown(path: Path) -> str:
-    """The file's place inside the store; where the store is, is nobody's business here."""
-    folder, name = "/".join(path.parts[-3:-1]), path.name
-    return f"{folder}/{name[:12]}…{path.suffix}"
+def _shown(path: str) -> str:
+    """Return a pack's path inside the store; pages do not say where the store is."""
+    *_, folder, subfolder, name = path.split("/")
+    return f"{folder}/{subfolder}/{name[:12]}…{name[name.rfind('.') :]}"
 
 
 def _parts(stored: StoredCheckpoint) -> list[PartRow]:

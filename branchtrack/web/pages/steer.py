@@ -19,7 +19,7 @@ from branchtrack.core.catalog import declared
 from branchtrack.db import nodes, requests, runs
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_nodes import TreeNodes
-from branchtrack.db.views.tree_outline import NodeLine
+from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.web.access.guards import actor
 from branchtrack.web.events.streams import Cursor
@@ -188,7 +188,7 @@ def _tree(connection: Connection, run: str) -> TreeView:
     return TreeView(outline, newest_nodes, now())
 
 
-def _rewinds(tree: TreeView) -> list[NodeLine]:
+def _rewinds(tree: TreeView) -> list[NodeSummary]:
     """The nodes to choose from: the newest ones, and the one that the address names."""
     chosen = tree.by_id.get(request.args.get("node") or request.form.get("node") or "")
     listed = list(tree.nodes.page)

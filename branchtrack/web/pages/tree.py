@@ -15,7 +15,7 @@ from branchtrack.db import launches, requests
 from branchtrack.db.views import chart_series, tree_nodes, tree_outline
 from branchtrack.db.views.chart_series import Metrics
 from branchtrack.db.views.tree_nodes import Thinning, TreeNodes
-from branchtrack.db.views.tree_outline import Outline
+from branchtrack.db.views.tree_outline import TreeSummary
 from branchtrack.errors import NotFound
 from branchtrack.web.charts import chart, plots, timeline, tree_chart
 from branchtrack.web.charts.chart import Chart
@@ -151,7 +151,7 @@ def _tree_parts(
 
 def _nodes(
     connection: Connection,
-    outline: Outline,
+    outline: TreeSummary,
     branches: Sequence[BranchView],
     limit: int,
     marks: Thinning | None,
@@ -203,7 +203,7 @@ def _refreshed(tree: TreeView, listed: Sequence[Request]) -> Sequence[Request]:
     )
 
 
-def _metrics(connection: Connection, outline: Outline, sent: Sent | None = None) -> Metrics:
+def _metrics(connection: Connection, outline: TreeSummary, sent: Sent | None = None) -> Metrics:
     """The metrics of the run; what the browser draws is taken from it where it still holds."""
     metric_name = request.args.get("metric") or None
     segments = list(outline.segments)

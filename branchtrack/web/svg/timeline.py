@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from branchtrack.web.formats import steps as in_thousands
+from branchtrack.core.formats import steps as in_thousands
 from branchtrack.web.svg.marks import classes, el, mark, percent, ticks
 
 TOP, ROW = 28, 34

@@ -10,17 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from branchtrack.core import exactness
+from branchtrack.core.formats import plural, steps
 from branchtrack.core.records import Certificate
-from branchtrack.db.views.tree_outline import NodeLine
-from branchtrack.web.formats import plural, steps
+from branchtrack.db.views.tree_outline import NodeSummary
 
-#: For each verdict the word beside a branch, what it says in full, and the class that colours it.
-_SHOWN = {
-    "exact": ("exact", "certified exact", "held"),
-    "equal": ("equal", "equal in this trial", "changed"),
-    "differs": ("differs", "not exact", "failed"),
-}
-_FACTS = ("threads", "device", "torch", "transformers", "accelerate", "python", "platform")
+#: The class that colours each verdict.
+_STYLES = {"exact": "held", "equal": "changed", "differs": "failed"}
 
 
 @dataclass(frozen=True)
@@ -28,24 +23,24 @@ class Certified:
     """A certificate beside its branch; ``head`` is the step that the branch has come to since."""
 
     record: Certificate
-    start: NodeLine
-    target: NodeLine
+    start: NodeSummary
+    target: NodeSummary
     head: int
 
     @property
     def word(self) -> str:
         """One word: ``exact``, ``equal`` or ``differs``."""
-        return _SHOWN[exactness.verdict(self.record)][0]
+        return exactness.verdict(self.record)
 
     @property
     def phrase(self) -> str:
         """``certified exact``, or as much of it as is known."""
-        return _SHOWN[exactness.verdict(self.record)][1]
+        return exactness.VERDICT_WORDS[exactness.verdict(self.record)]
 
     @property
     def style(self) -> str:
         """The class of its chip."""
-        return _SHOWN[exactness.verdict(self.record)][2]
+        return _STYLES[exactness.verdict(self.record)]
 
     @property
     def updates(self) -> int:
@@ -60,7 +55,7 @@ class Certified:
     @property
     def title(self) -> str:
         """All of it in one line, for who hovers or listens."""
-        span = f"steps {steps(self.start.step)} to {steps(self.target.step)}"
+        span = exactness.span_words(self.start.step, self.target.step)
         since = f"; now at step {steps(self.head)}" if self.is_behind else ""
         return f"{exactness.words(self.record)} ({span}{since})"
 
@@ -73,8 +68,7 @@ class Certified:
     @property
     def facts(self) -> list[tuple[str, Any]]:
         """What it was tried with, as far as it was recorded."""
-        environment = self.record.environment
-        return [(name, environment[name]) for name in _FACTS if name in environment]
+        return list(exactness.facts(self.record.environment).items())
 
     def covers(self, step: int) -> str:
         """What it says of a node of its branch at a step; nothing where it speaks of it."""
@@ -87,7 +81,7 @@ class Certified:
 
 
 def find(
-    certificate: Certificate | None, nodes: Mapping[str, NodeLine], head: NodeLine | None
+    certificate: Certificate | None, nodes: Mapping[str, NodeSummary], head: NodeSummary | None
 ) -> Certified | None:
     """The certificate with the nodes that it speaks of, or None where there is none to show."""
     if certificate is None:

@@ -22,7 +22,7 @@ from branchtrack.db.metrics import Series
 from branchtrack.db.views import chart_series, tree_nodes, tree_outline
 from branchtrack.db.views.chart_series import Selection
 from branchtrack.db.views.tree_nodes import Lineage, TreeNodes
-from branchtrack.db.views.tree_outline import NodeLine
+from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.errors import InvalidInput
 from branchtrack.web.rendering import now
 from branchtrack.web.svg.marks import colour_and_dash
@@ -46,7 +46,7 @@ class Side:
     view: BranchView
     tree: TreeView
     head: Node | None
-    line: Sequence[NodeLine]
+    line: Sequence[NodeSummary]
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class SettingRow:
     name: str
     a: Any
     b: Any
-    changed_a: NodeLine | None
-    changed_b: NodeLine | None
+    changed_a: NodeSummary | None
+    changed_b: NodeSummary | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Comparison:
     metric: str
     metrics: tuple[str, ...]
     selection: Selection
-    ancestor: NodeLine | None
+    ancestor: NodeSummary | None
 
     @property
     def fork_step(self) -> int | None:
@@ -106,14 +106,9 @@ class Comparison:
             style += 1
         return style
 
-    def changes(self, side: Side) -> list[NodeLine]:
+    def changes(self, side: Side) -> list[NodeSummary]:
         """The nodes with changes on a side since the two parted, newest first."""
-        changed_nodes = []
-        for node in side.line:
-            if self.ancestor is not None and node.id == self.ancestor.id:
-                break
-            changed_nodes += [node] if node.changes else []
-        return changed_nodes
+        return diff.changed_since(side.line, self.ancestor)
 
     def settings(self) -> tuple[list[SettingRow], int]:
         """The settings that differ at the two heads, and how many there are in all."""
@@ -131,7 +126,7 @@ class Comparison:
         ]
         return rows, len({*a, *b})
 
-    def interventions(self) -> list[tuple[Side, NodeLine]]:
+    def interventions(self) -> list[tuple[Side, NodeSummary]]:
         """All changes on both sides since they parted, by step."""
         pairs = [(side, node) for side in (self.a, self.b) for node in self.changes(side)]
         return sorted(pairs, key=lambda pair: (pair[1].step, pair[1].seq))
@@ -172,7 +167,7 @@ class Comparison:
             gap = None if value_a is None or other is None else other - value_a
             yield [step, value_a, other, gap]
 
-    def _changed(self, side: Side, name: str) -> NodeLine | None:
+    def _changed(self, side: Side, name: str) -> NodeSummary | None:
         return next(
             (node for node in self.changes(side) if any(c.name == name for c in node.changes)),
             None,
@@ -218,7 +213,7 @@ def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> 
         selection.chosen or metric or "loss",
         selection.names,
         selection,
-        _ancestor(*sides),
+        diff.common_ancestor(sides[0].line, sides[1].line),
     )
 
 
@@ -242,11 +237,6 @@ def _highs(sides: Sequence[Side]) -> dict[str, int | None]:
                 None if span.upto is None or before is None else max(span.upto, before)
             )
     return highs
-
-
-def _ancestor(a: Side, b: Side) -> NodeLine | None:
-    above = {node.id for node in a.line}
-    return next((node for node in b.line if node.id in above), None)
 
 
 def _branch(view: TreeView, name: str | None) -> BranchView:

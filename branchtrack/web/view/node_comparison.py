@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis import diff
 from branchtrack.analysis.diff import SettingDifference
+from branchtrack.core.formats import as_number
 from branchtrack.core.records import Branch, Node
 from branchtrack.db import nodes
 from branchtrack.db.views import tree_outline
 from branchtrack.db.views.tree_outline import NodeMark
 from branchtrack.errors import InvalidInput
-from branchtrack.web.formats import number
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class NodeComparison:
         """The metrics that either has, by name."""
         a, b = self.a.node.metrics, self.b.node.metrics
         return [
-            MetricRow(name, number(a.get(name)), number(b.get(name))) for name in sorted({*a, *b})
+            MetricRow(name, as_number(a.get(name)), as_number(b.get(name)))
+            for name in sorted({*a, *b})
         ]
 
     @property
@@ -85,8 +86,7 @@ class NodeComparison:
         pairs = [
             (side, mark)
             for side in (self.a, self.b)
-            for mark in _below(side.line, self.ancestor)
-            if mark.changes
+            for mark in diff.changed_since(side.line, self.ancestor)
         ]
         return sorted(pairs, key=lambda pair: (pair[1].step, pair[1].seq))
 
@@ -110,11 +110,4 @@ def read(connection: Connection, a_ref: str, b_ref: str) -> NodeComparison:
         NodeSide(node, *branches[node.branch_id], tree_outline.ancestors(connection, node.id))
         for node in (a, b)
     ]
-    above = {mark.id for mark in sides[0].line}
-    common = next((mark for mark in sides[1].line if mark.id in above), None)
-    return NodeComparison(sides[0], sides[1], common)
-
-
-def _below(line: list[NodeMark], ancestor: NodeMark | None) -> list[NodeMark]:
-    ids = [mark.id for mark in line]
-    return line[: ids.index(ancestor.id)] if ancestor else line
+    return NodeComparison(sides[0], sides[1], diff.common_ancestor(sides[0].line, sides[1].line))

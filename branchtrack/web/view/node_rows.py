@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from branchtrack.core import tree
+from branchtrack.core.formats import as_number, setting
 from branchtrack.core.records import Change
-from branchtrack.db.views.tree_outline import NodeLine
-from branchtrack.web.formats import number, setting
+from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.web.svg import gutter
 from branchtrack.web.svg.gutter import Gutter
 from branchtrack.web.svg.marks import mark_kind
@@ -54,7 +54,7 @@ class Proof:
 class NodeRow:
     """One line of the table. ``origin`` is the branch that a fork left."""
 
-    node: NodeLine
+    node: NodeSummary
     branch: BranchView
     origin: str | None
     value: float | None
@@ -103,10 +103,12 @@ def same(used: Any, expected: Any) -> bool:
     return bool(used == expected)
 
 
-def _row(tree_view: TreeView, node: NodeLine, metric: str, drawn: Mapping[str, Gutter]) -> NodeRow:
+def _row(
+    tree_view: TreeView, node: NodeSummary, metric: str, drawn: Mapping[str, Gutter]
+) -> NodeRow:
     parent = tree_view.by_id.get(node.parent_id or "")
-    value = number(node.metrics.get(metric))
-    earlier = number(parent.metrics.get(metric)) if parent else None
+    value = as_number(node.metrics.get(metric))
+    earlier = as_number(parent.metrics.get(metric)) if parent else None
     forked = node.kind == "fork" and parent is not None
     change = None if value is None or earlier is None or forked else value - earlier
     return NodeRow(
@@ -132,7 +134,7 @@ def _gutters(tree_view: TreeView, only: Collection[str]) -> dict[str, Gutter]:
     return gutter.draw(lanes, styles, kinds, skip=len(nodes.above))
 
 
-def _shown_parent(tree_view: TreeView, node: NodeLine, only: Collection[str]) -> str | None:
+def _shown_parent(tree_view: TreeView, node: NodeSummary, only: Collection[str]) -> str | None:
     """A node's parent; where its branch is hidden, the nearest ancestor on a branch that is not."""
     parent = tree_view.by_id.get(node.parent_id or "")
     while parent is not None and only and tree_view.by_branch[parent.branch_id].name not in only:

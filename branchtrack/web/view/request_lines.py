@@ -7,12 +7,12 @@ from typing import Any
 
 from branchtrack import control
 from branchtrack.core import interventions, lifecycle
+from branchtrack.core.formats import assignments
 from branchtrack.core.interventions import SetSettings
 from branchtrack.core.records import Refusals, Request, Segment
 from branchtrack.db import refusals
 from branchtrack.db.engine import Database
 from branchtrack.errors import InvalidInput
-from branchtrack.web.formats import assignments
 from branchtrack.web.services import services
 
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from branchtrack.core import lifecycle, saves
+from branchtrack.core import formats, lifecycle, saves
 from branchtrack.core.catalog import declared
+from branchtrack.core.formats import as_number
 from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment
 from branchtrack.core.settings import Setting
 from branchtrack.db.views.tree_nodes import TreeNodes
-from branchtrack.db.views.tree_outline import NodeLine, Outline
+from branchtrack.db.views.tree_outline import NodeSummary, TreeSummary
 from branchtrack.errors import NotFound
-from branchtrack.web.formats import number, setting_pair
 from branchtrack.web.view import certificate_lines
 from branchtrack.web.view.certificate_lines import Certified
 
@@ -38,8 +38,8 @@ class BranchView:
     branch: Branch
     segment: Segment | None
     status: str
-    head: NodeLine | None
-    parent: NodeLine | None
+    head: NodeSummary | None
+    parent: NodeSummary | None
     launch: Launch | None = None
     certified: Certified | None = None
     saves: Mapping[str, Any] | None = None
@@ -86,7 +86,7 @@ class BranchView:
         if segment in last:
             return last[segment]
         node = self.head or self.parent
-        value = number(node.metrics.get(metric)) if node else None
+        value = as_number(node.metrics.get(metric)) if node else None
         return (node.step if node and value is not None else None), value
 
     @property
@@ -113,7 +113,7 @@ class BranchView:
 class TreeView:
     """A run, its branches in the order made, and as many of its nodes as a page shows."""
 
-    outline: Outline
+    outline: TreeSummary
     nodes: TreeNodes
     now: float
     launches: Mapping[str, Launch] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class TreeView:
         return self.outline.run
 
     @property
-    def by_id(self) -> Mapping[str, NodeLine]:
+    def by_id(self) -> Mapping[str, NodeSummary]:
         """The nodes that were read, by id."""
         return self.nodes.by_id
 
@@ -174,30 +174,25 @@ class TreeView:
     def best(self, metric: str = HELD_OUT) -> tuple[float, str] | None:
         """The lowest value of ``metric`` at any node, and its branch's name."""
         node = self.by_id.get(self.nodes.best_id or "")
-        value = number(node.metrics.get(metric)) if node else None
+        value = as_number(node.metrics.get(metric)) if node else None
         if node is None or value is None or not math.isfinite(value):
             return None
         return value, self.by_branch[node.branch_id].name
 
     def _view(self, branch: Branch) -> BranchView:
         segment = self.outline.segments.get(branch.segment_id or "")
-        status = lifecycle.segment_status(segment, self.now) if segment else "empty"
+        status = self.outline.status(branch, self.now)
         head = self.by_id.get(branch.head_id or "")
         parent = self.by_id.get(branch.start_node_id or "")
         certified = certificate_lines.find(
             self.outline.certificates.get(branch.id), self.by_id, head
         )
         launch = self.launches.get(branch.id)
-        branch_segments = (
-            branch_segment
-            for branch_segment in self.outline.segments.values()
-            if branch_segment.branch_id == branch.id
-        )
-        saved = saves.summed(branch_segment.saves for branch_segment in branch_segments)
+        saved = self.outline.saves(branch)
         return BranchView(branch, segment, status, head, parent, launch, certified, saved)
 
 
-def standing_nodes(outline: Outline) -> list[str]:
+def standing_nodes(outline: TreeSummary) -> list[str]:
     """The ids of the nodes that the branches of a run begin at, end with and are certified by."""
     ids = {branch.head_id for branch in outline.branches}
     ids |= {branch.start_node_id for branch in outline.branches}
@@ -207,7 +202,7 @@ def standing_nodes(outline: Outline) -> list[str]:
     return sorted(node_id for node_id in ids if node_id)
 
 
-def waiting_or_failed(outline: Outline) -> list[str]:
+def waiting_or_failed(outline: TreeSummary) -> list[str]:
     """The ids of branches whose launch a page should tell about."""
     current = {
         branch.id: outline.segments.get(branch.segment_id or "") for branch in outline.branches
@@ -222,8 +217,7 @@ def waiting_or_failed(outline: Outline) -> list[str]:
 def change_words(changes: Iterable[Change]) -> str:
     """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1 (since step 101)``."""
     return ", ".join(
-        " ".join((change.name, " → ".join(setting_pair(change.before, change.after))))
-        + (f" (since step {change.step:,})" if change.step is not None else "")
+        formats.change_words(change.name, change.before, change.after, change.step)
         for change in changes
     )
 

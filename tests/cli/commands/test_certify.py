@@ -15,8 +15,9 @@ import pytest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.records import Node
-from branchtrack.db import certificates, nodes, runs
+from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
+from branchtrack.db.views import tree_outline
 from tests.cli.conftest import Call
 from tests.launching.helpers import ROOT, SCRIPT, environment, train_fake, wait_until
 from tests.trees_for_tests import Tree
@@ -117,7 +118,7 @@ def test_a_damaged_node_is_refused_before_anything_starts(
     monkeypatch.setenv("FAKE_TRIAL", "exact")
     with sqlite_database.read() as connection:
         stored = nodes.checkpoint(connection, made[0].state_digest)
-    path = store.path(next(iter(stored.locations.values())).pack)
+    path = Path(store.describe(next(iter(stored.locations.values())).pack))
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-4] + b"oops")
     found = call("certify", "fake")
@@ -212,7 +213,8 @@ def test_ctrl_c_ends_a_trial_and_leaves_nothing(
         assert process.wait(60) == 130
     assert logs(sqlite_config) == []
     with sqlite_database.read() as connection:
-        assert certificates.of_run(connection, made[0].run_id) == {}
+        outline = tree_outline.trees(connection, [made[0].run_id])[made[0].run_id]
+        assert outline.certificates == {}
 
 
 def logs(config: Config) -> list[Path]:

@@ -321,7 +321,7 @@ def test_a_node_whose_bytes_are_not_whole_is_refused_and_nothing_changes(
     with sqlite_database.read() as connection:
         stored = nodes.checkpoint(connection, nodes.get(connection, node).state_digest)
     (place,) = stored.locations.values()
-    path = store.path(place.pack)
+    path = Path(store.describe(place.pack))
     if harm == "flip":
         content = bytearray(path.read_bytes())
         content[place.offset + 3] ^= 1

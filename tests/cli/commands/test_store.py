@@ -24,7 +24,7 @@ def damaged(forked: Forked) -> Node:
     with tree.database.read() as connection:
         stored = nodes.checkpoint(connection, made[1].state_digest)
     place = next(iter(stored.locations.values()))
-    path = tree.store.path(place.pack)
+    path = Path(tree.store.describe(place.pack))
     content = bytearray(path.read_bytes())
     content[place.offset] ^= 1
     path.write_bytes(content)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import branchtrack
-from branchtrack.db import runs
+from branchtrack.db.views import run_list
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.loop.run import Run
@@ -377,7 +377,7 @@ def test_what_could_not_be_brought_back_is_refused(what: str, home: Home) -> Non
         begin(home, **given)
     assert words in str(caught.value) and "Allowed: " in str(caught.value)
     with home.database.read() as connection:
-        assert runs.list_runs(connection) == []
+        assert run_list.find_runs(connection) == []
 
 
 def test_a_seed_of_numpy_is_a_seed(home: Home) -> None:

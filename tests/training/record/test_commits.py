@@ -132,8 +132,8 @@ def test_a_commit_can_be_tried_again_after_the_disk_failed(
         with pytest.raises(StorageError):
             place.commit(some())
     with place.home.database.read() as connection:
-        assert nodes.list_all(connection) == []
-        assert nodes.known_digests(connection, commits.digests(Snapshot(some()))[1]) == set()
+        assert nodes.list_ids(connection) == []
+        assert nodes.packs_of(connection, commits.digests(Snapshot(some()))[1]) == {}
     node = place.commit(some())
     assert len(place.packs()) == 1 and place.home.snapshot(node).tensors.keys() == some().keys()
 

@@ -261,7 +261,7 @@ def test_checkpoints_that_are_moved_away_are_missed_at_once(
     store = bench.home.config.store
     watch = StoreWatch(bench.home.store)
     watch.newest = "ab" * 16
-    pack = bench.home.store.path(watch.newest)
+    pack = Path(bench.home.store.describe(watch.newest))
     pack.parent.mkdir(parents=True)
     pack.touch()
     bench.recorder.check_store = watch.check

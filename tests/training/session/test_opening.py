@@ -112,7 +112,7 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
         loops.train(home, **{"resume": home.node(4).id, **how})
     assert (home.events("node"), home.events("launch"), home.nodes()) == before
     with home.database.read() as connection:
-        assert audit.first_break(connection, home.find_run().id) is None
+        assert audit.first_broken_seq(connection, home.find_run().id) is None
 
 
 def test_where_training_has_ended_nothing_is_left_to_do(home: Home) -> None:

@@ -414,7 +414,7 @@ def test_a_damaged_node_ends_it_before_any_training(home: Home, capfd: Any) -> N
     home.train()
     with home.database.read() as connection:
         stored = nodes.checkpoint(connection, home.node(2).state_digest)
-    pack = home.store.path(next(iter(stored.locations.values())).pack)
+    pack = Path(home.store.describe(next(iter(stored.locations.values())).pack))
     pack.chmod(0o600)
     pack.write_bytes(pack.read_bytes()[:-8] + bytes(8))
     with suppress(BranchtrackError):

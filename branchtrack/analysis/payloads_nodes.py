@@ -1,0 +1,171 @@
+"""Nodes, differences and curves as plain JSON values; see `payloads`.
+
+It knows no terminal and no HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.analysis.payloads_audit import moment as moment
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core import restores
+from branchtrack.core.nonfinite import metric
+from branchtrack.core.records import (
+    Branch,
+    Node,
+)
+from branchtrack.db import nodes
+from branchtrack.db import runs as run_rows
+from branchtrack.db.views.tree_outline import NodeSummary
+from branchtrack.errors import InvalidInput
+
+
+def node(record: Node | NodeSummary, branch: str) -> dict[str, Any]:
+    """A node as it stands in a tree; ``branch`` is its branch's name."""
+    return {
+        "id": record.id,
+        "branch": branch,
+        "parent": record.parent_id,
+        "step": record.step,
+        "epoch": record.epoch,
+        "kind": record.kind,
+        "changes": [change.as_dict() for change in record.changes],
+        "message": record.message,
+        "actor": record.actor,
+        "state_digest": record.state_digest,
+        "restore": None if record.compared is None else record.compared["state"],
+        "metrics": {name: metric(value) for name, value in record.metrics.items()},
+        # A node is committed after its bytes are safe, never before.
+        "durable": True,
+        "created_at": moment(record.created_at),
+    }
+
+
+def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
+    """A node with all that is recorded of it, and the size and files of its checkpoint.
+
+    Raises:
+        CheckpointMissing: its checkpoint is not recorded.
+    """
+    branch = run_rows.get_branch(connection, record.branch_id)
+    stored = nodes.checkpoint(connection, record.state_digest)
+    packs = sorted({location.pack for location in stored.locations.values()})
+    return {
+        **node(record, branch.name),
+        "run": run_rows.get_run(connection, record.run_id).name,
+        "settings": record.settings,
+        "param_groups": record.param_groups,
+        "effective": record.effective,
+        "restored": record.restored,
+        "compared": compared(record.compared),
+        "environment": record.environment,
+        "children": [child.id for child in nodes.children(connection, record.id)],
+        "checkpoint": {
+            "tensors": stored.tensors,
+            "logical_bytes": stored.logical_bytes,
+            "stored_bytes": stored.stored_bytes,
+            "files": [store.describe(pack) for pack in packs],
+        },
+    }
+
+
+def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
+    """What differs between two branches, or two nodes, or one of each.
+
+    ``common_ancestor`` is a node's id; of two branches the newest metrics are compared, of nodes
+    those they were committed with.
+
+    Raises:
+        NotFound, Ambiguous: a reference fits no node and no branch, or several.
+        InvalidInput: a branch has no node yet.
+    """
+    # numpy comes with it, and most commands do without.
+    from branchtrack.analysis import diff as differences
+
+    a, b = _side(connection, a_ref), _side(connection, b_ref)
+    node_a, node_b = _node_of(connection, a), _node_of(connection, b)
+    if isinstance(a, Branch) and isinstance(b, Branch):
+        difference = differences.branches_difference(connection, a, b)
+    else:
+        difference = differences.nodes_difference(connection, node_a, node_b)
+    return {
+        "a": _side_dict(connection, a_ref, node_a, difference.changes_a),
+        "b": _side_dict(connection, b_ref, node_b, difference.changes_b),
+        "common_ancestor": difference.ancestor.id if difference.ancestor else None,
+        "common_step": difference.ancestor.step if difference.ancestor else None,
+        "settings": [{"name": s.name, "a": s.a, "b": s.b} for s in difference.settings],
+        "settings_in_all": difference.settings_in_all,
+        "metrics": [
+            {"name": name, "a": metric(value), "b": metric(other)}
+            for name, (value, other) in difference.metrics.items()
+        ],
+    }
+
+
+def curve(
+    connection: Connection, branch: Branch, metric: str, points: int | None = None
+) -> dict[str, Any]:
+    """One metric along a branch's whole line; ``points`` asks for fewer, extremes kept.
+
+    The steps of all values that are NaN or infinite are in ``gaps``;
+    ``wall_times`` are seconds since 1970, to reckon with.
+
+    Raises:
+        NotFound: no such metric. InvalidInput: ``points`` is under 4.
+    """
+    # numpy and tsdownsample come with them, and most commands do without.
+    from branchtrack.analysis import curves, downsample
+
+    if points is not None and points < 4:
+        raise InvalidInput("points", points, "4 or more")
+    full_curve = curves.branch_curve(connection, branch, metric)
+    series = (
+        full_curve.series if points is None else downsample.downsample(full_curve.series, points)
+    )
+    return {
+        "branch": branch.name,
+        "metric": metric,
+        "steps": series.steps.tolist(),
+        "values": series.values.tolist(),
+        "wall_times": series.times.tolist(),
+        "gaps": downsample.gaps(full_curve.series),
+        "points": int(full_curve.series.steps.size),
+        "segments": [
+            {"id": span.segment, "after": span.after, "upto": span.upto}
+            for span in full_curve.spans
+        ],
+        "forks": full_curve.forks,
+    }
+
+
+def _side(connection: Connection, ref: str) -> Branch | Node:
+    return nodes.by_prefix(connection, ref) or run_rows.find_branch(connection, ref)
+
+
+def _node_of(connection: Connection, side: Branch | Node) -> Node:
+    if isinstance(side, Node):
+        return side
+    if side.head_id is None:
+        raise InvalidInput("branch", side.name, "a branch with at least one node")
+    return nodes.get(connection, side.head_id)
+
+
+def _side_dict(
+    connection: Connection, ref: str, head: Node, changed: tuple[Node, ...]
+) -> dict[str, Any]:
+    names = {branch.id: branch.name for branch in run_rows.list_branches(connection, head.run_id)}
+    return {
+        "ref": ref,
+        "branch": names[head.branch_id],
+        "node": head.id,
+        "step": head.step,
+        "changes": [node(record, names[record.branch_id]) for record in changed],
+    }
+
+
+def compared(compared: dict[str, Any] | None) -> dict[str, Any] | None:
+    """How a resume's first update stands to the node's own continuation, with a sentence on it."""
+    return None if compared is None else {**compared, "about": restores.sentence(compared)}
