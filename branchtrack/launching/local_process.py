@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from branchtrack import permissions, trust
+from branchtrack import permissions, refusal_lines, trust
 from branchtrack.config import Config
 from branchtrack.control import way_to_start, what_is_gone
-from branchtrack.core import refusal_lines
 from branchtrack.core.variables import ASSIGNED
 from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import LaunchFailed

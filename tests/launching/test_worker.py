@@ -472,7 +472,7 @@ def test_a_refusal_is_the_launch_s_error_as_it_is(
 ) -> None:
     train("--steps", "2")
     code = (
-        "import sys; from branchtrack.core import refusal_lines; from branchtrack.errors import *; "
+        "import sys; from branchtrack import refusal_lines; from branchtrack.errors import *; "
         "refusal = LaunchFailed('It does not fit.', fix='Do this.'); "
         "sys.stderr.write(refusal_lines.written(refusal)); sys.exit(1)"
     )

@@ -11,7 +11,7 @@ import sys
 import traceback
 from types import TracebackType
 
-from branchtrack.core import refusal_lines
+from branchtrack import refusal_lines
 from branchtrack.environment_variables import DEBUG_VARIABLE
 from branchtrack.errors import BranchtrackError
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from branchtrack.core import refusal_lines
+from branchtrack import refusal_lines
 from branchtrack.environment_variables import DEBUG_VARIABLE, LAUNCH_VARIABLE
 from branchtrack.errors import InvalidInput
 from branchtrack.training.session import ordinals, refusal

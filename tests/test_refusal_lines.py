@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from branchtrack.core import refusal_lines
+from branchtrack import refusal_lines
 from branchtrack.errors import InvalidInput, LaunchFailed
 
 
