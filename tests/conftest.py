@@ -20,6 +20,7 @@ from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.environment_variables import DATABASE_VARIABLE, HOME_VARIABLE
+from tests.new_homes import new_database
 
 # A loaded machine is slow, not wrong; and the same commit must give the same result twice.
 settings.register_profile("branchtrack", deadline=None, derandomize=True)
@@ -87,7 +88,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
         server = request.getfixturevalue("postgres_server")
         template = request.getfixturevalue("postgres_template")
         found = load(tmp_path / "home", _new_database(server, f"TEMPLATE {template}"))
-    open_database(found, create=True).close()
+    new_database(found).close()
     return found
 
 
@@ -95,7 +96,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
 def sqlite_config(tmp_path: Path) -> Config:
     """A home of the test's own, for what does not depend on the kind of database."""
     found = load(tmp_path / "home")
-    open_database(found, create=True).close()
+    new_database(found).close()
     return found
 
 

@@ -16,12 +16,12 @@ from branchtrack.core.exactness import Trial
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Certificate, Event, Launch, Node, Request, Run, Segment
 from branchtrack.db import audit, certificates, launches, metrics, nodes, requests, runs, segments
-from branchtrack.db.schema import open_database
 from branchtrack.db.views import run_list
 from branchtrack.environment_variables import CERTIFY_VARIABLE, LAUNCH_VARIABLE
 from branchtrack.training.record import commits
 from branchtrack.training.session import ordinals, replay
 from branchtrack.training.state.snapshots import Snapshot
+from tests.new_homes import new_database
 from tests.training import tiny
 
 
@@ -31,7 +31,7 @@ class Home:
     def __init__(self, folder: Path, database_url: str | None = None) -> None:
         self.folder = folder
         self.config = config.load(folder / "home", database_url)
-        self.database = open_database(self.config, create=True)
+        self.database = new_database(self.config)
         self.store = open_store(self.config.store)
 
     def train(
