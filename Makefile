@@ -23,18 +23,20 @@ demo: .venv/.runtime  ## train a small model here and open the pages on it (DEMO
 	@$(BIN)/branchtrack demo $(DEMO_ARGS)
 
 test: lint types browser  ## lint, types and all tests
-	@marks="not bench and not scenario"; \
+	@marks="not bench and not scenario and not exhaustive"; \
 	if [ -z "$(CI)" ] && ! $(HAS_CHROMIUM); then \
 		echo "No chromium here: the browser tests are left out (apt-get install chromium)."; \
 		marks="$$marks and not browser"; \
 	fi; \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$$marks" $(TEST_ARGS)
 
-test-all: .venv/.dev  ## what takes longer: every case of the resume matrix, and reported situations as whole scripts
+test-all: .venv/.dev  ## what takes longer: every case of every matrix, and reported situations as whole scripts
 	@# A part of each case is waiting: one worker more than cores.
 	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) -q tests/training/test_matrix.py
-	@OMP_NUM_THREADS=2 BRANCHTRACK_TEST_THREADS=2 $(BIN)/python -m pytest -q \
+	@OMP_NUM_THREADS=2 BRANCHTRACK_TEST_THREADS=2 $(BIN)/python -m pytest -q -m "not exhaustive" \
 		tests/training/test_matrix.py tests/training/test_loop_exactness.py
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) -q -m "exhaustive and not bench" \
+		--ignore tests/training/test_matrix.py tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q -m scenario tests/scenarios
 
 browser:

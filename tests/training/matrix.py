@@ -55,6 +55,18 @@ def covering() -> list[Case]:
     return chosen
 
 
+def representative() -> list[Case]:
+    """A few of the cases in which every value of every dimension is had by one."""
+    left = covering()
+    chosen: list[Case] = []
+    missing = {item for case in left for item in case.items()}
+    while missing:
+        best = max(left, key=lambda case: len(missing & set(case.items())))
+        chosen.append(best)
+        missing -= set(best.items())
+    return chosen
+
+
 def how(case: Case) -> dict[str, Any]:
     """What `tiny.trainer` makes of a case."""
     accumulation = case["accumulation"]

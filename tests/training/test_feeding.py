@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 from transformers import Trainer
 
 from branchtrack import make_branching
+from tests.matrices import some
 from tests.training import exact, matrix, tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home
@@ -141,7 +142,12 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    some(
+        CASES, "a dataset with a numpy generator", "a stream with a generator", "balanced batches"
+    ),
+)
 def test_it_goes_on_where_it_was(case: str, home: Home) -> None:
     exact.agree(home, lambda: {"save_steps": 1, **CASES[case]()}, STEPS)
 
@@ -188,6 +194,6 @@ BESIDE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", BESIDE)
+@pytest.mark.parametrize("what", some(BESIDE, "another loader"))
 def test_who_reads_batches_beside_the_training_disturbs_no_resume(what: str, home: Home) -> None:
     exact.agree(home, lambda: {"save_steps": 1, **BESIDE[what]}, (0, *STEPS))

@@ -10,9 +10,11 @@ from transformers import Trainer
 
 import branchtrack
 from branchtrack import make_branching
+from branchtrack.core.capabilities import Capabilities
 from branchtrack.core.catalog import declared
-from branchtrack.core.interventions import parse
+from branchtrack.core.interventions import SetSettings
 from branchtrack.errors import InvalidInput
+from tests.matrices import some
 from tests.training import matrix, tiny
 from tests.training.callbacks import At, Spy
 from tests.training.homes import Home
@@ -73,7 +75,9 @@ def script(**how: Any) -> dict[str, Any]:
     return {"max_steps": 10, "save_steps": 1, **how}
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    "name", some(CHANGES, "restart", "longer", "more batches", "smoothing", "details")
+)
 def test_a_change_is_obeyed_and_resumed_exactly(name: str, home: Home) -> None:
     values, more, last = CHANGES[name]
     how = script(**more)
@@ -156,7 +160,7 @@ def test_what_does_not_fit_changes_nothing(
 def test_what_a_resume_alone_can_change_is_refused_in_such_words(name: str, home: Home) -> None:
     home.train(**script(max_steps=1))
     with pytest.raises(InvalidInput, match="not while it trains") as caught:
-        parse({"kind": "set", "values": {name: 3}}, declared(home.segment().declared))
+        SetSettings(values={name: 3}).validated(declared(home.segment().declared), Capabilities())
     assert caught.value.field == name and "resume" in str(caught.value)
 
 

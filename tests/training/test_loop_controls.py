@@ -14,6 +14,7 @@ from branchtrack.training.loop.run import Run
 from branchtrack.training.record import commits
 from branchtrack.training.state import gradients, snapshots
 from branchtrack.training.state.snapshots import Snapshot
+from tests.matrices import some
 from tests.training import loops
 from tests.training.homes import Home
 from tests.training.loop_scripts import SCRIPTS
@@ -68,7 +69,17 @@ def differs(home: Home, script: Script, at: int) -> bool:
     return loops.logged(home, launch.segment_id) != loops.logged(home, home.segment().id, at)
 
 
-@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize(
+    "what",
+    some(
+        BROKEN,
+        "momentum",
+        "python generator",
+        "place",
+        "an object's tensors",
+        "gradients that wait",
+    ),
+)
 def test_a_broken_restore_is_noticed(
     what: str, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils.data.distributed import DistributedSampler
 
 from branchtrack.training.loop.run import Run
+from tests.matrices import some
 from tests.training import loops
 from tests.training.homes import Home
 from tests.training.loop_scripts import SCRIPTS
@@ -118,7 +119,9 @@ WITH_WORKERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", some(CASES, "random, evaluation", "own generator, numpy", "iterable, python, remainder")
+)
 def test_every_step_resumes_exactly(case: str, home: Home) -> None:
     loops.resumes_exactly(home, CASES[case], every=1 if ALL or case in CORE else 2)
 
@@ -165,7 +168,7 @@ def test_every_scheduler_of_torch_is_among_them() -> None:
     assert known - {"LRScheduler"} == set(SCHEDULES)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", some(SCHEDULES, "LambdaLR", "OneCycleLR", "SequentialLR"))
 def test_every_scheduler_goes_on_where_it_was(name: str, home: Home) -> None:
     loops.resumes_exactly(home, {"scheduler": SCHEDULES[name], "data": fed("sequential")}, every=5)
 
@@ -195,13 +198,13 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", some(OPTIMIZERS, "AdamW, two groups", "RMSprop", "Rprop"))
 def test_every_optimizer_goes_on_where_it_was(name: str, home: Home) -> None:
     how = {"optimizer": OPTIMIZERS[name], "data": fed("sequential"), "max_steps": 9}
     loops.resumes_exactly(home, how, every=4)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", some(SCRIPTS, "two optimizers", "gradients that wait"))
 def test_every_step_of_another_script_resumes_exactly(script: str, home: Home) -> None:
     train = SCRIPTS[script]
     train(home)
@@ -270,7 +273,7 @@ BESIDE: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", BESIDE)
+@pytest.mark.parametrize("case", some(BESIDE, "random"))
 def test_who_reads_the_loader_beside_the_loop_disturbs_no_resume(case: str, home: Home) -> None:
     made: list[Any] = []
 

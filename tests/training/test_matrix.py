@@ -1,7 +1,8 @@
 """Resumed from any node, in every way of feeding it, a training ends in the same bits and losses.
 
-Cases that cover every pair of values run always, resumed from every second step; with
-``BRANCHTRACK_MATRIX=all`` all of them do, from every step.
+A few cases that cover every value run with every change, and those that cover every pair of values
+in `make test-all`, resumed from every second step. With ``BRANCHTRACK_MATRIX=all`` all cases run,
+from every step.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import os
 
 import pytest
 
+from tests.matrices import some
 from tests.training import matrix
 from tests.training.homes import Home
 
 ALL = os.environ.get("BRANCHTRACK_MATRIX") == "all"
-CASES = matrix.cases() if ALL else matrix.covering()
+CASES = matrix.cases() if ALL else some(matrix.covering(), *matrix.representative())
 LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss")
 #: A node at every step of one training is enough.
 SAVE_LESS = {"save_steps": 1000}

@@ -10,6 +10,7 @@ import torch
 from torch import optim
 
 from branchtrack.errors import InvalidInput
+from tests.matrices import some
 from tests.training import exact
 from tests.training.callbacks import Spy
 from tests.training.homes import Home
@@ -67,7 +68,9 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", some(KINDS, "adamw_torch_fused", "NAdam", "one of the script's own")
+)
 def test_it_is_exact_and_obeys(kind: str, home: Home) -> None:
     how, settings = KINDS[kind]
     how = {"save_steps": 1, "max_steps": 8, **how}

@@ -9,6 +9,7 @@ import torch
 
 from branchtrack.core.records import Launch
 from branchtrack.errors import CheckpointMismatch
+from tests.matrices import some
 from tests.training import tiny
 from tests.training.callbacks import At, Spy
 from tests.training.homes import Home
@@ -195,7 +196,9 @@ DISAGREEING: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("what", DISAGREEING)
+@pytest.mark.parametrize(
+    "what", some(DISAGREEING, "model size", "batch size", "learning rate", "schedule")
+)
 def test_a_script_that_disagrees_is_refused_and_the_way_out_works(trained: Home, what: str) -> None:
     how, words = DISAGREEING[what]
     spy = Spy()

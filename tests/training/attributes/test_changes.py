@@ -20,6 +20,7 @@ from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training.attributes.changes import Attributes
 from branchtrack.training.attributes.slots import OF_EVERY_OPTIMIZER
 from branchtrack.training.state import snapshots
+from tests.matrices import some
 from tests.training import exact, tiny
 from tests.training.callbacks import Do
 from tests.training.hidden_state import KINDS, TEACHER
@@ -36,13 +37,15 @@ def attributes(owner: Any, rows: Any = None) -> Attributes:
     return Attributes({"trainer": owner}, torch.nn.Linear(1, 1), ahead=ahead)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", some(KINDS, "an averaged teacher", "a callback"))
 def test_hidden_state_resumes_exactly(home: Home, name: str) -> None:
     how = {"logging_steps": 1, "save_steps": 2, **KINDS[name]}
     exact.agree(home, lambda: dict(how), steps=(4, 8))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", some(KINDS, "weights, numbers and a generator", "a number of the model's")
+)
 def test_the_guard_alone_finds_hidden_state(home: Home, name: str) -> None:
     """With nothing given back, and no attribute looked at, the first update tells."""
     how = KINDS[name]

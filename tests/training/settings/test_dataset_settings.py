@@ -21,6 +21,7 @@ import branchtrack
 from branchtrack.core.records import Launch
 from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.training.settings.dataset_settings import DataSettings
+from tests.matrices import some
 from tests.training import loops, tiny
 from tests.training.callbacks import At, Do
 from tests.training.homes import Home
@@ -173,7 +174,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", some(CASES, "loop, map", "loop, stream, workers", "trainer, map"))
 def test_a_change_holds_from_the_next_sample_and_comes_back(case: str, home: Home) -> None:
     train, kind, loader = CASES[case]
     seen = Seen()

@@ -16,6 +16,7 @@ from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.trainer import checkpoint_pointers
 from branchtrack.training.trainer.mixin import BranchTrackMixin
+from tests.matrices import some
 from tests.training import tiny
 from tests.training.callbacks import Do, Spy
 from tests.training.homes import Home
@@ -79,7 +80,12 @@ def test_evaluation_does_not_disturb_training(evaluated: dict[str, Any], home: H
     assert tiny.same(tiny.weights(on), tiny.weights(off))
 
 
-@pytest.mark.parametrize("case", ON_AND_OFF)
+@pytest.mark.parametrize(
+    "case",
+    some(
+        ON_AND_OFF, "saves at every step", "best model at the end", "early stopping", "accumulation"
+    ),
+)
 def test_weights_and_logs_are_those_of_the_stock_trainer(case: str, home: Home) -> None:
     how = ON_AND_OFF[case]
     on = home.train(**how)

@@ -10,6 +10,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, SequentialLR, StepLR
 
 from branchtrack.errors import CheckpointMismatch, InvalidInput
+from tests.matrices import some
 from tests.training import exact, tiny
 from tests.training.homes import Home
 from tests.training.ways import way_out
@@ -96,7 +97,10 @@ DIFFERING: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("what", DIFFERING)
+@pytest.mark.parametrize(
+    "what",
+    some(DIFFERING, "the rate of its optimizer", "the model's activation", "what makes batches"),
+)
 def test_a_difference_is_refused_and_the_way_out_works(what: str, home: Home) -> None:
     made, resumed, words = DIFFERING[what]
     short = {"max_steps": 4, "save_steps": 2}
