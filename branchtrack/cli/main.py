@@ -18,7 +18,7 @@ import click
 from branchtrack import config
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.output import echo, emit
-from branchtrack.core.error_payload import error_payload
+from branchtrack.error_payload import error_payload
 from branchtrack.errors import (
     BranchtrackError,
     HomeError,

@@ -25,7 +25,6 @@ from branchtrack.core import (
 )
 from branchtrack.core.actors import Actor
 from branchtrack.core.catalog import declared
-from branchtrack.core.error_payload import error_payload
 from branchtrack.core.interventions import Intervention, Rewind, SetSettings
 from branchtrack.core.names import free_name, storable, valid_name
 from branchtrack.core.overrides import check_length
@@ -33,6 +32,7 @@ from branchtrack.core.records import Branch, Request, Segment
 from branchtrack.core.settings import Setting
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.error_payload import error_payload
 from branchtrack.errors import (
     Forbidden,
     InvalidInput,

@@ -16,10 +16,10 @@ from werkzeug.exceptions import HTTPException
 from branchtrack import errors
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
-from branchtrack.core.error_payload import error_payload
 from branchtrack.core.interventions import INTERVENTIONS
 from branchtrack.core.nonfinite import spelled
 from branchtrack.db.engine import Database
+from branchtrack.error_payload import error_payload
 from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
 from branchtrack.web import rendering, services

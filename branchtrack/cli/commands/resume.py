@@ -18,7 +18,7 @@ from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import echo, emit, field_lines, pairs, state, styled
 from branchtrack.cli.output import setting as written
 from branchtrack.cli.progress import bar
-from branchtrack.core.error_payload import jsonable
+from branchtrack.error_payload import jsonable
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Launch, Segment

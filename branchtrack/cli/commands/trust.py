@@ -11,7 +11,7 @@ import click
 from branchtrack import config, redaction, scripts, trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import echo, emit, spelled_name
-from branchtrack.core.error_payload import jsonable
+from branchtrack.error_payload import jsonable
 from branchtrack.errors import UntrustedHome
 
 if TYPE_CHECKING:

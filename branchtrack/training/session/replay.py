@@ -30,9 +30,8 @@ from branchtrack.core.records import Certificate, Node, StoredCheckpoint
 from branchtrack.db import certificates, launches, nodes, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import CheckpointMismatch
-from branchtrack.training.record import commits, environment
+from branchtrack.training.record import commits, environment, state_diff
 from branchtrack.training.record.committer import Point
-from branchtrack.training.session import state_diff
 from branchtrack.training.session.base import Base, UnrecordedSession, origin
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.apply import Live
