@@ -1,6 +1,6 @@
-"""How a launched process logs that branchtrack refused it, and how that is read again.
+"""The lines by which a launched process logs a refusal of branchtrack, and their reader.
 
-From values alone.
+It works on values alone.
 """
 
 from __future__ import annotations
