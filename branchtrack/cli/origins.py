@@ -1,4 +1,4 @@
-"""What a resume starts from: its script and environment, as they were and as they are now."""
+"""The origin of a resume: its script and environment, as recorded and as they are now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def placed(
     database: Database, node_ref: str, script: str | None, folder: str | None
 ) -> dict[str, Any] | None:
-    """The command of a node's run with its script or folder elsewhere; None where it is not."""
+    """Return the command of a node's run with another script or folder, if one is given."""
     if script is None and folder is None:
         return None
     from branchtrack import scripts
@@ -26,7 +26,7 @@ def placed(
 
 
 def is_remembered(database: Database, launch: Launch) -> bool:
-    """Whether the run is started from where this launch was, from now on."""
+    """Record a launch's script and folder as the run's own; return whether they differed."""
     from branchtrack.db import runs
 
     if launch.entry_point is None:
@@ -37,8 +37,9 @@ def is_remembered(database: Database, launch: Launch) -> bool:
 
 
 def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
-    """Whether the script, or a module of its own, has changed since the node was made; said unless
-    ``quiet``.
+    """Say whether the script or a module of its own has changed since the node was written.
+
+    Nothing is printed if ``quiet``.
     """
     from branchtrack import scripts
     from branchtrack.db import nodes, runs, segments
@@ -61,7 +62,7 @@ def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
 
 
 def tell_of_environment(database: Database, launch: Launch, quiet: bool) -> None:
-    """Say which environment variables the process is given that are not set so here."""
+    """Print the environment variables that the process is given and that differ here."""
     from branchtrack.db import segments
     from branchtrack.launching import child_environment
 

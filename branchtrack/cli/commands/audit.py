@@ -1,7 +1,6 @@
-"""The command `audit`: every event of a run, and whether their chain holds.
+"""The command `audit`: every event of a run, and whether their chain is intact.
 
-It answers while somebody waits at a prompt, so it loads the database's machinery only where a plain
-look does not do.
+It has to answer at once, so it loads the database layer only if a plain look is not enough.
 """
 
 from __future__ import annotations
@@ -53,8 +52,9 @@ def audit(
 ) -> None:
     """Print the events of a RUN, oldest first: who did what, when, at which step, and why.
 
-    Each event has the digest of the one before it; --verify recomputes them all, compares what they
-    say with the record, and exits with 1 where either was changed, or something removed or put in.
+    Each event has the digest of the one before it; --verify recomputes them all, compares the
+    events with the record, and exits with 1 if either was changed, or an event was removed or
+    inserted.
 
     \b
     Example: branchtrack audit demo --verify
@@ -125,7 +125,7 @@ def _cells(event: Event) -> tuple[str, ...]:
 
 
 def _follow(database: Database, run_id: str, events: list[Event], as_json: bool) -> None:
-    """Print events as they come; ends with Ctrl-C."""
+    """Print events as they arrive, until Ctrl-C."""
     from branchtrack.db import audit as log
 
     last = 0

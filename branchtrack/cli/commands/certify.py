@@ -1,4 +1,4 @@
-"""The command `certify`: a stretch of a branch trained again in a new process, and compared."""
+"""The command `certify`: train a stretch of a branch again in a new process, and compare."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def certify(
     target: str | None,
     as_json: bool,
 ) -> None:
-    """Train a stretch of a BRANCH again, and compare every bit with what it came to.
+    """Train a stretch of a BRANCH again, and compare the result bit by bit.
 
-    Without options that is the way to the newest node from the one before it. Changes on the way
-    are made again. Nothing is recorded but the certificate. Exits with 1 where something differs.
+    Without options the stretch leads to the newest node from the one before it. Changes on the way
+    are made again. Only the certificate is recorded. Exits with 1 if anything differs.
 
     \b
     Example: branchtrack certify demo/cooler --steps 50
@@ -59,7 +59,7 @@ def certify(
 
 
 def certificate_lines(payload: dict[str, Any]) -> list[str]:
-    """A certificate as `payloads.certificate` tells it."""
+    """Return the lines of a certificate, given as `payloads.certificate` returns it."""
     environment = exactness.facts(payload["environment"])
     colour = CERTIFICATE_COLOURS.get(payload["state"])
     fields = [

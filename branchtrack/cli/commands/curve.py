@@ -63,7 +63,7 @@ def curve(
 
 
 def _print_csv(connection: Connection, branch: Branch, metric: str, points: int | None) -> None:
-    """CSV has no null: NaN and infinity are spelled out, so that nothing is lost."""
+    """Print CSV, with NaN and infinity as text: CSV has no null, and nothing must be lost."""
     from branchtrack.analysis import curves, downsample
 
     series = curves.branch_curve(connection, branch, metric).series

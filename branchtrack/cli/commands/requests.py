@@ -1,4 +1,4 @@
-"""Commands on what a run can be asked for and was: settings, requests, cancel."""
+"""The commands `settings`, `requests` and `cancel`: what a run offers, and what was requested."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from branchtrack.core import formats
 @json_option
 @pass_command_line
 def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> None:
-    """List what a RUN (or RUN/BRANCH) can be asked for: its settings and its own actions.
+    """List the settings of a RUN (or RUN/BRANCH) that can be changed, and its own actions.
 
     \b
     Example: branchtrack settings demo
@@ -92,7 +92,7 @@ def _print_actions(payload: dict[str, Any]) -> None:
 @json_option
 @pass_command_line
 def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json: bool) -> None:
-    """List what a RUN was asked for, newest first, and what became of it.
+    """List the requests to a RUN, newest first, with their outcomes.
 
     \b
     Example: branchtrack requests demo
@@ -164,9 +164,9 @@ def _what(request: dict[str, Any]) -> str:
 @json_option
 @pass_command_line
 def cancel(line: CommandLine, request: str, timeout: float, no_wait: bool, as_json: bool) -> None:
-    """Take back a REQUEST that waits; the training process says whether that was in time.
+    """Cancel a REQUEST that waits; the training process answers whether it was in time.
 
-    Exits with 1 where it was carried out all the same.
+    Exits with 1 if the request was carried out all the same.
 
     \b
     Example: branchtrack cancel 4b1d

@@ -1,4 +1,4 @@
-"""The commands that stay: serve (the web pages, with a worker) and worker (alone)."""
+"""The commands that keep running: serve (the web pages, with a worker) and worker (alone)."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def serve(
     no_worker: bool,
     jobs: int,
 ) -> None:
-    """Serve the pages, and start what is ordered on them.
+    """Serve the pages, and start the launches that they order.
 
-    The address printed carries the token once; the browser keeps it after that. From a home that
-    is not trusted (see `branchtrack trust`) nothing is started: its pages are served all the same.
+    The printed address carries the token once; the browser keeps it after that. From a home that is
+    not trusted (see `branchtrack trust`) nothing is started, but its pages are served.
 
     \b
     Example: branchtrack serve --port 0
@@ -104,7 +104,7 @@ def serve(
 
 
 def new_token() -> str:
-    """A token that nobody can guess."""
+    """Return a token that cannot be guessed."""
     return secrets.token_urlsafe(24)
 
 
@@ -117,12 +117,12 @@ def serve_pages(
     jobs: int,
     where: Mapping[str, Any] | None = None,
 ) -> None:
-    """Serve until Ctrl-C (which exits with 130) or SIGTERM, with a worker where ``jobs`` is not 0.
+    """Serve until Ctrl-C (exit code 130) or SIGTERM, with a worker unless ``jobs`` is 0.
 
     ``where`` are the arguments of `proxies.place`.
 
     Raises:
-        PortInUse, InvalidInput: that address cannot be had; nothing was started.
+        PortInUse, InvalidInput: that address cannot be used; nothing was started.
     """
     from branchtrack.launching.worker import Worker, in_background
     from branchtrack.web.app import create_app
@@ -149,7 +149,7 @@ def serve_pages(
                 stack.enter_context(in_background(hired))
 
         with _signals(KeyboardInterrupt) as (_stop, received):
-            # waitress takes the interrupt for the order to close, and returns.
+            # waitress takes the interrupt as a request to close, and returns.
             serve(app, host, port, ready=ready)
         stack.close()
         if hired is not None:
@@ -159,7 +159,7 @@ def serve_pages(
 
 
 def _refusal(line: CommandLine, database: Database) -> str:
-    """Why this home's launches are not started, as pages say it; empty where they are."""
+    """Return why this home's launches are not started, as pages show it; else an empty text."""
     try:
         trust.require(line, database)
     except UntrustedHome as error:
@@ -183,8 +183,9 @@ def _refusal(line: CommandLine, database: Database) -> str:
 def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None:
     """Start the training processes that were ordered, here or in the browser.
 
-    Ended by Ctrl-C or SIGTERM it starts no more; those that train go on, and the next worker on
-    this machine watches them. From a home that is not trusted nothing is started: it exits with 2.
+    After Ctrl-C or SIGTERM it starts no more; processes that train continue, and the next worker on
+    this machine watches them. From a home that is not trusted nothing is started, and it exits with
+    2.
 
     \b
     Example: branchtrack worker --jobs 2
@@ -224,7 +225,7 @@ def _say_who_goes_on(hired: Worker) -> None:
 def _signals(
     error: type[BaseException] | None = None,
 ) -> Iterator[tuple[threading.Event, list[int]]]:
-    """An event set by Ctrl-C or SIGTERM, and which of them came; ``error`` is raised by both."""
+    """Yield an event set by Ctrl-C or SIGTERM, and which of them came; both raise ``error``."""
     stop, received = threading.Event(), list[int]()
 
     def note(number: int, _frame: object) -> None:

@@ -1,4 +1,4 @@
-"""Commands that send a request to a live run; what they share is in `request_options`."""
+"""Commands that send a request to a live run; their common parts are in `request_options`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def pause(line: CommandLine, run: str, **options: Any) -> None:
 @click.argument("run")
 @request_options
 def unpause(line: CommandLine, run: str, **options: Any) -> None:
-    """Ask a RUN (or RUN/BRANCH) that is paused to go on.
+    """Ask a paused RUN (or RUN/BRANCH) to continue.
 
     \b
     Example: branchtrack unpause demo
@@ -66,8 +66,8 @@ def unpause(line: CommandLine, run: str, **options: Any) -> None:
 def stop(line: CommandLine, run: str, when: str, **options: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to commit a node and end its process.
 
-    With --when epoch or checkpoint it returns at once: `branchtrack requests RUN` tells what came
-    of it, `branchtrack cancel REQUEST` takes it back.
+    With --when epoch or checkpoint it returns at once: `branchtrack requests RUN` shows the
+    outcome, `branchtrack cancel REQUEST` cancels it.
 
     \b
     Example: branchtrack stop demo --reason "converged"
@@ -121,9 +121,9 @@ def rewind(
     values: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Ask a RUN (or RUN/BRANCH) to go back to a NODE, and on from there as a new branch.
+    """Ask a RUN (or RUN/BRANCH) to go back to a NODE and continue from there as a new branch.
 
-    Its process stays; what it trained since the node is kept as the branch that it leaves.
+    The process stays the same; what it trained since the node is kept as the branch that it leaves.
 
     \b
     Example: branchtrack rewind demo 3fa9 --set lr=1e-4 --name cooler
@@ -167,7 +167,7 @@ reset = _of_modules(
 @click.argument("text")
 @request_options
 def note(line: CommandLine, run: str, text: str, **options: Any) -> None:
-    """Put a remark on a RUN (or RUN/BRANCH) into its record; it may have ended.
+    """Add a note about a RUN (or RUN/BRANCH) to its record; the run may have ended.
 
     \b
     Example: branchtrack note demo "the spike is the new data"

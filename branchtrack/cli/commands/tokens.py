@@ -46,7 +46,7 @@ def token() -> None:
 def create(
     line: CommandLine, name: str, role: str, only: str | None, limit: int | None, as_json: bool
 ) -> None:
-    """Make a token, and print its secret: once, and never again.
+    """Create a token, and print its secret, which is never shown again.
 
     \b
     Example: branchtrack token create tuner --role agent --only lr,checkpoint
@@ -117,7 +117,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 @json_option
 @pass_command_line
 def revoke(line: CommandLine, name: str, as_json: bool) -> None:
-    """Have a token let nobody in any more, from this moment on.
+    """Revoke a token: it gives no access from now on.
 
     \b
     Example: branchtrack token revoke tuner

@@ -31,9 +31,9 @@ _MOST, _LONGEST = 20, 400
 def trust_home(line: CommandLine, home: str | None, yes: bool, remove: bool, as_json: bool) -> None:
     """Show which commands a home would start, and trust it.
 
-    A home that this user made is trusted from the start. One from elsewhere, copied or
-    replaced is not: `serve`, `worker`, `resume` and `certify` start nothing from it. With --json it
-    is only shown, unless --yes is given. Exits with 1 where the answer is no.
+    A home that this user created is trusted from the start. One from elsewhere, copied or replaced,
+    is not: `serve`, `worker`, `resume` and `certify` start nothing from it. With --json its
+    commands are only shown, unless --yes is given. Exits with 1 if the answer is no.
 
     \b
     Example: branchtrack trust downloads/run/.branchtrack
@@ -72,7 +72,7 @@ def require(line: CommandLine, database: Database) -> None:
     """Ask before a process is started from a home that is not trusted.
 
     Raises:
-        UntrustedHome: it is not, and nobody is there to be asked, or the answer is no.
+        UntrustedHome: it is not trusted, and the answer is no or there is no terminal to ask at.
         ReadOnlyHome: nothing can be started from it in any case.
     """
     database.check_writable()
@@ -92,12 +92,12 @@ def require(line: CommandLine, database: Database) -> None:
 
 
 def is_interactive() -> bool:
-    """Whether a person can be asked."""
+    """Return whether a person can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _orders(database: Database) -> list[dict[str, Any]]:
-    """The launches that a worker would start, oldest first."""
+    """Return the launches that a worker would start, oldest first."""
     from branchtrack.db import launches, runs
 
     with database.read() as connection:
@@ -117,7 +117,7 @@ def _orders(database: Database) -> list[dict[str, Any]]:
 
 
 def _commands(database: Database) -> list[dict[str, Any]]:
-    """The distinct commands that a resume could start, each with the newest run that has it."""
+    """Return the distinct commands that a resume could start, each with its newest run."""
     from branchtrack.db import launches
 
     with database.read() as connection:
