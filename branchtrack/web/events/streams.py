@@ -1,7 +1,7 @@
-"""Event streams: what happened to a run, and how far it has come, from a cursor on.
+"""Event streams: the events and the progress of a run, from a cursor on.
 
 On our own server a stream costs no thread: it is handed over to the one that writes to all of them
-(`pump`). Elsewhere the same answer is a plain generator.
+(`pump`). On other servers the same answer is a plain generator.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from branchtrack.web.events.pump import Places, Stream
 from branchtrack.web.services import services
 
 blueprint = Blueprint("streams", __name__)
-#: In the WSGI environment: what takes a `Stream` over, where the server can do so.
+#: The key in the WSGI environment of a function that takes over a `Stream`, if the server has one.
 TAKE_OVER = "branchtrack.take_over"
 _RETRY_AFTER = "5"
 _KEY = "branchtrack-streams"
@@ -34,18 +34,18 @@ def _prepare(state: Any) -> None:
 
 
 def places(app: Flask) -> Places:
-    """The places for streams of an application."""
+    """Return the places for streams of an application."""
     return cast(Places, app.extensions[_KEY])
 
 
 def close_all(app: Flask) -> None:
-    """End every open stream; those who read them come back by themselves."""
+    """End every open stream; its readers reconnect by themselves."""
     places(app).closing.set()
 
 
 @blueprint.get("/runs/<run>/events")
 def events(run: str) -> Response:
-    """The stream of a run; 503 where too many are open, and the page asks again by itself."""
+    """Return the stream of a run; 503 if too many are open, and the page retries by itself."""
     database = services().database
     with database.read() as connection:
         run_record = runs.find_run(connection, run)
@@ -66,7 +66,7 @@ def _answer(stream: Stream) -> Response:
     take_over = request.environ.get(TAKE_OVER)
     if take_over is not None and request.method == "GET":
         take_over(stream)
-        # No list: its length would be taken for that of the whole answer.
+        # Not a list: its length would be taken for the length of the whole answer.
         response = Response(iter([pump.OPEN]), mimetype="text/event-stream")
     else:
         left = request.environ.get("waitress.client_disconnected", lambda: False)
@@ -78,7 +78,7 @@ def _answer(stream: Stream) -> Response:
 
 
 def _messages(stream: Stream, has_left: Callable[[], bool]) -> Iterator[str]:
-    """The messages of a stream that has a thread of its own."""
+    """Yield the messages of a stream that has a thread of its own."""
     database, closing = stream.follower.database, stream.slot.places.closing
     yield pump.OPEN
     spoken = time.monotonic()
