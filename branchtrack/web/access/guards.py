@@ -135,9 +135,9 @@ def _check_text() -> None:
         request.query_string.decode()
     except UnicodeDecodeError as error:
         raise Refused(
-            "The request's address is no text in UTF-8.",
+            "The request's address is not valid UTF-8.",
             safe="Nothing was read or changed.",
-            fix="Write other bytes than those of ASCII as %XX.",
+            fix="Encode bytes outside of ASCII as %XX.",
             status=400,
         ) from error
 
@@ -207,9 +207,9 @@ def _count_refused(response: Response) -> Response:
 def _turn_away(seconds: float) -> None:
     if seconds:
         raise Refused(
-            "There were more requests than this server answers one caller.",
+            "There were more requests than this server allows one caller.",
             safe="Nothing was read or changed.",
-            fix=f"Ask again in {math.ceil(seconds)} s.",
+            fix=f"Try again in {math.ceil(seconds)} s.",
             status=429,
             retry_after=math.ceil(seconds),
         )

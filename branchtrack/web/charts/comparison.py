@@ -134,6 +134,6 @@ def _difference_words(comparison: Comparison, title: str) -> str:
     facts = comparison.facts()
     if facts.lower is None:
         return f"{title} of {comparison.metric}: " + (
-            "no common steps" if facts.step is None else "neither is lower for good"
+            "no common steps" if facts.step is None else "neither stays lower"
         )
     return f"{title} of {comparison.metric}: {facts.lower} lower since step {facts.lower_since:,}"

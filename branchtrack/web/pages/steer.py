@@ -108,7 +108,7 @@ def preview(run: str, branch: str) -> AnyResponse:
         return render_steer(run, branch, Draft(kind, form, preview=result))
     problem = result["error"]
     refusal = BranchtrackError(
-        problem["what"], safe="Nothing was asked.", fix=problem["fix"], field=problem["field"]
+        problem["what"], safe="Nothing was requested.", fix=problem["fix"], field=problem["field"]
     )
     return render_steer(run, branch, Draft(kind, form, refusal), 422)
 

@@ -88,7 +88,7 @@ class Server:
                 host,
                 "127.0.0.1, or another address together with a token",
                 what=f"Without a token this server may not listen on {host}: "
-                "whoever reaches it could steer runs.",
+                "anyone who reaches it could steer runs.",
             )
         listener = bind(host, port)
         guards.trust_host(app, host)

@@ -74,9 +74,9 @@ class Certified:
         """Return why it does not cover its branch's node at a step; empty if it does."""
         if step > self.target.step:
             after = plural(step - self.target.step, "step")
-            return f"This node lies {after} after what was tried."
+            return f"This node lies {after} after the certified stretch."
         if step < self.start.step:
-            return "This node lies before what was tried."
+            return "This node lies before the certified stretch."
         return ""
 
 

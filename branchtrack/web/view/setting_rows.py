@@ -14,7 +14,7 @@ from branchtrack.core.settings import Setting
 from branchtrack.web.view.tree import BranchView
 
 #: The groups of settings that the script declared, and of parts of other settings.
-OWN, DETAILS = "The script’s own", "Of single groups and modules"
+OWN, DETAILS = "The script’s own", "Parameter groups and modules"
 
 
 @dataclass(frozen=True)

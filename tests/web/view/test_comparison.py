@@ -68,7 +68,7 @@ def test_equal_branches_have_no_lower_one(empty: Site, pair: tuple[Line, Line]) 
     found = compared(empty)
     assert found.facts().lower is None
     _, lower = charts_comparison.draw(found, "step", False, 0.0, (None, None))
-    assert "neither is lower" in lower.label
+    assert "neither stays lower" in lower.label
 
 
 def test_only_steps_of_both_count(empty: Site, pair: tuple[Line, Line]) -> None:
