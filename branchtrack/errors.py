@@ -167,7 +167,7 @@ class HomeError(BranchtrackError):
         super().__init__(
             f"The home folder {path} cannot be used: {reason}.",
             safe="Nothing was changed.",
-            fix="Give another with --home or BRANCHTRACK_HOME, or mend its permissions.",
+            fix="Use another one with --home or BRANCHTRACK_HOME, or fix its permissions.",
             path=path,
         )
 
@@ -180,8 +180,8 @@ class ReadOnlyHome(HomeError):
             self,
             f"The home of {path} can only be read.",
             safe="Nothing was changed.",
-            fix="Copy the folder to a place that can be written and name the copy with --home, or "
-            "have its owner do it.",
+            fix="Copy the folder to a writable place and name the copy with --home, or ask its "
+            "owner.",
             path=path,
         )
 

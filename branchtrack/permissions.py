@@ -92,6 +92,6 @@ def readers(home: Path) -> str:
         return ""
     return (
         f"Every user of this machine can read the home {home}: "
-        f"`chmod -R go= {shlex.quote(str(home))}` keeps it to you, `branchtrack init --shared` to "
+        f"`chmod -R go= {shlex.quote(str(home))}` limits it to you, `branchtrack init --shared` to "
         "your group."
     )

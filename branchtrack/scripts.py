@@ -105,13 +105,13 @@ def placed(
     command = {**(entry_point or {}), "env": dict((entry_point or {}).get("env") or {})}
     if folder is not None:
         if not folder or not Path(folder).is_dir():
-            raise InvalidInput("cwd", folder, "a folder that is there")
+            raise InvalidInput("cwd", folder, "an existing folder")
         command["cwd"] = str(Path(folder).absolute())
     if script is None:
         return command
     file = Path(script).absolute()
     if not file.is_file():
-        raise InvalidInput("script", script, "a file that is there")
+        raise InvalidInput("script", script, "an existing file")
     argv = [str(word) for word in command.get("argv") or [sys.executable, str(file)]]
     position = _place_of_script(argv)
     # A module may be named by its folders; the file that replaces it is named by its path.

@@ -165,5 +165,5 @@ def _content(store: Store, entry: Entry, locations: Mapping[str, TensorLocation]
     recorded = (location.digest, location.dtype, location.shape)
     if recorded != (entry.digest, entry.dtype, entry.shape):
         path = store.describe(location.pack)
-        raise files.damaged(path, entry.name, "the manifest says another dtype or shape")
+        raise files.damaged(path, entry.name, "the manifest has another dtype or shape")
     return store.read(location)

@@ -50,7 +50,7 @@ def unusable(path: str | Path, error: OSError) -> StorageError:
             "it with --home or BRANCHTRACK_HOME."
         )
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        fix = "Mend the permissions of that folder, or give another home with --home."
+        fix = "Fix the permissions of that folder, or use another home with --home."
     else:
         fix = "Check the disk, then try again."
     what = f"The file {path} cannot be used: {error.strerror or error}."

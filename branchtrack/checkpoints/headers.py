@@ -142,7 +142,7 @@ def _slot(name: str, value: Any) -> Slot:
         raise BadHeader(f"{name!r} has a shape or offsets that are not counts")
     begin, end = offsets
     if end - begin != tensor_bytes(dtype, tuple(shape)):
-        raise BadHeader(f"{name!r} takes another number of bytes than its shape says")
+        raise BadHeader(f"{name!r} has a size in bytes that does not match its shape")
     return Slot(name, dtype, tuple(shape), begin, end)
 
 

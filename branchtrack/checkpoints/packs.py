@@ -181,7 +181,7 @@ class Store:
             length != location.nbytes
             or tensor_digest(location.dtype, location.shape, content) != location.digest
         ):
-            raise files.damaged(path, location.name, "its bytes are not those that were stored")
+            raise files.damaged(path, location.name, "its bytes differ from what was stored")
         return content
 
     def verify(
@@ -270,7 +270,7 @@ def _checked_header(file: BufferedReader, pack: str, path: str) -> Header:
     try:
         raw = read_raw(file, file_bytes)
         if _pack_id(raw) != pack:
-            raise BadHeader("its bytes are not those that were stored")
+            raise BadHeader("its bytes differ from what was stored")
         return parse(raw, file_bytes)
     except BadHeader as error:
         raise files.damaged(path, "", str(error)) from error
@@ -311,5 +311,5 @@ def _damage(
     except OSError as error:
         return files.unusable(path, error)
     if left or hasher.hexdigest() != location.digest:
-        return files.damaged(path, location.name, "its bytes are not those that were stored")
+        return files.damaged(path, location.name, "its bytes differ from what was stored")
     return None

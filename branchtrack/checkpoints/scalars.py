@@ -89,7 +89,7 @@ def _enum(coded: dict[str, Any]) -> Any:
     if member is None:
         name = f"{coded['module']}.{coded['class']}.{coded['member']}"
         raise CheckpointMismatch(
-            f"The node's state has {name}, and the script has no such enum by now.",
+            f"The node's state has {name}, which is no enum of the script any more.",
             safe="No training was done.",
             fix="Import it before the run is started, as the script that made the node did.",
             field=name,

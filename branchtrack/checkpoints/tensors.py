@@ -63,7 +63,7 @@ def dtype_name(name: str, tensor: torch.Tensor) -> str:
     if tensor.layout is not torch.strided or tensor.dtype not in DTYPES:
         raise CheckpointMismatch(
             f"{name} is a {tensor.layout} tensor of {tensor.dtype}, which cannot be stored.",
-            safe="Training goes on; no node was committed.",
+            safe="Training continues; no node was committed.",
             fix="Keep such tensors out of the state, or convert them to dense ones.",
             field=name,
             expected="a dense tensor",
@@ -141,7 +141,7 @@ def _in_order(items: Collection[Any]) -> list[Any]:
 def _refused(value: Any, path: str) -> CheckpointMismatch:
     return CheckpointMismatch(
         f"{path} is a {type(value).__name__}, which is neither plain data nor a tensor.",
-        safe="Training goes on; no node was committed.",
+        safe="Training continues; no node was committed.",
         fix="Keep it out of the state_dict, or give its class a state_dict of plain values.",
         field=path,
         expected="plain data",

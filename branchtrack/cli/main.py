@@ -132,7 +132,7 @@ def print_error(error: BranchtrackError, as_json: bool) -> None:
 @click.option(
     "--home", metavar="DIR", help=f"Folder of branchtrack's files [{config.DEFAULT_HOME}]."
 )
-@click.option("--database-url", metavar="URL", help="Database, where it is not in the home.")
+@click.option("--database-url", metavar="URL", help="Database, if it is not in the home.")
 @click.version_option(package_name="branchtrack")
 @click.pass_context
 def cli(ctx: click.Context, home: str | None, database_url: str | None) -> None:

@@ -51,7 +51,10 @@ def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
     changed = scripts.has_changed(entry_point, environment)
     modules = scripts.changed_modules(entry_point, (before or {}).get("modules"))
     if launch.entry_point is not None and not quiet:
-        echo(f"Starting {scripts.words(launch.entry_point)}, not where it was trained.", err=True)
+        echo(
+            f"Starting {scripts.words(launch.entry_point)}, which is not where it was trained.",
+            err=True,
+        )
     if changed and not quiet:
         path = scripts.script_of(entry_point)
         echo(f"The script {path} has changed since node {launch.node_id} was made.", err=True)

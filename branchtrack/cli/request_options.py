@@ -66,9 +66,9 @@ def request_options(command: Any) -> Any:
     """Give a command the options that every command which sends a request has."""
     for option in (
         json_option,
-        click.option("--key", metavar="KEY", help="The same key again is the same request."),
-        click.option("--expires-in", metavar="SECONDS", help="Not if it is later than that."),
-        click.option("--not-after-step", metavar="STEP", help="Not after that step."),
+        click.option("--key", metavar="KEY", help="A repeated key stands for the same request."),
+        click.option("--expires-in", metavar="SECONDS", help="Drop the request after that time."),
+        click.option("--not-after-step", metavar="STEP", help="Drop the request after that step."),
         click.option(
             "--only-if",
             multiple=True,
@@ -83,9 +83,11 @@ def request_options(command: Any) -> Any:
             metavar="SECONDS",
             help="How long to wait for the answer.",
         ),
-        click.option("--no-wait", is_flag=True, help="Ask, and do not wait for the answer."),
         click.option(
-            "--preview", is_flag=True, help="Only say what would change and whether it is valid."
+            "--no-wait", is_flag=True, help="Send the request without waiting for the answer."
+        ),
+        click.option(
+            "--preview", is_flag=True, help="Only show what would change and whether it is valid."
         ),
         click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record."),
     ):
@@ -209,7 +211,7 @@ def _preview(
 
 
 def _preview_fields(preview: dict[str, Any]) -> list[tuple[str, str]]:
-    fields = [("would ask for", preview["describe"]), ("step now", formats.steps(preview["step"]))]
+    fields = [("would request", preview["describe"]), ("step now", formats.steps(preview["step"]))]
     for change in preview["changes"]:
         to = "stays" if change["same"] else f"{setting(change['before'])} →"
         held = f", {change['effect']}" if change["effect"] else ""

@@ -221,7 +221,7 @@ def live_segment(connection: Connection, branch: Branch) -> Segment:
     live = [f"{run.name}/{name}" for name, word in statuses.items() if word in lifecycle.LIVE]
     fix = f"`branchtrack tree {run.name}` lists the nodes that can be resumed."
     if status == "waiting":
-        fix = "Its process has not begun to train; ask again when it has."
+        fix = "Its process has not begun to train; try again when it has."
     elif live:
         fix = f"Training now: {', '.join(live)}."
     raise NotLive(

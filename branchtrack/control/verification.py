@@ -39,7 +39,7 @@ def verify_record(database: Database, node: Node) -> None:
         raise RecordChanged(
             f"The record of {problem}.",
             safe="Nothing was changed; other nodes are untouched.",
-            fix="Go on from another node, or restore the database from a copy; "
+            fix="Continue from another node, or restore the database from a copy; "
             "`branchtrack verify --all` lists what else was changed.",
             node=node.id,
         )

@@ -69,7 +69,7 @@ def _gone(database: Database, request: Request, status: str) -> Request:
     raise NotLive(
         f"The training process ended ({status}) before it answered request {request.id}.",
         safe="The request stays recorded; it will not be carried out.",
-        fix="Resume a node of the branch to go on.",
+        fix="Resume a node of the branch to continue.",
         branch=request.branch_id,
         status=status,
     )

@@ -127,7 +127,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _without_verdict(exit_code: int, log: Path) -> LaunchFailed:
     words = local_process.last_words(log)
     if exit_code == 0:
-        words = f"It did not come to the node that it was to train to. {words}"
+        words = f"It did not reach the node that it was started for. {words}"
     return LaunchFailed(
         f"There is no certificate. {local_process.ending(exit_code)} {words}".strip(),
         safe="Nothing was recorded.",

@@ -41,16 +41,16 @@ def complete(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
     try:
         why = json.loads(done.stdout.strip().splitlines()[-1])["error"]
     except (IndexError, ValueError, KeyError, TypeError):
-        why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        why = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
     if why is None and done.returncode == 0:
         return sorted(path for path in folder.rglob("*") if path.is_file())
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     raise CheckpointMismatch(
-        f"What was exported cannot be opened again: {why}.",
+        f"The export cannot be opened again: {why}.",
         safe="Nothing was left in the folder; the node is untouched.",
-        fix="Export the weights and the state alone with --raw.",
+        fix="Export only the weights and the state with --raw.",
         field="target",
-        expected="a model that others open",
+        expected="a model that other libraries open",
         found=why,
     )

@@ -96,7 +96,7 @@ def log_path(config: Config, launch: str) -> Path:
 def ending(exit_code: int | None) -> str:
     """Describe how a process ended."""
     if exit_code is None:
-        return "The process is gone; nobody saw how it ended."
+        return "The process is gone; how it ended is not known."
     if exit_code < 0:
         return f"The process was killed by {_signal_name(-exit_code)}."
     return f"The process ended with exit code {exit_code}."
@@ -154,7 +154,7 @@ def _command(entry_point: dict[str, Any], launch: str | None) -> list[str]:
 
 
 def _failed(launch: str | None, what: str, fix: str) -> LaunchFailed:
-    safe = "The node it would have gone on from is untouched."
+    safe = "The node that it should have continued is untouched."
     return LaunchFailed(what, safe=safe, fix=fix, launch=launch, exit_code=None, log=None)
 
 

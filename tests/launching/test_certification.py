@@ -103,7 +103,7 @@ def test_a_verdict_is_all_that_is_left(
     ("how", "why"),
     [
         ("crash", "RuntimeError: the loss exploded in the trial"),
-        ("", "It did not come to the node"),
+        ("", "It did not reach the node"),
     ],
 )
 def test_a_process_without_a_verdict_says_why_and_leaves_its_log(

@@ -300,7 +300,7 @@ def test_a_launch_whose_process_died_with_its_worker_is_failed(
     run_to_the_end(worker)
     ended = reread(database, launch)
     assert (ended.state, ended.exit_code) == ("failed", None)
-    assert "nobody saw how it ended" in (ended.error or "")
+    assert "how it ended is not known" in (ended.error or "")
     assert is_withdrawn(database, launch)
 
 

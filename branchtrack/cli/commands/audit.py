@@ -30,7 +30,7 @@ _MOST = 1000
 @click.command()
 @click.argument("run")
 @click.option("--verify", is_flag=True, help="Check the chain of every event.")
-@click.option("--follow", is_flag=True, help="Go on with new events, until interrupted.")
+@click.option("--follow", is_flag=True, help="Continue with new events, until interrupted.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000_000),
@@ -62,7 +62,7 @@ def audit(
     from branchtrack.db.views import audit_tail
 
     if verify and follow:
-        raise click.UsageError("--verify and --follow cannot be had at once.")
+        raise click.UsageError("--verify and --follow cannot be combined.")
     if verify:
         _verify(line, run, as_json)
         return
@@ -166,7 +166,7 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
     elif broken is None:
         named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in unlogged[:5])
         named += f" and {len(unlogged) - 5} more" if len(unlogged) > 5 else ""
-        echo(f"error: The record is not as the last events say: {named}.", err=True)
+        echo(f"error: The record differs from the last events: {named}.", err=True)
     else:
         echo(
             f"error: The chain does not hold from event {broken} on: it or one before it "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("branch")
 @click.option("--steps", type=int, metavar="K", help="Train at least K steps again.")
 @click.option("--from", "start", metavar="NODE", help="The node to train from.")
-@click.option("--to", "target", metavar="NODE", help="The node to come to.")
+@click.option("--to", "target", metavar="NODE", help="The node to train to.")
 @json_option
 @pass_command_line
 def certify(

@@ -37,7 +37,7 @@ def curve(
     from branchtrack.db.runs import find_branch
 
     if as_csv and as_json:
-        raise click.UsageError("--csv and --json cannot be had at once.")
+        raise click.UsageError("--csv and --json cannot be combined.")
     columns = max(20, min(shutil.get_terminal_size().columns - 16, 100))
     shown_points = points if points is not None or as_json else columns * 4
     with line.read() as connection:

@@ -218,7 +218,7 @@ class Demonstration:
         fast = "It was too fast to be steered: try more --steps. " if not process.returncode else ""
         return LaunchFailed(
             f"The training ended early. {local_process.ending(process.returncode)} {words}".strip(),
-            safe="What it had committed can be resumed.",
+            safe="The nodes that it committed can be resumed.",
             fix=f"{fast}The whole log is {self.log}.",
             launch=None,
             exit_code=process.returncode,

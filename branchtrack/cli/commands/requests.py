@@ -25,7 +25,9 @@ from branchtrack.core import formats
 
 @click.command()
 @click.argument("run")
-@click.option("--all", "everything", is_flag=True, help="Also those of single groups and modules.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also settings of parameter groups and modules."
+)
 @json_option
 @pass_command_line
 def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> None:
@@ -53,7 +55,7 @@ def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> No
     )
     hidden = len(payload["settings"]) - len(shown)
     if hidden:
-        echo(f"and {hidden} of single groups and modules: --all lists them.")
+        echo(f"and {hidden} of parameter groups and modules: --all lists them.")
     _print_actions(payload)
 
 
@@ -121,7 +123,7 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
         emit(history)
         return
     if not history:
-        echo("Nobody has asked this run for anything yet.")
+        echo("No requests to this run yet.")
     print_table(
         ("REQUEST", "STATE", "WHAT", "STEP", "ASKED", "WHO", "WHY"),
         [
@@ -160,7 +162,7 @@ def _what(request: dict[str, Any]) -> str:
     metavar="SECONDS",
     help="How long to wait for the answer.",
 )
-@click.option("--no-wait", is_flag=True, help="Ask, and do not wait for the answer.")
+@click.option("--no-wait", is_flag=True, help="Send the request without waiting for the answer.")
 @json_option
 @pass_command_line
 def cancel(line: CommandLine, request: str, timeout: float, no_wait: bool, as_json: bool) -> None:

@@ -52,11 +52,11 @@ if TYPE_CHECKING:
 @click.option(
     "--resize",
     is_flag=True,
-    help="With --mode weights: of tensors of another size take the rows that both have.",
+    help="With --mode weights: take the common rows of tensors whose size differs.",
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
-@click.option("--script", metavar="PATH", help="The script, where it is another or elsewhere now.")
-@click.option("--cwd", metavar="DIR", help="The folder to start it in, where that was moved.")
+@click.option("--script", metavar="PATH", help="The script, if it is another one or has moved.")
+@click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @click.option(
     "--env",
@@ -66,10 +66,12 @@ if TYPE_CHECKING:
     help="A variable for the process; may be given more than once.",
 )
 @click.option(
-    "--keep-env", is_flag=True, help="Leave the environment as it is here; nothing is given back."
+    "--keep-env", is_flag=True, help="Use the environment of this shell; restore no variables."
 )
 @click.option(
-    "--strict", is_flag=True, help="End if the first update is not what followed the node before."
+    "--strict",
+    is_flag=True,
+    help="End if the first update differs from the node's own continuation.",
 )
 @click.option(
     "--list", "lists", is_flag=True, help="Only list the settings that a resume of NODE may change."
@@ -175,7 +177,7 @@ def _declared(accepted: tuple[str, ...], resize: bool) -> list[str]:
 
     for names in accepted:
         if not all(name.strip() for name in names.split(",")):
-            raise InvalidInput("accept", names, "names of differences, with commas between")
+            raise InvalidInput("accept", names, "names of differences, separated by commas")
     return [
         *([f"accept={','.join(accepted)}"] if accepted else []),
         *(["resize=true"] if resize else []),
@@ -251,7 +253,7 @@ def show_launch(line: CommandLine, database: Database, launch: Launch, quiet: bo
                 run_launch(worker, launch.id, watch)
             except KeyboardInterrupt:
                 for child in worker.still_training():
-                    echo(f"{child} trains on by itself.", err=True)
+                    echo(f"{child} continues by itself.", err=True)
             raise
 
 
@@ -326,7 +328,7 @@ def _ask_to_stop(worker: Worker, launch: Launch) -> None:
     from branchtrack import control
     from branchtrack.errors import NotLive
 
-    echo("Stopping at a node; Ctrl-C again leaves it to train on by itself.", err=True)
+    echo("Stopping at a node; Ctrl-C again leaves it to continue by itself.", err=True)
     branch = worker.describe(launch).partition(" ")[0]
     try:
         control.submit(

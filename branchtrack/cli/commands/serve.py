@@ -39,8 +39,8 @@ _UNTRUSTED = (
     show_default=True,
     help="Port to listen on; 0 takes any free one.",
 )
-@click.option("--token", metavar="TEXT", help="The token that lets a browser in [a new one].")
-@click.option("--no-token", is_flag=True, help="Let in every process of this machine.")
+@click.option("--token", metavar="TEXT", help="The token that gives a browser access [a new one].")
+@click.option("--no-token", is_flag=True, help="Give every process of this machine access.")
 @click.option(
     "--trusted-host",
     "hosts",
@@ -56,7 +56,7 @@ _UNTRUSTED = (
     is_flag=False,
     flag_value=1,
     default=None,
-    help="Believe what N proxies in front say (X-Forwarded-*) [1].",
+    help="Trust the X-Forwarded-* headers of N proxies in front [1].",
 )
 @click.option(
     "--url-prefix",
@@ -95,7 +95,7 @@ def serve(
     Example: branchtrack serve --port 0
     """
     if token and no_token:
-        raise click.UsageError("--token and --no-token cannot be had at once.")
+        raise click.UsageError("--token and --no-token cannot be combined.")
     if no_token and (hosts or hops):
         raise click.UsageError("Without a token everybody who reaches the proxy could steer runs.")
     secret = None if no_token else token or new_token()
@@ -170,7 +170,9 @@ def _refusal(line: CommandLine, database: Database) -> str:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End when the queue is empty and all has ended.")
+@click.option(
+    "--once", is_flag=True, help="End when the queue is empty and all launches have ended."
+)
 @click.option("--launch", metavar="ID", help="Carry out this one launch, then end.")
 @click.option(
     "--jobs",
@@ -218,7 +220,7 @@ def _say(text: str) -> None:
 
 def _say_who_goes_on(hired: Worker) -> None:
     for child in hired.still_training():
-        _say(f"{child} trains on by itself.")
+        _say(f"{child} continues by itself.")
 
 
 @contextmanager

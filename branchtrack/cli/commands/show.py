@@ -188,7 +188,7 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
     where = (
         f"node {common[:8]} at step {formats.steps(payload['common_step'])}"
         if common
-        else "none: other trees"
+        else "none: different trees"
     )
     print_fields(
         [("a", _side(payload["a"])), ("b", _side(payload["b"])), ("common ancestor", where)]

@@ -13,7 +13,7 @@ from branchtrack.cli.request_options import request_options, send_request
 @click.command("set")
 @click.argument("run")
 @click.argument("values", nargs=-1, metavar="NAME=VALUE...")
-@click.option("--clamp", is_flag=True, help="Take the nearest allowed value for one out of bounds.")
+@click.option("--clamp", is_flag=True, help="Use the nearest allowed value for one out of bounds.")
 @request_options
 def set_settings(
     line: CommandLine, run: str, values: tuple[str, ...], clamp: bool, **options: Any
@@ -60,7 +60,7 @@ def unpause(line: CommandLine, run: str, **options: Any) -> None:
     "--when",
     default="now",
     show_default=True,
-    help="now, epoch (at its end) or checkpoint (behind the script's next).",
+    help="now, epoch (at its end) or checkpoint (after the script's next).",
 )
 @request_options
 def stop(line: CommandLine, run: str, when: str, **options: Any) -> None:
@@ -151,13 +151,15 @@ def _of_modules(kind: str, about: str, example: str) -> click.Command:
 
 freeze = _of_modules(
     "freeze",
-    "Have MODULES (paths or patterns) of a RUN not train, beside those that do not yet.",
+    "Freeze MODULES (paths or patterns) of a RUN, in addition to those already frozen.",
     "demo encoder 'head.*.bias'",
 )
-unfreeze = _of_modules("unfreeze", "Have MODULES of a RUN train again.", "demo encoder")
+unfreeze = _of_modules(
+    "unfreeze", "Unfreeze MODULES of a RUN, so that they train again.", "demo encoder"
+)
 reset = _of_modules(
     "reset",
-    "Give MODULES of a RUN fresh weights, and the optimizer no memory of the old.",
+    "Reinitialize MODULES of a RUN, and clear the optimizer's state for them.",
     'demo head --reason "new labels"',
 )
 

@@ -50,7 +50,9 @@ def init(line: CommandLine, shared: bool, as_json: bool) -> None:
 @click.argument("node")
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
-    "--raw", is_flag=True, help="Weights and state alone, of a model that others cannot open."
+    "--raw",
+    is_flag=True,
+    help="Only weights and state, for a model that other libraries cannot open.",
 )
 @json_option
 @pass_command_line
@@ -136,4 +138,6 @@ def upgrade(line: CommandLine, as_json: bool) -> None:
     elif revisions["before"] == revisions["after"]:
         echo(f"The database has schema {revisions['after']}, the newest; nothing was changed.")
     else:
-        echo(f"The database was brought from schema {revisions['before']} to {revisions['after']}.")
+        echo(
+            f"The database was upgraded from schema {revisions['before']} to {revisions['after']}."
+        )

@@ -24,8 +24,8 @@ _MOST, _LONGEST = 20, 400
 
 @click.command("trust")
 @click.argument("home", required=False, metavar="[HOME]")
-@click.option("--yes", is_flag=True, help="Trust it without a question.")
-@click.option("--remove", is_flag=True, help="Trust it no more: nothing is started from it.")
+@click.option("--yes", is_flag=True, help="Trust it without asking.")
+@click.option("--remove", is_flag=True, help="Stop trusting it: nothing is started from it.")
 @json_option
 @pass_command_line
 def trust_home(line: CommandLine, home: str | None, yes: bool, remove: bool, as_json: bool) -> None:
@@ -39,7 +39,7 @@ def trust_home(line: CommandLine, home: str | None, yes: bool, remove: bool, as_
     Example: branchtrack trust downloads/run/.branchtrack
     """
     if yes and remove:
-        raise click.UsageError("--yes and --remove cannot be had at once.")
+        raise click.UsageError("--yes and --remove cannot be combined.")
     if home is not None:
         line = CommandLine(config.load(home))
     with line.database() as database:
