@@ -63,7 +63,7 @@ def relation(folder: str | Path, home: Path) -> str:
     return os.path.relpath(folder, home)
 
 
-def located(entry_point: Mapping[str, Any] | None, home: Path) -> dict[str, Any] | None:
+def relocated(entry_point: Mapping[str, Any] | None, home: Path) -> dict[str, Any] | None:
     """Return the command as it can be started now, with its folder found relative to its home.
 
     If the recorded folder is gone and there is one at the same place relative to the home, the
@@ -87,13 +87,13 @@ def located(entry_point: Mapping[str, Any] | None, home: Path) -> dict[str, Any]
     return moved if script is not None and script.is_relative_to(after) else recorded
 
 
-def words(entry_point: Mapping[str, Any]) -> str:
+def describe(entry_point: Mapping[str, Any]) -> str:
     """Return a command and its folder as text for people, without secrets."""
     argv = redaction.redacted(entry_point["argv"])
     return f"`{shlex.join(argv)}` in {entry_point.get('cwd') or '.'}"
 
 
-def placed(
+def replaced(
     entry_point: Mapping[str, Any] | None, script: str | None, folder: str | None
 ) -> dict[str, Any]:
     """Return the command with another script file, or another folder to start it in.

@@ -62,7 +62,7 @@ def decode(value: dict[str, Any]) -> Any:
     return _READERS[kind](value["text"])
 
 
-def known(kind: str) -> bool:
+def is_known(kind: str) -> bool:
     """Return whether `decode` reads values of that tag."""
     return kind in ("scalar", "enum") or kind in _READERS
 

@@ -108,7 +108,7 @@ def decode(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         return tensors[value["name"]]
     if kind == "array":
         return tensors[value["name"]].numpy()
-    if scalars.known(kind):
+    if scalars.is_known(kind):
         return scalars.decode(value)
     return _CONTAINERS[kind]([decode(item, tensors) for item in value["items"]])
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from branchtrack.db.engine import Database
 
 
-def placed(
+def relocated_command(
     database: Database, node_ref: str, script: str | None, folder: str | None
 ) -> dict[str, Any] | None:
     """Return the command of a node's run with another script or folder, if one is given."""
@@ -22,7 +22,7 @@ def placed(
 
     with database.read() as connection:
         node = nodes.find(connection, node_ref)
-        return scripts.placed(runs.get_run(connection, node.run_id).entry_point, script, folder)
+        return scripts.replaced(runs.get_run(connection, node.run_id).entry_point, script, folder)
 
 
 def is_remembered(database: Database, launch: Launch) -> bool:
@@ -36,7 +36,7 @@ def is_remembered(database: Database, launch: Launch) -> bool:
     return all(now.get(name) == launch.entry_point.get(name) for name in ("argv", "cwd"))
 
 
-def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
+def report_script_changes(database: Database, launch: Launch, quiet: bool) -> bool:
     """Say whether the script or a module of its own has changed since the node was written.
 
     Nothing is printed if ``quiet``.
@@ -52,7 +52,7 @@ def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
     modules = scripts.changed_modules(entry_point, (before or {}).get("modules"))
     if launch.entry_point is not None and not quiet:
         echo(
-            f"Starting {scripts.words(launch.entry_point)}, which is not where it was trained.",
+            f"Starting {scripts.describe(launch.entry_point)}, which is not where it was trained.",
             err=True,
         )
     if changed and not quiet:
@@ -64,7 +64,7 @@ def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
     return changed or bool(modules)
 
 
-def tell_of_environment(database: Database, launch: Launch, quiet: bool) -> None:
+def report_environment(database: Database, launch: Launch, quiet: bool) -> None:
     """Print the environment variables that the process is given and that differ here."""
     from branchtrack.db import segments
     from branchtrack.launching import child_environment

@@ -18,7 +18,7 @@ from branchtrack.db import runs, segments
 from branchtrack.errors import LaunchFailed
 
 
-def what_is_gone(entry_point: Mapping[str, Any] | None) -> str:
+def describe_missing(entry_point: Mapping[str, Any] | None) -> str:
     """Say in a sentence what a run's command lacks on this machine; empty if it lacks nothing."""
     argv = list((entry_point or {}).get("argv") or ())
     if not argv:
@@ -40,7 +40,7 @@ def what_is_gone(entry_point: Mapping[str, Any] | None) -> str:
     return ""
 
 
-def way_to_start(entry_point: Mapping[str, Any] | None, node: str) -> str:
+def describe_way_to_start(entry_point: Mapping[str, Any] | None, node: str) -> str:
     """Say in a sentence how to continue from a node whose command cannot be started."""
     if redaction.missing((entry_point or {}).get("argv") or ()):
         return (
@@ -70,16 +70,16 @@ def startable(
     recorded = runs.get_run(connection, node.run_id).entry_point
     command = recorded if entry_point is None else dict(entry_point)
     if entry_point is None and home is not None:
-        command = scripts.located(recorded, home)
+        command = scripts.relocated(recorded, home)
     # Files of another machine are for the worker there to find.
     here = segments.get(connection, node.segment_id).host in (None, socket.gethostname())
     has_command = bool((command or {}).get("argv"))
-    gone = what_is_gone(command) if here or entry_point or not has_command else ""
+    gone = describe_missing(command) if here or entry_point or not has_command else ""
     if gone:
         raise LaunchFailed(
             gone,
             safe="Nothing was changed.",
-            fix=way_to_start(command, node.id),
+            fix=describe_way_to_start(command, node.id),
             launch=None,
             exit_code=None,
             log=None,

@@ -33,7 +33,7 @@ POLL = 0.1
 Watch = Callable[[int | None], None]
 
 
-def choose(
+def choose_nodes(
     database: Database,
     branch_ref: str,
     *,
@@ -78,7 +78,7 @@ def certify(
     with database.read() as connection:
         before = segments.environment_before(connection, start.id)
         recorded = runs.get_run(connection, target.run_id).entry_point
-    entry_point = scripts.located(recorded, config.home)
+    entry_point = scripts.relocated(recorded, config.home)
     with TemporaryDirectory(prefix="branchtrack-") as folder:
         trial = Trial(new_id(), start.id, target.id, str(Path(folder) / "step"), os.getpid())
         log = config.logs / f"certify-{trial.certificate}.log"

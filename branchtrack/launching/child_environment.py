@@ -23,7 +23,7 @@ def compared(before: Mapping[str, Any] | None, launch: Launch) -> Comparison:
     return variables.compare(before, os.environ, order.get("given"), keep=bool(order.get("keep")))
 
 
-def tell(comparison: Comparison, config: Config, log: Path) -> None:
+def log_differences(comparison: Comparison, config: Config, log: Path) -> None:
     """Write the differences at the beginning of a launch's log."""
     lines = comparison.sentences()
     if lines:

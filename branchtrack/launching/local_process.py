@@ -16,7 +16,7 @@ from typing import Any
 
 from branchtrack import permissions, refusal_lines, trust
 from branchtrack.config import Config
-from branchtrack.control import way_to_start, what_is_gone
+from branchtrack.control import describe_missing, describe_way_to_start
 from branchtrack.core.variables import ASSIGNED
 from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import LaunchFailed
@@ -108,12 +108,12 @@ def last_words(log: Path, limit: int = 2000) -> str:
     They are a refusal by branchtrack, else the message of the last traceback, or the last lines.
     """
     lines = _lines(log)
-    return refusal_lines.read(lines) or _last_words(lines, limit)
+    return refusal_lines.parse_refusal(lines) or _last_words(lines, limit)
 
 
 def refusal(log: Path) -> str:
     """Return branchtrack's refusal of a launched script; empty if the process ended otherwise."""
-    return refusal_lines.read(_lines(log))
+    return refusal_lines.parse_refusal(_lines(log))
 
 
 def _lines(log: Path) -> list[str]:
@@ -146,9 +146,9 @@ def _last_words(lines: list[str], limit: int) -> str:
 
 
 def _command(entry_point: dict[str, Any], launch: str | None) -> list[str]:
-    gone = what_is_gone(entry_point)
+    gone = describe_missing(entry_point)
     if gone:
-        raise _failed(launch, gone, way_to_start(entry_point, "NODE"))
+        raise _failed(launch, gone, describe_way_to_start(entry_point, "NODE"))
     argv = entry_point["argv"]
     return [argv[0] if os.access(argv[0], os.X_OK) else sys.executable, *argv[1:]]
 

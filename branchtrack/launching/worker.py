@@ -82,7 +82,7 @@ class Worker:
         # One process may run two workers; neither may take the launches of the other.
         self.name = f"{processes.own_name()}#{next(_NUMBERS)}"
         self.children: dict[str, Child] = {}
-        self._said = ""
+        self._last_condition = ""
 
     def run(self, stop: threading.Event, *, once: bool = False, only: str | None = None) -> None:
         """Work until ``stop`` is set, or with ``once`` until the queue is empty and all have ended.
@@ -135,7 +135,7 @@ class Worker:
         entry_point = launch.entry_point or recorded
         log = local_process.log_path(self.config, launch.id)
         try:
-            child_environment.tell(compared, self.config, log)
+            child_environment.log_differences(compared, self.config, log)
             process = local_process.start(
                 entry_point,
                 launch.id,
@@ -221,8 +221,8 @@ class Worker:
 
     def _say_once(self, text: str) -> None:
         """Report a condition once, when it begins, however often it is retried."""
-        if text != self._said:
-            self._said = text
+        if text != self._last_condition:
+            self._last_condition = text
             self.say(text)
 
     def _claim_more(self, only: str | None) -> bool:

@@ -106,7 +106,7 @@ def test_paused_updates_wait_until_they_are_wanted(tree: Page, site: Site) -> No
 def test_where_all_streams_are_taken_the_page_asks_by_itself(
     page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pump.Places, "take", lambda self, caller: None)
+    monkeypatch.setattr(pump.StreamSlots, "acquire", lambda self, caller: None)
     site.lines["more-decay"].beat()
     page.goto(f"{site.root}runs/gpt2-docs")
     rows = page.get_by_role("region", name="Nodes").get_by_role("row")

@@ -474,7 +474,7 @@ def test_a_refusal_is_the_launch_s_error_as_it_is(
     code = (
         "import sys; from branchtrack import refusal_lines; from branchtrack.errors import *; "
         "refusal = LaunchFailed('It does not fit.', fix='Do this.'); "
-        "sys.stderr.write(refusal_lines.written(refusal)); sys.exit(1)"
+        "sys.stderr.write(refusal_lines.format_refusal(refusal)); sys.exit(1)"
     )
     with entry_point(database, argv=[sys.executable, "-c", code]):
         launch = order("refused")

@@ -92,7 +92,7 @@ def _print(events: list[Event], as_json: bool) -> None:
     # Events of a run are numbered from 1 without gaps.
     say_cut(len(events), events[-1].seq if events else 0, "events")
     if as_json:
-        emit([_told(event) for event in events])
+        emit([_event_payload(event) for event in events])
         return
     print_table(
         ("SEQ", "TIME", "WHO", "WHAT", "STATE", "STEP", "FACTS", "WHY", "HASH"),
@@ -101,7 +101,7 @@ def _print(events: list[Event], as_json: bool) -> None:
     )
 
 
-def _told(event: Event) -> dict[str, Any]:
+def _event_payload(event: Event) -> dict[str, Any]:
     from branchtrack.analysis import payloads_audit
 
     return payloads_audit.event(event)
@@ -110,7 +110,7 @@ def _told(event: Event) -> dict[str, Any]:
 def _cells(event: Event) -> tuple[str, ...]:
     from branchtrack.analysis import payloads_audit
 
-    payload, facts = _told(event), pairs(payloads_audit.facts(event))
+    payload, facts = _event_payload(event), pairs(payloads_audit.facts(event))
     return (
         str(event.seq),
         payload["time"],
@@ -133,7 +133,7 @@ def _follow(database: Database, run_id: str, events: list[Event], as_json: bool)
         for event in events:
             last = event.id
             text = "  ".join(_cells(event)).replace("\n", "↵")
-            echo(json.dumps(spelled(_told(event))) if as_json else text)
+            echo(json.dumps(spelled(_event_payload(event))) if as_json else text)
         with database.read() as connection:
             events = log.since(connection, run_id, last, _MOST)
         if not events:

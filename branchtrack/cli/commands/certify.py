@@ -46,7 +46,9 @@ def certify(
 
     with line.database() as database:
         trust.require(line, database)
-        chosen = certification.choose(database, branch, start=start, target=target, steps=steps)
+        chosen = certification.choose_nodes(
+            database, branch, start=start, target=target, steps=steps
+        )
         certificate = _try_again(line, database, *chosen)
         with database.read() as connection:
             payload = payloads.certificate(connection, certificate)
@@ -74,8 +76,8 @@ def certificate_lines(payload: dict[str, Any]) -> list[str]:
     ]
     if payload["difference"]:
         difference = payload["difference"]
-        expected, found = formats.setting_pair(difference["expected"], difference["found"])
-        fields += [("expected", visible(expected)), ("found", visible(found))]
+        expected, actual = formats.setting_pair(difference["expected"], difference["found"])
+        fields += [("expected", visible(expected)), ("found", visible(actual))]
         if payload["untested"]:
             fields.append(("outside the tests", "; ".join(payload["untested"])))
     fields += [

@@ -52,7 +52,7 @@ def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool
         _check_port(port)
     with line.database(create=True) as database:
         trust.require(line, database)
-        result = Demonstration(line, database, steps, say).give()
+        result = Demonstration(line, database, steps, say).run()
     if as_json:
         emit(result)
     else:

@@ -48,7 +48,7 @@ class Demonstration:
         self.log = line.config.logs / f"demo-{int(self.started * 1000)}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def give(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """Train, intervene, continue, and resume an earlier node; return the results.
 
         Raises:

@@ -108,8 +108,8 @@ def resume(
     with line.database() as database:
         trust.require(line, database)
         launch = _order(line, database, node, **order)
-        changed = origins.tell_of_script(database, launch, quiet=as_json)
-        origins.tell_of_environment(database, launch, quiet=as_json)
+        changed = origins.report_script_changes(database, launch, quiet=as_json)
+        origins.report_environment(database, launch, quiet=as_json)
         if detach:
             from branchtrack.launching import foreground
 
@@ -162,7 +162,7 @@ def _order(
             actor=control.local_actor(),
             settings=settings,
             environment=environment,
-            entry_point=origins.placed(database, node, script, cwd),
+            entry_point=origins.relocated_command(database, node, script, cwd),
             **options,
         )
 
@@ -184,7 +184,7 @@ def _declared(accepted: tuple[str, ...], resize: bool) -> list[str]:
     ]
 
 
-def offered(database: Database, node_ref: str) -> list[dict[str, Any]]:
+def offered_settings(database: Database, node_ref: str) -> list[dict[str, Any]]:
     """Return the settings that a resume of a node may change, with current values and bounds.
 
     Raises:
@@ -215,7 +215,7 @@ def offered(database: Database, node_ref: str) -> list[dict[str, Any]]:
 
 def _list(line: CommandLine, node: str, as_json: bool) -> None:
     with line.database() as database:
-        settings = offered(database, node)
+        settings = offered_settings(database, node)
     if as_json:
         emit(jsonable(settings))
         return

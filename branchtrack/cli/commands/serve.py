@@ -119,7 +119,7 @@ def serve_pages(
 ) -> None:
     """Serve until Ctrl-C (exit code 130) or SIGTERM, with a worker unless ``jobs`` is 0.
 
-    ``where`` are the arguments of `proxies.place`.
+    ``where`` are the arguments of `proxies.mount`.
 
     Raises:
         PortInUse, InvalidInput: that address cannot be used; nothing was started.
@@ -140,7 +140,7 @@ def serve_pages(
             note = _refusal(line, database)
         hired = Worker(database, line.config, jobs=jobs, say=_say) if jobs and not note else None
         app = create_app(line.config, database, line.store, token=token, worker_note=note)
-        proxies.place(app, **(where or {}))
+        proxies.mount(app, **(where or {}))
 
         def ready(address: str) -> None:
             click.echo(f"Serving {address}")

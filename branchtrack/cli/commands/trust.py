@@ -107,7 +107,7 @@ def _orders(database: Database) -> list[dict[str, Any]]:
                 "branch": f"{run.name}/{launches.branch_name(connection, launch)}",
                 "actor": launch.actor,
                 "reason": launch.reason,
-                "command": _words(launch.entry_point or run.entry_point),
+                "command": _command_text(launch.entry_point or run.entry_point),
                 "env": _variables(launch, launch.entry_point or run.entry_point),
             }
             for launch in launches.unfinished(connection)
@@ -124,13 +124,18 @@ def _commands(database: Database) -> list[dict[str, Any]]:
         recorded = launches.recorded_commands(connection)
     distinct: dict[str, dict[str, Any]] = {}
     for name, entry_point in recorded:
-        words, env = _words(entry_point), redaction.redacted_values(entry_point.get("env") or {})
+        words, env = (
+            _command_text(entry_point),
+            redaction.redacted_values(entry_point.get("env") or {}),
+        )
         distinct.setdefault(words, {"run": name, "command": words, "env": env})
     return list(distinct.values())
 
 
-def _words(entry_point: dict[str, Any] | None) -> str:
-    return scripts.words(entry_point) if entry_point and entry_point.get("argv") else "no command"
+def _command_text(entry_point: dict[str, Any] | None) -> str:
+    return (
+        scripts.describe(entry_point) if entry_point and entry_point.get("argv") else "no command"
+    )
 
 
 def _variables(launch: Launch, entry_point: dict[str, Any] | None) -> dict[str, Any]:
@@ -146,8 +151,13 @@ def _show(line: CommandLine, orders: list[dict[str, Any]], commands: list[dict[s
     )
     if owners - {os.geteuid()}:
         echo(f"It belongs to another user ({', '.join(map(str, sorted(owners)))}).", err=True)
-    _list("It would start now:", [f"{_told(order)}  for {order['branch']}" for order in orders])
-    descriptions = [f"{_told(command)}  of run {command['run']}" for command in commands]
+    _list(
+        "It would start now:",
+        [f"{_describe_command(order)}  for {order['branch']}" for order in orders],
+    )
+    descriptions = [
+        f"{_describe_command(command)}  of run {command['run']}" for command in commands
+    ]
     _list("A resume would start:", descriptions)
 
 
@@ -157,7 +167,7 @@ def _list(title: str, lines: list[str]) -> None:
         echo(f"  {text}", err=True)
 
 
-def _told(command: dict[str, Any]) -> str:
+def _describe_command(command: dict[str, Any]) -> str:
     env = " ".join(f"{name}={value}" for name, value in sorted(command["env"].items()))
     text = f"{env} {command['command']}".strip()
     return spelled_name(text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ...")

@@ -192,7 +192,7 @@ def chart(
         log,
         weight,
         height,
-        label or words(lines, metric_name),
+        label or describe(lines, metric_name),
         fork,
         fill,
         origin,
@@ -200,7 +200,7 @@ def chart(
     )
 
 
-def words(lines: Sequence[Line], metric_name: str) -> str:
+def describe(lines: Sequence[Line], metric_name: str) -> str:
     """Describe the chart in a sentence, for screen readers."""
     ends = []
     for curve in lines:

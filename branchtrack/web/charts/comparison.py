@@ -22,7 +22,7 @@ _POINTS = 700
 _SHORT = 130
 
 
-def draw(
+def build_charts(
     comparison: Comparison,
     axis: str,
     log: bool,

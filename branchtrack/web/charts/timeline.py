@@ -83,12 +83,12 @@ class Drawing:
     @property
     def whole(self) -> Markup:
         """Return all lanes with their axis."""
-        return timeline.draw(self.lanes, self.domain, self.label)
+        return timeline.render_timeline(self.lanes, self.domain, self.label)
 
     def lane(self, row: int) -> Markup:
         """Return one lane, to replace its earlier version."""
         bare = timeline.is_bare(self.lanes)
-        return timeline.draw_lane(self.lanes[row], row, self.domain, bare)
+        return timeline.render_lane(self.lanes[row], row, self.domain, bare)
 
 
 def label(branches: Sequence[BranchView], shown: Domain) -> str:
@@ -102,13 +102,13 @@ def label(branches: Sequence[BranchView], shown: Domain) -> str:
 
 
 def _mark(node: NodeSummary, root: str) -> LaneMark:
-    said = change_words(node.changes)
+    change_text = change_words(node.changes)
     return LaneMark(
         node.step,
         mark_kind(node.kind, bool(node.changes)),
-        f"{said or node.kind} · step {steps(node.step)}",
+        f"{change_text or node.kind} · step {steps(node.step)}",
         f"{root}/nodes/{node.id}",
-        said,
+        change_text,
     )
 
 

@@ -56,7 +56,7 @@ class Reading:
         return cls(lows, high)
 
 
-def choose(branches: Sequence[BranchView], metric: str) -> list[BranchView]:
+def choose_branches(branches: Sequence[BranchView], metric: str) -> list[BranchView]:
     """Return the branches to draw, in order: at most `CURVES`, and no curve without its trunk.
 
     If there are more: those that train, then in turn the best by ``metric`` at their last nodes (if
@@ -77,7 +77,7 @@ def choose(branches: Sequence[BranchView], metric: str) -> list[BranchView]:
     return [view for view in branches if view.branch.id in drawn]
 
 
-def draw(
+def build_chart(
     tree: TreeView,
     branches: Sequence[BranchView],
     curves_read: Curves,

@@ -119,9 +119,9 @@ class Follower:
     def _changed(
         self, happened: list[Event], lost: list[str], every: Mapping[str, Segment]
     ) -> dict[str, Any]:
-        said = [self._say(event, every) for event in happened]
-        said += [f"{self._branch(key, every)} is lost" for key in lost]
-        sentences = [text for text in said if text]
+        lines = [self._say(event, every) for event in happened]
+        lines += [f"{self._branch(key, every)} is lost" for key in lost]
+        sentences = [line for line in lines if line]
         more = f" and {plural(len(sentences) - 1, 'more change')}" if len(sentences) > 1 else ""
         kinds = sorted({event.kind for event in happened})
         return {"say": sentences[-1] + more if sentences else "", "kinds": kinds}

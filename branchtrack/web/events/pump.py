@@ -27,7 +27,7 @@ OPEN, ALIVE = ": open\n\n", ": still here\n\n"
 _log = logging.getLogger(__name__)
 
 
-class Places:
+class StreamSlots:
     """The number of open streams by caller, and whether they should end."""
 
     def __init__(self) -> None:
@@ -35,17 +35,17 @@ class Places:
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
 
-    def take(self, caller: str) -> Place | None:
-        """Return a place for a stream of the caller; None if too many are taken."""
+    def acquire(self, caller: str) -> StreamSlot | None:
+        """Return a slot for a stream of the caller; None if too many are taken."""
         with self._lock:
             is_full = self._taken.total() >= MOST or self._taken[caller] >= MOST_EACH
             if self.closing.is_set() or is_full:
                 return None
             self._taken[caller] += 1
-        return Place(self, caller)
+        return StreamSlot(self, caller)
 
-    def give(self, caller: str) -> None:
-        """Release a place of the caller."""
+    def release(self, caller: str) -> None:
+        """Release a slot of the caller."""
         with self._lock:
             self._taken[caller] -= 1
             if not self._taken[caller]:
@@ -53,20 +53,20 @@ class Places:
 
 
 @dataclass(eq=False)
-class Place:
-    """A stream's place, which may be released more than once."""
+class StreamSlot:
+    """The slot of a stream, which may be released more than once."""
 
-    places: Places
+    slots: StreamSlots
     caller: str
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _is_given: bool = False
+    _is_released: bool = False
 
-    def give(self) -> None:
-        """Release the place."""
+    def release(self) -> None:
+        """Release the slot; further calls do nothing."""
         with self._lock:
-            is_given, self._is_given = self._is_given, True
-        if not is_given:
-            self.places.give(self.caller)
+            was_released, self._is_released = self._is_released, True
+        if not was_released:
+            self.slots.release(self.caller)
 
 
 @dataclass(eq=False)
@@ -75,7 +75,7 @@ class Stream:
 
     follower: Follower
     actor: Actor
-    slot: Place
+    slot: StreamSlot
 
 
 class Sink(Protocol):
@@ -97,7 +97,7 @@ class _Group:
     spoken: float
 
 
-def written(follower: Follower) -> str:
+def as_messages(follower: Follower) -> str:
     """Return what is new, as messages of an event stream; empty if nothing is."""
     messages = follower.look()
     return "".join(
@@ -179,7 +179,7 @@ class Pump:
             if not allowed[stream.actor]:
                 group.readers.remove((stream, sink))
                 _end(stream, sink)
-        text = written(group.follower) if group.readers else ""
+        text = as_messages(group.follower) if group.readers else ""
         if not text and time.monotonic() - group.spoken > HEARTBEAT:
             text = ALIVE
         if text:
@@ -195,5 +195,5 @@ def _sent(stream: Stream, sink: Sink, text: str) -> bool:
 
 
 def _end(stream: Stream, sink: Sink) -> None:
-    stream.slot.give()
+    stream.slot.release()
     sink.end()

@@ -18,7 +18,7 @@ from branchtrack.web.access import guards, identity
 from branchtrack.web.events import pump
 from branchtrack.web.events.followers import Cursor as Cursor
 from branchtrack.web.events.followers import Follower as Follower
-from branchtrack.web.events.pump import Places, Stream
+from branchtrack.web.events.pump import Stream, StreamSlots
 from branchtrack.web.services import services
 
 blueprint = Blueprint("streams", __name__)
@@ -30,17 +30,17 @@ _KEY = "branchtrack-streams"
 
 @blueprint.record
 def _prepare(state: Any) -> None:
-    state.app.extensions[_KEY] = Places()
+    state.app.extensions[_KEY] = StreamSlots()
 
 
-def places(app: Flask) -> Places:
-    """Return the places for streams of an application."""
-    return cast(Places, app.extensions[_KEY])
+def slots(app: Flask) -> StreamSlots:
+    """Return the slots for streams of an application."""
+    return cast(StreamSlots, app.extensions[_KEY])
 
 
 def close_all(app: Flask) -> None:
     """End every open stream; its readers reconnect by themselves."""
-    places(app).closing.set()
+    slots(app).closing.set()
 
 
 @blueprint.get("/runs/<run>/events")
@@ -54,7 +54,7 @@ def events(run: str) -> Response:
     cursor = Cursor.parse(last_id) if last_id else Cursor(newest)
     if cursor is None:
         raise InvalidInput("after", last_id, "the id of a message of this stream, or none")
-    stream_slot = places(current_app).take(guards.caller())
+    stream_slot = slots(current_app).acquire(guards.caller())
     if stream_slot is None:
         headers = {"Retry-After": _RETRY_AFTER, "Cache-Control": "no-store"}
         return Response("Too many streams are open.\n", 503, headers, mimetype="text/plain")
@@ -71,7 +71,7 @@ def _answer(stream: Stream) -> Response:
     else:
         left = request.environ.get("waitress.client_disconnected", lambda: False)
         response = Response(_messages(stream, left), mimetype="text/event-stream")
-        response.call_on_close(stream.slot.give)
+        response.call_on_close(stream.slot.release)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -79,13 +79,13 @@ def _answer(stream: Stream) -> Response:
 
 def _messages(stream: Stream, has_left: Callable[[], bool]) -> Iterator[str]:
     """Yield the messages of a stream that has a thread of its own."""
-    database, closing = stream.follower.database, stream.slot.places.closing
+    database, closing = stream.follower.database, stream.slot.slots.closing
     yield pump.OPEN
     spoken = time.monotonic()
     while not closing.is_set() and not has_left():
         if not identity.is_in_force(database, stream.actor):
             return
-        text = pump.written(stream.follower)
+        text = pump.as_messages(stream.follower)
         if text or time.monotonic() - spoken > pump.HEARTBEAT:
             yield text or pump.ALIVE
             spoken = time.monotonic()

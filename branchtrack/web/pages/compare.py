@@ -29,7 +29,7 @@ def show() -> AnyResponse:
         return _from_ticks()
     chosen = _options()
     compared = _read()
-    upper, lower = comparison.draw(compared, **chosen)
+    upper, lower = comparison.build_charts(compared, **chosen)
     return respond(
         "compare/index.html",
         compared=compared,

@@ -214,8 +214,8 @@ def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeSummary]]) -> list[Ste
     steps: list[Step] = []
     above = None
     for distance, node in reversed(line):
-        is_told = node.changes or node.kind in ("root", "fork") or node.parent_id is None
-        if distance == 0 or not (is_told or distance == 1):
+        is_listed = node.changes or node.kind in ("root", "fork") or node.parent_id is None
+        if distance == 0 or not (is_listed or distance == 1):
             continue
         skipped = 0 if above is None else above - distance - 1
         branch = view.by_branch[node.branch_id].branch

@@ -40,7 +40,7 @@ class Offer:
 @blueprint.get("/nodes/<node_id>/resume")
 def form(node_id: str) -> Response:
     """Return the form; ``set.lr=...`` in the address fills in a field."""
-    return _page(_offer(node_id), request.args)
+    return _render_form(_offer(node_id), request.args)
 
 
 @blueprint.post("/nodes/<node_id>/resume")
@@ -50,7 +50,7 @@ def order(node_id: str) -> AnyResponse:
     values = changed_settings(request.form, offer.settings, offer.node.settings)
     errors: dict[str, BranchtrackError] = dict(problems(values, offer.settings))
     if errors:
-        return _page(offer, request.form, 422, errors)
+        return _render_form(offer, request.form, 422, errors)
     name = request.form.get("name", "").strip()
     try:
         launch = control.create_launch(
@@ -64,9 +64,9 @@ def order(node_id: str) -> AnyResponse:
             reason=request.form.get("reason", ""),
         )
     except InvalidInput as error:
-        return _page(offer, request.form, 422, {error.field: error})
+        return _render_form(offer, request.form, 422, {error.field: error})
     except (CheckpointError, LaunchFailed) as error:
-        return _page(offer, request.form, 409, {"": error})
+        return _render_form(offer, request.form, 409, {"": error})
     with services().database.read() as connection:
         branch = launches.branch_name(connection, launch)
     anchor = f"branch-{branch}"
@@ -85,7 +85,7 @@ def _offer(node_id: str) -> Offer:
         )
 
 
-def _page(
+def _render_form(
     offer: Offer,
     submitted: Mapping[str, str],
     status: int = 200,

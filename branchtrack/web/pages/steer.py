@@ -70,7 +70,7 @@ def submit(run: str, branch: str) -> AnyResponse:
         )
     except InvalidInput as error:
         if is_from_tree:
-            return tree_page.page(run, 422, {"branch": branch, "error": error, "form": form})
+            return tree_page.render_tree(run, 422, {"branch": branch, "error": error, "form": form})
         return render_steer(run, branch, Draft(form.get("kind", ""), form, error), 422)
     if is_from_tree:
         return redirect(url_for("tree.show", run=run, _anchor="requests"), 303)

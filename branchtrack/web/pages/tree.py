@@ -46,7 +46,7 @@ _SUGGESTED = 20
 @blueprint.get("/runs/<run>")
 def show(run: str) -> Response:
     """Return the page, or only its live part if that is requested."""
-    return page(run)
+    return render_tree(run)
 
 
 @blueprint.get("/runs/<run>/chart")
@@ -62,7 +62,7 @@ def chart_data(run: str) -> Response:
     return jsonify(_chart(tree, metric, curves).as_json())
 
 
-def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> Response:
+def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> Response:
     """Return the tree page; ``errors`` are those of the steering form, by field."""
     live_only = wanted_block(TEMPLATE) == "live"
     with services().database.read() as connection:
@@ -223,7 +223,7 @@ def _metrics(connection: Connection, outline: TreeSummary, sent: Sent | None = N
 
 def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
     """Return the branches to draw, and the points of their curves."""
-    drawn = tree_chart.choose(_shown(tree), metric)
+    drawn = tree_chart.choose_branches(_shown(tree), metric)
     reading = tree_chart.Reading.of(tree, drawn, query.window())
     series = chart_series.read_series(
         connection,
@@ -237,7 +237,7 @@ def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
 
 
 def _chart(tree: TreeView, metric: str, curves: Curves) -> Chart:
-    return tree_chart.draw(
+    return tree_chart.build_chart(
         tree,
         _shown(tree),
         curves,

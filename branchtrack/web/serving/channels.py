@@ -44,7 +44,7 @@ class Task(WSGITask):  # type: ignore[misc]
             super().service()
         except BaseException:
             if self.stream is not None:
-                self.stream.slot.give()
+                self.stream.slot.release()
             raise
 
     def finish(self) -> None:

@@ -19,7 +19,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-def place(app: Flask, *, hosts: Sequence[str] = (), hops: int = 0, prefix: str = "") -> None:
+def mount(app: Flask, *, hosts: Sequence[str] = (), hops: int = 0, prefix: str = "") -> None:
     """Make an application answer under ``hosts`` and a path, and trust a number of proxies.
 
     What ``hops`` proxies in a row write into X-Forwarded-For, -Proto, -Host and -Prefix is trusted:

@@ -138,7 +138,7 @@ class Server:
 
 def _pump(app: Flask) -> Pump:
     database = services_of(app).database
-    closing = streams.places(app).closing
+    closing = streams.slots(app).closing
     return Pump(closing, lambda actor: identity.is_in_force(database, actor))
 
 

@@ -38,7 +38,7 @@ class Gutter:
         return _row(self.row, self.style, self.kind, dict(self.held))
 
 
-def draw(
+def build_gutters(
     rows: Sequence[Row], styles: Mapping[str, int], kinds: Mapping[str, str], skip: int = 0
 ) -> dict[str, Gutter]:
     """Return each node's drawing; ``styles`` are branch styles and ``kinds`` are marks, by node.

@@ -68,14 +68,14 @@ def height(lanes: int) -> int:
     return TOP + ROW * max(1, lanes) + 6
 
 
-def draw(lanes: Sequence[Lane], domain: Domain, label: str) -> Markup:
+def render_timeline(lanes: Sequence[Lane], domain: Domain, label: str) -> Markup:
     """Return the whole drawing."""
     tall = height(len(lanes))
     # An element, not an attribute, so that it can be updated without drawing all lanes again.
     parts = [el("desc", label, id="reached"), _grid(domain, tall)]
     parts += [_fork(lane, row, domain) for row, lane in enumerate(lanes)]
     bare = is_bare(lanes)
-    parts += [draw_lane(lane, row, domain, bare) for row, lane in enumerate(lanes)]
+    parts += [render_lane(lane, row, domain, bare) for row, lane in enumerate(lanes)]
     cursor = el("line", x1=0, x2=0, y1=TOP - 8, y2=tall, class_="cursor", hidden="")
     return el(
         "svg",
@@ -96,7 +96,7 @@ def is_bare(lanes: Sequence[Lane]) -> bool:
     return sum(len(lane.marks) for lane in lanes) > _MANY
 
 
-def draw_lane(lane: Lane, row: int, domain: Domain, bare: bool) -> Markup:
+def render_lane(lane: Lane, row: int, domain: Domain, bare: bool) -> Markup:
     """Return one lane of the drawing, without the curve that leads to it."""
     y = _y(row)
     first, last = max(lane.start, domain.low), min(lane.end, domain.high)

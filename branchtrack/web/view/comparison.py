@@ -151,7 +151,7 @@ class Comparison:
             return Facts(None, None, None, None, None)
         last_a, last_b = float(a.values[in_a[-1]]), float(b.values[in_b[-1]])
         gap = Series(steps, b.values[in_b] - a.values[in_a], b.times[in_b])
-        sign, since = _settled(gap)
+        sign, since = _final_sign(gap)
         if not sign or not (math.isfinite(last_a) and math.isfinite(last_b)):
             return Facts(int(steps[-1]), last_a, last_b, None, None)
         lower = self.b.name if sign < 0 else self.a.name
@@ -252,7 +252,7 @@ def _split(ref: str) -> tuple[str, str | None]:
     return run, branch or None
 
 
-def _settled(gap: Series) -> tuple[float, int]:
+def _final_sign(gap: Series) -> tuple[float, int]:
     """Return the sign that a noisy difference ends with, and the step it has had it since."""
     thin = downsample(gap, _SIGNS)
     smooth = smooth_at(gap, 0.9 if gap.steps.size > 100 else 0.0, thin.steps)

@@ -38,16 +38,16 @@ class Proof:
     now: Any = None
 
     @property
-    def said(self) -> str:
+    def used_text(self) -> str:
         """Return what was used: ``lr 1e-3``, or ``momentum 0.27 of a cycle up to 0.3``."""
         if self.now is None:
             return f"{self.name} {setting(self.used)}"
         return f"{self.name} {setting(self.now)} of a cycle up to {setting(self.used)}"
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """Return one line: ``lr 1e-3 used at step 121``."""
-        return f"{self.said} used at step {self.step:,}"
+        return f"{self.used_text} used at step {self.step:,}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _gutters(tree_view: TreeView, only: Collection[str]) -> dict[str, Gutter]:
     shown = [*nodes.above, *nodes.page]
     styles = {node.id: tree_view.by_branch[node.branch_id].style for node in shown}
     kinds = {node.id: mark_kind(node.kind, bool(node.changes)) for node in shown}
-    return gutter.draw(lanes, styles, kinds, skip=len(nodes.above))
+    return gutter.build_gutters(lanes, styles, kinds, skip=len(nodes.above))
 
 
 def _shown_parent(tree_view: TreeView, node: NodeSummary, only: Collection[str]) -> str | None:
