@@ -139,8 +139,8 @@ def cli(ctx: click.Context, home: str | None, database_url: str | None) -> None:
     """Branch, rewind and steer live training runs, with a record of every change.
 
     A node is named by its id (at least 4 characters that no other id begins with), a branch by
-    RUN/BRANCH; RUN alone is its first branch. BRANCHTRACK_HOME and BRANCHTRACK_DATABASE_URL set the
-    same as the options.
+    RUN/BRANCH; RUN alone is its first branch. BRANCHTRACK_HOME and BRANCHTRACK_DATABASE_URL can
+    replace the options.
 
     \b
     Try: branchtrack demo

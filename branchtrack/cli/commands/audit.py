@@ -36,7 +36,7 @@ _MOST = 1000
     type=click.IntRange(1, 10_000_000),
     default=_DEFAULT,
     show_default=True,
-    help="How many of the newest.",
+    help="How many of the newest events.",
 )
 @click.option("--all", "everything", is_flag=True, help="All events.")
 @json_option

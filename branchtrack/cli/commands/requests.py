@@ -88,7 +88,11 @@ def _print_actions(payload: dict[str, Any]) -> None:
 @click.command()
 @click.argument("run")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many."
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="How many requests.",
 )
 @click.option("--all", "everything", is_flag=True, help="All requests.")
 @json_option

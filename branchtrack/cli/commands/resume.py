@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 def resume(
     line: CommandLine, /, node: str, detach: bool, lists: bool, as_json: bool, **order: Any
 ) -> None:
-    """Train on from a NODE in a new process, as a new branch.
+    """Continue training from a NODE in a new process, as a new branch.
 
     Settings without --set stay as they are in the node; --list shows what --set accepts. With
     another max_steps, say how the schedule follows: horizon=extend spreads the rest of it over the

@@ -86,7 +86,7 @@ def serve(
     no_worker: bool,
     jobs: int,
 ) -> None:
-    """Serve the pages, and start the launches that they order.
+    """Serve the pages, and start the training processes that are ordered there.
 
     The printed address carries the token once; the browser keeps it after that. From a home that is
     not trusted (see `branchtrack trust`) nothing is started, but its pages are served.

@@ -31,7 +31,7 @@ _MOST_RUNS = 500
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000_000),
-    help=f"How many; {_MOST_RUNS} on a terminal, all with --json.",
+    help=f"How many runs; {_MOST_RUNS} on a terminal, all with --json.",
 )
 @click.option("--all", "everything", is_flag=True, help="All runs.")
 @json_option
