@@ -185,7 +185,7 @@ function below(xs, x) {
   return high;
 }
 
-// Dragging over a range makes it the page's own, so that the view has a link.
+// Dragging selects the page's range, so that the view has a link.
 function zoom(plot, data) {
   const { left, width } = plot.select;
   if (width < 8) return;
@@ -278,7 +278,7 @@ document.addEventListener("branchtrack:points", ({ detail }) => {
   }
 });
 
-// The metric has changed, so there is a new chart.
+// A new metric has a new chart.
 document.addEventListener("htmx:after:swap", () => {
   for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
   for (const element of document.querySelectorAll(".chart:not(.drawn)")) {
@@ -287,7 +287,7 @@ document.addEventListener("htmx:after:swap", () => {
   }
 });
 
-// Branches have been added or removed: the server sends the chart's data again.
+// With other branches the server sends all data again.
 document.addEventListener("branchtrack:redraw", async () => {
   for (const element of document.querySelectorAll(".chart[data-url]")) {
     const answer = await fetch(element.dataset.url, { headers: { Accept: "application/json" } });

@@ -1,5 +1,5 @@
-// A live run: events of its stream refresh parts of the page. Without a stream the page polls every
-// five seconds. Only a short line is announced to screen readers, never a table.
+// A live run: its event stream refreshes parts of the page; without one the page polls.
+// Only a short line is announced, never a table.
 "use strict";
 
 const stream = () => document.getElementById("stream");
@@ -16,7 +16,7 @@ function redraw() {
   if (!paused) document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
 }
 
-// Move a lane's end between the server's drawings of it, which are less frequent.
+// The server redraws lanes less often.
 function reach(branch, step) {
   const lane = document.querySelector(`.timeline [data-branch="${CSS.escape(branch)}"]`);
   if (!lane) return;
@@ -41,7 +41,7 @@ function poll(on) {
   polling = on ? setInterval(() => { refresh(0); redraw(); htmx.trigger(stream(), "reconnect"); }, POLL) : 0;
 }
 
-// A page that changes its metric gets a new stream element, so listen on the document.
+// On the document, because a new metric brings a new stream.
 document.addEventListener("changed", ({ detail }) => {
   const { say, kinds } = JSON.parse(detail.data);
   announce(say);
