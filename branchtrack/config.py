@@ -1,4 +1,4 @@
-"""Where branchtrack keeps its things: the home folder and the database URL.
+"""The configuration of branchtrack: the home folder and the database URL.
 
 It reads the environment and knows the layout of a home; it opens nothing.
 """
@@ -28,30 +28,31 @@ class Config:
 
     @property
     def store(self) -> Path:
-        """The folder of checkpoint packs."""
+        """Return the folder of checkpoint packs."""
         return self.home / permissions.STORE
 
     @property
     def logs(self) -> Path:
-        """The folder of launched processes' output."""
+        """Return the folder of the launched processes' output."""
         return self.home / "logs"
 
     @property
     def database_file(self) -> Path | None:
-        """The file of an SQLite database; None of any other."""
+        """Return the file of an SQLite database, or None for any other database."""
         kind, _, path = self.database_url.partition(":///")
         path = path.partition("?")[0]
         is_file = kind.partition("+")[0] == "sqlite" and path and not path.startswith(":")
         return Path(path.removeprefix("file:")) if is_file else None
 
     def environment(self) -> dict[str, str]:
-        """The variables that make a child process use this same home and database."""
+        """Return the variables that make a child process use the same home and database."""
         return {HOME_VARIABLE: str(self.home), DATABASE_VARIABLE: self.database_url}
 
     def make_home(self, *, shared: bool = False) -> bool:
-        """Create the home's folders; returns whether there was no home.
+        """Create the home's folders, and return whether the home is new.
 
-        They are for this user alone, or for the ``shared`` home's group; see `permissions`.
+        Only this user can read them, or also the group if the home is ``shared``; see
+        `permissions`.
 
         Raises:
             HomeError: a folder cannot be made or written.
@@ -70,7 +71,7 @@ class Config:
         return is_new
 
     def share_home(self) -> None:
-        """Open the home and all that is in it to its group.
+        """Give the home's group access to the home and everything in it.
 
         Raises:
             HomeError: a part of it belongs to another user.
@@ -82,12 +83,12 @@ class Config:
 
 
 def is_required() -> bool:
-    """Whether training is not to go on without its record."""
+    """Return whether training must not continue without its record."""
     return os.environ.get(REQUIRE_VARIABLE, "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def load(home: str | Path | None = None, database_url: str | None = None) -> Config:
-    """The configuration in force: arguments first, then the environment, then the defaults.
+    """Return the configuration in use: arguments first, then the environment, then the defaults.
 
     Raises:
         HomeError: there can be no home of that path.
@@ -110,12 +111,12 @@ def _check_path(folder: Path) -> None:
 
 
 def without_password(database_url: str) -> str:
-    """A URL as it may be shown and kept."""
+    """Return a URL as it may be shown and stored."""
     return _PASSWORD.sub(r"\1@", database_url)
 
 
 def _complete(url: str) -> str:
-    """A URL that means the same from every folder, and names the PostgreSQL driver there is."""
+    """Return a URL that means the same in every folder, and names the PostgreSQL driver."""
     path = url.removeprefix("sqlite:///")
     if path != url and path and not path.startswith(("/", ":", "file:")):
         return f"sqlite:///{Path(path).absolute()}"

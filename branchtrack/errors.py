@@ -43,7 +43,7 @@ from typing import Any
 
 
 class BranchtrackError(Exception):
-    """What happened, what is safe, and the way out; further facts as attributes.
+    """An error that says what happened, what is safe and how to go on; further facts as attributes.
 
     ``what``, ``safe`` and ``fix`` are sentences; ``facts`` become attributes of the error.
     """
@@ -57,7 +57,7 @@ class BranchtrackError(Exception):
 
 
 class InvalidInput(BranchtrackError):
-    """A value that cannot be accepted: names the field and says what is allowed."""
+    """A value that cannot be accepted; the message names the field and says what is allowed."""
 
     field: str
     value: Any
@@ -66,7 +66,7 @@ class InvalidInput(BranchtrackError):
     def __init__(
         self, field: str, value: Any, allowed: str, *, what: str = "", **facts: Any
     ) -> None:
-        # Where a name is not accepted, it is the field's: as long as somebody made it.
+        # An unknown field's name comes from the request, and may be of any length.
         field = printable(field)[:200]
         super().__init__(
             what or f"{field}: {shown(value)} is not accepted.",
@@ -94,7 +94,7 @@ class NameTaken(InvalidInput):
 
 
 class PortInUse(InvalidInput):
-    """Another process listens on that address."""
+    """Another process already listens on that address."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(
@@ -108,10 +108,10 @@ class PortInUse(InvalidInput):
 
 
 class NotFound(BranchtrackError):
-    """Nothing goes by that name or id; ``near`` lists names that come close."""
+    """Nothing has that name or id; ``near`` lists names that are similar."""
 
     def __init__(self, kind: str, ref: str, near: Sequence[str] = (), fix: str = "") -> None:
-        # A metric may have any name, also one that would break the line.
+        # A metric may have any name, also one with line breaks in it.
         names = ", ".join(name if name.isprintable() and name else repr(name) for name in near)
         super().__init__(
             f"There is no {kind} {shown(ref)}.",
@@ -123,7 +123,7 @@ class NotFound(BranchtrackError):
 
 
 class Ambiguous(NotFound):
-    """An id prefix or a name that fits more than one thing."""
+    """An id prefix or a name that matches more than one thing."""
 
     def __init__(self, kind: str, ref: str, matches: Sequence[str]) -> None:
         fix = f"It could be any of: {', '.join(matches)}. Give more characters."
@@ -132,7 +132,7 @@ class Ambiguous(NotFound):
 
 
 class IllegalTransition(BranchtrackError):
-    """A move between states that the life of a run, request or launch does not have."""
+    """A change of state that the life cycle of a run, request or launch does not allow."""
 
     def __init__(self, kind: str, before: str, after: str) -> None:
         super().__init__(
@@ -145,7 +145,7 @@ class IllegalTransition(BranchtrackError):
 
 
 class BranchTaken(BranchtrackError):
-    """Another process trains a branch that this one was to go on with."""
+    """Another process is training the branch that this process should continue."""
 
     def __init__(self, branch: str, process: str | None) -> None:
         host, pid = (process or "").split(":")[:2] if (process or "").count(":") > 1 else ("", "")
@@ -161,33 +161,33 @@ class BranchTaken(BranchtrackError):
 
 
 class HomeError(BranchtrackError):
-    """The home folder cannot be made or written."""
+    """The home folder cannot be created or written to."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
             f"The home folder {path} cannot be used: {reason}.",
             safe="Nothing was changed.",
-            fix="Give another with --home or BRANCHTRACK_HOME, or mend its permissions.",
+            fix="Use another one with --home or BRANCHTRACK_HOME, or fix its permissions.",
             path=path,
         )
 
 
 class ReadOnlyHome(HomeError):
-    """A home of which nothing can be written: it can be looked at, and that is all."""
+    """A home that can only be read."""
 
     def __init__(self, path: str) -> None:
         BranchtrackError.__init__(
             self,
             f"The home of {path} can only be read.",
             safe="Nothing was changed.",
-            fix="Copy the folder to a place that can be written and name the copy with --home, or "
-            "have its owner do it.",
+            fix="Copy the folder to a writable place and name the copy with --home, or ask its "
+            "owner.",
             path=path,
         )
 
 
 class UntrustedHome(HomeError):
-    """A home whose recorded commands this user has not allowed to be started."""
+    """A home whose recorded commands this user has not allowed branchtrack to start."""
 
     path: str
     replaced: bool
@@ -219,19 +219,19 @@ class DatabaseUnreadable(SchemaError):
 
 
 class DatabaseForeign(SchemaError):
-    """The database belongs to something else: it has tables, and they are not branchtrack's."""
+    """The database has tables, and they are not branchtrack's."""
 
 
 class DatabaseMissing(SchemaError):
-    """There is no branchtrack database there yet."""
+    """There is no branchtrack database at that address yet."""
 
 
 class DatabaseBehind(SchemaError):
-    """The database is older than this version; `branchtrack db upgrade` brings it up."""
+    """The database is older than this version; `branchtrack db upgrade` upgrades it."""
 
 
 class DatabaseInUse(SchemaError):
-    """The database is written by trainings, so that its tables cannot change now."""
+    """Trainings are writing to the database, so its tables cannot be changed now."""
 
 
 class DatabaseAhead(SchemaError):
@@ -239,7 +239,7 @@ class DatabaseAhead(SchemaError):
 
 
 class StorageError(BranchtrackError):
-    """The database or the disk failed in the middle of work."""
+    """The database or the disk failed during an operation."""
 
 
 class CheckpointError(BranchtrackError):
@@ -251,7 +251,7 @@ class CheckpointMissing(CheckpointError):
 
 
 class CheckpointDamaged(CheckpointError):
-    """Bytes of a checkpoint do not have the digest they were stored under."""
+    """Bytes of a checkpoint do not match the digest that they were stored under."""
 
 
 class CheckpointMismatch(CheckpointError):
@@ -259,7 +259,7 @@ class CheckpointMismatch(CheckpointError):
 
 
 class RecordChanged(CheckpointError):
-    """What the database says of a node is not what was written when the node was made."""
+    """The record of a node has changed since it was written."""
 
 
 class NotLive(BranchtrackError):
@@ -275,14 +275,14 @@ class RequestFailed(BranchtrackError):
 
 
 class Forbidden(BranchtrackError):
-    """Somebody known asks for what they may not do."""
+    """A known actor asked for something that its role does not allow."""
 
     actor: str
     role: str
 
 
 class RateLimited(BranchtrackError):
-    """A token has made as many requests as it may in so many updates."""
+    """A token has made as many requests as it may within a number of updates."""
 
     actor: str
     limit: int
@@ -293,15 +293,15 @@ class LaunchFailed(BranchtrackError):
 
 
 def printable(text: str) -> str:
-    """Text that every reader and database takes: no NUL, no half of a surrogate pair."""
+    """Return text that every reader and database accepts: no NUL, no unpaired surrogates."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def shown(value: Any, limit: int = 80) -> str:
-    """``repr`` of a value cut to a length that fits in a message."""
+    """Return the ``repr`` of a value, cut to a length that fits in a message."""
     try:
         text = repr(value)
     except (RecursionError, ValueError):
-        # Nested too deep, or a whole number of thousands of digits.
+        # It is nested too deeply, or is an integer of thousands of digits.
         text = f"that {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 1] + "…"

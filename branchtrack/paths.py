@@ -1,4 +1,4 @@
-"""Where the things that ship with the package are: in a wheel, or in a checkout."""
+"""Where the files that ship with the package are: in a wheel, or in a checkout."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def asset_dir(name: str) -> Path:
-    """The folder ``templates``, ``static`` or ``migrations``, wherever this copy runs from."""
+    """Return the folder ``templates``, ``static`` or ``migrations`` of this installation."""
     packaged = _PACKAGE / "_assets" / name
     return packaged if packaged.is_dir() else _PACKAGE.parent / name

@@ -1,8 +1,8 @@
-"""Who may read what lies in a home: its user alone, unless the home is shared with a group.
+"""Who may read a home: its user alone, unless it is shared with a group.
 
-The mode of the folder ``store`` is what says so, and what everything new in the home follows: a
-home that others can read stays one, and nobody has to remember an option. The process's umask has
-no say, and is never changed: other threads would make files under it.
+The mode of the folder ``store`` decides, and everything new in the home follows it: a shared home
+stays shared, and users need not repeat an option. The umask of the process is ignored, and never
+changed, because other threads would create files with it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from contextlib import suppress
 from pathlib import Path
 
 PRIVATE = 0o700
-#: What is made in such a folder belongs to its group, too.
+#: Everything created in such a folder belongs to its group, too.
 SHARED = 0o2770
 STORE = "store"
 
 
 def of_home(home: Path) -> int:
-    """The mode of folders in a home."""
+    """Return the mode of folders in a home."""
     return of_store(home / STORE)
 
 
 def of_store(store: Path) -> int:
-    """The same, by the store of the home."""
+    """Return the mode of folders in the home of a store."""
     with suppress(OSError):
         mode = store.stat().st_mode & 0o777
         return mode | 0o700 | (stat.S_ISGID if mode & 0o020 else 0)
@@ -37,48 +37,48 @@ def of_store(store: Path) -> int:
 
 
 def make_folder(folder: Path, mode: int) -> bool:
-    """Make a folder of that mode, unless it is there; returns whether it had to be made."""
+    """Create a folder of that mode if it does not exist, and return whether it was created."""
     try:
         folder.mkdir(mode=mode)
     except FileExistsError:
         return False
     if mode & 0o077:
-        # The umask may have taken from it.
+        # The umask may have removed bits of the mode.
         folder.chmod(mode)
     return True
 
 
 def create(path: str | Path, flags: int, home_mode: int) -> int:
-    """A descriptor of a file opened with ``flags``, made as folders of ``home_mode`` allow."""
+    """Return a descriptor of a file opened with ``flags``, its mode following ``home_mode``."""
     mode = home_mode & 0o666
     descriptor = os.open(path, flags | os.O_CLOEXEC, mode)
     if mode & 0o077 and flags & os.O_CREAT:
-        # Of another member of the group's file nothing needs to be changed.
+        # Another member of the group owns the file: its mode was set when it was created.
         with suppress(PermissionError):
             os.fchmod(descriptor, mode)
     return descriptor
 
 
 def opener(home: Path) -> Callable[[str, int], int]:
-    """What `open` takes to make files as the home has them."""
+    """Return an opener for `open` that creates files with the mode of the home."""
     return lambda path, flags: create(path, flags, of_home(home))
 
 
 def make_empty(path: Path, home: Path) -> None:
-    """Make a file as the home has them, where there is none.
+    """Create an empty file with the mode of the home, unless it exists.
 
-    One that is there is not opened: to close it again would give up the locks that this process's
-    own connections hold on it.
+    An existing file is not opened: closing it again would release the locks of this process's own
+    connections to it.
     """
     with suppress(FileExistsError):
         os.close(create(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, of_home(home)))
 
 
 def share(home: Path) -> None:
-    """Open a home and all that is in it to the group it belongs to.
+    """Give the group of a home access to the home and everything in it.
 
     Raises:
-        OSError: a part of it is another user's.
+        OSError: something in it belongs to another user.
     """
     for folder, _, files in os.walk(home):
         os.chmod(folder, SHARED)
@@ -87,11 +87,11 @@ def share(home: Path) -> None:
 
 
 def readers(home: Path) -> str:
-    """That others may read a home, in a sentence with the way out; empty where they may not."""
+    """Return a warning if others may read a home, with the way to change it, else ""."""
     if not of_home(home) & 0o007:
         return ""
     return (
         f"Every user of this machine can read the home {home}: "
-        f"`chmod -R go= {shlex.quote(str(home))}` keeps it to you, `branchtrack init --shared` to "
+        f"`chmod -R go= {shlex.quote(str(home))}` limits it to you, `branchtrack init --shared` to "
         "your group."
     )

@@ -1,4 +1,4 @@
-"""Processes of this machine told apart for sure: a pid alone may be used again.
+"""Processes of this machine, identified by more than a pid, which may be used again.
 
 It must not know launches or the database.
 """
@@ -11,15 +11,15 @@ from pathlib import Path
 
 
 def own_name() -> str:
-    """This process as ``host:pid:start``, a name that no other process ever has."""
+    """Return the name of this process, ``host:pid:start``, which no other process ever has."""
     return f"{socket.gethostname()}:{os.getpid()}:{_start(os.getpid())}"
 
 
 def is_gone(name: str) -> bool:
-    """Whether the process of that name ran on this machine and runs no more.
+    """Return whether the process of that name ran on this machine and has ended.
 
-    What follows a ``#`` tells apart what one process does. Of a process on another machine nothing
-    is known, so it is never gone.
+    What follows a ``#`` distinguishes several tasks of one process. The state of a process on
+    another machine is unknown, so it counts as running.
     """
     name = name.partition("#")[0]
     host, _, rest = name.rpartition(":")[0].rpartition(":")
@@ -30,19 +30,19 @@ def is_gone(name: str) -> bool:
 
 
 def is_gone_from_here(name: str) -> bool | None:
-    """As `is_gone`; None of a process on another machine."""
+    """Do as `is_gone`, but return None for a process on another machine."""
     here = name.startswith(f"{socket.gethostname()}:")
     return is_gone(name) if here else None
 
 
 def is_alive(pid: int, variable: str = "") -> bool:
-    """Whether a process of that pid runs, and was started with ``variable`` (``NAME=value``)."""
+    """Return whether a process of that pid runs, started with ``variable`` (``NAME=value``)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        # It runs, as somebody else: that cannot be a child of ours.
+        # It runs as another user, so it cannot be a child of this process.
         return not variable
     fields = _fields(pid)
     if fields and fields[0] == "Z":
@@ -54,19 +54,19 @@ def _has_variable(pid: int, variable: str) -> bool:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        # No /proc on this system: the pid is all there is to go by.
+        # This system has no /proc: the pid is all there is.
         return not Path("/proc/self/environ").exists()
     return variable.encode() in environment.split(b"\0")
 
 
 def _start(pid: int) -> str:
-    """The time the process was started, in ticks since boot; empty where that is not told."""
+    """Return when the process was started, in ticks since boot; empty if unknown."""
     fields = _fields(pid)
     return fields[19] if len(fields) > 19 else ""
 
 
 def _fields(pid: int) -> list[str]:
-    """What /proc tells of a process from its state on; the name before may hold blanks."""
+    """Return the fields of /proc after the process's name, which may contain blanks."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Secrets in command lines: told by their names, and neither kept nor shown.
+"""Secrets in command lines: recognised by their names, and neither stored nor shown.
 
 It knows words alone. Environment variables have names of their own; see `core.variables`.
 """
@@ -14,12 +14,12 @@ _NAME = re.compile(
     r"(^|_)(PASS|PWD|AUTH|AUTHORIZATION|COOKIES?|DSN|CREDENTIALS?"
     r"|[A-Z0-9]*(SECRET|PASSWORD|PASSWD|PASSPHRASE|APIKEY)|(API|ACCESS|SECRET|PRIVATE)_KEYS?)(_|$)"
 )
-#: A token's other words, where it is one of a text: --pad-token, --tokens-per-token.
+#: The other words of an option about tokens of text: --pad-token, --tokens-per-token.
 _OF_TEXT = frozenset(
     """PAD EOS BOS UNK SEP CLS MASK IMAGE AUDIO VIDEO SPECIAL START END STOP MAX MIN NUM N PER NEW
     ADDITIONAL PROMPT THINK TRIGGER""".split()
 )
-#: Names of a file that has the secret, which is what a script should take.
+#: Names of options for a file that holds the secret, which is what a script should accept.
 _ELSEWHERE = re.compile(r"_(FILE|PATH|DIR|ENV|VAR|NAME)$")
 _HARMLESS = re.compile(r"true|false|yes|no|none|null|auto|", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
@@ -30,7 +30,7 @@ _OPTION = re.compile(r"--?[A-Za-z][\w.\-]*")
 
 
 def is_secret(name: str) -> bool:
-    """Whether what an argument of that name (``--api-key``, ``hub.token``) says is a secret."""
+    """Return whether an argument of that name (``--api-key``, ``hub.token``) holds a secret."""
     plain = name.rpartition(".")[2].strip("-+~").replace("-", "_").upper()
     if _ELSEWHERE.search(plain):
         return False
@@ -41,7 +41,7 @@ def is_secret(name: str) -> bool:
 
 
 def redacted(words: Iterable[object]) -> list[str]:
-    """A command line without the secrets in it."""
+    """Return a command line without the secrets in it."""
     safe: list[str] = []
     for word in map(str, words):
         before = safe[-1] if safe else ""
@@ -53,7 +53,7 @@ def redacted(words: Iterable[object]) -> list[str]:
 
 
 def redacted_command(entry_point: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A recorded command without the secrets in it."""
+    """Return a recorded command without the secrets in it."""
     if not entry_point:
         return None if entry_point is None else {}
     env = entry_point.get("env") or {}
@@ -66,7 +66,7 @@ def redacted_command(entry_point: Mapping[str, Any] | None) -> dict[str, Any] | 
 
 
 def redacted_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by name without those that are secrets."""
+    """Return values by name without the secrets."""
     return {
         name: REDACTED
         if is_secret(name) and _may_be_secret(str(value))
@@ -78,7 +78,7 @@ def redacted_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def missing(words: Iterable[object]) -> list[str]:
-    """The arguments of a recorded command whose values were not recorded."""
+    """Return the arguments of a recorded command whose values were not recorded."""
     names, before = [], ""
     for word in map(str, words):
         if REDACTED in word:
@@ -97,6 +97,6 @@ def _redacted_word(word: str) -> str:
 
 
 def _may_be_secret(value: str) -> bool:
-    """False of a value that is none, whatever its name: the next option, a number, yes or no."""
+    """Return False for values that are never a secret: the next option, a number, yes or no."""
     is_plain = _HARMLESS.fullmatch(value) or (len(value) < 6 and _NUMBER.fullmatch(value))
     return not is_plain and not _OPTION.fullmatch(value)

@@ -1,6 +1,6 @@
-"""How a launched process logs that branchtrack refused it, and how that is read again.
+"""The lines by which a launched process logs a refusal of branchtrack, and their reader.
 
-From values alone.
+It works on values alone.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _BEGIN = "branchtrack: refused: "
 _MORE = "    "
 
 
-def written(error: BranchtrackError) -> str:
+def format_refusal(error: BranchtrackError) -> str:
     """Return the lines of the refusal."""
     first, *more = str(error).splitlines() or [type(error).__name__]
     return "".join(f"{line}\n" for line in [_BEGIN + first, *(_MORE + line for line in more)])
 
 
-def read(lines: Sequence[str]) -> str:
+def parse_refusal(lines: Sequence[str]) -> str:
     """Return the message of the last refusal among the lines of a log; empty if there is none."""
     starts = [number for number, line in enumerate(lines) if line.startswith(_BEGIN)]
     if not starts:

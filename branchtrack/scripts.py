@@ -1,6 +1,6 @@
-"""The file of the script behind a recorded command, and what tells whether it has changed.
+"""The script of a recorded command: its file, and whether that has changed.
 
-It knows how python is called, and neither runs nor nodes.
+It knows how Python is called, and neither runs nor nodes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 from branchtrack import redaction
 from branchtrack.errors import InvalidInput
 
-#: Options of python's with a word of their own behind them.
+#: Options of Python that take the next word of the command line as their value.
 _WITH_WORD = ("-X", "-W", "--check-hash-based-pycs")
 _INSTALLED = f"{os.sep}site-packages{os.sep}"
 
 
 def digest(path: str | Path | None) -> str | None:
-    """The first 12 hexadecimal digits of a file's SHA-256; None where it cannot be read."""
+    """Return the first 12 hexadecimal digits of a file's SHA-256; None if it cannot be read."""
     if path is None:
         return None
     try:
@@ -33,7 +33,7 @@ def digest(path: str | Path | None) -> str | None:
 
 
 def script_of(entry_point: Mapping[str, Any] | None) -> Path | None:
-    """The file that a recorded command runs, or None where it is not to be found here."""
+    """Return the file that a recorded command runs, or None if it is not on this machine."""
     command = entry_point or {}
     words = iter(list(command.get("argv") or ())[1:])
     folder = Path(str(command.get("cwd") or "."))
@@ -52,22 +52,23 @@ def script_of(entry_point: Mapping[str, Any] | None) -> Path | None:
 
 
 def has_changed(entry_point: Mapping[str, Any] | None, environment: Mapping[str, Any]) -> bool:
-    """Whether the script is another than that whose digest a node's environment has."""
+    """Return whether the script differs from the one whose digest a node's environment holds."""
     then = environment.get("script")
     now = digest(script_of(entry_point)) if then else None
     return now is not None and now != then
 
 
 def relation(folder: str | Path, home: Path) -> str:
-    """The path to a folder from a home: what stays as it is where both are moved together."""
+    """Return the path from a home to a folder, which stays the same if both are moved together."""
     return os.path.relpath(folder, home)
 
 
-def located(entry_point: Mapping[str, Any] | None, home: Path) -> dict[str, Any] | None:
-    """The command as it can be started now: with its folder where it lies beside its home.
+def relocated(entry_point: Mapping[str, Any] | None, home: Path) -> dict[str, Any] | None:
+    """Return the command as it can be started now, with its folder found relative to its home.
 
-    Where the recorded folder is gone, and one lies where it lay as seen from the home, the project
-    was moved: the paths within it are taken along. Else it is the command as recorded.
+    If the recorded folder is gone and there is one at the same place relative to the home, the
+    project was moved, and the paths within it are changed to match. Else the command is returned as
+    it was recorded.
     """
     recorded = None if entry_point is None else dict(entry_point)
     if not recorded or not recorded.get("argv") or not recorded.get("from_home"):
@@ -82,37 +83,38 @@ def located(entry_point: Mapping[str, Any] | None, home: Path) -> dict[str, Any]
         paths = [_taken_along(path, before, after) for path in str(value).split(os.pathsep)]
         moved["env"][name] = os.pathsep.join(paths)
     script = script_of(moved)
-    # Any folder lies somewhere: it is the one that is meant if the script is in it.
+    # Some folder is at that place in any case; it is the right one if the script is in it.
     return moved if script is not None and script.is_relative_to(after) else recorded
 
 
-def words(entry_point: Mapping[str, Any]) -> str:
-    """A command and its folder as people read them, without secrets."""
+def describe(entry_point: Mapping[str, Any]) -> str:
+    """Return a command and its folder as text for people, without secrets."""
     argv = redaction.redacted(entry_point["argv"])
     return f"`{shlex.join(argv)}` in {entry_point.get('cwd') or '.'}"
 
 
-def placed(
+def replaced(
     entry_point: Mapping[str, Any] | None, script: str | None, folder: str | None
 ) -> dict[str, Any]:
-    """The command with another script file, or another folder to start it in.
+    """Return the command with another script file, or another folder to start it in.
 
     Raises:
-        InvalidInput: there is no such file or folder, or no command whose script it could replace.
+        InvalidInput: the file or folder does not exist, or there is no command whose script it
+        could replace.
     """
     command = {**(entry_point or {}), "env": dict((entry_point or {}).get("env") or {})}
     if folder is not None:
         if not folder or not Path(folder).is_dir():
-            raise InvalidInput("cwd", folder, "a folder that is there")
+            raise InvalidInput("cwd", folder, "an existing folder")
         command["cwd"] = str(Path(folder).absolute())
     if script is None:
         return command
     file = Path(script).absolute()
     if not file.is_file():
-        raise InvalidInput("script", script, "a file that is there")
+        raise InvalidInput("script", script, "an existing file")
     argv = [str(word) for word in command.get("argv") or [sys.executable, str(file)]]
     position = _place_of_script(argv)
-    # A module is named by its folders; a file of it stands for itself.
+    # A module may be named by its folders; the file that replaces it is named by its path.
     command["argv"] = [*argv[: position.start], str(file), *argv[position.stop :]]
     if not command.get("cwd") or not Path(str(command["cwd"])).is_dir():
         command["cwd"] = str(file.parent)
@@ -120,7 +122,7 @@ def placed(
 
 
 def _place_of_script(argv: list[str]) -> slice:
-    """Where in a command line its script stands: its file, or ``-m`` and a module, or ``-c``."""
+    """Return where a command line names its script: a file, ``-m`` and a module, or ``-c``."""
     words = iter(enumerate(argv[1:], 1))
     for number, word in words:
         if word in _WITH_WORD:
@@ -146,17 +148,18 @@ def _module(name: str, folders: list[Path]) -> Path | None:
 
 
 def folder_of(path: str | Path | None) -> Path | None:
-    """The folder that a script's own modules lie in."""
+    """Return the folder of a script's own modules."""
     return None if path is None else Path(path).resolve().parent
 
 
 def digests_below(folder: Path, files: Iterable[str | None]) -> dict[str, str]:
-    """The digest of each of ``files`` that lies below a folder, by its place there.
+    """Return the digest of each of ``files`` below a folder, by its path relative to the folder.
 
-    What is installed below it (``site-packages``) is told by its version instead.
+    Installed packages (``site-packages``) are left out: they are recorded by their versions.
     """
     digests = {}
-    # Thousands of files: text is compared, and the links of each folder are followed once.
+    # There may be thousands of files, so paths are compared as text, and the links of each folder
+    # are resolved once.
     real_folder, prefix = cache(os.path.realpath), os.path.join(folder, "")
     for file in files:
         if not file or not file.endswith(".py") or _INSTALLED in file:
@@ -172,7 +175,7 @@ def digests_below(folder: Path, files: Iterable[str | None]) -> dict[str, str]:
 def changed_modules(
     entry_point: Mapping[str, Any] | None, before: Mapping[str, str] | None
 ) -> list[str]:
-    """Those of a script's own modules that are others by now, or gone; the script itself aside."""
+    """Return the modules of a script that have changed or are gone, without the script itself."""
     script = script_of(entry_point)
     if script is None or not before:
         return []

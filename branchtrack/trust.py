@@ -1,11 +1,11 @@
-"""Which homes their user has trusted: from no other one is a recorded command ever started.
+"""The homes that their user trusts: a recorded command of any other home is never started.
 
-A home may come from anywhere, in an archive or a clone, and its queue may hold any command. A mark
-is a file of the user's own, outside of every home. It names the home and its database, and what
-tells them from others that are put in their place: the home's own id, a number in the database's
-own head, both inodes, both owners.
+A home may come from anywhere, in an archive or a clone, and its queue may hold any command. A
+trusted home has a mark: a file of the user's, outside of every home. It names the home and its
+database, and holds what distinguishes them from others put in their place: the id of the home, a
+number in the header of the database, both inodes and both owners.
 
-It reads nothing else of a database, and asks nobody.
+It reads nothing else of a database, and asks the user nothing.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from branchtrack import permissions
 from branchtrack.config import Config, without_password
 from branchtrack.errors import UntrustedHome
 
-#: The file in a home that has its id.
+#: The file in a home that holds its id.
 ID_FILE = "id"
 
-#: SQLite's own field for a number of the application's.
+#: SQLite's header field for a number that the application chooses.
 _NUMBER = "user_version"
-#: Seconds to wait for whoever writes at the moment.
+#: Seconds to wait for another process that is writing.
 _PATIENCE = 30.0
 
 Identity = dict[str, Any]
-#: Homes that this process trusts where no mark of it can be kept.
+#: Homes that this process trusts because no mark could be written.
 _TRUSTED_HERE: list[Identity] = []
 
 
 def is_trusted(config: Config) -> bool:
-    """Whether this user has trusted the home, and it is still the one that was trusted."""
+    """Return whether this user trusts the home, and it is still the one that was trusted."""
     identity = _identity(config)
     if identity in _TRUSTED_HERE:
         return True
@@ -50,7 +50,7 @@ def is_trusted(config: Config) -> bool:
 
 
 def check(config: Config) -> None:
-    """Refuse to start anything from a home that its user has not trusted.
+    """Refuse to start anything from a home that its user does not trust.
 
     Raises:
         UntrustedHome: it is not trusted.
@@ -62,9 +62,9 @@ def check(config: Config) -> None:
 
 
 def mark(config: Config) -> Path | None:
-    """Trust the home; returns the file that says so.
+    """Trust the home, and return the file that records it.
 
-    None where no file of this user's can be written: then this process alone trusts it.
+    Return None if this user cannot write such a file: then only this process trusts the home.
     """
     with suppress(OSError):
         _make_id(config.home)
@@ -80,7 +80,7 @@ def mark(config: Config) -> Path | None:
 
 
 def forget(config: Config) -> bool:
-    """Trust the home no more; false where it was not trusted."""
+    """Stop trusting the home; return whether it was trusted."""
     was_trusted, identity = is_trusted(config), _identity(config)
     _TRUSTED_HERE[:] = [other for other in _TRUSTED_HERE if other != identity]
     for folder in _folders():
@@ -90,15 +90,15 @@ def forget(config: Config) -> bool:
 
 
 def owners(config: Config) -> set[int]:
-    """The user ids that the home and its database belong to."""
+    """Return the ids of the users that own the home and its database."""
     paths = [config.home, config.database_file]
     return {path.stat().st_uid for path in paths if path is not None and path.exists()}
 
 
 def _identity(config: Config) -> Identity:
-    """What has to be as it was when the home was trusted.
+    """Return everything that must still be as it was when the home was trusted.
 
-    No device is named: the numbers of many file systems change as a machine starts.
+    The device is left out: on many file systems its number changes when the machine restarts.
     """
     return {
         "path": None,
@@ -111,7 +111,7 @@ def _identity(config: Config) -> Identity:
 
 
 def _database(config: Config) -> str:
-    """The database, the same for one that is moved together with its home."""
+    """Return the database's name, which stays the same if it is moved with its home."""
     file, home = config.database_file, config.home.resolve()
     if file is None:
         return without_password(config.database_url)
@@ -135,7 +135,7 @@ def _read_id(home: Path) -> str:
 
 
 def _make_id(home: Path) -> None:
-    """Give the home an id; whoever is faster, there is one, and never half of it."""
+    """Give the home an id; of several processes one wins, and the file is never half written."""
     path = home / ID_FILE
     if path.exists():
         return
@@ -150,10 +150,10 @@ def _make_id(home: Path) -> None:
 
 
 def _read_number(file: Path | None) -> int | None:
-    """What tells a database from another one whose bytes are copied into its file."""
+    """Return the number that distinguishes a database from another one copied into its file."""
     if file is None or not file.is_file():
         return None
-    # Never read as a file: to close it would give up the locks that this process has on it.
+    # Never read it as a plain file: closing it would release this process's locks on it.
     with suppress(sqlite3.Error), closing(_connect(file, "ro")) as connection:
         return int(connection.execute(f"PRAGMA {_NUMBER}").fetchone()[0])
     return None
@@ -174,7 +174,7 @@ def _connect(file: Path, mode: str) -> sqlite3.Connection:
 
 
 def _name(identity: Identity) -> str:
-    """The name of a home's mark: one for each database that it is used with."""
+    """Return the name of a home's mark: one for each database that it is used with."""
     words = [identity["id"], identity["database"], identity["folder"]]
     return f"{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]}.json"
 
@@ -188,7 +188,7 @@ def _marks() -> Iterator[Identity]:
 
 
 def _folders() -> Iterator[Path]:
-    """Where marks may be: this user's configuration, else a folder that nobody else can write.
+    """Yield the folders for marks: the user's configuration, else one that only the user can write.
 
     A container may have no home directory, or one that cannot be written.
     """

@@ -69,13 +69,13 @@ def test_a_command_recorded_with_its_secrets_is_shown_without_them() -> None:
     shown = redaction.redacted_command(recorded)
     assert shown is not None
     assert HIDDEN not in str(shown) and shown["env"]["OMP_NUM_THREADS"] == "1"
-    assert HIDDEN not in scripts.words(recorded)
+    assert HIDDEN not in scripts.describe(recorded)
     assert redaction.redacted_command(None) is None
 
 
 def test_a_command_without_its_secret_cannot_be_started_and_says_which() -> None:
     entry_point = {"argv": ["python", "-c", "", "--api-key", "<redacted>"], "cwd": "/", "env": {}}
-    gone = control.what_is_gone(entry_point)
+    gone = control.describe_missing(entry_point)
     assert "--api-key" in gone and "not recorded" in gone
-    way_out = control.way_to_start(entry_point, "3fa9")
+    way_out = control.describe_way_to_start(entry_point, "3fa9")
     assert "environment variables" in way_out and "3fa9" in way_out

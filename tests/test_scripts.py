@@ -71,7 +71,7 @@ def moved(tmp_path: Path, **more: object) -> dict[str, object]:
 
 def test_a_project_that_was_moved_with_its_home_is_found(tmp_path: Path) -> None:
     command, new = moved(tmp_path), str(tmp_path / "new")
-    found = scripts.located(command, tmp_path / "new" / ".branchtrack")
+    found = scripts.relocated(command, tmp_path / "new" / ".branchtrack")
     assert found is not None and found["cwd"] == new
     assert found["argv"][0] == f"{new}/.venv/bin/python" and found["argv"][3] == f"{new}/config"
     # Only whole paths are taken along: what an argument means otherwise is the script's.
@@ -82,14 +82,14 @@ def test_a_project_that_was_moved_with_its_home_is_found(tmp_path: Path) -> None
 def test_a_project_is_not_looked_for_where_it_is_not_known_to_lie(tmp_path: Path) -> None:
     command = moved(tmp_path)
     home = tmp_path / "new" / ".branchtrack"
-    assert scripts.located({**command, "from_home": None}, home) == {**command, "from_home": None}
-    assert scripts.located(command, tmp_path / "copied" / "home") == command
-    assert scripts.located(None, home) is None
+    assert scripts.relocated({**command, "from_home": None}, home) == {**command, "from_home": None}
+    assert scripts.relocated(command, tmp_path / "copied" / "home") == command
+    assert scripts.relocated(None, home) is None
     (tmp_path / "new" / "train.py").unlink()
-    assert scripts.located(command, home) == command
+    assert scripts.relocated(command, home) == command
     (tmp_path / "new" / "train.py").write_text("here")
     (tmp_path / "old").mkdir()
-    assert scripts.located(command, home) == command
+    assert scripts.relocated(command, home) == command
 
 
 def test_a_script_that_lies_elsewhere_is_not_that_of_any_folder(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_script_that_lies_elsewhere_is_not_that_of_any_folder(tmp_path: Path) 
     elsewhere = tmp_path / "elsewhere.py"
     elsewhere.write_text("not it")
     command["argv"] = ["python", str(elsewhere)]
-    assert scripts.located(command, tmp_path / "new" / ".branchtrack") == command
+    assert scripts.relocated(command, tmp_path / "new" / ".branchtrack") == command
 
 
 @pytest.mark.parametrize(
@@ -113,15 +113,15 @@ def test_another_script_takes_the_place_of_the_recorded_one(
     folder: Path, argv: list[str], expected: list[str]
 ) -> None:
     script = str(folder / "train.py")
-    found = scripts.placed({"argv": argv, "cwd": "/no/such"}, script, None)
+    found = scripts.replaced({"argv": argv, "cwd": "/no/such"}, script, None)
     assert found["argv"] == [script if word == "SCRIPT" else word for word in expected]
     assert found["cwd"] == str(folder)
-    assert scripts.placed({"argv": argv}, script, "/")["cwd"] == "/"
-    assert scripts.placed(None, None, "/")["cwd"] == "/"
+    assert scripts.replaced({"argv": argv}, script, "/")["cwd"] == "/"
+    assert scripts.replaced(None, None, "/")["cwd"] == "/"
 
 
 def test_a_script_or_a_folder_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(InvalidInput, match="script"):
-        scripts.placed({}, str(folder / "gone.py"), None)
+        scripts.replaced({}, str(folder / "gone.py"), None)
     with pytest.raises(InvalidInput, match="cwd"):
-        scripts.placed({}, None, str(folder / "gone"))
+        scripts.replaced({}, None, str(folder / "gone"))

@@ -1,1 +1,1 @@
-"""What is computed to be shown: curves, downsampling, differences."""
+"""Computations for display: curves, downsampling, differences."""

@@ -1,6 +1,7 @@
 """A branch's curve: its segments laid end to end, each cut where the next begins.
 
-Every path (page, API, CSV, zoom) comes through here; stitch first, downsample after.
+Every reader (page, API, CSV, zoom) uses this module; curves are stitched first and downsampled
+after.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from branchtrack.errors import NotFound
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric along one branch. ``forks`` are the steps at which one segment hands over."""
+    """One metric along one branch; ``forks`` are the steps at which a segment ends in the next."""
 
     branch: Branch
     metric: str
@@ -29,15 +30,15 @@ class Curve:
 
     @property
     def forks(self) -> list[int]:
-        """The steps after which the next segment owns the points."""
+        """Return the steps after which the next segment has the points."""
         return [span.upto for span in self.spans if span.upto is not None]
 
 
 def branch_curve(connection: Connection, branch: Branch, metric: str) -> Curve:
-    """The whole curve of ``metric`` along ``branch``, points inherited from ancestors first.
+    """Return the whole curve of ``metric`` along ``branch``, inherited points first.
 
     Raises:
-        NotFound: the branch has no such metric; lists those it has.
+        NotFound: the branch has no such metric; the error lists those it has.
     """
     curve = branch_curves(connection, branch.run_id, [branch], metric)[0]
     if not curve.series.steps.size:
@@ -50,7 +51,7 @@ def branch_curve(connection: Connection, branch: Branch, metric: str) -> Curve:
 def branch_curves(
     connection: Connection, run_id: str, branches: Sequence[Branch], metric: str
 ) -> list[Curve]:
-    """The curves of several branches of one run, in two queries more than one needs."""
+    """Return the curves of several branches of one run, with two queries more than for one."""
     spans = _spans(connection, run_id, branches)
     segment_ids = sorted({span.segment for branch_spans in spans for span in branch_spans})
     series = metrics.read(connection, segment_ids, metric)
@@ -61,7 +62,7 @@ def branch_curves(
 
 
 def metric_names(connection: Connection, branches: Sequence[Branch]) -> list[str]:
-    """The metrics that any of the branches (of one run) has along its whole line."""
+    """Return the metrics of any of the branches (of one run) along their whole lines."""
     if not branches:
         return []
     spans = _spans(connection, branches[0].run_id, branches)
@@ -76,13 +77,13 @@ def stitched(
     starts: Mapping[str, tuple[str, int] | None],
     series: Mapping[str, Series],
 ) -> Curve:
-    """The curve from what was read already: ``starts`` as `nodes.starts`, series by segment."""
+    """Return the curve of what was read: ``starts`` from `nodes.starts`, series by segment."""
     spans = tree.lineage(branch.segment_id, starts.__getitem__) if branch.segment_id else []
     return Curve(branch, metric, _stitch(spans, dict(series)), tuple(spans))
 
 
 def difference(a: Series, b: Series, after: int | None = None) -> Series:
-    """``b - a`` at the steps that both have, from ``after`` on (exclusive)."""
+    """Return ``b - a`` at the steps of both, from ``after`` on (exclusive)."""
     steps, in_a, in_b = np.intersect1d(a.steps, b.steps, assume_unique=True, return_indices=True)
     with np.errstate(invalid="ignore"):
         values = b.values[in_b] - a.values[in_a]

@@ -1,7 +1,7 @@
-"""What differs: the settings of two nodes, and two branches since they parted.
+"""Differences between the settings of two nodes, and between two branches since they parted.
 
-A line is a node and those above it, nearest first; pages, shell and API find where two lines part
-and what changed since in the same way.
+A line is a node and its ancestors, nearest first. Pages, shell and API all use this module to find
+where two lines part and what has changed since.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from branchtrack.db.views.tree_outline import NodeMark
 
 
 class OnLine(Protocol):
-    """A node as far as it matters here, whole or not."""
+    """The part of a node that is needed here; whole nodes and summaries both have it."""
 
     @property
     def id(self) -> str: ...
@@ -33,7 +33,7 @@ _OnLine = TypeVar("_OnLine", bound=OnLine)
 
 @dataclass(frozen=True)
 class SettingDifference:
-    """A setting with unlike values at two nodes; None where a node does not have it."""
+    """A setting whose values differ at two nodes; None if a node does not have it."""
 
     name: str
     a: Any
@@ -42,10 +42,10 @@ class SettingDifference:
 
 @dataclass(frozen=True)
 class BranchDifference:
-    """Two branches against each other.
+    """The differences between two branches.
 
-    ``ancestor`` is the nearest node above both heads; ``changes_a`` and ``changes_b`` are the
-    nodes with changes on each side since it, oldest first; ``metrics`` maps a name to the newest
+    ``ancestor`` is the nearest common ancestor of both heads; ``changes_a`` and ``changes_b`` are
+    the nodes with changes on each side since, oldest first; ``metrics`` maps a name to the newest
     values on both sides.
     """
 
@@ -60,7 +60,7 @@ class BranchDifference:
 def settings_difference(
     a: Mapping[str, Any], b: Mapping[str, Any]
 ) -> tuple[SettingDifference, ...]:
-    """The settings whose values differ, by name."""
+    """Return the settings whose values differ, by name."""
     return tuple(
         SettingDifference(name, a.get(name), b.get(name))
         for name in sorted({*a, *b})
@@ -69,7 +69,7 @@ def settings_difference(
 
 
 def common_ancestor(line: Sequence[_OnLine], other: Sequence[_OnLine]) -> _OnLine | None:
-    """Return the nearest node on both lines, or None in different trees."""
+    """Return the nearest node on both lines, or None for lines of different trees."""
     ids = {node.id for node in line}
     return next((node for node in other if node.id in ids), None)
 
@@ -85,7 +85,7 @@ def changed_since(line: Sequence[_OnLine], ancestor: OnLine | None) -> list[_OnL
 
 
 def nodes_difference(connection: Connection, a: Node, b: Node) -> BranchDifference:
-    """Everything that differs between the lines that end in nodes ``a`` and ``b``."""
+    """Return all differences between the lines that end in nodes ``a`` and ``b``."""
     above_a, above_b = (tree_outline.ancestors(connection, node.id) for node in (a, b))
     common = common_ancestor(above_a, above_b)
     changed = [[mark.id for mark in changed_since(line, common)] for line in (above_a, above_b)]
@@ -102,7 +102,7 @@ def nodes_difference(connection: Connection, a: Node, b: Node) -> BranchDifferen
 
 
 def branches_difference(connection: Connection, a: Branch, b: Branch) -> BranchDifference:
-    """Everything that differs between two branches with at least one node each."""
+    """Return all differences between two branches with at least one node each."""
     head_a, head_b = (nodes.get(connection, branch.head_id or "") for branch in (a, b))
     now = metrics.last_values(connection, [a.segment_id or "", b.segment_id or ""])
     return replace(

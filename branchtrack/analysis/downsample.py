@@ -1,4 +1,4 @@
-"""Fewer points for a screen, with every bucket's minimum and maximum kept.
+"""Downsampling for a screen that keeps the minimum and maximum of every bucket.
 
 MinMax (tsdownsample) over the finite points; a run of NaN or infinite values becomes one point,
 its first, so that a line drawn through the result has a gap there.
@@ -12,13 +12,13 @@ from tsdownsample import MinMaxDownsampler
 
 from branchtrack.db.metrics import Series
 
-#: Rows of windows that are averaged at once: more would only take memory.
+#: Rows of windows that are averaged at once; more would only use more memory.
 _AT_ONCE = 256
 _MINMAX = MinMaxDownsampler()  # type: ignore[no-untyped-call]
 
 
 def downsample(series: Series, points: int) -> Series:
-    """At most about ``points`` finite points of ``series``, and the first of each gap.
+    """Return at most about ``points`` finite points of ``series``, and the first of each gap.
 
     The first and last points and the extremes of every bucket are among them.
     """
@@ -35,15 +35,15 @@ def downsample(series: Series, points: int) -> Series:
 
 
 def gaps(series: Series) -> list[int]:
-    """The steps at which the value is NaN or infinite: those to be marked."""
+    """Return the steps at which the value is NaN or infinite, which charts mark."""
     return [int(step) for step in series.steps[~np.isfinite(series.values)]]
 
 
 def smooth_at(series: Series, weight: float, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Exponential moving average at some of the series' steps; gaps are passed over.
+    """Return the exponential moving average at some of the series' steps, ignoring gaps.
 
-    ``weight`` is in [0, 1). Debiased as in Adam (Kingma and Ba, 2015), so that the first values are
-    not drawn to zero. The average is cut where what is left out weighs less than a millionth.
+    ``weight`` is in [0, 1). The average is debiased as in Adam (Kingma and Ba, 2015), so that the
+    first values are not drawn towards zero, and cut where the rest weighs less than a millionth.
     """
     finite = np.isfinite(series.values)
     values = series.values[finite]

@@ -1,9 +1,9 @@
-"""What scripts read: runs, trees and certificates as plain JSON values.
+"""Runs, trees and certificates as plain JSON values, for scripts to read.
 
 The command line's ``--json`` and the web API both answer with these, so the keys are a promise
-(design.md 9); more may be added. Times are ISO 8601 in UTC; NaN and the infinities stay
-floats here; what writes JSON spells them (`core.nonfinite`). `payloads_nodes` and
-`payloads_requests` have the other subjects. It knows no terminal and no HTTP.
+(design.md 9); more may be added. Times are ISO 8601 in UTC. NaN and the infinities stay floats
+here; the writers of JSON spell them (`core.nonfinite`). `payloads_nodes` and `payloads_requests`
+have the other subjects. It knows no terminal and no HTTP.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from branchtrack.db.views.tree_outline import TreeSummary
 
 
 def runs(connection: Connection, now: float, limit: int | None = None) -> list[dict[str, Any]]:
-    """The runs, the most lately changed first; ``now`` decides which of them are lost."""
+    """Return the runs, the most recently changed first; ``now`` decides which of them are lost."""
     return _run_lines(connection, run_list.find_runs(connection, limit=limit), now)
 
 
 def page_of_runs(
     connection: Connection, now: float, limit: int, after: tuple[float, str] | None
 ) -> dict[str, Any]:
-    """``runs``, the most lately made first; ``total``; ``next``, the cursor after them or None.
+    """Return ``runs``, the most recently created first, ``total``, and ``next``, a cursor or None.
 
     ``after`` is (created_at, id) of the last run of the page before.
     """
@@ -76,7 +76,7 @@ def _run_line(line: RunSummary, current: Sequence[Segment], now: float) -> dict[
 
 
 def tree(connection: Connection, run: Run) -> dict[str, Any]:
-    """A run with its branches in the order made, and its nodes, oldest first."""
+    """Return a run with its branches in order of creation, and its nodes, oldest first."""
     outline = tree_outline.trees(connection, [run.id])[run.id]
     run_nodes = tree_nodes.node_summaries(connection, run.id)
     newest = launches.newest_of_run(connection, run.id)
@@ -110,7 +110,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
 
 
 def certificate(connection: Connection, record: Certificate) -> dict[str, Any]:
-    """A certificate: from which node of which branch to which, and what came of it."""
+    """Return a certificate: its branch, its first and last node, and its verdict."""
     steps = {
         node_id: nodes.get(connection, node_id).step
         for node_id in (record.from_node_id, record.to_node_id)
@@ -121,7 +121,7 @@ def certificate(connection: Connection, record: Certificate) -> dict[str, Any]:
 
 
 def _refused(newest: Launch | None, names: Mapping[str, str]) -> dict[str, Any] | None:
-    """The newest launch of a run, where its process trained nothing and its branch is gone."""
+    """Return the newest launch of a run if its process trained nothing and its branch is gone."""
     if newest is None or newest.state != "failed" or newest.branch_id in names:
         return None
     return {
@@ -159,14 +159,14 @@ def _certificate(record: Certificate, branch: str, steps: Mapping[str, int]) -> 
 def _branch(
     outline: TreeSummary, branch: Branch, steps: Mapping[str, int], now: float
 ) -> dict[str, Any]:
-    """A branch in a tree; ``steps`` are those of the nodes."""
+    """Return a branch of a tree; ``steps`` are those of its nodes."""
     segment, status = outline.segments.get(branch.segment_id or ""), outline.status(branch, now)
     record = outline.certificates.get(branch.id)
     return {
         "id": branch.id,
         "name": branch.name,
         "status": status,
-        # Of a lost branch: whether its process is known to be gone, or only silent.
+        # Of a lost branch: whether its process is known to be gone, or is only silent.
         "gone": segment.gone if segment and status == "lost" else None,
         "head": branch.head_id,
         "forked_from": branch.start_node_id,

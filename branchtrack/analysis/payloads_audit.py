@@ -1,6 +1,6 @@
 """Lines of a run's log as plain JSON values, the same for the shell and the API.
 
-Nothing is loaded for it: `branchtrack audit` has to answer at once.
+It loads no large library: `branchtrack audit` has to answer at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from branchtrack.core.records import CONTENTS, Event
 
 
 def event(record: Event) -> dict[str, Any]:
-    """One line; ``request`` is the id of the request that it is about, if it is about one."""
+    """Return one line of the log; ``request`` is the id of its request, if it has one."""
     return {
         "seq": record.seq,
         "time": moment(record.time),
@@ -31,7 +31,7 @@ def event(record: Event) -> dict[str, Any]:
 
 
 def facts(record: Event) -> dict[str, Any]:
-    """What a line carries that says something, to be shown; what a restore differs in, in words."""
+    """Return the facts of a line to be shown; the differences of a restore as sentences."""
     carried = _without_secrets(record.payload)
     if record.kind == "restore" and carried.get("differences"):
         carried = {**carried, "differences": restores.differences(carried)}
@@ -40,7 +40,7 @@ def facts(record: Event) -> dict[str, Any]:
 
 
 def _without_secrets(payload: dict[str, Any]) -> dict[str, Any]:
-    """The payload as it is shown: a move of the command may have been recorded with its secrets."""
+    """Return the payload without secrets, which a recorded move of the command may have."""
     argv = payload.get("argv")
     if not isinstance(argv, list):
         return payload
@@ -48,6 +48,6 @@ def _without_secrets(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def moment(seconds: float) -> str:
-    """A time as ISO 8601 in UTC, to the millisecond."""
+    """Return a time as ISO 8601 in UTC, to the millisecond."""
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")

@@ -24,7 +24,7 @@ from branchtrack.errors import InvalidInput
 
 
 def node(record: Node | NodeSummary, branch: str) -> dict[str, Any]:
-    """A node as it stands in a tree; ``branch`` is its branch's name."""
+    """Return a node as it is listed in a tree; ``branch`` is its branch's name."""
     return {
         "id": record.id,
         "branch": branch,
@@ -45,7 +45,7 @@ def node(record: Node | NodeSummary, branch: str) -> dict[str, Any]:
 
 
 def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
-    """A node with all that is recorded of it, and the size and files of its checkpoint.
+    """Return a node with its whole record, and the size and files of its checkpoint.
 
     Raises:
         CheckpointMissing: its checkpoint is not recorded.
@@ -73,16 +73,16 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
 
 
 def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
-    """What differs between two branches, or two nodes, or one of each.
+    """Return the differences between two branches, two nodes, or one of each.
 
-    ``common_ancestor`` is a node's id; of two branches the newest metrics are compared, of nodes
-    those they were committed with.
+    ``common_ancestor`` is the id of a node. The metrics compared are the newest of two branches,
+    and of nodes those they were committed with.
 
     Raises:
-        NotFound, Ambiguous: a reference fits no node and no branch, or several.
+        NotFound, Ambiguous: a reference matches no node and no branch, or several.
         InvalidInput: a branch has no node yet.
     """
-    # numpy comes with it, and most commands do without.
+    # This import loads numpy, which most commands do not need.
     from branchtrack.analysis import diff as differences
 
     a, b = _side(connection, a_ref), _side(connection, b_ref)
@@ -108,15 +108,15 @@ def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
 def curve(
     connection: Connection, branch: Branch, metric: str, points: int | None = None
 ) -> dict[str, Any]:
-    """One metric along a branch's whole line; ``points`` asks for fewer, extremes kept.
+    """Return one metric along a branch's whole line; with ``points``, fewer with extremes kept.
 
-    The steps of all values that are NaN or infinite are in ``gaps``;
-    ``wall_times`` are seconds since 1970, to reckon with.
+    ``gaps`` holds the steps of all values that are NaN or infinite; ``wall_times`` are seconds
+    since 1970, for calculations.
 
     Raises:
         NotFound: no such metric. InvalidInput: ``points`` is under 4.
     """
-    # numpy and tsdownsample come with them, and most commands do without.
+    # These imports load numpy and tsdownsample, which most commands do not need.
     from branchtrack.analysis import curves, downsample
 
     if points is not None and points < 4:
@@ -167,5 +167,5 @@ def _side_dict(
 
 
 def compared(compared: dict[str, Any] | None) -> dict[str, Any] | None:
-    """How a resume's first update stands to the node's own continuation, with a sentence on it."""
+    """Return how a resume's first update compares with the node's own continuation."""
     return None if compared is None else {**compared, "about": restores.sentence(compared)}

@@ -21,7 +21,7 @@ from branchtrack.db import runs as run_rows
 
 
 def request(record: Request) -> dict[str, Any]:
-    """A request and its answer; of a change of settings ``requested`` maps names to values."""
+    """Return a request and its answer; ``requested`` maps the settings to change to values."""
     # `branchtrack runs` loads no pydantic.
     from branchtrack.core.interventions import has_settings
 
@@ -53,7 +53,7 @@ def request(record: Request) -> dict[str, Any]:
 
 
 def refusals(counted: Refusals) -> dict[str, Any]:
-    """How many refusals were counted beyond those that are listed as requests."""
+    """Return the counts of refusals beyond those that are listed as requests."""
     return {
         "branch": counted.branch_id,
         "actor": counted.actor,
@@ -65,9 +65,9 @@ def refusals(counted: Refusals) -> dict[str, Any]:
 
 
 def launch(connection: Connection, record: Launch) -> dict[str, Any]:
-    """A launch, and what its process read back at its first update.
+    """Return a launch, and what its process read back at its first update.
 
-    Where it was ``withdrawn`` nothing is left of its branch: its process trained nothing.
+    A ``withdrawn`` launch has no branch any more, because its process trained nothing.
     """
     withdrawn = launches.is_withdrawn(connection, record)
     fork = None if withdrawn else nodes.get(connection, record.fork_node_id)

@@ -1,6 +1,6 @@
-"""What a branch can be asked for, and tokens, as plain JSON values for the shell and the API.
+"""The settings and actions of a branch, and tokens, as plain JSON values for shell and API.
 
-The keys are a promise, as in `report`. It knows no terminal and no HTTP.
+The keys are a promise, as in `payloads`. It knows no terminal and no HTTP.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from branchtrack.db import nodes, runs, segments
 
 
 def settings(connection: Connection, branch: Branch) -> dict[str, Any]:
-    """Every setting that the newest process of a branch declared, and the actions it offers.
+    """Return every setting that a branch's newest process declared, and the actions it offers.
 
-    ``value`` is what the process last told, ``effective`` what the newest update that was read back
-    (``effective_step``) used, ``effective_now`` where a schedule had brought that.
+    ``value`` is what the process last reported. ``effective`` is what the newest update that was
+    read back (``effective_step``) used, and ``effective_now`` the same if a schedule had changed
+    it.
     """
     segment = segments.get(connection, branch.segment_id) if branch.segment_id else None
     used = nodes.last_effective(connection, branch.id)
@@ -43,7 +44,7 @@ def settings(connection: Connection, branch: Branch) -> dict[str, Any]:
 
 
 def token(record: Token) -> dict[str, Any]:
-    """A token without its secret, which its owner alone has."""
+    """Return a token without its secret, which only its owner has."""
     return {
         "name": record.name,
         "role": record.role,

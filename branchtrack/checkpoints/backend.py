@@ -1,7 +1,7 @@
-"""What a store needs of the place that holds its packs: a folder, a bucket, memory.
+"""What a store needs of the place that holds its packs, be it a folder, a bucket or memory.
 
-A backend knows bytes under ids. It must not know headers, digests or what a pack is for: `packs`
-does, and is the same over all of them.
+A backend knows bytes under ids. It must not know headers, digests or the purpose of a pack: `packs`
+knows these, and works the same over every backend.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Chunk = bytes | memoryview
 
 @dataclass(frozen=True)
 class ListedPack:
-    """A pack that is there; ``age`` in seconds since it was written."""
+    """A stored pack; ``age`` is in seconds since it was written."""
 
     id: str
     age: float
@@ -26,14 +26,14 @@ class ListedPack:
 class Backend(Protocol):
     """Packs by their ids (32 hex characters); safe for many threads and processes at once.
 
-    Every method raises OSError if the place fails; backends that are no file system turn their
-    own errors into it.
+    Every method raises OSError if the storage fails; backends that are not file systems convert
+    their own errors.
     """
 
     def put(self, pack: str, chunks: Iterable[Chunk]) -> None:
-        """Store a pack, complete or not at all, and durable when this returns.
+        """Store a pack, either completely or not at all, and durably once this returns.
 
-        A pack that is already there is replaced in one step.
+        An existing pack is replaced in one step.
         """
 
     def open(self, pack: str) -> AbstractContextManager[BufferedReader]:
@@ -47,7 +47,7 @@ class Backend(Protocol):
         """Return whether a pack is there."""
 
     def list(self) -> Iterator[ListedPack]:
-        """Yield every pack; where the place cannot be read, none."""
+        """Yield every pack; none if the storage cannot be read."""
 
     def delete(self, pack: str) -> None:
         """Remove a pack.
@@ -57,13 +57,13 @@ class Backend(Protocol):
         """
 
     def describe(self, pack: str | None = None) -> str:
-        """Return where a pack is, or would be, for messages; of no pack, where the store is."""
+        """Return the location of a pack, existing or not, or of the store if none is given."""
 
     def is_present(self) -> bool:
-        """Return whether the place itself is there, with or without packs."""
+        """Return whether the storage exists, with or without packs."""
 
     def delete_unfinished(self, is_abandoned: Callable[[str, float], bool]) -> int:
-        """Remove what `put` left when its process was killed, and return how many there were.
+        """Remove what `put` left when its process was killed, and return the number of files.
 
         ``is_abandoned`` is called with the name of the writing process and the age in seconds.
         """

@@ -1,4 +1,4 @@
-"""Writing a checkpoint out as files that other tools open: safetensors and JSON.
+"""Export of a checkpoint to files that other tools can open: safetensors and JSON.
 
 It must not know torch, transformers or SQL; every byte it writes was read with its digest
 checked. transformers' ``from_pretrained(target)`` opens the result.
@@ -24,7 +24,7 @@ TRAINING_FILE = "training_state.safetensors"
 STATE_FILE = "state.json"
 CONFIG_FILE = "config.json"
 MODEL_ROLE = "model"
-#: Files that open the model with others, byte for byte, by their paths.
+#: Files that let other libraries open the model, with their bytes, by path.
 FILES_ROLE = "files"
 ALIASES_KEY = "aliases"
 TRANSIENT_KEY = "transient"
@@ -45,17 +45,17 @@ def export(
     Args:
         locations: by digest, for every entry of the manifest.
         target: a folder that is empty or does not exist yet.
-        raw: nothing that makes others take it for a model of theirs.
+        raw: leave out everything that marks the files as a model of another library.
 
     Returns:
-        the files written: ``model.safetensors`` (weights and buffers under the model's own
-        names), ``training_state.safetensors`` (all else, names with their role),
-        ``state.json``, and ``config.json`` if the state holds the model's configuration.
+        The files written: ``model.safetensors`` (weights and buffers under the model's own names),
+        ``training_state.safetensors`` (the rest, names with their role), ``state.json``, and
+        ``config.json`` if the state holds the model's configuration.
 
     Raises:
         InvalidInput: the target is a file, or a folder with something in it.
-        CheckpointMissing, CheckpointDamaged: a tensor cannot be read; nothing is left behind.
-        StorageError: the target cannot be written; nothing is left behind.
+        CheckpointMissing, CheckpointDamaged: a tensor cannot be read; the target is left empty.
+        StorageError: the target cannot be written; no files are left in it.
     """
     _check_target(target)
     written: list[Path] = []
@@ -85,13 +85,13 @@ def export(
 
 
 def _check_target(target: Path) -> None:
-    """Nothing of the user's is ever overwritten."""
+    """Refuse a target that holds anything: an export never overwrites files."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InvalidInput("target", str(target), "a folder that is empty or does not exist")
 
 
 def _tensor_files(manifest: Manifest) -> dict[str, list[tuple[str, Entry]]]:
-    """(name in the file, entry) for each safetensors file."""
+    """Return (name in the file, entry) pairs for each safetensors file."""
     model, training = [], []
     transient = manifest.state.get(TRANSIENT_KEY, ())
     for entry in manifest.entries:
@@ -101,7 +101,7 @@ def _tensor_files(manifest: Manifest) -> dict[str, list[tuple[str, Entry]]]:
             training.append((entry.name, entry))
         elif not _is_alias(entry, manifest):
             name = entry.name.removeprefix(f"{MODEL_ROLE}/")
-            # A buffer that the model's own checkpoints leave out is state of the training.
+            # A buffer that the model's own checkpoints leave out belongs to the training state.
             if name in transient:
                 training.append((entry.name, entry))
             else:
@@ -110,10 +110,10 @@ def _tensor_files(manifest: Manifest) -> dict[str, list[tuple[str, Entry]]]:
 
 
 def _is_alias(entry: Entry, manifest: Manifest) -> bool:
-    """Whether the entry is a second name for a tensor that is written under its first.
+    """Return whether the entry is a second name for a tensor that is written under its first.
 
-    Tied weights are tied again by the model that loads them; see safetensors/safetensors#586.
-    Equal content alone proves nothing: two tensors may be equal at one step by chance.
+    The model that loads tied weights ties them again; see safetensors/safetensors#586. Equal
+    content alone proves nothing: two tensors may be equal at one step by chance.
     """
     aliases = manifest.state.get(ALIASES_KEY, {})
     original = aliases.get(entry.name, aliases.get(entry.name.removeprefix(f"{MODEL_ROLE}/")))
@@ -124,7 +124,7 @@ def _is_alias(entry: Entry, manifest: Manifest) -> bool:
 
 
 def _inside(target: Path, name: str) -> Path:
-    """The path of a file of the state, which may lie in the target only."""
+    """Return the path of a file of the state, which must lie within the target."""
     path = target / name
     if not path.resolve().is_relative_to(target.resolve()):
         raise files.damaged(str(path), name, "its path leads out of the folder")
@@ -132,8 +132,8 @@ def _inside(target: Path, name: str) -> Path:
 
 
 def _json_files(state: dict[str, Any], *, raw: bool) -> dict[str, Any]:
-    """The JSON content of each file that is not tensors."""
-    # What is more than one model of transformers has configurations of its own.
+    """Return the JSON content of each file that holds no tensors."""
+    # A state with more than one transformers model holds a configuration for each.
     config = None if raw or EXPORT_KEY in state else state.get(CONFIG_KEY)
     return {STATE_FILE: state} | ({CONFIG_FILE: config} if isinstance(config, dict) else {})
 
@@ -144,12 +144,12 @@ def _write_tensors(
     locations: Mapping[str, TensorLocation],
     path: Path,
 ) -> None:
-    """One safetensors file, a tensor at a time, so that no more than one is in memory."""
+    """Write a safetensors file one tensor at a time, so that at most one is in memory."""
     entries = dict(tensors)
     slots = lay_out((name, entry.dtype, entry.shape) for name, entry in tensors)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
-        # transformers refuses files that do not say which framework they are for.
+        # transformers refuses files that do not name their framework.
         files.write_all(file, [build(slots, {"format": "pt"}).raw])
         for slot in slots:
             files.write_all(file, [_content(store, entries[slot.name], locations)])
@@ -158,12 +158,12 @@ def _write_tensors(
 
 
 def _content(store: Store, entry: Entry, locations: Mapping[str, TensorLocation]) -> bytearray:
-    """The bytes of one entry; the location must be that of this very tensor."""
+    """Return the bytes of one entry, whose location must match it."""
     location = locations.get(entry.digest)
     if location is None:
         raise files.missing(store.describe(), entry.name)
     recorded = (location.digest, location.dtype, location.shape)
     if recorded != (entry.digest, entry.dtype, entry.shape):
         path = store.describe(location.pack)
-        raise files.damaged(path, entry.name, "the manifest says another dtype or shape")
+        raise files.damaged(path, entry.name, "the manifest has another dtype or shape")
     return store.read(location)

@@ -1,4 +1,4 @@
-"""Errors about packs and files that say the way out, and writes that take as long as they take.
+"""Errors about packs and files that say how to go on, and writes that are always complete.
 
 It must not know what the bytes mean, or which backend holds them.
 """
@@ -20,7 +20,7 @@ _WRITE_BYTES = 1 << 26
 
 
 def write_all(file: int, chunks: Iterable[bytes | memoryview | bytearray]) -> None:
-    """Write every byte of ``chunks`` to a descriptor, however little each call takes."""
+    """Write every byte of ``chunks`` to a descriptor, in as many calls as it takes."""
     for chunk in chunks:
         view = memoryview(chunk)
         while view:
@@ -43,14 +43,14 @@ def damaged(path: str, tensor: str, reason: str) -> CheckpointDamaged:
 
 
 def unusable(path: str | Path, error: OSError) -> StorageError:
-    """Return the error for a disk that failed, with what to do about it."""
+    """Return the error for a failed disk, which says what to do about it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         fix = (
             "The disk is full: free some space on it, or move the home to another disk and give "
             "it with --home or BRANCHTRACK_HOME."
         )
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        fix = "Mend the permissions of that folder, or give another home with --home."
+        fix = "Fix the permissions of that folder, or use another home with --home."
     else:
         fix = "Check the disk, then try again."
     what = f"The file {path} cannot be used: {error.strerror or error}."

@@ -28,7 +28,7 @@ class Folder:
         self._root = root
 
     def put(self, pack: str, chunks: Iterable[Chunk]) -> None:
-        """Write a pack with three fsyncs at most, and two more in the life of a folder."""
+        """Write a pack with at most three fsyncs, and two more when the folder is created."""
         _write_durably(self._root, self._path(pack), chunks)
 
     def open(self, pack: str) -> BufferedReader:
@@ -58,7 +58,7 @@ class Folder:
         return self._root.is_dir()
 
     def delete_unfinished(self, is_abandoned: Callable[[str, float], bool]) -> int:
-        """Remove temporary files; each has its process in its name."""
+        """Remove temporary files whose process, which is in their name, is gone."""
         removed = 0
         for path, age in _aged(self._root / "tmp"):
             if is_abandoned(path.name, age):
@@ -72,7 +72,7 @@ class Folder:
 
 
 def _aged(folder: Path) -> Iterator[tuple[Path, float]]:
-    """Yield what lies in a folder, with the seconds for which it has not been written."""
+    """Yield the entries of a folder, with the seconds since each was last written."""
     try:
         names = os.listdir(folder)
     except OSError:
@@ -83,8 +83,8 @@ def _aged(folder: Path) -> Iterator[tuple[Path, float]]:
 
 
 def _write_durably(root: Path, target: Path, chunks: Iterable[Chunk]) -> None:
-    """Write a file below ``root/<folder>/``; the temporary file is gone if the disk fails."""
-    # Its name says whose it is, should this process be killed.
+    """Write a file below ``root/<folder>/``; its temporary file is removed if the disk fails."""
+    # The name identifies the process, in case it is killed.
     name = f"{processes.own_name()}#{uuid.uuid4().hex}".replace("/", "_")
     temporary, mode = root / "tmp" / name, permissions.of_store(root)
     _make_root(root, target, mode)
@@ -112,7 +112,7 @@ def _write(path: Path, chunks: Iterable[Chunk]) -> None:
 
 
 def _make_root(root: Path, target: Path, mode: int) -> None:
-    """Make the folders of the store, durable once in its life."""
+    """Create the folders of the store, durably the first time."""
     root.parent.mkdir(parents=True, exist_ok=True)
     for folder in (root, root / "tmp"):
         permissions.make_folder(folder, mode)
@@ -122,7 +122,7 @@ def _make_root(root: Path, target: Path, mode: int) -> None:
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Make renames in a folder last; without this a power cut may undo them."""
+    """Make renames in a folder durable; without this a power failure may undo them."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)

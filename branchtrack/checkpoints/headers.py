@@ -1,7 +1,7 @@
-"""The head of a safetensors file: laying tensors out, writing the header, reading it safely.
+"""The header of a safetensors file: its layout, and its safe reading and writing.
 
-It must not know the store, digests of tensors or torch. What it reads it takes for hostile:
-nothing is allocated on the word of a header that has not been checked against the file's size.
+It must not know the store, digests of tensors or torch. Input is treated as hostile: nothing is
+allocated because of a header that has not been checked against the file's size.
 
 Source: the safetensors format, https://github.com/huggingface/safetensors#format.
 """
@@ -22,12 +22,12 @@ _PREFIX = 8
 
 
 class BadHeader(Exception):
-    """What is wrong with a header; the store turns it into `CheckpointDamaged`."""
+    """A fault in a header; the store turns it into `CheckpointDamaged`."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A tensor's place: ``begin`` and ``end`` in bytes after the header, as in the format."""
+    """A tensor's position: ``begin`` and ``end`` in bytes after the header, as in the format."""
 
     name: str
     dtype: str
@@ -38,7 +38,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Header:
-    """A checked header: ``raw`` is all of it with the length in front, padding included."""
+    """A checked header; ``raw`` is all of it, with its length in front and padding included."""
 
     raw: bytes
     slots: dict[str, Slot]
@@ -46,20 +46,21 @@ class Header:
 
     @property
     def data_start(self) -> int:
-        """Where tensor bytes begin, counted from the file's start."""
+        """Return the offset of the tensor bytes from the start of the file."""
         return len(self.raw)
 
     @property
     def file_bytes(self) -> int:
-        """Length of the whole file."""
+        """Return the length of the whole file in bytes."""
         return self.data_start + max((slot.end for slot in self.slots.values()), default=0)
 
 
 def lay_out(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> tuple[Slot, ...]:
-    """Places for (name, dtype, shape), without gaps, as the format demands.
+    """Return the slots of (name, dtype, shape) triples, without gaps, as the format demands.
 
-    Each tensor begins at a multiple of its element size. Those whose length is a multiple of 8
-    come first, so all of these begin at a multiple of 8; within both kinds big elements lead.
+    Each tensor begins at a multiple of its element size. Tensors whose length is a multiple of 8
+    come first, so all of these begin at a multiple of 8; within both groups larger elements come
+    first.
 
     Raises:
         InvalidInput: a name given twice, empty or reserved, or an unknown dtype.
@@ -77,7 +78,7 @@ def lay_out(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> tuple[Slot, 
 
 
 def build(slots: Iterable[Slot], metadata: Mapping[str, str]) -> Header:
-    """The header for these places.
+    """Return the header for these slots.
 
     Raises:
         InvalidInput: it would be longer than readers of the format accept (100 MB).
@@ -95,7 +96,7 @@ def build(slots: Iterable[Slot], metadata: Mapping[str, str]) -> Header:
 
 
 def read_raw(file: BinaryIO, file_bytes: int) -> bytes:
-    """The header's bytes, its length in front, from the start of a file.
+    """Return the bytes of the header, with its length in front, from the start of a file.
 
     Raises:
         BadHeader: the file is too short for it, or it is longer than the format allows.
@@ -111,10 +112,10 @@ def read_raw(file: BinaryIO, file_bytes: int) -> bytes:
 
 
 def parse(raw: bytes, file_bytes: int) -> Header:
-    """The header that these bytes hold, proved to describe a file of just that length.
+    """Return the header in these bytes, proved to describe a file of exactly that length.
 
     Raises:
-        BadHeader: it is not JSON of the right form, or places overlap, leave gaps or overrun.
+        BadHeader: it is not JSON of the right form, or its slots overlap, leave gaps or overrun.
     """
     try:
         content = json.loads(raw[_PREFIX:])
@@ -131,7 +132,7 @@ def parse(raw: bytes, file_bytes: int) -> Header:
 
 
 def _slot(name: str, value: Any) -> Slot:
-    """One tensor's part of the header, every value checked."""
+    """Return the slot of one tensor in the header, every value checked."""
     if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
         raise BadHeader(f"{name!r} lacks dtype, shape or offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
@@ -141,7 +142,7 @@ def _slot(name: str, value: Any) -> Slot:
         raise BadHeader(f"{name!r} has a shape or offsets that are not counts")
     begin, end = offsets
     if end - begin != tensor_bytes(dtype, tuple(shape)):
-        raise BadHeader(f"{name!r} takes another number of bytes than its shape says")
+        raise BadHeader(f"{name!r} has a size in bytes that does not match its shape")
     return Slot(name, dtype, tuple(shape), begin, end)
 
 
@@ -150,7 +151,7 @@ def _is_sizes(value: Any) -> bool:
 
 
 def _check_places(slots: Iterable[Slot], data_bytes: int) -> None:
-    """The tensors must cover the rest of the file: each byte once, none beyond."""
+    """Check that the tensors cover the rest of the file: each byte once, none beyond its end."""
     position = 0
     for slot in sorted(slots, key=lambda slot: (slot.begin, slot.end)):
         if slot.begin != position:

@@ -1,10 +1,10 @@
-"""What killed processes left in a store: half-written packs, and packs that no node names.
+"""Leftovers of killed processes in a store: unfinished packs, and packs that no node names.
 
-What is half-written has its process in its name, a pack its process and its database in its header.
-So a pack can only ever be named by that process, in that database: once the process is gone, and
-the database does not name it, none will. A database that was restored from a copy does not name
-what came later either; those packs are kept, as the process was heard of no more at their time. It
-must not know SQL.
+The name of an unfinished file holds its process, the header of a pack its process and its database.
+So only that process, in that database, can ever name the pack: once the process is gone, a pack
+that the database does not name stays unnamed. A database that was restored from a copy does not
+name later packs either; those are kept, because the database last heard of their process before
+they were written. It must not know SQL.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from branchtrack.errors import CheckpointError, StorageError
 
 PROCESS_KEY = "branchtrack.process"
 DATABASE_KEY = "branchtrack.database"
-#: Seconds for which a file of a process that looks gone has not been written: a process in another
-#: container may have a name of this machine's.
+#: Seconds since the last write to a file of a process that looks gone: a process in another
+#: container may have the name of one on this machine.
 _QUIET = 600.0
-#: The same for a process of another machine, or one that nobody knows.
+#: The same for a process on another machine, or an unknown one.
 _OLD = 86_400.0
-#: A process that lives is heard of every second.
+#: A live process is heard of every second.
 _HEARTBEATS = 5.0
 
 
 def owner(process: str, database: str) -> dict[str, str]:
-    """Return the metadata of a pack that ``process`` writes for a database, by a name of it."""
+    """Return the metadata of a pack that ``process`` writes for the named database."""
     return {PROCESS_KEY: process, DATABASE_KEY: database}
 
 
 def remove_unfinished(store: Store) -> int:
-    """Remove what processes that are gone had half written; returns how many there were."""
+    """Remove unfinished files of processes that are gone, and return how many there were."""
     return store.delete_unfinished(_is_left)
 
 
 def remove_unnamed(
     store: Store, named: Container[str], database: str, heard_of: Mapping[str, float]
 ) -> list[str]:
-    """Remove packs that were written for a database, and that it does not name; returns their ids.
+    """Remove packs written for a database that does not name them, and return their ids.
 
-    ``heard_of`` has the times at which the database last heard of processes. Packs that do not say
-    whose they are, of versions before, are left alone.
+    ``heard_of`` holds the times at which the database last heard of processes. Packs that do not
+    name their process were written by earlier versions, and are left alone.
     """
     removed = []
     for pack in store.packs():

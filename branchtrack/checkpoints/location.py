@@ -1,4 +1,4 @@
-"""Which backend holds the packs of a home: the one place that chooses it."""
+"""The one place that chooses the backend for the packs of a home."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from branchtrack.checkpoints.packs import Store
 
 
 def open_store(folder: Path) -> Store:
-    """Return the store in a home's folder, see `Config.store`; nothing is created yet."""
+    """Return the store in a home's folder (see `Config.store`); nothing is created yet."""
     return Store(Folder(folder), home=folder.parent)

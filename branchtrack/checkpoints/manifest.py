@@ -1,4 +1,4 @@
-"""What a checkpoint is made of: named tensors by digest, and a small JSON state.
+"""The contents of a checkpoint: named tensors by digest, and a small JSON state.
 
 It must not know files, SQL or torch: it computes from bytes and values alone.
 """
@@ -35,10 +35,11 @@ Bytes = bytes | bytearray | memoryview
 class TensorBytes:
     """A tensor as bytes: ``data`` is C-contiguous, little-endian, ``tensor_bytes(...)`` long.
 
-    ``data`` may be of any format and shape when given; it is kept as a flat view of bytes.
+    ``data`` may be given in any format and shape; it is stored as a flat view of bytes.
 
     Raises:
-        InvalidInput: the dtype is unknown, or the data are not as long as dtype and shape say.
+        InvalidInput: the dtype is unknown, or the length of the data does not match dtype and
+        shape.
     """
 
     name: str
@@ -51,15 +52,15 @@ class TensorBytes:
 
     @property
     def nbytes(self) -> int:
-        """Length of the data in bytes."""
+        """Return the length of the data in bytes."""
         return self.data.nbytes
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of a checkpoint: ``<role>/<rest of the name>``, and where its content is known.
+    """A tensor of a checkpoint, named ``<role>/<rest of the name>``, and the digest of its content.
 
-    ``digest`` is what `tensor_digest` gives, 64 hex characters.
+    ``digest`` is the result of `tensor_digest`, 64 hex characters.
     """
 
     name: str
@@ -69,12 +70,12 @@ class Entry:
 
     @property
     def role(self) -> str:
-        """What the tensor is part of: ``model``, ``optimizer``, ``scheduler``, ``rng``..."""
+        """Return what the tensor is part of: ``model``, ``optimizer``, ``scheduler``, ``rng``..."""
         return self.name.partition("/")[0]
 
     @property
     def nbytes(self) -> int:
-        """Length of the tensor in bytes."""
+        """Return the length of the tensor in bytes."""
         return tensor_bytes(self.dtype, self.shape)
 
 
@@ -90,7 +91,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """The state digest: equal for equal states, whatever the order of entries and keys.
+        """Return the state digest: equal for equal states, whatever the order of entries and keys.
 
         Returns:
             SHA-256, 64 hex characters, over format tag, (name, digest) pairs and state JSON.
@@ -106,17 +107,17 @@ class Manifest:
 
     @property
     def logical_bytes(self) -> int:
-        """Bytes of all tensors, those shared with other checkpoints included."""
+        """Return the bytes of all tensors, including those shared with other checkpoints."""
         return sum(entry.nbytes for entry in self.entries)
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest as a JSON object that `from_json` reads."""
+        """Return the manifest as a JSON object that `from_json` reads."""
         tensors = [[e.name, e.dtype, list(e.shape), e.digest] for e in self.entries]
         return {"format": FORMAT, "tensors": tensors, "state": self.state}
 
     @classmethod
     def from_json(cls, value: Any) -> Manifest:
-        """The manifest that `to_json` wrote.
+        """Return the manifest that `to_json` wrote.
 
         Raises:
             CheckpointDamaged: the value is anything else.
@@ -133,7 +134,7 @@ class Manifest:
 
 
 def tensor_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """Bytes that a tensor of that dtype (safetensors spelling) and shape takes.
+    """Return the number of bytes of a tensor of that dtype (safetensors spelling) and shape.
 
     Raises:
         InvalidInput: unknown dtype, or a negative dimension.
@@ -146,10 +147,10 @@ def tensor_bytes(dtype: str, shape: tuple[int, ...]) -> int:
 
 
 def tensor_digest(dtype: str, shape: tuple[int, ...], data: Bytes) -> str:
-    """The digest a tensor is stored under.
+    """Return the digest that a tensor is stored under.
 
     Args:
-        dtype: safetensors spelling, as ``"BF16"``.
+        dtype: safetensors spelling, for example ``"BF16"``.
         shape: sizes; ``()`` for a scalar.
         data: C-contiguous little-endian bytes.
 
@@ -157,7 +158,7 @@ def tensor_digest(dtype: str, shape: tuple[int, ...], data: Bytes) -> str:
         SHA-256 over dtype, shape and data, 64 hex characters.
 
     Raises:
-        InvalidInput: unknown dtype, or data of another length than dtype and shape say.
+        InvalidInput: unknown dtype, or the length of the data does not match dtype and shape.
     """
     flat = _flat(dtype, shape, data)
     hasher = tensor_hasher(dtype, shape)
@@ -166,14 +167,14 @@ def tensor_digest(dtype: str, shape: tuple[int, ...], data: Bytes) -> str:
 
 
 def tensor_hasher(dtype: str, shape: tuple[int, ...]) -> HASH:
-    """A hash fed with dtype and shape, ready for the data in pieces; see `tensor_digest`."""
-    # One line, ended by the newline, then data: no two tensors can share an encoding.
+    """Return a hash that is ready for the data in pieces; see `tensor_digest`."""
+    # One line that ends with the newline, then data: no two tensors can share an encoding.
     head = f"{TENSOR_FORMAT} {dtype} {'x'.join(map(str, shape))}\n"
     return hashlib.sha256(head.encode("ascii"))
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one JSON spelling of a value: keys sorted, no spaces, ASCII, floats shortest-exact.
+    """Return the one JSON spelling of a value: keys sorted, no spaces, ASCII, shortest floats.
 
     Raises:
         InvalidInput: NaN, infinity, a key that is not text, or a type JSON does not have.
@@ -189,7 +190,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _check_keys(value: Any) -> None:
-    """JSON turns the key 1 into "1": the value read back would then have another digest."""
+    """Refuse keys that are not text: JSON turns 1 into "1", which would change the digest."""
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
@@ -201,7 +202,7 @@ def _check_keys(value: Any) -> None:
 
 
 def _flat(dtype: str, shape: tuple[int, ...], data: Bytes) -> memoryview:
-    """The data as one row of bytes, once their length is found right."""
+    """Return the data as a flat view of bytes, their length checked."""
     view = memoryview(data)
     expected = tensor_bytes(dtype, shape)
     if view.nbytes != expected or not view.c_contiguous:
@@ -212,7 +213,7 @@ def _flat(dtype: str, shape: tuple[int, ...], data: Bytes) -> memoryview:
 
 
 def _entry(item: Any) -> Entry:
-    """One tensor of a manifest's JSON, every part checked."""
+    """Return one tensor of a manifest's JSON, every field checked."""
     if not isinstance(item, list) or len(item) != 4:
         raise _nonsense("a tensor is not [name, dtype, shape, digest]")
     name, dtype, shape, digest = item

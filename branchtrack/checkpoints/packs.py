@@ -1,8 +1,9 @@
-"""The store of tensors: one write-once safetensors file, a pack, for each commit.
+"""The store of tensors: each commit writes one safetensors file, a pack, that never changes.
 
 A pack's id is the digest of its header, and its header holds the digests of its tensors, so the
-name of a pack proves all of it. It must not know SQL, runs or torch: who needs which tensor is
-told by `TensorLocation`s that the caller keeps. Nor does it know where packs are: a `Backend` does.
+name of a pack proves all of it. It must not know SQL, runs or torch: the caller stores
+`TensorLocation`s, which say where its tensors are. Nor does it know where packs are: a `Backend`
+does.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _CACHED_HEADERS = 64
 
 @dataclass(frozen=True)
 class Pack:
-    """A pack as written: ``nbytes`` is the file's length; one location per digest."""
+    """A pack as written; ``nbytes`` is the file's length, with one location per digest."""
 
     id: str
     nbytes: int
@@ -64,7 +65,7 @@ Progress = Callable[[int, int], None]
 
 
 class Store:
-    """The packs in a backend, read with their digests checked; as safe as the backend is.
+    """The packs in a backend, read with their digests checked; as durable as the backend is.
 
     ``home`` is the folder of the home that the store is part of.
     """
@@ -75,50 +76,50 @@ class Store:
         self._headers: dict[str, Header] = {}
 
     def describe(self, pack: str | None = None) -> str:
-        """Return where a pack is, existing or not, for messages; of no pack, where the store is.
+        """Return the location of a pack, existing or not, or of the store if none is given.
 
         Raises:
-            InvalidInput: not a pack's id (32 hex characters).
+            InvalidInput: ``pack`` is not the id of a pack (32 hex characters).
         """
         return self._backend.describe(None if pack is None else _checked_id(pack))
 
     def exists(self, pack: str) -> bool:
-        """Return whether a pack is there; nothing of it is read."""
+        """Return whether a pack exists, without reading it."""
         return self._backend.exists(_checked_id(pack))
 
     def is_present(self) -> bool:
-        """Return whether the place of the store is there."""
+        """Return whether the storage of the store exists."""
         return self._backend.is_present()
 
     def packs(self) -> Iterator[ListedPack]:
-        """Yield every pack with its age, named by a node or not."""
+        """Yield every pack with its age, whether a node names it or not."""
         return self._backend.list()
 
     def delete(self, pack: str) -> None:
         """Remove a pack.
 
         Raises:
-            OSError: it is not there, or cannot be removed.
+            OSError: it does not exist, or cannot be removed.
         """
         self._backend.delete(_checked_id(pack))
 
     def delete_unfinished(self, is_abandoned: Callable[[str, float], bool]) -> int:
-        """See `Backend.delete_unfinished`."""
+        """Remove unfinished files; see `Backend.delete_unfinished`."""
         return self._backend.delete_unfinished(is_abandoned)
 
     def put(self, tensors: Sequence[tuple[str, TensorBytes]], metadata: Mapping[str, str]) -> Pack:
-        """Write tensors as one pack, durable when this returns.
+        """Write tensors as one pack, durable once this returns.
 
-        The same content gives the same pack again, and mends one that was damaged. A digest
-        given twice is written once.
+        The same content gives the same pack again, and repairs a damaged one. A digest given twice
+        is written once.
 
         Args:
-            tensors: pairs of (digest as `tensor_digest` gives it, tensor).
-            metadata: text by name, kept in the header; part of what the pack's id covers.
+            tensors: pairs of (digest from `tensor_digest`, tensor).
+            metadata: text by name, stored in the header and covered by the pack's id.
 
         Raises:
             InvalidInput: a name twice, a reserved name, or a header over 100 MB.
-            StorageError: the disk is full, may not be written or failed; nothing is left behind.
+            StorageError: the disk is full, not writable or failed; no file is left.
         """
         unique = {digest: tensor for digest, tensor in reversed(tensors)}
         digests = {tensor.name: digest for digest, tensor in unique.items()}
@@ -139,12 +140,12 @@ class Store:
         return Pack(pack, header.file_bytes, locations)
 
     def discard(self, pack: str) -> None:
-        """Remove a pack of this process that no record names; `leftovers` tries again."""
+        """Remove a pack of this process that no record names; or leave it to `leftovers`."""
         with suppress(OSError):
             self.delete(pack)
 
     def metadata(self, pack: str) -> dict[str, str]:
-        """Return the metadata that a pack was stored with, and the store's; not proved.
+        """Return the metadata of a pack, both the caller's and the store's; it is not proved.
 
         Raises:
             CheckpointMissing, CheckpointDamaged, StorageError: its header cannot be read.
@@ -157,14 +158,14 @@ class Store:
                 raise files.damaged(self.describe(pack), "", str(error)) from error
 
     def read(self, location: TensorLocation) -> bytearray:
-        """The bytes of one tensor, their digest checked.
+        """Return the bytes of one tensor, their digest checked.
 
         Returns:
-            little-endian data of ``location.nbytes`` bytes, the caller's own.
+            Little-endian data of ``location.nbytes`` bytes, owned by the caller.
 
         Raises:
             CheckpointMissing: there is no such pack.
-            CheckpointDamaged: the header, the place or the content is not what was stored.
+            CheckpointDamaged: the header, the position or the content is not what was stored.
             StorageError: the file cannot be read.
         """
         path = self.describe(location.pack)
@@ -180,7 +181,7 @@ class Store:
             length != location.nbytes
             or tensor_digest(location.dtype, location.shape, content) != location.digest
         ):
-            raise files.damaged(path, location.name, "its bytes are not those that were stored")
+            raise files.damaged(path, location.name, "its bytes differ from what was stored")
         return content
 
     def verify(
@@ -207,7 +208,7 @@ class Store:
 
     @contextmanager
     def _opened(self, pack: str, tensor: str) -> Iterator[BufferedReader]:
-        """Open a pack for reading; ``tensor`` says what for.
+        """Open a pack for reading; ``tensor`` is named in errors.
 
         Raises:
             CheckpointMissing: there is no such pack.
@@ -225,7 +226,7 @@ class Store:
     def _verify_pack(
         self, pack: str, members: list[TensorLocation]
     ) -> Iterator[tuple[TensorLocation, BranchtrackError | None]]:
-        """Yield each tensor of one pack with its error; without a header all have one."""
+        """Yield each bad tensor of one pack with its error; if the header is bad, all of them."""
         path = self.describe(pack)
         try:
             with self._opened(pack, "") as file:
@@ -236,7 +237,7 @@ class Store:
             yield from ((location, error) for location in members)
 
     def _remember(self, pack: str, header: Header) -> Header:
-        """Packs never change, so a header that was right once may be kept."""
+        """Cache the header of a pack: packs never change, so one check is enough."""
         if len(self._headers) >= _CACHED_HEADERS:
             self._headers = {}
         self._headers[pack] = header
@@ -254,36 +255,36 @@ def _pack_id(header: bytes) -> str:
 
 
 def _location(pack: str, digest: str, slot: Slot, header: Header) -> TensorLocation:
-    """Return a slot as records name it: its offset counted from the file's start."""
+    """Return a slot in the form of records, its offset counted from the start of the file."""
     offset, nbytes = header.data_start + slot.begin, slot.end - slot.begin
     return TensorLocation(digest, pack, slot.name, slot.dtype, slot.shape, offset, nbytes)
 
 
 def _checked_header(file: BufferedReader, pack: str, path: str) -> Header:
-    """The header at the start of a pack, proved by the pack's id.
+    """Return the header at the start of a pack, proved by the pack's id.
 
     Raises:
-        CheckpointDamaged: it is not the header that was written, or the pack's length is not.
+        CheckpointDamaged: the header or the length of the pack is not as it was written.
     """
     file_bytes = _length(file)
     try:
         raw = read_raw(file, file_bytes)
         if _pack_id(raw) != pack:
-            raise BadHeader("its bytes are not those that were stored")
+            raise BadHeader("its bytes differ from what was stored")
         return parse(raw, file_bytes)
     except BadHeader as error:
         raise files.damaged(path, "", str(error)) from error
 
 
 def _length(file: BufferedReader) -> int:
-    """Return how many bytes a pack has, and go to its start."""
+    """Return the length of a pack in bytes, and go to its start."""
     file_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     return file_bytes
 
 
 def _check_place(header: Header, location: TensorLocation, path: str) -> None:
-    """Check, before a byte is allocated, that the header agrees with the record.
+    """Check, before memory is allocated, that the header agrees with the record.
 
     Raises:
         CheckpointDamaged: it does not.
@@ -296,7 +297,7 @@ def _check_place(header: Header, location: TensorLocation, path: str) -> None:
 def _damage(
     file: BufferedReader, header: Header, location: TensorLocation, path: str
 ) -> BranchtrackError | None:
-    """What is wrong with one tensor, read in pieces so that none is held whole."""
+    """Return what is wrong with a tensor, reading it in pieces to use little memory."""
     try:
         _check_place(header, location, path)
         hasher = tensor_hasher(location.dtype, location.shape)
@@ -310,5 +311,5 @@ def _damage(
     except OSError as error:
         return files.unusable(path, error)
     if left or hasher.hexdigest() != location.digest:
-        return files.damaged(path, location.name, "its bytes are not those that were stored")
+        return files.damaged(path, location.name, "its bytes differ from what was stored")
     return None

@@ -1,7 +1,7 @@
-"""Single values that JSON would make into others, as tagged JSON that gives them back.
+"""Single values that JSON would change, as tagged JSON that restores them exactly.
 
-Numbers of numpy with their dtype, complex and exact numbers, bytes, members of enums. Nothing is
-imported and nothing is run to read one: an enum is looked for among the modules that are loaded.
+These are numpy's numbers with their dtype, complex and exact numbers, bytes and members of enums.
+Reading one imports and runs nothing: an enum is looked up in the modules that are loaded.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy as np
 from branchtrack.errors import CheckpointMismatch
 
 TAG = "$"
-#: Of numpy's own dtypes those whose bytes say all: numbers, truth values, texts, moments.
+#: The dtypes of numpy whose bytes say all: numbers, truth values, texts, times.
 _OWN = "?bBhHiIlLqQefdgFDGSUmM"
 _PLAIN = (bool, int, float, str)
 
 
 def encode(value: Any) -> Any:
-    """``value`` as JSON where it is one such value, or one that JSON has; None: it is neither.
+    """Return ``value`` as JSON if it is such a value, or one that JSON has; else None.
 
-    None itself comes as None, too.
+    None itself is encoded as None, too.
     """
     if isinstance(value, np.generic):
         coded = {"dtype": value.dtype.str, "bytes": value.tobytes().hex()}
@@ -49,10 +49,10 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: dict[str, Any]) -> Any:
-    """What `encode` was given.
+    """Return the value that `encode` was given.
 
     Raises:
-        CheckpointMismatch: an enum that this process does not have, or not with that member.
+        CheckpointMismatch: this process does not have the enum, or that member of it.
     """
     kind = value[TAG]
     if kind == "scalar":
@@ -62,8 +62,8 @@ def decode(value: dict[str, Any]) -> Any:
     return _READERS[kind](value["text"])
 
 
-def known(kind: str) -> bool:
-    """Whether `decode` reads values of that tag."""
+def is_known(kind: str) -> bool:
+    """Return whether `decode` reads values of that tag."""
     return kind in ("scalar", "enum") or kind in _READERS
 
 
@@ -89,7 +89,7 @@ def _enum(coded: dict[str, Any]) -> Any:
     if member is None:
         name = f"{coded['module']}.{coded['class']}.{coded['member']}"
         raise CheckpointMismatch(
-            f"The node's state has {name}, and the script has no such enum by now.",
+            f"The node's state has {name}, which is no enum of the script any more.",
             safe="No training was done.",
             fix="Import it before the run is started, as the script that made the node did.",
             field=name,
@@ -100,7 +100,7 @@ def _enum(coded: dict[str, Any]) -> Any:
 
 
 def _find(coded: dict[str, Any]) -> Any:
-    """The member that ``coded`` names, or None."""
+    """Return the member that ``coded`` names, or None."""
     kind: Any = sys.modules.get(coded["module"])
     for name in coded["class"].split("."):
         kind = getattr(kind, name, None)

@@ -1,8 +1,9 @@
-"""Training state <-> tensors and JSON, without pickle. The one module here that knows torch.
+"""Conversion of training state to tensors and JSON and back, without pickle.
 
-Whatever a ``state_dict`` may hold (tensors, arrays, numbers, text, containers of these) is
-encoded as JSON in which a tensor is a reference by name. All comes back as it was, containers as
-their plain kind (a named tuple as a tuple). It knows no model and no file.
+It is the one module here that knows torch. Anything in a ``state_dict`` (tensors, arrays, numbers,
+text, containers of these) is encoded as JSON in which a tensor is a reference by name. Everything
+is decoded as it was, except that containers become their plain kind (a named tuple a tuple). It
+knows no model and no file.
 """
 
 from __future__ import annotations
@@ -41,20 +42,20 @@ _TAG = scalars.TAG
 
 
 def to_bytes(name: str, tensor: torch.Tensor) -> TensorBytes:
-    """A view of a contiguous host tensor's little-endian bytes; nothing is copied."""
+    """Return a view of a contiguous host tensor's little-endian bytes, without a copy."""
     flat = tensor.detach().reshape(-1).view(torch.uint8).numpy()
     return TensorBytes(name, dtype_name(name, tensor), tuple(tensor.shape), flat.data)
 
 
 def from_bytes(dtype: str, shape: tuple[int, ...], data: bytearray) -> torch.Tensor:
-    """A host tensor over ``data``, which it then owns."""
+    """Return a host tensor over ``data``, which it then owns."""
     if not data:
         return torch.empty(shape, dtype=_BY_NAME[dtype])
     return torch.frombuffer(data, dtype=_BY_NAME[dtype]).reshape(shape)
 
 
 def dtype_name(name: str, tensor: torch.Tensor) -> str:
-    """safetensors' name of a tensor's dtype.
+    """Return safetensors' name of a tensor's dtype.
 
     Raises:
         CheckpointMismatch: the tensor is sparse, quantised or complex.
@@ -62,7 +63,7 @@ def dtype_name(name: str, tensor: torch.Tensor) -> str:
     if tensor.layout is not torch.strided or tensor.dtype not in DTYPES:
         raise CheckpointMismatch(
             f"{name} is a {tensor.layout} tensor of {tensor.dtype}, which cannot be stored.",
-            safe="Training goes on; no node was committed.",
+            safe="Training continues; no node was committed.",
             fix="Keep such tensors out of the state, or convert them to dense ones.",
             field=name,
             expected="a dense tensor",
@@ -72,10 +73,10 @@ def dtype_name(name: str, tensor: torch.Tensor) -> str:
 
 
 def encode(value: Any, path: str, tensors: MutableMapping[str, torch.Tensor]) -> Any:
-    """``value`` as JSON; every tensor in it goes to ``tensors`` under a name below ``path``.
+    """Return ``value`` as JSON; its tensors are added to ``tensors`` under names below ``path``.
 
     Raises:
-        CheckpointMismatch: an object that is neither plain data nor a tensor that can be stored.
+        CheckpointMismatch: an object is neither plain data nor a tensor that can be stored.
     """
     if isinstance(value, torch.Tensor):
         return {_TAG: "tensor", "name": _add(value, path, tensors)}
@@ -95,7 +96,7 @@ def encode(value: Any, path: str, tensors: MutableMapping[str, torch.Tensor]) ->
 
 
 def decode(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
-    """What ``encode`` was given."""
+    """Return the value that ``encode`` was given."""
     if isinstance(value, list):
         return [decode(item, tensors) for item in value]
     if not isinstance(value, dict):
@@ -107,13 +108,13 @@ def decode(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         return tensors[value["name"]]
     if kind == "array":
         return tensors[value["name"]].numpy()
-    if scalars.known(kind):
+    if scalars.is_known(kind):
         return scalars.decode(value)
     return _CONTAINERS[kind]([decode(item, tensors) for item in value["items"]])
 
 
 def _add(tensor: torch.Tensor, path: str, tensors: MutableMapping[str, torch.Tensor]) -> str:
-    """The name a tensor is kept under: ``path``, unless other keys have led to the same one."""
+    """Return the name a tensor is stored under: ``path``, unless other keys gave the same one."""
     dtype_name(path, tensor)
     name, number = path, 2
     while name in tensors:
@@ -124,7 +125,7 @@ def _add(tensor: torch.Tensor, path: str, tensors: MutableMapping[str, torch.Ten
 
 def _from_array(value: np.ndarray[Any, Any], path: str) -> torch.Tensor:
     try:
-        # A copy is made only of what is read-only or not in C order.
+        # Only what is read-only or not in C order is copied.
         return torch.from_numpy(np.require(value, requirements=["C", "W"])).reshape(value.shape)
     except (TypeError, ValueError) as error:
         raise _refused(value, path) from error
@@ -140,7 +141,7 @@ def _in_order(items: Collection[Any]) -> list[Any]:
 def _refused(value: Any, path: str) -> CheckpointMismatch:
     return CheckpointMismatch(
         f"{path} is a {type(value).__name__}, which is neither plain data nor a tensor.",
-        safe="Training goes on; no node was committed.",
+        safe="Training continues; no node was committed.",
         fix="Keep it out of the state_dict, or give its class a state_dict of plain values.",
         field=path,
         expected="plain data",

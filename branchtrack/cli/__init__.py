@@ -1,1 +1,1 @@
-"""The command line: one small module per family of commands. Nothing here decides about runs."""
+"""The command line: a module for each family of commands. It decides nothing about runs."""

@@ -1,6 +1,6 @@
-"""What every command is given: where things are, and the options that many commands share.
+"""The context of every command: where things are, and the options that many commands share.
 
-It opens the database and the store for a command and closes them behind it.
+It opens the database and the store for a command, and closes them after it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class CommandLine:
-    """The configuration in force for this call."""
+    """The configuration of this call."""
 
     config: Config
 
     @contextmanager
     def database(self, *, create: bool = False, shared: bool = False) -> Iterator[Database]:
-        """The database, its schema checked.
+        """Return the database, its schema checked.
 
         Raises:
             SchemaError, HomeError: see `branchtrack.db.schema.open_database`.
@@ -46,13 +46,13 @@ class CommandLine:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection to read with."""
+        """Yield a connection for reading."""
         with self.database() as database, database.read() as connection:
             yield connection
 
     @property
     def read_only(self) -> bool:
-        """Whether the database is a file that this process may not write."""
+        """Return whether the database is a file that this process may not write."""
         from branchtrack.db.engine import Database
 
         database = Database(self.config.database_url)
@@ -63,7 +63,7 @@ class CommandLine:
 
     @property
     def store(self) -> Store:
-        """The checkpoint store of the home."""
+        """Return the checkpoint store of the home."""
         from branchtrack.checkpoints.location import open_store
 
         return open_store(self.config.store)
@@ -73,6 +73,6 @@ pass_command_line = click.make_pass_decorator(CommandLine)
 
 
 def json_option(command: _Command) -> _Command:
-    """``--json``, given to the command as ``as_json``."""
+    """Add ``--json``, passed to the command as ``as_json``."""
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
     return option(command)

@@ -1,4 +1,4 @@
-"""The `branchtrack` command: its families loaded when asked for, and errors made into exit codes.
+"""The `branchtrack` command, which loads commands on use and turns errors into exit codes.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted. It must not import what a single
 command needs; ``branchtrack runs`` loads neither torch nor Flask nor alembic.
@@ -63,7 +63,7 @@ COMMANDS = {
     "token": "commands.tokens:token",
     "db": "commands.store:db",
 }
-#: The errors that are the caller's to mend; every other one is a failure.
+#: The errors that the caller can correct; every other one is a failure.
 BAD_INPUT = (InvalidInput, NotFound, SchemaError, HomeError)
 INTERRUPTED = 130
 #: Characters of a path that are shown.
@@ -71,14 +71,14 @@ _PATH = 200
 
 
 class Branchtrack(click.Group):
-    """A group that imports a command's module when the command is asked for."""
+    """A group that imports the module of a command when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names in the order of the table."""
+        """Return the names in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, or None."""
+        """Return the command of that name, or None."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
@@ -87,7 +87,7 @@ class Branchtrack(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what goes wrong becomes a message and an exit code."""
+        """Run the command; an error becomes a message and an exit code."""
         arguments = [*ctx._protected_args, *ctx.args]
         as_json = "--json" in arguments
         try:
@@ -101,7 +101,7 @@ class Branchtrack(click.Group):
             raise
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
-                # Other failures may come after something was done.
+                # Other failures may happen after something was done.
                 raise
             refused = _refused_path(error)
             print_error(refused, as_json)
@@ -116,12 +116,12 @@ def _refused_path(error: OSError) -> InvalidInput:
 
 
 def exit_code(error: BranchtrackError) -> int:
-    """2 where the input was at fault, else 1."""
+    """Return 2 if the input was at fault, else 1."""
     return 2 if isinstance(error, BAD_INPUT) else 1
 
 
 def print_error(error: BranchtrackError, as_json: bool) -> None:
-    """What happened, what is safe and the way out; on stdout as one JSON object where asked for."""
+    """Print the three parts of an error's message; on stdout as one JSON object with ``--json``."""
     if as_json:
         emit({"error": error_payload(error)})
     lines = [sentence for sentence in (error.safe, error.fix) if sentence]
@@ -132,26 +132,27 @@ def print_error(error: BranchtrackError, as_json: bool) -> None:
 @click.option(
     "--home", metavar="DIR", help=f"Folder of branchtrack's files [{config.DEFAULT_HOME}]."
 )
-@click.option("--database-url", metavar="URL", help="Database, where it is not in the home.")
+@click.option("--database-url", metavar="URL", help="Database, if it is not in the home.")
 @click.version_option(package_name="branchtrack")
 @click.pass_context
 def cli(ctx: click.Context, home: str | None, database_url: str | None) -> None:
     """Branch, rewind and steer live training runs, with a record of every change.
 
-    A node is named by its id (any 4 characters or more of it that fit no other), a branch by
-    RUN/BRANCH; RUN alone is its first branch. BRANCHTRACK_HOME and BRANCHTRACK_DATABASE_URL say
-    the same as the options.
+    A node is named by its id (at least 4 characters that no other id begins with), a branch by
+    RUN/BRANCH; RUN alone is its first branch. BRANCHTRACK_HOME and BRANCHTRACK_DATABASE_URL can
+    replace the options.
 
     \b
     Try: branchtrack demo
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks the lines of a tree shows question marks, and no traceback.
+            # A terminal without the characters for a tree's lines shows question marks, and no
+            # traceback.
             stream.reconfigure(errors="replace")
     ctx.obj = CommandLine(config.load(home, database_url))
 
 
 def main() -> None:
-    """The entry point of the command; does not return."""
+    """Run the command line; this does not return."""
     cli(prog_name="branchtrack")

@@ -1,4 +1,4 @@
-"""What a resume starts from: its script and environment, as they were and as they are now."""
+"""The origin of a resume: its script and environment, as recorded and as they are now."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from branchtrack.db.engine import Database
 
 
-def placed(
+def relocated_command(
     database: Database, node_ref: str, script: str | None, folder: str | None
 ) -> dict[str, Any] | None:
-    """The command of a node's run with its script or folder elsewhere; None where it is not."""
+    """Return the command of a node's run with another script or folder, if one is given."""
     if script is None and folder is None:
         return None
     from branchtrack import scripts
@@ -22,11 +22,11 @@ def placed(
 
     with database.read() as connection:
         node = nodes.find(connection, node_ref)
-        return scripts.placed(runs.get_run(connection, node.run_id).entry_point, script, folder)
+        return scripts.replaced(runs.get_run(connection, node.run_id).entry_point, script, folder)
 
 
 def is_remembered(database: Database, launch: Launch) -> bool:
-    """Whether the run is started from where this launch was, from now on."""
+    """Record a launch's script and folder as the run's own; return whether they differed."""
     from branchtrack.db import runs
 
     if launch.entry_point is None:
@@ -36,9 +36,10 @@ def is_remembered(database: Database, launch: Launch) -> bool:
     return all(now.get(name) == launch.entry_point.get(name) for name in ("argv", "cwd"))
 
 
-def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
-    """Whether the script, or a module of its own, has changed since the node was made; said unless
-    ``quiet``.
+def report_script_changes(database: Database, launch: Launch, quiet: bool) -> bool:
+    """Say whether the script or a module of its own has changed since the node was written.
+
+    Nothing is printed if ``quiet``.
     """
     from branchtrack import scripts
     from branchtrack.db import nodes, runs, segments
@@ -50,7 +51,10 @@ def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
     changed = scripts.has_changed(entry_point, environment)
     modules = scripts.changed_modules(entry_point, (before or {}).get("modules"))
     if launch.entry_point is not None and not quiet:
-        echo(f"Starting {scripts.words(launch.entry_point)}, not where it was trained.", err=True)
+        echo(
+            f"Starting {scripts.describe(launch.entry_point)}, which is not where it was trained.",
+            err=True,
+        )
     if changed and not quiet:
         path = scripts.script_of(entry_point)
         echo(f"The script {path} has changed since node {launch.node_id} was made.", err=True)
@@ -60,8 +64,8 @@ def tell_of_script(database: Database, launch: Launch, quiet: bool) -> bool:
     return changed or bool(modules)
 
 
-def tell_of_environment(database: Database, launch: Launch, quiet: bool) -> None:
-    """Say which environment variables the process is given that are not set so here."""
+def report_environment(database: Database, launch: Launch, quiet: bool) -> None:
+    """Print the environment variables that the process is given and that differ here."""
     from branchtrack.db import segments
     from branchtrack.launching import child_environment
 

@@ -1,6 +1,6 @@
-"""What is printed to a terminal: JSON, tables, colours, and values as `core.formats` writes them.
+"""Output to a terminal: JSON, tables, colours, and values as `core.formats` writes them.
 
-It must not know what a run is; nothing heavy is imported.
+It must not know what a run is, and imports no large library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from branchtrack.core import formats
 from branchtrack.core.nonfinite import spelled
 from branchtrack.core.schedules import is_recipe
 
-#: Colours that two neighbouring branches do not share.
+#: Colours; no two neighbouring branches have the same.
 BRANCH_COLOURS = ("blue", "yellow", "magenta", "green", "cyan", "red")
 _STATE_COLOURS = {
     "running": "green",
@@ -40,33 +40,33 @@ _STATE_COLOURS = {
     "expired": "red",
     "revoked": "red",
 }
-#: What a terminal obeys instead of showing it, ends of lines apart: C0, DEL and C1; and what no
-#: output can encode.
+#: Characters that a terminal obeys instead of showing, except line ends: C0, DEL and C1; and those
+#: that cannot be encoded for output.
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-#: What `styled` itself puts around a text.
+#: The codes that `styled` itself puts around a text.
 _OWN_STYLES = re.compile("(\x1b\\[(?:0|1|2|3[0-7])m)")
 
 
 def spelled_name(text: str) -> str:
-    """A name that people chose, in one line: ends of lines spelled too, and quotes for none."""
+    """Return a name chosen by a user in one line: line ends spelled out, quotes if it is empty."""
     return visible(text).replace("\n", "\\n") or '""'
 
 
 def visible(text: str) -> str:
-    """``text`` with control characters spelled (``\\x1b``), so that no terminal obeys them."""
+    """Return ``text`` with control characters spelled (``\\x1b``): no terminal obeys those."""
     return _CONTROLS.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
-    """Print ``text``: of what a terminal obeys, ends of lines and the colours of `styled` alone."""
+    """Print ``text`` with its line ends and the colours of `styled`, all other controls spelled."""
     parts = _OWN_STYLES.split(text)
-    # Every second part is one that the pattern has found.
+    # Every second item is a match of the pattern.
     parts[::2] = [visible(plain) for plain in parts[::2]]
     click.echo("".join(parts), err=err)
 
 
 def say_cut(shown: int, total: int, what: str) -> None:
-    """Say on standard error, where a list is short of some, how many there are."""
+    """Say on standard error how many entries a list leaves out, if any."""
     if shown < total:
         echo(f"{shown:,} of {total:,} {what}; --all lists all of them.", err=True)
 
@@ -77,7 +77,7 @@ def emit(value: Any) -> None:
 
 
 def styled(text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
-    """``text`` in a colour, unless NO_COLOR is set; click strips it where nobody would see it."""
+    """Return ``text`` in a colour, unless NO_COLOR is set; click strips it outside of terminals."""
     text = visible(text)
     if "NO_COLOR" in os.environ:
         return text
@@ -85,7 +85,7 @@ def styled(text: str, colour: str | None = None, *, bold: bool = False, dim: boo
 
 
 def state(name: str) -> str:
-    """Return a status or state in words and in its colour."""
+    """Return a status or state as text in its colour."""
     return styled(formats.state_words(name), _STATE_COLOURS.get(name))
 
 
@@ -95,7 +95,7 @@ def state_name(name: str) -> str:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
-    """Columns as wide as their widest cell; those of the headers named in ``right`` end flush."""
+    """Print columns as wide as their widest cell; those named in ``right`` are right-aligned."""
     if not rows:
         return
     flush = [header in right.split() for header in headers]
@@ -108,7 +108,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: st
 
 
 def field_lines(fields: Sequence[tuple[str, str]]) -> list[str]:
-    """Names and values, one pair a line, the values in one column."""
+    """Return names and values, one pair a line, with the values aligned."""
     width = max((len(name) for name, _value in fields), default=0)
     return [f"{styled(name.ljust(width), dim=True)}  {value}" for name, value in fields]
 
@@ -120,7 +120,7 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
 
 
 def pairs(values: dict[str, Any]) -> str:
-    """``lr 0.001, step 12``; what lies in a group of its own is told like the rest."""
+    """Return ``lr 0.001, step 12``; nested mappings are flattened."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         is_group = isinstance(value, dict) and not is_recipe(value)
@@ -129,7 +129,7 @@ def pairs(values: dict[str, Any]) -> str:
 
 
 def pad(text: str, width: int, right: bool = False) -> str:
-    """``text`` with blanks up to ``width``, not counting its colours."""
+    """Return ``text`` padded with blanks to ``width``, not counting its colours."""
     blanks = " " * max(0, width - len(click.unstyle(text)))
     return blanks + text if right else text + blanks
 
@@ -140,7 +140,7 @@ def setting(value: Any) -> str:
 
 
 def changes(node_changes: Sequence[dict[str, Any]]) -> str:
-    """Return changes in one line: ``lr 0.03 → 3e-3``, with the step where it is not the node's."""
+    """Return changes in one line: ``lr 0.03 → 3e-3``, with the step if it is not the node's."""
     return ", ".join(visible(formats.change_words(**change)) for change in node_changes)
 
 
@@ -150,5 +150,5 @@ def ago(moment: str) -> str:
 
 
 def is_terminal() -> bool:
-    """Whether a person watches standard error, so that a progress bar is of use."""
+    """Return whether standard error is a terminal, so that a progress bar is useful."""
     return sys.stderr.isatty()

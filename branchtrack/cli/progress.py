@@ -1,6 +1,6 @@
-"""A progress bar on standard error, where a person watches; silent everywhere else.
+"""A progress bar on standard error if that is a terminal; silent everywhere else.
 
-rich is imported only when there is a bar to draw.
+rich is imported only if a bar is drawn.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 from branchtrack.cli.output import is_terminal
 
-#: Told (done, in all or None, a word on how it goes).
+#: Called with what is done, what is in all or None, and a word on the progress.
 Update = Callable[[float, float | None, str], None]
 
 
 @contextmanager
 def bar(label: str, *, stay: bool = False) -> Iterator[Update]:
-    """Draw a bar named ``label`` while the block works; ``stay`` leaves it standing at the end."""
+    """Draw a bar named ``label`` while the block runs; with ``stay`` it remains at the end."""
     if not is_terminal():
         yield _ignore
         return

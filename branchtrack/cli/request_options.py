@@ -1,7 +1,7 @@
-"""What every command that sends a request to a live run shares: options, waiting, the answer.
+"""The common part of commands that send a request to a live run: options, waiting, the answer.
 
-Each stores a request and waits for the training process's own answer. It must not report what
-that process has not seen.
+Each command stores a request and waits for the training process's own answer. It must not report
+anything that the process has not confirmed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from branchtrack.core.records import Request
     from branchtrack.db.engine import Database
 
-#: The states in which what was asked for has come true.
+#: The states in which the request has taken effect.
 SUCCESS = frozenset(("verified", "done"))
 _LONGEST = 7 * 24 * 3600
 
@@ -51,7 +51,7 @@ class RequestOptions:
 
     @property
     def when(self) -> dict[str, Any]:
-        """The conditions, as typed."""
+        """Return the conditions, as typed."""
         from branchtrack.core.settings import parse_assignments
 
         options = {"not_after_step": self.not_after_step, "expires_in": self.expires_in}
@@ -66,9 +66,9 @@ def request_options(command: Any) -> Any:
     """Give a command the options that every command which sends a request has."""
     for option in (
         json_option,
-        click.option("--key", metavar="KEY", help="The same key again is the same request."),
-        click.option("--expires-in", metavar="SECONDS", help="Not if it is later than that."),
-        click.option("--not-after-step", metavar="STEP", help="Not after that step."),
+        click.option("--key", metavar="KEY", help="A repeated key stands for the same request."),
+        click.option("--expires-in", metavar="SECONDS", help="Drop the request after that time."),
+        click.option("--not-after-step", metavar="STEP", help="Drop the request after that step."),
         click.option(
             "--only-if",
             multiple=True,
@@ -83,9 +83,11 @@ def request_options(command: Any) -> Any:
             metavar="SECONDS",
             help="How long to wait for the answer.",
         ),
-        click.option("--no-wait", is_flag=True, help="Ask, and do not wait for the answer."),
         click.option(
-            "--preview", is_flag=True, help="Only say what would change and whether it is valid."
+            "--no-wait", is_flag=True, help="Send the request without waiting for the answer."
+        ),
+        click.option(
+            "--preview", is_flag=True, help="Only show what would change and whether it is valid."
         ),
         click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record."),
     ):
@@ -94,10 +96,9 @@ def request_options(command: Any) -> Any:
 
 
 def send_request(line: CommandLine, branch: str, payload: dict[str, Any], **values: Any) -> None:
-    """Submit a request, wait for its end unless told not to, and print what came of it.
+    """Submit a request, wait for its end unless told not to, and print the outcome.
 
-    Exits with 1 where the answer is that it did not come true, and with 2 where a preview is of
-    something that is not valid.
+    Exits with 1 if the request did not take effect, and with 2 if a preview shows an invalid one.
     """
     options = RequestOptions(**values)
     check_timeout(options.timeout)
@@ -112,7 +113,7 @@ def send_request(line: CommandLine, branch: str, payload: dict[str, Any], **valu
 
 
 def check_timeout(timeout: float) -> None:
-    """Refuse a time to wait that is none."""
+    """Refuse a waiting time of zero or less."""
     from branchtrack.errors import InvalidInput
 
     if not 0 < timeout <= _LONGEST:
@@ -120,7 +121,7 @@ def check_timeout(timeout: float) -> None:
 
 
 def wait_for(database: Database, request_id: str, timeout: float) -> Request:
-    """Wait for the end of a request, with a bar where somebody watches."""
+    """Wait until a request has ended, with a bar if standard error is a terminal."""
     from branchtrack import control
 
     with bar("Waiting for the training process") as update:
@@ -130,7 +131,7 @@ def wait_for(database: Database, request_id: str, timeout: float) -> Request:
 
 
 def show_answer(request: Request, as_json: bool) -> None:
-    """Print a request as it is by now."""
+    """Print a request in its current state."""
     from branchtrack.analysis import payloads_requests
 
     answer = payloads_requests.request(request)
@@ -141,7 +142,7 @@ def show_answer(request: Request, as_json: bool) -> None:
 
 
 def answer_lines(answer: dict[str, Any]) -> list[str]:
-    """What was asked, what was applied, and what the maths was seen to use."""
+    """Return what was requested, what was applied, and what the next update was seen to use."""
     fields = [("request", f"{answer['id']} {state(answer['state'])}")]
     for title, key in (
         ("asked", "requested"),
@@ -166,7 +167,7 @@ def answer_lines(answer: dict[str, Any]) -> list[str]:
 def _submit(
     database: Database, branch: str, payload: dict[str, Any], options: RequestOptions
 ) -> tuple[Request, bool]:
-    """The request, and whether its answer was waited for."""
+    """Return the request, and whether its answer was waited for."""
     from branchtrack import control
     from branchtrack.core.actors import Actor
 
@@ -210,7 +211,7 @@ def _preview(
 
 
 def _preview_fields(preview: dict[str, Any]) -> list[tuple[str, str]]:
-    fields = [("would ask for", preview["describe"]), ("step now", formats.steps(preview["step"]))]
+    fields = [("would request", preview["describe"]), ("step now", formats.steps(preview["step"]))]
     for change in preview["changes"]:
         to = "stays" if change["same"] else f"{setting(change['before'])} →"
         held = f", {change['effect']}" if change["effect"] else ""
@@ -225,7 +226,7 @@ def _came_true(request: Request) -> bool:
 
 
 def _is_held(kind: str, state: str) -> bool:
-    """Whether a change was made on a run that is paused, where no update can prove it yet."""
+    """Return whether a change was made on a paused run, where no update can prove it yet."""
     from branchtrack.core.interventions import awaited_by
 
     return state == "applied" and awaited_by(kind) == "update"

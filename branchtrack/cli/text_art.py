@@ -1,4 +1,4 @@
-"""Pictures in characters: a run's tree with its lanes, and a curve.
+"""Drawings in characters: a run's tree with its lanes, and a curve.
 
 It computes lines of text from plain values; it must not know the database.
 """
@@ -25,7 +25,7 @@ _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 
 def tree_lines(tree: dict[str, Any]) -> list[str]:
-    """A tree as `payloads.tree` tells it: a line for each branch, then one for each node."""
+    """Return the lines of a tree, given as `payloads.tree` returns it: branches, then nodes."""
     names = [branch["name"] for branch in tree["branches"]]
     colours = {name: BRANCH_COLOURS[i % len(BRANCH_COLOURS)] for i, name in enumerate(names)}
     lines = [_branch_line(branch, colours) for branch in tree["branches"]]
@@ -53,7 +53,7 @@ def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:
 
 
 def _missed(count: dict[str, Any] | None) -> str:
-    """How many saves were not made, and at which steps, the first of them."""
+    """Say how many saves were not made, and at which steps, listing the first ones."""
     words = saves.words(count)
     if count is None or not words:
         return ""
@@ -63,14 +63,14 @@ def _missed(count: dict[str, Any] | None) -> str:
 
 
 def _reason(branch: dict[str, Any]) -> str:
-    """Why a branch has ended, where that was not its own end."""
+    """Say why a branch has ended, if it did not end by itself."""
     ended = branch["status"] in ("stopped", "failed", "finished")
     words = visible(branch["error"] or "").replace("\n", "↵")
     return f": {words}" if ended and words else ""
 
 
 def _certified(certificate: dict[str, Any] | None) -> str:
-    """What a branch's certificate says, and up to which step."""
+    """Say what a branch's certificate states, and up to which step."""
     if certificate is None:
         return ""
     words = exactness.VERDICT_WORDS[certificate["state"]]
@@ -79,7 +79,7 @@ def _certified(certificate: dict[str, Any] | None) -> str:
 
 
 def _owners(rows: Sequence[Row], nodes: Sequence[dict[str, Any]]) -> dict[str, dict[int, str]]:
-    """For each row the branch whose line runs in each lane, to colour it."""
+    """Return for each row the branch whose line runs in each lane, to colour it."""
     current: dict[int, str] = {}
     owners: dict[str, dict[int, str]] = {}
     for row, node in zip(rows, nodes, strict=True):
@@ -90,7 +90,7 @@ def _owners(rows: Sequence[Row], nodes: Sequence[dict[str, Any]]) -> dict[str, d
 
 
 def _gutter(row: Row, node: dict[str, Any], owners: dict[int, str], colours: dict[str, str]) -> str:
-    """The lanes beside one node: its mark, lines that pass, and children's lines that join."""
+    """Return the lanes beside one node: its mark, passing lines, and children's lines."""
     last = max((row.lane, *row.through, *row.joins))
     reach = max(row.joins, default=row.lane)
     drawn = ""
@@ -146,7 +146,7 @@ def plot(
     columns: int = 64,
     rows: int = 12,
 ) -> list[str]:
-    """A curve drawn in braille dots, its extremes at the left, its forks marked below."""
+    """Return a curve in braille dots, its extremes at the left, its forks marked below."""
     points = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
     if not points:
         return ["No finite value to draw."]
@@ -175,7 +175,7 @@ def plot(
 
 
 def _joined(dots: Sequence[tuple[int, int] | None]) -> Iterator[tuple[int, int]]:
-    """The dots with straight lines between neighbours; a gap stays a gap."""
+    """Return the dots with straight lines between neighbours; a gap remains a gap."""
     before: tuple[int, int] | None = None
     for dot in dots:
         if dot is not None:

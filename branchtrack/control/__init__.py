@@ -1,11 +1,11 @@
 """Both ends of the channel between people and a training process: requests, answers, launches.
 
-The asking end validates against what the run itself declared, stores, and waits for the answer.
-The training end polls, answers and says that it lives. It knows no trainer, no page, no shell.
+The requesting end validates against the run's own declarations, stores, and waits for the answer.
+The training end polls, answers and reports that it is alive. It knows no trainer, page or shell.
 """
 
-from branchtrack.control.commands import way_to_start as way_to_start
-from branchtrack.control.commands import what_is_gone as what_is_gone
+from branchtrack.control.commands import describe_missing as describe_missing
+from branchtrack.control.commands import describe_way_to_start as describe_way_to_start
 from branchtrack.control.inbox import expire_hanging as expire_hanging
 from branchtrack.control.inbox import expire_unanswered as expire_unanswered
 from branchtrack.control.inbox import poll as poll

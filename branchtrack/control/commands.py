@@ -1,4 +1,4 @@
-"""Whether the command that made a run can be started here, and what to do where it cannot.
+"""Whether the command of a run can be started on this machine, and what to do if it cannot.
 
 It starts nothing, and knows no worker.
 """
@@ -18,8 +18,8 @@ from branchtrack.db import runs, segments
 from branchtrack.errors import LaunchFailed
 
 
-def what_is_gone(entry_point: Mapping[str, Any] | None) -> str:
-    """What a run's command lacks on this machine, in a sentence; empty where nothing does."""
+def describe_missing(entry_point: Mapping[str, Any] | None) -> str:
+    """Say in a sentence what a run's command lacks on this machine; empty if it lacks nothing."""
     argv = list((entry_point or {}).get("argv") or ())
     if not argv:
         return (
@@ -40,8 +40,8 @@ def what_is_gone(entry_point: Mapping[str, Any] | None) -> str:
     return ""
 
 
-def way_to_start(entry_point: Mapping[str, Any] | None, node: str) -> str:
-    """How to go on from a node whose command cannot be started, in a sentence."""
+def describe_way_to_start(entry_point: Mapping[str, Any] | None, node: str) -> str:
+    """Say in a sentence how to continue from a node whose command cannot be started."""
     if redaction.missing((entry_point or {}).get("argv") or ()):
         return (
             "Have the script take them from environment variables, which a resume inherits, and "
@@ -62,24 +62,24 @@ def way_to_start(entry_point: Mapping[str, Any] | None, node: str) -> str:
 def startable(
     connection: Connection, node: Node, home: Path | None, entry_point: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
-    """The command to start where it is not the run's own as it was recorded; else None.
+    """Return the command to start if it differs from the recorded one, else None.
 
     Raises:
-        LaunchFailed: there is none that could be started here.
+        LaunchFailed: there is no command that can be started here.
     """
     recorded = runs.get_run(connection, node.run_id).entry_point
     command = recorded if entry_point is None else dict(entry_point)
     if entry_point is None and home is not None:
-        command = scripts.located(recorded, home)
-    # Another machine's files are for its own worker to find.
+        command = scripts.relocated(recorded, home)
+    # Files of another machine are for the worker there to find.
     here = segments.get(connection, node.segment_id).host in (None, socket.gethostname())
     has_command = bool((command or {}).get("argv"))
-    gone = what_is_gone(command) if here or entry_point or not has_command else ""
+    gone = describe_missing(command) if here or entry_point or not has_command else ""
     if gone:
         raise LaunchFailed(
             gone,
             safe="Nothing was changed.",
-            fix=way_to_start(command, node.id),
+            fix=describe_way_to_start(command, node.id),
             launch=None,
             exit_code=None,
             log=None,

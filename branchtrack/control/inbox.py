@@ -1,4 +1,4 @@
-"""The training end of the channel: what waits for a process, and what nobody will answer."""
+"""The training end of the channel: requests that wait for a process, and their expiry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from branchtrack.db.engine import Database
 
 
 def poll(database: Database, segment_id: str) -> list[Request]:
-    """The requests that wait for the process that trains ``segment_id``, in order of arrival."""
+    """Return the requests that wait for the process that trains ``segment_id``, oldest first."""
     with database.read() as connection:
         return requests.waiting(connection, segment_id)
 
@@ -22,7 +22,7 @@ def poll(database: Database, segment_id: str) -> list[Request]:
 def expire_unanswered(
     connection: Connection, segment_id: str, actor: str, why: str, *, spare: str | None = None
 ) -> int:
-    """End what a closing segment will never answer, but for ``spare``; returns how many."""
+    """Expire the requests of a closing segment but for ``spare``; return how many."""
     left = [
         candidate
         for candidate in requests.unanswered(connection, segment_id)
@@ -39,9 +39,9 @@ def expire_unanswered(
 
 
 def expire_hanging(database: Database, run_id: str, actor: str) -> int:
-    """End the requests of a run whose processes will never answer them; returns how many.
+    """Expire the requests of a run whose processes will never answer, and return how many.
 
-    Whoever shows a run's requests calls this first, so that none is shown as waiting for ever.
+    Anything that shows a run's requests calls this first, so that none seems to wait forever.
     """
     with database.read() as connection:
         waiting = requests.hanging(connection, run_id)
@@ -61,7 +61,7 @@ def expire_hanging(database: Database, run_id: str, actor: str) -> int:
 
 
 def successor(connection: Connection, request: Request) -> str | None:
-    """Return the segment that a rewind continues in, once it has left the one it was asked of."""
+    """Return the segment that a rewind continues in, once it has left its first segment."""
     if awaited_by(request.kind) != "segment":
         return None
     segment_id: str | None = (request.result or {}).get("segment")
@@ -69,7 +69,7 @@ def successor(connection: Connection, request: Request) -> str | None:
 
 
 def _lives_on(connection: Connection, waiting: list[Request], segment_id: str) -> bool:
-    """Whether what a segment was asked for is being carried out by the one that follows it."""
+    """Return whether the next segment is carrying out a request made to this one."""
     for request in waiting:
         following = successor(connection, request) if request.segment_id == segment_id else None
         if following is not None:

@@ -1,4 +1,4 @@
-"""Orders to start a process that trains from a node: everything looked at before it is queued.
+"""Orders to start a process that trains from a node, with every check before they are queued.
 
 It knows no worker and no process.
 """
@@ -41,9 +41,9 @@ from branchtrack.errors import (
     RateLimited,
 )
 
-#: The ways a node can be resumed: its whole state, or its weights alone and all else fresh.
+#: The ways to resume a node: its whole state, or its weights with everything else fresh.
 MODES = ("exact", "weights")
-#: What may be wrong with an order from a node that exists; that of a token is recorded.
+#: Errors of an order from a node that exists; for the order of a token they are recorded.
 _REFUSALS = (InvalidInput, Forbidden, RateLimited, LaunchFailed, CheckpointError)
 
 
@@ -65,16 +65,16 @@ def create_launch(
     """Queue a new process that resumes a node with some settings changed, as a new branch.
 
     Without a ``name`` the branch gets a free one. ``entry_point`` is the command to start instead
-    of the run's own; it and ``environment`` (see `Launch`) are for the shell alone to give. With a
-    ``worker`` the launch is that one's at once, and no other can claim it. A ``strict`` one ends
-    where its first update is not that of the node's own continuation. What a token orders is
-    recorded as a request of kind ``resume`` besides, refused or not, and counts towards the token's
-    limit.
+    of the run's own; only the shell may set it and ``environment`` (see `Launch`). With a
+    ``worker`` the launch belongs to that worker at once, and no other can claim it. A ``strict``
+    launch ends if its first update differs from that of the node's own continuation. An order of a
+    token is also recorded as a request of kind ``resume``, refused or not, and counts towards the
+    token's limit.
 
     Raises:
         NotFound, InvalidInput, NameTaken, Forbidden, RateLimited: nothing was changed.
-        CheckpointMissing, CheckpointDamaged: the node's bytes were read and are not whole.
-        LaunchFailed: the run recorded no command that could start it again.
+        CheckpointMissing, CheckpointDamaged: the checkpoint of the node is incomplete or damaged.
+        LaunchFailed: the run has no command that could start it again.
     """
     database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
@@ -107,7 +107,7 @@ def _queue(
     reason: str,
     facts: Mapping[str, Any],
 ) -> Launch:
-    """Store a launch, and the request that it is where a token orders it."""
+    """Store a launch, and its request if a token orders it."""
     request = quota.receive(connection, node, order, facts["overrides"], who, reason)
     name = order["name"]
     if name is None:
@@ -123,7 +123,7 @@ def _queue(
 def _check_allowed(
     connection: Connection, node: Node, order: Mapping[str, Any], who: Actor, reason: str
 ) -> None:
-    """What costs nothing to look at, before bytes are read for anybody."""
+    """Check what costs nothing to check, before any bytes of a checkpoint are read."""
     if order["mode"] not in MODES:
         raise InvalidInput("mode", order["mode"], ", ".join(MODES))
     plain_values.check(order["settings"], "")
@@ -141,7 +141,7 @@ def _check_whole(
     order: Mapping[str, Any],
     entry_point: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
-    """The overrides, the mode and the other command of a launch, every byte of its node read."""
+    """Check the overrides, mode and other command of a launch, and every byte of its node."""
     with database.read() as connection:
         overrides = _check_settings(connection, node, order["settings"], order["mode"])
         command = commands.startable(connection, node, store.home, entry_point)
@@ -157,7 +157,7 @@ def validate_launch(
     mode: str = "exact",
     home: Path | None = None,
 ) -> dict[str, Any]:
-    """The changes of a launch from ``node``, validated, its bytes apart.
+    """Validate the changes of a launch from ``node``, without its bytes, and return them.
 
     Raises:
         InvalidInput, LaunchFailed: as `create_launch`.
@@ -170,7 +170,7 @@ def validate_launch(
 def check_here(
     connection: Connection, node: Node, settings: Mapping[str, Any], mode: str, name: str | None
 ) -> dict[str, Any]:
-    """The changes of a resume of ``node`` within the process that asks for it, validated.
+    """Validate the changes of a resume of ``node`` within the requesting process, and return them.
 
     Raises:
         InvalidInput, NameTaken: as `create_launch`.
@@ -185,16 +185,16 @@ def check_here(
 
 
 def mode_in_force(node: Node, mode: str) -> str:
-    """How a resume takes its node: one that was never trained may stand for weights alone."""
+    """Return the mode that applies: a node that was never trained may offer its weights alone."""
     is_fresh = node.kind == "fork" and node.effective is None and node.restored == WEIGHTS_ONLY
     return "weights" if is_fresh else mode
 
 
 def check_parts(overrides: Mapping[str, Any], tensors: Iterable[str]) -> None:
-    """That what the changes name is among a node's tensors.
+    """Refuse changes that name tensors which the node does not have.
 
     Raises:
-        InvalidInput: it is not.
+        InvalidInput: the node has no such tensor.
     """
     if "frozen" in overrides:
         check_frozen(overrides["frozen"], tensors)
@@ -211,7 +211,7 @@ def _check_settings(
 def validate_overrides(
     connection: Connection, node: Node, settings: Mapping[str, Any], mode: str = "exact"
 ) -> dict[str, Any]:
-    """The settings of a resume, validated against what the node's own process declared."""
+    """Validate the settings of a resume against the declarations of the node's process."""
     if not settings:
         return {}
     overrides = validate_all(settings, resume_settings(connection, node))
@@ -223,14 +223,14 @@ def validate_overrides(
 
 
 def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
-    """The settings that a resume of ``node`` may change, by name."""
+    """Return the settings that a resume of ``node`` may change, by name."""
     rows = segments.get(connection, node.segment_id).declared
     settings = declared(rows) or {setting.name: setting for setting in BUILT_IN}
     return offered(settings, node.settings)
 
 
 def _check_unfinished(node: Node, overrides: Mapping[str, Any], mode: str) -> None:
-    # With the weights alone the script says how many steps follow.
+    # With the weights alone, the script sets the number of steps.
     max_steps = node.settings.get("max_steps") if mode == "exact" else None
     last = overrides.get("max_steps", max_steps)
     if last is not None and node.step >= last:

@@ -1,6 +1,6 @@
-"""Removing what killed processes left in the store, when a process begins to use a home.
+"""Removing leftovers of killed processes from the store when a process begins to use a home.
 
-It decides nothing: what is safe to be removed `checkpoints.leftovers` knows.
+It decides nothing: `checkpoints.leftovers` knows what can be removed safely.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from branchtrack.db.engine import Database
 
 
 def pack_owner(database: Database, store: Store, process: str) -> dict[str, str]:
-    """What a pack says of who writes it, and for which database."""
+    """Return a pack's metadata on who writes it, and for which database."""
     return leftovers.owner(process, _name(database, store))
 
 
 def clear(database: Database, store: Store) -> str:
-    """Remove what was left, and say what that was; empty where there was nothing.
+    """Remove leftovers, and return a sentence on them; empty if there were none.
 
     Raises:
         StorageError: the database failed.
@@ -30,7 +30,7 @@ def clear(database: Database, store: Store) -> str:
     unfinished = leftovers.remove_unfinished(store)
     unnamed = leftovers.remove_unnamed(store, named, _name(database, store), heard_of)
     if unnamed:
-        # Earlier commits named packs that others' equal tensors were read from instead.
+        # Earlier commits may name packs that other tensors of equal content were read from.
         with database.transaction() as connection:
             packs.forget_unread(connection, unnamed)
     if not unfinished and not unnamed:
@@ -42,7 +42,7 @@ def clear(database: Database, store: Store) -> str:
 
 
 def _name(database: Database, store: Store) -> str:
-    """The same for a database that was moved together with its home."""
+    """Return a name for the database that stays the same if it is moved together with its home."""
     path = database.path
     is_inside = path is not None and path.is_relative_to(store.home)
     words = (

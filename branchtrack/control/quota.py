@@ -1,6 +1,6 @@
-"""The orders of tokens as requests: kept as such, so that a token's limit counts them.
+"""Orders of tokens, stored as requests so that they count towards the limit of the token.
 
-Whoever asks without a token leaves the launch in the record, and nothing here.
+An order without a token leaves a launch in the record, and nothing here.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from branchtrack.errors import BranchtrackError
 
 
 def check_limit(connection: Connection, node: Node, who: Actor) -> None:
-    """Refuse one order more than a token may give.
+    """Refuse an order beyond the limit of its token.
 
     Raises:
-        RateLimited: with the limit.
+        RateLimited: the limit is reached.
     """
     if who.limit is not None and who.token_id is not None:
         actors.check_limit(who, requests.made_lately(connection, node.run_id, who.token_id))
@@ -37,12 +37,12 @@ def receive(
     who: Actor,
     reason: str,
 ) -> Request | None:
-    """The order of a token as an accepted request; None where there is no token.
+    """Store the order of a token as an accepted request, and return it; None without a token.
 
-    ``order``: ``node mode name settings``. ``overrides`` are the settings, validated.
+    ``order`` holds ``node mode name settings``. ``overrides`` are the settings, validated.
 
     Raises:
-        RateLimited: others came first while the node was looked at.
+        RateLimited: other requests reached the limit while the node was checked.
     """
     if who.token_id is None:
         return None
@@ -53,7 +53,7 @@ def receive(
 
 
 def finish(connection: Connection, request: Request, node: Node, launch: Launch) -> None:
-    """Say that the launch is there, which is all that was asked for; it has a life of its own."""
+    """Mark the request as done once its launch exists, which has a life cycle of its own."""
     requests.move(
         connection,
         request.id,
@@ -73,7 +73,7 @@ def refuse(
     reason: str,
     error: BranchtrackError,
 ) -> None:
-    """Keep the order of a token that came to nothing, with the error."""
+    """Store the refused order of a token, with the error."""
     branch = runs.get_branch(connection, node.branch_id)
     refusals.record(
         connection,

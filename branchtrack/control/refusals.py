@@ -1,6 +1,6 @@
-"""What is kept of a request that was refused: the first of an actor whole, the others counted.
+"""The record of refused requests: the first ones of an actor in full, the others as a count.
 
-Whoever may only look can have very many requests refused; the database is that of the trainings.
+An actor without any rights can have many requests refused, and they share the trainings' database.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from branchtrack.db import refusals, requests, runs
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, NotFound
 
-#: Refusals of an actor in a run that are kept whole in so many seconds.
+#: Refusals of an actor in a run that are stored in full within a number of seconds.
 WHOLE, _WINDOW = 20, 3600.0
-#: Characters that are kept of one: of its payload, of its reason and of the error.
+#: Characters that are stored of a refusal: of its payload, of its reason and of the error.
 _PAYLOAD, _REASON, _ERROR = 1000, 500, 1000
 
 
@@ -36,7 +36,7 @@ def record(
     reason: str,
     step: int | None,
 ) -> None:
-    """Leave a trace of a refusal; ``step`` is the branch's now."""
+    """Record a refusal; ``step`` is the current step of the branch."""
     since = time.time() - _WINDOW
     if refusals.kept_whole(connection, branch.run_id, who.label, since) >= WHOLE:
         refusals.count(connection, branch, who.label, type(error).__name__)
@@ -55,9 +55,9 @@ def record(
 
 
 def count_refusals(database: Database, refused: Mapping[tuple[str, str, str], int]) -> None:
-    """Count refusals that never came to be looked at, by (branch, actor, kind of error).
+    """Count refusals of requests that were never stored, by (branch, actor, kind of error).
 
-    A branch that there is not has no record.
+    A branch that does not exist has no record.
     """
     with database.transaction() as connection:
         for (branch_ref, actor, kind), times in refused.items():

@@ -1,6 +1,6 @@
-"""The asking end of the channel: a request is authorised, validated and stored, or refused.
+"""The requesting end of the channel: requests are authorised, validated, and stored or refused.
 
-A refusal of something asked of a known run is recorded as well. It knows no trainer.
+Refusals are recorded, too, if the run exists. It knows no trainer.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from branchtrack.errors import (
     RateLimited,
 )
 
-#: What may be wrong with a request to a run that exists; the refusal is recorded.
+#: Errors of a request to a run that exists; the refusal is recorded.
 REFUSALS = (InvalidInput, NotLive, Forbidden, RateLimited, NotFound, LaunchFailed)
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """A request found good: the intervention, and its conditions as they are stored."""
+    """A valid request: the intervention, and its conditions in the form that is stored."""
 
     intervention: Intervention
     conditions: dict[str, Any]
@@ -65,14 +65,15 @@ def submit(
     when: Mapping[str, Any] | None = None,
     key: str | None = None,
 ) -> Request:
-    """Ask the process that trains a branch for an intervention; returns the accepted request.
+    """Send a request to the process that trains a branch, and return the accepted request.
 
-    ``when`` are conditions (`core.conditions`). The same ``key`` from the same actor is the same
-    request: it is stored once, and returned again as it is by then.
+    ``when`` are conditions (`core.preconditions`). The same ``key`` from the same actor is the same
+    request: it is stored once, and later calls return it in its current state.
 
     Raises:
-        NotFound: no such branch. NotLive: nothing trains it. InvalidInput: the payload is not
-        valid. Forbidden, RateLimited: the actor may not. All but the first are recorded.
+        NotFound: no such branch. NotLive: no process trains it. InvalidInput: the payload is not
+        valid. Forbidden, RateLimited: the actor may not make the request. All but the first are
+        recorded.
     """
     who, refusal = actors.of(actor), None
     why = clean_text("reason", reason)
@@ -114,11 +115,12 @@ def preview(
     reason: str = "",
     when: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a request would change, whether it is valid and when it would hold; nothing is asked.
+    """Return what a request would change, if it is valid and when it would apply; send nothing.
 
-    Returns ``valid``, ``error`` (an error's ``type what field fix``, or None), ``describe``,
-    ``changes`` (``name before after effect`` each, from the values last told by the process),
-    ``step`` at which the run is, and ``unmet`` (why a condition would stop it now, or "").
+    The result has ``valid``, ``error`` (an error's ``type what field fix``, or None), ``describe``,
+    ``changes`` (``name before after effect`` each, from the values that the process last reported),
+    ``step`` that the run has reached, and ``unmet`` (the condition that would stop the request now,
+    or "").
 
     Raises:
         NotFound: no such branch.
@@ -161,13 +163,13 @@ def preview(
 
 
 def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Request:
-    """Ask for a waiting request to be cancelled; the training process says if it was in time.
+    """Request the cancellation of a waiting request; the training process answers whether in time.
 
-    Returns the request as it is now: `wait` tells how it went.
+    Returns the request as it is now; `wait` returns the outcome.
 
     Raises:
-        NotFound: no such request. Forbidden: the actor may not. InvalidInput: it has been carried
-        out, or has ended.
+        NotFound: no such request. Forbidden: the actor may not cancel it. InvalidInput: it has been
+        carried out, or has ended.
     """
     who = actors.of(actor)
     with database.transaction() as connection:
@@ -183,7 +185,7 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
                 role=who.role,
             )
         audit.lock(connection, request.run_id)
-        # Looked at again behind the lock.
+        # Read again inside the lock.
         request = requests.get(connection, request.id)
         waits = request.state == "accepted" and request.segment_id is not None
         segment = segments.get(connection, request.segment_id or "") if waits else None
@@ -200,10 +202,10 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
 
 
 def live_segment(connection: Connection, branch: Branch) -> Segment:
-    """The segment in which a process trains ``branch`` now.
+    """Return the segment in which a process trains ``branch`` now.
 
     Raises:
-        NotLive: nothing trains it; says which branches of the run are training.
+        NotLive: no process trains it; the error lists the run's branches that are training.
     """
     current = {
         other.name: segments.get(connection, other.segment_id)
@@ -219,7 +221,7 @@ def live_segment(connection: Connection, branch: Branch) -> Segment:
     live = [f"{run.name}/{name}" for name, word in statuses.items() if word in lifecycle.LIVE]
     fix = f"`branchtrack tree {run.name}` lists the nodes that can be resumed."
     if status == "waiting":
-        fix = "Its process has not begun to train; ask again when it has."
+        fix = "Its process has not begun to train; try again when it has."
     elif live:
         fix = f"Training now: {', '.join(live)}."
     raise NotLive(
@@ -239,7 +241,7 @@ def _check(
     why: str,
     when: Mapping[str, Any] | None,
 ) -> _Checked:
-    """Everything that can be known of a request before the training process sees it."""
+    """Check all that can be known of a request before the training process sees it."""
     actors.check(who, "request")
     actors.check_reason(who, why)
     plain_values.check(payload, "")
@@ -256,7 +258,7 @@ def _check(
         _refuse_words(typed, declarations)
     intervention = typed.validated(declarations, capabilities.read(segment.offers))
     if isinstance(intervention, SetSettings):
-        # As far as can be seen from here; the process looks again.
+        # This is what can be seen from here; the process checks again.
         check_length(segment.step, segment.settings, intervention.values)
     if isinstance(intervention, Rewind):
         intervention = _check_rewind(connection, branch, intervention)
@@ -265,7 +267,7 @@ def _check(
 
 
 def _refuse_words(intervention: Intervention, declarations: Mapping[str, Setting]) -> None:
-    """Refuse words for truth values from JSON, which has its own, unlike shells and forms."""
+    """Refuse words as truth values in JSON, which has its own, unlike shells and forms."""
     for name, value in getattr(intervention, "values", {}).items():
         if name in declarations and declarations[name].dtype == "bool" and isinstance(value, str):
             raise InvalidInput(name, value, declarations[name].allowed)
@@ -293,10 +295,10 @@ def _same(
     kind: str,
     arguments: dict[str, Any],
 ) -> Request | None:
-    """The request that was made under the same key before.
+    """Return the request that was made under the same key before.
 
     Raises:
-        InvalidInput: the key was used for something else.
+        InvalidInput: the key was used for a different request.
     """
     earlier = None if key is None else requests.by_key(connection, branch.run_id, who.label, key)
     if earlier is None:
@@ -312,7 +314,7 @@ def _same(
 
 
 def _finish(connection: Connection, request: Request, who: Actor) -> Request:
-    """End a request that is done by being recorded."""
+    """End a request that is complete once it is recorded."""
     requests.move(connection, request.id, "applied", actor=who.label, step=request.asked_step)
     return requests.move(connection, request.id, "done", actor=who.label)
 

@@ -1,4 +1,4 @@
-"""What people send, brought into a form that records can bear."""
+"""Free text and payloads from users, brought into a form that can be stored."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from branchtrack.core.nonfinite import spelled
 from branchtrack.core.plain_values import cleaned
 from branchtrack.errors import InvalidInput
 
-#: Characters of a payload that are kept as it was asked; a message alone may have 2,000.
+#: Characters of a payload that are stored as requested; a message alone may have 2,000.
 _LONGEST = 4000
 
 
 def local_actor() -> str:
-    """The operating-system user, as an actor."""
+    """Return the operating-system user as an actor."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -25,7 +25,7 @@ def local_actor() -> str:
 
 
 def clean_text(field: str, text: str, limit: int = 2000) -> str:
-    """Free text that can be stored: trimmed, no NUL, at most ``limit`` characters."""
+    """Return free text as it can be stored: trimmed, no NUL, at most ``limit`` characters."""
     if not isinstance(text, str):
         raise InvalidInput(field, text, "text")
     cleaned = storable(text).strip()
@@ -35,7 +35,7 @@ def clean_text(field: str, text: str, limit: int = 2000) -> str:
 
 
 def shortened(payload: Mapping[str, Any], longest: int = _LONGEST) -> dict[str, Any]:
-    """A payload as asked, cut to what a record can bear where somebody sent very much."""
+    """Return a payload as requested, cut to a size that can be stored."""
     clean: dict[str, Any] = cleaned(payload)
     text = json.dumps(spelled(clean), default=str)
     return clean if len(text) <= longest else {"cut": text[:longest]}

@@ -1,4 +1,4 @@
-"""Whether a node is what it says: its record as it was written, its bytes all there."""
+"""Whether a node is as it was written: its record, and all bytes of its checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def verify_node(
     node: Node,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """As `verify_record`, then `verify_state`.
+    """Check the record of a node, then its state; see `verify_record` and `verify_state`.
 
     Raises:
         RecordChanged, CheckpointMissing, CheckpointDamaged.
@@ -28,10 +28,10 @@ def verify_node(
 
 
 def verify_record(database: Database, node: Node) -> None:
-    """Compare what the database says of a node with what was written.
+    """Compare the record of a node with what was written.
 
     Raises:
-        RecordChanged: its row was changed since.
+        RecordChanged: the record has changed since.
     """
     with database.read() as connection:
         problem = integrity.of_node(connection, node.id)
@@ -39,7 +39,7 @@ def verify_record(database: Database, node: Node) -> None:
         raise RecordChanged(
             f"The record of {problem}.",
             safe="Nothing was changed; other nodes are untouched.",
-            fix="Go on from another node, or restore the database from a copy; "
+            fix="Continue from another node, or restore the database from a copy; "
             "`branchtrack verify --all` lists what else was changed.",
             node=node.id,
         )
@@ -51,9 +51,9 @@ def verify_state(
     node: Node,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """Read every byte of a node's checkpoint and compare the digests; returns its manifest.
+    """Read every byte of a node's checkpoint, compare the digests, and return its manifest.
 
-    ``progress`` is given bytes done and bytes in all.
+    ``progress`` is called with the bytes done and the bytes in all.
 
     Raises:
         CheckpointMissing, CheckpointDamaged: with the file and the tensor.

@@ -1,4 +1,4 @@
-"""Waiting for what becomes of a request, and noticing that nothing will."""
+"""Waiting for the outcome of a request, and noticing that there will be none."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def wait(
     timeout: float = 60.0,
     watch: Callable[[Request], None] | None = None,
 ) -> Request:
-    """Wait until a request has reached an end; ``watch`` is called on every look.
+    """Wait until a request has ended; ``watch`` is called at every look.
 
-    A change of settings made while the run is paused is returned as ``applied``: no update can
-    show yet what it does.
+    A change of settings while the run is paused is returned as ``applied``: its effect cannot be
+    seen before the next update.
 
     Raises:
         NotAnswered: ``timeout`` seconds passed. NotLive: the training process is gone.
@@ -69,7 +69,7 @@ def _gone(database: Database, request: Request, status: str) -> Request:
     raise NotLive(
         f"The training process ended ({status}) before it answered request {request.id}.",
         safe="The request stays recorded; it will not be carried out.",
-        fix="Resume a node of the branch to go on.",
+        fix="Resume a node of the branch to continue.",
         branch=request.branch_id,
         status=status,
     )

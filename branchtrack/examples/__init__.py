@@ -1,1 +1,1 @@
-"""Scripts to start from: what a user's own training looks like with branchtrack."""
+"""Example scripts: what a user's own training looks like with branchtrack."""

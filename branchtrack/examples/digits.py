@@ -20,7 +20,7 @@ Images = Dataset[tuple[torch.Tensor, ...]]
 
 
 def digits() -> tuple[Images, Images]:
-    """1,797 images of 8 x 8, one in six of them held out; the same split every time."""
+    """Return 1,797 images of 8 x 8 with labels, one in six held out; always the same split."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -33,7 +33,7 @@ def digits() -> tuple[Images, Images]:
 
 
 def network() -> nn.Module:
-    """Two convolutions and a linear layer."""
+    """Return a network of two convolutions and a linear layer."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
         nn.BatchNorm2d(16),
@@ -76,7 +76,7 @@ def main() -> None:
         optimizer=optimizer,
         scheduler=scheduler,
         data=DataLoader(train, batch_size=32, shuffle=True),
-        # What the loop reads of these can be changed while it trains, and by a resume.
+        # Settings that the loop reads; they can be changed during the training and by a resume.
         settings={"label_smoothing": branchtrack.setting(0.0, minimum=0.0, maximum=0.9)},
         evaluate=evaluate,
         max_steps=options.steps,

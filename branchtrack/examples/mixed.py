@@ -22,7 +22,7 @@ from branchtrack.examples.text import CONTEXT, windows
 
 
 def docstrings() -> list[str]:
-    """The docstrings of some modules of the standard library."""
+    """Return the docstrings of some modules of the standard library."""
     paths = sorted(Path(ast.__file__).parent.glob("[a-d]*.py"))
     trees = [ast.parse(path.read_text("utf-8")) for path in paths]
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)

@@ -24,7 +24,7 @@ CONTEXT = 128
 
 
 def windows(texts: list[str]) -> list[dict[str, torch.Tensor]]:
-    """All texts, cut into windows of ``CONTEXT`` bytes."""
+    """Return all texts, cut into windows of ``CONTEXT`` bytes."""
     data = torch.tensor(list("\n".join(texts).encode()))
     whole = data[: len(data) // CONTEXT * CONTEXT].view(-1, CONTEXT)
     return [{"input_ids": window, "labels": window} for window in whole]

@@ -1,1 +1,1 @@
-"""Starting training processes that were ordered, and watching them to their end."""
+"""Starting the training processes in the queue, and watching them until they end."""

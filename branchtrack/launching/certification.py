@@ -1,6 +1,6 @@
-"""One trial of exactness: a process that trains a stretch again, watched to its end.
+"""One trial of exactness: a process that trains a stretch again, watched until it ends.
 
-Whatever happens to it, no more is left than the certificate that it wrote, and the log of one that
+Whatever happens to the process, all that remains is the certificate that it wrote, or the log if it
 failed. It must not know terminals, nor how states are compared.
 """
 
@@ -29,11 +29,11 @@ from branchtrack.launching import local_process
 
 #: Seconds between two looks at the process.
 POLL = 0.1
-#: Told the step that the process has come to, None before the first.
+#: Called with the step that the process has reached, None before the first.
 Watch = Callable[[int | None], None]
 
 
-def choose(
+def choose_nodes(
     database: Database,
     branch_ref: str,
     *,
@@ -41,10 +41,11 @@ def choose(
     target: str | None = None,
     steps: int | None = None,
 ) -> tuple[Node, Node]:
-    """From which node of a branch to which a trial goes; see `exactness.choose`.
+    """Return the nodes of a branch between which a trial trains; see `exactness.choose`.
 
     Raises:
-        NotFound: no such branch or node. InvalidInput: no stretch of the branch is as asked.
+        NotFound: no such branch or node.
+        InvalidInput: the branch has no such stretch.
     """
     if steps is not None and steps < 1:
         raise InvalidInput("steps", steps, "a whole number from 1 on")
@@ -68,7 +69,7 @@ def choose(
 def certify(
     database: Database, config: Config, start: Node, target: Node, watch: Watch
 ) -> Certificate:
-    """Train from one node to another again, in the foreground; returns what came of it.
+    """Train from one node to another again, in the foreground, and return the verdict.
 
     Raises:
         LaunchFailed: the process cannot be started, or ended without a verdict; nothing is
@@ -77,11 +78,11 @@ def certify(
     with database.read() as connection:
         before = segments.environment_before(connection, start.id)
         recorded = runs.get_run(connection, target.run_id).entry_point
-    entry_point = scripts.located(recorded, config.home)
+    entry_point = scripts.relocated(recorded, config.home)
     with TemporaryDirectory(prefix="branchtrack-") as folder:
         trial = Trial(new_id(), start.id, target.id, str(Path(folder) / "step"), os.getpid())
         log = config.logs / f"certify-{trial.certificate}.log"
-        # Its temporary files go with the folder, however it ends.
+        # The folder holds its temporary files, and is removed however the process ends.
         compared = variables.compare(before, os.environ)
         extra = {**compared.variables, CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}
         process = local_process.start(entry_point, None, config, log, extra)
@@ -112,12 +113,12 @@ def _step(progress: Path) -> int | None:
         text = progress.read_text()
     except FileNotFoundError:
         return None
-    # It may be looked at while it is written.
+    # The file may be read while it is being written.
     return int(text) if text.isdigit() else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all that it started: it has a session of its own."""
+    """End the process and everything it started, which is one session."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -126,7 +127,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _without_verdict(exit_code: int, log: Path) -> LaunchFailed:
     words = local_process.last_words(log)
     if exit_code == 0:
-        words = f"It did not come to the node that it was to train to. {words}"
+        words = f"It did not reach the node that it was started for. {words}"
     return LaunchFailed(
         f"There is no certificate. {local_process.ending(exit_code)} {words}".strip(),
         safe="Nothing was recorded.",

@@ -1,4 +1,4 @@
-"""The environment variables that a launched process is given, and who is told of them.
+"""The environment variables of a launched process, and the report of those that differ.
 
 It must not know the queue.
 """
@@ -18,13 +18,13 @@ from branchtrack.core.variables import Comparison
 
 
 def compared(before: Mapping[str, Any] | None, launch: Launch) -> Comparison:
-    """The environment of this process beside the one that the node's process had."""
+    """Return how this process's environment compares with that of the node's process."""
     order = launch.environment or {}
     return variables.compare(before, os.environ, order.get("given"), keep=bool(order.get("keep")))
 
 
-def tell(comparison: Comparison, config: Config, log: Path) -> None:
-    """Begin a launch's log with what differs."""
+def log_differences(comparison: Comparison, config: Config, log: Path) -> None:
+    """Write the differences at the beginning of a launch's log."""
     lines = comparison.sentences()
     if lines:
         config.make_home()

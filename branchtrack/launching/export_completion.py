@@ -1,6 +1,6 @@
-"""The second half of an export, which needs torch: done by a process that may load it.
+"""The second half of an export, which needs torch and runs in a process that may load it.
 
-It knows no node; see `training.stock` for what that process does.
+It knows no node; see `training.export.stock_trainer` for what that process does.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _MODULE = "branchtrack.training.export.stock_trainer"
 
 
 def needs_completion(state: Mapping[str, Any]) -> bool:
-    """Whether others than torch alone are to open what was written."""
+    """Return whether the files must open in libraries other than torch."""
     loop = state.get("loop")
     is_trainer = isinstance(loop, Mapping) and "trainer" in loop
     return is_trainer or "model_config" in state or "export" in state
 
 
 def complete(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
-    """Add the formats of others to an export and open it; returns all files of it.
+    """Add the formats of other libraries to an export, open it, and return all its files.
 
     Raises:
-        CheckpointMismatch: it cannot be opened as it was; nothing of it is left.
+        CheckpointMismatch: it does not open with the same values; no file is left.
     """
     done = subprocess.run(
         [sys.executable, "-m", _MODULE, str(folder)],
@@ -41,16 +41,16 @@ def complete(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
     try:
         why = json.loads(done.stdout.strip().splitlines()[-1])["error"]
     except (IndexError, ValueError, KeyError, TypeError):
-        why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        why = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
     if why is None and done.returncode == 0:
         return sorted(path for path in folder.rglob("*") if path.is_file())
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     raise CheckpointMismatch(
-        f"What was exported cannot be opened again: {why}.",
+        f"The export cannot be opened again: {why}.",
         safe="Nothing was left in the folder; the node is untouched.",
-        fix="Export the weights and the state alone with --raw.",
+        fix="Export only the weights and the state with --raw.",
         field="target",
-        expected="a model that others open",
+        expected="a model that other libraries open",
         found=why,
     )

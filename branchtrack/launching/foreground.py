@@ -1,6 +1,6 @@
-"""One launch carried out while somebody looks on, or handed to a worker of its own.
+"""One launch carried out in the foreground, or handed to a worker of its own.
 
-It must not know terminals: whoever looks on is told the launch and the segment, again and again.
+It must not know terminals: the caller is given the launch and its segment at every look.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from branchtrack.errors import LaunchFailed
 from branchtrack.launching.worker import POLL, RECOVER_EVERY, Worker
 
 Watch = Callable[[Launch, Segment], None]
-#: A shell that leaves its command behind, so that no process here remains its parent.
+#: A shell that exits and leaves its command running, so that no process here stays its parent.
 _DETACH = ("/bin/sh", "-c", '"$@" &', "branchtrack-detach")
 
 
 def run_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
-    """Start a launch, or watch it where another worker was faster; returns it as it ended.
+    """Start a launch, or watch it if another worker was faster, and return it as it ended.
 
-    ``watch`` is called on every look. Where the other worker dies, this one takes over.
+    ``watch`` is called at every look. If the other worker dies, this one takes over.
     """
     looked = time.monotonic()
     while True:
@@ -57,7 +57,7 @@ def detach(config: Config, launch_id: str) -> None:
     command = [sys.executable, "-m", "branchtrack", "worker", "--launch", launch_id]
     config.make_home()
     try:
-        # The configuration goes by environment: a database's password is nothing for `ps`.
+        # The configuration is passed in the environment: `ps` must not show a database's password.
         path, opener = config.logs / f"{launch_id}.worker.log", permissions.opener(config.home)
         with open(path, "ab", opener=opener) as log:
             subprocess.run(

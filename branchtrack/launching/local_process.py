@@ -16,15 +16,16 @@ from typing import Any
 
 from branchtrack import permissions, refusal_lines, trust
 from branchtrack.config import Config
-from branchtrack.control import way_to_start, what_is_gone
+from branchtrack.control import describe_missing, describe_way_to_start
 from branchtrack.core.variables import ASSIGNED
 from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import LaunchFailed
 
-#: Waits for a line before it becomes the training process, so that none runs unrecorded.
+#: Waits for a line before it becomes the training process, so that no process runs unrecorded.
 _GATE = ("/bin/sh", "-c", 'read -r go || exit 75; exec "$@"', "branchtrack-launch")
 _TAIL = 65_536
-#: Characters of an error's own message that are kept: it has values and ways out, at both ends.
+#: Characters of an error's own message that are kept, from both ends: the start has values, the end
+#: the way out.
 _MESSAGE = 8000
 _IGNORED = "Exception ignored in"
 
@@ -38,14 +39,15 @@ def start(
     *,
     keep: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start the recorded command in a session of its own; it waits until `release`.
+    """Start the recorded command in a session of its own, where it waits for `release`.
 
     ``extra`` are further variables; without a ``launch`` they say what the process is for. With
-    ``keep`` none of the recorded variables is given back.
+    ``keep`` the recorded variables are not restored.
 
     Raises:
-        UntrustedHome: what is recorded in this home may not be started.
-        LaunchFailed: nothing was recorded, its folder or script is gone, or it cannot be started.
+        UntrustedHome: the user does not trust this home, so none of its commands is started.
+        LaunchFailed: no command was recorded, its folder or script is gone, or it cannot be
+        started.
     """
     trust.check(config)
     recorded = entry_point or {}
@@ -76,41 +78,42 @@ def start(
 
 
 def release(process: subprocess.Popen[bytes]) -> None:
-    """Let a started process begin."""
+    """Let a started process begin to train."""
     assert process.stdin is not None
     try:
         process.stdin.write(b"go\n")
         process.stdin.close()
     except BrokenPipeError:
-        # It is dead already; whoever watches it will find out how it ended.
+        # It is dead already; its worker will record how it ended.
         return
 
 
 def log_path(config: Config, launch: str) -> Path:
-    """The file that takes what a launch's process prints."""
+    """Return the file for the output of a launch's process."""
     return config.logs / f"{launch}.log"
 
 
 def ending(exit_code: int | None) -> str:
-    """How a process ended, in words."""
+    """Describe how a process ended."""
     if exit_code is None:
-        return "The process is gone; nobody saw how it ended."
+        return "The process is gone; how it ended is not known."
     if exit_code < 0:
         return f"The process was killed by {_signal_name(-exit_code)}."
     return f"The process ended with exit code {exit_code}."
 
 
 def last_words(log: Path, limit: int = 2000) -> str:
-    """The lines of a log that say why: a refusal of branchtrack's, else the message of its last
-    traceback, or its last lines.
+    """Return the lines of a log that give the reason for its end.
+
+    They are a refusal by branchtrack, else the message of the last traceback, or the last lines.
     """
     lines = _lines(log)
-    return refusal_lines.read(lines) or _last_words(lines, limit)
+    return refusal_lines.parse_refusal(lines) or _last_words(lines, limit)
 
 
 def refusal(log: Path) -> str:
-    """What branchtrack itself refused a launched script with; empty where it ended otherwise."""
-    return refusal_lines.read(_lines(log))
+    """Return branchtrack's refusal of a launched script; empty if the process ended otherwise."""
+    return refusal_lines.parse_refusal(_lines(log))
 
 
 def _lines(log: Path) -> list[str]:
@@ -120,7 +123,8 @@ def _lines(log: Path) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    # A progress bar rewrites its line; what it showed last is what follows the last return.
+    # A progress bar rewrites its line: what follows the last carriage return is what it showed
+    # last.
     lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
     return [line for line in lines if line.strip()]
 
@@ -134,7 +138,7 @@ def _last_words(lines: list[str], limit: int) -> str:
     ]
     if not starts:
         return "\n".join(lines[-5:])[-limit:]
-    # What libraries still print as the process ends comes behind the message.
+    # Libraries may still print after the message, while the process ends.
     message = itertools.dropwhile(lambda line: line.startswith(" "), lines[starts[-1] + 1 :])
     text = "\n".join(itertools.islice(message, 5))
     half = _MESSAGE // 2
@@ -142,15 +146,15 @@ def _last_words(lines: list[str], limit: int) -> str:
 
 
 def _command(entry_point: dict[str, Any], launch: str | None) -> list[str]:
-    gone = what_is_gone(entry_point)
+    gone = describe_missing(entry_point)
     if gone:
-        raise _failed(launch, gone, way_to_start(entry_point, "NODE"))
+        raise _failed(launch, gone, describe_way_to_start(entry_point, "NODE"))
     argv = entry_point["argv"]
     return [argv[0] if os.access(argv[0], os.X_OK) else sys.executable, *argv[1:]]
 
 
 def _failed(launch: str | None, what: str, fix: str) -> LaunchFailed:
-    safe = "The node it would have gone on from is untouched."
+    safe = "The node that it should have continued is untouched."
     return LaunchFailed(what, safe=safe, fix=fix, launch=launch, exit_code=None, log=None)
 
 

@@ -1,7 +1,7 @@
 """The worker: claims queued launches, starts their processes, and records how they end.
 
 A launch is started once, whatever dies when: its process waits at a gate until the database says
-that it runs. A worker that comes after a dead one takes over what that one left. It must not know
+that it runs. A worker that starts after another one died takes over its launches. It must not know
 what a training process does, nor decide what to launch.
 """
 
@@ -34,8 +34,8 @@ POLL = 0.2
 #: Seconds between two searches for launches whose worker has died.
 RECOVER_EVERY = 15.0
 _CLEAN = ("finished", "stopped")
-#: How a process ends after a signal that it has answered with a node, beside 0; Python itself ends
-#: by SIGINT after KeyboardInterrupt, which nobody caught.
+#: Exit codes, besides 0, of a process that answered a signal with a node. Python itself ends by
+#: SIGINT after an uncaught KeyboardInterrupt.
 _SIGNALLED = frozenset(
     [128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] + [-signal.SIGINT]
 )
@@ -49,26 +49,26 @@ _TRAINED_NOTHING = (
 
 @dataclass
 class Child:
-    """A training process that is watched; ``process`` is None where another worker started it."""
+    """A training process that is watched; ``process`` is None if another worker started it."""
 
     launch: Launch
     pid: int
     process: subprocess.Popen[bytes] | None = None
 
     def has_ended(self) -> bool:
-        """Whether it runs no more."""
+        """Return whether the process has ended."""
         if self.process is not None:
             return self.process.poll() is not None
         return not processes.is_alive(self.pid, f"{LAUNCH_VARIABLE}={self.launch.id}")
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs or where nobody saw it end."""
+        """Return the exit code, negative for a signal; None while it runs or if unknown."""
         return None if self.process is None else self.process.returncode
 
 
 class Worker:
-    """Starts and watches training processes; at most ``jobs`` at a time. One thread may use it."""
+    """A worker that starts and watches up to ``jobs`` training processes; for use by one thread."""
 
     def __init__(
         self,
@@ -79,18 +79,20 @@ class Worker:
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.database, self.config, self.jobs, self.say = database, config, jobs, say
-        # Two workers may share a process; neither may take the other's launches for its own.
+        # One process may run two workers; neither may take the launches of the other.
         self.name = f"{processes.own_name()}#{next(_NUMBERS)}"
         self.children: dict[str, Child] = {}
-        self._said = ""
+        self._last_condition = ""
 
     def run(self, stop: threading.Event, *, once: bool = False, only: str | None = None) -> None:
-        """Work until ``stop`` is set; with ``once`` until the queue is empty and all has ended.
+        """Work until ``stop`` is set, or with ``once`` until the queue is empty and all have ended.
 
-        ``only`` names the one launch to carry out. Children still training are left to go on.
+        ``only`` is the id of the one launch to carry out. Children that still train are left
+        running.
 
         Raises:
-            StorageError: the database failed, with ``once`` or ``only``; else it is tried again.
+            StorageError: the database failed, with ``once`` or ``only``; without them the worker
+            retries.
         """
         patient = not once and only is None
         if not self.database.read_only and (removed := self._clear()):
@@ -114,13 +116,13 @@ class Worker:
             stop.wait(POLL)
 
     def claim(self, launch_id: str | None = None) -> Launch | None:
-        """Take the oldest queued launch, or the one named, and start its process.
+        """Take the oldest queued launch, or the launch ``only``, and start its process.
 
         Returns:
-            the launch as it is now (``running`` or ``failed``), or None where none was queued.
+            The launch as it is now (``running`` or ``failed``), or None if none was queued.
 
         Raises:
-            UntrustedHome: the home's user has not trusted it; the launch stays queued.
+            UntrustedHome: the home's user does not trust it; the launch stays queued.
         """
         with self.database.transaction() as connection:
             launch = launches.claim(connection, self.name, launch_id)
@@ -133,7 +135,7 @@ class Worker:
         entry_point = launch.entry_point or recorded
         log = local_process.log_path(self.config, launch.id)
         try:
-            child_environment.tell(compared, self.config, log)
+            child_environment.log_differences(compared, self.config, log)
             process = local_process.start(
                 entry_point,
                 launch.id,
@@ -156,7 +158,8 @@ class Worker:
                     environment={**(launch.environment or {}), **compared.as_dict()},
                 )
         except BranchtrackError:
-            # Nobody would know of it; it still waits at its gate and has done nothing.
+            # The database would not know the process, which still waits at its gate and has done
+            # nothing.
             with process:
                 process.kill()
             raise
@@ -166,7 +169,7 @@ class Worker:
         return launch
 
     def look(self) -> list[Launch]:
-        """Record the children that have ended; returns their launches."""
+        """Record the children that have ended, and return their launches."""
         over = [child for child in self.children.values() if child.has_ended()]
         ended = []
         for child in over:
@@ -175,10 +178,10 @@ class Worker:
         return ended
 
     def recover(self, only: str | None = None) -> None:
-        """Take over the launches (or the one named) of workers that died on this machine.
+        """Take over the launches, or the one named, of workers that died on this machine.
 
-        What had not begun goes back into the queue; what still trains is watched to its end;
-        what died with its worker is recorded as failed.
+        A launch that had not begun goes back into the queue, one that still trains is watched until
+        it ends, and one that died with its worker is recorded as failed.
         """
         with self.database.read() as connection:
             unfinished = launches.unfinished(connection)
@@ -187,38 +190,39 @@ class Worker:
                 continue
             if only is not None and launch.id != only:
                 continue
-            # One of its own that is no child is one whose start the database did not record.
+            # A launch of this worker's without a child is one whose start the database did not
+            # record.
             if launch.worker == self.name or processes.is_gone(launch.worker):
                 self._take_over(launch)
 
     def describe(self, launch: Launch) -> str:
-        """``run/branch (pid 123)``."""
+        """Return a label of the form ``run/branch (pid 123)``."""
         with self.database.read() as connection:
             run = runs.get_run(connection, launch.run_id).name
             branch = launches.branch_name(connection, launch)
         return f"{run}/{branch}" + (f" (pid {launch.pid})" if launch.pid else "")
 
     def terminate(self, launch_id: str) -> None:
-        """Ask a child's process to end, by signal; `look` records how it went."""
+        """Ask a child's process to end, by signal; `look` records how it ended."""
         child = self.children.get(launch_id)
         if child is not None and child.process is not None:
             child.process.terminate()
 
     def still_training(self) -> list[str]:
-        """The children that go on without this worker, described."""
+        """Return descriptions of the children that continue without this worker."""
         return [self.describe(c.launch) for c in self.children.values() if not c.has_ended()]
 
     def _clear(self) -> str:
         try:
             return leftovers.clear(self.database, open_store(self.config.store))
         except BranchtrackError:
-            # Whatever it is, the launches meet it too, and say so.
+            # Whatever is wrong, the launches will run into it and report it.
             return ""
 
     def _say_once(self, text: str) -> None:
-        """Say what is tried again and again when it begins."""
-        if text != self._said:
-            self._said = text
+        """Report a condition once, when it begins, however often it is retried."""
+        if text != self._last_condition:
+            self._last_condition = text
             self.say(text)
 
     def _claim_more(self, only: str | None) -> bool:
@@ -241,7 +245,7 @@ class Worker:
     def _record_end(self, launch: Launch, exit_code: int | None, why: str = "") -> Launch:
         with self.database.transaction() as connection:
             if launches.is_withdrawn(connection, launch):
-                # Its process has recorded its own end, or another worker has.
+                # Its process has recorded its own end already, or another worker has.
                 return launches.get(connection, launch.id)
             segment = segments.get(connection, launch.segment_id)
             well = exit_code in (0, None) or exit_code in _SIGNALLED
@@ -284,7 +288,7 @@ class Worker:
 
 @contextmanager
 def in_background(worker: Worker) -> Iterator[None]:
-    """Let ``worker`` work in a thread while the block runs; its children go on after."""
+    """Run ``worker`` in a thread while the block runs; its children continue afterwards."""
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,), name="branchtrack-worker")
     thread.start()

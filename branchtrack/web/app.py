@@ -55,24 +55,24 @@ _log = logging.getLogger(__name__)
 
 
 class _Json(DefaultJSONProvider):
-    """JSON that every reader takes: NaN and the infinities are spelled as text."""
+    """JSON that every reader accepts: NaN and the infinities are spelled as text."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return super().dumps(spelled(obj), **{"allow_nan": False, **kwargs})
 
 
 class _Response(Response):
-    """A text that holds half of a surrogate pair, as earlier versions stored them, can be shown."""
+    """A response that accepts unpaired surrogates in text, which earlier versions stored."""
 
     def set_data(self, value: bytes | str) -> None:
-        """As the parent's."""
+        """Set the data, with unpaired surrogates replaced."""
         super().set_data(printable(value) if isinstance(value, str) else value)
 
 
 def create_app(
     config: Config, database: Database, store: Store, *, token: str | None, worker_note: str = ""
 ) -> Flask:
-    """The web application. ``token=None`` lets in whoever reaches it: for loopback only."""
+    """Return the web application. ``token=None`` gives everyone access: for loopback only."""
     app = Flask(
         __name__,
         template_folder=str(asset_dir("templates")),
@@ -96,7 +96,7 @@ def create_app(
 
 
 def status_of(error: BranchtrackError) -> int:
-    """The HTTP status that an error is answered with."""
+    """Return the HTTP status for an error."""
     if isinstance(error, guards.Refused):
         return error.status
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
@@ -150,7 +150,7 @@ def _show_surprise(error: Exception) -> tuple[Response | str, int]:
 def _cache(response: Response) -> Response:
     if request.endpoint == "static" and response.status_code == 200:
         vendored = request.path.startswith("/static/vendor/")
-        # A vendored file's name bears its version; our own are asked for again by ETag.
+        # A vendored file's name has its version; browsers revalidate our own files by ETag.
         rule = f"public, max-age={_YEAR}, immutable" if vendored else "no-cache"
         response.headers["Cache-Control"] = rule
     return response
@@ -172,7 +172,7 @@ def _compress(response: Response) -> Response:
     response.vary.add("Accept-Encoding")
     content = response.get_data()
     if request.accept_encodings["gzip"] and len(content) > 500:
-        # A file is asked for once and kept; a page is made anew each time.
+        # A file is requested once and cached; a page is made anew each time.
         level = 9 if request.endpoint == "static" else 5
         response.set_data(gzip.compress(content, level, mtime=0))
         response.headers["Content-Encoding"] = "gzip"

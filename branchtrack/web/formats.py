@@ -1,4 +1,4 @@
-"""What templates write values with: the filters, and those values that need markup.
+"""The filters of templates, and those values that need markup.
 
 The texts themselves are `core.formats`. It knows no request and no database.
 """

@@ -1,7 +1,7 @@
-"""A page or one of its fragments from one template, and what every template may use.
+"""Rendering of a page or one of its fragments from one template, and globals of all templates.
 
-htmx says in a header which element it will replace; if the template has a block of that name, the
-block alone is answered. It knows no page and no query.
+htmx says in a header which element it will replace; if the template has a block of that name, only
+that block is returned. It knows no page and no query.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ THEMES = ("system", "light", "dark")
 
 
 class Unindented(Extension):
-    """Indentation of templates is for those who read them: it is not sent.
+    """An extension that does not send the indentation of templates, which is for their authors.
 
-    A line break still is, as the space between two words; what is within ``<pre>`` keeps to the
-    margin.
+    A line break is still sent, as the space between two words; what is within ``<pre>`` has no
+    indentation.
     """
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """The template with every line at the margin; lines keep their numbers."""
+        """Return the template without indentation; line numbers stay the same."""
         return re.sub(r"^[ \t]+", "", source, flags=re.MULTILINE)
 
 
@@ -51,7 +51,7 @@ def register(app: Flask) -> None:
 
 
 def respond(template: str, status: int = 200, **context: Any) -> Response:
-    """The page, or the block that htmx asked for."""
+    """Return the page, or the block that htmx requested."""
     block = wanted_block(template)
     if block is None:
         html = render_template(template, **context)
@@ -64,9 +64,9 @@ def respond(template: str, status: int = 200, **context: Any) -> Response:
 
 
 def wanted_block(template: str) -> str | None:
-    """The block of ``template`` that htmx will put in place, or None for a whole page.
+    """Return the block of ``template`` that htmx will insert, or None for a whole page.
 
-    ``HX-Target`` reads ``div#live``; without an id of ours the whole page is right, too.
+    ``HX-Target`` has the form ``div#live``; for any other id the whole page is right, too.
     """
     if request.headers.get("HX-Request") != "true":
         return None
@@ -79,20 +79,20 @@ def wanted_block(template: str) -> str | None:
 
 
 def now() -> float:
-    """One moment for the whole request, so that a page does not contradict itself."""
+    """Return one time for the whole request, so that a page does not contradict itself."""
     if "now" not in g:
         g.now = time.time()
     return float(g.now)
 
 
 def theme() -> str:
-    """The theme that the cookie asks for."""
+    """Return the theme in the cookie."""
     chosen = request.cookies.get("theme", "system")
     return chosen if chosen in THEMES else "system"
 
 
 def _run_of_address() -> str:
-    """The run that a page's address names beside others, also where the address is no text."""
+    """Return the run in a page's address that also names others, even if its type is wrong."""
     try:
         return request.args.get("run", "")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What pages work with, kept on the application: configuration, database and store."""
+"""What pages work with, stored on the application: configuration, database and store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY = "branchtrack"
 
 @dataclass(frozen=True)
 class Services:
-    """``worker_note`` says how launches are started, if it is known."""
+    """The services; ``worker_note`` says how launches are started, if that is known."""
 
     config: Config
     database: Database
@@ -30,10 +30,10 @@ def register(app: Flask, app_services: Services) -> None:
 
 
 def services() -> Services:
-    """The current application's services."""
+    """Return the current application's services."""
     return services_of(current_app)
 
 
 def services_of(app: Flask) -> Services:
-    """The services of an application."""
+    """Return the services of an application."""
     return cast(Services, app.extensions[_KEY])

@@ -24,7 +24,7 @@ function label(value) {
   return (Math.abs(value) >= 1000 ? value.toLocaleString("en") : digits(value)).replace("-", "−");
 }
 
-// The same round places as the server's, so that the grid lines up with the timeline above.
+// The same round ticks as the server's, so that the grid lines up with the timeline above.
 function places(low, high, wanted) {
   if (!(high > low)) return [low];
   const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
@@ -52,14 +52,14 @@ function seriesOf(data) {
       dash: data.fill ? [] : line.dash.map((part) => part * ratio),
       fill: data.fill ? colour(line.colour, 0.22) : undefined,
       fillTo: data.fill ? 0 : undefined,
-      // A branch with a single point would not be seen as a line.
+      // A branch with a single point would be invisible as a line.
       points: { show: () => line.xs.length === 1, size: 6, fill: colour(line.colour) },
     });
   }
   return found;
 }
 
-// Marks that belong to the curves: the fork, changes, values that are not numbers, names.
+// Marks on the curves: the fork, changes, values that are not numbers, names.
 function decorate(plot, data) {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio || 1;
@@ -109,7 +109,7 @@ function decorate(plot, data) {
   ctx.restore();
 }
 
-// Names stand right of the curves, as in svg/plots.py.
+// Names stand to the right of the curves, as in charts/plots.py.
 function nameEnds(ctx, bbox, ratio, ends) {
   const left = bbox.left + bbox.width + 8 * ratio, wide = ctx.canvas.width - left, tall = 14 * ratio;
   if (wide < 60 * ratio) return;
@@ -146,7 +146,7 @@ function logPlaces(low, high) {
   return found.filter((one) => one >= low && one <= high);
 }
 
-// What the pointer is over: each line's value at or next before it.
+// The values at the pointer: each line's value at or before its position.
 function tell(plot, data, tip, element) {
   const { left, idx } = plot.cursor;
   const guide = element.parentElement.querySelector(".timeline .cursor");
@@ -185,7 +185,7 @@ function below(xs, x) {
   return high;
 }
 
-// Dragging over a stretch makes it the page's own range, so that the view is a link.
+// Dragging selects the page's range, so that the view has a link.
 function zoom(plot, data) {
   const { left, width } = plot.select;
   if (width < 8) return;
@@ -242,7 +242,7 @@ function drawAll() {
   }
 }
 
-// New points of branches that train: {branch: [[step, value], ...]}.
+// New points of live branches: {branch: [[step, value], ...]}.
 document.addEventListener("branchtrack:points", ({ detail }) => {
   for (const [branch, points] of Object.entries(detail)) {
     const value = document.querySelector(`[data-value="${CSS.escape(branch)}"]`), [step, last] = points[points.length - 1];
@@ -278,7 +278,7 @@ document.addEventListener("branchtrack:points", ({ detail }) => {
   }
 });
 
-// Another metric is shown: there is a new chart.
+// A new metric has a new chart.
 document.addEventListener("htmx:after:swap", () => {
   for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
   for (const element of document.querySelectorAll(".chart:not(.drawn)")) {
@@ -287,7 +287,7 @@ document.addEventListener("htmx:after:swap", () => {
   }
 });
 
-// Branches have come or gone: the server says again what there is to draw.
+// With other branches the server sends all data again.
 document.addEventListener("branchtrack:redraw", async () => {
   for (const element of document.querySelectorAll(".chart[data-url]")) {
     const answer = await fetch(element.dataset.url, { headers: { Accept: "application/json" } });

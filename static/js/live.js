@@ -1,5 +1,5 @@
-// A run that trains: what the event stream says becomes fresh parts of the page. Where there is no
-// stream the page asks every five seconds. Only a short line is announced, never a table.
+// A live run: its event stream refreshes parts of the page; without one the page polls.
+// Only a short line is announced, never a table.
 "use strict";
 
 const stream = () => document.getElementById("stream");
@@ -16,7 +16,7 @@ function redraw() {
   if (!paused) document.dispatchEvent(new CustomEvent("branchtrack:redraw"));
 }
 
-// The server draws lanes again only now and then.
+// The server redraws lanes less often.
 function reach(branch, step) {
   const lane = document.querySelector(`.timeline [data-branch="${CSS.escape(branch)}"]`);
   if (!lane) return;
@@ -41,7 +41,7 @@ function poll(on) {
   polling = on ? setInterval(() => { refresh(0); redraw(); htmx.trigger(stream(), "reconnect"); }, POLL) : 0;
 }
 
-// A page that comes to show another metric has another stream.
+// On the document, because a new metric brings a new stream.
 document.addEventListener("changed", ({ detail }) => {
   const { say, kinds } = JSON.parse(detail.data);
   announce(say);
@@ -72,6 +72,6 @@ pause.hidden = false;
 pause.addEventListener("click", () => {
   paused = !paused;
   pause.setAttribute("aria-pressed", String(paused));
-  pause.textContent = paused ? "Updates paused: go on" : "Pause updates";
+  pause.textContent = paused ? "Updates paused: continue" : "Pause updates";
   if (!paused) { refresh(0); redraw(); }
 });

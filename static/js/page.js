@@ -1,7 +1,7 @@
 // Small conveniences on every page; each page works without them.
 "use strict";
 
-// "Compare" says how many boxes are ticked.
+// The "Compare" button shows how many boxes are ticked.
 function countPicked() {
   const picked = document.querySelectorAll('input[name="pick"]:checked').length;
   for (const button of document.querySelectorAll('button[form="compare"]')) {

@@ -106,7 +106,7 @@ def test_paused_updates_wait_until_they_are_wanted(tree: Page, site: Site) -> No
 def test_where_all_streams_are_taken_the_page_asks_by_itself(
     page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pump.Places, "take", lambda self, caller: None)
+    monkeypatch.setattr(pump.StreamSlots, "acquire", lambda self, caller: None)
     site.lines["more-decay"].beat()
     page.goto(f"{site.root}runs/gpt2-docs")
     rows = page.get_by_role("region", name="Nodes").get_by_role("row")
@@ -176,19 +176,17 @@ def test_what_is_being_typed_outlives_what_happens_meanwhile(page: Page, site: S
         page.goto(f"{site.root}runs/gpt2-docs/branches/more-decay/steer")
     page.get_by_label("lr", exact=True).fill("1e-5")
     page.get_by_text("Only under conditions").first.click()
-    page.get_by_label("Only if these still are").first.fill("lr=1e-4")
+    page.get_by_label("Only if these values still hold").first.fill("lr=1e-4")
     page.get_by_label("What to do").select_option("reset")
     line.ask({"kind": "checkpoint"}, "meanwhile")
     line.beat()
     rows = page.get_by_role("region", name="Requests").get_by_role("row")
     expect(rows.nth(1)).to_contain_text("meanwhile")
     expect(page.get_by_label("lr", exact=True)).to_have_value("1e-5")
-    expect(page.get_by_label("Only if these still are").first).to_have_value("lr=1e-4")
+    expect(page.get_by_label("Only if these values still hold").first).to_have_value("lr=1e-4")
     expect(page.get_by_label("What to do")).to_have_value("reset")
     page.get_by_role("button", name="Preview").first.click()
-    expect(page.get_by_role("status").nth(1)).to_contain_text(
-        "As it is now it would not be carried"
-    )
+    expect(page.get_by_role("status").nth(1)).to_contain_text("It would not be carried out")
     expect(page.get_by_label("lr", exact=True)).to_have_value("1e-5")
     line.ask({"kind": "evaluate"}, "later")
     expect(rows.nth(1)).to_contain_text("later")

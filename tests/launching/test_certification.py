@@ -103,7 +103,7 @@ def test_a_verdict_is_all_that_is_left(
     ("how", "why"),
     [
         ("crash", "RuntimeError: the loss exploded in the trial"),
-        ("", "It did not come to the node"),
+        ("", "It did not reach the node"),
     ],
 )
 def test_a_process_without_a_verdict_says_why_and_leaves_its_log(
@@ -187,12 +187,12 @@ def test_two_at_once_each_have_their_verdict(
 def test_a_stretch_is_chosen_by_names(database: Database, made: list[Node]) -> None:
     root, final = made
     for given in ({}, {"steps": 4}, {"start": root.id[:8]}, {"target": final.id}, {"steps": 2}):
-        assert certification.choose(database, "fake", **given) == (root, final)
+        assert certification.choose_nodes(database, "fake", **given) == (root, final)
     with pytest.raises(NotFound):
-        certification.choose(database, "fake", start="nothing")
+        certification.choose_nodes(database, "fake", start="nothing")
     for wrong in ({"steps": 0}, {"steps": 5}, {"steps": 1, "start": root.id}, {"target": root.id}):
         with pytest.raises(InvalidInput):
-            certification.choose(database, "fake", **wrong)
+            certification.choose_nodes(database, "fake", **wrong)
 
 
 def test_a_node_of_another_branch_is_refused(
@@ -201,7 +201,7 @@ def test_a_node_of_another_branch_is_refused(
     train_fake(config, "--steps", "2", name="other")
     for field in ("start", "target"):
         with pytest.raises(InvalidInput, match="a node of the branch main"):
-            certification.choose(database, "other", **{field: made[0].id})
+            certification.choose_nodes(database, "other", **{field: made[0].id})
 
 
 def children() -> list[int]:

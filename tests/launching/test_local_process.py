@@ -97,7 +97,7 @@ def test_a_module_needs_no_script(config: Config, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(None, "nobody saw"), (0, "exit code 0"), (3, "exit code 3"), (-9, "SIGKILL"), (-63, "63")],
+    [(None, "not known"), (0, "exit code 0"), (3, "exit code 3"), (-9, "SIGKILL"), (-63, "63")],
 )
 def test_an_ending_is_told_in_words(code: int | None, words: str) -> None:
     assert words in local_process.ending(code)

@@ -300,7 +300,7 @@ def test_a_launch_whose_process_died_with_its_worker_is_failed(
     run_to_the_end(worker)
     ended = reread(database, launch)
     assert (ended.state, ended.exit_code) == ("failed", None)
-    assert "nobody saw how it ended" in (ended.error or "")
+    assert "how it ended is not known" in (ended.error or "")
     assert is_withdrawn(database, launch)
 
 
@@ -474,7 +474,7 @@ def test_a_refusal_is_the_launch_s_error_as_it_is(
     code = (
         "import sys; from branchtrack import refusal_lines; from branchtrack.errors import *; "
         "refusal = LaunchFailed('It does not fit.', fix='Do this.'); "
-        "sys.stderr.write(refusal_lines.written(refusal)); sys.exit(1)"
+        "sys.stderr.write(refusal_lines.format_refusal(refusal)); sys.exit(1)"
     )
     with entry_point(database, argv=[sys.executable, "-c", code]):
         launch = order("refused")

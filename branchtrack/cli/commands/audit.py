@@ -1,7 +1,6 @@
-"""The command `audit`: every event of a run, and whether their chain holds.
+"""The command `audit`: every event of a run, and whether their chain is intact.
 
-It answers while somebody waits at a prompt, so it loads the database's machinery only where a plain
-look does not do.
+It has to answer at once, so it loads the database layer only if a plain look is not enough.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ _MOST = 1000
 @click.command()
 @click.argument("run")
 @click.option("--verify", is_flag=True, help="Check the chain of every event.")
-@click.option("--follow", is_flag=True, help="Go on with new events, until interrupted.")
+@click.option("--follow", is_flag=True, help="Continue with new events, until interrupted.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000_000),
     default=_DEFAULT,
     show_default=True,
-    help="How many of the newest.",
+    help="How many of the newest events.",
 )
 @click.option("--all", "everything", is_flag=True, help="All events.")
 @json_option
@@ -53,8 +52,9 @@ def audit(
 ) -> None:
     """Print the events of a RUN, oldest first: who did what, when, at which step, and why.
 
-    Each event has the digest of the one before it; --verify recomputes them all, compares what they
-    say with the record, and exits with 1 where either was changed, or something removed or put in.
+    Each event has the digest of the one before it; --verify recomputes them all, compares the
+    events with the record, and exits with 1 if either was changed, or an event was removed or
+    inserted.
 
     \b
     Example: branchtrack audit demo --verify
@@ -62,7 +62,7 @@ def audit(
     from branchtrack.db.views import audit_tail
 
     if verify and follow:
-        raise click.UsageError("--verify and --follow cannot be had at once.")
+        raise click.UsageError("--verify and --follow cannot be combined.")
     if verify:
         _verify(line, run, as_json)
         return
@@ -92,7 +92,7 @@ def _print(events: list[Event], as_json: bool) -> None:
     # Events of a run are numbered from 1 without gaps.
     say_cut(len(events), events[-1].seq if events else 0, "events")
     if as_json:
-        emit([_told(event) for event in events])
+        emit([_event_payload(event) for event in events])
         return
     print_table(
         ("SEQ", "TIME", "WHO", "WHAT", "STATE", "STEP", "FACTS", "WHY", "HASH"),
@@ -101,7 +101,7 @@ def _print(events: list[Event], as_json: bool) -> None:
     )
 
 
-def _told(event: Event) -> dict[str, Any]:
+def _event_payload(event: Event) -> dict[str, Any]:
     from branchtrack.analysis import payloads_audit
 
     return payloads_audit.event(event)
@@ -110,7 +110,7 @@ def _told(event: Event) -> dict[str, Any]:
 def _cells(event: Event) -> tuple[str, ...]:
     from branchtrack.analysis import payloads_audit
 
-    payload, facts = _told(event), pairs(payloads_audit.facts(event))
+    payload, facts = _event_payload(event), pairs(payloads_audit.facts(event))
     return (
         str(event.seq),
         payload["time"],
@@ -125,7 +125,7 @@ def _cells(event: Event) -> tuple[str, ...]:
 
 
 def _follow(database: Database, run_id: str, events: list[Event], as_json: bool) -> None:
-    """Print events as they come; ends with Ctrl-C."""
+    """Print events as they arrive, until Ctrl-C."""
     from branchtrack.db import audit as log
 
     last = 0
@@ -133,7 +133,7 @@ def _follow(database: Database, run_id: str, events: list[Event], as_json: bool)
         for event in events:
             last = event.id
             text = "  ".join(_cells(event)).replace("\n", "↵")
-            echo(json.dumps(spelled(_told(event))) if as_json else text)
+            echo(json.dumps(spelled(_event_payload(event))) if as_json else text)
         with database.read() as connection:
             events = log.since(connection, run_id, last, _MOST)
         if not events:
@@ -166,7 +166,7 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
     elif broken is None:
         named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in unlogged[:5])
         named += f" and {len(unlogged) - 5} more" if len(unlogged) > 5 else ""
-        echo(f"error: The record is not as the last events say: {named}.", err=True)
+        echo(f"error: The record differs from the last events: {named}.", err=True)
     else:
         echo(
             f"error: The chain does not hold from event {broken} on: it or one before it "

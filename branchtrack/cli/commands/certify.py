@@ -1,4 +1,4 @@
-"""The command `certify`: a stretch of a branch trained again in a new process, and compared."""
+"""The command `certify`: train a stretch of a branch again in a new process, and compare."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("branch")
 @click.option("--steps", type=int, metavar="K", help="Train at least K steps again.")
 @click.option("--from", "start", metavar="NODE", help="The node to train from.")
-@click.option("--to", "target", metavar="NODE", help="The node to come to.")
+@click.option("--to", "target", metavar="NODE", help="The node to train to.")
 @json_option
 @pass_command_line
 def certify(
@@ -33,10 +33,10 @@ def certify(
     target: str | None,
     as_json: bool,
 ) -> None:
-    """Train a stretch of a BRANCH again, and compare every bit with what it came to.
+    """Train a stretch of a BRANCH again, and compare the result bit by bit.
 
-    Without options that is the way to the newest node from the one before it. Changes on the way
-    are made again. Nothing is recorded but the certificate. Exits with 1 where something differs.
+    Without options the stretch leads to the newest node from the one before it. Changes on the way
+    are made again. Only the certificate is recorded. Exits with 1 if anything differs.
 
     \b
     Example: branchtrack certify demo/cooler --steps 50
@@ -46,7 +46,9 @@ def certify(
 
     with line.database() as database:
         trust.require(line, database)
-        chosen = certification.choose(database, branch, start=start, target=target, steps=steps)
+        chosen = certification.choose_nodes(
+            database, branch, start=start, target=target, steps=steps
+        )
         certificate = _try_again(line, database, *chosen)
         with database.read() as connection:
             payload = payloads.certificate(connection, certificate)
@@ -59,7 +61,7 @@ def certify(
 
 
 def certificate_lines(payload: dict[str, Any]) -> list[str]:
-    """A certificate as `payloads.certificate` tells it."""
+    """Return the lines of a certificate, given as `payloads.certificate` returns it."""
     environment = exactness.facts(payload["environment"])
     colour = CERTIFICATE_COLOURS.get(payload["state"])
     fields = [
@@ -74,8 +76,8 @@ def certificate_lines(payload: dict[str, Any]) -> list[str]:
     ]
     if payload["difference"]:
         difference = payload["difference"]
-        expected, found = formats.setting_pair(difference["expected"], difference["found"])
-        fields += [("expected", visible(expected)), ("found", visible(found))]
+        expected, actual = formats.setting_pair(difference["expected"], difference["found"])
+        fields += [("expected", visible(expected)), ("found", visible(actual))]
         if payload["untested"]:
             fields.append(("outside the tests", "; ".join(payload["untested"])))
     fields += [

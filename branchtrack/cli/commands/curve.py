@@ -37,7 +37,7 @@ def curve(
     from branchtrack.db.runs import find_branch
 
     if as_csv and as_json:
-        raise click.UsageError("--csv and --json cannot be had at once.")
+        raise click.UsageError("--csv and --json cannot be combined.")
     columns = max(20, min(shutil.get_terminal_size().columns - 16, 100))
     shown_points = points if points is not None or as_json else columns * 4
     with line.read() as connection:
@@ -63,7 +63,7 @@ def curve(
 
 
 def _print_csv(connection: Connection, branch: Branch, metric: str, points: int | None) -> None:
-    """CSV has no null: NaN and infinity are spelled out, so that nothing is lost."""
+    """Print CSV, with NaN and infinity as text: CSV has no null, and nothing must be lost."""
     from branchtrack.analysis import curves, downsample
 
     series = curves.branch_curve(connection, branch, metric).series

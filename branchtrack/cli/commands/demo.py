@@ -1,4 +1,4 @@
-"""The command `demo`: a real training, steered and branched while you look on."""
+"""The command `demo`: a real training that is steered and branched while the user watches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HOST = "127.0.0.1"
 def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool) -> None:
     """Train a small GPT-2, steer it, branch it, and look at the tree.
 
-    About two minutes on two cores; nothing is downloaded. Run again it makes another run.
+    About two minutes on two cores; nothing is downloaded. Each call makes a new run.
 
     \b
     Example: branchtrack demo --no-serve
@@ -52,7 +52,7 @@ def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool
         _check_port(port)
     with line.database(create=True) as database:
         trust.require(line, database)
-        result = Demonstration(line, database, steps, say).give()
+        result = Demonstration(line, database, steps, say).run()
     if as_json:
         emit(result)
     else:
@@ -84,7 +84,7 @@ def _print_result(result: dict[str, Any]) -> None:
 
 
 def _check_port(port: int) -> None:
-    """Find out now, and not after two minutes, that the pages cannot be served."""
+    """Fail now, and not after two minutes, if the pages cannot be served."""
     from branchtrack.web.serving.server import bind
 
     bind(_HOST, port).close()

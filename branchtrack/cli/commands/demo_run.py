@@ -1,7 +1,7 @@
-"""What `branchtrack demo` does: what a person would with the other commands.
+"""The steps of `branchtrack demo`, which a user could take with the other commands.
 
-It goes through the same channel and the same launches; everything it says is read from the
-database, nothing is known beforehand but the three learning rates. It must not know the terminal.
+It uses the same channel and the same launches; everything it prints is read from the database, and
+only the three learning rates are fixed. It must not know the terminal.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import LaunchFailed, RequestFailed
 from branchtrack.launching import local_process
 
-#: The learning rate that is too high, the one that mends it, and that of the second branch.
+#: The learning rate that is too high, the one that corrects it, and that of the second branch.
 TOO_HIGH, LOWER, COOLER = 0.02, 0.004, 0.002
 _LOOK = 0.2
 _PATIENCE = 120.0
 
 
 class Demonstration:
-    """One demonstration, and what it knows of the run that it makes."""
+    """One demonstration, and the facts about the run that it creates."""
 
     def __init__(
         self, line: CommandLine, database: Database, steps: int, say: Callable[[str], None]
@@ -48,12 +48,13 @@ class Demonstration:
         self.log = line.config.logs / f"demo-{int(self.started * 1000)}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def give(self) -> dict[str, Any]:
-        """Train, intervene, train on, and resume an earlier node; returns what became of it.
+    def run(self) -> dict[str, Any]:
+        """Train, intervene, continue, and resume an earlier node; return the results.
 
         Raises:
-            LaunchFailed: a training died. RequestFailed, NotAnswered, NotLive: the change of the
-            learning rate did not come true.
+            LaunchFailed: a training died.
+            RequestFailed, NotAnswered, NotLive: the change of the learning rate did not take
+            effect.
         """
         with self._first_process() as process:
             branch, ref = self._wait_for_run(process)
@@ -77,7 +78,7 @@ class Demonstration:
 
     @contextmanager
     def _first_process(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The example as a process of its own, which ends with the block, whatever happens."""
+        """Run the example as a process of its own, which ends with the block in any case."""
         config = self.line.config
         command = [
             sys.executable,
@@ -110,7 +111,7 @@ class Demonstration:
             self._close_segment(process)
 
     def _close_segment(self, process: subprocess.Popen[bytes]) -> None:
-        """What a process that died left open is closed in its name."""
+        """Close the segment that a dead process left open."""
         with self.database.transaction() as connection:
             segment = segments.of_process(connection, process.pid, self.started)
             if segment is not None:
@@ -119,7 +120,7 @@ class Demonstration:
                 segments.end(connection, segment.id, "failed", actor=actor, error=why)
 
     def _wait_for_run(self, process: subprocess.Popen[bytes]) -> tuple[Branch, str]:
-        """The branch that the first process trains, as soon as it has begun, and its full name."""
+        """Return the branch of the first process, once it has begun, and the branch's full name."""
         self.say(f"Training a small GPT-2 on the text of Python's documentation. Log: {self.log}")
         with bar("starting") as update:
             while True:
@@ -137,7 +138,7 @@ class Demonstration:
     def _watch(
         self, process: subprocess.Popen[bytes], branch: Branch, ref: str, upto: int | None
     ) -> None:
-        """Show the progress until step ``upto``, or to the end of the process where it is None."""
+        """Show the progress until step ``upto``, or until the process ends if that is None."""
         with bar(ref) as update:
             while True:
                 ended = process.poll() is not None
@@ -157,7 +158,7 @@ class Demonstration:
         return segment, last.get("loss")
 
     def _intervene(self, branch: Branch, ref: str) -> Request:
-        """Bring the learning rate down through the channel, and tell the proof."""
+        """Lower the learning rate through the channel, and print the proof."""
         segment, loss = self._progress(branch)
         reason = (
             f"loss {formats.metric(loss)} at step {segment.step}: the learning rate is too high"
@@ -217,7 +218,7 @@ class Demonstration:
         fast = "It was too fast to be steered: try more --steps. " if not process.returncode else ""
         return LaunchFailed(
             f"The training ended early. {local_process.ending(process.returncode)} {words}".strip(),
-            safe="What it had committed can be resumed.",
+            safe="The nodes that it committed can be resumed.",
             fix=f"{fast}The whole log is {self.log}.",
             launch=None,
             exit_code=process.returncode,
@@ -226,7 +227,7 @@ class Demonstration:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Wait a little (Ctrl-C reached it too, and it closes its records), then insist."""
+    """Wait briefly (Ctrl-C reached the process too, and it closes its records), then end it."""
     for order in (process.terminate, process.kill):
         try:
             process.wait(10.0)
@@ -236,7 +237,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _outcome(connection: Connection, branch: Branch, tree: dict[str, Any]) -> dict[str, Any]:
-    """A branch's last losses, and what its own nodes changed."""
+    """Return a branch's last losses, and the changes of its own nodes."""
     last = {}
     for metric in ("loss", "eval_loss"):
         values = payloads_nodes.curve(connection, branch, metric)["values"]

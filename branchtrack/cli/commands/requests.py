@@ -1,4 +1,4 @@
-"""Commands on what a run can be asked for and was: settings, requests, cancel."""
+"""The commands `settings`, `requests` and `cancel`: what a run offers, and what was requested."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ from branchtrack.core import formats
 
 @click.command()
 @click.argument("run")
-@click.option("--all", "everything", is_flag=True, help="Also those of single groups and modules.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also settings of parameter groups and modules."
+)
 @json_option
 @pass_command_line
 def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> None:
-    """List what a RUN (or RUN/BRANCH) can be asked for: its settings and its own actions.
+    """List the settings of a RUN (or RUN/BRANCH) that can be changed, and its own actions.
 
     \b
     Example: branchtrack settings demo
@@ -53,7 +55,7 @@ def settings(line: CommandLine, run: str, everything: bool, as_json: bool) -> No
     )
     hidden = len(payload["settings"]) - len(shown)
     if hidden:
-        echo(f"and {hidden} of single groups and modules: --all lists them.")
+        echo(f"and {hidden} of parameter groups and modules: --all lists them.")
     _print_actions(payload)
 
 
@@ -86,13 +88,17 @@ def _print_actions(payload: dict[str, Any]) -> None:
 @click.command()
 @click.argument("run")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many."
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="How many requests.",
 )
 @click.option("--all", "everything", is_flag=True, help="All requests.")
 @json_option
 @pass_command_line
 def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json: bool) -> None:
-    """List what a RUN was asked for, newest first, and what became of it.
+    """List the requests to a RUN, newest first, with their outcomes.
 
     \b
     Example: branchtrack requests demo
@@ -121,7 +127,7 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
         emit(history)
         return
     if not history:
-        echo("Nobody has asked this run for anything yet.")
+        echo("No requests to this run yet.")
     print_table(
         ("REQUEST", "STATE", "WHAT", "STEP", "ASKED", "WHO", "WHY"),
         [
@@ -160,13 +166,13 @@ def _what(request: dict[str, Any]) -> str:
     metavar="SECONDS",
     help="How long to wait for the answer.",
 )
-@click.option("--no-wait", is_flag=True, help="Ask, and do not wait for the answer.")
+@click.option("--no-wait", is_flag=True, help="Send the request without waiting for the answer.")
 @json_option
 @pass_command_line
 def cancel(line: CommandLine, request: str, timeout: float, no_wait: bool, as_json: bool) -> None:
-    """Take back a REQUEST that waits; the training process says whether that was in time.
+    """Cancel a REQUEST that waits; the training process answers whether it was in time.
 
-    Exits with 1 where it was carried out all the same.
+    Exits with 1 if the request was carried out all the same.
 
     \b
     Example: branchtrack cancel 4b1d

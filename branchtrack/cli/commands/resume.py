@@ -1,4 +1,4 @@
-"""The command `resume`: a new process that trains on from a node, as a new branch."""
+"""The command `resume`: a new process that continues from a node, as a new branch."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
 @click.option(
     "--resize",
     is_flag=True,
-    help="With --mode weights: of tensors of another size take the rows that both have.",
+    help="With --mode weights: take the common rows of tensors whose size differs.",
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
-@click.option("--script", metavar="PATH", help="The script, where it is another or elsewhere now.")
-@click.option("--cwd", metavar="DIR", help="The folder to start it in, where that was moved.")
+@click.option("--script", metavar="PATH", help="The script, if it is another one or has moved.")
+@click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @click.option(
     "--env",
@@ -66,10 +66,12 @@ if TYPE_CHECKING:
     help="A variable for the process; may be given more than once.",
 )
 @click.option(
-    "--keep-env", is_flag=True, help="Leave the environment as it is here; nothing is given back."
+    "--keep-env", is_flag=True, help="Use the environment of this shell; restore no variables."
 )
 @click.option(
-    "--strict", is_flag=True, help="End if the first update is not what followed the node before."
+    "--strict",
+    is_flag=True,
+    help="End if the first update differs from the node's own continuation.",
 )
 @click.option(
     "--list", "lists", is_flag=True, help="Only list the settings that a resume of NODE may change."
@@ -79,16 +81,16 @@ if TYPE_CHECKING:
 def resume(
     line: CommandLine, /, node: str, detach: bool, lists: bool, as_json: bool, **order: Any
 ) -> None:
-    """Train on from a NODE in a new process, as a new branch.
+    """Continue training from a NODE in a new process, as a new branch.
 
-    What --set does not name stays as it is in the node; --list shows what it may name. With
-    another max_steps say what becomes of the schedule: horizon=extend spreads what is left of it
-    over the steps that are left, horizon=rescale makes it anew for the whole length. --mode
-    weights takes what fits of the weights and nothing else: optimizer, schedule, position and
-    settings begin as the script has them, and what did not fit is told.
+    Settings without --set stay as they are in the node; --list shows what --set accepts. With
+    another max_steps, say how the schedule follows: horizon=extend spreads the rest of it over the
+    remaining steps, horizon=rescale rebuilds it for the whole length. --mode weights takes only the
+    weights, as far as they fit: optimizer, schedule, position and settings begin as the script has
+    them, and weights that do not fit are listed.
 
-    --script and --cwd say where the script and its folder are now; once it has trained from there
-    the run remembers them. A project that was moved with its home is found without.
+    --script and --cwd say where the script and its folder are now; the run remembers them once it
+    has trained from there. A project that was moved with its home is found without them.
 
     The exit code is that of the training process. Ctrl-C asks it to stop at a node.
 
@@ -106,8 +108,8 @@ def resume(
     with line.database() as database:
         trust.require(line, database)
         launch = _order(line, database, node, **order)
-        changed = origins.tell_of_script(database, launch, quiet=as_json)
-        origins.tell_of_environment(database, launch, quiet=as_json)
+        changed = origins.report_script_changes(database, launch, quiet=as_json)
+        origins.report_environment(database, launch, quiet=as_json)
         if detach:
             from branchtrack.launching import foreground
 
@@ -121,7 +123,7 @@ def resume(
 
 
 def _show(payload: dict[str, Any], as_json: bool) -> None:
-    """Print how a launch has come along, and exit as its process did."""
+    """Show the progress of a launch, and exit as its process did."""
     if as_json:
         emit(payload)
     else:
@@ -145,7 +147,7 @@ def _order(
     keep_env: bool,
     **options: Any,
 ) -> Launch:
-    """Queue what the options ask for; ``options`` are name, mode, reason and strict."""
+    """Queue the launch that the options describe; ``options`` are name, mode, reason and strict."""
     from branchtrack import control
     from branchtrack.core import variables
     from branchtrack.core.settings import parse_assignments
@@ -160,30 +162,30 @@ def _order(
             actor=control.local_actor(),
             settings=settings,
             environment=environment,
-            entry_point=origins.placed(database, node, script, cwd),
+            entry_point=origins.relocated_command(database, node, script, cwd),
             **options,
         )
 
 
 def _declared(accepted: tuple[str, ...], resize: bool) -> list[str]:
-    """What two options say, as the settings that they stand for.
+    """Return the settings that two of the options stand for.
 
     Raises:
-        InvalidInput: one is given that accepts nothing.
+        InvalidInput: a name in ``accepted`` is empty.
     """
     from branchtrack.errors import InvalidInput
 
     for names in accepted:
         if not all(name.strip() for name in names.split(",")):
-            raise InvalidInput("accept", names, "names of differences, with commas between")
+            raise InvalidInput("accept", names, "names of differences, separated by commas")
     return [
         *([f"accept={','.join(accepted)}"] if accepted else []),
         *(["resize=true"] if resize else []),
     ]
 
 
-def offered(database: Database, node_ref: str) -> list[dict[str, Any]]:
-    """The settings that a resume of a node may change, each with its value in force and bounds.
+def offered_settings(database: Database, node_ref: str) -> list[dict[str, Any]]:
+    """Return the settings that a resume of a node may change, with current values and bounds.
 
     Raises:
         NotFound: there is no such node.
@@ -213,7 +215,7 @@ def offered(database: Database, node_ref: str) -> list[dict[str, Any]]:
 
 def _list(line: CommandLine, node: str, as_json: bool) -> None:
     with line.database() as database:
-        settings = offered(database, node)
+        settings = offered_settings(database, node)
     if as_json:
         emit(jsonable(settings))
         return
@@ -228,10 +230,10 @@ def _list(line: CommandLine, node: str, as_json: bool) -> None:
 
 
 def show_launch(line: CommandLine, database: Database, launch: Launch, quiet: bool) -> Launch:
-    """Start a launch's process and show how it comes along, until it has ended.
+    """Start a launch's process and show its progress until it has ended.
 
     Raises:
-        KeyboardInterrupt: it was stopped by Ctrl-C, or goes on alone after a second.
+        KeyboardInterrupt: Ctrl-C stopped it, or a second one left it to run alone.
     """
     from branchtrack.launching.foreground import run_launch
     from branchtrack.launching.worker import Worker
@@ -251,15 +253,15 @@ def show_launch(line: CommandLine, database: Database, launch: Launch, quiet: bo
                 run_launch(worker, launch.id, watch)
             except KeyboardInterrupt:
                 for child in worker.still_training():
-                    echo(f"{child} trains on by itself.", err=True)
+                    echo(f"{child} continues by itself.", err=True)
             raise
 
 
 @contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Ctrl-C while the block runs is put into a list, to be looked at where nothing is half done.
+    """Collect Ctrl-C in a list while the block runs, to be handled at a safe moment.
 
-    Raised anywhere, it would be lost where Python cannot pass it on, as in a finalizer.
+    Raised anywhere else, it would be lost where Python cannot propagate it, as in a finalizer.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -273,7 +275,7 @@ def interrupts() -> Iterator[list[int]]:
 
 
 def progress_of(update: Any, received: list[int]) -> Any:
-    """A watcher of a launch that moves a progress bar, and raises what was ``received``."""
+    """Return a watcher of a launch that moves a progress bar and raises what was ``received``."""
     seen: dict[str, float] = {}
 
     def watch(launch: Launch, segment: Segment) -> None:
@@ -291,7 +293,7 @@ def progress_of(update: Any, received: list[int]) -> Any:
 
 
 def launch_lines(payload: dict[str, Any]) -> list[str]:
-    """A launch as `payloads_requests.launch` tells it, with what its process read back."""
+    """Return the lines of a launch, given as `payloads_requests.launch` returns it."""
     fields = [
         ("branch", styled(f"{payload['run']}/{payload['branch']}", bold=True)),
         ("from node", payload["node"]),
@@ -326,7 +328,7 @@ def _ask_to_stop(worker: Worker, launch: Launch) -> None:
     from branchtrack import control
     from branchtrack.errors import NotLive
 
-    echo("Stopping at a node; Ctrl-C again leaves it to train on by itself.", err=True)
+    echo("Stopping at a node; Ctrl-C again leaves it to continue by itself.", err=True)
     branch = worker.describe(launch).partition(" ")[0]
     try:
         control.submit(

@@ -1,4 +1,4 @@
-"""The commands that stay: serve (the web pages, with a worker) and worker (alone)."""
+"""The commands that keep running: serve (the web pages, with a worker) and worker (alone)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _UNTRUSTED = (
     show_default=True,
     help="Port to listen on; 0 takes any free one.",
 )
-@click.option("--token", metavar="TEXT", help="The token that lets a browser in [a new one].")
-@click.option("--no-token", is_flag=True, help="Let in every process of this machine.")
+@click.option("--token", metavar="TEXT", help="The token that gives a browser access [a new one].")
+@click.option("--no-token", is_flag=True, help="Give every process of this machine access.")
 @click.option(
     "--trusted-host",
     "hosts",
@@ -56,7 +56,7 @@ _UNTRUSTED = (
     is_flag=False,
     flag_value=1,
     default=None,
-    help="Believe what N proxies in front say (X-Forwarded-*) [1].",
+    help="Trust the X-Forwarded-* headers of N proxies in front [1].",
 )
 @click.option(
     "--url-prefix",
@@ -86,16 +86,16 @@ def serve(
     no_worker: bool,
     jobs: int,
 ) -> None:
-    """Serve the pages, and start what is ordered on them.
+    """Serve the pages, and start the training processes that are ordered there.
 
-    The address printed carries the token once; the browser keeps it after that. From a home that
-    is not trusted (see `branchtrack trust`) nothing is started: its pages are served all the same.
+    The printed address carries the token once; the browser keeps it after that. From a home that is
+    not trusted (see `branchtrack trust`) nothing is started, but its pages are served.
 
     \b
     Example: branchtrack serve --port 0
     """
     if token and no_token:
-        raise click.UsageError("--token and --no-token cannot be had at once.")
+        raise click.UsageError("--token and --no-token cannot be combined.")
     if no_token and (hosts or hops):
         raise click.UsageError("Without a token everybody who reaches the proxy could steer runs.")
     secret = None if no_token else token or new_token()
@@ -104,7 +104,7 @@ def serve(
 
 
 def new_token() -> str:
-    """A token that nobody can guess."""
+    """Return a token that cannot be guessed."""
     return secrets.token_urlsafe(24)
 
 
@@ -117,12 +117,12 @@ def serve_pages(
     jobs: int,
     where: Mapping[str, Any] | None = None,
 ) -> None:
-    """Serve until Ctrl-C (which exits with 130) or SIGTERM, with a worker where ``jobs`` is not 0.
+    """Serve until Ctrl-C (exit code 130) or SIGTERM, with a worker unless ``jobs`` is 0.
 
-    ``where`` are the arguments of `proxies.place`.
+    ``where`` are the arguments of `proxies.mount`.
 
     Raises:
-        PortInUse, InvalidInput: that address cannot be had; nothing was started.
+        PortInUse, InvalidInput: that address cannot be used; nothing was started.
     """
     from branchtrack.launching.worker import Worker, in_background
     from branchtrack.web.app import create_app
@@ -140,7 +140,7 @@ def serve_pages(
             note = _refusal(line, database)
         hired = Worker(database, line.config, jobs=jobs, say=_say) if jobs and not note else None
         app = create_app(line.config, database, line.store, token=token, worker_note=note)
-        proxies.place(app, **(where or {}))
+        proxies.mount(app, **(where or {}))
 
         def ready(address: str) -> None:
             click.echo(f"Serving {address}")
@@ -149,7 +149,7 @@ def serve_pages(
                 stack.enter_context(in_background(hired))
 
         with _signals(KeyboardInterrupt) as (_stop, received):
-            # waitress takes the interrupt for the order to close, and returns.
+            # waitress takes the interrupt as a request to close, and returns.
             serve(app, host, port, ready=ready)
         stack.close()
         if hired is not None:
@@ -159,7 +159,7 @@ def serve_pages(
 
 
 def _refusal(line: CommandLine, database: Database) -> str:
-    """Why this home's launches are not started, as pages say it; empty where they are."""
+    """Return why this home's launches are not started, as pages show it; else an empty text."""
     try:
         trust.require(line, database)
     except UntrustedHome as error:
@@ -170,7 +170,9 @@ def _refusal(line: CommandLine, database: Database) -> str:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End when the queue is empty and all has ended.")
+@click.option(
+    "--once", is_flag=True, help="End when the queue is empty and all launches have ended."
+)
 @click.option("--launch", metavar="ID", help="Carry out this one launch, then end.")
 @click.option(
     "--jobs",
@@ -183,8 +185,9 @@ def _refusal(line: CommandLine, database: Database) -> str:
 def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None:
     """Start the training processes that were ordered, here or in the browser.
 
-    Ended by Ctrl-C or SIGTERM it starts no more; those that train go on, and the next worker on
-    this machine watches them. From a home that is not trusted nothing is started: it exits with 2.
+    After Ctrl-C or SIGTERM it starts no more; processes that train continue, and the next worker on
+    this machine watches them. From a home that is not trusted nothing is started, and it exits with
+    2.
 
     \b
     Example: branchtrack worker --jobs 2
@@ -217,14 +220,14 @@ def _say(text: str) -> None:
 
 def _say_who_goes_on(hired: Worker) -> None:
     for child in hired.still_training():
-        _say(f"{child} trains on by itself.")
+        _say(f"{child} continues by itself.")
 
 
 @contextmanager
 def _signals(
     error: type[BaseException] | None = None,
 ) -> Iterator[tuple[threading.Event, list[int]]]:
-    """An event set by Ctrl-C or SIGTERM, and which of them came; ``error`` is raised by both."""
+    """Yield an event set by Ctrl-C or SIGTERM, and which of them came; both raise ``error``."""
     stop, received = threading.Event(), list[int]()
 
     def note(number: int, _frame: object) -> None:

@@ -1,4 +1,4 @@
-"""Commands that look at runs and change nothing: runs, tree, show, diff."""
+"""Commands that read runs and change nothing: runs, tree, show, diff."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _MOST_RUNS = 500
 @click.option(
     "--limit",
     type=click.IntRange(1, 10_000_000),
-    help=f"How many; {_MOST_RUNS} on a terminal, all with --json.",
+    help=f"How many runs; {_MOST_RUNS} on a terminal, all with --json.",
 )
 @click.option("--all", "everything", is_flag=True, help="All runs.")
 @json_option
 @pass_command_line
 def runs(line: CommandLine, limit: int | None, everything: bool, as_json: bool) -> None:
-    """List the runs, the most lately changed first.
+    """List the runs, the most recently changed first.
 
     \b
     Example: branchtrack runs --json
@@ -95,7 +95,7 @@ def tree(line: CommandLine, run: str, as_json: bool) -> None:
 
 
 def print_tree(payload: dict[str, Any]) -> None:
-    """A tree as `payloads.tree` tells it: the branches, then the nodes with their lanes."""
+    """Print a tree, given as `payloads.tree` returns it: branches, then nodes with their lanes."""
     from branchtrack.cli.text_art import tree_lines
 
     echo(styled(payload["run"]["name"], bold=True))
@@ -115,7 +115,7 @@ def print_tree(payload: dict[str, Any]) -> None:
 @json_option
 @pass_command_line
 def show(line: CommandLine, node: str, as_json: bool) -> None:
-    """Show all that is recorded of a NODE: an id, or a branch for its last node.
+    """Show the whole record of a NODE: an id, or a branch for its last node.
 
     \b
     Example: branchtrack show 3fa9
@@ -188,7 +188,7 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
     where = (
         f"node {common[:8]} at step {formats.steps(payload['common_step'])}"
         if common
-        else "none: other trees"
+        else "none: different trees"
     )
     print_fields(
         [("a", _side(payload["a"])), ("b", _side(payload["b"])), ("common ancestor", where)]
@@ -211,7 +211,7 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
 
 
 def _value(section: str, name: str, value: Any) -> str:
-    """Return a value of a section; a norm of gradients is measured, wherever it is listed."""
+    """Return a value of a section; a norm of gradients is a measurement, wherever it is listed."""
     is_measured = section == "metrics" or name.endswith("grad_norm")
     return formats.metric(value) if is_measured else setting(value)
 

@@ -1,4 +1,4 @@
-"""Commands that send a request to a live run; what they share is in `request_options`."""
+"""Commands that send a request to a live run; their common parts are in `request_options`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from branchtrack.cli.request_options import request_options, send_request
 @click.command("set")
 @click.argument("run")
 @click.argument("values", nargs=-1, metavar="NAME=VALUE...")
-@click.option("--clamp", is_flag=True, help="Take the nearest allowed value for one out of bounds.")
+@click.option("--clamp", is_flag=True, help="Use the nearest allowed value for one out of bounds.")
 @request_options
 def set_settings(
     line: CommandLine, run: str, values: tuple[str, ...], clamp: bool, **options: Any
@@ -46,7 +46,7 @@ def pause(line: CommandLine, run: str, **options: Any) -> None:
 @click.argument("run")
 @request_options
 def unpause(line: CommandLine, run: str, **options: Any) -> None:
-    """Ask a RUN (or RUN/BRANCH) that is paused to go on.
+    """Ask a paused RUN (or RUN/BRANCH) to continue.
 
     \b
     Example: branchtrack unpause demo
@@ -60,14 +60,14 @@ def unpause(line: CommandLine, run: str, **options: Any) -> None:
     "--when",
     default="now",
     show_default=True,
-    help="now, epoch (at its end) or checkpoint (behind the script's next).",
+    help="now, epoch (at its end) or checkpoint (after the script's next).",
 )
 @request_options
 def stop(line: CommandLine, run: str, when: str, **options: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to commit a node and end its process.
 
-    With --when epoch or checkpoint it returns at once: `branchtrack requests RUN` tells what came
-    of it, `branchtrack cancel REQUEST` takes it back.
+    With --when epoch or checkpoint it returns at once: `branchtrack requests RUN` shows the
+    outcome, `branchtrack cancel REQUEST` cancels it.
 
     \b
     Example: branchtrack stop demo --reason "converged"
@@ -121,9 +121,9 @@ def rewind(
     values: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Ask a RUN (or RUN/BRANCH) to go back to a NODE, and on from there as a new branch.
+    """Ask a RUN (or RUN/BRANCH) to go back to a NODE and continue from there as a new branch.
 
-    Its process stays; what it trained since the node is kept as the branch that it leaves.
+    The process stays the same; what it trained since the node is kept as the branch that it leaves.
 
     \b
     Example: branchtrack rewind demo 3fa9 --set lr=1e-4 --name cooler
@@ -151,13 +151,15 @@ def _of_modules(kind: str, about: str, example: str) -> click.Command:
 
 freeze = _of_modules(
     "freeze",
-    "Have MODULES (paths or patterns) of a RUN not train, beside those that do not yet.",
+    "Freeze MODULES (paths or patterns) of a RUN, in addition to those already frozen.",
     "demo encoder 'head.*.bias'",
 )
-unfreeze = _of_modules("unfreeze", "Have MODULES of a RUN train again.", "demo encoder")
+unfreeze = _of_modules(
+    "unfreeze", "Unfreeze MODULES of a RUN, so that they train again.", "demo encoder"
+)
 reset = _of_modules(
     "reset",
-    "Give MODULES of a RUN fresh weights, and the optimizer no memory of the old.",
+    "Reinitialize MODULES of a RUN, and clear the optimizer's state for them.",
     'demo head --reason "new labels"',
 )
 
@@ -167,7 +169,7 @@ reset = _of_modules(
 @click.argument("text")
 @request_options
 def note(line: CommandLine, run: str, text: str, **options: Any) -> None:
-    """Put a remark on a RUN (or RUN/BRANCH) into its record; it may have ended.
+    """Add a note about a RUN (or RUN/BRANCH) to its record; the run may have ended.
 
     \b
     Example: branchtrack note demo "the spike is the new data"

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @json_option
 @pass_command_line
 def init(line: CommandLine, shared: bool, as_json: bool) -> None:
-    """Make the home and the database, where they are not there yet.
+    """Create the home and the database if they do not exist.
 
-    Only you may read them, or with --shared the group, too; a home that is there is opened to it.
+    Only you can read them, or with --shared your group, too; an existing home is opened to it.
 
     \b
     Example: branchtrack --home runs init
@@ -50,16 +50,18 @@ def init(line: CommandLine, shared: bool, as_json: bool) -> None:
 @click.argument("node")
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
-    "--raw", is_flag=True, help="Weights and state alone, of a model that others cannot open."
+    "--raw",
+    is_flag=True,
+    help="Only weights and state, for a model that other libraries cannot open.",
 )
 @json_option
 @pass_command_line
 def export(line: CommandLine, node: str, target: Path, raw: bool, as_json: bool) -> None:
     """Write a NODE's checkpoint into DIR as files that other tools open.
 
-    The folder must be empty or not exist. transformers' from_pretrained(DIR) opens it (peft's and
-    SentenceTransformer(DIR) where it is of theirs), and a stock Trainer resumes from it. Each is
-    opened here before it is said to be done.
+    The folder must be empty or not exist. transformers' from_pretrained(DIR) opens it (or peft and
+    SentenceTransformer(DIR), for their models), and a stock Trainer resumes from it. Each is opened
+    as a test before the command succeeds.
 
     \b
     Example: branchtrack export 3fa9 exported
@@ -92,7 +94,7 @@ def export(line: CommandLine, node: str, target: Path, raw: bool, as_json: bool)
 
 
 def _facts(node: Node, script: dict[str, Any] | None) -> dict[str, Any]:
-    """What a stock Trainer's files say beside the state."""
+    """Return the facts in a stock Trainer's files besides the state."""
     epochs = (script or {}).get("num_train_epochs")
     return {
         "step": node.step,
@@ -104,14 +106,14 @@ def _facts(node: Node, script: dict[str, Any] | None) -> dict[str, Any]:
 
 @click.group()
 def db() -> None:
-    """Look after the database."""
+    """Maintain the database."""
 
 
 @db.command()
 @json_option
 @pass_command_line
 def upgrade(line: CommandLine, as_json: bool) -> None:
-    """Bring an older database up to this version.
+    """Upgrade an older database to this version.
 
     \b
     Example: branchtrack db upgrade
@@ -136,4 +138,6 @@ def upgrade(line: CommandLine, as_json: bool) -> None:
     elif revisions["before"] == revisions["after"]:
         echo(f"The database has schema {revisions['after']}, the newest; nothing was changed.")
     else:
-        echo(f"The database was brought from schema {revisions['before']} to {revisions['after']}.")
+        echo(
+            f"The database was upgraded from schema {revisions['before']} to {revisions['after']}."
+        )

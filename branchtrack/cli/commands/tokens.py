@@ -18,8 +18,8 @@ def token() -> None:
     \b
     viewer    may look
     operator  may steer and launch
-    agent     may too, has to give a reason, cancels only what it asked for
-    admin     may also make and revoke tokens
+    agent     may too, must give a reason, cancels only its own requests
+    admin     may also create and revoke tokens
 
     \b
     Example: branchtrack token create anna --role operator
@@ -32,7 +32,7 @@ def token() -> None:
 @click.option(
     "--only",
     metavar="NAMES",
-    help="Settings and actions that it is good for: names or patterns, commas between.",
+    help="Settings and actions that it may use: names or patterns, separated by commas.",
 )
 @click.option(
     "--max-per-1000-steps",
@@ -46,7 +46,7 @@ def token() -> None:
 def create(
     line: CommandLine, name: str, role: str, only: str | None, limit: int | None, as_json: bool
 ) -> None:
-    """Make a token, and print its secret: once, and never again.
+    """Create a token, and print its secret, which is never shown again.
 
     \b
     Example: branchtrack token create tuner --role agent --only lr,checkpoint
@@ -117,7 +117,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 @json_option
 @pass_command_line
 def revoke(line: CommandLine, name: str, as_json: bool) -> None:
-    """Have a token let nobody in any more, from this moment on.
+    """Revoke a token: it gives no access from now on.
 
     \b
     Example: branchtrack token revoke tuner
@@ -130,4 +130,4 @@ def revoke(line: CommandLine, name: str, as_json: bool) -> None:
     if as_json:
         emit(payloads_steering.token(done))
     else:
-        click.echo(f"Token {done.name} lets nobody in any more.")
+        click.echo(f"Token {done.name} is revoked.")

@@ -24,22 +24,22 @@ _MOST, _LONGEST = 20, 400
 
 @click.command("trust")
 @click.argument("home", required=False, metavar="[HOME]")
-@click.option("--yes", is_flag=True, help="Trust it without a question.")
-@click.option("--remove", is_flag=True, help="Trust it no more: nothing is started from it.")
+@click.option("--yes", is_flag=True, help="Trust it without asking.")
+@click.option("--remove", is_flag=True, help="Stop trusting it: nothing is started from it.")
 @json_option
 @pass_command_line
 def trust_home(line: CommandLine, home: str | None, yes: bool, remove: bool, as_json: bool) -> None:
     """Show which commands a home would start, and trust it.
 
-    A home that this user made is trusted from the start. One from elsewhere, copied or
-    replaced is not: `serve`, `worker`, `resume` and `certify` start nothing from it. With --json it
-    is only shown, unless --yes is given. Exits with 1 where the answer is no.
+    A home that this user created is trusted from the start. One from elsewhere, copied or replaced,
+    is not: `serve`, `worker`, `resume` and `certify` start nothing from it. With --json its
+    commands are only shown, unless --yes is given. Exits with 1 if the answer is no.
 
     \b
     Example: branchtrack trust downloads/run/.branchtrack
     """
     if yes and remove:
-        raise click.UsageError("--yes and --remove cannot be had at once.")
+        raise click.UsageError("--yes and --remove cannot be combined.")
     if home is not None:
         line = CommandLine(config.load(home))
     with line.database() as database:
@@ -72,7 +72,7 @@ def require(line: CommandLine, database: Database) -> None:
     """Ask before a process is started from a home that is not trusted.
 
     Raises:
-        UntrustedHome: it is not, and nobody is there to be asked, or the answer is no.
+        UntrustedHome: it is not trusted, and the answer is no or there is no terminal to ask at.
         ReadOnlyHome: nothing can be started from it in any case.
     """
     database.check_writable()
@@ -92,12 +92,12 @@ def require(line: CommandLine, database: Database) -> None:
 
 
 def is_interactive() -> bool:
-    """Whether a person can be asked."""
+    """Return whether a person can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _orders(database: Database) -> list[dict[str, Any]]:
-    """The launches that a worker would start, oldest first."""
+    """Return the launches that a worker would start, oldest first."""
     from branchtrack.db import launches, runs
 
     with database.read() as connection:
@@ -107,7 +107,7 @@ def _orders(database: Database) -> list[dict[str, Any]]:
                 "branch": f"{run.name}/{launches.branch_name(connection, launch)}",
                 "actor": launch.actor,
                 "reason": launch.reason,
-                "command": _words(launch.entry_point or run.entry_point),
+                "command": _command_text(launch.entry_point or run.entry_point),
                 "env": _variables(launch, launch.entry_point or run.entry_point),
             }
             for launch in launches.unfinished(connection)
@@ -117,20 +117,25 @@ def _orders(database: Database) -> list[dict[str, Any]]:
 
 
 def _commands(database: Database) -> list[dict[str, Any]]:
-    """The distinct commands that a resume could start, each with the newest run that has it."""
+    """Return the distinct commands that a resume could start, each with its newest run."""
     from branchtrack.db import launches
 
     with database.read() as connection:
         recorded = launches.recorded_commands(connection)
     distinct: dict[str, dict[str, Any]] = {}
     for name, entry_point in recorded:
-        words, env = _words(entry_point), redaction.redacted_values(entry_point.get("env") or {})
+        words, env = (
+            _command_text(entry_point),
+            redaction.redacted_values(entry_point.get("env") or {}),
+        )
         distinct.setdefault(words, {"run": name, "command": words, "env": env})
     return list(distinct.values())
 
 
-def _words(entry_point: dict[str, Any] | None) -> str:
-    return scripts.words(entry_point) if entry_point and entry_point.get("argv") else "no command"
+def _command_text(entry_point: dict[str, Any] | None) -> str:
+    return (
+        scripts.describe(entry_point) if entry_point and entry_point.get("argv") else "no command"
+    )
 
 
 def _variables(launch: Launch, entry_point: dict[str, Any] | None) -> dict[str, Any]:
@@ -146,8 +151,13 @@ def _show(line: CommandLine, orders: list[dict[str, Any]], commands: list[dict[s
     )
     if owners - {os.geteuid()}:
         echo(f"It belongs to another user ({', '.join(map(str, sorted(owners)))}).", err=True)
-    _list("It would start now:", [f"{_told(order)}  for {order['branch']}" for order in orders])
-    descriptions = [f"{_told(command)}  of run {command['run']}" for command in commands]
+    _list(
+        "It would start now:",
+        [f"{_describe_command(order)}  for {order['branch']}" for order in orders],
+    )
+    descriptions = [
+        f"{_describe_command(command)}  of run {command['run']}" for command in commands
+    ]
     _list("A resume would start:", descriptions)
 
 
@@ -157,7 +167,7 @@ def _list(title: str, lines: list[str]) -> None:
         echo(f"  {text}", err=True)
 
 
-def _told(command: dict[str, Any]) -> str:
+def _describe_command(command: dict[str, Any]) -> str:
     env = " ".join(f"{name}={value}" for name, value in sorted(command["env"].items()))
     text = f"{env} {command['command']}".strip()
     return spelled_name(text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ...")

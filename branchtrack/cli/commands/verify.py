@@ -1,4 +1,4 @@
-"""The command `verify`: whether nodes can be restored, and the record is as it was written."""
+"""The command `verify`: whether nodes can be restored, and the record is unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool)
     """Read a NODE's checkpoint and compare the digests of all its bytes.
 
     With --all also the database: its pages, every row against its seal, and the events of each run
-    against what they tell of. Exits with 1 where a node cannot be restored or a record was changed.
+    against the record. Exits with 1 if a node cannot be restored or the record was changed.
 
     \b
     Example: branchtrack verify --all
@@ -50,7 +50,7 @@ def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool)
                     )
                 node_ids = nodes.list_ids(connection)
         verdicts = _verify_each(line, database, node_ids)
-    # Of a node that is not whole its own verdict says why.
+    # The verdict on an incomplete node already says why.
     broken = {verdict["node"] for verdict in verdicts if not verdict["whole"]}
     problems = [problem for problem in problems if problem.id not in broken]
     if as_json:
@@ -64,7 +64,7 @@ def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool)
 def _verify_each(
     line: CommandLine, database: Database, node_ids: list[str]
 ) -> list[dict[str, Any]]:
-    """Each node with what is wrong with it; a state that several nodes share is read once."""
+    """Yield each node with its error, if any; a state that several nodes share is read once."""
     states: dict[str, str | None] = {}
     verdicts = []
     with bar("Verifying checkpoints") as update:

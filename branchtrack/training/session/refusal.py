@@ -32,4 +32,4 @@ def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType 
         return
     if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
         traceback.print_exception(kind, error, trace)
-    sys.stderr.write(refusal_lines.written(error))
+    sys.stderr.write(refusal_lines.format_refusal(error))

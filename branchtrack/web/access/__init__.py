@@ -1,1 +1,1 @@
-"""Who asks, what they may do, and how often."""
+"""Access: who makes a request, what they may do, and how often."""

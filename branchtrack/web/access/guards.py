@@ -1,7 +1,7 @@
-"""Who may ask: the Host header, forged requests, the token and its role; what a browser may do.
+"""Checks of every request: the Host header, forgery, the token and its role; and its headers.
 
-The forgery check is datasette's (and Go's): Sec-Fetch-Site, then Origin. Who it is that
-asks, `identity` tells. It knows no page.
+The forgery check is datasette's (and Go's): Sec-Fetch-Site, then Origin. `identity` finds out who
+makes the request. It knows no page.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY_HOST = "*"
 _SAFE = ("GET", "HEAD", "OPTIONS")
-#: What anybody may post: how a page looks. And what refuses by itself, to leave a trace of it.
+#: Posts that every role may make: the look of a page, and what refuses by itself and records that.
 _FOR_ALL = ("theme.choose",)
 _REFUSE_THEMSELVES = ("steer.submit", "api_requests.submit")
 _LIMITS = "branchtrack-limits"
@@ -48,32 +48,32 @@ _HEADERS = {
 
 
 class Refused(BranchtrackError):
-    """A request that is turned away before any page sees it; ``status`` is the answer's."""
+    """A request that is refused before any page sees it; ``status`` is that of the answer."""
 
     status: int
 
 
 class Limits:
-    """What each token may do, or each address without one: in all, refused, and unknown."""
+    """The limits of a token, or of an address without one: all requests, refused, and unknown."""
 
     def __init__(self, database: Database) -> None:
-        #: A page with its styles, stream and polling makes fewer than 10 in a second.
+        #: A page with its styles, stream and polling makes fewer than 10 requests a second.
         self.all = Limit(rate=50.0, burst=1000.0)
-        #: Posts that were refused: each of them is written down or counted.
+        #: Posts that were refused: each of them is recorded or counted.
         self.refused = Limit(rate=1.0, burst=40.0)
         self.strangers = Limit(rate=5.0, burst=100.0)
-        #: Time on a processor in units of 10 ms: a third of one core, after 5 seconds at once.
+        #: Processor time in units of 10 ms: a third of one core, after 5 seconds at once.
         self.work = Limit(rate=33.0, burst=500.0)
         self.tally = Tally(lambda counts: control.count_refusals(database, counts))
 
 
 def limits(app: Flask) -> Limits:
-    """The limits of an application."""
+    """Return the limits of an application."""
     return cast(Limits, app.extensions[_LIMITS])
 
 
 def register(app: Flask, token: str | None) -> None:
-    """Check every request of ``app`` and put the headers on every answer."""
+    """Check every request of ``app``, and put the headers on every answer."""
     app.config["BRANCHTRACK_TOKEN"] = token
     app.config.setdefault("BRANCHTRACK_HOSTS", LOOPBACK)
     app.extensions[_LIMITS] = Limits(services.services_of(app).database)
@@ -95,19 +95,19 @@ def register(app: Flask, token: str | None) -> None:
 def trust_host(app: Flask, host: str) -> None:
     """Let requests name the address that the server is bound to.
 
-    Bound to every address the server cannot know its names; the token guards it then.
+    Bound to all addresses, the server cannot know its names; then only the token protects it.
     """
     wildcard = host in ("", "0.0.0.0", "::")
     trust_names(app, [ANY_HOST if wildcard else host.lower()])
 
 
 def trust_names(app: Flask, names: Iterable[str]) -> None:
-    """Let requests name these hosts besides."""
+    """Let requests name these hosts as well."""
     app.config["BRANCHTRACK_HOSTS"] = (*app.config["BRANCHTRACK_HOSTS"], *names)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to bind to can be reached from this machine alone."""
+    """Return whether an address to bind to can be reached from this machine alone."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -117,7 +117,7 @@ def is_loopback(host: str) -> bool:
 def _check_host() -> None:
     # Not Flask's TRUSTED_HOSTS: werkzeug cuts its entries at the first colon, so ::1 cannot be one.
     allowed = current_app.config["BRANCHTRACK_HOSTS"]
-    # Two such headers arrive as one with a comma: which of them would be meant?
+    # Two such headers arrive as one with a comma, and it is unclear which of them is meant.
     header = _HOST.fullmatch(request.environ.get("HTTP_HOST", ""))
     name = header[1].strip("[]").lower() if header else ""
     if not name or (name not in allowed and ANY_HOST not in allowed):
@@ -135,21 +135,21 @@ def _check_text() -> None:
         request.query_string.decode()
     except UnicodeDecodeError as error:
         raise Refused(
-            "The request's address is no text in UTF-8.",
+            "The request's address is not valid UTF-8.",
             safe="Nothing was read or changed.",
-            fix="Write other bytes than those of ASCII as %XX.",
+            fix="Encode bytes outside of ASCII as %XX.",
             status=400,
         ) from error
 
 
 def actor() -> Actor:
-    """Who makes the request that is being answered."""
+    """Return the actor who makes the current request."""
     current: Actor = g.actor
     return current
 
 
 def denied_reason(*names: str) -> str:
-    """Why who is asking may not change or do anything, or not these; empty where they may."""
+    """Return why the caller may not change anything, or do these things; empty if they may."""
     try:
         actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", names)
     except Forbidden as error:
@@ -174,7 +174,7 @@ def _check_token() -> AnyResponse | None:
 
 
 def _check_rate() -> None:
-    """Bound what each caller may ask for; who is turned away is counted where it would steer."""
+    """Limit the requests of each caller; refusals of steering requests are counted."""
     if g.get("actor") is None:
         return
     all_of_them = limits(current_app)
@@ -192,7 +192,7 @@ def _begin_work() -> None:
 
 
 def _charge_work(_error: BaseException | None) -> None:
-    """Count the time that was spent on whoever shows a token; the server's own user has it all."""
+    """Charge a token for the time that its request took; the server's own user has no limit."""
     began, who = g.pop("began", None), g.get("actor")
     if began is not None and who is not None and who.token_id is not None:
         limits(current_app).work.charge(caller(), (time.thread_time() - began) * 100)
@@ -207,16 +207,16 @@ def _count_refused(response: Response) -> Response:
 def _turn_away(seconds: float) -> None:
     if seconds:
         raise Refused(
-            "There were more requests than this server answers one caller.",
+            "There were more requests than this server allows one caller.",
             safe="Nothing was read or changed.",
-            fix=f"Ask again in {math.ceil(seconds)} s.",
+            fix=f"Try again in {math.ceil(seconds)} s.",
             status=429,
             retry_after=math.ceil(seconds),
         )
 
 
 def caller() -> str:
-    """By what a request is counted: its token, or the address where it shows none."""
+    """Return the key that a request is counted under: its token, or its address without one."""
     return str(g.holder or _address())
 
 
@@ -225,7 +225,7 @@ def _address() -> str:
 
 
 def _without_token() -> AnyResponse | None:
-    """The same address without the token, which a cookie stands for from now on."""
+    """Redirect to the address without the token, which a cookie replaces from now on."""
     if request.method not in ("GET", "HEAD"):
         return None
     response = redirect(own_address(), 303)
@@ -242,7 +242,7 @@ def _without_token() -> AnyResponse | None:
 
 
 def own_address() -> str:
-    """The address of the page, as a whole path, without a token."""
+    """Return the address of the page as a whole path, without a token."""
     parts = request.query_string.decode(errors="replace").split("&")
     rest = "&".join(pair for pair in parts if unquote_plus(pair.partition("=")[0]) != "token")
     # Two leading slashes would name another host.
@@ -252,7 +252,7 @@ def own_address() -> str:
 
 
 def _check_role() -> None:
-    """Look on is all that some may do."""
+    """Refuse changes by callers who may only look."""
     if request.method in _SAFE or request.endpoint in (None, *_FOR_ALL, *_REFUSE_THEMSELVES):
         return
     actors.check(actor(), "request")
@@ -267,7 +267,7 @@ def _check_origin() -> None:
     elif origin is not None:
         fine = origin == f"{request.scheme}://{request.host}"
     else:
-        # Neither header: no browser. A script shows the token, or there is none to show.
+        # Neither header: no browser. A script has to send the token, or the server has none.
         fine = bool(g.holder) or current_app.config["BRANCHTRACK_TOKEN"] is None
     if not fine:
         raise Refused(

@@ -1,8 +1,8 @@
-"""Who is asking: a token made into an actor, and the cookie that stands for a token.
+"""The identity of callers: a token made into an actor, and the cookie that stands for a token.
 
-The server's own token is the operating-system user's; the others are rows of the database, found by
-the digest of what was shown. What a request says of itself is never believed, and a secret is never
-kept, printed or put into a cookie.
+The server's own token stands for the operating-system user; the others are rows of the database,
+found by the digest of the token. What a request says about itself is never believed, and a secret
+is never stored, printed or put into a cookie.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _OWN = "server"
 
 
 def identify(server_token: str | None) -> Actor | None:
-    """Who the request shows to be; None where it shows nothing that lets in.
+    """Return the actor that a request shows to be; None if it shows nothing that gives access.
 
-    Without a ``server_token`` whoever shows nothing at all is the operating-system user.
+    Without a ``server_token`` a request without any token is the operating-system user's.
     """
     shown = _shown()
     for secret in shown:
@@ -49,7 +49,7 @@ def identify(server_token: str | None) -> Actor | None:
 
 
 def is_in_force(database: Database, actor: Actor) -> bool:
-    """Whether who was let in once would be so still: a token may have been revoked since."""
+    """Return whether an actor still has access: a token may have been revoked since."""
     if actor.token_id is None:
         return True
     with database.read() as connection:
@@ -57,16 +57,16 @@ def is_in_force(database: Database, actor: Actor) -> bool:
 
 
 def cookie_name() -> str:
-    """The name of the cookie on this port."""
-    # Cookies do not know ports: two servers on one machine would log each other out.
+    """Return the name of the cookie on this port."""
+    # Cookies ignore ports: two servers on one machine would log each other out.
     port = urlsplit(f"//{request.host}").port
     return f"branchtrack-{port or 80}"
 
 
 def cookie_value() -> str:
-    """What stands for the token just shown: its id, sealed with a key that this server alone has.
+    """Return the cookie for the token: its id, sealed with a key that only this server has.
 
-    A token's row is looked up on each use, so that a revoked one lets nobody in.
+    A token's row is read on each use, so that a revoked one gives no access.
     """
     return f"{g.holder}.{_seal(g.holder)}"
 
@@ -97,7 +97,7 @@ def _by_cookie(server_token: str | None) -> Actor | None:
 
 def _seal(holder: str) -> str:
     token = current_app.config["BRANCHTRACK_TOKEN"]
-    # Without a token of its own the server's key, and with it each cookie, lasts as long as it.
+    # Without a token of its own, the server has a key, and its cookies are valid, until it ends.
     key = current_app.config.setdefault("BRANCHTRACK_COOKIE_KEY", secrets.token_bytes(32))
     key = token.encode() if token is not None else key
     return hmac.new(key, f"branchtrack cookie {holder}".encode(), hashlib.sha256).hexdigest()
@@ -111,7 +111,7 @@ def _as_user(holder: str) -> Actor:
 def _as_token(token: Token) -> Actor:
     g.holder = token.id
     if tokens.is_stale(token, now()) and not services().database.read_only:
-        # That it is used may go unrecorded; that it may be used does not depend on it.
+        # Access does not depend on whether the use of the token can be recorded.
         with suppress(StorageError), services().database.transaction() as connection:
             tokens.touch(connection, token.id)
     return Actor(token.name, token.role, _channel(), token.id, token.only, token.limit)

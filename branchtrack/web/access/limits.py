@@ -1,6 +1,6 @@
-"""How many requests each caller may make: in memory, so generous that no page or script meets it.
+"""Limits on the requests of each caller, in memory, and too generous for any page to reach.
 
-It knows no page and no database: refusals that are only counted are handed on by `Tally`.
+It knows no page and no database: `Tally` passes on refusals that are only counted.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 
-#: Callers that are remembered; of more than that those who asked last.
+#: Callers that are remembered, the most recent ones.
 _MOST = 10_000
 _log = logging.getLogger(__name__)
 
 
 class Limit:
-    """So many ``burst`` requests at once of each caller, and ``rate`` a second from then on."""
+    """A limit of ``burst`` requests at once for each caller, then ``rate`` a second."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self.rate, self.burst = rate, burst
@@ -26,12 +26,12 @@ class Limit:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, caller: str) -> float:
-        """Seconds until the caller may make one more request; 0 where it may now."""
+        """Return the seconds until the caller may make one more request; 0 if it may now."""
         with self._lock:
             return max(0.0, (1.0 - self._left_now(caller)) / self.rate)
 
     def take(self, caller: str) -> float:
-        """Count a request where it may be made; returns what `wait` would have."""
+        """Count a request if it may be made, and return what `wait` would have."""
         with self._lock:
             left = self._left_now(caller)
             if left < 1.0:
@@ -43,7 +43,7 @@ class Limit:
             return 0.0
 
     def charge(self, caller: str, amount: float) -> None:
-        """Take ``amount`` off what the caller has left, also more than that."""
+        """Reduce what the caller has left by ``amount``, below zero if need be."""
         with self._lock:
             self._left[caller] = (self._left_now(caller) - amount, time.monotonic())
             self._left.move_to_end(caller)
@@ -56,7 +56,7 @@ class Limit:
 
 
 class Tally:
-    """Counts refusals by key, and hands them on together, once a second at most."""
+    """A count of refusals by key, which is passed on once a second at most."""
 
     def __init__(self, write: Callable[[Mapping[tuple[str, str, str], int]], None]) -> None:
         self._write, self._lock = write, threading.Lock()
@@ -64,7 +64,7 @@ class Tally:
         self._timer: threading.Timer | None = None
 
     def add(self, *key: str) -> None:
-        """Count one more: (branch, actor, kind of error)."""
+        """Count one more refusal: (branch, actor, kind of error)."""
         branch, actor, kind = key
         with self._lock:
             if len(self._counts) < _MOST:
@@ -75,7 +75,7 @@ class Tally:
                 self._timer.start()
 
     def flush(self) -> None:
-        """Hand on what was counted."""
+        """Pass on what was counted."""
         with self._lock:
             counts, self._counts, self._timer = self._counts, Counter(), None
         if counts:

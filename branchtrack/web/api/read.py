@@ -1,6 +1,6 @@
-"""The data API: what pages show, as JSON. Shapes are those of the command line's ``--json``.
+"""The data API: what pages show, as JSON in the form of the command line's ``--json``.
 
-Errors have one shape, made in `app`. It writes no markup.
+Errors have one form, made in `app`. It writes no markup.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from branchtrack.web.rendering import now
 from branchtrack.web.services import services
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-#: Points that one answer may be asked to be thinned to; without ``points`` all are answered.
+#: The most points that a request may ask for; without ``points`` it gets all of them.
 _MOST_POINTS = 100_000
-#: Points of each curve of a comparison, where nobody says how many.
+#: Points of each curve of a comparison, by default.
 _COMPARED_POINTS = 1000
 _PAGE, _MOST_RUNS = 500, 5000
 
 
 @blueprint.get("/runs")
 def list_runs() -> Response:
-    """Runs, the most lately made first; ``after`` is the ``next`` of the page before."""
+    """Return runs, most recently created first; ``after`` is the ``next`` of the page before."""
     limit = query.whole("limit", 1) or _PAGE
     if limit > _MOST_RUNS:
         raise InvalidInput("limit", limit, f"at most {_MOST_RUNS:,}")
@@ -43,14 +43,14 @@ def list_runs() -> Response:
 
 @blueprint.get("/runs/<run>/tree")
 def tree(run: str) -> Response:
-    """A run with its branches and nodes."""
+    """Return a run with its branches and nodes."""
     with services().database.read() as connection:
         return jsonify(payloads.tree(connection, runs.find_run(connection, run)))
 
 
 @blueprint.get("/nodes/<node_id>")
 def node(node_id: str) -> Response:
-    """A node with its settings, environment and checkpoint."""
+    """Return a node with its settings, environment and checkpoint."""
     with services().database.read() as connection:
         node_record = nodes.find(connection, node_id)
         return jsonify(payloads_nodes.show(connection, services().store, node_record))
@@ -58,7 +58,7 @@ def node(node_id: str) -> Response:
 
 @blueprint.get("/curve")
 def curve() -> Response:
-    """One metric along a branch: raw, or thinned to ``points``; ``from`` and ``to`` cut steps."""
+    """Return a metric along a branch: raw, or ``points`` of it; ``from`` and ``to`` cut steps."""
     branch, metric = _needed("branch"), request.args.get("metric") or "loss"
     with services().database.read() as connection:
         branch_record = runs.find_branch(connection, branch)
@@ -67,7 +67,7 @@ def curve() -> Response:
 
 @blueprint.get("/compare")
 def compare() -> Response:
-    """What differs between two branches, and both curves: thinned, or raw with ``points=all``."""
+    """Return the differences and both curves: downsampled, or raw with ``points=all``."""
     a, b = _needed("a"), _needed("b")
     metric = request.args.get("metric") or "loss"
     with services().database.read() as connection:
@@ -79,7 +79,7 @@ def compare() -> Response:
 
 
 def _points(default: int | None) -> int | None:
-    """How many points of a curve are asked for; None is all."""
+    """Return how many points of a curve are requested; None means all."""
     if request.args.get("points") == "all":
         return None
     points = query.whole("points", 4)
@@ -115,7 +115,7 @@ def _curve(
 def _cut(
     whole: dict[str, Any], low: int | None, high: int | None, points: int | None
 ) -> dict[str, Any]:
-    """The part of a curve between two steps (both included), cut before it is thinned."""
+    """Return the part of a curve between two steps (inclusive), before it is downsampled."""
     series = Series(
         np.array(whole["steps"], np.int64),
         np.array(whole["values"], np.float64),

@@ -1,6 +1,6 @@
-"""The API that changes things: what a branch can be asked for, requests, their events, launches.
+"""The API for changes: settings of a branch, requests, their events, launches.
 
-Whatever is asked goes through `control`, as from the shell and the pages. It writes no markup.
+Every request goes through `control`, as from the shell and the pages. It writes no markup.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from branchtrack.web.services import services
 blueprint = Blueprint("api_requests", __name__, url_prefix="/api/v1")
 _WAIT = Setting("wait", minimum=0, maximum=30, unit="seconds")
 _PAGE, _MOST = 200, 1000
-#: Each answer that is waited for holds a thread of the server; others are told how it is by now.
+#: Each answer that is waited for holds a thread of the server; beyond that requests return at once.
 _waiting = threading.BoundedSemaphore(8)
 
 
 @blueprint.get("/runs/<run>/branches/<branch>/settings")
 def settings(run: str, branch: str) -> Response:
-    """What a branch can be asked for."""
+    """Return the settings and actions of a branch."""
     with services().database.read() as connection:
         branch_record = runs.find_branch(connection, f"{run}/{branch}")
         return jsonify(payloads_steering.settings(connection, branch_record))
@@ -41,9 +41,9 @@ def settings(run: str, branch: str) -> Response:
 
 @blueprint.post("/runs/<run>/branches/<branch>/requests")
 def submit(run: str, branch: str) -> tuple[Response, int, dict[str, str]]:
-    """Ask a branch for something: 202 with the request, or 200 where the key was used before.
+    """Submit a request to a branch: 202 with the request, or 200 if the key was used before.
 
-    ``?wait=SECONDS`` answers when it has come to an end, or how it is by then.
+    With ``?wait=SECONDS`` it answers once the request has ended, or when the time is over.
     """
     seconds = _WAIT.validate(http.args.get("wait") or 0.0)
     payload, more = _parted(fields())
@@ -64,7 +64,7 @@ def submit(run: str, branch: str) -> tuple[Response, int, dict[str, str]]:
 
 @blueprint.post("/runs/<run>/branches/<branch>/preview")
 def preview(run: str, branch: str) -> Response:
-    """What a request would change, and whether it is valid; nothing is asked."""
+    """Return what a request would change, and whether it is valid; nothing is sent."""
     payload, more = _parted(fields())
     del more["key"]
     result = control.preview(services().database, f"{run}/{branch}", payload, actor=actor(), **more)
@@ -73,7 +73,7 @@ def preview(run: str, branch: str) -> Response:
 
 @blueprint.get("/requests/<request_id>")
 def show(request_id: str) -> Response:
-    """A request, as it is by now."""
+    """Return a request in its current state."""
     with services().database.read() as connection:
         request = requests.find(connection, request_id)
     if request.state not in lifecycle.REQUEST_ENDS:
@@ -85,7 +85,7 @@ def show(request_id: str) -> Response:
 
 @blueprint.post("/requests/<request_id>/cancel")
 def cancel(request_id: str) -> tuple[Response, int]:
-    """Ask for a request to be taken back; only its process can say whether that was in time."""
+    """Ask for the cancellation of a request; only its process can say whether that was in time."""
     request = control.cancel(services().database, request_id, actor=actor())
     over = request.state in lifecycle.REQUEST_ENDS
     return jsonify(payloads_requests.request(request)), 200 if over else 202
@@ -93,7 +93,7 @@ def cancel(request_id: str) -> tuple[Response, int]:
 
 @blueprint.get("/runs/<run>/requests")
 def list_requests(run: str) -> Response:
-    """A run's requests, newest first; ``before`` is the ``next`` of the page before."""
+    """Return a run's requests, newest first; ``before`` is the ``next`` of the page before."""
     limit = _limit()
     with services().database.read() as connection:
         run_id = runs.find_run(connection, run).id
@@ -108,9 +108,10 @@ def list_requests(run: str) -> Response:
 
 @blueprint.get("/runs/<run>/audit")
 def log(run: str) -> Response:
-    """Events behind line ``after``, oldest first; ``next`` is the ``after`` of those behind.
+    """Return events after line ``after``, oldest first; ``next`` is the ``after`` of the next page.
 
-    ``refused`` are requests that were refused and only counted, by branch, actor and error.
+    ``refused`` holds counts of requests that were refused and not stored, by branch, actor and
+    error.
     """
     after, limit = query.whole("after") or 0, _limit()
     with services().database.read() as connection:
@@ -149,19 +150,19 @@ def resume(node_id: str) -> tuple[Response, int]:
 
 
 def expire(run_id: str) -> None:
-    """End the requests of a run that nobody will ever answer, before they are shown."""
+    """Expire the requests of a run that will never be answered, before they are shown."""
     control.expire_hanging(services().database, run_id, control.local_actor())
 
 
 def _parted(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The intervention, and what is said about it: ``reason``, ``when`` and ``key``."""
+    """Split a body into the intervention, and ``reason``, ``when`` and ``key``."""
     when = {name: body.pop(name) for name in CONDITIONS if name in body}
     reason = optional_text({"reason": body.pop("reason", "")}, "reason", "")
     return body, {"reason": reason, "when": when, "key": body.pop("key", None)}
 
 
 def _known(run: str, branch: str, key: object) -> str | None:
-    """The id of the request that was made under that key before."""
+    """Return the id of the request that was made under that key before."""
     if not isinstance(key, str):
         return None
     with services().database.read() as connection:
@@ -171,7 +172,7 @@ def _known(run: str, branch: str, key: object) -> str | None:
 
 
 def _awaited(request: Request, seconds: float) -> Request:
-    """The request when it has come to an end, or as it is when the time is over."""
+    """Return the request once it has ended, or as it is when the time is over."""
     if _waiting.acquire(blocking=False):
         try:
             return control.wait(services().database, request.id, seconds)

@@ -1,4 +1,4 @@
-"""The API of tokens, for administrators: made, listed, revoked. A secret is answered once."""
+"""The API of tokens, for administrators: create, list, revoke. A secret is returned once."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _for_administrators() -> None:
 
 @blueprint.get("")
 def list_tokens() -> Response:
-    """Every token, without its secret."""
+    """Return every token, without its secret."""
     with services().database.read() as connection:
         return jsonify([payloads_steering.token(token) for token in tokens.list_all(connection)])
 
 
 @blueprint.post("")
 def create() -> tuple[Response, int, dict[str, str]]:
-    """A new token with its ``secret``, which is told this once."""
+    """Create a token, and return it with its ``secret``, which is never returned again."""
     body = fields("name", "role", "only", "max_per_1000_steps")
     only, limit = body.get("only"), body.get("max_per_1000_steps")
     _check_kinds(only, limit)
@@ -53,7 +53,7 @@ def create() -> tuple[Response, int, dict[str, str]]:
 
 @blueprint.delete("/<name>")
 def revoke(name: str) -> Response:
-    """A token that lets nobody in any more."""
+    """Revoke a token, and return it."""
     with services().database.transaction() as connection:
         return jsonify(payloads_steering.token(tokens.revoke(connection, name)))
 

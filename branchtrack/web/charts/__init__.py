@@ -1,1 +1,1 @@
-"""What charts and timelines show, as plain values, and drawn without JavaScript."""
+"""Charts and timelines: what they show, as plain values, and how they look without JavaScript."""

@@ -1,7 +1,7 @@
-"""What a chart shows, as plain values: thinned curves, marks, ranges, and a label in words.
+"""The contents of a chart, as plain values: thinned curves, marks, ranges, and a label.
 
-Made from whole series: smoothing is computed on all points, thinning comes last. It draws nothing;
-`svg.plots` and `static/js/chart.js` both draw what is here.
+They are made from whole series: smoothing is computed on all points, and thinning comes last. It
+draws nothing; `charts.plots` and `static/js/chart.js` both draw these values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 SMOOTHING = (0.0, 0.6, 0.9, 0.99)
 AXES = ("step", "epoch", "time", "since")
 _MOST_GAPS = 40
-#: The same dashes as the stylesheet's, for a canvas.
+#: The stylesheet's dashes, for a canvas.
 _DASHES = ((), (6, 4), (2, 3), (8, 3, 2, 3))
 
 ToX = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -30,10 +30,10 @@ ToX = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: ``raw`` and ``smooth`` values (None where there is no number) at ``xs``.
+    """A curve: ``raw`` and ``smooth`` values (None if not finite) at ``xs``.
 
-    ``norm`` is the weight that all points up to the last have in its average, so that whoever
-    goes on from there corrects its bias as `downsample.smooth` does.
+    ``norm`` is the weight of all points up to the last one in its average, so that the script that
+    continues it corrects the bias as `downsample.smooth_at` does.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Line:
     norm: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """What the page's script needs to draw it."""
+        """Return what the page's script needs to draw the line."""
         colour, dash = (0, 0) if self.style == TRUNK else colour_and_dash(self.style)
         return {
             "name": self.name,
@@ -66,9 +66,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves with the ranges of both axes. ``fork`` is where two branches part.
+    """Curves with the ranges of both axes; ``fork`` is where two branches part.
 
-    ``origin`` is the step at x = 0 where the axis counts steps; ``guides`` are places marked.
+    ``origin`` is the step at x = 0 if the axis counts steps; ``guides`` are the marked positions.
     """
 
     metric: str
@@ -89,15 +89,15 @@ class Chart:
 
     @property
     def smoothed(self) -> bool:
-        """Whether the smooth curve differs from the raw one."""
+        """Return whether the smooth curve differs from the raw one."""
         return self.weight > 0
 
     def share(self, x: float) -> float:
-        """Where ``x`` lies between the edges."""
+        """Return the position of ``x`` as a share of the axis."""
         return (x - self.x_low) / ((self.x_high - self.x_low) or 1)
 
     def as_json(self) -> dict[str, Any]:
-        """What the page's script needs to draw it."""
+        """Return what the page's script needs to draw the chart."""
         return {
             "metric": self.metric,
             "x": self.x_name,
@@ -127,10 +127,10 @@ def line(
     named: bool = True,
     marked_gaps: bool = True,
 ) -> Line:
-    """The part of a branch's whole ``series`` with ``after <= step <= upto`` inside ``window``.
+    """Return the part of a ``series`` with ``after <= step <= upto`` inside ``window`` as a line.
 
-    The last point at or before ``after`` is kept, so that a branch begins where its parent was.
-    ``changes`` are (step, words) of interventions to mark on the curve.
+    The last point at or before ``after`` is included, so that a branch begins where its parent was.
+    ``changes`` are (step, text) pairs of interventions to mark on the curve.
     """
     low, high = window
     joined = int(np.searchsorted(series.steps, after, side="right")) - 1
@@ -177,7 +177,7 @@ def chart(
     origin: int = 0,
     guides: Sequence[float] = (),
 ) -> Chart:
-    """A chart whose ranges hold every finite point of its lines."""
+    """Return a chart whose ranges hold every finite point of its lines."""
     xs = [x for curve in lines for x in (curve.xs[:1] + curve.xs[-1:])]
     x_low, x_high = x_range or (min(xs, default=0.0), max(xs, default=1.0))
     y_low, y_high = _y_range(lines, log, fill)
@@ -192,7 +192,7 @@ def chart(
         log,
         weight,
         height,
-        label or words(lines, metric_name),
+        label or describe(lines, metric_name),
         fork,
         fill,
         origin,
@@ -200,8 +200,8 @@ def chart(
     )
 
 
-def words(lines: Sequence[Line], metric_name: str) -> str:
-    """The chart in a sentence, for those who do not see it."""
+def describe(lines: Sequence[Line], metric_name: str) -> str:
+    """Describe the chart in a sentence, for screen readers."""
     ends = []
     for curve in lines:
         points = [(s, y) for s, y in zip(curve.steps, curve.raw, strict=True) if y is not None]
@@ -211,7 +211,7 @@ def words(lines: Sequence[Line], metric_name: str) -> str:
 
 
 def sampled(lines: Sequence[Line], rows: int = 20) -> list[tuple[int, list[float | None]]]:
-    """About ``rows`` steps spread over the chart with each line's value at it, to be read."""
+    """Return about ``rows`` steps spread over the chart, with each line's value at each."""
     every = sorted({step for curve in lines for step in curve.steps})
     if not every:
         return []
@@ -224,17 +224,17 @@ def sampled(lines: Sequence[Line], rows: int = 20) -> list[tuple[int, list[float
 
 
 def to_steps(step_array: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The axis of steps."""
+    """Return the axis of steps."""
     return step_array.astype(np.float64)
 
 
 def since(start: int) -> ToX:
-    """The axis of steps since ``start``."""
+    """Return the axis of steps since ``start``."""
     return lambda step_array: step_array.astype(np.float64) - start
 
 
 def along(by_step: Mapping[int, float]) -> ToX:
-    """The axis of a quantity known at some steps (epochs), straight between and beyond."""
+    """Return the axis of a quantity known at some steps (epochs), linear between and beyond."""
     places = sorted(by_step)
     return _interpolated(
         np.array(places, np.float64), np.array([by_step[step] for step in places], np.float64)
@@ -242,7 +242,7 @@ def along(by_step: Mapping[int, float]) -> ToX:
 
 
 def hours(series: Series) -> ToX:
-    """The axis of hours spent training: waits (between a node and its resume) are left out."""
+    """Return the axis of hours spent training, without waits between a node and its resume."""
     if series.steps.size < 2:
         return _interpolated(np.zeros(1), np.zeros(1))
     taken = np.diff(series.times)
@@ -270,7 +270,7 @@ def _norm(series: Series, weight: float, drawn: NDArray[np.int64]) -> float:
 
 
 def _gap_middles(series: Series) -> list[int]:
-    """For each run of values that are not numbers the step in its middle."""
+    """Return the step in the middle of each run of values that are not finite."""
     edges = np.diff(np.concatenate(([0], ~np.isfinite(series.values), [0])).astype(np.int8))
     pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
     return [int(series.steps[(first + end - 1) // 2]) for first, end in pairs]
@@ -292,7 +292,7 @@ def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float
 def _values_at(
     known_steps: NDArray[Any], values: NDArray[np.float64], requested_steps: Sequence[int]
 ) -> list[float | None]:
-    """The value at or next before each wanted step; None outside of what is known."""
+    """Return the value at or before each wanted step; None outside of what is known."""
     results: list[float | None] = []
     for step in requested_steps:
         index = int(np.searchsorted(known_steps, step, side="right")) - 1
@@ -307,7 +307,7 @@ def _numbers(values: NDArray[np.float64]) -> list[float | None]:
 
 
 def _floats(values: NDArray[np.float64]) -> list[float]:
-    # Whole numbers without ".0": most axes are steps, and there are thousands of them.
+    # Whole numbers without ".0" keep the page small: most axes are steps, and there are thousands.
     return [int(x) if x == int(x) else float(f"{x:.8g}") for x in values.tolist()]
 
 

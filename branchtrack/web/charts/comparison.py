@@ -1,4 +1,4 @@
-"""The two charts of a comparison: both curves with their shared trunk, and their difference.
+"""The two charts of a comparison: both curves with their common trunk, and their difference.
 
 It decides what is drawn where; it reads nothing and writes no markup.
 """
@@ -22,7 +22,7 @@ _POINTS = 700
 _SHORT = 130
 
 
-def draw(
+def build_charts(
     comparison: Comparison,
     axis: str,
     log: bool,
@@ -30,7 +30,7 @@ def draw(
     window: tuple[int | None, int | None],
     at: Sequence[int] = (),
 ) -> tuple[Chart, Chart]:
-    """The curves, and below them the difference B - A on the same horizontal axis.
+    """Return the curves, and below them the difference B - A on the same horizontal axis.
 
     ``at`` are steps to be marked, the first of A and the others of B.
     """
@@ -83,7 +83,7 @@ def _lines(
     axes: tuple[ToX, ToX],
     shared: dict[str, Any],
 ) -> list[Line]:
-    """The trunk once, then each branch from the fork on; what has no points is left out."""
+    """Return the trunk once, then each branch from the fork on, without empty lines."""
     after = -1 if comparison.fork_step is None else comparison.fork_step
     lines = []
     if comparison.fork_step is not None:
@@ -123,7 +123,7 @@ def _epochs(side: Side) -> ToX:
 def _from_zero(
     lines: list[Line], axis: str, window: tuple[int | None, int | None]
 ) -> tuple[float, float] | None:
-    """A whole curve over steps begins at 0, though its first point is at 1."""
+    """Begin a whole curve over steps at 0, though its first point is at 1."""
     if axis == "since" or window[0] is not None or not lines:
         return None
     high = max(line.xs[-1] for line in lines)
@@ -134,6 +134,6 @@ def _difference_words(comparison: Comparison, title: str) -> str:
     facts = comparison.facts()
     if facts.lower is None:
         return f"{title} of {comparison.metric}: " + (
-            "no common steps" if facts.step is None else "neither is lower for good"
+            "no common steps" if facts.step is None else "neither stays lower"
         )
     return f"{title} of {comparison.metric}: {facts.lower} lower since step {facts.lower_since:,}"

@@ -1,4 +1,4 @@
-"""The steps that an address asks to be marked in a chart, such as those of two compared nodes."""
+"""The steps that an address asks to mark in a chart, such as those of two compared nodes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _MOST = 8
 
 
 def steps_to_mark() -> list[int]:
-    """The steps given as ``at``.
+    """Return the steps given as ``at``.
 
     Raises:
-        InvalidInput: one is no whole number, or there are more than can be told apart.
+        InvalidInput: a step is no whole number, or there are more than can be told apart.
     """
     texts = [text.strip().replace(",", "") for text in request.args.getlist("at") if text.strip()]
     for text in texts:

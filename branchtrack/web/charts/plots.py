@@ -1,6 +1,6 @@
-"""Curves drawn on the server: sparklines, and the chart that stands where JavaScript does not run.
+"""Curves drawn on the server: sparklines, and the chart that is shown without JavaScript.
 
-Pure. The chart has the same edges and heights as the one that JavaScript puts in its place.
+Its functions are pure. The chart has the same edges and heights as JavaScript's, which replaces it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, tic
 _TOP, _BOTTOM = 12, 30
 #: Points per curve: more cannot be seen at this size.
 _POINTS = 300
-#: Of more curves than this the raw ones are not drawn: nobody could tell whose they are.
+#: With more curves than this the raw ones are not drawn: they could not be told apart.
 _MANY = 16
-#: Names stand in the margin right of the curves, which is so wide; the script has the same sizes.
+#: Names stand in the margin to the right of the curves; the script uses the same sizes.
 _NAME_HEIGHT, _NAME_LENGTH = 14.0, 15
 
 
 def sparkline(values: Sequence[tuple[float, float | None]], style: int = 0) -> Markup:
-    """A tiny curve of (x, y); None leaves a gap."""
+    """Return a small curve of (x, y); None leaves a gap."""
     points = [(x, y) for x, y in values if y is not None and math.isfinite(y)]
     if len(points) < 2:
         return Markup("")
@@ -50,7 +50,7 @@ def sparkline(values: Sequence[tuple[float, float | None]], style: int = 0) -> M
 
 
 def y_axis(chart: Chart) -> Markup:
-    """The labels of the vertical axis, to stand left of `plot`."""
+    """Return the labels of the vertical axis, which stand to the left of `plot`."""
     texts = [
         el("text", _tick(value), x="100%", dx=-10, y=_y(chart, value) + 4, text_anchor="end")
         for value in _places(chart)
@@ -59,7 +59,7 @@ def y_axis(chart: Chart) -> Markup:
 
 
 def plot(chart: Chart) -> Markup:
-    """Grid, curves, marks and names of a chart."""
+    """Return the grid, curves, marks and names of a chart."""
     parts = [_grid(chart)]
     if chart.fork is not None:
         x = percent(chart.share(chart.fork))
@@ -119,7 +119,7 @@ def _grid(chart: Chart) -> Markup:
 
 
 def _curves(chart: Chart, line: Line) -> Markup:
-    """The raw curve, faint, under the smoothed one, in a box stretched to the width."""
+    """Return the faint raw curve under the smoothed one, in a box stretched to the width."""
     indices = _thinned(line.raw)
     paths = []
     for kind, values in (("raw", line.raw), ("curve", line.smooth)):
@@ -142,7 +142,7 @@ def _curves(chart: Chart, line: Line) -> Markup:
 
 
 def _thinned(values: Sequence[float | None]) -> list[int]:
-    """Places to draw: of every few the first and the extremes, and every gap."""
+    """Return the points to draw: of each few the first and the extremes, and every gap."""
     size = max(1, 2 * len(values) // _POINTS)
     indices: list[int] = []
     for start in range(0, len(values), size):
@@ -166,7 +166,7 @@ def _path(chart: Chart, spots: Sequence[tuple[float, float | None]]) -> str:
 
 
 def _area(chart: Chart, spots: Sequence[tuple[float, float | None]]) -> str:
-    """The surface between a curve and zero."""
+    """Return the area between a curve and zero."""
     zero, parts = _y(chart, 0.0), []
     for drawn, group in groupby(spots, key=lambda spot: spot[1] is not None):
         if drawn:
@@ -193,9 +193,9 @@ def _marks(chart: Chart, line: Line) -> list[Markup]:
 
 
 def _names(chart: Chart) -> list[Markup]:
-    """The names of the branches right of the curves, at the heights where these end.
+    """Return the names of the branches to the right of the curves, at the heights where these end.
 
-    Where there is no room for all, those that end furthest to the right are named.
+    If there is no room for all, those that end furthest to the right are named.
     """
     room = int((_floor(chart) - _TOP) // _NAME_HEIGHT)
     ends = sorted(_ends(chart), key=lambda end: -end[1])
@@ -217,7 +217,7 @@ def _names(chart: Chart) -> list[Markup]:
 
 
 def _apart(heights: Sequence[float], chart: Chart) -> list[float]:
-    """Rising heights moved as little as needed for names at them not to overlap."""
+    """Move ascending heights as little as possible, so that names at them do not overlap."""
     low = [max(_TOP + _NAME_HEIGHT * nth, height) for nth, height in enumerate(heights)]
     for nth in range(1, len(low)):
         low[nth] = max(low[nth], low[nth - 1] + _NAME_HEIGHT)
@@ -233,7 +233,7 @@ def _shortened(name: str) -> str:
 
 
 def _ends(chart: Chart) -> Iterator[tuple[float, float, Line]]:
-    """Height and share of the width of each named curve's last point."""
+    """Return the height and the share of the width of each named curve's last point."""
     for line in chart.lines:
         points = [(x, y) for x, y in zip(line.xs, line.smooth, strict=True) if y is not None]
         if points and line.named:

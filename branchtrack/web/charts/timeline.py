@@ -1,4 +1,4 @@
-"""A tree laid out as a timeline: one lane a branch, its nodes as marks, and the steps shown.
+"""The layout of a tree as a timeline: a lane for each branch, with marks for its nodes.
 
 It decides what is drawn; `svg.timeline` draws it.
 """
@@ -20,14 +20,14 @@ from branchtrack.web.view.tree import BranchView, TreeView, change_words
 
 #: Steps shown of a run that has just begun.
 _FIRST = 50
-#: Plain checkpoints marked on all lanes together, and on one lane.
+#: Plain checkpoints that are marked on all lanes together, and on one lane.
 _MARKS, _FINEST, _FEWEST = 1200, 110, 12
 
 
 def domain(
     branches: Sequence[BranchView], window: tuple[int | None, int | None] = (None, None)
 ) -> Domain:
-    """The steps to show: all that there are, with room to grow while something trains."""
+    """Return the steps to show: all of them, with room to grow while a branch trains."""
     reached = max((view.step for view in branches), default=0)
     high = reached
     for view in branches:
@@ -41,14 +41,14 @@ def domain(
 
 
 def thinning(branches: Sequence[BranchView], shown: Domain) -> Thinning:
-    """The nodes to mark: of many branches fewer plain checkpoints each."""
+    """Return which nodes to mark: the more branches, the fewer plain checkpoints of each."""
     buckets = min(_FINEST, _MARKS // max(1, len(branches)))
     return Thinning(shown.low, shown.high, max(_FEWEST, buckets))
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """Some branches of a tree as lanes in their order; it is drawn where a page wants it."""
+    """Branches of a tree as lanes in their order; it is rendered when a page uses it."""
 
     lanes: Sequence[Lane]
     domain: Domain
@@ -58,7 +58,7 @@ class Drawing:
     def of(
         cls, tree: TreeView, branches: Sequence[BranchView], shown: Domain, root: str = ""
     ) -> Drawing:
-        """The lanes of ``branches`` with the marks that were read.
+        """Return the lanes of ``branches`` with the marks that were read.
 
         ``root`` is the path that the pages are under.
         """
@@ -82,17 +82,17 @@ class Drawing:
 
     @property
     def whole(self) -> Markup:
-        """All lanes with their axis."""
-        return timeline.draw(self.lanes, self.domain, self.label)
+        """Return all lanes with their axis."""
+        return timeline.render_timeline(self.lanes, self.domain, self.label)
 
     def lane(self, row: int) -> Markup:
-        """One of them, to take the place of what was drawn of it before."""
+        """Return one lane, to replace its earlier version."""
         bare = timeline.is_bare(self.lanes)
-        return timeline.draw_lane(self.lanes[row], row, self.domain, bare)
+        return timeline.render_lane(self.lanes[row], row, self.domain, bare)
 
 
 def label(branches: Sequence[BranchView], shown: Domain) -> str:
-    """The timeline in words."""
+    """Describe the timeline in a sentence."""
     parts = []
     for view in branches:
         origin = f" forks at step {steps(view.start)} and" if view.parent else ""
@@ -102,13 +102,13 @@ def label(branches: Sequence[BranchView], shown: Domain) -> str:
 
 
 def _mark(node: NodeSummary, root: str) -> LaneMark:
-    said = change_words(node.changes)
+    change_text = change_words(node.changes)
     return LaneMark(
         node.step,
         mark_kind(node.kind, bool(node.changes)),
-        f"{said or node.kind} · step {steps(node.step)}",
+        f"{change_text or node.kind} · step {steps(node.step)}",
         f"{root}/nodes/{node.id}",
-        said,
+        change_text,
     )
 
 

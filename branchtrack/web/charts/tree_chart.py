@@ -19,7 +19,7 @@ from branchtrack.web.charts.chart import Chart
 from branchtrack.web.events.streams import Cursor
 from branchtrack.web.view.tree import BranchView, TreeView, change_words
 
-#: All points of all curves together: what a page of a sensible weight holds.
+#: Points of all curves together, to limit the size of the page.
 _POINTS = 2400
 #: More curves than this cannot be told apart; the branch filter shows the others.
 CURVES = 48
@@ -45,22 +45,22 @@ class Reading:
 
     @classmethod
     def of(cls, tree: TreeView, drawn: Sequence[BranchView], window: Window) -> Reading:
-        """What the curves of some branches are made of, inside a window of steps."""
+        """Return what the curves of some branches are made of, inside a window of steps."""
         low, high = window
         lows: dict[str, int] = {}
         for view in drawn:
             for span in _spans(tree, view):
-                # A curve that goes on elsewhere needs what leads up to where it does.
+                # A curve that continues on another segment needs the points that lead up to that.
                 needed = min(low or 0, low or 0 if span.upto is None else span.upto)
                 lows[span.segment] = min(needed, lows.get(span.segment, needed))
         return cls(lows, high)
 
 
-def choose(branches: Sequence[BranchView], metric: str) -> list[BranchView]:
-    """The branches to draw, in their order: at most `CURVES`, and no curve without its trunk.
+def choose_branches(branches: Sequence[BranchView], metric: str) -> list[BranchView]:
+    """Return the branches to draw, in order: at most `CURVES`, and no curve without its trunk.
 
-    Of more than that: what trains, then the best by ``metric`` at their last nodes (where lower is
-    better) and the newest in turn, each with the branches that it grew from.
+    If there are more: those that train, then in turn the best by ``metric`` at their last nodes (if
+    lower is better) and the newest, each with the branches that it grew from.
     """
     if len(branches) <= CURVES:
         return list(branches)
@@ -77,7 +77,7 @@ def choose(branches: Sequence[BranchView], metric: str) -> list[BranchView]:
     return [view for view in branches if view.branch.id in drawn]
 
 
-def draw(
+def build_chart(
     tree: TreeView,
     branches: Sequence[BranchView],
     curves_read: Curves,
@@ -88,7 +88,7 @@ def draw(
     window: Window,
     guides: Sequence[int] = (),
 ) -> Chart:
-    """The chart of ``metric`` over the steps of ``branches``, of which some are drawn.
+    """Return the chart of ``metric`` over the steps of ``branches``, of which some are drawn.
 
     ``guides`` are steps to be marked.
     """
@@ -124,7 +124,7 @@ def draw(
 
 
 def last_points(series: Mapping[str, Series]) -> dict[str, tuple[int, float]]:
-    """The newest (step, value) that was read of each segment."""
+    """Return the newest (step, value) that was read of each segment."""
     ends = {segment: points for segment, points in series.items() if points.steps.size}
     return {
         segment: (int(points.steps[-1]), float(points.values[-1]))
@@ -133,7 +133,7 @@ def last_points(series: Mapping[str, Series]) -> dict[str, tuple[int, float]]:
 
 
 def cursor(tree: TreeView, series: Mapping[str, Series]) -> Cursor:
-    """Where the page's stream takes over from what the page shows."""
+    """Return the cursor from which the stream continues what the page shows."""
     reached = {
         view.segment.id: int(points.steps[-1]) if points is not None and points.steps.size else -1
         for view in tree.live

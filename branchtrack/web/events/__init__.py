@@ -1,1 +1,1 @@
-"""Event streams: what is new of a run, sent to whoever listens."""
+"""Event streams: what is new in a run, sent to its readers."""

@@ -1,7 +1,7 @@
-"""What is new of a run since a reader last looked: events, points, branches that were lost.
+"""What is new in a run since a reader last looked: events, points, branches that were lost.
 
-The database is the only memory: each message's id says where to go on, so a stream can be resumed
-after a sleep, a tab switch or a restart of the server. It knows no request and writes no markup.
+The database is the only memory: each message's id is a cursor, so a stream can be resumed after a
+sleep, a tab switch or a restart of the server. It knows no request and writes no markup.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from branchtrack.db import audit, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.views import chart_series
 
-#: Numbers of so many digits as every database holds, and ids.
+#: Ids, and numbers of as many digits as every database can store.
 _CURSOR = re.compile(r"[0-9]{1,18}(~[0-9a-f]{1,16}:-?[0-9]{1,18})*")
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Up to where a reader knows a run: its newest event, and a step of each live segment."""
+    """What a reader knows of a run: its newest event, and a step of each live segment."""
 
     event: int
     reached: Mapping[str, int] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
-        """The cursor that ``str`` wrote, or None where it is anything else."""
+        """Return the cursor that ``str`` wrote, or None for any other text."""
         if not _CURSOR.fullmatch(text):
             return None
         first, *rest = text.split("~")
@@ -47,7 +47,7 @@ class Cursor:
 
 
 class Follower:
-    """One reader of one run; ``look`` says what is new since the last look."""
+    """A reader of one run; ``look`` returns what is new since the last look."""
 
     def __init__(self, database: Database, run: Run, metric: str, cursor: Cursor) -> None:
         self.database, self.run, self.metric, self.cursor = database, run, metric, cursor
@@ -57,11 +57,11 @@ class Follower:
 
     @property
     def state(self) -> tuple[Any, ...]:
-        """What decides about the next look: two followers with one state will see the same."""
+        """Return what determines the next look: followers with equal states will see the same."""
         return (self.run.id, self.metric, str(self.cursor), *map(str, (self._states, self._heads)))
 
     def look(self) -> list[tuple[str, dict[str, Any]]]:
-        """Messages (name, data): ``changed`` when the record did, ``progress`` while it trains."""
+        """Return messages (name, data): ``changed`` for a new record, ``progress`` in training."""
         with self.database.read() as connection:
             happened = audit.since(connection, self.run.id, self.cursor.event, limit=200)
             every = {
@@ -95,9 +95,9 @@ class Follower:
     def _points(
         self, connection: Connection, every: Mapping[str, Segment], states: Mapping[str, str]
     ) -> dict[str, list[tuple[int, float | None]]]:
-        """New points by segment, of those that train and of those that just ended."""
+        """Return new points by segment, of those that train and those that have just ended."""
         live = {key: -1 for key, state in states.items() if state in lifecycle.LIVE}
-        # What a reader brings is an id of a segment of this run, or of nothing.
+        # A segment id from a reader is one of this run, or is ignored.
         reader_steps = {key: step for key, step in self.cursor.reached.items() if key in every}
         after = {**live, **reader_steps}
         new_points = chart_series.points_after(connection, after, self.metric)
@@ -119,9 +119,9 @@ class Follower:
     def _changed(
         self, happened: list[Event], lost: list[str], every: Mapping[str, Segment]
     ) -> dict[str, Any]:
-        said = [self._say(event, every) for event in happened]
-        said += [f"{self._branch(key, every)} is lost" for key in lost]
-        sentences = [text for text in said if text]
+        lines = [self._say(event, every) for event in happened]
+        lines += [f"{self._branch(key, every)} is lost" for key in lost]
+        sentences = [line for line in lines if line]
         more = f" and {plural(len(sentences) - 1, 'more change')}" if len(sentences) > 1 else ""
         kinds = sorted({event.kind for event in happened})
         return {"say": sentences[-1] + more if sentences else "", "kinds": kinds}

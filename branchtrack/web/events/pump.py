@@ -1,7 +1,7 @@
 """Open event streams: how many there may be, and the one thread that writes to all of them.
 
-Readers who know the same of a run share each look into the database. It knows no socket: what a
-server writes with is a `Sink`.
+Readers of a run with the same cursor share each look into the database. It knows no socket: the
+server writes through a `Sink`.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ OPEN, ALIVE = ": open\n\n", ": still here\n\n"
 _log = logging.getLogger(__name__)
 
 
-class Places:
-    """How many streams are open, of whom, and whether they are to end."""
+class StreamSlots:
+    """The number of open streams by caller, and whether they should end."""
 
     def __init__(self) -> None:
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
 
-    def take(self, caller: str) -> Place | None:
-        """A place for a stream of the caller's; None where too many are taken."""
+    def acquire(self, caller: str) -> StreamSlot | None:
+        """Return a slot for a stream of the caller; None if too many are taken."""
         with self._lock:
             is_full = self._taken.total() >= MOST or self._taken[caller] >= MOST_EACH
             if self.closing.is_set() or is_full:
                 return None
             self._taken[caller] += 1
-        return Place(self, caller)
+        return StreamSlot(self, caller)
 
-    def give(self, caller: str) -> None:
-        """Take a place of the caller's back."""
+    def release(self, caller: str) -> None:
+        """Release a slot of the caller."""
         with self._lock:
             self._taken[caller] -= 1
             if not self._taken[caller]:
@@ -53,52 +53,52 @@ class Places:
 
 
 @dataclass(eq=False)
-class Place:
-    """A stream's place, to be given back; once or more often is the same."""
+class StreamSlot:
+    """The slot of a stream, which may be released more than once."""
 
-    places: Places
+    slots: StreamSlots
     caller: str
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _is_given: bool = False
+    _is_released: bool = False
 
-    def give(self) -> None:
-        """Give it back."""
+    def release(self) -> None:
+        """Release the slot; further calls do nothing."""
         with self._lock:
-            is_given, self._is_given = self._is_given, True
-        if not is_given:
-            self.places.give(self.caller)
+            was_released, self._is_released = self._is_released, True
+        if not was_released:
+            self.slots.release(self.caller)
 
 
 @dataclass(eq=False)
 class Stream:
-    """One reader of one run, with what lets them in."""
+    """One reader of one run, with the actor whose access lets them read."""
 
     follower: Follower
     actor: Actor
-    slot: Place
+    slot: StreamSlot
 
 
 class Sink(Protocol):
-    """Where a server writes a stream to."""
+    """The target that a server writes a stream to."""
 
     def send(self, text: str) -> bool:
-        """Write without waiting; false where the reader has left, or is too slow."""
+        """Write without waiting; return False if the reader has left, or is too slow."""
 
     def end(self) -> None:
-        """Close what was written."""
+        """Close the target after what was written."""
 
 
 @dataclass(eq=False)
 class _Group:
-    """Readers who know the same, and when they were written to last."""
+    """Readers with the same cursor, and when they were last written to."""
 
     follower: Follower
     readers: list[tuple[Stream, Sink]]
     spoken: float
 
 
-def written(follower: Follower) -> str:
-    """What is new, as messages of an event stream; empty where nothing is."""
+def as_messages(follower: Follower) -> str:
+    """Return what is new, as messages of an event stream; empty if nothing is."""
     messages = follower.look()
     return "".join(
         f"id: {follower.cursor}\nevent: {name}\ndata: {_as_json(data)}\n\n"
@@ -111,9 +111,9 @@ def _as_json(data: dict[str, Any]) -> str:
 
 
 class Pump:
-    """Writes to every stream that it is given, until ``closing`` is set.
+    """A thread's work: it writes to every stream added to it, until ``closing`` is set.
 
-    ``is_in_force`` says of an actor whether what let them in still does.
+    ``is_in_force`` returns whether an actor still has access.
     """
 
     def __init__(self, closing: threading.Event, is_in_force: Callable[[Actor], bool]) -> None:
@@ -149,7 +149,7 @@ class Pump:
             try:
                 self._serve(group, allowed)
             except Exception:
-                # The database may be busy or away for a while: the next look sees as much.
+                # The database may be busy or unavailable for a while: the next look sees the same.
                 _log.exception("a look for what is new failed")
         self._groups = [group for group in self._groups if group.readers]
 
@@ -163,7 +163,7 @@ class Pump:
             _end(stream, sink)
 
     def _merge(self) -> None:
-        """Have those who know the same share their looks."""
+        """Let readers with the same cursor share their looks."""
         first: dict[tuple[Any, ...], _Group] = {}
         for group in self._groups:
             leader = first.setdefault(group.follower.state, group)
@@ -179,7 +179,7 @@ class Pump:
             if not allowed[stream.actor]:
                 group.readers.remove((stream, sink))
                 _end(stream, sink)
-        text = written(group.follower) if group.readers else ""
+        text = as_messages(group.follower) if group.readers else ""
         if not text and time.monotonic() - group.spoken > HEARTBEAT:
             text = ALIVE
         if text:
@@ -195,5 +195,5 @@ def _sent(stream: Stream, sink: Sink, text: str) -> bool:
 
 
 def _end(stream: Stream, sink: Sink) -> None:
-    stream.slot.give()
+    stream.slot.release()
     sink.end()

@@ -1,7 +1,7 @@
-"""Event streams: what happened to a run, and how far it has come, from a cursor on.
+"""Event streams: the events and the progress of a run, from a cursor on.
 
 On our own server a stream costs no thread: it is handed over to the one that writes to all of them
-(`pump`). Elsewhere the same answer is a plain generator.
+(`pump`). On other servers the same answer is a plain generator.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from branchtrack.web.access import guards, identity
 from branchtrack.web.events import pump
 from branchtrack.web.events.followers import Cursor as Cursor
 from branchtrack.web.events.followers import Follower as Follower
-from branchtrack.web.events.pump import Places, Stream
+from branchtrack.web.events.pump import Stream, StreamSlots
 from branchtrack.web.services import services
 
 blueprint = Blueprint("streams", __name__)
-#: In the WSGI environment: what takes a `Stream` over, where the server can do so.
+#: The key in the WSGI environment of a function that takes over a `Stream`, if the server has one.
 TAKE_OVER = "branchtrack.take_over"
 _RETRY_AFTER = "5"
 _KEY = "branchtrack-streams"
@@ -30,22 +30,22 @@ _KEY = "branchtrack-streams"
 
 @blueprint.record
 def _prepare(state: Any) -> None:
-    state.app.extensions[_KEY] = Places()
+    state.app.extensions[_KEY] = StreamSlots()
 
 
-def places(app: Flask) -> Places:
-    """The places for streams of an application."""
-    return cast(Places, app.extensions[_KEY])
+def slots(app: Flask) -> StreamSlots:
+    """Return the slots for streams of an application."""
+    return cast(StreamSlots, app.extensions[_KEY])
 
 
 def close_all(app: Flask) -> None:
-    """End every open stream; those who read them come back by themselves."""
-    places(app).closing.set()
+    """End every open stream; its readers reconnect by themselves."""
+    slots(app).closing.set()
 
 
 @blueprint.get("/runs/<run>/events")
 def events(run: str) -> Response:
-    """The stream of a run; 503 where too many are open, and the page asks again by itself."""
+    """Return the stream of a run; 503 if too many are open, and the page retries by itself."""
     database = services().database
     with database.read() as connection:
         run_record = runs.find_run(connection, run)
@@ -54,7 +54,7 @@ def events(run: str) -> Response:
     cursor = Cursor.parse(last_id) if last_id else Cursor(newest)
     if cursor is None:
         raise InvalidInput("after", last_id, "the id of a message of this stream, or none")
-    stream_slot = places(current_app).take(guards.caller())
+    stream_slot = slots(current_app).acquire(guards.caller())
     if stream_slot is None:
         headers = {"Retry-After": _RETRY_AFTER, "Cache-Control": "no-store"}
         return Response("Too many streams are open.\n", 503, headers, mimetype="text/plain")
@@ -66,26 +66,26 @@ def _answer(stream: Stream) -> Response:
     take_over = request.environ.get(TAKE_OVER)
     if take_over is not None and request.method == "GET":
         take_over(stream)
-        # No list: its length would be taken for that of the whole answer.
+        # Not a list: its length would be taken for the length of the whole answer.
         response = Response(iter([pump.OPEN]), mimetype="text/event-stream")
     else:
         left = request.environ.get("waitress.client_disconnected", lambda: False)
         response = Response(_messages(stream, left), mimetype="text/event-stream")
-        response.call_on_close(stream.slot.give)
+        response.call_on_close(stream.slot.release)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
 def _messages(stream: Stream, has_left: Callable[[], bool]) -> Iterator[str]:
-    """The messages of a stream that has a thread of its own."""
-    database, closing = stream.follower.database, stream.slot.places.closing
+    """Yield the messages of a stream that has a thread of its own."""
+    database, closing = stream.follower.database, stream.slot.slots.closing
     yield pump.OPEN
     spoken = time.monotonic()
     while not closing.is_set() and not has_left():
         if not identity.is_in_force(database, stream.actor):
             return
-        text = pump.written(stream.follower)
+        text = pump.as_messages(stream.follower)
         if text or time.monotonic() - spoken > pump.HEARTBEAT:
             yield text or pump.ALIVE
             spoken = time.monotonic()

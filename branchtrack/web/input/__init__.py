@@ -1,1 +1,1 @@
-"""Addresses, forms and JSON bodies, read strictly."""
+"""Addresses, forms and JSON bodies, parsed strictly."""

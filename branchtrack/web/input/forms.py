@@ -1,7 +1,7 @@
-"""Posted forms made into what is asked for: only what was really changed counts as a change.
+"""Posted forms, made into requests: only values that were really changed count as changes.
 
-Nothing in a form is passed over: what nobody understands is left in, for `control` to refuse. It
-knows neither pages nor processes.
+No field of a form is ignored: unknown ones are passed on, for `control` to refuse. It knows neither
+pages nor processes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.settings import Setting, parse_assignments
 from branchtrack.errors import InvalidInput
 
-#: What a form's fields are called: for settings ``set.lr``, for arguments of actions ``arg.soft``.
+#: Prefixes of a form's fields: ``set.lr`` is a setting, ``arg.soft`` an argument of an action.
 PREFIX = "set."
-#: What the field of a setting said when the form was made.
+#: Prefix of the value that a setting's field had when the form was made.
 BEFORE = "was."
 ARGUMENT = "arg."
-#: Fields that say nothing where they are empty.
+#: Fields that have no meaning if they are empty.
 _OPTIONAL = ("name", "message", "values", *CONDITIONS)
 
 
 def intervention(
     form: Mapping[str, str], settings: Mapping[str, Setting], current: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a steering form asks for, as `control.submit` takes it.
+    """Return the intervention of a steering form, in the form that `control.submit` takes.
 
     Raises:
         InvalidInput: settings that are not written as name=value.
@@ -55,7 +55,7 @@ def intervention(
 
 
 def conditions(form: Mapping[str, str]) -> dict[str, Any]:
-    """Under what conditions, as `control.submit` takes them.
+    """Return the conditions of a form, in the form that `control.submit` takes.
 
     Raises:
         InvalidInput: settings that are not written as name=value.
@@ -70,10 +70,10 @@ def conditions(form: Mapping[str, str]) -> dict[str, Any]:
 def changed_settings(
     form: Mapping[str, str], settings: Mapping[str, Setting], current: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The settings whose field no longer says what it did, nor what is in force, as typed.
+    """Return the settings whose fields changed and differ from the value in use, as typed.
 
-    An emptied field is no change; nor is one that nobody has touched while another changed the
-    setting. Whether a value is allowed is for others to say.
+    An emptied field is no change; nor is an untouched one whose setting has changed meanwhile.
+    Whether a value is allowed is checked elsewhere.
     """
     changed = {}
     for field, text in form.items():
@@ -88,7 +88,7 @@ def changed_settings(
 
 
 def problems(values: Mapping[str, str], settings: Mapping[str, Setting]) -> dict[str, InvalidInput]:
-    """What is wrong with each of the values, all at once rather than one after the other."""
+    """Return the errors of all values at once, rather than one after the other."""
     errors = {}
     for name, value in values.items():
         try:
@@ -100,7 +100,7 @@ def problems(values: Mapping[str, str], settings: Mapping[str, Setting]) -> dict
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """``name=value`` on lines of their own, as a mapping."""
+    """Return lines of the form ``name=value`` as a mapping."""
     return parse_assignments(line for line in text.splitlines() if line.strip())
 
 

@@ -1,7 +1,7 @@
-"""The JSON that a request carries, read strictly: what is not understood is an error with a name.
+"""The JSON body of a request, parsed strictly: unknown content is an error that names the field.
 
-It knows no field's meaning. NaN and infinity, which Python reads out of JSON, are left to those who
-validate: they refuse them by the field's name, and record what they refused.
+It knows no field's meaning. NaN and infinity, which Python accepts in JSON, are passed on: the
+validation refuses them by the field's name, and records the refusal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from branchtrack.web.access.guards import Refused
 
 
 def fields(*allowed: str) -> dict[str, Any]:
-    """The fields of the body; ``allowed`` are all that there may be, where any are named.
+    """Return the fields of the body; ``allowed`` are all that there may be, if any are named.
 
     Raises:
         Refused: it is not JSON. InvalidInput: it is not an object, or has another field.
@@ -45,7 +45,7 @@ def fields(*allowed: str) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, refused if it says two things by one name."""
+    """Return a JSON object; refuse one that has a name twice."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
@@ -55,7 +55,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def optional_text(body: dict[str, Any], name: str, default: str) -> str:
-    """A field of text, or ``default`` where it is left out.
+    """Return a field of text, or ``default`` if it is left out.
 
     Raises:
         InvalidInput: it is not text.

@@ -1,4 +1,4 @@
-"""The numbers and choices in a page's address, read strictly: what is not understood is an error.
+"""The numbers and choices in a page's address, parsed strictly: unknown values are errors.
 
 It knows no page's meaning of them.
 """
@@ -15,7 +15,7 @@ _LARGEST = 2**53
 
 
 def whole(name: str, least: int = 0) -> int | None:
-    """A whole number of the address, or None where it is absent or empty.
+    """Return a whole number of the address, or None if it is absent or empty.
 
     Raises:
         InvalidInput: it is not a whole number of at least ``least``.
@@ -23,7 +23,7 @@ def whole(name: str, least: int = 0) -> int | None:
     text = request.args.get(name, "").strip().replace(",", "")
     if not text:
         return None
-    # More digits than that are not read: reading very many takes long.
+    # More digits are refused: it takes long to parse very many.
     digits = text.lstrip("0")[:20] or "0"
     if not text.isascii() or not text.isdigit() or not least <= int(digits) <= _LARGEST:
         raise InvalidInput(name, text, f"a whole number of at least {least}")
@@ -31,10 +31,10 @@ def whole(name: str, least: int = 0) -> int | None:
 
 
 def choice(name: str, allowed: Sequence[str]) -> str:
-    """One of a few words; the first where it is absent or empty.
+    """Return one of a few words; the first if it is absent or empty.
 
     Raises:
-        InvalidInput: another word.
+        InvalidInput: it is another word.
     """
     text = request.args.get(name, "") or allowed[0]
     if text not in allowed:
@@ -43,10 +43,10 @@ def choice(name: str, allowed: Sequence[str]) -> str:
 
 
 def weight(allowed: Sequence[float], default: float) -> float:
-    """The smoothing asked for.
+    """Return the requested smoothing.
 
     Raises:
-        InvalidInput: not one of those offered.
+        InvalidInput: it is not one of those offered.
     """
     texts = {f"{value:g}": value for value in allowed}
     text = request.args.get("smooth", "") or f"{default:g}"
@@ -56,10 +56,10 @@ def weight(allowed: Sequence[float], default: float) -> float:
 
 
 def window() -> tuple[int | None, int | None]:
-    """The steps asked for with ``from`` and ``to``.
+    """Return the steps requested with ``from`` and ``to``.
 
     Raises:
-        InvalidInput: not numbers, or the first not below the second.
+        InvalidInput: they are not numbers, or the first is not below the second.
     """
     low, high = whole("from"), whole("to", 1)
     if low is not None and high is not None and low >= high:
@@ -68,5 +68,5 @@ def window() -> tuple[int | None, int | None]:
 
 
 def page_number() -> int:
-    """The page of a list, from 1 on."""
+    """Return the page of a list, from 1 on."""
     return whole("page", 1) or 1

@@ -1,4 +1,4 @@
-"""The log of a run: every event, newest first, and on demand whether their chain holds."""
+"""The log of a run: every event, newest first, and on request whether their chain is intact."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LONGEST = 160
 
 @dataclass(frozen=True)
 class Verdict:
-    """What recomputing the chain came to; ``unlogged_changes`` as of `db.audit`."""
+    """The result of recomputing the chain; ``unlogged_changes`` as in `db.audit`."""
 
     broken: int | None
     unlogged_changes: Sequence[tuple[str, str]]
@@ -46,7 +46,7 @@ class Verdict:
 
 @blueprint.get("/runs/<run>/audit")
 def show(run: str) -> Response:
-    """The page; ``verify`` in the address recomputes the whole chain."""
+    """Return the page; ``verify`` in the address recomputes the whole chain."""
     kind = query.choice("kind", ("", *KINDS))
     actor, ref = (request.args.get(name, "").strip()[:120] for name in ("actor", "request"))
     with services().database.read() as connection:
@@ -92,7 +92,7 @@ def show(run: str) -> Response:
 
 
 def _facts(event: Event) -> str:
-    """What an event carries, in a line."""
+    """Return the facts of an event in one line."""
     facts = {
         name: value for name, value in payloads_audit.facts(event).items() if value != event.reason
     }

@@ -1,4 +1,4 @@
-"""Two branches against each other: their curves from the fork on, and everything that differs."""
+"""The comparison of two branches: their curves from the fork on, and all their differences."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ blueprint = Blueprint("compare", __name__)
 
 @blueprint.get("/compare")
 def show() -> AnyResponse:
-    """The page; boxes ticked on a tree page lead to its proper address first."""
+    """Return the page; branches ticked on a tree page are redirected to its proper address."""
     if "pick" in request.args:
         return _from_ticks()
     chosen = _options()
     compared = _read()
-    upper, lower = comparison.draw(compared, **chosen)
+    upper, lower = comparison.build_charts(compared, **chosen)
     return respond(
         "compare/index.html",
         compared=compared,
@@ -55,7 +55,7 @@ def show() -> AnyResponse:
 
 @blueprint.get("/compare/nodes")
 def nodes() -> Response:
-    """Two nodes; a branch stands for its last one."""
+    """Return the comparison of two nodes; a branch stands for its last one."""
     a, b = _references("nodes", "by their ids")
     with services().database.read() as connection:
         compared = node_comparison.read(connection, a, b)
@@ -64,7 +64,7 @@ def nodes() -> Response:
 
 @blueprint.get("/compare.csv")
 def as_csv() -> Response:
-    """Every point of both branches: step, A, B, and the difference where both have one."""
+    """Return every point of both branches: step, A, B, and the difference where both have one."""
     compared = _read()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -95,7 +95,7 @@ def _read() -> Comparison:
 
 
 def _from_ticks() -> AnyResponse:
-    """Two ticked branches or nodes as ``a`` and ``b``; ids have no slash, branches have one."""
+    """Redirect from two ticked branches (with a slash) or nodes to the page of their comparison."""
     picked = list(dict.fromkeys(name for name in request.args.getlist("pick") if name))
     if len(picked) != 2:
         count = f"{len(picked)} were" if len(picked) != 1 else "One was"
@@ -120,7 +120,7 @@ def _options() -> dict[str, Any]:
 
 
 def _filters() -> dict[str, Any]:
-    """The choices in the address, to be kept by every link of the page."""
+    """Return the choices in the address, which every link of the page keeps."""
     low, high = query.window()
     names = ("a", "b", "metric", "x", "y", "smooth")
     choices = {name: request.args.get(name) or None for name in names}
@@ -128,7 +128,7 @@ def _filters() -> dict[str, Any]:
 
 
 def _tabled(compared: Comparison) -> list[str]:
-    """The metrics worth a table: the one shown, and loss on data not trained on."""
+    """Return the metrics for the table: the one shown, and the loss on data not trained on."""
     return [compared.metric] + [HELD_OUT] * (
         HELD_OUT in compared.metrics and HELD_OUT != compared.metric
     )

@@ -1,6 +1,6 @@
-"""What a live page has already, so that only what has changed is made and sent again.
+"""What a live page shows already, so that only changes are rendered and sent.
 
-The page's own address of its live part says what it shows; nothing is remembered here.
+The address that the page uses for its live part says what it shows; the server stores nothing.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.view.node_rows import NodeRow
 from branchtrack.web.view.tree import BranchView
 
-#: A branch that trains moves by so much of the axis before its lanes are drawn again.
+#: The share of the axis that a training branch moves before its lanes are drawn again.
 _STEPS_OF_AXIS = 200
-#: More than so many lanes or rows are not told apart: an address has to stay short.
+#: With more lanes or rows all are sent, because the address has to stay short.
 _WORDS = 250
-#: Characters of an id that tell one row of a page from another.
+#: Characters of an id that distinguish the rows of a page.
 _PREFIX = 6
 _IS_WORD = re.compile(r"[0-9a-f]{8,14}")
 
 
 @dataclass(frozen=True)
 class RowChanges:
-    """Rows to put on top, oldest first; rows to be replaced; how the ids begin that go."""
+    """Rows to put on top, oldest first, rows to replace, and id prefixes of rows to remove."""
 
     added: Sequence[NodeRow]
     changed: Sequence[NodeRow]
@@ -40,10 +40,10 @@ class RowChanges:
 
 @dataclass
 class Sent:
-    """What of a page the browser has; all of it is wanted where ``live_only`` is false.
+    """What the browser has of a page; everything is sent if ``live_only`` is false.
 
-    ``lanes`` and ``nodes`` are words for what these parts show now, ``each_lane`` and ``each_row``
-    for what is in them: they tell which few of many have changed.
+    ``lanes`` and ``nodes`` are digests of what these parts show now, ``each_lane`` and ``each_row``
+    of the items in them, which tell a few changed items from the others.
     """
 
     live_only: bool
@@ -55,16 +55,16 @@ class Sent:
 
     @property
     def has_lanes(self) -> bool:
-        """Whether the browser shows the timeline, the facts and the values as they are."""
+        """Return whether the browser shows the timeline, the facts and the values as they are."""
         return self.live_only and self.lanes == request.args.get("lanes")
 
     @property
     def has_nodes(self) -> bool:
-        """Whether the browser shows the rows of nodes as they are."""
+        """Return whether the browser shows the rows of nodes as they are."""
         return self.live_only and self.nodes == request.args.get("nodes")
 
     def drawn(self, total: int, requested: str | None) -> str | None:
-        """The metric that the browser draws, if it still is the one to show of ``total``."""
+        """Return the metric that the browser draws, if it is still the one to show of ``total``."""
         count, _, metric = request.args.get("drawn", "").partition(".")
         is_same = self.live_only and count == str(total) and requested in (None, metric)
         return metric if is_same and metric else None
@@ -72,7 +72,7 @@ class Sent:
     def check_lanes(
         self, cursor: int, metric: str, domain: Domain, branches: Sequence[BranchView]
     ) -> None:
-        """Take note of what the lanes show; a little progress alone is drawn by the script."""
+        """Record what the lanes show; the script alone draws a little progress."""
         span = max(1, domain.high - domain.low)
         states = [
             (view.name, view.status, view.step * _STEPS_OF_AXIS // span if view.is_live else 0)
@@ -81,19 +81,19 @@ class Sent:
         self.lanes = _word(cursor, metric, domain, states)
 
     def check_nodes(self, metric: str, nodes: TreeNodes) -> None:
-        """Take note of what the rows show; a value may be read back without any event."""
+        """Record what the rows show; a value may be read back without any event."""
         read_back = [(node.id, node.effective, node.compared) for node in nodes.page]
         self.nodes = _word(metric, nodes.older, nodes.newer, read_back)
 
     def take_over(self) -> None:
-        """Say the same as before of what has not changed and is not looked at again."""
+        """Repeat the earlier digests of what has not changed and is not read again."""
         self.each_lane = ".".join(self._sent("each_lane")) if self.has_lanes else ""
         self.each_row = ".".join(self._sent("each_row")) if self.has_nodes else ""
 
     def changed_lanes(self, drawing: Drawing, values: Sequence[Any]) -> list[int] | None:
-        """Which lanes the browser shows otherwise than they are now; None where all are to be sent.
+        """Return the lanes that have changed in the browser; None if all have to be sent.
 
-        ``values`` has what stands beside each lane.
+        ``values`` holds the values beside each lane.
         """
         places = [(lane.name, lane.style, lane.start, lane.parent) for lane in drawing.lanes]
         words = [_word(drawing.domain, timeline.is_bare(drawing.lanes), places)]
@@ -108,7 +108,7 @@ class Sent:
     def changed_rows(
         self, metric: str, nodes: TreeNodes, rows: Sequence[NodeRow]
     ) -> RowChanges | None:
-        """What to do to the rows that the browser shows; None where all are to be sent."""
+        """Return what to do to the rows in the browser; None if all have to be sent."""
         frame = _word(metric, nodes.older is None, nodes.newer == 0)
         words = [row.node.id[:_PREFIX] + _row_word(row) for row in rows]
         sent = self._sent("each_row")
@@ -116,7 +116,7 @@ class Sent:
         ids, sent_ids = ([word[:_PREFIX] for word in line] for line in (words, sent[1:]))
         if sent[:1] != [frame] or not sent_ids or sent_ids[0] not in ids:
             return None
-        # New rows stand above those that the browser has, and some of these may have moved on.
+        # New rows stand above those that the browser has, and may push some to the next page.
         first = ids.index(sent_ids[0])
         if ids[first:] != sent_ids[: len(ids) - first]:
             return None
@@ -125,7 +125,7 @@ class Sent:
         return RowChanges(rows[:first][::-1], changed, sent_ids[len(ids) - first :])
 
     def _sent(self, name: str) -> list[str]:
-        """The words that the browser has; none where the whole page is wanted."""
+        """Return the digests that the browser has; none if it asks for the whole page."""
         words = request.args.get(name, "").split(".") if self.live_only else []
         return words if all(_IS_WORD.fullmatch(word) for word in words) else []
 

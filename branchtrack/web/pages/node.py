@@ -1,4 +1,4 @@
-"""One node: what changed, what is in force, what the maths saw of it, and what its bytes are."""
+"""One node: what changed, the values in use, the effect that was read back, and the checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from branchtrack.web.view import node_rows, request_lines
 from branchtrack.web.view.tree import TreeView, change_words, standing_nodes
 
 blueprint = Blueprint("node", __name__)
-#: Read back along with the settings, but not settings; of each optimizer where there are several.
+#: Values read back along with the settings; of each optimizer if there are several.
 _MEASURED = {
     "lr_now": "effective learning rate: the base times where the schedule stands",
     "momentum_now": "effective momentum: where the schedule's cycle stands",
@@ -37,10 +37,10 @@ _MEASURED = {
 
 @dataclass(frozen=True)
 class SettingRow:
-    """A setting in force, what it was at the parent, and what the next update used.
+    """A setting of the node, its value at the parent, and the value that the next update used.
 
-    ``since``: the step of the change, where it is not the node's.
-    ``from_script``: the node took the weights alone, and its script says the value.
+    ``since`` is the step of the change, if it is not the node's. ``from_script``: the node took the
+    weights alone, and its script sets the value.
     """
 
     name: str
@@ -57,7 +57,7 @@ class SettingRow:
 
 @dataclass(frozen=True)
 class FileRow:
-    """A pack that the checkpoint needs: how many of its tensors lie there, and whether it is."""
+    """A pack that the checkpoint needs, the number of its tensors there, and if it exists."""
 
     name: str
     tensors: int
@@ -76,7 +76,7 @@ class PartRow:
 
 @dataclass(frozen=True)
 class Step:
-    """A place of the breadcrumb: a node where the line changed hands or settings."""
+    """An entry of the breadcrumb: a node where the line changed branches or settings."""
 
     node: NodeSummary
     branch: Branch
@@ -86,7 +86,7 @@ class Step:
 
 @blueprint.get("/nodes/<node_id>")
 def show(node_id: str) -> Response:
-    """The page."""
+    """Return the page of a node."""
     with services().database.read() as connection:
         node = nodes.find(connection, node_id)
         view, lineage = _tree(connection, node)
@@ -130,7 +130,7 @@ def show(node_id: str) -> Response:
 def _refreshed(
     node: Node, view: TreeView, requests: list[Request], audit: list[Event]
 ) -> tuple[list[Request], list[Event]]:
-    """The history of a node, read again where it had requests that nobody will answer."""
+    """Return a node's history, reloaded if it had requests that will never be answered."""
     seen: list[list[Event]] = [audit]
 
     def reload() -> list[Request]:
@@ -146,7 +146,7 @@ def _refreshed(
 
 
 def _tree(connection: Connection, node: Node) -> tuple[TreeView, Lineage]:
-    """The run's branches, and of its nodes those above and below this one."""
+    """Return the run's branches, and of its nodes those above and below this one."""
     outline = tree_outline.trees(connection, [node.run_id])[node.run_id]
     lineage = tree_nodes.lineage(
         connection,
@@ -167,7 +167,7 @@ def _settings(node: Node, declarations: Mapping[str, Setting]) -> list[SettingRo
     for name, value in sorted(node.settings.items()):
         used = effective.get(name)
         held = None if name not in effective else node_rows.same(used, value)
-        # A change is proved only if everything about that update was as asked.
+        # A change is proved only if everything about that update was as requested.
         held = held and obeyed if name in before else held
         is_script_value = is_fresh and name not in before and name in effective
         declared = declarations.get(name)
@@ -200,7 +200,7 @@ def _measured(node: Node) -> dict[str, Any]:
 def _metrics(
     node: Node, parent: NodeSummary | None
 ) -> list[tuple[str, float | None, float | None]]:
-    """Each metric's value and its difference from the parent's."""
+    """Return each metric's value and its difference from the parent's."""
     rows = []
     for name, value in sorted(node.metrics.items()):
         current, earlier = as_number(value), as_number(parent.metrics.get(name)) if parent else None
@@ -210,12 +210,12 @@ def _metrics(
 
 
 def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeSummary]]) -> list[Step]:
-    """The way from the root: nodes that changed something or began a branch, and the parent."""
+    """Return the way from the root: nodes with changes or new branches, and the parent."""
     steps: list[Step] = []
     above = None
     for distance, node in reversed(line):
-        is_told = node.changes or node.kind in ("root", "fork") or node.parent_id is None
-        if distance == 0 or not (is_told or distance == 1):
+        is_listed = node.changes or node.kind in ("root", "fork") or node.parent_id is None
+        if distance == 0 or not (is_listed or distance == 1):
             continue
         skipped = 0 if above is None else above - distance - 1
         branch = view.by_branch[node.branch_id].branch
@@ -254,14 +254,14 @@ def _parts(stored: StoredCheckpoint) -> list[PartRow]:
 
 
 def _undo(node: Node) -> dict[str, str]:
-    """The fields that make a resume of this node the road not taken: its settings before."""
+    """Return form fields that resume this node without its change: its settings before."""
     if node.kind == "fork" or any(change.before is None for change in node.changes):
         return {}
     return {f"set.{change.name}": exact_setting(change.before) for change in node.changes}
 
 
 def _command(node: Node) -> str:
-    """The shell command that resumes this node, with a setting to be changed as an example."""
+    """Return the shell command that resumes this node, with an example of a setting to change."""
     parts = ["branchtrack", "resume", node.id[:8]]
     parts += ["--set", f"lr={exact_setting(node.settings['lr'])}"] if "lr" in node.settings else []
     return shlex.join([*parts, "--name", "NEW-BRANCH"])

@@ -1,6 +1,6 @@
-"""Resuming a node as a new branch: a form prefilled with what is in force, and the order it makes.
+"""The page that resumes a node as a new branch: a form with the current values, and its order.
 
-Only fields that were changed become overrides; what is wrong is said at its field, all at once.
+Only fields that were changed become overrides; all errors are shown at once, each at its field.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ blueprint = Blueprint("resume", __name__)
 
 @dataclass(frozen=True)
 class Offer:
-    """What the form starts from."""
+    """The values that the form starts from."""
 
     node: Node
     run: Run
@@ -39,18 +39,18 @@ class Offer:
 
 @blueprint.get("/nodes/<node_id>/resume")
 def form(node_id: str) -> Response:
-    """The form; ``set.lr=...`` in the address fills a field in."""
-    return _page(_offer(node_id), request.args)
+    """Return the form; ``set.lr=...`` in the address fills in a field."""
+    return _render_form(_offer(node_id), request.args)
 
 
 @blueprint.post("/nodes/<node_id>/resume")
 def order(node_id: str) -> AnyResponse:
-    """Order the launch, or show the form again with what is wrong; nothing was changed then."""
+    """Order the launch, or show the form again with its errors; then nothing was changed."""
     offer = _offer(node_id)
     values = changed_settings(request.form, offer.settings, offer.node.settings)
     errors: dict[str, BranchtrackError] = dict(problems(values, offer.settings))
     if errors:
-        return _page(offer, request.form, 422, errors)
+        return _render_form(offer, request.form, 422, errors)
     name = request.form.get("name", "").strip()
     try:
         launch = control.create_launch(
@@ -64,9 +64,9 @@ def order(node_id: str) -> AnyResponse:
             reason=request.form.get("reason", ""),
         )
     except InvalidInput as error:
-        return _page(offer, request.form, 422, {error.field: error})
+        return _render_form(offer, request.form, 422, {error.field: error})
     except (CheckpointError, LaunchFailed) as error:
-        return _page(offer, request.form, 409, {"": error})
+        return _render_form(offer, request.form, 409, {"": error})
     with services().database.read() as connection:
         branch = launches.branch_name(connection, launch)
     anchor = f"branch-{branch}"
@@ -85,7 +85,7 @@ def _offer(node_id: str) -> Offer:
         )
 
 
-def _page(
+def _render_form(
     offer: Offer,
     submitted: Mapping[str, str],
     status: int = 200,

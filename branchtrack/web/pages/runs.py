@@ -1,4 +1,4 @@
-"""The list of runs: how each does, and the course of its loss in a line."""
+"""The list of runs: the state of each, and its loss as a small curve."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from branchtrack.web.services import services
 blueprint = Blueprint("runs", __name__)
 PAGE = 50
 METRIC = "loss"
-#: Curves of so few sealed blocks are drawn from their points, longer ones from extremes.
+#: Curves of at most this many sealed blocks are drawn from points, longer ones from extremes.
 _FEW = 4
 _PIECES = 60
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """A line of the page. ``segment`` is the one whose loss and speed stand for the run."""
+    """A line of the page; the loss and speed of ``segment`` stand for the run."""
 
     run: Run
     status: str
@@ -63,7 +63,7 @@ class CutExtent:
 @blueprint.get("/")
 @blueprint.get("/runs")
 def index() -> Response:
-    """The runs that fit the search, the most lately changed first."""
+    """Return the runs that match the search, the most recently changed first."""
     search = request.args.get("q", "").strip()[:200]
     page = page_number()
     with services().database.read() as connection:
@@ -88,7 +88,7 @@ def index() -> Response:
 
 
 def _state(run_id: str, every: Sequence[SegmentSummary]) -> RunState:
-    """The branch that stands for a run: one in the run's own state, else the first."""
+    """Return the branch that stands for a run: one in the run's own state, else the first."""
     current = [line for line in every if line.segment.run_id == run_id and line.is_current]
     statuses = [lifecycle.segment_status(line.segment, now()) for line in current]
     status = lifecycle.run_status(statuses)
@@ -99,7 +99,7 @@ def _state(run_id: str, every: Sequence[SegmentSummary]) -> RunState:
 def _course(
     state: RunState, every: Sequence[SegmentSummary], courses: Mapping[str, Sequence[Extent]]
 ) -> list[CutExtent]:
-    """The extents along a branch's whole line, each with the step at which it is cut."""
+    """Return the extents along a branch's whole line, each with the step at which it is cut."""
     if state.line is None:
         return []
     starts = {line.segment.id: line.start for line in every}
@@ -112,7 +112,7 @@ def _course(
 
 
 def _worth_reading(extents: Sequence[CutExtent]) -> list[tuple[int, int]]:
-    """The blocks whose extremes do not tell enough: of short curves, and those that are cut."""
+    """Return the blocks whose extremes are not enough: those of short curves, and cut ones."""
     sealed = [piece for piece in extents if piece.extent.block is not None]
     return [
         piece.extent.block
@@ -144,7 +144,7 @@ def _row(
 def _spots(
     piece: CutExtent, points: Mapping[tuple[int, int], Series]
 ) -> list[tuple[float, float | None]]:
-    """The points to draw of an extent: its extremes, or those of shorter pieces of it."""
+    """Return the points to draw of an extent: its extremes, or those of shorter pieces of it."""
     extent, upto = piece.extent, piece.upto
     series = points.get(extent.block) if extent.block else None
     if series is not None:

@@ -1,6 +1,6 @@
-"""Steering one branch: every setting and action that its process declared, and what was asked.
+"""The steer page of a branch: every setting and action that its process declared, and requests.
 
-Nothing here says that a change happened: the page shows requests and what the process answers.
+Nothing here reports that a change happened: the page shows requests and the process's answers.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from branchtrack.web.view.tree import TreeView, standing_nodes
 
 blueprint = Blueprint("steer", __name__)
 _REQUESTS, _NODES = 50, 200
-#: The pages that have forms of requests, and that are shown again after one.
+#: The pages that have request forms, and are shown again after one.
 _PAGES = ("steer", "tree")
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A form that was sent and is shown again: with what is wrong, or what it would do."""
+    """A form that was sent and is shown again, with its errors or a preview."""
 
     kind: str
     form: Mapping[str, str] = field(default_factory=dict)
@@ -48,13 +48,13 @@ class Draft:
 
 @blueprint.get("/runs/<run>/branches/<branch>/steer")
 def show(run: str, branch: str) -> Response:
-    """The page, or its live part; ``node`` in the address chooses where to rewind to."""
+    """Return the page, or its live part; ``node`` in the address selects the node to rewind to."""
     return render_steer(run, branch)
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/steer")
 def submit(run: str, branch: str) -> AnyResponse:
-    """Submit a request; what is not valid comes back with the form, on the page that it is from.
+    """Submit a request; an invalid one is shown again in its form, on the page that it came from.
 
     ``back`` in the address names that page.
     """
@@ -70,7 +70,7 @@ def submit(run: str, branch: str) -> AnyResponse:
         )
     except InvalidInput as error:
         if is_from_tree:
-            return tree_page.page(run, 422, {"branch": branch, "error": error, "form": form})
+            return tree_page.render_tree(run, 422, {"branch": branch, "error": error, "form": form})
         return render_steer(run, branch, Draft(form.get("kind", ""), form, error), 422)
     if is_from_tree:
         return redirect(url_for("tree.show", run=run, _anchor="requests"), 303)
@@ -79,19 +79,19 @@ def submit(run: str, branch: str) -> AnyResponse:
 
 @blueprint.get("/runs/<run>/branches/<branch>/stop")
 def confirm_stop(run: str, branch: str) -> Response:
-    """The page that asks once more before a branch is stopped."""
+    """Return the page that asks for confirmation before a branch is stopped."""
     with services().database.read() as connection:
         outline = tree_outline.trees(connection, [run])[run]
         view = TreeView(outline, TreeNodes(), now()).named(branch)
         if view is None or not view.is_live:
-            # They know why it cannot be, and say it.
+            # These raise the error that says why the branch cannot be stopped.
             control.live_segment(connection, runs.find_branch(connection, f"{run}/{branch}"))
     return respond("steer/stop.html", run=run, view=view, when=request.args.get("when", "now"))
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/steer/preview")
 def preview(run: str, branch: str) -> AnyResponse:
-    """Show what a form would ask for; nothing is asked."""
+    """Show what a form would request; nothing is sent."""
     form, kind = request.form, request.form.get("kind", "")
     try:
         result = control.preview(
@@ -108,14 +108,14 @@ def preview(run: str, branch: str) -> AnyResponse:
         return render_steer(run, branch, Draft(kind, form, preview=result))
     problem = result["error"]
     refusal = BranchtrackError(
-        problem["what"], safe="Nothing was asked.", fix=problem["fix"], field=problem["field"]
+        problem["what"], safe="Nothing was requested.", fix=problem["fix"], field=problem["field"]
     )
     return render_steer(run, branch, Draft(kind, form, refusal), 422)
 
 
 @blueprint.post("/requests/<request_id>/cancel")
 def cancel(request_id: str) -> AnyResponse:
-    """Ask for a request to be taken back; its process says whether that was in time."""
+    """Ask for the cancellation of a request; its process says whether that was in time."""
     request_record = control.cancel(services().database, request_id, actor=actor())
     with services().database.read() as connection:
         run = runs.get_run(connection, request_record.run_id).name
@@ -124,7 +124,7 @@ def cancel(request_id: str) -> AnyResponse:
 
 
 def _payload(run: str, branch: str) -> dict[str, Any]:
-    """Return what the form requests of a branch; of one that does not train as it was typed."""
+    """Return what the form requests of a branch; if that does not train, as it was typed."""
     with services().database.read() as connection:
         record = runs.find_branch(connection, f"{run}/{branch}")
         if not interventions.has_settings(request.form.get("kind", "")):
@@ -180,7 +180,7 @@ def render_steer(run: str, branch: str, draft: Draft | None = None, status: int 
 
 
 def _tree(connection: Connection, run: str) -> TreeView:
-    """The run's branches, and its newest nodes to choose one from to rewind to."""
+    """Return the run's branches, and its newest nodes as choices for a rewind."""
     outline = tree_outline.trees(connection, [run])[run]
     chosen = request.args.get("node") or request.form.get("node") or ""
     ids = [*standing_nodes(outline), chosen]
@@ -189,7 +189,7 @@ def _tree(connection: Connection, run: str) -> TreeView:
 
 
 def _rewinds(tree: TreeView) -> list[NodeSummary]:
-    """The nodes to choose from: the newest ones, and the one that the address names."""
+    """Return the nodes to choose from: the newest ones, and the one that the address names."""
     chosen = tree.by_id.get(request.args.get("node") or request.form.get("node") or "")
     listed = list(tree.nodes.page)
     return listed if chosen is None or chosen in listed else [*listed, chosen]

@@ -1,4 +1,4 @@
-"""What surrounds every page: the theme switch and the icon."""
+"""The theme switch and the icon, which surround every page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def choose() -> AnyResponse:
 
 @blueprint.get("/icon.svg")
 def icon() -> Response:
-    """The icon that browsers show on the tab."""
+    """Return the icon that browsers show on the tab."""
     response = make_response(render_template("icon.svg"))
     response.mimetype = "image/svg+xml"
     response.headers["Cache-Control"] = "public, max-age=86400"
@@ -41,6 +41,6 @@ def icon() -> Response:
 
 
 def _own_path(path: str) -> str:
-    """A path on this server: never another host's, however the slashes are written."""
+    """Return the path as one on this server: with two slashes it would name another host."""
     cleaned = "/" + path.lstrip("/\\")
     return cleaned if cleaned.isprintable() else "/"

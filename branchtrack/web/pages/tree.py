@@ -1,4 +1,4 @@
-"""The signature page: a run's branches over training steps, their curves, and every node."""
+"""The tree page: a run's branches over training steps, their curves, and every node."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from branchtrack.web.view.tree import (
 blueprint = Blueprint("tree", __name__)
 TEMPLATE = "tree/index.html"
 _REQUESTS = 20
-#: Metrics to suggest where none comes close.
+#: Metrics that are suggested if no name is similar.
 _SUGGESTED = 20
 
 
 @blueprint.get("/runs/<run>")
 def show(run: str) -> Response:
-    """The page, or its live part when only that is asked for."""
-    return page(run)
+    """Return the page, or only its live part if that is requested."""
+    return render_tree(run)
 
 
 @blueprint.get("/runs/<run>/chart")
 def chart_data(run: str) -> Response:
-    """The chart's values, for the script that redraws it when a branch has come or gone."""
+    """Return the chart's values, for the script that redraws it when the branches change."""
     with services().database.read() as connection:
         outline = tree_outline.trees(connection, [run])[run]
         branches = _shown(TreeView(outline, TreeNodes(), now()))
@@ -62,15 +62,15 @@ def chart_data(run: str) -> Response:
     return jsonify(_chart(tree, metric, curves).as_json())
 
 
-def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> Response:
-    """The tree page; ``errors`` are those of the steering form, by field."""
+def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> Response:
+    """Return the tree page; ``errors`` are those of the steering form, by field."""
     live_only = wanted_block(TEMPLATE) == "live"
     with services().database.read() as connection:
         outline = tree_outline.trees(connection, [run])[run]
         sent = Sent(live_only)
         metrics = _metrics(connection, outline, sent)
         metric = metrics.chosen or "loss"
-        # Where branches stand, without their nodes: it decides which nodes are worth reading.
+        # The branches without their nodes, which decide which nodes have to be read.
         branches = _shown(TreeView(outline, TreeNodes(), now()))
         domain = timeline.domain(branches, query.window())
         sent.check_lanes(outline.cursor, metric, domain, branches)
@@ -81,7 +81,7 @@ def page(run: str, status: int = 200, errors: dict[str, Any] | None = None) -> R
         tree = TreeView(outline, nodes, now(), *launched)
         sent.check_nodes(metric, nodes)
         asked_for = requests.list_of_run(connection, tree.run.id, _REQUESTS)
-        # The live part is asked for often, and its chart is fed by the stream.
+        # The live part is requested often, and its chart is updated by the stream.
         curves = None if sent.is_drawn else _curves(connection, tree, metric)
         ends = {} if is_same else _ends(connection, tree, metric, curves)
     listed_requests = _refreshed(tree, asked_for)
@@ -129,7 +129,7 @@ def _tree_parts(
     domain: Domain,
     ends: Mapping[str, tuple[int, float]],
 ) -> dict[str, Any]:
-    """The lanes and the rows of nodes, and which of them the browser does not have yet."""
+    """Return the lanes and the rows of nodes, and which of them the browser does not have yet."""
     sent.take_over()
     parts: dict[str, Any] = {
         "ends": {view.name: view.reached(metric, ends) for view in branches},
@@ -182,7 +182,7 @@ def _beside(
     branches: Sequence[BranchView],
     reached: Mapping[str, tuple[int | None, float | None]],
 ) -> list[Any]:
-    """What stands beside the lanes, but for their names."""
+    """Return the values beside the lanes, without their names."""
     return [(metric, reached[view.name], view.certified) for view in branches]
 
 
@@ -204,7 +204,7 @@ def _refreshed(tree: TreeView, listed: Sequence[Request]) -> Sequence[Request]:
 
 
 def _metrics(connection: Connection, outline: TreeSummary, sent: Sent | None = None) -> Metrics:
-    """The metrics of the run; what the browser draws is taken from it where it still holds."""
+    """Return the run's metrics; what the browser draws is reused while it is still valid."""
     metric_name = request.args.get("metric") or None
     segments = list(outline.segments)
     if sent is not None and sent.live_only and "drawn" in request.args:
@@ -222,8 +222,8 @@ def _metrics(connection: Connection, outline: TreeSummary, sent: Sent | None = N
 
 
 def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
-    """The branches to draw, and the points of which their curves are made."""
-    drawn = tree_chart.choose(_shown(tree), metric)
+    """Return the branches to draw, and the points of their curves."""
+    drawn = tree_chart.choose_branches(_shown(tree), metric)
     reading = tree_chart.Reading.of(tree, drawn, query.window())
     series = chart_series.read_series(
         connection,
@@ -237,7 +237,7 @@ def _curves(connection: Connection, tree: TreeView, metric: str) -> Curves:
 
 
 def _chart(tree: TreeView, metric: str, curves: Curves) -> Chart:
-    return tree_chart.draw(
+    return tree_chart.build_chart(
         tree,
         _shown(tree),
         curves,
@@ -262,7 +262,7 @@ def _asked_names() -> list[str]:
 
 
 def _options() -> dict[str, Any]:
-    """The chart's choices in force, and those there are."""
+    """Return the selected and the available choices of the chart."""
     weights = [(f"{value:g}", f"{value:g}" if value else "none") for value in chart.SMOOTHING]
     return {
         "y": query.choice("y", ("linear", "log")),
@@ -272,7 +272,7 @@ def _options() -> dict[str, Any]:
 
 
 def _filters() -> dict[str, Any]:
-    """The choices in the address, to be kept by every link of the page."""
+    """Return the choices in the address, which every link of the page keeps."""
     low, high = query.window()
     choices = {name: request.args.get(name) or None for name in ("metric", "y", "smooth")}
     return {
@@ -285,7 +285,7 @@ def _filters() -> dict[str, Any]:
 
 
 def _logs(tree: TreeView, config: Config) -> dict[str, str]:
-    """The last lines that failed launches printed, by branch."""
+    """Return the last lines of output of failed launches, by branch."""
     refused = {} if tree.refused is None else {tree.refused.id: log_tail.tail(config, tree.refused)}
     return refused | {
         view.name: log_tail.tail(config, view.launch)

@@ -1,1 +1,1 @@
-"""Listening: connections, their limits, and proxies in front."""
+"""The server: connections, their limits, and proxies in front of it."""

@@ -1,8 +1,7 @@
-"""Connections of waitress, with what it lacks: limits in time and number, and streams without one
-thread each.
+"""Connections of waitress, with limits in time and number, and streams without a thread each.
 
-A request is read whole before anything looks at it, so what bounds strangers is how long and how
-large it may be, and how many connections an address may have.
+A request is read whole before any other code sees it, so strangers are limited by how long it may
+take, how large it may be, and how many connections an address may have.
 """
 
 from __future__ import annotations
@@ -19,37 +18,37 @@ from waitress.task import WSGITask  # type: ignore[import-untyped]
 from branchtrack.web.events.pump import Pump, Stream
 from branchtrack.web.events.streams import TAKE_OVER
 
-#: Seconds for the head of a request, from when it begins or its connection does; and for all of it.
+#: Seconds for the head of a request, from its beginning or its connection's; and for all of it.
 HEAD, WHOLE = 10.0, 30.0
-#: Connections of one address. Behind a proxy on this machine all readers have its address.
+#: Connections of one address. Behind a proxy on this machine all readers share its address.
 MOST_EACH = 128
-#: Seconds for which one who asks too much is not listened to: to answer costs time as well.
+#: Seconds for which a client over its limit is not read from: answering takes time, too.
 QUIET = 1.0
-#: Bytes that wait for a reader of a stream; one who is further behind comes back and asks anew.
+#: Bytes that wait for a stream's reader; a slower one is closed, and resumes by itself.
 _BEHIND = 1 << 18
 
 
 class Task(WSGITask):  # type: ignore[misc]
-    """Answers a request; a stream is handed over to the pump when its head has been written."""
+    """The answer to a request; a stream is handed over to the pump after its head."""
 
     stream: Stream | None = None
 
     def execute(self) -> None:
-        """As the parent's."""
+        """Run the task, as waitress does."""
         self.get_environment()[TAKE_OVER] = self._take_over
         super().execute()
 
     def service(self) -> None:
-        """As the parent's."""
+        """Answer the request, as waitress does, or hand a stream over."""
         try:
             super().service()
         except BaseException:
             if self.stream is not None:
-                self.stream.slot.give()
+                self.stream.slot.release()
             raise
 
     def finish(self) -> None:
-        """Leave a stream open, in the pump's hands; listen to whoever asks too much later."""
+        """Leave a stream open for the pump; pause reading from clients over their limit."""
         if self.stream is None:
             super().finish()
             if self.status.startswith("429"):
@@ -70,13 +69,14 @@ class _Sink:
         self._task, self._channel = task, task.channel
 
     def send(self, text: str) -> bool:
-        """Write without waiting; false where the reader has left, or is too slow."""
+        """Write without waiting; return False if the reader has left, or is too slow."""
         channel = self._channel
         if channel.will_close or channel.total_outbufs_len > _BEHIND:
             channel.will_close = True
             return False
         with channel.outbuf_lock:
-            # Another buffer for each message: what has been sent stays in a buffer as long as it.
+            # A new buffer for each message, because what has been sent stays in memory with its
+            # buffer.
             channel.current_outbuf_count = channel.adj.outbuf_high_watermark
             try:
                 self._task.write(text.encode())
@@ -85,7 +85,7 @@ class _Sink:
         return True
 
     def end(self) -> None:
-        """Close the connection, behind the end of the answer."""
+        """Close the connection after the end of the answer."""
         channel = self._channel
         if channel.connected and not channel.will_close:
             with suppress(ClientDisconnected, OSError):
@@ -96,23 +96,23 @@ class _Sink:
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection. Whoever reads a stream has nothing more to say on it."""
+    """A connection; one that reads a stream takes no more requests."""
 
     task_class = Task
     is_stream = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        #: When the request began that is being read; a connection's first begins with it.
+        #: When the request that is being read began; a connection's first begins with it.
         self.began: float | None = time.monotonic()
         self.quiet_until = 0.0
 
     def readable(self) -> bool:
-        """As the parent's."""
+        """Return whether to read from the connection, as waitress does."""
         return bool(super().readable()) and time.monotonic() >= self.quiet_until
 
     def received(self, data: bytes) -> bool:
-        """As the parent's."""
+        """Take the bytes that arrived, as waitress does."""
         if self.is_stream:
             self.will_close = True
             return False
@@ -125,7 +125,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return answer
 
     def handle_write(self) -> None:
-        """As the parent's; of a stream beside the pump, which may be writing."""
+        """Write as waitress does, but share a stream's connection with the pump."""
         if not self.is_stream:
             super().handle_write()
             return
@@ -135,16 +135,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def is_half_open(self) -> bool:
-        """Whether nothing was ever asked on it, or what is asked has not come whole."""
+        """Return whether the connection has not sent a whole request yet."""
         return not self.is_stream and not self.requests and self.began is not None
 
     @property
     def is_idle(self) -> bool:
-        """Whether it could be closed without an answer being lost."""
+        """Return whether it can be closed without losing an answer."""
         return not self.is_stream and not self.requests and not self.total_outbufs_len
 
     def is_late(self, now: float) -> bool:
-        """Whether what is asked should have come by now."""
+        """Return whether its request should be complete by now."""
         if not self.is_half_open or self.began is None:
             return False
         has_head = self.request is not None and self.request.headers_finished
@@ -152,23 +152,23 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
 
 class Listener(TcpWSGIServer):  # type: ignore[misc]
-    """Takes connections; of too many those go first that have not asked for anything whole."""
+    """The listening socket; if there are too many connections, those without a request go first."""
 
     channel_class = Channel
     pump: Pump
 
     def handle_accept(self) -> None:
-        """Take a connection, and make room for it."""
+        """Accept a connection, and make room for it."""
         before = len(self.active_channels)
         super().handle_accept()
         if len(self.active_channels) > min(before, MOST_EACH):
             self._make_room(next(reversed(self.active_channels.values())))
 
     def maintenance(self, now: float) -> None:
-        """Close what is late or idle, streams apart."""
+        """Close connections that are late or idle, except for streams."""
         super().maintenance(now)
         for channel in list(self.active_channels.values()):
-            # At once: who does not read is never written to, not even to be closed.
+            # At once: a client that does not read is never written to, not even to be closed.
             if channel.will_close or channel.is_late(time.monotonic()):
                 channel.handle_close()
 

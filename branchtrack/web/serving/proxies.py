@@ -1,6 +1,6 @@
-"""An application that others reach by another name, under a path, or through proxies.
+"""An application under another host name, under a path, or behind proxies.
 
-Links follow the path by themselves: all are made from the request's own. It knows no page.
+Links need nothing more: all are made from the request's own path. It knows no page.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-def place(app: Flask, *, hosts: Sequence[str] = (), hops: int = 0, prefix: str = "") -> None:
-    """Have an application answer under ``hosts`` and a path, and believe so many proxies.
+def mount(app: Flask, *, hosts: Sequence[str] = (), hops: int = 0, prefix: str = "") -> None:
+    """Make an application answer under ``hosts`` and a path, and trust a number of proxies.
 
-    What ``hops`` proxies in a row say in X-Forwarded-For, -Proto, -Host and -Prefix is believed:
-    without a proxy anybody could say it.
+    What ``hops`` proxies in a row write into X-Forwarded-For, -Proto, -Host and -Prefix is trusted:
+    without a proxy every client could write it.
 
     Raises:
-        InvalidInput: a host or the path is not one.
+        InvalidInput: a host or the path is not valid.
     """
     for host in hosts:
         if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:]+", host):
@@ -46,7 +46,7 @@ def place(app: Flask, *, hosts: Sequence[str] = (), hops: int = 0, prefix: str =
 
 
 class _Under:
-    """Puts an application under a path, whether or not a proxy cuts that off."""
+    """Middleware that puts an application under a path, whether or not a proxy removes it."""
 
     def __init__(self, app: _Application, path: str) -> None:
         self.app, self.path = app, path

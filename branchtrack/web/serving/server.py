@@ -1,7 +1,7 @@
-"""Listening: the port is taken before anything is promised, then waitress serves.
+"""The listening server: it takes the port before anything else starts, then waitress serves.
 
-Event streams hold no thread (`pump`), and strangers no more connections than they may (`channels`).
-It knows no page.
+Event streams hold no thread (`pump`), and strangers are limited in connections (`channels`). It
+knows no page.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from branchtrack.web.services import services_of
 from branchtrack.web.serving.channels import Listener
 
 THREADS = 16
-#: Connections at once, where the system lets a process have so many files.
+#: Connections at once, if the system allows a process so many files.
 CONNECTIONS = 2048
-#: Files that the server has open beside connections: databases, packs, temporary ones.
+#: Files that the server opens besides connections: databases, packs, temporary ones.
 _OTHER_FILES = 256
 _HEAD_BYTES = 1 << 16
-#: An answer larger than this would hold a thread until its reader has taken it.
+#: A larger answer would hold a thread until its reader has taken it.
 _ANSWER_BYTES = 1 << 28
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one.
+    """Return a listening socket; port 0 takes any free one.
 
     Raises:
-        PortInUse: another process listens there. InvalidInput: not an address of this machine.
+        PortInUse: another process listens there.
+        InvalidInput: it is not an address of this machine.
     """
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(
@@ -64,7 +65,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address(host: str, port: int, token: str | None = None, prefix: str = "") -> str:
-    """The address to open in a browser; with a token it is one that lets in once."""
+    """Return the address to open in a browser; with a token it gives access once."""
     name = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}.get(host, host)
     name = f"[{name}]" if ":" in name and not name.startswith("[") else name
     return f"http://{name}:{port}{prefix}/" + (f"?token={quote(token, safe='')}" if token else "")
@@ -75,7 +76,8 @@ class Server:
 
     Raises:
         PortInUse: another process listens there.
-        InvalidInput: the host cannot be bound, or others can reach it and there is no token.
+        InvalidInput: the host cannot be bound, or other machines can reach it and there is no
+        token.
     """
 
     def __init__(self, app: Flask, host: str, port: int, threads: int = THREADS) -> None:
@@ -86,7 +88,7 @@ class Server:
                 host,
                 "127.0.0.1, or another address together with a token",
                 what=f"Without a token this server may not listen on {host}: "
-                "whoever reaches it could steer runs.",
+                "anyone who reaches it could steer runs.",
             )
         listener = bind(host, port)
         guards.trust_host(app, host)
@@ -108,8 +110,8 @@ class Server:
         try:
             self._server.run()
         finally:
-            # Threads wake the loop through a pipe: they must be done before it is closed, or they
-            # would write into whatever has its number by then.
+            # Threads wake the loop through a pipe: they must end before it is closed, or they would
+            # write into whatever file has its number by then.
             self._dispatcher.shutdown()
             self._pump.join()
             self._pulled.wait()
@@ -136,7 +138,7 @@ class Server:
 
 def _pump(app: Flask) -> Pump:
     database = services_of(app).database
-    closing = streams.places(app).closing
+    closing = streams.slots(app).closing
     return Pump(closing, lambda actor: identity.is_in_force(database, actor))
 
 
@@ -146,13 +148,13 @@ def _listener(app: Flask, listener: socket.socket, dispatcher: Any, pump: Pump) 
         ident=None,
         connection_limit=_connections(),
         asyncore_use_poll=True,
-        # One byte more than a form may have, so that the application itself refuses that.
+        # One byte more than a form may have, so that the application itself refuses the request.
         max_request_body_size=app.config["MAX_CONTENT_LENGTH"] + 2,
         max_request_header_size=_HEAD_BYTES,
         outbuf_high_watermark=_ANSWER_BYTES,
         cleanup_interval=1,
         channel_timeout=60,
-        # What proxies say is believed by `proxies` alone; without any, nobody is to say it.
+        # Only `proxies` reads forwarded headers; without a proxy they must be ignored.
         clear_untrusted_proxy_headers=not app.config.get("BRANCHTRACK_PROXIES"),
         # It lets an answer that is waited for notice that its reader has left.
         channel_request_lookahead=1,
@@ -172,7 +174,7 @@ def _listener(app: Flask, listener: socket.socket, dispatcher: Any, pump: Pump) 
 
 
 def _connections() -> int:
-    """How many connections there may be, with the files of this process raised to what it may."""
+    """Raise this process's limit of open files, and return how many connections it allows."""
     try:
         import resource
     except ImportError:
@@ -192,10 +194,10 @@ def serve(
     threads: int = THREADS,
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until interrupted. ``ready`` is given the address once the port is taken.
+    """Serve until interrupted. ``ready`` is called with the address once the port is taken.
 
     Raises:
-        PortInUse, InvalidInput: as `Server`; nothing was started.
+        PortInUse, InvalidInput: as for `Server`; nothing was started.
     """
     server = Server(app, host, port, threads)
     if ready is not None:
@@ -204,7 +206,7 @@ def serve(
 
 
 class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """Ends the event streams first; otherwise an interrupt would wait for each of them."""
+    """Worker threads that end the event streams first; an interrupt would wait for each of them."""
 
     def __init__(self, app: Flask) -> None:
         super().__init__()

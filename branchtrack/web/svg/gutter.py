@@ -1,7 +1,7 @@
 """The left edge of the node table: git-like lanes, one small drawing per row.
 
-Pure. A row may grow as its text wraps, so lines run to 100 % of its height, and curves hang from
-its middle.
+Its functions are pure. A row may grow as its text wraps, so lines run to 100 % of its height, and
+curves start from its middle.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from branchtrack.core.tree import Row
 from branchtrack.web.svg.marks import classes, el, mark
 
 _STEP = 18
-#: More lanes than this are drawn on top of each other at the right.
+#: Further lanes are drawn on top of each other at the right.
 WIDEST = 12
 
 
 @dataclass(frozen=True)
 class Gutter:
-    """One row's lanes, and how many of them wide the table's column must be.
+    """One row's lanes, and the width of the table's column in lanes.
 
     ``held`` has the styles of the lanes that come from above.
     """
@@ -34,16 +34,16 @@ class Gutter:
 
     @property
     def svg(self) -> Markup:
-        """The drawing; made where it is wanted."""
+        """Return the drawing, which is rendered on use."""
         return _row(self.row, self.style, self.kind, dict(self.held))
 
 
-def draw(
+def build_gutters(
     rows: Sequence[Row], styles: Mapping[str, int], kinds: Mapping[str, str], skip: int = 0
 ) -> dict[str, Gutter]:
-    """Each node's drawing; ``styles`` are branch styles and ``kinds`` are marks, by node.
+    """Return each node's drawing; ``styles`` are branch styles and ``kinds`` are marks, by node.
 
-    The first ``skip`` rows stand on pages before: their lanes go on, they are not drawn.
+    The first ``skip`` rows are on earlier pages: their lanes continue, but they are not drawn.
     """
     width = min(WIDEST, max((_widest(row) for row in rows[skip:]), default=0) + 1)
     held: dict[int, int] = {}
@@ -76,9 +76,9 @@ def _line(lane: int, top: int | str, bottom: str, style: int) -> Markup:
 
 
 def _join(lane: int, x: int, style: int) -> Markup:
-    """A lane of a child that ends in this node: down from above, then over to the node's lane."""
+    """Return a child's lane that ends in this node: from above, then over to the node's lane."""
     start = _x(lane)
-    # Far above: what lies outside the row is clipped.
+    # It starts far above: what lies outside the row is clipped.
     curve = el("path", d=f"M{start},-400V-16C{start},-4 {x},-10 {x},0", class_=classes(style))
     return el("svg", curve, y="50%", class_="over")
 

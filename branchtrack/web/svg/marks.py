@@ -1,7 +1,7 @@
-"""The small parts that every drawing uses: elements, marks, branch styles, ticks.
+"""The small parts of every drawing: elements, marks, branch styles, ticks.
 
-Pure; attribute values are escaped here and nowhere else. No style attributes: the page's policy
-forbids them, so colours and dashes are classes.
+Its functions are pure; attribute values are escaped here and nowhere else. There are no style
+attributes, which the page's policy forbids: colours and dashes are classes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ TRUNK = -1
 
 
 def colour_and_dash(index: int) -> tuple[int, int]:
-    """The numbers of a branch's colour and dash; sixteen pairs before one comes twice."""
+    """Return the numbers of a branch's colour and dash; sixteen pairs before one repeats."""
     colour = index % COLOURS
     return colour, (colour + index // COLOURS) % COLOURS
 
 
 def classes(index: int) -> str:
-    """The classes of a branch's colour and dash."""
+    """Return the classes of a branch's colour and dash."""
     if index == TRUNK:
         return "trunk d0"
     colour, dash = colour_and_dash(index)
@@ -30,7 +30,7 @@ def classes(index: int) -> str:
 
 
 def el(name: str, *content: str, **attributes: Any) -> Markup:
-    """An SVG element: ``class_`` is class, ``_`` in names is ``-``, None leaves one out."""
+    """Return an SVG element: ``class_`` is class, ``_`` in names is ``-``, None leaves one out."""
     parts = [
         f' {key.rstrip("_").replace("_", "-")}="{_text(value)}"'
         for key, value in attributes.items()
@@ -41,14 +41,14 @@ def el(name: str, *content: str, **attributes: Any) -> Markup:
 
 
 def percent(share: float) -> str:
-    """A share of the width: ``34.21%``."""
+    """Return a share of the width in the form ``34.21%``."""
     return f"{share * 100:.2f}".rstrip("0").rstrip(".") + "%"
 
 
 def mark(kind: str, x: Any, y: Any, title: str = "", **attributes: Any) -> Markup:
-    """What happened at a node: a diamond for a change, a ring for a checkpoint, a square at an end.
+    """Return a node's mark: a diamond for a change, a ring for a checkpoint, a square for an end.
 
-    ``x`` and ``y`` may be percentages: the shape is drawn around the origin of its own little svg.
+    ``x`` and ``y`` may be percentages: the shape is drawn around the origin of its own small svg.
     """
     tip = el("title", title) if title else Markup("")
     shapes = {
@@ -64,7 +64,7 @@ def mark(kind: str, x: Any, y: Any, title: str = "", **attributes: Any) -> Marku
 
 
 def mark_kind(kind: str, changed: bool) -> str:
-    """The mark for a node of ``kind``."""
+    """Return the mark for a node of ``kind``."""
     if kind == "fork":
         return "change" if changed else "fork"
     if kind == "final":
@@ -73,7 +73,7 @@ def mark_kind(kind: str, changed: bool) -> str:
 
 
 def ticks(low: float, high: float, count: int = 6) -> list[float]:
-    """Round places between ``low`` and ``high``, about ``count`` of them."""
+    """Return round positions between ``low`` and ``high``, about ``count`` of them."""
     span = high - low
     if not math.isfinite(span) or span <= 0:
         return [low]
@@ -86,7 +86,7 @@ def ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Places for a logarithmic axis: decades, with 2 and 5 between where there is room."""
+    """Return positions for a logarithmic axis: decades, with 2 and 5 between if there is room."""
     if low <= 0 or high <= low:
         return [high]
     if high / low < 20:
@@ -100,5 +100,5 @@ def log_ticks(low: float, high: float) -> list[float]:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
-    # Most are numbers, and they are many.
+    # Most are numbers, and there are many of them.
     return str(value) if isinstance(value, int) else escape(value)

@@ -1,6 +1,7 @@
-"""Branches as lanes over training steps: forks, changes, checkpoints, and what trains now.
+"""Branches as lanes over training steps: forks, changes, checkpoints, and live branches.
 
-Pure. Shares its horizontal axis with the chart below it; lane names stand beside it as HTML.
+Its functions are pure. It shares its horizontal axis with the chart below it; lane names stand
+beside it as HTML.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ TOP, ROW = 28, 34
 _WIDTH, _CHARACTER = 1000.0, 6.4
 #: Checkpoints nearer than this to the mark before them are left out of the drawing.
 _CROWDED = 9.0
-#: With more nodes than this each plain checkpoint is a bare ring, to keep the page light.
+#: With more nodes than this each plain checkpoint is a bare ring, to keep the page small.
 _MANY = 400
 
 
@@ -35,7 +36,7 @@ class LaneMark:
 
 @dataclass(frozen=True)
 class Lane:
-    """A branch from ``start`` to ``end``; ``parent`` is the lane (by place) that it forks from."""
+    """A branch from ``start`` to ``end``; ``parent`` is the index of the lane it forks from."""
 
     name: str
     style: int
@@ -54,27 +55,27 @@ class Domain:
     high: int
 
     def share(self, step: float) -> float:
-        """Where a step lies, as a share of the width."""
+        """Return the position of a step, as a share of the width."""
         return (step - self.low) / max(1, self.high - self.low)
 
     def holds(self, step: float) -> bool:
-        """Whether a step lies inside."""
+        """Return whether a step lies inside."""
         return self.low <= step <= self.high
 
 
 def height(lanes: int) -> int:
-    """The drawing's height in pixels."""
+    """Return the drawing's height in pixels."""
     return TOP + ROW * max(1, lanes) + 6
 
 
-def draw(lanes: Sequence[Lane], domain: Domain, label: str) -> Markup:
-    """The whole drawing."""
+def render_timeline(lanes: Sequence[Lane], domain: Domain, label: str) -> Markup:
+    """Return the whole drawing."""
     tall = height(len(lanes))
-    # Not an attribute, so that it can be told anew without drawing all lanes again.
+    # An element, not an attribute, so that it can be updated without drawing all lanes again.
     parts = [el("desc", label, id="reached"), _grid(domain, tall)]
     parts += [_fork(lane, row, domain) for row, lane in enumerate(lanes)]
     bare = is_bare(lanes)
-    parts += [draw_lane(lane, row, domain, bare) for row, lane in enumerate(lanes)]
+    parts += [render_lane(lane, row, domain, bare) for row, lane in enumerate(lanes)]
     cursor = el("line", x1=0, x2=0, y1=TOP - 8, y2=tall, class_="cursor", hidden="")
     return el(
         "svg",
@@ -91,12 +92,12 @@ def draw(lanes: Sequence[Lane], domain: Domain, label: str) -> Markup:
 
 
 def is_bare(lanes: Sequence[Lane]) -> bool:
-    """Whether plain checkpoints are drawn as bare rings."""
+    """Return whether plain checkpoints are drawn as bare rings."""
     return sum(len(lane.marks) for lane in lanes) > _MANY
 
 
-def draw_lane(lane: Lane, row: int, domain: Domain, bare: bool) -> Markup:
-    """One lane of the drawing, without the curve that leads to it."""
+def render_lane(lane: Lane, row: int, domain: Domain, bare: bool) -> Markup:
+    """Return one lane of the drawing, without the curve that leads to it."""
     y = _y(row)
     first, last = max(lane.start, domain.low), min(lane.end, domain.high)
     parts = []
@@ -133,7 +134,7 @@ def _y(row: int) -> int:
 
 
 def _fork(lane: Lane, row: int, domain: Domain) -> Markup:
-    """From the parent's lane down to the start: bowed to the left, past the lanes between."""
+    """Return the curve from the parent's lane to the start, left of the lanes between."""
     if lane.parent is None or not domain.holds(lane.start):
         return Markup("")
     rise = _y(row) - _y(lane.parent)
@@ -159,7 +160,7 @@ def _thinned(marks: Sequence[LaneMark], domain: Domain) -> list[LaneMark]:
 
 
 def _labels(marks: Sequence[LaneMark], y: int, domain: Domain) -> list[Markup]:
-    """Labels above their marks, each only where it does not run into another or over the edge."""
+    """Return labels above their marks that neither overlap another nor cross the edge."""
     parts: list[Markup] = []
     taken = -1e9
     for lane_mark in sorted(marks, key=lambda candidate: candidate.step):

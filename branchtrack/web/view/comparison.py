@@ -29,16 +29,16 @@ from branchtrack.web.svg.marks import colour_and_dash
 from branchtrack.web.view.tree import HELD_OUT, BranchView, TreeView, standing_nodes
 
 _ROWS = 12
-#: Points at which a difference is looked at to see since when one side is lower.
+#: Points of a difference that are compared to find out since when one side is lower.
 _SIGNS = 2000
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two branches, with its tree and its last node whole.
+    """One of the two branches, with its tree and its complete last node.
 
-    ``ref`` is ``run/branch``; ``name`` is as short as tells the two apart. ``line`` has the nodes
-    worth telling from the head up to the root, see `tree_nodes.Lineage`.
+    ``ref`` is ``run/branch``; ``name`` is the shortest that distinguishes the two. ``line`` has the
+    nodes of interest from the head up to the root, see `tree_nodes.Lineage`.
     """
 
     ref: str
@@ -51,7 +51,7 @@ class Side:
 
 @dataclass(frozen=True)
 class SettingRow:
-    """A setting with unlike values, and the last node on each side that changed it."""
+    """A setting whose values differ, and the last node on each side that changed it."""
 
     name: str
     a: Any
@@ -62,7 +62,7 @@ class SettingRow:
 
 @dataclass(frozen=True)
 class Facts:
-    """The comparison in numbers at the last step that both have."""
+    """The comparison in numbers at the last common step."""
 
     step: int | None
     a: float | None
@@ -84,20 +84,20 @@ class Comparison:
 
     @property
     def fork_step(self) -> int | None:
-        """The step at which they part."""
+        """Return the step at which they part."""
         return self.ancestor.step if self.ancestor else None
 
     def curve(self, side: Side, metric: str) -> Curve:
-        """A side's whole curve."""
+        """Return a side's whole curve."""
         series = self.selection.series.get(metric, {})
         return curves.stitched(side.view.branch, metric, side.tree.starts, series)
 
     def pair(self, metric: str) -> tuple[Series, Series]:
-        """Both sides' points."""
+        """Return both sides' points."""
         return self.curve(self.a, metric).series, self.curve(self.b, metric).series
 
     def style(self, side: Side) -> int:
-        """The side's colour and dash: its own, unless they share one of the two."""
+        """Return the side's colour and dash: its own, unless they share one of the two."""
         if side is not self.b:
             return side.view.style
         colour, dash = colour_and_dash(self.a.view.style)
@@ -107,11 +107,11 @@ class Comparison:
         return style
 
     def changes(self, side: Side) -> list[NodeSummary]:
-        """The nodes with changes on a side since the two parted, newest first."""
+        """Return the nodes with changes on a side since the two parted, newest first."""
         return diff.changed_since(side.line, self.ancestor)
 
     def settings(self) -> tuple[list[SettingRow], int]:
-        """The settings that differ at the two heads, and how many there are in all."""
+        """Return the settings that differ at the two heads, and how many there are in all."""
         a = self.a.head.settings if self.a.head else {}
         b = self.b.head.settings if self.b.head else {}
         rows = [
@@ -127,12 +127,12 @@ class Comparison:
         return rows, len({*a, *b})
 
     def interventions(self) -> list[tuple[Side, NodeSummary]]:
-        """All changes on both sides since they parted, by step."""
+        """Return all changes on both sides since they parted, by step."""
         pairs = [(side, node) for side in (self.a, self.b) for node in self.changes(side)]
         return sorted(pairs, key=lambda pair: (pair[1].step, pair[1].seq))
 
     def common(self, metric: str) -> list[tuple[int, float, float]]:
-        """Values of both at some of the steps that both have since they parted."""
+        """Return the values of both at some of the common steps since they parted."""
         a, b = self.pair(metric)
         steps, in_a, in_b = _common(a, b, self.fork_step)
         if not steps.size:
@@ -144,21 +144,21 @@ class Comparison:
         ]
 
     def facts(self) -> Facts:
-        """Which side is lower at the last common step, and since when."""
+        """Return which side is lower at the last common step, and since when."""
         a, b = self.pair(self.metric)
         steps, in_a, in_b = _common(a, b, self.fork_step)
         if not steps.size:
             return Facts(None, None, None, None, None)
         last_a, last_b = float(a.values[in_a[-1]]), float(b.values[in_b[-1]])
         gap = Series(steps, b.values[in_b] - a.values[in_a], b.times[in_b])
-        sign, since = _settled(gap)
+        sign, since = _final_sign(gap)
         if not sign or not (math.isfinite(last_a) and math.isfinite(last_b)):
             return Facts(int(steps[-1]), last_a, last_b, None, None)
         lower = self.b.name if sign < 0 else self.a.name
         return Facts(int(steps[-1]), last_a, last_b, lower, since)
 
     def table(self) -> Iterator[list[Any]]:
-        """Rows for a spreadsheet: every step that either has."""
+        """Return rows for a spreadsheet: every step of either side."""
         a, b = self.pair(self.metric)
         values_a = dict(zip(a.steps.tolist(), a.values.tolist(), strict=True))
         values_b = dict(zip(b.steps.tolist(), b.values.tolist(), strict=True))
@@ -175,10 +175,10 @@ class Comparison:
 
 
 def read(connection: Connection, a_ref: str, b_ref: str, metric: str | None) -> Comparison:
-    """Two branches (``run/branch``) compared, in five statements.
+    """Return the comparison of two branches (``run/branch``), read in five statements.
 
     Raises:
-        NotFound: a run or branch that there is not. InvalidInput: one branch twice.
+        NotFound: a run or branch does not exist. InvalidInput: both are the same branch.
     """
     names = [_split(ref) for ref in (a_ref, b_ref)]
     trees = tree_outline.trees(connection, [run for run, _ in names])
@@ -226,7 +226,7 @@ def _side(
 
 
 def _highs(sides: Sequence[Side]) -> dict[str, int | None]:
-    """The segments that the curves are made of, and the last step that any takes of each."""
+    """Return the segments of the curves, and the last step that is used of each."""
     highs: dict[str, int | None] = {}
     for side in sides:
         current = side.view.branch.segment_id
@@ -252,8 +252,8 @@ def _split(ref: str) -> tuple[str, str | None]:
     return run, branch or None
 
 
-def _settled(gap: Series) -> tuple[float, int]:
-    """The sign that a noisy difference ends with, and the step since which it has kept it."""
+def _final_sign(gap: Series) -> tuple[float, int]:
+    """Return the sign that a noisy difference ends with, and the step it has had it since."""
     thin = downsample(gap, _SIGNS)
     smooth = smooth_at(gap, 0.9 if gap.steps.size > 100 else 0.0, thin.steps)
     finite = np.flatnonzero(np.isfinite(smooth))

@@ -1,4 +1,4 @@
-"""The end of what a launched process printed, to be shown beside its error.
+"""The end of a launched process's output, shown with its error.
 
 Only files in the home's own folder of logs are ever read, whatever a row says.
 """
@@ -14,7 +14,7 @@ _BYTES, _LINES = 8192, 15
 
 
 def tail(config: Config, launch: Launch) -> str:
-    """The last lines of a launch's log, or an empty text where there is none to be read."""
+    """Return the last lines of a launch's log, or an empty text if it cannot be read."""
     folder = config.logs.resolve()
     path = Path(launch.log or folder / f"{launch.id}.log").resolve()
     if not path.is_relative_to(folder):

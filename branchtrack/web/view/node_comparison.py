@@ -30,13 +30,13 @@ class NodeSide:
 
     @property
     def ref(self) -> str:
-        """``run/branch``."""
+        """Return the branch in the form ``run/branch``."""
         return f"{self.run_name}/{self.branch.name}"
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A metric that either node has, and ``b - a`` where both are numbers."""
+    """A metric of either node, and ``b - a`` if both are numbers."""
 
     name: str
     a: float | None
@@ -44,7 +44,7 @@ class MetricRow:
 
     @property
     def difference(self) -> float | None:
-        """``b - a``."""
+        """Return ``b - a``."""
         return None if self.a is None or self.b is None else self.b - self.a
 
 
@@ -58,22 +58,22 @@ class NodeComparison:
 
     @property
     def styles(self) -> tuple[int, int]:
-        """The colours and dashes of the two branches."""
+        """Return the colours and dashes of the two branches."""
         return self.a.branch.position, self.b.branch.position
 
     @property
     def settings(self) -> tuple[SettingDifference, ...]:
-        """The settings whose values differ."""
+        """Return the settings whose values differ."""
         return diff.settings_difference(self.a.node.settings, self.b.node.settings)
 
     @property
     def settings_in_all(self) -> int:
-        """How many settings either has."""
+        """Return how many settings either has."""
         return len({*self.a.node.settings, *self.b.node.settings})
 
     @property
     def metrics(self) -> list[MetricRow]:
-        """The metrics that either has, by name."""
+        """Return the metrics of either, by name."""
         a, b = self.a.node.metrics, self.b.node.metrics
         return [
             MetricRow(name, as_number(a.get(name)), as_number(b.get(name)))
@@ -82,7 +82,7 @@ class NodeComparison:
 
     @property
     def changes(self) -> list[tuple[NodeSide, NodeMark]]:
-        """The nodes with changes between the common ancestor and either node, by step."""
+        """Return the nodes with changes between the common ancestor and either node, by step."""
         pairs = [
             (side, mark)
             for side in (self.a, self.b)
@@ -92,15 +92,15 @@ class NodeComparison:
 
     @property
     def is_one_branch(self) -> bool:
-        """Whether both lie on the same branch."""
+        """Return whether both are on the same branch."""
         return self.a.branch.id == self.b.branch.id
 
 
 def read(connection: Connection, a_ref: str, b_ref: str) -> NodeComparison:
-    """Two nodes compared; each is an id (or a unique prefix) or ``run/branch`` for its head.
+    """Return the comparison of two nodes, each an id (prefix) or ``run/branch`` for its head.
 
     Raises:
-        NotFound: a node that there is not. InvalidInput: one node twice.
+        NotFound: a node does not exist. InvalidInput: both are the same node.
     """
     a, b = (nodes.find(connection, ref) for ref in (a_ref, b_ref))
     if a.id == b.id:

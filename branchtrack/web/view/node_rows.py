@@ -1,6 +1,6 @@
-"""The rows of the node table: each node with its gutter, its loss, and whether its change held.
+"""The rows of the node table: each node with its gutter, its loss, and the proof of its change.
 
-It decides what a row says; the template says how.
+It decides what a row says; the template decides how.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ PAGE = 100
 
 @dataclass(frozen=True)
 class Proof:
-    """What was read back at the first update after a change; ``held`` says it is what was asked.
+    """What was read back at the first update after a change; ``held`` if as requested.
 
-    ``now``: what a schedule's cycle had come to there, where ``used`` is the most of the cycle.
+    ``now`` is where a schedule's cycle was at that update, if ``used`` is the cycle's maximum.
     """
 
     held: bool
@@ -38,21 +38,21 @@ class Proof:
     now: Any = None
 
     @property
-    def said(self) -> str:
-        """What was used: ``lr 1e-3``, or ``momentum 0.27 of a cycle up to 0.3``."""
+    def used_text(self) -> str:
+        """Return what was used: ``lr 1e-3``, or ``momentum 0.27 of a cycle up to 0.3``."""
         if self.now is None:
             return f"{self.name} {setting(self.used)}"
         return f"{self.name} {setting(self.now)} of a cycle up to {setting(self.used)}"
 
     @property
-    def words(self) -> str:
-        """One line: ``lr 1e-3 used at step 121``."""
-        return f"{self.said} used at step {self.step:,}"
+    def summary(self) -> str:
+        """Return one line: ``lr 1e-3 used at step 121``."""
+        return f"{self.used_text} used at step {self.step:,}"
 
 
 @dataclass(frozen=True)
 class NodeRow:
-    """One line of the table. ``origin`` is the branch that a fork left."""
+    """A line of the table; ``origin`` is the branch that a fork left."""
 
     node: NodeSummary
     branch: BranchView
@@ -64,16 +64,16 @@ class NodeRow:
 
 
 def build(tree_view: TreeView, metric: str, *, only: Collection[str] = ()) -> list[NodeRow]:
-    """The rows of the page of nodes that was read, newest first.
+    """Return the rows of the page of nodes that was read, newest first.
 
-    ``only`` holds names of the branches shown; without it all are.
+    ``only`` holds the names of the branches to show; without it all are shown.
     """
     drawn = _gutters(tree_view, only)
     return [_row(tree_view, node, metric, drawn) for node in tree_view.nodes.page]
 
 
 def proofs(changes: Sequence[Change], effective: Mapping[str, Any] | None) -> tuple[Proof, ...]:
-    """For each change the value that the next update used; none before it was read back."""
+    """Return for each change the value that the next update used, once that was read back."""
     if effective is None:
         return ()
     obeyed = is_obeyed(effective)
@@ -92,12 +92,12 @@ def proofs(changes: Sequence[Change], effective: Mapping[str, Any] | None) -> tu
 
 
 def is_obeyed(effective: Mapping[str, Any]) -> bool:
-    """Whether the update used all its settings as asked; earlier records know one word for it."""
+    """Return whether the update used all settings as requested; old records use other keys."""
     return effective.get("obeyed", effective.get("verified", True)) is True
 
 
 def same(used: Any, expected: Any) -> bool:
-    """Whether the maths saw what was asked for, up to the last bits of a float."""
+    """Return whether the value used is the requested one, up to the last bits of a float."""
     if isinstance(used, (int, float)) and isinstance(expected, (int, float)):
         return math.isclose(used, expected, rel_tol=1e-6, abs_tol=1e-30)
     return bool(used == expected)
@@ -123,7 +123,7 @@ def _row(
 
 
 def _gutters(tree_view: TreeView, only: Collection[str]) -> dict[str, Gutter]:
-    """Lanes of the page's nodes, each lane that comes from a newer page included."""
+    """Return the lanes of the page's nodes, including lanes that come from newer pages."""
     nodes = tree_view.nodes
     links = [(node.id, _shown_parent(tree_view, node, only)) for node in nodes.above]
     links += [(node.id, _shown_parent(tree_view, node, only)) for node in nodes.page]
@@ -131,11 +131,11 @@ def _gutters(tree_view: TreeView, only: Collection[str]) -> dict[str, Gutter]:
     shown = [*nodes.above, *nodes.page]
     styles = {node.id: tree_view.by_branch[node.branch_id].style for node in shown}
     kinds = {node.id: mark_kind(node.kind, bool(node.changes)) for node in shown}
-    return gutter.draw(lanes, styles, kinds, skip=len(nodes.above))
+    return gutter.build_gutters(lanes, styles, kinds, skip=len(nodes.above))
 
 
 def _shown_parent(tree_view: TreeView, node: NodeSummary, only: Collection[str]) -> str | None:
-    """A node's parent; where its branch is hidden, the nearest ancestor on a branch that is not."""
+    """Return a node's parent, or its nearest ancestor on a branch that is shown."""
     parent = tree_view.by_id.get(node.parent_id or "")
     while parent is not None and only and tree_view.by_branch[parent.branch_id].name not in only:
         parent = tree_view.by_branch[parent.branch_id].parent

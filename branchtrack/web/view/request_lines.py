@@ -25,7 +25,7 @@ def refresh_if_orphaned(
 ) -> Sequence[Request]:
     """Return the requests, reloaded if some of their processes will never answer.
 
-    ``every`` are the segments of their run, by id. It costs no query if every process lives.
+    ``every`` are the segments of their run, by id. It needs no query if every process lives.
     """
     hanging = [row for row in requests if row.state not in lifecycle.REQUEST_ENDS]
     asked_of = [every[row.segment_id or ""] for row in hanging if row.segment_id in every]
@@ -36,7 +36,7 @@ def refresh_if_orphaned(
 
 
 def refusals_of(run_id: str, branch_id: str | None = None) -> list[Refusals]:
-    """How many refusals were counted that are not listed one by one; for templates."""
+    """Return how many refusals were counted and not listed one by one; for templates."""
     with services().database.read() as connection:
         return refusals.of_run(connection, run_id, branch_id)
 
@@ -56,7 +56,7 @@ def describe_request(request: Request) -> str:
 
 
 def _order(payload: Mapping[str, Any]) -> str:
-    """An order to start a process, which is no intervention."""
+    """Describe an order to start a process, which is no intervention."""
     weights = "the weights of " if payload.get("mode") == "weights" else ""
     name = f" as {payload['name']}" if payload.get("name") else ""
     settings = f" with {assignments(payload['settings'])}" if payload.get("settings") else ""

@@ -1,6 +1,6 @@
-"""The settings of a branch as the steer page lists them: in groups, each with what it is.
+"""The settings of a branch as the steer page lists them: in groups, with their values.
 
-Where a setting stands follows from its own declaration. It makes no query and writes no markup.
+The group of a setting follows from its own declaration. It makes no query and writes no markup.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from branchtrack.core.catalog import GROUPS
 from branchtrack.core.settings import Setting
 from branchtrack.web.view.tree import BranchView
 
-#: The groups of what the script declared itself, and of the parts of other settings.
-OWN, DETAILS = "The script’s own", "Of single groups and modules"
+#: The groups of settings that the script declared, and of parts of other settings.
+OWN, DETAILS = "The script’s own", "Parameter groups and modules"
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """A setting, its value by the process, and the value that the last update was seen to use.
+    """A setting, the process's value for it, and the value that the last update was seen to use.
 
-    ``used_now`` is what a schedule had brought that to.
+    ``used_now`` is the value that a schedule had changed that to.
     """
 
     setting: Setting
@@ -31,7 +31,7 @@ class SettingRow:
 
 
 def grouped(view: BranchView, used: Mapping[str, Any]) -> dict[str, list[SettingRow]]:
-    """Return the settings that can be changed now, by group in the order declared, none empty.
+    """Return the settings that can be changed now, by group in order of declaration.
 
     ``used`` is what the last update was seen to use, by name.
     """

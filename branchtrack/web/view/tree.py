@@ -1,6 +1,6 @@
-"""A tree as pages see it: its branches with their states, its nodes, and a few facts about all.
+"""A tree as pages see it: its branches with their states, its nodes, and facts about all.
 
-Made from what one or two queries read; it makes no query and writes no markup.
+It works on what one or two queries read; it makes no query and writes no markup.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from branchtrack.errors import NotFound
 from branchtrack.web.view import certificate_lines
 from branchtrack.web.view.certificate_lines import Certified
 
-#: The metric that tells how good a branch is on data it was not trained on.
+#: The metric that shows how good a branch is on data it was not trained on.
 HELD_OUT = "eval_loss"
-#: Names to suggest where none comes close.
+#: Names that are suggested if none is similar.
 _SUGGESTED = 5
 #: Settings in the short form.
 _SHORT = 4
@@ -33,7 +33,7 @@ _SHORT = 4
 
 @dataclass(frozen=True)
 class BranchView:
-    """A branch and how it does; ``style`` chooses its colour and dash."""
+    """A branch and its state; ``style`` selects its colour and dash."""
 
     branch: Branch
     segment: Segment | None
@@ -46,41 +46,41 @@ class BranchView:
 
     @property
     def missed_words(self) -> str:
-        """``3 of 40 saves were not made``, where any was not."""
+        """Return ``3 of 40 saves were not made``; empty if all were."""
         return saves.words(self.saves)
 
     @property
     def name(self) -> str:
-        """The branch's name."""
+        """Return the branch's name."""
         return self.branch.name
 
     @property
     def style(self) -> int:
-        """The branch's place in its run."""
+        """Return the branch's index in its run."""
         return self.branch.position
 
     @property
     def is_live(self) -> bool:
-        """Whether a process trains it now."""
+        """Return whether a process trains it now."""
         return self.status in lifecycle.LIVE
 
     @property
     def step(self) -> int:
-        """How far it has come."""
+        """Return the step that it has reached."""
         steps = [self.segment.step] if self.segment else []
         return max([*steps, self.head.step if self.head else 0])
 
     @property
     def start(self) -> int:
-        """The step at which it leaves its parent; a root starts at its first node."""
+        """Return the step at which it leaves its parent; a root starts at its first node."""
         return self.parent.step if self.parent else 0
 
     def reached(
         self, metric: str, last: Mapping[str, tuple[int, float]]
     ) -> tuple[int | None, float | None]:
-        """The step and value at which its curve ends; ``last`` are the ends of segments.
+        """Return the step and value at which its curve ends; ``last`` are the ends of segments.
 
-        Of a branch that has no point yet they are those of the nearest node.
+        For a branch without points these are the step and value of the nearest node.
         """
         segment = self.branch.segment_id or ""
         if segment in last:
@@ -91,19 +91,19 @@ class BranchView:
 
     @property
     def settings(self) -> dict[str, Setting]:
-        """The settings that the process training it declared."""
+        """Return the settings that the process training it declared."""
         return declared(self.segment.declared) if self.segment else {}
 
     @property
     def short_settings(self) -> dict[str, Setting]:
-        """Those of them that are changed most, for a short form; `pages.steer` has them all."""
+        """Return the most used of them, for a short form; `pages.steer` has them all."""
         live = [setting for setting in self.settings.values() if setting.live]
         frequent = [setting for setting in live if setting.is_frequent and not setting.detail]
         return {setting.name: setting for setting in (frequent or live)[:_SHORT]}
 
     @property
     def gone_words(self) -> str:
-        """What is known of the process of a branch that is lost."""
+        """Return what is known of the process of a lost branch."""
         if self.status != "lost" or self.segment is None:
             return ""
         return ": its process is gone" if self.segment.gone else ": its process is silent"
@@ -111,7 +111,7 @@ class BranchView:
 
 @dataclass(frozen=True)
 class TreeView:
-    """A run, its branches in the order made, and as many of its nodes as a page shows."""
+    """A run, its branches in order of creation, and as many of its nodes as a page shows."""
 
     outline: TreeSummary
     nodes: TreeNodes
@@ -121,7 +121,7 @@ class TreeView:
 
     @property
     def refused(self) -> Launch | None:
-        """The newest launch, where its process refused to train and nothing is left of it."""
+        """Return the newest launch if its process refused to train and nothing is left of it."""
         launch = self.newest_launch
         if launch is None or launch.state != "failed" or launch.branch_id in self.by_branch:
             return None
@@ -129,42 +129,42 @@ class TreeView:
 
     @property
     def run(self) -> Run:
-        """The run."""
+        """Return the run."""
         return self.outline.run
 
     @property
     def by_id(self) -> Mapping[str, NodeSummary]:
-        """The nodes that were read, by id."""
+        """Return the nodes that were read, by id."""
         return self.nodes.by_id
 
     @cached_property
     def branches(self) -> list[BranchView]:
-        """The branches with their states."""
+        """Return the branches with their states."""
         return [self._view(branch) for branch in self.outline.branches]
 
     @cached_property
     def by_branch(self) -> dict[str, BranchView]:
-        """The branches by id."""
+        """Return the branches by id."""
         return {view.branch.id: view for view in self.branches}
 
     def named(self, name: str) -> BranchView | None:
-        """The branch of that name."""
+        """Return the branch of that name."""
         return next((view for view in self.branches if view.name == name), None)
 
     def no_branch(self, name: str) -> NotFound:
-        """What to say of a name that no branch has: those that come close, else some there are."""
+        """Return the error for an unknown branch name, with similar names or else some others."""
         run, names = self.run.name, [view.name for view in self.branches]
         close = near(name, names) or names[:_SUGGESTED]
         return NotFound("branch", f"{run}/{name}", [f"{run}/{candidate}" for candidate in close])
 
     @property
     def live(self) -> list[BranchView]:
-        """The branches that train now."""
+        """Return the branches that train now."""
         return [view for view in self.branches if view.is_live]
 
     @cached_property
     def starts(self) -> dict[str, tuple[str, int] | None]:
-        """As `db.nodes.starts`: for every segment the (segment, step) of the node it starts at."""
+        """Return, as `db.nodes.starts`, the (segment, step) of each segment's first node."""
         by_segment: dict[str, tuple[str, int] | None] = {}
         for segment in self.outline.segments.values():
             node = self.by_id.get(segment.start_node_id or "")
@@ -172,7 +172,7 @@ class TreeView:
         return by_segment
 
     def best(self, metric: str = HELD_OUT) -> tuple[float, str] | None:
-        """The lowest value of ``metric`` at any node, and its branch's name."""
+        """Return the lowest value of ``metric`` at any node, and its branch's name."""
         node = self.by_id.get(self.nodes.best_id or "")
         value = as_number(node.metrics.get(metric)) if node else None
         if node is None or value is None or not math.isfinite(value):
@@ -193,7 +193,7 @@ class TreeView:
 
 
 def standing_nodes(outline: TreeSummary) -> list[str]:
-    """The ids of the nodes that the branches of a run begin at, end with and are certified by."""
+    """Return the ids of the nodes that a run's branches begin, end and are certified at."""
     ids = {branch.head_id for branch in outline.branches}
     ids |= {branch.start_node_id for branch in outline.branches}
     ids |= {segment.start_node_id for segment in outline.segments.values()}
@@ -203,7 +203,7 @@ def standing_nodes(outline: TreeSummary) -> list[str]:
 
 
 def waiting_or_failed(outline: TreeSummary) -> list[str]:
-    """The ids of branches whose launch a page should tell about."""
+    """Return the ids of branches whose launch a page should mention."""
     current = {
         branch.id: outline.segments.get(branch.segment_id or "") for branch in outline.branches
     }
@@ -215,7 +215,7 @@ def waiting_or_failed(outline: TreeSummary) -> list[str]:
 
 
 def change_words(changes: Iterable[Change]) -> str:
-    """``lr 5e-3 → 1e-3, weight_decay 0 → 0.1 (since step 101)``."""
+    """Return ``lr 5e-3 → 1e-3, weight_decay 0 → 0.1 (since step 101)``."""
     return ", ".join(
         formats.change_words(change.name, change.before, change.after, change.step)
         for change in changes
@@ -223,7 +223,7 @@ def change_words(changes: Iterable[Change]) -> str:
 
 
 def counted(branches: Sequence[BranchView]) -> list[tuple[str, int]]:
-    """How many branches are in each state, liveliest first."""
+    """Return how many branches are in each state, liveliest first."""
     order = ("running", "paused", "waiting", "lost", "failed", "stopped", "finished", "empty")
     counts = {state: sum(view.status == state for view in branches) for state in order}
     return [(state, count) for state, count in counts.items() if count]

@@ -301,7 +301,7 @@ def test_a_worker_ended_by_a_signal_leaves_its_children_and_says_so(
     process.send_signal(signal.SIGTERM)
     _out, err = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "fake/long (pid" in err and "trains on by itself" in err
+    assert "fake/long (pid" in err and "continues by itself" in err
     before = segment_of(sqlite_database, "fake/long").step
     wait_until(lambda: segment_of(sqlite_database, "fake/long").step > before)
     control.submit(sqlite_database, "fake/long", {"kind": "stop"}, actor="me")

@@ -191,7 +191,7 @@ def test_a_script_from_standard_input_goes_on_in_the_same_way(home: Home) -> Non
 
     feed("")
     node = home.node(2, "in/main")
-    assert control.what_is_gone(home.find_run("in").entry_point)
+    assert control.describe_missing(home.find_run("in").entry_point)
     feed(f'resume="{node.id}", branch="again"')
     assert home.nodes("in/again")[-1].state_digest == home.final_of("in").state_digest
 

@@ -35,7 +35,7 @@ def test_a_launched_process_prints_the_message_alone(
     ended_by(ERROR)
     printed = capsys.readouterr().err
     assert "Traceback" not in printed
-    assert refusal_lines.read(printed.splitlines()) == str(ERROR)
+    assert refusal_lines.parse_refusal(printed.splitlines()) == str(ERROR)
 
 
 def test_the_traceback_is_there_for_whoever_asks(
@@ -45,7 +45,9 @@ def test_the_traceback_is_there_for_whoever_asks(
     refusal.print_messages()
     ended_by(ERROR)
     printed = capsys.readouterr().err
-    assert "Traceback" in printed and refusal_lines.read(printed.splitlines()) == str(ERROR)
+    assert "Traceback" in printed and refusal_lines.parse_refusal(printed.splitlines()) == str(
+        ERROR
+    )
 
 
 def test_errors_of_the_script_have_their_traceback(capsys: pytest.CaptureFixture[str]) -> None:

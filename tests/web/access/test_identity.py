@@ -213,7 +213,7 @@ def test_a_secret_is_found_nowhere(own: Site, app: Flask, caplog: pytest.LogCapt
                 seen += [client.get(path), client.get(path, headers=bearer(one))]
             seen += [
                 client.post(f"{ASK}?token={one}", json={"kind": "nope"}, headers=bearer(one)),
-                client.post(f"{FORM}?token={one}", data={"kind": "set"}, headers=bearer(one)),
+                client.post(f"{FORM}&token={one}", data={"kind": "set"}, headers=bearer(one)),
             ]
     told = "".join(str(one.headers) + one.get_data(as_text=True) for one in seen)
     assert {one.status_code for one in seen} >= {200, 303, 401, 403, 404, 422}

@@ -12,7 +12,7 @@ from branchtrack.core.actors import Actor
 from branchtrack.db import audit
 from branchtrack.web.events import pump
 from branchtrack.web.events.followers import Cursor, Follower
-from branchtrack.web.events.pump import Place, Places, Pump, Stream
+from branchtrack.web.events.pump import Pump, Stream, StreamSlot, StreamSlots
 from tests.web.conftest import Site
 
 
@@ -40,7 +40,7 @@ class Bench:
 
     site: Site
     pump: Pump
-    places: Places
+    slots: StreamSlots
     allowed: set[str]
     looks: list[Any]
 
@@ -50,10 +50,10 @@ class Bench:
             newest = audit.last_id(connection)
         run = self.site.lines["main"].grower.run
         cursor = Cursor(newest if event is None else event)
-        place = self.places.take(name)
-        assert place is not None
+        slot = self.slots.acquire(name)
+        assert slot is not None
         reader = Reader()
-        stream = Stream(Follower(self.site.database, run, metric, cursor), Actor(name), place)
+        stream = Stream(Follower(self.site.database, run, metric, cursor), Actor(name), slot)
         self.pump.add(stream, reader)
         return reader
 
@@ -66,7 +66,7 @@ class Bench:
 
 @pytest.fixture
 def bench(own: Site, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    places, allowed, looks = Places(), {"anna", "ben"}, list[Any]()
+    slots, allowed, looks = StreamSlots(), {"anna", "ben"}, list[Any]()
     monkeypatch.setattr(threading.Thread, "start", lambda _thread: None)
     look = Follower.look
 
@@ -75,8 +75,8 @@ def bench(own: Site, monkeypatch: pytest.MonkeyPatch) -> Bench:
         return look(follower)
 
     monkeypatch.setattr(Follower, "look", counted)
-    made = Pump(places.closing, lambda actor: actor.name in allowed)
-    return Bench(own, made, places, allowed, looks)
+    made = Pump(slots.closing, lambda actor: actor.name in allowed)
+    return Bench(own, made, slots, allowed, looks)
 
 
 def test_many_readers_cost_one_look_and_see_the_same(bench: Bench) -> None:
@@ -108,7 +108,7 @@ def test_who_has_left_or_may_no_longer_look_is_forgotten(bench: Bench) -> None:
     bench.tick()
     assert gone.has_ended and revoked.has_ended and not stays.has_ended
     assert [len(one.texts) for one in (gone, revoked, stays)] == [1, 1, 2]
-    assert bench.places._taken == {"anna": 1}
+    assert bench.slots._taken == {"anna": 1}
 
 
 def test_a_quiet_stream_shows_that_it_lives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,16 +132,16 @@ def test_a_look_that_fails_is_taken_again(bench: Bench, monkeypatch: pytest.Monk
     assert len(reader.texts) == 1
 
 
-def test_places_are_bounded_by_caller_and_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_are_bounded_by_caller_and_released_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pump, "MOST", 3)
     monkeypatch.setattr(pump, "MOST_EACH", 2)
-    places = Places()
-    first, second = places.take("a"), places.take("a")
-    assert isinstance(first, Place) and second is not None and places.take("a") is None
-    assert places.take("b") is not None and places.take("c") is None
-    first.give()
-    first.give()
-    assert places.take("a") is not None and places.take("a") is None
-    places.closing.set()
-    second.give()
-    assert places.take("a") is None
+    slots = StreamSlots()
+    first, second = slots.acquire("a"), slots.acquire("a")
+    assert isinstance(first, StreamSlot) and second is not None and slots.acquire("a") is None
+    assert slots.acquire("b") is not None and slots.acquire("c") is None
+    first.release()
+    first.release()
+    assert slots.acquire("a") is not None and slots.acquire("a") is None
+    slots.closing.set()
+    second.release()
+    assert slots.acquire("a") is None

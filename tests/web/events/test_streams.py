@@ -205,5 +205,5 @@ def test_a_look_that_nobody_stays_for_takes_no_place(own: Site) -> None:
     for _ in range(3):
         assert own.client.head(PATH).status_code == 200
         own.client.get(PATH, buffered=False).close()
-    assert streams.places(own.app).take("somebody") is not None
-    assert sum(streams.places(own.app)._taken.values()) == 1
+    assert streams.slots(own.app).acquire("somebody") is not None
+    assert sum(streams.slots(own.app)._taken.values()) == 1

@@ -49,7 +49,7 @@ def test_the_chain_is_verified_on_demand(own: Site) -> None:
             events.select().where(events.c.kind == "node", events.c.step == 40)
         )
         connection.execute(events.delete().where(events.c.seq >= last.seq))
-    assert "not as the last events say" in own.get(link).one(role="alert").text
+    assert "differs from the last events" in own.get(link).one(role="alert").text
     with own.database.transaction() as connection:
         connection.execute(events.update().where(events.c.seq == 2).values(actor="nobody"))
     assert "from event 2 on" in own.get(link).one(role="alert").text

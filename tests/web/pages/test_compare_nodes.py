@@ -38,7 +38,7 @@ def test_two_nodes_of_one_branch_lead_to_its_curve(own: Site) -> None:
     link = page.by_role("link", "Both on the curve of main")[0]["href"]
     assert link == "/runs/digits?branch=main&at=40&at=60"
     assert page.table("Changes")[0]["what changed"] == "lr 5e-3 → 1e-4"
-    assert f"{first[:8]} lies above the other" in page.one("main").text
+    assert f"{first[:8]} is above the other" in page.one("main").text
 
 
 def test_a_branch_ticked_beside_a_node_stands_for_its_last_node(site: Site) -> None:

@@ -28,7 +28,7 @@ def test_a_prefix_of_the_id_is_enough_and_an_unknown_one_is_refused(site: Site) 
 
 def test_the_value_that_the_optimizer_used_stands_beside_the_setting(site: Site) -> None:
     page = site.get(f"/nodes/{site.node('more-decay')}")
-    assert "verified The optimizer used lr 1.5e-4 at step 1,601, as asked." in page.text
+    assert "verified The optimizer used lr 1.5e-4 at step 1,601, as requested." in page.text
     rows = {row["setting"].split()[0]: row for row in page.table("Settings in force")}
     assert rows["lr"]["value"] == "1.5e-4"
     assert rows["lr"]["parent"] == "3e-4"
@@ -124,7 +124,7 @@ def test_a_root_has_no_parent_and_no_difference(site: Site) -> None:
     rows = site.get("/runs/gpt2-docs?branch=main").table("Nodes")
     page = site.get(f"/nodes/{rows[-1]['node']}")
     assert page.one("h1").text == "root"
-    assert "Nothing had been logged yet." in page.one("main").text
+    assert "Nothing was logged yet." in page.one("main").text
 
 
 def test_a_run_without_settings_is_a_page_too(empty: Site) -> None:
@@ -158,11 +158,11 @@ def test_a_certificate_that_does_not_reach_this_node_says_so(site: Site) -> None
     found = certificate(site.get(f"/nodes/{site.node('cooler')}"))
     assert found["result"] == "equal in this trial"
     assert found["outside the tests"] == "8 threads (tested: 1 and 2)"
-    assert "The branch is at step 2,000 by now." in found["trained again"]
-    assert "This node lies 800 steps after what was tried." in found["trained again"]
+    assert "The branch is now at step 2,000." in found["trained again"]
+    assert "This node lies 800 steps after the certified stretch." in found["trained again"]
     rows = site.get("/runs/gpt2-docs?branch=cooler").table("Nodes")
     fork = certificate(site.get(f"/nodes/{rows[-1]['node']}"))
-    assert "This node lies before what was tried." in fork["trained again"]
+    assert "This node lies before the certified stretch." in fork["trained again"]
 
 
 def test_the_first_tensor_that_differs_is_named(site: Site) -> None:
@@ -173,7 +173,7 @@ def test_the_first_tensor_that_differs_is_named(site: Site) -> None:
 
 def test_without_a_certificate_the_command_is_offered(site: Site) -> None:
     page = site.get(f"/nodes/{site.node('more-decay')}")
-    assert "Nobody has tried yet whether its training comes to the same bits again" in page.text
+    assert "Its training has not been repeated and compared yet" in page.text
     assert certificate(page) == {}
 
 

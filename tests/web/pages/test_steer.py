@@ -62,7 +62,7 @@ def test_every_setting_is_there_with_what_is_in_force_and_what_was_used(rich: Si
         "lr now 5e-3; used at step 51: 5e-3, in effect 0.004500",
         "temperature K",
         "of the sampling",
-        "Holds from the next update",
+        "Takes effect from the next update",
         "Only when a node is resumed",
     ):
         assert word in text
@@ -180,7 +180,7 @@ def test_a_waiting_request_can_be_cancelled(rich: Site) -> None:
     assert button is not None
     send(rich, 303, f"/requests/{listed(rich)[0].id}/cancel")
     assert listed(rich)[0].cancel is not None
-    assert "cancel asked" in rich.get(PATH).one("main").text
+    assert "cancellation requested" in rich.get(PATH).one("main").text
 
 
 def test_what_is_done_is_told_with_all_three_values(rich: Site) -> None:
@@ -234,7 +234,7 @@ def test_details_are_folded_away(rich: Site) -> None:
     with rich.database.transaction() as connection:
         connection.execute(segments.update().values(declared=known))
     page = rich.get(PATH)
-    assert "Of single groups and modules (1)" in page.one("main").text
+    assert "Parameter groups and modules (1)" in page.one("main").text
     assert [one.text for one in page.all("p", class_="group")] == ["Optimizer"]
 
 

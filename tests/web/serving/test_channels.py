@@ -94,7 +94,7 @@ def test_a_stream_ends_with_its_server_and_gives_its_place_back(
     reader, other = serving.connect(STREAM), serving.connect(STREAM)
     until(reader, b": open")
     until(other, b": open")
-    taken = streams.places(own.app)._taken
+    taken = streams.slots(own.app)._taken
     other.close()
     while sum(taken.values()) > 1:
         time.sleep(0.005)

@@ -32,7 +32,7 @@ BROWSER = {"Sec-Fetch-Site": "same-origin"}
 
 def app_of(site: Site, **where: Any) -> Flask:
     app = create_app(site.config, site.database, site.store, token=TOKEN)
-    proxies.place(app, **where)
+    proxies.mount(app, **where)
     return app
 
 

@@ -12,7 +12,7 @@ STYLES = {"a": 0, "b": 0, "d": 0, "c": 1, "e": 1}
 
 
 def drawn() -> dict[str, dom.Element]:
-    found = gutter.draw(lanes(NODES), STYLES, dict.fromkeys(STYLES, "ring"))
+    found = gutter.build_gutters(lanes(NODES), STYLES, dict.fromkeys(STYLES, "ring"))
     return {node: dom.parse(str(one.svg)).children[0] for node, one in found.items()}
 
 
@@ -43,9 +43,9 @@ def test_nothing_is_drawn_above_the_newest_and_below_the_root() -> None:
 
 
 def test_the_column_is_as_wide_as_its_lanes_but_not_wider_than_twelve() -> None:
-    found = gutter.draw(lanes(NODES), STYLES, dict.fromkeys(STYLES, "ring"))
+    found = gutter.build_gutters(lanes(NODES), STYLES, dict.fromkeys(STYLES, "ring"))
     assert {one.width for one in found.values()} == {2}
     many = [(f"n{number}", "root") for number in range(30)] + [("root", None)]
     styles = {node: 0 for node, _ in many}
-    wide = gutter.draw(lanes(many), styles, dict.fromkeys(styles, "ring"))
+    wide = gutter.build_gutters(lanes(many), styles, dict.fromkeys(styles, "ring"))
     assert {one.width for one in wide.values()} == {12}

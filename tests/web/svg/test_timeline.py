@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from branchtrack.web.svg.timeline import Domain, Lane, LaneMark, draw, height
+from branchtrack.web.svg.timeline import Domain, Lane, LaneMark, height, render_timeline
 from tests.web import dom
 
 
@@ -18,7 +18,7 @@ def lane(
 
 
 def drawing(*lanes: Lane, domain: Domain | None = None) -> dom.Element:
-    return dom.parse(str(draw(lanes, domain or Domain(0, 200), "in words"))).children[0]
+    return dom.parse(str(render_timeline(lanes, domain or Domain(0, 200), "in words"))).children[0]
 
 
 def test_it_is_an_image_with_a_label() -> None:

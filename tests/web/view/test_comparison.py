@@ -67,8 +67,8 @@ def test_equal_branches_have_no_lower_one(empty: Site, pair: tuple[Line, Line]) 
     log(pair[1], [3.0, 3.0])
     found = compared(empty)
     assert found.facts().lower is None
-    _, lower = charts_comparison.draw(found, "step", False, 0.0, (None, None))
-    assert "neither is lower" in lower.label
+    _, lower = charts_comparison.build_charts(found, "step", False, 0.0, (None, None))
+    assert "neither stays lower" in lower.label
 
 
 def test_only_steps_of_both_count(empty: Site, pair: tuple[Line, Line]) -> None:
@@ -82,7 +82,7 @@ def test_without_points_since_the_fork_only_the_trunk_is_drawn(
     empty: Site, pair: tuple[Line, Line]
 ) -> None:
     found = compared(empty)
-    upper, lower = charts_comparison.draw(found, "step", False, 0.6, (None, None))
+    upper, lower = charts_comparison.build_charts(found, "step", False, 0.6, (None, None))
     assert [line.name for line in upper.lines] == ["shared", "main", "side"]
     assert [line.xs for line in upper.lines[1:]] == [[100], [100]]
     assert lower.lines[0].xs == []

@@ -24,7 +24,7 @@ def test_every_change_is_proved_by_what_the_next_update_used() -> None:
 def test_another_value_than_was_asked_for_proves_the_contrary() -> None:
     found = node_rows.proofs(CHANGES, {"step": 401, "lr": 5e-3, "weight_decay": 0.1})
     assert [one.held for one in found] == [False, True]
-    assert found[0].words == "lr 5e-3 used at step 401"
+    assert found[0].summary == "lr 5e-3 used at step 401"
 
 
 def test_what_the_trainer_did_not_verify_is_not_verified_here() -> None:
@@ -70,4 +70,4 @@ def test_the_difference_is_from_the_parent(site: Site) -> None:
 def test_momentum_of_a_cycle_is_told_as_the_update_used_it() -> None:
     used = {"step": 25, "verified": True, "momentum": 0.3, "momentum_now": 0.27}
     (proof,) = node_rows.proofs((Change("momentum", 0.95, 0.3),), used)
-    assert proof.held and proof.words == "momentum 0.27 of a cycle up to 0.3 used at step 25"
+    assert proof.held and proof.summary == "momentum 0.27 of a cycle up to 0.3 used at step 25"
