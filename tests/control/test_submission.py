@@ -248,17 +248,6 @@ def test_a_process_that_is_gone_is_lost_soon_and_a_silent_one_late(
     assert os.getpid() != child.pid
 
 
-def test_a_token_is_stored_as_a_digest_and_ends_when_it_is_revoked(database: Database) -> None:
-    with database.transaction() as connection:
-        token, secret = tokens.create(connection, "ann", "operator", created_by="me")
-        row = connection.execute(tables.tokens.select()).one()
-        assert secret not in str(row) and token.role == "operator"
-        assert tokens.find_secret(connection, secret) == token
-        assert tokens.find_secret(connection, secret[:-1]) is None
-        tokens.revoke(connection, "ann")
-        assert tokens.find_secret(connection, secret) is None
-        with pytest.raises(NotFound):
-            tokens.revoke(connection, "ann")
 
 
 def test_clamping_is_asked_for_and_recorded_with_both_values(

@@ -12,7 +12,7 @@ from branchtrack.core.records import Request
 from branchtrack.db import audit, launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition, NameTaken
-from tests.trees_for_tests import DECLARED, SETTINGS, Tree, make_forked_tree, make_tree
+from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 
 
 @pytest.fixture
@@ -72,37 +72,6 @@ def test_accepted_requests_wait_in_order_of_arrival(tree: Tree) -> None:
     assert waiting == [asked[0].id, asked[2].id]
     assert left == [request.id for request in asked]
     assert (applied.before, applied.applied, applied.step) == ({"lr": 2.0}, {"lr": 1.0}, 7)
-
-
-def test_one_process_alone_takes_a_segment(tree: Tree) -> None:
-    tree.branch("other", train=False)
-    segment = tree.segment("other").id
-
-    def take() -> bool:
-        try:
-            with tree.database.transaction() as connection:
-                segments.take(
-                    connection,
-                    segment,
-                    actor="x",
-                    declared=DECLARED,
-                    settings=SETTINGS,
-                    max_steps=None,
-                )
-        except IllegalTransition:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(lambda _: take(), range(8))) == [False] * 7 + [True]
-
-
-def test_a_segment_ends_once(tree: Tree) -> None:
-    segment = tree.segment("main").id
-    with tree.database.transaction() as connection:
-        assert segments.end(connection, segment, "failed", actor="x", error="boom")
-        assert not segments.end(connection, segment, "finished", actor="x")
-        assert segments.get(connection, segment).status == "failed"
 
 
 def test_an_order_makes_branch_segment_fork_node_and_launch(

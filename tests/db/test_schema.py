@@ -39,15 +39,8 @@ def stamp(config: Config, revision: str) -> None:
     database.close()
 
 
-def test_autogenerate_finds_nothing_to_add(database: Database) -> None:
-    with database.transaction() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
 
 
-def test_head_is_alembics_head() -> None:
-    scripts = ScriptDirectory.from_config(schema.alembic_config())
-    assert scripts.get_heads() == [schema.HEAD]
 
 
 def test_an_older_database_is_refused_with_the_command_to_run(config: Config) -> None:

@@ -147,51 +147,6 @@ def test_segments_say_where_they_start(database: Database, main: Line) -> None:
     assert found[1].segment.id == side.segment.id
 
 
-def test_series_are_read_across_blocks_and_tail(database: Database, main: Line) -> None:
-    main.log("loss", range(41, 2101), np.linspace(3, 1, 2060))
-    main.log("lr", [10, 20], [0.1, 0.2])
-    with database.read() as connection:
-        found = chart_series.select_series(connection, [main.segment.id], None, also=["lr"])
-        asked = chart_series.select_series(connection, [main.segment.id], "nope")
-    assert (found.chosen, found.names) == ("loss", ("loss", "lr"))
-    assert found.series["loss"][main.segment.id].steps.tolist() == list(range(1, 2101))
-    assert found.series["lr"][main.segment.id].values.tolist() == [0.1, 0.2]
-    assert (asked.chosen, asked.series, asked.names) == ("nope", {}, ("loss", "lr"))
-
-
-def test_without_metrics_there_is_nothing_to_choose(database: Database, store: Store) -> None:
-    line = seeds.Grower(database, store, "bare").line("main")
-    with database.read() as connection:
-        found = chart_series.select_series(connection, [line.segment.id], None)
-        assert chart_series.select_series(connection, [], None).chosen is None
-    assert (found.chosen, found.names, found.series) == (None, (), {})
-
-
-def test_the_likeliest_loss_is_chosen(database: Database, store: Store) -> None:
-    line = seeds.Grower(database, store, "other").line("main")
-    line.log("stall/copy_ms", [0], [1.0])
-    with database.read() as connection:
-        own = chart_series.select_series(connection, [line.segment.id], None)
-    assert (own.chosen, own.names) == (None, ("stall/copy_ms",))
-    for name in ("accuracy", "valid/loss", "train_loss"):
-        line.log(name, [1], [1.0])
-    with database.read() as connection:
-        assert (
-            chart_series.select_series(connection, [line.segment.id], None).chosen == "train_loss"
-        )
-
-
-def test_new_points_are_those_behind_a_step_wherever_they_lie(
-    database: Database, main: Line
-) -> None:
-    main.log("loss", range(41, 1501), [1.0] * 1460)
-    with database.read() as connection:
-        found = chart_series.points_after(connection, {main.segment.id: 1000, "x": 0}, "loss")
-        assert chart_series.points_after(connection, {}, "loss") == {}
-        assert chart_series.points_after(connection, {main.segment.id: 1500}, "loss") == {}
-    assert found[main.segment.id].steps.tolist() == list(range(1001, 1501))
-
-
 def test_the_newest_launch_of_each_branch_is_found(database: Database, main: Line) -> None:
     assert main.head is not None
     side, launch = main.grower.order(main.head, "side")

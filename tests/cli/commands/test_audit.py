@@ -7,9 +7,7 @@ import json
 import pytest
 
 from branchtrack.core.records import Node
-from branchtrack.db import audit
 from branchtrack.db.tables import events
-from branchtrack.db.views import audit_tail
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
 
@@ -25,15 +23,6 @@ def test_events_are_told_oldest_first_with_their_hashes(call: Call, forked: Fork
     assert last["request"] == last["ref"] and len(last["hash"]) == 64
     assert call("audit", "demo", "--limit", "2", "--json").json == found[-2:]
     assert "why not" in call("audit", "demo").out
-
-
-def test_the_quick_look_sees_what_the_full_one_does(forked: Forked) -> None:
-    tree = forked[0]
-    with tree.database.read() as connection:
-        whole = audit.newest(connection, tree.run.id, 5)
-    assert audit_tail.newest(tree.database.url, "demo", 5) == whole
-    assert audit_tail.newest(tree.database.url, tree.run.id, 5) is None
-    assert audit_tail.newest("postgresql+psycopg://x/y", "demo", 5) is None
 
 
 def test_a_run_is_found_by_its_id_and_missed_by_another_name(call: Call, forked: Forked) -> None:
