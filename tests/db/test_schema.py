@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
@@ -20,7 +18,6 @@ from branchtrack.config import Config, load
 from branchtrack.db import schema
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
-from branchtrack.db.tables import metadata
 from branchtrack.errors import (
     DatabaseAhead,
     DatabaseBehind,
