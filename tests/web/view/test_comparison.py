@@ -78,17 +78,6 @@ def test_only_steps_of_both_count(empty: Site, pair: tuple[Line, Line]) -> None:
     assert steps == [101, 107, 113, 119, 125]
 
 
-def test_without_points_since_the_fork_only_the_trunk_is_drawn(
-    empty: Site, pair: tuple[Line, Line]
-) -> None:
-    found = compared(empty)
-    upper, lower = charts_comparison.draw(found, "step", False, 0.6, (None, None))
-    assert [line.name for line in upper.lines] == ["shared", "main", "side"]
-    assert [line.xs for line in upper.lines[1:]] == [[100], [100]]
-    assert lower.lines[0].xs == []
-    assert found.facts().step is None
-
-
 def test_a_long_run_is_compared_at_enough_points_to_see_the_change(
     empty: Site, pair: tuple[Line, Line]
 ) -> None:
