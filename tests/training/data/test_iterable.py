@@ -38,9 +38,7 @@ def stream(size: int = 2, dataset: Noise | None = None) -> tuple[Streamed, DataL
     return streamed, DataLoader(streamed, batch_size=size, collate_fn=source.collate_fn)
 
 
-def read(
-    streamed: Streamed, loader: DataLoader[Any], *, disturb: bool = False
-) -> list[list[float]]:
+def read(loader: DataLoader[Any], *, disturb: bool = False) -> list[list[float]]:
     batches = []
     for batch in loader:
         batches.append(batch.tolist())

@@ -7,13 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from torch.optim import lr_scheduler as schedulers
 
-from branchtrack.errors import InvalidInput
 from branchtrack.training.loop.run import Run
-from branchtrack.training.settings import apply, schedule_hold
-from branchtrack.training.settings.live import Live
 from tests.training import loops
 from tests.training.homes import Home
 
@@ -88,24 +84,3 @@ def test_an_end_that_cannot_be_is_refused(
     request = home.request(asked[0].id)
     assert request.state == "failed" and words in str(request.error)
     assert home.final().step == 9 == home.final().settings["max_steps"]
-
-
-def test_what_ends_or_follows_a_loss_is_not_held() -> None:
-    optimizer = loops.sgd(loops.net())
-    assert not schedule_hold.can_hold(schedulers.OneCycleLR(optimizer, 0.1, total_steps=9))
-    assert not schedule_hold.can_hold(schedulers.ReduceLROnPlateau(optimizer))
-    assert not schedule_hold.can_hold(None)
-
-
-def test_a_held_schedule_is_put_back_where_another_change_fails() -> None:
-    model = loops.net()
-    optimizer = loops.sgd(model)
-    schedule = schedulers.StepLR(optimizer, 1)
-    live = Live(model, optimizer, schedule, None, [True])
-    with pytest.raises(InvalidInput, match="nesterov"):
-        apply.write_all(live, {"schedule_held": True, "nesterov": True, "dampening": 0.5})
-    assert type(schedule) is schedulers.StepLR and not optimizer.param_groups[0]["nesterov"]
-    assert "schedule_held" not in schedule.state_dict()
-    apply.write_all(live, {"schedule_held": True})
-    assert isinstance(schedule, schedulers.StepLR) and apply.read_all(live)["schedule_held"]
-    assert torch.optim.lr_scheduler.StepLR.__name__ == type(schedule).__name__
