@@ -248,8 +248,6 @@ def test_a_process_that_is_gone_is_lost_soon_and_a_silent_one_late(
     assert os.getpid() != child.pid
 
 
-
-
 def test_clamping_is_asked_for_and_recorded_with_both_values(
     sqlite_database: Database, store: Store
 ) -> None:

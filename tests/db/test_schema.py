@@ -36,10 +36,6 @@ def stamp(config: Config, revision: str) -> None:
     database.close()
 
 
-
-
-
-
 def test_an_older_database_is_refused_with_the_command_to_run(config: Config) -> None:
     stamp(config, "0000")
     with pytest.raises(DatabaseBehind, match="branchtrack db upgrade"):
