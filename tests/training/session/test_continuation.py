@@ -9,7 +9,6 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -246,29 +245,6 @@ def _opened(home: Home) -> Any:
     return lambda: Run(live, session, loops.loader(), {}, None, asked)
 
 
-@pytest.mark.usefixtures("goes_on")
-def test_another_command_name_folder_or_job_of_an_array_is_another_run(
-    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    training = ordinals.Training("a", 1, 1, "p")
-    whole = ordinals.command(training, home.config.home)
-    other = ordinals.Training("a", 2, 2, "p")
-    found = {whole, ordinals.command(other, home.config.home)}
-    found.add(ordinals.command(ordinals.Training("b", 1, 1, "p"), home.config.home))
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    found.add(ordinals.command(training, home.config.home))
-    monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
-    monkeypatch.setattr(ordinals.sys, "orig_argv", ["python", "train.py", "--lr", "1"])
-    found.add(ordinals.command(training, home.config.home))
-    assert len(found) == 5
-    # The interpreter does not matter, nor where a project lies that has its home within it.
-    places = []
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        places.append(ordinals.command(training, tmp_path / name / ".branchtrack"))
-        places.append(ordinals.command(training, home.config.home))
-    assert places[0] == places[2] and places[1] != places[3]
 
 
 @pytest.mark.usefixtures("goes_on")
@@ -400,24 +376,8 @@ def test_changes_need_a_node_to_go_on_from(given: dict[str, Any], home: Home) ->
     assert home.runs() == []
 
 
-def test_a_process_forked_off_counts_its_own_trainings() -> None:
-    ordinals.reset()
-    mine = ordinals.this_process()
-    assert mine.next("a").of_name == 1 and mine.next("b").number == 2
-    assert (mine.next("a").of_name, mine.next("a").number) == (2, 4)
-    ordinals._process = ordinals.Process(pid=-1, id=mine.id)
-    assert ordinals.this_process().id != mine.id
 
 
-def test_threads_have_one_process() -> None:
-    ordinals.reset()
-    found: list[str] = []
-    threads = [Thread(target=lambda: found.append(ordinals.this_process().id)) for _ in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert len(set(found)) == 1
 
 
 SCRIPT = """
