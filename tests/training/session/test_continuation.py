@@ -245,8 +245,6 @@ def _opened(home: Home) -> Any:
     return lambda: Run(live, session, loops.loader(), {}, None, asked)
 
 
-
-
 @pytest.mark.usefixtures("goes_on")
 def test_the_branch_that_its_process_was_rewound_to_goes_on(home: Home) -> None:
     interrupted(home, 6)
@@ -374,10 +372,6 @@ def test_changes_need_a_node_to_go_on_from(given: dict[str, Any], home: Home) ->
         with loops.process(home), pytest.raises(InvalidInput, match="together with resume=NODE"):
             branchtrack.start("a", model=model, optimizer=loops.sgd(model), resume=resume, **given)
     assert home.runs() == []
-
-
-
-
 
 
 SCRIPT = """
