@@ -20,17 +20,17 @@ from tests.trees_for_tests import make_forked_tree
 
 def test_a_run_whose_files_are_gone_is_not_ordered(sqlite_database: Database, store: Store) -> None:
     gone = {"argv": ["python", "/no/such/script.py"], "cwd": "/", "env": {}}
-    _tree, made = make_forked_tree(sqlite_database, store, entry_point=gone)
+    _tree, tree_nodes = make_forked_tree(sqlite_database, store, entry_point=gone)
     before = row_counts(sqlite_database)
     with pytest.raises(LaunchFailed, match="script /no/such/script.py"):
-        control.create_launch(sqlite_database, store, made[1].id, actor="me", name="again")
+        control.create_launch(sqlite_database, store, tree_nodes[1].id, actor="me", name="again")
     assert row_counts(sqlite_database) == before
 
 
 def test_a_run_without_a_command_cannot_be_started_again(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store, entry_point=None)
+    _tree, tree_nodes = make_forked_tree(database, store, entry_point=None)
     with pytest.raises(LaunchFailed, match="interactive session"):
-        control.create_launch(database, store, made[1].id, actor="me")
+        control.create_launch(database, store, tree_nodes[1].id, actor="me")
 
 
 def command(folder: Path, *argv: str) -> dict[str, Any]:

@@ -36,10 +36,10 @@ def test_a_refused_value_is_recorded_and_never_reaches_the_process(
         control.submit(database, "demo", {"kind": "set", "values": {"lr": value}}, actor="me")
     assert control.poll(database, tree.segment("main").id) == []
     with database.read() as connection:
-        asked = requests.list_of_run(connection, tree.run.id)
+        recorded = requests.list_of_run(connection, tree.run.id)
         states = [e.state for e in audit.since(connection, tree.run.id) if e.kind == "request"]
-    assert [(r.state, r.kind) for r in asked] == [("rejected", "set")]
-    assert "greater than 0" in (asked[0].error or "")
+    assert [(r.state, r.kind) for r in recorded] == [("rejected", "set")]
+    assert "greater than 0" in (recorded[0].error or "")
     assert states == ["received", "rejected"]
 
 

@@ -23,9 +23,9 @@ from tests.trees_for_tests import make_forked_tree, make_tree
 
 
 def test_an_order_validates_verifies_and_queues(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
+    _tree, tree_nodes = make_forked_tree(database, store)
     launch = control.create_launch(
-        database, store, made[1].id[:8], actor="me", settings={"lr": "5e-3"}, name="hot"
+        database, store, tree_nodes[1].id[:8], actor="me", settings={"lr": "5e-3"}, name="hot"
     )
     assert (launch.state, launch.overrides) == ("queued", {"lr": 5e-3})
     with database.read() as connection:
@@ -34,9 +34,9 @@ def test_an_order_validates_verifies_and_queues(database: Database, store: Store
 
 
 def test_a_branch_that_is_not_named_gets_a_free_name(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
+    _tree, tree_nodes = make_forked_tree(database, store)
     for expected in ("main-2", "main-3"):
-        launch = control.create_launch(database, store, made[1].id, actor="me")
+        launch = control.create_launch(database, store, tree_nodes[1].id, actor="me")
         with database.read() as connection:
             branch = connection.execute(
                 select(tables.branches.c.name).where(tables.branches.c.id == launch.branch_id)
@@ -78,8 +78,8 @@ def test_a_node_at_the_last_step_goes_on_with_a_later_one(database: Database, st
 
 
 def test_a_fork_of_weights_that_never_trained_stays_one(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
-    first = control.create_launch(database, store, made[1].id, actor="me", mode="weights")
+    _tree, tree_nodes = make_forked_tree(database, store)
+    first = control.create_launch(database, store, tree_nodes[1].id, actor="me", mode="weights")
     again = control.create_launch(database, store, first.fork_node_id, actor="me")
     with database.read() as connection:
         fork = nodes.get(connection, again.fork_node_id)
@@ -102,16 +102,20 @@ def test_a_fork_of_weights_that_never_trained_stays_one(database: Database, stor
 def test_a_bad_order_changes_nothing(
     database: Database, store: Store, how: dict[str, Any], error: type[Exception]
 ) -> None:
-    _tree, made = make_forked_tree(database, store)
+    _tree, tree_nodes = make_forked_tree(database, store)
     before = row_counts(database)
     with pytest.raises(error):
-        control.create_launch(database, store, **{"node_ref": made[1].id, "actor": "me", **how})
+        control.create_launch(
+            database, store, **{"node_ref": tree_nodes[1].id, "actor": "me", **how}
+        )
     assert row_counts(database) == before
 
 
 def test_launches_that_wait_are_listed_oldest_first(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
-    ordered = [control.create_launch(database, store, made[0].id, actor="me") for _ in range(2)]
+    _tree, tree_nodes = make_forked_tree(database, store)
+    ordered = [
+        control.create_launch(database, store, tree_nodes[0].id, actor="me") for _ in range(2)
+    ]
     with database.read() as connection:
         assert [launch.id for launch in launches.unfinished(connection)] == [
             launch.id for launch in ordered

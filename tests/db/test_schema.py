@@ -128,8 +128,8 @@ def test_many_that_create_one_database_at_once_all_succeed(
 
 def test_revisions_are_numbered_in_their_order() -> None:
     script = ScriptDirectory.from_config(schema.alembic_config())
-    numbers = [found.revision for found in script.walk_revisions()][::-1]
-    assert numbers == [f"{place:04d}" for place in range(1, len(numbers) + 1)]
+    numbers = [revision.revision for revision in script.walk_revisions()][::-1]
+    assert numbers == [f"{number:04d}" for number in range(1, len(numbers) + 1)]
 
 
 @pytest.mark.parametrize(

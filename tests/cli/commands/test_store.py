@@ -50,8 +50,8 @@ def test_a_damaged_node_is_neither_resumed_nor_exported(
 def test_an_exported_node_is_opened_by_any_safetensors_reader(
     call: Call, forked: Forked, tmp_path: Path
 ) -> None:
-    found = call("export", forked[1][1].id, str(tmp_path / "out"))
-    assert found.code == 0
+    exported = call("export", forked[1][1].id, str(tmp_path / "out"))
+    assert exported.code == 0
     assert load_file(tmp_path / "out" / "model.safetensors")["weight"].tolist() == [10.0] * 64
 
 
@@ -62,8 +62,8 @@ def test_an_export_does_not_overwrite(call: Call, forked: Forked, tmp_path: Path
 
 
 def test_a_new_database_needs_no_upgrade(call: Call) -> None:
-    found = call("db", "upgrade", "--json").json
-    assert found["before"] == found["after"]
+    upgraded = call("db", "upgrade", "--json").json
+    assert upgraded["before"] == upgraded["after"]
 
 
 def test_a_newer_database_is_refused_by_every_command(
@@ -72,5 +72,5 @@ def test_a_newer_database_is_refused_by_every_command(
     with sqlite_database.transaction() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for command in (["runs"], ["db", "upgrade"], ["init"]):
-        found = call(*command)
-        assert found.code == 2 and "newer" in found.err
+        refused = call(*command)
+        assert refused.code == 2 and "newer" in refused.err

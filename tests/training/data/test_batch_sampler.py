@@ -27,7 +27,7 @@ class Backwards:
 def position(**facts: Any) -> Any:
     """A position that restores nothing, and notes what it is asked to."""
     notes: list[str] = []
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "order": None,
         "ahead": None,
         "resumed": None,
@@ -45,7 +45,7 @@ def position(**facts: Any) -> Any:
         "restore_generators": lambda states: notes.append("restore"),
         "notes": notes,
     }
-    return SimpleNamespace(**{**given, **facts})
+    return SimpleNamespace(**{**defaults, **facts})
 
 
 def batches(where: Any, size: int = 2, drop_last: bool = False, count: int = 7) -> Batches:

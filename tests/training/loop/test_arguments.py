@@ -12,8 +12,8 @@ from branchtrack.training.loop import arguments
 
 
 def counts(**values: Any) -> dict[str, int | None]:
-    given = {"max_steps": None, "save_steps": None, "seed": None, **values}
-    return arguments.counts(**given)
+    numbers = {"max_steps": None, "save_steps": None, "seed": None, **values}
+    return arguments.counts(**numbers)
 
 
 def test_whole_numbers_of_any_library_are_pythons_own() -> None:

@@ -16,17 +16,17 @@ from tests.training.homes import Home
 
 def asks(home: Home, values: dict[str, Any], step: int = 4) -> tuple[list[Any], Any]:
     """What a loop is to call before each control point, to be asked at one; and the requests."""
-    asked: list[Any] = []
+    sent: list[Any] = []
 
     def at(run: Run, optimizer: Any) -> None:
         if run.update != step:
             return
-        asked.append(home.ask("set", values=values))
+        sent.append(home.ask("set", values=values))
         deadline = time.monotonic() + 60
         while not run._session.recorder.inbox.pending and time.monotonic() < deadline:  # type: ignore[union-attr]
             time.sleep(0.002)
 
-    return asked, at
+    return sent, at
 
 
 SCHEDULES: dict[str, Callable[[Any], Any]] = {
@@ -40,10 +40,10 @@ SCHEDULES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_a_schedule_that_is_held_stays_held_in_every_resume(kind: str, home: Home) -> None:
-    asked, at = asks(home, {"schedule_held": True, "lr": 0.2})
+    sent, at = asks(home, {"schedule_held": True, "lr": 0.2})
     how: dict[str, Any] = {"scheduler": SCHEDULES[kind], "max_steps": 8}
     loops.train(home, at=at, **how)
-    assert home.request(asked[0].id).state == "verified", home.request(asked[0].id).error
+    assert home.request(sent[0].id).state == "verified", home.request(sent[0].id).error
     rates = home.points("lr", home.segment().id)
     assert {rates[step] for step in (5, 6, 7, 8)} == {rates[5]}
     final = home.final()
@@ -59,9 +59,9 @@ def test_a_schedule_that_is_held_stays_held_in_every_resume(kind: str, home: Hom
 
 
 def test_the_end_and_the_cadence_are_moved(home: Home) -> None:
-    asked, at = asks(home, {"max_steps": 7, "save_steps": 3})
+    sent, at = asks(home, {"max_steps": 7, "save_steps": 3})
     loops.train(home, at=at, save_steps=2, max_steps=12)
-    assert home.request(asked[0].id).state == "verified"
+    assert home.request(sent[0].id).state == "verified"
     assert [node.step for node in home.nodes()] == [0, 2, 4, 6, 7]
     assert home.final().kind == "final" and home.final().settings["max_steps"] == 7
     launch = home.order(home.node(6))
@@ -79,8 +79,8 @@ def test_the_end_and_the_cadence_are_moved(home: Home) -> None:
 def test_an_end_that_cannot_be_is_refused(
     step: int, values: dict[str, Any], words: str, home: Home
 ) -> None:
-    asked, at = asks(home, values, step)
+    sent, at = asks(home, values, step)
     loops.train(home, at=at, scheduler=lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=12))
-    request = home.request(asked[0].id)
+    request = home.request(sent[0].id)
     assert request.state == "failed" and words in str(request.error)
     assert home.final().step == 9 == home.final().settings["max_steps"]

@@ -20,9 +20,9 @@ class Own(Trainer):
 
 
 def trainer(kind: type[Trainer], tracked: Any) -> Any:
-    made = object.__new__(kind)
-    made._bt_position = SimpleNamespace(tracked=tracked)  # type: ignore[attr-defined]
-    return made
+    bare = object.__new__(kind)
+    bare._bt_position = SimpleNamespace(tracked=tracked)  # type: ignore[attr-defined]
+    return bare
 
 
 @pytest.mark.parametrize("loader", ["map", "iterable"])

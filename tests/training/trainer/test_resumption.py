@@ -89,7 +89,7 @@ def test_a_batch_size_that_the_scripts_loader_does_not_follow_is_refused() -> No
 
 def test_the_position_is_resumed_where_the_node_was() -> None:
     resumed: list[Any] = []
-    position = SimpleNamespace(batch_size=4, resume=lambda *given: resumed.append(given[0]))
+    position = SimpleNamespace(batch_size=4, resume=lambda *arguments: resumed.append(arguments[0]))
     trainer: Any = SimpleNamespace(_bt_position=position, _bt_script={})
     stored = {"epoch": 1, "batches": 2}
     node = base(loop={"data": stored})

@@ -17,7 +17,7 @@ SETTINGS = {"max_steps": 100, "betas": [0.9, 0.999], "lr": 0.1, "lr_scheduler_ty
 
 
 def args(**changed: Any) -> Any:
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "lr_scheduler_type": "linear",
         "lr_scheduler_kwargs": None,
         "learning_rate": 0.1,
@@ -29,7 +29,7 @@ def args(**changed: Any) -> Any:
         "get_warmup_steps": lambda _: 0,
         **changed,
     }
-    return SimpleNamespace(**given, to_dict=lambda: given)
+    return SimpleNamespace(**values, to_dict=lambda: values)
 
 
 def trainer(**changed: Any) -> Any:

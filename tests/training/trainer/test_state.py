@@ -28,7 +28,7 @@ class Patience(TrainerCallback, ExportableState):
 
 def trainer(*callbacks: Any, **facts: Any) -> Any:
     model = torch.nn.Linear(2, 1)
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "callback_handler": SimpleNamespace(callbacks=list(callbacks)),
         "model": model,
         "accelerator": SimpleNamespace(),
@@ -38,12 +38,12 @@ def trainer(*callbacks: Any, **facts: Any) -> Any:
         "_bt_first_step": 0,
         "get_decay_parameter_names": lambda _: ["weight"],
     }
-    return SimpleNamespace(**{**given, **facts})
+    return SimpleNamespace(**{**defaults, **facts})
 
 
 def window(**facts: Any) -> dict[str, Any]:
-    given = {"loss": torch.tensor(3.0), "last_logged": 4, "total": 9.0, "first_step": 2}
-    return {"window": {**given, **facts}, "callbacks": {}}
+    defaults = {"loss": torch.tensor(3.0), "last_logged": 4, "total": 9.0, "first_step": 2}
+    return {"window": {**defaults, **facts}, "callbacks": {}}
 
 
 def test_the_open_logging_window_is_restored() -> None:
@@ -152,7 +152,7 @@ def test_without_held_out_data_there_is_nothing_to_evaluate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("should_stop", "step", "asked", "ended"),
+    ("should_stop", "step", "requested", "ended"),
     [
         (True, 5, False, True),
         (True, 5, True, False),
@@ -161,12 +161,12 @@ def test_without_held_out_data_there_is_nothing_to_evaluate() -> None:
     ],
 )
 def test_only_a_callback_ends_a_training_for_good(
-    should_stop: bool, step: int, asked: bool, ended: bool
+    should_stop: bool, step: int, requested: bool, ended: bool
 ) -> None:
     target = trainer(
         control=SimpleNamespace(should_training_stop=should_stop),
         state=SimpleNamespace(global_step=step, max_steps=9),
-        _bt_session=SimpleNamespace(stop_asked=asked),
+        _bt_session=SimpleNamespace(stop_asked=requested),
     )
     assert state._has_ended(target) is ended
     target._bt_session = None
