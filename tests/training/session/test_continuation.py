@@ -365,7 +365,7 @@ def test_a_notebook_goes_on_with_the_newest_run_of_that_name(
     assert home.nodes("tiny-2/main")[-1].kind == "final"
 
 
-@pytest.mark.parametrize("given", [{"set": {"lr": 1.0}}, {"branch": "b"}, {"mode": "weights"}])
+@pytest.mark.parametrize("arguments", [{"set": {"lr": 1.0}}, {"branch": "b"}, {"mode": "weights"}])
 def test_changes_need_a_node_to_go_on_from(arguments: dict[str, Any], home: Home) -> None:
     model = torch.nn.Linear(2, 2)
     for resume in (None, "latest"):
