@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +83,27 @@ def crowded_folders(names: Iterable[str]) -> dict[str, int]:
     modules = (Path(name) for name in names)
     counted = Counter(str(path.parent) for path in modules if path.name != "__init__.py")
     return {folder: count for folder, count in counted.items() if count > MODULES}
+
+
+def untested(names: Iterable[str], tests: Collection[str]) -> list[str]:
+    """Modules of the package without a test module of their name at the mirrored place."""
+    modules = (Path(name) for name in names)
+    test_modules = {
+        str(path): str(Path("tests", *path.parts[1:-1], f"test_{path.name}"))
+        for path in modules
+        if path.name not in ("__init__.py", "__main__.py")
+    }
+    return [module for module, test in test_modules.items() if test not in tests]
+
+
+def test_every_module_has_a_test_module_of_its_name() -> None:
+    tests = {name for name, text in sources() if "\ndef test_" in text}
+    assert untested(ours(), tests) == []
+
+
+def test_a_module_without_tests_is_noticed() -> None:
+    names = ["branchtrack/__init__.py", "branchtrack/a.py", "branchtrack/b/c.py"]
+    assert untested(names, {"tests/b/test_c.py", "tests/c/test_a.py"}) == ["branchtrack/a.py"]
 
 
 def test_names_say_what_they_hold() -> None:

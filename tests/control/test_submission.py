@@ -56,8 +56,8 @@ def test_one_key_from_many_threads_is_one_request(database: Database, store: Sto
         return control.submit(database, "demo", SET_LR, actor="me", key=key).id
 
     with ThreadPoolExecutor(12) as pool:
-        found = set(pool.map(ask, range(24)))
-    assert len(found) == len(every(tree)) == 4
+        ids = set(pool.map(ask, range(24)))
+    assert len(ids) == len(every(tree)) == 4
     with database.read() as connection:
         assert audit.first_broken_seq(connection, tree.run.id) is None
 
@@ -108,8 +108,8 @@ def test_what_a_token_is_for_is_let_through(sqlite_database: Database, store: St
     tree = make_tree(sqlite_database, store)
     actor = agent(tree, only=["l*", "checkpoint"])
     for payload in (SET_LR, {"kind": "checkpoint"}):
-        found = control.submit(sqlite_database, "demo", payload, actor=actor, reason="why")
-        assert (found.actor, found.channel, found.token_id) == (
+        request = control.submit(sqlite_database, "demo", payload, actor=actor, reason="why")
+        assert (request.actor, request.channel, request.token_id) == (
             "sweeper (agent)",
             "api",
             actor.token_id,
@@ -117,10 +117,12 @@ def test_what_a_token_is_for_is_let_through(sqlite_database: Database, store: St
 
 
 def test_a_launch_needs_the_role_as_well(sqlite_database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(sqlite_database, store)
+    _tree, tree_nodes = make_forked_tree(sqlite_database, store)
     for actor in (Actor("v", "viewer"), Actor("a", "operator", only=("lr",))):
         with pytest.raises(Forbidden):
-            control.create_launch(sqlite_database, store, made[1].id, actor=actor, reason="why")
+            control.create_launch(
+                sqlite_database, store, tree_nodes[1].id, actor=actor, reason="why"
+            )
 
 
 def test_a_limit_counts_the_updates_of_the_whole_run(
@@ -160,24 +162,24 @@ def test_a_condition_that_could_never_hold_is_refused(
         with pytest.raises(InvalidInput, match=field):
             control.submit(sqlite_database, "demo", SET_LR, actor="me", when=when)
     good = {"not_after_step": 50, "expires_in": 5, "only_if": {"lr": "1e-2"}}
-    found = control.submit(sqlite_database, "demo", SET_LR, actor="me", when=good)
-    assert found.conditions["only_if"] == {"lr": 0.01} and found.asked_step == 50
-    assert found.conditions["expires_at"] > time.time()
+    request = control.submit(sqlite_database, "demo", SET_LR, actor="me", when=good)
+    assert request.conditions["only_if"] == {"lr": 0.01} and request.asked_step == 50
+    assert request.conditions["expires_at"] > time.time()
 
 
 def test_a_preview_asks_for_nothing(sqlite_database: Database, store: Store) -> None:
     tree = make_tree(sqlite_database, store)
-    found = control.preview(
+    preview = control.preview(
         sqlite_database,
         "demo",
         {"kind": "set", "values": {"lr": "2e-3"}},
         actor="me",
         when={"only_if": {"lr": 0.5}},
     )
-    assert found["valid"] and found["describe"] == "set lr = 0.002"
-    (change,) = found["changes"]
+    assert preview["valid"] and preview["describe"] == "set lr = 0.002"
+    (change,) = preview["changes"]
     assert (change["before"], change["after"]) == (0.01, 0.002) and "update" in change["effect"]
-    assert "lr is 0.5, but it is 0.01" in found["unmet"]
+    assert "lr is 0.5, but it is 0.01" in preview["unmet"]
     bad = control.preview(
         sqlite_database, "demo", {"kind": "set", "values": {"lr": -1}}, actor="me"
     )
@@ -190,8 +192,8 @@ def test_a_preview_asks_for_nothing(sqlite_database: Database, store: Store) -> 
 def test_a_remark_needs_no_process(database: Database, store: Store) -> None:
     tree = make_tree(database, store)
     tree.end("main")
-    found = control.submit(database, "demo", NOTE, actor="me")
-    assert found.state == "done"
+    request = control.submit(database, "demo", NOTE, actor="me")
+    assert request.state == "done"
     with database.read() as connection:
         assert audit.first_broken_seq(connection, tree.run.id) is None
 
@@ -200,23 +202,23 @@ def test_a_rewind_is_looked_at_before_anything_is_asked(
     sqlite_database: Database, store: Store
 ) -> None:
     entry = {"argv": [sys.executable, "-c", "pass"], "cwd": "/", "env": {}}
-    tree, made = make_forked_tree(sqlite_database, store, entry_point=entry)
+    tree, tree_nodes = make_forked_tree(sqlite_database, store, entry_point=entry)
     other = make_tree(sqlite_database, store, "other")
     foreign = other.node("main", 0, kind="root")
     bad: list[tuple[dict[str, Any], Any]] = [
         ({"node": "ffffffffffffffff"}, NotFound),
         ({"node": foreign.id}, InvalidInput),
-        ({"node": made[1].id, "name": "cooler"}, InvalidInput),
-        ({"node": made[1].id, "values": {"lr": "nan"}}, InvalidInput),
+        ({"node": tree_nodes[1].id, "name": "cooler"}, InvalidInput),
+        ({"node": tree_nodes[1].id, "values": {"lr": "nan"}}, InvalidInput),
         ({}, InvalidInput),
     ]
     for fields, error in bad:
         with pytest.raises(error):
             control.submit(sqlite_database, "demo", {"kind": "rewind", **fields}, actor="me")
-    good = {"kind": "rewind", "node": made[1].id[:6], "name": "new", "values": {"lr": "0.5"}}
-    found = control.submit(sqlite_database, "demo", good, actor="me")
-    assert found.requested == {"node": made[1].id, "name": "new", "values": {"lr": 0.5}}
-    assert [one.state for one in every(tree)] == ["rejected"] * 5 + ["accepted"]
+    good = {"kind": "rewind", "node": tree_nodes[1].id[:6], "name": "new", "values": {"lr": "0.5"}}
+    request = control.submit(sqlite_database, "demo", good, actor="me")
+    assert request.requested == {"node": tree_nodes[1].id, "name": "new", "values": {"lr": 0.5}}
+    assert [request.state for request in every(tree)] == ["rejected"] * 5 + ["accepted"]
 
 
 def test_a_process_that_is_gone_is_lost_soon_and_a_silent_one_late(
@@ -248,19 +250,6 @@ def test_a_process_that_is_gone_is_lost_soon_and_a_silent_one_late(
     assert os.getpid() != child.pid
 
 
-def test_a_token_is_stored_as_a_digest_and_ends_when_it_is_revoked(database: Database) -> None:
-    with database.transaction() as connection:
-        token, secret = tokens.create(connection, "ann", "operator", created_by="me")
-        row = connection.execute(tables.tokens.select()).one()
-        assert secret not in str(row) and token.role == "operator"
-        assert tokens.find_secret(connection, secret) == token
-        assert tokens.find_secret(connection, secret[:-1]) is None
-        tokens.revoke(connection, "ann")
-        assert tokens.find_secret(connection, secret) is None
-        with pytest.raises(NotFound):
-            tokens.revoke(connection, "ann")
-
-
 def test_clamping_is_asked_for_and_recorded_with_both_values(
     sqlite_database: Database, store: Store
 ) -> None:
@@ -268,8 +257,10 @@ def test_clamping_is_asked_for_and_recorded_with_both_values(
     payload = {"kind": "set", "values": {"lr": 5000.0}}
     with pytest.raises(InvalidInput, match="at most 100"):
         control.submit(sqlite_database, "demo", payload, actor="me")
-    found = control.submit(sqlite_database, "demo", {**payload, "clamp": True}, actor="me")
-    assert found.payload["values"] == {"lr": 5000.0} and found.requested["values"] == {"lr": 100.0}
+    request = control.submit(sqlite_database, "demo", {**payload, "clamp": True}, actor="me")
+    assert request.payload["values"] == {"lr": 5000.0} and request.requested["values"] == {
+        "lr": 100.0
+    }
     for value in ("nan", "inf", "much", True):
         with pytest.raises(InvalidInput):
             bad = {"kind": "set", "values": {"lr": value}, "clamp": True}
@@ -285,8 +276,8 @@ def test_a_word_is_no_truth_value_in_json(sqlite_database: Database, store: Stor
     payload = {"kind": "set", "values": {"flag": "false"}}
     with pytest.raises(InvalidInput, match="flag"):
         control.submit(sqlite_database, "demo", payload, actor=Actor("me", channel="api"))
-    found = control.submit(sqlite_database, "demo", payload, actor="me")
-    assert found.requested == {"values": {"flag": False}} and len(every(tree)) == 2
+    request = control.submit(sqlite_database, "demo", payload, actor="me")
+    assert request.requested == {"values": {"flag": False}} and len(every(tree)) == 2
 
 
 DEEP: dict[str, Any] = {"kind": "set", "values": {}}
@@ -314,9 +305,9 @@ def test_what_no_record_bears_is_refused_and_the_refusal_can_be_shown(
     tree = make_tree(database, store)
     with pytest.raises(InvalidInput):
         control.submit(database, "demo", payload, actor="me", reason="a\ud800\x00")
-    (kept,) = every(tree)
-    assert (kept.state, kept.reason) == ("rejected", "a?")
-    json.dumps([kept.kind, kept.payload, kept.error], ensure_ascii=False).encode()
+    (refused,) = every(tree)
+    assert (refused.state, refused.reason) == ("rejected", "a?")
+    json.dumps([refused.kind, refused.payload, refused.error], ensure_ascii=False).encode()
     with database.read() as connection:
         assert audit.first_broken_seq(connection, tree.run.id) is None
 

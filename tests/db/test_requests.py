@@ -12,7 +12,7 @@ from branchtrack.core.records import Request
 from branchtrack.db import audit, launches, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition, NameTaken
-from tests.trees_for_tests import DECLARED, SETTINGS, Tree, make_forked_tree, make_tree
+from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 
 
 @pytest.fixture
@@ -60,59 +60,28 @@ def test_an_illegal_move_changes_nothing(tree: Tree) -> None:
 
 
 def test_accepted_requests_wait_in_order_of_arrival(tree: Tree) -> None:
-    asked = [ask(tree) for _ in range(3)]
-    for request in reversed(asked):
+    ordered = [ask(tree) for _ in range(3)]
+    for request in reversed(ordered):
         move(tree, request, "accepted")
-    move(tree, asked[1], "applied", before={"lr": 2.0}, applied={"lr": 1.0}, step=7)
+    move(tree, ordered[1], "applied", before={"lr": 2.0}, applied={"lr": 1.0}, step=7)
     segment = tree.segment("main").id
     with tree.database.read() as connection:
         waiting = [request.id for request in requests.waiting(connection, segment)]
         left = [request.id for request in requests.unanswered(connection, segment)]
-        applied = requests.get(connection, asked[1].id)
-    assert waiting == [asked[0].id, asked[2].id]
-    assert left == [request.id for request in asked]
+        applied = requests.get(connection, ordered[1].id)
+    assert waiting == [ordered[0].id, ordered[2].id]
+    assert left == [request.id for request in ordered]
     assert (applied.before, applied.applied, applied.step) == ({"lr": 2.0}, {"lr": 1.0}, 7)
-
-
-def test_one_process_alone_takes_a_segment(tree: Tree) -> None:
-    tree.branch("other", train=False)
-    segment = tree.segment("other").id
-
-    def take() -> bool:
-        try:
-            with tree.database.transaction() as connection:
-                segments.take(
-                    connection,
-                    segment,
-                    actor="x",
-                    declared=DECLARED,
-                    settings=SETTINGS,
-                    max_steps=None,
-                )
-        except IllegalTransition:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(lambda _: take(), range(8))) == [False] * 7 + [True]
-
-
-def test_a_segment_ends_once(tree: Tree) -> None:
-    segment = tree.segment("main").id
-    with tree.database.transaction() as connection:
-        assert segments.end(connection, segment, "failed", actor="x", error="boom")
-        assert not segments.end(connection, segment, "finished", actor="x")
-        assert segments.get(connection, segment).status == "failed"
 
 
 def test_an_order_makes_branch_segment_fork_node_and_launch(
     database: Database, store: Store
 ) -> None:
-    _tree, made = make_forked_tree(database, store)
+    _tree, tree_nodes = make_forked_tree(database, store)
     with database.transaction() as connection:
         launch = launches.order(
             connection,
-            made[2],
+            tree_nodes[2],
             branch_name="hot",
             overrides={"lr": 0.5, "weight_decay": 0.0},
             mode="exact",
@@ -122,24 +91,24 @@ def test_an_order_makes_branch_segment_fork_node_and_launch(
         fork = nodes.get(connection, launch.fork_node_id)
         segment = segments.get(connection, launch.segment_id)
         branch = runs.get_branch(connection, launch.branch_id)
-    assert (fork.parent_id, fork.step, fork.kind) == (made[2].id, made[2].step, "fork")
-    assert fork.state_digest == made[2].state_digest
+    assert (fork.parent_id, fork.step, fork.kind) == (tree_nodes[2].id, tree_nodes[2].step, "fork")
+    assert fork.state_digest == tree_nodes[2].state_digest
     assert [change.as_dict() for change in fork.changes] == [
         {"name": "lr", "before": 0.02, "after": 0.5}
     ]
     assert fork.settings["lr"] == 0.5
-    assert (segment.status, segment.start_node_id) == ("waiting", made[2].id)
-    assert (branch.head_id, branch.start_node_id) == (fork.id, made[2].id)
+    assert (segment.status, segment.start_node_id) == ("waiting", tree_nodes[2].id)
+    assert (branch.head_id, branch.start_node_id) == (fork.id, tree_nodes[2].id)
 
 
 def test_an_order_with_a_taken_name_makes_nothing(database: Database, store: Store) -> None:
-    tree, made = make_forked_tree(database, store)
+    tree, tree_nodes = make_forked_tree(database, store)
     with database.read() as connection:
         before = audit.last_id(connection)
     with pytest.raises(NameTaken, match="cooler-2"), database.transaction() as connection:
         launches.order(
             connection,
-            made[0],
+            tree_nodes[0],
             branch_name="cooler",
             overrides={},
             mode="exact",
@@ -153,12 +122,12 @@ def test_an_order_with_a_taken_name_makes_nothing(database: Database, store: Sto
 
 
 def test_two_workers_never_claim_one_launch(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
+    _tree, tree_nodes = make_forked_tree(database, store)
     with database.transaction() as connection:
         for name in "abc":
             launches.order(
                 connection,
-                made[0],
+                tree_nodes[0],
                 branch_name=name,
                 overrides={},
                 mode="exact",
@@ -168,11 +137,11 @@ def test_two_workers_never_claim_one_launch(database: Database, store: Store) ->
 
     def claim(worker: int) -> str | None:
         with database.transaction() as connection:
-            found = launches.claim(connection, str(worker))
-            return None if found is None else found.id
+            launch = launches.claim(connection, str(worker))
+            return None if launch is None else launch.id
 
     with ThreadPoolExecutor(6) as pool:
-        claimed = [one for one in pool.map(claim, range(6)) if one is not None]
+        claimed = [launch for launch in pool.map(claim, range(6)) if launch is not None]
     assert len(claimed) == len(set(claimed)) <= 3
     with database.transaction() as connection:
         rest = 3 - len(claimed)

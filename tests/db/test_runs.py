@@ -49,17 +49,6 @@ def test_a_name_that_no_database_can_hold_is_not_found(
         nodes.find(connection, ref)
 
 
-def test_an_unknown_node_is_not_answered_with_runs(database: Database, store: Store) -> None:
-    make_forked_tree(database, store)
-    with database.read() as connection:
-        for ref in ("zzzz", "dem"):
-            with pytest.raises(NotFound, match="no node .* lists the nodes of a run") as unknown:
-                nodes.find(connection, ref)
-            assert unknown.value.facts["near"] == () and "Did you" not in str(unknown.value)
-        with pytest.raises(NotFound, match="Did you mean: demo/cooler"):
-            nodes.find(connection, "demo/coler")
-
-
 def test_a_run_alone_means_its_default_branch(database: Database, store: Store) -> None:
     tree, _nodes = make_forked_tree(database, store)
     with database.read() as connection:
@@ -99,24 +88,6 @@ def test_a_new_run_reads_no_names_but_those_like_its_own(database: Database, sto
 
     assert make_tree(database, store, "demo").run.name == "demo-3"
     assert [text for text in statements if "runs.name" in text and "WHERE" not in text] == []
-
-
-def test_a_node_is_found_by_prefix_or_as_the_head_of_a_branch(
-    database: Database, store: Store
-) -> None:
-    _tree, made = make_forked_tree(database, store)
-    with database.read() as connection:
-        assert nodes.find(connection, made[1].id[:6]).id == made[1].id
-        assert nodes.find(connection, "demo/cooler").id == made[-1].id
-        assert nodes.find(connection, "demo").id == made[3].id
-
-
-def test_an_unknown_node_is_answered_with_the_way_to_find_one(
-    database: Database, store: Store
-) -> None:
-    make_forked_tree(database, store)
-    with pytest.raises(NotFound, match="branchtrack tree"), database.read() as connection:
-        nodes.find(connection, "ffff0000ffff0000")
 
 
 def test_a_prefix_of_several_is_ambiguous(database: Database, store: Store) -> None:

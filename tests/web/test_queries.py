@@ -31,10 +31,10 @@ def test_a_tree_is_read_whole(database: Database, main: Line) -> None:
     side, _ = main.grower.order(main.head, "side", lr=1e-4)
     run = main.grower.run
     with database.read() as connection:
-        found = tree_outline.trees(connection, [run.name, run.id, run.id[:6]])
-        assert found[run.name] == found[run.id] == found[run.id[:6]]
-        tree = found[run.name]
-        assert [one.name for one in tree.branches] == ["main", "side"]
+        trees = tree_outline.trees(connection, [run.name, run.id, run.id[:6]])
+        assert trees[run.name] == trees[run.id] == trees[run.id[:6]]
+        tree = trees[run.name]
+        assert [branch.name for branch in tree.branches] == ["main", "side"]
         assert tree.segments.keys() == {main.segment.id, side.segment.id}
         assert tree.segments[side.segment.id].status == "waiting"
         assert tree.cursor == audit.last_id(connection, run.id)
@@ -60,16 +60,16 @@ def test_lines_are_the_nodes_with_the_bytes_of_their_checkpoints(
     with database.read() as connection:
         lines = tree_nodes.read(connection, main.grower.run.id, limit=9).page
         whole = nodes.list_of_run(connection, main.grower.run.id)
-        assert [one.id for one in lines] == [one.id for one in whole]
-        assert [one.changes for one in lines] == [one.changes for one in whole]
+        assert [line.id for line in lines] == [node.id for node in whole]
+        assert [line.changes for line in lines] == [node.changes for node in whole]
         assert lines[0].metrics == {"loss": 2.0}
         stored = nodes.checkpoint(connection, whole[0].state_digest)
         assert (lines[0].stored_bytes, lines[0].logical_bytes) == (
             stored.stored_bytes,
             stored.logical_bytes,
         )
-        found = tree_outline.nodes_by_id(connection, [whole[0].id, "nope"])
-        assert found == {whole[0].id: whole[0]}
+        by_id = tree_outline.nodes_by_id(connection, [whole[0].id, "nope"])
+        assert by_id == {whole[0].id: whole[0]}
 
 
 def test_a_nodes_history_holds_its_requests_and_their_audit_lines(
@@ -79,17 +79,19 @@ def test_a_nodes_history_holds_its_requests_and_their_audit_lines(
     main.ask({"kind": "checkpoint"}, "why", "applied done", step=40, node_id=main.head.id)
     main.ask({"kind": "checkpoint"}, "another")
     with database.read() as connection:
-        asked, events = tree_outline.history(connection, main.head)
+        sent, events = tree_outline.history(connection, main.head)
         every = audit.since(connection, main.grower.run.id)
-    assert [(one.kind, one.state, one.reason) for one in asked] == [("checkpoint", "done", "why")]
-    assert [one.state for one in events] == [
+    assert [(request.kind, request.state, request.reason) for request in sent] == [
+        ("checkpoint", "done", "why")
+    ]
+    assert [event.state for event in events] == [
         "checkpoint",
         "received",
         "accepted",
         "applied",
         "done",
     ]
-    assert all(one in every for one in events)
+    assert all(event in every for event in events)
 
 
 def test_the_log_is_read_by_pages_from_a_cursor_and_by_what_fits(
@@ -102,11 +104,11 @@ def test_the_log_is_read_by_pages_from_a_cursor_and_by_what_fits(
         every = audit.since(connection, run_id)
         assert audit.after(connection, run_id, 2, 3) == every[2:5]
         assert audit.page(connection, run_id, 3, every[-1].seq) == every[-4:-1][::-1]
-        asked, other = requests.list_of_run(connection, run_id, branch_id=main.branch.id)
+        request, other = requests.list_of_run(connection, run_id, branch_id=main.branch.id)
         assert requests.list_of_run(connection, run_id, branch_id="nope") == []
-        mine = audit.page(connection, run_id, 9, kind="request", actor="trainer", ref=other.id)
-        assert [one.state for one in mine] == ["done", "applied"]
-        assert audit.page(connection, run_id, 9, ref=asked.id)[-1].state == "received"
+        events = audit.page(connection, run_id, 9, kind="request", actor="trainer", ref=other.id)
+        assert [event.state for event in events] == ["done", "applied"]
+        assert audit.page(connection, run_id, 9, ref=request.id)[-1].state == "received"
         assert audit.actors_of(connection, run_id) == ["anna", "trainer"]
 
 
@@ -126,12 +128,12 @@ def test_runs_are_found_by_name_notes_and_tags(database: Database, store: Store)
         connection.exec_driver_sql("UPDATE runs SET notes = 'too hot' WHERE name = 'alpha'")
         connection.exec_driver_sql("""UPDATE runs SET tags = '["gpt"]' WHERE name = 'beta'""")
     with database.read() as connection:
-        assert [one.run.name for one in run_list.find_runs(connection)] == ["beta", "alpha"]
-        assert [one.run.name for one in run_list.find_runs(connection, "ALPH")] == ["alpha"]
-        assert [one.run.name for one in run_list.find_runs(connection, "hot")] == ["alpha"]
-        found = run_list.find_runs(connection, "gpt")
-        assert (found[0].run.name, found[0].branches, found[0].nodes) == ("beta", 1, 1)
-        assert [one.total for one in run_list.find_runs(connection, limit=1)] == [2]
+        assert [entry.run.name for entry in run_list.find_runs(connection)] == ["beta", "alpha"]
+        assert [entry.run.name for entry in run_list.find_runs(connection, "ALPH")] == ["alpha"]
+        assert [entry.run.name for entry in run_list.find_runs(connection, "hot")] == ["alpha"]
+        entries = run_list.find_runs(connection, "gpt")
+        assert (entries[0].run.name, entries[0].branches, entries[0].nodes) == ("beta", 1, 1)
+        assert [entry.total for entry in run_list.find_runs(connection, limit=1)] == [2]
         assert run_list.find_runs(connection, "%") == []
 
 
@@ -139,57 +141,12 @@ def test_segments_say_where_they_start(database: Database, main: Line) -> None:
     assert main.head is not None
     side = main.grower.fork(main.head, "side", lr=1e-4)
     with database.read() as connection:
-        found = run_list.segments_of(connection, [main.grower.run.id])
-    assert [(one.branch, one.start, one.is_current) for one in found] == [
+        summaries = run_list.segments_of(connection, [main.grower.run.id])
+    assert [(summary.branch, summary.start, summary.is_current) for summary in summaries] == [
         ("main", None, True),
         ("side", (main.segment.id, 40), True),
     ]
-    assert found[1].segment.id == side.segment.id
-
-
-def test_series_are_read_across_blocks_and_tail(database: Database, main: Line) -> None:
-    main.log("loss", range(41, 2101), np.linspace(3, 1, 2060))
-    main.log("lr", [10, 20], [0.1, 0.2])
-    with database.read() as connection:
-        found = chart_series.select_series(connection, [main.segment.id], None, also=["lr"])
-        asked = chart_series.select_series(connection, [main.segment.id], "nope")
-    assert (found.chosen, found.names) == ("loss", ("loss", "lr"))
-    assert found.series["loss"][main.segment.id].steps.tolist() == list(range(1, 2101))
-    assert found.series["lr"][main.segment.id].values.tolist() == [0.1, 0.2]
-    assert (asked.chosen, asked.series, asked.names) == ("nope", {}, ("loss", "lr"))
-
-
-def test_without_metrics_there_is_nothing_to_choose(database: Database, store: Store) -> None:
-    line = seeds.Grower(database, store, "bare").line("main")
-    with database.read() as connection:
-        found = chart_series.select_series(connection, [line.segment.id], None)
-        assert chart_series.select_series(connection, [], None).chosen is None
-    assert (found.chosen, found.names, found.series) == (None, (), {})
-
-
-def test_the_likeliest_loss_is_chosen(database: Database, store: Store) -> None:
-    line = seeds.Grower(database, store, "other").line("main")
-    line.log("stall/copy_ms", [0], [1.0])
-    with database.read() as connection:
-        own = chart_series.select_series(connection, [line.segment.id], None)
-    assert (own.chosen, own.names) == (None, ("stall/copy_ms",))
-    for name in ("accuracy", "valid/loss", "train_loss"):
-        line.log(name, [1], [1.0])
-    with database.read() as connection:
-        assert (
-            chart_series.select_series(connection, [line.segment.id], None).chosen == "train_loss"
-        )
-
-
-def test_new_points_are_those_behind_a_step_wherever_they_lie(
-    database: Database, main: Line
-) -> None:
-    main.log("loss", range(41, 1501), [1.0] * 1460)
-    with database.read() as connection:
-        found = chart_series.points_after(connection, {main.segment.id: 1000, "x": 0}, "loss")
-        assert chart_series.points_after(connection, {}, "loss") == {}
-        assert chart_series.points_after(connection, {main.segment.id: 1500}, "loss") == {}
-    assert found[main.segment.id].steps.tolist() == list(range(1001, 1501))
+    assert summaries[1].segment.id == side.segment.id
 
 
 def test_the_newest_launch_of_each_branch_is_found(database: Database, main: Line) -> None:
@@ -197,9 +154,9 @@ def test_the_newest_launch_of_each_branch_is_found(database: Database, main: Lin
     side, launch = main.grower.order(main.head, "side")
     with database.read() as connection:
         ids = [main.branch.id, side.branch.id]
-        found = launches.of_run(connection, main.branch.run_id, ids)
+        newest = launches.of_run(connection, main.branch.run_id, ids)
         assert launches.of_run(connection, main.branch.run_id, []) == ({}, launch)
-    assert found == ({side.branch.id: launch}, launch)
+    assert newest == ({side.branch.id: launch}, launch)
 
 
 def test_a_curve_stitched_from_what_was_read_is_the_one_that_is_read(
@@ -214,10 +171,10 @@ def test_a_curve_stitched_from_what_was_read_is_the_one_that_is_read(
         starts = nodes.starts(connection, main.grower.run.id)
         ids = [main.segment.id, side.segment.id]
         series = chart_series.select_series(connection, ids, "loss").series["loss"]
-    made = curves.stitched(side.branch, "loss", starts, series)
-    assert made.series.steps.tolist() == read.series.steps.tolist() == list(range(1, 51))
-    assert made.series.values.tolist() == read.series.values.tolist()
-    assert made.spans == read.spans
+    stitched = curves.stitched(side.branch, "loss", starts, series)
+    assert stitched.series.steps.tolist() == read.series.steps.tolist() == list(range(1, 51))
+    assert stitched.series.values.tolist() == read.series.values.tolist()
+    assert stitched.spans == read.spans
 
 
 def smoothed(series: Series, weight: float) -> np.ndarray:
@@ -236,10 +193,10 @@ def test_smoothing_at_some_steps_is_smoothing_everywhere(weight: float) -> None:
     values = random.normal(size=3000)
     values[[5, 6, 700]] = np.nan
     series = Series(np.arange(3000, dtype=np.int64), values, np.arange(3000.0))
-    wanted = np.array([0, 1, 5, 7, 700, 701, 2999], np.int64)
-    found = downsample.smooth_at(series, weight, wanted)
-    whole = smoothed(series, weight)[wanted]
-    np.testing.assert_allclose(found, whole, atol=1e-4, equal_nan=True)
+    steps = np.array([0, 1, 5, 7, 700, 701, 2999], np.int64)
+    smooth = downsample.smooth_at(series, weight, steps)
+    whole = smoothed(series, weight)[steps]
+    np.testing.assert_allclose(smooth, whole, atol=1e-4, equal_nan=True)
 
 
 def test_smoothing_nothing_gives_nothing() -> None:

@@ -84,16 +84,17 @@ def _parameter(field: str, parameter: inspect.Parameter, hint: Any) -> Setting:
 
 
 def _bounds(field: str, limit: Any, kind: type) -> dict[str, Any]:
+    is_whole = kind is int
     bounds: dict[str, Any] = {}
     if (low := getattr(limit, "ge", None)) is not None:
-        bounds["minimum"] = low
+        bounds["minimum"] = math.ceil(low) if is_whole else low
     if (low := getattr(limit, "gt", None)) is not None:
         # Whole numbers above 3 begin at 4.
-        bounds |= {"minimum": low + 1} if kind is int else {"minimum": low, "above": True}
+        bounds |= {"minimum": math.floor(low) + 1} if is_whole else {"minimum": low, "above": True}
     if (high := getattr(limit, "le", None)) is not None:
-        bounds["maximum"] = high
+        bounds["maximum"] = math.floor(high) if is_whole else high
     if (high := getattr(limit, "lt", None)) is not None:
-        bounds["maximum"] = high - 1 if kind is int else math.nextafter(high, -math.inf)
+        bounds["maximum"] = math.ceil(high) - 1 if is_whole else math.nextafter(high, -math.inf)
     if not bounds:
         raise InvalidInput(field, repr(limit), "bounds ge, gt, le and lt")
     return bounds

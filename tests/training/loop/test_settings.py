@@ -7,30 +7,26 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from torch.optim import lr_scheduler as schedulers
 
-from branchtrack.errors import InvalidInput
 from branchtrack.training.loop.run import Run
-from branchtrack.training.settings import apply, schedule_hold
-from branchtrack.training.settings.live import Live
 from tests.training import loops
 from tests.training.homes import Home
 
 
 def asks(home: Home, values: dict[str, Any], step: int = 4) -> tuple[list[Any], Any]:
     """What a loop is to call before each control point, to be asked at one; and the requests."""
-    asked: list[Any] = []
+    sent: list[Any] = []
 
     def at(run: Run, optimizer: Any) -> None:
         if run.update != step:
             return
-        asked.append(home.ask("set", values=values))
+        sent.append(home.ask("set", values=values))
         deadline = time.monotonic() + 60
         while not run._session.recorder.inbox.pending and time.monotonic() < deadline:  # type: ignore[union-attr]
             time.sleep(0.002)
 
-    return asked, at
+    return sent, at
 
 
 SCHEDULES: dict[str, Callable[[Any], Any]] = {
@@ -44,10 +40,10 @@ SCHEDULES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_a_schedule_that_is_held_stays_held_in_every_resume(kind: str, home: Home) -> None:
-    asked, at = asks(home, {"schedule_held": True, "lr": 0.2})
+    sent, at = asks(home, {"schedule_held": True, "lr": 0.2})
     how: dict[str, Any] = {"scheduler": SCHEDULES[kind], "max_steps": 8}
     loops.train(home, at=at, **how)
-    assert home.request(asked[0].id).state == "verified", home.request(asked[0].id).error
+    assert home.request(sent[0].id).state == "verified", home.request(sent[0].id).error
     rates = home.points("lr", home.segment().id)
     assert {rates[step] for step in (5, 6, 7, 8)} == {rates[5]}
     final = home.final()
@@ -63,9 +59,9 @@ def test_a_schedule_that_is_held_stays_held_in_every_resume(kind: str, home: Hom
 
 
 def test_the_end_and_the_cadence_are_moved(home: Home) -> None:
-    asked, at = asks(home, {"max_steps": 7, "save_steps": 3})
+    sent, at = asks(home, {"max_steps": 7, "save_steps": 3})
     loops.train(home, at=at, save_steps=2, max_steps=12)
-    assert home.request(asked[0].id).state == "verified"
+    assert home.request(sent[0].id).state == "verified"
     assert [node.step for node in home.nodes()] == [0, 2, 4, 6, 7]
     assert home.final().kind == "final" and home.final().settings["max_steps"] == 7
     launch = home.order(home.node(6))
@@ -83,29 +79,8 @@ def test_the_end_and_the_cadence_are_moved(home: Home) -> None:
 def test_an_end_that_cannot_be_is_refused(
     step: int, values: dict[str, Any], words: str, home: Home
 ) -> None:
-    asked, at = asks(home, values, step)
+    sent, at = asks(home, values, step)
     loops.train(home, at=at, scheduler=lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=12))
-    request = home.request(asked[0].id)
+    request = home.request(sent[0].id)
     assert request.state == "failed" and words in str(request.error)
     assert home.final().step == 9 == home.final().settings["max_steps"]
-
-
-def test_what_ends_or_follows_a_loss_is_not_held() -> None:
-    optimizer = loops.sgd(loops.net())
-    assert not schedule_hold.can_hold(schedulers.OneCycleLR(optimizer, 0.1, total_steps=9))
-    assert not schedule_hold.can_hold(schedulers.ReduceLROnPlateau(optimizer))
-    assert not schedule_hold.can_hold(None)
-
-
-def test_a_held_schedule_is_put_back_where_another_change_fails() -> None:
-    model = loops.net()
-    optimizer = loops.sgd(model)
-    schedule = schedulers.StepLR(optimizer, 1)
-    live = Live(model, optimizer, schedule, None, [True])
-    with pytest.raises(InvalidInput, match="nesterov"):
-        apply.write_all(live, {"schedule_held": True, "nesterov": True, "dampening": 0.5})
-    assert type(schedule) is schedulers.StepLR and not optimizer.param_groups[0]["nesterov"]
-    assert "schedule_held" not in schedule.state_dict()
-    apply.write_all(live, {"schedule_held": True})
-    assert isinstance(schedule, schedulers.StepLR) and apply.read_all(live)["schedule_held"]
-    assert torch.optim.lr_scheduler.StepLR.__name__ == type(schedule).__name__

@@ -9,7 +9,6 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -70,8 +69,8 @@ def curve(home: Home, name: str = "tiny/main") -> list[int]:
     """The steps of a branch's curve."""
     with home.database.read() as connection:
         branch = runs.find_branch(connection, name)
-        found: list[int] = curves.branch_curve(connection, branch, "loss").series.steps.tolist()
-    return found
+        steps: list[int] = curves.branch_curve(connection, branch, "loss").series.steps.tolist()
+    return steps
 
 
 @pytest.fixture
@@ -86,10 +85,10 @@ def test_a_loop_that_was_killed_goes_on_in_its_branch_exactly(home: Home) -> Non
     interrupted(home, 6)
     lost = lose(home)
     loops.train(home, save_steps=2)
-    assert [one.name for one in home.runs()] == ["tiny"]
+    assert [run.name for run in home.runs()] == ["tiny"]
     assert home.final().state_digest == whole.final().state_digest
     assert curve(home) == list(range(1, 10))
-    kinds = [(one.step, one.kind) for one in home.nodes()]
+    kinds = [(node.step, node.kind) for node in home.nodes()]
     assert kinds == [
         (0, "root"),
         (2, "checkpoint"),
@@ -121,7 +120,7 @@ def test_it_may_be_killed_as_often_as_it_likes(home: Home) -> None:
 def test_latest_is_asked_for_in_the_script(home: Home) -> None:
     interrupted(home, 6)
     loops.train(home, save_steps=2, resume="latest")
-    assert [one.name for one in home.runs()] == ["tiny"] and curve(home) == list(range(1, 10))
+    assert [run.name for run in home.runs()] == ["tiny"] and curve(home) == list(range(1, 10))
 
 
 def test_other_arguments_of_the_script_are_no_hindrance_where_it_asks_itself(
@@ -130,7 +129,7 @@ def test_other_arguments_of_the_script_are_no_hindrance_where_it_asks_itself(
     interrupted(home, 6)
     monkeypatch.setattr(ordinals.sys, "orig_argv", [*ordinals.sys.orig_argv, "--resume"])
     loops.train(home, save_steps=2, resume="latest")
-    assert [one.name for one in home.runs()] == ["tiny"]
+    assert [run.name for run in home.runs()] == ["tiny"]
 
 
 @pytest.mark.usefixtures("goes_on")
@@ -168,11 +167,11 @@ def test_without_a_word_a_new_run_begins_and_says_how_to_go_on(
 ) -> None:
     interrupted(home, 6)
     loops.train(home)
-    (line,) = [one.message for one in caplog.records if "unfinished" in one.message]
+    (line,) = [record.message for record in caplog.records if "unfinished" in record.message]
     node = home.nodes()[-1]
     assert f"tiny/main (stopped, node {node.id} at step 4 of 9)" in line
     assert "BRANCHTRACK_CONTINUE=tiny python" in line
-    assert {one.name for one in home.runs()} == {"tiny", "tiny-2"}
+    assert {run.name for run in home.runs()} == {"tiny", "tiny-2"}
 
 
 def test_nothing_is_said_of_a_run_that_is_finished_or_lives(
@@ -225,14 +224,14 @@ def test_of_two_that_go_on_at_once_one_alone_does(home: Home) -> None:
     refused: list[Exception] = []
     first = _opened(home)
     second = _opened(home)
-    for one in (first, second):
+    for beginning in (first, second):
         try:
-            begun.append(one())
+            begun.append(beginning())
         except BranchTaken as error:
             refused.append(error)
     assert len(begun) == 1 and len(refused) == 1
     assert "Nothing was changed" in str(refused[0])
-    assert [one.kind for one in home.nodes()].count("fork") == 1
+    assert [node.kind for node in home.nodes()].count("fork") == 1
     begun[0].finish()
 
 
@@ -241,34 +240,9 @@ def _opened(home: Home) -> Any:
     model = loops.net()
     with loops.process(home):
         session = loop_run.open_session("tiny", None)
-    asked = {"max_steps": 9, "save_steps": 2, "seed": 5}
+    requested = {"max_steps": 9, "save_steps": 2, "seed": 5}
     live = loop_run.loop_objects.live_objects(model, loops.sgd(model), None, {})
-    return lambda: Run(live, session, loops.loader(), {}, None, asked)
-
-
-@pytest.mark.usefixtures("goes_on")
-def test_another_command_name_folder_or_job_of_an_array_is_another_run(
-    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    training = ordinals.Training("a", 1, 1, "p")
-    whole = ordinals.command(training, home.config.home)
-    other = ordinals.Training("a", 2, 2, "p")
-    found = {whole, ordinals.command(other, home.config.home)}
-    found.add(ordinals.command(ordinals.Training("b", 1, 1, "p"), home.config.home))
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    found.add(ordinals.command(training, home.config.home))
-    monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
-    monkeypatch.setattr(ordinals.sys, "orig_argv", ["python", "train.py", "--lr", "1"])
-    found.add(ordinals.command(training, home.config.home))
-    assert len(found) == 5
-    # The interpreter does not matter, nor where a project lies that has its home within it.
-    places = []
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        places.append(ordinals.command(training, tmp_path / name / ".branchtrack"))
-        places.append(ordinals.command(training, home.config.home))
-    assert places[0] == places[2] and places[1] != places[3]
+    return lambda: Run(live, session, loops.loader(), {}, None, requested)
 
 
 @pytest.mark.usefixtures("goes_on")
@@ -297,10 +271,10 @@ def test_folds_that_are_finished_are_passed_over_and_the_next_one_goes_on(home: 
     with pytest.raises(KeyboardInterrupt):
         loops.train_folds(home, 3, 3)
     assert loops.train_folds(home, 3) == [1, 1, 2, 2, 2, 2]
-    made = {one.name: one.training for one in home.runs()}
-    assert sorted(made) == ["fold0", "fold1", "fold2"]
+    trainings = {run.name: run.training for run in home.runs()}
+    assert sorted(trainings) == ["fold0", "fold1", "fold2"]
     # A launch finds them as those of one script, though two processes made them.
-    assert len({one["process"] for one in made.values()}) == 1
+    assert len({training["process"] for training in trainings.values()}) == 1
 
 
 def test_a_name_that_had_to_be_changed_is_said_and_kept(
@@ -311,12 +285,12 @@ def test_a_name_that_had_to_be_changed_is_said_and_kept(
         with loops.process(home):
             run = branchtrack.start("exp/a b", model=model, optimizer=loops.sgd(model), max_steps=1)
         run.finish()
-    said = [one.message for one in caplog.records if "is recorded as" in one.message]
+    said = [record.message for record in caplog.records if "is recorded as" in record.message]
     assert len(said) == 2 and "'exp/a b' is recorded as run exp-a-b (a name has" in said[0]
     assert "run exp-a-b-2" in said[1] and "exp-a-b is taken" in said[1]
-    made = home.find_run("exp-a-b-2")
-    assert made.training["name"] == "exp/a b"
-    assert home.events("run", made.name)[0].payload == {"asked": "exp/a b"}
+    renamed = home.find_run("exp-a-b-2")
+    assert renamed.training["name"] == "exp/a b"
+    assert home.events("run", renamed.name)[0].payload == {"asked": "exp/a b"}
 
 
 def test_a_name_that_is_kept_is_not_worth_a_word(
@@ -348,10 +322,10 @@ def test_a_trainer_goes_on_from_its_newest_node_with_true(home: Home) -> None:
 
 def test_true_begins_where_there_is_nothing_and_is_over_where_all_is_done(home: Home) -> None:
     for _ in range(2):
-        made = home.run(
+        run = home.run(
             tiny.trainer(tiny.BranchingTrainer, home.folder), resume_from_checkpoint=True
         )
-        assert made.state.global_step == 14
+        assert run.state.global_step == 14
     assert len(home.runs()) == 1 and len(home.nodes()) == 8
 
 
@@ -387,37 +361,19 @@ def test_a_notebook_goes_on_with_the_newest_run_of_that_name(
     interrupted(home, 4)
     assert f'resume="{home.nodes()[-1].id}"' in caplog.text
     loops.train(home, save_steps=2, resume="latest")
-    assert {one.name for one in home.runs()} == {"tiny", "tiny-2"}
+    assert {run.name for run in home.runs()} == {"tiny", "tiny-2"}
     assert home.nodes("tiny-2/main")[-1].kind == "final"
 
 
-@pytest.mark.parametrize("given", [{"set": {"lr": 1.0}}, {"branch": "b"}, {"mode": "weights"}])
-def test_changes_need_a_node_to_go_on_from(given: dict[str, Any], home: Home) -> None:
+@pytest.mark.parametrize("arguments", [{"set": {"lr": 1.0}}, {"branch": "b"}, {"mode": "weights"}])
+def test_changes_need_a_node_to_go_on_from(arguments: dict[str, Any], home: Home) -> None:
     model = torch.nn.Linear(2, 2)
     for resume in (None, "latest"):
         with loops.process(home), pytest.raises(InvalidInput, match="together with resume=NODE"):
-            branchtrack.start("a", model=model, optimizer=loops.sgd(model), resume=resume, **given)
+            branchtrack.start(
+                "a", model=model, optimizer=loops.sgd(model), resume=resume, **arguments
+            )
     assert home.runs() == []
-
-
-def test_a_process_forked_off_counts_its_own_trainings() -> None:
-    ordinals.reset()
-    mine = ordinals.this_process()
-    assert mine.next("a").of_name == 1 and mine.next("b").number == 2
-    assert (mine.next("a").of_name, mine.next("a").number) == (2, 4)
-    ordinals._process = ordinals.Process(pid=-1, id=mine.id)
-    assert ordinals.this_process().id != mine.id
-
-
-def test_threads_have_one_process() -> None:
-    ordinals.reset()
-    found: list[str] = []
-    threads = [Thread(target=lambda: found.append(ordinals.this_process().id)) for _ in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert len(set(found)) == 1
 
 
 SCRIPT = """
@@ -455,11 +411,11 @@ def test_the_queue_starts_a_killed_command_again_twice_and_one_process_goes_on(h
             time.sleep(0.05)
         first.kill()
     both = [started(BRANCHTRACK_CONTINUE="1", SLOW="0.05") for _ in range(2)]
-    said = [one.communicate(timeout=120)[1] for one in both]
-    codes = [one.returncode for one in both]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    codes = [process.returncode for process in both]
     refused = said[codes.index(1)]
     assert sorted(codes) == [0, 1] and "is being trained by process" in refused
-    assert [one.name for one in home.runs()] == ["deep"]
+    assert [run.name for run in home.runs()] == ["deep"]
     assert curve(home, "deep/main") == list(range(1, 41))
     assert home.segment("deep/main").status == "finished" and home.chain_break("deep") is None
 
@@ -467,7 +423,7 @@ def test_the_queue_starts_a_killed_command_again_twice_and_one_process_goes_on(h
 @pytest.mark.usefixtures("goes_on")
 def test_a_fold_that_somebody_stopped_was_done_with_once_the_next_had_begun(home: Home) -> None:
     def folds(stop: int | None) -> list[int]:
-        made: list[int] = []
+        trained: list[int] = []
         with loops.process(home):
             for fold in range(2):
                 model = loops.net()
@@ -484,14 +440,14 @@ def test_a_fold_that_somebody_stopped_was_done_with_once_the_next_had_begun(home
                     for batch in run.batches():
                         loops.loss_of(model, batch).backward()
                         optimizer.step()
-                        made.append(fold)
+                        trained.append(fold)
                         if fold == 1 and run.update == stop:
                             raise KeyboardInterrupt
                         # As a request to stop does.
                         run._session._control.stop_asked = fold == 0 and run.update == 2
                         if run.step():
                             break
-        return made
+        return trained
 
     with pytest.raises(KeyboardInterrupt):
         folds(3)

@@ -65,9 +65,9 @@ def test_a_last_value_that_is_no_number_names_nobody(empty: Site, pair: tuple[Li
 def test_equal_branches_have_no_lower_one(empty: Site, pair: tuple[Line, Line]) -> None:
     log(pair[0], [3.0, 3.0])
     log(pair[1], [3.0, 3.0])
-    found = compared(empty)
-    assert found.facts().lower is None
-    _, lower = charts_comparison.build_charts(found, "step", False, 0.0, (None, None))
+    both_sides = compared(empty)
+    assert both_sides.facts().lower is None
+    _, lower = charts_comparison.build_charts(both_sides, "step", False, 0.0, (None, None))
     assert "neither stays lower" in lower.label
 
 
@@ -76,17 +76,6 @@ def test_only_steps_of_both_count(empty: Site, pair: tuple[Line, Line]) -> None:
     pair[1].log("loss", range(101, 131, 3), [2.0] * 10)
     steps = [step for step, _, _ in compared(empty).common("loss")]
     assert steps == [101, 107, 113, 119, 125]
-
-
-def test_without_points_since_the_fork_only_the_trunk_is_drawn(
-    empty: Site, pair: tuple[Line, Line]
-) -> None:
-    found = compared(empty)
-    upper, lower = charts_comparison.build_charts(found, "step", False, 0.6, (None, None))
-    assert [line.name for line in upper.lines] == ["shared", "main", "side"]
-    assert [line.xs for line in upper.lines[1:]] == [[100], [100]]
-    assert lower.lines[0].xs == []
-    assert found.facts().step is None
 
 
 def test_a_long_run_is_compared_at_enough_points_to_see_the_change(
@@ -100,7 +89,7 @@ def test_a_long_run_is_compared_at_enough_points_to_see_the_change(
 
 
 def test_two_branches_share_neither_colour_nor_dash(empty: Site, pair: tuple[Line, Line]) -> None:
-    found = compared(empty)
+    both_sides = compared(empty)
 
     def styled(side: Side, position: int) -> Side:
         branch = replace(side.view.branch, position=position)
@@ -108,6 +97,8 @@ def test_two_branches_share_neither_colour_nor_dash(empty: Site, pair: tuple[Lin
 
     for first in range(16):
         for second in set(range(16)) - {first}:
-            both = replace(found, a=styled(found.a, first), b=styled(found.b, second))
+            both = replace(
+                both_sides, a=styled(both_sides.a, first), b=styled(both_sides.b, second)
+            )
             looks = [colour_and_dash(both.style(side)) for side in (both.a, both.b)]
             assert all(one != other for one, other in zip(*looks, strict=True)), (first, second)

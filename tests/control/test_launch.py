@@ -1,0 +1,122 @@
+"""A launch is validated, verified and queued, or changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from branchtrack import control
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.catalog import BUILT_IN, FROZEN, MAX_STEPS
+from branchtrack.core.overrides import WEIGHTS_ONLY
+from branchtrack.db import launches, nodes, segments, tables
+from branchtrack.db.engine import Database
+from branchtrack.errors import (
+    InvalidInput,
+    NameTaken,
+    NotFound,
+)
+from tests.control.samples import row_counts
+from tests.trees_for_tests import make_forked_tree, make_tree
+
+
+def test_an_order_validates_verifies_and_queues(database: Database, store: Store) -> None:
+    _tree, tree_nodes = make_forked_tree(database, store)
+    launch = control.create_launch(
+        database, store, tree_nodes[1].id[:8], actor="me", settings={"lr": "5e-3"}, name="hot"
+    )
+    assert (launch.state, launch.overrides) == ("queued", {"lr": 5e-3})
+    with database.read() as connection:
+        assert nodes.get(connection, launch.fork_node_id).settings["lr"] == 5e-3
+        assert segments.get(connection, launch.segment_id).status == "waiting"
+
+
+def test_a_branch_that_is_not_named_gets_a_free_name(database: Database, store: Store) -> None:
+    _tree, tree_nodes = make_forked_tree(database, store)
+    for expected in ("main-2", "main-3"):
+        launch = control.create_launch(database, store, tree_nodes[1].id, actor="me")
+        with database.read() as connection:
+            branch = connection.execute(
+                select(tables.branches.c.name).where(tables.branches.c.id == launch.branch_id)
+            ).scalar_one()
+        assert branch == expected
+
+
+def test_a_node_at_the_last_step_leaves_nothing_to_train(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    last = tree.node("main", 40, settings={"max_steps": 40})
+    before = row_counts(database)
+    with pytest.raises(InvalidInput, match="before step 40"):
+        control.create_launch(database, store, last.id, actor="me")
+    assert row_counts(database) == before
+
+
+def test_a_node_at_the_last_step_goes_on_with_a_later_one(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    declared = [s.as_dict() for s in (*BUILT_IN, MAX_STEPS, FROZEN)]
+    with database.transaction() as connection:
+        connection.execute(tables.segments.update().values(declared=declared))
+    has = {"max_steps": 40, "lr_scheduler_type": "linear", "frozen": ""}
+    last = tree.node("main", 40, settings=has)
+    before = row_counts(database)
+    for wrong, field in (
+        ({"max_steps": 60}, "horizon"),
+        ({"max_steps": 60, "horizon": "extend", "frozen": "nothing"}, "frozen"),
+        ({"max_steps": 60, "horizon": "extend", "frozen": "*"}, "frozen"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            control.create_launch(database, store, last.id, actor="me", settings=wrong)
+        assert (caught.value.field, row_counts(database)) == (field, before)
+    longer = {"max_steps": 60, "horizon": "extend"}
+    launch = control.create_launch(database, store, last.id, actor="me", settings=longer)
+    with database.read() as connection:
+        fork = nodes.get(connection, launch.fork_node_id)
+    assert (launch.overrides, fork.settings["max_steps"]) == (longer, 60)
+    assert "horizon" not in fork.settings
+
+
+def test_a_fork_of_weights_that_never_trained_stays_one(database: Database, store: Store) -> None:
+    _tree, tree_nodes = make_forked_tree(database, store)
+    first = control.create_launch(database, store, tree_nodes[1].id, actor="me", mode="weights")
+    again = control.create_launch(database, store, first.fork_node_id, actor="me")
+    with database.read() as connection:
+        fork = nodes.get(connection, again.fork_node_id)
+    assert (again.mode, fork.restored) == ("weights", WEIGHTS_ONLY)
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ({"node_ref": "ffffffff"}, NotFound),
+        ({"name": "cooler"}, NameTaken),
+        ({"name": "a b"}, InvalidInput),
+        ({"name": ""}, InvalidInput),
+        ({"settings": {"lr": "nan"}}, InvalidInput),
+        ({"settings": {"warmup": "1"}}, InvalidInput),
+        ({"mode": "magic"}, InvalidInput),
+        ({"reason": "x" * 2001}, InvalidInput),
+    ],
+)
+def test_a_bad_order_changes_nothing(
+    database: Database, store: Store, how: dict[str, Any], error: type[Exception]
+) -> None:
+    _tree, tree_nodes = make_forked_tree(database, store)
+    before = row_counts(database)
+    with pytest.raises(error):
+        control.create_launch(
+            database, store, **{"node_ref": tree_nodes[1].id, "actor": "me", **how}
+        )
+    assert row_counts(database) == before
+
+
+def test_launches_that_wait_are_listed_oldest_first(database: Database, store: Store) -> None:
+    _tree, tree_nodes = make_forked_tree(database, store)
+    ordered = [
+        control.create_launch(database, store, tree_nodes[0].id, actor="me") for _ in range(2)
+    ]
+    with database.read() as connection:
+        assert [launch.id for launch in launches.unfinished(connection)] == [
+            launch.id for launch in ordered
+        ]

@@ -1,0 +1,53 @@
+"""Who waits for a request learns how it ended, or that nothing will answer it."""
+
+from __future__ import annotations
+
+from threading import Thread
+
+import pytest
+
+from branchtrack import control
+from branchtrack.checkpoints.packs import Store
+from branchtrack.db import requests
+from branchtrack.db.engine import Database
+from branchtrack.errors import (
+    NotAnswered,
+    NotLive,
+)
+from tests.control.samples import SET_LR
+from tests.trees_for_tests import make_tree
+
+
+def test_who_waits_is_told_how_the_request_ended(database: Database, store: Store) -> None:
+    make_tree(database, store)
+    request = control.submit(database, "demo", SET_LR, actor="me")
+
+    def answer() -> None:
+        with database.transaction() as connection:
+            requests.move(connection, request.id, "applied", actor="run", step=5)
+            requests.move(connection, request.id, "verified", actor="run", effective={"lr": 1e-3})
+
+    thread = Thread(target=answer)
+    thread.start()
+    ended = control.wait(database, request.id, timeout=60)
+    thread.join()
+    assert (ended.state, ended.step, ended.effective) == ("verified", 5, {"lr": 1e-3})
+
+
+def test_who_waits_too_long_is_told_that_the_request_stands(
+    database: Database, store: Store
+) -> None:
+    make_tree(database, store)
+    request = control.submit(database, "demo", {"kind": "stop"}, actor="me")
+    with pytest.raises(NotAnswered, match="still be carried out"):
+        control.wait(database, request.id, timeout=0.1)
+
+
+def test_who_waits_for_a_process_that_ended_is_told(database: Database, store: Store) -> None:
+    tree = make_tree(database, store)
+    request = control.submit(database, "demo", {"kind": "stop"}, actor="me")
+    tree.end("main", "failed")
+    with pytest.raises(NotLive, match="ended"):
+        control.wait(database, request.id, timeout=5)
+    with database.read() as connection:
+        assert requests.get(connection, request.id).state == "expired"

@@ -1,0 +1,112 @@
+"""Of a live page, only what the browser does not show yet is sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from flask import Flask
+
+from branchtrack.db.views.tree_nodes import TreeNodes
+from branchtrack.web.charts.timeline import Drawing
+from branchtrack.web.pages.live_part import RowChanges, Sent
+from branchtrack.web.svg.timeline import Domain, Lane
+
+
+@contextmanager
+def address(live_only: bool = True, **query: str) -> Iterator[Sent]:
+    """What is sent to a page with an address of that query."""
+    with Flask(__name__).test_request_context("/", query_string=query):
+        yield Sent(live_only)
+
+
+def lane(name: str, end: int = 10) -> Lane:
+    return Lane(name, 0, 0, end, None, True, ())
+
+
+def drawing(*lanes: Lane, high: int = 100) -> Drawing:
+    return Drawing(lanes, Domain(0, high), "")
+
+
+def row(number: int, value: float = 1.0) -> Any:
+    node = SimpleNamespace(id=f"{number:016x}"[::-1], effective=None, compared=None)
+    branch = SimpleNamespace(name="main")
+    return SimpleNamespace(
+        node=node, branch=branch, origin="", value=value, delta=None, gutter=None
+    )
+
+
+def sent_rows(*rows: Any) -> str:
+    with address() as sent:
+        sent.changed_rows("loss", TreeNodes(), rows)
+        return sent.each_row
+
+
+def changes(before: str, *rows: Any, live_only: bool = True) -> RowChanges | None:
+    with address(live_only, each_row=before) as sent:
+        return sent.changed_rows("loss", TreeNodes(), rows)
+
+
+def test_the_lanes_that_changed_are_sent_alone() -> None:
+    before = drawing(lane("a"), lane("b"))
+    with address() as sent:
+        assert sent.changed_lanes(before, [1, 2]) is None
+    with address(each_lane=sent.each_lane) as later:
+        assert later.changed_lanes(before, [1, 2]) == []
+        assert later.changed_lanes(before, [1, 3]) == [1]
+        assert later.changed_lanes(drawing(lane("a", 11), lane("b")), [1, 2]) == [0]
+
+
+def test_another_axis_or_another_branch_has_all_lanes_sent() -> None:
+    with address() as sent:
+        sent.changed_lanes(drawing(lane("a")), [1])
+    with address(each_lane=sent.each_lane) as later:
+        assert later.changed_lanes(drawing(lane("a"), high=200), [1]) is None
+        assert later.changed_lanes(drawing(lane("a"), lane("b")), [1, 2]) is None
+
+
+def test_new_rows_stand_above_those_that_the_browser_has() -> None:
+    first, second, third = row(1), row(2), row(3)
+    before = sent_rows(second, first)
+    assert changes(before, third, second, first) == RowChanges((third,), [], [])
+    changed = row(1, 0.5)
+    assert changes(before, second, changed) == RowChanges((), [changed], [])
+
+
+def test_rows_that_moved_to_the_next_page_go() -> None:
+    first, second, third = row(1), row(2), row(3)
+    gone = [first.node.id[:6]]
+    assert changes(sent_rows(second, first), third, second) == RowChanges((third,), [], gone)
+
+
+def test_rows_of_another_page_are_all_sent() -> None:
+    assert changes(sent_rows(row(1)), row(3), row(2)) is None
+    assert changes("", row(1)) is None
+    assert changes("x<y", row(1)) is None
+    assert changes(sent_rows(row(1)), row(1), live_only=False) is None
+
+
+def test_more_rows_than_an_address_holds_are_not_told_apart() -> None:
+    assert sent_rows(*map(row, range(300))) == ""
+
+
+def test_a_metric_that_is_still_the_one_to_show_stays_drawn() -> None:
+    with address(drawn="3.eval.loss") as sent:
+        assert sent.drawn(3, None) == sent.drawn(3, "eval.loss") == "eval.loss"
+        assert sent.drawn(4, None) is None and sent.drawn(3, "loss") is None
+    with address(drawn="3.") as sent:
+        assert sent.drawn(3, None) is None
+    with address(live_only=False, drawn="3.loss") as sent:
+        assert sent.drawn(3, None) is None
+
+
+def test_a_little_progress_leaves_the_lanes_as_they_are() -> None:
+    def word(step: int) -> str:
+        view: Any = SimpleNamespace(name="main", status="running", step=step, is_live=True)
+        with address() as sent:
+            sent.check_lanes(7, "loss", Domain(0, 2000), [view])
+            return sent.lanes
+
+    assert word(100) == word(109) != word(110)
