@@ -14,7 +14,7 @@ from branchtrack.core import formats
 
 
 def setting(value: Any) -> Markup:
-    """Return a setting as text, with the exact value in the title where it is longer."""
+    """Return a setting as text, with the exact value in the title if it is longer."""
     text, exact = formats.setting(value), formats.exact_setting(value)
     if text == exact or value == "":
         return escape(text)

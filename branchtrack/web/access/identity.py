@@ -97,7 +97,7 @@ def _by_cookie(server_token: str | None) -> Actor | None:
 
 def _seal(holder: str) -> str:
     token = current_app.config["BRANCHTRACK_TOKEN"]
-    # Without a token of its own, the server has a key, and its cookies are valid, until it ends.
+    # A server without a token makes a key; its cookies are valid until the server ends.
     key = current_app.config.setdefault("BRANCHTRACK_COOKIE_KEY", secrets.token_bytes(32))
     key = token.encode() if token is not None else key
     return hmac.new(key, f"branchtrack cookie {holder}".encode(), hashlib.sha256).hexdigest()
