@@ -88,5 +88,5 @@ def test_an_enum_that_the_script_has_no_more_is_named(key: str, name: str) -> No
 
 
 def test_only_tags_that_are_read_are_known() -> None:
-    assert all(map(scalars.known, ("scalar", "enum", "float", "bytes")))
-    assert not scalars.known("tensor") and not scalars.known("")
+    assert all(map(scalars.is_known, ("scalar", "enum", "float", "bytes")))
+    assert not scalars.is_known("tensor") and not scalars.is_known("")

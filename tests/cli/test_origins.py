@@ -48,7 +48,7 @@ def record_environment(database: Database, environment: dict[str, Any]) -> None:
 def test_a_script_that_stayed_where_it_was_needs_no_other_command(
     sqlite_database: Database, forked: tuple[Tree, list[Node]]
 ) -> None:
-    assert origins.placed(sqlite_database, forked[1][1].id, None, None) is None
+    assert origins.relocated_command(sqlite_database, forked[1][1].id, None, None) is None
 
 
 def test_a_script_elsewhere_takes_the_place_of_the_recorded_one(
@@ -56,21 +56,21 @@ def test_a_script_elsewhere_takes_the_place_of_the_recorded_one(
 ) -> None:
     moved = tmp_path / "moved.py"
     moved.write_text("")
-    command = origins.placed(sqlite_database, forked[1][1].id, str(moved), None)
+    command = origins.relocated_command(sqlite_database, forked[1][1].id, str(moved), None)
     assert command is not None and command["argv"] == ["python", str(moved)]
     with pytest.raises(InvalidInput):
-        origins.placed(sqlite_database, forked[1][1].id, str(tmp_path / "none.py"), None)
+        origins.relocated_command(sqlite_database, forked[1][1].id, str(tmp_path / "none.py"), None)
 
 
 def test_a_changed_script_is_told_unless_quiet(
     sqlite_database: Database, launch: Launch, script: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record_environment(sqlite_database, {"script": scripts.digest(script)})
-    assert not origins.tell_of_script(sqlite_database, launch, quiet=False)
+    assert not origins.report_script_changes(sqlite_database, launch, quiet=False)
     script.write_text("print('changed')")
-    assert origins.tell_of_script(sqlite_database, launch, quiet=True)
+    assert origins.report_script_changes(sqlite_database, launch, quiet=True)
     assert capsys.readouterr().err == ""
-    assert origins.tell_of_script(sqlite_database, launch, quiet=False)
+    assert origins.report_script_changes(sqlite_database, launch, quiet=False)
     assert f"{script} has changed since node {launch.node_id}" in capsys.readouterr().err
 
 
@@ -86,9 +86,9 @@ def test_a_changed_module_of_the_script_is_told(
     modules = scripts.digests_below(script.parent, [str(helper)])
     with sqlite_database.transaction() as connection:
         segments.set_environment(connection, forked[0].segment("main").id, {"modules": modules})
-    assert not origins.tell_of_script(sqlite_database, launch, quiet=False)
+    assert not origins.report_script_changes(sqlite_database, launch, quiet=False)
     helper.write_text("a = 2")
-    assert origins.tell_of_script(sqlite_database, launch, quiet=False)
+    assert origins.report_script_changes(sqlite_database, launch, quiet=False)
     assert "Modules of the script have changed since: helper.py." in capsys.readouterr().err
 
 
@@ -110,13 +110,13 @@ def test_variables_that_are_restored_are_told(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    origins.tell_of_environment(sqlite_database, launch, quiet=False)
+    origins.report_environment(sqlite_database, launch, quiet=False)
     assert capsys.readouterr().err == ""
     environment = {"values": {"MY_SCALE": "3"}, "secrets": {}}
     with sqlite_database.transaction() as connection:
         segments.set_environment(connection, forked[0].segment("main").id, environment)
     monkeypatch.delenv("MY_SCALE", raising=False)
-    origins.tell_of_environment(sqlite_database, launch, quiet=True)
+    origins.report_environment(sqlite_database, launch, quiet=True)
     assert capsys.readouterr().err == ""
-    origins.tell_of_environment(sqlite_database, launch, quiet=False)
+    origins.report_environment(sqlite_database, launch, quiet=False)
     assert "MY_SCALE=3" in capsys.readouterr().err

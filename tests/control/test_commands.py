@@ -39,29 +39,31 @@ def command(folder: Path, *argv: str) -> dict[str, Any]:
 
 def test_a_command_whose_files_are_there_lacks_nothing(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("")
-    assert commands.what_is_gone(command(tmp_path, "train.py")) == ""
-    assert commands.what_is_gone(command(tmp_path, "-m", "package.train")) == ""
+    assert commands.describe_missing(command(tmp_path, "train.py")) == ""
+    assert commands.describe_missing(command(tmp_path, "-m", "package.train")) == ""
 
 
 def test_a_missing_folder_and_a_missing_script_are_named(tmp_path: Path) -> None:
-    assert f"script {tmp_path / 'train.py'}" in commands.what_is_gone(command(tmp_path, "train.py"))
+    assert f"script {tmp_path / 'train.py'}" in commands.describe_missing(
+        command(tmp_path, "train.py")
+    )
     folder = tmp_path / "moved"
-    assert f"folder {folder}" in commands.what_is_gone(command(folder, "train.py"))
+    assert f"folder {folder}" in commands.describe_missing(command(folder, "train.py"))
 
 
 def test_a_secret_that_was_not_recorded_is_what_the_command_lacks(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("")
     recorded = command(tmp_path, "train.py", "--api-key", "<redacted>")
-    assert "--api-key" in commands.what_is_gone(recorded)
-    assert "environment variables" in commands.way_to_start(recorded, "abcd")
+    assert "--api-key" in commands.describe_missing(recorded)
+    assert "environment variables" in commands.describe_way_to_start(recorded, "abcd")
 
 
 def test_the_way_out_says_where_the_script_is_now_or_that_objects_are_needed(
     tmp_path: Path,
 ) -> None:
-    moved = commands.way_to_start(command(tmp_path, "train.py"), "abcd")
+    moved = commands.describe_way_to_start(command(tmp_path, "train.py"), "abcd")
     assert "branchtrack resume abcd --script PATH --cwd DIR" in moved
-    interactive = commands.way_to_start(None, "abcd")
+    interactive = commands.describe_way_to_start(None, "abcd")
     assert 'resume="abcd"' in interactive and "--cwd" not in interactive
 
 

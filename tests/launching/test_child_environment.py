@@ -42,9 +42,11 @@ def test_a_variable_that_was_chosen_is_given_even_where_the_environment_is_kept(
 
 def test_the_log_of_a_launch_begins_with_what_differs(tmp_path: Path) -> None:
     config, log = load(tmp_path / "home"), tmp_path / "launch.log"
-    child_environment.tell(Comparison(), config, log)
+    child_environment.log_differences(Comparison(), config, log)
     assert not log.exists()
-    child_environment.tell(Comparison(given_back={NAME: "3"}, missing=("API_KEY",)), config, log)
+    child_environment.log_differences(
+        Comparison(given_back={NAME: "3"}, missing=("API_KEY",)), config, log
+    )
     lines = log.read_text().splitlines()
     assert len(lines) == 2 and all(line.startswith("branchtrack: ") for line in lines)
     assert f"{NAME}=3" in lines[0] and "API_KEY" in lines[1]

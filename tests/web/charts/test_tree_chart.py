@@ -42,7 +42,7 @@ def series(*steps: int) -> Series:
 
 def test_few_branches_are_all_drawn() -> None:
     branches = [branch(number) for number in range(CURVES)]
-    assert tree_chart.choose(branches, "loss") == branches
+    assert tree_chart.choose_branches(branches, "loss") == branches
 
 
 def test_of_many_branches_those_that_train_the_best_and_the_newest_are_drawn() -> None:
@@ -50,21 +50,21 @@ def test_of_many_branches_those_that_train_the_best_and_the_newest_are_drawn() -
     branches[120] = branch(120, status="running", loss=1000.0)
     branches[150] = branch(150, loss=0.1)
     branches[151] = branch(151, loss=math.nan)
-    drawn = numbers(tree_chart.choose(branches, "loss"))
+    drawn = numbers(tree_chart.choose_branches(branches, "loss"))
     assert len(drawn) == CURVES and drawn == sorted(drawn)
     assert {0, 120, 150, 199, 198} <= set(drawn) and 151 not in drawn
 
 
 def test_where_lower_is_not_better_the_newest_are_drawn() -> None:
     branches = [branch(number, accuracy=float(number)) for number in range(200)]
-    assert numbers(tree_chart.choose(branches, "accuracy"))[1:] == list(range(153, 200))
+    assert numbers(tree_chart.choose_branches(branches, "accuracy"))[1:] == list(range(153, 200))
 
 
 def test_no_curve_is_drawn_without_the_one_that_it_grew_from() -> None:
     branches = [branch(number) for number in range(100)]
     branches[99] = branch(99, parent=50)
     branches[50] = branch(50, parent=7)
-    assert {7, 50, 99} <= set(numbers(tree_chart.choose(branches, "loss")))
+    assert {7, 50, 99} <= set(numbers(tree_chart.choose_branches(branches, "loss")))
 
 
 def tree_of(site: Site) -> TreeView:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from branchtrack.core.error_payload import error_payload, jsonable
-
+from branchtrack.error_payload import error_payload, jsonable
 from branchtrack.errors import BranchtrackError, InvalidInput
 
 

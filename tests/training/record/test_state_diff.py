@@ -9,7 +9,7 @@ import pytest
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Node, StoredCheckpoint
-from branchtrack.training.session import state_diff
+from branchtrack.training.record import state_diff
 from tests.checkpoints.tensors_for_tests import manifest_of, tensors
 
 State = dict[str, Any]
