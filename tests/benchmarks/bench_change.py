@@ -110,8 +110,8 @@ def _cpu_ms(update: Callable[[], None]) -> float:
 
 
 def _wait_until_polled(run: Any) -> None:
-    recorder = run._session.recorder
-    while not recorder.waiting:
+    inbox = run._session.recorder.inbox
+    while not inbox.waiting:
         time.sleep(0.005)
 
 
