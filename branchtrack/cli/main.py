@@ -99,8 +99,8 @@ class Branchtrack(click.Group):
                 emit({"error": {"type": "UsageError", "what": error.format_message()}})
             raise
         except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                # Others may come when something has been done already.
+            if error.errno != errno.ENAMETOOLONG or error.filename is None:
+                # Other failures may come after something was done.
                 raise
             refused = _refused_path(error)
             print_error(refused, as_json)

@@ -16,6 +16,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from branchtrack.training.live import Live, number
+from branchtrack.training.probing import copied
 
 logger = logging.getLogger("branchtrack")
 
@@ -47,15 +48,10 @@ def _stepped(part: Live) -> list[float]:
     twin = object.__new__(type(optimizer))
     twin.__dict__.update({k: v for k, v in optimizer.__dict__.items() if k != "step"})
     twin.param_groups = [
-        {**{k: _copied(v) for k, v in group.items() if k != "params"}, "params": []}
+        {**{k: copied(v) for k, v in group.items() if k != "params"}, "params": []}
         for group in optimizer.param_groups
     ]
     known = {id(one): twin for one in (part.optimizer, optimizer)}
     with warnings.catch_warnings(action="ignore"):
         copy.deepcopy(part.scheduler, known).step()
     return [number(group["lr"]) for group in twin.param_groups]
-
-
-def _copied(value: Any) -> Any:
-    # `copy.copy` of a tensor shares its memory, and a schedule fills it in place.
-    return value.detach().clone() if isinstance(value, torch.Tensor) else copy.copy(value)

@@ -61,7 +61,7 @@ def options(live: Live) -> Options:
     """What the groups of every optimizer are told, copied."""
     return {
         name: [
-            {key: _copy(value) for key, value in group.items() if key not in _APART}
+            {key: copied(value) for key, value in group.items() if key not in _APART}
             for group in part.groups
         ]
         for name, part in live.parts.items()
@@ -94,7 +94,7 @@ class Sample:
                 if grad is None or (parameter.numel() > room and self._kept):
                     continue
                 room -= parameter.numel()
-                state = {k: _copy(v) for k, v in optimizer.state.get(parameter, {}).items()}
+                state = {k: copied(v) for k, v in optimizer.state.get(parameter, {}).items()}
                 self._kept.append(
                     (place, parameter, parameter.detach().clone(), grad.detach().clone(), state)
                 )
@@ -139,14 +139,14 @@ class Sample:
         twin.__dict__.update({name: OrderedDict() for name in _HOOKS})
         twin.state, made = defaultdict(dict), []
         twin.param_groups = [
-            {**group, **{k: _copy(v) for k, v in one.items()}, "params": []}
+            {**group, **{k: copied(v) for k, v in one.items()}, "params": []}
             for group, one in zip(self._optimizer.param_groups, told, strict=True)
         ]
         for place, _, value, grad, state in self._kept:
             parameter = torch.nn.Parameter(value.clone())
             parameter.grad = grad.clone()
             if state:
-                twin.state[parameter] = {k: _copy(v) for k, v in state.items()}
+                twin.state[parameter] = {k: copied(v) for k, v in state.items()}
             twin.param_groups[place]["params"].append(parameter)
             made.append(parameter)
         step = kind.step
@@ -174,7 +174,8 @@ def _differing(found: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) ->
     )
 
 
-def _copy(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """A value of a group that shares no memory with it: schedules fill tensors in place."""
     return value.detach().clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
 
 

@@ -12,7 +12,12 @@ from branchtrack.training.live import Live
 
 
 class Doubling(lr_scheduler.LRScheduler):
-    """A schedule that is not torch's own."""
+    """A schedule that is not torch's own, and fills what the groups keep in tensors."""
+
+    def step(self, epoch: int | None = None) -> None:
+        super().step(epoch)
+        for group in self.optimizer.param_groups:
+            group["betas"][0].fill_(0.5)
 
     def get_lr(self) -> list[float | torch.Tensor]:
         return [2 * group["lr"] for group in self.optimizer.param_groups]
@@ -21,8 +26,11 @@ class Doubling(lr_scheduler.LRScheduler):
 def test_rates_in_tensors_are_foreseen_without_being_written_to() -> None:
     model = torch.nn.Linear(3, 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=torch.tensor(0.25))
+    group = optimizer.param_groups[0]
+    group["betas"] = (torch.tensor(0.75), 0.99)
     scheduler = Doubling(optimizer)
-    optimizer.param_groups[0]["lr"].fill_(0.25)
+    group["lr"].fill_(0.25)
+    group["betas"][0].fill_(0.75)
     live = Live(model, optimizer, scheduler, SimpleNamespace(), [True])
     assert foreseeing.next_rates(live) == {"": [0.5]}
-    assert float(optimizer.param_groups[0]["lr"]) == 0.25
+    assert float(group["lr"]) == 0.25 and float(group["betas"][0]) == 0.75
