@@ -100,7 +100,7 @@ class Branchtrack(click.Group):
                 emit({"error": {"type": "UsageError", "what": error.format_message()}})
             raise
         except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
+            if error.errno != errno.ENAMETOOLONG or error.filename is None:
                 # Other failures may happen after something was done.
                 raise
             refused = _refused_path(error)

@@ -21,10 +21,10 @@ from tests.training.homes import Home
 
 ROOT = Path(__file__).parent.parent.parent
 VICTIM: dict[str, Any] = {"max_steps": 60, "evaluated": True}
+#: Seconds after its first node within which a training is killed.
 LATEST = 0.3
-"""Seconds after its first node within which a training is killed."""
-PAUSE = 2 * LATEST / VICTIM["max_steps"]
-"""Seconds that each update takes at least, so that no training ends before."""
+#: Seconds that each update takes at least: no training ends before it is killed.
+PAUSE = 0.05
 
 
 @pytest.fixture(scope="module")

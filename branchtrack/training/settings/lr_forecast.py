@@ -16,6 +16,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from branchtrack.training.settings.live import Live, number
+from branchtrack.training.settings.shadow_step import copied
 
 logger = logging.getLogger("branchtrack")
 
@@ -51,15 +52,10 @@ def _stepped(optimizer_objects: Live) -> list[float]:
     twin = object.__new__(type(optimizer))
     twin.__dict__.update({k: v for k, v in optimizer.__dict__.items() if k != "step"})
     twin.param_groups = [
-        {**{k: _copied(v) for k, v in group.items() if k != "params"}, "params": []}
+        {**{k: copied(v) for k, v in group.items() if k != "params"}, "params": []}
         for group in optimizer.param_groups
     ]
     memo = {id(value): twin for value in (optimizer_objects.optimizer, optimizer)}
     with warnings.catch_warnings(action="ignore"):
         copy.deepcopy(optimizer_objects.scheduler, memo).step()
     return [number(group["lr"]) for group in twin.param_groups]
-
-
-def _copied(value: Any) -> Any:
-    # `copy.copy` of a tensor shares its memory, and a schedule fills it in place.
-    return value.detach().clone() if isinstance(value, torch.Tensor) else copy.copy(value)

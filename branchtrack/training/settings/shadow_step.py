@@ -63,7 +63,7 @@ def options(live: Live) -> Options:
     """Return a copy of the options of every optimizer's groups."""
     return {
         name: [
-            {key: _copy(value) for key, value in group.items() if key not in _APART}
+            {key: copied(value) for key, value in group.items() if key not in _APART}
             for group in optimizer_objects.groups
         ]
         for name, optimizer_objects in live.parts.items()
@@ -97,7 +97,7 @@ class Sample:
                 if parameter.numel() > room and self._kept:
                     continue
                 room -= parameter.numel()
-                state = {k: _copy(v) for k, v in optimizer.state.get(parameter, {}).items()}
+                state = {k: copied(v) for k, v in optimizer.state.get(parameter, {}).items()}
                 self._kept.append(
                     (
                         group_index,
@@ -150,14 +150,14 @@ class Sample:
         twin.__dict__.update({name: OrderedDict() for name in _HOOKS})
         twin.state, parameters = defaultdict(dict), []
         twin.param_groups = [
-            {**group, **{k: _copy(v) for k, v in overrides.items()}, "params": []}
+            {**group, **{k: copied(v) for k, v in overrides.items()}, "params": []}
             for group, overrides in zip(self._optimizer.param_groups, group_options, strict=True)
         ]
         for group_index, _, value, grad, state in self._kept:
             parameter = torch.nn.Parameter(value.clone())
             parameter.grad = grad.clone()
             if state:
-                twin.state[parameter] = {k: _copy(v) for k, v in state.items()}
+                twin.state[parameter] = {k: copied(v) for k, v in state.items()}
             twin.param_groups[group_index]["params"].append(parameter)
             parameters.append(parameter)
         step = kind.step
@@ -192,7 +192,8 @@ def _differing(tensors: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) 
     )
 
 
-def _copy(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """Return a copy that shares no memory: schedules fill the tensors of a group in place."""
     return value.detach().clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
 
 

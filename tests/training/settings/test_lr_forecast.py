@@ -34,18 +34,24 @@ def test_the_next_step_is_made_on_a_copy() -> None:
     assert rates(live) == [0.1, 0.025] and live.scheduler.rate == 0.8
 
 
-def test_tensors_of_rates_are_not_written_to() -> None:
-    class Constant(schedulers.LRScheduler):
+def test_tensors_in_groups_are_not_written_to() -> None:
+    class Filling(schedulers.LRScheduler):
+        def step(self, epoch: int | None = None) -> None:
+            super().step(epoch)
+            for group in self.optimizer.param_groups:
+                group["betas"][0].fill_(0.5)
+
         def get_lr(self) -> list[float | torch.Tensor]:
             return [0.5 for _ in self.optimizer.param_groups]
 
     live = two_groups(capturable=False, foreach=False)
     for group in live.groups:
-        group["lr"] = torch.tensor(0.1)
-    live.scheduler = Constant(live.optimizer)
+        group["lr"], group["betas"] = torch.tensor(0.1), (torch.tensor(0.75), 0.99)
+    live.scheduler = Filling(live.optimizer)
     live.groups[0]["lr"].fill_(0.25)
+    live.groups[0]["betas"][0].fill_(0.75)
     assert lr_forecast.next_rates(live) == {"": [0.5, 0.5]}
-    assert rates(live)[0] == 0.25
+    assert rates(live)[0] == 0.25 and float(live.groups[0]["betas"][0]) == 0.75
 
 
 def test_a_schedule_that_fails_or_has_a_model_is_not_forecast() -> None:
