@@ -7,6 +7,8 @@ A writer changes the value that the maths reads; a reader reads that value (see 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -267,18 +269,15 @@ def _plain(value: Any) -> Any:
 
 
 def _grad_norm(live: Live) -> float:
-    gradients = [
-        parameter.grad.detach()
-        for group in live.groups
-        for parameter in group["params"]
-        if parameter.grad is not None
-    ]
+    parameters = chain.from_iterable(group["params"] for group in live.groups)
+    gradients = [grad for grad in map(attrgetter("grad"), parameters) if grad is not None]
     dense = [gradient for gradient in gradients if gradient.layout is torch.strided]
     sparse = [gradient for gradient in gradients if gradient.layout is not torch.strided]
-    norms = [*(torch._foreach_norm(dense) if dense else ()), *(g.norm() for g in sparse)]
-    if len({(norm.dtype, norm.device) for norm in norms}) > 1:
-        norms = [norm.float().cpu() for norm in norms]
-    return float(torch.stack(norms).float().norm()) if norms else 0.0
+    with torch.no_grad():
+        norms = [*(torch._foreach_norm(dense) if dense else ()), *(g.norm() for g in sparse)]
+        if len({(norm.dtype, norm.device) for norm in norms}) > 1:
+            norms = [norm.float().cpu() for norm in norms]
+        return float(torch.stack(norms).float().norm()) if norms else 0.0
 
 
 def _same(

@@ -6,9 +6,11 @@ optimizer's settings begin with its name. It knows no request and none of the lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -48,6 +50,9 @@ NAMED: dict[str, tuple[Callable[[Live], Any], Callable[[Live, Any], None]]] = {
     "momentum": (momenta.read_momentum, momenta.write_momentum),
 }
 
+#: The modules and parameters in a module's attributes, each by name.
+_HELD = itemgetter("_modules", "_parameters")
+
 
 @dataclass(frozen=True)
 class Handle:
@@ -65,9 +70,12 @@ class Handle:
 
 @dataclass(frozen=True)
 class Registry:
-    """What was built for ``objects``: handles by name, and the model's parts that they hold."""
+    """What was built for ``objects`` and a model of ``modules`` with ``contents``: handles by name,
+    and the model's dropouts and parameters."""
 
     objects: list[Any]
+    modules: list[torch.nn.Module]
+    contents: list[int]
     handles: dict[str, Handle]
     dropouts: list[torch.nn.modules.dropout._DropoutNd]
     parameters: list[torch.nn.Parameter]
@@ -86,10 +94,11 @@ def current(live: Live) -> Registry:
     """
     objects = _objects(live)
     held: list[Registry] = live.registry
-    if not held or held[0].objects != objects:
+    if not held or held[0].objects != objects or held[0].contents != _contents(held[0].modules):
         dropouts = list(modules.dropouts(live.model).values())
         parameters = list(live.model.parameters())
-        held[:] = [Registry(objects, _handles(live), dropouts, parameters)]
+        parts = list(live.model.modules())
+        held[:] = [Registry(objects, parts, _contents(parts), _handles(live), dropouts, parameters)]
     return held[0]
 
 
@@ -97,7 +106,13 @@ def _objects(live: Live) -> list[Any]:
     """Return the objects that the registry is valid for. As it holds them, no new object can have
     the same address."""
     loop = () if live.loop is None else live.loop.declared
-    objects: list[Any] = [id(live.values), id(live.loop), live.is_several, schedules.KIND in loop]
+    objects: list[Any] = [
+        id(live.model),
+        id(live.values),
+        id(live.loop),
+        live.is_several,
+        schedules.KIND in loop,
+    ]
     for optimizer_objects in live.parts.values():
         objects += [
             id(optimizer_objects.optimizer),
@@ -109,13 +124,16 @@ def _objects(live: Live) -> list[Any]:
             objects += [id(group), *group, *map(type, group.values())]
     if live.values is not None:
         objects += live.values.declared
-    modules_left = [live.model]
-    while modules_left:
-        module = modules_left.pop()
-        objects.append(id(module))
-        objects.extend(map(id, module._parameters.values()))
-        modules_left.extend(child for child in module._modules.values() if child is not None)
     return objects
+
+
+def _contents(parts: Sequence[torch.nn.Module]) -> list[int]:
+    """Return the addresses of what modules hold: the same ones are the same model.
+
+    It is compared at every look at a setting, so that it loops over modules in C alone.
+    """
+    held = chain.from_iterable(map(_HELD, map(vars, parts)))
+    return list(map(id, chain.from_iterable(map(dict.values, held))))
 
 
 def _handles(live: Live) -> dict[str, Handle]:
