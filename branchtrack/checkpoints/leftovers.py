@@ -39,11 +39,11 @@ def remove_unfinished(store: Store) -> int:
 
 
 def remove_unnamed(
-    store: Store, named: Container[str], database: str, heard_of: Mapping[str, float]
+    store: Store, named: Container[str], database: str, heartbeats: Mapping[str, float]
 ) -> list[str]:
     """Remove packs written for a database that does not name them, and return their ids.
 
-    ``heard_of`` holds the times at which the database last heard of processes. Packs that do not
+    ``heartbeats`` holds the times at which the database last heard of processes. Packs that do not
     name their process were written by earlier versions, and are left alone.
     """
     removed = []
@@ -54,7 +54,7 @@ def remove_unnamed(
         process = metadata.get(PROCESS_KEY)
         if not process or metadata.get(DATABASE_KEY) != database:
             continue
-        was_heard_of = time.time() - pack.age < heard_of.get(process, 0.0) + _HEARTBEATS
+        was_heard_of = time.time() - pack.age < heartbeats.get(process, 0.0) + _HEARTBEATS
         if was_heard_of and _is_left(process, pack.age):
             with suppress(OSError):
                 store.delete(pack.id)

@@ -26,9 +26,9 @@ def clear(database: Database, store: Store) -> str:
         StorageError: the database failed.
     """
     with database.read() as connection:
-        named, heard_of = packs.ids(connection), packs.heard_of(connection)
+        named, heartbeats = packs.ids(connection), packs.heartbeats(connection)
     unfinished = leftovers.remove_unfinished(store)
-    unnamed = leftovers.remove_unnamed(store, named, _name(database, store), heard_of)
+    unnamed = leftovers.remove_unnamed(store, named, _name(database, store), heartbeats)
     if unnamed:
         # Earlier commits may name packs that other tensors of equal content were read from.
         with database.transaction() as connection:

@@ -26,7 +26,7 @@ def check_limit(connection: Connection, node: Node, who: Actor) -> None:
         RateLimited: the limit is reached.
     """
     if who.limit is not None and who.token_id is not None:
-        actors.check_limit(who, requests.made_lately(connection, node.run_id, who.token_id))
+        actors.check_limit(who, requests.count_recent(connection, node.run_id, who.token_id))
 
 
 def receive(

@@ -249,7 +249,7 @@ def _check(
     typed = interventions.read(payload)
     actors.check(who, "request", typed.names_of(typed.model_dump()))
     if who.limit is not None and who.token_id is not None:
-        actors.check_limit(who, requests.made_lately(connection, branch.run_id, who.token_id))
+        actors.check_limit(who, requests.count_recent(connection, branch.run_id, who.token_id))
     if not typed.needs_process:
         return _Checked(typed, {})
     segment = live_segment(connection, branch)

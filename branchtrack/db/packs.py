@@ -81,7 +81,7 @@ def ids(connection: Connection) -> set[str]:
     return set(connection.execute(select(tensors.c.pack).distinct()).scalars())
 
 
-def heard_of(connection: Connection) -> dict[str, float]:
+def heartbeats(connection: Connection) -> dict[str, float]:
     """Return the last sign of life of each process that trained, by name; seconds since 1970."""
     last = func.max(segments.c.heartbeat_at)
     query = select(segments.c.process, last).where(segments.c.process.is_not(None))

@@ -155,7 +155,7 @@ def by_key(connection: Connection, run_id: str, actor: str, key: str) -> Request
     return None if row is None else _record(row)
 
 
-def made_lately(connection: Connection, run_id: str, token_id: str) -> int:
+def count_recent(connection: Connection, run_id: str, token_id: str) -> int:
     """Count the requests, not refused, that a token made in the run's last `WINDOW` updates."""
     since = segments.trained_steps(connection, run_id) - WINDOW
     query = select(func.count()).where(

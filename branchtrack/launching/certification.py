@@ -125,7 +125,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _without_verdict(exit_code: int, log: Path) -> LaunchFailed:
-    words = local_process.last_words(log)
+    words = local_process.reason_in_log(log)
     if exit_code == 0:
         words = f"It did not reach the node that it was started for. {words}"
     return LaunchFailed(

@@ -102,13 +102,13 @@ def ending(exit_code: int | None) -> str:
     return f"The process ended with exit code {exit_code}."
 
 
-def last_words(log: Path, limit: int = 2000) -> str:
+def reason_in_log(log: Path, limit: int = 2000) -> str:
     """Return the lines of a log that give the reason for its end.
 
     They are a refusal by branchtrack, else the message of the last traceback, or the last lines.
     """
     lines = _lines(log)
-    return refusal_lines.parse_refusal(lines) or _last_words(lines, limit)
+    return refusal_lines.parse_refusal(lines) or _last_lines(lines, limit)
 
 
 def refusal(log: Path) -> str:
@@ -129,7 +129,7 @@ def _lines(log: Path) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def _last_words(lines: list[str], limit: int) -> str:
+def _last_lines(lines: list[str], limit: int) -> str:
     starts = [
         i
         for i, line in enumerate(lines)

@@ -280,7 +280,7 @@ class Worker:
         error = segment.error
         if exit_code == 0 and not error and segment.started_at is None:
             return _TRAINED_NOTHING
-        words = error or local_process.last_words(log)
+        words = error or local_process.reason_in_log(log)
         if exit_code == 0 and not error:
             return "The process ended with exit code 0 and did not finish its branch."
         return f"{local_process.ending(exit_code)} {words}".strip()

@@ -34,16 +34,16 @@ def aged_pack(store: Store, process: str, seconds: float, value: float = 1.0) ->
 
 def test_a_pack_that_a_gone_process_left_unnamed_is_removed(store: Store, gone: str) -> None:
     pack = aged_pack(store, gone, HOUR)
-    heard_of = {gone: time.time() - HOUR}
-    assert leftovers.remove_unnamed(store, (), "db", heard_of) == [pack]
-    assert leftovers.remove_unnamed(store, (), "db", heard_of) == []
+    heartbeats = {gone: time.time() - HOUR}
+    assert leftovers.remove_unnamed(store, (), "db", heartbeats) == [pack]
+    assert leftovers.remove_unnamed(store, (), "db", heartbeats) == []
 
 
 def test_a_pack_that_is_named_or_of_another_database_stays(store: Store, gone: str) -> None:
     pack = aged_pack(store, gone, HOUR)
-    heard_of = {gone: time.time() - HOUR}
-    assert leftovers.remove_unnamed(store, {pack}, "db", heard_of) == []
-    assert leftovers.remove_unnamed(store, (), "another", heard_of) == []
+    heartbeats = {gone: time.time() - HOUR}
+    assert leftovers.remove_unnamed(store, {pack}, "db", heartbeats) == []
+    assert leftovers.remove_unnamed(store, (), "another", heartbeats) == []
     assert store.exists(pack)
 
 
@@ -55,10 +55,10 @@ def test_a_pack_that_came_after_the_database_was_copied_stays(store: Store, gone
 
 def test_a_pack_of_a_process_elsewhere_stays_for_a_day(store: Store) -> None:
     elsewhere = "another-machine:12:34"
-    heard_of = {elsewhere: time.time()}
+    heartbeats = {elsewhere: time.time()}
     fresh = aged_pack(store, elsewhere, HOUR)
     old = aged_pack(store, elsewhere, DAY + HOUR, 2.0)
-    assert leftovers.remove_unnamed(store, (), "db", heard_of) == [old]
+    assert leftovers.remove_unnamed(store, (), "db", heartbeats) == [old]
     assert store.exists(fresh)
 
 

@@ -70,7 +70,7 @@ def test_half_written_files_of_the_dead_are_removed(
     assert leftovers.clear(sqlite_database, store) == ""
 
 
-def heard_of(database: Database, process: str, seconds: float) -> None:
+def heartbeats(database: Database, process: str, seconds: float) -> None:
     """Have a process trained that was heard of last so many seconds ago."""
     with database.transaction() as connection:
         run = runs.create_run(connection, "killed", actor="test")
@@ -86,7 +86,7 @@ def test_a_pack_that_a_killed_commit_left_is_removed(
     sqlite_database: Database, store: Store, gone: str
 ) -> None:
     left = pack(store, leftovers.pack_owner(sqlite_database, store, gone), HOUR)
-    heard_of(sqlite_database, gone, HOUR)
+    heartbeats(sqlite_database, gone, HOUR)
     assert "1 that no node names" in leftovers.clear(sqlite_database, store)
     assert not left.exists()
 
@@ -96,7 +96,7 @@ def test_packs_are_kept_that_a_restored_database_has_forgotten(
 ) -> None:
     left = pack(store, leftovers.pack_owner(sqlite_database, store, gone), HOUR)
     assert leftovers.clear(sqlite_database, store) == ""
-    heard_of(sqlite_database, gone, HOUR + 60)
+    heartbeats(sqlite_database, gone, HOUR + 60)
     assert leftovers.clear(sqlite_database, store) == ""
     assert left.exists()
 
@@ -115,7 +115,7 @@ def test_packs_that_somebody_may_name_are_kept(
         pack(store, far, HOUR),
         pack(store, {}, 9 * DAY),
     ]
-    heard_of(sqlite_database, gone, 0.0)
+    heartbeats(sqlite_database, gone, 0.0)
     assert leftovers.clear(sqlite_database, store) == ""
     assert all(path.exists() for path in kept)
 
@@ -157,7 +157,7 @@ def test_a_pack_that_is_named_and_not_read_from_is_removed_with_its_name(
     sqlite_database: Database, store: Store, gone: str
 ) -> None:
     left = pack(store, leftovers.pack_owner(sqlite_database, store, gone), HOUR)
-    heard_of(sqlite_database, gone, HOUR)
+    heartbeats(sqlite_database, gone, HOUR)
     with sqlite_database.transaction() as connection:
         connection.execute(packs.insert().values(id=left.stem, nbytes=1, created_at=1.0))
         seals.renew(connection, packs, left.stem)

@@ -129,10 +129,10 @@ ValueError: too much
         ("Traceback (most recent call last):\n  File cut off", ""),
     ],
 )
-def test_the_last_words_of_a_log_say_why(tmp_path: Path, text: str, words: str) -> None:
+def test_the_last_lines_of_a_log_say_why(tmp_path: Path, text: str, words: str) -> None:
     log = tmp_path / "log"
     log.write_text(text)
-    assert local_process.last_words(log) == words
+    assert local_process.reason_in_log(log) == words
 
 
 def test_a_long_message_is_told_whole_whatever_is_printed_behind_it(tmp_path: Path) -> None:
@@ -141,18 +141,18 @@ def test_a_long_message_is_told_whole_whatever_is_printed_behind_it(tmp_path: Pa
     noise = "".join(f"warning {i}\n" for i in range(9))
     late = "Exception ignored in: <function f>\nTraceback (most recent call last):\nOSError: late\n"
     log.write_text(TRACEBACK.replace("ValueError: too much", message) + noise + late)
-    assert local_process.last_words(log).splitlines()[0] == message
+    assert local_process.reason_in_log(log).splitlines()[0] == message
     log.write_text(TRACEBACK.replace("too much", f"first {'x' * 20_000} last"))
-    told = local_process.last_words(log)
+    told = local_process.reason_in_log(log)
     assert len(told) < 9000 and "first xx" in told and told.endswith("xx last")
 
 
-def test_the_last_words_of_a_huge_or_binary_log_are_few(tmp_path: Path) -> None:
+def test_the_last_lines_of_a_huge_or_binary_log_are_few(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"x" * 10_000_000 + b"\n\xff\xfe end")
-    assert local_process.last_words(log).endswith("end")
-    assert len(local_process.last_words(log)) <= 2000
-    assert local_process.last_words(tmp_path / "none") == ""
+    assert local_process.reason_in_log(log).endswith("end")
+    assert len(local_process.reason_in_log(log)) <= 2000
+    assert local_process.reason_in_log(tmp_path / "none") == ""
 
 
 def test_a_shell_that_is_gone_is_a_clear_error(

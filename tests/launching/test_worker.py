@@ -125,7 +125,7 @@ def test_a_process_that_never_trains_is_a_failed_launch(
     assert is_withdrawn(database, launch)
 
 
-def test_a_crash_is_recorded_with_the_last_words_of_the_log(
+def test_a_crash_is_recorded_with_the_last_lines_of_the_log(
     train: Train, order: Order, worker: Worker, database: Database
 ) -> None:
     train("--steps", "3")

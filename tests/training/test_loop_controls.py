@@ -112,7 +112,7 @@ LEFT_OUT: dict[str, tuple[Script, Any, str]] = {
         snapshots.optimizers,
         "restore_schedule",
     ),
-    "the loop's own": (AVERAGED, beginning, "go_on"),
+    "the loop's own": (AVERAGED, beginning, "restore_state"),
 }
 
 

@@ -214,7 +214,7 @@ class Demonstration:
         return launch
 
     def _died(self, process: subprocess.Popen[bytes]) -> LaunchFailed:
-        words = local_process.last_words(self.log)
+        words = local_process.reason_in_log(self.log)
         fast = "It was too fast to be steered: try more --steps. " if not process.returncode else ""
         return LaunchFailed(
             f"The training ended early. {local_process.ending(process.returncode)} {words}".strip(),

@@ -24,7 +24,7 @@ from branchtrack.training.attributes.values import (
     SCALARS,
     has_protocol,
     has_tensors,
-    tells_time,
+    is_of_time,
 )
 
 #: Where installed libraries, and Python's own, have their files.
@@ -96,7 +96,7 @@ class Slots:
         self.holders[path] = holder
         ignored = self._ignored.get(path, frozenset[str]())
         for name, value in _attributes(holder):
-            if name in ignored or name.startswith("_bt_") or tells_time(name):
+            if name in ignored or name.startswith("_bt_") or is_of_time(name):
                 continue
             with suppress(Exception):
                 slots += self._of_value(Slot(f"{path}.{name}", holder, name, value), seen, depth)
@@ -174,7 +174,7 @@ def numbers_of(path: str, holder: Any, ignored: frozenset[str]) -> list[Slot]:
         Slot(f"{path}.{name}", holder, name, value)
         for name, value in list(getattr(holder, "__dict__", {}).items())
         if _is_numeric(value)
-        and not (name in ignored or name.startswith(("_bt_", "__")) or tells_time(name))
+        and not (name in ignored or name.startswith(("_bt_", "__")) or is_of_time(name))
     ]
 
 

@@ -43,7 +43,7 @@ _OUTLINE = b"outline "
 _LONGEST_TEXT = 4_000
 
 
-def tells_time(name: str) -> bool:
+def is_of_time(name: str) -> bool:
     """Return whether a name is that of a time, or of a machine measurement."""
     words = re.split(r"[_\W]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     pairs = list(zip(words, words[1:], strict=False))
@@ -80,7 +80,7 @@ def _generator_state(value: Any) -> Any:
 def _contents(value: Any) -> Any:
     """Return a container without times, as plain containers."""
     if isinstance(value, Mapping):
-        pairs = {k: _contents(v) for k, v in value.items() if not tells_time(str(k))}
+        pairs = {k: _contents(v) for k, v in value.items() if not is_of_time(str(k))}
         return Counter(pairs) if isinstance(value, Counter) else pairs
     if isinstance(value, (list, deque)):
         return [_contents(item) for item in value]
@@ -137,7 +137,7 @@ def _refill(present: Any, state: Any) -> bool:
         present[...] = state
         return True
     if isinstance(present, MutableMapping) and isinstance(state, Mapping):
-        for key in [key for key in present if key not in state and not tells_time(str(key))]:
+        for key in [key for key in present if key not in state and not is_of_time(str(key))]:
             del present[key]
         for key, value in state.items():
             # Its own default, if there is one, determines the kind of container.
@@ -233,7 +233,7 @@ def _sign(digest: Any, value: Any, left: list[int], versions: bool) -> None:
         _sign(digest, value.state_dict(), left, versions)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            if not tells_time(str(key)):
+            if not is_of_time(str(key)):
                 digest.update(f"{key!r}=".encode())
                 _sign(digest, item, left, versions)
     elif isinstance(value, (list, tuple, deque, set, frozenset)):

@@ -86,7 +86,7 @@ def begin(
     now = None
     if base is not None:
         resumption.restore(live, base)
-        now = go_on(base, batches, objects, script) if is_exact else None
+        now = restore_state(base, batches, objects, script) if is_exact else None
     return Beginning(limits, script, batches, now)
 
 
@@ -101,7 +101,7 @@ def loop_state(
     }
 
 
-def go_on(
+def restore_state(
     base: Base, batches: LoopBatches | None, objects: Mapping[str, Any], script: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Restore what `loop_state` returned; return the random state for where the loop continues.

@@ -258,6 +258,6 @@ def _tell_epoch(source: Any, epoch: int) -> None:
     sampler = getattr(source, "batch_sampler", None)
     parts = [source, getattr(source, "dataset", None), sampler, getattr(sampler, "sampler", None)]
     for component in {id(candidate): candidate for candidate in parts}.values():
-        tell = getattr(component, "set_epoch", None)
-        if callable(tell):
-            tell(epoch)
+        set_epoch = getattr(component, "set_epoch", None)
+        if callable(set_epoch):
+            set_epoch(epoch)

@@ -43,7 +43,7 @@ def begin(
     def restore() -> dict[str, Any] | None:
         resumption.restore(live, base)
         snapshots.restore_config(live.model, base.snapshot)
-        return beginning.go_on(base, batches, objects, base.script or {})
+        return beginning.restore_state(base, batches, objects, base.script or {})
 
     now = session.give_back(restore)
     session.restore = restore

@@ -84,12 +84,12 @@ def record(
         )
         node = nodes.commit(connection, replace(new, state_digest=manifest.digest))
         for answer in answers:
-            tell(connection, answer, actor, step=new.step, node_id=node.id)
+            move_request(connection, answer, actor, step=new.step, node_id=node.id)
         segments.count_saves(connection, new.segment_id, saves)
     return node, is_named
 
 
-def tell(connection: Connection, answer: Answer, actor: str, **facts: Any) -> None:
+def move_request(connection: Connection, answer: Answer, actor: str, **facts: Any) -> None:
     """Move a request to its answer's state, through ``applied`` if it was carried out.
 
     A request that has ended meanwhile, by being cancelled for instance, stays as it is.

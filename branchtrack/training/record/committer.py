@@ -354,7 +354,7 @@ class Committer:
     def _answer(self, answers: Sequence[Answer], step: int) -> None:
         with self._database.transaction() as connection:
             for answer in answers:
-                commits.tell(connection, answer, self._actor, step=step)
+                commits.move_request(connection, answer, self._actor, step=step)
 
 
 def _of_database(error: Exception) -> bool:

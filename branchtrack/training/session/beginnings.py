@@ -46,7 +46,7 @@ class Beginning:
         """Return the waiting segment; called again if the transaction failed."""
         raise NotImplementedError
 
-    def tell(self) -> None:
+    def announce(self) -> None:
         """Log what users should know, once everything is in the record."""
 
 
@@ -83,7 +83,7 @@ class NewRun(Beginning):
         segments.add(connection, self.planned)
         return self.planned
 
-    def tell(self) -> None:
+    def announce(self) -> None:
         """Log the run's name if it is not the one requested."""
         requested_name = self.training.name
         if self.run is None or self.run.name == requested_name:

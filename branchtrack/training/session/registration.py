@@ -79,7 +79,7 @@ def take_segment(
         return new.segment, new.recorder(step)
     with database.transaction() as connection:
         segment = take(connection, beginning.segment(connection, actor).id)
-    beginning.tell()
+    beginning.announce()
     return segment, Recorder(database, segment.id, step)
 
 
@@ -107,6 +107,6 @@ def new_run(
         with database.transaction() as connection:
             segment = beginning.segment(connection, actor)
             take(connection, segment.id)
-        beginning.tell()
+        beginning.announce()
 
     return NewRun(database, beginning.planned, create)

@@ -183,7 +183,7 @@ class Updates(BaseSession):
             looked_at = {"equal": True, "explained": True, "differs": False}
             verified = looked_at.get(self._compared or "")
         effective = {"step": step, "verified": verified, "obeyed": obeyed}
-        effective |= apply.told(live, readings[-1], expected.settings)
+        effective |= apply.worth_recording(live, readings[-1], expected.settings)
         self.recorder.do(lambda: self._record_effect(expected, verdicts, effective))
         # By now the optimizers have their state.
         self.committer.prepare(live)

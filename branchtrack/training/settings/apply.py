@@ -161,7 +161,9 @@ def unused(live: Live) -> set[str]:
     return unread | {name for name, v in in_use.items() if not same(v, handles[name].read())}
 
 
-def told(live: Live, reading: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Any]:
+def worth_recording(
+    live: Live, reading: Mapping[str, Any], targets: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what is worth recording of a reading: no details except those in ``targets``."""
     details = {name for name, handle in registry.of(live).items() if handle.setting.detail}
     left_out = (details - targets.keys()) | {"groups"}

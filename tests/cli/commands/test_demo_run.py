@@ -40,7 +40,7 @@ def test_the_learning_rates_come_down() -> None:
     assert TOO_HIGH > LOWER > COOLER
 
 
-def test_a_training_that_died_is_told_with_its_last_words(demonstration: Demonstration) -> None:
+def test_a_training_that_died_is_reported_with_its_last_lines(demonstration: Demonstration) -> None:
     error = demonstration._died(ended(3))
     assert "MemoryError: no more" in error.what and error.facts["exit_code"] == 3
     assert str(demonstration.log) in error.fix and "--steps" not in error.fix

@@ -36,7 +36,7 @@ def restored(present: Any, stored: Any) -> Any:
     ],
 )
 def test_names_of_times_are_told_from_names_that_resemble_them(name: str, is_time: bool) -> None:
-    assert values.tells_time(name) is is_time
+    assert values.is_of_time(name) is is_time
 
 
 @pytest.mark.parametrize(

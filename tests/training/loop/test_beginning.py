@@ -78,7 +78,7 @@ def test_objects_and_batches_go_on_where_they_were(stored: dict[str, Any]) -> No
     assert source.take().tolist() == [0, 1]
     stored |= beginning.loop_state(True, source, {"counter": counter})
     target, other = batches(), Counter()
-    now = beginning.go_on(base(), target, {"counter": other}, {})
+    now = beginning.restore_state(base(), target, {"counter": other}, {})
     assert now is not None and other.count == 7
     assert target.take().tolist() == [2, 3]
 
@@ -87,19 +87,19 @@ def test_a_node_before_the_loop_leaves_the_random_state_to_the_script(
     stored: dict[str, Any],
 ) -> None:
     stored["begun"] = False
-    assert beginning.go_on(base(), None, {}, {}) is None
+    assert beginning.restore_state(base(), None, {}, {}) is None
 
 
 def test_other_objects_than_the_nodes_are_refused(stored: dict[str, Any]) -> None:
     stored["objects"] = {"counter": {"count": 1}}
     with pytest.raises(CheckpointMismatch, match="extra objects"):
-        beginning.go_on(base(), None, {}, {})
+        beginning.restore_state(base(), None, {}, {})
 
 
 def test_data_that_was_read_elsewhere_is_refused(stored: dict[str, Any]) -> None:
     stored["data"] = {"unread": True}
     with pytest.raises(CheckpointMismatch, match="--mode weights"):
-        beginning.go_on(base(), batches(), {}, {})
+        beginning.restore_state(base(), batches(), {}, {})
 
 
 def test_in_data_that_grew_the_position_is_told(stored: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ def test_in_data_that_grew_the_position_is_told(stored: dict[str, Any]) -> None:
     stored |= beginning.loop_state(True, source, {})
     resumed = base()
     resumed.script = {LENGTH: 8}
-    beginning.go_on(resumed, batches(12), {}, {LENGTH: 12})
+    beginning.restore_state(resumed, batches(12), {}, {LENGTH: 12})
     assert resumed.parts == {"data position": "restored, in changed data"}
 
 

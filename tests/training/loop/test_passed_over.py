@@ -47,7 +47,7 @@ def test_a_finished_training_has_its_state_again_however_often_the_loop_steps(
     restored: list[str] = []
     monkeypatch.setattr(resumption, "restore", lambda *_: restored.append("objects"))
     monkeypatch.setattr(snapshots, "restore_config", lambda *_: restored.append("config"))
-    monkeypatch.setattr(beginning, "go_on", lambda *_: {"torch": 1})
+    monkeypatch.setattr(beginning, "restore_state", lambda *_: {"torch": 1})
     passed = session(sqlite_database, store, base(9))
     begun = passed_over.begin(live, passed, None, {}, {})
     assert begun.limits.is_over and begun.now == {"torch": 1}
