@@ -146,6 +146,8 @@ def test_a_resumed_training_ends_in_the_same_state(case: str, home: Home) -> Non
             assert mine == rest, f"{metric} from {node.step}"
 
 
+# With every change, trainings that were killed are gone on with in another process: see test_kill.
+@pytest.mark.exhaustive
 def test_a_new_process_goes_on_where_another_left_off(home: Home) -> None:
     """This process, whose hashes of strings are others."""
     environment = {**os.environ, **home.config.environment()}

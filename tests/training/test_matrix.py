@@ -1,6 +1,6 @@
 """Resumed from any node, in every way of feeding it, a training ends in the same bits and losses.
 
-A few cases that cover every value run with every change, resumed from two steps, and those that
+A few cases that cover every value run with every change, resumed within a pass, and those that
 cover every pair of values in `make test-all`, resumed from every third step. With
 ``BRANCHTRACK_MATRIX=all`` all cases run, from every step.
 """
@@ -20,7 +20,7 @@ LOGGED = ("loss", "grad_norm", "learning_rate", "eval_loss")
 #: A node at every step of one training is enough.
 SAVE_LESS = {"save_steps": 1000}
 #: Updates that go on into another pass for each accumulation, and the updates between nodes.
-SHORT = {1: (9, 4), 3: (5, 2), 4: (5, 2)}
+SHORT = {1: (9, 4), 3: (4, 2), 4: (4, 3)}
 
 
 def resumes_exactly(home: Home, how: dict[str, Any], chosen: slice) -> None:

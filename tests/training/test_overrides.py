@@ -200,9 +200,7 @@ DISAGREEING: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "what", some(DISAGREEING, "model size", "batch size", "learning rate", "schedule")
-)
+@pytest.mark.parametrize("what", some(DISAGREEING, "model size", "batch size", "learning rate"))
 def test_a_script_that_disagrees_is_refused_and_the_way_out_works(trained: Home, what: str) -> None:
     how, words = DISAGREEING[what]
     spy, node = Spy(), trained.node(8)
