@@ -37,10 +37,13 @@ VICTIM: dict[str, Any] = {
 
 
 def context() -> ForkServerContext:
-    """A context whose processes start in milliseconds, as fresh as the server was."""
+    """A context whose processes start in milliseconds, as fresh as the server was.
+
+    Their hashes of strings are others than here.
+    """
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(["tests.training.jobs"])
-    with mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT)}):
+    with mock.patch.dict(os.environ, {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}):
         forkserver.ensure_running()
     return found
 

@@ -107,7 +107,7 @@ class Average:
             self.mean[name].copy_(value)
 
 
-def averaged(home: Home, launch: Launch | None = None) -> Run:
+def averaged(home: Home, launch: Launch | None = None, **given: Any) -> Run:
     """A loop with an extra object, and no data but what it draws itself."""
     model = loops.net()
     optimizer, average = loops.sgd(model), Average(model)
@@ -116,10 +116,8 @@ def averaged(home: Home, launch: Launch | None = None) -> Run:
             "tiny",
             model=model,
             optimizer=optimizer,
-            max_steps=9,
             objects={"average": average},
-            save_steps=1,
-            seed=1,
+            **{"max_steps": 9, "save_steps": 1, "seed": 1, **given},
         )
     torch.randn(3)  # what a script does here is no part of the loop
     while not run.step():
@@ -133,7 +131,7 @@ def averaged(home: Home, launch: Launch | None = None) -> Run:
     return run
 
 
-def unfinished(home: Home, launch: Launch | None = None) -> Run:
+def unfinished(home: Home, launch: Launch | None = None, **given: Any) -> Run:
     """A loop with a control point at every batch, and an update at every third."""
     model = loops.net()
     optimizer = loops.sgd(model)
@@ -142,10 +140,8 @@ def unfinished(home: Home, launch: Launch | None = None) -> Run:
             "tiny",
             model=model,
             optimizer=optimizer,
-            max_steps=12,
             data=loops.loader(),
-            save_steps=1,
-            seed=1,
+            **{"max_steps": 12, "save_steps": 1, "seed": 1, **given},
         )
     for batch in run.batches():
         loss = loops.loss_of(model, batch) / 3

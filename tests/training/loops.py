@@ -158,12 +158,18 @@ def logged(home: Home, segment: str, after: int = 0) -> dict[str, dict[int, floa
 
 
 def resumes_exactly(home: Home, how: dict[str, Any], *, every: int = 1) -> None:
-    """Train, and resume every node of it: the same final state and the same values logged."""
-    train(home, **how)
+    """Train, and resume every node of it: the same final state and the same values logged.
+
+    There is a node at every ``every``-th step; the root is resumed where there is one at each.
+    """
+    train(home, **{"save_steps": every, **how})
     whole, final = home.segment().id, home.final()
     made = home.nodes()[:-1]
-    assert final.kind == "final" and len(made) == final.step
-    for node in made[::every]:
+    assert final.kind == "final"
+    assert [node.step for node in made] == list(range(0, final.step, every))
+    resumed = made if every == 1 else made[1:]
+    assert resumed
+    for node in resumed:
         launch = home.order(node, {"save_steps": 1000})
         train(home, launch, **how)
         assert home.final(launch).state_digest == final.state_digest, f"state from {node.step}"

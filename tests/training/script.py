@@ -5,25 +5,30 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from tests.training import tiny
 
 
-def main() -> None:
-    """Train the tiny model with everything that has state."""
-    torch.set_num_threads(int(os.environ.get("THREADS", "1")))
-    trainer = tiny.trainer(
+def trainer(folder: Path) -> Any:
+    """The tiny trainer with everything that has state."""
+    return tiny.trainer(
         tiny.BranchingTrainer,
-        Path(sys.argv[1]),
+        folder,
         eval_strategy="steps",
         eval_steps=4,
         save_steps=5,
         logging_steps=3,
         weight_decay=0.1,
     )
-    trainer.train()
+
+
+def main() -> None:
+    """Train."""
+    torch.set_num_threads(int(os.environ.get("THREADS", "1")))
+    trainer(Path(sys.argv[1])).train()
 
 
 if __name__ == "__main__":

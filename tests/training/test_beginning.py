@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import Trainer
 
 import branchtrack
@@ -19,6 +19,7 @@ from branchtrack.db.engine import Database
 from branchtrack.environment_variables import DATABASE_VARIABLE, REQUIRE_VARIABLE
 from branchtrack.errors import BranchtrackError, InvalidInput, StorageError
 from branchtrack.training.record import intervals
+from tests.matrices import some
 from tests.training import loops, tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home
@@ -100,7 +101,11 @@ def full(home: Home, monkeypatch: pytest.MonkeyPatch) -> Mend:
 FAULTS = [taken_by_a_file, locked, rubbish, another_version, full]
 
 
-@pytest.fixture(params=FAULTS, ids=lambda fault: fault.__name__)
+def names(faults: Iterable[Any]) -> list[str]:
+    return [fault.__name__ for fault in faults]
+
+
+@pytest.fixture(params=names(FAULTS))
 def mend(
     request: pytest.FixtureRequest,
     home: Home,
@@ -108,7 +113,8 @@ def mend(
     impatient: pytest.MonkeyPatch,
 ) -> Iterator[Mend]:
     """Mends what is wrong with the home; called after the test where it was not in it."""
-    work, called = request.param(home, monkeypatch), []
+    fault = next(fault for fault in FAULTS if fault.__name__ == request.param)
+    work, called = fault(home, monkeypatch), []
 
     def once() -> None:
         if not called:
@@ -125,6 +131,7 @@ def told(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
     return [record.getMessage() for record in found]
 
 
+@pytest.mark.parametrize("mend", some(names(FAULTS), "locked", "rubbish"), indirect=True)
 def test_training_begins_and_is_recorded_once_that_can_be(
     mend: Mend, home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,14 +161,22 @@ def test_training_begins_and_is_recorded_once_that_can_be(
     found.close()
 
 
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """The weights that a training ends with which nothing is recorded of."""
+    trainer = tiny.trainer(
+        Trainer, tmp_path_factory.mktemp("stock"), save_strategy="no", max_steps=8
+    )
+    trainer.train()
+    return tiny.weights(trainer)
+
+
 def test_what_can_never_be_recorded_is_said_at_the_end_and_costs_no_training(
-    mend: Mend, home: Home, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    mend: Mend, home: Home, caplog: pytest.LogCaptureFixture, right: dict[str, torch.Tensor]
 ) -> None:
     del mend
-    trainer = home.train(save_steps=4)
-    right = tiny.trainer(Trainer, tmp_path, save_strategy="no")
-    right.train()
-    assert tiny.same(tiny.weights(trainer), tiny.weights(right))
+    trainer = home.train(save_steps=4, max_steps=8)
+    assert tiny.same(tiny.weights(trainer), right)
     assert len(told(caplog, logging.WARNING)) == 1
     lines = told(caplog, logging.ERROR)
     assert "the run itself was never recorded" in lines[0]
@@ -186,7 +201,7 @@ def test_a_plain_loop_begins_as_well(mend: Mend, home: Home) -> None:
             mend()
             assert run._session.recorder.created.wait(60)
 
-    loops.train(home, at=at)
+    loops.train(home, at=at, save_steps=4)
     found = Home(home.folder)
     assert found.nodes()[0].kind == "root" and found.nodes()[-1].kind == "final"
     assert list(found.points("loss", found.segment().id)) == list(range(1, 10))
@@ -194,12 +209,12 @@ def test_a_plain_loop_begins_as_well(mend: Mend, home: Home) -> None:
 
 
 def test_a_resume_needs_its_node(home: Home) -> None:
-    home.train(save_steps=7)
-    launch = home.order(home.node(7))
+    home.train(save_steps=2, max_steps=4)
+    launch = home.order(home.node(2))
     path = home.config.home / "branchtrack.db"
     path.rename(path.with_name("elsewhere.db"))
     with pytest.raises(BranchtrackError):
-        home.train(launch, save_steps=7)
+        home.train(launch, save_steps=2, max_steps=4)
 
 
 def test_bad_input_is_refused_all_the_same(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,12 @@ def ask(kind: str, given: dict[str, Any] | None = None, **fields: Any) -> Ask:
     )
 
 
+#: The nodes that requests make are enough.
+SAVE_LESS = {"save_steps": 1000}
+
+
 def train(home: Home, asks: dict[int, list[Ask]], **given: Any) -> list[Request]:
-    loops.train(home, at=asking(home, asks), **given)
+    loops.train(home, at=asking(home, asks), **{**SAVE_LESS, **given})
     return home.requests()
 
 
@@ -170,7 +174,7 @@ def test_a_deadline_passes_while_a_step_lasts(home: Home) -> None:
             made.append(ask("set", {"expires_in": 0.05}, values={"lr": 0.05})(home))
             assert control.wait(home.database, made[0].id, 20).state == "expired"
 
-    loops.train(home, at=hang)
+    loops.train(home, at=hang, **SAVE_LESS)
     assert home.final().settings["lr"] == 0.1
 
 
@@ -184,6 +188,7 @@ def test_a_module_that_is_reset_forgets(home: Home) -> None:
 
     loops.train(
         home,
+        **SAVE_LESS,
         model=lambda: model,
         at=asking(
             home,
@@ -239,30 +244,23 @@ def test_actions_of_the_authors_own_are_called_with_typed_arguments(home: Home) 
     assert (change.name, change.after) == ("act.scale", {"factor": 2.5, "loud": False})
 
 
-@pytest.mark.parametrize(
-    ("arguments", "field"),
-    [
-        ({}, "factor"),
-        ({"factor": 0}, "factor"),
-        ({"factor": "nan"}, "factor"),
-        ({"factor": 1, "loud": 1}, "loud"),
-        ({"factor": 1, "other": 2}, "other"),
-    ],
-)
-def test_arguments_are_validated_at_the_door(
-    home: Home, arguments: dict[str, Any], field: str
-) -> None:
-    def try_it(home: Home) -> None:
-        with pytest.raises(InvalidInput, match=field):
-            ask("act", action="scale", arguments=arguments)(home)
+ARGUMENTS: list[tuple[dict[str, Any], str]] = [
+    ({}, "factor"),
+    ({"factor": 0}, "factor"),
+    ({"factor": "nan"}, "factor"),
+    ({"factor": 1, "loud": 1}, "loud"),
+    ({"factor": 1, "other": 2}, "other"),
+]
 
-    loops.train(
-        home,
-        actions={"scale": Scale()},
-        max_steps=2,
-        at=lambda run, _: run.step_number == 0 and try_it(home),
-    )
-    assert [one.state for one in home.requests()] == ["rejected"]
+
+def test_arguments_are_validated_at_the_door(home: Home) -> None:
+    def try_all(run: Run, optimizer: Any) -> None:
+        for arguments, field in ARGUMENTS if run.step_number == 0 else ():
+            with pytest.raises(InvalidInput, match=field):
+                ask("act", action="scale", arguments=arguments)(home)
+
+    loops.train(home, actions={"scale": Scale()}, max_steps=2, at=try_all)
+    assert [one.state for one in home.requests()] == ["rejected"] * len(ARGUMENTS)
 
 
 def groups(model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -308,7 +306,8 @@ def test_a_rate_that_the_script_takes_back_is_ineffective(home: Home) -> None:
         return found
 
     asks = {3: [ask("set", values={"lr": 0.01})]}
-    loops.train(home, optimizer=optimizer, at=asking(home, asks, lambda *_: steps[0]()))
+    at = asking(home, asks, lambda *_: steps[0]())
+    loops.train(home, optimizer=optimizer, at=at, **SAVE_LESS)
     (request,) = home.requests()
     assert request.state == "ineffective" and "reset the rate to 0.1" in (request.error or "")
 
@@ -363,7 +362,7 @@ def test_a_change_of_every_kind_is_made_again_by_a_trial(home: Home) -> None:
         2: [ask("freeze", modules="0")],
         4: [ask("reset", modules="4"), ask("act", action="scale", arguments={"factor": 2})],
     }
-    train(home, asks, actions={"scale": scale})
+    train(home, asks, actions={"scale": scale}, save_steps=1)
     start, target = home.node(1), home.final()
     found = home.rehearse(start, target, lambda: loops.train(home, actions={"scale": scale}))
     assert found is not None and found.exact, found
@@ -418,9 +417,8 @@ def test_a_rate_is_the_peak_of_what_its_schedule_makes_of_it(
     def note(run: Run, optimizer: Any) -> None:
         used.append(optimizer.param_groups[0]["lr"])
 
-    loops.train(
-        home, scheduler=schedule, at=asking(home, {3: [ask("set", values={"lr": 0.01})]}, note)
-    )
+    at = asking(home, {3: [ask("set", values={"lr": 0.01})]}, note)
+    loops.train(home, scheduler=schedule, at=at, **SAVE_LESS)
     (request,) = home.requests()
     assert request.state == state, request.error
     assert max(used[3:]) <= most * 1.0001 and used[-1] > 0

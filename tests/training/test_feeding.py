@@ -19,8 +19,8 @@ from tests.training.callbacks import Do
 from tests.training.homes import Home
 
 ITEMS = [tiny.Sentences()[index] for index in range(26)]
-#: In the first epoch and in the second, which begins with step 8.
-STEPS = (3, 10)
+#: Nodes in the first epoch and in the second.
+SAVED: dict[str, Any] = {"save_steps": 5, "max_steps": 12}
 
 
 class Augmented(Dataset[dict[str, torch.Tensor]]):
@@ -149,7 +149,7 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     ),
 )
 def test_it_goes_on_where_it_was(case: str, home: Home) -> None:
-    exact.agree(home, lambda: {"save_steps": 1, **CASES[case]()}, STEPS)
+    exact.agree(home, lambda: {**SAVED, **CASES[case]()}, (5, 10))
 
 
 def test_workers_that_are_kept_draw_no_seed_at_later_passes(home: Home) -> None:
@@ -196,4 +196,4 @@ BESIDE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("what", some(BESIDE, "another loader"))
 def test_who_reads_batches_beside_the_training_disturbs_no_resume(what: str, home: Home) -> None:
-    exact.agree(home, lambda: {"save_steps": 1, **BESIDE[what]}, (0, *STEPS))
+    exact.agree(home, lambda: {**SAVED, **BESIDE[what]}, (5, 10))

@@ -63,6 +63,7 @@ def test_prodigy_is_resumed_exactly(home: Home) -> None:
 
 def test_a_resume_takes_infinity_and_gives_it_up_again(home: Home) -> None:
     how: dict[str, Any] = {"optimizer": growing, "settings": {"clip": 1.0}, "at": clipped}
+    how["save_steps"] = 3
     loops.train(home, **how)
     up = home.order(home.node(3), {"clip": "inf", "growth_rate": "1.5"})
     loops.train(home, up, **how)
@@ -72,29 +73,29 @@ def test_a_resume_takes_infinity_and_gives_it_up_again(home: Home) -> None:
     )
     effective = home.fork(up).effective
     assert effective is not None and effective["verified"] and effective["clip"] == math.inf
-    down = home.order(home.nodes(up.branch_id)[2], {"growth_rate": "inf"})
+    down = home.order(home.node(6, up.branch_id), {"growth_rate": "inf"})
     loops.train(home, down, **how)
     assert home.final(down).settings["growth_rate"] == math.inf
 
 
 def test_a_live_change_to_infinity_is_carried_out(home: Home) -> None:
     asked = {"kind": "set", "values": {"clip": "inf"}}
-    loops.train(home, settings={"clip": 1.0}, at=asking(home, {3: asked}, "clip"))
+    at = asking(home, {3: asked}, "clip")
+    loops.train(home, settings={"clip": 1.0}, at=at, max_steps=5, save_steps=5)
     assert home.requests()[0].state == "verified"
     changes = [change for node in home.nodes() for change in node.changes]
     assert [(one.before, one.after) for one in changes] == [(1.0, math.inf)]
 
 
 def test_clipping_at_infinity_is_resumed_by_a_trainer(home: Home) -> None:
-    home.train(max_grad_norm=math.inf, save_steps=7)
-    whole = home.final()
-    launch = home.resume(home.node(7), max_grad_norm=math.inf, save_steps=7)
+    how = {"max_grad_norm": math.inf, "save_steps": 4, "max_steps": 6}
+    home.train(**how)
+    whole, node = home.final(), home.node(4)
+    launch = home.resume(node, **how)
     assert home.final(launch).state_digest == whole.state_digest
     assert whole.settings["max_grad_norm"] == math.inf
-    back = home.order(home.node(7), {"max_grad_norm": "0.5"})
-    home.train(back, max_grad_norm=math.inf, save_steps=7)
-    again = home.order(home.node(7), {"max_grad_norm": "inf"})
-    home.train(again, max_grad_norm=math.inf, save_steps=7)
+    home.resume(node, {"max_grad_norm": "0.5"}, **how)
+    again = home.resume(node, {"max_grad_norm": "inf"}, **how)
     assert home.final(again).state_digest == whole.state_digest
 
 
@@ -108,7 +109,9 @@ def test_a_setting_of_nan_is_refused_by_its_name(value: Any) -> None:
 def test_clipping_is_turned_off_by_infinity_while_a_trainer_trains(home: Home) -> None:
     asked: list[Any] = []
     at = At(4, lambda: asked.append(home.ask("set", values={"max_grad_norm": "inf"})))
-    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, callbacks=lambda: [at])
+    trainer = tiny.trainer(
+        tiny.BranchingTrainer, home.folder, callbacks=lambda: [at], max_steps=7, save_steps=7
+    )
     at.trainer = trainer
     home.run(trainer)
     request = home.request(asked[0].id)

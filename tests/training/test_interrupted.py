@@ -23,18 +23,18 @@ from tests.training import jobs, loops
 from tests.training.callbacks import Do
 from tests.training.homes import Home
 
-COUNT = int(os.environ.get("BRANCHTRACK_TEST_SIGNALS", "6"))
+COUNT = int(os.environ.get("BRANCHTRACK_TEST_SIGNALS", "4"))
 #: Seconds for each update at least, so that no machine is too quick for a signal in the middle.
 PAUSE = 0.02
-LATEST = 1.0
+LATEST = 0.5
 NUMBERS = {signal.SIGTERM: 143, signal.SIGUSR1: 138}
 TRAINER: dict[str, Any] = {
-    "max_steps": 80,
+    "max_steps": 40,
     "save_steps": 9,
     "eval_strategy": "steps",
     "eval_steps": 5,
 }
-LOOP: dict[str, Any] = {"max_steps": 160, "save_steps": 9, "evaluated": True}
+LOOP: dict[str, Any] = {"max_steps": 40, "save_steps": 9, "evaluated": True}
 
 
 def train_trainer(home: Home, launch: Any = None, begun: Any = None) -> None:

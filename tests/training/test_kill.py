@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -19,7 +19,8 @@ from branchtrack.db.views import run_list
 from tests.training import jobs
 from tests.training.homes import Home
 
-AT_RANDOM = 8
+#: Trainings that are killed at a random moment.
+AT_RANDOM = int(os.environ.get("BRANCHTRACK_TEST_KILLS", "4"))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def server() -> ForkServerContext:
 def scene(
     server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Home, list[int]]]:
-    """A home in which fourteen trainings were killed; and how many nodes each had then."""
+    """A home in which trainings were killed; and how many nodes each had then."""
     home = Home(tmp_path_factory.mktemp("kills"))
     chance = random.Random(1)
     points: list[str | None] = [*jobs.FAIL_POINTS, *[None] * AT_RANDOM]
@@ -139,25 +140,32 @@ def test_the_database_is_sound_and_names_no_pack_that_is_missing(
     assert states == digests
 
 
+@pytest.fixture(scope="module")
+def whole(shared_home: Home) -> str:
+    """The state in which the training ends undisturbed."""
+    shared_home.train(**{**jobs.VICTIM, "save_strategy": "no"})
+    return shared_home.final().state_digest
+
+
 @pytest.mark.parametrize("number", [0, 3])
 def test_a_killed_training_is_gone_on_with_exactly(
-    number: int, scene: tuple[Home, list[int]], tmp_path: Path
+    number: int, scene: tuple[Home, list[int]], whole: str
 ) -> None:
     home, _ = scene
-    whole = Home(tmp_path)
-    whole.train(**{**jobs.VICTIM, "save_strategy": "no"})
-    launch = home.resume(home.nodes(f"v{number}/main")[-1], **jobs.VICTIM)
-    assert home.final(launch).state_digest == whole.final().state_digest
+    last = home.nodes(f"v{number}/main")[-1]
+    launch = home.resume(last, {"save_steps": 1000}, **jobs.VICTIM)
+    assert home.final(launch).state_digest == whole
     assert home.chain_break(f"v{number}") is None
 
 
 def test_of_two_processes_with_one_launch_exactly_one_trains(
     server: ForkServerContext, home: Home
 ) -> None:
-    home.train(save_steps=7)
-    launch = home.order(home.node(7))
+    how = {"save_steps": 4, "max_steps": 8}
+    home.train(**how)
+    launch = home.order(home.node(4))
     told = server.Queue()
-    job = {"target": jobs.resume, "args": (home.folder, launch, told), "kwargs": {"save_steps": 7}}
+    job = {"target": jobs.resume, "args": (home.folder, launch, told), "kwargs": how}
     both = [server.Process(**job) for _ in range(2)]
     for process in both:
         process.start()
@@ -165,7 +173,7 @@ def test_of_two_processes_with_one_launch_exactly_one_trains(
     for process in both:
         process.join(60)
     (refused, why), (trained, nothing) = found
-    assert (refused, trained, nothing) == (0, 7, None)
+    assert (refused, trained, nothing) == (0, 4, None)
     assert "cannot become running" in why
     assert home.final(launch).state_digest == home.final().state_digest
     assert home.segment(launch.branch_id).status == "finished"

@@ -53,7 +53,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     ),
     "smoothing": ({"label_smoothing_factor": 0.3}, {}, 10),
     "no smoothing": ({"label_smoothing_factor": 0.0}, {"label_smoothing_factor": 0.2}, 10),
-    "cadence": ({"logging_steps": 3, "save_steps": 3}, {}, 10),
+    "cadence": ({"logging_steps": 3, "save_steps": 2}, {}, 10),
     "details": ({"model.transformer.drop.p": 0.4, "group1.lr": 5e-4}, {"weight_decay": 0.1}, 10),
 }
 
@@ -65,19 +65,24 @@ def steer(home: Home, values: dict[str, Any], kind: Any = tiny.BranchingTrainer,
     own = how.pop("callbacks", list)
     trainer = tiny.trainer(kind, home.folder, callbacks=lambda: [at, *own()], **how)
     at.trainer = trainer
-    if kind is not tiny.BranchingTrainer:
+    if kind is BranchingWeighted:
         declare(trainer)
     home.run(trainer)
     return home.request(asked[0].id)
 
 
 def script(**how: Any) -> dict[str, Any]:
-    return {"max_steps": 10, "save_steps": 1, **how}
+    return {"max_steps": 10, "save_steps": 3, **how}
 
 
-@pytest.mark.parametrize(
-    "name", some(CHANGES, "restart", "longer", "more batches", "smoothing", "details")
-)
+@pytest.fixture(scope="module")
+def plain(shared_home: Home) -> Home:
+    """A home in which ``plain/main`` has been trained undisturbed, with a node at step 5."""
+    shared_home.train(run_name="plain", **script(save_steps=5))
+    return shared_home
+
+
+@pytest.mark.parametrize("name", some(CHANGES, "restart", "more batches", "smoothing"))
 def test_a_change_is_obeyed_and_resumed_exactly(name: str, home: Home) -> None:
     values, more, last = CHANGES[name]
     how = script(**more)
@@ -110,50 +115,57 @@ def test_rates_go_on_without_a_jump_where_they_are_held(home: Home) -> None:
     assert "schedule" in {change.name for change in home.node(5).changes}
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"lr_scheduler_type": "linear", "schedule_from": "restart", "warmup_steps": 2},
-        {"lr_scheduler_type": "constant", "schedule_from": "hold"},
-        {"schedule_from": "restart"},
-        {"max_steps": 12, "schedule_from": "hold"},
-    ],
-)
-def test_a_resume_says_the_same_in_the_same_words(values: dict[str, Any], home: Home) -> None:
+WORDS: list[dict[str, Any]] = [
+    {"lr_scheduler_type": "linear", "schedule_from": "restart", "warmup_steps": 2},
+    {"lr_scheduler_type": "constant", "schedule_from": "hold"},
+    {"schedule_from": "restart"},
+    {"max_steps": 12, "schedule_from": "hold"},
+]
+
+
+@pytest.mark.parametrize("values", some(WORDS, WORDS[0], WORDS[3]), ids=str)
+def test_a_resume_says_the_same_in_the_same_words(
+    values: dict[str, Any], home: Home, plain: Home
+) -> None:
     steer(home, values, **script())
     live = home.final()
-    home.train(run_name="other", **script())
-    launch = home.order(home.node(5, "other/main"), values)
-    home.train(launch, run_name="other", **script())
-    assert home.final(launch).state_digest == live.state_digest
+    launch = plain.order(plain.node(5, "plain/main"), values)
+    plain.train(launch, run_name="plain", **script(save_steps=5))
+    assert plain.final(launch).state_digest == live.state_digest
 
 
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"max_steps": 4, "horizon": "extend"}, "greater than"),
-        ({"max_steps": 20}, "horizon"),
-        ({"warmup_steps": 12}, "warm-up"),
-        ({"lr": 2e-3, "lr_scheduler_type": "cosine_with_min_lr"}, "needs min_lr"),
-        (
-            {"schedule_from": "restart", "max_steps": 12, "horizon": "extend"},
-            "horizon has no effect",
-        ),
-        ({"lr": 2e-3, "lr_scheduler_type": "reduce_lr_on_plateau"}, "does not evaluate"),
-        ({"lr": 2e-3, "group0.lr": 3e-3, "dropout": 0.1}, "becomes"),
-    ],
-)
+MISFITS: list[tuple[dict[str, Any], str]] = [
+    ({"max_steps": 4, "horizon": "extend"}, "greater than"),
+    ({"max_steps": 20}, "horizon"),
+    ({"warmup_steps": 12}, "warm-up"),
+    ({"lr": 2e-3, "lr_scheduler_type": "cosine_with_min_lr"}, "needs min_lr"),
+    ({"schedule_from": "restart", "max_steps": 12, "horizon": "extend"}, "horizon has no effect"),
+    ({"lr": 2e-3, "lr_scheduler_type": "reduce_lr_on_plateau"}, "does not evaluate"),
+    ({"lr": 2e-3, "group0.lr": 3e-3, "dropout": 0.1}, "becomes"),
+]
+
+
 def test_what_does_not_fit_changes_nothing(
-    values: dict[str, Any], words: str, home: Home, monkeypatch: pytest.MonkeyPatch
+    home: Home, plain: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the door sees of it is refused there already; the process looks again.
     monkeypatch.setattr("branchtrack.control.submission.check_length", lambda *_: None)
-    request = steer(home, values, **script())
-    assert request.state == "failed" and words in str(request.error)
-    digest, settings = home.final().state_digest, home.final().settings
-    home.train(run_name="plain", **script())
-    assert home.final().settings == settings == home.nodes("plain/main")[-1].settings
-    assert digest == home.nodes("plain/main")[-1].state_digest
+
+    def ask_all() -> None:
+        for values, _ in MISFITS:
+            home.ask("set", values=values)
+
+    at = At(4, ask_all, len(MISFITS))
+    trainer = tiny.trainer(
+        tiny.BranchingTrainer, home.folder, callbacks=lambda: [at], **script(save_steps=5)
+    )
+    at.trainer = trainer
+    home.run(trainer)
+    for request, (_, words) in zip(home.requests(), MISFITS, strict=True):
+        assert request.state == "failed" and words in str(request.error), request.error
+    undisturbed = plain.final_of("plain")
+    assert home.final().settings == undisturbed.settings
+    assert home.final().state_digest == undisturbed.state_digest
 
 
 @pytest.mark.parametrize("name", ["batch_size", "seed"])
@@ -214,32 +226,23 @@ class Deaf(Trainer):
 
 
 def test_smoothing_that_the_loss_does_not_use_is_not_in_force(home: Home) -> None:
-    how = script(label_smoothing_factor=0.1)
-    home.train(kind=make_branching(Deaf), **how)
+    values, how = {"label_smoothing_factor": 0.3}, script(label_smoothing_factor=0.1)
+    request = steer(home, values, make_branching(Deaf), **how)
     root = home.node(0)
-    # Nobody has changed it: there is nothing to say of it.
+    # Nobody has changed it yet: there is nothing to say of it.
     assert root.effective is not None and root.effective["verified"] is True
-    asked: list[Any] = []
-    at = At(
-        4,
-        lambda: asked.append(home.ask("set", "deaf/main", values={"label_smoothing_factor": 0.3})),
-    )
-    trainer = tiny.trainer(
-        make_branching(Deaf), home.folder, callbacks=lambda: [at], run_name="deaf", **how
-    )
-    at.trainer = trainer
-    home.run(trainer)
-    assert home.request(asked[0].id).state == "ineffective"
+    assert request.state == "ineffective"
 
 
 def test_details_can_be_set_but_nodes_do_not_list_them(home: Home) -> None:
     values = {"model.transformer.drop.p": 0.4}
-    home.train(**script(weight_decay=0.1))
+    how = script(weight_decay=0.1, save_steps=4)
+    home.train(**how)
     known = declared(home.segment().declared)
     assert known["group1.lr"].detail and not known["lr"].detail
     launch = home.order(home.node(4), {**values, "group0.lr": 5e-3})
     spy = Spy()
-    home.train(launch, callbacks=lambda: [spy], **script(weight_decay=0.1))
+    home.train(launch, callbacks=lambda: [spy], **how)
     fork = home.fork(launch)
     assert fork.effective is not None and fork.effective["verified"] is True
     assert fork.effective["group0.lr"] == 5e-3 and "group1.lr" not in fork.effective

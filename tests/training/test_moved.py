@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from branchtrack.cli.main import cli
 from branchtrack.config import DEFAULT_HOME, load
 from branchtrack.db import audit, runs
 from branchtrack.db.schema import open_database
+from branchtrack.launching import local_process
+from tests.training.mains import ChildHere, run_script
 
-ROOT = Path(__file__).parent.parent.parent
+Call = Callable[..., Any]
 SCRIPT = """
+    from pathlib import Path
     import torch, branchtrack
-    rows = [float(row) for row in open("rows.txt")]
+    rows = [float(row) for row in Path("rows.txt").read_text().split()]
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 1)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
@@ -37,26 +42,20 @@ SCRIPT = """
     """
 
 
-def called(folder: Path, *words: str) -> Any:
-    """What a command prints as JSON, or the text of the error that it ends with."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if not done.stdout.startswith(("{", "[")):
-        assert done.returncode == 0, done.stderr
-        return None
-    return json.loads(done.stdout)
+@pytest.fixture
+def branchtrack(monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Calls a command in a folder; returns what it prints as JSON, an error too."""
+    here = SimpleNamespace(Popen=ChildHere, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr(local_process, "subprocess", here)
 
+    def call(folder: Path, *words: str) -> Any:
+        monkeypatch.chdir(folder)
+        done = CliRunner().invoke(cli, [*words, "--json"])
+        if not isinstance(done.exception, SystemExit | None):
+            raise done.exception
+        return json.loads(done.stdout)
 
-def branchtrack(folder: Path, *words: str) -> Any:
-    return called(folder, "-m", "branchtrack", *words, "--json")
+    return call
 
 
 def entry_and_moves(home: Path) -> tuple[dict[str, Any], list[Any]]:
@@ -77,12 +76,14 @@ def moved(tmp_path: Path) -> Path:
     old.mkdir()
     (old / "train.py").write_text(textwrap.dedent(SCRIPT))
     (old / "rows.txt").write_text("\n".join(str(n * 37 % 101 / 101) for n in range(64)))
-    called(old, "train.py")
+    run_script(old, "train.py")
     old.rename(new)
     return new
 
 
-def test_a_moved_project_is_found_and_remembered(moved: Path, tmp_path: Path) -> None:
+def test_a_moved_project_is_found_and_remembered(
+    moved: Path, tmp_path: Path, branchtrack: Call
+) -> None:
     nodes = branchtrack(moved, "tree", "mv")["nodes"]
     node = next(one["id"] for one in nodes if one["step"] == 2)
     first = branchtrack(moved, "resume", node, "--name", "first")
@@ -98,7 +99,9 @@ def test_a_moved_project_is_found_and_remembered(moved: Path, tmp_path: Path) ->
     assert len([one for one in after if one["step"] == 6]) == 3 and len(ends) == 1
 
 
-def test_a_home_alone_says_how_and_the_way_out_works(moved: Path, tmp_path: Path) -> None:
+def test_a_home_alone_says_how_and_the_way_out_works(
+    moved: Path, tmp_path: Path, branchtrack: Call
+) -> None:
     node = next(one["id"] for one in branchtrack(moved, "tree", "mv")["nodes"] if one["step"] == 2)
     home = tmp_path / "colleague"
     (moved / DEFAULT_HOME).rename(home)

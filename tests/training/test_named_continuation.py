@@ -47,7 +47,7 @@ def test_the_printed_command_goes_on_with_the_run_that_the_line_names(
 ) -> None:
     interrupted(home, 6)
     if is_finished:
-        loops.train(home)
+        loops.train(home, save_steps=9)
     else:
         interrupted(home, 8)
     monkeypatch.setenv(CONTINUE_VARIABLE, printed_wish(caplog))
@@ -71,7 +71,7 @@ def test_a_run_whose_name_says_yes_is_named_by_its_id(
     interrupted(home, 6)
     with home.database.transaction() as connection:
         connection.execute(run_rows.update().values(name="1"))
-    loops.train(home)
+    loops.train(home, max_steps=2, save_steps=2)
     assert printed_wish(caplog) == home.find_run("1").id
 
 
@@ -117,7 +117,7 @@ def test_a_notebook_is_told_the_node(
     monkeypatch.setattr(environment, "is_interactive", lambda: True)
     interrupted(home, 6)
     node = home.nodes()[-1].id
-    loops.train(home)
+    loops.train(home, max_steps=2, save_steps=2)
     line = next(said.message for said in caplog.records if "unfinished" in said.message)
     assert f'branchtrack.start(..., resume="{node}")' in line
     assert f'train(resume_from_node="{node}")' in line

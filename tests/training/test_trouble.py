@@ -17,6 +17,7 @@ from transformers import Trainer
 
 from branchtrack.checkpoints import folder
 from branchtrack.training.record import intervals
+from tests.matrices import some
 from tests.training import tiny
 from tests.training.callbacks import At, Do
 from tests.training.homes import Home
@@ -298,25 +299,24 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]
     return {name: t for name, t in found.items() if name.startswith("model/")}
 
 
-@pytest.mark.parametrize(
-    ("call", "number", "reason"),
-    [
-        ("write", errno.ENOSPC, "disk is full"),
-        ("fsync", errno.ENOSPC, "disk is full"),
-        ("fsync", errno.EIO, "Check the disk"),
-        ("open", errno.EACCES, "permissions"),
-        ("replace", errno.EROFS, "permissions"),
-    ],
-)
+DISKS = [
+    ("write", errno.ENOSPC, "disk is full"),
+    ("fsync", errno.ENOSPC, "disk is full"),
+    ("fsync", errno.EIO, "Check the disk"),
+    ("open", errno.EACCES, "permissions"),
+    ("replace", errno.EROFS, "permissions"),
+]
+
+
+@pytest.mark.parametrize("disk", some(DISKS, DISKS[2], DISKS[4]), ids=str)
 def test_a_disk_that_fails_a_change_costs_its_node_and_the_next_one_lists_it(
     home: Home,
     changed: dict[str, torch.Tensor],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-    call: str,
-    number: int,
-    reason: str,
+    disk: tuple[str, int, str],
 ) -> None:
+    call, number, reason = disk
     is_broken = broken_disk(monkeypatch, home, call, number)
     asked = At(5, lambda: home.ask("set", values={"lr": 5e-4}))
     disturbed(
