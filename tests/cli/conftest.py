@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,17 +37,18 @@ class Called:
 Call = Callable[..., Called]
 
 
+def call_on(home: Path, *arguments: str) -> Called:
+    """Call the command line on a home, in this process."""
+    found = CliRunner().invoke(cli, ["--home", str(home), *arguments])
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return Called(found.exit_code, found.stdout, found.stderr)
+
+
 @pytest.fixture
 def call(sqlite_config: Config) -> Call:
     """Calls the command line on the test's own home."""
-
-    def run(*arguments: str) -> Called:
-        found = CliRunner().invoke(cli, ["--home", str(sqlite_config.home), *arguments])
-        if found.exception is not None and not isinstance(found.exception, SystemExit):
-            raise found.exception
-        return Called(found.exit_code, found.stdout, found.stderr)
-
-    return run
+    return partial(call_on, sqlite_config.home)
 
 
 @pytest.fixture
