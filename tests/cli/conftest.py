@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from branchtrack.cli.main import cli
 from branchtrack.config import Config
 from branchtrack.core.records import Node
 from branchtrack.db.engine import Database
+from tests.launching import fake_training
+from tests.launching.helpers import SCRIPT, environment
 from tests.trees_for_tests import Tree, make_forked_tree
 
 
@@ -55,3 +58,15 @@ def call(sqlite_config: Config) -> Call:
 def forked(sqlite_database: Database, store: Store) -> tuple[Tree, list[Node]]:
     """A run ``demo`` with branches main and cooler, both trained by this process."""
     return make_forked_tree(sqlite_database, store)
+
+
+def train_here(config: Config, *options: str) -> None:
+    """Train a run ``fake`` to its end as `train_fake` does, only in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(config).items():
+            patch.setenv(name, value)
+        patch.chdir(config.home)
+        # The command of the run, with which a resume starts a process.
+        patch.setattr(sys, "argv", [str(SCRIPT), "fake", *options])
+        with pytest.raises(SystemExit, match="0"):
+            fake_training.main()
