@@ -193,12 +193,14 @@ def test_a_real_training_is_tried_again_in_a_new_process(trained: Path) -> None:
     assert list((trained / "home" / "logs").iterdir()) == []
 
 
+# In one process, tests/training/session/test_replay.py has it: a trial that nobody waits for.
+@pytest.mark.exhaustive
 def test_a_trial_whose_command_is_killed_leaves_no_process_and_no_file(trained: Path) -> None:
     before = rows(trained)
     command = ("-m", "branchtrack", "certify", "tiny", "--steps", "14")
     # Slow enough to be killed in the middle, however seldom this process looks.
     with start(trained, *command, PAUSE="0.5") as process:
-        wait_until(lambda: bool(list((trained / "temporary").glob("branchtrack-*/branchtrack-*"))))
+        wait_until(lambda: bool(list((trained / "temporary").glob("branchtrack-*/step"))))
         process.kill()
         process.communicate(timeout=60)
     wait_until(lambda: temporary(trained) == [])
