@@ -21,6 +21,7 @@ from branchtrack.web.app import create_app
 from branchtrack.web.events import pump
 from branchtrack.web.serving.server import Server
 from tests.web import seeds
+from tests.web.compiled import compiled_once
 from tests.web.seeds import Line
 
 #: What a browser notes of answers refused on purpose, and of the tests' own look at pixels.
@@ -66,8 +67,8 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, dict[str, L
 
 @pytest.fixture(scope="session", autouse=True)
 def _attentive_server() -> Iterator[None]:
-    """Have servers look for news more often than people need it."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Have servers look for news more often than people need it, and compile templates once."""
+    with compiled_once(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(pump, "POLL", 0.1)
         yield
 
