@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
@@ -46,7 +46,8 @@ class Site:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium."""
+    """The system's Chromium; a loaded machine is slow, not wrong."""
+    expect.set_options(timeout=60_000)
     path = shutil.which("chromium")
     assert path, "these tests need Chromium: install the package chromium"
     with sync_playwright() as playwright:

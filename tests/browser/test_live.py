@@ -115,7 +115,7 @@ def test_where_all_streams_are_taken_the_page_asks_by_itself(
     page.wait_for_function("polling !== 0")
     site.lines["more-decay"].commit("checkpoint", 1770, loss=1.8)
     page.clock.fast_forward("00:05")
-    expect(rows).to_have_count(16, timeout=15_000)
+    expect(rows).to_have_count(16)
 
 
 def test_a_page_opened_before_the_first_point_gets_its_curve(page: Page, site: Site) -> None:
@@ -166,7 +166,7 @@ def test_the_list_of_runs_follows_too(page: Page, site: Site) -> None:
     page.goto(site.root)
     seeds.Grower(site.database, site.store, "newcomer")
     page.clock.fast_forward("00:05")
-    expect(page.get_by_role("link", name="newcomer")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("link", name="newcomer")).to_be_visible()
 
 
 def test_typing_in_the_search_narrows_the_list_and_the_address(page: Page, site: Site) -> None:
