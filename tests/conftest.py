@@ -59,8 +59,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with TemporaryDirectory(prefix="branchtrack-postgres-", ignore_cleanup_errors=True) as folder:
         server = get_server(folder, cleanup_mode="stop")
         # The many databases of the tests need not outlive a power cut, and are slow to flush.
-        for command in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
-            server.psql(f"{command};")
+        for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
+            server.psql(f"ALTER SYSTEM SET {setting} = off;")
+        server.psql("SELECT pg_reload_conf();")
         yield server.get_uri()
         server.cleanup()
 
@@ -87,7 +88,9 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
     else:
         server = request.getfixturevalue("postgres_server")
         template = request.getfixturevalue("postgres_template")
-        found = load(tmp_path / "home", _new_database(server, f"TEMPLATE {template}"))
+        found = load(
+            tmp_path / "home", _new_database(server, f"TEMPLATE {template} STRATEGY FILE_COPY")
+        )
     new_database(found).close()
     return found
 

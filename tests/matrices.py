@@ -16,7 +16,9 @@ def some(cases: Iterable[Any], *chosen: Any) -> list[Any]:
     """
     parameters = list(cases)
     assert all(case in parameters for case in chosen), f"{chosen} are not all in {parameters}"
-    return [
-        case if case in chosen else pytest.param(case, marks=pytest.mark.exhaustive)
-        for case in parameters
-    ]
+    return [case if case in chosen else _exhaustive(case) for case in parameters]
+
+
+def _exhaustive(case: Any) -> Any:
+    values = case if isinstance(case, tuple) else (case,)
+    return pytest.param(*values, marks=pytest.mark.exhaustive)

@@ -26,6 +26,18 @@ def new_database(config: Config) -> Database:
     return open_database(config)
 
 
+def copy_database(source: Config, target: Config) -> None:
+    """Give the SQLite database of a new home all rows of another one, even while it is open."""
+    assert source.database_file is not None and target.database_file is not None
+    with (
+        closing(sqlite3.connect(source.database_file)) as rows,
+        closing(sqlite3.connect(target.database_file)) as copy,
+    ):
+        rows.backup(copy)
+    # The number by which a trusted database is known was copied, too.
+    trust.mark(target)
+
+
 @cache
 def _template() -> bytes:
     """The bytes of an SQLite database with this version's tables, before anybody has trusted it."""

@@ -57,31 +57,36 @@ def test_branches_are_compared_from_where_they_parted(database: Database, store:
     assert [node["kind"] for node in found["b"]["changes"]] == ["fork"]
 
 
-def test_a_node_is_compared_with_a_branch(database: Database, store: Store) -> None:
-    _tree, made = make_forked_tree(database, store)
-    with database.read() as connection:
+def test_a_node_is_compared_with_a_branch(sqlite_database: Database, store: Store) -> None:
+    _tree, made = make_forked_tree(sqlite_database, store)
+    with sqlite_database.read() as connection:
         found = as_json(payloads_nodes.diff(connection, made[1].id[:8], "demo/cooler"))
     assert found["common_ancestor"] == made[1].id
     assert found["metrics"] == [{"name": "loss", "a": 2.0, "b": 1.0}]
 
 
-def test_runs_that_share_nothing_have_no_common_ancestor(database: Database, store: Store) -> None:
+def test_runs_that_share_nothing_have_no_common_ancestor(
+    sqlite_database: Database, store: Store
+) -> None:
     for name in ("one", "two"):
-        make_tree(database, store, name).node("main", 0, kind="root")
-    with database.read() as connection:
+        make_tree(sqlite_database, store, name).node("main", 0, kind="root")
+    with sqlite_database.read() as connection:
         found = as_json(payloads_nodes.diff(connection, "one", "two"))
     assert found["common_ancestor"] is None
 
 
-def test_a_branch_without_nodes_cannot_be_compared(database: Database, store: Store) -> None:
-    make_tree(database, store)
-    with database.read() as connection, pytest.raises(InvalidInput, match="at least one node"):
+def test_a_branch_without_nodes_cannot_be_compared(sqlite_database: Database, store: Store) -> None:
+    make_tree(sqlite_database, store)
+    with (
+        sqlite_database.read() as connection,
+        pytest.raises(InvalidInput, match="at least one node"),
+    ):
         payloads_nodes.diff(connection, "demo", "demo")
 
 
-def test_a_curve_is_stitched_and_says_where(database: Database, store: Store) -> None:
-    tree, _made = make_forked_tree(database, store)
-    with database.read() as connection:
+def test_a_curve_is_stitched_and_says_where(sqlite_database: Database, store: Store) -> None:
+    tree, _made = make_forked_tree(sqlite_database, store)
+    with sqlite_database.read() as connection:
         found = as_json(payloads_nodes.curve(connection, tree.branches["cooler"], "loss"))
     assert has_keys(found, "steps values segments forks gaps")
     assert found["steps"] == list(range(1, 21))
@@ -91,25 +96,25 @@ def test_a_curve_is_stitched_and_says_where(database: Database, store: Store) ->
 
 
 def test_a_curve_tells_nan_and_the_infinities_apart_and_as_gaps(
-    database: Database, store: Store
+    sqlite_database: Database, store: Store
 ) -> None:
-    tree = make_tree(database, store)
+    tree = make_tree(sqlite_database, store)
     values = [1.0, math.nan, math.inf, -math.inf]
     tree.points("main", "loss", range(1, 5), values)
-    with database.read() as connection:
+    with sqlite_database.read() as connection:
         found = as_json(payloads_nodes.curve(connection, tree.branches["main"], "loss"))
     assert found["values"] == [1.0, "NaN", "Infinity", "-Infinity"]
     assert found["gaps"] == [2, 3, 4]
 
 
 def test_a_curve_of_fewer_points_keeps_the_spike_and_every_gap(
-    database: Database, store: Store
+    sqlite_database: Database, store: Store
 ) -> None:
-    tree = make_tree(database, store)
+    tree = make_tree(sqlite_database, store)
     values = [1.0] * 3000
     values[1234], values[2000], values[2001] = 99.0, math.nan, math.nan
     tree.points("main", "loss", range(3000), values)
-    with database.read() as connection:
+    with sqlite_database.read() as connection:
         found = as_json(payloads_nodes.curve(connection, tree.branches["main"], "loss", 50))
     assert len(found["steps"]) < 60
     assert 99.0 in found["values"]
@@ -118,15 +123,15 @@ def test_a_curve_of_fewer_points_keeps_the_spike_and_every_gap(
 
 
 def test_an_unknown_metric_is_answered_with_those_there_are(
-    database: Database, store: Store
+    sqlite_database: Database, store: Store
 ) -> None:
-    tree, _made = make_forked_tree(database, store)
-    with database.read() as connection, pytest.raises(NotFound, match="loss"):
+    tree, _made = make_forked_tree(sqlite_database, store)
+    with sqlite_database.read() as connection, pytest.raises(NotFound, match="loss"):
         payloads_nodes.curve(connection, tree.branches["cooler"], "los")
 
 
 @pytest.mark.parametrize("points", [-1, 0, 3])
-def test_too_few_points_are_refused(database: Database, store: Store, points: int) -> None:
-    tree, _made = make_forked_tree(database, store)
-    with database.read() as connection, pytest.raises(InvalidInput, match="4 or more"):
+def test_too_few_points_are_refused(sqlite_database: Database, store: Store, points: int) -> None:
+    tree, _made = make_forked_tree(sqlite_database, store)
+    with sqlite_database.read() as connection, pytest.raises(InvalidInput, match="4 or more"):
         payloads_nodes.curve(connection, tree.branches["main"], "loss", points)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
@@ -17,8 +18,10 @@ from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
+from branchtrack.web.events import pump
 from branchtrack.web.serving.server import Server
 from tests.web import seeds
+from tests.web.compiled import compiled_once
 from tests.web.seeds import Line
 
 #: What a browser notes of answers refused on purpose, and of the tests' own look at pixels.
@@ -43,7 +46,8 @@ class Site:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium."""
+    """The system's Chromium; a loaded machine is slow, not wrong."""
+    expect.set_options(timeout=60_000)
     path = shutil.which("chromium")
     assert path, "these tests need Chromium: install the package chromium"
     with sync_playwright() as playwright:
@@ -62,10 +66,18 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, dict[str, L
     return config, lines
 
 
-@pytest.fixture
-def site(grown: tuple[Config, dict[str, Line]], tmp_path: Path) -> Iterator[Site]:
-    """A copy of the demonstration tree, served with a token."""
-    config = load(shutil.copytree(grown[0].home, tmp_path / "home"))
+@pytest.fixture(scope="session", autouse=True)
+def _attentive_server() -> Iterator[None]:
+    """Have servers look for news more often than people need it, and compile templates once."""
+    with compiled_once(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pump, "POLL", 0.1)
+        yield
+
+
+@contextmanager
+def served(grown: tuple[Config, dict[str, Line]], folder: Path) -> Iterator[Site]:
+    """Serve a copy of the demonstration tree in ``folder``, with a token."""
+    config = load(shutil.copytree(grown[0].home, folder / "home"))
     database, store = open_database(config), open_store(config.store)
     lines = seeds.moved(grown[1], database, store)
     lines["more-decay"].beat()
@@ -81,8 +93,15 @@ def site(grown: tuple[Config, dict[str, Line]], tmp_path: Path) -> Iterator[Site
 
 
 @pytest.fixture
+def site(grown: tuple[Config, dict[str, Line]], tmp_path: Path) -> Iterator[Site]:
+    """A served tree of the test's own. A module that changes nothing has one for all its tests."""
+    with served(grown, tmp_path) as site:
+        yield site
+
+
+@pytest.fixture
 def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
-    """A browser that the token has let in; what its console complains about is a failure."""
+    """A browser without a history."""
     opened = browser.new_context(viewport={"width": 1280, "height": 900})
     yield opened
     opened.close()
@@ -91,6 +110,13 @@ def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext, site: Site) -> Iterator[Page]:
     """A page that has been let in."""
+    with opened_page(context, site) as page:
+        yield page
+
+
+@contextmanager
+def opened_page(context: BrowserContext, site: Site) -> Iterator[Page]:
+    """Open a page that has been let in; what its console complains about is a failure."""
     complaints: list[str] = []
     opened = context.new_page()
     opened.on("console", lambda said: complaints.append(said.text) if _bad(said.type) else None)

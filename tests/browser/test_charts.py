@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-import pytest
-from playwright.sync_api import Page, expect
+from collections.abc import Iterator
 
-from tests.browser.conftest import Site
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from branchtrack.config import Config
+from tests.browser.conftest import Site, opened_page, served
 from tests.browser.test_walk import coloured
+from tests.web.seeds import Line
 
 pytestmark = pytest.mark.browser
 COMPARE = "compare?a=gpt2-docs/main&b=gpt2-docs/cooler"
+
+
+@pytest.fixture(scope="module")
+def site(
+    grown: tuple[Config, dict[str, Line]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """One served tree for all: looking at charts changes nothing."""
+    with served(grown, tmp_path_factory.mktemp("charts")) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    """One browser for all, which keeps what it has loaded."""
+    opened = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, site: Site) -> Iterator[Page]:
+    """A page of its own, without the dragging and hovering of others."""
+    with opened_page(context, site) as page:
+        yield page
+        page.close()
 
 
 def test_the_pointer_tells_the_values_of_both_branches(page: Page, site: Site) -> None:

@@ -108,11 +108,14 @@ def test_where_all_streams_are_taken_the_page_asks_by_itself(
 ) -> None:
     monkeypatch.setattr(pump.StreamSlots, "acquire", lambda self, caller: None)
     site.lines["more-decay"].beat()
+    page.clock.install()
     page.goto(f"{site.root}runs/gpt2-docs")
     rows = page.get_by_role("region", name="Nodes").get_by_role("row")
     expect(rows).to_have_count(15)
+    page.wait_for_function("polling !== 0")
     site.lines["more-decay"].commit("checkpoint", 1770, loss=1.8)
-    expect(rows).to_have_count(16, timeout=15_000)
+    page.clock.fast_forward("00:05")
+    expect(rows).to_have_count(16)
 
 
 def test_a_page_opened_before_the_first_point_gets_its_curve(page: Page, site: Site) -> None:
@@ -136,11 +139,14 @@ def test_a_page_opened_before_the_first_loss_comes_to_show_it(page: Page, site: 
     line.log("stall/copy_ms", [0], [3.0])
     line.commit("root", 0)
     line.beat()
+    page.clock.install()
     page.goto(f"{site.root}runs/fresh")
     expect(page.locator("#chart")).to_contain_text("No point of loss has been logged yet")
     line.log("train_loss", [1, 2], [2.0, 1.0])
     line.beat()
     expect(page.locator("#chart canvas")).to_be_visible()
+    # The other parts of the page follow seconds later.
+    page.clock.fast_forward("00:03")
     expect(page.locator("#bar [aria-current]").first).to_have_text("train_loss")
     expect(page.get_by_role("columnheader", name="train_loss").first).to_be_visible()
     # The stream now carries the points of the metric that is shown.
@@ -156,9 +162,11 @@ def test_a_page_opened_before_the_first_loss_comes_to_show_it(page: Page, site: 
 def test_the_list_of_runs_follows_too(page: Page, site: Site) -> None:
     from tests.web import seeds
 
+    page.clock.install()
     page.goto(site.root)
     seeds.Grower(site.database, site.store, "newcomer")
-    expect(page.get_by_role("link", name="newcomer")).to_be_visible(timeout=15_000)
+    page.clock.fast_forward("00:05")
+    expect(page.get_by_role("link", name="newcomer")).to_be_visible()
 
 
 def test_typing_in_the_search_narrows_the_list_and_the_address(page: Page, site: Site) -> None:

@@ -29,13 +29,15 @@ def test_a_request_is_stored_normalised_and_waits_for_the_process(
 
 @pytest.mark.parametrize("value", ["nan", "-1", "abc", "inf", True])
 def test_a_refused_value_is_recorded_and_never_reaches_the_process(
-    database: Database, store: Store, value: Any
+    sqlite_database: Database, store: Store, value: Any
 ) -> None:
-    tree = make_tree(database, store)
+    tree = make_tree(sqlite_database, store)
     with pytest.raises(InvalidInput, match="lr"):
-        control.submit(database, "demo", {"kind": "set", "values": {"lr": value}}, actor="me")
-    assert control.poll(database, tree.segment("main").id) == []
-    with database.read() as connection:
+        control.submit(
+            sqlite_database, "demo", {"kind": "set", "values": {"lr": value}}, actor="me"
+        )
+    assert control.poll(sqlite_database, tree.segment("main").id) == []
+    with sqlite_database.read() as connection:
         recorded = requests.list_of_run(connection, tree.run.id)
         states = [e.state for e in audit.since(connection, tree.run.id) if e.kind == "request"]
     assert [(r.state, r.kind) for r in recorded] == [("rejected", "set")]
@@ -43,14 +45,16 @@ def test_a_refused_value_is_recorded_and_never_reaches_the_process(
     assert states == ["received", "rejected"]
 
 
-def test_a_branch_that_nobody_trains_takes_no_request(database: Database, store: Store) -> None:
-    tree, _nodes = make_forked_tree(database, store)
+def test_a_branch_that_nobody_trains_takes_no_request(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = make_forked_tree(sqlite_database, store)
     tree.end("main")
-    before = row_counts(database)
+    before = row_counts(sqlite_database)
     with pytest.raises(NotLive, match="demo/cooler"):
-        control.submit(database, "demo", SET_LR, actor="me")
+        control.submit(sqlite_database, "demo", SET_LR, actor="me")
     # Nothing but the request, with why it was refused.
-    assert row_counts(database) == {
+    assert row_counts(sqlite_database) == {
         **before,
         "requests": 1,
         "events": before["events"] + 2,
@@ -58,7 +62,7 @@ def test_a_branch_that_nobody_trains_takes_no_request(database: Database, store:
     }
     tree.end("cooler")
     with pytest.raises(NotLive, match="branchtrack tree demo"):
-        control.submit(database, "demo/cooler", SET_LR, actor="me")
+        control.submit(sqlite_database, "demo/cooler", SET_LR, actor="me")
 
 
 def test_a_process_without_heartbeat_takes_no_request(database: Database, store: Store) -> None:

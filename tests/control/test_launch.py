@@ -44,44 +44,52 @@ def test_a_branch_that_is_not_named_gets_a_free_name(database: Database, store: 
         assert branch == expected
 
 
-def test_a_node_at_the_last_step_leaves_nothing_to_train(database: Database, store: Store) -> None:
-    tree = make_tree(database, store)
+def test_a_node_at_the_last_step_leaves_nothing_to_train(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree = make_tree(sqlite_database, store)
     last = tree.node("main", 40, settings={"max_steps": 40})
-    before = row_counts(database)
+    before = row_counts(sqlite_database)
     with pytest.raises(InvalidInput, match="before step 40"):
-        control.create_launch(database, store, last.id, actor="me")
-    assert row_counts(database) == before
+        control.create_launch(sqlite_database, store, last.id, actor="me")
+    assert row_counts(sqlite_database) == before
 
 
-def test_a_node_at_the_last_step_goes_on_with_a_later_one(database: Database, store: Store) -> None:
-    tree = make_tree(database, store)
+def test_a_node_at_the_last_step_goes_on_with_a_later_one(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree = make_tree(sqlite_database, store)
     declared = [s.as_dict() for s in (*BUILT_IN, MAX_STEPS, FROZEN)]
-    with database.transaction() as connection:
+    with sqlite_database.transaction() as connection:
         connection.execute(tables.segments.update().values(declared=declared))
     has = {"max_steps": 40, "lr_scheduler_type": "linear", "frozen": ""}
     last = tree.node("main", 40, settings=has)
-    before = row_counts(database)
+    before = row_counts(sqlite_database)
     for wrong, field in (
         ({"max_steps": 60}, "horizon"),
         ({"max_steps": 60, "horizon": "extend", "frozen": "nothing"}, "frozen"),
         ({"max_steps": 60, "horizon": "extend", "frozen": "*"}, "frozen"),
     ):
         with pytest.raises(InvalidInput) as caught:
-            control.create_launch(database, store, last.id, actor="me", settings=wrong)
-        assert (caught.value.field, row_counts(database)) == (field, before)
+            control.create_launch(sqlite_database, store, last.id, actor="me", settings=wrong)
+        assert (caught.value.field, row_counts(sqlite_database)) == (field, before)
     longer = {"max_steps": 60, "horizon": "extend"}
-    launch = control.create_launch(database, store, last.id, actor="me", settings=longer)
-    with database.read() as connection:
+    launch = control.create_launch(sqlite_database, store, last.id, actor="me", settings=longer)
+    with sqlite_database.read() as connection:
         fork = nodes.get(connection, launch.fork_node_id)
     assert (launch.overrides, fork.settings["max_steps"]) == (longer, 60)
     assert "horizon" not in fork.settings
 
 
-def test_a_fork_of_weights_that_never_trained_stays_one(database: Database, store: Store) -> None:
-    _tree, tree_nodes = make_forked_tree(database, store)
-    first = control.create_launch(database, store, tree_nodes[1].id, actor="me", mode="weights")
-    again = control.create_launch(database, store, first.fork_node_id, actor="me")
-    with database.read() as connection:
+def test_a_fork_of_weights_that_never_trained_stays_one(
+    sqlite_database: Database, store: Store
+) -> None:
+    _tree, tree_nodes = make_forked_tree(sqlite_database, store)
+    first = control.create_launch(
+        sqlite_database, store, tree_nodes[1].id, actor="me", mode="weights"
+    )
+    again = control.create_launch(sqlite_database, store, first.fork_node_id, actor="me")
+    with sqlite_database.read() as connection:
         fork = nodes.get(connection, again.fork_node_id)
     assert (again.mode, fork.restored) == ("weights", WEIGHTS_ONLY)
 
@@ -100,15 +108,15 @@ def test_a_fork_of_weights_that_never_trained_stays_one(database: Database, stor
     ],
 )
 def test_a_bad_order_changes_nothing(
-    database: Database, store: Store, how: dict[str, Any], error: type[Exception]
+    sqlite_database: Database, store: Store, how: dict[str, Any], error: type[Exception]
 ) -> None:
-    _tree, tree_nodes = make_forked_tree(database, store)
-    before = row_counts(database)
+    _tree, tree_nodes = make_forked_tree(sqlite_database, store)
+    before = row_counts(sqlite_database)
     with pytest.raises(error):
         control.create_launch(
-            database, store, **{"node_ref": tree_nodes[1].id, "actor": "me", **how}
+            sqlite_database, store, **{"node_ref": tree_nodes[1].id, "actor": "me", **how}
         )
-    assert row_counts(database) == before
+    assert row_counts(sqlite_database) == before
 
 
 def test_launches_that_wait_are_listed_oldest_first(database: Database, store: Store) -> None:

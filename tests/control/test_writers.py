@@ -18,6 +18,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.db import audit, requests
 from branchtrack.db.engine import Database
+from tests.matrices import some
 from tests.trees_for_tests import make_tree
 
 THREADS, EACH = 4, 6
@@ -52,7 +53,15 @@ def answer(database: Database, segment: str, ids: set[str]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["all live", "one is killed"])
+@pytest.mark.parametrize(
+    ("config", "killed"),
+    some(
+        [(kind, killed) for kind in ("sqlite", "postgres") for killed in (False, True)],
+        ("sqlite", True),
+        ("postgres", False),
+    ),
+    indirect=["config"],
+)
 def test_a_crowd_is_answered_and_the_chain_holds(
     config: Config, database: Database, store: Store, killed: bool
 ) -> None:

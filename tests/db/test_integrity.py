@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from sqlalchemy import JSON, Table
+from sqlalchemy import JSON, Connection, Table
 
 from branchtrack import control
 from branchtrack.checkpoints.location import open_store
@@ -36,6 +36,7 @@ from branchtrack.db.engine import Database
 from branchtrack.db.integrity import Problem
 from branchtrack.db.tables import metadata
 from branchtrack.errors import BranchtrackError
+from tests.matrices import some
 from tests.trees_for_tests import make_forked_tree
 
 DEEDS = [
@@ -115,6 +116,11 @@ OTHER_TABLES = ["ALTER TABLE nodes ADD COLUMN more TEXT", "DROP INDEX ix_nodes_p
 UNNOTICED = {"events": {"payload"}}
 
 
+def _rows_have_problems(connection: Connection) -> bool:
+    with mock.patch.object(integrity, "_tables", lambda _: ()):
+        return bool(integrity.of_database(connection))
+
+
 @dataclass
 class Home:
     """A home that a test may damage."""
@@ -151,6 +157,19 @@ class Home:
             if not tables:
                 stack.enter_context(mock.patch.object(integrity, "_tables", lambda _: ()))
             return self._problems()
+
+    def is_whole(self) -> bool:
+        """Whether `problems` finds none; most are found without reading any state."""
+        database = Database(self.config.database_url)
+        try:
+            with database.read() as connection:
+                if _rows_have_problems(connection):
+                    return False
+        except BranchtrackError:
+            return False
+        finally:
+            database.close()
+        return not self.problems()
 
     def _problems(self) -> list[Problem]:
         database = Database(self.config.database_url)
@@ -239,10 +258,19 @@ def test_a_home_that_was_only_written_by_branchtrack_has_no_problem(home: Home) 
     assert empty == set()
 
 
-@pytest.mark.parametrize("statement", DEEDS)
+def is_of_one_column(statement: str) -> bool:
+    """Whether a statement only gives one column other values of its type, as each column gets."""
+    return statement.startswith("UPDATE") and not any(
+        word in statement for word in ("SELECT", "CAST", "NULL", "'{'", "'[]'", "'{}'", "= steps")
+    )
+
+
+@pytest.mark.parametrize(
+    "statement", some(DEEDS, *(deed for deed in DEEDS if not is_of_one_column(deed)))
+)
 def test_an_edited_row_is_found(home: Home, statement: str) -> None:
     home.edit(statement)
-    assert home.problems()
+    assert not home.is_whole()
 
 
 @pytest.mark.parametrize("statement", OTHER_TABLES)
@@ -293,7 +321,7 @@ def test_every_changed_column_is_found(home: Home, table: Table) -> None:
             change = f'UPDATE {name} SET "{column.name}" = ? WHERE rowid = ?'
             after = other(before, is_json=isinstance(column.type, JSON))
             connection.execute(change, [after, row_id])
-            if not home.problems():
+            if home.is_whole():
                 unnoticed.add(column.name)
             # A numeric key is the number of its row.
             is_number = len(table.primary_key) == 1 and column.primary_key and before == row_id
@@ -329,7 +357,7 @@ def test_a_byte_that_changes_what_can_be_read_is_found(home: Home) -> None:
         changed = bytearray(content)
         changed[place] ^= 1 << choose.randrange(8)
         home.path.write_bytes(changed)
-        if readable(home.path) != before and not home.problems():
+        if readable(home.path) != before and home.is_whole():
             unseen.append(place)
     assert unseen == []
 

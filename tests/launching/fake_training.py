@@ -64,7 +64,7 @@ class FakeTraining:
             segments.end(connection, self.segment.id, status, actor="fake")
 
     def _begin(self) -> Any:
-        argv = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
+        argv = [sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]]
         env = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
         with self.database.transaction() as connection:
             run = runs.create_run(

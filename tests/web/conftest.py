@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,9 @@ from branchtrack.config import Config, load
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
+from tests.new_homes import copy_database, new_database
 from tests.web import dom, seeds
+from tests.web.compiled import compiled_once
 from tests.web.seeds import Line
 
 
@@ -70,6 +73,12 @@ class Site:
         return head.id
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _compiled_once() -> Iterator[None]:
+    with compiled_once():
+        yield
+
+
 @pytest.fixture(scope="session")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The demonstration tree, grown once."""
@@ -95,14 +104,24 @@ def empty(sqlite_config: Config, sqlite_database: Database, store: Store) -> Sit
     return Site(app, sqlite_config, sqlite_database, store, {})
 
 
-@pytest.fixture
-def own(empty: Site) -> Site:
-    """A small tree of the test's own: ``main`` trains, its root and a checkpoint are committed."""
-    grower = seeds.Grower(empty.database, empty.store, "digits")
-    main = grower.line("main", 100)
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Config, dict[str, Line]]]:
+    """A small tree, grown once, to be copied: a root and a checkpoint of ``main``, which trains."""
+    config = load(tmp_path_factory.mktemp("small") / "home")
+    database = new_database(config)
+    main = seeds.Grower(database, open_store(config.store), "digits").line("main", 100)
     main.commit("root", 0)
     main.log("loss", *seeds.curve(0, 40, 2.3, 0.4, 20, 7))
     main.commit("checkpoint", 40, loss=0.5)
-    main.beat()
-    empty.lines["main"] = main
+    database.close()
+    yield config, {"main": main}
+
+
+@pytest.fixture
+def own(empty: Site, small: tuple[Config, dict[str, Line]]) -> Site:
+    """A small tree of the test's own: ``main`` trains, its root and a checkpoint are committed."""
+    copy_database(small[0], empty.config)
+    shutil.copytree(small[0].store, empty.config.store, dirs_exist_ok=True)
+    empty.lines.update(seeds.moved(small[1], empty.database, empty.store))
+    empty.lines["main"].beat()
     return empty

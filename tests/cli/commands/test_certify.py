@@ -18,8 +18,8 @@ from branchtrack.core.records import Node
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.views import tree_outline
-from tests.cli.conftest import Call
-from tests.launching.helpers import ROOT, SCRIPT, environment, train_fake, wait_until
+from tests.cli.conftest import Call, call_on, train_here
+from tests.launching.helpers import ROOT, SCRIPT, environment, wait_until
 from tests.trees_for_tests import Tree
 
 KEYS = {
@@ -45,8 +45,8 @@ KEYS = {
 
 @pytest.fixture
 def made(sqlite_config: Config, sqlite_database: Database) -> list[Node]:
-    """The two nodes of a run ``fake`` that was trained in a process of its own."""
-    train_fake(sqlite_config, "--steps", "4")
+    """The two nodes of a run ``fake``."""
+    train_here(sqlite_config, "--steps", "4")
     with sqlite_database.read() as connection:
         return nodes.of_branch(connection, runs.find_branch(connection, "fake").id)
 
@@ -148,12 +148,12 @@ def test_a_branch_may_train_on_meanwhile(
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a real script has trained with two threads, in a home of its own."""
     folder = tmp_path_factory.mktemp("real")
-    code, _out, err = run(folder, "-m", "tests.training.script", "here")
+    code, _out, err = run(folder, str(Path(__file__).parent / "plain_script.py"))
     assert code == 0, err
     return folder
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
     (folder / "temporary").mkdir(exist_ok=True)
     env = {
         **os.environ,
@@ -162,6 +162,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         "OMP_NUM_THREADS": "2",
         "THREADS": "2",
         "TMPDIR": str(folder / "temporary"),
+        **variables,
     }
     return subprocess.Popen(
         [sys.executable, *arguments],
@@ -192,10 +193,14 @@ def test_a_real_training_is_tried_again_in_a_new_process(trained: Path) -> None:
     assert list((trained / "home" / "logs").iterdir()) == []
 
 
+# In one process, tests/training/session/test_replay.py has it: a trial that nobody waits for.
+@pytest.mark.exhaustive
 def test_a_trial_whose_command_is_killed_leaves_no_process_and_no_file(trained: Path) -> None:
     before = rows(trained)
-    with start(trained, "-m", "branchtrack", "certify", "tiny", "--steps", "14") as process:
-        wait_until(lambda: bool(list((trained / "temporary").glob("branchtrack-*/branchtrack-*"))))
+    command = ("-m", "branchtrack", "certify", "tiny", "--steps", "14")
+    # Slow enough to be killed in the middle, however seldom this process looks.
+    with start(trained, *command, PAUSE="0.5") as process:
+        wait_until(lambda: bool(list((trained / "temporary").glob("branchtrack-*/step"))))
         process.kill()
         process.communicate(timeout=60)
     wait_until(lambda: temporary(trained) == [])
@@ -228,6 +233,6 @@ def temporary(folder: Path) -> list[Path]:
 
 
 def rows(folder: Path) -> Any:
-    code, out, err = run(folder, "-m", "branchtrack", "tree", "tiny", "--json")
-    assert code == 0, err
-    return json.loads(out)
+    done = call_on(folder / "home", "tree", "tiny", "--json")
+    assert done.code == 0, done.err
+    return done.json

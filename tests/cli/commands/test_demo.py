@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,36 +15,53 @@ from branchtrack.config import Config, load
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
-from tests.cli.conftest import Call
+from tests.cli.conftest import Call, call_on
 from tests.launching.helpers import environment
 
 STEPS = 60
+EXHAUSTIVE = pytest.mark.exhaustive
 # On a loaded machine two trainings one after the other take their time.
 pytestmark = pytest.mark.timeout(900)
 
 
+@pytest.fixture(scope="module", params=["stand-in", pytest.param("real", marks=EXHAUSTIVE)])
+def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Python that the demonstration runs its example with."""
+    if request.param == "real":
+        return sys.executable
+    script = Path(__file__).parent / "fake_demo.py"
+    # Its first words are `-m` and the module of the example.
+    return executable(
+        tmp_path_factory.mktemp("stand-in"), f'shift 2; exec {sys.executable} {script} "$@"'
+    )
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Config:
+def home(python: str, tmp_path_factory: pytest.TempPathFactory) -> Config:
     return load(tmp_path_factory.mktemp("demo") / "home")
 
 
 @pytest.fixture(scope="module")
-def told(home: Config) -> dict[str, Any]:
+def told(python: str, home: Config) -> dict[str, Any]:
     """What the demo says in JSON, after it has run in a home of its own."""
-    command = [sys.executable, "-m", "branchtrack", "demo", "--no-serve", "--json"]
-    # One thread each: tests that run side by side would wait for each other's threads.
-    environ = {**environment(home), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "--steps", str(STEPS)],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=880,
-        cwd=home.home.parent,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    with pytest.MonkeyPatch.context() as patch:
+        # One thread each: tests that run side by side would wait for each other's threads.
+        for name, value in {**environment(home), "OMP_NUM_THREADS": "1"}.items():
+            patch.setenv(name, value)
+        patch.setattr(demo_run.sys, "executable", python)
+        patch.chdir(home.home.parent)
+        done = call_on(home.home, "demo", "--no-serve", "--json", "--steps", str(STEPS))
+    assert done.code == 0, done.err
+    found: dict[str, Any] = done.json
     return found
+
+
+def executable(folder: Path, command: str) -> str:
+    """The path of a program that runs a shell's command."""
+    program = folder / "python"
+    program.write_text(f"#!/bin/sh\n{command}\n")
+    program.chmod(0o755)
+    return str(program)
 
 
 def test_the_intervention_is_verified_by_what_the_update_used(told: dict[str, Any]) -> None:
@@ -82,10 +97,9 @@ def test_both_branches_trained_to_the_end_and_are_compared(told: dict[str, Any])
 
 
 def test_every_node_can_be_restored(told: dict[str, Any], home: Config) -> None:
-    command = [sys.executable, "-m", "branchtrack", "verify", "--all", "--json"]
-    done = subprocess.run(command, env=environment(home), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == len(told["tree"]["nodes"])
+    done = call_on(home.home, "verify", "--all", "--json")
+    assert done.code == 0, done.err
+    assert len(done.json) == len(told["tree"]["nodes"])
 
 
 def test_nothing_is_written_outside_the_home(told: dict[str, Any], home: Config) -> None:
@@ -102,10 +116,8 @@ def test_a_taken_port_is_told_before_anything_is_trained(call: Call, tmp_path: P
 def test_a_training_that_dies_is_told_and_exits_with_1(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'no room left'\nexit 3\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(demo_run.sys, "executable", str(python))
+    dying = executable(tmp_path, "echo 'no room left'\nexit 3")
+    monkeypatch.setattr(demo_run.sys, "executable", dying)
     found = call("demo", "--no-serve")
     assert found.code == 1
     assert "ended early" in found.err and "exit code 3" in found.err and "no room left" in found.err
@@ -119,14 +131,11 @@ def test_a_training_that_dies_in_the_middle_leaves_nothing_open(
     sqlite_config: Config,
 ) -> None:
     fake = Path(__file__).parents[2] / "launching" / "fake_training.py"
-    python = tmp_path / "python"
-    python.write_text(
-        f"#!/bin/sh\nexec {sys.executable} {fake} demo --steps 900 --seconds 0.01 --crash-at 20\n"
-    )
-    python.chmod(0o755)
+    command = f"exec {sys.executable} {fake} demo --steps 900 --seconds 0.01 --crash-at 20"
+    dying = executable(tmp_path, command)
     for name, value in environment(sqlite_config).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(demo_run.sys, "executable", str(python))
+    monkeypatch.setattr(demo_run.sys, "executable", dying)
     found = call("demo", "--no-serve")
     assert found.code == 1 and "the loss exploded at step 20" in found.err
     with sqlite_database.read() as connection:

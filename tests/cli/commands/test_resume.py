@@ -22,9 +22,12 @@ from branchtrack.core.records import Node, Segment
 from branchtrack.db import launches, nodes, runs, seals, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import metadata
-from tests.cli.conftest import Call
-from tests.launching.helpers import SCRIPT, environment, train_fake, wait_until
+from tests.cli.conftest import Call, Called, train_here
+from tests.launching.helpers import SCRIPT, environment, wait_until
 from tests.trees_for_tests import Tree
+
+#: A training that goes on until it is stopped.
+LONG = [sys.executable, str(SCRIPT), "fake", "--steps", "9000", "--seconds", "0.05"]
 
 
 @pytest.fixture
@@ -57,6 +60,14 @@ def first_node(database: Database) -> str:
         return nodes.list_of_run(connection, run.id)[-1].id
 
 
+def run_with(database: Database, argv: list[str]) -> None:
+    """Have a resume of the run start another command."""
+    with database.transaction() as connection:
+        run = runs.find_run(connection, "fake")
+        changed = {**(run.entry_point or {}), "argv": argv}
+        connection.execute(metadata.tables["runs"].update().values(entry_point=changed))
+
+
 def segment_of(database: Database, branch: str) -> Segment:
     with database.read() as connection:
         found = runs.find_branch(connection, branch)
@@ -76,13 +87,18 @@ def told(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
     return process.returncode, json.loads(out) if out else None, err
 
 
+def answer(called: Called) -> tuple[int, Any, str]:
+    """What a command answered: its exit code, its JSON and what it printed beside it."""
+    return called.code, called.json if called.out else None, called.err
+
+
 Start = Callable[..., subprocess.Popen[str]]
 
 
 def test_a_resume_trains_a_new_branch_and_tells_what_was_read_back(
     branchtrack: Start, sqlite_config: Config, sqlite_database: Database
 ) -> None:
-    train_fake(sqlite_config, "--steps", "4")
+    train_here(sqlite_config, "--steps", "4")
     node = first_node(sqlite_database)
     code, launch, err = told(
         branchtrack("resume", node[:8], "--set", "lr=0.5", "--name", "hot", "--json")
@@ -94,10 +110,10 @@ def test_a_resume_trains_a_new_branch_and_tells_what_was_read_back(
 
 
 def test_a_resume_without_a_name_finds_one(
-    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+    call: Call, sqlite_config: Config, sqlite_database: Database
 ) -> None:
-    train_fake(sqlite_config)
-    code, launch, _err = told(branchtrack("resume", first_node(sqlite_database), "--json"))
+    train_here(sqlite_config)
+    code, launch, _err = answer(call("resume", first_node(sqlite_database), "--json"))
     assert (code, launch["branch"]) == (0, "main-2")
 
 
@@ -110,14 +126,17 @@ def test_what_the_node_had_not_stored_is_told() -> None:
 
 
 def test_a_script_that_has_changed_since_is_told_in_a_line(
-    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+    call: Call, sqlite_config: Config, sqlite_database: Database, tmp_path: Path
 ) -> None:
-    train_fake(sqlite_config)
-    node = first_node(sqlite_database)
+    train_here(sqlite_config)
+    node, script = first_node(sqlite_database), tmp_path / "train.py"
+    # What the process does is no matter here.
+    script.write_text("raise SystemExit(3)")
+    run_with(sqlite_database, [sys.executable, "-S", str(script)])
 
-    def made_by(script: str | None) -> None:
+    def made_by(digest: str | None) -> None:
         with sqlite_database.transaction() as connection:
-            environment = {"script": script} if script else {}
+            environment = {"script": digest} if digest else {}
             tables = metadata.tables
             connection.execute(tables["nodes"].update().values(environment=environment))
             # As if each node had been made with it.
@@ -125,50 +144,47 @@ def test_a_script_that_has_changed_since_is_told_in_a_line(
             for node_id in nodes.list_ids(connection):
                 seals.renew(connection, tables["nodes"], node_id)
 
-    for script, changed in ((None, False), (scripts.digest(SCRIPT), False), ("0" * 12, True)):
-        made_by(script)
-        code, launch, err = told(branchtrack("resume", node, "--json"))
-        assert (code, launch["script_changed"], err) == (0, changed, "")
-    _out, err = branchtrack("resume", node).communicate(timeout=60)
-    assert f"The script {SCRIPT} has changed since node {node} was made." in err.splitlines()
+    for digest, changed in ((None, False), (scripts.digest(script), False), ("0" * 12, True)):
+        made_by(digest)
+        code, launch, err = answer(call("resume", node, "--json"))
+        assert (code, launch["script_changed"], err) == (3, changed, "")
+    err = call("resume", node).err
+    assert f"The script {script} has changed since node {node} was made." in err.splitlines()
 
 
 def test_what_a_resume_may_change_is_listed_and_nothing_is_started(
-    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+    call: Call, sqlite_config: Config, sqlite_database: Database
 ) -> None:
-    train_fake(sqlite_config)
+    train_here(sqlite_config)
     node = first_node(sqlite_database)
     before = row_counts(sqlite_database)
-    code, found, err = told(branchtrack("resume", node, "--list", "--json"))
+    code, found, err = answer(call("resume", node, "--list", "--json"))
     assert (code, err, row_counts(sqlite_database)) == (0, "", before)
     rate = next(one for one in found if one["name"] == "lr")
     assert rate.keys() >= {"value", "dtype", "minimum", "maximum", "unit", "about", "choices"}
     assert rate["allowed"] == "a finite number greater than 0 and at most 100"
-    text, _ = branchtrack("resume", node, "--list").communicate(timeout=60)
+    text = call("resume", node, "--list").out
     assert "base (peak) learning rate" in text and "allowed: a finite number" in text
-    code, _, err = told(branchtrack("resume", "ffff", "--list"))
+    code, _, err = answer(call("resume", "ffff", "--list"))
     assert code == 2 and "ffff" in err
 
 
 def test_the_exit_code_is_that_of_the_training(
-    branchtrack: Start, sqlite_config: Config, sqlite_database: Database, store: Store
+    call: Call, sqlite_config: Config, sqlite_database: Database, store: Store
 ) -> None:
-    train_fake(sqlite_config, "--steps", "2")
+    train_here(sqlite_config, "--steps", "2")
     node = first_node(sqlite_database)
-    with sqlite_database.transaction() as connection:
-        run = runs.find_run(connection, "fake")
-        crash = "import sys; print('it is all too much', file=sys.stderr); sys.exit(7)"
-        changed = {**(run.entry_point or {}), "argv": [sys.executable, "-c", crash]}
-        connection.execute(metadata.tables["runs"].update().values(entry_point=changed))
-    code, launch, _err = told(branchtrack("resume", node, "--json"))
+    crash = "import sys; print('it is all too much', file=sys.stderr); sys.exit(7)"
+    run_with(sqlite_database, [sys.executable, "-c", crash])
+    code, launch, _err = answer(call("resume", node, "--json"))
     assert (code, launch["state"]) == (7, "failed")
     assert launch["error"] == "The process ended with exit code 7. it is all too much"
 
 
 def test_a_refusal_is_told_whole_and_its_name_can_be_used_again(
-    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+    call: Call, sqlite_config: Config, sqlite_database: Database
 ) -> None:
-    train_fake(sqlite_config, "--steps", "2")
+    train_here(sqlite_config, "--steps", "2")
     node, values = first_node(sqlite_database), (f"{'1, ' * 900}end", f"{'2, ' * 900}end")
     words = f"betas is {values[0]} in the script and was {values[1]} in the node."
     ways = "Put betas back, or declare the change: --set betas=NEW"
@@ -177,33 +193,30 @@ def test_a_refusal_is_told_whole_and_its_name_can_be_used_again(
         "atexit.register(lambda: print('bye\\n' * 9))\n"
         f"raise CheckpointMismatch({words!r}, fix={ways!r})"
     )
-    with sqlite_database.transaction() as connection:
-        run = runs.find_run(connection, "fake")
-        changed = {**(run.entry_point or {}), "argv": [sys.executable, "-c", refuse]}
-        connection.execute(metadata.tables["runs"].update().values(entry_point=changed))
-    code, launch, _err = told(branchtrack("resume", node, "--name", "hot", "--json"))
+    run_with(sqlite_database, [sys.executable, "-c", refuse])
+    code, launch, _err = answer(call("resume", node, "--name", "hot", "--json"))
     assert code == 1 and f"{words} {ways}" in launch["error"]
-    out, _err = branchtrack("resume", node, "--name", "hot").communicate(timeout=60)
+    out = call("resume", node, "--name", "hot").out
     assert f"{words} {ways}" in out
     assert "nothing: the branch is gone, and its name is free" in out
     assert branches(sqlite_database) == ["main"]
 
 
 def test_a_script_that_was_moved_is_given(
-    branchtrack: Start, sqlite_config: Config, sqlite_database: Database, tmp_path: Path
+    call: Call, sqlite_config: Config, sqlite_database: Database, tmp_path: Path
 ) -> None:
-    train_fake(sqlite_config, "--steps", "3")
+    train_here(sqlite_config, "--steps", "3")
     node, new = first_node(sqlite_database), tmp_path / "moved.py"
     with sqlite_database.transaction() as connection:
         entry = runs.find_run(connection, "fake").entry_point or {}
         gone = {**entry, "argv": [entry["argv"][0], "/no/such.py", *entry["argv"][2:]]}
         connection.execute(metadata.tables["runs"].update().values(entry_point=gone))
-    code, refused, err = told(branchtrack("resume", node, "--name", "a", "--json"))
+    code, refused, err = answer(call("resume", node, "--name", "a", "--json"))
     assert code == 1 and "The script /no/such.py that trained the run is gone" in err
     assert f"`branchtrack resume {node} --script PATH --cwd DIR`" in refused["error"]["fix"]
     new.write_text(SCRIPT.read_text())
     where = ("--script", str(new), "--cwd", str(tmp_path))
-    code, launch, err = told(branchtrack("resume", node, "--name", "a", *where, "--json"))
+    code, launch, err = answer(call("resume", node, "--name", "a", *where, "--json"))
     assert (code, launch["state"], launch["branch"]) == (0, "ended", "a")
 
 
@@ -227,25 +240,25 @@ def test_an_option_that_says_nothing_or_too_much_is_refused(
 
 
 def test_a_script_that_does_not_train_is_not_remembered(
-    branchtrack: Start, sqlite_config: Config, sqlite_database: Database, tmp_path: Path
+    call: Call, sqlite_config: Config, sqlite_database: Database, tmp_path: Path
 ) -> None:
-    train_fake(sqlite_config, "--steps", "3")
+    train_here(sqlite_config, "--steps", "3")
     node, other = first_node(sqlite_database), tmp_path / "other.py"
     other.write_text("raise SystemExit(3)")
     with sqlite_database.read() as connection:
         before = runs.find_run(connection, "fake").entry_point
-    code, launch, _err = told(branchtrack("resume", node, "--script", str(other), "--json"))
+    code, launch, _err = answer(call("resume", node, "--script", str(other), "--json"))
     assert (code, launch["state"], launch["withdrawn"]) == (3, "failed", True)
     with sqlite_database.read() as connection:
         assert runs.find_run(connection, "fake").entry_point == before
-    code, refused, _err = told(branchtrack("resume", node, "--script", "/no/such", "--json"))
+    code, refused, _err = answer(call("resume", node, "--script", "/no/such", "--json"))
     assert code == 2 and refused["error"]["facts"]["field"] == "script"
 
 
 def test_a_detached_resume_returns_and_trains(
     branchtrack: Start, sqlite_config: Config, sqlite_database: Database
 ) -> None:
-    train_fake(sqlite_config, "--steps", "3")
+    train_here(sqlite_config, "--steps", "3")
     node = first_node(sqlite_database)
     code, launch, _err = told(branchtrack("resume", node, "--name", "away", "--detach", "--json"))
     assert (code, launch["branch"]) == (0, "away")
@@ -255,13 +268,9 @@ def test_a_detached_resume_returns_and_trains(
 def test_ctrl_c_stops_the_training_at_a_node(
     branchtrack: Start, sqlite_config: Config, sqlite_database: Database
 ) -> None:
-    train_fake(sqlite_config, "--steps", "300", "--seconds", "0.001")
+    train_here(sqlite_config, "--steps", "3")
     node = first_node(sqlite_database)
-    with sqlite_database.transaction() as connection:
-        run = runs.find_run(connection, "fake")
-        argv = [*(run.entry_point or {})["argv"][:3], "--steps", "9000", "--seconds", "0.05"]
-        changed = {**(run.entry_point or {}), "argv": argv}
-        connection.execute(metadata.tables["runs"].update().values(entry_point=changed))
+    run_with(sqlite_database, LONG)
     process = branchtrack("resume", node, "--name", "cut")
     wait_until(lambda: "cut" in branches(sqlite_database))
     wait_until(lambda: segment_of(sqlite_database, "fake/cut").step > 0)
@@ -287,15 +296,11 @@ def test_a_worker_ended_by_a_signal_leaves_its_children_and_says_so(
 ) -> None:
     from branchtrack import control
 
-    train_fake(sqlite_config, "--steps", "2")
+    train_here(sqlite_config, "--steps", "2")
     control.create_launch(
         sqlite_database, store, first_node(sqlite_database), actor="me", name="long"
     )
-    with sqlite_database.transaction() as connection:
-        run = runs.find_run(connection, "fake")
-        argv = [*(run.entry_point or {})["argv"][:3], "--steps", "9000", "--seconds", "0.05"]
-        changed = {**(run.entry_point or {}), "argv": argv}
-        connection.execute(metadata.tables["runs"].update().values(entry_point=changed))
+    run_with(sqlite_database, LONG)
     process = branchtrack("worker")
     wait_until(lambda: segment_of(sqlite_database, "fake/long").status == "running")
     process.send_signal(signal.SIGTERM)
@@ -314,9 +319,9 @@ def test_a_worker_ended_by_a_signal_leaves_its_children_and_says_so(
 
 @pytest.mark.parametrize("harm", ["flip", "remove"])
 def test_a_node_whose_bytes_are_not_whole_is_refused_and_nothing_changes(
-    branchtrack: Start, sqlite_config: Config, sqlite_database: Database, store: Store, harm: str
+    call: Call, sqlite_config: Config, sqlite_database: Database, store: Store, harm: str
 ) -> None:
-    train_fake(sqlite_config, "--steps", "2")
+    train_here(sqlite_config, "--steps", "2")
     node = first_node(sqlite_database)
     with sqlite_database.read() as connection:
         stored = nodes.checkpoint(connection, nodes.get(connection, node).state_digest)
@@ -329,16 +334,16 @@ def test_a_node_whose_bytes_are_not_whole_is_refused_and_nothing_changes(
     else:
         path.unlink()
     before = row_counts(sqlite_database)
-    code, answer, err = told(branchtrack("resume", node, "--name", "again", "--json"))
+    code, refused, err = answer(call("resume", node, "--name", "again", "--json"))
     expected = {"flip": "CheckpointDamaged", "remove": "CheckpointMissing"}[harm]
-    assert (code, answer["error"]["type"]) == (1, expected)
+    assert (code, refused["error"]["type"]) == (1, expected)
     assert str(path) in err and "another node" in err
     assert row_counts(sqlite_database) == before
 
 
 def test_a_broken_pipe_is_quiet(branchtrack: Start, sqlite_config: Config) -> None:
     for _number in range(3):
-        train_fake(sqlite_config, "--steps", "1")
+        train_here(sqlite_config, "--steps", "1")
     process = branchtrack("runs")
     assert process.stdout is not None
     process.stdout.close()

@@ -341,21 +341,24 @@ def test_the_chart_can_be_asked_for_alone(site: Site) -> None:
     assert [line["name"] for line in answer.json["lines"]] == list(site.lines)
 
 
-def test_a_thousand_nodes_come_in_pages_with_their_lanes(empty: Site) -> None:
+def test_many_nodes_come_in_pages_with_their_lanes(
+    empty: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("branchtrack.web.view.node_rows.PAGE", 10)
     grower = seeds.Grower(empty.database, empty.store, "big")
     main = grower.line("main", 2000)
-    seeds.many(main, 700)
+    seeds.many(main, 70)
     assert main.head is not None
-    seeds.many(grower.fork(main.head, "side", lr=1e-4), 320)
+    seeds.many(grower.fork(main.head, "side", lr=1e-4), 32)
     first = empty.get("/runs/big")
-    assert len(node_rows(first)) == len(first.all("td", class_="gutter")) == 100
-    assert first.heading("Nodes").text == "Nodes 1 to 100 of 1,021"
+    assert len(node_rows(first)) == len(first.all("td", class_="gutter")) == 10
+    assert first.heading("Nodes").text == "Nodes 1 to 10 of 103"
     pages = [first]
     while older := pages[-1].by_role("link", "Older nodes"):
         pages.append(empty.get(older[0]["href"].partition("#")[0]))
     seen = [row["node"] for page in pages for row in node_rows(page)]
-    assert len(seen) == len(set(seen)) == 1021
-    assert pages[4].heading("Nodes").text == "Nodes 401 to 500 of 1,021"
+    assert len(seen) == len(set(seen)) == 103
+    assert pages[4].heading("Nodes").text == "Nodes 41 to 50 of 103"
     back = pages[4].by_role("link", "Newer nodes")[0]["href"].partition("#")[0]
     assert node_rows(empty.get(back)) == node_rows(pages[3])
     # Behind the fork the lane of the other branch goes by, though its nodes are on other pages.
