@@ -151,7 +151,7 @@ def test_other_arguments_of_the_script_are_no_hindrance_where_it_asks_itself(
 def test_a_training_that_has_nothing_to_go_on_with_begins(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loops.train(home)
+    loops.train(home, max_steps=2)
     assert home.segment().status == "finished" and "a new run begins" in caplog.text
 
 
@@ -159,10 +159,10 @@ def test_a_training_that_has_nothing_to_go_on_with_begins(
 def test_a_finished_run_is_said_and_not_trained_again(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = loops.train(home)
+    run = loops.train(home, max_steps=2)
     before = {name: value.clone() for name, value in run._live.model.state_dict().items()}
     updates: list[int] = []
-    again = loops.train(home, at=lambda run, _: updates.append(run.update))
+    again = loops.train(home, max_steps=2, at=lambda run, _: updates.append(run.update))
     assert updates == [] and again.is_over and len(home.runs()) == 1
     assert tiny.same(before, again._live.model.state_dict())
     assert "is finished, and is not trained again" in caplog.text
@@ -170,9 +170,9 @@ def test_a_finished_run_is_said_and_not_trained_again(
 
 @pytest.mark.usefixtures("goes_on")
 def test_a_finished_run_that_the_script_does_not_fit_any_more_is_refused(home: Home) -> None:
-    loops.train(home)
+    loops.train(home, max_steps=2)
     with pytest.raises(LaunchFailed, match="finished, and the script cannot continue") as refusal:
-        loops.train(home, model=lambda: torch.nn.Linear(6, 2))
+        loops.train(home, max_steps=2, model=lambda: torch.nn.Linear(6, 2))
     assert "without BRANCHTRACK_CONTINUE" in refusal.value.fix
     assert len(home.runs()) == 1
 
@@ -191,10 +191,10 @@ def test_without_a_word_a_new_run_begins_and_says_how_to_go_on(
 def test_nothing_is_said_of_a_run_that_is_finished_or_lives(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loops.train(home)
-    loops.train(home)
+    loops.train(home, max_steps=2)
+    loops.train(home, max_steps=2)
     lose(home, "tiny-2/main", process="elsewhere:1:1", beat=0.0)
-    loops.train(home)
+    loops.train(home, max_steps=2)
     assert "unfinished" not in caplog.text
 
 
@@ -305,7 +305,7 @@ def test_a_name_that_had_to_be_changed_is_said_and_kept(
 def test_a_name_that_is_kept_is_not_worth_a_word(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loops.train(home)
+    loops.train(home, max_steps=2)
     assert home.events("run")[0].payload == {} and "recorded as" not in caplog.text
 
 
