@@ -64,7 +64,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             assert process.poll() is None and time.monotonic() < deadline, (
                 folder / "log"
             ).read_text()
-            time.sleep(0.1)
+            time.sleep(0.05)
         yield Live(home, process)
     finally:
         process.kill()
@@ -165,6 +165,7 @@ def test_stop_training(live: Live) -> None:
     assert live.home.chain_break() is None
 
 
+@pytest.mark.exhaustive
 def test_a_killed_process_is_shown_as_such_and_answers_nothing_for_ever(live: Live) -> None:
     home = live.home
     node = home.nodes("tiny/again")[-1]
