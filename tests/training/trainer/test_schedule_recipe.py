@@ -172,20 +172,20 @@ LENGTHENED = ["linear", "polynomial", "cosine_warmup_with_min_lr", "warmup_stabl
 
 @pytest.mark.parametrize("kind", some(LENGTHENED, "warmup_stable_decay"))
 def test_it_can_be_made_longer_twice(kind: str, home: Home) -> None:
-    how = script(kind)
+    how = {**script(kind), "max_steps": 6}
     home.train(**how)
     before = home.points("learning_rate", home.segment().id)
-    longer, first = resume(home, home.node(AT), {"max_steps": 14, "horizon": "extend"}, how)
+    longer, first = resume(home, home.node(AT), {"max_steps": 10, "horizon": "extend"}, how)
     assert first[0] == pytest.approx(before[AT + 1], rel=1e-9)
-    again = {"max_steps": 18, "horizon": "extend"}
-    longest, second = resume(home, within(home, longer, 10), again, how)
-    assert second[0] == pytest.approx(first[6], rel=1e-9) and len(second) == 8
-    goes_on(home, longest, 16, how)
+    again = {"max_steps": 14, "horizon": "extend"}
+    longest, second = resume(home, within(home, longer, 8), again, how)
+    assert second[0] == pytest.approx(first[4], rel=1e-9) and len(second) == 6
+    goes_on(home, longest, 12, how)
     rescaled, third = resume(
-        home, within(home, longest, 14), {"max_steps": 22, "horizon": "rescale"}, how
+        home, within(home, longest, 12), {"max_steps": 18, "horizon": "rescale"}, how
     )
-    assert third == pytest.approx(rates(kind, steps=22)[14:], rel=1e-9)
-    goes_on(home, rescaled, 20, how)
+    assert third == pytest.approx(rates(kind, steps=18)[12:], rel=1e-9)
+    goes_on(home, rescaled, 16, how)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -247,11 +247,11 @@ def test_another_schedule_leaves_the_arguments_of_the_last_behind(home: Home) ->
 
 
 def test_a_branch_of_the_weights_alone_is_rescaled_by_its_own_steps(home: Home) -> None:
-    how = script("linear")
+    how = {**script("linear"), "max_steps": 6}
     home.train(**how)
-    launch = home.order(home.node(4), mode="weights")
+    launch = home.order(home.node(2), mode="weights")
     home.train(launch, **how)
-    again = {"max_steps": 24, "horizon": "rescale"}
-    longer, found = resume(home, within(home, launch, 10), again, how)
-    assert found == pytest.approx(rates("linear", steps=20)[6:], rel=1e-9)
-    goes_on(home, longer, 14, how)
+    again = {"max_steps": 12, "horizon": "rescale"}
+    longer, found = resume(home, within(home, launch, 6), again, how)
+    assert found == pytest.approx(rates("linear", steps=10)[4:], rel=1e-9)
+    goes_on(home, longer, 8, how)
