@@ -165,7 +165,6 @@ def test_stop_training(live: Live) -> None:
     assert live.home.chain_break() is None
 
 
-@pytest.mark.exhaustive
 def test_a_killed_process_is_shown_as_such_and_answers_nothing_for_ever(live: Live) -> None:
     home = live.home
     node = home.nodes("tiny/again")[-1]
