@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,28 +10,46 @@ from pathlib import Path
 
 import pytest
 
-from branchtrack import control, processes
+from branchtrack import control, processes, trust
 from branchtrack.checkpoints.packs import Store
-from branchtrack.config import Config
+from branchtrack.config import Config, load
 from branchtrack.core.records import Launch
 from branchtrack.db.engine import Database
 from branchtrack.launching.worker import Worker
-from tests.launching.helpers import train_fake
+from tests.launching.helpers import SCRIPT, change_entry_point, train_fake
+from tests.new_homes import new_database
 
 Train = Callable[..., None]
 
 
-@pytest.fixture
-def config(sqlite_config: Config) -> Config:
-    """SQLite alone: what differs on PostgreSQL is tested in `tests/db`, and once in test_worker."""
-    return sqlite_config
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which a process has trained a run ``fake`` to its end at step 2, to be copied."""
+    config = load(tmp_path_factory.mktemp("template") / "home")
+    new_database(config).close()
+    train_fake(config, "--steps", "2")
+    return config.home
 
 
 @pytest.fixture
-def train(config: Config) -> Train:
-    """Train a run ``fake`` in a process of its own."""
+def config(template: Path, tmp_path: Path) -> Config:
+    """A home with a run ``fake``.
 
-    return lambda *options: train_fake(config, *options)
+    SQLite alone: what differs on PostgreSQL is tested in `tests/db`, and once in test_worker.
+    """
+    copied = load(shutil.copytree(template, tmp_path / "home"))
+    trust.mark(copied)
+    return copied
+
+
+@pytest.fixture
+def train(database: Database) -> Train:
+    """Let the run ``fake`` have been trained with other options: a launch trains with them."""
+
+    def with_options(*options: str) -> None:
+        change_entry_point(database, argv=[sys.executable, str(SCRIPT), "fake", *options])
+
+    return with_options
 
 
 @pytest.fixture

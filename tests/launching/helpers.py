@@ -12,8 +12,9 @@ from typing import Any
 
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
-from branchtrack.db import launches, nodes, segments
+from branchtrack.db import launches, nodes, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.tables import runs as run_table
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = Path(__file__).parent / "fake_training.py"
@@ -36,12 +37,20 @@ def train_fake(config: Config, *options: str, name: str = "fake") -> None:
     )
 
 
+def change_entry_point(database: Database, **changes: object) -> None:
+    """Let the run ``fake`` have recorded something else of how it was started."""
+    with database.transaction() as connection:
+        run = runs.find_run(connection, "fake")
+        changed = {**(run.entry_point or {}), **changes}
+        connection.execute(run_table.update().values(entry_point=changed))
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for something that is to come true."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def reread(database: Database, launch: Launch) -> Launch:

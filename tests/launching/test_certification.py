@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config, load
 from branchtrack.core.records import Node
 from branchtrack.db import audit, nodes, runs
@@ -22,6 +23,7 @@ from branchtrack.db.tables import metadata
 from branchtrack.errors import InvalidInput, LaunchFailed, NotFound
 from branchtrack.launching import certification
 from tests.launching.helpers import train_fake, wait_until
+from tests.trees_for_tests import make_tree
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +200,7 @@ def test_a_stretch_is_chosen_by_names(database: Database, made: list[Node]) -> N
 def test_a_node_of_another_branch_is_refused(
     config: Config, database: Database, made: list[Node]
 ) -> None:
-    train_fake(config, "--steps", "2", name="other")
+    make_tree(database, open_store(config.store), "other").node("main", 0, kind="root")
     for field in ("start", "target"):
         with pytest.raises(InvalidInput, match="a node of the branch main"):
             certification.choose_nodes(database, "other", **{field: made[0].id})

@@ -27,7 +27,7 @@ def ignore(_launch: Launch, _segment: Segment) -> None:
 def test_who_looks_on_sees_every_state(
     train: Train, order: Order, worker: Worker, database: Database
 ) -> None:
-    train("--steps", "8", "--seconds", "0.2")
+    train("--steps", "8", "--seconds", "0.1")
     launch = order("next", node="fake/main", lr="0.5")
     seen: list[tuple[str, str, int]] = []
     ended = foreground.run_launch(

@@ -18,17 +18,17 @@ from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.core.records import Launch
-from branchtrack.db import launches, metrics, requests, runs, segments
+from branchtrack.db import audit, launches, metrics, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.db.tables import launches as launch_table
-from branchtrack.db.tables import runs as run_table
 from branchtrack.errors import StorageError
 from branchtrack.launching import local_process
 from branchtrack.launching.worker import Worker, in_background
 from tests.launching.helpers import (
     ROOT,
     SCRIPT,
+    change_entry_point,
     fork_effective,
     is_withdrawn,
     reread,
@@ -36,6 +36,7 @@ from tests.launching.helpers import (
     train_fake,
     wait_until,
 )
+from tests.matrices import some
 
 Order = Callable[..., Launch]
 Train = Callable[..., None]
@@ -48,10 +49,7 @@ def run_to_the_end(worker: Worker) -> None:
 @contextmanager
 def entry_point(database: Database, **changes: object) -> Iterator[None]:
     """Let the run ``fake`` have recorded something else."""
-    with database.transaction() as connection:
-        run = runs.find_run(connection, "fake")
-        changed = {**(run.entry_point or {}), **changes}
-        connection.execute(run_table.update().values(entry_point=changed))
+    change_entry_point(database, **changes)
     yield
 
 
@@ -67,16 +65,7 @@ def test_a_queued_launch_is_started_and_ends(
     assert segment_status(database, launch) == "finished"
     assert fork_effective(database, launch)["lr"] == 0.5
     assert Path(ended.log or "").read_text() == "fake training starts\n"
-
-
-def test_every_state_of_a_launch_is_in_the_log_of_events(
-    train: Train, order: Order, worker: Worker, database: Database
-) -> None:
-    train()
-    launch = order("next")
-    run_to_the_end(worker)
-    from branchtrack.db import audit
-
+    # Every state of a launch is in the log of events.
     with database.read() as connection:
         found = [e.state for e in audit.since(connection, launch.run_id) if e.ref == launch.id]
         assert audit.first_broken_seq(connection, launch.run_id) is None
@@ -116,7 +105,7 @@ def test_a_process_that_never_trains_is_a_failed_launch(
 ) -> None:
     train("--steps", "3")
     launch = order("next")
-    with entry_point(database, argv=[sys.executable, str(SCRIPT), "fake", "--no-taking"]):
+    with entry_point(database, argv=[sys.executable, "-c", "pass"]):
         run_to_the_end(worker)
     ended = reread(database, launch)
     assert (ended.state, ended.exit_code) == ("failed", 0)
@@ -154,9 +143,13 @@ def test_a_process_that_dies_without_a_word_closes_its_segment(
     assert segment_status(database, launch) == "failed"
 
 
-@pytest.mark.parametrize(("code", "state"), [(143, "ended"), (130, "ended"), (3, "failed")])
+#: How a launch has ended by the exit code of its process.
+ENDINGS = {143: "ended", 130: "ended", 3: "failed"}
+
+
+@pytest.mark.parametrize("code", some(ENDINGS, 143, 3))
 def test_a_process_that_answered_a_signal_with_a_node_has_ended_well(
-    code: int, state: str, train: Train, order: Order, worker: Worker, database: Database
+    code: int, train: Train, order: Order, worker: Worker, database: Database
 ) -> None:
     train("--steps", "3")
     launch = order("next")
@@ -164,7 +157,7 @@ def test_a_process_that_answered_a_signal_with_a_node_has_ended_well(
     with entry_point(database, argv=leave):
         run_to_the_end(worker)
     ended = reread(database, launch)
-    assert (ended.state, ended.exit_code) == (state, code)
+    assert (ended.state, ended.exit_code) == (ENDINGS[code], code)
     assert segment_status(database, launch) == "finished"
 
 
@@ -234,14 +227,14 @@ def test_two_workers_never_start_one_launch_twice(
     train: Train, order: Order, database: Database, config: Config
 ) -> None:
     train("--steps", "2")
-    ordered = [order(f"next{i}") for i in range(4)]
+    ordered = [order(f"next{i}") for i in range(2)]
     workers = [Worker(database, config, jobs=2) for _ in range(3)]
     threads = [threading.Thread(target=run_to_the_end, args=(hired,)) for hired in workers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [reread(database, launch).state for launch in ordered] == ["ended"] * 4
+    assert [reread(database, launch).state for launch in ordered] == ["ended"] * 2
     for launch in ordered:
         log = local_process.log_path(config, launch.id).read_text()
         assert log == "fake training starts\n"
@@ -437,7 +430,7 @@ def test_launches_work_on_postgres_too(empty_postgres: str, tmp_path: Path) -> N
         control.create_launch(
             database, open_store(config.store), "fake", actor="me", name=f"next{i}"
         )
-        for i in range(3)
+        for i in range(2)
     ]
     workers = [Worker(database, config, jobs=2) for _ in range(2)]
     threads = [threading.Thread(target=run_to_the_end, args=(hired,)) for hired in workers]
@@ -447,24 +440,22 @@ def test_launches_work_on_postgres_too(empty_postgres: str, tmp_path: Path) -> N
         thread.join()
     ended = [reread(database, launch).state for launch in ordered]
     database.close()
-    assert ended == ["ended"] * 3
+    assert ended == ["ended"] * 2
     for launch in ordered:
         assert local_process.log_path(config, launch.id).read_text() == "fake training starts\n"
 
 
 def test_a_worker_leaves_alone_what_another_of_its_process_is_starting(
-    sqlite_config: Config, sqlite_database: Database
+    config: Config, database: Database, order: Order
 ) -> None:
-    train_fake(sqlite_config, "--steps", "2")
-    store = open_store(sqlite_config.store)
-    launch = control.create_launch(sqlite_database, store, "fake", actor="me")
-    first, second = (Worker(sqlite_database, sqlite_config) for _ in range(2))
-    with sqlite_database.transaction() as connection:
+    launch = order("next")
+    first, second = (Worker(database, config) for _ in range(2))
+    with database.transaction() as connection:
         launches.claim(connection, first.name, launch.id)
     second.recover()
-    assert reread(sqlite_database, launch).state == "starting"
+    assert reread(database, launch).state == "starting"
     first.recover()
-    assert reread(sqlite_database, launch).state == "queued"
+    assert reread(database, launch).state == "queued"
 
 
 def test_a_refusal_is_the_launch_s_error_as_it_is(

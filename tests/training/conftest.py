@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,16 @@ import pytest
 
 from branchtrack.training.record import intervals
 from tests.training.homes import Home
+
+
+@pytest.fixture(autouse=True)
+def _frozen() -> None:
+    """Each training collects garbage or looks through all objects: those of before are no matter.
+
+    Beside a test's own there are some hundred thousand, of torch and of transformers.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

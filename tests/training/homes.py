@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from branchtrack import config, control
+from branchtrack import config, control, trust
 from branchtrack.checkpoints.location import open_store
 from branchtrack.core.exactness import Trial
 from branchtrack.core.names import new_id
@@ -189,6 +190,13 @@ class Home:
         """Where the run's event chain breaks, if it does."""
         with self.database.read() as connection:
             return audit.first_broken_seq(connection, runs.find_run(connection, run).id)
+
+    def copy(self, folder: Path) -> Home:
+        """A home of its own in another folder, with all that was recorded in this one."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        copied = Home(folder)
+        trust.mark(copied.config)
+        return copied
 
     def close(self) -> None:
         """Give the database back."""

@@ -26,6 +26,9 @@ from tests.training.callbacks import Do
 from tests.training.hidden_state import KINDS, TEACHER
 from tests.training.homes import Home
 
+#: A training with nodes at steps 0, 4 and 6.
+SHORT: dict[str, Any] = {"max_steps": 6, "save_steps": 4}
+
 
 class Script(SimpleNamespace):
     """An object of a script's own class."""
@@ -39,8 +42,8 @@ def attributes(owner: Any, rows: Any = None) -> Attributes:
 
 @pytest.mark.parametrize("name", some(KINDS, "an averaged teacher", "a callback"))
 def test_hidden_state_resumes_exactly(home: Home, name: str) -> None:
-    how = {"logging_steps": 1, "save_steps": 2, **KINDS[name]}
-    exact.agree(home, lambda: dict(how), steps=(4, 8))
+    how = {"max_steps": 6, **KINDS[name]}
+    exact.agree(home, lambda: dict(how), steps=(2, 4))
 
 
 @pytest.mark.parametrize(
@@ -48,9 +51,9 @@ def test_hidden_state_resumes_exactly(home: Home, name: str) -> None:
 )
 def test_the_guard_alone_finds_hidden_state(home: Home, name: str) -> None:
     """With nothing given back, and no attribute looked at, the first update tells."""
-    how = KINDS[name]
+    how = {**SHORT, **KINDS[name]}
     home.train(**how)
-    launch = home.order(home.node(8))
+    launch = home.order(home.node(4))
     with (
         mock.patch.object(Attributes, "restore", lambda *_: None),
         mock.patch.object(Attributes, "differing", lambda *_: {}),
@@ -69,15 +72,15 @@ def test_what_was_not_given_back_is_named_though_the_first_update_is_alike(home:
             self.tokens += inputs["input_ids"].numel()
             return super().training_step(model, inputs, *args, **kwargs)
 
-    home.train(kind=Counting)
-    launch = home.order(home.node(8))
+    home.train(kind=Counting, **SHORT)
+    launch = home.order(home.node(4))
     with mock.patch.object(Attributes, "restore", lambda *_: None):
         with mock.patch.object(Attributes, "differing", lambda *_: {}):
-            home.train(launch, kind=Counting)
+            home.train(launch, kind=Counting, **SHORT)
     compared = home.fork(launch).compared
     assert compared is not None and (compared["batch"], compared["loss"]) == ("equal", "equal")
     assert compared["state"] == "differs"
-    difference = {"name": "trainer.tokens", "expected": str(9 * 4 * 16), "found": str(4 * 16)}
+    difference = {"name": "trainer.tokens", "expected": str(5 * 4 * 16), "found": str(4 * 16)}
     assert compared["differences"] == [difference]
 
 
@@ -85,7 +88,7 @@ def test_tracked_objects_are_state(home: Home) -> None:
     weights: list[torch.Tensor] = []
 
     def train(launch: Any = None, tracks: bool = True) -> None:
-        trainer = tiny.trainer(tiny.BranchingTrainer, home.folder)
+        trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, **SHORT)
         weights.append(torch.zeros(3))
         if tracks:
             trainer.track(weights=weights[-1])
@@ -93,10 +96,10 @@ def test_tracked_objects_are_state(home: Home) -> None:
             home.run(trainer, launch)
 
     train()
-    train(home.order(home.node(8)))
-    assert torch.equal(weights[0], weights[1]) and weights[0][0] == 14
+    train(home.order(home.node(4)))
+    assert torch.equal(weights[0], weights[1]) and weights[0][0] == 6
     with pytest.raises(CheckpointMismatch, match="tracks nothing; the node has weights"):
-        train(home.order(home.node(8)), tracks=False)
+        train(home.order(home.node(4)), tracks=False)
 
 
 def _moving(trainer: Any, weights: torch.Tensor) -> Any:
@@ -116,7 +119,9 @@ def test_what_has_no_state_cannot_be_tracked(home: Home) -> None:
 
 
 def test_a_stock_trainer_has_no_state_of_that_kind(home: Home) -> None:
-    home.train(eval_strategy="steps", eval_steps=4, include_num_input_tokens_seen="all")
+    home.train(
+        max_steps=5, eval_strategy="steps", eval_steps=4, include_num_input_tokens_seen="all"
+    )
     assert all("attributes" not in home.snapshot(node).state for node in home.nodes())
 
 
@@ -131,8 +136,8 @@ def test_a_teacher_that_is_made_while_training_is_named(home: Home) -> None:
                 self.teacher = tiny.gpt(3)
             return super().compute_loss(model, *args, **kwargs)
 
-    home.train(kind=Late)
-    launch = home.resume(home.node(8), kind=Late)
+    home.train(kind=Late, **SHORT)
+    launch = home.resume(home.node(4), kind=Late, **SHORT)
     compared = home.fork(launch).compared
     assert compared is not None and compared["state"] == "differs"
     assert "trainer.teacher" in {one["name"] for one in compared["differences"]}
@@ -235,13 +240,14 @@ def test_whatever_an_object_does_training_goes_on(home: Home) -> None:
         trainer.proxy, trainer.huge, trainer.raising = Hostile(), 10**5000, Raising()
         trainer.odd, trainer.lazy = {Key(): 1}, [torch.nn.UninitializedParameter()]
 
-    first = tiny.trainer(tiny.BranchingTrainer, home.folder)
+    first = tiny.trainer(tiny.BranchingTrainer, home.folder, **SHORT)
     add(first)
     home.run(first)
     late = tiny.trainer(
         tiny.BranchingTrainer,
         home.folder,
         callbacks=lambda: [Do("on_step_begin", 4, lambda **_: add(late))],
+        **SHORT,
     )
     home.run(late)
     assert home.final().state_digest == home.nodes("tiny-2/main")[-1].state_digest
@@ -285,9 +291,9 @@ def test_a_resume_names_what_its_node_has_not_stored(home: Home) -> None:
             self.rows = [*getattr(self, "rows", [0] * 30_000), 1]
             return super().training_step(*args, **kwargs)
 
-    home.train(kind=Buffering)
-    launch = home.order(home.node(8))
-    home.train(launch, kind=Buffering)
+    home.train(kind=Buffering, **SHORT)
+    launch = home.order(home.node(4))
+    home.train(launch, kind=Buffering, **SHORT)
     fork = home.fork(launch)
     assert fork.restored is not None and fork.restored["trainer.rows"] == "not stored"
     assert fork.compared is not None and fork.compared["state"] == "unknown"
@@ -428,9 +434,9 @@ class Around(tiny.BranchingTrainer):  # type: ignore[misc, name-defined]
 
 
 def test_what_lies_around_a_trainer_is_followed(home: Home) -> None:
-    home.train(kind=Around)
-    stored = snapshots.attributes(home.snapshot(home.node(8)))
+    home.train(kind=Around, **SHORT)
+    stored = snapshots.attributes(home.snapshot(home.node(4)))
     names = {"args.scale", "state.seen", "wrapper.note", "loss.calls"}
     assert names <= stored.keys()
-    resumed = home.train(home.order(home.node(8)), kind=Around)
+    resumed = home.train(home.order(home.node(4)), kind=Around, **SHORT)
     assert resumed.state.seen == resumed.state.global_step

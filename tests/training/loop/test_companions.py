@@ -14,6 +14,7 @@ import branchtrack
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training.loop import companions
 from branchtrack.training.loop.run import Run
+from tests.matrices import some
 from tests.training import loops
 from tests.training.homes import Home
 
@@ -93,7 +94,7 @@ def goes_on_exactly(home: Home, train: Callable[..., Any], step: int) -> None:
     assert compared is not None and compared["state"] == "equal"
 
 
-@pytest.mark.parametrize("make", [step_lr, sequential, chained, plateau])
+@pytest.mark.parametrize("make", some([step_lr, sequential, chained, plateau], sequential, plateau))
 def test_a_scheduler_that_start_was_not_given_goes_on(home: Home, make: Make) -> None:
     goes_on_exactly(home, lambda *given: train(*given, make=make), 5)
 
@@ -210,6 +211,6 @@ def accelerated(home: Home, launch: Any = None) -> Run:
     return run
 
 
-@pytest.mark.parametrize("step", [4, 5, 7])
+@pytest.mark.parametrize("step", some([4, 5, 7], 4, 7))
 def test_accelerate_goes_on_accumulating_where_it_was(home: Home, step: int) -> None:
     goes_on_exactly(home, accelerated, step)

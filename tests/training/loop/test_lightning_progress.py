@@ -13,6 +13,7 @@ import torch
 
 import branchtrack
 from branchtrack.training.loop.run import Run
+from tests.matrices import some
 from tests.training import loops
 from tests.training.homes import Home
 from tests.training.loop.test_companions import goes_on_exactly
@@ -56,7 +57,7 @@ class Track(lightning.Callback):  # type: ignore[misc, name-defined]
                 model=module,
                 optimizer=trainer.optimizers[0],
                 data=self.loader,
-                max_steps=17,
+                max_steps=15,
                 save_steps=1,
                 seed=5,
             )
@@ -105,22 +106,23 @@ def fit(
     return run
 
 
-@pytest.mark.parametrize(
-    ("how", "step"),
-    [
-        ({}, 0),
-        ({}, 7),
-        ({"schedule": lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5)}, 5),
-        (
-            {"schedule": lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5), "interval": "epoch"},
-            5,
-        ),
-        ({"accumulate_grad_batches": 3}, 10),
-        ({"limit_train_batches": 7, "accumulate_grad_batches": 2}, 5),
-    ],
-    ids=["root", "counters", "steps", "epochs", "accumulates", "limited"],
-)
-def test_lightning_goes_on_where_the_node_was(home: Home, how: dict[str, Any], step: int) -> None:
+#: How a Trainer is made, and the step of the node to go on from.
+CASES: dict[str, tuple[dict[str, Any], int]] = {
+    "root": ({}, 0),
+    "counters": ({}, 7),
+    "steps": ({"schedule": lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5)}, 5),
+    "epochs": (
+        {"schedule": lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5), "interval": "epoch"},
+        5,
+    ),
+    "accumulates": ({"accumulate_grad_batches": 3}, 10),
+    "limited": ({"limit_train_batches": 7, "accumulate_grad_batches": 2}, 5),
+}
+
+
+@pytest.mark.parametrize("case", some(CASES, "counters", "epochs", "accumulates"))
+def test_lightning_goes_on_where_the_node_was(home: Home, case: str) -> None:
+    how, step = CASES[case]
     goes_on_exactly(home, partial(fit, **how), step)
 
 

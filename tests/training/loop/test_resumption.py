@@ -9,6 +9,7 @@ import torch
 from torch.optim import lr_scheduler as schedulers
 
 from branchtrack.errors import CheckpointMismatch, InvalidInput
+from tests.matrices import some
 from tests.training import loops
 from tests.training.homes import Home
 from tests.training.loop_changes import (
@@ -116,19 +117,19 @@ class OneCycle:
         return schedulers.OneCycleLR(optimizer, 0.01, total_steps=20)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda o: schedulers.CosineAnnealingLR(o, 20),
-        lambda o: schedulers.LinearLR(o, 1.0, 0.0, total_iters=12),
-        lambda o: schedulers.LambdaLR(o, lambda step: min(1.0, (step + 1) / 6)),
-        lambda o: schedulers.SequentialLR(
-            o, [schedulers.ConstantLR(o, 0.1, 2), schedulers.ExponentialLR(o, 0.8)], [2]
-        ),
-    ],
-    ids=["length", "shape", "warm-up", "several"],
-)
-def test_the_scripts_schedule_takes_its_place_at_the_nodes_step(trained: Home, make: Any) -> None:
+SCHEDULES: dict[str, Any] = {
+    "length": lambda o: schedulers.CosineAnnealingLR(o, 20),
+    "shape": lambda o: schedulers.LinearLR(o, 1.0, 0.0, total_iters=12),
+    "warm-up": lambda o: schedulers.LambdaLR(o, lambda step: min(1.0, (step + 1) / 6)),
+    "several": lambda o: schedulers.SequentialLR(
+        o, [schedulers.ConstantLR(o, 0.1, 2), schedulers.ExponentialLR(o, 0.8)], [2]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", some(SCHEDULES, "length", "several"))
+def test_the_scripts_schedule_takes_its_place_at_the_nodes_step(trained: Home, kind: str) -> None:
+    make = SCHEDULES[kind]
     with pytest.raises(CheckpointMismatch, match="scheduler=script"):
         resume(trained, {}, scheduler=make)
     launch, used, _ = resume(trained, {"scheduler": "script"}, scheduler=make)
@@ -228,9 +229,9 @@ def test_an_end_behind_that_of_the_schedule_is_refused_before_any_training(home:
 
 
 def test_of_several_optimizers_each_has_its_settings(home: Home) -> None:
-    gan(home)
+    gan(home, max_steps=6)
     launch = home.order(home.node(4), {"maker.lr": 0.002, "judge.betas": "0.4, 0.8"})
-    run = gan(home, launch)
+    run = gan(home, launch, max_steps=6)
     effective = obeyed(home, launch)
     assert (effective["maker.lr"], effective["judge.betas"]) == (0.002, [0.4, 0.8])
     groups = {name: one.param_groups[0] for name, one in run._live.optimizer.items()}
@@ -238,9 +239,9 @@ def test_of_several_optimizers_each_has_its_settings(home: Home) -> None:
 
 
 def test_an_optimizer_that_waits_is_waited_for(home: Home) -> None:
-    gan(home, every=4)
+    gan(home, every=4, max_steps=9)
     launch = home.order(home.node(4), {"maker.lr": 0.002})
-    gan(home, launch, every=4)
+    gan(home, launch, every=4, max_steps=9)
     assert obeyed(home, launch)["maker.lr"] == 0.002 and obeyed(home, launch)["step"] == 8
 
 

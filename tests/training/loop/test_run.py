@@ -20,6 +20,7 @@ from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.loop.run import Run
 from branchtrack.training.state import snapshots
+from tests.matrices import some
 from tests.training import loops
 from tests.training.homes import Home
 
@@ -94,7 +95,9 @@ def test_nodes_metrics_and_settings_are_recorded(home: Home) -> None:
 
 def test_a_changed_setting_is_verified_at_the_next_update(home: Home) -> None:
     ask = asking(home, {3: {"kind": "set", "values": {"lr": 0.02, "noise": 0.5}}}, "noise")
-    loops.train(home, settings={"noise": branchtrack.setting(0.1, maximum=1.0)}, at=ask)
+    loops.train(
+        home, max_steps=5, settings={"noise": branchtrack.setting(0.1, maximum=1.0)}, at=ask
+    )
     (request,) = home.requests()
     assert (request.state, request.step, request.node_id) == ("verified", 3, home.node(3).id)
     assert request.applied == {"lr": 0.02, "noise": 0.5}
@@ -104,7 +107,7 @@ def test_a_changed_setting_is_verified_at_the_next_update(home: Home) -> None:
 
 def test_a_setting_that_the_loop_does_not_read_is_ineffective(home: Home) -> None:
     ask = asking(home, {3: {"kind": "set", "values": {"noise": 0.5}}})
-    loops.train(home, settings={"noise": 0.1}, at=ask)
+    loops.train(home, max_steps=5, settings={"noise": 0.1}, at=ask)
     (request,) = home.requests()
     assert request.state == "ineffective" and home.node(3).settings["noise"] == 0.5
 
@@ -119,7 +122,7 @@ def test_a_rate_that_the_loop_overwrites_is_ineffective(home: Home) -> None:
             self.param_groups[0]["lr"] = 0.1
             return super().step(closure)
 
-    loops.train(home, optimizer=lambda m: Stubborn(m.parameters(), lr=0.1), at=ask)
+    loops.train(home, max_steps=5, optimizer=lambda m: Stubborn(m.parameters(), lr=0.1), at=ask)
     (request,) = home.requests()
     assert request.state == "ineffective" and request.effective is not None
     assert request.effective["lr"] == 0.1
@@ -134,14 +137,16 @@ def test_values_out_of_bounds_are_refused_at_the_door(home: Home) -> None:
                 home.ask("set", values={"noise": 2})
             words.append(str(caught.value))
 
-    loops.train(home, settings={"noise": branchtrack.setting(0.1, maximum=1.0)}, at=ask)
+    loops.train(
+        home, max_steps=5, settings={"noise": branchtrack.setting(0.1, maximum=1.0)}, at=ask
+    )
     assert "at most 1" in words[0]
 
 
 def test_an_evaluation_that_is_asked_for_leaves_no_trace(home: Home) -> None:
-    loops.train(home)
+    loops.train(home, max_steps=5)
     asked = Home(home.folder / "asked")
-    loops.train(asked, at=asking(asked, {3: {"kind": "evaluate"}}))
+    loops.train(asked, max_steps=5, at=asking(asked, {3: {"kind": "evaluate"}}))
     (request,) = asked.requests()
     assert request.state == "done" and request.result is not None
     assert request.result["metrics"].keys() == {"eval_loss"}
@@ -156,13 +161,13 @@ def test_a_checkpoint_is_made_on_request(home: Home) -> None:
 
 
 def test_a_stop_ends_the_loop_and_can_be_gone_on_from(home: Home) -> None:
-    run = loops.train(home, at=asking(home, {3: {"kind": "stop"}}))
+    run = loops.train(home, max_steps=5, at=asking(home, {3: {"kind": "stop"}}))
     assert (run.step_number, home.segment().status) == (3, "stopped")
     assert (home.final().step, home.final().kind) == (3, "final")
     launch = home.order(home.final())
-    loops.train(home, launch)
+    loops.train(home, launch, max_steps=5)
     whole = Home(home.folder / "whole")
-    loops.train(whole)
+    loops.train(whole, max_steps=5)
     assert home.final(launch).state_digest == whole.final().state_digest
     whole.close()
 
@@ -254,14 +259,16 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("line", ENDINGS)
-def test_a_script_that_ends_without_saying_so_leaves_nothing_running(
+@pytest.mark.parametrize("line", some(ENDINGS, "raise ValueError('no loss')"))
+def test_a_script_that_ends_without_saying_so_leaves_nothing_running_and_needs_no_transformers(
     line: str, home: Home, tmp_path: Path
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent("""
-        import torch, branchtrack
+        import sys, torch, branchtrack
+        branchtrack.start
+        assert "transformers" not in sys.modules, "a plain loop needs no transformers"
         model = torch.nn.Linear(2, 2)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         run = branchtrack.start("tiny", model=model, optimizer=optimizer)
@@ -407,21 +414,16 @@ def test_one_of_several_processes_is_refused(home: Home, monkeypatch: pytest.Mon
 
 
 def test_one_process_alone_goes_on_with_a_launch(home: Home) -> None:
-    loops.train(home)
+    loops.train(home, max_steps=5)
     launch = home.order(home.node(4))
-    loops.train(home, launch)
+    loops.train(home, launch, max_steps=5)
     with pytest.raises(branchtrack.BranchtrackError, match="finished"):
-        loops.train(home, launch)
+        loops.train(home, launch, max_steps=5)
 
 
 def test_a_launch_that_does_not_fit_trains_nothing(home: Home) -> None:
-    loops.train(home)
+    loops.train(home, max_steps=5)
     launch = home.order(home.node(4))
     with pytest.raises(CheckpointMismatch):
         loops.train(home, launch, max_steps=99)
     assert [n.kind for n in home.nodes(launch.branch_id)] == ["fork"]
-
-
-def test_a_plain_loop_needs_no_transformers() -> None:
-    code = "import sys, branchtrack; branchtrack.start; sys.exit('transformers' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0

@@ -10,6 +10,7 @@ import pytest
 from torch.optim import lr_scheduler as schedulers
 
 from branchtrack.training.loop.run import Run
+from tests.matrices import some
 from tests.training import loops
 from tests.training.homes import Home
 
@@ -38,7 +39,7 @@ SCHEDULES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("kind", some(SCHEDULES, "cosine", "sequence"))
 def test_a_schedule_that_is_held_stays_held_in_every_resume(kind: str, home: Home) -> None:
     sent, at = asks(home, {"schedule_held": True, "lr": 0.2})
     how: dict[str, Any] = {"scheduler": SCHEDULES[kind], "max_steps": 8}

@@ -14,6 +14,7 @@ import torch
 from branchtrack import scripts
 from branchtrack.training.record import environment
 from tests.launching.helpers import ROOT
+from tests.matrices import some
 
 
 def test_it_tells_versions_threads_and_device() -> None:
@@ -24,7 +25,8 @@ def test_it_tells_versions_threads_and_device() -> None:
     )
 
 
-def test_it_tells_the_script_as_it_was_when_the_process_began(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", some(["a file", "-c"], "a file"))
+def test_it_tells_the_script_as_it_was_when_the_process_began(how: str, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
         "import pathlib\n"
@@ -33,18 +35,17 @@ def test_it_tells_the_script_as_it_was_when_the_process_began(tmp_path: Path) ->
         "print(environment.describe().get('script'))\n"
     )
     before = scripts.digest(script)
-    told = [
-        subprocess.run(
-            [sys.executable, *how],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for how in ([str(script)], ["-c", script.read_text().replace("pathlib.Path(_", "0 and (_")])
-    ]
+    text = script.read_text().replace("pathlib.Path(_", "0 and (_")
+    told = subprocess.run(
+        [sys.executable, *([str(script)] if how == "a file" else ["-c", text])],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     assert before is not None and len(before) == 12
-    assert told == [before, "None"] and scripts.digest(script) != before
+    assert told == (before if how == "a file" else "None")
+    assert (scripts.digest(script) != before) is (how == "a file")
 
 
 def test_it_tells_the_commit_where_there_is_one(

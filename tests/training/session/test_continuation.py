@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,22 +74,38 @@ def curve(home: Home, name: str = "tiny/main") -> list[int]:
     return steps
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with a training that was interrupted at step 6, to be copied."""
+    home = Home(tmp_path_factory.mktemp("template"))
+    interrupted(home, 6)
+    home.close()
+    return home
+
+
+@pytest.fixture
+def stopped(template: Home, tmp_path: Path) -> Iterator[Home]:
+    """A home of the test's own with a training that was interrupted at step 6."""
+    copied = template.copy(tmp_path)
+    yield copied
+    copied.close()
+
+
 @pytest.fixture
 def goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONTINUE_VARIABLE, "1")
 
 
 @pytest.mark.usefixtures("goes_on")
-def test_a_loop_that_was_killed_goes_on_in_its_branch_exactly(home: Home) -> None:
-    whole = Home(home.folder / "whole")
+def test_a_loop_that_was_killed_goes_on_in_its_branch_exactly(stopped: Home) -> None:
+    whole = Home(stopped.folder / "whole")
     loops.train(whole, save_steps=2)
-    interrupted(home, 6)
-    lost = lose(home)
-    loops.train(home, save_steps=2)
-    assert [run.name for run in home.runs()] == ["tiny"]
-    assert home.final().state_digest == whole.final().state_digest
-    assert curve(home) == list(range(1, 10))
-    kinds = [(node.step, node.kind) for node in home.nodes()]
+    lost = lose(stopped)
+    loops.train(stopped, save_steps=2)
+    assert [run.name for run in stopped.runs()] == ["tiny"]
+    assert stopped.final().state_digest == whole.final().state_digest
+    assert curve(stopped) == list(range(1, 10))
+    kinds = [(node.step, node.kind) for node in stopped.nodes()]
     assert kinds == [
         (0, "root"),
         (2, "checkpoint"),
@@ -98,18 +115,18 @@ def test_a_loop_that_was_killed_goes_on_in_its_branch_exactly(home: Home) -> Non
         (8, "checkpoint"),
         (9, "final"),
     ]
-    fork = home.node(4, kind="fork")
+    fork = stopped.node(4, kind="fork")
     assert fork.restored is not None and fork.effective is not None and fork.effective["verified"]
-    assert home.segment().position == 1 and home.segment().start_node_id == fork.parent_id
+    assert stopped.segment().position == 1 and stopped.segment().start_node_id == fork.parent_id
     # What was trained past the node stays as the lost tail, and the old segment is closed.
-    assert home.points("loss", lost.id).keys() == {1, 2, 3, 4, 5, 6}
-    assert home.chain_break() is None
+    assert stopped.points("loss", lost.id).keys() == {1, 2, 3, 4, 5, 6}
+    assert stopped.chain_break() is None
     whole.close()
 
 
 @pytest.mark.usefixtures("goes_on")
 def test_it_may_be_killed_as_often_as_it_likes(home: Home) -> None:
-    for step in (3, 5, 5, 8):
+    for step in (3, 5, 5):
         interrupted(home, step)
         lose(home)
     loops.train(home, save_steps=2)
@@ -117,26 +134,24 @@ def test_it_may_be_killed_as_often_as_it_likes(home: Home) -> None:
     assert len(home.runs()) == 1 and home.segment().status == "finished"
 
 
-def test_latest_is_asked_for_in_the_script(home: Home) -> None:
-    interrupted(home, 6)
-    loops.train(home, save_steps=2, resume="latest")
-    assert [run.name for run in home.runs()] == ["tiny"] and curve(home) == list(range(1, 10))
+def test_latest_is_asked_for_in_the_script(stopped: Home) -> None:
+    loops.train(stopped, save_steps=2, resume="latest")
+    assert [run.name for run in stopped.runs()] == ["tiny"] and curve(stopped) == list(range(1, 10))
 
 
 def test_other_arguments_of_the_script_are_no_hindrance_where_it_asks_itself(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    stopped: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupted(home, 6)
     monkeypatch.setattr(ordinals.sys, "orig_argv", [*ordinals.sys.orig_argv, "--resume"])
-    loops.train(home, save_steps=2, resume="latest")
-    assert [run.name for run in home.runs()] == ["tiny"]
+    loops.train(stopped, save_steps=2, resume="latest")
+    assert [run.name for run in stopped.runs()] == ["tiny"]
 
 
 @pytest.mark.usefixtures("goes_on")
 def test_a_training_that_has_nothing_to_go_on_with_begins(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loops.train(home)
+    loops.train(home, max_steps=2)
     assert home.segment().status == "finished" and "a new run begins" in caplog.text
 
 
@@ -144,10 +159,10 @@ def test_a_training_that_has_nothing_to_go_on_with_begins(
 def test_a_finished_run_is_said_and_not_trained_again(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = loops.train(home)
+    run = loops.train(home, max_steps=2)
     before = {name: value.clone() for name, value in run._live.model.state_dict().items()}
     updates: list[int] = []
-    again = loops.train(home, at=lambda run, _: updates.append(run.update))
+    again = loops.train(home, max_steps=2, at=lambda run, _: updates.append(run.update))
     assert updates == [] and again.is_over and len(home.runs()) == 1
     assert tiny.same(before, again._live.model.state_dict())
     assert "is finished, and is not trained again" in caplog.text
@@ -155,75 +170,70 @@ def test_a_finished_run_is_said_and_not_trained_again(
 
 @pytest.mark.usefixtures("goes_on")
 def test_a_finished_run_that_the_script_does_not_fit_any_more_is_refused(home: Home) -> None:
-    loops.train(home)
+    loops.train(home, max_steps=2)
     with pytest.raises(LaunchFailed, match="finished, and the script cannot continue") as refusal:
-        loops.train(home, model=lambda: torch.nn.Linear(6, 2))
+        loops.train(home, max_steps=2, model=lambda: torch.nn.Linear(6, 2))
     assert "without BRANCHTRACK_CONTINUE" in refusal.value.fix
     assert len(home.runs()) == 1
 
 
 def test_without_a_word_a_new_run_begins_and_says_how_to_go_on(
-    home: Home, caplog: pytest.LogCaptureFixture
+    stopped: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    interrupted(home, 6)
-    loops.train(home)
+    loops.train(stopped)
     (line,) = [record.message for record in caplog.records if "unfinished" in record.message]
-    node = home.nodes()[-1]
+    node = stopped.nodes()[-1]
     assert f"tiny/main (stopped, node {node.id} at step 4 of 9)" in line
     assert "BRANCHTRACK_CONTINUE=tiny python" in line
-    assert {run.name for run in home.runs()} == {"tiny", "tiny-2"}
+    assert {run.name for run in stopped.runs()} == {"tiny", "tiny-2"}
 
 
 def test_nothing_is_said_of_a_run_that_is_finished_or_lives(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loops.train(home)
-    loops.train(home)
+    loops.train(home, max_steps=2)
+    loops.train(home, max_steps=2)
     lose(home, "tiny-2/main", process="elsewhere:1:1", beat=0.0)
-    loops.train(home)
+    loops.train(home, max_steps=2)
     assert "unfinished" not in caplog.text
 
 
 @pytest.mark.usefixtures("goes_on")
-def test_a_process_that_still_trains_it_is_named_and_nothing_begins(home: Home) -> None:
-    interrupted(home, 6)
-    lose(home, process=processes.own_name(), beat=0.0)
+def test_a_process_that_still_trains_it_is_named_and_nothing_begins(stopped: Home) -> None:
+    lose(stopped, process=processes.own_name(), beat=0.0)
     with pytest.raises(BranchTaken, match=r"is being trained by process \d+"):
-        loops.train(home)
-    assert len(home.runs()) == 1
+        loops.train(stopped)
+    assert len(stopped.runs()) == 1
 
 
 @pytest.mark.usefixtures("goes_on")
 def test_a_process_of_another_machine_is_gone_once_it_is_silent(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    stopped: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "LOST_AFTER", 0.6)
-    interrupted(home, 6)
-    lose(home, process="elsewhere:1:1", beat=0.0)
-    loops.train(home, save_steps=2)
-    assert curve(home) == list(range(1, 10))
+    lose(stopped, process="elsewhere:1:1", beat=0.0)
+    loops.train(stopped, save_steps=2)
+    assert curve(stopped) == list(range(1, 10))
 
 
 @pytest.mark.usefixtures("goes_on")
 def test_a_process_of_another_machine_that_answers_meanwhile_lives(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    stopped: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupted(home, 6)
-    lose(home, process="elsewhere:1:1", beat=-1.0)
+    lose(stopped, process="elsewhere:1:1", beat=-1.0)
     monkeypatch.setattr(
-        continuation.time, "sleep", lambda _: lose(home, process="elsewhere:1:1", beat=0.0)
+        continuation.time, "sleep", lambda _: lose(stopped, process="elsewhere:1:1", beat=0.0)
     )
     with pytest.raises(BranchTaken):
-        loops.train(home)
+        loops.train(stopped)
 
 
 @pytest.mark.usefixtures("goes_on")
-def test_of_two_that_go_on_at_once_one_alone_does(home: Home) -> None:
-    interrupted(home, 6)
+def test_of_two_that_go_on_at_once_one_alone_does(stopped: Home) -> None:
     begun: list[Run] = []
     refused: list[Exception] = []
-    first = _opened(home)
-    second = _opened(home)
+    first = _opened(stopped)
+    second = _opened(stopped)
     for beginning in (first, second):
         try:
             begun.append(beginning())
@@ -231,7 +241,7 @@ def test_of_two_that_go_on_at_once_one_alone_does(home: Home) -> None:
             refused.append(error)
     assert len(begun) == 1 and len(refused) == 1
     assert "Nothing was changed" in str(refused[0])
-    assert [node.kind for node in home.nodes()].count("fork") == 1
+    assert [node.kind for node in stopped.nodes()].count("fork") == 1
     begun[0].finish()
 
 
@@ -246,24 +256,23 @@ def _opened(home: Home) -> Any:
 
 
 @pytest.mark.usefixtures("goes_on")
-def test_the_branch_that_its_process_was_rewound_to_goes_on(home: Home) -> None:
-    interrupted(home, 6)
-    lost = lose(home)
-    launch = home.order(home.node(2), name="other")
+def test_the_branch_that_its_process_was_rewound_to_goes_on(stopped: Home) -> None:
+    lost = lose(stopped)
+    launch = stopped.order(stopped.node(2), name="other")
 
     def at(run: Run, optimizer: Any) -> None:
         if run.update == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loops.train(home, launch, at=at, save_steps=2)
-    with home.database.transaction() as connection:
+        loops.train(stopped, launch, at=at, save_steps=2)
+    with stopped.database.transaction() as connection:
         # As it is where the process of the first segment has begun anew.
         connection.execute(update(segment_rows).values(process=lost.process))
-    loops.train(home, save_steps=2)
-    assert home.nodes("tiny/other")[-1].kind == "final"
-    assert curve(home, "tiny/other") == list(range(1, 10))
-    assert home.nodes()[-1].step == 4
+    loops.train(stopped, save_steps=2)
+    assert stopped.nodes("tiny/other")[-1].kind == "final"
+    assert curve(stopped, "tiny/other") == list(range(1, 10))
+    assert stopped.nodes()[-1].step == 4
 
 
 @pytest.mark.usefixtures("goes_on")
@@ -296,26 +305,30 @@ def test_a_name_that_had_to_be_changed_is_said_and_kept(
 def test_a_name_that_is_kept_is_not_worth_a_word(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loops.train(home)
+    loops.train(home, max_steps=2)
     assert home.events("run")[0].payload == {} and "recorded as" not in caplog.text
 
 
-def killed_trainer(home: Home, step: int = 7, **how: Any) -> None:
+#: A Trainer's training with nodes at steps 0, 4 and 8.
+SHORT: dict[str, Any] = {"max_steps": 8, "save_steps": 4}
+
+
+def killed_trainer(home: Home, step: int = 6, **how: Any) -> None:
     """A Trainer's training until Ctrl-C comes in an update."""
 
     def stop(**_: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        home.train(callbacks=lambda: [Do("on_step_end", step, stop)], **how)
+        home.train(callbacks=lambda: [Do("on_step_end", step, stop)], **{**SHORT, **how})
 
 
 def test_a_trainer_goes_on_from_its_newest_node_with_true(home: Home) -> None:
     whole = Home(home.folder / "whole")
-    whole.train()
+    whole.train(**SHORT)
     killed_trainer(home)
-    home.run(tiny.trainer(tiny.BranchingTrainer, home.folder), resume_from_checkpoint=True)
-    assert len(home.runs()) == 1 and curve(home) == list(range(1, 15))
+    home.run(tiny.trainer(tiny.BranchingTrainer, home.folder, **SHORT), resume_from_checkpoint=True)
+    assert len(home.runs()) == 1 and curve(home) == list(range(1, 9))
     assert home.final().state_digest == whole.final().state_digest
     whole.close()
 
@@ -323,32 +336,33 @@ def test_a_trainer_goes_on_from_its_newest_node_with_true(home: Home) -> None:
 def test_true_begins_where_there_is_nothing_and_is_over_where_all_is_done(home: Home) -> None:
     for _ in range(2):
         run = home.run(
-            tiny.trainer(tiny.BranchingTrainer, home.folder), resume_from_checkpoint=True
+            tiny.trainer(tiny.BranchingTrainer, home.folder, **SHORT), resume_from_checkpoint=True
         )
-        assert run.state.global_step == 14
-    assert len(home.runs()) == 1 and len(home.nodes()) == 8
+        assert run.state.global_step == 8
+    assert len(home.runs()) == 1 and len(home.nodes()) == 3
 
 
 def test_the_newest_checkpoint_of_the_output_folder_means_the_same(home: Home) -> None:
     how = {
+        **SHORT,
         "load_best_model_at_end": True,
         "eval_strategy": "steps",
-        "eval_steps": 2,
-        "save_steps": 2,
+        "eval_steps": 4,
         "metric_for_best_model": "loss",
     }
     killed_trainer(home, **how)
     last = get_last_checkpoint(str(home.folder / "output"))
     assert last is not None
     home.run(tiny.trainer(tiny.BranchingTrainer, home.folder, **how), resume_from_checkpoint=last)
-    assert len(home.runs()) == 1 and curve(home) == list(range(1, 15))
+    assert len(home.runs()) == 1 and curve(home) == list(range(1, 9))
 
 
 def test_a_trainer_with_another_output_folder_does_not_go_on(home: Home, tmp_path: Path) -> None:
     killed_trainer(home)
     with home.database.transaction() as connection:
         connection.execute(update(run_rows).values(command=None))
-    other = tiny.trainer(tiny.BranchingTrainer, home.folder, output_dir=str(tmp_path / "other"))
+    folder = str(tmp_path / "other")
+    other = tiny.trainer(tiny.BranchingTrainer, home.folder, output_dir=folder, **SHORT)
     home.run(other, resume_from_checkpoint=True)
     assert len(home.runs()) == 2
 
@@ -393,6 +407,7 @@ SCRIPT = """
     """
 
 
+@pytest.mark.exhaustive
 def test_the_queue_starts_a_killed_command_again_twice_and_one_process_goes_on(home: Home) -> None:
     script = home.folder / "train.py"
     script.write_text(textwrap.dedent(SCRIPT))

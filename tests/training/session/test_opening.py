@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,23 @@ from tests.training.homes import Home
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with a loop that has ended, to be copied."""
+    home = Home(tmp_path_factory.mktemp("template"))
+    loops.train(home, save_steps=2)
+    home.close()
+    return home
+
+
+@pytest.fixture
+def trained(template: Home, tmp_path: Path) -> Iterator[Home]:
+    """A home of the test's own with a loop that has ended."""
+    copied = template.copy(tmp_path)
+    yield copied
+    copied.close()
+
+
 def launches_of(home: Home) -> list[Any]:
     with home.database.read() as connection:
         branches = [home.branch(f"tiny/{name}") for name in ("b", "c")]
@@ -41,33 +59,30 @@ def launches_of(home: Home) -> list[Any]:
     return list(found.values())
 
 
-def test_a_loop_goes_on_from_a_node_as_a_new_branch(home: Home) -> None:
-    loops.train(home, save_steps=2)
-    loops.train(home, save_steps=2, resume=home.node(4).id[:6], branch="b")
-    loops.train(home, save_steps=2, resume=home.node(4).id, set={"lr": 0.02}, branch="c")
-    same, other = home.nodes("tiny/b"), home.nodes("tiny/c")
-    assert same[-1].state_digest == home.final().state_digest != other[-1].state_digest
+def test_a_loop_goes_on_from_a_node_as_a_new_branch(trained: Home) -> None:
+    loops.train(trained, save_steps=2, resume=trained.node(4).id[:6], branch="b")
+    loops.train(trained, save_steps=2, resume=trained.node(4).id, set={"lr": 0.02}, branch="c")
+    same, other = trained.nodes("tiny/b"), trained.nodes("tiny/c")
+    assert same[-1].state_digest == trained.final().state_digest != other[-1].state_digest
     assert other[0].kind == "fork" and other[0].settings["lr"] == 0.02
     assert other[0].effective is not None and other[0].effective["verified"] is True
-    assert [one.state for one in launches_of(home)] == ["ended", "ended"]
-    assert len(home.runs()) == 1 and home.chain_break() is None
-    with home.database.read() as connection:
+    assert [one.state for one in launches_of(trained)] == ["ended", "ended"]
+    assert len(trained.runs()) == 1 and trained.chain_break() is None
+    with trained.database.read() as connection:
         assert launches.unfinished(connection) == []
 
 
-def test_a_node_whose_record_was_changed_is_not_gone_on_from(home: Home) -> None:
-    loops.train(home, save_steps=2)
-    node = home.node(4)
-    with home.database.transaction() as connection:
+def test_a_node_whose_record_was_changed_is_not_gone_on_from(trained: Home) -> None:
+    node = trained.node(4)
+    with trained.database.transaction() as connection:
         connection.execute(nodes.update().where(nodes.c.id == node.id).values(message="another"))
     with pytest.raises(RecordChanged, match="not as it was written"):
-        loops.train(home, save_steps=2, resume=node.id)
+        loops.train(trained, save_steps=2, resume=node.id)
 
 
-def test_a_branch_is_named_for_its_parent_where_no_name_is_given(home: Home) -> None:
-    loops.train(home, save_steps=2)
-    loops.train(home, save_steps=2, resume=home.node(2).id)
-    assert home.nodes("tiny/main-2")[-1].state_digest == home.final().state_digest
+def test_a_branch_is_named_for_its_parent_where_no_name_is_given(trained: Home) -> None:
+    loops.train(trained, save_steps=2, resume=trained.node(2).id)
+    assert trained.nodes("tiny/main-2")[-1].state_digest == trained.final().state_digest
 
 
 def test_the_head_of_a_branch_is_named_by_the_branch(home: Home) -> None:
@@ -81,12 +96,13 @@ def test_the_head_of_a_branch_is_named_by_the_branch(home: Home) -> None:
     assert [one.step for one in home.nodes("tiny/b")] == [4, 6, 8, 9]
 
 
-def test_the_weights_alone_are_taken_where_that_is_asked_for(home: Home) -> None:
-    loops.train(home, save_steps=2)
-    loops.train(home, save_steps=2, resume=home.node(4).id, mode="weights", branch="b", max_steps=3)
-    fork = home.nodes("tiny/b")[0]
+def test_the_weights_alone_are_taken_where_that_is_asked_for(trained: Home) -> None:
+    loops.train(
+        trained, save_steps=2, resume=trained.node(4).id, mode="weights", branch="b", max_steps=3
+    )
+    fork = trained.nodes("tiny/b")[0]
     assert fork.restored is not None and fork.restored["optimizer"] == "reset"
-    assert home.nodes("tiny/b")[-1].step == 7
+    assert trained.nodes("tiny/b")[-1].step == 7
 
 
 @pytest.mark.parametrize(
@@ -104,44 +120,42 @@ def test_the_weights_alone_are_taken_where_that_is_asked_for(home: Home) -> None
     ],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(
-    how: dict[str, Any], error: type[Exception], home: Home
+    how: dict[str, Any], error: type[Exception], trained: Home
 ) -> None:
-    loops.train(home, save_steps=4)
-    before = home.events("node"), home.events("launch"), home.nodes()
+    before = trained.events("node"), trained.events("launch"), trained.nodes()
     with pytest.raises(error):
-        loops.train(home, **{"resume": home.node(4).id, **how})
-    assert (home.events("node"), home.events("launch"), home.nodes()) == before
-    with home.database.read() as connection:
-        assert audit.first_broken_seq(connection, home.find_run().id) is None
+        loops.train(trained, **{"resume": trained.node(4).id, **how})
+    assert (trained.events("node"), trained.events("launch"), trained.nodes()) == before
+    with trained.database.read() as connection:
+        assert audit.first_broken_seq(connection, trained.find_run().id) is None
 
 
-def test_where_training_has_ended_nothing_is_left_to_do(home: Home) -> None:
-    loops.train(home)
+def test_where_training_has_ended_nothing_is_left_to_do(trained: Home) -> None:
     with pytest.raises(InvalidInput, match="nothing is left to do"):
-        loops.train(home, resume=home.final().id)
+        loops.train(trained, resume=trained.final().id)
 
 
-def test_a_training_that_goes_wrong_later_is_a_branch_that_failed(home: Home) -> None:
-    loops.train(home, save_steps=2)
+def test_a_training_that_goes_wrong_later_is_a_branch_that_failed(trained: Home) -> None:
 
     def at(run: Run, optimizer: Any) -> None:
         raise ValueError("no luck")
 
     with pytest.raises(ValueError, match="no luck"):
-        loops.train(home, save_steps=2, resume=home.node(4).id, branch="b", at=at)
-    assert home.segment("tiny/b").status == "failed"
-    with home.database.read() as connection:
-        launch = launches.of_branch(connection, home.branch("tiny/b").id)
+        loops.train(trained, save_steps=2, resume=trained.node(4).id, branch="b", at=at)
+    assert trained.segment("tiny/b").status == "failed"
+    with trained.database.read() as connection:
+        launch = launches.of_branch(connection, trained.branch("tiny/b").id)
     assert launch is not None and launch.state == "failed" and "no luck" in (launch.error or "")
     assert launch.actor == f"run ({local_actor()})"
 
 
 def test_a_trainer_goes_on_from_a_node_too(home: Home) -> None:
-    home.train()
-    made = tiny.trainer(tiny.BranchingTrainer, home.folder)
+    short = {"max_steps": 7, "save_steps": 4}
+    home.train(**short)
+    made = tiny.trainer(tiny.BranchingTrainer, home.folder, **short)
     home.run(made, resume_from_node=home.node(4).id, branch="b")
     assert home.nodes("tiny/b")[-1].state_digest == home.final().state_digest
-    other = tiny.trainer(tiny.BranchingTrainer, home.folder)
+    other = tiny.trainer(tiny.BranchingTrainer, home.folder, **short)
     home.run(other, resume_from_node=home.node(4).id, set={"lr": 1e-4}, branch="c")
     assert home.nodes("tiny/c")[0].settings["lr"] == 1e-4
     with pytest.raises(InvalidInput, match="both|Both"):
@@ -177,6 +191,7 @@ SCRIPT = """
     """
 
 
+@pytest.mark.exhaustive
 def test_a_script_from_standard_input_goes_on_in_the_same_way(home: Home) -> None:
     def feed(more: str) -> None:
         text = textwrap.dedent(SCRIPT.replace("{more}", more))
@@ -196,11 +211,12 @@ def test_a_script_from_standard_input_goes_on_in_the_same_way(home: Home) -> Non
     assert home.nodes("in/again")[-1].state_digest == home.final_of("in").state_digest
 
 
-def test_a_model_of_its_own_can_be_given_by_a_script_that_was_never_the_run_s(home: Home) -> None:
-    loops.train(home, save_steps=2)
+def test_a_model_of_its_own_can_be_given_by_a_script_that_was_never_the_run_s(
+    trained: Home,
+) -> None:
     model = loops.net()
     optimizer = loops.sgd(model)
-    with loops.process(home):
+    with loops.process(trained):
         run = branchtrack.start(
             "whatever",
             model=model,
@@ -209,9 +225,9 @@ def test_a_model_of_its_own_can_be_given_by_a_script_that_was_never_the_run_s(ho
             seed=5,
             max_steps=9,
             save_steps=2,
-            resume=home.node(4).id,
+            resume=trained.node(4).id,
             branch="b",
         )
     assert run.step_number == 4 and isinstance(model, torch.nn.Module)
     run.finish()
-    assert [one.name for one in home.runs()] == ["tiny"]
+    assert [one.name for one in trained.runs()] == ["tiny"]

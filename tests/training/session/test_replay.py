@@ -42,8 +42,10 @@ BEST: dict[str, Any] = {
     "save_total_limit": 1,
     "held_out": tiny.Sentences(8, seed=1000),
 }
+#: A training of five updates, with nodes after the second and the fourth.
+SHORT: dict[str, Any] = {"max_steps": 5}
 CASES: dict[str, dict[str, Any]] = {
-    "plain": {"save_steps": 3},
+    "plain": {"save_steps": 3, "max_steps": 7},
     "window": {"save_steps": 1, "logging_steps": 3, "max_steps": 8, **EVALUATED},
     "epochs": {
         "max_steps": -1,
@@ -55,7 +57,8 @@ CASES: dict[str, dict[str, Any]] = {
     "accumulation": {
         "gradient_accumulation_steps": 3,
         "per_device_train_batch_size": 3,
-        "max_steps": 7,
+        "max_steps": 5,
+        "save_steps": 3,
         "logging_steps": 2,
     },
     "best": BEST,
@@ -71,6 +74,23 @@ CASES: dict[str, dict[str, Any]] = {
     "workers": {"dataloader_num_workers": 1, "max_steps": 7, "save_steps": 3},
     "buffers": {"model": tiny.normed, "save_steps": 5},
 }
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with one short training, to be copied."""
+    home = Home(tmp_path_factory.mktemp("template"))
+    home.train(**SHORT)
+    home.close()
+    return home
+
+
+@pytest.fixture
+def trained(template: Home, tmp_path: Path) -> Iterator[Home]:
+    """A home of the test's own with one short training."""
+    copied = template.copy(tmp_path)
+    yield copied
+    copied.close()
 
 
 def ending(step: int) -> Callable[[], list[Any]]:
@@ -135,18 +155,18 @@ def train(home: Home, *requests: tuple[int, dict[str, Any]], **how: Any) -> None
 
 
 def test_changes_on_the_way_and_at_its_end_are_made_again(home: Home) -> None:
-    how = {"save_steps": 6, "logging_steps": 5}
+    how = {"save_steps": 20, "logging_steps": 5, "max_steps": 8}
     train(
         home,
-        (2, {"kind": "set", "values": {"lr": 0.0031}}),
-        (4, {"kind": "checkpoint"}),
-        (6, {"kind": "set", "values": {"weight_decay": 0.1, "dropout": 0.1}}),
-        (8, {"kind": "evaluate"}),
-        (9, {"kind": "set", "values": {"lr": 0.002}}),
+        (1, {"kind": "set", "values": {"lr": 0.0031}}),
+        (2, {"kind": "checkpoint"}),
+        (3, {"kind": "set", "values": {"weight_decay": 0.1, "dropout": 0.1}}),
+        (4, {"kind": "evaluate"}),
+        (5, {"kind": "set", "values": {"lr": 0.002}}),
         **how,
     )
     made = home.nodes()
-    assert [one.step for one in made if one.changes] == [3, 7, 10]
+    assert [one.step for one in made if one.changes] == [2, 4, 6]
     for start, target in stretches(made):
         found = certified(home, start, target, **how)
         assert found.difference is None, (start.step, target.step, found.difference)
@@ -161,6 +181,7 @@ def test_a_change_that_another_took_the_place_of_is_made_again_too(home: Home) -
         tiny.BranchingTrainer,
         home.folder,
         callbacks=lambda: [At(2, ask, count=2)],
+        max_steps=5,
         save_steps=20,
         weight_decay=0.1,
     )
@@ -168,12 +189,13 @@ def test_a_change_that_another_took_the_place_of_is_made_again_too(home: Home) -
     home.run(trainer)
     assert [one.state for one in home.requests()] == ["superseded", "verified"]
     root, change, final = home.nodes()
-    how = {"save_steps": 20, "weight_decay": 0.1}
+    how = {"max_steps": 5, "save_steps": 20, "weight_decay": 0.1}
     for start, target in ((root, change), (root, final), (change, final)):
         assert certified(home, start, target, **how).difference is None
 
 
 def test_a_change_whose_node_failed_is_made_where_it_was_made(home: Home) -> None:
+    how = {"max_steps": 5, "save_steps": 4}
     real = commits.missing
     failing = mock.Mock(side_effect=[real, RuntimeError("no room"), real, real, real])
 
@@ -181,23 +203,24 @@ def test_a_change_whose_node_failed_is_made_where_it_was_made(home: Home) -> Non
         return failing()(*given)
 
     with mock.patch.object(commits, "missing", missing):
-        train(home, (4, {"kind": "set", "values": {"lr": 0.0031}}), save_steps=9)
+        train(home, (1, {"kind": "set", "values": {"lr": 0.0031}}), **how)
     assert home.requests()[0].state == "failed"
     root, carrying, final = home.nodes()
-    assert carrying.step == 9 and [change.name for change in carrying.changes] == ["lr"]
+    assert carrying.step == 4 and [change.name for change in carrying.changes] == ["lr"]
     for start, target in ((root, carrying), (root, final)):
-        assert certified(home, start, target, save_steps=9).difference is None
+        assert certified(home, start, target, **how).difference is None
 
 
 @pytest.mark.parametrize("how", [{}, {"eval_strategy": "epoch", "load_best_model_at_end": False}])
 def test_a_training_that_was_stopped_or_ended_itself_is_tried_to_its_end(
     how: dict[str, Any], home: Home
 ) -> None:
-    train(home, (4, {"kind": "stop"}), **how)
+    how = {**how, "save_steps": 6}
+    train(home, (2, {"kind": "stop"}), **how)
     root, final = home.nodes()[0], home.final()
-    assert (final.kind, final.step) == ("final", 5)
+    assert (final.kind, final.step) == ("final", 3)
     assert certified(home, root, final, **how).difference is None
-    ended = {**how, "callbacks": ending(8), "run_name": "ended"}
+    ended = {**how, "callbacks": ending(8), "run_name": "ended", "max_steps": 9}
     home.train(**ended)
     made = home.nodes("ended/main")
     assert (made[-1].kind, made[-1].step) == ("final", 8)
@@ -208,27 +231,27 @@ def test_a_training_that_was_stopped_or_ended_itself_is_tried_to_its_end(
 @pytest.mark.parametrize(
     ("mode", "settings"),
     [
-        ("exact", {}),
         ("exact", {"lr": 0.004, "weight_decay": 0.1}),
-        ("exact", {"batch_size": 3, "max_steps": 18, "horizon": "extend"}),
+        ("exact", {"batch_size": 3, "max_steps": 6, "horizon": "extend"}),
         ("weights", {}),
-        ("weights", {"lr": 0.004, "max_steps": 12, "horizon": "rescale"}),
+        ("weights", {"lr": 0.004, "max_steps": 6, "horizon": "rescale"}),
     ],
 )
-def test_a_branch_is_tried_from_its_fork(mode: str, settings: dict[str, Any], home: Home) -> None:
-    home.train()
-    launch = home.order(home.node(8), settings, mode=mode)
-    home.train(launch)
-    made = home.nodes(launch.branch_id)
-    assert made[0].kind == "fork"
-    for target in (one for one in made[1:] if one.step > made[0].step):
-        found = certified(home, made[0], target)
+def test_a_branch_is_tried_from_its_fork(
+    mode: str, settings: dict[str, Any], trained: Home
+) -> None:
+    launch = trained.order(trained.node(2), settings, mode=mode)
+    trained.train(launch, **SHORT)
+    made = trained.nodes(launch.branch_id)
+    later = [one for one in made[1:] if one.step > made[0].step]
+    assert made[0].kind == "fork" and len(later) > 1
+    for start, target in ((made[0], later[0]), (made[0], later[-1]), (later[-2], later[-1])):
+        found = certified(trained, start, target, **SHORT)
         assert found.difference is None, (target.step, found.difference)
-    assert certified(home, made[-2], made[-1]).difference is None
 
 
 def test_nothing_is_recorded_but_the_certificate_and_its_line(home: Home) -> None:
-    how = {**BEST, "save_steps": 4}
+    how = {**BEST, "save_steps": 4, "max_steps": 5}
     home.train(**how)
     before, made, segment = counted(home), home.nodes(), home.segment()
     files = sorted(home.folder.rglob("*"))
@@ -255,7 +278,7 @@ class Unseeded(tiny.Sentences):
 
 
 def test_a_script_that_draws_from_elsewhere_is_found_out(home: Home) -> None:
-    how = {"data": Unseeded()}
+    how = {**SHORT, "data": Unseeded()}
     home.train(**how)
     found = certified(home, home.node(2), home.node(4), **how)
     difference = found.difference
@@ -279,18 +302,18 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_restore_is_found_out(case: str, home: Home) -> None:
-    how = {"logging_steps": 5, "save_steps": 3}
+    how = {"logging_steps": 5, "save_steps": 3, "max_steps": 7}
     home.train(**how)
     owner, name, broken, where = BROKEN[case]
     with mock.patch.object(owner, name, broken):
-        found = certified(home, home.node(6), home.node(9), **how)
+        found = certified(home, home.node(6), home.final(), **how)
     assert found.difference is not None and found.difference["name"].startswith(where)
 
 
 def test_a_difference_at_the_end_of_training_is_told_and_nothing_of_the_script_is_touched(
     home: Home,
 ) -> None:
-    how = {**BEST, "data": Unseeded()}
+    how = {**BEST, "max_steps": 4, "data": Unseeded()}
     home.train(**how)
     made, files = home.nodes(), sorted(home.folder.rglob("*"))
     assert certified(home, made[-2], made[-1], **how).difference is not None
@@ -298,7 +321,8 @@ def test_a_difference_at_the_end_of_training_is_told_and_nothing_of_the_script_i
 
 
 def test_settings_are_compared_too(home: Home) -> None:
-    train(home, (3, {"kind": "set", "values": {"lr": 0.0031}}), save_steps=20)
+    how = {**SHORT, "save_steps": 20}
+    train(home, (2, {"kind": "set", "values": {"lr": 0.0031}}), **how)
     root, change = home.nodes()[:2]
     real = replay._plan
 
@@ -307,26 +331,27 @@ def test_settings_are_compared_too(home: Home) -> None:
         return replay.ReplayPlan(found.target, found.stored, found.nodes, {})
 
     with mock.patch.object(replay, "_plan", plan):
-        found = certified(home, root, change, save_steps=20)
+        found = certified(home, root, change, **how)
     assert found.digest == change.state_digest
     assert found.difference is not None and found.difference["kind"] == "settings"
     assert (found.difference["name"], found.difference["expected"]) == ("lr", 0.0031)
 
 
-def test_another_script_is_refused_and_leaves_nothing(home: Home, capfd: Any) -> None:
-    home.train()
-    before = counted(home)
+def test_another_script_is_refused_and_leaves_nothing(trained: Home, capfd: Any) -> None:
+    before = counted(trained)
     with suppress(CheckpointMismatch):
-        assert home.rehearse(home.node(2), home.node(4), learning_rate=0.5) is None
+        assert (
+            trained.rehearse(trained.node(2), trained.node(4), learning_rate=0.5, **SHORT) is None
+        )
     assert "learning_rate is 0.5 in the script" in capfd.readouterr().err
-    assert counted(home) == before
+    assert counted(trained) == before
 
 
-def test_a_training_that_ends_too_early_is_told(home: Home, capfd: Any) -> None:
-    home.train()
-    assert home.rehearse(home.node(2), home.node(12), callbacks=ending(6)) is None
-    assert "reached step 6, but not node" in capfd.readouterr().err
-    assert home.events("certificate") == []
+def test_a_training_that_ends_too_early_is_told(trained: Home, capfd: Any) -> None:
+    start, target = trained.node(2), trained.final()
+    assert trained.rehearse(start, target, callbacks=ending(3), **SHORT) is None
+    assert "reached step 3, but not node" in capfd.readouterr().err
+    assert trained.events("certificate") == []
 
 
 class Own(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
@@ -337,8 +362,8 @@ class Own(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
 
 
 def test_a_loop_of_its_own_is_not_claimed_to_be_tested(home: Home) -> None:
-    home.train(kind=Own)
-    found = certified(home, home.node(2), home.node(4), kind=Own)
+    home.train(kind=Own, **SHORT)
+    found = certified(home, home.node(2), home.node(4), kind=Own, **SHORT)
     assert found.exact and found.untested == ["Own has training_step of its own"]
     assert exactness.verdict(found) == "equal"
 
@@ -351,14 +376,14 @@ LOOPS: dict[str, dict[str, Any]] = {
     "draws": {"data": lambda: loops.loader(data=loops.Points("torch"))},
     "stream": {"data": lambda: loops.loader(data=loops.Flow("python"))},
     "plateau": {"scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau, "evaluated": True},
-    "accumulation": {"accumulation": 3, "max_steps": 5},
+    "accumulation": {"accumulation": 3},
     "generator": {"data": lambda: loops.loader("generator")},
 }
 
 
 @pytest.mark.parametrize("case", LOOPS)
 def test_a_plain_loop_is_tried_as_well(case: str, home: Home) -> None:
-    again = loop(home, **LOOPS[case], save_steps=5)
+    again = loop(home, **{"save_steps": 3, "max_steps": 5, **LOOPS[case]})
     again()
     made = home.nodes()
     assert made[-1].kind == "final"
@@ -369,16 +394,16 @@ def test_a_plain_loop_is_tried_as_well(case: str, home: Home) -> None:
 
 def test_changes_of_a_plain_loop_are_made_again(home: Home) -> None:
     def ask(run: Any, _optimizer: Any) -> None:
-        if run.step_number == 6 and run._session.records:
+        if run.step_number == 3 and run._session.records:
             home.ask("set", values={"lr": 0.031, "temperature": 2.5})
             deadline = time.monotonic() + 60
             while not run._session.recorder.inbox.waiting and time.monotonic() < deadline:
                 time.sleep(0.002)
 
-    again = loop(home, at=ask, settings={"temperature": 1.0}, save_steps=4)
+    again = loop(home, at=ask, settings={"temperature": 1.0}, save_steps=4, max_steps=6)
     again()
     made = home.nodes()
-    assert [one.step for one in made if one.changes] == [7]
+    assert [one.step for one in made if one.changes] == [4]
     for start, target in stretches(made):
         found = home.rehearse(start, target, again)
         assert found is not None and found.difference is None, found and found.difference
@@ -389,35 +414,32 @@ def test_a_plain_loop_that_draws_from_elsewhere_is_found_out(home: Home) -> None
         with torch.no_grad():
             optimizer.param_groups[0]["params"][0].add_(os.urandom(1)[0] / 1e3)
 
-    again = loop(home, at=spoil)
+    again = loop(home, at=spoil, max_steps=5)
     again()
     found = home.rehearse(home.node(3), home.node(5), again)
     assert found is not None and found.difference is not None
     assert found.difference["name"] == "model/0.weight"
 
 
-def test_children_of_a_trial_know_nothing_of_it(home: Home) -> None:
-    home.train()
+def test_children_of_a_trial_know_nothing_of_it(trained: Home) -> None:
     seen: list[bool] = []
     look = Do("on_step_begin", None, lambda **_: seen.append(CERTIFY_VARIABLE in os.environ))
-    certified(home, home.node(2), home.node(4), callbacks=lambda: [look])
+    certified(trained, trained.node(2), trained.node(4), callbacks=lambda: [look], **SHORT)
     assert seen and not any(seen)
 
 
-def test_a_trial_that_nobody_waits_for_ends(home: Home, tmp_path: Path) -> None:
-    home.train()
-    with mock.patch.object(os, "getppid", mock.Mock(side_effect=[7, 7, 7, 8])):
-        assert home.rehearse(home.node(2), home.node(12)) is None
-    assert home.events("certificate") == []
+def test_a_trial_that_nobody_waits_for_ends(trained: Home) -> None:
+    with mock.patch.object(os, "getppid", mock.Mock(side_effect=[7, 7, 8])):
+        assert trained.rehearse(trained.node(2), trained.final(), **SHORT) is None
+    assert trained.events("certificate") == []
 
 
-def test_a_damaged_node_ends_it_before_any_training(home: Home, capfd: Any) -> None:
-    home.train()
-    with home.database.read() as connection:
-        stored = nodes.checkpoint(connection, home.node(2).state_digest)
-    pack = Path(home.store.describe(next(iter(stored.locations.values())).pack))
+def test_a_damaged_node_ends_it_before_any_training(trained: Home, capfd: Any) -> None:
+    with trained.database.read() as connection:
+        stored = nodes.checkpoint(connection, trained.node(2).state_digest)
+    pack = Path(trained.store.describe(next(iter(stored.locations.values())).pack))
     pack.chmod(0o600)
     pack.write_bytes(pack.read_bytes()[:-8] + bytes(8))
     with suppress(BranchtrackError):
-        assert home.rehearse(home.node(2), home.node(4)) is None
+        assert trained.rehearse(trained.node(2), trained.node(4), **SHORT) is None
     assert "Damaged" in capfd.readouterr().err

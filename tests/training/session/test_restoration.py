@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,26 @@ from tests.training import loops, tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home
 
+#: A training with nodes at steps 0, 3, 6 and 8.
+SHORT: dict[str, Any] = {"max_steps": 8, "save_steps": 3}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with one training, to be copied."""
+    home = Home(tmp_path_factory.mktemp("template"))
+    home.train(**SHORT)
+    home.close()
+    return home
+
+
+@pytest.fixture
+def trained(template: Home, tmp_path: Path) -> Iterator[Home]:
+    """A home of the test's own with one training."""
+    copied = template.copy(tmp_path)
+    yield copied
+    copied.close()
+
 
 def ahead(home: Home, launch: Any = None, **given: Any) -> None:
     """A loop that fetches its next batch before the control point, into a variable."""
@@ -22,7 +44,7 @@ def ahead(home: Home, launch: Any = None, **given: Any) -> None:
     optimizer = loops.sgd(model)
     with loops.process(home, launch):
         run = branchtrack.start(
-            "tiny", model=model, optimizer=optimizer, max_steps=8, save_steps=2, seed=5, **given
+            "tiny", model=model, optimizer=optimizer, max_steps=6, save_steps=2, seed=5, **given
         )
     batch = torch.randn(4, 6), torch.zeros(4, dtype=torch.long)
     with run:
@@ -42,23 +64,21 @@ def compared(home: Home, launch: Any) -> dict[str, Any]:
     return found
 
 
-def test_every_node_that_was_trained_on_from_has_a_proof(home: Home) -> None:
-    home.train()
-    *others, final = home.nodes()
+def test_every_node_that_was_trained_on_from_has_a_proof(trained: Home) -> None:
+    *others, final = trained.nodes()
     assert final.proof is None and all(node.proof for node in others)
     steps = [node.proof["step"] for node in others if node.proof]
     assert steps == [node.step + 1 for node in others]
 
 
-def test_an_exact_resume_is_equal_and_verified(home: Home) -> None:
-    home.train()
-    launch = home.resume(home.node(8))
-    found = compared(home, launch)
+def test_an_exact_resume_is_equal_and_verified(trained: Home) -> None:
+    launch = trained.resume(trained.node(6), **SHORT)
+    found = compared(trained, launch)
     assert (found["state"], found["batch"], found["loss"]) == ("equal", "equal", "equal")
-    fork = home.fork(launch)
+    fork = trained.fork(launch)
     assert fork.effective is not None and fork.effective["verified"] is True
-    assert [one.state for one in home.events("restore")] == ["equal"]
-    assert fork.proof == home.node(8).proof
+    assert [one.state for one in trained.events("restore")] == ["equal"]
+    assert fork.proof == trained.node(6).proof
 
 
 def test_a_batch_that_was_fetched_ahead_is_found(
@@ -95,15 +115,15 @@ def test_nothing_is_claimed_where_nobody_trained_on(home: Home) -> None:
 
 
 def test_the_second_to_train_on_from_a_node_is_compared_with_the_first(home: Home) -> None:
-    home.train(max_steps=8)
+    home.train(max_steps=4)
     last = home.final()
-    settings = {"max_steps": 12, "horizon": "extend", "lr_scheduler_type": "constant"}
-    first, second = (home.resume(last, dict(settings), max_steps=8) for _ in range(2))
+    settings = {"max_steps": 6, "horizon": "extend", "lr_scheduler_type": "constant"}
+    first, second = (home.resume(last, dict(settings), max_steps=4) for _ in range(2))
     assert compared(home, first)["state"] == "unknown"
     # The first declared a change of its own, so that it is no proof of the node itself.
     assert home.final().proof is None and compared(home, second)["state"] == "unknown"
     again = home.order(home.fork(first), name="again")
-    home.train(again, max_steps=8)
+    home.train(again, max_steps=4)
     assert compared(home, again)["state"] == "equal"
 
 
@@ -117,32 +137,29 @@ def test_the_second_to_train_on_from_a_node_is_compared_with_the_first(home: Hom
     ],
 )
 def test_declared_changes_explain_what_they_affect(
-    home: Home, change: dict[str, Any], state: str
+    trained: Home, change: dict[str, Any], state: str
 ) -> None:
-    home.train()
-    launch = home.resume(home.node(6), change)
-    assert compared(home, launch)["state"] == state
-    fork = home.fork(launch)
+    launch = trained.resume(trained.node(6), change, **SHORT)
+    assert compared(trained, launch)["state"] == state
+    fork = trained.fork(launch)
     assert fork.effective is not None and fork.effective["verified"] is True
 
 
-def test_other_data_under_the_same_name_are_found(home: Home) -> None:
-    home.train()
-    launch = home.resume(home.node(6), data=tiny.Sentences(seed=1000))
-    found = compared(home, launch)
+def test_other_data_under_the_same_name_are_found(trained: Home) -> None:
+    launch = trained.resume(trained.node(6), data=tiny.Sentences(seed=1000), **SHORT)
+    found = compared(trained, launch)
     assert (found["state"], found["batch"]) == ("differs", "differs")
 
 
 def test_the_changed_run_is_what_an_intervention_is_compared_with(home: Home) -> None:
-    ask = Do("on_step_end", 6, lambda **_: home.ask("set", values={"dropout": 0.4}))
-    home.train(callbacks=lambda: [ask])
+    ask = Do("on_step_end", 3, lambda **_: home.ask("set", values={"dropout": 0.4}))
+    home.train(callbacks=lambda: [ask], **SHORT)
     node = next(node for node in home.nodes() if node.kind == "intervention")
-    launch = home.resume(node)
+    launch = home.resume(node, **SHORT)
     assert compared(home, launch)["state"] == "equal"
 
 
-def test_weights_alone_are_no_continuation(home: Home) -> None:
-    home.train()
-    launch = home.order(home.node(6), mode="weights")
-    home.train(launch)
-    assert compared(home, launch)["state"] == "explained" and home.fork(launch).proof is None
+def test_weights_alone_are_no_continuation(trained: Home) -> None:
+    launch = trained.order(trained.node(6), mode="weights")
+    trained.train(launch, **SHORT)
+    assert compared(trained, launch)["state"] == "explained" and trained.fork(launch).proof is None

@@ -66,6 +66,7 @@ FOLDS = """
     """
 
 
+@pytest.mark.exhaustive
 def test_a_fold_that_is_rewound_is_followed_by_those_that_were_to_follow(home: Home) -> None:
     script = home.folder / "folds.py"
     script.write_text(textwrap.dedent(FOLDS))

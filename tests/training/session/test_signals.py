@@ -23,6 +23,7 @@ from tests.training import loops, tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home
 
+STEPS = 8
 TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 
 
@@ -45,7 +46,9 @@ def send(number: int = TERM) -> Callable[..., None]:
 def train(home: Home, *events: Any, **how: Any) -> Any:
     """A trainer with callbacks ``(event, step, work)``, trained."""
     made = [Do(*event) for event in events]
-    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, callbacks=lambda: made, **how)
+    trainer = tiny.trainer(
+        tiny.BranchingTrainer, home.folder, callbacks=lambda: made, **{"max_steps": STEPS, **how}
+    )
     return home.run(trainer)
 
 
@@ -55,7 +58,12 @@ def left(home: Home) -> tuple[str, str | None, int, str]:
     return segment.status, segment.error, node.step, node.kind
 
 
-EVALUATED: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 5, "save_steps": 100}
+EVALUATED: dict[str, Any] = {
+    "max_steps": STEPS,
+    "save_steps": 100,
+    "eval_strategy": "steps",
+    "eval_steps": 5,
+}
 PHASES: dict[str, tuple[str, int, int, int]] = {
     # event, global step there, the step named, the node's step
     "before the first update": ("on_train_begin", 0, 0, 1),
@@ -70,11 +78,18 @@ PHASES: dict[str, tuple[str, int, int, int]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def undisturbed(shared_home: Home) -> str:
+    """The digest of what a training ends in to which no signal is sent."""
+    shared_home.train(**EVALUATED)
+    return shared_home.final().state_digest
+
+
 @pytest.mark.parametrize(
     "phase", some(PHASES, "forward", "an evaluation", "the last update of an epoch")
 )
 def test_a_signal_in_any_phase_makes_a_node_and_the_resume_is_exact(
-    phase: str, home: Home, tmp_path: Path
+    phase: str, home: Home, undisturbed: str
 ) -> None:
     event, step, named, node = PHASES[phase]
     sent: list[int] = []
@@ -93,11 +108,8 @@ def test_a_signal_in_any_phase_makes_a_node_and_the_resume_is_exact(
     assert home.nodes()[-1].message == error
     (line,) = home.events("signal")
     assert (line.state, line.reason) == ("received", error) and home.chain_break() is None
-    whole = Home(tmp_path / "whole")
-    whole.train(**EVALUATED)
     launch = home.resume(home.nodes()[-1], **EVALUATED)
-    assert home.final(launch).state_digest == whole.final().state_digest
-    whole.close()
+    assert home.final(launch).state_digest == undisturbed
 
 
 @pytest.mark.parametrize(("number", "error"), [(INT, KeyboardInterrupt), (USR1, SystemExit)])
@@ -113,9 +125,9 @@ def test_ctrl_c_and_usr1_make_a_node_before_they_mean_what_they_mean(
 
 def test_a_signal_at_the_last_step_leaves_a_finished_run(home: Home) -> None:
     with pytest.raises(SystemExit):
-        train(home, ("on_train_end", 14, send()), save_steps=100)
-    assert left(home) == ("finished", None, 14, "final")
-    assert [event.reason for event in home.events("signal")] == ["SIGTERM at step 14"]
+        train(home, ("on_train_end", STEPS, send()), save_steps=100)
+    assert left(home) == ("finished", None, STEPS, "final")
+    assert [event.reason for event in home.events("signal")] == [f"SIGTERM at step {STEPS}"]
 
 
 def test_a_handler_of_the_scripts_runs_after_the_node_and_decides(home: Home) -> None:
@@ -166,7 +178,7 @@ def test_a_signal_that_the_process_ignores_stays_ignored(home: Home) -> None:
         train(home, ("on_step_begin", 4, send(USR1)), save_steps=100)
     finally:
         signal.signal(USR1, signal.SIG_DFL)
-    assert left(home) == ("finished", None, 14, "final") and home.events("signal") == []
+    assert left(home) == ("finished", None, STEPS, "final") and home.events("signal") == []
 
 
 @pytest.mark.parametrize(("number", "error"), [(TERM, SystemExit), (INT, KeyboardInterrupt)])
@@ -216,6 +228,7 @@ def test_an_evaluation_that_takes_too_long_is_cut_short_for_a_node(
         time.sleep(60)
 
     how: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": step, "save_steps": 100}
+    how["max_steps"] = STEPS
     with pytest.raises(SystemExit) as caught:
         train(home, ("on_prediction_step", step, slow), **how)
     assert caught.value.code == 143 and len(drawn) == 1
@@ -283,7 +296,7 @@ def test_a_signal_while_the_record_is_closed_leaves_no_run_lost(
     monkeypatch.setattr(Recorder, "close", closing)
     with pytest.raises(SystemExit):
         train(home, save_steps=100)
-    assert left(home)[2:] == (14, "final")
+    assert left(home)[2:] == (STEPS, "final")
     assert left(home)[0] == ("stopped" if second else "finished")
 
 
@@ -310,11 +323,20 @@ def loop(home: Home, at: Callable[[Any, Any], None], **given: Any) -> Any:
     return loops.train(home, at=at, **{"max_steps": 9, "save_steps": 100, **given})
 
 
+@pytest.fixture(scope="module")
+def undisturbed_loop(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of what a plain loop ends in to which no signal is sent."""
+    home = Home(tmp_path_factory.mktemp("loop"))
+    loop(home, lambda *_: None)
+    home.close()
+    return home.final().state_digest
+
+
 @pytest.mark.parametrize(
     ("number", "error"), [(TERM, SystemExit), (INT, KeyboardInterrupt), (USR1, SystemExit)]
 )
 def test_a_plain_loop_makes_a_node_too_and_the_resume_is_exact(
-    number: signal.Signals, error: type[BaseException], home: Home, tmp_path: Path
+    number: signal.Signals, error: type[BaseException], home: Home, undisturbed_loop: str
 ) -> None:
     def at(run: Any, _: Any) -> None:
         if run.step_number == 4:
@@ -324,12 +346,9 @@ def test_a_plain_loop_makes_a_node_too_and_the_resume_is_exact(
         loop(home, at)
     assert left(home)[:2] == ("stopped", f"{number.name} at step 4")
     assert left(home)[2] in (5, 6)
-    whole = Home(tmp_path / "whole")
-    loop(whole, lambda *_: None)
     launch = home.order(home.nodes()[-1])
     loops.train(home, launch, max_steps=9, save_steps=100)
-    assert home.final(launch).state_digest == whole.final().state_digest
-    whole.close()
+    assert home.final(launch).state_digest == undisturbed_loop
 
 
 def begun(home: Home, **given: Any) -> tuple[Any, torch.nn.Module, torch.optim.Optimizer]:
@@ -399,8 +418,8 @@ def test_a_signal_that_loader_workers_get_too_ends_in_a_node(
     assert left(home) == ("stopped", f"{number.name} at step 2", 3, "final")
 
 
-@pytest.mark.parametrize("number", signals.HANDLED)
-@pytest.mark.parametrize("data", [loops.Points, loops.Flow])
+@pytest.mark.parametrize("number", some(signals.HANDLED, TERM, INT))
+@pytest.mark.parametrize("data", some([loops.Points, loops.Flow], loops.Points))
 def test_workers_go_on_giving_batches_when_a_group_is_signalled(
     number: signal.Signals, data: Callable[..., Any], home: Home
 ) -> None:
@@ -459,7 +478,7 @@ def test_a_child_that_was_forked_off_ends_by_a_signal_as_ever(home: Home) -> Non
 
     ended: list[int] = []
     train(home, ("on_step_begin", 4, fork), save_steps=100)
-    assert ended == [TERM] and left(home) == ("finished", None, 14, "final")
+    assert ended == [TERM] and left(home) == ("finished", None, STEPS, "final")
 
 
 def test_an_idle_control_point_tests_the_flag_that_requests_set_and_nothing_more() -> None:

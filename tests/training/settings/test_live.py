@@ -64,7 +64,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             assert process.poll() is None and time.monotonic() < deadline, (
                 folder / "log"
             ).read_text()
-            time.sleep(0.1)
+            time.sleep(0.05)
         yield Live(home, process)
     finally:
         process.kill()

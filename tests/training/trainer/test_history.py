@@ -14,8 +14,16 @@ from tests.training import tiny
 from tests.training.callbacks import Do
 from tests.training.homes import Home
 
-LOGGED = {"logging_steps": 2, "eval_strategy": "steps", "eval_steps": 4, "save_steps": 2}
+LOGGED = {
+    "max_steps": 8,
+    "save_steps": 2,
+    "logging_steps": 2,
+    "eval_strategy": "steps",
+    "eval_steps": 4,
+}
+SHORT = {"max_steps": 6, "save_steps": 4}
 BEST: dict[str, Any] = {
+    "max_steps": 10,
     "eval_strategy": "steps",
     "eval_steps": 2,
     "save_steps": 2,
@@ -46,7 +54,7 @@ def summaries(trainer: Any) -> list[tuple[int, float]]:
 
 def test_the_log_is_whole_after_a_resume(home: Home) -> None:
     whole = home.train(**LOGGED)
-    for step in (6, 8):
+    for step in (4, 6):
         resumed = home.train(home.order(home.node(step)), **LOGGED)
         assert history(resumed) == history(whole), step
 
@@ -58,9 +66,9 @@ def test_the_log_has_no_summary_of_a_part_that_was_stopped_or_had_ended(home: Ho
     assert "train_loss" in stopped.state.log_history[-1]
     resumed = home.train(home.order(home.nodes("tiny-2/main")[-1]), **LOGGED)
     assert history(resumed) == history(whole)
-    further = {"max_steps": 16, "horizon": "rescale"}
+    further = {"max_steps": 10, "horizon": "rescale"}
     longer = home.train(home.order(home.final(), further), **LOGGED)
-    assert [step for step, _ in summaries(longer)] == [16]
+    assert [step for step, _ in summaries(longer)] == [10]
 
 
 def test_a_training_that_is_passed_over_has_its_own_summary_alone(
@@ -122,7 +130,7 @@ def loaded(trainer: Any, weights: dict[str, torch.Tensor]) -> bool:
 def test_the_best_model_of_before_is_loaded_though_its_folder_is_gone(home: Home) -> None:
     whole = train_to_best(home)
     assert loaded(whole, model_of(home, 6))
-    node = home.node(10)
+    node = home.node(8)
     shutil.rmtree(home.folder / "output")
     launch = home.order(node, name="again")
     resumed = train_to_best(home, launch)
@@ -144,7 +152,7 @@ def test_each_branch_has_a_folder_of_its_own(home: Home) -> None:
 
 
 def test_a_trainer_that_trains_again_writes_where_its_script_says(home: Home) -> None:
-    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder)
+    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, **SHORT)
     folder = trainer.args.output_dir
     home.run(trainer)
     for name in ("a", "b"):
@@ -183,6 +191,6 @@ def test_a_training_that_a_callback_ended_is_not_gone_on_with(home: Home) -> Non
 
 def test_a_stop_that_was_asked_for_can_be_gone_on_from(home: Home) -> None:
     stop = Do("on_step_end", 4, lambda **_: home.ask("stop"))
-    home.train(callbacks=lambda: [stop])
+    home.train(callbacks=lambda: [stop], **SHORT)
     launch = home.order(home.final())
-    assert home.train(launch).state.global_step == tiny.STEPS
+    assert home.train(launch, **SHORT).state.global_step == 6

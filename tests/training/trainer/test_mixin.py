@@ -33,6 +33,10 @@ BEST: dict[str, Any] = {
 }
 
 
+STEPS = 8
+SHORT: dict[str, Any] = {"max_steps": STEPS, "save_steps": 4}
+
+
 def impatient() -> list[Any]:
     return [EarlyStoppingCallback(early_stopping_patience=2)]
 
@@ -71,7 +75,7 @@ class Quiet(Trainer):
 
 @pytest.mark.parametrize("evaluated", [{"eval_strategy": "steps", "eval_steps": 2}, BEST])
 def test_evaluation_does_not_disturb_training(evaluated: dict[str, Any], home: Home) -> None:
-    how = {**evaluated, "load_best_model_at_end": False}
+    how = {**SHORT, **evaluated, "load_best_model_at_end": False}
     on = home.train(**how)
     off = tiny.trainer(
         Trainer, home.folder / "stock", **{**how, "eval_strategy": "no", "save_strategy": "no"}
@@ -87,7 +91,7 @@ def test_evaluation_does_not_disturb_training(evaluated: dict[str, Any], home: H
     ),
 )
 def test_weights_and_logs_are_those_of_the_stock_trainer(case: str, home: Home) -> None:
-    how = ON_AND_OFF[case]
+    how = {"max_steps": STEPS, **ON_AND_OFF[case]}
     on = home.train(**how)
     stock = tiny.trainer(Quiet, home.folder / "stock", **how)
     stock.train()
@@ -112,13 +116,12 @@ def folders(path: Path) -> set[str]:
 
 
 def test_every_checkpoint_of_the_script_and_the_end_are_nodes(home: Home) -> None:
-    home.train(save_steps=4, **EVALUATED)
+    home.train(max_steps=5, **EVALUATED)
     assert [(n.step, n.kind) for n in home.nodes()] == [
         (0, "root"),
+        (2, "checkpoint"),
         (4, "checkpoint"),
-        (8, "checkpoint"),
-        (12, "checkpoint"),
-        (14, "final"),
+        (5, "final"),
     ]
     parents = [node.parent_id for node in home.nodes()]
     assert parents == [None, *(node.id for node in home.nodes()[:-1])]
@@ -130,42 +133,42 @@ def test_every_checkpoint_of_the_script_and_the_end_are_nodes(home: Home) -> Non
 
 
 SAVES: dict[str, tuple[dict[str, Any], list[int]]] = {
-    "no": ({"save_strategy": "no"}, [0, 14]),
-    "epoch": ({"save_strategy": "epoch"}, [0, 6, 12, 14]),
-    "steps": ({"save_steps": 5}, [0, 5, 10, 14]),
-    "a share": ({"save_steps": 0.5}, [0, 7, 14]),
+    "no": ({"save_strategy": "no"}, [0, 8]),
+    "epoch": ({"save_strategy": "epoch"}, [0, 6, 8]),
+    "steps": ({"save_steps": 5}, [0, 5, 8]),
+    "a share": ({"save_steps": 0.5}, [0, 4, 8]),
 }
 
 
 @pytest.mark.parametrize("strategy", SAVES)
 def test_nodes_are_where_the_script_saves(strategy: str, home: Home) -> None:
     how, steps = SAVES[strategy]
-    home.train(**how)
+    home.train(max_steps=8, **how)
     assert [node.step for node in home.nodes()] == steps
 
 
 def test_with_best_the_nodes_are_where_the_metric_was_best(home: Home) -> None:
     trainer = home.train(
-        save_strategy="best", metric_for_best_model="eval_loss", **EVALUATED, max_steps=8
+        save_strategy="best", metric_for_best_model="eval_loss", **EVALUATED, max_steps=6
     )
     losses = {r["step"]: r["eval_loss"] for r in trainer.state.log_history if "eval_loss" in r}
     best = [s for s in losses if losses[s] == min(v for t, v in losses.items() if t <= s)]
-    assert [n.step for n in home.nodes()] == sorted({0, *best, 8})
+    assert [n.step for n in home.nodes()] == sorted({0, *best, 6})
 
 
 def test_the_final_node_holds_what_training_ended_in_not_the_best(home: Home) -> None:
-    trainer = home.train(**{**BEST, "save_strategy": "best"})
-    assert trainer.state.best_global_step < tiny.STEPS
+    trainer = home.train(**{**BEST, "max_steps": STEPS, "save_strategy": "best"})
+    assert trainer.state.best_global_step < STEPS
     final = home.final()
-    assert (final.kind, final.step) == ("final", tiny.STEPS)
+    assert (final.kind, final.step) == ("final", STEPS)
     last = home.snapshot(final).tensors["model/transformer.wpe.weight"]
     assert not torch.equal(last, trainer.model.transformer.wpe.weight)
 
 
 def test_where_a_trainer_writes_is_no_part_of_the_state(home: Home) -> None:
-    home.train(**BEST)
+    home.train(**{**BEST, "max_steps": 5})
     other = Home(home.folder / "other")
-    other.train(**{**BEST, "save_steps": 4})
+    other.train(**{**BEST, "max_steps": 5, "save_steps": 4})
     assert other.final().state_digest == home.final().state_digest
 
 
@@ -173,7 +176,7 @@ def test_early_stopping_counts_on_over_a_resume(home: Home) -> None:
     how = {**BEST, "callbacks": lambda: [EarlyStoppingCallback(3)], "max_steps": 40}
     whole = home.train(**how)
     assert 6 < whole.state.global_step < 40
-    for node in home.nodes()[1:-1]:
+    for node in (home.nodes()[1], home.nodes()[-2]):
         launch = home.order(node)
         resumed = home.train(launch, **how)
         assert resumed.state.global_step == whole.state.global_step
@@ -191,41 +194,46 @@ def test_two_callbacks_of_one_class_keep_each_their_own(home: Home) -> None:
         made.append(two())
         return made[-1]
 
-    how = {**EVALUATED, "metric_for_best_model": "eval_loss", "callbacks": kept}
+    how = {**SHORT, **EVALUATED, "metric_for_best_model": "eval_loss", "callbacks": kept}
     home.train(**how)
-    home.resume(home.node(8), **how)
+    home.resume(home.node(4), **how)
     counts = [[c.early_stopping_patience_counter for c in callbacks] for callbacks in made]
     assert counts[0] == counts[1] and counts[0][0] != counts[0][1]
 
 
 def test_restoring_callbacks_the_stock_way_changes_nothing(home: Home) -> None:
-    how = {**BEST, "callbacks": impatient, "restore_callback_states_from_checkpoint": True}
+    how = {
+        **BEST,
+        "max_steps": 6,
+        "callbacks": impatient,
+        "restore_callback_states_from_checkpoint": True,
+    }
     home.train(**how)
     launch = home.resume(home.nodes()[1], **how)
     assert home.final(launch).state_digest == home.final().state_digest
 
 
 def test_the_mean_loss_of_a_resumed_training_is_of_all_its_updates(home: Home) -> None:
-    how = {"logging_steps": 4, "save_steps": 3, "max_steps": 12}
+    how = {"logging_steps": 4, "save_steps": 3, "max_steps": 6}
     home.train(**how)
-    trainer = home.train(home.order(home.node(6)), **how)
+    trainer = home.train(home.order(home.node(3)), **how)
     (reported,) = [r["train_loss"] for r in trainer.state.log_history if "train_loss" in r]
     plain = Home(home.folder / "plain")
-    plain.train(**{**how, "logging_steps": 1})
+    plain.train(**{**how, "logging_steps": 1, "save_steps": 100})
     losses = plain.points("loss", plain.segment().id)
-    mean = sum(losses[step] for step in range(1, 13)) / 12
+    mean = sum(losses[step] for step in range(1, 7)) / 6
     assert reported == pytest.approx(mean, rel=1e-6)
 
 
 def test_a_checkpoint_of_the_stock_trainer_can_be_resumed(home: Home) -> None:
-    stock = tiny.trainer(Trainer, home.folder / "stock", save_steps=4)
+    stock = tiny.trainer(Trainer, home.folder / "stock", **SHORT)
     stock.train()
     folder = str(home.folder / "stock" / "output" / "checkpoint-4")
-    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder)
+    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, **{**SHORT, "save_steps": 2})
     home.run(trainer, resume_from_checkpoint=folder)
     assert tiny.same(tiny.weights(trainer), tiny.weights(stock))
-    assert [(n.step, n.kind) for n in home.nodes()][:2] == [(4, "root"), (8, "checkpoint")]
-    launch = home.resume(home.node(4))
+    assert [(n.step, n.kind) for n in home.nodes()][:2] == [(4, "root"), (8, "final")]
+    launch = home.resume(home.node(4), **{**SHORT, "save_steps": 2})
     assert home.final(launch).state_digest == home.final().state_digest
 
 
@@ -241,11 +249,11 @@ def test_a_subclass_of_the_users_keeps_what_it_does(home: Home) -> None:
 
     made = branchtrack.make_branching(Weighted)
     assert issubclass(made, Weighted) and made.__name__ == "BranchingWeighted"
-    on = home.train(kind=made)
-    stock = tiny.trainer(Weighted, home.folder / "stock")
+    on = home.train(kind=made, **SHORT)
+    stock = tiny.trainer(Weighted, home.folder / "stock", **SHORT)
     stock.train()
-    assert tiny.same(tiny.weights(on), tiny.weights(stock)) and len(calls) == 2 * tiny.STEPS
-    launch = home.resume(home.node(4), kind=made)
+    assert tiny.same(tiny.weights(on), tiny.weights(stock)) and len(calls) == 2 * STEPS
+    launch = home.resume(home.node(4), kind=made, **SHORT)
     assert home.final(launch).state_digest == home.final().state_digest
 
 
@@ -295,12 +303,13 @@ def test_a_training_that_failed_can_be_gone_on_with(home: Home) -> None:
         tiny.BranchingTrainer,
         home.folder,
         callbacks=lambda: [Do("on_step_begin", 5, explode(ValueError("once")))],
+        **SHORT,
     )
     with pytest.raises(ValueError, match="once"):
         home.run(trainer)
-    launch = home.resume(home.nodes()[-1])
+    launch = home.resume(home.nodes()[-1], **SHORT)
     plain = Home(home.folder / "plain")
-    plain.train()
+    plain.train(**SHORT)
     assert home.final(launch).state_digest == plain.final().state_digest
 
 
@@ -324,12 +333,12 @@ def test_a_batch_that_does_not_fit_in_memory_begins_anew(home: Home) -> None:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return super().training_step(model, inputs, *args, **kwargs)
 
-    how = {"auto_find_batch_size": True, "save_steps": 6}
+    how = {"auto_find_batch_size": True, "save_steps": 5, "max_steps": STEPS}
     trainer = home.train(kind=Tight, **how)
-    assert trainer.state.global_step == tiny.STEPS
-    assert [n.step for n in home.nodes() if n.kind != "root"][-2:] == [12, 14]
+    assert trainer.state.global_step == STEPS
+    assert [n.step for n in home.nodes() if n.kind != "root"][-2:] == [5, 8]
     assert home.segment().status == "finished"
-    launch = home.resume(home.node(6), kind=Tight, **how)
+    launch = home.resume(home.node(5), kind=Tight, **how)
     assert home.final(launch).state_digest == home.final().state_digest
 
 
@@ -341,10 +350,10 @@ def test_a_trainer_can_train_twice(home: Home) -> None:
 
 def test_the_launch_is_taken_out_of_the_environment(home: Home) -> None:
     seen: list[str | None] = []
-    home.train(save_steps=7)
-    launch = home.order(home.node(7))
-    look = Do("on_step_begin", 8, lambda **_: seen.append(os.environ.get("BRANCHTRACK_LAUNCH")))
-    home.train(launch, callbacks=lambda: [look], save_steps=7)
+    home.train(**SHORT)
+    launch = home.order(home.node(4))
+    look = Do("on_step_begin", 5, lambda **_: seen.append(os.environ.get("BRANCHTRACK_LAUNCH")))
+    home.train(launch, callbacks=lambda: [look], **SHORT)
     assert seen == [None]
 
 
@@ -368,7 +377,7 @@ def test_attributes_and_methods_of_the_class_stay_its_own(home: Home) -> None:
             assert self.schedule == [1.0, 2.0] and self.track(1) == 2
             return super().compute_loss(*args, **kwargs)
 
-    trainer = home.train(kind=branchtrack.make_branching(Own))
+    trainer = home.train(kind=branchtrack.make_branching(Own), max_steps=2)
     assert trainer.settings == {"a": 1} and trainer.first_step == "mine"
     with pytest.raises(InvalidInput, match="settings"):
         trainer.declare(b=2)
