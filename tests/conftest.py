@@ -63,6 +63,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.psql(f"ALTER SYSTEM SET {setting} = off;")
         server.psql("SELECT pg_reload_conf();")
         yield server.get_uri()
+        # Without a last checkpoint of the hundreds of databases, which are removed now.
+        os.kill(server.get_pid(), signal.SIGQUIT)
         server.cleanup()
 
 

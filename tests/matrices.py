@@ -11,8 +11,8 @@ import pytest
 def some(cases: Iterable[Any], *chosen: Any) -> list[Any]:
     """Return ``cases`` as parameters of which all but those in ``chosen`` are exhaustive.
 
-    Choose one of each kind: what fails alone must be among them. Cases are strings, or equal to
-    those chosen; a chosen one that does not exist is an error.
+    Choose one of each kind: what fails alone must be among them. Cases are strings, tuples for
+    several names, or equal to those chosen; a chosen one that does not exist is an error.
     """
     parameters = list(cases)
     assert all(case in parameters for case in chosen), f"{chosen} are not all in {parameters}"

@@ -27,6 +27,8 @@ def run_script(folder: Path, *words: str, **variables: str) -> None:
     ):
         try:
             if words[0] == "-m":
+                # Another test may have imported it, which runpy warns of.
+                sys.modules.pop(argv[0], None)
                 runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
             else:
                 runpy.run_path(argv[0], run_name="__main__")

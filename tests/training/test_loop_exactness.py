@@ -123,9 +123,8 @@ WITH_WORKERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("chosen", some(dict.fromkeys([*QUICK, *EVERY]), *QUICK), ids=str)
-def test_every_step_resumes_exactly(chosen: tuple[str, int], home: Home) -> None:
-    case, every = chosen
+@pytest.mark.parametrize(("case", "every"), some(dict.fromkeys([*QUICK, *EVERY]), *QUICK))
+def test_every_step_resumes_exactly(case: str, every: int, home: Home) -> None:
     loops.resumes_exactly(home, CASES[case], every=every)
 
 
@@ -213,9 +212,8 @@ QUICK_SCRIPTS = [("two optimizers", 5), ("gradients that wait", 4)]
 EVERY_SCRIPT = [(script, 1) for script in SCRIPTS]
 
 
-@pytest.mark.parametrize("chosen", some([*QUICK_SCRIPTS, *EVERY_SCRIPT], *QUICK_SCRIPTS), ids=str)
-def test_every_step_of_another_script_resumes_exactly(chosen: tuple[str, int], home: Home) -> None:
-    script, every = chosen
+@pytest.mark.parametrize(("script", "every"), some([*QUICK_SCRIPTS, *EVERY_SCRIPT], *QUICK_SCRIPTS))
+def test_every_step_of_another_script_resumes_exactly(script: str, every: int, home: Home) -> None:
     train = SCRIPTS[script]
     train(home)
     whole, final = home.segment().id, home.final()

@@ -308,15 +308,16 @@ DISKS = [
 ]
 
 
-@pytest.mark.parametrize("disk", some(DISKS, DISKS[2], DISKS[4]), ids=str)
+@pytest.mark.parametrize(("call", "number", "reason"), some(DISKS, DISKS[2], DISKS[4]))
 def test_a_disk_that_fails_a_change_costs_its_node_and_the_next_one_lists_it(
     home: Home,
     changed: dict[str, torch.Tensor],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-    disk: tuple[str, int, str],
+    call: str,
+    number: int,
+    reason: str,
 ) -> None:
-    call, number, reason = disk
     is_broken = broken_disk(monkeypatch, home, call, number)
     asked = At(5, lambda: home.ask("set", values={"lr": 5e-4}))
     disturbed(

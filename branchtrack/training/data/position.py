@@ -6,6 +6,7 @@ the loop takes batches, and where they start; `tracking` puts them there.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +50,9 @@ class LoaderPosition:
         self.ahead: dict[str, Any] | None = None
         self.resumed: Mapping[str, Any] | None = None
         self.skipped = self._skipped_samples = 0
-        self._loader, self._next_seed = loader, seed
+        # Weakly, so that a loader ends with its last reference: garbage collection would end the
+        # queues of its persistent workers first, and then wait 5 s for each worker.
+        self._loader_reference, self._next_seed = weakref.ref(loader), seed
         self._keeps_workers = loader.persistent_workers and loader.generator is None
         self.sample_order = SampleOrder(loader, batch_sampler, lends_generator=self._keeps_workers)
         self.batch_sampler = None if batch_sampler is None else Batches(batch_sampler, self)
@@ -71,6 +74,12 @@ class LoaderPosition:
         if self.batch_sampler is not None:
             return "map"
         return "other" if self.stream is None else "iterable"
+
+    @property
+    def _loader(self) -> DataLoader[Any]:
+        loader = self._loader_reference()
+        assert loader is not None
+        return loader
 
     @property
     def has_workers(self) -> bool:

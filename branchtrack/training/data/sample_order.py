@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ class SampleOrder:
         self, loader: DataLoader[Any], batch_sampler: Any | None, *, lends_generator: bool
     ) -> None:
         self.next_size: int | None = None
-        self._loader, self._batch_sampler = loader, batch_sampler
+        # Weakly: the loader holds its sampler, and must end with its last reference.
+        self._loader, self._batch_sampler = weakref.ref(loader), batch_sampler
         self._lends_generator = lends_generator
 
     @property
@@ -83,6 +85,6 @@ class SampleOrder:
 
     def _generators(self) -> list[torch.Generator]:
         of_sampler = None if self.seed is not None else getattr(self.sampler, "generator", None)
-        of_loader = None if self._lends_generator else self._loader.generator
+        of_loader = None if self._lends_generator else getattr(self._loader(), "generator", None)
         generators = (of_sampler, of_loader)
         return list({id(item): item for item in generators if item is not None}.values())

@@ -90,6 +90,8 @@ def untrack(loader: DataLoader[Any]) -> None:
         object.__setattr__(loader, "dataset", loader.dataset.inner)
     if isinstance(loader.collate_fn, (Collated, Tagging)):
         loader.collate_fn = loader.collate_fn.collate
+    # Persistent workers have copies of what was in the loader when they started.
+    loader._iterator = None
 
 
 def settings_of(source: Any, *, steered: bool) -> DataSettings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,3 +58,27 @@ def test_untracking_leaves_the_loader_as_it_was() -> None:
         assert isinstance(loader.batch_sampler, Batches) or isinstance(loader.dataset, Streamed)
         tracking.untrack(loader)
         assert (loader.dataset, loader.batch_sampler, loader.collate_fn) == before
+
+
+def test_persistent_workers_end_with_the_last_reference_to_their_loader() -> None:
+    # Garbage collection waits 5 s for each: it ends the queues by which they are told first.
+    loader = DataLoader(range(6), num_workers=1, persistent_workers=True)  # type: ignore[arg-type]
+    position = tracking.track(loader, 3, ahead=False)
+    position.begin(0)
+    batches(loader)
+    workers = weakref.ref(loader._iterator)
+    gc.disable()
+    try:
+        del loader
+        assert workers() is None, "the position keeps them"
+    finally:
+        gc.enable()
+
+
+def test_persistent_workers_of_a_tracked_loader_do_not_outlive_its_tracking() -> None:
+    loader = DataLoader(range(6), num_workers=1, persistent_workers=True)  # type: ignore[arg-type]
+    tracking.track(loader, 3, ahead=False).begin(0)
+    batches(loader)
+    tracking.untrack(loader)
+    assert loader._iterator is None and len(batches(loader)) == 6
+    loader._iterator = None

@@ -43,10 +43,10 @@ def test_a_name_that_is_taken_or_no_name_is_told(
     sqlite_database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        new_run(sqlite_database, "digits").tell()
+        new_run(sqlite_database, "digits").announce()
         assert caplog.records == []
-        new_run(sqlite_database, "digits").tell()
-        new_run(sqlite_database, "a b").tell()
+        new_run(sqlite_database, "digits").announce()
+        new_run(sqlite_database, "a b").announce()
     taken, plain = (record.getMessage() for record in caplog.records)
     assert "recorded as run digits-2 (digits is taken)" in taken
     assert "'a b' is recorded as run" in plain and "taken" not in plain
