@@ -12,6 +12,7 @@ from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.environment_variables import HOME_VARIABLE
 from branchtrack.examples import text
+from branchtrack.training.session import ordinals
 
 
 def test_a_window_holds_the_bytes_of_its_text() -> None:
@@ -43,6 +44,7 @@ def test_it_trains_with_the_options_that_the_demonstration_gives(
     monkeypatch.setattr(sys, "argv", ["text.py", *options, str(tmp_path / "output")])
     # Few texts: a whole evaluation costs more than the training.
     monkeypatch.setattr(text, "topics", {name: text.topics[name] for name in [*text.topics][:12]})
+    ordinals.reset()
     text.main()
     with sqlite_database.read() as connection:
         stored = nodes.list_of_run(connection, runs.find_run(connection, "demo").id)
