@@ -3,6 +3,8 @@
 
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 WORKERS ?= 2
+# A part of each test is waiting: one worker more than cores.
+BUSY := $(shell expr $(WORKERS) + 1)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
@@ -28,14 +30,13 @@ test: lint types browser  ## lint, types and all tests
 		echo "No chromium here: the browser tests are left out (apt-get install chromium)."; \
 		marks="$$marks and not browser"; \
 	fi; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$$marks" $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(BUSY) --dist loadfile -m "$$marks" $(TEST_ARGS)
 
 test-all: .venv/.dev  ## what takes longer: every case of every matrix, and reported situations as whole scripts
-	@# A part of each case is waiting: one worker more than cores.
-	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) -q tests/training/test_matrix.py
+	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -m pytest -n $(BUSY) -q tests/training/test_matrix.py
 	@OMP_NUM_THREADS=2 BRANCHTRACK_TEST_THREADS=2 $(BIN)/python -m pytest -q -m "not exhaustive" \
 		tests/training/test_matrix.py tests/training/test_loop_exactness.py
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) -q -m "exhaustive and not bench" \
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(BUSY) -q -m "exhaustive and not bench" \
 		--ignore tests/training/test_matrix.py tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q -m scenario tests/scenarios
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.catalog import BUILT_IN
+from branchtrack.core.builtin_settings import BUILT_IN
 from branchtrack.core.records import Branch, Change, NewNode, Node, Run, Segment
 from branchtrack.db import metrics, nodes, runs, segments
 from branchtrack.db.engine import Database

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from branchtrack.analysis.payloads_audit import moment
 from branchtrack.core import capabilities, lifecycle
+from branchtrack.core.builtin_settings import declared
 from branchtrack.core.capabilities import Action
-from branchtrack.core.catalog import declared
 from branchtrack.core.records import Branch, Segment, Token
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, runs, segments

@@ -4,8 +4,6 @@ The requesting end validates against the run's own declarations, stores, and wai
 The training end polls, answers and reports that it is alive. It knows no trainer, page or shell.
 """
 
-from branchtrack.control.commands import describe_missing as describe_missing
-from branchtrack.control.commands import describe_way_to_start as describe_way_to_start
 from branchtrack.control.inbox import expire_hanging as expire_hanging
 from branchtrack.control.inbox import expire_unanswered as expire_unanswered
 from branchtrack.control.inbox import poll as poll
@@ -17,6 +15,8 @@ from branchtrack.control.launch import mode_in_force as mode_in_force
 from branchtrack.control.launch import resume_settings as resume_settings
 from branchtrack.control.launch import validate_launch as validate_launch
 from branchtrack.control.launch import validate_overrides as validate_overrides
+from branchtrack.control.launch_checks import describe_missing as describe_missing
+from branchtrack.control.launch_checks import describe_way_to_start as describe_way_to_start
 from branchtrack.control.refusals import count_refusals as count_refusals
 from branchtrack.control.submission import cancel as cancel
 from branchtrack.control.submission import live_segment as live_segment

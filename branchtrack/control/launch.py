@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control import commands, quota
+from branchtrack.control import launch_checks, quota
 from branchtrack.control.text import clean_text
 from branchtrack.control.verification import verify_node
 from branchtrack.core import actors, plain_values, schedules
 from branchtrack.core.actors import Actor
-from branchtrack.core.catalog import BUILT_IN, declared, validate_all
+from branchtrack.core.builtin_settings import BUILT_IN, declared, validate_all
 from branchtrack.core.names import free_name, valid_name
 from branchtrack.core.overrides import (
     WEIGHTS_ONLY,
@@ -144,7 +144,7 @@ def _check_whole(
     """Check the overrides, mode and other command of a launch, and every byte of its node."""
     with database.read() as connection:
         overrides = _check_settings(connection, node, order["settings"], order["mode"])
-        command = commands.startable(connection, node, store.home, entry_point)
+        command = launch_checks.startable(connection, node, store.home, entry_point)
     manifest = verify_node(database, store, node)
     check_parts(overrides, [entry.name for entry in manifest.entries])
     return overrides, mode_in_force(node, order["mode"]), command
@@ -163,7 +163,7 @@ def validate_launch(
         InvalidInput, LaunchFailed: as `create_launch`.
     """
     overrides = _check_settings(connection, node, settings, mode)
-    commands.startable(connection, node, home, None)
+    launch_checks.startable(connection, node, home, None)
     return overrides
 
 

@@ -24,7 +24,7 @@ from branchtrack.core import (
     preconditions,
 )
 from branchtrack.core.actors import Actor
-from branchtrack.core.catalog import declared
+from branchtrack.core.builtin_settings import declared
 from branchtrack.core.interventions import Intervention, Rewind, SetSettings
 from branchtrack.core.names import free_name, storable, valid_name
 from branchtrack.core.overrides import check_length

@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from branchtrack.core.builtin_settings import refuse_later, validate_all
 from branchtrack.core.capabilities import Capabilities
-from branchtrack.core.catalog import refuse_later, validate_all
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from branchtrack.core import schedules
-from branchtrack.core.catalog import ACCEPT, HORIZON, RESIZE, SCHEDULE_FROM, SCHEDULER
+from branchtrack.core.builtin_settings import ACCEPT, HORIZON, RESIZE, SCHEDULE_FROM, SCHEDULER
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 

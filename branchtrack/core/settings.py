@@ -1,7 +1,7 @@
 """Settings: the values of a live run that may be changed, how they are declared and validated.
 
 One definition serves the command line, web forms, the API and resumes. It knows no optimizer, and
-not which settings there are: `catalog` declares those that are built in.
+not which settings there are: `builtin_settings` declares those that are built in.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Setting:
         return self.dtype == "floats"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form, which `catalog.declared` reads back."""
+        """Return the JSON form, which `builtin_settings.declared` reads back."""
         return {row.name: getattr(self, row.name) for row in fields(self) if row.compare}
 
     def validate(self, value: Any) -> Any:

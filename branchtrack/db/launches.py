@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, or_, select
 
 from branchtrack.core import lifecycle
-from branchtrack.core.catalog import DIRECTIVES
+from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.core.records import Branch, Change, Launch, NewNode, Node

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.catalog import BUILT_IN, FROZEN, MAX_STEPS
+from branchtrack.core.builtin_settings import BUILT_IN, FROZEN, MAX_STEPS
 from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.db import launches, nodes, segments, tables
 from branchtrack.db.engine import Database

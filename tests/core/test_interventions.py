@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from branchtrack.core import interventions
+from branchtrack.core.builtin_settings import BUILT_IN, MAX_STEPS
 from branchtrack.core.capabilities import Action, Capabilities
-from branchtrack.core.catalog import BUILT_IN, MAX_STEPS
 from branchtrack.core.interventions import INTERVENTIONS, Intervention
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput

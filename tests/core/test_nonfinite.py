@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from branchtrack.core.catalog import MAX_GRAD_NORM
+from branchtrack.core.builtin_settings import MAX_GRAD_NORM
 from branchtrack.core.nonfinite import metric, packed, spelled, unpacked
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput

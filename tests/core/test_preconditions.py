@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from branchtrack.core import preconditions
-from branchtrack.core.catalog import LR
+from branchtrack.core.builtin_settings import LR
 from branchtrack.errors import InvalidInput
 
 DECLARED = {"lr": LR}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from branchtrack.core import schedules
-from branchtrack.core.catalog import LR_SCHEDULER_KWARGS
+from branchtrack.core.builtin_settings import LR_SCHEDULER_KWARGS
 from branchtrack.errors import InvalidInput
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from branchtrack.core.catalog import BUILT_IN
+from branchtrack.core.builtin_settings import BUILT_IN
 from branchtrack.core.records import Segment
 from branchtrack.db import runs, segments
 from branchtrack.db.schema import open_database

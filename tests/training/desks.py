@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from branchtrack.core.catalog import BUILT_IN
+from branchtrack.core.builtin_settings import BUILT_IN
 from branchtrack.core.records import Change, Node, Request, Segment
 from branchtrack.db import runs, segments
 from branchtrack.db.schema import open_database

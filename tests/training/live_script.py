@@ -21,7 +21,7 @@ class Slow(TrainerCallback):
     """Leaves time for others to ask."""
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 class Noisy(tiny.Sentences):

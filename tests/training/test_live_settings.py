@@ -10,8 +10,8 @@ from transformers import Trainer
 
 import branchtrack
 from branchtrack import make_branching
+from branchtrack.core.builtin_settings import declared
 from branchtrack.core.capabilities import Capabilities
-from branchtrack.core.catalog import declared
 from branchtrack.core.interventions import SetSettings
 from branchtrack.errors import InvalidInput
 from tests.matrices import some

@@ -17,8 +17,8 @@ import numpy as np
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.actors import Actor
+from branchtrack.core.builtin_settings import BUILT_IN, DROPOUT, MAX_STEPS
 from branchtrack.core.capabilities import Action, Capabilities
-from branchtrack.core.catalog import BUILT_IN, DROPOUT, MAX_STEPS
 from branchtrack.core.names import new_id
 from branchtrack.core.records import (
     Branch,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, IterableDataset
 
-from branchtrack.core.catalog import DATA
+from branchtrack.core.builtin_settings import DATA
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.dataset_settings import EFFECT, MARK, PREFIX

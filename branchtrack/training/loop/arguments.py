@@ -9,7 +9,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from branchtrack.core.catalog import MAX_STEPS, SAVE_STEPS, SEED
+from branchtrack.core.builtin_settings import MAX_STEPS, SAVE_STEPS, SEED
 from branchtrack.errors import InvalidInput
 
 

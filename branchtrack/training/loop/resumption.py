@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from branchtrack.core.catalog import SCHEDULE_HELD, SCHEDULER
+from branchtrack.core.builtin_settings import SCHEDULE_HELD, SCHEDULER
 from branchtrack.errors import InvalidInput
 from branchtrack.training.session.base import Base
 from branchtrack.training.settings import apply, schedule_length

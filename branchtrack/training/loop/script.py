@@ -16,7 +16,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR, MultiplicativeLR
 
 from branchtrack.checkpoints.tensors import decode, encode
-from branchtrack.core.catalog import SCHEDULER
+from branchtrack.core.builtin_settings import SCHEDULER
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training.settings import modules
 from branchtrack.training.settings.learning_rates import base_rate

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from branchtrack.core import overrides
-from branchtrack.core.catalog import MAX_STEPS, SAVE_STEPS, at_once
+from branchtrack.core.builtin_settings import MAX_STEPS, SAVE_STEPS, at_once
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings import schedule_length

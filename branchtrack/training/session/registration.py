@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack import config
+from branchtrack.core.builtin_settings import AT_RESUME
 from branchtrack.core.capabilities import Capabilities
-from branchtrack.core.catalog import AT_RESUME
 from branchtrack.core.records import Segment
 from branchtrack.db import segments
 from branchtrack.db.engine import Database

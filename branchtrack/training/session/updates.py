@@ -13,7 +13,7 @@ from typing import Any
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import restores
-from branchtrack.core.catalog import DIRECTIVES
+from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.records import Node
 from branchtrack.db import nodes, requests
 from branchtrack.db.engine import Database

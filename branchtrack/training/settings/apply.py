@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from branchtrack.core import catalog, schedules
-from branchtrack.core.catalog import DIRECTIVES, RECIPE, SCHEDULE_HELD
+from branchtrack.core import builtin_settings, schedules
+from branchtrack.core.builtin_settings import DIRECTIVES, RECIPE, SCHEDULE_HELD
 from branchtrack.core.preconditions import same
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
@@ -33,9 +33,9 @@ from branchtrack.training.settings.registry import Handle
 from branchtrack.training.settings.rollback import keep_state
 
 #: What every optimizer reads in each of its groups, where it has it.
-_IN_GROUPS = tuple(name for name, setting in catalog.SETTINGS.items() if setting.in_groups)
+_IN_GROUPS = tuple(name for name, setting in builtin_settings.SETTINGS.items() if setting.in_groups)
 #: Settings that show in the rates of all groups.
-_SHAPE_RATES = {name for name, setting in catalog.SETTINGS.items() if setting.shapes_rates}
+_SHAPE_RATES = {name for name, setting in builtin_settings.SETTINGS.items() if setting.shapes_rates}
 
 Groups = dict[str, list[dict[str, Any]]]
 

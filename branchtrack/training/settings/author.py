@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from branchtrack.core.catalog import AT_RESUME, RECIPE
+from branchtrack.core.builtin_settings import AT_RESUME, RECIPE
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from branchtrack.core.catalog import DATA
+from branchtrack.core.builtin_settings import DATA
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.author import Declared, setting

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from branchtrack.core.catalog import AT_RESUME, OPTIMIZER
+from branchtrack.core.builtin_settings import AT_RESUME, OPTIMIZER
 from branchtrack.core.settings import Setting
 from branchtrack.training.settings.live import Live, number, put
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from branchtrack.core import schedules
-from branchtrack.core.catalog import (
+from branchtrack.core.builtin_settings import (
     BETAS,
     CYCLED_BETAS,
     CYCLED_MOMENTUM,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from branchtrack.core.catalog import SCHEDULER
+from branchtrack.core.builtin_settings import SCHEDULER
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.live import Live
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from branchtrack.core.catalog import ACCEPT
+from branchtrack.core.builtin_settings import ACCEPT
 from branchtrack.core.names import near
 from branchtrack.core.nonfinite import packed
 from branchtrack.errors import CheckpointMismatch, InvalidInput

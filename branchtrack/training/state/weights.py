@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from branchtrack.core.catalog import RESIZE
+from branchtrack.core.builtin_settings import RESIZE
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training.state.snapshots import model_tensors
 

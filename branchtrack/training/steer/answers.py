@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from branchtrack.core.catalog import DIRECTIVES, SCHEDULER, SETTINGS
+from branchtrack.core.builtin_settings import DIRECTIVES, SCHEDULER, SETTINGS
 from branchtrack.core.interventions import INTERVENTIONS, SETTING_KINDS
 from branchtrack.core.records import Change, Node, Request
 from branchtrack.training.settings.shadow_step import Options, Outcome

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from branchtrack.core import preconditions
-from branchtrack.core.catalog import DIRECTIVES
+from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.interventions import INTERVENTIONS
 from branchtrack.core.records import Change, Request
 from branchtrack.errors import InvalidInput

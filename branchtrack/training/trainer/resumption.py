@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from branchtrack.core.catalog import RECIPE, SCHEDULE_FROM
+from branchtrack.core.builtin_settings import RECIPE, SCHEDULE_FROM
 from branchtrack.errors import CheckpointMismatch, InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.data.growth import LENGTH, place_words

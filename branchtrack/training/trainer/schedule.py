@@ -12,7 +12,7 @@ from typing import Any
 from torch.optim.lr_scheduler import LambdaLR
 
 from branchtrack.core import overrides
-from branchtrack.core.catalog import (
+from branchtrack.core.builtin_settings import (
     HORIZON,
     LR_SCHEDULER_KWARGS,
     LR_SCHEDULER_TYPE,

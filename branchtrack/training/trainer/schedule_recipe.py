@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainingArguments
 
 from branchtrack.checkpoints.tensors import decode
-from branchtrack.core.catalog import SCHEDULE_FROM
+from branchtrack.core.builtin_settings import SCHEDULE_FROM
 from branchtrack.core.schedules import KIND as KIND
 from branchtrack.core.schedules import KWARGS as KWARGS
 from branchtrack.errors import InvalidInput

@@ -16,7 +16,7 @@ from transformers import get_scheduler
 from transformers.trainer_utils import IntervalStrategy, SchedulerType
 
 from branchtrack import redaction
-from branchtrack.core import catalog, schedules
+from branchtrack.core import builtin_settings, schedules
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.dataset_settings import PREFIX
 from branchtrack.training.state.mismatch import quoted
@@ -43,7 +43,7 @@ _RESTORED = frozenset("model optimizer scheduler frozen dropout optim optim_args
 #: The setting for a declared change of an argument.
 _SETTING_OF = {
     argument: name
-    for name, setting in catalog.SETTINGS.items()
+    for name, setting in builtin_settings.SETTINGS.items()
     if not setting.is_directive
     for argument in (name, *setting.arguments)
 }

@@ -15,7 +15,7 @@ import torch
 from transformers.trainer_pt_utils import LabelSmoother
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from branchtrack.core.catalog import (
+from branchtrack.core.builtin_settings import (
     ACCUMULATION,
     EVAL_STEPS,
     LABEL_SMOOTHING,

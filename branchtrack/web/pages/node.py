@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle, restores
-from branchtrack.core.catalog import declared as by_name
+from branchtrack.core.builtin_settings import declared as by_name
 from branchtrack.core.formats import as_number, exact_setting
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting

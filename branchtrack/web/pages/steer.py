@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
 from branchtrack.core import capabilities, interventions
-from branchtrack.core.catalog import declared
+from branchtrack.core.builtin_settings import declared
 from branchtrack.db import nodes, requests, runs
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_nodes import TreeNodes

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from branchtrack.core.catalog import GROUPS
+from branchtrack.core.builtin_settings import GROUPS
 from branchtrack.core.settings import Setting
 from branchtrack.web.view.tree import BranchView
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from branchtrack.core import formats, lifecycle, saves
-from branchtrack.core.catalog import declared
+from branchtrack.core.builtin_settings import declared
 from branchtrack.core.formats import as_number
 from branchtrack.core.names import near
 from branchtrack.core.records import Branch, Change, Launch, Run, Segment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Thread
 
 from branchtrack import control
-from branchtrack.core.catalog import BUILT_IN
+from branchtrack.core.builtin_settings import BUILT_IN
 from branchtrack.core.records import Node
 from branchtrack.db import nodes, requests
 from branchtrack.db.tables import segments

@@ -9,7 +9,7 @@ import pytest
 from torch.optim.lr_scheduler import OneCycleLR
 from transformers.optimization import get_scheduler
 
-from branchtrack.core.catalog import RECIPE
+from branchtrack.core.builtin_settings import RECIPE
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.live import Live
 from branchtrack.training.trainer import schedule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from branchtrack.core.catalog import BUILT_IN
+from branchtrack.core.builtin_settings import BUILT_IN
 from branchtrack.core.settings import Setting
 from branchtrack.web.input import forms
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from branchtrack.core.catalog import (
+from branchtrack.core.builtin_settings import (
     BUILT_IN,
     FROZEN,
     HORIZON,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from branchtrack.core.catalog import DATA, DROPOUT, HORIZON, LR, MAX_STEPS, at_once
+from branchtrack.core.builtin_settings import DATA, DROPOUT, HORIZON, LR, MAX_STEPS, at_once
 from branchtrack.core.settings import Setting
 from branchtrack.web.view import setting_rows
 from branchtrack.web.view.tree import TreeView

@@ -6,8 +6,16 @@ from dataclasses import fields
 
 import pytest
 
-from branchtrack.core import catalog
-from branchtrack.core.catalog import BETAS, BUILT_IN, GROUPS, LR, SETTINGS, declared, validate_all
+from branchtrack.core import builtin_settings
+from branchtrack.core.builtin_settings import (
+    BETAS,
+    BUILT_IN,
+    GROUPS,
+    LR,
+    SETTINGS,
+    declared,
+    validate_all,
+)
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 
@@ -29,13 +37,19 @@ def test_short_names_tell_settings_apart() -> None:
 
 
 def test_directives_are_no_values_in_force() -> None:
-    assert catalog.DIRECTIVES == ("horizon", "schedule_from", "scheduler", "accept", "resize")
+    assert builtin_settings.DIRECTIVES == (
+        "horizon",
+        "schedule_from",
+        "scheduler",
+        "accept",
+        "resize",
+    )
 
 
 def test_a_resume_can_change_what_a_loop_declares_for_later() -> None:
-    assert not any(setting.live for setting in catalog.AT_RESUME.values())
-    assert "max_steps" in catalog.AT_RESUME and "resize" not in catalog.AT_RESUME
-    assert catalog.at_once(catalog.MAX_STEPS).live
+    assert not any(setting.live for setting in builtin_settings.AT_RESUME.values())
+    assert "max_steps" in builtin_settings.AT_RESUME and "resize" not in builtin_settings.AT_RESUME
+    assert builtin_settings.at_once(builtin_settings.MAX_STEPS).live
 
 
 def test_an_argument_of_a_script_stands_for_one_setting() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control import commands
+from branchtrack.control import launch_checks
 from branchtrack.db.engine import Database
 from branchtrack.errors import (
     LaunchFailed,
@@ -39,31 +39,31 @@ def command(folder: Path, *argv: str) -> dict[str, Any]:
 
 def test_a_command_whose_files_are_there_lacks_nothing(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("")
-    assert commands.describe_missing(command(tmp_path, "train.py")) == ""
-    assert commands.describe_missing(command(tmp_path, "-m", "package.train")) == ""
+    assert launch_checks.describe_missing(command(tmp_path, "train.py")) == ""
+    assert launch_checks.describe_missing(command(tmp_path, "-m", "package.train")) == ""
 
 
 def test_a_missing_folder_and_a_missing_script_are_named(tmp_path: Path) -> None:
-    assert f"script {tmp_path / 'train.py'}" in commands.describe_missing(
+    assert f"script {tmp_path / 'train.py'}" in launch_checks.describe_missing(
         command(tmp_path, "train.py")
     )
     folder = tmp_path / "moved"
-    assert f"folder {folder}" in commands.describe_missing(command(folder, "train.py"))
+    assert f"folder {folder}" in launch_checks.describe_missing(command(folder, "train.py"))
 
 
 def test_a_secret_that_was_not_recorded_is_what_the_command_lacks(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("")
     recorded = command(tmp_path, "train.py", "--api-key", "<redacted>")
-    assert "--api-key" in commands.describe_missing(recorded)
-    assert "environment variables" in commands.describe_way_to_start(recorded, "abcd")
+    assert "--api-key" in launch_checks.describe_missing(recorded)
+    assert "environment variables" in launch_checks.describe_way_to_start(recorded, "abcd")
 
 
 def test_the_way_out_says_where_the_script_is_now_or_that_objects_are_needed(
     tmp_path: Path,
 ) -> None:
-    moved = commands.describe_way_to_start(command(tmp_path, "train.py"), "abcd")
+    moved = launch_checks.describe_way_to_start(command(tmp_path, "train.py"), "abcd")
     assert "branchtrack resume abcd --script PATH --cwd DIR" in moved
-    interactive = commands.describe_way_to_start(None, "abcd")
+    interactive = launch_checks.describe_way_to_start(None, "abcd")
     assert 'resume="abcd"' in interactive and "--cwd" not in interactive
 
 
@@ -72,4 +72,4 @@ def test_a_command_that_is_the_recorded_one_needs_no_other(
 ) -> None:
     _tree, nodes = make_forked_tree(sqlite_database, store)
     with sqlite_database.read() as connection:
-        assert commands.startable(connection, nodes[1], None, None) is None
+        assert launch_checks.startable(connection, nodes[1], None, None) is None
