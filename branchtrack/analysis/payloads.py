@@ -1,7 +1,7 @@
 """Runs, trees and certificates as plain JSON values, for scripts to read.
 
 The command line's ``--json`` and the web API both answer with these, so the keys are a promise
-(design.md 9); more may be added. Times are ISO 8601 in UTC. NaN and the infinities stay floats
+(docs/api.md); more may be added. Times are ISO 8601 in UTC. NaN and the infinities stay floats
 here; the writers of JSON spell them (`core.nonfinite`). `payloads_nodes` and `payloads_requests`
 have the other subjects. It knows no terminal and no HTTP.
 """

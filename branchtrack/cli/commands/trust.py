@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -195,6 +196,6 @@ def _say_how_it_is(line: CommandLine, is_new: bool, file: object, is_trusted: bo
         echo(f"{home} is trusted" + (f", by {file}." if is_new else "."))
     else:
         echo(
-            f"{home} is not trusted: nothing is started from it. `branchtrack trust --yes` "
-            "trusts it."
+            f"{home} is not trusted: nothing is started from it. "
+            f"`branchtrack trust {shlex.quote(str(home))} --yes` trusts it."
         )

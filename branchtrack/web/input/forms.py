@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from branchtrack.core.formats import exact_setting as written
+from branchtrack.core.formats import exact_setting
 from branchtrack.core.interventions import INTERVENTIONS, has_settings
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.settings import Setting, parse_assignments
@@ -67,18 +67,25 @@ def conditions(form: Mapping[str, str]) -> dict[str, Any]:
     return filled
 
 
+def written(value: Any) -> str:
+    """Return a setting as its field has it: as it would be typed, and empty without a value."""
+    return "" if value is None else exact_setting(value)
+
+
 def changed_settings(
     form: Mapping[str, str], settings: Mapping[str, Setting], current: Mapping[str, Any]
 ) -> dict[str, str]:
     """Return the settings whose fields changed and differ from the value in use, as typed.
 
-    An emptied field is no change; nor is an untouched one whose setting has changed meanwhile.
-    Whether a value is allowed is checked elsewhere.
+    An emptied field is no change, except of a text, which may be empty; nor is an untouched one
+    whose setting has changed meanwhile. Whether a value is allowed is checked elsewhere.
     """
     changed = {}
     for field, text in form.items():
         name, typed = field.removeprefix(PREFIX), text.strip()
-        if not field.startswith(PREFIX) or typed in ("", form.get(BEFORE + name)):
+        if not field.startswith(PREFIX) or typed == form.get(BEFORE + name):
+            continue
+        if not typed and not (name in settings and settings[name].dtype == "str"):
             continue
         if typed == written(current.get(name)):
             continue

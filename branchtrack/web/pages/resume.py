@@ -13,13 +13,12 @@ from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
-from branchtrack.core.formats import exact_setting as written
 from branchtrack.core.records import Node, Run
 from branchtrack.core.settings import Setting
 from branchtrack.db import launches, nodes, runs
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
 from branchtrack.web.access.guards import actor
-from branchtrack.web.input.forms import PREFIX, changed_settings, problems
+from branchtrack.web.input.forms import PREFIX, changed_settings, problems, written
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 

@@ -22,6 +22,12 @@ def test_an_emptied_or_absent_field_is_no_change() -> None:
     assert changed(lr="", weight_decay="   ") == {}
 
 
+def test_a_text_that_is_emptied_is_a_change_and_one_without_a_value_is_none() -> None:
+    assert changed(note="") == {"note": ""}
+    assert forms.changed_settings({"set.note": ""}, KNOWN, {}) == {}
+    assert (forms.written(None), forms.written(3e-4)) == ("", "3e-4")
+
+
 def test_what_was_changed_is_kept_as_typed_right_or_wrong() -> None:
     typed = {"lr": "1e-4", "max_grad_norm": "abc", "amp": "false", "note": "b"}
     assert changed(**typed) == typed
