@@ -315,8 +315,10 @@ def read(payload: Mapping[str, Any]) -> Intervention:
         first = error.errors()[0]
         field = ".".join(str(key) for key in first["loc"][1:]) or "kind"
         allowed = ", ".join(INTERVENTIONS) if field == "kind" else _allowed(first)
-        value = payload.get("kind") if field == "kind" else first.get("input")
-        raise InvalidInput(field, value, allowed) from error
+        is_missing = first["type"] == "missing"
+        value = payload.get(field) if field == "kind" or is_missing else first.get("input")
+        what = f"{field} is missing." if is_missing else ""
+        raise InvalidInput(field, value, allowed, what=what) from error
     return intervention
 
 
@@ -324,6 +326,8 @@ def _allowed(problem: Mapping[str, Any]) -> str:
     """Return what a field may be, from pydantic's message on what it may not."""
     if problem["type"] == "extra_forbidden":
         return ", ".join(INTERVENTIONS[problem["loc"][0]].options()) or "no more than kind"
+    if problem["type"] == "missing":
+        return "a value"
     text = str(problem["msg"])
     return text.replace("Input should be", "").replace("String should have", "text of").strip()
 

@@ -110,3 +110,10 @@ def test_one_kind_is_values_of_settings_and_nothing_else() -> None:
 def test_an_order_of_a_launch_is_no_intervention_and_is_answered_at_once() -> None:
     assert interventions.awaited_by("resume") == "answer"
     assert interventions.awaited_by("rewind") == "segment"
+
+
+def test_a_missing_field_is_named_without_the_rest_of_the_request() -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        interventions.read({"kind": "act", "arguments": {}})
+    assert refusal.value.facts["field"] == "action" and refusal.value.facts["value"] is None
+    assert "action is missing." in str(refusal.value) and "kind" not in str(refusal.value)

@@ -25,6 +25,10 @@ from branchtrack.web.services import services
 blueprint = Blueprint("resume", __name__)
 
 
+#: The fields of the form that are no settings.
+FIELDS = ("name", "mode", "reason")
+
+
 @dataclass(frozen=True)
 class Offer:
     """The values that the form starts from."""
@@ -47,7 +51,10 @@ def order(node_id: str) -> AnyResponse:
     """Order the launch, or show the form again with its errors; then nothing was changed."""
     offer = _offer(node_id)
     values = changed_settings(request.form, offer.settings, offer.node.settings)
-    errors: dict[str, BranchtrackError] = dict(problems(values, offer.settings))
+    errors: dict[str, BranchtrackError] = {
+        **_unknown_fields(request.form),
+        **problems(values, offer.settings),
+    }
     if errors:
         return _render_form(offer, request.form, 422, errors)
     name = request.form.get("name", "").strip()
@@ -70,6 +77,17 @@ def order(node_id: str) -> AnyResponse:
         branch = launches.branch_name(connection, launch)
     anchor = f"branch-{branch}"
     return redirect(url_for("tree.show", run=offer.run.name, _anchor=anchor), 303)
+
+
+def _unknown_fields(form: Mapping[str, str]) -> dict[str, InvalidInput]:
+    """Return an error for each field that is not of the form: a misspelt one would train
+    something else."""
+    allowed = f"{', '.join(FIELDS)}, {PREFIX}SETTING"
+    return {
+        field: InvalidInput(field, text, allowed)
+        for field, text in form.items()
+        if field not in FIELDS and not field.startswith(PREFIX)
+    }
 
 
 def _offer(node_id: str) -> Offer:

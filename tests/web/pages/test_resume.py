@@ -103,6 +103,13 @@ def test_an_overlong_reason_is_refused_at_its_field(own: Site) -> None:
     assert page.field("Why")["aria-invalid"] == "true"
 
 
+def test_a_field_that_the_form_does_not_have_starts_nothing(own: Site) -> None:
+    before = count(own)
+    answer = own.client.post(path(own), data={"nmae": "cooler", "set.lr": "3e-4"})
+    assert answer.status_code == 422 and "nmae" in answer.text
+    assert count(own) == before
+
+
 def test_an_unknown_mode_is_refused(own: Site) -> None:
     page = own.post(path(own), 422, name="x", mode="sideways")
     assert "mode" in page.one(role="alert").text or "1 field" in page.one(role="alert").text
