@@ -17,6 +17,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.cli.main import cli
 from branchtrack.config import Config
 from branchtrack.core.records import Node
+from branchtrack.db import nodes
 from branchtrack.db.engine import Database
 from tests.launching import fake_training
 from tests.launching.helpers import SCRIPT, environment
@@ -58,6 +59,20 @@ def call(sqlite_config: Config) -> Call:
 def forked(sqlite_database: Database, store: Store) -> tuple[Tree, list[Node]]:
     """A run ``demo`` with branches main and cooler, both trained by this process."""
     return make_forked_tree(sqlite_database, store)
+
+
+@pytest.fixture
+def damaged(forked: tuple[Tree, list[Node]]) -> Node:
+    """A node of which one byte in the store is flipped."""
+    tree, tree_nodes = forked
+    with tree.database.read() as connection:
+        stored = nodes.checkpoint(connection, tree_nodes[1].state_digest)
+    location = next(iter(stored.locations.values()))
+    path = Path(tree.store.describe(location.pack))
+    content = bytearray(path.read_bytes())
+    content[location.offset] ^= 1
+    path.write_bytes(content)
+    return tree_nodes[1]
 
 
 def train_here(config: Config, *options: str) -> None:

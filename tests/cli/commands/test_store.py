@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from safetensors.numpy import load_file
 from sqlalchemy import text
 
 from branchtrack.core.records import Node
-from branchtrack.db import nodes
 from branchtrack.db.engine import Database
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
 
 Forked = tuple[Tree, list[Node]]
-
-
-@pytest.fixture
-def damaged(forked: Forked) -> Node:
-    """A node of which one byte in the store is flipped."""
-    tree, tree_nodes = forked
-    with tree.database.read() as connection:
-        stored = nodes.checkpoint(connection, tree_nodes[1].state_digest)
-    location = next(iter(stored.locations.values()))
-    path = Path(tree.store.describe(location.pack))
-    content = bytearray(path.read_bytes())
-    content[location.offset] ^= 1
-    path.write_bytes(content)
-    return tree_nodes[1]
 
 
 def test_a_home_is_made_once_and_stays(call: Call) -> None:
