@@ -25,8 +25,9 @@ from branchtrack.core.records import (
     Run,
     Segment,
 )
-from branchtrack.db import launches, nodes
+from branchtrack.db import nodes
 from branchtrack.db import runs as run_rows
+from branchtrack.db.orders import launches
 from branchtrack.db.views import run_list, tree_nodes, tree_outline
 from branchtrack.db.views.run_list import RunSummary
 from branchtrack.db.views.tree_outline import TreeSummary

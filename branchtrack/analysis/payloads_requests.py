@@ -16,8 +16,9 @@ from branchtrack.core.records import (
     Refusals,
     Request,
 )
-from branchtrack.db import launches, nodes, segments
+from branchtrack.db import nodes, segments
 from branchtrack.db import runs as run_rows
+from branchtrack.db.orders import launches
 
 
 def request(record: Request) -> dict[str, Any]:

@@ -30,8 +30,9 @@ from branchtrack.core.overrides import (
 )
 from branchtrack.core.records import Launch, Node
 from branchtrack.core.settings import Setting
-from branchtrack.db import launches, nodes, runs, segments
+from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import (
     CheckpointError,
     Forbidden,

@@ -10,8 +10,8 @@ import hashlib
 from branchtrack.checkpoints import leftovers
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import without_password
-from branchtrack.db import packs
 from branchtrack.db.engine import Database
+from branchtrack.db.storage import packs
 
 
 def pack_owner(database: Database, store: Store, process: str) -> dict[str, str]:

@@ -24,7 +24,10 @@ class TensorLocation:
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint's manifest as JSON, and the location of every digest that it names."""
+    """A checkpoint's manifest as JSON, and the location of every digest that it names.
+
+    ``thinned`` is what retention left of it: ``recipe``, ``weights``, or None for all of it.
+    """
 
     digest: str
     manifest: dict[str, Any]
@@ -32,6 +35,7 @@ class StoredCheckpoint:
     tensors: int
     logical_bytes: int
     stored_bytes: int
+    thinned: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Run:
     ``training`` says which training of its script it is: ``name`` as requested, ``number`` in its
     process and ``of_name`` among those of that name, both from 1, and ``process``, an id that all
     trainings of one execution of the script share. It is empty for runs of earlier versions.
+    ``retention`` is the policy by which ``gc`` thins the run; None keeps everything.
     """
 
     id: str
@@ -72,6 +77,9 @@ class Run:
     created_at: float
     updated_at: float
     command: str | None = None
+    archived_at: float | None = None
+    trashed_at: float | None = None
+    retention: dict[str, Any] | None = None
 
     @property
     def training(self) -> dict[str, Any]:
@@ -82,7 +90,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Branch:
-    """A named line through the tree; ``position`` counts branches of the run from 0."""
+    """A named line through the tree; ``position`` counts branches of the run from 0.
+
+    ``group_id`` is the group that it was ordered with. One in the trash is deleted later.
+    """
 
     id: str
     run_id: str
@@ -91,6 +102,24 @@ class Branch:
     start_node_id: str | None
     head_id: str | None
     segment_id: str | None
+    created_at: float
+    group_id: str | None = None
+    archived_at: float | None = None
+    trashed_at: float | None = None
+    tags: list[str] | None = None
+    notes: str | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Branches made by one order; ``kind``: ``values``, ``grid`` or ``horizons``."""
+
+    id: str
+    run_id: str
+    name: str
+    kind: str
+    actor: str
+    reason: str
     created_at: float
 
 
@@ -104,6 +133,8 @@ class Segment:
     as could be seen when this was read: None for a process on another machine.
     ``environment`` are the variables and modules that its script had (see `core.variables`).
     ``saves`` counts the nodes that were due: ``due`` and ``made``, and the steps ``missed``.
+    ``code`` is what ran: ``commit``, ``branch``, ``diff`` and ``packages`` (digests of texts),
+    ``untracked`` files.
     """
 
     id: str
@@ -128,6 +159,7 @@ class Segment:
     process: str | None = None
     saves: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None
+    code: dict[str, Any] | None = None
     gone: bool | None = None
 
 
@@ -140,6 +172,7 @@ class Node:
     ``effective`` holds values read back from where the maths used them one update later.
     ``proof`` is the content of the update after the node, made by the process that created the
     node; ``compared`` is how the first update of a resume compares with it.
+    ``merge_parent_id`` is the second parent of a merge.
     """
 
     seq: int
@@ -164,6 +197,9 @@ class Node:
     created_at: float
     proof: dict[str, Any] | None = None
     compared: dict[str, Any] | None = None
+    merge_parent_id: str | None = None
+    pinned_at: float | None = None
+    tags: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +223,7 @@ class NewNode:
     environment: dict[str, Any] = field(default_factory=dict)
     restored: dict[str, str] | None = None
     effective: dict[str, Any] | None = None
+    merge_parent_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -275,6 +312,11 @@ class Launch:
     ``branch`` is the branch's name when it was ordered: branch, segment and fork node are gone if
     the process refused before it trained. ``entry_point`` is the command if it is not the run's
     own.
+
+    ``kind`` is ``continue`` if it goes on in the branch of its node, else None. A higher
+    ``priority`` is started first (None: 0); a worker needs all ``labels``. ``retries`` is how
+    often it may still be started again after a crash, ``retry_of`` the launch it repeats.
+    ``device`` is what its worker gave it, and ``cancel`` who wants it ended.
     """
 
     seq: int
@@ -300,6 +342,27 @@ class Launch:
     environment: dict[str, Any] | None = None
     branch: str | None = None
     entry_point: dict[str, Any] | None = None
+    kind: str | None = None
+    group_id: str | None = None
+    priority: int | None = None
+    labels: list[str] | None = None
+    retries: int | None = None
+    retry_of: str | None = None
+    device: str | None = None
+    cancel: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """A worker process that was seen: ``slots`` launches at a time, on ``devices`` of ``host``."""
+
+    name: str
+    host: str
+    slots: int
+    labels: list[str]
+    devices: list[str]
+    started_at: float
+    heartbeat_at: float
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from functools import partial
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from branchtrack.db import audit, packs, schema, seals, tails
+from branchtrack.db import audit, schema, seals, tails
 from branchtrack.db.engine import Database
+from branchtrack.db.storage import packs
 from branchtrack.db.tables import (
     events,
     metadata,

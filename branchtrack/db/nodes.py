@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Row, Text, cast, select
 
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
-from branchtrack.db import audit, packs, runs, seals
+from branchtrack.db import audit, runs, seals
 from branchtrack.db.engine import upsert
+from branchtrack.db.storage import packs
 from branchtrack.db.tables import branches, checkpoints, nodes, segments, tensors
 from branchtrack.errors import Ambiguous, CheckpointDamaged, CheckpointMissing, NotFound
 
@@ -263,7 +264,13 @@ def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
     if missing := digests - locations.keys():
         raise _damaged(digest, f"the location of {len(missing)} of its tensors is not recorded")
     return StoredCheckpoint(
-        digest, manifest, locations, row.tensors, row.logical_bytes, row.stored_bytes
+        digest,
+        manifest,
+        locations,
+        row.tensors,
+        row.logical_bytes,
+        row.stored_bytes,
+        row.thinned,
     )
 
 

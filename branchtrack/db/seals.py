@@ -21,17 +21,20 @@ from branchtrack.db import tables
 from branchtrack.db.tables import seals
 
 #: Every table but those whose rows prove themselves. Of `tensors` the headers of packs are the
-#: proof; of `events` their chain, and seals of their numbers (`audit.misnumbered`). Points and
+#: proof; of `events` their chain, and seals of their numbers (`audit.misnumbered`). Rows of
+#: `workers` say only who works at present. Points and
 #: blocks of metrics carry their seals themselves; those of series cover points, too (`tails`).
 SEALED: dict[str, Table] = {
     table.name: table
     for table in (
         tables.runs,
         tables.branches,
+        tables.groups,
         tables.segments,
         tables.nodes,
         tables.packs,
         tables.checkpoints,
+        tables.texts,
         tables.requests,
         tables.refusals,
         tables.tokens,
@@ -43,8 +46,8 @@ SEALED: dict[str, Table] = {
 _REPEATED = {"runs": {"updated_at"}}
 #: What becomes known after the event that defines a row.
 LATE = {
-    "nodes": frozenset({"effective", "restored", "proof", "compared"}),
-    "launches": frozenset({"worker", "updated_at"}),
+    "nodes": frozenset({"effective", "restored", "proof", "compared", "pinned_at", "tags"}),
+    "launches": frozenset({"worker", "updated_at", "priority", "retries", "cancel"}),
 }
 #: What is wrong with a row that does not have its seal.
 CHANGED = "is not as it was written"

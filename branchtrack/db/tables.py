@@ -54,6 +54,9 @@ runs = Table(
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False, index=True),
     Column("command", _DIGEST, index=True),
+    Column("archived_at", Double),
+    Column("trashed_at", Double),
+    Column("retention", JSON),
 )
 
 branches = Table(
@@ -67,8 +70,26 @@ branches = Table(
     Column("head_id", _ID),
     Column("segment_id", _ID),
     Column("created_at", Double, nullable=False),
+    Column("group_id", _ID, index=True),
+    Column("archived_at", Double),
+    Column("trashed_at", Double),
+    Column("tags", JSON),
+    Column("notes", Text),
     UniqueConstraint("run_id", "name"),
     UniqueConstraint("run_id", "position"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("run_id", "name"),
 )
 
 segments = Table(
@@ -96,6 +117,7 @@ segments = Table(
     Column("process", String(255)),
     Column("saves", JSON),
     Column("environment", JSON),
+    Column("code", JSON),
     UniqueConstraint("branch_id", "position"),
 )
 
@@ -124,6 +146,10 @@ nodes = Table(
     Column("created_at", Double, nullable=False),
     Column("proof", JSON),
     Column("compared", JSON),
+    # No foreign key: SQLite adds none to a table that it has.
+    Column("merge_parent_id", _ID),
+    Column("pinned_at", Double),
+    Column("tags", JSON),
     Index(None, "run_id", "seq"),
     sqlite_autoincrement=True,
 )
@@ -156,6 +182,17 @@ checkpoints = Table(
     Column("tensors", Integer, nullable=False),
     Column("logical_bytes", BigInteger, nullable=False),
     Column("stored_bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    #: What is left of one that was thinned: `recipe` or `weights`; NULL if all of it is there.
+    Column("thinned", String(16)),
+)
+
+#: Texts that many rows share, by their SHA-256: differences of code, lists of packages.
+texts = Table(
+    "texts",
+    metadata,
+    Column("digest", _DIGEST, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
     Column("created_at", Double, nullable=False),
 )
 
@@ -286,7 +323,27 @@ launches = Table(
     Column("environment", JSON),
     Column("branch", String(80)),
     Column("entry_point", JSON),
+    Column("kind", String(16)),
+    Column("group_id", _ID, index=True),
+    Column("priority", Integer),
+    Column("labels", JSON),
+    Column("retries", Integer),
+    Column("retry_of", _ID),
+    Column("device", String(120)),
+    Column("cancel", String(120)),
     sqlite_autoincrement=True,
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("devices", JSON, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("heartbeat_at", Double, nullable=False),
 )
 
 certificates = Table(

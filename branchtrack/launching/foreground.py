@@ -15,7 +15,8 @@ from branchtrack import permissions
 from branchtrack.config import Config
 from branchtrack.core.lifecycle import LAUNCH_ENDS
 from branchtrack.core.records import Launch, Segment
-from branchtrack.db import launches, segments
+from branchtrack.db import segments
+from branchtrack.db.orders import launches
 from branchtrack.errors import LaunchFailed
 from branchtrack.launching.worker import POLL, RECOVER_EVERY, Worker
 

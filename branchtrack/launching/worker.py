@@ -23,8 +23,9 @@ from branchtrack.checkpoints.location import open_store
 from branchtrack.config import Config
 from branchtrack.control import leftovers
 from branchtrack.core.records import Launch, Segment
-from branchtrack.db import launches, runs, segments
+from branchtrack.db import runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import BranchtrackError, IllegalTransition, LaunchFailed
 from branchtrack.launching import child_environment, local_process

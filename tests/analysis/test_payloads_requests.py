@@ -9,8 +9,9 @@ from branchtrack import control
 from branchtrack.analysis import payloads_requests
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.nonfinite import spelled
-from branchtrack.db import launches, nodes, requests
+from branchtrack.db import nodes, requests
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from tests.trees_for_tests import make_forked_tree, make_tree
 
 

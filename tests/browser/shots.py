@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, sync_playwright
 from branchtrack import config
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import launches, segments
+from branchtrack.db import segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
 from branchtrack.web.serving.server import Server

@@ -12,7 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from branchtrack.config import Config
-from branchtrack.db import launches, segments
+from branchtrack.db import segments
+from branchtrack.db.orders import launches
 from tests.browser.conftest import Site, opened_page, served
 from tests.web import seeds
 from tests.web.seeds import Line

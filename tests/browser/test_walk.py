@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from branchtrack.db import launches
+from branchtrack.db.orders import launches
 from tests.browser.conftest import Site
 
 pytestmark = pytest.mark.browser

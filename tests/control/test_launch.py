@@ -11,8 +11,9 @@ from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.builtin_settings import BUILT_IN, FROZEN, MAX_STEPS
 from branchtrack.core.overrides import WEIGHTS_ONLY
-from branchtrack.db import launches, nodes, segments, tables
+from branchtrack.db import nodes, segments, tables
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import (
     InvalidInput,
     NameTaken,

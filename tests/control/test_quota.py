@@ -10,8 +10,9 @@ from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Request
-from branchtrack.db import audit, launches, requests, tokens
+from branchtrack.db import audit, requests, tokens
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import Forbidden, InvalidInput, RateLimited
 from branchtrack.web.view import request_lines
 from tests.trees_for_tests import Tree, make_forked_tree, make_tree

@@ -9,8 +9,9 @@ import pytest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Request
-from branchtrack.db import audit, launches, nodes, requests, runs, segments
+from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import IllegalTransition, NameTaken
 from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 

@@ -19,6 +19,7 @@ def test_autogenerate_finds_nothing_to_add(database: Database) -> None:
 
 def test_every_table_is_sealed_or_proves_itself() -> None:
     proven = {"tensors", "events", "seals", "metric_points", "metric_blocks", "metric_series"}
+    proven.add("workers")  # who works at present is no record
     assert metadata.tables.keys() == seals.SEALED.keys() | proven
 
 

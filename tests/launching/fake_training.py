@@ -21,7 +21,8 @@ from branchtrack import config, control
 from branchtrack.checkpoints.location import open_store
 from branchtrack.core.exactness import Trial
 from branchtrack.core.records import Certificate, Change, Request, Segment
-from branchtrack.db import certificates, launches, metrics, nodes, requests, runs, segments
+from branchtrack.db import certificates, metrics, nodes, requests, runs, segments
+from branchtrack.db.orders import launches
 from branchtrack.db.schema import open_database
 from branchtrack.environment_variables import CERTIFY_VARIABLE
 from tests.trees_for_tests import DECLARED, SETTINGS, Tree

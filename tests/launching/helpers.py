@@ -12,8 +12,9 @@ from typing import Any
 
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
-from branchtrack.db import launches, nodes, runs, segments
+from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.db.tables import runs as run_table
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,8 +9,8 @@ import pytest
 
 from branchtrack.config import Config
 from branchtrack.core.records import Launch, Segment
-from branchtrack.db import launches
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import LaunchFailed
 from branchtrack.launching import foreground
 from branchtrack.launching.worker import Worker

@@ -18,8 +18,9 @@ from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config, load
 from branchtrack.core.records import Launch
-from branchtrack.db import audit, launches, metrics, requests, segments
+from branchtrack.db import audit, metrics, requests, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.db.schema import open_database
 from branchtrack.db.tables import launches as launch_table
 from branchtrack.errors import StorageError

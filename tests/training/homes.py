@@ -16,7 +16,8 @@ from branchtrack.checkpoints.location import open_store
 from branchtrack.core.exactness import Trial
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Branch, Certificate, Event, Launch, Node, Request, Run, Segment
-from branchtrack.db import audit, certificates, launches, metrics, nodes, requests, runs, segments
+from branchtrack.db import audit, certificates, metrics, nodes, requests, runs, segments
+from branchtrack.db.orders import launches
 from branchtrack.db.views import run_list
 from branchtrack.environment_variables import CERTIFY_VARIABLE, LAUNCH_VARIABLE
 from branchtrack.training.record import commits

@@ -31,17 +31,9 @@ from branchtrack.core.records import (
     Segment,
 )
 from branchtrack.core.settings import Setting
-from branchtrack.db import (
-    certificates,
-    launches,
-    metrics,
-    nodes,
-    requests,
-    runs,
-    segments,
-    tables,
-)
+from branchtrack.db import certificates, metrics, nodes, requests, runs, segments, tables
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 
 SETTINGS = {"lr": 5e-3, "weight_decay": 0.01, "max_grad_norm": 1.0}
 GROUPS = [

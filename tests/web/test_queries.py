@@ -7,9 +7,10 @@ import pytest
 
 from branchtrack.analysis import curves, downsample
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import audit, launches, nodes, requests, runs
+from branchtrack.db import audit, nodes, requests, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.metrics import Series
+from branchtrack.db.orders import launches
 from branchtrack.db.views import chart_series, run_list, tree_nodes, tree_outline
 from branchtrack.errors import NotFound
 from tests.web import seeds

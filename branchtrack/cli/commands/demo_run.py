@@ -25,8 +25,9 @@ from branchtrack.cli.progress import bar
 from branchtrack.cli.request_options import SUCCESS, answer_lines
 from branchtrack.core import formats
 from branchtrack.core.records import Branch, Launch, Request, Segment
-from branchtrack.db import launches, metrics, nodes, requests, runs, segments
+from branchtrack.db import metrics, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import LaunchFailed, RequestFailed
 from branchtrack.launching import local_process

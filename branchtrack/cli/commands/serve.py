@@ -192,7 +192,7 @@ def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None
     \b
     Example: branchtrack worker --jobs 2
     """
-    from branchtrack.db import launches
+    from branchtrack.db.orders import launches
     from branchtrack.launching.worker import Worker
 
     with line.database() as database:

@@ -99,7 +99,8 @@ def is_interactive() -> bool:
 
 def _orders(database: Database) -> list[dict[str, Any]]:
     """Return the launches that a worker would start, oldest first."""
-    from branchtrack.db import launches, runs
+    from branchtrack.db import runs
+    from branchtrack.db.orders import launches
 
     with database.read() as connection:
         return [
@@ -119,7 +120,7 @@ def _orders(database: Database) -> list[dict[str, Any]]:
 
 def _commands(database: Database) -> list[dict[str, Any]]:
     """Return the distinct commands that a resume could start, each with its newest run."""
-    from branchtrack.db import launches
+    from branchtrack.db.orders import launches
 
     with database.read() as connection:
         recorded = launches.recorded_commands(connection)

@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 from branchtrack import processes, redaction, scripts
 from branchtrack.core.names import NAME_RULE, as_name, new_id
 from branchtrack.core.records import Branch, Launch, NewNode, Node, Run, Segment
-from branchtrack.db import launches, nodes, runs, segments
+from branchtrack.db import nodes, runs, segments
+from branchtrack.db.orders import launches
 from branchtrack.training.record import environment
 from branchtrack.training.session import ordinals
 from branchtrack.training.session.ordinals import Training

@@ -24,8 +24,9 @@ from branchtrack import control
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import NewNode, Node, Run
-from branchtrack.db import launches, nodes, runs, segments
+from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.db.schema import prepare
 from branchtrack.environment_variables import CONTINUE_VARIABLE
 from branchtrack.errors import HomeError, InvalidInput, SchemaError, StorageError

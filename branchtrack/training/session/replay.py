@@ -27,8 +27,9 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core import exactness
 from branchtrack.core.exactness import Trial
 from branchtrack.core.records import Certificate, Node, StoredCheckpoint
-from branchtrack.db import certificates, launches, nodes, requests, segments
+from branchtrack.db import certificates, nodes, requests, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import CheckpointMismatch
 from branchtrack.training.record import commits, environment, state_diff
 from branchtrack.training.record.committer import Point

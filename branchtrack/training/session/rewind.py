@@ -19,8 +19,9 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Launch, Request
-from branchtrack.db import launches, requests, runs, segments
+from branchtrack.db import requests, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.environment_variables import ALONE_VARIABLE, LAUNCH_VARIABLE, REWIND_VARIABLE
 from branchtrack.errors import BranchtrackError, IllegalTransition, InvalidInput
 from branchtrack.training.record import environment

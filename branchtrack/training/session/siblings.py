@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from branchtrack.core.exactness import Trial
 from branchtrack.core.records import Node, Run
-from branchtrack.db import launches, nodes, runs
+from branchtrack.db import nodes, runs
+from branchtrack.db.orders import launches
 from branchtrack.training.session.ordinals import Order, Training
 
 

@@ -15,7 +15,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack import control
 from branchtrack.core.records import Node, Run
 from branchtrack.core.settings import Setting
-from branchtrack.db import launches, nodes, runs
+from branchtrack.db import nodes, runs
+from branchtrack.db.orders import launches
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
 from branchtrack.web.access.guards import actor
 from branchtrack.web.input.forms import PREFIX, changed_settings, problems, written

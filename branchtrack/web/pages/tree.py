@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from branchtrack.config import Config
 from branchtrack.core.names import near
 from branchtrack.core.records import Request
-from branchtrack.db import launches, requests
+from branchtrack.db import requests
+from branchtrack.db.orders import launches
 from branchtrack.db.views import chart_series, tree_nodes, tree_outline
 from branchtrack.db.views.chart_series import Metrics
 from branchtrack.db.views.tree_nodes import Thinning, TreeNodes

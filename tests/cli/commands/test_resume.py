@@ -19,8 +19,9 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.cli.commands.resume import launch_lines
 from branchtrack.config import Config
 from branchtrack.core.records import Node, Segment
-from branchtrack.db import launches, nodes, runs, seals, segments
+from branchtrack.db import nodes, runs, seals, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.db.tables import metadata
 from tests.cli.conftest import Call, Called, train_here
 from tests.launching.helpers import SCRIPT, environment, wait_until

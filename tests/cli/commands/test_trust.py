@@ -14,8 +14,8 @@ from branchtrack.cli.commands import serve as commands_serve
 from branchtrack.cli.main import cli
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
-from branchtrack.db import launches
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.launching.worker import Worker
 from tests.cli.conftest import Call
 from tests.trees_for_tests import make_tree

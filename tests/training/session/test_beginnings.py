@@ -13,8 +13,9 @@ import pytest
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import NewNode
-from branchtrack.db import launches, nodes, runs, segments
+from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import BranchTaken
 from branchtrack.training.session import beginnings
 from branchtrack.training.session.beginnings import Launched, NewBranch, NewRun, SameBranch

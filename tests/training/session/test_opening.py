@@ -16,7 +16,8 @@ import torch
 import branchtrack
 from branchtrack import control
 from branchtrack.control import local_actor
-from branchtrack.db import audit, launches
+from branchtrack.db import audit
+from branchtrack.db.orders import launches
 from branchtrack.db.tables import nodes
 from branchtrack.errors import (
     CheckpointMismatch,

@@ -14,8 +14,8 @@ import pytest
 
 from branchtrack import control, scripts
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import launches
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import InvalidInput
 from branchtrack.training.record import environment
 from branchtrack.training.session.rewind import Rewinder

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from branchtrack.db import launches, nodes, runs
+from branchtrack.db import nodes, runs
+from branchtrack.db.orders import launches
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 

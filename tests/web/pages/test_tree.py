@@ -9,7 +9,8 @@ import time
 import pytest
 
 from branchtrack.analysis import payloads
-from branchtrack.db import audit, launches, metrics, runs, segments
+from branchtrack.db import audit, metrics, runs, segments
+from branchtrack.db.orders import launches
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 

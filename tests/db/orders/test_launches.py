@@ -10,8 +10,9 @@ from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import actors
 from branchtrack.core.records import Event, Launch, Node
-from branchtrack.db import audit, launches, nodes, requests, runs, segments
+from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import NameTaken, NotFound
 from tests.trees_for_tests import SETTINGS, Tree, make_forked_tree
 

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from sqlalchemy import select
 
 from branchtrack.core.records import TensorLocation
-from branchtrack.db import packs, seals
+from branchtrack.db import seals
 from branchtrack.db.engine import Database
+from branchtrack.db.storage import packs
 from branchtrack.db.tables import packs as pack_rows
 from branchtrack.db.tables import tensors
 

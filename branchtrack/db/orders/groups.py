@@ -1,0 +1,60 @@
+"""Groups: branches made by one order, under one name of their run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from sqlalchemy import Connection, select
+
+from branchtrack.core.names import free_name, new_id, valid_name
+from branchtrack.core.records import Branch, Group
+from branchtrack.db import audit, runs, seals
+from branchtrack.db.tables import branches, groups
+
+
+def create(
+    connection: Connection, run_id: str, name: str, kind: str, *, actor: str, reason: str = ""
+) -> Group:
+    """Create a group; a name that is taken gets a number after it.
+
+    Raises:
+        InvalidInput: the name is not valid.
+    """
+    valid_name(name, "group")
+    runs.lock_names(connection, run_id)
+    taken = {group.name for group in of_run(connection, run_id)}
+    group = Group(new_id(), run_id, free_name(name, taken), kind, actor, reason, time.time())
+    connection.execute(groups.insert().values(**vars(group)))
+    seals.renew(connection, groups, group.id)
+    audit.append(
+        connection,
+        run_id,
+        kind="group",
+        ref=group.id,
+        state="created",
+        actor=actor,
+        reason=reason,
+        payload={"name": group.name, "kind": kind},
+    )
+    return group
+
+
+def add_branch(connection: Connection, group: Group, branch: Branch) -> Branch:
+    """Make a branch a member of a group."""
+    changed = branches.update().where(branches.c.id == branch.id).values(group_id=group.id)
+    connection.execute(changed)
+    seals.renew(connection, branches, branch.id)
+    return replace(branch, group_id=group.id)
+
+
+def of_run(connection: Connection, run_id: str) -> list[Group]:
+    """Return the groups of a run, oldest first."""
+    query = select(groups).where(groups.c.run_id == run_id).order_by(groups.c.created_at)
+    return [Group(**row._mapping) for row in connection.execute(query)]
+
+
+def members(connection: Connection, group_id: str) -> list[Branch]:
+    """Return the branches of a group in the order they were created."""
+    query = select(branches).where(branches.c.group_id == group_id).order_by(branches.c.position)
+    return [Branch(**row._mapping) for row in connection.execute(query)]

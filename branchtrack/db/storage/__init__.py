@@ -1,0 +1,1 @@
+"""What the store holds, as the database knows it: packs, and texts of its own."""
