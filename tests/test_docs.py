@@ -25,7 +25,7 @@ CODE_FOLDERS = ("branchtrack", "tests", "templates", "static", "migrations", "do
 #: Folders of a home, and of others' programs.
 OTHER_FOLDERS = {".branchtrack", "store", "~/.config/branchtrack"}
 #: Options that others have, or that a document shows as a secret in a user's command.
-OTHER_OPTIONS = {"--api-key"}
+OTHER_OPTIONS = {"--api-key", "--continue"}
 #: Variables of the project's own tests.
 TEST_VARIABLES = {"BRANCHTRACK_TEST_SIGNALS"}
 #: Settings that are named by what they belong to, and placeholders.

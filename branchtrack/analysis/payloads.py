@@ -166,7 +166,8 @@ def _branch(
     return {
         "id": branch.id,
         "name": branch.name,
-        "status": status,
+        "status": lifecycle.shown(status),
+        "live": status in lifecycle.LIVE,
         # Of a lost branch: whether its process is known to be gone, or is only silent.
         "gone": segment.gone if segment and status == "lost" else None,
         "head": branch.head_id,

@@ -81,7 +81,10 @@ def launch(connection: Connection, record: Launch) -> dict[str, Any]:
         "node": record.node_id,
         "fork_node": None if withdrawn else record.fork_node_id,
         "state": record.state,
+        "kind": record.kind or "fork",
         "mode": record.mode,
+        "retries": record.retries or 0,
+        "retry_of": record.retry_of,
         "overrides": record.overrides,
         "strict": record.strict,
         "environment": {

@@ -33,7 +33,7 @@ def settings(connection: Connection, branch: Branch) -> dict[str, Any]:
     return {
         "run": runs.get_run(connection, branch.run_id).name,
         "branch": branch.name,
-        "status": lifecycle.segment_status(segment, time.time()) if segment else "empty",
+        "status": _status(segment),
         "step": segment.step if segment else None,
         "effective_step": used.get("step"),
         "settings": [_setting(entry, segment, used) for entry in declarations.values()],
@@ -95,3 +95,9 @@ def _action(offered: Action) -> dict[str, Any]:
             for parameter in offered.parameters
         ],
     }
+
+
+def _status(segment: Segment | None) -> str:
+    if segment is None:
+        return "empty"
+    return lifecycle.shown(lifecycle.segment_status(segment, time.time()))

@@ -54,6 +54,7 @@ COMMANDS = {
     "cancel": "commands.requests:cancel",
     "audit": "commands.audit:audit",
     "resume": "commands.resume:resume",
+    "continue": "commands.continuation:continue_run",
     "serve": "commands.serve:serve",
     "worker": "commands.serve:worker",
     "verify": "commands.verify:verify",

@@ -6,6 +6,7 @@ anything that the process has not confirmed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +96,17 @@ def request_options(command: Any) -> Any:
     return pass_command_line(command)
 
 
-def send_request(line: CommandLine, branch: str, payload: dict[str, Any], **values: Any) -> None:
+def send_request(
+    line: CommandLine,
+    branch: str,
+    payload: dict[str, Any],
+    *,
+    follow_up: Callable[[Database, Request], None] | None = None,
+    **values: Any,
+) -> None:
     """Submit a request, wait for its end unless told not to, and print the outcome.
+
+    ``follow_up`` is called with the request once it has been waited for.
 
     Exits with 1 if the request did not take effect, and with 2 if a preview shows an invalid one.
     """
@@ -107,6 +117,8 @@ def send_request(line: CommandLine, branch: str, payload: dict[str, Any], **valu
             _preview(database, branch, payload, options)
             return
         request, waited = _submit(database, branch, payload, options)
+        if follow_up is not None:
+            follow_up(database, request)
     show_answer(request, options.as_json)
     if waited and not _came_true(request):
         raise click.exceptions.Exit(1)
@@ -229,4 +241,4 @@ def _is_held(kind: str, state: str) -> bool:
     """Return whether a change was made on a paused run, where no update can prove it yet."""
     from branchtrack.core.interventions import awaited_by
 
-    return state == "applied" and awaited_by(kind) == "update"
+    return state == "applied" and awaited_by(kind, {}) == "update"

@@ -4,6 +4,7 @@ The requesting end validates against the run's own declarations, stores, and wai
 The training end polls, answers and reports that it is alive. It knows no trainer, page or shell.
 """
 
+from branchtrack.control.continuation import continue_branch as continue_branch
 from branchtrack.control.inbox import expire_hanging as expire_hanging
 from branchtrack.control.inbox import expire_unanswered as expire_unanswered
 from branchtrack.control.inbox import poll as poll

@@ -62,7 +62,7 @@ def expire_hanging(database: Database, run_id: str, actor: str) -> int:
 
 def successor(connection: Connection, request: Request) -> str | None:
     """Return the segment that a rewind continues in, once it has left its first segment."""
-    if awaited_by(request.kind) != "segment":
+    if awaited_by(request.kind, request.requested) != "segment":
         return None
     segment_id: str | None = (request.result or {}).get("segment")
     return segment_id

@@ -85,7 +85,7 @@ def create_launch(
     try:
         with database.read() as connection:
             _check_allowed(connection, node, order, who, message)
-        overrides, mode, command = _check_whole(database, store, node, order, entry_point)
+        overrides, mode, command = check_whole(database, store, node, order, entry_point)
         facts: dict[str, Any] = {"overrides": overrides, "mode": mode, "entry_point": command}
         facts |= {"strict": strict, "environment": environment}
         with database.transaction() as connection:
@@ -135,7 +135,7 @@ def _check_allowed(
     quota.check_limit(connection, node, who)
 
 
-def _check_whole(
+def check_whole(
     database: Database,
     store: Store,
     node: Node,

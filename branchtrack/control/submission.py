@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.control import launch, refusals
+from branchtrack.control import continuation, launch, refusals
 from branchtrack.control.inbox import expire_unanswered
 from branchtrack.control.text import clean_text, shortened
 from branchtrack.core import (
@@ -25,7 +25,7 @@ from branchtrack.core import (
 )
 from branchtrack.core.actors import Actor
 from branchtrack.core.builtin_settings import declared
-from branchtrack.core.interventions import Intervention, Rewind, SetSettings
+from branchtrack.core.interventions import Intervention, Rewind, SetSettings, Unpause
 from branchtrack.core.names import free_name, storable, valid_name
 from branchtrack.core.overrides import check_length
 from branchtrack.core.records import Branch, Request, Segment
@@ -49,10 +49,14 @@ REFUSALS = (InvalidInput, NotLive, Forbidden, RateLimited, NotFound, LaunchFaile
 
 @dataclass(frozen=True)
 class _Checked:
-    """A valid request: the intervention, and its conditions in the form that is stored."""
+    """A valid request: the intervention, and its conditions in the form that is stored.
+
+    ``wakes``: it needs a new process, as the branch's own has ended for a pause.
+    """
 
     intervention: Intervention
     conditions: dict[str, Any]
+    wakes: bool = False
 
 
 def submit(
@@ -69,6 +73,8 @@ def submit(
 
     ``when`` are conditions (`core.preconditions`). The same ``key`` from the same actor is the same
     request: it is stored once, and later calls return it in its current state.
+
+    A branch whose pause has ended its process is continued by a launch, named in the result.
 
     Raises:
         NotFound: no such branch. NotLive: no process trains it. InvalidInput: the payload is not
@@ -99,7 +105,11 @@ def submit(
             facts |= {"requested": requested, "conditions": checked.conditions, "key": key}
             request = requests.add(connection, branch, actor=who, **facts)
             request = requests.move(connection, request.id, "accepted", actor=who.label)
-            if not checked.intervention.needs_process:
+            if checked.wakes:
+                launch = continuation.wake(connection, branch, who, why)
+                result = {"launch": launch.id, "node": launch.fork_node_id}
+                request = _finish(connection, request, who, result)
+            elif not checked.intervention.needs_process:
                 request = _finish(connection, request, who)
     if refusal is not None:
         raise refusal
@@ -222,10 +232,12 @@ def live_segment(connection: Connection, branch: Branch) -> Segment:
     fix = f"`branchtrack tree {run.name}` lists the nodes that can be resumed."
     if status == "waiting":
         fix = "Its process has not begun to train; try again when it has."
+    elif status == lifecycle.SUSPENDED:
+        fix = f"Its pause has ended its process: `branchtrack unpause {run.name}/{branch.name}`."
     elif live:
         fix = f"Training now: {', '.join(live)}."
     raise NotLive(
-        f"Nothing trains {run.name}/{branch.name} now: it is {status}.",
+        f"Nothing trains {run.name}/{branch.name} now: it is {lifecycle.shown(status)}.",
         safe="Nothing was changed.",
         fix=fix,
         branch=branch.name,
@@ -252,6 +264,10 @@ def _check(
         actors.check_limit(who, requests.count_recent(connection, branch.run_id, who.token_id))
     if not typed.needs_process:
         return _Checked(typed, {})
+    if isinstance(typed, Unpause) and continuation.is_suspended(connection, branch):
+        actors.check(who, "launch", ["unpause"])
+        continuation.check_wakeable(connection, branch)
+        return _Checked(typed, {}, wakes=True)
     segment = live_segment(connection, branch)
     declarations = declared(segment.declared)
     if who.channel == "api":
@@ -313,10 +329,12 @@ def _same(
     return earlier
 
 
-def _finish(connection: Connection, request: Request, who: Actor) -> Request:
+def _finish(
+    connection: Connection, request: Request, who: Actor, result: dict[str, Any] | None = None
+) -> Request:
     """End a request that is complete once it is recorded."""
     requests.move(connection, request.id, "applied", actor=who.label, step=request.asked_step)
-    return requests.move(connection, request.id, "done", actor=who.label)
+    return requests.move(connection, request.id, "done", actor=who.label, result=result)
 
 
 def _is_key(key: object) -> bool:

@@ -21,6 +21,7 @@ MINUS = "−"
 #: States of branches, requests and launches whose own names say too little.
 _STATE_WORDS = {
     "running": "training",
+    "suspended": "paused",
     "waiting": "waiting for a worker",
     "accepted": "waiting for the trainer",
     "received": "waiting for the trainer",

@@ -25,10 +25,10 @@ Awaits = Literal["answer", "update", "end", "segment"]
 class Intervention(BaseModel):
     """What every kind has; a kind that differs says so in its own model.
 
-    ``label`` is on its button, ``about`` is a short line of help. ``makes_node``: a node is
-    committed for it. ``replayed``: a certificate has to carry it out again. ``changes_settings``:
-    its answer is the settings before and after. ``needs_process``: a run that has ended cannot
-    have it.
+    ``label`` is on its button, ``about`` is a short line of help. ``awaits`` is the default of
+    `awaits_of`. ``makes_node``: a node is committed for it. ``replayed``: a certificate has to
+    carry it out again. ``changes_settings``: its answer is the settings before and after.
+    ``needs_process``: a run that has ended cannot have it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -47,6 +47,11 @@ class Intervention(BaseModel):
     def options(cls) -> list[str]:
         """Return the names of its fields beside its kind."""
         return [name for name in cls.model_fields if name != "kind"]
+
+    @classmethod
+    def awaits_of(cls, requested: Mapping[str, Any]) -> Awaits:
+        """Return when a request of this kind with those fields is over."""
+        return cls.awaits
 
     @classmethod
     def names_of(cls, fields: Mapping[str, Any]) -> list[str]:
@@ -102,15 +107,28 @@ class SetSettings(Intervention):
 
 
 class Pause(Intervention):
-    """Hold training at this control point, still answering; a node is committed first."""
+    """Hold training at this control point, still answering; a node is committed first.
+
+    ``free``: end the process as well, so that the machine is free; the branch stays paused.
+    """
 
     label, about = "Pause", "commit a node and hold, still answering"
 
     kind: Literal["pause"] = "pause"
+    free: bool = False
+
+    @classmethod
+    def awaits_of(cls, requested: Mapping[str, Any]) -> Awaits:
+        """Return ``end`` if the process is to end."""
+        return "end" if requested.get("free") else cls.awaits
+
+    def describe(self) -> str:
+        """One line."""
+        return "pause, and free the machine" if self.free else "pause"
 
 
 class Unpause(Intervention):
-    """Resume a training that is paused."""
+    """Let a paused training continue, in a new process if its own has ended."""
 
     label, about = "Continue", "train on after a pause"
     makes_node = False
@@ -332,9 +350,9 @@ def _allowed(problem: Mapping[str, Any]) -> str:
     return text.replace("Input should be", "").replace("String should have", "text of").strip()
 
 
-def awaited_by(kind: str) -> Awaits:
+def awaited_by(kind: str, requested: Mapping[str, Any]) -> Awaits:
     """Return when a request of any kind is over; an order of a launch is answered at once."""
-    return INTERVENTIONS[kind].awaits if kind in INTERVENTIONS else "answer"
+    return INTERVENTIONS[kind].awaits_of(requested) if kind in INTERVENTIONS else "answer"
 
 
 def has_settings(kind: str) -> bool:

@@ -1,7 +1,8 @@
 """The lives of segments, requests and launches: their states and the legal moves between them.
 
-``waiting -> running <-> paused -> finished | stopped | failed``; a segment whose process is gone,
-or whose heartbeat is old, is shown as ``lost``. Requests and launches as in the tables below.
+``waiting -> running <-> paused -> finished | stopped | suspended | failed``; a segment whose
+process is gone, or whose heartbeat is old, is shown as ``lost``. ``suspended`` is a pause that has
+ended its process, and is shown as ``paused``. Requests and launches as in the tables below.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ SILENT_AFTER = 35.0
 _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
     "segment": {
         "waiting": ("running", "failed", "stopped"),
-        "running": ("paused", "finished", "stopped", "failed"),
-        "paused": ("running", "finished", "stopped", "failed"),
+        "running": ("paused", "finished", "stopped", "suspended", "failed"),
+        "paused": ("running", "finished", "stopped", "suspended", "failed"),
     },
     "request": {
         "received": ("accepted", "rejected"),
@@ -34,7 +35,7 @@ _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
     "launch": {
         "queued": ("starting", "failed", "cancelled"),
         "starting": ("running", "failed", "queued"),
-        "running": ("ended", "failed"),
+        "running": ("ended", "failed", "queued"),
     },
 }
 #: The final request states.
@@ -43,6 +44,9 @@ REQUEST_ENDS = frozenset(
 )
 LAUNCH_ENDS = frozenset(("ended", "failed", "cancelled"))
 LIVE = frozenset(("running", "paused"))
+SUSPENDED = "suspended"
+#: How a branch that a crash has ended is left.
+CRASHED = frozenset(("lost", "failed"))
 
 
 def sources(kind: str, after: str) -> tuple[str, ...]:
@@ -51,7 +55,7 @@ def sources(kind: str, after: str) -> tuple[str, ...]:
 
 
 def segment_status(segment: Segment, now: float) -> str:
-    """Return ``waiting running paused finished stopped failed`` as stored, or ``lost``."""
+    """Return the status as stored, ``lost`` if the process is gone; `shown` is what people read."""
     if segment.status not in LIVE:
         return "lost" if segment.status == "waiting" and segment.gone else segment.status
     last = segment.heartbeat_at or segment.started_at or 0.0
@@ -61,9 +65,14 @@ def segment_status(segment: Segment, now: float) -> str:
     return "lost" if now - last > limit else segment.status
 
 
+def shown(status: str) -> str:
+    """Return the status in the word that people read."""
+    return "paused" if status == SUSPENDED else status
+
+
 def run_status(branch_statuses: Iterable[str]) -> str:
     """Return one word for a tree: its liveliest branch, or else how its first branch ended."""
-    statuses = list(branch_statuses)
+    statuses = [shown(status) for status in branch_statuses]
     for word in ("running", "paused", "waiting"):
         if word in statuses:
             return word

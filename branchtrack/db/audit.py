@@ -251,7 +251,7 @@ def _last_told(
         if row.state != ASKED_TO_CANCEL:
             state = row.state
         log[row.kind, row.ref] = state, row.payload.get(CONTENTS) or contents
-        if row.kind == "branch" and row.state == _WITHDRAWN:
+        if row.kind in ("branch", "segment") and row.state == _WITHDRAWN:
             # Earlier versions named only the launch.
             node = row.payload.get("node") or forks.get(row.payload.get("launch"), "")
             log["node", node] = _WITHDRAWN, None

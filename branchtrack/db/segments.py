@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -87,6 +87,17 @@ def follow(
         error=f"Its process was gone; another continues from node {start.id}.",
     )
     return create(connection, branch.run_id, branch.id, start.id, start.step)
+
+
+def current(connection: Connection, statuses: Collection[str]) -> list[Segment]:
+    """Return the current segments of branches that are stored with one of ``statuses``."""
+    query = (
+        select(segments)
+        .join(branches, branches.c.segment_id == segments.c.id)
+        .where(segments.c.status.in_(sorted(statuses)))
+        .order_by(segments.c.started_at)
+    )
+    return [record(row._mapping) for row in connection.execute(query)]
 
 
 def take(

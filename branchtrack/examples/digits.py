@@ -50,6 +50,7 @@ def network() -> nn.Module:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--name", default="digits", help="name of the run")
+    parser.add_argument("--continue", action="store_true", help="go on where it ended before")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--lr", type=float, default=0.05)
     parser.add_argument("--every", type=int, default=50, help="steps between checkpoints")

@@ -32,6 +32,7 @@ def docstrings() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--continue", action="store_true", help="go on where it ended before")
     parser.add_argument("--steps", type=int, default=200)
     options = parser.parse_args()
 

@@ -33,6 +33,7 @@ def windows(texts: list[str]) -> list[dict[str, torch.Tensor]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--name", default="text", help="name of the run")
+    parser.add_argument("--continue", action="store_true", help="go on where it ended before")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--every", type=int, default=20, help="steps between checkpoints")

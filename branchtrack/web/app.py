@@ -26,7 +26,17 @@ from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
 from branchtrack.web.api import read, requests, tokens
 from branchtrack.web.events import streams
-from branchtrack.web.pages import audit, compare, node, resume, runs, steer, theme, tree
+from branchtrack.web.pages import (
+    audit,
+    compare,
+    continuation,
+    node,
+    resume,
+    runs,
+    steer,
+    theme,
+    tree,
+)
 from branchtrack.web.view import request_lines
 
 #: The status of each family of errors; the nearest class in an error's ancestry decides.
@@ -103,7 +113,7 @@ def status_of(error: BranchtrackError) -> int:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, node, compare, resume, steer, audit, theme)
+    pages = (runs, tree, node, compare, resume, continuation, steer, audit, theme)
     for module in (*pages, streams, read, requests, tokens):
         app.register_blueprint(module.blueprint)
 

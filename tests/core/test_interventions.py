@@ -69,7 +69,7 @@ def test_an_unknown_field_is_refused_with_those_of_its_kind() -> None:
     with pytest.raises(InvalidInput, match="node, name, values"):
         interventions.read({"kind": "rewind", "node": "abcd", "force": True})
     with pytest.raises(InvalidInput, match="no more than kind"):
-        interventions.read({"kind": "pause", "force": True})
+        interventions.read({"kind": "unpause", "force": True})
 
 
 def test_an_argument_is_taken_as_its_parameter_has_it() -> None:
@@ -108,8 +108,13 @@ def test_one_kind_is_values_of_settings_and_nothing_else() -> None:
 
 
 def test_an_order_of_a_launch_is_no_intervention_and_is_answered_at_once() -> None:
-    assert interventions.awaited_by("resume") == "answer"
-    assert interventions.awaited_by("rewind") == "segment"
+    assert interventions.awaited_by("resume", {}) == "answer"
+    assert interventions.awaited_by("rewind", {}) == "segment"
+
+
+def test_a_pause_that_frees_the_machine_is_over_when_its_process_has_ended() -> None:
+    assert interventions.awaited_by("pause", {}) == "answer"
+    assert interventions.awaited_by("pause", {"free": True}) == "end"
 
 
 def test_a_missing_field_is_named_without_the_rest_of_the_request() -> None:

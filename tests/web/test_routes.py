@@ -5,6 +5,7 @@ A route that is not in the table fails the first test.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,8 @@ ROUTES = {
     "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),
     "compare.as_csv": ("GET", "/compare.csv?a=digits/main&b=digits/other", "look"),
     "resume.form": ("GET", "/nodes/NODE/resume", "look"),
+    "continuation.form": ("GET", "/runs/digits/branches/main/continue", "look"),
+    "continuation.order": ("POST", "/runs/digits/branches/IDLE/continue", "launch"),
     "resume.order": ("POST", "/nodes/NODE/resume", "launch"),
     "steer.show": ("GET", f"{BRANCH}/steer", "look"),
     "steer.submit": ("POST", f"{BRANCH}/steer", "ask"),
@@ -61,6 +64,11 @@ ROUTES = {
     "api_requests.cancel": ("POST", "/api/v1/requests/REQUEST/cancel", "cancel"),
     "api_requests.list_requests": ("GET", f"/api/v1{RUN}/requests", "look"),
     "api_requests.log": ("GET", f"/api/v1{RUN}/audit", "look"),
+    "api_requests.continue_branch": (
+        "POST",
+        "/api/v1/runs/digits/branches/IDLE/continue",
+        "launch",
+    ),
     "api_requests.resume": ("POST", "/api/v1/nodes/NODE/resume", "launch"),
     "api_tokens.list_tokens": ("GET", "/api/v1/tokens", "tokens"),
     "api_tokens.create": ("POST", "/api/v1/tokens", "tokens"),
@@ -91,6 +99,7 @@ MAY = {
 }
 STRANGERS = ("nobody", "wrong", "revoked")
 SERVER = "the-servers-own"
+_NUMBERS = itertools.count()
 
 
 @dataclass
@@ -108,6 +117,7 @@ class Gate:
         method, path, needs = ROUTES[endpoint]
         path = path.replace("NODE", self.line.head.id if self.line.head else "")
         path = path.replace("REQUEST", self.request_of(caller) if "REQUEST" in path else "")
+        path = path.replace("IDLE", self.idle_branch() if "IDLE" in path else "")
         path = path.replace("TOKEN", self.spare_token(caller) if "TOKEN" in path else "")
         secret = self.secrets.get(caller)
         headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
@@ -126,6 +136,14 @@ class Gate:
             who = Actor(token.name, token.role, "web", token.id, token.only)
         payload = {"kind": "set", "values": {"lr": 1e-3}}
         return control.submit(self.database, "digits/main", payload, actor=who, reason="x").id
+
+    def idle_branch(self) -> str:
+        """A new branch whose process has failed."""
+        grower = self.line.grower
+        line = grower.line(f"idle-{next(_NUMBERS)}", 100)
+        line.commit("root", 0)
+        line.end("failed")
+        return line.branch.name
 
     def spare_token(self, caller: str) -> str:
         """A token to be revoked."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.request_options import request_options, send_request
+
+if TYPE_CHECKING:
+    from branchtrack.core.records import Request
+    from branchtrack.db.engine import Database
 
 
 @click.command("set")
@@ -32,26 +38,47 @@ def set_settings(
 
 @click.command()
 @click.argument("run")
+@click.option("--free", is_flag=True, help="End the process, too; unpause starts a new one.")
 @request_options
-def pause(line: CommandLine, run: str, **options: Any) -> None:
+def pause(line: CommandLine, run: str, free: bool, **options: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to commit a node and hold, still answering.
+
+    With --free its process ends, so that the machine is free; the branch stays paused.
 
     \b
     Example: branchtrack pause demo --reason "let me look"
+             branchtrack pause demo --free
     """
-    send_request(line, run, {"kind": "pause"}, **options)
+    send_request(
+        line, run, {"kind": "pause", "free": True} if free else {"kind": "pause"}, **options
+    )
 
 
 @click.command()
 @click.argument("run")
 @request_options
 def unpause(line: CommandLine, run: str, **options: Any) -> None:
-    """Ask a paused RUN (or RUN/BRANCH) to continue.
+    """Ask a paused RUN (or RUN/BRANCH) to continue, in a new process if its own has ended.
 
     \b
     Example: branchtrack unpause demo
     """
-    send_request(line, run, {"kind": "unpause"}, **options)
+    send_request(line, run, {"kind": "unpause"}, follow_up=partial(_start, line), **options)
+
+
+def _start(line: CommandLine, database: Database, request: Request) -> None:
+    """Start the process that an unpaused branch continues in, unless a worker does."""
+    launch = (request.result or {}).get("launch")
+    if launch is None:
+        return
+    from branchtrack.db.orders import workers
+    from branchtrack.launching import foreground
+
+    trust.require(line, database)
+    with database.read() as connection:
+        has_worker = bool(workers.heard_of(connection, within=workers.SILENT_AFTER))
+    if not has_worker:
+        foreground.detach(line.config, launch)
 
 
 @click.command()

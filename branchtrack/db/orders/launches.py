@@ -17,13 +17,16 @@ from branchtrack.core import lifecycle
 from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.overrides import WEIGHTS_ONLY
-from branchtrack.core.records import Branch, Change, Launch, NewNode, Node
+from branchtrack.core.records import Branch, Change, Launch, NewNode, Node, Segment
 from branchtrack.db import audit, nodes, runs, seals, segments
 from branchtrack.db.tables import branches, launches, requests
 from branchtrack.db.tables import nodes as node_rows
 from branchtrack.db.tables import runs as run_rows
 from branchtrack.db.tables import segments as segment_rows
 from branchtrack.errors import IllegalTransition, NotFound
+
+#: The kind of a launch that goes on in the branch of its node.
+CONTINUE = "continue"
 
 
 def order(
@@ -54,26 +57,71 @@ def order(
     segment = segments.create(connection, node.run_id, branch.id, node.id, node.step)
     planned = fork_of(node, overrides, mode, actor, reason)
     fork = nodes.commit(connection, replace(planned, branch_id=branch.id, segment_id=segment.id))
+    return add(
+        connection,
+        fork,
+        node_id=node.id,
+        mode=mode,
+        overrides=overrides,
+        actor=actor,
+        reason=reason,
+        strict=strict,
+        environment=environment,
+        branch=branch_name,
+        entry_point=entry_point,
+    )
+
+
+def order_continuation(
+    connection: Connection,
+    branch: Branch,
+    last: Segment,
+    head: Node,
+    *,
+    overrides: dict[str, Any],
+    mode: str,
+    actor: str,
+    reason: str,
+    **facts: Any,
+) -> Launch:
+    """Queue a process that goes on in a branch from its ``head``, after its ``last`` segment.
+
+    Raises:
+        BranchTaken: another process has continued the branch since it was read.
+    """
+    segment = segments.follow(connection, branch, last, head, actor=actor)
+    planned = fork_of(head, overrides, mode, actor, reason)
+    fork = nodes.commit(connection, replace(planned, branch_id=branch.id, segment_id=segment.id))
+    return add(
+        connection,
+        fork,
+        node_id=head.id,
+        kind=CONTINUE,
+        mode=mode,
+        overrides=overrides,
+        actor=actor,
+        reason=reason,
+        branch=branch.name,
+        strict=False,
+        **facts,
+    )
+
+
+def add(connection: Connection, fork: Node, *, actor: str, **facts: Any) -> Launch:
+    """Queue a launch whose process begins at ``fork``; ``facts`` are columns of its row."""
     now, launch_id = time.time(), new_id()
     connection.execute(
         launches.insert().values(
             id=launch_id,
-            run_id=node.run_id,
-            node_id=node.id,
+            run_id=fork.run_id,
             fork_node_id=fork.id,
-            branch_id=branch.id,
-            segment_id=segment.id,
-            mode=mode,
-            overrides=overrides,
+            branch_id=fork.branch_id,
+            segment_id=fork.segment_id,
             actor=actor,
-            reason=reason,
             state="queued",
             created_at=now,
             updated_at=now,
-            strict=strict,
-            environment=environment,
-            branch=branch_name,
-            entry_point=entry_point,
+            **facts,
         )
     )
     _log(connection, get(connection, launch_id), actor)
@@ -115,7 +163,7 @@ def branch_name(connection: Connection, launch: Launch) -> str:
 
 def is_withdrawn(connection: Connection, launch: Launch) -> bool:
     """Return whether what a launch created was removed again."""
-    query = select(branches.c.id).where(branches.c.id == launch.branch_id)
+    query = select(segment_rows.c.id).where(segment_rows.c.id == launch.segment_id)
     return connection.execute(query).first() is None
 
 
@@ -145,7 +193,11 @@ def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
     Returns False if something else refers to it by now: a request, or a branch that starts there.
     """
     row = connection.execute(select(branches).where(branches.c.id == launch.branch_id)).first()
-    if row is None or not _never_trained(connection, Branch(**row._mapping)):
+    if row is None:
+        return False
+    if launch.kind == CONTINUE:
+        return _withdraw_continuation(connection, launch, Branch(**row._mapping), actor)
+    if not _never_trained(connection, Branch(**row._mapping)):
         return False
     references = select(requests.c.id).where(
         or_(
@@ -170,6 +222,46 @@ def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
         state="withdrawn",
         actor=actor,
         payload={"branch": row.name, "launch": launch.id, "node": launch.fork_node_id},
+        reason="Its process trained nothing.",
+    )
+    return True
+
+
+def _withdraw_continuation(
+    connection: Connection, launch: Launch, branch: Branch, actor: str
+) -> bool:
+    """Give a branch back the segment and the head that it had before a launch continued it."""
+    segment = segments.get(connection, launch.segment_id)
+    is_untouched = (
+        branch.segment_id == segment.id
+        and branch.head_id == launch.fork_node_id
+        and segment.started_at is None
+        and not nodes.children(connection, launch.fork_node_id)
+    )
+    answered = select(requests.c.id).where(requests.c.segment_id == segment.id).limit(1)
+    if not is_untouched or connection.execute(answered).first() is not None:
+        return False
+    fork = nodes.get(connection, launch.fork_node_id)
+    before = (
+        select(segment_rows.c.id)
+        .where(segment_rows.c.branch_id == branch.id, segment_rows.c.position < segment.position)
+        .order_by(segment_rows.c.position.desc())
+        .limit(1)
+    )
+    earlier = {"head_id": fork.parent_id, "segment_id": connection.execute(before).scalar_one()}
+    connection.execute(branches.update().where(branches.c.id == branch.id).values(**earlier))
+    connection.execute(node_rows.delete().where(node_rows.c.id == fork.id))
+    connection.execute(segment_rows.delete().where(segment_rows.c.id == segment.id))
+    for table, key in ((branches, branch.id), (node_rows, fork.id), (segment_rows, segment.id)):
+        seals.renew(connection, table, key)
+    audit.append(
+        connection,
+        launch.run_id,
+        kind="segment",
+        ref=segment.id,
+        state="withdrawn",
+        actor=actor,
+        payload={"branch": branch.name, "launch": launch.id, "node": fork.id},
         reason="Its process trained nothing.",
     )
     return True
@@ -207,6 +299,12 @@ def move(connection: Connection, launch_id: str, state: str, actor: str, **facts
         raise IllegalTransition("launch", launch.state, state)
     _log(connection, launch, actor)
     return launch
+
+
+def requeue(connection: Connection, launch: Launch, retries: int) -> Launch:
+    """Put a launch whose process never trained back into the queue, with ``retries`` left."""
+    nothing = {"worker": None, "pid": None, "retries": retries}
+    return move(connection, launch.id, "queued", launch.worker or launch.actor, **nothing)
 
 
 def take_over(connection: Connection, launch: Launch, worker: str) -> bool:

@@ -10,6 +10,9 @@ from branchtrack.core.records import WorkerRow
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import workers
 
+#: Seconds without a sign of life after which a worker counts as gone.
+SILENT_AFTER = 15.0
+
 
 def beat(connection: Connection, worker: WorkerRow) -> None:
     """Record a worker, or that it still works."""

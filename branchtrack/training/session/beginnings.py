@@ -106,11 +106,12 @@ class Launched(Beginning):
 
     order: Launch
     home: Path
+    is_first_branch: bool = False
 
     @property
     def own_branch(self) -> str | None:
-        """The branch that the launch was ordered for."""
-        return self.order.branch
+        """The branch that the launch was ordered for, unless it is its run's first."""
+        return None if self.is_first_branch else self.order.branch
 
     def segment(self, connection: Connection, actor: str) -> Segment:
         """Return its segment; a different command that started this process is recorded."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ class Line:
 
 
 def is_asked_for() -> bool:
-    """Return whether the environment asks commands to continue what they began."""
+    """Return whether the environment or the command asks to continue what the command began."""
     return _wish().lower() not in _NO
 
 
@@ -153,7 +154,8 @@ def hint(line: Line) -> str:
 
 
 def _wish() -> str:
-    return os.environ.get(CONTINUE_VARIABLE, "").strip()
+    wish = os.environ.get(CONTINUE_VARIABLE, "").strip()
+    return "1" if not wish and ordinals.CONTINUE_FLAG in sys.argv[1:] else wish
 
 
 def _named_run(connection: Connection, name: str, home: Path) -> Run:

@@ -22,6 +22,8 @@ from branchtrack.training.steer.execution import Scene
 class LoopControl:
     """Whether the loop should end (``stop_asked``) or is held (``is_paused``), by its requests.
 
+    ``suspends`` says that it ends for a pause.
+
     ``log`` records the metrics of an evaluation at a step, ``hold`` that the loop was held at a
     step, or continues, and by which actor.
     """
@@ -32,7 +34,7 @@ class LoopControl:
         log: Callable[[int, Mapping[str, Any]], None],
         hold: Callable[[bool, int, str], None],
     ) -> None:
-        self.stop_asked = self.is_paused = False
+        self.stop_asked = self.is_paused = self.suspends = False
         self._rewinder, self._log, self._hold = rewinder, log, hold
 
     def execute(
@@ -44,9 +46,15 @@ class LoopControl:
         """
         if self._rewinder.pending is not None:
             return Answer(request, "expired", "The branch was just left for another node.")
-        hold, evaluate = partial(self._pause, point.step, final), partial(self._evaluate, point)
         scene = Scene(
-            point.live, point.step, actions, evaluate, hold, self._stop, self._rewinder.order
+            point.live,
+            point.step,
+            actions,
+            evaluate=partial(self._evaluate, point),
+            hold=partial(self._pause, point.step, final),
+            stop=self._stop,
+            suspend=partial(self._suspend, final),
+            rewind=self._rewinder.order,
         )
         return execution.execute(request, scene)
 
@@ -58,8 +66,16 @@ class LoopControl:
     def _stop(self) -> None:
         self.stop_asked = True
 
-    def _pause(self, step: int, final: bool, request: Request, paused: bool) -> None:
-        if paused and (final or self.stop_asked):
+    def _suspend(self, final: bool) -> None:
+        self._refuse_at_end(final)
+        self.stop_asked = self.suspends = True
+
+    def _refuse_at_end(self, final: bool) -> None:
+        if final or self.stop_asked:
             raise InvalidInput("kind", "pause", "nothing", what="Training ends at this step.")
+
+    def _pause(self, step: int, final: bool, request: Request, paused: bool) -> None:
+        if paused:
+            self._refuse_at_end(final)
         self.is_paused = paused
         self._hold(paused, step, request.actor)

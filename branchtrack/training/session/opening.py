@@ -177,7 +177,8 @@ class _Opening:
                 launch.mode,
                 strict=launch.strict,
             )
-        beginning = beginnings.Launched(launch, self._home)
+            is_first = runs.get_branch(connection, launch.branch_id).start_node_id is None
+        beginning = beginnings.Launched(launch, self._home, is_first)
         started_by = (launch.id, order.rewind) if order.rewind else None
         return Session(self.database, self.store, base, beginning, started_by)
 

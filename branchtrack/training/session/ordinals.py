@@ -28,6 +28,8 @@ from branchtrack.environment_variables import (
 from branchtrack.training.record import environment
 from branchtrack.training.session import refusal
 
+#: What a script's own arguments may say to continue what the command began.
+CONTINUE_FLAG = "--continue"
 #: What distinguishes the jobs of an array, which all have the same command.
 _ARRAYS = (
     "SLURM_ARRAY_TASK_ID",
@@ -126,11 +128,13 @@ def reset() -> None:
 def command(training: Training, home: Path) -> str:
     """Return a digest that is equal for the same training of the same command.
 
-    It covers the arguments, the folder (if the home lies within it, a project may be moved), the
-    job's number in an array, and the training's name and number. A session without a script has no
-    arguments, and its trainings of one name are not counted: cells are run again.
+    It covers the arguments but `CONTINUE_FLAG`, the folder (if the home lies within it, a project
+    may be moved), the job's number in an array, and the training's name and number. A session
+    without a script has no arguments, and its trainings of one name are not counted: cells are run
+    again.
     """
-    words = ["-"] if environment.is_interactive() else redaction.redacted(sys.orig_argv[1:])
+    argv = [word for word in sys.orig_argv[1:] if word != CONTINUE_FLAG]
+    words = ["-"] if environment.is_interactive() else redaction.redacted(argv)
     return _digest([words, *_site(training, home)])
 
 

@@ -75,7 +75,7 @@ class SegmentRecord:
     def end_stops(self, connection: Connection, state: str, error: str | None = None) -> None:
         """Move the requests to stop that the loop has got to their last state."""
         for request in requests.unanswered(connection, self._segment.id):
-            if awaited_by(request.kind) == "end" and request.state == "applied":
+            if awaited_by(request.kind, request.requested) == "end" and request.state == "applied":
                 requests.move(connection, request.id, state, actor=self._actor, error=error)
 
     def end(

@@ -13,6 +13,7 @@ from typing import Any
 
 from branchtrack import config as configuration
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core import lifecycle
 from branchtrack.core.records import Node
 from branchtrack.db.engine import Database
 from branchtrack.errors import StorageError
@@ -222,7 +223,8 @@ class Session(Updates):
         answers.supersede(replies)
         changes = (*answers.changes(replies), *execution.remarks(replies))
         ends = final or self.stop_asked
-        kind = "final" if ends else "intervention" if changes else "checkpoint"
+        is_last = ends and not self._control.suspends
+        kind = "final" if is_last else "intervention" if changes else "checkpoint"
         wants_node = any(reply.makes_node for reply in replies)
         durable_nodes: list[Node] = []
         is_new = self.committer.committed != point.step
@@ -319,6 +321,8 @@ class Session(Updates):
             if status != "failed":
                 self._segment_record.end_stops(connection, "done")
                 status, error = self.committer.ending(status, error)
+                if self._control.suspends and status == "stopped":
+                    status = lifecycle.SUSPENDED
             self._segment_record.end(connection, status, error, spare=self._rewinder.request_id)
 
     def _note(self) -> int:

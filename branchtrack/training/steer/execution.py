@@ -31,8 +31,9 @@ class Scene:
     """What requests are executed on: live objects, the author's actions, and the training itself.
 
     ``evaluate`` returns the metrics as they are recorded; ``hold`` holds training after this
-    control point for a request (or, if false, continues it) and ``stop`` ends it; ``rewind``
-    prepares the branch to continue in, and returns what the answer says of it.
+    control point for a request (or, if false, continues it), ``stop`` ends it, and ``suspend`` ends
+    its process for a pause; ``rewind`` prepares the branch to continue in, and returns what the
+    answer says of it.
     """
 
     live: Live
@@ -41,6 +42,7 @@ class Scene:
     evaluate: Callable[[], dict[str, Any]]
     hold: Callable[[Request, bool], None]
     stop: Callable[[], None]
+    suspend: Callable[[], None]
     rewind: Callable[[Request], dict[str, Any]]
 
 
@@ -61,7 +63,7 @@ def execute(request: Request, scene: Scene) -> Answer:
         if unmet:
             answer.state, answer.error = "failed", f"{unmet} Nothing was changed."
             return answer
-        if INTERVENTIONS[request.kind].awaits == "answer":
+        if INTERVENTIONS[request.kind].awaits_of(request.requested) == "answer":
             answer.state = "done"
         EXECUTORS[request.kind](answer, scene)
     except Exception as error:
@@ -124,7 +126,11 @@ def _checkpoint(answer: Answer, scene: Scene) -> None:
 
 
 def _pause(answer: Answer, scene: Scene) -> None:
-    scene.hold(answer.request, True)
+    if answer.request.requested.get("free"):
+        # Done when training has ended, as a stop.
+        scene.suspend()
+    else:
+        scene.hold(answer.request, True)
 
 
 def _unpause(answer: Answer, scene: Scene) -> None:

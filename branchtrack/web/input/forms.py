@@ -17,6 +17,8 @@ from branchtrack.errors import InvalidInput
 
 #: Prefixes of a form's fields: ``set.lr`` is a setting, ``arg.soft`` an argument of an action.
 PREFIX = "set."
+#: The button of a pause that frees the machine.
+PAUSE_FREE = "pause-free"
 #: Prefix of the value that a setting's field had when the form was made.
 BEFORE = "was."
 ARGUMENT = "arg."
@@ -40,6 +42,8 @@ def intervention(
         and not (name in _OPTIONAL and not text.strip())
     }
     payload: dict[str, Any] = {**rest, "kind": form.get("kind", "")}
+    if payload["kind"] == PAUSE_FREE:
+        payload |= {"kind": "pause", "free": True}
     if has_settings(payload["kind"]):
         payload["values"] = changed_settings(form, settings, current)
     elif "values" in payload:

@@ -6,6 +6,7 @@ It works on what one or two queries read; it makes no query and writes no markup
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,8 @@ from branchtrack.web.view.certificate_lines import Certified
 HELD_OUT = "eval_loss"
 #: Names that are suggested if none is similar.
 _SUGGESTED = 5
+#: How a branch is left that a new process can go on in.
+_LEFT = ("stopped", "failed", "lost", lifecycle.SUSPENDED)
 #: Settings in the short form.
 _SHORT = 4
 
@@ -63,6 +66,11 @@ class BranchView:
     def is_live(self) -> bool:
         """Return whether a process trains it now."""
         return self.status in lifecycle.LIVE
+
+    @property
+    def can_continue(self) -> bool:
+        """Return whether a new process can go on in it, as far as is seen here."""
+        return self.head is not None and self.status in _LEFT
 
     @property
     def step(self) -> int:
@@ -225,5 +233,6 @@ def change_words(changes: Iterable[Change]) -> str:
 def counted(branches: Sequence[BranchView]) -> list[tuple[str, int]]:
     """Return how many branches are in each state, liveliest first."""
     order = ("running", "paused", "waiting", "lost", "failed", "stopped", "finished", "empty")
-    counts = {state: sum(view.status == state for view in branches) for state in order}
+    shown = Counter(lifecycle.shown(view.status) for view in branches)
+    counts = {state: shown[state] for state in order}
     return [(state, count) for state, count in counts.items() if count]

@@ -134,6 +134,13 @@ def test_it_may_be_killed_as_often_as_it_likes(home: Home) -> None:
     assert len(home.runs()) == 1 and home.segment().status == "finished"
 
 
+def test_the_command_itself_may_ask_for_it(stopped: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [*sys.argv, ordinals.CONTINUE_FLAG])
+    monkeypatch.setattr(sys, "orig_argv", [*sys.orig_argv, ordinals.CONTINUE_FLAG])
+    loops.train(stopped, save_steps=2)
+    assert [run.name for run in stopped.runs()] == ["tiny"] and curve(stopped) == list(range(1, 10))
+
+
 def test_latest_is_asked_for_in_the_script(stopped: Home) -> None:
     loops.train(stopped, save_steps=2, resume="latest")
     assert [run.name for run in stopped.runs()] == ["tiny"] and curve(stopped) == list(range(1, 10))

@@ -15,6 +15,7 @@ import torch
 from branchtrack import control
 from branchtrack.core.records import Request
 from branchtrack.db import audit, requests
+from branchtrack.db.orders import launches
 from branchtrack.errors import BranchtrackError, InvalidInput, NotLive
 from branchtrack.training.settings import param_groups, registry
 from tests.training import tiny
@@ -196,6 +197,32 @@ def test_a_stop_commits_the_final_node_and_ends_the_segment(home: Home, untouche
     assert (home.segment().status, trainer.state.global_step) == ("stopped", 5)
     launch = home.resume(home.final(), eval_strategy="steps", eval_steps=4, **SHORT)
     assert home.final(launch).state_digest == untouched.final().state_digest
+
+
+def test_a_pause_that_frees_the_machine_ends_the_process_and_goes_on_exactly(
+    home: Home, untouched: Home
+) -> None:
+    evaluated = {"eval_strategy": "steps", "eval_steps": 4}
+    asked(home, {4: lambda: home.ask("pause", free=True)}, **evaluated)
+    (request,) = home.requests()
+    head = home.nodes()[-1]
+    assert (request.state, request.node_id) == ("done", head.id)
+    assert (head.kind, head.step, home.segment().status) == ("checkpoint", 5, "suspended")
+    woken = control.submit(home.database, "tiny", {"kind": "unpause"}, actor="ann")
+    assert woken.state == "done" and woken.result is not None
+    with home.database.read() as connection:
+        launch = launches.get(connection, woken.result["launch"])
+    assert (launch.kind, launch.branch, launch.actor) == ("continue", "main", "ann")
+    home.train(launch, **SHORT, **evaluated)
+    assert home.segment().status == "finished"
+    assert home.final().state_digest == untouched.final().state_digest
+    assert home.chain_break() is None
+
+
+def test_the_last_step_is_no_place_to_pause(home: Home) -> None:
+    asked(home, {STEPS - 1: lambda: home.ask("pause", free=True)})
+    (request,) = home.requests()
+    assert request.state == "failed" and home.segment().status == "finished"
 
 
 BAD: list[Any] = ["nan", "inf", "-1", "abc", "", 0, True, None, [1], 1e9, "1e999"]

@@ -30,7 +30,16 @@ class Training:
         model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
         self.live = Live(model, optimizer, None, Options(), [True])
-        self.scene = Scene(self.live, 3, actions, self.evaluate, self.hold, self.stop, self.rewind)
+        self.scene = Scene(
+            self.live,
+            3,
+            actions,
+            evaluate=self.evaluate,
+            hold=self.hold,
+            stop=self.stop,
+            suspend=self.suspend,
+            rewind=self.rewind,
+        )
 
     def evaluate(self) -> dict[str, Any]:
         if self.error is not None:
@@ -42,6 +51,9 @@ class Training:
 
     def stop(self) -> None:
         self.deeds.append("stopped")
+
+    def suspend(self) -> None:
+        self.deeds.append("suspended")
 
     def rewind(self, request: Request) -> dict[str, Any]:
         return {"segment": "next"}
@@ -102,6 +114,12 @@ def test_what_is_asked_of_the_training_is_done_with_it(
     training = Training()
     answer = training.execute(kind)
     assert (answer.state, answer.result, training.deeds) == (state, result, deeds)
+
+
+def test_a_pause_that_frees_the_machine_is_done_when_training_has_ended() -> None:
+    training = Training()
+    answer = training.execute("pause", free=True)
+    assert (answer.state, training.deeds) == ("applied", ["suspended"])
 
 
 def test_a_change_is_applied_and_waits_for_its_update() -> None:

@@ -93,8 +93,8 @@ def test_children_on_all_branches_are_listed(site: Site) -> None:
 def test_resume_compare_and_the_command_are_offered(site: Site) -> None:
     node = site.node("more-decay")
     page = site.get(f"/nodes/{node}")
-    assert page.by_role("link", "Continue from here")[0]["href"] == f"/nodes/{node}/resume"
-    without = page.by_role("link", "Continue without this change")[0]["href"]
+    assert page.by_role("link", "Resume as a new branch")[0]["href"] == f"/nodes/{node}/resume"
+    without = page.by_role("link", "Resume without this change")[0]["href"]
     assert without == f"/nodes/{node}/resume?set.lr=3e-4"
     assert f"branchtrack resume {node[:8]} --set lr=1.5e-4 --name NEW-BRANCH" in page.text
     assert page.field("Compare more-decay with").all("option")[0]["value"] == "gpt2-docs/main"

@@ -1,0 +1,156 @@
+"""The command `continue`: a new process that goes on in the same branch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from branchtrack.cli import origins
+from branchtrack.cli.commands import trust
+from branchtrack.cli.commands.resume import launch_lines, show_launch
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import echo, emit
+
+if TYPE_CHECKING:
+    from branchtrack.core.records import Launch
+    from branchtrack.db.engine import Database
+
+
+@click.command("continue")
+@click.argument("run", required=False)
+@click.option("--all-crashed", is_flag=True, help="Every branch whose process was killed.")
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting to change; may be given more than once.",
+)
+@click.option(
+    "--retry", "retries", type=int, default=0, metavar="K", help="Restart it after up to K crashes."
+)
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
+@click.option("--script", metavar="PATH", help="The script, if it is another one or has moved.")
+@click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
+@click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be continued.")
+@json_option
+@pass_command_line
+def continue_run(
+    line: CommandLine,
+    /,
+    run: str | None,
+    all_crashed: bool,
+    detach: bool,
+    dry_run: bool,
+    as_json: bool,
+    **order: Any,
+) -> None:
+    """Go on in the branch of RUN (or RUN/BRANCH), from its last node, in a new process.
+
+    It was stopped or preempted, it crashed, its pause has ended its process, or it has finished and
+    --set gives it another end. What it had logged past that node stays in the record as a lost
+    tail.
+    Ctrl-C asks it to stop at a node; the exit code is that of the training process.
+
+    \b
+    Example: branchtrack continue demo
+             branchtrack continue demo/cooler --retry 3
+             branchtrack continue demo --set max_steps=2000 --set horizon=extend
+             branchtrack continue --all-crashed --detach
+    """
+    if (run is None) != all_crashed:
+        raise click.UsageError("Name a RUN, or say --all-crashed.")
+    with line.database() as database:
+        names = _crashed(database) if run is None else [run]
+        if dry_run:
+            _list(names, as_json)
+            return
+        trust.require(line, database)
+        launches = [_order(line, database, name, **order) for name in names]
+        launches = [_start(line, database, launch, detach, as_json) for launch in launches]
+        payloads = [_payload(database, launch) for launch in launches]
+    if as_json:
+        emit(payloads if run is None else payloads[0])
+    else:
+        for payload in payloads:
+            echo("\n".join(launch_lines(payload)))
+        if not payloads:
+            echo("No branch has crashed.")
+    exit_as(payloads)
+
+
+def _crashed(database: Database) -> list[str]:
+    """Return the names of the branches whose process was killed."""
+    from branchtrack.control import continuation
+    from branchtrack.db import runs
+
+    with database.read() as connection:
+        return [
+            f"{runs.get_run(connection, branch.run_id).name}/{branch.name}"
+            for branch in continuation.crashed(connection)
+        ]
+
+
+def _list(names: list[str], as_json: bool) -> None:
+    if as_json:
+        emit([{"branch": name} for name in names])
+    else:
+        echo("\n".join(f"would continue {name}" for name in names) or "No branch has crashed.")
+
+
+def _order(
+    line: CommandLine,
+    database: Database,
+    name: str,
+    *,
+    values: tuple[str, ...],
+    script: str | None,
+    cwd: str | None,
+    **options: Any,
+) -> Launch:
+    from branchtrack import control
+    from branchtrack.core.settings import parse_assignments
+    from branchtrack.db import runs
+
+    with database.read() as connection:
+        head = runs.find_branch(connection, name).head_id
+    return control.continue_branch(
+        database,
+        line.store,
+        name,
+        actor=control.local_actor(),
+        settings=parse_assignments(values),
+        entry_point=origins.relocated_command(database, head, script, cwd) if head else None,
+        **options,
+    )
+
+
+def _start(
+    line: CommandLine, database: Database, launch: Launch, detach: bool, quiet: bool
+) -> Launch:
+    """Start a launch's process; return the launch as it ended, or as it was handed over."""
+    origins.report_script_changes(database, launch, quiet=quiet)
+    origins.report_environment(database, launch, quiet=quiet)
+    if detach:
+        from branchtrack.launching import foreground
+
+        foreground.detach(line.config, launch.id)
+        return launch
+    return show_launch(line, database, launch, quiet=quiet)
+
+
+def _payload(database: Database, launch: Launch) -> dict[str, Any]:
+    from branchtrack.analysis import payloads_requests
+
+    with database.read() as connection:
+        return payloads_requests.launch(connection, launch)
+
+
+def exit_as(payloads: list[dict[str, Any]]) -> None:
+    """Exit as the first process that failed did."""
+    failed = [payload for payload in payloads if payload["state"] == "failed"]
+    if failed:
+        code = failed[0]["exit_code"] or 1
+        raise click.exceptions.Exit(128 - code if code < 0 else code)

@@ -1,0 +1,221 @@
+"""Going on in the same branch from its last node in a new process: which branches can; orders.
+
+The points that the branch has past that node stay as a lost tail. It knows no worker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.control import launch as orders
+from branchtrack.control import launch_checks, quota
+from branchtrack.control.text import clean_text
+from branchtrack.core import actors, lifecycle, plain_values
+from branchtrack.core.actors import Actor
+from branchtrack.core.records import Branch, Launch, Node, Segment
+from branchtrack.db import nodes, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
+from branchtrack.errors import InvalidInput
+
+#: The most often that a crashed launch is started again.
+MOST_RETRIES = 100
+
+
+def continue_branch(
+    database: Database,
+    store: Store,
+    branch_ref: str,
+    *,
+    actor: Actor | str,
+    settings: Mapping[str, Any] | None = None,
+    reason: str = "",
+    retries: int = 0,
+    **facts: Any,
+) -> Launch:
+    """Queue a new process that goes on in a branch from its last node, with some settings changed.
+
+    ``retries`` is how often it is started again if it crashes. ``facts`` are ``environment`` and
+    ``entry_point``, as for `create_launch`.
+
+    Raises:
+        NotFound, InvalidInput, Forbidden, RateLimited: nothing was changed.
+        CheckpointMissing, CheckpointDamaged: the checkpoint of the node is incomplete or damaged.
+        LaunchFailed: the run has no command that could start it again.
+    """
+    database.check_writable()
+    message, who = clean_text("reason", reason), actors.of(actor)
+    order: dict[str, Any] = {"mode": "exact", "name": None, "settings": dict(settings or {})}
+    check_retries(retries)
+    plain_values.check(order["settings"], "")
+    actors.check(who, "launch", ["continue", *order["settings"]])
+    actors.check_reason(who, message)
+    with database.read() as connection:
+        branch = runs.find_branch(connection, branch_ref)
+        _last, head = startable(connection, branch)
+        quota.check_limit(connection, head, who)
+    order["node"] = head.id
+    entry_point = facts.pop("entry_point", None)
+    overrides, mode, command = orders.check_whole(database, store, head, order, entry_point)
+    with database.transaction() as connection:
+        branch = runs.get_branch(connection, branch.id)
+        last, now_head = startable(connection, branch)
+        if now_head.id != head.id:
+            raise _refusal(connection, branch, "has a newer node by now", "another try")
+        request = quota.receive(connection, head, order, overrides, who, message)
+        launch = launches.order_continuation(
+            connection,
+            branch,
+            last,
+            head,
+            overrides=overrides,
+            mode=mode,
+            actor=who.label,
+            reason=message or f"Continued; the branch was {_status(last)}.",
+            retries=retries or None,
+            entry_point=command,
+            **facts,
+        )
+        if request is not None:
+            quota.finish(connection, request, head, launch)
+        return launch
+
+
+def is_suspended(connection: Connection, branch: Branch) -> bool:
+    """Return whether a pause has ended the process of a branch."""
+    if branch.segment_id is None:
+        return False
+    return segments.get(connection, branch.segment_id).status == lifecycle.SUSPENDED
+
+
+def check_wakeable(connection: Connection, branch: Branch) -> None:
+    """Refuse to continue a suspended branch whose command cannot be started here.
+
+    Raises:
+        LaunchFailed: it cannot.
+    """
+    _last, head = startable(connection, branch)
+    launch_checks.startable(connection, head, None, None)
+
+
+def wake(connection: Connection, branch: Branch, who: Actor, reason: str) -> Launch:
+    """Queue the process that goes on in a suspended branch.
+
+    Raises:
+        BranchTaken: another process has continued it.
+    """
+    last, head = startable(connection, branch)
+    return launches.order_continuation(
+        connection,
+        branch,
+        last,
+        head,
+        overrides={},
+        mode=orders.mode_in_force(head, "exact"),
+        actor=who.label,
+        reason=reason or "Continued after a pause.",
+    )
+
+
+def startable(connection: Connection, branch: Branch) -> tuple[Segment, Node]:
+    """Return the last segment of a branch, and the node from which it can go on.
+
+    Raises:
+        InvalidInput: a process trains it or is about to, or it has no node yet.
+    """
+    if branch.segment_id is None or branch.head_id is None:
+        nothing = "has no node to go on from"
+        raise _refusal(connection, branch, nothing, "a branch with a node: start its script again")
+    segment = segments.get(connection, branch.segment_id)
+    status = lifecycle.segment_status(segment, time.time())
+    if status == "waiting":
+        launch = launches.of_branch(connection, branch.id)
+        started_by = f"launch {launch.id}" if launch else "a process"
+        raise _refusal(connection, branch, f"is waiting for {started_by}", "a branch that is idle")
+    if status in lifecycle.LIVE or (status == "lost" and segment.gone is False):
+        trained = f"is being trained by process {segment.pid} on {segment.host}"
+        raise _refusal(connection, branch, trained, "a branch that nothing trains")
+    return segment, nodes.get(connection, branch.head_id)
+
+
+def crashed(connection: Connection) -> list[Branch]:
+    """Return the branches whose process was killed or is gone, the longest trained last.
+
+    Those whose script raised an error, was refused, or was stopped are not among them.
+    """
+    now = time.time()
+    candidates = [
+        segment
+        for segment in segments.current(connection, [*lifecycle.LIVE, "failed"])
+        if lifecycle.segment_status(segment, now) in lifecycle.CRASHED
+    ]
+    listed = []
+    for segment in candidates:
+        branch = runs.get_branch(connection, segment.branch_id)
+        is_kept = branch.archived_at is None and branch.trashed_at is None
+        if is_kept and branch.head_id and _has_crashed(connection, segment):
+            listed.append(branch)
+    return listed
+
+
+def retry(connection: Connection, launch: Launch, segment: Segment) -> Launch | None:
+    """Order a failed launch once more, if it may be started again; return the new launch.
+
+    One whose process never trained goes back into the queue itself.
+    """
+    left = (launch.retries or 0) - 1
+    if left < 0:
+        return None
+    if segment.started_at is None:
+        return launches.requeue(connection, launch, left)
+    branch = runs.get_branch(connection, launch.branch_id)
+    last, head = startable(connection, branch)
+    return launches.order_continuation(
+        connection,
+        branch,
+        last,
+        head,
+        overrides={},
+        mode=orders.mode_in_force(head, "exact"),
+        actor=launch.actor,
+        reason=f"Started again after a crash; {left} more times at most.",
+        retries=left,
+        retry_of=launch.id,
+        **{name: getattr(launch, name) for name in ("environment", "entry_point", "priority")},
+        **{name: getattr(launch, name) for name in ("labels", "group_id")},
+    )
+
+
+def check_retries(retries: object) -> None:
+    """Refuse a number of restarts that is none.
+
+    Raises:
+        InvalidInput: it is not a whole number from 0 to `MOST_RETRIES`.
+    """
+    is_number = isinstance(retries, int) and not isinstance(retries, bool)
+    if not is_number or not 0 <= int(str(retries)) <= MOST_RETRIES:
+        raise InvalidInput("retry", retries, f"a whole number from 0 to {MOST_RETRIES}")
+
+
+def _has_crashed(connection: Connection, segment: Segment) -> bool:
+    """Return whether a failed segment's process was killed, rather than ended by an error."""
+    if segment.status != "failed":
+        return True
+    launch = launches.of_branch(connection, segment.branch_id)
+    if launch is None or launch.segment_id != segment.id:
+        return False
+    return launch.exit_code is None or launch.exit_code < 0
+
+
+def _status(segment: Segment) -> str:
+    return lifecycle.shown(lifecycle.segment_status(segment, time.time()))
+
+
+def _refusal(connection: Connection, branch: Branch, state: str, allowed: str) -> InvalidInput:
+    name = f"{runs.get_run(connection, branch.run_id).name}/{branch.name}"
+    return InvalidInput("branch", name, allowed, what=f"{name} {state}.")
