@@ -9,6 +9,8 @@ REQUIRE_VARIABLE = "BRANCHTRACK_REQUIRE"
 CONTINUE_VARIABLE = "BRANCHTRACK_CONTINUE"
 #: Set to 1, a refusal is printed with its traceback.
 DEBUG_VARIABLE = "BRANCHTRACK_DEBUG"
+#: The bytes that the log of a launch may have.
+LOG_LIMIT_VARIABLE = "BRANCHTRACK_LOG_LIMIT"
 
 #: Names the launch that a process carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"

@@ -51,6 +51,7 @@ COMMANDS = {
     "note": "commands.steer:note",
     "act": "commands.steer:act",
     "requests": "commands.requests:requests",
+    "queue": "commands.requests:queue",
     "cancel": "commands.requests:cancel",
     "audit": "commands.audit:audit",
     "resume": "commands.resume:resume",

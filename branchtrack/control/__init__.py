@@ -4,6 +4,8 @@ The requesting end validates against the run's own declarations, stores, and wai
 The training end polls, answers and reports that it is alive. It knows no trainer, page or shell.
 """
 
+from branchtrack.control.cancellation import cancel_launch as cancel_launch
+from branchtrack.control.cancellation import wait_for_end as wait_for_end
 from branchtrack.control.continuation import continue_branch as continue_branch
 from branchtrack.control.inbox import expire_hanging as expire_hanging
 from branchtrack.control.inbox import expire_unanswered as expire_unanswered

@@ -28,6 +28,7 @@ from branchtrack.core.overrides import (
     check_schedule_left,
     offered,
 )
+from branchtrack.core.queueing import valid_labels, valid_priority
 from branchtrack.core.records import Launch, Node
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, runs, segments
@@ -62,13 +63,16 @@ def create_launch(
     strict: bool = False,
     environment: dict[str, Any] | None = None,
     entry_point: Mapping[str, Any] | None = None,
+    priority: int | None = None,
+    labels: Iterable[str] | None = None,
 ) -> Launch:
     """Queue a new process that resumes a node with some settings changed, as a new branch.
 
     Without a ``name`` the branch gets a free one. ``entry_point`` is the command to start instead
     of the run's own; only the shell may set it and ``environment`` (see `Launch`). With a
     ``worker`` the launch belongs to that worker at once, and no other can claim it. A ``strict``
-    launch ends if its first update differs from that of the node's own continuation. An order of a
+    launch ends if its first update differs from that of the node's own continuation. A higher
+    ``priority`` is started first, by a worker that has all ``labels``. An order of a
     token is also recorded as a request of kind ``resume``, refused or not, and counts towards the
     token's limit.
 
@@ -85,9 +89,10 @@ def create_launch(
     try:
         with database.read() as connection:
             _check_allowed(connection, node, order, who, message)
+        turn = {"priority": valid_priority(priority), "labels": valid_labels(labels)}
         overrides, mode, command = check_whole(database, store, node, order, entry_point)
         facts: dict[str, Any] = {"overrides": overrides, "mode": mode, "entry_point": command}
-        facts |= {"strict": strict, "environment": environment}
+        facts |= {"strict": strict, "environment": environment, **turn}
         with database.transaction() as connection:
             launch = _queue(connection, node, order, who, message, facts)
             if worker is None:

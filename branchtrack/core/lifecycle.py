@@ -18,6 +18,8 @@ LOST_AFTER = 10.0
 GONE_AFTER = 2.5
 #: And if it is seen to be there: a database held by another process may block its heartbeat.
 SILENT_AFTER = 35.0
+#: Seconds of silence after which a worker's launches are those of any other.
+WORKER_SILENT_AFTER = 10.0
 
 _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
     "segment": {
@@ -34,8 +36,9 @@ _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "launch": {
         "queued": ("starting", "failed", "cancelled"),
-        "starting": ("running", "failed", "queued"),
-        "running": ("ended", "failed", "queued"),
+        "starting": ("running", "failed", "queued", "cancelled"),
+        # Back into the queue goes one whose worker ended before it trained.
+        "running": ("ended", "failed", "cancelled", "queued"),
     },
 }
 #: The final request states.

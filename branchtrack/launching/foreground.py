@@ -30,6 +30,14 @@ def run_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
 
     ``watch`` is called at every look. If the other worker dies, this one takes over.
     """
+    try:
+        return _watch_launch(worker, launch_id, watch)
+    finally:
+        if not worker.children:
+            worker.leave()
+
+
+def _watch_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
     looked = time.monotonic()
     while True:
         worker.look()

@@ -116,6 +116,7 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
         "steer": "/runs/gpt2-docs/branches/more-decay/steer",
         "steer-wrong": "/runs/gpt2-docs/branches/more-decay/steer?",
         "audit": "/runs/gpt2-docs/audit?verify=1",
+        "queue": "/launches",
         "stop": "/runs/gpt2-docs/branches/more-decay/stop",
         "missing": "/runs/gpt2-dcos",
     }

@@ -11,7 +11,7 @@ from branchtrack.core.actors import Actor
 from branchtrack.core.records import Request
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, queue
 from branchtrack.errors import IllegalTransition, NameTaken
 from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 
@@ -138,7 +138,7 @@ def test_two_workers_never_claim_one_launch(database: Database, store: Store) ->
 
     def claim(worker: int) -> str | None:
         with database.transaction() as connection:
-            launch = launches.claim(connection, str(worker))
+            launch = queue.claim(connection, str(worker))
             return None if launch is None else launch.id
 
     with ThreadPoolExecutor(6) as pool:
@@ -146,4 +146,4 @@ def test_two_workers_never_claim_one_launch(database: Database, store: Store) ->
     assert len(claimed) == len(set(claimed)) <= 3
     with database.transaction() as connection:
         rest = 3 - len(claimed)
-        assert [launches.claim(connection, "w") is not None for _ in range(3)].count(True) == rest
+        assert [queue.claim(connection, "w") is not None for _ in range(3)].count(True) == rest

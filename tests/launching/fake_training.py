@@ -1,7 +1,7 @@
 """A training without torch: takes its segment, logs, commits, answers, ends. Run as a script.
 
 fake_training.py NAME [--steps N] [--seconds S] [--crash-at N] [--leave-open] [--no-taking]
-                 [--exit-code N]
+                 [--exit-code N] [--on-sigterm]
 
 As a trial's process it does what FAKE_TRIAL says: ``exact``, ``differs``, ``crash``, ``sleep`` or
 nothing.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -63,6 +64,9 @@ class FakeTraining:
             status = "stopped" if self.stopping else "finished"
             control.expire_unanswered(connection, self.segment.id, "fake", "It ended.")
             segments.end(connection, self.segment.id, status, actor="fake")
+
+    def stop_by_signal(self, number: int, _frame: object) -> None:
+        self.stopping, self.options.exit_code = True, 128 + number
 
     def _begin(self) -> Any:
         argv = [sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]]
@@ -209,11 +213,15 @@ def main() -> None:
     parser.add_argument("--leave-open", action="store_true")
     parser.add_argument("--no-taking", action="store_true")
     parser.add_argument("--exit-code", type=int, default=0)
+    parser.add_argument("--on-sigterm", action="store_true")
     options = parser.parse_args()
     print("fake training starts", flush=True)
     if options.no_taking:
         return
     training = FakeTraining(options)
+    if options.on_sigterm:
+        # As a real training does: a node, and then what the signal means.
+        signal.signal(signal.SIGTERM, training.stop_by_signal)
     try:
         training.run()
     finally:

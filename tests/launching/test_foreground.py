@@ -10,7 +10,7 @@ import pytest
 from branchtrack.config import Config
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import queue
 from branchtrack.errors import LaunchFailed
 from branchtrack.launching import foreground
 from branchtrack.launching.worker import Worker
@@ -66,7 +66,7 @@ def test_a_launch_whose_worker_died_is_taken_over(
     train()
     launch = order("next")
     with database.transaction() as connection:
-        launches.claim(connection, dead_worker, launch.id)
+        queue.claim(connection, dead_worker, launch.id)
     assert foreground.run_launch(worker, launch.id, ignore).state == "ended"
     assert reread(database, launch).worker == worker.name
 

@@ -20,7 +20,7 @@ from branchtrack.config import Config, load
 from branchtrack.core.records import Launch
 from branchtrack.db import audit, metrics, requests, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, queue
 from branchtrack.db.schema import open_database
 from branchtrack.db.tables import launches as launch_table
 from branchtrack.errors import StorageError
@@ -229,7 +229,7 @@ def test_two_workers_never_start_one_launch_twice(
 ) -> None:
     train("--steps", "2")
     ordered = [order(f"next{i}") for i in range(2)]
-    workers = [Worker(database, config, jobs=2) for _ in range(3)]
+    workers = [Worker(database, config, slots=2) for _ in range(3)]
     threads = [threading.Thread(target=run_to_the_end, args=(hired,)) for hired in workers]
     for thread in threads:
         thread.start()
@@ -241,7 +241,7 @@ def test_two_workers_never_start_one_launch_twice(
         assert log == "fake training starts\n"
 
 
-def test_a_worker_starts_no_more_than_its_jobs_at_a_time(
+def test_a_worker_starts_no_more_than_its_slots_at_a_time(
     train: Train, order: Order, worker: Worker, database: Database
 ) -> None:
     train("--steps", "2")
@@ -276,7 +276,7 @@ def test_a_launch_that_a_dead_worker_had_not_begun_is_queued_again(
     train("--steps", "2")
     launch = order("next")
     with database.transaction() as connection:
-        launches.claim(connection, dead_worker, launch.id)
+        queue.claim(connection, dead_worker, launch.id)
     run_to_the_end(worker)
     assert reread(database, launch).state == "ended"
     assert reread(database, launch).worker == worker.name
@@ -289,7 +289,7 @@ def test_a_launch_whose_process_died_with_its_worker_is_failed(
     launch = order("next")
     dead_pid = int(dead_worker.split(":")[1])
     with database.transaction() as connection:
-        launches.claim(connection, dead_worker, launch.id)
+        queue.claim(connection, dead_worker, launch.id)
         launches.move(connection, launch.id, "running", dead_worker, pid=dead_pid)
     run_to_the_end(worker)
     ended = reread(database, launch)
@@ -314,7 +314,7 @@ def test_a_process_that_outlived_its_worker_is_watched_to_its_end(
         local_process.log_path(config, launch.id),
     )
     with database.transaction() as connection:
-        launches.claim(connection, dead_worker, launch.id)
+        queue.claim(connection, dead_worker, launch.id)
         launches.move(connection, launch.id, "running", dead_worker, pid=process.pid)
     local_process.release(process)
     worker.recover()
@@ -337,7 +337,7 @@ def test_a_launch_of_a_living_worker_or_another_machine_is_left_alone(
     names[0] = f"elsewhere:{os.getpid()}:0"
     with database.transaction() as connection:
         for launch, name in zip(ordered, names, strict=True):
-            launches.claim(connection, name, launch.id)
+            queue.claim(connection, name, launch.id)
     worker.recover()
     assert [reread(database, launch).state for launch in ordered] == ["starting"] * 2
 
@@ -348,12 +348,12 @@ def test_only_one_worker_takes_over(
     train("--steps", "2")
     launch = order("next")
     with database.transaction() as connection:
-        claimed = launches.claim(connection, dead_worker, launch.id)
+        claimed = queue.claim(connection, dead_worker, launch.id)
     assert claimed is not None
     with database.transaction() as connection:
-        assert launches.take_over(connection, claimed, "a:1:1")
+        assert queue.take_over(connection, claimed, "a:1:1")
     with database.transaction() as connection:
-        assert not launches.take_over(connection, claimed, "b:1:1")
+        assert not queue.take_over(connection, claimed, "b:1:1")
 
 
 def test_nothing_trains_where_the_database_did_not_hear_of_it(
@@ -375,9 +375,10 @@ def test_nothing_trains_where_the_database_did_not_hear_of_it(
         with pytest.raises(StorageError):
             worker.claim(launch.id)
     with database.transaction() as connection:
-        launches.claim(connection, worker.name, launch.id)
+        queue.claim(connection, worker.name, launch.id)
     with monkeypatch.context() as patch:
-        patch.setattr(launches, "claim", lambda *_args: reread(database, launch))
+        patch.setattr(queue, "has_next", lambda *_args, **_how: True)
+        patch.setattr(queue, "claim", lambda *_args, **_how: reread(database, launch))
         patch.setattr(launches, "move", fail)
         with pytest.raises(StorageError):
             worker.claim(launch.id)
@@ -396,15 +397,15 @@ def test_a_database_that_fails_for_a_while_does_not_end_a_worker(
     train("--steps", "2")
     said: list[str] = []
     worker = Worker(database, config, say=said.append)
-    real, calls = launches.claim, []
+    real, calls = queue.claim, []
 
-    def claim(*arguments: object) -> Launch | None:
+    def claim(*arguments: object, **options: object) -> Launch | None:
         calls.append(1)
         if len(calls) == 1:
             raise StorageError("The disk was busy.")
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(launches, "claim", claim)
+    monkeypatch.setattr(queue, "claim", claim)
     launch = order("next")
     with in_background(worker):
         wait_until(lambda: reread(database, launch).state == "ended")
@@ -415,7 +416,7 @@ def test_the_queue_is_worked_off_in_order(database: Database, train: Train, orde
     train("--steps", "2")
     ordered = [order(f"b{i}").id for i in range(3)]
     with database.transaction() as connection:
-        taken = [launches.claim(connection, "w") for _ in range(4)]
+        taken = [queue.claim(connection, "w") for _ in range(4)]
         rows = connection.execute(select(launch_table.c.state)).all()
     assert [launch.id for launch in taken if launch] == ordered
     assert {row.state for row in rows} == {"starting"}
@@ -433,7 +434,7 @@ def test_launches_work_on_postgres_too(empty_postgres: str, tmp_path: Path) -> N
         )
         for i in range(2)
     ]
-    workers = [Worker(database, config, jobs=2) for _ in range(2)]
+    workers = [Worker(database, config, slots=2) for _ in range(2)]
     threads = [threading.Thread(target=run_to_the_end, args=(hired,)) for hired in workers]
     for thread in threads:
         thread.start()
@@ -452,7 +453,7 @@ def test_a_worker_leaves_alone_what_another_of_its_process_is_starting(
     launch = order("next")
     first, second = (Worker(database, config) for _ in range(2))
     with database.transaction() as connection:
-        launches.claim(connection, first.name, launch.id)
+        queue.claim(connection, first.name, launch.id)
     second.recover()
     assert reread(database, launch).state == "starting"
     first.recover()

@@ -47,6 +47,7 @@ def pages(site: Site) -> dict[str, str]:
         "stop": "/runs/gpt2-docs/branches/more-decay/stop",
         "steer": "/runs/gpt2-docs/branches/more-decay/steer",
         "audit": "/runs/gpt2-docs/audit",
+        "queue": "/launches",
     }
 
 
@@ -65,6 +66,7 @@ def pages(site: Site) -> dict[str, str]:
         "stop",
         "steer",
         "audit",
+        "queue",
     ],
 )
 def test_a_page_makes_at_most_six_statements(site: Site, name: str) -> None:
@@ -108,7 +110,9 @@ def test_the_number_of_runs_does_not_matter(empty: Site) -> None:
     assert len(seen) <= MOST, seen
 
 
-@pytest.mark.parametrize("name", ["runs", "tree", "node", "compare", "resume", "steer", "audit"])
+@pytest.mark.parametrize(
+    "name", ["runs", "tree", "node", "compare", "resume", "steer", "audit", "queue"]
+)
 def test_a_page_weighs_little(site: Site, name: str) -> None:
     html = site.client.get(pages(site)[name]).data
     assert len(html) <= 150_000

@@ -15,6 +15,7 @@ from flask import Flask
 
 from branchtrack import control
 from branchtrack.checkpoints.location import open_store
+from branchtrack.checkpoints.packs import Store
 from branchtrack.config import load
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
@@ -28,8 +29,8 @@ from tests.web import seeds
 from tests.web.conftest import client_of
 
 RUN, BRANCH = "/runs/digits", "/runs/digits/branches/main"
-#: What each route needs: ``open`` to everybody, ``look``, ``ask``, ``launch``, ``cancel``,
-#: ``tokens``; ``judge`` are previews.
+#: What each route needs: ``open`` to everybody, ``look``, ``ask``, ``launch``, ``cancel`` of a
+#: request, ``end`` of a launch, ``tokens``; ``judge`` are previews.
 ROUTES = {
     "static": ("GET", "/static/app.css", "open"),
     "theme.icon": ("GET", "/icon.svg", "open"),
@@ -50,6 +51,9 @@ ROUTES = {
     "steer.confirm_stop": ("GET", f"{BRANCH}/stop", "look"),
     "steer.preview": ("POST", f"{BRANCH}/steer/preview", "judge"),
     "steer.cancel": ("POST", "/requests/REQUEST/cancel", "cancel"),
+    "launches.index": ("GET", "/launches", "look"),
+    "launches.show": ("GET", "/launches/LAUNCH", "look"),
+    "launches.cancel": ("POST", "/launches/LAUNCH/cancel", "end"),
     "audit.show": ("GET", f"{RUN}/audit", "look"),
     "streams.events": ("GET", f"{RUN}/events", "look"),
     "api.list_runs": ("GET", "/api/v1/runs", "look"),
@@ -70,6 +74,10 @@ ROUTES = {
         "launch",
     ),
     "api_requests.resume": ("POST", "/api/v1/nodes/NODE/resume", "launch"),
+    "api_launches.list_launches": ("GET", "/api/v1/launches", "look"),
+    "api_launches.show": ("GET", "/api/v1/launches/LAUNCH", "look"),
+    "api_launches.log": ("GET", "/api/v1/launches/LAUNCH/log", "look"),
+    "api_launches.cancel": ("POST", "/api/v1/launches/LAUNCH/cancel", "end"),
     "api_tokens.list_tokens": ("GET", "/api/v1/tokens", "tokens"),
     "api_tokens.create": ("POST", "/api/v1/tokens", "tokens"),
     "api_tokens.revoke": ("DELETE", "/api/v1/tokens/TOKEN", "tokens"),
@@ -94,6 +102,7 @@ MAY = {
     "judge": STEERS,
     "cancel": STEERS,
     "launch": ("agent", "operator", "admin", "person"),
+    "end": ("agent", "operator", "admin", "person"),
     "tokens": ("admin", "person"),
     "open": tuple(CALLERS),
 }
@@ -108,6 +117,7 @@ class Gate:
 
     app: Flask
     database: Database
+    store: Store
     secrets: dict[str, str]
     tokens: dict[str, Token]
     line: seeds.Line
@@ -118,6 +128,7 @@ class Gate:
         path = path.replace("NODE", self.line.head.id if self.line.head else "")
         path = path.replace("REQUEST", self.request_of(caller) if "REQUEST" in path else "")
         path = path.replace("IDLE", self.idle_branch() if "IDLE" in path else "")
+        path = path.replace("LAUNCH", self.launch_of(caller) if "LAUNCH" in path else "")
         path = path.replace("TOKEN", self.spare_token(caller) if "TOKEN" in path else "")
         secret = self.secrets.get(caller)
         headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
@@ -145,6 +156,15 @@ class Gate:
         line.end("failed")
         return line.branch.name
 
+    def launch_of(self, caller: str) -> str:
+        """A launch of the caller's own that waits; somebody else's where it can order none."""
+        token = self.tokens.get(caller)
+        who = Actor("somebody")
+        if token is not None and caller in MAY["launch"]:
+            who = Actor(token.name, token.role, "web", token.id, token.only)
+        node = self.line.head.id if self.line.head else ""
+        return control.create_launch(self.database, self.store, node, actor=who, reason="x").id
+
     def spare_token(self, caller: str) -> str:
         """A token to be revoked."""
         name = f"spare-{caller}"
@@ -156,7 +176,9 @@ class Gate:
 def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
     """The body that a route takes: JSON of the API, a form of the pages."""
     is_api = path.startswith("/api/")
-    told: dict[str, Any] = {"theme": {"theme": "dark"}, "cancel": {}}.get(needs, {"reason": "why"})
+    told: dict[str, Any] = {"theme": {"theme": "dark"}, "cancel": {}, "end": {}}.get(
+        needs, {"reason": "why"}
+    )
     if needs in ("ask", "judge"):
         told |= {"kind": "set"}
         told |= {"values": {"lr": 2e-3}} if is_api else {"set.lr": "2e-3"}
@@ -184,7 +206,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     with database.transaction() as connection:
         tokens.revoke(connection, "revoked")
     app = create_app(config, database, store, token=SERVER)
-    yield Gate(app, database, secrets, made, line)
+    yield Gate(app, database, store, secrets, made, line)
     database.close()
 
 

@@ -11,6 +11,7 @@ from branchtrack.cli.commands.serve import PORT, new_token, serve_pages
 from branchtrack.cli.commands.show import print_tree
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import changes, emit, print_table
+from branchtrack.cli.worker_options import Staff
 from branchtrack.core import formats
 
 _HOST = "127.0.0.1"
@@ -59,7 +60,7 @@ def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool
         _print_result(result)
     if not no_serve:
         say("\nLook at it in the browser; Ctrl-C ends the server.")
-        serve_pages(line, _HOST, port, new_token(), jobs=1)
+        serve_pages(line, _HOST, port, new_token(), staff=Staff())
 
 
 def _print_result(result: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""The commands `settings`, `requests` and `cancel`: what a run offers, and what was requested."""
+"""The commands `settings`, `requests`, `queue` and `cancel`: what can be and what was asked for."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from branchtrack.cli.output import (
 )
 from branchtrack.cli.request_options import check_timeout, show_answer, wait_for
 from branchtrack.core import formats
+
+if TYPE_CHECKING:
+    from branchtrack.db.engine import Database
 
 
 @click.command()
@@ -157,6 +160,58 @@ def _what(request: dict[str, Any]) -> str:
 
 
 @click.command()
+@json_option
+@pass_command_line
+def queue(line: CommandLine, as_json: bool) -> None:
+    """List the launches that wait or train, in the order of the queue, and the workers.
+
+    \b
+    Example: branchtrack queue
+    """
+    import time
+
+    from branchtrack.analysis import queue as queues
+
+    with line.read() as connection:
+        payload = queues.as_json(queues.read(connection, time.time()))
+    if (left := payload["total"] - len(payload["launches"])) > 0:
+        echo(f"{left:,} more launches wait after these.", err=True)
+    if as_json:
+        emit(payload)
+        return
+    if not payload["launches"]:
+        echo("No launch waits or trains.")
+    print_table(
+        ("PLACE", "LAUNCH", "BRANCH", "STATE", "STEP", "STEPS/S", "ENDS", "WORKER", "WHY"),
+        [_queue_row(row) for row in payload["launches"]],
+        right="PLACE STEP STEPS/S",
+    )
+    for worker in payload["workers"]:
+        heard = "" if worker["heard_of"] else ", silent"
+        labels = f", labels {', '.join(worker['labels'])}" if worker["labels"] else ""
+        gpus = f", {len(worker['devices'])} GPUs" if worker["devices"] else ""
+        slots = f"{worker['busy']} of {worker['slots']} slots" if worker["slots"] else "one launch"
+        echo(f"worker {worker['name']}: {slots}{labels}{gpus}{heard}")
+
+
+def _queue_row(row: dict[str, Any]) -> tuple[str, ...]:
+    step = formats.steps(row["step"]) if row["step"] is not None else ""
+    if row["max_steps"]:
+        step += f" of {formats.steps(row['max_steps'])}"
+    return (
+        str(row["position"] or ""),
+        row["launch"][:8],
+        f"{row['run']}/{row['branch']}",
+        state(row["status"]),
+        step,
+        formats.metric(row["rate"]) if row["rate"] else "",
+        (row["expected_end"] or "")[:16].replace("T", " "),
+        row["device"] or row["worker"] or "",
+        visible(f"cancelled by {row['cancel']}" if row["cancel"] else row["about"]),
+    )
+
+
+@click.command()
 @click.argument("request")
 @click.option(
     "--timeout",
@@ -170,9 +225,11 @@ def _what(request: dict[str, Any]) -> str:
 @json_option
 @pass_command_line
 def cancel(line: CommandLine, request: str, timeout: float, no_wait: bool, as_json: bool) -> None:
-    """Cancel a REQUEST that waits; the training process answers whether it was in time.
+    """Cancel a REQUEST that waits, or a launch that waits or trains.
 
-    Exits with 1 if the request was carried out all the same.
+    A request is cancelled by the training process, which answers whether it was in time. A launch
+    that trains makes a node and ends; one that waits leaves the queue, and its branch is removed.
+    Exits with 1 if it was carried out all the same.
 
     \b
     Example: branchtrack cancel 4b1d
@@ -183,9 +240,58 @@ def cancel(line: CommandLine, request: str, timeout: float, no_wait: bool, as_js
 
     check_timeout(timeout)
     with line.database() as database:
-        answer = control.cancel(database, request, actor=Actor(control.local_actor()))
-        if answer.state not in REQUEST_ENDS and not no_wait:
-            answer = wait_for(database, answer.id, timeout)
-    show_answer(answer, as_json)
-    if not no_wait and answer.state not in ("cancelled", "expired"):
+        if _is_launch(database, request):
+            ended = _cancel_launch(database, request, None if no_wait else timeout, as_json)
+        else:
+            answer = control.cancel(database, request, actor=Actor(control.local_actor()))
+            if answer.state not in REQUEST_ENDS and not no_wait:
+                answer = wait_for(database, answer.id, timeout)
+            show_answer(answer, as_json)
+            ended = answer.state
+    if not no_wait and ended not in ("cancelled", "expired"):
         raise click.exceptions.Exit(1)
+
+
+def _is_launch(database: Database, ref: str) -> bool:
+    """Return whether an id is that of a launch and not of a request.
+
+    Raises:
+        Ambiguous: it is the prefix of several.
+    """
+    from branchtrack.db import requests
+    from branchtrack.db.orders import launches
+    from branchtrack.errors import Ambiguous, NotFound
+
+    ids = []
+    with database.read() as connection:
+        for find in (requests.find, launches.find):
+            try:
+                ids.append(find(connection, ref).id)
+            except Ambiguous:
+                raise
+            except NotFound:
+                ids.append("")
+    if all(ids):
+        raise Ambiguous("request or launch", ref, ids)
+    return bool(ids[1])
+
+
+def _cancel_launch(database: Database, ref: str, timeout: float | None, as_json: bool) -> str:
+    """Cancel a launch, wait for its end unless ``timeout`` is None, print it, return its state."""
+    from branchtrack import control
+    from branchtrack.analysis import payloads_requests
+    from branchtrack.cli.commands.resume import launch_lines
+    from branchtrack.cli.progress import bar
+    from branchtrack.core.actors import Actor
+
+    launch = control.cancel_launch(database, ref, actor=Actor(control.local_actor()))
+    if timeout is not None:
+        with bar("Waiting for the end of the training process"):
+            launch = control.wait_for_end(database, launch.id, timeout)
+    with database.read() as connection:
+        payload = payloads_requests.launch(connection, launch)
+    if as_json:
+        emit(payload)
+    else:
+        echo("\n".join(launch_lines(payload)))
+    return launch.state

@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,11 +15,11 @@ from branchtrack import permissions
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, pass_command_line
 from branchtrack.cli.output import echo
+from branchtrack.cli.worker_options import Staff, let_go, say, signals, worker_options
 from branchtrack.errors import UntrustedHome
 
 if TYPE_CHECKING:
     from branchtrack.db.engine import Database
-    from branchtrack.launching.worker import Worker
 
 PORT = 8642
 _INTERRUPTED = 130
@@ -66,16 +65,11 @@ _UNTRUSTED = (
     help="The path under which a proxy shows the pages, such as /branchtrack.",
 )
 @click.option("--no-worker", is_flag=True, help="Start no training processes from here.")
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="Training processes at a time.",
-)
+@worker_options
 @pass_command_line
 def serve(
     line: CommandLine,
+    /,
     host: str,
     port: int,
     token: str | None,
@@ -84,12 +78,13 @@ def serve(
     hops: int | None,
     prefix: str,
     no_worker: bool,
-    jobs: int,
+    **worker_facts: Any,
 ) -> None:
     """Serve the pages, and start the training processes that are ordered there.
 
     The printed address carries the token once; the browser keeps it after that. From a home that is
-    not trusted (see `branchtrack trust`) nothing is started, but its pages are served.
+    not trusted (see `branchtrack trust`) nothing is started, but its pages are served. After Ctrl-C
+    or SIGTERM the trainings make a node each and end; again, and they are killed.
 
     \b
     Example: branchtrack serve --port 0
@@ -100,7 +95,8 @@ def serve(
         raise click.UsageError("Without a token everybody who reaches the proxy could steer runs.")
     secret = None if no_token else token or new_token()
     where = {"hosts": hosts, "hops": hops or 0, "prefix": prefix}
-    serve_pages(line, host, port, secret, jobs=0 if no_worker else jobs, where=where)
+    staff = None if no_worker else Staff.of(**worker_facts)
+    serve_pages(line, host, port, secret, staff=staff, where=where)
 
 
 def new_token() -> str:
@@ -114,31 +110,31 @@ def serve_pages(
     port: int,
     token: str | None,
     *,
-    jobs: int,
+    staff: Staff | None,
     where: Mapping[str, Any] | None = None,
 ) -> None:
-    """Serve until Ctrl-C (exit code 130) or SIGTERM, with a worker unless ``jobs`` is 0.
+    """Serve until Ctrl-C (exit code 130) or SIGTERM, with a worker if there is to be ``staff``.
 
     ``where`` are the arguments of `proxies.mount`.
 
     Raises:
         PortInUse, InvalidInput: that address cannot be used; nothing was started.
     """
-    from branchtrack.launching.worker import Worker, in_background
+    from branchtrack.launching.worker import in_background
     from branchtrack.web.app import create_app
     from branchtrack.web.serving import proxies
     from branchtrack.web.serving.server import serve
 
     with line.database(create=not line.read_only) as database, ExitStack() as stack:
         if database.read_only:
-            _say("This home is read-only: it can be looked at, and nothing is started from here.")
-            jobs = 0
+            say("This home is read-only: it can be looked at, and nothing is started from here.")
+            staff = None
         elif warning := permissions.readers(line.config.home):
             echo(warning, err=True)
         note = "This server starts no processes; `branchtrack worker` does."
-        if jobs:
+        if staff is not None:
             note = _refusal(line, database)
-        hired = Worker(database, line.config, jobs=jobs, say=_say) if jobs and not note else None
+        hired = staff.hired(line, database) if staff is not None and not note else None
         app = create_app(line.config, database, line.store, token=token, worker_note=note)
         proxies.mount(app, **(where or {}))
 
@@ -148,13 +144,13 @@ def serve_pages(
             if hired is not None:
                 stack.enter_context(in_background(hired))
 
-        with _signals(KeyboardInterrupt) as (_stop, received):
+        with signals(KeyboardInterrupt) as came:
             # waitress takes the interrupt as a request to close, and returns.
             serve(app, host, port, ready=ready)
-        stack.close()
-        if hired is not None:
-            _say_who_goes_on(hired)
-        if signal.SIGINT in received:
+            stack.close()
+            if hired is not None and staff is not None:
+                let_go(hired, staff, came.hurry)
+        if signal.SIGINT in came.received:
             raise click.exceptions.Exit(_INTERRUPTED)
 
 
@@ -164,7 +160,7 @@ def _refusal(line: CommandLine, database: Database) -> str:
         trust.require(line, database)
     except UntrustedHome as error:
         echo(str(error), err=True)
-        _say("Its pages are served, and what is ordered on them stays queued.")
+        say("Its pages are served, and what is ordered on them stays queued.")
         return _UNTRUSTED
     return ""
 
@@ -174,71 +170,36 @@ def _refusal(line: CommandLine, database: Database) -> str:
     "--once", is_flag=True, help="End when the queue is empty and all launches have ended."
 )
 @click.option("--launch", metavar="ID", help="Carry out this one launch, then end.")
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="Training processes at a time.",
-)
+@worker_options
 @pass_command_line
-def worker(line: CommandLine, once: bool, launch: str | None, jobs: int) -> None:
+def worker(line: CommandLine, /, once: bool, launch: str | None, **worker_facts: Any) -> None:
     """Start the training processes that were ordered, here or in the browser.
 
-    After Ctrl-C or SIGTERM it starts no more; processes that train continue, and the next worker on
-    this machine watches them. From a home that is not trusted nothing is started, and it exits with
-    2.
+    After Ctrl-C or SIGTERM it starts no more; processes that train make a node each and end, and
+    what had not begun to train is queued again. Again, and they are killed. From a home that is not
+    trusted nothing is started, and it exits with 2.
 
     \b
-    Example: branchtrack worker --jobs 2
+    Example: branchtrack worker --slots 2 --labels gpu
     """
     from branchtrack.db.orders import launches
-    from branchtrack.launching.worker import Worker
 
+    staff = Staff.of(**worker_facts)
     with line.database() as database:
         database.check_writable()
         trust.require(line, database)
         if launch is not None:
             with database.read() as connection:
                 launch = launches.find(connection, launch).id
-        hired = Worker(database, line.config, jobs=jobs, say=_say)
-        with _signals() as (stop, received):
-            hired.run(stop, once=once, only=launch)
-        _say_who_goes_on(hired)
-        if received == [signal.SIGINT]:
+        hired = staff.hired(line, database)
+        with signals() as came:
+            hired.run(came.stop, once=once, only=launch)
+            let_go(hired, staff, came.hurry)
+        received = came.received
+        if received[:1] == [signal.SIGINT]:
             raise click.exceptions.Exit(_INTERRUPTED)
         if launch is not None and not received:
             with database.read() as connection:
                 ended = launches.get(connection, launch)
             if ended.state == "failed":
                 raise click.exceptions.Exit(1)
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _say_who_goes_on(hired: Worker) -> None:
-    for child in hired.still_training():
-        _say(f"{child} continues by itself.")
-
-
-@contextmanager
-def _signals(
-    error: type[BaseException] | None = None,
-) -> Iterator[tuple[threading.Event, list[int]]]:
-    """Yield an event set by Ctrl-C or SIGTERM, and which of them came; both raise ``error``."""
-    stop, received = threading.Event(), list[int]()
-
-    def note(number: int, _frame: object) -> None:
-        received.append(number)
-        stop.set()
-        if error is not None:
-            raise error
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop, received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -76,7 +76,9 @@ def _start(line: CommandLine, database: Database, request: Request) -> None:
 
     trust.require(line, database)
     with database.read() as connection:
-        has_worker = bool(workers.heard_of(connection, within=workers.SILENT_AFTER))
+        staff = workers.heard_of(connection, within=workers.SILENT_AFTER)
+        # One without slots carries out a single launch.
+        has_worker = any(worker.slots for worker in staff)
     if not has_worker:
         foreground.detach(line.config, launch)
 

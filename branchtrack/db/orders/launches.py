@@ -7,7 +7,7 @@ so a name that is taken is detected before anything exists.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,8 @@ from branchtrack.errors import IllegalTransition, NotFound
 
 #: The kind of a launch that goes on in the branch of its node.
 CONTINUE = "continue"
+#: Ends of a launch whose branch is removed if nothing was trained on it.
+_GIVEN_UP = ("failed", "cancelled")
 
 
 def order(
@@ -41,10 +43,13 @@ def order(
     strict: bool = False,
     environment: dict[str, Any] | None = None,
     entry_point: dict[str, Any] | None = None,
+    priority: int | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
-    ``entry_point`` is the command to start, if it is not the run's own.
+    ``entry_point`` is the command to start, if it is not the run's own. A higher ``priority`` is
+    started first (None: 0), by a worker that has all ``labels``.
 
     A branch of that name whose own launch failed before it trained gives up its name.
 
@@ -69,6 +74,8 @@ def order(
         environment=environment,
         branch=branch_name,
         entry_point=entry_point,
+        priority=priority,
+        labels=sorted(labels) if labels else None,
     )
 
 
@@ -188,7 +195,7 @@ def of_run(
 
 
 def withdraw(connection: Connection, launch: Launch, actor: str) -> bool:
-    """Remove what a failed launch created if its process never trained; its row stays.
+    """Remove what a failed or cancelled launch created if its process never trained; its row stays.
 
     Returns False if something else refers to it by now: a request, or a branch that starts there.
     """
@@ -267,33 +274,28 @@ def _withdraw_continuation(
     return True
 
 
-def claim(connection: Connection, worker: str, launch_id: str | None = None) -> Launch | None:
-    """Claim the oldest queued launch (or the one named) for a worker; None if there is none."""
-    query = select(launches.c.id).where(launches.c.state == "queued").order_by(launches.c.seq)
-    if launch_id is not None:
-        query = query.where(launches.c.id == launch_id)
-    queued_id = connection.execute(query.limit(1).with_for_update(skip_locked=True)).scalar()
-    return (
-        None
-        if queued_id is None
-        else move(connection, queued_id, "starting", worker, worker=worker)
-    )
+def move(
+    connection: Connection,
+    launch_id: str,
+    state: str,
+    actor: str,
+    *,
+    owner: str | None = None,
+    **facts: Any,
+) -> Launch:
+    """Move a launch to ``state``; ``facts``: worker, pid, exit_code, error, log, device, cancel.
 
-
-def move(connection: Connection, launch_id: str, state: str, actor: str, **facts: Any) -> Launch:
-    """Move a launch to ``state``; ``facts``: worker, pid, exit_code, error, log.
+    With an ``owner`` it moves only while it belongs to that worker.
 
     Raises:
         IllegalTransition: its life has no such move, or another process made one first.
     """
-    moved = connection.execute(
-        launches.update()
-        .where(
-            launches.c.id == launch_id,
-            launches.c.state.in_(lifecycle.sources("launch", state)),
-        )
-        .values(state=state, updated_at=time.time(), **facts)
+    change = launches.update().where(
+        launches.c.id == launch_id, launches.c.state.in_(lifecycle.sources("launch", state))
     )
+    if owner is not None:
+        change = change.where(launches.c.worker == owner)
+    moved = connection.execute(change.values(state=state, updated_at=time.time(), **facts))
     launch = get(connection, launch_id)
     if not moved.rowcount:
         raise IllegalTransition("launch", launch.state, state)
@@ -303,23 +305,8 @@ def move(connection: Connection, launch_id: str, state: str, actor: str, **facts
 
 def requeue(connection: Connection, launch: Launch, retries: int) -> Launch:
     """Put a launch whose process never trained back into the queue, with ``retries`` left."""
-    nothing = {"worker": None, "pid": None, "retries": retries}
+    nothing = {"worker": None, "pid": None, "device": None, "retries": retries}
     return move(connection, launch.id, "queued", launch.worker or launch.actor, **nothing)
-
-
-def take_over(connection: Connection, launch: Launch, worker: str) -> bool:
-    """Give ``launch`` to another worker; False if its state or its worker has changed since."""
-    taken = connection.execute(
-        launches.update()
-        .where(
-            launches.c.id == launch.id,
-            launches.c.state == launch.state,
-            launches.c.worker == launch.worker,
-        )
-        .values(worker=worker, updated_at=time.time())
-    )
-    seals.renew(connection, launches, launch.id)
-    return bool(taken.rowcount)
 
 
 def get(connection: Connection, launch_id: str) -> Launch:
@@ -379,7 +366,7 @@ def recorded_commands(connection: Connection) -> list[tuple[str, dict[str, Any]]
 
 
 def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) -> None:
-    """Free a name whose branch has nothing but a launch that failed at once.
+    """Free a name whose branch has nothing but a launch that failed at once or was cancelled.
 
     If something refers to such a branch, it cannot be removed; then it gets another name.
     """
@@ -403,12 +390,12 @@ def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) ->
 
 def _never_trained(connection: Connection, branch: Branch) -> bool:
     launch = of_branch(connection, branch.id)
-    if launch is None or launch.state != "failed" or branch.segment_id != launch.segment_id:
+    if launch is None or launch.state not in _GIVEN_UP or branch.segment_id != launch.segment_id:
         return False
     segment = segments.get(connection, launch.segment_id)
     node_ids = [node.id for node in nodes.of_branch(connection, branch.id)]
     return (
-        segment.status == "failed"
+        segment.status in ("failed", "stopped")
         and segment.started_at is None
         and node_ids == [launch.fork_node_id]
         and not nodes.children(connection, launch.fork_node_id)

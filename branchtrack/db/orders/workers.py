@@ -6,12 +6,13 @@ import time
 
 from sqlalchemy import Connection, select
 
+from branchtrack.core import lifecycle
 from branchtrack.core.records import WorkerRow
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import workers
 
 #: Seconds without a sign of life after which a worker counts as gone.
-SILENT_AFTER = 15.0
+SILENT_AFTER = lifecycle.WORKER_SILENT_AFTER
 
 
 def beat(connection: Connection, worker: WorkerRow) -> None:

@@ -1,4 +1,4 @@
-"""The end of a launched process's output, shown with its error.
+"""The end of a launched process's output, shown while it trains and with its error.
 
 Only files in the home's own folder of logs are ever read, whatever a row says.
 """
@@ -10,19 +10,31 @@ from pathlib import Path
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
 
-_BYTES, _LINES = 8192, 15
+_LINES = 15
+#: Lines that are read at most.
+MOST_LINES = 400
+_BYTES_OF_LINE = 512
 
 
-def tail(config: Config, launch: Launch) -> str:
-    """Return the last lines of a launch's log, or an empty text if it cannot be read."""
+def tail(config: Config, launch: Launch, lines: int = _LINES) -> str:
+    """Return the last lines of a launch's log, or an empty text if it cannot be read.
+
+    A log that another machine wrote into the home is found by the launch's id.
+    """
     folder = config.logs.resolve()
-    path = Path(launch.log or folder / f"{launch.id}.log").resolve()
-    if not path.is_relative_to(folder):
+    own = folder / f"{launch.id}.log"
+    candidates = [path.resolve() for path in (Path(launch.log or own), own)]
+    path = next((path for path in candidates if path.is_relative_to(folder)), None)
+    if path is None:
         return ""
+    lines = min(lines, MOST_LINES)
+    nbytes = lines * _BYTES_OF_LINE
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _BYTES))
-            text = file.read(_BYTES).decode("utf-8", "replace")
+            file.seek(max(0, path.stat().st_size - nbytes))
+            text = file.read(nbytes).decode("utf-8", "replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-_LINES:])
+    # A progress bar rewrites its line: only what it showed last is kept.
+    shown = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
+    return "\n".join(shown[-lines:] if shown[-1] else shown[-lines - 1 : -1])

@@ -1,0 +1,196 @@
+"""The queue of launches and its workers: positions, expected ends, and why a launch waits.
+
+It knows no terminal and no page.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.analysis.payloads_audit import moment
+from branchtrack.core import lifecycle, queueing
+from branchtrack.core.records import Launch, Segment, WorkerRow
+from branchtrack.db.orders import workers
+from branchtrack.db.views import queue
+from branchtrack.db.views.queue import QueueRow
+
+#: Launches that have not ended, and that have, of which one answer tells.
+MOST, ENDS = 200, 20
+
+
+@dataclass(frozen=True)
+class QueueLine:
+    """A launch; ``position`` is its place among those that wait, from 1, None if it has a worker.
+
+    ``about`` says why it waits.
+    """
+
+    launch: Launch
+    run: str
+    segment: Segment | None
+    status: str
+    position: int | None = None
+    about: str = ""
+
+    @property
+    def branch(self) -> str:
+        """Return the name that the branch was ordered under."""
+        return self.launch.branch or self.launch.branch_id
+
+    @property
+    def rate(self) -> float | None:
+        """Return the updates a second of one that trains."""
+        is_training = self.segment is not None and self.status == "running"
+        return self.segment.rate if self.segment is not None and is_training else None
+
+    @property
+    def expected_end(self) -> float | None:
+        """Return when it will have ended if it goes on as it does, in seconds since the epoch."""
+        segment = self.segment
+        if segment is None:
+            return None
+        return queueing.expected_end(
+            segment.step, segment.max_steps, self.rate, segment.heartbeat_at
+        )
+
+    @property
+    def is_training(self) -> bool:
+        """Return whether its process has begun to train."""
+        return self.segment is not None and self.segment.started_at is not None
+
+
+@dataclass(frozen=True)
+class WorkerLine:
+    """A worker, the launches that it has, and whether it was heard of lately."""
+
+    row: WorkerRow
+    busy: int
+    is_heard: bool
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The launches with a process, those that wait, those that ended last, and the workers.
+
+    ``total`` counts all that have not ended; beyond `MOST` the last of the queue are left out.
+    """
+
+    running: Sequence[QueueLine]
+    waiting: Sequence[QueueLine]
+    ended: Sequence[QueueLine]
+    workers: Sequence[WorkerLine]
+    total: int
+
+
+def read(connection: Connection, now: float) -> Queue:
+    """Return the queue as it is at the time ``now``; three queries."""
+    rows, total = queue.unfinished(connection, MOST)
+    ends = queue.recent_ends(connection, ENDS)
+    busy = Counter(row.launch.worker for row in rows if row.launch.state != "queued")
+    staff = [
+        WorkerLine(row, busy[row.name], now - row.heartbeat_at < lifecycle.WORKER_SILENT_AFTER)
+        for row in workers.heard_of(connection)
+    ]
+    waiting = [row for row in rows if row.launch.state == "queued"]
+    return Queue(
+        running=[_line(row, now) for row in rows if row.launch.state != "queued"],
+        waiting=[
+            _line(row, now, position, why_waiting(row.launch, staff))
+            for position, row in enumerate(waiting, 1)
+        ],
+        ended=[_line(row, now) for row in ends],
+        workers=staff,
+        total=total,
+    )
+
+
+def line_of(connection: Connection, launch: Launch, now: float) -> QueueLine:
+    """Return the line of one launch; as many queries as `read`."""
+    view = read(connection, now)
+    lines = (*view.running, *view.waiting, *view.ended)
+    found = next((line for line in lines if line.launch.id == launch.id), None)
+    if found is not None:
+        return found
+    return _line(queue.row_of(connection, launch.id), now)
+
+
+def why_waiting(launch: Launch, staff: Sequence[WorkerLine]) -> str:
+    """Return why a queued launch is not started at once."""
+    looking = [worker for worker in staff if worker.is_heard and worker.row.slots > 0]
+    if not looking:
+        return "No worker looks for launches."
+    able = [worker for worker in looking if queueing.can_take(worker.row.labels, launch.labels)]
+    if not able:
+        return f"No worker has the labels {', '.join(launch.labels or ())}."
+    if all(worker.busy >= worker.row.slots for worker in able):
+        return "Every slot is taken."
+    return "It starts in a moment."
+
+
+def as_json(view: Queue) -> dict[str, Any]:
+    """Return the queue as the shell and the API print it."""
+    return {
+        "launches": [line_as_json(line) for line in (*view.running, *view.waiting)],
+        "ended": [line_as_json(line) for line in view.ended],
+        "workers": [
+            {
+                "name": worker.row.name,
+                "host": worker.row.host,
+                "slots": worker.row.slots,
+                "busy": worker.busy,
+                "labels": worker.row.labels,
+                "devices": worker.row.devices,
+                "heard_of": worker.is_heard,
+                "started_at": moment(worker.row.started_at),
+                "heartbeat_at": moment(worker.row.heartbeat_at),
+            }
+            for worker in view.workers
+        ],
+        "total": view.total,
+    }
+
+
+def line_as_json(line: QueueLine) -> dict[str, Any]:
+    """Return one launch of the queue."""
+    launch, segment = line.launch, line.segment
+    return {
+        "launch": launch.id,
+        "run": line.run,
+        "branch": line.branch,
+        "node": launch.node_id,
+        "state": launch.state,
+        "status": line.status,
+        "position": line.position,
+        "about": line.about,
+        "priority": launch.priority or 0,
+        "labels": launch.labels or [],
+        "worker": launch.worker,
+        "device": launch.device,
+        "pid": launch.pid,
+        "step": segment.step if segment else None,
+        "max_steps": segment.max_steps if segment else None,
+        "rate": line.rate,
+        "expected_end": None if line.expected_end is None else moment(line.expected_end),
+        "cancel": launch.cancel,
+        "error": launch.error,
+        "actor": launch.actor,
+        "reason": launch.reason,
+        "created_at": moment(launch.created_at),
+        "updated_at": moment(launch.updated_at),
+    }
+
+
+def _line(row: QueueRow, now: float, position: int | None = None, about: str = "") -> QueueLine:
+    has_segment = row.segment is not None and row.launch.state not in lifecycle.LAUNCH_ENDS
+    status = row.launch.state
+    if has_segment and row.segment is not None and row.segment.started_at is not None:
+        status = lifecycle.segment_status(row.segment, now)
+    elif row.launch.state == "running":
+        # Its process is there, and has not taken up its branch yet.
+        status = "starting"
+    return QueueLine(row.launch, row.run, row.segment, status, position, about)

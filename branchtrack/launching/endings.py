@@ -1,0 +1,118 @@
+"""How a launch ended: what its process, its segment and its log say, recorded once.
+
+Whatever is to follow an end, such as another attempt, begins at `record`. It must not know how a
+process is watched.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from branchtrack import control
+from branchtrack.config import Config
+from branchtrack.core import lifecycle
+from branchtrack.core.records import Launch, Segment
+from branchtrack.db import segments
+from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches, queue
+from branchtrack.errors import IllegalTransition
+from branchtrack.launching import local_process
+
+_CLEAN = ("finished", "stopped", lifecycle.SUSPENDED)
+#: Exit codes, besides 0, of a process that answered a signal with a node. Python itself ends by
+#: SIGINT after an uncaught KeyboardInterrupt.
+_SIGNALLED = frozenset(
+    [128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] + [-signal.SIGINT]
+)
+_TRAINED_NOTHING = (
+    "The script ended with exit code 0 and trained nothing with branchtrack: it never took up the "
+    "branch that it was started for. Have it call branchtrack.start(...), or train() of a "
+    "branchtrack.make_branching(Trainer), as the script that made the run did; then resume again."
+)
+
+
+def record(
+    database: Database,
+    config: Config,
+    worker: str,
+    launch: Launch,
+    exit_code: int | None,
+    why: str = "",
+    *,
+    requeue: bool = False,
+) -> Launch:
+    """Record the end of a launch's process once, and return the launch as it is then.
+
+    ``why`` is the reason if it is known otherwise than from the process. With ``requeue`` the
+    worker has ended it, so a launch that trained nothing goes back into the queue.
+    """
+    with database.transaction() as connection:
+        if launches.is_withdrawn(connection, launch):
+            # Its process has recorded its own end already, or another worker has.
+            return launches.get(connection, launch.id)
+        segment = segments.get(connection, launch.segment_id)
+        present = launches.get(connection, launch.id)
+        try:
+            if present.cancel is not None and segment.status != "finished":
+                return _cancelled(connection, worker, present, segment, exit_code)
+            was_ended = exit_code is None or exit_code < 0 or exit_code in _SIGNALLED
+            if requeue and was_ended and segment.status == "waiting":
+                return queue.put_back(connection, present, worker)
+            return _ended(connection, config, worker, present, segment, exit_code, why)
+        except IllegalTransition:
+            return launches.get(connection, launch.id)
+
+
+def _cancelled(
+    connection: Connection,
+    worker: str,
+    launch: Launch,
+    segment: Segment,
+    exit_code: int | None,
+) -> Launch:
+    if segment.started_at is None:
+        return queue.withdraw_cancelled(connection, launch, worker)
+    why = f"Cancelled by {launch.cancel}."
+    if segment.status not in _CLEAN:
+        why += f" {local_process.ending(exit_code)} What followed the newest node is lost."
+        segments.end(connection, launch.segment_id, "stopped", actor=worker, error=why)
+        control.expire_unanswered(connection, launch.segment_id, worker, why)
+    return launches.move(connection, launch.id, "cancelled", worker, exit_code=exit_code, error=why)
+
+
+def _ended(
+    connection: Connection,
+    config: Config,
+    worker: str,
+    launch: Launch,
+    segment: Segment,
+    exit_code: int | None,
+    why: str,
+) -> Launch:
+    well = exit_code in (0, None) or exit_code in _SIGNALLED
+    clean = segment.status in _CLEAN and well and not why
+    error = None if clean else why or _why(config, launch, exit_code, segment)
+    if error is not None:
+        segments.end(connection, launch.segment_id, "failed", actor=worker, error=error)
+        control.expire_unanswered(connection, launch.segment_id, worker, error)
+    state = "ended" if clean else "failed"
+    launch = launches.move(connection, launch.id, state, worker, exit_code=exit_code, error=error)
+    if launch.state == "failed" and segment.started_at is None:
+        launches.withdraw(connection, launch, worker)
+    return launch
+
+
+def _why(config: Config, launch: Launch, exit_code: int | None, segment: Segment) -> str:
+    log = Path(launch.log or local_process.log_path(config, launch.id))
+    if exit_code and (refusal := local_process.refusal(log)):
+        return refusal
+    error = segment.error
+    if exit_code == 0 and not error and segment.started_at is None:
+        return _TRAINED_NOTHING
+    words = error or local_process.reason_in_log(log)
+    if exit_code == 0 and not error:
+        return "The process ended with exit code 0 and did not finish its branch."
+    return f"{local_process.ending(exit_code)} {words}".strip()

@@ -1,0 +1,52 @@
+"""What a launch's process is started with: its command, its variables, its share of the machine.
+
+It starts nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.core.records import Launch
+from branchtrack.core.variables import Comparison
+from branchtrack.db import nodes, runs, segments
+from branchtrack.launching import child_environment, devices
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start as prepared; ``facts`` are recorded with the launch, of variables only the names."""
+
+    entry_point: dict[str, Any] | None
+    compared: Comparison
+    variables: dict[str, str]
+    keeps_environment: bool
+    facts: dict[str, Any]
+
+
+def prepare(connection: Connection, launch: Launch, *, slots: int) -> Start:
+    """Return how to start a launch that was claimed by a worker of ``slots`` slots."""
+    order = launch.environment or {}
+    keeps = bool(order.get("keep"))
+    compared = child_environment.compared(
+        segments.environment_before(connection, launch.node_id), launch
+    )
+    entry_point = launch.entry_point or runs.get_run(connection, launch.run_id).entry_point
+    slot = child_environment.of_slot(
+        nodes.get(connection, launch.node_id),
+        {} if keeps else (entry_point or {}).get("env", {}),
+        compared,
+        slots=slots,
+        device=launch.device,
+    )
+    facts = {**order, **compared.as_dict(), **({"slot": sorted(slot)} if slot else {})}
+    return Start(
+        entry_point=entry_point,
+        compared=compared,
+        variables={**compared.variables, **slot},
+        keeps_environment=keeps,
+        facts={"environment": facts, "device": slot.get(devices.DEVICES)},
+    )
