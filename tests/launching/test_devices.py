@@ -26,9 +26,8 @@ def install(tmp_path: Path) -> Install:
 
     def make(printed: str, code: int = 0) -> dict[str, str]:
         program = tmp_path / "nvidia-smi"
-        program.write_text(
-            f"#!/bin/sh\ntest \"$1\" = -L || exit 9\necho '{printed}'\nexit {code}\n"
-        )
+        check = 'test "$1" = -L || exit 9'
+        program.write_text(f"#!/bin/sh\n{check}\necho '{printed}'\nexit {code}\n")
         program.chmod(0o755)
         return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 

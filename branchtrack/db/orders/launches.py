@@ -305,7 +305,7 @@ def move(
 
 def requeue(connection: Connection, launch: Launch, retries: int) -> Launch:
     """Put a launch whose process never trained back into the queue, with ``retries`` left."""
-    nothing = {"worker": None, "pid": None, "device": None, "retries": retries}
+    nothing: dict[str, Any] = {"worker": None, "pid": None, "device": None, "retries": retries}
     return move(connection, launch.id, "queued", launch.worker or launch.actor, **nothing)
 
 
