@@ -8,6 +8,7 @@ from branchtrack import control
 from branchtrack.core.builtin_settings import BUILT_IN
 from branchtrack.core.records import Node
 from branchtrack.db import nodes, requests
+from branchtrack.db.orders import queue
 from branchtrack.db.tables import segments
 from tests.cli.conftest import Call
 from tests.trees_for_tests import Tree
@@ -111,3 +112,59 @@ def test_refusals_that_were_only_counted_are_told(call: Call, forked: Forked) ->
     control.count_refusals(forked[0].database, counts)
     text = call("requests", "demo").out
     assert "1,935 more of v (viewer) were refused (RateLimited) and counted" in text
+
+
+def order(forked: Forked, name: str, **how: object) -> str:
+    tree, made = forked
+    return control.create_launch(
+        tree.database,
+        tree.store,
+        made[1].id,
+        actor="ann",
+        name=name,
+        **how,  # type: ignore[arg-type]
+    ).id
+
+
+def test_the_queue_lists_launches_in_their_order_and_says_why_they_wait(
+    call: Call, forked: Forked
+) -> None:
+    assert "No launch waits or trains." in call("queue").out
+    order(forked, "late")
+    order(forked, "soon", priority=2, labels=["gpu"])
+    told = call("queue", "--json").json
+    assert [(one["branch"], one["position"]) for one in told["launches"]] == [
+        ("soon", 1),
+        ("late", 2),
+    ]
+    assert (told["total"], told["workers"], told["ended"]) == (2, [], [])
+    text = call("queue").out
+    assert text.index("demo/soon") < text.index("demo/late")
+    assert "No worker looks for launches." in text
+
+
+def test_a_waiting_launch_is_cancelled_by_its_id(call: Call, forked: Forked) -> None:
+    launch = order(forked, "hot")
+    told = call("cancel", launch[:8], "--json")
+    assert told.code == 0
+    assert (told.json["state"], told.json["withdrawn"]) == ("cancelled", True)
+    again = call("cancel", launch)
+    assert again.code == 2 and "too late" in again.err
+    order(forked, "hot")
+
+
+def test_one_with_a_process_whose_worker_does_not_end_it_is_not_called_cancelled(
+    call: Call, forked: Forked
+) -> None:
+    launch = order(forked, "hot")
+    with forked[0].database.transaction() as connection:
+        queue.claim(connection, "elsewhere:1:1", launch)
+    late = call("cancel", launch, "--timeout", "0.2")
+    assert late.code == 1 and "has not ended after 0.2 s" in late.err
+    sent = call("cancel", launch, "--no-wait", "--json")
+    assert (sent.code, sent.json["state"]) == (0, "starting")
+    assert sent.json["cancel"] is not None
+
+
+def test_an_id_of_neither_is_refused(call: Call, forked: Forked) -> None:
+    assert call("cancel", "0000").code == 2
