@@ -93,8 +93,9 @@ class Worker:
                     next_search = time.monotonic() + RECOVER_EVERY
                     self.recover()
                 started = not stop.is_set() and self._claim_more(only)
-                self.look()
-                if not patient and not started and not self.children:
+                ended = self.look()
+                # One that has just ended leaves its slot to the next in the queue.
+                if not (patient or started or ended or self.children):
                     break
             except BranchtrackError as error:
                 if not patient:

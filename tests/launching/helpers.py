@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,21 @@ def is_withdrawn(database: Database, launch: Launch) -> bool:
 def fork_effective(database: Database, launch: Launch) -> Any:
     with database.read() as connection:
         return nodes.get(connection, launch.fork_node_id).effective
+
+
+@contextmanager
+def branchtrack(config: Config, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command of branchtrack's in a process of its own, which the block outlives."""
+    command = [sys.executable, "-m", "branchtrack", *arguments]
+    with subprocess.Popen(
+        command,
+        env=environment(config),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=config.home,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

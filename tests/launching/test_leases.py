@@ -23,7 +23,16 @@ from branchtrack.db.tables import launches as launch_rows
 from branchtrack.db.tables import segments as segment_rows
 from branchtrack.launching import local_process
 from branchtrack.launching.leases import Leases
-from tests.launching.helpers import ROOT, SCRIPT, is_withdrawn, reread, segment_status, wait_until
+from tests.launching.helpers import (
+    ROOT,
+    SCRIPT,
+    branchtrack,
+    change_entry_point,
+    is_withdrawn,
+    reread,
+    segment_status,
+    wait_until,
+)
 from tests.trees_for_tests import SETTINGS
 
 Order = Callable[..., Launch]
@@ -241,3 +250,34 @@ def test_what_this_worker_watches_is_left_alone(
     assert leases.recover([launch.id]) == []
     assert reread(database, launch).state == "starting"
     assert replace(reread(database, launch), pid=os.getpid()).worker == leases.name
+
+
+def test_what_a_killed_worker_trained_is_watched_and_what_it_had_is_started_within_15_s(
+    order: Order, database: Database, config: Config
+) -> None:
+    change_entry_point(
+        database,
+        argv=[sys.executable, str(SCRIPT), "fake", "--steps", "900", "--seconds", "1"]
+        + ["--on-sigterm"],
+    )
+    training = order("training")
+    with branchtrack(config, "worker") as first:
+        wait_until(lambda: segment_status(database, training) == "running")
+        killed = reread(database, training)
+        first.kill()
+        first.wait()
+        # As if it had been killed between claiming and starting.
+        begun = order("begun")
+        with database.transaction() as connection:
+            queue.claim(connection, killed.worker or "", begun.id)
+        began = time.monotonic()
+        with branchtrack(config, "worker", "--slots", "2") as second:
+            wait_until(lambda: reread(database, training).worker != killed.worker)
+            wait_until(lambda: reread(database, begun).state == "running")
+            # The start of the second worker is no part of it.
+            assert time.monotonic() - began < 15 + 15
+            assert processes.is_alive(killed.pid or 0)
+            second.terminate()
+            second.wait(60)
+    assert reread(database, training).state == "ended"
+    assert not processes.is_alive(killed.pid or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from branchtrack import processes
+from branchtrack.config import Config
 from branchtrack.core.records import Launch
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import workers
@@ -17,6 +19,7 @@ from branchtrack.launching import children, shutdown
 from branchtrack.launching.worker import Worker
 from tests.launching.helpers import (
     SCRIPT,
+    branchtrack,
     change_entry_point,
     reread,
     segment_status,
@@ -110,3 +113,42 @@ def test_a_database_that_fails_does_not_hold_up_the_end_for_ever(
     shutdown.stop_children(worker, threading.Event())
     assert not processes.is_alive(launch.pid or 0)
     assert said[-1] == "The disk is full. The next worker records how they ended."
+
+
+FOR_LONG = [*SLOW, "--on-sigterm"]
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0", "--slots", "2"), ("worker",)])
+def test_a_command_that_ends_leaves_no_process_and_says_what_it_waits_for(
+    order: Order, database: Database, config: Config, command: tuple[str, ...]
+) -> None:
+    change_entry_point(database, argv=FOR_LONG)
+    launch = order("next")
+    with branchtrack(config, *command) as process:
+        wait_until(lambda: segment_status(database, launch) == "running")
+        process.send_signal(signal.SIGTERM)
+        _, printed = process.communicate(timeout=60)
+    assert process.returncode == 0, printed
+    assert "Waiting for a node and the end of fake/next" in printed and "Traceback" not in printed
+    ended = reread(database, launch)
+    assert (ended.state, segment_status(database, launch)) == ("ended", "stopped")
+    assert not processes.is_alive(ended.pid or 0)
+
+
+def test_a_training_that_is_left_running_is_watched_by_the_next_worker(
+    order: Order, database: Database, config: Config, worker: Worker
+) -> None:
+    change_entry_point(database, argv=FOR_LONG)
+    launch = order("next")
+    with branchtrack(config, "worker", "--leave-running") as process:
+        wait_until(lambda: segment_status(database, launch) == "running")
+        process.send_signal(signal.SIGINT)
+        _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130 and "continues by itself" in printed
+    pid = reread(database, launch).pid or 0
+    assert processes.is_alive(pid)
+    worker.recover()
+    assert list(worker.children) == [launch.id]
+    shutdown.stop_children(worker, threading.Event())
+    assert not processes.is_alive(pid)
+    assert reread(database, launch).state == "ended"

@@ -413,6 +413,15 @@ def test_a_database_that_fails_for_a_while_does_not_end_a_worker(
     assert said[0] == "The disk was busy. Trying again."
 
 
+def test_a_worker_for_once_goes_on_until_the_queue_is_empty(
+    train: Train, order: Order, worker: Worker, database: Database
+) -> None:
+    train("--steps", "3")
+    ordered = [order(f"b{number}") for number in range(3)]
+    run_to_the_end(worker)
+    assert [reread(database, launch).state for launch in ordered] == ["ended"] * 3
+
+
 def test_the_queue_is_worked_off_in_order(database: Database, train: Train, order: Order) -> None:
     train("--steps", "2")
     ordered = [order(f"b{i}").id for i in range(3)]
