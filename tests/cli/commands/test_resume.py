@@ -302,7 +302,7 @@ def test_a_worker_ended_by_a_signal_leaves_its_children_and_says_so(
         sqlite_database, store, first_node(sqlite_database), actor="me", name="long"
     )
     run_with(sqlite_database, LONG)
-    process = branchtrack("worker")
+    process = branchtrack("worker", "--leave-running")
     wait_until(lambda: segment_of(sqlite_database, "fake/long").status == "running")
     process.send_signal(signal.SIGTERM)
     _out, err = process.communicate(timeout=60)

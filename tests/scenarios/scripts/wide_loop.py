@@ -1,4 +1,4 @@
-"""A plain loop over matrices so large that several threads share their sums."""
+"""A plain loop whose bits depend on how many threads share a sum."""
 
 import os
 
@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import branchtrack
 
 torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Linear(512, 768), torch.nn.Tanh(), torch.nn.Linear(768, 1))
+model = torch.nn.Sequential(torch.nn.Linear(512, 768), torch.nn.Tanh(), torch.nn.Linear(768, 768))
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-data = TensorDataset(torch.randn(2048, 512), torch.randn(2048, 1))
+data = TensorDataset(torch.randn(2048, 512), torch.randn(2048, 768))
 with branchtrack.start(
     "wide",
     model=model,
@@ -22,7 +22,8 @@ with branchtrack.start(
 ) as run:
     print("threads", torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), flush=True)
     for x, y in run.batches():
-        loss = ((model(x) - y) ** 2).sum() / 256
+        # The gradient contains the sum, whose order is that of the threads.
+        loss = ((model(x) - y) ** 2).sum().log()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
