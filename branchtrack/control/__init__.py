@@ -5,22 +5,25 @@ The training end polls, answers and reports that it is alive. It knows no traine
 """
 
 from branchtrack.control.continuation import continue_branch as continue_branch
+from branchtrack.control.fan_out import ForkOrder as ForkOrder
+from branchtrack.control.fan_out import create_launches as create_launches
 from branchtrack.control.inbox import expire_hanging as expire_hanging
 from branchtrack.control.inbox import expire_unanswered as expire_unanswered
 from branchtrack.control.inbox import poll as poll
-from branchtrack.control.launch import MODES as MODES
-from branchtrack.control.launch import check_here as check_here
-from branchtrack.control.launch import check_parts as check_parts
 from branchtrack.control.launch import create_launch as create_launch
-from branchtrack.control.launch import mode_in_force as mode_in_force
-from branchtrack.control.launch import resume_settings as resume_settings
-from branchtrack.control.launch import validate_launch as validate_launch
-from branchtrack.control.launch import validate_overrides as validate_overrides
 from branchtrack.control.launch_checks import describe_missing as describe_missing
 from branchtrack.control.launch_checks import describe_way_to_start as describe_way_to_start
+from branchtrack.control.launch_preview import preview_launches as preview_launches
+from branchtrack.control.launch_settings import MODES as MODES
+from branchtrack.control.launch_settings import check_here as check_here
+from branchtrack.control.launch_settings import check_parts as check_parts
+from branchtrack.control.launch_settings import mode_in_force as mode_in_force
+from branchtrack.control.launch_settings import resume_settings as resume_settings
+from branchtrack.control.launch_settings import validate_launch as validate_launch
+from branchtrack.control.launch_settings import validate_overrides as validate_overrides
 from branchtrack.control.refusals import count_refusals as count_refusals
+from branchtrack.control.request_checks import live_segment as live_segment
 from branchtrack.control.submission import cancel as cancel
-from branchtrack.control.submission import live_segment as live_segment
 from branchtrack.control.submission import preview as preview
 from branchtrack.control.submission import submit as submit
 from branchtrack.control.text import clean_text as clean_text

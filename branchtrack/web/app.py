@@ -24,7 +24,7 @@ from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
 from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
-from branchtrack.web.api import read, requests, tokens
+from branchtrack.web.api import launches, read, requests, tokens
 from branchtrack.web.events import streams
 from branchtrack.web.pages import (
     audit,
@@ -114,7 +114,7 @@ def status_of(error: BranchtrackError) -> int:
 
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, audit, theme)
-    for module in (*pages, streams, read, requests, tokens):
+    for module in (*pages, streams, read, requests, launches, tokens):
         app.register_blueprint(module.blueprint)
 
 

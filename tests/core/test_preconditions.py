@@ -33,7 +33,7 @@ def test_absent_conditions_are_left_out() -> None:
         ({"unless": 1}, "unless"),
         ({"only_if": "lr"}, "only_if"),
         ({"only_if": {"momentum": 1}}, "only_if.momentum"),
-        ({"only_if": {"lr": -1}}, "lr"),
+        ({"only_if": {"lr": -1}}, "only_if.lr"),
         ({"not_after_step": 99}, "not_after_step"),
         ({"expires_in": 0}, "expires_in"),
         ({"expires_in": 1e10}, "expires_in"),

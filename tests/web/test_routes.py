@@ -45,6 +45,7 @@ ROUTES = {
     "continuation.form": ("GET", "/runs/digits/branches/main/continue", "look"),
     "continuation.order": ("POST", "/runs/digits/branches/IDLE/continue", "launch"),
     "resume.order": ("POST", "/nodes/NODE/resume", "launch"),
+    "resume.preview": ("POST", "/nodes/NODE/resume/preview", "launch"),
     "steer.show": ("GET", f"{BRANCH}/steer", "look"),
     "steer.submit": ("POST", f"{BRANCH}/steer", "ask"),
     "steer.confirm_stop": ("GET", f"{BRANCH}/stop", "look"),
@@ -64,12 +65,12 @@ ROUTES = {
     "api_requests.cancel": ("POST", "/api/v1/requests/REQUEST/cancel", "cancel"),
     "api_requests.list_requests": ("GET", f"/api/v1{RUN}/requests", "look"),
     "api_requests.log": ("GET", f"/api/v1{RUN}/audit", "look"),
-    "api_requests.continue_branch": (
+    "api_launches.continue_branch": (
         "POST",
         "/api/v1/runs/digits/branches/IDLE/continue",
         "launch",
     ),
-    "api_requests.resume": ("POST", "/api/v1/nodes/NODE/resume", "launch"),
+    "api_launches.resume": ("POST", "/api/v1/nodes/NODE/resume", "launch"),
     "api_tokens.list_tokens": ("GET", "/api/v1/tokens", "tokens"),
     "api_tokens.create": ("POST", "/api/v1/tokens", "tokens"),
     "api_tokens.revoke": ("DELETE", "/api/v1/tokens/TOKEN", "tokens"),

@@ -8,8 +8,8 @@ import click
 
 from branchtrack.cli import origins
 from branchtrack.cli.commands import trust
-from branchtrack.cli.commands.resume import launch_lines, show_launch
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.launch_progress import launch_lines, show_launch
 from branchtrack.cli.output import echo, emit
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ so a name that is taken is detected before anything exists.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,9 @@ from branchtrack.core import lifecycle
 from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.overrides import WEIGHTS_ONLY
-from branchtrack.core.records import Branch, Change, Launch, NewNode, Node, Segment
+from branchtrack.core.records import Branch, Change, Group, Launch, NewNode, Node, Segment
 from branchtrack.db import audit, nodes, runs, seals, segments
+from branchtrack.db.orders import groups
 from branchtrack.db.tables import branches, launches, requests
 from branchtrack.db.tables import nodes as node_rows
 from branchtrack.db.tables import runs as run_rows
@@ -41,10 +42,14 @@ def order(
     strict: bool = False,
     environment: dict[str, Any] | None = None,
     entry_point: dict[str, Any] | None = None,
+    group: Group | None = None,
+    relative: Mapping[str, Any] | None = None,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
-    ``entry_point`` is the command to start, if it is not the run's own.
+    ``entry_point`` is the command to start, if it is not the run's own. ``group`` is what the
+    branch belongs to. ``relative`` has those overrides as they were asked for, relative to the
+    node's values; the event keeps them.
 
     A branch of that name whose own launch failed before it trained gives up its name.
 
@@ -54,6 +59,8 @@ def order(
     valid_name(branch_name)
     _give_up_name(connection, node.run_id, branch_name, actor)
     branch = runs.create_branch(connection, node.run_id, branch_name, node.id)
+    if group is not None:
+        branch = groups.add_branch(connection, group, branch)
     segment = segments.create(connection, node.run_id, branch.id, node.id, node.step)
     planned = fork_of(node, overrides, mode, actor, reason)
     fork = nodes.commit(connection, replace(planned, branch_id=branch.id, segment_id=segment.id))
@@ -69,6 +76,8 @@ def order(
         environment=environment,
         branch=branch_name,
         entry_point=entry_point,
+        group_id=None if group is None else group.id,
+        relative=relative,
     )
 
 
@@ -107,8 +116,18 @@ def order_continuation(
     )
 
 
-def add(connection: Connection, fork: Node, *, actor: str, **facts: Any) -> Launch:
-    """Queue a launch whose process begins at ``fork``; ``facts`` are columns of its row."""
+def add(
+    connection: Connection,
+    fork: Node,
+    *,
+    actor: str,
+    relative: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> Launch:
+    """Queue a launch whose process begins at ``fork``; ``facts`` are columns of its row.
+
+    ``relative`` as in `order`.
+    """
     now, launch_id = time.time(), new_id()
     connection.execute(
         launches.insert().values(
@@ -124,8 +143,9 @@ def add(connection: Connection, fork: Node, *, actor: str, **facts: Any) -> Laun
             **facts,
         )
     )
-    _log(connection, get(connection, launch_id), actor)
-    return get(connection, launch_id)
+    launch = get(connection, launch_id)
+    _log(connection, launch, actor, relative)
+    return launch
 
 
 def fork_of(node: Node, overrides: dict[str, Any], mode: str, actor: str, reason: str) -> NewNode:
@@ -384,10 +404,7 @@ def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) ->
     If something refers to such a branch, it cannot be removed; then it gets another name.
     """
     runs.lock_names(connection, run_id)
-    named = (
-        candidate for candidate in runs.list_branches(connection, run_id) if candidate.name == name
-    )
-    branch = next(named, None)
+    branch = runs.named_branch(connection, run_id, name)
     if branch is None or not _never_trained(connection, branch):
         return
     launch = of_branch(connection, branch.id)
@@ -399,6 +416,12 @@ def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) ->
             actor=actor,
             reason="Its launch failed before it trained, and its name was requested again.",
         )
+
+
+def gives_up_name(connection: Connection, run_id: str, name: str) -> bool:
+    """Return whether the branch of that name failed before it trained, so that `order` frees it."""
+    branch = runs.named_branch(connection, run_id, name)
+    return branch is not None and _never_trained(connection, branch)
 
 
 def _never_trained(connection: Connection, branch: Branch) -> bool:
@@ -420,7 +443,12 @@ def _in_force(overrides: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in overrides.items() if name not in DIRECTIVES}
 
 
-def _log(connection: Connection, launch: Launch, actor: str) -> None:
+def _log(
+    connection: Connection,
+    launch: Launch,
+    actor: str,
+    relative: Mapping[str, Any] | None = None,
+) -> None:
     audit.append(
         connection,
         launch.run_id,
@@ -433,6 +461,7 @@ def _log(connection: Connection, launch: Launch, actor: str) -> None:
             "branch": launch.branch_id,
             "node": launch.node_id,
             **launch.overrides,
+            **({"relative": dict(relative)} if relative else {}),
             **_variables(launch.environment),
             **seals.renew_for_event(connection, launches, launch.id),
         },

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from branchtrack import scripts
 from branchtrack.checkpoints.packs import Store
-from branchtrack.cli.commands.resume import launch_lines
+from branchtrack.cli.launch_progress import launch_lines
 from branchtrack.config import Config
 from branchtrack.core.records import Node, Segment
 from branchtrack.db import nodes, runs, seals, segments

@@ -120,14 +120,12 @@ def one_file(own: Site) -> list[str]:
     return sorted(str(found) for found in own.config.store.rglob("*.safetensors"))
 
 
-def test_a_checkpoint_with_a_flipped_byte_starts_nothing(own: Site) -> None:
+def test_a_checkpoint_whose_pack_is_cut_starts_nothing(own: Site) -> None:
     before = count(own)
     for name in one_file(own):
         with open(name, "r+b") as file:
             file.seek(-1, 2)
-            last = file.read(1)
-            file.seek(-1, 2)
-            file.write(bytes([last[0] ^ 1]))
+            file.truncate()
     page = own.post(path(own), 409, name="cooler", set_lr="3e-4")
     said = page.one(role="alert").text
     assert "cannot be restored" in said and "Resume from another node" in said

@@ -1,0 +1,20 @@
+"""A fork costs a few rows, however large the model is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import bench_fork as bench
+
+
+@pytest.mark.bench
+def test_a_fork_is_created_in_10_ms_and_64_kib(capsys: pytest.CaptureFixture[str]) -> None:
+    result = bench.measure()
+    bench.write(result, Path("output/bench"))
+    with capsys.disabled():
+        print(f"\n{bench.table(result)}")
+    assert result.state_bytes > 270e6
+    assert result.median_ms <= bench.MILLISECONDS
+    assert result.bytes_each <= bench.BYTES
