@@ -13,7 +13,7 @@ from typing import Any
 
 from branchtrack.core.names import as_name, free_name
 from branchtrack.core.settings import Setting
-from branchtrack.errors import InvalidInput
+from branchtrack.errors import InvalidInput, shown
 
 #: Branches that one order may create.
 MOST_BRANCHES = 64
@@ -138,7 +138,7 @@ def _check_commas(setting: Setting, value: Any) -> None:
             setting.name,
             value,
             f"{point} for one number, {both} for two; each {setting.allowed}",
-            what=f"{setting.name}: {value} may be one number or two.",
+            what=f"{setting.name}: {shown(value)} is not accepted: it may be one number or two.",
         )
 
 
