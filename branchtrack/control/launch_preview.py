@@ -117,7 +117,7 @@ def _outcome(connection: Connection, checked: CheckedOrder, is_refused: bool) ->
     same = [name for name in overrides if name not in changed]
     warnings = [f"{name} already has that value" for name in same]
     warnings += [
-        f"{other.name} trained the same ({other.status}"
+        f"the same as {other.name} ({other.status}"
         + ("" if other.best is None else f", best {other.metric} {other.best:.4g}")
         + ")"
         for other in identical
@@ -169,4 +169,4 @@ def _warn_of_twins(lines: list[dict[str, Any]]) -> None:
     for line in lines:
         key = repr((line["node"], line["mode"], sorted(line["overrides"].items())))
         if line["error"] is None and first.setdefault(key, line["branch"]) != line["branch"]:
-            line["warnings"].append(f"{first[key]} of this order trains the same")
+            line["warnings"].append(f"the same as {first[key]} of this order")

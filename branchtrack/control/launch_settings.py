@@ -13,8 +13,14 @@ from sqlalchemy import Connection
 
 from branchtrack.control import launch_checks
 from branchtrack.core import schedules
-from branchtrack.core.builtin_settings import BUILT_IN, declared, validate_all
-from branchtrack.core.forks.relative_values import resolved
+from branchtrack.core.builtin_settings import (
+    BUILT_IN,
+    HORIZON,
+    SCHEDULE_FROM,
+    declared,
+    validate_all,
+)
+from branchtrack.core.forks.relative_values import counts_from_step, resolved
 from branchtrack.core.names import free_name, valid_name
 from branchtrack.core.overrides import (
     WEIGHTS_ONLY,
@@ -102,12 +108,15 @@ def validate_overrides(
 ) -> dict[str, Any]:
     """Validate the settings of a resume against the declarations of the node's process.
 
-    Relative values (``x0.5``) are computed from the node's.
+    Relative values (``x0.5``) are computed from the node's. Another schedule over so many more
+    updates begins at the node, from the rate in force, unless ``settings`` say where.
     """
     if not settings:
         return {}
     declarations = resume_settings(connection, node)
-    values = resolved(settings, declarations, node.settings)
+    values = resolved(settings, declarations, node.settings, node.step)
+    if _is_cooldown(node, settings, declarations):
+        values[SCHEDULE_FROM.name] = "hold"
     overrides = validate_all(values, declarations)
     check_mode(mode, overrides)
     check_schedule_left(node.step, node.settings, overrides, node.param_groups)
@@ -121,6 +130,19 @@ def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
     rows = segments.get(connection, node.segment_id).declared
     settings = declared(rows) or {setting.name: setting for setting in BUILT_IN}
     return offered(settings, node.settings)
+
+
+def _is_cooldown(
+    node: Node, settings: Mapping[str, Any], declarations: Mapping[str, Setting]
+) -> bool:
+    """Return whether a change asks for another schedule over some more updates, and no more."""
+    return (
+        settings.get(schedules.KIND, node.settings.get(schedules.KIND))
+        != node.settings.get(schedules.KIND)
+        and counts_from_step("max_steps", settings.get("max_steps"))
+        and not settings.keys() & {HORIZON.name, SCHEDULE_FROM.name}
+        and SCHEDULE_FROM.name in declarations
+    )
 
 
 def _check_unfinished(node: Node, overrides: Mapping[str, Any], mode: str) -> None:

@@ -80,16 +80,16 @@ def test_what_was_trained_already_is_a_warning(tree: Tree) -> None:
         tree.database, tree.store, "demo@10", actor="me", name="hot", settings={"lr": 0.5}
     )
     (line,) = preview(tree, settings={"lr": "0.5"})["branches"]
-    assert line["warnings"] == ["hot trained the same (waiting)"]
+    assert line["warnings"] == ["the same as hot (waiting)"]
     assert line["identical"] == [{"branch": "hot", "status": "waiting", "loss": None}]
     (line,) = preview(tree, settings={"lr": "0.01"})["branches"]
     assert line["warnings"][0] == "lr already has that value"
-    assert line["warnings"][1].startswith("main trained the same (running, best loss 1")
+    assert line["warnings"][1].startswith("the same as main (running, best loss 1")
 
 
 def test_two_branches_of_one_order_that_train_the_same_are_a_warning(tree: Tree) -> None:
     _first, second = preview(tree, settings={"lr": "0.02,x2"})["branches"]
-    assert second["warnings"] == ["lr-0.02 of this order trains the same"]
+    assert second["warnings"] == ["the same as lr-0.02 of this order"]
 
 
 @pytest.mark.parametrize(

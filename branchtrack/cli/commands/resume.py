@@ -115,11 +115,12 @@ def resume(
     """Continue training from a NODE in a new process, as a new branch.
 
     NODE is an id, or RUN@STEP or RUN/BRANCH@STEP. Settings without --set stay as they are in the
-    node; --list shows what --set accepts. A value may be relative to the node's: lr=x0.5,
-    max_steps=+200. With another max_steps, say how the schedule follows: horizon=extend spreads the
-    rest of it over the remaining steps, horizon=rescale rebuilds it for the whole length. --mode
-    weights takes only the weights, as far as they fit: optimizer, schedule, position and settings
-    begin as the script has them, and weights that do not fit are listed.
+    node; --list shows what --set accepts. A value may be relative to the node's: lr=x0.5;
+    max_steps=+200 is 200 updates from the node on. With another max_steps, say how the schedule
+    follows: horizon=extend spreads the rest of it over the remaining steps, horizon=rescale
+    rebuilds it for the whole length. --mode weights takes only the weights, as far as they fit:
+    optimizer, schedule, position and settings begin as the script has them, and weights that do
+    not fit are listed.
 
     A list of values, a --grid, or several nodes make one branch each, in one group; all are checked
     before any starts. Settings whose values may contain commas, such as betas, lr_scheduler_kwargs
@@ -136,7 +137,7 @@ def resume(
              branchtrack resume demo@200 --set lr=x0.3,x1,x3 --dry-run
              branchtrack resume 3fa9 --grid lr=1e-4,3e-4 weight_decay=0,0.1 --slots 2
              branchtrack resume demo@100,demo@200 --name cooldown \\
-                 --set lr_scheduler_type=linear max_steps=+50 horizon=rescale
+                 --set lr_scheduler_type=linear max_steps=+50
              branchtrack resume 3fa9 --without-change
     """
     if lists:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from branchtrack.core.builtin_settings import MAX_STEPS
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput, shown
 
@@ -18,6 +19,7 @@ _NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _FACTOR = re.compile(rf"[x*]({_NUMBER})")
 _INCREASE = re.compile(rf"\+(-?{_NUMBER})")
 _DECREASE = re.compile(rf"(-{_NUMBER})")
+_MORE = re.compile(rf"\+{_NUMBER}")
 _NUMERIC = ("float", "int")
 
 
@@ -30,19 +32,32 @@ def is_relative(setting: Setting, value: Any) -> bool:
 
 
 def resolved(
-    values: Mapping[str, Any], settings: Mapping[str, Setting], current: Mapping[str, Any]
+    values: Mapping[str, Any],
+    settings: Mapping[str, Setting],
+    current: Mapping[str, Any],
+    step: int | None = None,
 ) -> dict[str, Any]:
     """Return ``values`` with each relative one computed from ``current``; others are unchanged.
 
-    Decimal arithmetic is used, so that ``x0.1`` of 3e-4 is 3e-5.
+    With a ``step`` ``max_steps=+50`` is 50 updates after it: the same change then gives forks of
+    several nodes the same length. Decimal arithmetic is used, so that ``x0.1`` of 3e-4 is 3e-5.
 
     Raises:
         InvalidInput: a setting has no number in force, or the result is not allowed.
     """
     return {
-        name: _resolved(settings[name], value, current.get(name)) if name in settings else value
+        name: _resolved(settings[name], value, _origin(name, value, current, step))
+        if name in settings
+        else value
         for name, value in values.items()
     }
+
+
+def counts_from_step(name: str, value: Any) -> bool:
+    """Return whether a value is a number of updates from the step of a node on."""
+    return (
+        name == MAX_STEPS.name and isinstance(value, str) and bool(_MORE.fullmatch(value.strip()))
+    )
 
 
 def may_be_relative(values: Mapping[str, Any]) -> bool:
@@ -57,6 +72,11 @@ def relative_names(values: Mapping[str, Any], settings: Mapping[str, Setting]) -
         for name, value in values.items()
         if name in settings and is_relative(settings[name], value)
     ]
+
+
+def _origin(name: str, value: Any, current: Mapping[str, Any], step: int | None) -> Any:
+    """Return what a relative value is relative to."""
+    return step if step is not None and counts_from_step(name, value) else current.get(name)
 
 
 def _resolved(setting: Setting, value: Any, before: Any) -> Any:

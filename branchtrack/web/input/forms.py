@@ -101,17 +101,20 @@ def changed_settings(
 
 
 def problems(
-    values: Mapping[str, str], settings: Mapping[str, Setting], current: Mapping[str, Any]
+    values: Mapping[str, str],
+    settings: Mapping[str, Setting],
+    current: Mapping[str, Any],
+    step: int,
 ) -> dict[str, InvalidInput]:
     """Return the errors of all values at once, rather than one after the other.
 
-    A field may hold a list of values, and values relative to the ``current`` ones.
+    A field may hold a list of values, and values relative to the ``current`` ones at ``step``.
     """
     errors = {}
     for name, value in values.items():
         try:
             for text in listed(settings.get(name), value) if name in settings else ():
-                absolute = resolved({name: text}, settings, current)
+                absolute = resolved({name: text}, settings, current, step)
                 settings[name].validate(absolute[name])
         except InvalidInput as error:
             errors[name] = error

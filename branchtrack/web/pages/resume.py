@@ -118,7 +118,7 @@ def _fork_order(offer: Offer, form: Mapping[str, str]) -> control.ForkOrder:
     """
     node = offer.node
     values = changed_settings(form, offer.settings, node.settings)
-    errors = {**_unknown_fields(form), **problems(values, offer.settings, node.settings)}
+    errors = {**_unknown_fields(form), **problems(values, offer.settings, node.settings, node.step)}
     if errors:
         raise _Refused(errors)
     return control.ForkOrder(

@@ -395,8 +395,8 @@ def test_the_difference_is_said_before_training_starts(
     train_here(sqlite_config, "--steps", "2")
     out = call("resume", "fake@0", "--set", "lr=0.5", "--name", "hot").out
     assert out.index("lr 0.01 → 0.5") < out.index("launch")
-    assert "main trained the same" in call("resume", "fake@0", "--dry-run").out
-    assert "hot trained the same" in call("resume", "fake@0", "--set", "lr=0.5", "--dry-run").out
+    assert "the same as main" in call("resume", "fake@0", "--dry-run").out
+    assert "the same as hot" in call("resume", "fake@0", "--set", "lr=0.5", "--dry-run").out
 
 
 def test_detached_branches_are_trained_by_a_worker_of_their_own(

@@ -103,3 +103,18 @@ def test_the_relative_ones_are_named() -> None:
     assert relative_values.relative_names(values, {"lr": LR, "max_steps": MAX_STEPS}) == ["lr"]
     assert relative_values.may_be_relative({"lr": "+1"})
     assert not relative_values.may_be_relative({"lr": "1", "wd": 3})
+
+
+def test_more_updates_are_counted_from_the_step_of_the_node() -> None:
+    settings, current = {"max_steps": MAX_STEPS, "lr": LR}, {"max_steps": 300, "lr": 0.5}
+
+    def at_100(**values: str) -> dict[str, Any]:
+        return relative_values.resolved(values, settings, current, 100)
+
+    assert at_100(max_steps="+50", lr="+1") == {"max_steps": 150, "lr": 1.5}
+    assert at_100(max_steps="-50") == {"max_steps": 250}
+    assert at_100(max_steps="x2") == {"max_steps": 600}
+    assert relative_values.counts_from_step("max_steps", "+50")
+    assert not relative_values.counts_from_step("max_steps", "+-50")
+    assert not relative_values.counts_from_step("warmup_steps", "+50")
+    assert not relative_values.counts_from_step("max_steps", 50)
