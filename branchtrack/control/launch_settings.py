@@ -31,7 +31,7 @@ from branchtrack.core.overrides import (
     check_schedule_left,
     offered,
 )
-from branchtrack.core.records import Node
+from branchtrack.core.records import Node, Segment
 from branchtrack.core.settings import Setting
 from branchtrack.db import runs, segments
 from branchtrack.errors import InvalidInput, NameTaken
@@ -113,7 +113,8 @@ def validate_overrides(
     """
     if not settings:
         return {}
-    declarations = resume_settings(connection, node)
+    segment = segments.get(connection, node.segment_id)
+    declarations = _offered(node, segment)
     values = resolved(settings, declarations, node.settings, node.step)
     if _is_cooldown(node, settings, declarations):
         values[SCHEDULE_FROM.name] = "hold"
@@ -121,14 +122,16 @@ def validate_overrides(
     check_mode(mode, overrides)
     check_schedule_left(node.step, node.settings, overrides, node.param_groups)
     check_length(node.step, node.settings, overrides, mode)
-    script = segments.get(connection, node.segment_id).script
-    return check_schedule(node.settings, overrides, script)
+    return check_schedule(node.settings, overrides, segment.script)
 
 
 def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
     """Return the settings that a resume of ``node`` may change, by name."""
-    rows = segments.get(connection, node.segment_id).declared
-    settings = declared(rows) or {setting.name: setting for setting in BUILT_IN}
+    return _offered(node, segments.get(connection, node.segment_id))
+
+
+def _offered(node: Node, segment: Segment) -> dict[str, Setting]:
+    settings = declared(segment.declared) or {setting.name: setting for setting in BUILT_IN}
     return offered(settings, node.settings)
 
 

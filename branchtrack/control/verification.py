@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sqlalchemy import Connection
+
 from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Node
@@ -40,7 +42,11 @@ def verify_record(database: Database, node: Node) -> None:
         RecordChanged: the record has changed since.
     """
     with database.read() as connection:
-        problem = integrity.of_node(connection, node.id)
+        _check_record(connection, node)
+
+
+def _check_record(connection: Connection, node: Node) -> None:
+    problem = integrity.of_node(connection, node.id)
     if problem is not None:
         raise RecordChanged(
             f"The record of {problem}.",
@@ -92,8 +98,8 @@ def verify_outline(database: Database, store: Store, node: Node) -> list[str]:
     Raises:
         RecordChanged, CheckpointMissing, CheckpointDamaged.
     """
-    verify_record(database, node)
     with database.read() as connection:
+        _check_record(connection, node)
         outline = checkpoint_outline(connection, node.state_digest)
     for pack, nbytes in outline.packs.items():
         try:

@@ -3,8 +3,9 @@
     python -m tests.benchmarks.bench_fork [--forks 40] [--to output/bench]
 
 A node has the state of a model of 22 million parameters with AdamW: 272 MB in 306 tensors. Forks of
-it are ordered one after the other, as a page or the API does. Their bytes are those that the
-database and the store grow by, the write-ahead log written back before each look.
+it are ordered one after the other, as a page or the API does, in turn with forks of a node whose
+state is one small tensor. Their bytes are those that the database and the store grow by, the
+write-ahead log written back before each look. Milliseconds are shown, and asserted nowhere.
 """
 
 from __future__ import annotations
@@ -31,18 +32,20 @@ from branchtrack.db.schema import open_database
 from tests.trees_for_tests import make_tree
 
 MILLISECONDS, BYTES = 10.0, 64 * 1024
+#: A fork of the large model may take so many times as long as one of the small.
+RATIO = 2.0
 _LAYERS, _WIDTH = 102, 471
 _PARTS = ("model", "optimizer/exp_avg", "optimizer/exp_avg_sq")
 
 
 @dataclass
 class Result:
-    """``median_ms`` and ``slowest_ms`` of creating a fork, ``bytes_each`` that it stores."""
+    """``median_ms`` of creating a fork, ``small_ms`` of the small node's, ``bytes_each`` stored."""
 
     state_bytes: int
     forks: int
     median_ms: float
-    slowest_ms: float
+    small_ms: float
     bytes_each: float
 
 
@@ -52,17 +55,21 @@ def measure(forks: int = 40) -> Result:
         home = config.load(Path(folder) / "home")
         database, store = open_database(home, create=True), open_store(home.store)
         node, state_bytes = large_node(database, store)
-        control.create_launch(database, store, node.id, actor="bench", name="warm-up")
-        before, durations = stored(database, home.home), []
+        references = (node.id, "demo@10")
+        for reference in references:
+            control.create_launch(database, store, reference, actor="bench")
+        before = stored(database, home.home)
+        durations: dict[str, list[float]] = {reference: [] for reference in references}
         for number in range(forks):
-            begun = time.perf_counter()
-            control.create_launch(
-                database, store, node.id, actor="bench", settings={"lr": f"{number + 1}e-4"}
-            )
-            durations.append(1000 * (time.perf_counter() - begun))
+            for reference in references:
+                begun = time.perf_counter()
+                settings = {"lr": f"{number + 1}e-4"}
+                control.create_launch(database, store, reference, actor="bench", settings=settings)
+                durations[reference].append(1000 * (time.perf_counter() - begun))
         grown = stored(database, home.home) - before
         database.close()
-    return Result(state_bytes, forks, statistics.median(durations), max(durations), grown / forks)
+    large, small = (statistics.median(each) for each in durations.values())
+    return Result(state_bytes, forks, large, small, grown / forks / 2)
 
 
 def large_node(database: Database, store: Store) -> tuple[Node, int]:
@@ -111,7 +118,7 @@ def table(result: Result) -> str:
             "| --- | --- | --- |",
             f"| state | {result.state_bytes / 1e6:.0f} MB | |",
             f"| created in (median) | {result.median_ms:.1f} ms | {MILLISECONDS:.0f} ms |",
-            f"| the slowest of {result.forks} | {result.slowest_ms:.1f} ms | |",
+            f"| of a small model | {result.small_ms:.1f} ms | |",
             f"| stored | {result.bytes_each / 1024:.1f} KiB | {BYTES / 1024:.0f} KiB |",
         ]
     )
