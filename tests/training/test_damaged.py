@@ -13,10 +13,11 @@ from tests.training.homes import Home
 
 
 def flip(home: Home, node: Node) -> None:
-    """Flip one bit in the content of a node's largest tensor."""
+    """Flip one bit in a weight that no other node has."""
     with home.database.read() as connection:
         stored = nodes.checkpoint(connection, node.state_digest)
-    location = max(stored.locations.values(), key=lambda each: each.nbytes)
+    weights = [each for each in stored.locations.values() if each.name.startswith("model/")]
+    location = max(weights, key=lambda each: each.nbytes)
     path = Path(home.store.describe(location.pack))
     content = bytearray(path.read_bytes())
     content[location.offset + location.nbytes // 2] ^= 1
