@@ -26,7 +26,7 @@ from branchtrack.core.builtin_settings import declared
 from branchtrack.core.forks.relative_values import relative_names, resolved
 from branchtrack.core.interventions import Freeze, Intervention, Rewind, SetSettings, Unpause
 from branchtrack.core.names import free_name, valid_name
-from branchtrack.core.overrides import check_frozen, check_length
+from branchtrack.core.overrides import check_length, freezes_all
 from branchtrack.core.records import Branch, Segment
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, requests, runs, segments
@@ -165,11 +165,9 @@ def _check_trains_on(freeze: Freeze, segment: Segment) -> None:
     paths = capabilities.read(segment.offers).modules or ()
     above = {path.rpartition(".")[0] for path in paths}
     frozen = segment.settings.get("frozen") or ""
-    try:
-        # The paths that are above no other are the parameters.
-        check_frozen(f"{frozen},{freeze.modules}", [f"model/{p}" for p in {*paths} - above])
-    except InvalidInput as error:
-        raise InvalidInput("modules", freeze.modules, error.allowed) from error
+    # The paths that are above no other are the parameters.
+    if freezes_all(f"{frozen},{freeze.modules}", {*paths} - above):
+        raise InvalidInput("modules", freeze.modules, "patterns that leave something to train")
 
 
 def _check_rewind(connection: Connection, branch: Branch, rewind: Rewind) -> Rewind:
