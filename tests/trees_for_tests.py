@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -67,27 +67,33 @@ class Tree:
     ) -> Node:
         """A node whose checkpoint is one small tensor with the step in it."""
         digest = add_checkpoint(self.database, self.store, step)
+        planned = replace(
+            self.planned(branch, step, parent, digest),
+            kind=kind,
+            settings={**SETTINGS, **(settings or {})},
+            changes=changes,
+            metrics=values or {},
+            message=message,
+        )
         with self.database.transaction() as connection:
-            return nodes.commit(
-                connection,
-                NewNode(
-                    run_id=self.run.id,
-                    branch_id=self.branches[branch].id,
-                    segment_id=self.segment(branch).id,
-                    parent_id=parent.id if parent else None,
-                    step=step,
-                    epoch=step / 100,
-                    kind=kind,
-                    state_digest=digest,
-                    settings={**SETTINGS, **(settings or {})},
-                    param_groups=[{"lr": 0.01}],
-                    changes=changes,
-                    metrics=values or {},
-                    message=message,
-                    actor="test",
-                    environment={"python": "3.11"},
-                ),
-            )
+            return nodes.commit(connection, planned)
+
+    def planned(self, branch: str, step: int, parent: Node | None, digest: str) -> NewNode:
+        """A plain checkpoint with the state of that digest, not committed yet."""
+        return NewNode(
+            run_id=self.run.id,
+            branch_id=self.branches[branch].id,
+            segment_id=self.segment(branch).id,
+            parent_id=parent.id if parent else None,
+            step=step,
+            epoch=step / 100,
+            kind="checkpoint",
+            state_digest=digest,
+            settings=dict(SETTINGS),
+            param_groups=[{"lr": 0.01}],
+            actor="test",
+            environment={"python": "3.11"},
+        )
 
     def points(self, branch: str, metric: str, steps: range, values: Any = None) -> None:
         """Points of a metric; the value is the step unless ``values`` says otherwise."""

@@ -166,6 +166,7 @@ def _branch(
     return {
         "id": branch.id,
         "name": branch.name,
+        "group": outline.groups.get(branch.group_id or ""),
         "status": lifecycle.shown(status),
         "live": status in lifecycle.LIVE,
         # Of a lost branch: whether its process is known to be gone, or is only silent.

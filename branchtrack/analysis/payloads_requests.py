@@ -18,7 +18,7 @@ from branchtrack.core.records import (
 )
 from branchtrack.db import nodes, segments
 from branchtrack.db import runs as run_rows
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import groups, launches
 
 
 def request(record: Request) -> dict[str, Any]:
@@ -77,6 +77,7 @@ def launch(connection: Connection, record: Launch) -> dict[str, Any]:
         "launch": record.id,
         "run": run_rows.get_run(connection, record.run_id).name,
         "branch": launches.branch_name(connection, record),
+        "group": groups.name_of(connection, record.group_id),
         "withdrawn": withdrawn,
         "node": record.node_id,
         "fork_node": None if withdrawn else record.fork_node_id,

@@ -206,6 +206,29 @@ class Store:
                 if progress is not None:
                     progress(done, total)
 
+    def check_pack(self, pack: str, nbytes: int) -> None:
+        """Check a pack but for the content of its tensors: it exists, with its length and header.
+
+        Its cost does not depend on the sizes of the tensors; `read` checks their digests.
+
+        Args:
+            nbytes: its length as it was recorded.
+
+        Raises:
+            CheckpointMissing, CheckpointDamaged, StorageError.
+        """
+        path = self.describe(pack)
+        with self._opened(pack, "") as file:
+            file_bytes = _length(file)
+            try:
+                if _pack_id(read_raw(file, file_bytes)) != pack:
+                    raise BadHeader("its bytes differ from what was stored")
+            except BadHeader as error:
+                raise files.damaged(path, "", str(error)) from error
+        if file_bytes != nbytes:
+            what = f"it has {file_bytes} bytes, and {nbytes} were stored"
+            raise files.damaged(path, "", what)
+
     @contextmanager
     def _opened(self, pack: str, tensor: str) -> Iterator[BufferedReader]:
         """Open a pack for reading; ``tensor`` is named in errors.

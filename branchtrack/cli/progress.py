@@ -5,7 +5,7 @@ rich is imported only if a bar is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +28,25 @@ def bar(label: str, *, stay: bool = False) -> Iterator[Update]:
             progress.update(task, completed=done, total=total, note=note)
 
         yield update
+
+
+@contextmanager
+def bars(labels: Mapping[str, str]) -> Iterator[dict[str, Update]]:
+    """Draw one bar for each label while the block runs; yield how each is moved, by its key."""
+    if not is_terminal():
+        yield dict.fromkeys(labels, _ignore)
+        return
+    with _progress(transient=False) as progress:
+        tasks = {
+            key: progress.add_task(label, total=None, note="") for key, label in labels.items()
+        }
+
+        def mover(task: Any) -> Update:
+            return lambda done, total, note: progress.update(
+                task, completed=done, total=total, note=note
+            )
+
+        yield {key: mover(task) for key, task in tasks.items()}
 
 
 def _progress(transient: bool) -> Any:

@@ -56,7 +56,7 @@ class RequestOptions:
         from branchtrack.core.settings import parse_assignments
 
         options = {"not_after_step": self.not_after_step, "expires_in": self.expires_in}
-        only_if = parse_assignments(self.only_if)
+        only_if = parse_assignments(self.only_if, "only_if")
         conditions: dict[str, Any] = {
             name: text for name, text in options.items() if text is not None
         }

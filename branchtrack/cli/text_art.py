@@ -48,6 +48,7 @@ def _branch_line(branch: dict[str, Any], colours: dict[str, str]) -> str:
     origin = f", from node {branch['forked_from'][:8]}" if branch["forked_from"] else ""
     name = styled(branch["name"], colours[branch["name"]])
     gone = {True: " (its process is gone)", False: " (its process is silent)", None: ""}
+    name += styled(f" (group {branch['group']})", dim=True) if branch["group"] else ""
     summary = f"  {name}: {state(branch['status'])}{gone[branch['gone']]}, {steps}{origin}"
     return summary + _certified(branch["certificate"]) + _missed(branch["saves"]) + _reason(branch)
 

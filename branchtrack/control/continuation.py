@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control import launch as orders
 from branchtrack.control import launch_checks, quota
+from branchtrack.control.launch_settings import mode_in_force
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors, lifecycle, plain_values
 from branchtrack.core.actors import Actor
@@ -61,24 +62,25 @@ def continue_branch(
         quota.check_limit(connection, head, who)
     order["node"] = head.id
     entry_point = facts.pop("entry_point", None)
-    overrides, mode, command = orders.check_whole(database, store, head, order, entry_point)
+    checked = orders.check_order(database, store, head, order, entry_point)
     with database.transaction() as connection:
         branch = runs.get_branch(connection, branch.id)
         last, now_head = startable(connection, branch)
         if now_head.id != head.id:
             raise _refusal(connection, branch, "has a newer node by now", "another try")
-        request = quota.receive(connection, head, order, overrides, who, message)
+        request = quota.receive(connection, head, order, checked.overrides, who, message)
         launch = launches.order_continuation(
             connection,
             branch,
             last,
             head,
-            overrides=overrides,
-            mode=mode,
+            overrides=checked.overrides,
+            relative=checked.relative,
+            mode=checked.mode,
             actor=who.label,
             reason=message or f"Continued; the branch was {_status(last)}.",
             retries=retries or None,
-            entry_point=command,
+            entry_point=checked.command,
             **facts,
         )
         if request is not None:
@@ -116,7 +118,7 @@ def wake(connection: Connection, branch: Branch, who: Actor, reason: str) -> Lau
         last,
         head,
         overrides={},
-        mode=orders.mode_in_force(head, "exact"),
+        mode=mode_in_force(head, "exact"),
         actor=who.label,
         reason=reason or "Continued after a pause.",
     )
@@ -181,7 +183,7 @@ def retry(connection: Connection, launch: Launch, segment: Segment) -> Launch | 
         last,
         head,
         overrides={},
-        mode=orders.mode_in_force(head, "exact"),
+        mode=mode_in_force(head, "exact"),
         actor=launch.actor,
         reason=f"Started again after a crash; {left} more times at most.",
         retries=left,

@@ -5,33 +5,31 @@ It knows no worker and no process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control import launch_checks, quota
-from branchtrack.control.text import clean_text
-from branchtrack.control.verification import verify_node
-from branchtrack.core import actors, plain_values, schedules
-from branchtrack.core.actors import Actor
-from branchtrack.core.builtin_settings import BUILT_IN, declared, validate_all
-from branchtrack.core.names import free_name, valid_name
-from branchtrack.core.overrides import (
-    WEIGHTS_ONLY,
-    check_frozen,
-    check_length,
-    check_mode,
-    check_schedule,
-    check_schedule_left,
-    offered,
+from branchtrack.control.launch_settings import (
+    MODES,
+    check_parts,
+    check_settings,
+    mode_in_force,
+    resume_settings,
 )
+from branchtrack.control.text import clean_text
+from branchtrack.control.verification import verify_outline, verify_state
+from branchtrack.core import actors, plain_values
+from branchtrack.core.actors import Actor
+from branchtrack.core.forks.relative_values import may_be_relative, relative_names
+from branchtrack.core.names import valid_name
 from branchtrack.core.queueing import valid_labels, valid_priority
 from branchtrack.core.records import Launch, Node
-from branchtrack.core.settings import Setting
-from branchtrack.db import nodes, runs, segments
+from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
 from branchtrack.errors import (
@@ -39,14 +37,31 @@ from branchtrack.errors import (
     Forbidden,
     InvalidInput,
     LaunchFailed,
-    NameTaken,
     RateLimited,
 )
 
-#: The ways to resume a node: its whole state, or its weights with everything else fresh.
-MODES = ("exact", "weights")
 #: Errors of an order from a node that exists; for the order of a token they are recorded.
-_REFUSALS = (InvalidInput, Forbidden, RateLimited, LaunchFailed, CheckpointError)
+REFUSALS = (InvalidInput, Forbidden, RateLimited, LaunchFailed, CheckpointError)
+
+
+@dataclass(frozen=True)
+class CheckedOrder:
+    """An order that may be queued: ``overrides`` and ``mode`` as they apply, and the ``command``.
+
+    ``order`` holds ``node mode name settings`` as they were asked for, ``relative`` those of the
+    settings that were relative to the node's.
+    """
+
+    node: Node
+    order: dict[str, Any]
+    overrides: dict[str, Any]
+    mode: str
+    command: dict[str, Any] | None
+    relative: dict[str, Any]
+
+    def named(self, name: str | None) -> CheckedOrder:
+        """Return the same order of a branch of another name."""
+        return replace(self, order={**self.order, "name": name})
 
 
 def create_launch(
@@ -65,6 +80,7 @@ def create_launch(
     entry_point: Mapping[str, Any] | None = None,
     priority: int | None = None,
     labels: Iterable[str] | None = None,
+    every_byte: bool = False,
 ) -> Launch:
     """Queue a new process that resumes a node with some settings changed, as a new branch.
 
@@ -76,6 +92,9 @@ def create_launch(
     token is also recorded as a request of kind ``resume``, refused or not, and counts towards the
     token's limit.
 
+    The content of the tensors is checked by the process that loads them, before it trains; with
+    ``every_byte`` it is checked here too.
+
     Raises:
         NotFound, InvalidInput, NameTaken, Forbidden, RateLimited: nothing was changed.
         CheckpointMissing, CheckpointDamaged: the checkpoint of the node is incomplete or damaged.
@@ -86,50 +105,72 @@ def create_launch(
     with database.read() as connection:
         node = nodes.find(connection, node_ref)
     order = {"node": node.id, "mode": mode, "name": name, "settings": dict(settings or {})}
-    try:
+    with recorded_refusal(database, node, order, who, message):
         with database.read() as connection:
-            _check_allowed(connection, node, order, who, message)
+            check_allowed(connection, node, order, who, message)
         turn = {"priority": valid_priority(priority), "labels": valid_labels(labels)}
-        overrides, mode, command = check_whole(database, store, node, order, entry_point)
-        facts: dict[str, Any] = {"overrides": overrides, "mode": mode, "entry_point": command}
-        facts |= {"strict": strict, "environment": environment, **turn}
+        checked = check_order(database, store, node, order, entry_point, every_byte=every_byte)
+        facts: dict[str, Any] = {"strict": strict, "environment": environment, **turn}
         with database.transaction() as connection:
-            launch = _queue(connection, node, order, who, message, facts)
+            launch = queue(connection, checked, who, message, facts)
             if worker is None:
                 return launch
             return launches.move(connection, launch.id, "starting", who.label, worker=worker)
-    except _REFUSALS as error:
+
+
+@contextmanager
+def recorded_refusal(
+    database: Database, node: Node, order: Mapping[str, Any], who: Actor, reason: str
+) -> Iterator[None]:
+    """Record an order of a token that the block refuses; the error is raised again."""
+    try:
+        yield
+    except REFUSALS as error:
         if who.token_id is not None:
             with database.transaction() as connection:
-                quota.refuse(connection, node, order, who, message, error)
+                quota.refuse(connection, node, order, who, reason, error)
         raise
 
 
-def _queue(
+def queue(
     connection: Connection,
-    node: Node,
-    order: Mapping[str, Any],
+    checked: CheckedOrder,
     who: Actor,
     reason: str,
     facts: Mapping[str, Any],
 ) -> Launch:
-    """Store a launch, and its request if a token orders it."""
-    request = quota.receive(connection, node, order, facts["overrides"], who, reason)
-    name = order["name"]
-    if name is None:
-        name = runs.suggested_name(connection, node)
+    """Store a launch, and its request if a token orders it; ``facts`` as `launches.order`.
+
+    Raises:
+        NameTaken: the run has such a branch. RateLimited: the token's limit is reached.
+    """
+    node, order = checked.node, checked.order
+    request = quota.receive(connection, node, order, checked.overrides, who, reason)
     launch = launches.order(
-        connection, node, branch_name=name, actor=who.label, reason=reason, **facts
+        connection,
+        node,
+        branch_name=order["name"] or runs.suggested_name(connection, node),
+        overrides=checked.overrides,
+        mode=checked.mode,
+        actor=who.label,
+        reason=reason,
+        entry_point=checked.command,
+        relative=checked.relative,
+        **facts,
     )
     if request is not None:
         quota.finish(connection, request, node, launch)
     return launch
 
 
-def _check_allowed(
+def check_allowed(
     connection: Connection, node: Node, order: Mapping[str, Any], who: Actor, reason: str
 ) -> None:
-    """Check what costs nothing to check, before any bytes of a checkpoint are read."""
+    """Check who orders, and the form of an order, before anything of a checkpoint is read.
+
+    Raises:
+        InvalidInput, Forbidden, RateLimited: as `create_launch`.
+    """
     if order["mode"] not in MODES:
         raise InvalidInput("mode", order["mode"], ", ".join(MODES))
     plain_values.check(order["settings"], "")
@@ -140,111 +181,36 @@ def _check_allowed(
     quota.check_limit(connection, node, who)
 
 
-def check_whole(
+def check_order(
     database: Database,
     store: Store,
     node: Node,
-    order: Mapping[str, Any],
+    order: dict[str, Any],
     entry_point: Mapping[str, Any] | None,
-) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
-    """Check the overrides, mode and other command of a launch, and every byte of its node."""
+    *,
+    every_byte: bool = False,
+    known: dict[str, list[str]] | None = None,
+) -> CheckedOrder:
+    """Check the settings, the command and the checkpoint of an order.
+
+    ``known`` has the names of the tensors of nodes that were verified before, by id; this node is
+    added to them.
+
+    Raises:
+        InvalidInput, LaunchFailed, CheckpointError: as `create_launch`.
+    """
     with database.read() as connection:
-        overrides = _check_settings(connection, node, order["settings"], order["mode"])
+        overrides = check_settings(connection, node, order["settings"], order["mode"])
         command = launch_checks.startable(connection, node, store.home, entry_point)
-    manifest = verify_node(database, store, node)
-    check_parts(overrides, [entry.name for entry in manifest.entries])
-    return overrides, mode_in_force(node, order["mode"]), command
-
-
-def validate_launch(
-    connection: Connection,
-    node: Node,
-    settings: Mapping[str, Any],
-    mode: str = "exact",
-    home: Path | None = None,
-) -> dict[str, Any]:
-    """Validate the changes of a launch from ``node``, without its bytes, and return them.
-
-    Raises:
-        InvalidInput, LaunchFailed: as `create_launch`.
-    """
-    overrides = _check_settings(connection, node, settings, mode)
-    launch_checks.startable(connection, node, home, None)
-    return overrides
-
-
-def check_here(
-    connection: Connection, node: Node, settings: Mapping[str, Any], mode: str, name: str | None
-) -> dict[str, Any]:
-    """Validate the changes of a resume of ``node`` within the requesting process, and return them.
-
-    Raises:
-        InvalidInput, NameTaken: as `create_launch`.
-    """
-    if mode not in MODES:
-        raise InvalidInput("mode", mode, ", ".join(MODES))
-    if name is not None:
-        taken = {branch.name for branch in runs.list_branches(connection, node.run_id)}
-        if valid_name(name, "branch") in taken:
-            raise NameTaken("branch", name, free_name(name, taken))
-    return _check_settings(connection, node, settings, mode)
-
-
-def mode_in_force(node: Node, mode: str) -> str:
-    """Return the mode that applies: a node that was never trained may offer its weights alone."""
-    is_fresh = node.kind == "fork" and node.effective is None and node.restored == WEIGHTS_ONLY
-    return "weights" if is_fresh else mode
-
-
-def check_parts(overrides: Mapping[str, Any], tensors: Iterable[str]) -> None:
-    """Refuse changes that name tensors which the node does not have.
-
-    Raises:
-        InvalidInput: the node has no such tensor.
-    """
-    if "frozen" in overrides:
-        check_frozen(overrides["frozen"], tensors)
-
-
-def _check_settings(
-    connection: Connection, node: Node, settings: Mapping[str, Any], mode: str
-) -> dict[str, Any]:
-    overrides = validate_overrides(connection, node, settings, mode)
-    _check_unfinished(node, overrides, mode)
-    return overrides
-
-
-def validate_overrides(
-    connection: Connection, node: Node, settings: Mapping[str, Any], mode: str = "exact"
-) -> dict[str, Any]:
-    """Validate the settings of a resume against the declarations of the node's process."""
-    if not settings:
-        return {}
-    overrides = validate_all(settings, resume_settings(connection, node))
-    check_mode(mode, overrides)
-    check_schedule_left(node.step, node.settings, overrides, node.param_groups)
-    check_length(node.step, node.settings, overrides, mode)
-    script = segments.get(connection, node.segment_id).script
-    return check_schedule(node.settings, overrides, script)
-
-
-def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:
-    """Return the settings that a resume of ``node`` may change, by name."""
-    rows = segments.get(connection, node.segment_id).declared
-    settings = declared(rows) or {setting.name: setting for setting in BUILT_IN}
-    return offered(settings, node.settings)
-
-
-def _check_unfinished(node: Node, overrides: Mapping[str, Any], mode: str) -> None:
-    # With the weights alone, the script sets the number of steps.
-    max_steps = node.settings.get("max_steps") if mode == "exact" else None
-    last = overrides.get("max_steps", max_steps)
-    if last is not None and node.step >= last:
-        more = "--set max_steps=N"
-        more += " --set horizon=rescale" if schedules.KIND in node.settings else ""
-        raise InvalidInput(
-            "node",
-            node.id,
-            f"a node of that run before step {last}, or another end: {more}",
-            what=f"Training ends at step {last}, where node {node.id} is: nothing is left to do.",
-        )
+        names: list[str] = []
+        if may_be_relative(order["settings"]):
+            names = relative_names(order["settings"], resume_settings(connection, node))
+    verified = {} if known is None else known
+    if node.id not in verified:
+        verified[node.id] = verify_outline(database, store, node)
+        if every_byte:
+            verify_state(database, store, node)
+    check_parts(overrides, verified[node.id])
+    relative = {name: order["settings"][name] for name in names}
+    mode = mode_in_force(node, order["mode"])
+    return CheckedOrder(node, order, overrides, mode, command, relative)

@@ -7,29 +7,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.control import continuation, launch, refusals
+from branchtrack.control import continuation, launch_settings, refusals
 from branchtrack.control.inbox import expire_unanswered
+from branchtrack.control.request_checks import check_request
 from branchtrack.control.text import clean_text, shortened
 from branchtrack.core import (
     actors,
-    capabilities,
     interventions,
     lifecycle,
-    plain_values,
     preconditions,
 )
 from branchtrack.core.actors import Actor
 from branchtrack.core.builtin_settings import declared
-from branchtrack.core.interventions import Intervention, Rewind, SetSettings, Unpause
-from branchtrack.core.names import free_name, storable, valid_name
-from branchtrack.core.overrides import check_length
-from branchtrack.core.records import Branch, Request, Segment
-from branchtrack.core.settings import Setting
+from branchtrack.core.interventions import Rewind
+from branchtrack.core.names import storable
+from branchtrack.core.records import Branch, Request
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.error_payload import error_payload
@@ -37,7 +33,6 @@ from branchtrack.errors import (
     Forbidden,
     InvalidInput,
     LaunchFailed,
-    NameTaken,
     NotFound,
     NotLive,
     RateLimited,
@@ -45,18 +40,6 @@ from branchtrack.errors import (
 
 #: Errors of a request to a run that exists; the refusal is recorded.
 REFUSALS = (InvalidInput, NotLive, Forbidden, RateLimited, NotFound, LaunchFailed)
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A valid request: the intervention, and its conditions in the form that is stored.
-
-    ``wakes``: it needs a new process, as the branch's own has ended for a pause.
-    """
-
-    intervention: Intervention
-    conditions: dict[str, Any]
-    wakes: bool = False
 
 
 def submit(
@@ -96,7 +79,7 @@ def submit(
         step = _step(connection, branch)
         facts: dict[str, Any] = {"kind": kind, "payload": arguments, "reason": why, "step": step}
         try:
-            checked = _check(connection, branch, payload, who, why, when)
+            checked = check_request(connection, branch, payload, who, why, when)
             requested = checked.intervention.model_dump(exclude={"kind"}, exclude_defaults=True)
         except REFUSALS as error:
             refusal = error
@@ -140,7 +123,9 @@ def preview(
         branch = runs.find_branch(connection, branch_ref)
         report: dict[str, Any] = {"valid": True, "error": None, "step": _step(connection, branch)}
         try:
-            checked = _check(connection, branch, payload, who, clean_text("reason", reason), when)
+            checked = check_request(
+                connection, branch, payload, who, clean_text("reason", reason), when
+            )
         except REFUSALS as error:
             return {
                 **report,
@@ -151,7 +136,11 @@ def preview(
                 "unmet": "",
             }
         segment = segments.get(connection, branch.segment_id or "")
-    declarations, current = declared(segment.declared), segment.settings
+        declarations, current = declared(segment.declared), segment.settings
+        if isinstance(checked.intervention, Rewind):
+            # The settings that it starts from are those of its node.
+            node = nodes.get(connection, checked.intervention.node)
+            declarations, current = launch_settings.resume_settings(connection, node), node.settings
     values = getattr(checked.intervention, "values", {})
     changes = [
         {
@@ -163,7 +152,7 @@ def preview(
         }
         for name, value in values.items()
     ]
-    unmet = preconditions.unmet(checked.conditions, current)
+    unmet = preconditions.unmet(checked.conditions, segment.settings)
     return {
         **report,
         "describe": checked.intervention.describe(),
@@ -209,98 +198,6 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
                 what=f"Request {request.id} is {request.state}: it is too late to cancel it.",
             )
         return requests.get(connection, request.id)
-
-
-def live_segment(connection: Connection, branch: Branch) -> Segment:
-    """Return the segment in which a process trains ``branch`` now.
-
-    Raises:
-        NotLive: no process trains it; the error lists the run's branches that are training.
-    """
-    current = {
-        other.name: segments.get(connection, other.segment_id)
-        for other in runs.list_branches(connection, branch.run_id)
-        if other.segment_id is not None
-    }
-    now = time.time()
-    statuses = {name: lifecycle.segment_status(segment, now) for name, segment in current.items()}
-    status = statuses.get(branch.name, "empty")
-    if status in lifecycle.LIVE:
-        return current[branch.name]
-    run = runs.get_run(connection, branch.run_id)
-    live = [f"{run.name}/{name}" for name, word in statuses.items() if word in lifecycle.LIVE]
-    fix = f"`branchtrack tree {run.name}` lists the nodes that can be resumed."
-    if status == "waiting":
-        fix = "Its process has not begun to train; try again when it has."
-    elif status == lifecycle.SUSPENDED:
-        fix = f"Its pause has ended its process: `branchtrack unpause {run.name}/{branch.name}`."
-    elif live:
-        fix = f"Training now: {', '.join(live)}."
-    raise NotLive(
-        f"Nothing trains {run.name}/{branch.name} now: it is {lifecycle.shown(status)}.",
-        safe="Nothing was changed.",
-        fix=fix,
-        branch=branch.name,
-        status=status,
-    )
-
-
-def _check(
-    connection: Connection,
-    branch: Branch,
-    payload: Mapping[str, Any],
-    who: Actor,
-    why: str,
-    when: Mapping[str, Any] | None,
-) -> _Checked:
-    """Check all that can be known of a request before the training process sees it."""
-    actors.check(who, "request")
-    actors.check_reason(who, why)
-    plain_values.check(payload, "")
-    plain_values.check(when or {}, "")
-    typed = interventions.read(payload)
-    actors.check(who, "request", typed.names_of(typed.model_dump()))
-    if who.limit is not None and who.token_id is not None:
-        actors.check_limit(who, requests.count_recent(connection, branch.run_id, who.token_id))
-    if not typed.needs_process:
-        return _Checked(typed, {})
-    if isinstance(typed, Unpause) and continuation.is_suspended(connection, branch):
-        actors.check(who, "launch", ["unpause"])
-        continuation.check_wakeable(connection, branch)
-        return _Checked(typed, {}, wakes=True)
-    segment = live_segment(connection, branch)
-    declarations = declared(segment.declared)
-    if who.channel == "api":
-        _refuse_words(typed, declarations)
-    intervention = typed.validated(declarations, capabilities.read(segment.offers))
-    if isinstance(intervention, SetSettings):
-        # This is what can be seen from here; the process checks again.
-        check_length(segment.step, segment.settings, intervention.values)
-    if isinstance(intervention, Rewind):
-        intervention = _check_rewind(connection, branch, intervention)
-    conditions = preconditions.parse(when or {}, declarations, step=segment.step, now=time.time())
-    return _Checked(intervention, conditions)
-
-
-def _refuse_words(intervention: Intervention, declarations: Mapping[str, Setting]) -> None:
-    """Refuse words as truth values in JSON, which has its own, unlike shells and forms."""
-    for name, value in getattr(intervention, "values", {}).items():
-        if name in declarations and declarations[name].dtype == "bool" and isinstance(value, str):
-            raise InvalidInput(name, value, declarations[name].allowed)
-
-
-def _check_rewind(connection: Connection, branch: Branch, rewind: Rewind) -> Rewind:
-    node = nodes.find(connection, rewind.node)
-    run = runs.get_run(connection, branch.run_id)
-    if node.run_id != branch.run_id:
-        raise InvalidInput("node", rewind.node, f"a node of run {run.name}")
-    values = launch.validate_launch(connection, node, rewind.values)
-    if rewind.name is not None:
-        valid_name(rewind.name)
-        taken = {other.name for other in runs.list_branches(connection, branch.run_id)}
-        if rewind.name in taken:
-            raise NameTaken("branch", rewind.name, free_name(rewind.name, taken))
-    return Rewind(node=node.id, name=rewind.name, values=values)
 
 
 def _same(

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sqlalchemy import Connection
+
 from branchtrack.checkpoints.manifest import Manifest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Node
 from branchtrack.db import integrity, nodes
 from branchtrack.db.engine import Database
-from branchtrack.errors import CheckpointDamaged, CheckpointMissing, RecordChanged
+from branchtrack.db.storage.outlines import checkpoint_outline
+from branchtrack.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointMissing,
+    RecordChanged,
+)
 
 
 def verify_node(
@@ -34,7 +42,11 @@ def verify_record(database: Database, node: Node) -> None:
         RecordChanged: the record has changed since.
     """
     with database.read() as connection:
-        problem = integrity.of_node(connection, node.id)
+        _check_record(connection, node)
+
+
+def _check_record(connection: Connection, node: Node) -> None:
+    problem = integrity.of_node(connection, node.id)
     if problem is not None:
         raise RecordChanged(
             f"The record of {problem}.",
@@ -72,12 +84,40 @@ def verify_state(
         )
     for problem in store.verify(stored.locations.values(), progress):
         kind = CheckpointDamaged if store.exists(problem.location.pack) else CheckpointMissing
-        raise kind(
-            f"Node {node.id} cannot be restored: {problem.what}",
-            safe="Nothing was changed; nodes that share no bytes with it are untouched.",
-            fix="Resume from another node; `branchtrack verify --all` lists which are whole.",
-            node=node.id,
-            path=problem.path,
-            tensor=problem.location.name,
-        )
+        raise _unusable(kind, node, problem.what, problem.path, problem.location.name)
     return manifest
+
+
+def verify_outline(database: Database, store: Store, node: Node) -> list[str]:
+    """Check all of a node but the content of its tensors, and return their names.
+
+    That is its record, that of its checkpoint, and that each of its packs exists, is as long as it
+    was and has the header that was written. Its cost does not depend on the size of the model:
+    whoever loads the tensors reads and checks every byte then.
+
+    Raises:
+        RecordChanged, CheckpointMissing, CheckpointDamaged.
+    """
+    with database.read() as connection:
+        _check_record(connection, node)
+        outline = checkpoint_outline(connection, node.state_digest)
+    for pack, nbytes in outline.packs.items():
+        try:
+            store.check_pack(pack, nbytes)
+        except CheckpointError as error:
+            raise _unusable(type(error), node, error.what, store.describe(pack), "") from error
+    return outline.names
+
+
+def _unusable(
+    kind: type[CheckpointError], node: Node, what: str, path: str, tensor: str
+) -> CheckpointError:
+    """Return the error of a node whose bytes are not whole."""
+    return kind(
+        f"Node {node.id} cannot be restored: {what}",
+        safe="Nothing was changed; nodes that share no bytes with it are untouched.",
+        fix="Resume from another node; `branchtrack verify --all` lists which are whole.",
+        node=node.id,
+        path=path,
+        tensor=tensor,
+    )

@@ -223,6 +223,15 @@ def check_frozen(patterns: str, tensors: Iterable[str]) -> None:
         raise InvalidInput("frozen", patterns, "patterns that leave something to train")
 
 
+def freezes_all(patterns: str, names: Iterable[str]) -> bool:
+    """Return whether ``patterns`` freeze all the parameters in ``names``, if there are any."""
+    listed = [entry.strip() for entry in patterns.split(",") if entry.strip()]
+    parameters = list(names)
+    return bool(parameters) and all(
+        any(_matches(name, pattern) for pattern in listed) for name in parameters
+    )
+
+
 def _matches(name: str, pattern: str) -> bool:
     parts = name.split(".")
     return any(fnmatchcase(".".join(parts[:n]), pattern) for n in range(1, len(parts) + 1))

@@ -61,7 +61,15 @@ def _validated(expected: Any, declared: Mapping[str, Setting]) -> dict[str, Any]
     for name in expected:
         if name not in declared:
             raise InvalidInput(f"only_if.{name}", expected[name], f"one of {names}")
-    return {name: declared[name].validate(value) for name, value in expected.items()}
+    return {name: _value(declared[name], value) for name, value in expected.items()}
+
+
+def _value(setting: Setting, value: Any) -> Any:
+    """Return a value that a condition names; its error is one of the condition."""
+    try:
+        return setting.validate(value)
+    except InvalidInput as error:
+        raise InvalidInput(f"only_if.{setting.name}", value, error.allowed) from error
 
 
 def overdue(stored: Mapping[str, Any], *, step: int, now: float) -> str:

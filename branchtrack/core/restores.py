@@ -1,4 +1,4 @@
-"""How the first update of a resume compares with the node's own continuation, in words.
+"""What a resume restores, and how its first update compares with the node's own continuation.
 
 The comparison itself is made in the training process; this only reads its record.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from branchtrack.core.builtin_settings import DIRECTIVES, SCHEDULER, SETTINGS
 
 #: What is compared of an update, in order.
 PARTS = ("batch", "loss", "weights")
@@ -17,6 +19,20 @@ _SENTENCES = {
     "unknown": "The node had no recorded continuation, or nothing of the first update could be "
     "compared: whether it trains the same is not known.",
 }
+
+
+def restored_parts(has_scheduler: bool, replaced: Mapping[str, Any]) -> dict[str, str]:
+    """Return for each part of the state whether it was restored or replaced; schedulers if any."""
+    parts = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
+    if has_scheduler:
+        parts["scheduler"] = "restored"
+    parts["data position"] = parts["counters"] = "restored"
+    parts |= {name: "replaced" for name in replaced if name not in DIRECTIVES}
+    settings = [SETTINGS[name] for name in replaced if name in SETTINGS]
+    parts |= {setting.replaces: "replaced" for setting in settings if setting.replaces}
+    if replaced.get(SCHEDULER.name) == "script":
+        parts["scheduler"] = "replaced"
+    return parts
 
 
 def sentence(compared: Mapping[str, Any]) -> str:

@@ -165,8 +165,8 @@ class Setting:
         return self.maximum is None or value <= self.maximum
 
 
-def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
-    """Return ``name=value`` texts as a mapping.
+def parse_assignments(texts: Iterable[str], field: str = "settings") -> dict[str, str]:
+    """Return ``name=value`` texts, given as ``field``, as a mapping.
 
     Raises:
         InvalidInput: a text without ``=``, or a name given twice.
@@ -175,7 +175,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise InvalidInput("settings", text, "name=value, for example lr=1e-4")
+            raise InvalidInput(field, text, "name=value, for example lr=1e-4")
         if name.strip() in values:
             raise InvalidInput(name.strip(), text, "one value for each name")
         values[name.strip()] = value.strip()

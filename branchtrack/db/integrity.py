@@ -81,10 +81,11 @@ def of_run(connection: Connection, run_id: str) -> list[Problem]:
 def of_node(connection: Connection, node_id: str) -> Problem | None:
     """Return what is wrong with the record of one node, apart from its checkpoint."""
     with lenient(connection):
-        if not seals.holds(connection, nodes, node_id):
+        row = next(seals.raw(connection, nodes, node_id), None)
+        if row is None or seals.stored(connection, nodes, node_id) != seals.of_row(nodes, row):
             return Problem("node", node_id, "is not as it was written")
         contents = audit.logged_contents(connection, "node", node_id)
-        if contents not in (None, seals.contents(connection, nodes, node_id)):
+        if contents not in (None, seals.contents_of_row(nodes, row)):
             return Problem("node", node_id, "is not as its events say")
     return None
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, cast, select
+from sqlalchemy import Connection, Row, Text, cast, literal, select
 
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
@@ -21,6 +21,8 @@ from branchtrack.errors import Ambiguous, CheckpointDamaged, CheckpointMissing, 
 
 #: SQLite takes 32,766 parameters in a statement; PostgreSQL takes 65,535.
 _CHUNK = 2000
+#: Of a step in a reference; columns of steps hold 64 bits.
+_MOST_DIGITS = 18
 
 
 def packs_of(connection: Connection, digests: Iterable[str]) -> dict[str, str]:
@@ -140,9 +142,14 @@ def get(connection: Connection, node_id: str) -> Node:
 def find(connection: Connection, ref: str) -> Node:
     """Return the node whose id starts with ``ref``, or the head of the branch that ``ref`` names.
 
+    ``BRANCH@STEP`` is the newest node at that step on the way from the root to the branch's head.
+
     Raises:
         NotFound: none. Ambiguous: several.
     """
+    branch_ref, at, step = ref.rpartition("@")
+    if at:
+        return _at_step(connection, branch_ref, step)
     node = by_prefix(connection, ref)
     if node is not None:
         return node
@@ -159,6 +166,37 @@ def find(connection: Connection, ref: str) -> Node:
     if branch.head_id is None:
         raise NotFound("node", ref, fix="That branch has no node yet.")
     return get(connection, branch.head_id)
+
+
+def _at_step(connection: Connection, branch_ref: str, text: str) -> Node:
+    """Return the newest node of a branch at a step, those that it inherits included."""
+    branch, ref = runs.find_branch(connection, branch_ref), f"{branch_ref}@{text}"
+    digits = text.replace(",", "")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > _MOST_DIGITS:
+        raise NotFound("node", ref, fix="Write RUN@STEP or RUN/BRANCH@STEP, as in demo@200.")
+    step = int(digits)
+    line = _line(connection, branch.head_id, step)
+    if line and line[-1].step == step:
+        # The nearest to the head of those at that step.
+        return get(connection, next(row.id for row in line if row.step == step))
+    whole = {row.step: row.id for row in reversed(_line(connection, branch.head_id, 0))}
+    below = [(f"{branch_ref}@{near}", node) for near, node in whole.items() if near < step][-2:]
+    above = [(f"{branch_ref}@{near}", node) for near, node in whole.items() if near > step][:2]
+    nearest = ", ".join(f"{name} ({node[:8]})" for name, node in below + above)
+    fix = f"The nearest are {nearest}." if nearest else "That branch has no node yet."
+    raise NotFound("node", ref, [name for name, _node in below + above], fix=fix)
+
+
+def _line(connection: Connection, head_id: str | None, step: int) -> list[Row[Any]]:
+    """Return (id, step) of the nodes from a head up to ``step``, the newest first."""
+    columns = nodes.c.id, nodes.c.parent_id, nodes.c.step
+    head = select(*columns, literal(0).label("distance")).where(
+        nodes.c.id == head_id, nodes.c.step >= step
+    )
+    line = head.cte("line", recursive=True)
+    parents = select(*columns, line.c.distance + 1).join(line, nodes.c.id == line.c.parent_id)
+    line = line.union_all(parents.where(nodes.c.step >= step))
+    return list(connection.execute(select(line.c.id, line.c.step).order_by(line.c.distance)))
 
 
 def by_prefix(connection: Connection, ref: str) -> Node | None:
@@ -259,10 +297,12 @@ def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
         manifest = json.loads(zlib.decompress(row.manifest))
         digests = {digest for _name, _dtype, _shape, digest in manifest["tensors"]}
     except (zlib.error, ValueError, TypeError, LookupError) as error:
-        raise _damaged(digest, f"its manifest cannot be read: {error}") from error
+        raise damaged_record(digest, f"its manifest cannot be read: {error}") from error
     locations = _locate(connection, digests)
     if missing := digests - locations.keys():
-        raise _damaged(digest, f"the location of {len(missing)} of its tensors is not recorded")
+        raise damaged_record(
+            digest, f"the location of {len(missing)} of its tensors is not recorded"
+        )
     return StoredCheckpoint(
         digest,
         manifest,
@@ -281,7 +321,8 @@ def record(row: Row[Any]) -> Node:
     return Node(**values)
 
 
-def _damaged(digest: str, why: str) -> CheckpointDamaged:
+def damaged_record(digest: str, why: str) -> CheckpointDamaged:
+    """Return the error of a checkpoint whose record cannot be used."""
     return CheckpointDamaged(
         f"The record of the checkpoint {digest[:12]} is damaged: {why}.",
         safe="Other nodes are untouched.",

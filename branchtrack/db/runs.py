@@ -136,7 +136,7 @@ def create_branch(
     """
     valid_name(name)
     lock_names(connection, run_id)
-    taken = {branch.name for branch in list_branches(connection, run_id)}
+    taken = branch_names(connection, run_id)
     if name in taken:
         raise NameTaken("branch", name, free_name(name, taken))
     # Not their number: a branch that failed may have been removed.
@@ -154,7 +154,7 @@ def create_branch(
 def suggested_name(connection: Connection, node: Node) -> str:
     """Return a free name for a branch that starts at ``node``."""
     parent = get_branch(connection, node.branch_id).name
-    taken = {branch.name for branch in list_branches(connection, node.run_id)}
+    taken = branch_names(connection, node.run_id)
     return free_name(as_name(parent, "branch"), taken)
 
 
@@ -241,6 +241,20 @@ def list_branches(connection: Connection, run_id: str) -> list[Branch]:
     """Return the run's branches in the order they were created."""
     query = select(branches).where(branches.c.run_id == run_id).order_by(branches.c.position)
     return [Branch(**row._mapping) for row in connection.execute(query)]
+
+
+def branch_names(connection: Connection, run_id: str) -> set[str]:
+    """Return the names of the run's branches."""
+    return set(
+        connection.execute(select(branches.c.name).where(branches.c.run_id == run_id)).scalars()
+    )
+
+
+def named_branch(connection: Connection, run_id: str, name: str) -> Branch | None:
+    """Return the run's branch of exactly that name, if there is one."""
+    query = select(branches).where(branches.c.run_id == run_id, branches.c.name == name)
+    row = connection.execute(query).first()
+    return None if row is None else Branch(**row._mapping)
 
 
 def count_runs(connection: Connection) -> int:

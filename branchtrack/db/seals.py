@@ -105,7 +105,7 @@ def renew_for_event(connection: Connection, table: Table, key: object) -> dict[s
     """Do as `renew`, for an existing row; return what its event says of its content."""
     values = next(raw(connection, table, key))
     write(connection, table, {key: of_row(table, values)})
-    return {CONTENTS: _contents(table, values)}
+    return {CONTENTS: contents_of_row(table, values)}
 
 
 def holds(connection: Connection, table: Table, key: object) -> bool:
@@ -129,13 +129,13 @@ def all_stored(connection: Connection, table: Table) -> dict[str, str]:
 def contents(connection: Connection, table: Table, key: object) -> str:
     """Return the digest of a row's permanent content, as its event has it."""
     values = next(raw(connection, table, key))
-    return _contents(table, values)
+    return contents_of_row(table, values)
 
 
 def contents_of_run(connection: Connection, table: Table, run_id: str) -> dict[str, str]:
     """Do as `contents`, for each row of a run, by id."""
     rows = raw(connection, table, run_id, "run_id")
-    return {str(values["id"]): _contents(table, values) for values in rows}
+    return {str(values["id"]): contents_of_row(table, values) for values in rows}
 
 
 def seal_all(connection: Connection, columns: Mapping[str, Collection[str]]) -> None:
@@ -241,7 +241,8 @@ def of_row(table: Table, values: Mapping[str, Any]) -> str:
     return digest({name: value for name, value in values.items() if name not in repeated})
 
 
-def _contents(table: Table, values: Mapping[str, Any]) -> str:
+def contents_of_row(table: Table, values: Mapping[str, Any]) -> str:
+    """Return the digest of the permanent content of a row, given as `raw` returns it."""
     late = LATE.get(table.name, frozenset())
     settled = {name: value for name, value in values.items() if name not in late}
     return digest(settled, _CONTENT_BYTES)

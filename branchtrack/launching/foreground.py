@@ -1,4 +1,4 @@
-"""One launch carried out in the foreground, or handed to a worker of its own.
+"""Launches carried out in the foreground, or handed to a worker of their own.
 
 It must not know terminals: the caller is given the launch and its segment at every look.
 """
@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from branchtrack import permissions
 from branchtrack.config import Config
@@ -57,13 +57,64 @@ def _watch_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
         time.sleep(POLL)
 
 
+def run_launches(worker: Worker, launch_ids: Sequence[str], watch: Watch) -> list[Launch]:
+    """Carry out launches, as many at a time as the worker has slots, and return them as they ended.
+
+    ``watch`` is called for each that has not ended, at every look. Those that another worker was
+    faster to claim are watched; if it dies, this one takes over.
+    """
+    looked = time.monotonic()
+    ended: dict[str, Launch] = {}
+    while True:
+        worker.look()
+        for launch_id in launch_ids:
+            if launch_id not in ended:
+                _carry_on(worker, launch_id, watch, ended)
+        if len(ended) == len(launch_ids):
+            return [ended[launch_id] for launch_id in launch_ids]
+        if time.monotonic() - looked > RECOVER_EVERY:
+            looked = time.monotonic()
+            for launch_id in launch_ids:
+                worker.recover(launch_id)
+        time.sleep(POLL)
+
+
+def _carry_on(worker: Worker, launch_id: str, watch: Watch, ended: dict[str, Launch]) -> None:
+    """Start a launch if there is room, show how far it is, or add it to those that have ended."""
+    with worker.database.read() as connection:
+        launch = launches.get(connection, launch_id)
+        if launches.is_withdrawn(connection, launch) or launch.state in LAUNCH_ENDS:
+            ended[launch_id] = launch
+        if launches.is_withdrawn(connection, launch):
+            return
+        segment = segments.get(connection, launch.segment_id)
+    if launch.state == "queued" and len(worker.children) < worker.slots:
+        worker.claim(launch_id)
+    watch(launch, segment)
+
+
 def detach(config: Config, launch_id: str) -> None:
     """Hand a launch to a worker process of its own, which outlives this one.
 
     Raises:
         LaunchFailed: it cannot be started; the launch stays queued.
     """
-    command = [sys.executable, "-m", "branchtrack", "worker", "--launch", launch_id]
+    _start_worker(config, launch_id, ["--launch", launch_id])
+
+
+def detach_queue(config: Config, launch_id: str, slots: int) -> None:
+    """Start a worker process that outlives this one and ends when the queue is empty.
+
+    ``launch_id`` is one of the launches in the queue; the log is named after it.
+
+    Raises:
+        LaunchFailed: it cannot be started; the launches stay queued.
+    """
+    _start_worker(config, launch_id, ["--once", "--slots", str(slots)])
+
+
+def _start_worker(config: Config, launch_id: str, options: Sequence[str]) -> None:
+    command = [sys.executable, "-m", "branchtrack", "worker", *options]
     config.make_home()
     try:
         # The configuration is passed in the environment: `ps` must not show a database's password.

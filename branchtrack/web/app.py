@@ -25,7 +25,7 @@ from branchtrack.paths import asset_dir
 from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
 from branchtrack.web.api import launches as api_launches
-from branchtrack.web.api import read, requests, tokens
+from branchtrack.web.api import orders, read, requests, tokens
 from branchtrack.web.events import streams
 from branchtrack.web.pages import (
     audit,
@@ -116,7 +116,7 @@ def status_of(error: BranchtrackError) -> int:
 
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, launches, audit, theme)
-    for module in (*pages, streams, read, requests, api_launches, tokens):
+    for module in (*pages, streams, read, requests, orders, api_launches, tokens):
         app.register_blueprint(module.blueprint)
 
 

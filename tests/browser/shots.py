@@ -43,6 +43,8 @@ def take(browser: Browser, address: str, pages: dict[str, str], folder: Path) ->
             page.goto(root.rstrip("/") + path)
             if name == "resume":
                 page.get_by_role("button", name="Continue").click()
+            if name == "resume-preview":
+                page.get_by_role("button", name="Preview").click()
             if name == "steer-wrong":
                 page.get_by_label("lr", exact=True).fill("-1")
                 page.get_by_role("button", name="Apply").first.click()
@@ -113,6 +115,7 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
         "compare": "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler",
         "compare-hot": "/compare?a=gpt2-docs/hot&b=gpt2-docs/cooler&y=log&x=since&smooth=0.9",
         "resume": f"/nodes/{changed.id}/resume?set.lr=abc",
+        "resume-preview": f"/nodes/{changed.id}/resume?set.lr=x0.5,x2",
         "steer": "/runs/gpt2-docs/branches/more-decay/steer",
         "steer-wrong": "/runs/gpt2-docs/branches/more-decay/steer?",
         "audit": "/runs/gpt2-docs/audit?verify=1",

@@ -206,3 +206,21 @@ def test_more_packs_than_headers_are_kept_are_read(tmp_path: Path) -> None:
     packs = [store.put([tensor("model/w", np.full(2, n))], {}) for n in range(130)]
     for number, pack in enumerate(packs):
         assert np.frombuffer(store.read(pack.locations[0]), "<i8").tolist() == [number] * 2
+
+
+def test_a_pack_is_checked_without_its_tensors(tmp_path: Path) -> None:
+    store, pack = stored(tmp_path)
+    path = Path(store.describe(pack.id))
+    whole = path.read_bytes()
+    store.check_pack(pack.id, pack.nbytes)
+    # The content of tensors is for whoever reads it.
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    store.check_pack(pack.id, pack.nbytes)
+    header_flipped = whole[:20] + bytes([whole[20] ^ 1]) + whole[21:]
+    for damaged in (whole[:-1], whole + b"x", whole[:4], header_flipped):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointDamaged, match=str(path)):
+            store.check_pack(pack.id, pack.nbytes)
+    path.unlink()
+    with pytest.raises(CheckpointMissing):
+        store.check_pack(pack.id, pack.nbytes)

@@ -17,6 +17,7 @@ from branchtrack.core.records import Node
 from branchtrack.db import nodes
 from branchtrack.db import segments as rows
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import groups
 from branchtrack.db.tables import segments
 from branchtrack.processes import own_name
 from tests.trees_for_tests import Tree, make_tree
@@ -152,3 +153,11 @@ def test_a_lost_branch_says_what_is_known_of_its_process(
     with tree.database.transaction() as connection:
         connection.execute(segments.update().values(heartbeat_at=1.0, process=name))
     assert drawn(tree)[0] == f"  main: lost (its process is {word}), step 30 of 1,000"
+
+
+def test_a_branch_tells_its_group(forked: Forked) -> None:
+    tree, _ = forked
+    with tree.database.transaction() as connection:
+        group = groups.create(connection, tree.run.id, "rates", "values", actor="me")
+        groups.add_branch(connection, group, tree.branches["cooler"])
+    assert drawn(tree)[1].startswith("  cooler (group rates): training")

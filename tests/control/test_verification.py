@@ -21,7 +21,7 @@ from tests.control.samples import row_counts
 from tests.trees_for_tests import make_forked_tree
 
 
-def test_a_node_with_one_flipped_byte_is_not_resumed(
+def test_a_node_with_one_flipped_byte_is_noticed_when_every_byte_is_read(
     sqlite_database: Database, store: Store
 ) -> None:
     _tree, tree_nodes = make_forked_tree(sqlite_database, store)
@@ -35,7 +35,7 @@ def test_a_node_with_one_flipped_byte_is_not_resumed(
     pack.write_bytes(content)
     before = row_counts(sqlite_database)
     with pytest.raises(CheckpointDamaged, match="another node") as caught:
-        control.create_launch(sqlite_database, store, tree_nodes[1].id, actor="me")
+        control.create_launch(sqlite_database, store, tree_nodes[1].id, actor="me", every_byte=True)
     assert caught.value.tensor == "model/weight"
     assert row_counts(sqlite_database) == before
     assert (
@@ -93,3 +93,22 @@ def test_a_record_that_was_edited_is_refused(sqlite_database: Database, store: S
         verification.verify_record(sqlite_database, tree_nodes[1])
     assert caught.value.node == tree_nodes[1].id
     verification.verify_record(sqlite_database, tree_nodes[0])
+
+
+def test_the_outline_of_a_node_reads_no_content_of_tensors(
+    sqlite_database: Database, store: Store
+) -> None:
+    _tree, tree_nodes = make_forked_tree(sqlite_database, store)
+    node = tree_nodes[1]
+    with sqlite_database.read() as connection:
+        (location,) = nodes.checkpoint(connection, node.state_digest).locations.values()
+    pack = Path(store.describe(location.pack))
+    content = bytearray(pack.read_bytes())
+    content[location.offset] ^= 1
+    pack.write_bytes(content)
+    assert verification.verify_outline(sqlite_database, store, node) == ["model/weight"]
+    content[12] ^= 1
+    pack.write_bytes(content)
+    with pytest.raises(CheckpointDamaged, match=f"Node {node.id} cannot be restored") as caught:
+        verification.verify_outline(sqlite_database, store, node)
+    assert (caught.value.node, caught.value.path) == (node.id, str(pack))

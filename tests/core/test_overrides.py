@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from branchtrack.core.overrides import check_frozen, check_length
+from branchtrack.core.overrides import check_frozen, check_length, freezes_all
 from branchtrack.errors import InvalidInput
 
 LINEAR = {"max_steps": 10, "lr_scheduler_type": "linear"}
@@ -77,3 +77,12 @@ def test_where_a_schedule_begins_fits_the_rest(overrides: dict[str, object], fie
     assert caught.value.field == field
     check_length(4, settings, {"schedule_from": "restart", "max_steps": 20})
     check_length(4, settings, {"schedule_from": "hold", "lr_scheduler_type": "constant"})
+
+
+def test_patterns_that_freeze_every_parameter_are_noticed() -> None:
+    names = ["body.weight", "body.bias", "head.weight"]
+    for every in ("*", "body,head", "body.*, head.weight"):
+        assert freezes_all(every, names)
+    for some_only in ("", "body", "head, body.bias", "other"):
+        assert not freezes_all(some_only, names)
+    assert not freezes_all("*", [])

@@ -33,7 +33,7 @@ def test_absent_conditions_are_left_out() -> None:
         ({"unless": 1}, "unless"),
         ({"only_if": "lr"}, "only_if"),
         ({"only_if": {"momentum": 1}}, "only_if.momentum"),
-        ({"only_if": {"lr": -1}}, "lr"),
+        ({"only_if": {"lr": -1}}, "only_if.lr"),
         ({"not_after_step": 99}, "not_after_step"),
         ({"expires_in": 0}, "expires_in"),
         ({"expires_in": 1e10}, "expires_in"),
@@ -77,3 +77,9 @@ def test_the_setting_that_has_another_value_is_named_with_both() -> None:
 )
 def test_values_are_the_same_within_float32(actual: Any, expected: Any, equal: bool) -> None:
     assert preconditions.same(actual, expected) is equal
+
+
+def test_the_error_of_a_value_is_one_of_the_condition() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse(only_if={"lr": "abc"})
+    assert caught.value.field == "only_if.lr"

@@ -102,3 +102,45 @@ def test_a_checkpoint_whose_record_is_damaged_is_refused(
             nodes.checkpoint(connection, node.state_digest)
         with pytest.raises(CheckpointMissing):
             nodes.checkpoint(connection, "none")
+
+
+def test_a_node_is_found_by_its_branch_and_step(database: Database, store: Store) -> None:
+    _tree, (root, ten, twenty, _thirty, fork, last) = make_forked_tree(database, store)
+    expected = {
+        "demo@0": root,
+        "demo@10": ten,
+        "demo/main@20": twenty,
+        "demo/cooler@20": last,
+        # The newest there: the fork, and not the node that it inherits.
+        "demo/cooler@10": fork,
+        "demo/cooler@0": root,
+    }
+    with database.read() as connection:
+        for ref, node in expected.items():
+            assert nodes.find(connection, ref).id == node.id, ref
+
+
+def test_a_step_without_a_node_is_answered_with_the_nearest(
+    database: Database, store: Store
+) -> None:
+    _tree, tree_nodes = make_forked_tree(database, store)
+    with database.read() as connection:
+        with pytest.raises(NotFound, match="no node 'demo@15'") as caught:
+            nodes.find(connection, "demo@15")
+        assert caught.value.facts["near"] == ("demo@0", "demo@10", "demo@20", "demo@30")
+        assert f"demo@10 ({tree_nodes[1].id[:8]})" in caught.value.fix
+        with pytest.raises(NotFound) as caught:
+            nodes.find(connection, "demo/cooler@30")
+        assert caught.value.facts["near"] == ("demo/cooler@10", "demo/cooler@20")
+        for ref in ("demo@", "demo@x", "demo@-1", "demo@1.5", "demo@" + "9" * 30):
+            with pytest.raises(NotFound, match="RUN@STEP"):
+                nodes.find(connection, ref)
+        with pytest.raises(NotFound, match="branch"):
+            nodes.find(connection, "demo/warmer@10")
+
+
+def test_a_step_of_a_branch_without_nodes_is_not_found(database: Database, store: Store) -> None:
+    make_tree(database, store)
+    with database.read() as connection:
+        with pytest.raises(NotFound, match="no node yet"):
+            nodes.find(connection, "demo@0")

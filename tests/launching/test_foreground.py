@@ -10,7 +10,7 @@ import pytest
 from branchtrack.config import Config
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import queue
+from branchtrack.db.orders import launches, queue
 from branchtrack.errors import LaunchFailed
 from branchtrack.launching import foreground
 from branchtrack.launching.worker import Worker
@@ -99,3 +99,22 @@ def test_a_worker_that_cannot_be_started_leaves_the_launch_queued(
     with pytest.raises(LaunchFailed, match="stays queued"):
         foreground.detach(config, launch.id)
     assert reread(database, launch).state == "queued"
+
+
+def test_several_launches_are_carried_out_as_many_at_a_time_as_there_are_jobs(
+    train: Train, order: Order, database: Database, config: Config
+) -> None:
+    train("--steps", "6", "--seconds", "0.1")
+    ordered = [order(name, node="fake/main@0").id for name in ("a", "b", "c")]
+    other = order("not-mine").id
+    worker, at_once, seen = Worker(database, config, jobs=2), [], set()
+
+    def watch(launch: Launch, _segment: Segment) -> None:
+        at_once.append(len(worker.children))
+        seen.add(launch.id)
+
+    ended = foreground.run_launches(worker, ordered, watch)
+    assert [(launch.id, launch.state) for launch in ended] == [(key, "ended") for key in ordered]
+    assert max(at_once) == 2 and seen == set(ordered)
+    with database.read() as connection:
+        assert launches.get(connection, other).state == "queued"

@@ -46,6 +46,7 @@ ROUTES = {
     "continuation.form": ("GET", "/runs/digits/branches/main/continue", "look"),
     "continuation.order": ("POST", "/runs/digits/branches/IDLE/continue", "launch"),
     "resume.order": ("POST", "/nodes/NODE/resume", "launch"),
+    "resume.preview": ("POST", "/nodes/NODE/resume/preview", "launch"),
     "steer.show": ("GET", f"{BRANCH}/steer", "look"),
     "steer.submit": ("POST", f"{BRANCH}/steer", "ask"),
     "steer.confirm_stop": ("GET", f"{BRANCH}/stop", "look"),
@@ -68,12 +69,12 @@ ROUTES = {
     "api_requests.cancel": ("POST", "/api/v1/requests/REQUEST/cancel", "cancel"),
     "api_requests.list_requests": ("GET", f"/api/v1{RUN}/requests", "look"),
     "api_requests.log": ("GET", f"/api/v1{RUN}/audit", "look"),
-    "api_requests.continue_branch": (
+    "api_orders.continue_branch": (
         "POST",
         "/api/v1/runs/digits/branches/IDLE/continue",
         "launch",
     ),
-    "api_requests.resume": ("POST", "/api/v1/nodes/NODE/resume", "launch"),
+    "api_orders.resume": ("POST", "/api/v1/nodes/NODE/resume", "launch"),
     "api_launches.list_launches": ("GET", "/api/v1/launches", "look"),
     "api_launches.show": ("GET", "/api/v1/launches/LAUNCH", "look"),
     "api_launches.log": ("GET", "/api/v1/launches/LAUNCH/log", "look"),

@@ -89,7 +89,7 @@ def certificate_lines(payload: dict[str, Any]) -> list[str]:
 
 def _try_again(line: CommandLine, database: Database, start: Node, target: Node) -> Certificate:
     from branchtrack import control
-    from branchtrack.cli.commands.resume import interrupts
+    from branchtrack.cli.launch_progress import interrupts
     from branchtrack.launching import certification
 
     for node in (start, target):

@@ -8,16 +8,17 @@ import click
 
 from branchtrack.cli import origins
 from branchtrack.cli.commands import trust
-from branchtrack.cli.commands.resume import launch_lines, show_launch
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.launch_progress import launch_lines, show_launch
 from branchtrack.cli.output import echo, emit
+from branchtrack.cli.setting_arguments import SettingsCommand
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Launch
     from branchtrack.db.engine import Database
 
 
-@click.command("continue")
+@click.command("continue", cls=SettingsCommand)
 @click.argument("run", required=False)
 @click.option("--all-crashed", is_flag=True, help="Every branch whose process was killed.")
 @click.option(

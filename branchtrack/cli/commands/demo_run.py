@@ -19,8 +19,8 @@ from sqlalchemy import Connection
 
 from branchtrack import control, permissions
 from branchtrack.analysis import payloads, payloads_nodes, payloads_requests
-from branchtrack.cli.commands.resume import launch_lines, show_launch
 from branchtrack.cli.context import CommandLine
+from branchtrack.cli.launch_progress import launch_lines, show_launch
 from branchtrack.cli.progress import bar
 from branchtrack.cli.request_options import SUCCESS, answer_lines
 from branchtrack.core import formats

@@ -280,7 +280,7 @@ def _cancel_launch(database: Database, ref: str, timeout: float | None, as_json:
     """Cancel a launch, wait for its end unless ``timeout`` is None, print it, return its state."""
     from branchtrack import control
     from branchtrack.analysis import payloads_requests
-    from branchtrack.cli.commands.resume import launch_lines
+    from branchtrack.cli.launch_progress import launch_lines
     from branchtrack.cli.progress import bar
     from branchtrack.core.actors import Actor
 

@@ -10,6 +10,7 @@ import click
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.request_options import request_options, send_request
+from branchtrack.cli.setting_arguments import SettingsCommand
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Request
@@ -130,7 +131,7 @@ def evaluate(line: CommandLine, run: str, **options: Any) -> None:
     send_request(line, run, {"kind": "evaluate"}, **options)
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @click.argument("run")
 @click.argument("node")
 @click.option("--name", metavar="BRANCH", help="Name of the new branch.")

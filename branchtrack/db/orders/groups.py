@@ -58,3 +58,10 @@ def members(connection: Connection, group_id: str) -> list[Branch]:
     """Return the branches of a group in the order they were created."""
     query = select(branches).where(branches.c.group_id == group_id).order_by(branches.c.position)
     return [Branch(**row._mapping) for row in connection.execute(query)]
+
+
+def name_of(connection: Connection, group_id: str | None) -> str | None:
+    """Return the name of the group with that id, if there is one."""
+    if group_id is None:
+        return None
+    return connection.execute(select(groups.c.name).where(groups.c.id == group_id)).scalar()

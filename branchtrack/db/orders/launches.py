@@ -7,7 +7,7 @@ so a name that is taken is detected before anything exists.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,9 @@ from branchtrack.core import lifecycle
 from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.overrides import WEIGHTS_ONLY
-from branchtrack.core.records import Branch, Change, Launch, NewNode, Node, Segment
+from branchtrack.core.records import Branch, Change, Group, Launch, NewNode, Node, Segment
 from branchtrack.db import audit, nodes, runs, seals, segments
+from branchtrack.db.orders import groups
 from branchtrack.db.tables import branches, launches, requests
 from branchtrack.db.tables import nodes as node_rows
 from branchtrack.db.tables import runs as run_rows
@@ -45,11 +46,15 @@ def order(
     entry_point: dict[str, Any] | None = None,
     priority: int | None = None,
     labels: Sequence[str] | None = None,
+    group: Group | None = None,
+    relative: Mapping[str, Any] | None = None,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
     ``entry_point`` is the command to start, if it is not the run's own. A higher ``priority`` is
-    started first (None: 0), by a worker that has all ``labels``.
+    started first (None: 0), by a worker that has all ``labels``. ``group`` is what the branch
+    belongs to. ``relative`` has those overrides as they were asked for, relative to the node's
+    values; the event keeps them.
 
     A branch of that name whose own launch failed before it trained gives up its name.
 
@@ -59,6 +64,8 @@ def order(
     valid_name(branch_name)
     _give_up_name(connection, node.run_id, branch_name, actor)
     branch = runs.create_branch(connection, node.run_id, branch_name, node.id)
+    if group is not None:
+        branch = groups.add_branch(connection, group, branch)
     segment = segments.create(connection, node.run_id, branch.id, node.id, node.step)
     planned = fork_of(node, overrides, mode, actor, reason)
     fork = nodes.commit(connection, replace(planned, branch_id=branch.id, segment_id=segment.id))
@@ -76,6 +83,8 @@ def order(
         entry_point=entry_point,
         priority=priority,
         labels=sorted(labels) if labels else None,
+        group_id=None if group is None else group.id,
+        relative=relative,
     )
 
 
@@ -114,8 +123,18 @@ def order_continuation(
     )
 
 
-def add(connection: Connection, fork: Node, *, actor: str, **facts: Any) -> Launch:
-    """Queue a launch whose process begins at ``fork``; ``facts`` are columns of its row."""
+def add(
+    connection: Connection,
+    fork: Node,
+    *,
+    actor: str,
+    relative: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> Launch:
+    """Queue a launch whose process begins at ``fork``; ``facts`` are columns of its row.
+
+    ``relative`` as in `order`.
+    """
     now, launch_id = time.time(), new_id()
     connection.execute(
         launches.insert().values(
@@ -131,8 +150,9 @@ def add(connection: Connection, fork: Node, *, actor: str, **facts: Any) -> Laun
             **facts,
         )
     )
-    _log(connection, get(connection, launch_id), actor)
-    return get(connection, launch_id)
+    launch = get(connection, launch_id)
+    _log(connection, launch, actor, relative)
+    return launch
 
 
 def fork_of(node: Node, overrides: dict[str, Any], mode: str, actor: str, reason: str) -> NewNode:
@@ -371,10 +391,7 @@ def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) ->
     If something refers to such a branch, it cannot be removed; then it gets another name.
     """
     runs.lock_names(connection, run_id)
-    named = (
-        candidate for candidate in runs.list_branches(connection, run_id) if candidate.name == name
-    )
-    branch = next(named, None)
+    branch = runs.named_branch(connection, run_id, name)
     if branch is None or not _never_trained(connection, branch):
         return
     launch = of_branch(connection, branch.id)
@@ -386,6 +403,12 @@ def _give_up_name(connection: Connection, run_id: str, name: str, actor: str) ->
             actor=actor,
             reason="Its launch failed before it trained, and its name was requested again.",
         )
+
+
+def gives_up_name(connection: Connection, run_id: str, name: str) -> bool:
+    """Return whether the branch of that name failed before it trained, so that `order` frees it."""
+    branch = runs.named_branch(connection, run_id, name)
+    return branch is not None and _never_trained(connection, branch)
 
 
 def _never_trained(connection: Connection, branch: Branch) -> bool:
@@ -407,7 +430,12 @@ def _in_force(overrides: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in overrides.items() if name not in DIRECTIVES}
 
 
-def _log(connection: Connection, launch: Launch, actor: str) -> None:
+def _log(
+    connection: Connection,
+    launch: Launch,
+    actor: str,
+    relative: Mapping[str, Any] | None = None,
+) -> None:
     audit.append(
         connection,
         launch.run_id,
@@ -420,6 +448,7 @@ def _log(connection: Connection, launch: Launch, actor: str) -> None:
             "branch": launch.branch_id,
             "node": launch.node_id,
             **launch.overrides,
+            **({"relative": dict(relative)} if relative else {}),
             **_variables(launch.environment),
             **seals.renew_for_event(connection, launches, launch.id),
         },

@@ -23,6 +23,7 @@ from branchtrack.db.tables import (
     branches,
     certificates,
     events,
+    groups,
     nodes,
     requests,
     runs,
@@ -40,7 +41,7 @@ class TreeSummary:
 
     ``troubles`` is what each segment could not record at its last sign of life: its process records
     an event of kind ``trouble`` as soon as it can, ``begun`` with the reason, and ``over``.
-    ``certificates`` has the newest one of each branch.
+    ``certificates`` has the newest one of each branch, ``groups`` the names of groups by id.
     """
 
     run: Run
@@ -49,6 +50,7 @@ class TreeSummary:
     cursor: int
     troubles: Mapping[str, Event]
     certificates: Mapping[str, Certificate]
+    groups: Mapping[str, str]
 
     def status(self, branch: Branch, now: float) -> str:
         """Return the status of a branch at the time ``now``, see `lifecycle.segment_status`."""
@@ -192,8 +194,17 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[TreeSummary
     condition = or_(runs.c.name.in_(refs), runs.c.id.in_(refs))
     last_troubles = audit.last_troubles(select(runs.c.id).where(condition)).subquery()
     query = (
-        select(runs, branches, segments, certificates, _troubles, newest.label("cursor"))
+        select(
+            runs,
+            branches,
+            segments,
+            certificates,
+            _troubles,
+            newest.label("cursor"),
+            groups.c.name.label("group_name"),
+        )
         .outerjoin(branches, branches.c.run_id == runs.c.id)
+        .outerjoin(groups, groups.c.id == branches.c.group_id)
         .outerjoin(segments, segments.c.branch_id == branches.c.id)
         .outerjoin(certificates, certificates.c.id == newest_of_branch().scalar_subquery())
         .outerjoin(last_troubles, last_troubles.c.ref == segments.c.id)
@@ -231,7 +242,13 @@ def _summary(rows: Sequence[Row[Any]]) -> TreeSummary:
         if row.certificates_id is not None
     }
     return TreeSummary(
-        run, tuple(branches_by_id.values()), of_run, rows[0].cursor or 0, troubles, certified
+        run,
+        tuple(branches_by_id.values()),
+        of_run,
+        rows[0].cursor or 0,
+        troubles,
+        certified,
+        {row.branches_group_id: row.group_name for row in rows if row.group_name is not None},
     )
 
 

@@ -80,6 +80,8 @@ class Rewinder:
             settings=requested.get("values") or {},
             reason=request.reason,
             worker=processes.own_name(),
+            # This process is about to leave its state.
+            every_byte=True,
         )
         with self._database.transaction() as connection:
             segments.hand_over(connection, launch.segment_id)

@@ -26,7 +26,7 @@ from branchtrack.training.session.proof import Witness
 from branchtrack.training.session.restoration import Reference
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.apply import Live
-from branchtrack.training.steer import answers, effects
+from branchtrack.training.steer import effects
 from branchtrack.training.steer.answers import Expectation
 from branchtrack.training.steer.effects import Probe, Verdict
 
@@ -62,7 +62,7 @@ class Updates(BaseSession):
         """
         fork, is_exact = base.fork, base.mode == "exact"
         changed = {change.name: change.after for change in fork.changes}
-        parts = answers.restored_parts(bool(live.schedulers), changed)
+        parts = restores.restored_parts(bool(live.schedulers), changed)
         if not is_exact:
             parts = {**dict.fromkeys(parts, "reset"), "weights": "restored"}
             overridden = [name for name in base.overrides if name not in DIRECTIVES]

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from branchtrack.core.builtin_settings import DIRECTIVES, SCHEDULER, SETTINGS
 from branchtrack.core.interventions import INTERVENTIONS, SETTING_KINDS
 from branchtrack.core.records import Change, Node, Request
 from branchtrack.training.settings.shadow_step import Options, Outcome
@@ -113,17 +112,3 @@ def message(answers: Sequence[Answer]) -> str:
     reasons = [answer.request.reason for answer in answers if answer.request.reason]
     notes = [str(answer.request.requested.get("message") or "") for answer in answers]
     return "; ".join(text for text in [*reasons, *notes] if text)
-
-
-def restored_parts(has_scheduler: bool, replaced: Mapping[str, Any]) -> dict[str, str]:
-    """Return for each part of the state whether it was restored or replaced; schedulers if any."""
-    parts = {"weights": "restored", "optimizer": "restored", "rng": "restored"}
-    if has_scheduler:
-        parts["scheduler"] = "restored"
-    parts["data position"] = parts["counters"] = "restored"
-    parts |= {name: "replaced" for name in replaced if name not in DIRECTIVES}
-    settings = [SETTINGS[name] for name in replaced if name in SETTINGS]
-    parts |= {setting.replaces: "replaced" for setting in settings if setting.replaces}
-    if replaced.get(SCHEDULER.name) == "script":
-        parts["scheduler"] = "replaced"
-    return parts

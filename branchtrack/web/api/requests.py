@@ -1,4 +1,4 @@
-"""The API for changes: settings of a branch, requests, their events, launches.
+"""The API for changes: settings of a branch, requests, and their events.
 
 Every request goes through `control`, as from the shell and the pages. It writes no markup.
 """
@@ -126,53 +126,6 @@ def log(run: str) -> Response:
             "refused": [payloads_requests.refusals(row) for row in counted],
         }
     )
-
-
-@blueprint.post("/nodes/<node_id>/resume")
-def resume(node_id: str) -> tuple[Response, int]:
-    """Order a launch from a node: 202 with the launch."""
-    body = fields("settings", "name", "mode", "reason")
-    launch = control.create_launch(
-        services().database,
-        services().store,
-        node_id,
-        actor=actor(),
-        settings=_settings(body),
-        name=body.get("name"),
-        mode=optional_text(body, "mode", control.MODES[0]),
-        reason=optional_text(body, "reason", ""),
-    )
-    with services().database.read() as connection:
-        return jsonify(payloads_requests.launch(connection, launch)), 202
-
-
-@blueprint.post("/runs/<run>/branches/<branch>/continue")
-def continue_branch(run: str, branch: str) -> tuple[Response, int]:
-    """Order a launch that goes on in a branch: 202 with the launch."""
-    body = fields("settings", "reason", "retries")
-    launch = control.continue_branch(
-        services().database,
-        services().store,
-        f"{run}/{branch}",
-        actor=actor(),
-        settings=_settings(body),
-        reason=optional_text(body, "reason", ""),
-        retries=body.get("retries", 0),
-    )
-    with services().database.read() as connection:
-        return jsonify(payloads_requests.launch(connection, launch)), 202
-
-
-def _settings(body: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the settings of an order.
-
-    Raises:
-        InvalidInput: they are not values by name.
-    """
-    changes: dict[str, Any] | None = body.get("settings")
-    if changes is not None and not isinstance(changes, dict):
-        raise InvalidInput("settings", changes, "values by name")
-    return changes
 
 
 def expire(run_id: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from branchtrack.core.forks.relative_values import is_relative, resolved
+from branchtrack.core.forks.value_lists import listed
 from branchtrack.core.formats import exact_setting
 from branchtrack.core.interventions import INTERVENTIONS, has_settings
 from branchtrack.core.preconditions import NAMES as CONDITIONS
@@ -67,7 +69,7 @@ def conditions(form: Mapping[str, str]) -> dict[str, Any]:
     texts = {name: form.get(name, "").strip() for name in CONDITIONS}
     filled: dict[str, Any] = {name: text for name, text in texts.items() if text}
     if "only_if" in filled:
-        filled["only_if"] = _pairs(filled["only_if"])
+        filled["only_if"] = _pairs(filled["only_if"], "only_if")
     return filled
 
 
@@ -98,24 +100,35 @@ def changed_settings(
     return changed
 
 
-def problems(values: Mapping[str, str], settings: Mapping[str, Setting]) -> dict[str, InvalidInput]:
-    """Return the errors of all values at once, rather than one after the other."""
+def problems(
+    values: Mapping[str, str],
+    settings: Mapping[str, Setting],
+    current: Mapping[str, Any],
+    step: int,
+) -> dict[str, InvalidInput]:
+    """Return the errors of all values at once, rather than one after the other.
+
+    A field may hold a list of values, and values relative to the ``current`` ones at ``step``.
+    """
     errors = {}
     for name, value in values.items():
         try:
-            if name in settings:
-                settings[name].validate(value)
+            for text in listed(settings.get(name), value) if name in settings else ():
+                absolute = resolved({name: text}, settings, current, step)
+                settings[name].validate(absolute[name])
         except InvalidInput as error:
             errors[name] = error
     return errors
 
 
-def _pairs(text: str) -> dict[str, str]:
-    """Return lines of the form ``name=value`` as a mapping."""
-    return parse_assignments(line for line in text.splitlines() if line.strip())
+def _pairs(text: str, field: str = "settings") -> dict[str, str]:
+    """Return lines of the form ``name=value``, given as ``field``, as a mapping."""
+    return parse_assignments((line for line in text.splitlines() if line.strip()), field)
 
 
 def _equal(setting: Setting, typed: str, current: Any) -> bool:
+    if is_relative(setting, typed):
+        return False
     try:
         return bool(setting.validate(typed) == current)
     except InvalidInput:

@@ -13,7 +13,9 @@ from sqlalchemy import Connection
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import lifecycle, restores
 from branchtrack.core.builtin_settings import declared as by_name
+from branchtrack.core.forks import reversal
 from branchtrack.core.formats import as_number, exact_setting
+from branchtrack.core.overrides import offered
 from branchtrack.core.records import Branch, Event, Node, Request, StoredCheckpoint
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes
@@ -96,6 +98,7 @@ def show(node_id: str) -> Response:
     branch = view.by_branch[node.branch_id]
     segment = view.outline.segments.get(node.segment_id)
     parent = view.by_id.get(node.parent_id or "")
+    offered_settings = offered(by_name(segment.declared if segment else []), node.settings)
     return respond(
         "node/index.html",
         node=node,
@@ -119,7 +122,7 @@ def show(node_id: str) -> Response:
         command=_command(node),
         others=[item for item in view.branches if item.branch.id != branch.branch.id],
         restore=restores.sentence(node.compared) if node.compared else "",
-        undo=_undo(node),
+        is_reversible=reversal.is_reversible(node, offered_settings),
         is_last=branch.branch.head_id == node.id,
         ended=branch.status not in lifecycle.LIVE,
         certified=branch.certified,
@@ -251,13 +254,6 @@ def _parts(stored: StoredCheckpoint) -> list[PartRow]:
         location = stored.locations.get(digest)
         sizes.setdefault(name.partition("/")[0], []).append(location.nbytes if location else 0)
     return [PartRow(role, len(role_sizes), sum(role_sizes)) for role, role_sizes in sizes.items()]
-
-
-def _undo(node: Node) -> dict[str, str]:
-    """Return form fields that resume this node without its change: its settings before."""
-    if node.kind == "fork" or any(change.before is None for change in node.changes):
-        return {}
-    return {f"set.{change.name}": exact_setting(change.before) for change in node.changes}
 
 
 def _command(node: Node) -> str:

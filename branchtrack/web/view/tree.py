@@ -46,6 +46,7 @@ class BranchView:
     launch: Launch | None = None
     certified: Certified | None = None
     saves: Mapping[str, Any] | None = None
+    group: str = ""
 
     @property
     def missed_words(self) -> str:
@@ -197,7 +198,8 @@ class TreeView:
         )
         launch = self.launches.get(branch.id)
         saved = self.outline.saves(branch)
-        return BranchView(branch, segment, status, head, parent, launch, certified, saved)
+        group = self.outline.groups.get(branch.group_id or "", "")
+        return BranchView(branch, segment, status, head, parent, launch, certified, saved, group)
 
 
 def standing_nodes(outline: TreeSummary) -> list[str]:

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from branchtrack import scripts
 from branchtrack.checkpoints.packs import Store
-from branchtrack.cli.commands.resume import launch_lines
+from branchtrack.cli.launch_progress import launch_lines
 from branchtrack.config import Config
 from branchtrack.core.records import Node, Segment
 from branchtrack.db import nodes, runs, seals, segments
@@ -318,7 +318,7 @@ def test_a_worker_ended_by_a_signal_leaves_its_children_and_says_so(
         assert launches.unfinished(connection) == []
 
 
-@pytest.mark.parametrize("harm", ["flip", "remove"])
+@pytest.mark.parametrize("harm", ["cut", "remove"])
 def test_a_node_whose_bytes_are_not_whole_is_refused_and_nothing_changes(
     call: Call, sqlite_config: Config, sqlite_database: Database, store: Store, harm: str
 ) -> None:
@@ -328,18 +328,89 @@ def test_a_node_whose_bytes_are_not_whole_is_refused_and_nothing_changes(
         stored = nodes.checkpoint(connection, nodes.get(connection, node).state_digest)
     (place,) = stored.locations.values()
     path = Path(store.describe(place.pack))
-    if harm == "flip":
-        content = bytearray(path.read_bytes())
-        content[place.offset + 3] ^= 1
-        path.write_bytes(content)
+    if harm == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
     else:
         path.unlink()
     before = row_counts(sqlite_database)
     code, refused, err = answer(call("resume", node, "--name", "again", "--json"))
-    expected = {"flip": "CheckpointDamaged", "remove": "CheckpointMissing"}[harm]
+    expected = {"cut": "CheckpointDamaged", "remove": "CheckpointMissing"}[harm]
     assert (code, refused["error"]["type"]) == (1, expected)
     assert str(path) in err and "another node" in err
     assert row_counts(sqlite_database) == before
+
+
+def test_several_branches_are_trained_and_listed(
+    call: Call, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_here(sqlite_config, "--steps", "4")
+    code, listed, err = answer(
+        call(
+            "resume", "fake@0", "--set", "lr=x0.5,x2", "weight_decay=0.1", "--slots", "2", "--json"
+        )
+    )
+    assert (code, err) == (0, "")
+    assert [(each["branch"], each["group"], each["state"]) for each in listed] == [
+        ("lr-x0.5", "lr", "ended"),
+        ("lr-x2", "lr", "ended"),
+    ]
+    assert [each["overrides"] for each in listed] == [
+        {"lr": 0.005, "weight_decay": 0.1},
+        {"lr": 0.02, "weight_decay": 0.1},
+    ]
+    text = call("resume", "fake@0,fake@4", "--name", "again", "--dry-run").out
+    assert "again-at-0" in text and "again-at-4" in text
+
+
+def test_if_one_of_several_fails_the_others_train_and_the_exit_code_is_1(
+    call: Call, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_here(sqlite_config, "--steps", "4")
+    argv = [sys.executable, str(SCRIPT), "fake", "--steps", "4", "--crash-at", "1"]
+    run_with(sqlite_database, argv)
+    code, listed, _err = answer(call("resume", "fake@0", "--set", "lr=0.1,0.2", "--json"))
+    assert (code, [each["state"] for each in listed]) == (1, ["failed", "failed"])
+    assert "2 branches" not in call("runs").out
+
+
+def test_a_dry_run_says_what_would_be_created_and_creates_nothing(
+    call: Call, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_here(sqlite_config, "--steps", "4")
+    before = row_counts(sqlite_database)
+    once = call("resume", "fake@0", "--set", "lr=x0.5", "--dry-run")
+    assert once.code == 0 and "fake/main-2" in once.out
+    assert "lr 0.01 → 5e-3 (lr x0.5)" in once.out and "4 steps, to step 4" in once.out
+    several = call("resume", "fake@0", "--grid", "lr=1,2", "weight_decay=0,0.1", "--dry-run")
+    assert several.code == 0 and "4 branches" in several.out and "16 steps in all" in several.out
+    refused = call("resume", "fake@0", "--set", "lr=x0", "--dry-run", "--json")
+    assert refused.code == 2 and refused.json["branches"][0]["error"]["field"] == "lr"
+    assert call("resume", "fake@0", "--set", "lr=1e-3,-1", "--dry-run").code == 2
+    assert row_counts(sqlite_database) == before
+
+
+def test_the_difference_is_said_before_training_starts(
+    call: Call, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_here(sqlite_config, "--steps", "2")
+    out = call("resume", "fake@0", "--set", "lr=0.5", "--name", "hot").out
+    assert out.index("lr 0.01 → 0.5") < out.index("launch")
+    assert "the same as main" in call("resume", "fake@0", "--dry-run").out
+    assert "the same as hot" in call("resume", "fake@0", "--set", "lr=0.5", "--dry-run").out
+
+
+def test_detached_branches_are_trained_by_a_worker_of_their_own(
+    branchtrack: Start, sqlite_config: Config, sqlite_database: Database
+) -> None:
+    train_here(sqlite_config, "--steps", "3")
+    code, listed, _err = told(
+        branchtrack("resume", "fake@0", "--set", "lr=0.1,0.2", "--detach", "--slots", "2", "--json")
+    )
+    assert (code, [each["branch"] for each in listed]) == (0, ["lr-0.1", "lr-0.2"])
+    for name in ("lr-0.1", "lr-0.2"):
+        wait_until(
+            lambda name=name: segment_of(sqlite_database, f"fake/{name}").status == "finished"
+        )
 
 
 def test_a_broken_pipe_is_quiet(branchtrack: Start, sqlite_config: Config) -> None:

@@ -37,3 +37,12 @@ def test_a_taken_name_gets_a_number_and_a_bad_one_is_refused(
         assert names == ["rates", "rates-2"]
         with pytest.raises(InvalidInput):
             groups.create(connection, tree.run.id, "a b", "grid", actor="ann")
+
+
+def test_a_group_is_named_by_its_id(sqlite_database: Database, store: Store) -> None:
+    tree, _nodes = make_forked_tree(sqlite_database, store)
+    with sqlite_database.transaction() as connection:
+        group = groups.create(connection, tree.run.id, "rates", "values", actor="ann")
+    with sqlite_database.read() as connection:
+        assert groups.name_of(connection, group.id) == "rates"
+        assert groups.name_of(connection, None) is None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from branchtrack.core.records import Change, Request
 from branchtrack.training.steer import answers
 from branchtrack.training.steer.answers import Answer
@@ -68,29 +66,3 @@ def test_a_node_says_all_the_reasons() -> None:
     found[2].request.requested["message"] = "before the storm"
     assert answers.message(found) == "too hot; keep; before the storm"
     assert answers.message([]) == ""
-
-
-def test_parts_that_were_replaced_stand_beside_those_restored() -> None:
-    found = answers.restored_parts(False, {"lr": 1})
-    assert found["lr"] == "replaced" and "scheduler" not in found
-    assert {found[name] for name in ("weights", "optimizer", "rng", "counters")} == {"restored"}
-
-
-@pytest.mark.parametrize(
-    ("changed", "scheduler", "rng"),
-    [
-        ({"lr": 1}, "restored", "restored"),
-        ({"lr_scheduler_type": "linear"}, "replaced", "restored"),
-        ({"max_steps": 9, "horizon": "extend"}, "replaced", "restored"),
-        ({"scheduler": "script"}, "replaced", "restored"),
-        ({"scheduler": "node", "seed": 3}, "restored", "replaced"),
-    ],
-)
-def test_a_part_that_a_change_takes_the_place_of_is_not_said_to_be_restored(
-    changed: dict[str, Any], scheduler: str, rng: str
-) -> None:
-    found = answers.restored_parts(True, changed)
-    assert (found["scheduler"], found["rng"]) == (scheduler, rng)
-    assert "horizon" not in found and found.get("seed") == (
-        "replaced" if "seed" in changed else None
-    )

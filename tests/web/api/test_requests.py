@@ -148,13 +148,3 @@ def test_events_are_read_on_from_a_cursor_without_a_gap(own: Site) -> None:
         after = page["next"]
     assert seen == list(range(1, len(seen) + 1)) and len(seen) > 4
     assert own.client.get("/api/v1/runs/digits/audit?limit=5000").status_code == 422
-
-
-def test_a_node_is_resumed(own: Site) -> None:
-    path = f"/api/v1/nodes/{own.node('main')}/resume"
-    body = {"settings": {"lr": 1e-3}, "name": "lower", "reason": "try"}
-    made = post(own, path, 202, body).json
-    assert made is not None
-    assert (made["branch"], made["overrides"], made["state"]) == ("lower", {"lr": 1e-3}, "queued")
-    for bad in ({"settings": []}, {"name": 5}, {"mode": []}, {"node": "x"}, {"reason": 1}):
-        post(own, path, 422, bad)

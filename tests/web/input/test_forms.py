@@ -44,10 +44,19 @@ def test_a_setting_that_the_node_does_not_have_is_a_change() -> None:
 
 def test_a_field_of_no_known_setting_is_left_for_others_to_refuse() -> None:
     assert changed(unknown="3") == {"unknown": "3"}
-    assert forms.problems({"unknown": "3"}, KNOWN) == {}
+    assert forms.problems({"unknown": "3"}, KNOWN, {}, 0) == {}
 
 
 def test_every_problem_is_found() -> None:
-    found = forms.problems({"lr": "nan", "weight_decay": "0.1", "amp": "yes"}, KNOWN)
+    found = forms.problems({"lr": "nan", "weight_decay": "0.1", "amp": "yes"}, KNOWN, {}, 0)
     assert found.keys() == {"lr", "amp"}
     assert found["amp"].allowed == "true or false"
+
+
+def test_every_value_of_a_list_is_judged_and_relative_ones_by_the_value_in_force() -> None:
+    current = {"lr": 0.01}
+    for good in ("x0.5", "1e-3, x2", "+0.1"):
+        assert forms.problems({"lr": good}, KNOWN, current, 5) == {}
+        assert forms.changed_settings({"set.lr": good}, KNOWN, current) == {"lr": good}
+    for bad in ("x0", "1e-3, -1", "1e-3,"):
+        assert forms.problems({"lr": bad}, KNOWN, current, 5).keys() == {"lr"}

@@ -95,7 +95,7 @@ def test_resume_compare_and_the_command_are_offered(site: Site) -> None:
     page = site.get(f"/nodes/{node}")
     assert page.by_role("link", "Resume as a new branch")[0]["href"] == f"/nodes/{node}/resume"
     without = page.by_role("link", "Resume without this change")[0]["href"]
-    assert without == f"/nodes/{node}/resume?set.lr=3e-4"
+    assert without == f"/nodes/{node}/resume?without_change=1"
     assert f"branchtrack resume {node[:8]} --set lr=1.5e-4 --name NEW-BRANCH" in page.text
     assert page.field("Compare more-decay with").all("option")[0]["value"] == "gpt2-docs/main"
 

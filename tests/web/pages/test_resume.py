@@ -120,14 +120,12 @@ def one_file(own: Site) -> list[str]:
     return sorted(str(found) for found in own.config.store.rglob("*.safetensors"))
 
 
-def test_a_checkpoint_with_a_flipped_byte_starts_nothing(own: Site) -> None:
+def test_a_checkpoint_whose_pack_is_cut_starts_nothing(own: Site) -> None:
     before = count(own)
     for name in one_file(own):
         with open(name, "r+b") as file:
             file.seek(-1, 2)
-            last = file.read(1)
-            file.seek(-1, 2)
-            file.write(bytes([last[0] ^ 1]))
+            file.truncate()
     page = own.post(path(own), 409, name="cooler", set_lr="3e-4")
     said = page.one(role="alert").text
     assert "cannot be restored" in said and "Resume from another node" in said
@@ -184,3 +182,62 @@ def test_every_control_has_a_label_and_a_description(own: Site) -> None:
     for control in form.all("input"):
         assert control["id"] in labelled
         assert set(control["aria-describedby"].split()) <= ids
+
+
+def test_a_preview_says_what_would_change_and_starts_nothing(own: Site) -> None:
+    before = count(own)
+    page = own.post(path(own) + "/preview", 200, name="cooler", set_lr="x0.5")
+    said = page.one("section", id="preview").text
+    assert "nothing was started" in said and "cooler" in said
+    assert "lr 5e-3 → 2.5e-3" in said and "x0.5" in said and "restored" in said
+    assert (
+        page.field("lr")["value"] == "x0.5"
+        and page.field("Name of the new branch")["value"] == "cooler"
+    )
+    assert count(own) == before
+
+
+def test_a_preview_of_a_field_that_is_wrong_is_the_form_with_its_error(own: Site) -> None:
+    page = own.post(path(own) + "/preview", 422, name="cooler", set_lr="x0")
+    assert "makes 0" in page.one(id="error-lr").text
+    assert not page.by_role("region", "Branches of the preview")
+
+
+def test_a_preview_of_a_taken_name_says_that_it_would_be_refused(own: Site) -> None:
+    page = own.post(path(own) + "/preview", 422, name="main")
+    assert "already" in page.one("section", id="preview").text
+
+
+def test_a_list_of_values_is_one_branch_each(own: Site) -> None:
+    form = {"name": "main-2", "set.lr": "1e-4, x2", "group": "rates"}
+    answer = own.client.post(path(own), data=form)
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/runs/digits#branch-lr-1e-4"
+    with own.database.read() as connection:
+        orders = launches.unfinished(connection)
+    assert [order.overrides for order in orders] == [{"lr": 1e-4}, {"lr": 0.01}]
+    lane = own.get("/runs/digits").one("li", id="branch-lr-x2").text
+    assert "rates" in lane
+
+
+def test_every_value_of_a_list_is_judged(own: Site) -> None:
+    before = count(own)
+    page = own.post(path(own), 422, name="main-2", set_lr="1e-4, -1")
+    assert "lr" in page.one(id="error-lr").text
+    assert count(own) == before
+
+
+def test_the_road_not_taken_is_offered_where_the_change_can_be_taken_back(own: Site) -> None:
+    assert "Without the change" not in own.get(path(own)).text
+    fork = own.client.post(path(own), data={"name": "hot", "set.lr": "0.5"})
+    assert fork.status_code == 303
+    with own.database.read() as connection:
+        launch = launches.unfinished(connection)[0]
+    page = own.get(f"/nodes/{launch.fork_node_id}/resume?without_change=1")
+    assert "Without the change" in page.text and "lr 5e-3 → 0.5" in page.text
+    form = {"name": "not-hot", "without_change": "1"}
+    answer = own.client.post(f"/nodes/{launch.fork_node_id}/resume", data=form)
+    assert answer.status_code == 303
+    with own.database.read() as connection:
+        taken = launches.unfinished(connection)[1]
+    assert (taken.node_id, taken.overrides) == (own.node("main"), {})

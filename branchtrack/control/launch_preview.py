@@ -1,0 +1,172 @@
+"""What an order of branches would do, before it is given: differences, cost, refusals, warnings.
+
+It writes nothing, and knows no page and no terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.checkpoints.packs import Store
+from branchtrack.control import launch
+from branchtrack.control.fan_out import (
+    ForkOrder,
+    Plan,
+    PlannedBranch,
+    first_node,
+    plan_branches,
+)
+from branchtrack.control.launch import REFUSALS, CheckedOrder
+from branchtrack.control.text import clean_text
+from branchtrack.core import actors, restores, schedules
+from branchtrack.core.actors import Actor
+from branchtrack.core.builtin_settings import SCHEDULER
+from branchtrack.core.names import free_name, valid_name
+from branchtrack.core.overrides import WEIGHTS_ONLY
+from branchtrack.core.records import Node
+from branchtrack.db import runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
+from branchtrack.db.views.identical_branches import identical_branches
+from branchtrack.error_payload import error_payload
+from branchtrack.errors import BranchtrackError, NameTaken
+
+
+def preview_launches(
+    database: Database,
+    store: Store,
+    order: ForkOrder,
+    *,
+    actor: Actor | str,
+    reason: str = "",
+    entry_point: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what `fan_out.create_launches` would create; nothing is written.
+
+    The result has ``branches``, ``group`` (or None), ``steps`` in all (None if that of a branch is
+    not known) and ``refused``, how many branches are refused. A branch has ``branch`` (its name),
+    ``run node step mode overrides relative changes steps max_steps restored identical warnings``
+    and ``error`` (as `error_payload`, or None).
+
+    Raises:
+        NotFound, InvalidInput, Forbidden, RateLimited: the order as a whole is refused.
+    """
+    message, who = clean_text("reason", reason), actors.of(actor)
+    with database.read() as connection:
+        first = first_node(connection, order)
+        launch.check_allowed(connection, first, order.fields(first), who, message)
+        plan = plan_branches(connection, order)
+        names = plan.names(connection)
+        run = runs.get_run(connection, first.run_id)
+    known: dict[str, list[str]] = {}
+    lines = [
+        _branch(database, store, plan, branch, name, entry_point, known)
+        for branch, name in zip(plan.branches, names, strict=True)
+    ]
+    _warn_of_twins(lines)
+    counted = [line["steps"] for line in lines if line["error"] is None]
+    return {
+        "group": plan.group,
+        "branches": [{"run": run.name, **line} for line in lines],
+        "steps": None if None in counted else sum(counted),
+        "refused": sum(line["error"] is not None for line in lines),
+    }
+
+
+def _branch(
+    database: Database,
+    store: Store,
+    plan: Plan,
+    branch: PlannedBranch,
+    name: str | None,
+    entry_point: Mapping[str, Any] | None,
+    known: dict[str, list[str]],
+) -> dict[str, Any]:
+    """Return what one branch would be, or why it is refused."""
+    node, fields = branch.node, plan.fields(branch, name)
+    error: BranchtrackError | None = None
+    checked = CheckedOrder(node, fields, {}, plan.order.mode, None, {})
+    try:
+        checked = launch.check_order(database, store, node, fields, entry_point, known=known)
+        with database.read() as connection:
+            _check_name(connection, node, name)
+    except REFUSALS as refusal:
+        error = refusal
+    with database.read() as connection:
+        name = name or runs.suggested_name(connection, node)
+        return {
+            "branch": name,
+            "node": node.id,
+            "step": node.step,
+            "asked": branch.settings,
+            "error": None if error is None else error_payload(error),
+            **_outcome(connection, checked, is_refused=error is not None),
+        }
+
+
+def _outcome(connection: Connection, checked: CheckedOrder, is_refused: bool) -> dict[str, Any]:
+    """Return the differences to the node, the cost, and what else is worth knowing."""
+    node, overrides, mode = checked.node, checked.overrides, checked.mode
+    changes = launches.fork_of(node, overrides, mode, "", "").changes
+    identical = [] if is_refused else identical_branches(connection, node, overrides, mode)
+    last = _last_step(connection, node, overrides, mode)
+    changed = {change.name for change in changes}
+    same = [name for name in overrides if name not in changed]
+    warnings = [f"{name} already has that value" for name in same]
+    warnings += [
+        f"the same as {other.name} ({other.status}"
+        + ("" if other.best is None else f", best {other.metric} {other.best:.4g}")
+        + ")"
+        for other in identical
+    ]
+    return {
+        "mode": mode,
+        "overrides": overrides,
+        "relative": checked.relative,
+        "changes": [change.as_dict() for change in changes],
+        "steps": None if last is None or is_refused else max(0, last - node.step),
+        "max_steps": last,
+        "restored": {} if is_refused else _restored(node, overrides, mode),
+        "identical": [other.as_dict() for other in identical],
+        "warnings": warnings,
+    }
+
+
+def _check_name(connection: Connection, node: Node, name: str | None) -> None:
+    if name is None:
+        return
+    taken = runs.branch_names(connection, node.run_id)
+    if valid_name(name) in taken and not launches.gives_up_name(connection, node.run_id, name):
+        raise NameTaken("branch", name, free_name(name, taken))
+
+
+def _last_step(
+    connection: Connection, node: Node, overrides: Mapping[str, Any], mode: str
+) -> int | None:
+    """Return the step at which training would end; None if only the script knows."""
+    if "max_steps" in overrides:
+        return int(overrides["max_steps"])
+    if mode == "weights":
+        return None
+    last = node.settings.get("max_steps")
+    return last if last is not None else segments.get(connection, node.segment_id).max_steps
+
+
+def _restored(node: Node, overrides: Mapping[str, Any], mode: str) -> dict[str, str]:
+    """Return for each part of the state whether it will be restored, reset or replaced."""
+    if mode == "weights":
+        return dict(WEIGHTS_ONLY)
+    has_scheduler = any(name in node.settings for name in (schedules.KIND, SCHEDULER.name))
+    return restores.restored_parts(has_scheduler, overrides)
+
+
+def _warn_of_twins(lines: list[dict[str, Any]]) -> None:
+    """Add a warning to each branch of an order that trains what an earlier one of it trains."""
+    first: dict[str, str] = {}
+    for line in lines:
+        key = repr((line["node"], line["mode"], sorted(line["overrides"].items())))
+        if line["error"] is None and first.setdefault(key, line["branch"]) != line["branch"]:
+            line["warnings"].append(f"the same as {first[key]} of this order")

@@ -1,0 +1,184 @@
+"""Whether a request can be carried out, as far as it can be known before its process sees it.
+
+It stores nothing, and knows no trainer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.control import continuation, launch_settings
+from branchtrack.core import (
+    actors,
+    capabilities,
+    interventions,
+    lifecycle,
+    plain_values,
+    preconditions,
+)
+from branchtrack.core.actors import Actor
+from branchtrack.core.builtin_settings import declared
+from branchtrack.core.forks.relative_values import relative_names, resolved
+from branchtrack.core.interventions import Freeze, Intervention, Rewind, SetSettings, Unpause
+from branchtrack.core.names import free_name, valid_name
+from branchtrack.core.overrides import check_length, freezes_all
+from branchtrack.core.records import Branch, Segment
+from branchtrack.core.settings import Setting
+from branchtrack.db import nodes, requests, runs, segments
+from branchtrack.errors import InvalidInput, NameTaken, NotLive
+
+
+@dataclass(frozen=True)
+class CheckedRequest:
+    """A valid request: the intervention, and its conditions in the form that is stored.
+
+    ``wakes``: it needs a new process, as the branch's own has ended for a pause.
+    """
+
+    intervention: Intervention
+    conditions: dict[str, Any]
+    wakes: bool = False
+
+
+def live_segment(connection: Connection, branch: Branch) -> Segment:
+    """Return the segment in which a process trains ``branch`` now.
+
+    Raises:
+        NotLive: no process trains it; the error lists the run's branches that are training.
+    """
+    current = {
+        other.name: segments.get(connection, other.segment_id)
+        for other in runs.list_branches(connection, branch.run_id)
+        if other.segment_id is not None
+    }
+    now = time.time()
+    statuses = {name: lifecycle.segment_status(segment, now) for name, segment in current.items()}
+    status = statuses.get(branch.name, "empty")
+    if status in lifecycle.LIVE:
+        return current[branch.name]
+    run = runs.get_run(connection, branch.run_id)
+    live = [f"{run.name}/{name}" for name, word in statuses.items() if word in lifecycle.LIVE]
+    fix = f"`branchtrack tree {run.name}` lists the nodes that can be resumed."
+    if status == "waiting":
+        fix = "Its process has not begun to train; try again when it has."
+    elif status == lifecycle.SUSPENDED:
+        fix = f"Its pause has ended its process: `branchtrack unpause {run.name}/{branch.name}`."
+    elif live:
+        fix = f"Training now: {', '.join(live)}."
+    raise NotLive(
+        f"Nothing trains {run.name}/{branch.name} now: it is {lifecycle.shown(status)}.",
+        safe="Nothing was changed.",
+        fix=fix,
+        branch=branch.name,
+        status=status,
+    )
+
+
+def check_request(
+    connection: Connection,
+    branch: Branch,
+    payload: Mapping[str, Any],
+    who: Actor,
+    why: str,
+    when: Mapping[str, Any] | None,
+) -> CheckedRequest:
+    """Check all that can be known of a request before the training process sees it.
+
+    Raises:
+        InvalidInput, NotLive, Forbidden, RateLimited, NotFound, LaunchFailed.
+    """
+    actors.check(who, "request")
+    actors.check_reason(who, why)
+    plain_values.check(payload, "")
+    plain_values.check(when or {}, "")
+    typed = interventions.read(payload)
+    actors.check(who, "request", typed.names_of(typed.model_dump()))
+    if who.limit is not None and who.token_id is not None:
+        actors.check_limit(who, requests.count_recent(connection, branch.run_id, who.token_id))
+    if not typed.needs_process:
+        return CheckedRequest(typed, {})
+    if isinstance(typed, Unpause) and continuation.is_suspended(connection, branch):
+        actors.check(who, "launch", ["unpause"])
+        continuation.check_wakeable(connection, branch)
+        return CheckedRequest(typed, {}, wakes=True)
+    segment = live_segment(connection, branch)
+    declarations = declared(segment.declared)
+    if who.channel == "api":
+        _refuse_words(typed, declarations)
+    if isinstance(typed, SetSettings):
+        typed, when = _absolute(typed, declarations, segment, when or {})
+    intervention = typed.validated(declarations, capabilities.read(segment.offers))
+    if isinstance(intervention, Freeze):
+        _check_trains_on(intervention, segment)
+    if isinstance(intervention, SetSettings):
+        # This is what can be seen from here; the process checks again.
+        check_length(segment.step, segment.settings, intervention.values)
+    if isinstance(intervention, Rewind):
+        intervention = _check_rewind(connection, branch, intervention)
+    conditions = preconditions.parse(when or {}, declarations, step=segment.step, now=time.time())
+    return CheckedRequest(intervention, conditions)
+
+
+def _refuse_words(intervention: Intervention, declarations: Mapping[str, Setting]) -> None:
+    """Refuse words as truth values in JSON, which has its own, unlike shells and forms."""
+    for name, value in getattr(intervention, "values", {}).items():
+        if name in declarations and declarations[name].dtype == "bool" and isinstance(value, str):
+            raise InvalidInput(name, value, declarations[name].allowed)
+
+
+def _absolute(
+    requested: SetSettings,
+    declarations: Mapping[str, Setting],
+    segment: Segment,
+    when: Mapping[str, Any],
+) -> tuple[SetSettings, Mapping[str, Any]]:
+    """Return a request with its relative values computed from those that the process reported.
+
+    It is carried out only while these still hold, unless the request itself says otherwise.
+
+    Raises:
+        InvalidInput: as `relative_values.resolved`.
+    """
+    names = relative_names(requested.values, declarations)
+    only_if = when.get("only_if") or {}
+    if not names or not isinstance(only_if, Mapping):
+        return requested, when
+    values = resolved(requested.values, declarations, segment.settings)
+    unchanged = {name: segment.settings[name] for name in names}
+    return (
+        requested.model_copy(update={"values": values}),
+        {**when, "only_if": {**unchanged, **only_if}},
+    )
+
+
+def _check_trains_on(freeze: Freeze, segment: Segment) -> None:
+    """Refuse to freeze the last of a model that trains.
+
+    Raises:
+        InvalidInput: nothing would be left.
+    """
+    paths = capabilities.read(segment.offers).modules or ()
+    above = {path.rpartition(".")[0] for path in paths}
+    frozen = segment.settings.get("frozen") or ""
+    # The paths that are above no other are the parameters.
+    if freezes_all(f"{frozen},{freeze.modules}", {*paths} - above):
+        raise InvalidInput("modules", freeze.modules, "patterns that leave something to train")
+
+
+def _check_rewind(connection: Connection, branch: Branch, rewind: Rewind) -> Rewind:
+    node = nodes.find(connection, rewind.node)
+    run = runs.get_run(connection, branch.run_id)
+    if node.run_id != branch.run_id:
+        raise InvalidInput("node", rewind.node, f"a node of run {run.name}")
+    values = launch_settings.validate_launch(connection, node, rewind.values)
+    if rewind.name is not None:
+        valid_name(rewind.name)
+        taken = runs.branch_names(connection, branch.run_id)
+        if rewind.name in taken:
+            raise NameTaken("branch", rewind.name, free_name(rewind.name, taken))
+    return Rewind(node=node.id, name=rewind.name, values=values)

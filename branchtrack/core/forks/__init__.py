@@ -1,0 +1,1 @@
+"""What is asked of forks, from values alone: relative values, lists of values, reversals."""

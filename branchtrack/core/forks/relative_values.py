@@ -1,0 +1,132 @@
+"""Values that are relative to the value in force: ``x0.5``, ``*0.5``, ``+200``, ``-50``, ``+-50``.
+
+It knows no run and no node: the value in force is passed in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from branchtrack.core.builtin_settings import MAX_STEPS
+from branchtrack.core.settings import Setting
+from branchtrack.errors import InvalidInput, shown
+
+#: As `core.settings` reads numbers.
+_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_FACTOR = re.compile(rf"[x*]({_NUMBER})")
+_INCREASE = re.compile(rf"\+(-?{_NUMBER})")
+_DECREASE = re.compile(rf"(-{_NUMBER})")
+_MORE = re.compile(rf"\+{_NUMBER}")
+_NUMERIC = ("float", "int")
+
+
+def is_relative(setting: Setting, value: Any) -> bool:
+    """Return whether ``value`` is text that is relative to the value in force.
+
+    ``-50`` is, where the setting takes no negative values; elsewhere it is a value by itself.
+    """
+    return _operation(setting, value) is not None
+
+
+def resolved(
+    values: Mapping[str, Any],
+    settings: Mapping[str, Setting],
+    current: Mapping[str, Any],
+    step: int | None = None,
+) -> dict[str, Any]:
+    """Return ``values`` with each relative one computed from ``current``; others are unchanged.
+
+    With a ``step`` ``max_steps=+50`` is 50 updates after it: the same change then gives forks of
+    several nodes the same length. Decimal arithmetic is used, so that ``x0.1`` of 3e-4 is 3e-5.
+
+    Raises:
+        InvalidInput: a setting has no number in force, or the result is not allowed.
+    """
+    return {
+        name: _resolved(settings[name], value, _origin(name, value, current, step))
+        if name in settings
+        else value
+        for name, value in values.items()
+    }
+
+
+def counts_from_step(name: str, value: Any) -> bool:
+    """Return whether a value is a number of updates from the step of a node on."""
+    return (
+        name == MAX_STEPS.name and isinstance(value, str) and bool(_MORE.fullmatch(value.strip()))
+    )
+
+
+def may_be_relative(values: Mapping[str, Any]) -> bool:
+    """Return whether any of ``values`` is text that would be relative for some setting."""
+    return any(isinstance(value, str) and value.strip()[:1] in "x*+-" for value in values.values())
+
+
+def relative_names(values: Mapping[str, Any], settings: Mapping[str, Setting]) -> list[str]:
+    """Return the names of the settings whose value is relative."""
+    return [
+        name
+        for name, value in values.items()
+        if name in settings and is_relative(settings[name], value)
+    ]
+
+
+def _origin(name: str, value: Any, current: Mapping[str, Any], step: int | None) -> Any:
+    """Return what a relative value is relative to."""
+    return step if step is not None and counts_from_step(name, value) else current.get(name)
+
+
+def _resolved(setting: Setting, value: Any, before: Any) -> Any:
+    operation = _operation(setting, value)
+    if operation is None:
+        return value
+    if isinstance(before, bool) or not isinstance(before, (int, float)):
+        raise InvalidInput(
+            setting.name,
+            value,
+            setting.allowed,
+            what=f"{setting.name}: {shown(value)} is relative, and no number is in force.",
+        )
+    result = _computed(operation, before)
+    try:
+        return setting.validate(result)
+    except InvalidInput as error:
+        raise InvalidInput(
+            setting.name,
+            value,
+            setting.allowed,
+            what=f"{setting.name}: {shown(value)} makes {result} of {before}, "
+            "which is not accepted.",
+        ) from error
+
+
+def _computed(operation: tuple[str, str], before: float) -> float | int:
+    """Return the result, whole if it is a whole number and ``before`` is one."""
+    kind, text = operation
+    try:
+        base, operand = Decimal(repr(before)), Decimal(text)
+        result = base * operand if kind == "factor" else base + operand
+    except InvalidOperation:
+        # Infinity times zero.
+        return float("nan")
+    if isinstance(before, int) and result == result.to_integral_value():
+        return int(result)
+    return float(result)
+
+
+def _operation(setting: Setting, value: Any) -> tuple[str, str] | None:
+    """Return the kind of operation and its operand; None for a value that is not relative."""
+    if setting.dtype not in _NUMERIC or not isinstance(value, str):
+        return None
+    text = value.strip()
+    if match := _FACTOR.fullmatch(text):
+        return "factor", match[1]
+    if match := _INCREASE.fullmatch(text):
+        return "term", match[1]
+    is_never_negative = setting.minimum is not None and setting.minimum >= 0
+    if is_never_negative and (match := _DECREASE.fullmatch(text)):
+        return "term", match[1]
+    return None

@@ -1,0 +1,73 @@
+"""Orders by the API: one branch, several, what they would do, and refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from branchtrack.db import runs
+from tests.web.api.test_requests import post
+from tests.web.conftest import Site
+
+
+def resume(own: Site, status: int, **body: Any) -> Any:
+    return post(own, f"/api/v1/nodes/{own.node('main')}/resume", status, body).json
+
+
+def branches(own: Site) -> list[str]:
+    with own.database.read() as connection:
+        run = runs.find_run(connection, "digits")
+        return [branch.name for branch in runs.list_branches(connection, run.id)]
+
+
+def test_a_node_is_resumed(own: Site) -> None:
+    made = resume(own, 202, settings={"lr": 1e-3}, name="lower", reason="try")
+    assert (made["branch"], made["overrides"], made["state"]) == ("lower", {"lr": 1e-3}, "queued")
+    assert made["group"] is None
+
+
+def test_what_is_no_order_is_refused(own: Site) -> None:
+    before = branches(own)
+    for bad in (
+        {"settings": []},
+        {"name": 5},
+        {"mode": []},
+        {"node": "x"},
+        {"reason": 1},
+        {"grid": {"lr": 1e-3}},
+        {"grid": []},
+        {"nodes": "main"},
+        {"nodes": [5]},
+        {"group": 5},
+        {"dry_run": "yes"},
+        {"without_change": 1},
+        {"settings": {"lr": [1e-3, -1]}},
+    ):
+        resume(own, 422, **bad)
+    assert branches(own) == before
+
+
+def test_lists_and_grids_are_one_branch_each(own: Site) -> None:
+    made = resume(own, 202, settings={"lr": ["x0.5", 1e-3]}, name="rate")
+    assert [each["branch"] for each in made] == ["rate-lr-x0.5", "rate-lr-0.001"]
+    assert [each["overrides"]["lr"] for each in made] == [0.0025, 1e-3]
+    assert {each["group"] for each in made} == {"rate"}
+    grid = {"lr": [1e-3, 2e-3], "weight_decay": "0,0.1"}
+    assert len(resume(own, 202, grid=grid, group="sweep")) == 4
+
+
+def test_several_nodes_get_the_same_change(own: Site) -> None:
+    made = resume(own, 202, nodes=["digits@0"], settings={"lr": "x0.5"}, name="cool")
+    assert len(made) == 2 and made[1]["branch"] == "cool-at-0"
+
+
+def test_a_dry_run_orders_nothing(own: Site) -> None:
+    before = branches(own)
+    preview = resume(own, 200, settings={"lr": "1e-3,-1"}, dry_run=True)
+    assert [line["branch"] for line in preview["branches"]] == ["lr-1e-3", "lr--1"]
+    assert (preview["refused"], preview["group"]) == (1, "lr")
+    assert branches(own) == before
+
+
+def test_a_node_without_a_change_has_no_other_road(own: Site) -> None:
+    refused = resume(own, 422, without_change=True)
+    assert refused["error"]["field"] == "without_change"
