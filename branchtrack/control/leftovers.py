@@ -41,6 +41,18 @@ def clear(database: Database, store: Store) -> str:
     )
 
 
+def nbytes(database: Database, store: Store) -> int:
+    """Return the bytes of what `clear` would remove.
+
+    Raises:
+        StorageError: the database failed.
+    """
+    with database.read() as connection:
+        named, heartbeats = packs.ids(connection), packs.heartbeats(connection)
+    unnamed = leftovers.unnamed(store, named, _name(database, store), heartbeats)
+    return sum(file.nbytes for files in (leftovers.unfinished(store), unnamed) for file in files)
+
+
 def _name(database: Database, store: Store) -> str:
     """Return a name for the database that stays the same if it is moved together with its home."""
     path = database.path

@@ -18,11 +18,17 @@ from branchtrack.checkpoints.tensors import from_bytes, to_bytes
 from branchtrack.core.records import NewNode, Node, StoredCheckpoint
 from branchtrack.db import nodes, requests, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.storage import thinning
 from branchtrack.errors import IllegalTransition
 from branchtrack.training.state.snapshots import Snapshot
 from branchtrack.training.steer.answers import Answer
 
 logger = logging.getLogger("branchtrack")
+
+
+class Outdated(Exception):
+    """What a snapshot shares with earlier ones has been removed since it was looked up."""
+
 
 Digested = tuple[Manifest, dict[str, TensorBytes]]
 
@@ -66,11 +72,17 @@ def record(
 
     Raises:
         StorageError: the database failed; no node was created, and trying again is safe.
+        Outdated: a sweep has removed tensors that were not `missing` before; nothing was recorded.
     """
-    manifest, _ = digested
+    manifest, tensors = digested
     locations = pack.locations if pack else ()
+    written = {location.digest for location in locations}
     with database.transaction() as connection:
-        recorded = nodes.packs_of(connection, [location.digest for location in locations])
+        thinning.share_store(connection)
+        recorded = nodes.packs_of(connection, tensors)
+        if not tensors.keys() <= written | recorded.keys() or (pack and not store.exists(pack.id)):
+            raise Outdated
+        recorded = {digest: name for digest, name in recorded.items() if digest in written}
         gone = [name for name in set(recorded.values()) if not store.exists(name)]
         is_named = nodes.add_checkpoint(
             connection,

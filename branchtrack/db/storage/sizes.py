@@ -1,0 +1,80 @@
+"""How many bytes the record names: of packs, tensors, checkpoints and the nodes that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from branchtrack.db.tables import branches, checkpoints, nodes, packs, runs, tensors
+
+
+class Holder(NamedTuple):
+    """A branch with a node of a checkpoint; ``nodes`` counts those."""
+
+    run_id: str
+    branch_id: str
+    checkpoint: str
+    nodes: int
+
+
+class TensorSize(NamedTuple):
+    """A stored tensor: the pack that it is in, and its bytes."""
+
+    digest: str
+    pack: str
+    nbytes: int
+
+
+class BranchRow(NamedTuple):
+    """A branch and its run, by id and name, with the run's policy."""
+
+    run_id: str
+    run: str
+    retention: dict[str, Any] | None
+    branch_id: str
+    branch: str
+
+
+def branch_rows(connection: Connection) -> list[BranchRow]:
+    """Return every branch of every run, newest runs first, branches in their order."""
+    query = (
+        select(runs.c.id, runs.c.name, runs.c.retention, branches.c.id, branches.c.name)
+        .join(branches, branches.c.run_id == runs.c.id)
+        .order_by(runs.c.created_at.desc(), runs.c.id, branches.c.position)
+    )
+    return [BranchRow(*row) for row in connection.execute(query)]
+
+
+def holders(connection: Connection) -> list[Holder]:
+    """Return which branches have nodes of which checkpoints."""
+    columns = (nodes.c.run_id, nodes.c.branch_id, nodes.c.state_digest)
+    query = select(*columns, func.count()).group_by(*columns)
+    return [Holder(*row) for row in connection.execute(query)]
+
+
+def logical(connection: Connection) -> dict[str, int]:
+    """Return the bytes of all tensors of each checkpoint, by digest."""
+    query = select(checkpoints.c.digest, checkpoints.c.logical_bytes)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def tensor_sizes(connection: Connection) -> Iterator[TensorSize]:
+    """Yield every stored tensor."""
+    query = select(tensors.c.digest, tensors.c.pack, tensors.c.nbytes)
+    for row in connection.execute(query):
+        yield TensorSize(*row)
+
+
+def pack_bytes(connection: Connection) -> dict[str, int]:
+    """Return the length of each recorded pack, by id, whether tensors are read from it or not."""
+    return {row[0]: row[1] for row in connection.execute(select(packs.c.id, packs.c.nbytes))}
+
+
+def held_elsewhere(connection: Connection, run_id: str, digests: Collection[str]) -> set[str]:
+    """Return those of the checkpoints that nodes of other runs have, too."""
+    if not digests:
+        return set()
+    query = select(nodes.c.state_digest).where(nodes.c.run_id != run_id).distinct()
+    return set(connection.execute(query).scalars()).intersection(digests)
