@@ -64,6 +64,7 @@ COMMANDS = {
     "gc": "commands.storage:gc",
     "pin": "commands.storage:pin",
     "unpin": "commands.storage:unpin",
+    "rebuild": "commands.storage:rebuild",
     "trust": "commands.trust:trust_home",
     "token": "commands.tokens:token",
     "db": "commands.store:db",

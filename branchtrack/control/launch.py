@@ -146,7 +146,8 @@ def check_whole(
     with database.read() as connection:
         overrides = _check_settings(connection, node, order["settings"], order["mode"])
         command = launch_checks.startable(connection, node, store.home, entry_point)
-    manifest = verify_node(database, store, node)
+    need = "weights" if order["mode"] == "weights" else "all"
+    manifest = verify_node(database, store, node, need=need)
     check_parts(overrides, [entry.name for entry in manifest.entries])
     return overrides, mode_in_force(node, order["mode"]), command
 

@@ -17,14 +17,15 @@ def verify_node(
     store: Store,
     node: Node,
     progress: Callable[[int, int], None] | None = None,
+    need: str = "all",
 ) -> Manifest:
     """Check the record of a node, then its state; see `verify_record` and `verify_state`.
 
     Raises:
-        RecordChanged, CheckpointMissing, CheckpointDamaged.
+        RecordChanged, CheckpointMissing, CheckpointDamaged, CheckpointThinned.
     """
     verify_record(database, node)
-    return verify_state(database, store, node, progress)
+    return verify_state(database, store, node, progress, need)
 
 
 def verify_record(database: Database, node: Node) -> None:
@@ -50,18 +51,23 @@ def verify_state(
     store: Store,
     node: Node,
     progress: Callable[[int, int], None] | None = None,
+    need: str = "all",
 ) -> Manifest:
     """Read every byte of a node's checkpoint, compare the digests, and return its manifest.
 
-    ``progress`` is called with the bytes done and the bytes in all.
+    ``progress`` is called with the bytes done and the bytes in all. ``need`` is what is read, and
+    what the manifest lists: ``all``, the ``weights`` if no more is left, or the ``record`` with
+    whatever is left.
 
     Raises:
         CheckpointMissing, CheckpointDamaged: with the file and the tensor.
+        CheckpointThinned: less is left than is needed.
     """
     with database.read() as connection:
-        stored = nodes.checkpoint(connection, node.state_digest)
+        stored = nodes.checkpoint(connection, node.state_digest, need=need)
     manifest = Manifest.from_json(stored.manifest)
-    if manifest.digest != node.state_digest:
+    is_part = stored.thinned is not None and need == "weights"
+    if not is_part and manifest.digest != node.state_digest:
         raise CheckpointDamaged(
             f"The manifest of node {node.id} does not have the node's state digest.",
             safe="Other nodes are untouched.",

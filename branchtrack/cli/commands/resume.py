@@ -149,10 +149,13 @@ def _order(
 ) -> Launch:
     """Queue the launch that the options describe; ``options`` are name, mode, reason and strict."""
     from branchtrack import control
+    from branchtrack.cli.commands.storage import make_whole
     from branchtrack.core import variables
     from branchtrack.core.settings import parse_assignments
 
     settings = parse_assignments([*values, *_declared(accepted, resize)])
+    if options["mode"] == "exact":
+        make_whole(line, database, node)
     environment = {"given": variables.parse(assignments), "keep": keep_env}
     with bar("Reading the checkpoint"):
         return control.create_launch(

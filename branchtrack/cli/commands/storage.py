@@ -1,4 +1,4 @@
-"""Commands on what the store holds: storage, gc, pin, unpin."""
+"""Commands on what the store holds: storage, gc, pin, unpin, rebuild."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from branchtrack.cli.progress import bar
 from branchtrack.core import formats
 
 if TYPE_CHECKING:
-    from branchtrack.core.records import Run
+    from branchtrack.core.records import Node, Run
     from branchtrack.db.engine import Database
+    from branchtrack.launching.rebuilding import Stretch
     from branchtrack.retention.plans import Plan
     from branchtrack.retention.policies import Policy
     from branchtrack.retention.report import Report
@@ -191,7 +192,7 @@ def _as_json(plan: Plan, swept: Swept | None = None) -> dict[str, Any]:
 
 
 def _print_sweeps(payload: dict[str, Any]) -> None:
-    did = "would be" if payload["dry_run"] else "was"
+    are, is_ = ("would be",) * 2 if payload["dry_run"] else ("were", "was")
     for run in payload["runs"]:
         echo(f"{run['run']}: {run['words']}")
         rows = [
@@ -201,8 +202,9 @@ def _print_sweeps(payload: dict[str, Any]) -> None:
         ]
         headers = ["  branch", "nodes", "whole", "weights", "recipe", "frees"]
         print_table(headers, rows, right="nodes whole weights recipe frees")
-        states = formats.plural(run["recipe"] + run["weights"], "state")
-        echo(f"  {states} {did} thinned, {formats.size(run['freed_bytes'])} {did} freed.")
+        count = run["recipe"] + run["weights"]
+        states, freed = formats.plural(count, "state"), formats.size(run["freed_bytes"])
+        echo(f"  {states} {is_ if count == 1 else are} thinned, {freed} {is_} freed.")
         if run["longest_rebuild"]:
             updates = formats.plural(run["longest_rebuild"], "update")
             echo(f"  Rebuilding one takes {updates} at most.")
@@ -258,3 +260,72 @@ def _set_pinned(line: CommandLine, ref: str, pinned: bool, as_json: bool) -> Non
         emit({"node": node.id, "pinned": pinned, "changed": changed})
     else:
         echo(f"Node {node.id[:8]} {'is' if changed else 'was already'} {state}.")
+
+
+@click.command()
+@click.argument("node")
+@json_option
+@pass_command_line
+def rebuild(line: CommandLine, node: str, as_json: bool) -> None:
+    """Train to a thinned NODE again, and store its checkpoint if it is the same bit for bit.
+
+    It begins at the nearest whole node before it, and makes the recorded changes again. If the
+    state differs nothing is stored, and the exit code is 1.
+
+    \b
+    Example: branchtrack rebuild 3fa9
+    """
+    from branchtrack.db import nodes
+    from branchtrack.errors import CheckpointThinned
+
+    with line.database() as database:
+        with database.read() as connection:
+            record = nodes.find(connection, node)
+        stretch = make_whole(line, database, record)
+        with database.read() as connection:
+            thinned = nodes.thinned(connection, record.state_digest)
+    if thinned is not None:
+        raise CheckpointThinned(record.id, thinned)
+    if as_json:
+        facts = {"start": stretch.start.id, "updates": stretch.updates} if stretch else {}
+        done = {"node": record.id, "state_digest": record.state_digest, "rebuilt": bool(stretch)}
+        emit({**done, "start": None, "updates": 0, **facts})
+    elif stretch is None:
+        echo(f"Node {record.id[:8]} is whole already.")
+    else:
+        updates = formats.plural(stretch.updates, "update")
+        echo(f"Node {record.id[:8]} was rebuilt in {updates}: its state is as recorded.")
+
+
+def make_whole(line: CommandLine, database: Database, node: Node | str) -> Stretch | None:
+    """Rebuild a node of which only the recipe is left; return what was trained for it, if anything.
+
+    Raises:
+        CheckpointThinned, CheckpointMismatch, LaunchFailed, UntrustedHome: it was not rebuilt.
+    """
+    from branchtrack.cli.commands import trust
+    from branchtrack.cli.commands.resume import interrupts
+    from branchtrack.db import nodes
+    from branchtrack.launching import rebuilding
+
+    with database.read() as connection:
+        record = nodes.find(connection, node) if isinstance(node, str) else node
+        if nodes.thinned(connection, record.state_digest) != "recipe":
+            return None
+        stretch = rebuilding.stretch(connection, record)
+    if stretch is None:
+        return None
+    trust.require(line, database)
+    first, last, start = stretch.start.step, stretch.target.step, stretch.start.id[:8]
+    updates = formats.plural(stretch.updates, "update")
+    echo(f"Rebuilding node {record.id[:8]} in {updates} from node {start}.", err=True)
+    with bar("Training again") as update, interrupts() as received:
+
+        def watch(step: int | None) -> None:
+            if received:
+                raise KeyboardInterrupt
+            note = "starting" if step is None else f"step {step} of {last}"
+            update(0 if step is None else step - first, last - first, note)
+
+        rebuilding.rebuild(database, line.config, stretch, watch)
+    return stretch

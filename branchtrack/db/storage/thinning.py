@@ -110,6 +110,20 @@ def log_sweep(connection: Connection, run_id: str, actor: str, payload: dict[str
     )
 
 
+def log_rebuilt(connection: Connection, node: Node, actor: str) -> None:
+    """Append the event of a rebuild to the log of a node's run."""
+    audit.append(
+        connection,
+        node.run_id,
+        kind="run",
+        ref=node.run_id,
+        state="rebuilt",
+        actor=actor,
+        step=node.step,
+        payload={"node": node.id, "digest": node.state_digest},
+    )
+
+
 def forget_tensors(connection: Connection, digests: Collection[str]) -> None:
     """Stop naming tensors; their packs stay named until their files are deleted."""
     ordered = sorted(digests)
