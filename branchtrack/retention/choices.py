@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from branchtrack.retention.policies import Best, Policy
 
@@ -31,7 +32,7 @@ class Commit:
     checkpoint: str
     pinned: bool = False
     merge_parent: str | None = None
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     thinned: str | None = None
 
 

@@ -133,7 +133,7 @@ def garbage(
         for digest in reference.tensors
     }
     stored = sizes.tensor_sizes(connection)
-    return {tensor.digest: tensor.nbytes for tensor in stored if tensor.digest not in needed}
+    return {digest: nbytes for digest, _, nbytes in stored if digest not in needed}
 
 
 def _freed(

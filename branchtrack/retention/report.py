@@ -125,8 +125,8 @@ class _Parts:
                 if known is not group and known != group:
                     needed[digest] = known | group
         by_group: dict[frozenset[str], int] = defaultdict(int)
-        for tensor in sizes.tensor_sizes(connection):
-            by_group[needed.get(tensor.digest, nobody)] += tensor.nbytes
+        for digest, _, nbytes in sizes.tensor_sizes(connection):
+            by_group[needed.get(digest, nobody)] += nbytes
         self.unused = by_group.pop(nobody, 0)
         for group, nbytes in by_group.items():
             self._add(group, nbytes)

@@ -85,8 +85,8 @@ class Sweep:
             seen = references.states(connection)
             doomed = set(plans.garbage(connection))
             members: dict[str, list[str]] = {}
-            for tensor in sizes.tensor_sizes(connection):
-                members.setdefault(tensor.pack, []).append(tensor.digest)
+            for digest, pack, _ in sizes.tensor_sizes(connection):
+                members.setdefault(pack, []).append(digest)
         touched = {p: d for p, d in members.items() if not doomed.isdisjoint(d)}
         dead = [pack for pack, digests in touched.items() if doomed.issuperset(digests)]
         mixed = [pack for pack in touched if pack not in set(dead)]

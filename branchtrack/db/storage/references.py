@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -38,7 +39,7 @@ class Reference:
 def states(connection: Connection) -> dict[str, str | None]:
     """Return what is left of every checkpoint (``recipe``, ``weights``, None: all), by digest."""
     query = select(checkpoints.c.digest, checkpoints.c.thinned)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(query).all()}
 
 
 def of_all(
@@ -59,7 +60,8 @@ def of_all(
         chunks = (listed[first : first + _CHUNK] for first in range(0, len(listed), _CHUNK))
         queries = [query.where(checkpoints.c.digest.in_(chunk)) for chunk in chunks]
     for statement in queries:
-        for digest, recorded, manifest in connection.execute(statement):
+        rows = chain.from_iterable(connection.execute(statement).partitions(_CHUNK))
+        for digest, recorded, manifest in rows:
             thinned = planned.get(digest, recorded)
             yield Reference(digest, thinned, tensors_of(manifest, thinned))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, null, select
+from sqlalchemy import Connection, Text, cast, null, select
 
 from branchtrack.core import exactness
 from branchtrack.core.lifecycle import LAUNCH_ENDS
@@ -32,7 +33,7 @@ class NodeRow(NamedTuple):
     pinned_at: float | None
     merge_parent: str | None
     thinned: str | None
-    metrics: dict[str, float | None] | None
+    metrics: dict[str, Any] | None
 
 
 class Trial(NamedTuple):
@@ -46,7 +47,10 @@ class Trial(NamedTuple):
 
 
 def node_rows(connection: Connection, run_id: str, *, metrics: bool) -> Iterator[NodeRow]:
-    """Yield the nodes of a run, oldest first; with ``metrics`` the values committed with them."""
+    """Yield the nodes of a run, oldest first; with ``metrics`` the values committed with them.
+
+    What is no finite number there is no number here.
+    """
     query = (
         select(
             nodes.c.seq,
@@ -60,14 +64,16 @@ def node_rows(connection: Connection, run_id: str, *, metrics: bool) -> Iterator
             nodes.c.pinned_at,
             nodes.c.merge_parent_id,
             checkpoints.c.thinned,
-            nodes.c.metrics if metrics else null(),
+            # As text: the reader of JSON columns looks for infinities, and takes far longer.
+            cast(nodes.c.metrics, Text) if metrics else null(),
         )
         .join(checkpoints, checkpoints.c.digest == nodes.c.state_digest)
         .where(nodes.c.run_id == run_id)
         .order_by(nodes.c.seq)
     )
-    for row in connection.execute(query):
-        yield NodeRow._make(row)
+    for row in connection.execute(query).all():
+        values = json.loads(row[-1]) if row[-1] else None
+        yield NodeRow._make((*row[:-1], values))
 
 
 def heads(connection: Connection, run_id: str) -> set[str]:

@@ -16,7 +16,7 @@ def test_packs_tensors_and_holders_are_what_was_stored(database: Database, store
     commit(other, "main", 10, None, "root")
     with database.read() as connection:
         assert sizes.pack_bytes(connection) == {p.id: p.nbytes for p in store.packs()}
-        assert [t.nbytes for t in sizes.tensor_sizes(connection)] == [NBYTES] * 5
+        assert [nbytes for _, _, nbytes in sizes.tensor_sizes(connection)] == [NBYTES] * 5
         assert set(sizes.logical(connection).values()) == {3 * NBYTES}
         assert sum(holder.nodes for holder in sizes.holders(connection)) == 3
         rows = sizes.branch_rows(connection)
