@@ -18,7 +18,7 @@ def set_pinned(database: Database, node_id: str, pinned: bool, actor: Actor | st
         CheckpointThinned: there is nothing to keep any more.
     """
     who = actors.of(actor)
-    actors.check(who, "retain")
+    actors.check(who, "retain", ["pin"])
     with database.transaction() as connection:
         # A sweep must see either the pin, or that it was too late.
         thinning.share_store(connection)

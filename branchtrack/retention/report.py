@@ -44,9 +44,13 @@ class RunUsage:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything; ``stored_bytes`` are of packs, ``unused_bytes`` of tensors that nothing needs."""
+    """Everything; ``stored_bytes`` are of packs, ``unused_bytes`` of tensors that nothing needs.
+
+    ``packs`` are those that tensors are read from.
+    """
 
     runs: tuple[RunUsage, ...]
+    packs: frozenset[str]
     stored_bytes: int
     unused_bytes: int
     free_bytes: int
@@ -58,21 +62,20 @@ def report(connection: Connection, home: Path) -> Report:
     A tensor that branches share counts for each of them, and is freed with none.
     """
     holders = sizes.holders(connection)
-    states = references.states(connection)
-    logical = sizes.logical(connection)
     parts = _Parts(holders)
     parts.count(connection)
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for holder in holders:
         count = counts[holder.branch_id]
         count[0] += holder.nodes
-        count[1] += holder.nodes * logical[holder.checkpoint]
-        count[2] += holder.nodes * (states[holder.checkpoint] is not None)
+        count[1] += holder.nodes * holder.logical_bytes
+        count[2] += holder.nodes * (holder.thinned is not None)
     rows: dict[str, list[BranchRow]] = defaultdict(list)
     for row in sizes.branch_rows(connection):
         rows[row.run_id].append(row)
     return Report(
         tuple(_run(run_id, branches, counts, parts) for run_id, branches in rows.items()),
+        frozenset(parts.packs),
         sum(sizes.pack_bytes(connection).values()),
         parts.unused,
         shutil.disk_usage(home).free,
@@ -108,6 +111,7 @@ class _Parts:
         self.of_run: dict[str, int] = defaultdict(int)
         self.only: dict[str, int] = defaultdict(int)
         self.unused = 0
+        self.packs: set[str] = set()
         branches: dict[str, set[str]] = defaultdict(set)
         for holder in holders:
             branches[holder.checkpoint].add(holder.branch_id)
@@ -125,7 +129,8 @@ class _Parts:
                 if known is not group and known != group:
                     needed[digest] = known | group
         by_group: dict[frozenset[str], int] = defaultdict(int)
-        for digest, _, nbytes in sizes.tensor_sizes(connection):
+        for digest, pack, nbytes in sizes.tensor_sizes(connection):
+            self.packs.add(pack)
             by_group[needed.get(digest, nobody)] += nbytes
         self.unused = by_group.pop(nobody, 0)
         for group, nbytes in by_group.items():

@@ -66,7 +66,7 @@ class Sweep:
             StorageError, ReadOnlyHome: the database failed or can only be read. What was done is
             complete; sweeping again does the rest.
         """
-        actors.check(self._who, "retain")
+        actors.check(self._who, "retain", ["gc"])
         self._database.check_writable()
         with self._database.read() as connection:
             plan = plans.plan(connection, run.id, policy)

@@ -25,6 +25,7 @@ from branchtrack.paths import asset_dir
 from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
 from branchtrack.web.api import read, requests, tokens
+from branchtrack.web.api import storage as api_storage
 from branchtrack.web.events import streams
 from branchtrack.web.pages import (
     audit,
@@ -34,6 +35,7 @@ from branchtrack.web.pages import (
     resume,
     runs,
     steer,
+    storage,
     theme,
     tree,
 )
@@ -113,8 +115,8 @@ def status_of(error: BranchtrackError) -> int:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, node, compare, resume, continuation, steer, audit, theme)
-    for module in (*pages, streams, read, requests, tokens):
+    pages = (runs, tree, node, compare, resume, continuation, steer, storage, audit, theme)
+    for module in (*pages, streams, read, requests, api_storage, tokens):
         app.register_blueprint(module.blueprint)
 
 

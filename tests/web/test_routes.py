@@ -50,6 +50,11 @@ ROUTES = {
     "steer.confirm_stop": ("GET", f"{BRANCH}/stop", "look"),
     "steer.preview": ("POST", f"{BRANCH}/steer/preview", "judge"),
     "steer.cancel": ("POST", "/requests/REQUEST/cancel", "cancel"),
+    "storage.index": ("GET", "/storage", "look"),
+    "storage.sweep": ("POST", f"{RUN}/gc", "retain"),
+    "storage.pin": ("POST", "/nodes/NODE/pin", "pin"),
+    "api_storage.read": ("GET", "/api/v1/storage", "look"),
+    "api_storage.sweep": ("POST", f"/api/v1{RUN}/gc", "retain"),
     "audit.show": ("GET", f"{RUN}/audit", "look"),
     "streams.events": ("GET", f"{RUN}/events", "look"),
     "api.list_runs": ("GET", "/api/v1/runs", "look"),
@@ -94,6 +99,8 @@ MAY = {
     "judge": STEERS,
     "cancel": STEERS,
     "launch": ("agent", "operator", "admin", "person"),
+    "retain": ("operator", "admin", "person"),
+    "pin": ("operator", "admin", "person"),
     "tokens": ("admin", "person"),
     "open": tuple(CALLERS),
 }
@@ -156,7 +163,12 @@ class Gate:
 def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
     """The body that a route takes: JSON of the API, a form of the pages."""
     is_api = path.startswith("/api/")
-    told: dict[str, Any] = {"theme": {"theme": "dark"}, "cancel": {}}.get(needs, {"reason": "why"})
+    told: dict[str, Any] = {
+        "theme": {"theme": "dark"},
+        "cancel": {},
+        "pin": {},
+        "retain": {"keep": "thin"},
+    }.get(needs, {"reason": "why"})
     if needs in ("ask", "judge"):
         told |= {"kind": "set"}
         told |= {"values": {"lr": 2e-3}} if is_api else {"set.lr": "2e-3"}

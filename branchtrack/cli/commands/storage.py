@@ -39,7 +39,7 @@ def storage(line: CommandLine, as_json: bool) -> None:
     with line.database() as database:
         with database.read() as connection:
             report = reports.report(connection, line.config.home)
-        left = leftovers.nbytes(database, line.store)
+        left = leftovers.nbytes(database, line.store, report.packs)
     if as_json:
         emit(reports.as_json(report, left))
         return

@@ -14,12 +14,14 @@ _ROWS = 5000
 
 
 class Holder(NamedTuple):
-    """A branch with a node of a checkpoint; ``nodes`` counts those."""
+    """A branch with ``nodes`` of a checkpoint, whose ``logical_bytes`` are of each."""
 
     run_id: str
     branch_id: str
     checkpoint: str
     nodes: int
+    thinned: str | None
+    logical_bytes: int
 
 
 class BranchRow(NamedTuple):
@@ -45,14 +47,13 @@ def branch_rows(connection: Connection) -> list[BranchRow]:
 def holders(connection: Connection) -> list[Holder]:
     """Return which branches have nodes of which checkpoints."""
     columns = (nodes.c.run_id, nodes.c.branch_id, nodes.c.state_digest)
-    query = select(*columns, func.count()).group_by(*columns)
-    return [Holder(*row) for row in connection.execute(query)]
-
-
-def logical(connection: Connection) -> dict[str, int]:
-    """Return the bytes of all tensors of each checkpoint, by digest."""
-    query = select(checkpoints.c.digest, checkpoints.c.logical_bytes)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    facts = (checkpoints.c.thinned, checkpoints.c.logical_bytes)
+    query = (
+        select(*columns, func.count(), *facts)
+        .join(checkpoints, checkpoints.c.digest == nodes.c.state_digest)
+        .group_by(*columns, *facts)
+    )
+    return [Holder._make(row) for row in connection.execute(query).all()]
 
 
 def tensor_sizes(connection: Connection) -> Iterator[tuple[str, str, int]]:
