@@ -33,6 +33,7 @@ from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
+from branchtrack.db.storage import thinning
 from branchtrack.errors import (
     CheckpointError,
     Forbidden,
@@ -89,6 +90,9 @@ def create_launch(
         facts: dict[str, Any] = {"overrides": overrides, "mode": mode, "entry_point": command}
         facts |= {"strict": strict, "environment": environment}
         with database.transaction() as connection:
+            # A sweep must see the order, or the order what the sweep has taken away.
+            thinning.share_store(connection)
+            nodes.check_left(connection, node.state_digest, _need(facts["mode"]))
             launch = _queue(connection, node, order, who, message, facts)
             if worker is None:
                 return launch
@@ -146,10 +150,13 @@ def check_whole(
     with database.read() as connection:
         overrides = _check_settings(connection, node, order["settings"], order["mode"])
         command = launch_checks.startable(connection, node, store.home, entry_point)
-    need = "weights" if order["mode"] == "weights" else "all"
-    manifest = verify_node(database, store, node, need=need)
+    manifest = verify_node(database, store, node, need=_need(order["mode"]))
     check_parts(overrides, [entry.name for entry in manifest.entries])
     return overrides, mode_in_force(node, order["mode"]), command
+
+
+def _need(mode: str) -> str:
+    return "weights" if mode == "weights" else "all"
 
 
 def validate_launch(

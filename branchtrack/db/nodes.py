@@ -272,8 +272,7 @@ def checkpoint(connection: Connection, digest: str, *, need: str = "all") -> Sto
             fix="Resume from another node.",
             path=digest,
         )
-    if row.thinned and need != "record" and (row.thinned, need) != ("weights", "weights"):
-        raise CheckpointThinned(_a_node(connection, digest), row.thinned)
+    check_left(connection, digest, need)
     try:
         manifest = json.loads(zlib.decompress(row.manifest))
         if row.thinned and need == "weights":
@@ -294,6 +293,17 @@ def checkpoint(connection: Connection, digest: str, *, need: str = "all") -> Sto
         row.stored_bytes,
         row.thinned,
     )
+
+
+def check_left(connection: Connection, digest: str, need: str) -> None:
+    """Refuse a checkpoint of which less is left than is needed, see `checkpoint`.
+
+    Raises:
+        CheckpointThinned: names one of its nodes.
+    """
+    left = thinned(connection, digest)
+    if left and need != "record" and (left, need) != ("weights", "weights"):
+        raise CheckpointThinned(_a_node(connection, digest), left)
 
 
 def thinned(connection: Connection, digest: str) -> str | None:

@@ -25,7 +25,7 @@ def test_a_sweep_keeps_its_policy(own: Site) -> None:
     assert answer.headers["Location"] == "/storage#run-digits"
     best = {"metric": "loss", "count": 2, "mode": "max"}
     assert retention(own) == {"keep": "thin", "best": best, "every": 20}
-    assert 'value="loss:max"' in own.get("/storage").text
+    assert 'value="loss:max"' in own.client.get("/storage").text
 
 
 def test_bad_input_is_said_in_the_form_and_changes_nothing(own: Site) -> None:
