@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc as collector
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,7 +40,7 @@ def storage(line: CommandLine, as_json: bool) -> None:
     from branchtrack.retention import report as reports
 
     with line.database() as database:
-        with database.read() as connection:
+        with _uncollected(), database.read() as connection:
             report = reports.report(connection, line.config.home)
         left = leftovers.nbytes(database, line.store, report.packs)
     if as_json:
@@ -52,6 +55,16 @@ def storage(line: CommandLine, as_json: bool) -> None:
             ("free on the disk", formats.size(report.free_bytes)),
         ]
     )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Do not search for cycles among the many small values of a large tree: there are none."""
+    collector.disable()
+    try:
+        yield
+    finally:
+        collector.enable()
 
 
 def _print_report(report: Report) -> None:
@@ -137,7 +150,7 @@ def _policy(options: dict[str, Any]) -> Policy | None:
 def _plan(database: Database, run: Run, policy: Policy | None) -> dict[str, Any]:
     from branchtrack.retention import plans, policies
 
-    with database.read() as connection:
+    with _uncollected(), database.read() as connection:
         policy = policies.from_json(run.retention) if policy is None else policy
         return _as_json(plans.plan(connection, run.id, policy))
 
