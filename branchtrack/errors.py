@@ -23,6 +23,7 @@
     │   ├── CheckpointMissing   path
     │   ├── CheckpointDamaged   path, tensor
     │   ├── CheckpointMismatch  field, expected, found
+    │   ├── CheckpointThinned   node, thinned
     │   └── RecordChanged       node
     ├── NotLive                 branch, status
     ├── NotAnswered             request, waited
@@ -256,6 +257,25 @@ class CheckpointDamaged(CheckpointError):
 
 class CheckpointMismatch(CheckpointError):
     """The checkpoint does not fit the model or script that wants to load it."""
+
+
+class CheckpointThinned(CheckpointError):
+    """Retention has left only the recipe, or only the weights, of a checkpoint."""
+
+    node: str
+    thinned: str
+
+    def __init__(self, node: str, thinned: str, fix: str = "") -> None:
+        rebuild = f"`branchtrack rebuild {node}` trains it again, and compares it bit for bit."
+        super().__init__(
+            f"The checkpoint of node {node} was thinned: its {thinned} is left."
+            if thinned == "recipe"
+            else f"The checkpoint of node {node} was thinned: its weights alone are left.",
+            safe="Nothing was changed.",
+            fix=fix or (rebuild if thinned == "recipe" else "Resume it with --mode weights."),
+            node=node,
+            thinned=thinned,
+        )
 
 
 class RecordChanged(CheckpointError):

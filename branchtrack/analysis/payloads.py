@@ -28,6 +28,7 @@ from branchtrack.core.records import (
 from branchtrack.db import nodes
 from branchtrack.db import runs as run_rows
 from branchtrack.db.orders import launches
+from branchtrack.db.storage import references
 from branchtrack.db.views import run_list, tree_nodes, tree_outline
 from branchtrack.db.views.run_list import RunSummary
 from branchtrack.db.views.tree_outline import TreeSummary
@@ -82,6 +83,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
     run_nodes = tree_nodes.node_summaries(connection, run.id)
     newest = launches.newest_of_run(connection, run.id)
     names = {branch.id: branch.name for branch in outline.branches}
+    thinned = references.of_run(connection, run.id)
     steps, now = {record.id: record.step for record in run_nodes}, time.time()
     return {
         "run": {
@@ -95,7 +97,10 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
             "updated_at": moment(run.updated_at),
         },
         "branches": [_branch(outline, branch, steps, now) for branch in outline.branches],
-        "nodes": [node(record, names[record.branch_id]) for record in run_nodes],
+        "nodes": [
+            node(record, names[record.branch_id], thinned.get(record.state_digest))
+            for record in run_nodes
+        ],
         "refused": _refused(newest, names),
         "troubles": [
             {

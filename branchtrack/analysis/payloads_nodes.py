@@ -19,12 +19,16 @@ from branchtrack.core.records import (
 )
 from branchtrack.db import nodes
 from branchtrack.db import runs as run_rows
+from branchtrack.db.storage import references
 from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.errors import InvalidInput
 
 
-def node(record: Node | NodeSummary, branch: str) -> dict[str, Any]:
-    """Return a node as it is listed in a tree; ``branch`` is its branch's name."""
+def node(record: Node | NodeSummary, branch: str, thinned: str | None = None) -> dict[str, Any]:
+    """Return a node as it is listed in a tree; ``branch`` is its branch's name.
+
+    ``thinned`` is what retention has left of its checkpoint: ``recipe`` or ``weights``.
+    """
     return {
         "id": record.id,
         "branch": branch,
@@ -38,8 +42,9 @@ def node(record: Node | NodeSummary, branch: str) -> dict[str, Any]:
         "state_digest": record.state_digest,
         "restore": None if record.compared is None else record.compared["state"],
         "metrics": {name: metric(value) for name, value in record.metrics.items()},
-        # A node is committed after its bytes are safe, never before.
-        "durable": True,
+        # A node is committed after its bytes are safe, never before; retention may thin it later.
+        "durable": thinned is None,
+        "thinned": thinned,
         "created_at": moment(record.created_at),
     }
 
@@ -51,10 +56,10 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
         CheckpointMissing: its checkpoint is not recorded.
     """
     branch = run_rows.get_branch(connection, record.branch_id)
-    stored = nodes.checkpoint(connection, record.state_digest)
+    stored = nodes.checkpoint(connection, record.state_digest, need="record")
     packs = sorted({location.pack for location in stored.locations.values()})
     return {
-        **node(record, branch.name),
+        **node(record, branch.name, stored.thinned),
         "run": run_rows.get_run(connection, record.run_id).name,
         "settings": record.settings,
         "param_groups": record.param_groups,
@@ -67,6 +72,7 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
             "tensors": stored.tensors,
             "logical_bytes": stored.logical_bytes,
             "stored_bytes": stored.stored_bytes,
+            "thinned": stored.thinned,
             "files": [store.describe(pack) for pack in packs],
         },
     }
@@ -157,12 +163,16 @@ def _side_dict(
     connection: Connection, ref: str, head: Node, changed: tuple[Node, ...]
 ) -> dict[str, Any]:
     names = {branch.id: branch.name for branch in run_rows.list_branches(connection, head.run_id)}
+    thinned = references.of_run(connection, head.run_id) if changed else {}
     return {
         "ref": ref,
         "branch": names[head.branch_id],
         "node": head.id,
         "step": head.step,
-        "changes": [node(record, names[record.branch_id]) for record in changed],
+        "changes": [
+            node(record, names[record.branch_id], thinned.get(record.state_digest))
+            for record in changed
+        ],
     }
 
 

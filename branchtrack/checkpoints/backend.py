@@ -17,10 +17,11 @@ Chunk = bytes | memoryview
 
 @dataclass(frozen=True)
 class ListedPack:
-    """A stored pack; ``age`` is in seconds since it was written."""
+    """A file of the store; ``age`` is in seconds since it was written, ``nbytes`` its length."""
 
     id: str
     age: float
+    nbytes: int = 0
 
 
 class Backend(Protocol):
@@ -61,6 +62,12 @@ class Backend(Protocol):
 
     def is_present(self) -> bool:
         """Return whether the storage exists, with or without packs."""
+
+    def unfinished(self) -> Iterator[ListedPack]:
+        """Yield what `put` is writing, or left when its process was killed.
+
+        The id is the name that `delete_unfinished` judges by.
+        """
 
     def delete_unfinished(self, is_abandoned: Callable[[str, float], bool]) -> int:
         """Remove what `put` left when its process was killed, and return the number of files.

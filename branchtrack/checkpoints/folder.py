@@ -41,9 +41,9 @@ class Folder:
 
     def list(self) -> Iterator[ListedPack]:
         """Yield every pack."""
-        for folder, _ in _aged(self._root / "packs"):
-            for path, age in _aged(folder):
-                yield ListedPack(path.stem, age)
+        for folder, *_ in _aged(self._root / "packs"):
+            for path, age, nbytes in _aged(folder):
+                yield ListedPack(path.stem, age, nbytes)
 
     def delete(self, pack: str) -> None:
         """Remove a pack."""
@@ -57,10 +57,15 @@ class Folder:
         """Return whether the folder is there."""
         return self._root.is_dir()
 
+    def unfinished(self) -> Iterator[ListedPack]:
+        """Yield every temporary file, by its name."""
+        for path, age, nbytes in _aged(self._root / "tmp"):
+            yield ListedPack(path.name, age, nbytes)
+
     def delete_unfinished(self, is_abandoned: Callable[[str, float], bool]) -> int:
         """Remove temporary files whose process, which is in their name, is gone."""
         removed = 0
-        for path, age in _aged(self._root / "tmp"):
+        for path, age, _ in _aged(self._root / "tmp"):
             if is_abandoned(path.name, age):
                 with suppress(OSError):
                     path.unlink()
@@ -71,15 +76,16 @@ class Folder:
         return self._root / "packs" / pack[:2] / f"{pack}{_SUFFIX}"
 
 
-def _aged(folder: Path) -> Iterator[tuple[Path, float]]:
-    """Yield the entries of a folder, with the seconds since each was last written."""
+def _aged(folder: Path) -> Iterator[tuple[Path, float, int]]:
+    """Yield the entries of a folder, with the seconds since each was last written, and its size."""
     try:
         names = os.listdir(folder)
     except OSError:
         return
     for name in names:
         with suppress(OSError):
-            yield folder / name, time.time() - (folder / name).stat().st_mtime
+            status = (folder / name).stat()
+            yield folder / name, time.time() - status.st_mtime, status.st_size
 
 
 def _write_durably(root: Path, target: Path, chunks: Iterable[Chunk]) -> None:

@@ -10,10 +10,11 @@ they were written. It must not know SQL.
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 
 from branchtrack import processes
+from branchtrack.checkpoints.backend import ListedPack
 from branchtrack.checkpoints.packs import Store
 from branchtrack.errors import CheckpointError, StorageError
 
@@ -47,6 +48,17 @@ def remove_unnamed(
     name their process were written by earlier versions, and are left alone.
     """
     removed = []
+    for pack in unnamed(store, named, database, heartbeats):
+        with suppress(OSError):
+            store.delete(pack.id)
+            removed.append(pack.id)
+    return removed
+
+
+def unnamed(
+    store: Store, named: Container[str], database: str, heartbeats: Mapping[str, float]
+) -> Iterator[ListedPack]:
+    """Yield the packs that `remove_unnamed` would remove."""
     for pack in store.packs():
         if pack.id in named or pack.age < _QUIET:
             continue
@@ -56,10 +68,12 @@ def remove_unnamed(
             continue
         was_heard_of = time.time() - pack.age < heartbeats.get(process, 0.0) + _HEARTBEATS
         if was_heard_of and _is_left(process, pack.age):
-            with suppress(OSError):
-                store.delete(pack.id)
-                removed.append(pack.id)
-    return removed
+            yield pack
+
+
+def unfinished(store: Store) -> Iterator[ListedPack]:
+    """Yield the unfinished files that `remove_unfinished` would remove."""
+    return (file for file in store.unfinished() if _is_left(file.id, file.age))
 
 
 def _is_left(process: str, age: float) -> bool:

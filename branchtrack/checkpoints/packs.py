@@ -103,6 +103,10 @@ class Store:
         """
         self._backend.delete(_checked_id(pack))
 
+    def unfinished(self) -> Iterator[ListedPack]:
+        """Yield every unfinished file; see `Backend.unfinished`."""
+        return self._backend.unfinished()
+
     def delete_unfinished(self, is_abandoned: Callable[[str, float], bool]) -> int:
         """Remove unfinished files; see `Backend.delete_unfinished`."""
         return self._backend.delete_unfinished(is_abandoned)
@@ -121,23 +125,20 @@ class Store:
             InvalidInput: a name twice, a reserved name, or a header over 100 MB.
             StorageError: the disk is full, not writable or failed; no file is left.
         """
-        unique = {digest: tensor for digest, tensor in reversed(tensors)}
-        digests = {tensor.name: digest for digest, tensor in unique.items()}
-        if len(digests) != len(unique) or {FORMAT_KEY, DIGESTS_KEY} & metadata.keys():
-            names = [tensor.name for tensor in unique.values()]
-            raise InvalidInput("tensors", names, "distinct names, and no metadata of the store's")
-        slots = lay_out((t.name, t.dtype, t.shape) for t in unique.values())
-        reserved = {FORMAT_KEY: PACK_FORMAT, DIGESTS_KEY: json.dumps(digests, sort_keys=True)}
-        header = build(slots, {**metadata, **reserved})
-        pack = _pack_id(header.raw)
-        chunks: list[Chunk] = [header.raw]
-        chunks += [unique[digests[slot.name]].data for slot in slots]
+        pack, chunks = self._laid_out(tensors, metadata)
         try:
-            self._backend.put(pack, chunks)
+            self._backend.put(pack.id, chunks)
         except OSError as error:
-            raise files.unusable(self.describe(pack), error) from error
-        locations = tuple(_location(pack, digests[s.name], s, header) for s in slots)
-        return Pack(pack, header.file_bytes, locations)
+            raise files.unusable(self.describe(pack.id), error) from error
+        return pack
+
+    def plan(self, tensors: Sequence[tuple[str, TensorBytes]], metadata: Mapping[str, str]) -> Pack:
+        """Return the pack that `put` would write, without writing it.
+
+        Raises:
+            InvalidInput: as `put`.
+        """
+        return self._laid_out(tensors, metadata)[0]
 
     def discard(self, pack: str) -> None:
         """Remove a pack of this process that no record names; or leave it to `leftovers`."""
@@ -228,6 +229,24 @@ class Store:
         if file_bytes != nbytes:
             what = f"it has {file_bytes} bytes, and {nbytes} were stored"
             raise files.damaged(path, "", what)
+
+    def _laid_out(
+        self, tensors: Sequence[tuple[str, TensorBytes]], metadata: Mapping[str, str]
+    ) -> tuple[Pack, list[Chunk]]:
+        """Return a pack of these tensors, and its bytes in pieces."""
+        unique = {digest: tensor for digest, tensor in reversed(tensors)}
+        digests = {tensor.name: digest for digest, tensor in unique.items()}
+        if len(digests) != len(unique) or {FORMAT_KEY, DIGESTS_KEY} & metadata.keys():
+            names = [tensor.name for tensor in unique.values()]
+            raise InvalidInput("tensors", names, "distinct names, and no metadata of the store's")
+        slots = lay_out((t.name, t.dtype, t.shape) for t in unique.values())
+        reserved = {FORMAT_KEY: PACK_FORMAT, DIGESTS_KEY: json.dumps(digests, sort_keys=True)}
+        header = build(slots, {**metadata, **reserved})
+        pack = _pack_id(header.raw)
+        chunks: list[Chunk] = [header.raw]
+        chunks += [unique[digests[slot.name]].data for slot in slots]
+        locations = tuple(_location(pack, digests[s.name], s, header) for s in slots)
+        return Pack(pack, header.file_bytes, locations), chunks
 
     @contextmanager
     def _opened(self, pack: str, tensor: str) -> Iterator[BufferedReader]:

@@ -32,6 +32,7 @@ from branchtrack.core.records import Launch, Node
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
+from branchtrack.db.storage import thinning
 from branchtrack.errors import (
     CheckpointError,
     Forbidden,
@@ -143,8 +144,12 @@ def queue(
 
     Raises:
         NameTaken: the run has such a branch. RateLimited: the token's limit is reached.
+        CheckpointThinned: a sweep has thinned the node since it was checked.
     """
     node, order = checked.node, checked.order
+    # A sweep must see the order, or the order what the sweep has taken away.
+    thinning.share_store(connection)
+    nodes.check_left(connection, node.state_digest, needed_by(checked.mode))
     request = quota.receive(connection, node, order, checked.overrides, who, reason)
     launch = launches.order(
         connection,
@@ -206,11 +211,17 @@ def check_order(
         if may_be_relative(order["settings"]):
             names = relative_names(order["settings"], resume_settings(connection, node))
     verified = {} if known is None else known
+    need = needed_by(order["mode"])
     if node.id not in verified:
-        verified[node.id] = verify_outline(database, store, node)
+        verified[node.id] = verify_outline(database, store, node, need=need)
         if every_byte:
-            verify_state(database, store, node)
+            verify_state(database, store, node, need=need)
     check_parts(overrides, verified[node.id])
     relative = {name: order["settings"][name] for name in names}
     mode = mode_in_force(node, order["mode"])
     return CheckedOrder(node, order, overrides, mode, command, relative)
+
+
+def needed_by(mode: str) -> str:
+    """Return how much of a checkpoint a mode needs; see `nodes.check_left`."""
+    return "weights" if mode == "weights" else "all"

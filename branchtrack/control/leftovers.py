@@ -6,6 +6,7 @@ It decides nothing: `checkpoints.leftovers` knows what can be removed safely.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 from branchtrack.checkpoints import leftovers
 from branchtrack.checkpoints.packs import Store
@@ -39,6 +40,19 @@ def clear(database: Database, store: Store) -> str:
         f"Removed from {store.describe()} what killed processes had left: {unfinished} "
         f"half-written, {len(unnamed)} that no node names."
     )
+
+
+def nbytes(database: Database, store: Store, named: Collection[str] | None = None) -> int:
+    """Return the bytes of what `clear` would remove; ``named`` are `packs.ids`, if known.
+
+    Raises:
+        StorageError: the database failed.
+    """
+    with database.read() as connection:
+        named = packs.ids(connection) if named is None else named
+        heartbeats = packs.heartbeats(connection)
+    unnamed = leftovers.unnamed(store, named, _name(database, store), heartbeats)
+    return sum(file.nbytes for files in (leftovers.unfinished(store), unnamed) for file in files)
 
 
 def _name(database: Database, store: Store) -> str:

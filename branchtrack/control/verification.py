@@ -25,14 +25,15 @@ def verify_node(
     store: Store,
     node: Node,
     progress: Callable[[int, int], None] | None = None,
+    need: str = "all",
 ) -> Manifest:
     """Check the record of a node, then its state; see `verify_record` and `verify_state`.
 
     Raises:
-        RecordChanged, CheckpointMissing, CheckpointDamaged.
+        RecordChanged, CheckpointMissing, CheckpointDamaged, CheckpointThinned.
     """
     verify_record(database, node)
-    return verify_state(database, store, node, progress)
+    return verify_state(database, store, node, progress, need)
 
 
 def verify_record(database: Database, node: Node) -> None:
@@ -62,18 +63,23 @@ def verify_state(
     store: Store,
     node: Node,
     progress: Callable[[int, int], None] | None = None,
+    need: str = "all",
 ) -> Manifest:
     """Read every byte of a node's checkpoint, compare the digests, and return its manifest.
 
-    ``progress`` is called with the bytes done and the bytes in all.
+    ``progress`` is called with the bytes done and the bytes in all. ``need`` is what is read, and
+    what the manifest lists: ``all``, the ``weights`` if no more is left, or the ``record`` with
+    whatever is left.
 
     Raises:
         CheckpointMissing, CheckpointDamaged: with the file and the tensor.
+        CheckpointThinned: less is left than is needed.
     """
     with database.read() as connection:
-        stored = nodes.checkpoint(connection, node.state_digest)
+        stored = nodes.checkpoint(connection, node.state_digest, need=need)
     manifest = Manifest.from_json(stored.manifest)
-    if manifest.digest != node.state_digest:
+    is_part = stored.thinned is not None and need == "weights"
+    if not is_part and manifest.digest != node.state_digest:
         raise CheckpointDamaged(
             f"The manifest of node {node.id} does not have the node's state digest.",
             safe="Other nodes are untouched.",
@@ -88,7 +94,7 @@ def verify_state(
     return manifest
 
 
-def verify_outline(database: Database, store: Store, node: Node) -> list[str]:
+def verify_outline(database: Database, store: Store, node: Node, need: str = "all") -> list[str]:
     """Check all of a node but the content of its tensors, and return their names.
 
     That is its record, that of its checkpoint, and that each of its packs exists, is as long as it
@@ -96,11 +102,11 @@ def verify_outline(database: Database, store: Store, node: Node) -> list[str]:
     whoever loads the tensors reads and checks every byte then.
 
     Raises:
-        RecordChanged, CheckpointMissing, CheckpointDamaged.
+        RecordChanged, CheckpointMissing, CheckpointDamaged, CheckpointThinned.
     """
     with database.read() as connection:
         _check_record(connection, node)
-        outline = checkpoint_outline(connection, node.state_digest)
+        outline = checkpoint_outline(connection, node.state_digest, need)
     for pack, nbytes in outline.packs.items():
         try:
             store.check_pack(pack, nbytes)

@@ -18,9 +18,9 @@ ROLES = ("viewer", "operator", "agent", "admin")
 _STEER = frozenset(("request", "launch", "cancel"))
 _MAY: Mapping[str, frozenset[str]] = {
     "viewer": frozenset(),
-    "operator": _STEER,
+    "operator": _STEER | {"retain"},
     "agent": _STEER,
-    "admin": _STEER | {"tokens"},
+    "admin": _STEER | {"retain", "tokens"},
 }
 #: The number of a run's updates to which a token's ``limit`` of requests applies.
 WINDOW = 1000
@@ -57,8 +57,8 @@ def of(actor: Actor | str) -> Actor:
 def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
     """Refuse what an actor may not do, whatever its reason; `check_reason` checks that.
 
-    ``deed`` is ``request``, ``launch``, ``cancel`` or ``tokens``; ``names`` the settings that are
-    to be changed, or the action's kind.
+    ``deed`` is ``request``, ``launch``, ``cancel``, ``retain`` (policies, sweeps and pins) or
+    ``tokens``; ``names`` the settings that are to be changed, or the action's kind.
 
     Raises:
         Forbidden: the role has no such right, or the token is for other names.

@@ -45,7 +45,9 @@ _LIBC = re.compile(r"-with-(.+)$")
 class Trial:
     """The order to train from one node to another again.
 
-    ``progress`` is a file for the step, ``watcher`` the process that waits for the verdict.
+    ``progress`` is a file for the step, ``watcher`` the process that waits for the verdict. To
+    ``rebuild`` is to store the state that is reached if it is the recorded one, instead of a
+    certificate; the file beside it, see `reached`, gets the digest of any other.
     """
 
     certificate: str
@@ -53,6 +55,12 @@ class Trial:
     target: str
     progress: str = ""
     watcher: int = 0
+    rebuild: bool = False
+
+    @property
+    def reached(self) -> str:
+        """The file for the digest of a state that is not the recorded one."""
+        return f"{self.progress}.digest"
 
     def to_text(self) -> str:
         """Return the form for the environment variable."""

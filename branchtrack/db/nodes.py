@@ -15,9 +15,15 @@ from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
 from branchtrack.db import audit, runs, seals
 from branchtrack.db.engine import upsert
-from branchtrack.db.storage import packs
+from branchtrack.db.storage import packs, references
 from branchtrack.db.tables import branches, checkpoints, nodes, segments, tensors
-from branchtrack.errors import Ambiguous, CheckpointDamaged, CheckpointMissing, NotFound
+from branchtrack.errors import (
+    Ambiguous,
+    CheckpointDamaged,
+    CheckpointMissing,
+    CheckpointThinned,
+    NotFound,
+)
 
 #: SQLite takes 32,766 parameters in a statement; PostgreSQL takes 65,535.
 _CHUNK = 2000
@@ -50,6 +56,7 @@ def add_checkpoint(
     """Record a durable checkpoint: its manifest, and its pack (id, bytes) with its contents.
 
     ``gone``: packs whose files no longer exist. Returns whether the pack is named, see `packs.add`.
+    One that was thinned is whole again.
     """
     is_named = pack is not None and packs.add(connection, pack, locations, gone)
     blob = zlib.compress(json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode(), 1)
@@ -61,7 +68,13 @@ def add_checkpoint(
         "stored_bytes": pack[1] if pack and is_named else 0,
         "created_at": time.time(),
     }
-    connection.execute(upsert(connection, checkpoints).values(**row).on_conflict_do_nothing())
+    insert = upsert(connection, checkpoints).values(**row)
+    restored = {"thinned": None, "stored_bytes": insert.excluded.stored_bytes}
+    connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=["digest"], set_=restored, where=checkpoints.c.thinned.is_not(None)
+        )
+    )
     seals.renew(connection, checkpoints, digest)
     return is_named
 
@@ -280,11 +293,15 @@ def starts(connection: Connection, run_id: str) -> dict[str, tuple[str, int] | N
     }
 
 
-def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
+def checkpoint(connection: Connection, digest: str, *, need: str = "all") -> StoredCheckpoint:
     """Return the checkpoint with that state digest, with the location of each of its tensors.
+
+    ``need`` is ``all`` of it, its ``weights``, whose entries alone a thinned one then has, or its
+    ``record``, which has the locations of what is left.
 
     Raises:
         CheckpointMissing: it is not recorded. CheckpointDamaged: its record is.
+        CheckpointThinned: what is left of it is not what is needed.
     """
     row = connection.execute(select(checkpoints).where(checkpoints.c.digest == digest)).first()
     if row is None:
@@ -293,13 +310,17 @@ def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
             fix="Resume from another node.",
             path=digest,
         )
+    check_left(connection, digest, need)
     try:
         manifest = json.loads(zlib.decompress(row.manifest))
+        if row.thinned and need == "weights":
+            manifest["tensors"] = references.weights(manifest)
         digests = {digest for _name, _dtype, _shape, digest in manifest["tensors"]}
     except (zlib.error, ValueError, TypeError, LookupError) as error:
         raise damaged_record(digest, f"its manifest cannot be read: {error}") from error
     locations = _locate(connection, digests)
-    if missing := digests - locations.keys():
+    missing = digests - locations.keys()
+    if missing and not (row.thinned and need == "record"):
         raise damaged_record(
             digest, f"the location of {len(missing)} of its tensors is not recorded"
         )
@@ -312,6 +333,28 @@ def checkpoint(connection: Connection, digest: str) -> StoredCheckpoint:
         row.stored_bytes,
         row.thinned,
     )
+
+
+def check_left(connection: Connection, digest: str, need: str) -> None:
+    """Refuse a checkpoint of which less is left than is needed, see `checkpoint`.
+
+    Raises:
+        CheckpointThinned: names one of its nodes.
+    """
+    left = thinned(connection, digest)
+    if left and need != "record" and (left, need) != ("weights", "weights"):
+        raise CheckpointThinned(_a_node(connection, digest), left)
+
+
+def thinned(connection: Connection, digest: str) -> str | None:
+    """Return what is left of a thinned checkpoint: ``recipe`` or ``weights``; None for all."""
+    query = select(checkpoints.c.thinned).where(checkpoints.c.digest == digest)
+    return connection.execute(query).scalar()
+
+
+def _a_node(connection: Connection, digest: str) -> str:
+    query = select(nodes.c.id).where(nodes.c.state_digest == digest).order_by(nodes.c.seq)
+    return connection.execute(query.limit(1)).scalar() or digest[:12]
 
 
 def record(row: Row[Any]) -> Node:

@@ -91,6 +91,14 @@ def of_command(connection: Connection, command: str) -> Run | None:
     return None if row is None else Run(**row._mapping)
 
 
+def with_policy(connection: Connection) -> list[Run]:
+    """Return the runs that have a policy of retention, the oldest first."""
+    # A missing value is the JSON null.
+    has = cast(runs.c.retention, Text) != "null"
+    query = select(runs).where(runs.c.retention.is_not(None), has).order_by(runs.c.created_at)
+    return [Run(**row._mapping) for row in connection.execute(query)]
+
+
 def of_training(connection: Connection, **facts: str) -> list[Run]:
     """Return the runs whose training has such facts (``process`` or ``site``), the newest first.
 

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -75,13 +76,47 @@ def certify(
         LaunchFailed: the process cannot be started, or ended without a verdict; nothing is
         recorded. Whatever ``watch`` raises ends the process.
     """
+    trained = train_again(database, config, start, target, watch)
+    with database.read() as connection:
+        certificate = certificates.find(connection, trained.trial.certificate)
+    if certificate is None:
+        raise failure("There is no certificate.", trained)
+    trained.log.unlink(missing_ok=True)
+    return certificate
+
+
+@dataclass(frozen=True)
+class TrainedAgain:
+    """A trial that has ended; ``digest`` is of the state that was reached, if it noted one."""
+
+    trial: Trial
+    exit_code: int
+    log: Path
+    digest: str | None
+
+
+def train_again(
+    database: Database,
+    config: Config,
+    start: Node,
+    target: Node,
+    watch: Watch,
+    *,
+    rebuild: bool = False,
+) -> TrainedAgain:
+    """Train from one node to another again, in a process of its own, and wait for its end.
+
+    Raises:
+        LaunchFailed: the process cannot be started. Whatever ``watch`` raises ends the process.
+    """
     with database.read() as connection:
         before = segments.environment_before(connection, start.id)
         recorded = runs.get_run(connection, target.run_id).entry_point
     entry_point = scripts.relocated(recorded, config.home)
     with TemporaryDirectory(prefix="branchtrack-") as folder:
-        trial = Trial(new_id(), start.id, target.id, str(Path(folder) / "step"), os.getpid())
-        log = config.logs / f"certify-{trial.certificate}.log"
+        progress = Path(folder) / "step"
+        trial = Trial(new_id(), start.id, target.id, str(progress), os.getpid(), rebuild)
+        log = config.logs / f"{'rebuild' if rebuild else 'certify'}-{trial.certificate}.log"
         # The folder holds its temporary files, and is removed however the process ends.
         compared = variables.compare(before, os.environ)
         extra = {**compared.variables, CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}
@@ -89,17 +124,14 @@ def certify(
         with process:
             try:
                 local_process.release(process)
-                _watch(process, Path(trial.progress), watch)
+                _watch(process, progress, watch)
             except BaseException:
                 _end(process)
                 log.unlink(missing_ok=True)
                 raise
-    with database.read() as connection:
-        certificate = certificates.find(connection, trial.certificate)
-    if certificate is None:
-        raise _without_verdict(process.returncode, log)
-    log.unlink(missing_ok=True)
-    return certificate
+        reached = Path(trial.reached)
+        digest = reached.read_text() if reached.exists() else None
+        return TrainedAgain(trial, process.returncode, log, digest)
 
 
 def _watch(process: subprocess.Popen[bytes], progress: Path, watch: Watch) -> None:
@@ -124,12 +156,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _without_verdict(exit_code: int, log: Path) -> LaunchFailed:
+def failure(what: str, trained: TrainedAgain) -> LaunchFailed:
+    """Return the error of a process that ended without the result that it was started for."""
+    exit_code, log = trained.exit_code, trained.log
     words = local_process.reason_in_log(log)
     if exit_code == 0:
         words = f"It did not reach the node that it was started for. {words}"
     return LaunchFailed(
-        f"There is no certificate. {local_process.ending(exit_code)} {words}".strip(),
+        f"{what} {local_process.ending(exit_code)} {words}".strip(),
         safe="Nothing was recorded.",
         fix=f"Its log is {log}.",
         launch=None,

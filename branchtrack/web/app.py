@@ -26,6 +26,7 @@ from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
 from branchtrack.web.api import launches as api_launches
 from branchtrack.web.api import orders, read, requests, tokens
+from branchtrack.web.api import storage as api_storage
 from branchtrack.web.events import streams
 from branchtrack.web.pages import (
     audit,
@@ -36,6 +37,7 @@ from branchtrack.web.pages import (
     resume,
     runs,
     steer,
+    storage,
     theme,
     tree,
 )
@@ -115,8 +117,9 @@ def status_of(error: BranchtrackError) -> int:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, node, compare, resume, continuation, steer, launches, audit, theme)
-    for module in (*pages, streams, read, requests, orders, api_launches, tokens):
+    pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
+    apis = (read, requests, orders, api_launches, api_storage, tokens)
+    for module in (*pages, theme, streams, *apis):
         app.register_blueprint(module.blueprint)
 
 

@@ -16,7 +16,7 @@ class Memory:
         self.contents: dict[str, bytes] = {}
         self.written_at: dict[str, float] = {}
         #: Names of the processes of writes that did not end, and when these began.
-        self.unfinished: dict[str, float] = {}
+        self.unfinished_since: dict[str, float] = {}
         self.is_full = False
 
     def put(self, pack: str, chunks: Iterable[Chunk]) -> None:
@@ -35,7 +35,8 @@ class Memory:
 
     def list(self) -> Iterator[ListedPack]:
         for pack in list(self.contents):
-            yield ListedPack(pack, time.time() - self.written_at[pack])
+            age = time.time() - self.written_at[pack]
+            yield ListedPack(pack, age, len(self.contents[pack]))
 
     def delete(self, pack: str) -> None:
         if self.contents.pop(pack, None) is None:
@@ -47,9 +48,15 @@ class Memory:
     def is_present(self) -> bool:
         return True
 
+    def unfinished(self) -> Iterator[ListedPack]:
+        for name, began in self.unfinished_since.items():
+            yield ListedPack(name, time.time() - began, 0)
+
     def delete_unfinished(self, is_abandoned: Callable[[str, float], bool]) -> int:
         now = time.time()
-        abandoned = [n for n, began in self.unfinished.items() if is_abandoned(n, now - began)]
+        abandoned = [
+            n for n, began in self.unfinished_since.items() if is_abandoned(n, now - began)
+        ]
         for name in abandoned:
-            del self.unfinished[name]
+            del self.unfinished_since[name]
         return len(abandoned)

@@ -112,10 +112,10 @@ def test_a_node_is_committed_and_verified_without_files(
 
 def test_leftovers_are_removed_from_any_backend(sqlite_database: Database, tmp_path: Path) -> None:
     backend = Memory()
-    backend.unfinished = {"elsewhere:1:2#3": 0.0, "0123456789abcdef": 0.0}
+    backend.unfinished_since = {"elsewhere:1:2#3": 0.0, "0123456789abcdef": 0.0}
     report = leftovers.clear(sqlite_database, Store(backend, tmp_path))
     assert "Removed from memory://packs" in report and "2 half-written, 0 that" in report
-    assert backend.unfinished == {}
+    assert backend.unfinished_since == {}
 
 
 def reaches(source: str) -> Iterator[str]:

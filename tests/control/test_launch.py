@@ -9,12 +9,15 @@ from sqlalchemy import select
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control import launch as launch_module
 from branchtrack.core.builtin_settings import BUILT_IN, FROZEN, MAX_STEPS
 from branchtrack.core.overrides import WEIGHTS_ONLY
-from branchtrack.db import nodes, segments, tables
+from branchtrack.db import nodes, runs, segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
+from branchtrack.db.storage import thinning
 from branchtrack.errors import (
+    CheckpointThinned,
     InvalidInput,
     NameTaken,
     NotFound,
@@ -129,3 +132,24 @@ def test_launches_that_wait_are_listed_oldest_first(database: Database, store: S
         assert [launch.id for launch in launches.unfinished(connection)] == [
             launch.id for launch in ordered
         ]
+
+
+def test_a_node_that_is_thinned_while_it_is_read_is_not_ordered(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, (_, ten, *_) = make_forked_tree(database, store)
+    verify = launch_module.verify_node
+
+    def thinned_after(*values: Any, **how: Any) -> Any:
+        manifest = verify(*values, **how)
+        with database.transaction() as connection:
+            thinning.mark(connection, {ten.state_digest: "recipe"})
+        return manifest
+
+    monkeypatch.setattr(launch_module.launch_checks, "startable", lambda *_: None)
+    monkeypatch.setattr(launch_module, "verify_node", thinned_after)
+    with pytest.raises(CheckpointThinned, match="branchtrack rebuild"):
+        control.create_launch(database, store, ten.id, actor="ada", name="late")
+    with database.read() as connection:
+        names = [branch.name for branch in runs.list_branches(connection, tree.run.id)]
+    assert "late" not in names

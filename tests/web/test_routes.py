@@ -55,6 +55,11 @@ ROUTES = {
     "launches.index": ("GET", "/launches", "look"),
     "launches.show": ("GET", "/launches/LAUNCH", "look"),
     "launches.cancel": ("POST", "/launches/LAUNCH/cancel", "end"),
+    "storage.index": ("GET", "/storage", "look"),
+    "storage.sweep": ("POST", f"{RUN}/gc", "retain"),
+    "storage.pin": ("POST", "/nodes/NODE/pin", "pin"),
+    "api_storage.read": ("GET", "/api/v1/storage", "look"),
+    "api_storage.sweep": ("POST", f"/api/v1{RUN}/gc", "retain"),
     "audit.show": ("GET", f"{RUN}/audit", "look"),
     "streams.events": ("GET", f"{RUN}/events", "look"),
     "api.list_runs": ("GET", "/api/v1/runs", "look"),
@@ -104,6 +109,8 @@ MAY = {
     "cancel": STEERS,
     "launch": ("agent", "operator", "admin", "person"),
     "end": ("agent", "operator", "admin", "person"),
+    "retain": ("operator", "admin", "person"),
+    "pin": ("operator", "admin", "person"),
     "tokens": ("admin", "person"),
     "open": tuple(CALLERS),
 }
@@ -184,9 +191,13 @@ class Gate:
 def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
     """The body that a route takes: JSON of the API, a form of the pages."""
     is_api = path.startswith("/api/")
-    told: dict[str, Any] = {"theme": {"theme": "dark"}, "cancel": {}, "end": {}}.get(
-        needs, {"reason": "why"}
-    )
+    told: dict[str, Any] = {
+        "theme": {"theme": "dark"},
+        "cancel": {},
+        "end": {},
+        "pin": {},
+        "retain": {"keep": "thin"},
+    }.get(needs, {"reason": "why"})
     if needs in ("ask", "judge"):
         told |= {"kind": "set"}
         told |= {"values": {"lr": 2e-3}} if is_api else {"set.lr": "2e-3"}

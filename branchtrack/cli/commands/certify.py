@@ -89,10 +89,12 @@ def certificate_lines(payload: dict[str, Any]) -> list[str]:
 
 def _try_again(line: CommandLine, database: Database, start: Node, target: Node) -> Certificate:
     from branchtrack import control
+    from branchtrack.cli.commands.storage import make_whole
     from branchtrack.cli.launch_progress import interrupts
     from branchtrack.launching import certification
 
     for node in (start, target):
+        make_whole(line, database, node)
         with bar(f"Reading node {node.id[:8]}") as reading:
 
             def read(done: int, total: int, update: Any = reading) -> None:

@@ -197,7 +197,10 @@ def _create(
 ) -> list[Launch]:
     """Queue the launches of an order; what they will do is printed first unless ``quiet``."""
     from branchtrack import control
+    from branchtrack.cli.commands.storage import make_whole
 
+    for node in order.nodes if order.mode == "exact" else ():
+        make_whole(line, database, node)
     if not quiet:
         preview = _preview(line, database, order, details)
         if not preview["refused"]:

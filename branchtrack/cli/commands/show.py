@@ -149,6 +149,7 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
                 f"{formats.plural(checkpoint['tensors'], 'tensor')}, {logical}, "
                 f"of which {stored} were new",
             ),
+            *([("thinned", _thinned_words(payload))] if payload["thinned"] else []),
         ]
     )
     if payload["compared"]:
@@ -156,6 +157,12 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
         echo(f"\n{styled('restore', bold=True)}\n  {word}: {payload['compared']['about']}")
     for section in ("metrics", "settings", "effective", "restored", "environment"):
         _print_part(section, payload[section])
+
+
+def _thinned_words(payload: dict[str, Any]) -> str:
+    if payload["thinned"] == "recipe":
+        return f"its recipe is left: branchtrack rebuild {payload['id'][:8]}"
+    return "its weights alone are left: resume it with --mode weights"
 
 
 def _print_part(name: str, values: dict[str, Any] | None) -> None:

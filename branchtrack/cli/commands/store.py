@@ -68,6 +68,7 @@ def export(line: CommandLine, node: str, target: Path, raw: bool, as_json: bool)
     """
     from branchtrack import control
     from branchtrack.checkpoints.export import export as export_checkpoint
+    from branchtrack.cli.commands.storage import make_whole
     from branchtrack.db import nodes, segments
     from branchtrack.launching.export_completion import complete, needs_completion
 
@@ -75,10 +76,17 @@ def export(line: CommandLine, node: str, target: Path, raw: bool, as_json: bool)
         with database.read() as connection:
             node_record = nodes.find(connection, node)
             script = segments.get(connection, node_record.segment_id).script
-            stored = nodes.checkpoint(connection, node_record.state_digest)
+        make_whole(line, database, node_record)
+        # Of what nobody can rebuild the weights are exported.
+        with database.read() as connection:
+            stored = nodes.checkpoint(connection, node_record.state_digest, need="weights")
         with bar("Reading the checkpoint") as update:
             manifest = control.verify_node(
-                database, line.store, node_record, lambda done, total: update(done, total, "bytes")
+                database,
+                line.store,
+                node_record,
+                lambda done, total: update(done, total, "bytes"),
+                need="weights",
             )
             files = export_checkpoint(line.store, manifest, stored.locations, target, raw=raw)
         if not raw and needs_completion(manifest.state):

@@ -9,6 +9,7 @@ import click
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import echo, emit, state, visible
 from branchtrack.cli.progress import bar
+from branchtrack.core import formats
 
 if TYPE_CHECKING:
     from branchtrack.core.records import Node
@@ -51,7 +52,7 @@ def verify(line: CommandLine, node: str | None, everything: bool, as_json: bool)
                 node_ids = nodes.list_ids(connection)
         verdicts = _verify_each(line, database, node_ids)
     # The verdict on an incomplete node already says why.
-    broken = {verdict["node"] for verdict in verdicts if not verdict["whole"]}
+    broken = {verdict["node"] for verdict in verdicts if verdict["problem"] is not None}
     problems = [problem for problem in problems if problem.id not in broken]
     if as_json:
         emit([*verdicts, *map(_as_json, problems)])
@@ -83,11 +84,13 @@ def _verdict(
     from branchtrack.errors import CheckpointError
 
     verdict: dict[str, Any] = {"kind": "node", "node": node_id, "step": None, "state_digest": None}
+    verdict["thinned"] = None
     problem: str | None
     try:
         with database.read() as connection:
             node = nodes.get(connection, node_id)
-        verdict |= {"step": node.step, "state_digest": node.state_digest}
+            thinned = nodes.thinned(connection, node.state_digest)
+        verdict |= {"step": node.step, "state_digest": node.state_digest, "thinned": thinned}
         control.verify_record(database, node)
         if node.state_digest not in states:
             states[node.state_digest] = _state_problem(line, database, node)
@@ -96,7 +99,8 @@ def _verdict(
         problem = error.what
     except UNREADABLE as error:
         problem = f"The record of node {node_id} cannot be read: {error}"
-    return {**verdict, "whole": problem is None, "problem": problem}
+    whole = problem is None and verdict["thinned"] is None
+    return {**verdict, "whole": whole, "problem": problem}
 
 
 def _state_problem(line: CommandLine, database: Database, node: Node) -> str | None:
@@ -104,14 +108,15 @@ def _state_problem(line: CommandLine, database: Database, node: Node) -> str | N
     from branchtrack.errors import CheckpointError
 
     try:
-        control.verify_state(database, line.store, node)
+        # Of one that was thinned, what is left.
+        control.verify_state(database, line.store, node, need="record")
     except CheckpointError as error:
         return error.what
     return None
 
 
 def _print(verdicts: list[dict[str, Any]], problems: list[Problem]) -> None:
-    broken = [verdict for verdict in verdicts if not verdict["whole"]]
+    broken = [verdict for verdict in verdicts if verdict["problem"] is not None]
     for verdict in broken[:_MOST_SHOWN]:
         echo(f"{verdict['node']} {state('failed')}: {visible(verdict['problem'])}")
     for problem in problems[:_MOST_SHOWN]:
@@ -119,7 +124,10 @@ def _print(verdicts: list[dict[str, Any]], problems: list[Problem]) -> None:
     cut = max(0, len(broken) - _MOST_SHOWN) + max(0, len(problems) - _MOST_SHOWN)
     if cut:
         echo(f"... and {cut} more; --json lists all.")
-    echo(f"{len(verdicts) - len(broken)} of {len(verdicts)} nodes are whole.")
+    whole = sum(verdict["whole"] for verdict in verdicts)
+    echo(f"{whole} of {len(verdicts)} nodes are whole.")
+    if thinned := len(verdicts) - len(broken) - whole:
+        echo(f"{formats.plural(thinned, 'node')} thinned by retention; what is left is whole.")
     if problems:
         echo(f"The database has {len(problems)} records that are not as they were written.")
 

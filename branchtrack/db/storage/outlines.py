@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from branchtrack.db import nodes, seals
+from branchtrack.db.storage import references
 from branchtrack.db.tables import checkpoints, packs, tensors
 from branchtrack.errors import CheckpointMissing
 
@@ -24,11 +25,14 @@ class CheckpointOutline:
     packs: dict[str, int]
 
 
-def checkpoint_outline(connection: Connection, digest: str) -> CheckpointOutline:
+def checkpoint_outline(connection: Connection, digest: str, need: str) -> CheckpointOutline:
     """Return the outline of the checkpoint with that state digest, its record proved by its seal.
+
+    ``need`` as for `nodes.checkpoint`: of a thinned one only the ``weights`` may be left.
 
     Raises:
         CheckpointMissing: it is not recorded. CheckpointDamaged: its record is.
+        CheckpointThinned: less is left than is needed.
     """
     row = next(seals.raw(connection, checkpoints, digest), None)
     if row is None:
@@ -39,8 +43,11 @@ def checkpoint_outline(connection: Connection, digest: str) -> CheckpointOutline
         )
     if seals.stored(connection, checkpoints, digest) != seals.of_row(checkpoints, row):
         raise nodes.damaged_record(digest, "it is not as it was written")
+    nodes.check_left(connection, digest, need)
     try:
-        listed = json.loads(zlib.decompress(row["manifest"]))["tensors"]
+        manifest = json.loads(zlib.decompress(row["manifest"]))
+        is_part = row["thinned"] and need == "weights"
+        listed = references.weights(manifest) if is_part else manifest["tensors"]
         digests = sorted({tensor for _name, _dtype, _shape, tensor in listed})
         names = [name for name, _dtype, _shape, _tensor in listed]
     except (zlib.error, ValueError, TypeError, LookupError) as error:

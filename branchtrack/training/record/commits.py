@@ -12,17 +12,25 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from branchtrack import processes
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.checkpoints.tensors import from_bytes, to_bytes
+from branchtrack.control import leftovers
 from branchtrack.core.records import NewNode, Node, StoredCheckpoint
 from branchtrack.db import nodes, requests, segments
 from branchtrack.db.engine import Database
+from branchtrack.db.storage import thinning
 from branchtrack.errors import IllegalTransition
 from branchtrack.training.state.snapshots import Snapshot
 from branchtrack.training.steer.answers import Answer
 
 logger = logging.getLogger("branchtrack")
+
+
+class Outdated(Exception):
+    """What a snapshot shares with earlier ones has been removed since it was looked up."""
+
 
 Digested = tuple[Manifest, dict[str, TensorBytes]]
 
@@ -66,11 +74,17 @@ def record(
 
     Raises:
         StorageError: the database failed; no node was created, and trying again is safe.
+        Outdated: a sweep has removed tensors that were not `missing` before; nothing was recorded.
     """
-    manifest, _ = digested
+    manifest, tensors = digested
     locations = pack.locations if pack else ()
+    written = {location.digest for location in locations}
     with database.transaction() as connection:
-        recorded = nodes.packs_of(connection, [location.digest for location in locations])
+        thinning.share_store(connection)
+        recorded = nodes.packs_of(connection, tensors)
+        if not tensors.keys() <= written | recorded.keys() or (pack and not store.exists(pack.id)):
+            raise Outdated
+        recorded = {digest: name for digest, name in recorded.items() if digest in written}
         gone = [name for name in set(recorded.values()) if not store.exists(name)]
         is_named = nodes.add_checkpoint(
             connection,
@@ -87,6 +101,39 @@ def record(
             move_request(connection, answer, actor, step=new.step, node_id=node.id)
         segments.count_saves(connection, new.segment_id, saves)
     return node, is_named
+
+
+def restore(database: Database, store: Store, digested: Digested, node: Node, actor: str) -> None:
+    """Store the state of a node again whose checkpoint was thinned; one pack, one transaction.
+
+    Raises:
+        StorageError: nothing was recorded, and trying again is safe.
+    """
+    manifest, tensors = digested
+    owner = leftovers.pack_owner(database, store, processes.own_name())
+    while True:
+        fresh = missing(database, store, digested)
+        pack = store.put(fresh, owner) if fresh else None
+        written = {digest for digest, _ in fresh}
+        with database.transaction() as connection:
+            thinning.share_store(connection)
+            recorded = nodes.packs_of(connection, tensors)
+            gone = {name for name in recorded.values() if not store.exists(name)}
+            if tensors.keys() <= written | recorded.keys() and (
+                pack is None or store.exists(pack.id)
+            ):
+                nodes.add_checkpoint(
+                    connection,
+                    manifest.digest,
+                    manifest.to_json(),
+                    tensor_count=len(manifest.entries),
+                    logical_bytes=manifest.logical_bytes,
+                    pack=(pack.id, pack.nbytes) if pack else None,
+                    locations=pack.locations if pack else (),
+                    gone=gone,
+                )
+                thinning.log_rebuilt(connection, node, actor)
+                return
 
 
 def move_request(connection: Connection, answer: Answer, actor: str, **facts: Any) -> None:

@@ -303,6 +303,16 @@ class Committer:
         return digested
 
     def _write(self, flight: _Flight, digested: commits.Digested) -> None:
+        while True:
+            try:
+                return self._try_to_write(flight, digested)
+            except commits.Outdated:
+                # A sweep has removed tensors since they were looked up: they are written again.
+                if flight.pack is not None:
+                    self._store.discard(flight.pack.id)
+                flight.pack, flight.stored = None, False
+
+    def _try_to_write(self, flight: _Flight, digested: commits.Digested) -> None:
         pack = flight.pack
         if pack is not None and not self._store.exists(pack.id):
             # The pack has been removed since: the database may have been away for long.

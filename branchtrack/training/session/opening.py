@@ -309,7 +309,8 @@ def _base(
     connection: Connection, store: Store, fork: Node, mode: str, *, strict: bool = False
 ) -> Base:
     """Read back what a session resumes; ``fork`` may not be in the record yet."""
-    stored = nodes.checkpoint(connection, fork.state_digest)
+    need = "weights" if mode == "weights" else "all"
+    stored = nodes.checkpoint(connection, fork.state_digest, need=need)
     trained, overrides = origin(connection, fork)
     script = segments.get(connection, trained.segment_id).script
     snapshot = commits.load(store, stored, fork)

@@ -161,6 +161,9 @@ class ReplaySession(UnrecordedSession):
                 # As for a commit: a loop that accumulates values sums them up then.
                 point.extra()
             return
+        if self._trial.rebuild:
+            self._rebuild(point)
+            return
         digest, difference = self._compare(point)
         if difference is None or target.kind != "final":
             self._conclude(digest, difference)
@@ -194,6 +197,24 @@ class ReplaySession(UnrecordedSession):
         return digested[0].digest, state_diff.first(
             self.store, plan.stored, plan.target, digested, settings, snapshot.param_groups
         )
+
+    def _rebuild(self, point: Point) -> None:
+        """Store the state if it is the recorded one, and exit; else note its digest.
+
+        The final node may have been captured later in its step, after the evaluation of an epoch.
+        """
+        snapshot = snapshots.capture(point.live, point.extra(), Buffers())
+        digested = commits.digests(snapshot)
+        if digested[0].digest == self._plan.target.state_digest:
+            commits.restore(self._database, self.store, digested, self._plan.target, self.actor)
+            self._over = True
+            self._database.close()
+            leave(0)
+        Path(self._trial.reached).write_text(digested[0].digest)
+        if self._plan.target.kind != "final":
+            self._over = True
+            self._database.close()
+            leave(1)
 
     def _conclude(self, digest: str, difference: dict[str, Any] | None) -> None:
         """Write the certificate, and exit."""
@@ -239,7 +260,7 @@ def leave(code: int) -> None:
 
 def _plan(connection: Connection, start: Node, target: Node) -> ReplayPlan:
     """Return what the first training did between two nodes of one segment."""
-    stored = nodes.checkpoint(connection, target.state_digest)
+    stored = nodes.checkpoint(connection, target.state_digest, need="record")
     between = range(start.step + 1, target.step + 1)
     nodes_between = [
         candidate

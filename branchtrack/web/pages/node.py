@@ -92,7 +92,7 @@ def show(node_id: str) -> Response:
     with services().database.read() as connection:
         node = nodes.find(connection, node_id)
         view, lineage = _tree(connection, node)
-        stored = nodes.checkpoint(connection, node.state_digest)
+        stored = nodes.checkpoint(connection, node.state_digest, need="record")
         requests, audit = tree_outline.history(connection, node)
     requests, audit = _refreshed(node, view, requests, audit)
     branch = view.by_branch[node.branch_id]

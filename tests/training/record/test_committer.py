@@ -13,8 +13,10 @@ import torch
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Change
-from branchtrack.db import nodes
+from branchtrack.db import integrity, nodes
+from branchtrack.db.storage import thinning
 from branchtrack.errors import StorageError
+from branchtrack.retention.sweeps import Sweep
 from branchtrack.training.record import commits, committer, intervals
 from branchtrack.training.steer.answers import Answer
 from tests.training.counting import counted
@@ -455,3 +457,28 @@ def test_a_pack_of_what_others_committed_meanwhile_is_removed_again(
         (second,) = desk.commit(1)
     assert counts["replace"] == 1 and desk.packs() == before
     assert desk.home.snapshot(second).tensors.keys() == state.tensors.keys()
+
+
+def test_what_a_sweep_takes_away_before_a_commit_that_shares_it_is_written_again(
+    at: Open, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = at(torch.nn.Linear(4, 4))
+    (first,) = desk.commit(0)
+    missing, swept = commits.missing, list[int]()
+
+    def swept_after(*values: Any) -> Any:
+        fresh = missing(*values)
+        if not swept:
+            assert fresh == [], "all of it is stored, as it seems"
+            with home.database.transaction() as connection:
+                thinning.mark(connection, {first.state_digest: "recipe"})
+            swept.append(Sweep(home.database, home.store, {}, "test").collect()[0])
+        return fresh
+
+    monkeypatch.setattr(commits, "missing", swept_after)
+    (second,) = desk.commit(1)
+    assert swept[0] > 0
+    assert home.snapshot(second).tensors.keys() >= {"model/weight", "model/bias"}
+    with home.database.read() as connection:
+        assert nodes.thinned(connection, first.state_digest) in ("recipe", None)
+        assert integrity.of_database(connection) == []

@@ -1,0 +1,90 @@
+"""Which tensors checkpoints need: what is left of each decides how much of its manifest counts.
+
+Trees have many thousands of checkpoints, so digests are searched in a manifest's text; JSON is
+parsed only where the names of tensors matter. A text in a state that looks like an entry counts as
+one: that keeps too much, never too little.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from branchtrack.db.tables import checkpoints, nodes
+
+RECIPE, WEIGHTS = "recipe", "weights"
+#: The role of the tensors that are left of a checkpoint thinned to ``weights``.
+MODEL = "model/"
+_ENTRY = re.compile(r'"([0-9a-f]{64})"\]')
+#: SQLite takes 32,766 parameters in a statement.
+_CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The digests of the tensors that a checkpoint needs; empty if only its recipe is left."""
+
+    checkpoint: str
+    thinned: str | None
+    tensors: list[str]
+
+
+def states(connection: Connection) -> dict[str, str | None]:
+    """Return what is left of every checkpoint (``recipe``, ``weights``, None: all), by digest."""
+    query = select(checkpoints.c.digest, checkpoints.c.thinned)
+    return {row[0]: row[1] for row in connection.execute(query).all()}
+
+
+def of_all(
+    connection: Connection,
+    planned: Mapping[str, str | None] | None = None,
+    only: Collection[str] | None = None,
+) -> Iterator[Reference]:
+    """Yield what each checkpoint needs, or each of those in ``only``.
+
+    ``planned`` says what is to be left of some, and goes before what the record says.
+    """
+    planned = planned or {}
+    query = select(checkpoints.c.digest, checkpoints.c.thinned, checkpoints.c.manifest)
+    if only is None:
+        queries = [query]
+    else:
+        listed = list(only)
+        chunks = (listed[first : first + _CHUNK] for first in range(0, len(listed), _CHUNK))
+        queries = [query.where(checkpoints.c.digest.in_(chunk)) for chunk in chunks]
+    for statement in queries:
+        rows = chain.from_iterable(connection.execute(statement).partitions(_CHUNK))
+        for digest, recorded, manifest in rows:
+            thinned = planned.get(digest, recorded)
+            yield Reference(digest, thinned, tensors_of(manifest, thinned))
+
+
+def of_run(connection: Connection, run_id: str) -> dict[str, str | None]:
+    """Return what is left of each checkpoint of a run's nodes, by digest."""
+    mine = select(nodes.c.state_digest).where(nodes.c.run_id == run_id)
+    query = select(checkpoints.c.digest, checkpoints.c.thinned)
+    return {
+        row[0]: row[1] for row in connection.execute(query.where(checkpoints.c.digest.in_(mine)))
+    }
+
+
+def tensors_of(manifest: bytes, thinned: str | None) -> list[str]:
+    """Return the digests in a compressed manifest that count, given what is left of it."""
+    if thinned == RECIPE:
+        return []
+    text = zlib.decompress(manifest).decode("ascii")
+    if thinned == WEIGHTS:
+        return [entry[3] for entry in weights(json.loads(text))]
+    return _ENTRY.findall(text)
+
+
+def weights(manifest: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the entries (name, dtype, shape, digest) of a manifest's model."""
+    return [entry for entry in manifest["tensors"] if entry[0].startswith(MODEL)]

@@ -1,0 +1,84 @@
+"""What runs and branches take up, the policy of each run, and a button that sweeps by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from branchtrack.db import nodes
+from branchtrack.errors import BranchtrackError, InvalidInput
+from branchtrack.retention import pins
+from branchtrack.retention.policies import KEEPS, Policy
+from branchtrack.web.access.guards import actor
+from branchtrack.web.rendering import respond
+from branchtrack.web.services import services
+from branchtrack.web.view import storage
+
+blueprint = Blueprint("storage", __name__)
+
+
+@blueprint.get("/storage")
+def index() -> Response:
+    """Return the page."""
+    return _render({})
+
+
+@blueprint.post("/runs/<run>/gc")
+def sweep(run: str) -> AnyResponse:
+    """Sweep a run by the policy in the form, which stays with it."""
+    submitted = request.form
+    try:
+        for field, text in submitted.items():
+            if field not in storage.FIELDS:
+                raise InvalidInput(field, text, ", ".join(storage.FIELDS))
+        storage.sweep(run, storage.entered_policy(submitted))
+    except InvalidInput as error:
+        return _render(submitted, run, error)
+    return redirect(url_for("storage.index", _anchor=f"run-{run}"), 303)
+
+
+@blueprint.post("/nodes/<node_id>/pin")
+def pin(node_id: str) -> AnyResponse:
+    """Pin a node, or with ``pinned=no`` unpin it."""
+    value = request.form.get("pinned", "yes")
+    if value not in ("yes", "no"):
+        raise InvalidInput("pinned", value, "yes, no")
+    with services().database.read() as connection:
+        node = nodes.find(connection, node_id)
+    pins.set_pinned(services().database, node.id, value == "yes", actor())
+    return redirect(url_for("node.show", node_id=node.id), 303)
+
+
+def _render(
+    submitted: Mapping[str, str], run: str = "", error: BranchtrackError | None = None
+) -> Response:
+    report, left = storage.measure()
+    entered = {found.usage.name: _entered(found.policy) for found in report.runs}
+    if run in entered:
+        entered[run] |= dict(submitted)
+    return respond(
+        "storage/index.html",
+        200 if error is None else 422,
+        report=report,
+        leftover_bytes=left,
+        entered=entered,
+        keeps=KEEPS,
+        failed=run,
+        error=error,
+    )
+
+
+def _entered(policy: Policy) -> dict[str, Any]:
+    """Return a policy as the form's fields have it."""
+    best = policy.best
+    return {
+        "keep": policy.keep,
+        "last": policy.last or "",
+        "best_metric": f"{best.metric}:{best.mode}" if best else "",
+        "best_count": best.count if best else "",
+        "every": policy.every or "",
+        "drop_optimizer_after": policy.drop_optimizer_after or "",
+    }

@@ -1,0 +1,47 @@
+"""Sizes are shown per run and branch; a form keeps a policy and sweeps; nodes are pinned."""
+
+from __future__ import annotations
+
+from branchtrack.db import nodes, runs
+from tests.web.conftest import Site
+
+
+def retention(site: Site) -> dict[str, object] | None:
+    with site.database.read() as connection:
+        return runs.find_run(connection, "digits").retention
+
+
+def test_the_page_lists_branches_and_a_form_for_each_policy(own: Site) -> None:
+    page = own.get("/storage")
+    assert "all branches" in page.text and "free on the disk" in page.text
+    form = page.one("form", action="/runs/digits/gc")
+    assert form.one("select", name="keep") is not None
+
+
+def test_a_sweep_keeps_its_policy(own: Site) -> None:
+    data = {"keep": "thin", "every": "20", "last": "", "best_metric": "loss:max", "best_count": "2"}
+    answer = own.client.post("/runs/digits/gc", data=data)
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/storage#run-digits"
+    best = {"metric": "loss", "count": 2, "mode": "max"}
+    assert retention(own) == {"keep": "thin", "best": best, "every": 20}
+    assert 'value="loss:max"' in own.client.get("/storage").text
+
+
+def test_bad_input_is_said_in_the_form_and_changes_nothing(own: Site) -> None:
+    answer = own.client.post("/runs/digits/gc", data={"keep": "thin", "every": "often"})
+    assert answer.status_code == 422 and 'value="often"' in answer.text
+    assert own.client.post("/runs/digits/gc", data={"other": "1"}).status_code == 422
+    assert retention(own) is None
+
+
+def test_a_node_is_pinned_and_unpinned(own: Site) -> None:
+    node_id = own.node("main")
+    for value, is_pinned in (("yes", True), ("no", False)):
+        button = own.get(f"/nodes/{node_id}").one("form", action=f"/nodes/{node_id}/pin")
+        assert button is not None
+        answer = own.client.post(f"/nodes/{node_id}/pin", data={"pinned": value})
+        assert answer.status_code == 303
+        with own.database.read() as connection:
+            assert (nodes.find(connection, node_id).pinned_at is not None) is is_pinned
+    assert own.client.post(f"/nodes/{node_id}/pin", data={"pinned": "x"}).status_code == 422
