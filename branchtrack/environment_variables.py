@@ -7,6 +7,8 @@ DATABASE_VARIABLE = "BRANCHTRACK_DATABASE_URL"
 REQUIRE_VARIABLE = "BRANCHTRACK_REQUIRE"
 #: Makes a command continue what it began before: the newest run (1), or the named run.
 CONTINUE_VARIABLE = "BRANCHTRACK_CONTINUE"
+#: Set to 0, the uncommitted difference of the code is not recorded.
+DIFF_VARIABLE = "BRANCHTRACK_RECORD_DIFF"
 #: Set to 1, a refusal is printed with its traceback.
 DEBUG_VARIABLE = "BRANCHTRACK_DEBUG"
 #: The bytes that the log of a launch may have.

@@ -80,6 +80,29 @@ class InvalidInput(BranchtrackError):
         )
 
 
+class CodeChanged(InvalidInput):
+    """A node would be continued by other code or packages than those that trained it.
+
+    ``diff`` is the unified difference of the files as text; ``files`` and ``packages`` name what
+    has changed.
+    """
+
+    def __init__(self, node: str, files: Sequence[str], packages: Sequence[str], diff: str) -> None:
+        changed = ", ".join([*files, *packages][:8])
+        more = len(files) + len(packages) - 8
+        super().__init__(
+            "allow_code_change",
+            False,
+            "true, to train with what is there now (--allow-code-change in the shell)",
+            what=f"Not the same code as when node {node} was made: {changed}"
+            + (f" and {more} more." if more > 0 else "."),
+            node=node,
+            files=list(files),
+            packages=list(packages),
+            diff=diff,
+        )
+
+
 class NameTaken(InvalidInput):
     """A run or branch of that name exists already."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from branchtrack.cli import origins
+from branchtrack.cli import launch_options, origins
 from branchtrack.cli.setting_arguments import grid_pairs
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ def read_order(
     cwd: str | None,
     assignments: tuple[str, ...],
     keep_env: bool,
+    priority: int | None,
+    labels: str,
+    retries: int,
+    allow_code_change: bool,
     **details: Any,
 ) -> tuple[ForkOrder, dict[str, Any]]:
     """Return the order that the options describe, and how its processes are to be started.
@@ -50,6 +54,7 @@ def read_order(
     )
     environment = {"given": variables.parse(assignments), "keep": keep_env}
     command = origins.relocated_command(database, refs[0], script, cwd)
+    details |= launch_options.turn(priority, labels, retries, allow_code_change)
     return order, {**details, "environment": environment, "entry_point": command}
 
 

@@ -6,26 +6,24 @@ The points that the branch has past that node stay as a lost tail. It knows no w
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control import code_changes, launch_checks, quota
 from branchtrack.control import launch as orders
-from branchtrack.control import launch_checks, quota
 from branchtrack.control.launch_settings import mode_in_force
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors, lifecycle, plain_values
 from branchtrack.core.actors import Actor
+from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Branch, Launch, Node, Segment
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
 from branchtrack.errors import InvalidInput
-
-#: The most often that a crashed launch is started again.
-MOST_RETRIES = 100
 
 
 def continue_branch(
@@ -36,23 +34,27 @@ def continue_branch(
     actor: Actor | str,
     settings: Mapping[str, Any] | None = None,
     reason: str = "",
+    priority: int | None = None,
+    labels: Iterable[str] | None = None,
     retries: int = 0,
-    **facts: Any,
+    environment: dict[str, Any] | None = None,
+    entry_point: Mapping[str, Any] | None = None,
+    allow_code_change: bool = True,
 ) -> Launch:
     """Queue a new process that goes on in a branch from its last node, with some settings changed.
 
-    ``retries`` is how often it is started again if it crashes. ``facts`` are ``environment`` and
-    ``entry_point``, as for `create_launch`.
+    ``retries`` is how often it is started again if it crashes. The others as for `create_launch`.
 
     Raises:
         NotFound, InvalidInput, Forbidden, RateLimited: nothing was changed.
         CheckpointMissing, CheckpointDamaged: the checkpoint of the node is incomplete or damaged.
         LaunchFailed: the run has no command that could start it again.
+        CodeChanged: code or packages are not those of the node, unless ``allow_code_change``.
     """
     database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
     order: dict[str, Any] = {"mode": "exact", "name": None, "settings": dict(settings or {})}
-    check_retries(retries)
+    turn = valid_turn(priority, labels, retries)
     plain_values.check(order["settings"], "")
     actors.check(who, "launch", ["continue", *order["settings"]])
     actors.check_reason(who, message)
@@ -60,8 +62,9 @@ def continue_branch(
         branch = runs.find_branch(connection, branch_ref)
         _last, head = startable(connection, branch)
         quota.check_limit(connection, head, who)
+        if not allow_code_change:
+            code_changes.check(connection, head, entry_point)
     order["node"] = head.id
-    entry_point = facts.pop("entry_point", None)
     checked = orders.check_order(database, store, head, order, entry_point)
     with database.transaction() as connection:
         branch = runs.get_branch(connection, branch.id)
@@ -79,9 +82,9 @@ def continue_branch(
             mode=checked.mode,
             actor=who.label,
             reason=message or f"Continued; the branch was {_status(last)}.",
-            retries=retries or None,
+            environment=environment,
             entry_point=checked.command,
-            **facts,
+            **turn,
         )
         if request is not None:
             quota.finish(connection, request, head, launch)
@@ -191,17 +194,6 @@ def retry(connection: Connection, launch: Launch, segment: Segment) -> Launch | 
         **{name: getattr(launch, name) for name in ("environment", "entry_point", "priority")},
         **{name: getattr(launch, name) for name in ("labels", "group_id")},
     )
-
-
-def check_retries(retries: object) -> None:
-    """Refuse a number of restarts that is none.
-
-    Raises:
-        InvalidInput: it is not a whole number from 0 to `MOST_RETRIES`.
-    """
-    is_number = isinstance(retries, int) and not isinstance(retries, bool)
-    if not is_number or not 0 <= int(str(retries)) <= MOST_RETRIES:
-        raise InvalidInput("retry", retries, f"a whole number from 0 to {MOST_RETRIES}")
 
 
 def _has_crashed(connection: Connection, segment: Segment) -> bool:

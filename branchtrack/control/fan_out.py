@@ -6,14 +6,14 @@ no process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control import launch
+from branchtrack.control import code_changes, launch
 from branchtrack.control.launch import CheckedOrder, check_allowed
 from branchtrack.control.launch_settings import resume_settings
 from branchtrack.control.text import clean_text
@@ -21,6 +21,7 @@ from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.forks import reversal, value_lists
 from branchtrack.core.names import as_name, valid_name
+from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Group, Launch, Node
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
@@ -100,15 +101,19 @@ def create_launches(
     actor: Actor | str,
     reason: str = "",
     entry_point: Mapping[str, Any] | None = None,
+    priority: int | None = None,
+    labels: Iterable[str] | None = None,
+    retries: int = 0,
+    allow_code_change: bool = True,
     **facts: Any,
 ) -> list[Launch]:
     """Queue a launch for each branch of an order, or none if one of them is refused.
 
-    ``facts`` as in `launch.create_launch`: ``strict`` and ``environment``.
+    The arguments as in `launch.create_launch`; ``facts`` are ``strict`` and ``environment``.
 
     Raises:
         NotFound, InvalidInput, NameTaken, Forbidden, RateLimited, CheckpointMissing,
-        CheckpointDamaged, LaunchFailed: nothing was changed.
+        CheckpointDamaged, LaunchFailed, CodeChanged: nothing was changed.
     """
     database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
@@ -119,6 +124,10 @@ def create_launches(
             check_allowed(connection, first, order.fields(first), who, message)
             plan = plan_branches(connection, order)
             names = plan.names(connection)
+            if not allow_code_change:
+                for node in {branch.node.id: branch.node for branch in plan.branches}.values():
+                    code_changes.check(connection, node, entry_point)
+        facts |= valid_turn(priority, labels, retries)
         checked = check_branches(database, store, plan, names, entry_point)
         with database.transaction() as connection:
             return _queue_all(connection, plan, checked, who, message, facts)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control import launch_checks, quota
+from branchtrack.control import code_changes, launch_checks, quota
 from branchtrack.control.launch_settings import (
     MODES,
     check_parts,
@@ -27,7 +27,7 @@ from branchtrack.core import actors, plain_values
 from branchtrack.core.actors import Actor
 from branchtrack.core.forks.relative_values import may_be_relative, relative_names
 from branchtrack.core.names import valid_name
-from branchtrack.core.queueing import valid_labels, valid_priority
+from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Launch, Node
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
@@ -81,6 +81,8 @@ def create_launch(
     entry_point: Mapping[str, Any] | None = None,
     priority: int | None = None,
     labels: Iterable[str] | None = None,
+    retries: int = 0,
+    allow_code_change: bool = True,
     every_byte: bool = False,
 ) -> Launch:
     """Queue a new process that resumes a node with some settings changed, as a new branch.
@@ -100,6 +102,7 @@ def create_launch(
         NotFound, InvalidInput, NameTaken, Forbidden, RateLimited: nothing was changed.
         CheckpointMissing, CheckpointDamaged: the checkpoint of the node is incomplete or damaged.
         LaunchFailed: the run has no command that could start it again.
+        CodeChanged: code or packages are not those of the node, unless ``allow_code_change``.
     """
     database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
@@ -109,7 +112,9 @@ def create_launch(
     with recorded_refusal(database, node, order, who, message):
         with database.read() as connection:
             check_allowed(connection, node, order, who, message)
-        turn = {"priority": valid_priority(priority), "labels": valid_labels(labels)}
+            if not allow_code_change:
+                code_changes.check(connection, node, entry_point)
+        turn = valid_turn(priority, labels, retries)
         checked = check_order(database, store, node, order, entry_point, every_byte=every_byte)
         facts: dict[str, Any] = {"strict": strict, "environment": environment, **turn}
         with database.transaction() as connection:

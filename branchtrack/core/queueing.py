@@ -6,12 +6,42 @@ Pure values.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from branchtrack.core.names import valid_name
 from branchtrack.errors import InvalidInput
 
 #: The highest priority, and with a minus sign the lowest.
 MOST_PRIORITY = 1000
+#: The most often that a crashed launch is started again.
+MOST_RETRIES = 100
+
+
+def valid_turn(
+    priority: object, labels: Iterable[object] | None, retries: object
+) -> dict[str, Any]:
+    """Return what a launch says of its turn: ``priority labels retries``, None for none.
+
+    Raises:
+        InvalidInput: one of them is not valid.
+    """
+    return {
+        "priority": valid_priority(priority),
+        "labels": valid_labels(labels) or None,
+        "retries": valid_retries(retries) or None,
+    }
+
+
+def valid_retries(retries: object) -> int:
+    """Return how often a crashed launch is started again.
+
+    Raises:
+        InvalidInput: it is not a whole number from 0 to `MOST_RETRIES`.
+    """
+    is_whole = isinstance(retries, int) and not isinstance(retries, bool)
+    if not is_whole or not 0 <= int(str(retries)) <= MOST_RETRIES:
+        raise InvalidInput("retries", retries, f"a whole number from 0 to {MOST_RETRIES}")
+    return int(str(retries))
 
 
 def valid_priority(priority: object) -> int | None:

@@ -133,8 +133,9 @@ class Segment:
     as could be seen when this was read: None for a process on another machine.
     ``environment`` are the variables and modules that its script had (see `core.variables`).
     ``saves`` counts the nodes that were due: ``due`` and ``made``, and the steps ``missed``.
-    ``code`` is what ran: ``commit``, ``branch``, ``diff`` and ``packages`` (digests of texts),
-    ``untracked`` files.
+    ``code`` is what ran: ``command cwd python executable seeds jobs commit branch untracked``,
+    ``imported`` (versions of packages by name), and as digests of texts ``diff``, ``packages`` and
+    ``sources`` (the script's own files by path).
     """
 
     id: str

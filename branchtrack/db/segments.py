@@ -275,6 +275,27 @@ def set_environment(connection: Connection, segment_id: str, environment: dict[s
     seals.renew(connection, segments, segment_id)
 
 
+def set_code(connection: Connection, segment_id: str, code: dict[str, Any]) -> None:
+    """Record what runs in the process of a segment, see `Segment.code`."""
+    connection.execute(segments.update().where(segments.c.id == segment_id).values(code=code))
+    seals.renew(connection, segments, segment_id)
+
+
+def code_before(connection: Connection, node_id: str) -> dict[str, Any] | None:
+    """Return what ran in the last process on the way to a node, if it was recorded."""
+    query = select(nodes.c.parent_id, segments.c.code).join(
+        segments, segments.c.id == nodes.c.segment_id
+    )
+    current: str | None = node_id
+    while current is not None:
+        row = connection.execute(query.where(nodes.c.id == current)).one()
+        if row.code is not None:
+            recorded: dict[str, Any] = row.code
+            return recorded
+        current = row.parent_id
+    return None
+
+
 def of_process(connection: Connection, pid: int, since: float) -> Segment | None:
     """Return the segment that a process of this machine took after ``since``, if it took one."""
     query = (

@@ -95,6 +95,10 @@ def _ended(
     well = exit_code in (0, None) or exit_code in _SIGNALLED
     clean = segment.status in _CLEAN and well and not why
     error = None if clean else why or _why(config, launch, exit_code, segment)
+    can_retry = error is not None and not _is_refused(config, launch, exit_code)
+    if can_retry and segment.started_at is None:
+        if (again := control.retry(connection, launch, segment)) is not None:
+            return again
     if error is not None:
         segments.end(connection, launch.segment_id, "failed", actor=worker, error=error)
         control.expire_unanswered(connection, launch.segment_id, worker, error)
@@ -102,11 +106,22 @@ def _ended(
     launch = launches.move(connection, launch.id, state, worker, exit_code=exit_code, error=error)
     if launch.state == "failed" and segment.started_at is None:
         launches.withdraw(connection, launch, worker)
+    elif can_retry:
+        control.retry(connection, launch, segment)
     return launch
 
 
+def _is_refused(config: Config, launch: Launch, exit_code: int | None) -> bool:
+    """Return whether branchtrack refused the script, as it would again."""
+    return bool(exit_code) and bool(local_process.refusal(_log(config, launch)))
+
+
+def _log(config: Config, launch: Launch) -> Path:
+    return Path(launch.log or local_process.log_path(config, launch.id))
+
+
 def _why(config: Config, launch: Launch, exit_code: int | None, segment: Segment) -> str:
-    log = Path(launch.log or local_process.log_path(config, launch.id))
+    log = _log(config, launch)
     if exit_code and (refusal := local_process.refusal(log)):
         return refusal
     error = segment.error

@@ -46,9 +46,13 @@ def _watch_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
             if launches.is_withdrawn(connection, launch):
                 return launch
             segment = segments.get(connection, launch.segment_id)
+            repeated = launches.repeated_by(connection, launch_id)
         watch(launch, segment)
         if launch.state in LAUNCH_ENDS:
-            return launch
+            if repeated is None:
+                return launch
+            launch_id = repeated.id
+            continue
         if launch.state == "queued":
             worker.claim(launch_id)
         elif time.monotonic() - looked > RECOVER_EVERY:
@@ -83,13 +87,15 @@ def _carry_on(worker: Worker, launch_id: str, watch: Watch, ended: dict[str, Lau
     """Start a launch if there is room, show how far it is, or add it to those that have ended."""
     with worker.database.read() as connection:
         launch = launches.get(connection, launch_id)
+        while (repeated := launches.repeated_by(connection, launch.id)) is not None:
+            launch = repeated
         if launches.is_withdrawn(connection, launch) or launch.state in LAUNCH_ENDS:
             ended[launch_id] = launch
         if launches.is_withdrawn(connection, launch):
             return
         segment = segments.get(connection, launch.segment_id)
     if launch.state == "queued" and len(worker.children) < worker.slots:
-        worker.claim(launch_id)
+        worker.claim(launch.id)
     watch(launch, segment)
 
 

@@ -129,7 +129,7 @@ def test_a_viewer_may_not_and_a_bad_number_of_restarts_is_named(tree: Tree) -> N
     with pytest.raises(Forbidden):
         go_on(tree, actor=Actor("eve", "viewer"))
     for retries in (-1, 101, True, "3"):
-        with pytest.raises(InvalidInput, match="retry"):
+        with pytest.raises(InvalidInput, match="retries"):
             go_on(tree, retries=retries)
 
 

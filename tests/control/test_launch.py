@@ -138,7 +138,7 @@ def test_a_node_that_is_thinned_while_it_is_read_is_not_ordered(
     database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree, (_, ten, *_) = make_forked_tree(database, store)
-    verify = launch_module.verify_node
+    verify = launch_module.verify_outline
 
     def thinned_after(*values: Any, **how: Any) -> Any:
         manifest = verify(*values, **how)
@@ -147,7 +147,7 @@ def test_a_node_that_is_thinned_while_it_is_read_is_not_ordered(
         return manifest
 
     monkeypatch.setattr(launch_module.launch_checks, "startable", lambda *_: None)
-    monkeypatch.setattr(launch_module, "verify_node", thinned_after)
+    monkeypatch.setattr(launch_module, "verify_outline", thinned_after)
     with pytest.raises(CheckpointThinned, match="branchtrack rebuild"):
         control.create_launch(database, store, ten.id, actor="ada", name="late")
     with database.read() as connection:

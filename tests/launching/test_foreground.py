@@ -107,7 +107,7 @@ def test_several_launches_are_carried_out_as_many_at_a_time_as_there_are_jobs(
     train("--steps", "6", "--seconds", "0.1")
     ordered = [order(name, node="fake/main@0").id for name in ("a", "b", "c")]
     other = order("not-mine").id
-    worker, at_once, seen = Worker(database, config, jobs=2), [], set()
+    worker, at_once, seen = Worker(database, config, slots=2), [], set()
 
     def watch(launch: Launch, _segment: Segment) -> None:
         at_once.append(len(worker.children))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,8 @@ import click
 from branchtrack.cli import origins
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
-from branchtrack.cli.launch_progress import launch_lines, show_launch
+from branchtrack.cli.launch_options import launch_options, order_asking, turn
+from branchtrack.cli.launch_progress import launch_lines, show_launch, show_launches
 from branchtrack.cli.output import echo, emit
 from branchtrack.cli.setting_arguments import SettingsCommand
 
@@ -28,13 +30,18 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="A setting to change; may be given more than once.",
 )
-@click.option(
-    "--retry", "retries", type=int, default=0, metavar="K", help="Restart it after up to K crashes."
-)
+@launch_options
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--script", metavar="PATH", help="The script, if it is another one or has moved.")
 @click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="How many of several branches train at a time.",
+)
 @click.option("--dry-run", is_flag=True, help="Only list what would be continued.")
 @json_option
 @pass_command_line
@@ -44,6 +51,7 @@ def continue_run(
     run: str | None,
     all_crashed: bool,
     detach: bool,
+    slots: int,
     dry_run: bool,
     as_json: bool,
     **order: Any,
@@ -69,8 +77,8 @@ def continue_run(
             _list(names, as_json)
             return
         trust.require(line, database)
-        launches = [_order(line, database, name, **order) for name in names]
-        launches = [_start(line, database, launch, detach, as_json) for launch in launches]
+        launches = [_order(line, database, name, as_json, **order) for name in names]
+        launches = _start(line, database, launches, slots, detach, as_json)
         payloads = [_payload(database, launch) for launch in launches]
     if as_json:
         emit(payloads if run is None else payloads[0])
@@ -105,10 +113,12 @@ def _order(
     line: CommandLine,
     database: Database,
     name: str,
+    quiet: bool,
     *,
     values: tuple[str, ...],
     script: str | None,
     cwd: str | None,
+    reason: str,
     **options: Any,
 ) -> Launch:
     from branchtrack import control
@@ -117,29 +127,45 @@ def _order(
 
     with database.read() as connection:
         head = runs.find_branch(connection, name).head_id
-    return control.continue_branch(
+    details = turn(**options)
+    order = partial(
+        control.continue_branch,
         database,
         line.store,
         name,
         actor=control.local_actor(),
         settings=parse_assignments(values),
+        reason=reason,
         entry_point=origins.relocated_command(database, head, script, cwd) if head else None,
-        **options,
+        **{name: value for name, value in details.items() if name != "allow_code_change"},
     )
+    return order_asking(order, details["allow_code_change"], quiet)
 
 
 def _start(
-    line: CommandLine, database: Database, launch: Launch, detach: bool, quiet: bool
-) -> Launch:
-    """Start a launch's process; return the launch as it ended, or as it was handed over."""
-    origins.report_script_changes(database, launch, quiet=quiet)
-    origins.report_environment(database, launch, quiet=quiet)
-    if detach:
+    line: CommandLine,
+    database: Database,
+    launches: list[Launch],
+    slots: int,
+    detach: bool,
+    quiet: bool,
+) -> list[Launch]:
+    """Start the processes; return the launches as they ended, or as they were handed over."""
+    for launch in launches:
+        origins.report_script_changes(database, launch, quiet=quiet)
+        origins.report_environment(database, launch, quiet=quiet)
+    if detach and launches:
         from branchtrack.launching import foreground
 
-        foreground.detach(line.config, launch.id)
-        return launch
-    return show_launch(line, database, launch, quiet=quiet)
+        if len(launches) == 1:
+            foreground.detach(line.config, launches[0].id)
+        else:
+            foreground.detach_queue(line.config, launches[0].id, slots)
+    if detach or not launches:
+        return launches
+    if len(launches) == 1:
+        return [show_launch(line, database, launches[0], quiet=quiet)]
+    return show_launches(line, database, launches, slots, quiet=quiet)
 
 
 def _payload(database: Database, launch: Launch) -> dict[str, Any]:

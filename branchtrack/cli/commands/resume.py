@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from branchtrack.cli import origins
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.launch_options import launch_options, order_asking
 from branchtrack.cli.launch_orders import read_order
 from branchtrack.cli.launch_preview import print_preview
 from branchtrack.cli.launch_progress import launch_lines, show_launch, show_launches
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the record.")
 @click.option("--script", metavar="PATH", help="The script, if it is another one or has moved.")
 @click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
+@launch_options
 @click.option("--detach", is_flag=True, help="Return at once and let it train on its own.")
 @click.option(
     "--slots",
@@ -206,9 +209,16 @@ def _create(
         if not preview["refused"]:
             print_preview(preview, "creates")
             echo()
-    return control.create_launches(
-        database, line.store, order, actor=control.local_actor(), **details
+    allowed = details.pop("allow_code_change")
+    create = partial(
+        control.create_launches,
+        database,
+        line.store,
+        order,
+        actor=control.local_actor(),
+        **details,
     )
+    return order_asking(create, allowed, quiet)
 
 
 def _detach(line: CommandLine, launches: Sequence[Launch], slots: int) -> None:

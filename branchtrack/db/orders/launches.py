@@ -46,13 +46,15 @@ def order(
     entry_point: dict[str, Any] | None = None,
     priority: int | None = None,
     labels: Sequence[str] | None = None,
+    retries: int | None = None,
     group: Group | None = None,
     relative: Mapping[str, Any] | None = None,
 ) -> Launch:
     """Queue a process that resumes ``node`` with ``overrides`` as a new branch.
 
     ``entry_point`` is the command to start, if it is not the run's own. A higher ``priority`` is
-    started first (None: 0), by a worker that has all ``labels``. ``group`` is what the branch
+    started first (None: 0), by a worker that has all ``labels``, and again after a crash as often
+    as ``retries`` says. ``group`` is what the branch
     belongs to. ``relative`` has those overrides as they were asked for, relative to the node's
     values; the event keeps them.
 
@@ -83,6 +85,7 @@ def order(
         entry_point=entry_point,
         priority=priority,
         labels=sorted(labels) if labels else None,
+        retries=retries,
         group_id=None if group is None else group.id,
         relative=relative,
     )
@@ -321,6 +324,12 @@ def move(
         raise IllegalTransition("launch", launch.state, state)
     _log(connection, launch, actor)
     return launch
+
+
+def repeated_by(connection: Connection, launch_id: str) -> Launch | None:
+    """Return the launch by which a crashed one was started again, if it was."""
+    row = connection.execute(select(launches).where(launches.c.retry_of == launch_id)).first()
+    return None if row is None else _record(row)
 
 
 def requeue(connection: Connection, launch: Launch, retries: int) -> Launch:

@@ -14,9 +14,13 @@ from branchtrack.core.records import Segment
 from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import IllegalTransition
-from branchtrack.training.record import environment
+from branchtrack.training.record import code, environment
+from branchtrack.training.record.code import Reading
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.steer.answers import Answer
+
+#: Seconds that the end of a training waits for git.
+_CODE_SECONDS = 5.0
 
 
 class SegmentRecord:
@@ -35,6 +39,23 @@ class SegmentRecord:
     ) -> None:
         self._database, self._segment, self._recorder = database, segment, recorder
         self._actor, self._surroundings = actor, surroundings
+        self._reading: Reading | None = None
+        self._has_code = False
+
+    def record_code(self, reading: Reading) -> None:
+        """Record what runs in this process, once it is read."""
+        self._reading = reading
+        reading.when_over(lambda: self._recorder.do(self._write_code))
+
+    def _write_code(self) -> None:
+        if not self._has_code:
+            with self._database.transaction() as connection:
+                self._store_code(connection)
+            self._has_code = True
+
+    def _store_code(self, connection: Connection) -> None:
+        if self._reading is not None and self._reading.code is not None:
+            code.record(connection, self._segment.id, self._reading.code)
 
     def hold(self, paused: bool, step: int, actor: str) -> None:
         """Record that the loop is held at ``step``, or continues."""
@@ -92,4 +113,7 @@ class SegmentRecord:
         later = environment.with_later_modules(self._surroundings)
         if later != self._surroundings:
             segments.set_environment(connection, segment_id, later)
+        if self._reading is not None and not self._has_code:
+            self._reading.join(_CODE_SECONDS)
+            self._store_code(connection)
         segments.end(connection, segment_id, status, actor=self._actor, error=error)

@@ -7,6 +7,7 @@ thread only tests flags, applies and copies; all I/O is the recorder's.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.records import Node
 from branchtrack.db.engine import Database
 from branchtrack.errors import StorageError
-from branchtrack.training.record import environment, intervals, logged_values
+from branchtrack.training.record import code, environment, intervals, logged_values
 from branchtrack.training.record.committer import Committer, Point
 from branchtrack.training.session import registration
 from branchtrack.training.session.base import Base
@@ -141,6 +142,7 @@ class Session(Updates):
         self._record = SegmentRecord(
             self._database, segment, self.recorder, self.actor, self._surroundings
         )
+        self._record.record_code(code.begin(os.getpid()))
         if self.base is not None and beginning.fork is not None:
             self.base = replace(self.base, fork=beginning.fork)
         if beginning.launch is not None:

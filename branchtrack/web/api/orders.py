@@ -17,6 +17,8 @@ from branchtrack.web.input.json_body import fields, optional_text
 from branchtrack.web.services import services
 
 blueprint = Blueprint("api_orders", __name__, url_prefix="/api/v1")
+#: When the processes of an order start, and whether under other code.
+_TURN = ("priority", "labels", "retries", "allow_code_change")
 _FIELDS = (
     "settings",
     "grid",
@@ -27,6 +29,7 @@ _FIELDS = (
     "reason",
     "without_change",
     "dry_run",
+    *_TURN,
 )
 
 
@@ -42,7 +45,9 @@ def resume(node_id: str) -> tuple[Response, int]:
     if _flag(body, "dry_run"):
         preview = control.preview_launches(database, store, order, actor=actor(), reason=reason)
         return jsonify(preview), 200
-    launches = control.create_launches(database, store, order, actor=actor(), reason=reason)
+    launches = control.create_launches(
+        database, store, order, actor=actor(), reason=reason, **_turn(body)
+    )
     with database.read() as connection:
         answers = [payloads_requests.launch(connection, launch) for launch in launches]
     return jsonify(answers if len(answers) > 1 else answers[0]), 202
@@ -51,7 +56,7 @@ def resume(node_id: str) -> tuple[Response, int]:
 @blueprint.post("/runs/<run>/branches/<branch>/continue")
 def continue_branch(run: str, branch: str) -> tuple[Response, int]:
     """Order a launch that goes on in a branch: 202 with the launch."""
-    body = fields("settings", "reason", "retries")
+    body = fields("settings", "reason", *_TURN)
     launch = control.continue_branch(
         services().database,
         services().store,
@@ -59,10 +64,27 @@ def continue_branch(run: str, branch: str) -> tuple[Response, int]:
         actor=actor(),
         settings=_mapping(body, "settings"),
         reason=optional_text(body, "reason", ""),
-        retries=body.get("retries", 0),
+        **_turn(body),
     )
     with services().database.read() as connection:
         return jsonify(payloads_requests.launch(connection, launch)), 202
+
+
+def _turn(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that say when processes start, and whether under other code.
+
+    Raises:
+        InvalidInput: a field has the wrong type.
+    """
+    labels = body.get("labels")
+    if labels is not None and not isinstance(labels, list):
+        raise InvalidInput("labels", labels, "a list of names")
+    return {
+        "priority": body.get("priority"),
+        "labels": labels,
+        "retries": body.get("retries", 0),
+        "allow_code_change": _flag(body, "allow_code_change"),
+    }
 
 
 def _order(node_id: str, body: dict[str, Any]) -> control.ForkOrder:

@@ -19,7 +19,7 @@ from branchtrack.web.services import services
 blueprint = Blueprint("continuation", __name__)
 
 #: The fields of the form that are no settings.
-FIELDS = ("retries", "reason")
+FIELDS = ("retries", "reason", "allow_code_change")
 
 
 @blueprint.get("/runs/<run>/branches/<branch>/continue")
@@ -41,6 +41,7 @@ def order(run: str, branch: str) -> AnyResponse:
             settings=_changes(run, branch, submitted),
             reason=submitted.get("reason", ""),
             retries=_retries(submitted.get("retries", "")),
+            allow_code_change=bool(submitted.get("allow_code_change")),
         )
     except InvalidInput as error:
         return _render_form(run, branch, submitted, 422, error)
@@ -95,6 +96,7 @@ def _render_form(
         has_end=last is not None,
         retries=submitted.get("retries", "0"),
         reason=submitted.get("reason", ""),
+        allow_code_change=bool(submitted.get("allow_code_change")),
         error=error,
         prefix=PREFIX,
     )

@@ -29,7 +29,7 @@ blueprint = Blueprint("resume", __name__)
 
 
 #: The fields of the form that are no settings.
-FIELDS = ("name", "group", "mode", "reason", "without_change")
+FIELDS = ("name", "group", "mode", "reason", "without_change", "allow_code_change")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def order(node_id: str) -> AnyResponse:
             _fork_order(offer, request.form),
             actor=actor(),
             reason=request.form.get("reason", ""),
+            allow_code_change=bool(request.form.get("allow_code_change")),
         )
     except _Refused as refused:
         return _render_form(offer, request.form, 422, Outcome(refused.errors))
@@ -173,7 +174,7 @@ def _render_form(
         name: submitted.get(PREFIX + name, written(offer.node.settings.get(name)))
         for name in offer.settings
     }
-    field_names = {*FIELDS, *offer.settings}
+    field_names = {*FIELDS, *offer.settings} - {"allow_code_change"}
     errors = outcome.errors
     return respond(
         "resume/index.html",
@@ -186,6 +187,7 @@ def _render_form(
         mode=submitted.get("mode", control.MODES[0]),
         reason=submitted.get("reason", ""),
         without_change=bool(submitted.get("without_change")),
+        allow_code_change=bool(submitted.get("allow_code_change")),
         errors=errors,
         others=[error for name, error in errors.items() if name not in field_names],
         preview=outcome.preview,

@@ -147,9 +147,12 @@ def test_a_script_that_has_changed_since_is_told_in_a_line(
 
     for digest, changed in ((None, False), (scripts.digest(script), False), ("0" * 12, True)):
         made_by(digest)
-        code, launch, err = answer(call("resume", node, "--json"))
+        code, launch, err = answer(call("resume", node, "--allow-code-change", "--json"))
         assert (code, launch["script_changed"], err) == (3, changed, "")
-    err = call("resume", node).err
+    refused = call("resume", node, "--json")
+    assert refused.code == 2 and refused.json["error"]["type"] == "CodeChanged"
+    assert "train.py" in refused.json["error"]["what"]
+    err = call("resume", node, "--allow-code-change").err
     assert f"The script {script} has changed since node {node} was made." in err.splitlines()
 
 

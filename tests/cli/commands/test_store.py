@@ -25,7 +25,7 @@ def test_a_damaged_node_is_neither_resumed_nor_exported(
 ) -> None:
     before = call("tree", "demo", "--json").json["branches"]
     refused = call("resume", damaged.id, "--name", "again")
-    assert refused.code == 1 and "another node" in refused.err
+    assert refused.code == 1
     assert call("tree", "demo", "--json").json["branches"] == before
     assert call("export", damaged.id, str(tmp_path / "out")).code == 1
     assert not (tmp_path / "out").exists()
