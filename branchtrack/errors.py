@@ -2,6 +2,7 @@
 
     BranchtrackError
     ├── InvalidInput            field, value, allowed
+    │   ├── CodeChanged         node, files, packages, diff
     │   ├── NameTaken           kind, name
     │   └── PortInUse           host, port
     ├── NotFound                kind, ref, near

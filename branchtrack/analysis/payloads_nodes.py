@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from branchtrack.analysis import payloads_code
 from branchtrack.analysis.payloads_audit import moment as moment
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import restores
@@ -67,6 +68,7 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
         "restored": record.restored,
         "compared": compared(record.compared),
         "environment": record.environment,
+        "code": payloads_code.code(connection, record),
         "children": [child.id for child in nodes.children(connection, record.id)],
         "checkpoint": {
             "tensors": stored.tensors,

@@ -62,7 +62,9 @@ def _changed_packages(code: Mapping[str, Any]) -> list[str]:
     executable = code.get("executable")
     if not executable or os.path.realpath(executable) != os.path.realpath(sys.executable):
         return []
-    pairs = ((name, then, _version(name)) for name, then in (code.get("imported") or {}).items())
+    # A newer branchtrack continues what an older one recorded.
+    imported = {n: v for n, v in (code.get("imported") or {}).items() if n != "branchtrack"}
+    pairs = ((name, then, _version(name)) for name, then in imported.items())
     return [f"{name} {then} -> {now or 'gone'}" for name, then, now in pairs if now != then]
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control import code_changes, launch_checks, quota
 from branchtrack.control import launch as orders
+from branchtrack.control.launch import CheckedOrder
 from branchtrack.control.launch_settings import mode_in_force
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors, lifecycle, plain_values
@@ -66,29 +67,39 @@ def continue_branch(
             code_changes.check(connection, head, entry_point)
     order["node"] = head.id
     checked = orders.check_order(database, store, head, order, entry_point)
+    facts = {"environment": environment, "entry_point": checked.command, **turn}
     with database.transaction() as connection:
-        branch = runs.get_branch(connection, branch.id)
-        last, now_head = startable(connection, branch)
-        if now_head.id != head.id:
-            raise _refusal(connection, branch, "has a newer node by now", "another try")
-        request = quota.receive(connection, head, order, checked.overrides, who, message)
-        launch = launches.order_continuation(
-            connection,
-            branch,
-            last,
-            head,
-            overrides=checked.overrides,
-            relative=checked.relative,
-            mode=checked.mode,
-            actor=who.label,
-            reason=message or f"Continued; the branch was {_status(last)}.",
-            environment=environment,
-            entry_point=checked.command,
-            **turn,
-        )
-        if request is not None:
-            quota.finish(connection, request, head, launch)
-        return launch
+        return _queue(connection, branch, checked, who, message, facts)
+
+
+def _queue(
+    connection: Connection,
+    branch: Branch,
+    checked: CheckedOrder,
+    who: Actor,
+    message: str,
+    facts: Mapping[str, Any],
+) -> Launch:
+    branch = runs.get_branch(connection, branch.id)
+    last, head = startable(connection, branch)
+    if head.id != checked.node.id:
+        raise _refusal(connection, branch, "has a newer node by now", "another try")
+    request = quota.receive(connection, head, checked.order, checked.overrides, who, message)
+    launch = launches.order_continuation(
+        connection,
+        branch,
+        last,
+        head,
+        overrides=checked.overrides,
+        relative=checked.relative,
+        mode=checked.mode,
+        actor=who.label,
+        reason=message or f"Continued; the branch was {_status(last)}.",
+        **facts,
+    )
+    if request is not None:
+        quota.finish(connection, request, head, launch)
+    return launch
 
 
 def is_suspended(connection: Connection, branch: Branch) -> bool:

@@ -30,6 +30,7 @@ from branchtrack.web.api import storage as api_storage
 from branchtrack.web.events import streams
 from branchtrack.web.pages import (
     audit,
+    code,
     compare,
     continuation,
     launches,
@@ -119,7 +120,7 @@ def status_of(error: BranchtrackError) -> int:
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
     apis = (read, requests, orders, api_launches, api_storage, tokens)
-    for module in (*pages, theme, streams, *apis):
+    for module in (*pages, code, theme, streams, *apis):
         app.register_blueprint(module.blueprint)
 
 

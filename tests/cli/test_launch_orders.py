@@ -22,6 +22,10 @@ def read(tree: Tree, node: str, **options: Any) -> tuple[ForkOrder, dict[str, An
         **dict.fromkeys(("without_change", "resize", "keep_env", "strict"), False),
         "mode": "exact",
         "reason": "",
+        "priority": None,
+        "labels": "gpu",
+        "retries": 2,
+        "allow_code_change": False,
     }
     return launch_orders.read_order(tree.database, node, **{**defaults, **options})
 
@@ -46,6 +50,10 @@ def test_nodes_settings_and_grid_are_read(forked: Forked) -> None:
         "strict": False,
         "environment": {"given": {"X": "1"}, "keep": False},
         "entry_point": None,
+        "priority": None,
+        "labels": ["gpu"],
+        "retries": 2,
+        "allow_code_change": False,
     }
 
 

@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
+from branchtrack import refusal_lines
 from branchtrack.config import Config
 from branchtrack.core.records import Launch
-from branchtrack.db import audit, runs, segments
+from branchtrack.db import audit, runs, seals, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, queue
-from branchtrack.launching import endings
+from branchtrack.db.tables import launches as launch_rows
+from branchtrack.errors import InvalidInput
+from branchtrack.launching import endings, local_process
 from tests.launching.helpers import is_withdrawn, reread, segment_status
 from tests.trees_for_tests import SETTINGS
 
@@ -113,3 +116,57 @@ def test_an_end_that_was_recorded_stays(
     assert endings.record(database, config, "w", launch, 0).state == "ended"
     again = endings.record(database, config, "other", launch, 1, "It failed.")
     assert (again.state, again.exit_code, again.error) == ("ended", 0, None)
+
+
+def crash(database: Database, config: Config, launch: Launch, exit_code: int = -9) -> Launch:
+    return endings.record(database, config, "w", launch, exit_code)
+
+
+def allow_retries(database: Database, launch: Launch, retries: int) -> None:
+    with database.transaction() as connection:
+        connection.execute(launch_rows.update().values(retries=retries))
+        seals.renew(connection, launch_rows, launch.id)
+
+
+def test_a_crash_is_followed_by_another_launch_of_the_branch(
+    started: Started, database: Database, config: Config
+) -> None:
+    launch = started("running")
+    allow_retries(database, launch, 1)
+    assert crash(database, config, launch).state == "failed"
+    with database.read() as connection:
+        again = launches.repeated_by(connection, launch.id)
+        assert again is not None
+        assert (again.state, again.kind, again.branch) == ("queued", "continue", "next")
+        assert again.retries == 0 and audit.first_broken_seq(connection, launch.run_id) is None
+
+
+def test_a_crash_before_training_puts_the_launch_itself_back(
+    started: Started, database: Database, config: Config
+) -> None:
+    launch = started()
+    allow_retries(database, launch, 1)
+    again = crash(database, config, launch)
+    assert (again.id, again.state, again.retries) == (launch.id, "queued", 0)
+    assert segment_status(database, launch) == "waiting"
+
+
+def test_a_refusal_and_a_crash_too_many_are_final(
+    started: Started, database: Database, config: Config
+) -> None:
+    launch = started("running")
+    assert crash(database, config, launch).state == "failed"
+    with database.read() as connection:
+        assert launches.repeated_by(connection, launch.id) is None
+
+
+def test_what_branchtrack_refused_is_not_started_again(
+    started: Started, database: Database, config: Config
+) -> None:
+    launch = started()
+    allow_retries(database, launch, 3)
+    config.make_home()
+    refusal = refusal_lines.format_refusal(InvalidInput("lr", 2, "less"))
+    local_process.log_path(config, launch.id).write_text(refusal)
+    assert crash(database, config, launch, 1).state == "failed"
+    assert is_withdrawn(database, launch)

@@ -43,6 +43,7 @@ ROUTES = {
     "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),
     "compare.as_csv": ("GET", "/compare.csv?a=digits/main&b=digits/other", "look"),
     "resume.form": ("GET", "/nodes/NODE/resume", "look"),
+    "code.show": ("GET", "/nodes/NODE/code", "look"),
     "continuation.form": ("GET", "/runs/digits/branches/main/continue", "look"),
     "continuation.order": ("POST", "/runs/digits/branches/IDLE/continue", "launch"),
     "resume.order": ("POST", "/nodes/NODE/resume", "launch"),

@@ -112,13 +112,15 @@ def print_tree(payload: dict[str, Any]) -> None:
 
 @click.command()
 @click.argument("node")
+@click.option("--code", is_flag=True, help="Only what ran: command, commit, changes, packages.")
 @json_option
 @pass_command_line
-def show(line: CommandLine, node: str, as_json: bool) -> None:
-    """Show the whole record of a NODE: an id, or a branch for its last node.
+def show(line: CommandLine, node: str, code: bool, as_json: bool) -> None:
+    """Show the whole record of a NODE: an id, RUN@STEP, or a branch for its last node.
 
     \b
     Example: branchtrack show 3fa9
+             branchtrack show demo@100 --code
     """
     from branchtrack.analysis import payloads_nodes
     from branchtrack.db.nodes import find
@@ -127,6 +129,9 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
         payload = payloads_nodes.show(connection, line.store, find(connection, node))
     if as_json:
         emit(payload)
+        return
+    if code:
+        _print_code(payload["code"])
         return
     checkpoint = payload["checkpoint"]
     logical, stored = (formats.size(checkpoint[f"{kind}_bytes"]) for kind in ("logical", "stored"))
@@ -157,6 +162,24 @@ def show(line: CommandLine, node: str, as_json: bool) -> None:
         echo(f"\n{styled('restore', bold=True)}\n  {word}: {payload['compared']['about']}")
     for section in ("metrics", "settings", "effective", "restored", "environment"):
         _print_part(section, payload[section])
+
+
+def _print_code(code: dict[str, Any] | None) -> None:
+    """Print what ran, and the uncommitted difference as it was."""
+    if code is None:
+        echo("The process that made this node recorded nothing of its code.")
+        return
+    others = ("diff", "packages", "imported", "untracked", "sources", "untracked_count", "diff_cut")
+    _print_part("what ran", {name: code[name] for name in code if name not in others})
+    _print_part("imported", code["imported"])
+    if code["untracked"]:
+        more = code["untracked_count"] - len(code["untracked"])
+        names = ", ".join(code["untracked"]) + (f" and {more} more" if more else "")
+        echo(f"\n{styled('untracked', bold=True)}\n  {names}")
+    if code["diff"]:
+        echo(f"\n{styled('uncommitted', bold=True)}\n{code['diff'].rstrip()}")
+        if code["diff_cut"]:
+            echo(f"... the rest of {formats.size(code['diff_bytes'])} was not recorded")
 
 
 def _thinned_words(payload: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from sqlalchemy import Connection
 
-from branchtrack import redaction, scripts
+from branchtrack import config, redaction, scripts
 from branchtrack.db import segments
 from branchtrack.db.storage import texts
 from branchtrack.environment_variables import DIFF_VARIABLE
@@ -188,7 +188,8 @@ def _repository() -> tuple[dict[str, Any], str]:
         "branch": _git("rev-parse", "--abbrev-ref", "HEAD").strip(),
     }
     listed = _git("ls-files", "-z", "-o", "--exclude-standard").split("\0")
-    untracked = [name for name in listed if name]
+    home = os.path.relpath(config.load().home)
+    untracked = [name for name in listed if name and not name.startswith(f"{home}{os.sep}")]
     facts["untracked"] = untracked[:MOST_UNTRACKED]
     facts["untracked_count"] = len(untracked)
     if os.environ.get(DIFF_VARIABLE, "1") in ("0", "no", "false", "off"):
