@@ -67,6 +67,14 @@ def run_launches(worker: Worker, launch_ids: Sequence[str], watch: Watch) -> lis
     ``watch`` is called for each that has not ended, at every look. Those that another worker was
     faster to claim are watched; if it dies, this one takes over.
     """
+    try:
+        return _watch_launches(worker, launch_ids, watch)
+    finally:
+        if not worker.children:
+            worker.leave()
+
+
+def _watch_launches(worker: Worker, launch_ids: Sequence[str], watch: Watch) -> list[Launch]:
     looked = time.monotonic()
     ended: dict[str, Launch] = {}
     while True:
