@@ -22,6 +22,7 @@ from branchtrack.core.records import (
     Branch,
     Certificate,
     Launch,
+    Node,
     Run,
     Segment,
 )
@@ -34,9 +35,15 @@ from branchtrack.db.views.run_list import RunSummary
 from branchtrack.db.views.tree_outline import TreeSummary
 
 
-def runs(connection: Connection, now: float, limit: int | None = None) -> list[dict[str, Any]]:
-    """Return the runs, the most recently changed first; ``now`` decides which of them are lost."""
-    return _run_lines(connection, run_list.find_runs(connection, limit=limit), now)
+def runs(
+    connection: Connection, now: float, limit: int | None = None, archived: bool = True
+) -> list[dict[str, Any]]:
+    """Return the runs, the most recently changed first; ``now`` decides which of them are lost.
+
+    Those that are archived are among them if ``archived``.
+    """
+    lines = run_list.find_runs(connection, limit=limit, archived=archived)
+    return _run_lines(connection, lines, now)
 
 
 def page_of_runs(
@@ -72,8 +79,24 @@ def _run_line(line: RunSummary, current: Sequence[Segment], now: float) -> dict[
         "branches": line.branches,
         "nodes": line.nodes,
         "tags": line.run.tags,
+        "archived": line.run.archived_at is not None,
         "created_at": moment(line.run.created_at),
         "updated_at": moment(line.run.updated_at),
+    }
+
+
+def labels(item: Run | Branch | Node) -> dict[str, Any]:
+    """Return what people call a run, a branch or a node: name, tags, notes, archived."""
+    kind = type(item).__name__.lower()
+    if isinstance(item, Node):
+        return {"kind": kind, "id": item.id, "tags": item.tags or []}
+    return {
+        "kind": kind,
+        "id": item.id,
+        "name": item.name,
+        "tags": item.tags or [],
+        "notes": item.notes or "",
+        "archived": item.archived_at is not None,
     }
 
 
@@ -174,6 +197,9 @@ def _branch(
         "group": outline.groups.get(branch.group_id or ""),
         "status": lifecycle.shown(status),
         "live": status in lifecycle.LIVE,
+        "tags": branch.tags or [],
+        "notes": branch.notes or "",
+        "archived": branch.archived_at is not None,
         # Of a lost branch: whether its process is known to be gone, or is only silent.
         "gone": segment.gone if segment and status == "lost" else None,
         "head": branch.head_id,

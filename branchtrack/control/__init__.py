@@ -13,6 +13,7 @@ from branchtrack.control.fan_out import create_launches as create_launches
 from branchtrack.control.inbox import expire_hanging as expire_hanging
 from branchtrack.control.inbox import expire_unanswered as expire_unanswered
 from branchtrack.control.inbox import poll as poll
+from branchtrack.control.labels import label as label
 from branchtrack.control.launch import create_launch as create_launch
 from branchtrack.control.launch_checks import describe_missing as describe_missing
 from branchtrack.control.launch_checks import describe_way_to_start as describe_way_to_start

@@ -18,9 +18,9 @@ ROLES = ("viewer", "operator", "agent", "admin")
 _STEER = frozenset(("request", "launch", "cancel"))
 _MAY: Mapping[str, frozenset[str]] = {
     "viewer": frozenset(),
-    "operator": _STEER | {"retain"},
+    "operator": _STEER | {"retain", "label"},
     "agent": _STEER,
-    "admin": _STEER | {"retain", "tokens"},
+    "admin": _STEER | {"retain", "label", "tokens"},
 }
 #: The number of a run's updates to which a token's ``limit`` of requests applies.
 WINDOW = 1000

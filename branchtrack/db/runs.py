@@ -265,9 +265,16 @@ def named_branch(connection: Connection, run_id: str, name: str) -> Branch | Non
     return None if row is None else Branch(**row._mapping)
 
 
-def count_runs(connection: Connection) -> int:
-    """Return the number of runs."""
-    return int(connection.execute(select(func.count()).select_from(runs)).scalar_one())
+def names(connection: Connection) -> set[str]:
+    """Return the names of all runs."""
+    return set(connection.execute(select(runs.c.name)).scalars())
+
+
+def count_runs(connection: Connection, *, archived: bool = False) -> int:
+    """Return the number of runs, or of those that are archived."""
+    query = select(func.count()).select_from(runs)
+    query = query.where(runs.c.archived_at.is_not(None)) if archived else query
+    return int(connection.execute(query).scalar_one())
 
 
 def one_by_prefix(

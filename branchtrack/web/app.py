@@ -24,6 +24,7 @@ from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
 from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
+from branchtrack.web.api import labels as api_labels
 from branchtrack.web.api import launches as api_launches
 from branchtrack.web.api import orders, read, requests, tokens
 from branchtrack.web.api import storage as api_storage
@@ -119,7 +120,7 @@ def status_of(error: BranchtrackError) -> int:
 
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
-    apis = (read, requests, orders, api_launches, api_storage, tokens)
+    apis = (read, requests, orders, api_labels, api_launches, api_storage, tokens)
     for module in (*pages, code, theme, streams, *apis):
         app.register_blueprint(module.blueprint)
 

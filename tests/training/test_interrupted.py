@@ -157,3 +157,15 @@ def test_a_process_that_hangs_for_good_is_ended_and_says_so(
 
 def test_the_trainings_last_longer_than_any_signal_takes_to_come() -> None:
     assert min(TRAINER["max_steps"], LOOP["max_steps"]) * PAUSE > 1.2 * LATEST
+
+
+def test_a_sigterm_that_a_scheduler_and_a_worker_both_send_is_one(home: Home) -> None:
+    def at(run: Any, _: Any) -> None:
+        if run.update == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        loops.train(home, at=at, save_steps=100)
+    assert (home.segment().status, home.segment().error) == ("stopped", "SIGTERM at step 3")
+    assert home.nodes()[-1].step in (3, 4)

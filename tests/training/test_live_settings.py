@@ -149,7 +149,7 @@ def test_what_does_not_fit_changes_nothing(
     home: Home, plain: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the door sees of it is refused there already; the process looks again.
-    monkeypatch.setattr("branchtrack.control.submission.check_length", lambda *_: None)
+    monkeypatch.setattr("branchtrack.control.request_checks.check_length", lambda *_: None)
 
     def ask_all() -> None:
         for values, _ in MISFITS:

@@ -34,10 +34,13 @@ _MOST_RUNS = 500
     help=f"How many runs; {_MOST_RUNS} on a terminal, all with --json.",
 )
 @click.option("--all", "everything", is_flag=True, help="All runs.")
+@click.option("--archived", is_flag=True, help="Archived runs, too.")
 @json_option
 @pass_command_line
-def runs(line: CommandLine, limit: int | None, everything: bool, as_json: bool) -> None:
-    """List the runs, the most recently changed first.
+def runs(
+    line: CommandLine, limit: int | None, everything: bool, archived: bool, as_json: bool
+) -> None:
+    """List the runs that are not archived, the most recently changed first.
 
     \b
     Example: branchtrack runs --json
@@ -48,13 +51,16 @@ def runs(line: CommandLine, limit: int | None, everything: bool, as_json: bool) 
     if limit is None and not as_json:
         limit = _MOST_RUNS
     with line.read() as connection:
-        rows = payloads.runs(connection, time.time(), None if everything else limit)
-        total = count_runs(connection)
+        rows = payloads.runs(connection, time.time(), None if everything else limit, archived)
+        hidden = 0 if archived else count_runs(connection, archived=True)
+        total = count_runs(connection) - hidden
     say_cut(len(rows), total, "runs")
+    if hidden and not as_json:
+        echo(f"{formats.plural(hidden, 'archived run')} not listed: --archived.", err=True)
     if as_json:
         emit(rows)
         return
-    if not rows:
+    if not rows and not hidden:
         echo("No runs yet. `branchtrack demo` makes one.")
     print_table(
         ("RUN", "STATUS", "BRANCHES", "NODES", "CHANGED", "ID"),

@@ -60,9 +60,15 @@ def find_runs(
     *,
     limit: int | None = None,
     offset: int = 0,
+    archived: bool = True,
 ) -> list[RunSummary]:
-    """Return runs whose name, notes or tags contain ``search``, the latest changed first."""
+    """Return runs whose name, notes or tags contain ``search``, the latest changed first.
+
+    Those that are archived are among them if ``archived``.
+    """
     query = _summaries()
+    if not archived:
+        query = query.where(runs.c.archived_at.is_(None))
     if search:
         columns = (runs.c.name, runs.c.notes, cast(runs.c.tags, Text))
         query = query.where(or_(*(column.icontains(search, autoescape=True) for column in columns)))

@@ -33,6 +33,9 @@ LIMIT_SECONDS = 30.0
 EVALUATION_SECONDS = 20.0
 #: Seconds after that in which the interpreter has to reach its handlers: it may hang in C.
 GRACE_SECONDS = 10.0
+#: Seconds in which another SIGTERM is the same one: a scheduler sends it to all processes of a job,
+#: of which a worker sends it on to its trainings.
+SAME_SECONDS = 1.0
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _LOOK_SECONDS = 0.05
 _OVER = b"\0"
@@ -59,6 +62,7 @@ class Signals:
         self._pipe: tuple[int, int] | None = None
         self._watcher: threading.Thread | None = None
         self._process, self._at, self._why = os.getpid(), 0, ""
+        self._came_at = 0.0
         self._is_answered = self._is_late = False
 
     @property
@@ -138,11 +142,18 @@ class Signals:
             self._meaning(received, frame)
         elif self.received is None:
             self._at, self.received = self._note(), received
+            self._came_at = time.monotonic()
             self._spare_loaders()
             with suppress(OSError):
                 os.write(self._pipe[1], bytes([number]))
-        else:
+        elif not self._is_same(received):
             self._again(received, frame)
+
+    def _is_same(self, received: signal.Signals) -> bool:
+        """Return whether a signal is the one that is being answered, sent by somebody else."""
+        is_early = time.monotonic() - self._came_at < SAME_SECONDS
+        is_term = received == self.received == signal.SIGTERM
+        return is_term and is_early and not self._is_late and not self._is_answered
 
     def _again(self, received: signal.Signals, frame: FrameType | None) -> None:
         if self.is_evaluating and self._is_late:

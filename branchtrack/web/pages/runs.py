@@ -67,7 +67,10 @@ def index() -> Response:
     search = request.args.get("q", "").strip()[:200]
     page = page_number()
     with services().database.read() as connection:
-        lines = run_list.find_runs(connection, search, limit=PAGE, offset=PAGE * (page - 1))
+        # A search finds what is archived, too.
+        lines = run_list.find_runs(
+            connection, search, limit=PAGE, offset=PAGE * (page - 1), archived=bool(search)
+        )
         ids = [line.run.id for line in lines]
         segments = run_list.segments_of(connection, ids)
         courses = run_curves.series_extents(connection, [s.segment.id for s in segments], METRIC)

@@ -27,6 +27,11 @@ STEPS = 8
 TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 
 
+@pytest.fixture
+def each_signal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "SAME_SECONDS", 0.0)
+
+
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
     """Every test leaves the process's handlers as they were."""
@@ -141,6 +146,7 @@ def test_a_handler_of_the_scripts_runs_after_the_node_and_decides(home: Home) ->
     assert left(home)[:2] == ("stopped", "SIGTERM at step 4")
 
 
+@pytest.mark.usefixtures("each_signal_counts")
 def test_a_handler_of_the_scripts_that_goes_on_after_a_second_signal_still_gets_a_node(
     home: Home,
 ) -> None:
@@ -182,6 +188,7 @@ def test_a_signal_that_the_process_ignores_stays_ignored(home: Home) -> None:
 
 
 @pytest.mark.parametrize(("number", "error"), [(TERM, SystemExit), (INT, KeyboardInterrupt)])
+@pytest.mark.usefixtures("each_signal_counts")
 def test_a_second_signal_means_now_and_says_what_that_cost(
     number: signal.Signals, error: type[BaseException], home: Home
 ) -> None:

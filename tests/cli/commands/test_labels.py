@@ -1,0 +1,41 @@
+"""`rename`, `tag`, `describe`, `archive` and `unarchive` as a user runs them."""
+
+from __future__ import annotations
+
+from branchtrack.core.records import Node
+from tests.cli.conftest import Call
+from tests.trees_for_tests import Tree
+
+Forked = tuple[Tree, list[Node]]
+
+
+def test_a_branch_is_renamed(call: Call, forked: Forked) -> None:
+    answer = call("rename", "demo/cooler", "calm", "--json")
+    assert (answer.code, answer.json["kind"], answer.json["name"]) == (0, "branch", "calm")
+    assert call("rename", "demo/calm", "main").code == 2
+    assert "calm" in call("tree", "demo").out
+
+
+def test_tags_are_added_and_taken_away(call: Call, forked: Forked) -> None:
+    assert call("tag", "demo", "+good", "draft").code == 0
+    answer = call("tag", "demo", "-draft", "+best", "--json")
+    assert answer.json["tags"] == ["good", "best"]
+    assert call("tag", "demo@30", "+released", "--json").json["tags"] == ["released"]
+    assert call("runs", "--json").json[0]["tags"] == ["good", "best"]
+    assert call("tag", "demo").code == 2
+
+
+def test_notes_are_shown(call: Call, forked: Forked) -> None:
+    assert "the baseline" in call("describe", "demo", "the baseline").out
+    assert call("tree", "demo", "--json").json["run"]["notes"] == "the baseline"
+
+
+def test_an_archived_run_is_listed_only_if_it_is_asked_for(call: Call, forked: Forked) -> None:
+    assert call("archive", "demo", "--json").json["archived"]
+    answer = call("runs")
+    assert "demo" not in answer.out and "1 archived run not listed" in answer.err
+    assert call("runs", "--json").json == []
+    assert [run["name"] for run in call("runs", "--archived", "--json").json] == ["demo"]
+    assert call("tree", "demo").code == 0
+    assert not call("unarchive", "demo", "--json").json["archived"]
+    assert "demo" in call("runs").out
