@@ -27,6 +27,8 @@ from branchtrack.cli.progress import bar
 from branchtrack.core import formats
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from branchtrack.core.records import Request
     from branchtrack.db.engine import Database
 
@@ -114,9 +116,9 @@ def send_request(
     check_timeout(options.timeout)
     with line.database() as database:
         if options.preview:
-            _preview(database, branch, payload, options)
+            _preview(database, line.config.home, branch, payload, options)
             return
-        request, waited = _submit(database, branch, payload, options)
+        request, waited = _submit(database, line.config.home, branch, payload, options)
         if follow_up is not None:
             follow_up(database, request)
     show_answer(request, options.as_json)
@@ -177,7 +179,11 @@ def answer_lines(answer: dict[str, Any]) -> list[str]:
 
 
 def _submit(
-    database: Database, branch: str, payload: dict[str, Any], options: RequestOptions
+    database: Database,
+    home: Path,
+    branch: str,
+    payload: dict[str, Any],
+    options: RequestOptions,
 ) -> tuple[Request, bool]:
     """Return the request, and whether its answer was waited for."""
     from branchtrack import control
@@ -191,6 +197,7 @@ def _submit(
         reason=options.reason,
         when=options.when,
         key=options.key,
+        home=home,
     )
     if options.no_wait or not options.wait:
         return request, False
@@ -198,7 +205,11 @@ def _submit(
 
 
 def _preview(
-    database: Database, branch: str, payload: dict[str, Any], options: RequestOptions
+    database: Database,
+    home: Path,
+    branch: str,
+    payload: dict[str, Any],
+    options: RequestOptions,
 ) -> None:
     from branchtrack import control
     from branchtrack.core.actors import Actor
@@ -210,6 +221,7 @@ def _preview(
         actor=Actor(control.local_actor()),
         reason=options.reason,
         when=options.when,
+        home=home,
     )
     if options.as_json:
         emit(preview)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -109,18 +110,28 @@ def is_suspended(connection: Connection, branch: Branch) -> bool:
     return segments.get(connection, branch.segment_id).status == lifecycle.SUSPENDED
 
 
-def check_wakeable(connection: Connection, branch: Branch) -> None:
-    """Refuse to continue a suspended branch whose command cannot be started here.
+def check_wakeable(
+    connection: Connection, branch: Branch, home: Path | None
+) -> dict[str, Any] | None:
+    """Return the command that continues a suspended branch, if it is not the recorded one.
+
+    With a ``home`` the command of a project that was moved together with it is found.
 
     Raises:
-        LaunchFailed: it cannot.
+        LaunchFailed: it cannot be started here.
     """
     _last, head = startable(connection, branch)
-    launch_checks.startable(connection, head, None, None)
+    return launch_checks.startable(connection, head, home, None)
 
 
-def wake(connection: Connection, branch: Branch, who: Actor, reason: str) -> Launch:
-    """Queue the process that goes on in a suspended branch.
+def wake(
+    connection: Connection,
+    branch: Branch,
+    who: Actor,
+    reason: str,
+    entry_point: dict[str, Any] | None,
+) -> Launch:
+    """Queue the process that goes on in a suspended branch, by the command of `check_wakeable`.
 
     Raises:
         BranchTaken: another process has continued it.
@@ -135,6 +146,7 @@ def wake(connection: Connection, branch: Branch, who: Actor, reason: str) -> Lau
         mode=mode_in_force(head, "exact"),
         actor=who.label,
         reason=reason or "Continued after a pause.",
+        entry_point=entry_point,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -37,12 +38,14 @@ from branchtrack.errors import InvalidInput, NameTaken, NotLive
 class CheckedRequest:
     """A valid request: the intervention, and its conditions in the form that is stored.
 
-    ``wakes``: it needs a new process, as the branch's own has ended for a pause.
+    ``wakes``: it needs a new process, as the branch's own has ended for a pause; ``command`` starts
+    it, if that is not the recorded one.
     """
 
     intervention: Intervention
     conditions: dict[str, Any]
     wakes: bool = False
+    command: dict[str, Any] | None = None
 
 
 def live_segment(connection: Connection, branch: Branch) -> Segment:
@@ -86,6 +89,7 @@ def check_request(
     who: Actor,
     why: str,
     when: Mapping[str, Any] | None,
+    home: Path | None = None,
 ) -> CheckedRequest:
     """Check all that can be known of a request before the training process sees it.
 
@@ -104,8 +108,8 @@ def check_request(
         return CheckedRequest(typed, {})
     if isinstance(typed, Unpause) and continuation.is_suspended(connection, branch):
         actors.check(who, "launch", ["unpause"])
-        continuation.check_wakeable(connection, branch)
-        return CheckedRequest(typed, {}, wakes=True)
+        command = continuation.check_wakeable(connection, branch, home)
+        return CheckedRequest(typed, {}, wakes=True, command=command)
     segment = live_segment(connection, branch)
     declarations = declared(segment.declared)
     if who.channel == "api":

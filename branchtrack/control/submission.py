@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -51,13 +52,15 @@ def submit(
     reason: str = "",
     when: Mapping[str, Any] | None = None,
     key: str | None = None,
+    home: Path | None = None,
 ) -> Request:
     """Send a request to the process that trains a branch, and return the accepted request.
 
     ``when`` are conditions (`core.preconditions`). The same ``key`` from the same actor is the same
     request: it is stored once, and later calls return it in its current state.
 
-    A branch whose pause has ended its process is continued by a launch, named in the result.
+    A branch whose pause has ended its process is continued by a launch, named in the result; a
+    project that was moved together with its ``home`` is found there.
 
     Raises:
         NotFound: no such branch. NotLive: no process trains it. InvalidInput: the payload is not
@@ -79,7 +82,7 @@ def submit(
         step = _step(connection, branch)
         facts: dict[str, Any] = {"kind": kind, "payload": arguments, "reason": why, "step": step}
         try:
-            checked = check_request(connection, branch, payload, who, why, when)
+            checked = check_request(connection, branch, payload, who, why, when, home)
             requested = checked.intervention.model_dump(exclude={"kind"}, exclude_defaults=True)
         except REFUSALS as error:
             refusal = error
@@ -89,7 +92,7 @@ def submit(
             request = requests.add(connection, branch, actor=who, **facts)
             request = requests.move(connection, request.id, "accepted", actor=who.label)
             if checked.wakes:
-                launch = continuation.wake(connection, branch, who, why)
+                launch = continuation.wake(connection, branch, who, why, checked.command)
                 result = {"launch": launch.id, "node": launch.fork_node_id}
                 request = _finish(connection, request, who, result)
             elif not checked.intervention.needs_process:
@@ -107,6 +110,7 @@ def preview(
     actor: Actor | str,
     reason: str = "",
     when: Mapping[str, Any] | None = None,
+    home: Path | None = None,
 ) -> dict[str, Any]:
     """Return what a request would change, if it is valid and when it would apply; send nothing.
 
@@ -124,17 +128,11 @@ def preview(
         report: dict[str, Any] = {"valid": True, "error": None, "step": _step(connection, branch)}
         try:
             checked = check_request(
-                connection, branch, payload, who, clean_text("reason", reason), when
+                connection, branch, payload, who, clean_text("reason", reason), when, home
             )
         except REFUSALS as error:
-            return {
-                **report,
-                "valid": False,
-                "error": error_payload(error),
-                "describe": "",
-                "changes": [],
-                "unmet": "",
-            }
+            unusable = {"valid": False, "error": error_payload(error)}
+            return {**report, **unusable, "describe": "", "changes": [], "unmet": ""}
         segment = segments.get(connection, branch.segment_id or "")
         declarations, current = declared(segment.declared), segment.settings
         if isinstance(checked.intervention, Rewind):

@@ -6,10 +6,12 @@ It starts nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
+from branchtrack import scripts
 from branchtrack.core.records import Launch
 from branchtrack.core.variables import Comparison
 from branchtrack.db import nodes, runs, segments
@@ -27,14 +29,18 @@ class Start:
     facts: dict[str, Any]
 
 
-def prepare(connection: Connection, launch: Launch, *, slots: int) -> Start:
-    """Return how to start a launch that was claimed by a worker of ``slots`` slots."""
+def prepare(connection: Connection, launch: Launch, *, slots: int, home: Path) -> Start:
+    """Return how to start a launch that was claimed by a worker of ``slots`` slots.
+
+    It may have been ordered before its project was moved together with its ``home``.
+    """
     order = launch.environment or {}
     keeps = bool(order.get("keep"))
     compared = child_environment.compared(
         segments.environment_before(connection, launch.node_id), launch
     )
-    entry_point = launch.entry_point or runs.get_run(connection, launch.run_id).entry_point
+    recorded = launch.entry_point or runs.get_run(connection, launch.run_id).entry_point
+    entry_point = scripts.relocated(recorded, home)
     slot = child_environment.of_slot(
         nodes.get(connection, launch.node_id),
         {} if keeps else (entry_point or {}).get("env", {}),

@@ -126,7 +126,7 @@ class Worker:
             if launch is None:
                 return None
             trust.check(self.config)
-            start = starts.prepare(connection, launch, slots=self.slots)
+            start = starts.prepare(connection, launch, slots=self.slots, home=self.config.home)
         log = local_process.log_path(self.config, launch.id)
         try:
             child_environment.log_differences(start.compared, self.config, log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -74,6 +75,30 @@ def test_a_branch_goes_on_from_its_last_node_under_its_own_name(tree: Tree, stat
         branch = runs.find_branch(connection, "demo/cooler")
         curve = curves.branch_curve(connection, branch, "loss").series.steps.tolist()
     assert curve == list(range(1, 21))
+
+
+def test_an_unpaused_branch_is_started_from_the_project_that_moved_with_its_home(
+    tree: Tree, tmp_path: Path
+) -> None:
+    project = tmp_path / "moved"
+    project.mkdir()
+    (project / "train.py").write_text("pass\n")
+    command = {
+        "argv": ["python", "/no/such/project/train.py"],
+        "cwd": "/no/such/project",
+        "env": {},
+        "from_home": "..",
+    }
+    with tree.database.transaction() as connection:
+        connection.execute(run_rows.update().values(entry_point=command))
+    leave(tree, "cooler", "suspended")
+    request = control.submit(
+        tree.database, "demo/cooler", {"kind": "unpause"}, actor="ann", home=project / "home"
+    )
+    with tree.database.read() as connection:
+        launch = launches.get(connection, (request.result or {})["launch"])
+    moved = {"argv": ["python", str(project / "train.py")], "cwd": str(project)}
+    assert launch.entry_point == {**command, **moved}
 
 
 def test_points_past_the_node_are_the_lost_tail_and_not_of_the_curve(tree: Tree) -> None:

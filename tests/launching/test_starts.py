@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Launch
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import queue
+from branchtrack.db.orders import launches, queue
 from branchtrack.db.tables import nodes
 from branchtrack.launching import devices, starts
 from branchtrack.launching.starts import Start
@@ -42,7 +43,7 @@ def prepared(database: Database, store: Store) -> Callable[..., Start]:
             connection.execute(nodes.update().values(environment={"threads": threads}))
             claimed = queue.claim(connection, "w", launch.id, device=device)
             assert claimed is not None
-            return starts.prepare(connection, claimed, slots=slots)
+            return starts.prepare(connection, claimed, slots=slots, home=store.home)
 
     return make
 
@@ -104,3 +105,18 @@ def test_no_value_of_a_variable_is_recorded(prepared: Callable[..., Start]) -> N
     assert os.environ.get("MINE") is None
     start = prepared(threads=2, MINE="secret-looking")
     assert start.facts["environment"]["slot"] == ["OMP_NUM_THREADS"]
+
+
+def test_a_launch_ordered_before_the_project_moved_with_its_home_is_started_there(
+    prepared: Callable[..., Start], database: Database, store: Store
+) -> None:
+    (store.home.parent / "train.py").write_text("pass\n")
+    command = {"argv": ["python", "/no/such/train.py"], "cwd": "/no/such", "env": {}}
+    prepared()
+    with database.transaction() as connection:
+        launch = launches.unfinished(connection)[0]
+        old = replace(launch, entry_point={**command, "from_home": ".."})
+        start = starts.prepare(connection, old, slots=1, home=store.home)
+    folder = store.home.resolve().parent
+    assert start.entry_point is not None
+    assert start.entry_point["argv"] == ["python", str(folder / "train.py")]

@@ -50,7 +50,13 @@ def submit(run: str, branch: str) -> tuple[Response, int, dict[str, str]]:
     key = more.pop("key")
     earlier_id = _known(run, branch, key)
     request = control.submit(
-        services().database, f"{run}/{branch}", payload, actor=actor(), key=key, **more
+        services().database,
+        f"{run}/{branch}",
+        payload,
+        actor=actor(),
+        key=key,
+        home=services().config.home,
+        **more,
     )
     if seconds:
         request = _awaited(request, seconds)
@@ -67,7 +73,14 @@ def preview(run: str, branch: str) -> Response:
     """Return what a request would change, and whether it is valid; nothing is sent."""
     payload, more = _parted(fields())
     del more["key"]
-    result = control.preview(services().database, f"{run}/{branch}", payload, actor=actor(), **more)
+    result = control.preview(
+        services().database,
+        f"{run}/{branch}",
+        payload,
+        actor=actor(),
+        home=services().config.home,
+        **more,
+    )
     return jsonify(result)
 
 

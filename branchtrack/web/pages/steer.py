@@ -67,6 +67,7 @@ def submit(run: str, branch: str) -> AnyResponse:
             actor=actor(),
             reason=form.get("reason", ""),
             when=forms.conditions(form),
+            home=services().config.home,
         )
     except InvalidInput as error:
         if is_from_tree:
@@ -101,6 +102,7 @@ def preview(run: str, branch: str) -> AnyResponse:
             actor=actor(),
             reason=form.get("reason", ""),
             when=forms.conditions(form),
+            home=services().config.home,
         )
     except InvalidInput as error:
         return render_steer(run, branch, Draft(kind, form, error), 422)
