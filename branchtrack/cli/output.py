@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import click
@@ -54,6 +55,8 @@ def spelled_name(text: str) -> str:
 
 def visible(text: str) -> str:
     """Return ``text`` with control characters spelled (``\\x1b``): no terminal obeys those."""
+    if text.isprintable():
+        return text
     return _CONTROLS.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
@@ -62,7 +65,8 @@ def echo(text: str = "", *, err: bool = False) -> None:
     parts = _OWN_STYLES.split(text)
     # Every second item is a match of the pattern.
     parts[::2] = [visible(plain) for plain in parts[::2]]
-    click.echo("".join(parts), err=err)
+    # click strips colours outside of terminals.
+    click.echo("".join(parts), err=err, color=False if "NO_COLOR" in os.environ else None)
 
 
 def say_cut(shown: int, total: int, what: str) -> None:
@@ -76,12 +80,11 @@ def emit(value: Any) -> None:
     click.echo(json.dumps(spelled(value), indent=2, allow_nan=False))
 
 
+# A tree has the same few words and marks many thousands of times.
+@lru_cache(maxsize=10_000)
 def styled(text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
-    """Return ``text`` in a colour, unless NO_COLOR is set; click strips it outside of terminals."""
-    text = visible(text)
-    if "NO_COLOR" in os.environ:
-        return text
-    return click.style(text, fg=colour, bold=bold or None, dim=dim or None)
+    """Return ``text`` in a colour, which `echo` strips where there should be none."""
+    return click.style(visible(text), fg=colour, bold=bold or None, dim=dim or None)
 
 
 def state(name: str) -> str:
@@ -128,9 +131,15 @@ def pairs(values: dict[str, Any]) -> str:
     return ", ".join(f"{spelled_name(name)} {setting(value)}" for name, value in flat.items())
 
 
+@lru_cache(maxsize=100_000)
+def width_of(text: str) -> int:
+    """Return the number of characters that a text takes up, not counting its colours."""
+    return len(click.unstyle(text))
+
+
 def pad(text: str, width: int, right: bool = False) -> str:
     """Return ``text`` padded with blanks to ``width``, not counting its colours."""
-    blanks = " " * max(0, width - len(click.unstyle(text)))
+    blanks = " " * max(0, width - width_of(text))
     return blanks + text if right else text + blanks
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
-import click
-
-from branchtrack.cli.output import BRANCH_COLOURS, changes, pad, state, styled, visible
+from branchtrack.cli.output import BRANCH_COLOURS, changes, pad, state, styled, visible, width_of
 from branchtrack.core import exactness, formats, saves
 from branchtrack.core.tree import Row, lanes
 
@@ -92,23 +91,39 @@ def _owners(rows: Sequence[Row], nodes: Sequence[dict[str, Any]]) -> dict[str, d
 
 def _gutter(row: Row, node: dict[str, Any], owners: dict[int, str], colours: dict[str, str]) -> str:
     """Return the lanes beside one node: its mark, passing lines, and children's lines."""
-    last = max((row.lane, *row.through, *row.joins))
-    reach = max(row.joins, default=row.lane)
+    lanes = tuple((lane, colours[branch]) for lane, branch in owners.items())
+    return _drawn(row.lane, row.through, row.joins, node["kind"], lanes, colours[node["branch"]])
+
+
+@lru_cache(maxsize=1000)
+def _drawn(
+    own_lane: int,
+    through: tuple[int, ...],
+    joins: tuple[int, ...],
+    kind: str,
+    lanes: tuple[tuple[int, str], ...],
+    own_colour: str,
+) -> str:
+    """Return a gutter by all that it depends on: most rows of a large tree look alike."""
+    colours = dict(lanes)
+    last = max((own_lane, *through, *joins))
+    reach = max(joins, default=own_lane)
     drawn = ""
     for lane in range(last + 1):
-        mark, colour = " ", owners.get(lane, node["branch"])
-        if lane == row.lane:
-            mark = MARKS.get(node["kind"], "●")
-        elif lane in row.joins:
+        mark = " "
+        if lane == own_lane:
+            mark = MARKS.get(kind, "●")
+        elif lane in joins:
             mark = "╯" if lane == reach else "┴"
-        elif lane in row.through:
+        elif lane in through:
             mark = "│"
-        elif row.lane < lane < reach:
+        elif own_lane < lane < reach:
             mark = "─"
-        if row.lane < lane < reach and lane in row.through:
+        if own_lane < lane < reach and lane in through:
             mark = "┼"
-        between = "─" if row.lane <= lane < reach else " "
-        drawn += styled(mark, colours[colour]) + between
+        between = "─" if own_lane <= lane < reach else " "
+        colour = colours.get(lane, own_colour)
+        drawn += (mark if mark == " " else styled(mark, colour)) + between
     return drawn.rstrip()
 
 
@@ -132,7 +147,7 @@ def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(click.unstyle(row[i])) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(width_of(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows

@@ -6,12 +6,15 @@ import math
 import re
 import socket
 
+import click
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from branchtrack.analysis import payloads
 from branchtrack.checkpoints.packs import Store
+from branchtrack.cli.output import echo
 from branchtrack.cli.text_art import plot, tree_lines
 from branchtrack.core.records import Node
 from branchtrack.db import nodes
@@ -109,10 +112,16 @@ def test_a_tree_without_nodes_says_so(sqlite_database: Database, store: Store) -
 
 
 def test_colours_can_be_refused(forked: Forked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
     with forked[0].database.read() as connection:
-        told = payloads.tree(connection, forked[0].run)
-    assert "\x1b" not in "".join(tree_lines(told))
+        tree = payloads.tree(connection, forked[0].run)
+
+    @click.command()
+    def show() -> None:
+        echo("\n".join(tree_lines(tree)))
+
+    assert "\x1b" in CliRunner().invoke(show, color=True).stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in CliRunner().invoke(show, color=True).stdout
 
 
 def test_a_rising_curve_goes_from_bottom_left_to_top_right() -> None:

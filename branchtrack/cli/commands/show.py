@@ -104,9 +104,7 @@ def print_tree(payload: dict[str, Any]) -> None:
     """Print a tree, given as `payloads.tree` returns it: branches, then nodes with their lanes."""
     from branchtrack.cli.text_art import tree_lines
 
-    echo(styled(payload["run"]["name"], bold=True))
-    for text in tree_lines(payload):
-        echo(text)
+    echo("\n".join([styled(payload["run"]["name"], bold=True), *tree_lines(payload)]))
     if payload["refused"]:
         refused = payload["refused"]
         what = f"{refused['branch']} could not be started from node {refused['node']}"
