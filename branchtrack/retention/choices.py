@@ -108,17 +108,18 @@ def _structural(commits: Sequence[Commit], situation: Situation) -> dict[str, st
     merged = {commit.merge_parent for commit in commits if commit.merge_parent}
     reasons: dict[str, str | Choice] = {}
     for commit in commits:
-        why = (
-            "root" if commit.kind == "root" or commit.parent is None
-            else "head" if commit.id in situation.heads
-            else "fork" if commit.kind == "fork"
-            else "fork point" if commit.id in forked
-            else "merged" if commit.id in merged or commit.merge_parent
-            else "pinned" if commit.pinned
-            else "final" if commit.kind == "final"
-            else situation.needed.get(commit.id)
-            or ("best of a training" if commit.step in situation.best_steps else None)
-        )  # fmt: skip
+        holds = {
+            "root": commit.kind == "root" or commit.parent is None,
+            "head": commit.id in situation.heads,
+            "fork": commit.kind == "fork",
+            "fork point": commit.id in forked,
+            "merged": commit.id in merged or commit.merge_parent,
+            "pinned": commit.pinned,
+            "final": commit.kind == "final",
+            situation.needed.get(commit.id): commit.id in situation.needed,
+            "best of a training": commit.step in situation.best_steps,
+        }
+        why = next((reason for reason, is_so in holds.items() if is_so), None)
         if why is not None:
             reasons.setdefault(commit.checkpoint, why)
         if commit.pinned:

@@ -120,18 +120,9 @@ def plan(connection: Connection, run_id: str, policy: Policy) -> Plan:
     return Plan(run, policy, left, branches, sum(freed.values()), _longest(commits, chosen), why)
 
 
-def garbage(
-    connection: Connection, planned: Mapping[str, str | None] | None = None
-) -> dict[str, int]:
-    """Return the bytes of every stored tensor that no checkpoint needs, by digest.
-
-    ``planned`` says what is to be left of some checkpoints.
-    """
-    needed = {
-        digest
-        for reference in references.of_all(connection, planned)
-        for digest in reference.tensors
-    }
+def garbage(connection: Connection) -> dict[str, int]:
+    """Return the bytes of every stored tensor that no checkpoint needs, by digest."""
+    needed = {digest for reference in references.of_all(connection) for digest in reference.tensors}
     stored = sizes.tensor_sizes(connection)
     return {digest: nbytes for digest, _, nbytes in stored if digest not in needed}
 
@@ -140,13 +131,19 @@ def _freed(
     connection: Connection, commits: list[Commit], left: Mapping[str, str]
 ) -> dict[str, int]:
     """Return the bytes that become free, by branch; what no node had counts for none ("")."""
-    free = garbage(connection, left)
+    needed: set[str] = set()
+    given_up: dict[str, list[str]] = {}
+    for reference, lost in references.losses(connection, left):
+        needed.update(reference.tensors)
+        if lost:
+            given_up[reference.checkpoint] = lost
+    stored = sizes.tensor_sizes(connection)
+    free = {digest: nbytes for digest, _, nbytes in stored if digest not in needed}
     freed: dict[str, int] = defaultdict(int)
     branch_of = {commit.checkpoint: commit.branch for commit in reversed(commits)}
-    whole = dict.fromkeys(left)
-    for reference in references.of_all(connection, whole, only=left) if free else ():
-        for digest in set(reference.tensors):
-            freed[branch_of[reference.checkpoint]] += free.pop(digest, 0)
+    for checkpoint, lost in given_up.items():
+        for digest in lost:
+            freed[branch_of[checkpoint]] += free.pop(digest, 0)
     freed[""] = sum(free.values())
     return freed
 

@@ -118,9 +118,8 @@ def test_policies_keep_the_last_the_best_and_multiples_of_steps() -> None:
     values = {f"n{n}": {"metrics": {"loss": abs(n - 2.1)}} for n in range(6)}
     assert whole(left(line(**values))) == {"c0", "c2", "c5"}
     assert whole(left(line(**values), policy("heads"))) == {"c0", "c5"}
-    assert whole(left(line(**values), policy("heads", best=["loss", 2]))) == {
-        "c0", "c2", "c3", "c5"
-    }  # fmt: skip
+    best = policy("heads", best=["loss", 2])
+    assert whole(left(line(**values), best)) == {"c0", "c2", "c3", "c5"}
     assert "c4" in whole(left(line(**values), policy("heads", best=["loss:max", 3])))
     assert whole(left(line(), policy("thin", last=3))) == {"c0", "c3", "c4", "c5"}
     assert whole(left(line(), policy("thin", every=20))) == {"c0", "c2", "c4", "c5"}

@@ -42,16 +42,8 @@ def states(connection: Connection) -> dict[str, str | None]:
     return {row[0]: row[1] for row in connection.execute(query).all()}
 
 
-def of_all(
-    connection: Connection,
-    planned: Mapping[str, str | None] | None = None,
-    only: Collection[str] | None = None,
-) -> Iterator[Reference]:
-    """Yield what each checkpoint needs, or each of those in ``only``.
-
-    ``planned`` says what is to be left of some, and goes before what the record says.
-    """
-    planned = planned or {}
+def of_all(connection: Connection, only: Collection[str] | None = None) -> Iterator[Reference]:
+    """Yield what each checkpoint needs, or each of those in ``only``."""
     query = select(checkpoints.c.digest, checkpoints.c.thinned, checkpoints.c.manifest)
     if only is None:
         queries = [query]
@@ -61,9 +53,25 @@ def of_all(
         queries = [query.where(checkpoints.c.digest.in_(chunk)) for chunk in chunks]
     for statement in queries:
         rows = chain.from_iterable(connection.execute(statement).partitions(_CHUNK))
-        for digest, recorded, manifest in rows:
-            thinned = planned.get(digest, recorded)
+        for digest, thinned, manifest in rows:
             yield Reference(digest, thinned, tensors_of(manifest, thinned))
+
+
+def losses(
+    connection: Connection, planned: Mapping[str, str | None]
+) -> Iterator[tuple[Reference, list[str]]]:
+    """Yield what each checkpoint will need, and the tensors that those in ``planned`` had.
+
+    ``planned`` says what is to be left of some.
+    """
+    query = select(checkpoints.c.digest, checkpoints.c.thinned, checkpoints.c.manifest)
+    for digest, recorded, manifest in connection.execute(query.execution_options(yield_per=_CHUNK)):
+        if digest not in planned:
+            yield Reference(digest, recorded, tensors_of(manifest, recorded)), []
+            continue
+        thinned = planned[digest]
+        needed = tensors_of(manifest, thinned)
+        yield Reference(digest, thinned, needed), tensors_of(manifest, recorded)
 
 
 def of_run(connection: Connection, run_id: str) -> dict[str, str | None]:

@@ -24,10 +24,12 @@ def test_what_is_left_decides_what_counts(database: Database, store: Store) -> N
     expected = {None: {WEIGHT, OPTIMIZER, FROZEN}, "weights": {WEIGHT, FROZEN}, "recipe": set()}
     with database.read() as connection:
         for left, digests in expected.items():
-            listed = references.of_all(
-                connection, {node.state_digest: left}, only=[node.state_digest]
+            listed = dict(
+                (reference.checkpoint, (set(reference.tensors), set(lost)))
+                for reference, lost in references.losses(connection, {node.state_digest: left})
             )
-            assert [set(reference.tensors) for reference in listed] == [digests]
+            assert listed.pop(node.state_digest) == (digests, expected[None])
+            assert [lost for _needed, lost in listed.values()] == [set()]
         assert len(list(references.of_all(connection))) == 2
     with database.transaction() as connection:
         thinning.mark(connection, {node.state_digest: "recipe"})
