@@ -20,7 +20,7 @@ from branchtrack.training.session import signals
 from branchtrack.training.session.session import Session
 from tests.matrices import some
 from tests.training import loops, tiny
-from tests.training.callbacks import Do
+from tests.training.callbacks import At, Do
 from tests.training.homes import Home
 
 STEPS = 8
@@ -253,7 +253,7 @@ def test_an_evaluation_that_takes_too_long_is_cut_short_for_a_node(
 
 
 def test_a_paused_training_answers_a_signal_at_once(home: Home) -> None:
-    def pause(**_: Any) -> None:
+    def pause() -> None:
         home.ask("pause")
         threading.Thread(target=stop_when_paused, daemon=True).start()
 
@@ -262,8 +262,12 @@ def test_a_paused_training_answers_a_signal_at_once(home: Home) -> None:
             time.sleep(0.01)
         send()()
 
+    at = At(4, pause)
+    how = {"max_steps": STEPS, "save_steps": 100}
+    trainer = tiny.trainer(tiny.BranchingTrainer, home.folder, callbacks=lambda: [at], **how)
+    at.trainer = trainer
     with pytest.raises(SystemExit):
-        train(home, ("on_step_begin", 4, pause), save_steps=100)
+        home.run(trainer)
     status, error, last, _ = left(home)
     assert status == "stopped" and error == f"SIGTERM at step {last}"
 
