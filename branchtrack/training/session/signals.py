@@ -35,7 +35,7 @@ EVALUATION_SECONDS = 20.0
 GRACE_SECONDS = 10.0
 #: Seconds in which another SIGTERM is the same one: a scheduler sends it to all processes of a job,
 #: of which a worker sends it on to its trainings.
-SAME_SECONDS = 1.0
+SAME_SECONDS = 2.0
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _LOOK_SECONDS = 0.05
 _OVER = b"\0"
@@ -153,7 +153,7 @@ class Signals:
         """Return whether a signal is the one that is being answered, sent by somebody else."""
         is_early = time.monotonic() - self._came_at < SAME_SECONDS
         is_term = received == self.received == signal.SIGTERM
-        return is_term and is_early and not self._is_late and not self._is_answered
+        return is_term and is_early and not self._is_late
 
     def _again(self, received: signal.Signals, frame: FrameType | None) -> None:
         if self.is_evaluating and self._is_late:

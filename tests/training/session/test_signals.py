@@ -290,6 +290,7 @@ def test_a_signal_while_a_commit_is_under_way_waits_for_it(
     assert left(home)[2] in (4, 5) and left(home)[0] == "stopped"
 
 
+@pytest.mark.usefixtures("each_signal_counts")
 @pytest.mark.parametrize("second", [False, True], ids=["once", "twice"])
 def test_a_signal_while_the_record_is_closed_leaves_no_run_lost(
     second: bool, home: Home, monkeypatch: pytest.MonkeyPatch
