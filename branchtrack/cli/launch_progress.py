@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from branchtrack.cli.context import CommandLine
 from branchtrack.cli.output import echo, field_lines, pairs, state, styled
 from branchtrack.cli.progress import bar, bars
@@ -172,3 +174,10 @@ def _ask_to_stop(worker: Worker, launch: Launch) -> None:
         )
     except NotLive:
         worker.terminate(launch.id)
+
+
+def exit_as(payloads: Sequence[dict[str, Any]]) -> None:
+    """Exit as the process of a failed launch did, or with 1 if one of several failed."""
+    if any(payload["state"] == "failed" for payload in payloads):
+        code = (payloads[0]["exit_code"] if len(payloads) == 1 else None) or 1
+        raise click.exceptions.Exit(128 - code if code < 0 else code)

@@ -24,7 +24,7 @@ from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Branch, Launch, Node, Segment
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, queue
 from branchtrack.errors import InvalidInput
 
 
@@ -136,6 +136,13 @@ def wake(
     Raises:
         BranchTaken: another process has continued it.
     """
+    why = reason or "Continued after a pause."
+    return _order_unchanged(connection, branch, who.label, why, entry_point=entry_point)
+
+
+def _order_unchanged(
+    connection: Connection, branch: Branch, actor: str, reason: str, **facts: Any
+) -> Launch:
     last, head = startable(connection, branch)
     return launches.order_continuation(
         connection,
@@ -144,9 +151,9 @@ def wake(
         head,
         overrides={},
         mode=mode_in_force(head, "exact"),
-        actor=who.label,
-        reason=reason or "Continued after a pause.",
-        entry_point=entry_point,
+        actor=actor,
+        reason=reason,
+        **facts,
     )
 
 
@@ -172,7 +179,7 @@ def startable(connection: Connection, branch: Branch) -> tuple[Segment, Node]:
 
 
 def crashed(connection: Connection) -> list[Branch]:
-    """Return the branches whose process was killed or is gone, the longest trained last.
+    """Return the branches whose process was killed or is gone, in the order that they began.
 
     Those whose script raised an error, was refused, or was stopped are not among them.
     """
@@ -194,28 +201,27 @@ def crashed(connection: Connection) -> list[Branch]:
 def retry(connection: Connection, launch: Launch, segment: Segment) -> Launch | None:
     """Order a failed launch once more, if it may be started again; return the new launch.
 
-    One whose process never trained goes back into the queue itself.
+    One whose process never trained goes back into the queue itself. A branch that another process
+    has continued meanwhile is left alone.
+
+    Raises:
+        IllegalTransition: the launch is another worker's by now.
     """
     left = (launch.retries or 0) - 1
-    if left < 0:
+    branch = runs.get_branch(connection, launch.branch_id)
+    if left < 0 or branch.segment_id != segment.id:
         return None
     if segment.started_at is None:
-        return launches.requeue(connection, launch, left)
-    branch = runs.get_branch(connection, launch.branch_id)
-    last, head = startable(connection, branch)
-    return launches.order_continuation(
+        return queue.put_back(connection, launch, launch.worker or "", retries=left)
+    inherited = ("environment", "entry_point", "priority", "labels", "group_id")
+    return _order_unchanged(
         connection,
         branch,
-        last,
-        head,
-        overrides={},
-        mode=mode_in_force(head, "exact"),
-        actor=launch.actor,
-        reason=f"Started again after a crash; {left} more times at most.",
+        launch.actor,
+        f"Started again after a crash; {left} more times at most.",
         retries=left,
         retry_of=launch.id,
-        **{name: getattr(launch, name) for name in ("environment", "entry_point", "priority")},
-        **{name: getattr(launch, name) for name in ("labels", "group_id")},
+        **{name: getattr(launch, name) for name in inherited},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -46,12 +47,12 @@ def leave(tree: Tree, branch: str, status: str = "running") -> None:
         connection.execute(update(segment_rows).where(where).values(**facts))
 
 
-def go_on(tree: Tree, branch: str = "demo/cooler", **how: object) -> Launch:
+def go_on(tree: Tree, branch: str = "demo/cooler", **how: Any) -> Launch:
     return control.continue_branch(
         tree.database,
         tree.store,
         branch,
-        **{"actor": "ann", **how},  # type: ignore[arg-type]
+        **{"actor": "ann", **how},
     )
 
 
@@ -143,10 +144,10 @@ def test_of_two_orders_at_once_one_is_refused(tree: Tree) -> None:
     leave(tree, "cooler", "failed")
     last, node = tree.segment("cooler"), head(tree, "demo/cooler")
     go_on(tree)
-    how = {"overrides": {}, "mode": "exact", "actor": "ann", "reason": ""}
+    how: dict[str, Any] = {"overrides": {}, "mode": "exact", "actor": "ann", "reason": ""}
     with tree.database.transaction() as connection, pytest.raises(BranchTaken):
         branch = runs.find_branch(connection, "demo/cooler")
-        launches.order_continuation(connection, branch, last, node, **how)  # type: ignore[arg-type]
+        launches.order_continuation(connection, branch, last, node, **how)
 
 
 def test_a_viewer_may_not_and_a_bad_number_of_restarts_is_named(tree: Tree) -> None:
@@ -208,9 +209,8 @@ def started(tree: Tree, launch: Launch, is_trained: bool) -> Launch:
 
 def test_a_crashed_launch_is_started_again_as_often_as_was_said(tree: Tree) -> None:
     leave(tree, "cooler")
-    launch: Launch | None = go_on(tree, retries=2)
+    launch = go_on(tree, retries=2)
     for left in (1, 0):
-        assert launch is not None
         launch = started(tree, launch, True)
         with tree.database.transaction() as connection:
             launches.move(connection, launch.id, "failed", "worker")
@@ -231,3 +231,14 @@ def test_one_that_died_before_it_trained_waits_again_itself(tree: Tree) -> None:
         again = continuation.retry(connection, launch, segment)
     assert again is not None
     assert (again.id, again.state, again.retries, again.worker) == (launch.id, "queued", 0, None)
+
+
+def test_a_branch_that_another_process_has_continued_is_not_started_again(tree: Tree) -> None:
+    leave(tree, "cooler")
+    launch = started(tree, go_on(tree, retries=1), True)
+    with tree.database.transaction() as connection:
+        launches.move(connection, launch.id, "failed", "worker")
+        failed = segments.get(connection, launch.segment_id)
+    go_on(tree)
+    with tree.database.transaction() as connection:
+        assert continuation.retry(connection, launch, failed) is None

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -399,11 +400,11 @@ def test_a_database_that_fails_for_a_while_does_not_end_a_worker(
     worker = Worker(database, config, say=said.append)
     real, calls = queue.claim, []
 
-    def claim(*arguments: object, **options: object) -> Launch | None:
+    def claim(*arguments: Any, **options: Any) -> Launch | None:
         calls.append(1)
         if len(calls) == 1:
             raise StorageError("The disk was busy.")
-        return real(*arguments, **options)  # type: ignore[arg-type]
+        return real(*arguments, **options)
 
     monkeypatch.setattr(queue, "claim", claim)
     launch = order("next")

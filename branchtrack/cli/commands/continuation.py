@@ -11,7 +11,7 @@ from branchtrack.cli import origins
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.launch_options import launch_options, order_asking, turn
-from branchtrack.cli.launch_progress import launch_lines, show_launch, show_launches
+from branchtrack.cli.launch_progress import exit_as, launch_lines, show_launch, show_launches
 from branchtrack.cli.output import echo, emit
 from branchtrack.cli.setting_arguments import SettingsCommand
 
@@ -56,12 +56,11 @@ def continue_run(
     as_json: bool,
     **order: Any,
 ) -> None:
-    """Go on in the branch of RUN (or RUN/BRANCH), from its last node, in a new process.
+    """Continue the branch RUN (or RUN/BRANCH) itself from its last node, in a new process.
 
     It was stopped or preempted, it crashed, its pause has ended its process, or it has finished and
     --set gives it another end. What it had logged past that node stays in the record as a lost
-    tail.
-    Ctrl-C asks it to stop at a node; the exit code is that of the training process.
+    tail. Ctrl-C asks it to stop at a node; the exit code is that of the training process.
 
     \b
     Example: branchtrack continue demo
@@ -70,7 +69,7 @@ def continue_run(
              branchtrack continue --all-crashed --detach
     """
     if (run is None) != all_crashed:
-        raise click.UsageError("Name a RUN, or say --all-crashed.")
+        raise click.UsageError("Give either a RUN or --all-crashed.")
     with line.database() as database:
         names = _crashed(database) if run is None else [run]
         if dry_run:
@@ -173,11 +172,3 @@ def _payload(database: Database, launch: Launch) -> dict[str, Any]:
 
     with database.read() as connection:
         return payloads_requests.launch(connection, launch)
-
-
-def exit_as(payloads: list[dict[str, Any]]) -> None:
-    """Exit as the first process that failed did."""
-    failed = [payload for payload in payloads if payload["state"] == "failed"]
-    if failed:
-        code = failed[0]["exit_code"] or 1
-        raise click.exceptions.Exit(128 - code if code < 0 else code)

@@ -14,7 +14,7 @@ from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.launch_options import launch_options, order_asking
 from branchtrack.cli.launch_orders import read_order
 from branchtrack.cli.launch_preview import print_preview
-from branchtrack.cli.launch_progress import launch_lines, show_launch, show_launches
+from branchtrack.cli.launch_progress import exit_as, launch_lines, show_launch, show_launches
 from branchtrack.cli.offered_settings import list_settings
 from branchtrack.cli.output import echo, emit
 from branchtrack.cli.setting_arguments import SettingsCommand
@@ -246,12 +246,10 @@ def _payloads(
 
 
 def _show(payloads: list[dict[str, Any]], as_json: bool) -> None:
-    """Show how launches ended, and exit as the process did, or with 1 if one of several failed."""
+    """Show how launches ended, and exit as they did."""
     single = payloads[0] if len(payloads) == 1 else None
     if as_json:
         emit(single or payloads)
     else:
         echo("\n\n".join("\n".join(launch_lines(payload)) for payload in payloads))
-    if any(payload["state"] == "failed" for payload in payloads):
-        code = (single["exit_code"] if single else None) or 1
-        raise click.exceptions.Exit(128 - code if code < 0 else code)
+    exit_as(payloads)

@@ -332,12 +332,6 @@ def repeated_by(connection: Connection, launch_id: str) -> Launch | None:
     return None if row is None else _record(row)
 
 
-def requeue(connection: Connection, launch: Launch, retries: int) -> Launch:
-    """Put a launch whose process never trained back into the queue, with ``retries`` left."""
-    nothing: dict[str, Any] = {"worker": None, "pid": None, "device": None, "retries": retries}
-    return move(connection, launch.id, "queued", launch.worker or launch.actor, **nothing)
-
-
 def get(connection: Connection, launch_id: str) -> Launch:
     """Return the launch with exactly that id."""
     row = connection.execute(select(launches).where(launches.c.id == launch_id)).first()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
@@ -66,17 +67,18 @@ def take_over(connection: Connection, launch: Launch, worker: str) -> bool:
     return bool(taken.rowcount)
 
 
-def put_back(connection: Connection, launch: Launch, worker: str) -> Launch:
+def put_back(connection: Connection, launch: Launch, worker: str, **facts: Any) -> Launch:
     """Return a launch of ``worker``'s that trained nothing to the queue; a cancelled one ends.
+
+    ``facts`` are columns to be changed with it.
 
     Raises:
         IllegalTransition: it has ended, or belongs to another worker by now.
     """
     if orders.get(connection, launch.id).cancel is not None:
         return withdraw_cancelled(connection, launch, worker, owner=worker)
-    return orders.move(
-        connection, launch.id, "queued", worker, owner=worker, worker=None, pid=None, device=None
-    )
+    facts |= {"worker": None, "pid": None, "device": None}
+    return orders.move(connection, launch.id, "queued", worker, owner=worker, **facts)
 
 
 def cancel(connection: Connection, launch_id: str, actor: str) -> Launch | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Thread
+from typing import Any
 
 from branchtrack import control
 from branchtrack.core.builtin_settings import BUILT_IN
@@ -114,7 +115,7 @@ def test_refusals_that_were_only_counted_are_told(call: Call, forked: Forked) ->
     assert "1,935 more of v (viewer) were refused (RateLimited) and counted" in text
 
 
-def order(forked: Forked, name: str, **how: object) -> str:
+def order(forked: Forked, name: str, **how: Any) -> str:
     tree, made = forked
     return control.create_launch(
         tree.database,
@@ -122,7 +123,7 @@ def order(forked: Forked, name: str, **how: object) -> str:
         made[1].id,
         actor="ann",
         name=name,
-        **how,  # type: ignore[arg-type]
+        **how,
     ).id
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,9 @@ def waiting(own: Site) -> list[Launch]:
     return [main.grower.order(main.head, name, "to see")[1] for name in ("first", "second")]
 
 
-def beat(own: Site, ago: float = 0.0, **facts: object) -> WorkerRow:
+def beat(own: Site, ago: float = 0.0, **facts: Any) -> WorkerRow:
     row = WorkerRow("box:1:1#1", "box", 1, ["gpu"], ["GPU-a"], 0.0, time.time() - ago)
-    row = replace(row, **facts)  # type: ignore[arg-type]
+    row = replace(row, **facts)
     with own.database.transaction() as connection:
         workers.beat(connection, row)
     return row
