@@ -66,6 +66,7 @@ class Run:
     process and ``of_name`` among those of that name, both from 1, and ``process``, an id that all
     trainings of one execution of the script share. It is empty for runs of earlier versions.
     ``retention`` is the policy by which ``gc`` thins the run; None keeps everything.
+    ``trashed_at``: it is deleted and can be restored; ``purged_at``: only its events remain.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Run:
     archived_at: float | None = None
     trashed_at: float | None = None
     retention: dict[str, Any] | None = None
+    purged_at: float | None = None
 
     @property
     def training(self) -> dict[str, Any]:
@@ -201,6 +203,7 @@ class Node:
     merge_parent_id: str | None = None
     pinned_at: float | None = None
     tags: list[str] | None = None
+    logged_seq: int | None = None
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,7 @@ class Request:
     token_id: str | None = None
     channel: str = "shell"
     cancel: str | None = None
+    logged_seq: int | None = None
 
 
 @dataclass(frozen=True)
@@ -351,6 +355,7 @@ class Launch:
     retry_of: str | None = None
     device: str | None = None
     cancel: str | None = None
+    logged_seq: int | None = None
 
 
 @dataclass(frozen=True)

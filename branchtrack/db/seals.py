@@ -245,4 +245,7 @@ def contents_of_row(table: Table, values: Mapping[str, Any]) -> str:
     """Return the digest of the permanent content of a row, given as `raw` returns it."""
     late = LATE.get(table.name, frozenset())
     settled = {name: value for name, value in values.items() if name not in late}
+    logged_seq = settled.pop("logged_seq", None)
+    if logged_seq is not None:
+        settled["seq"] = logged_seq
     return digest(settled, _CONTENT_BYTES)

@@ -1,6 +1,8 @@
 """The tables, and nothing else. The actual schema is created by `migrations/`, not from here.
 
 JSON columns hold NaN and infinity as `core.nonfinite` packs them. Times are seconds since 1970.
+A row that came from another database keeps in ``logged_seq`` the ``seq`` that it had there: the
+events say so.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ runs = Table(
     Column("archived_at", Double),
     Column("trashed_at", Double),
     Column("retention", JSON),
+    Column("purged_at", Double),
 )
 
 branches = Table(
@@ -150,6 +153,7 @@ nodes = Table(
     Column("merge_parent_id", _ID),
     Column("pinned_at", Double),
     Column("tags", JSON),
+    Column("logged_seq", BigInteger),
     Index(None, "run_id", "seq"),
     sqlite_autoincrement=True,
 )
@@ -263,6 +267,7 @@ requests = Table(
     Column("token_id", _ID),
     Column("channel", String(16), nullable=False),
     Column("cancel", String(120)),
+    Column("logged_seq", BigInteger),
     Index(None, "segment_id", "state"),
     Index("uq_requests_run_id_actor_key", "run_id", "actor", "key", unique=True),
     sqlite_autoincrement=True,
@@ -331,6 +336,7 @@ launches = Table(
     Column("retry_of", _ID),
     Column("device", String(120)),
     Column("cancel", String(120)),
+    Column("logged_seq", BigInteger),
     sqlite_autoincrement=True,
 )
 

@@ -80,3 +80,12 @@ def test_what_becomes_known_later_is_sealed_but_not_part_of_the_event(tree: Tree
         assert seals.contents(connection, tables.nodes, node.id) == contents
         assert seals.contents_of_run(connection, tables.nodes, tree.run.id) == {node.id: contents}
         assert seals.stored(connection, tables.nodes, node.id) != seal
+
+
+def test_a_row_from_another_database_is_what_its_event_says_of_it(tree: Tree) -> None:
+    node = tree.node("main", 0, kind="root")
+    with tree.database.transaction() as connection:
+        contents = seals.contents(connection, tables.nodes, node.id)
+        renumbered = tables.nodes.update().values(seq=node.seq + 7, logged_seq=node.seq)
+        connection.execute(renumbered)
+        assert seals.contents(connection, tables.nodes, node.id) == contents
