@@ -13,6 +13,8 @@ DIFF_VARIABLE = "BRANCHTRACK_RECORD_DIFF"
 DEBUG_VARIABLE = "BRANCHTRACK_DEBUG"
 #: The bytes that the log of a launch may have.
 LOG_LIMIT_VARIABLE = "BRANCHTRACK_LOG_LIMIT"
+#: The days that deleted runs and branches stay in the trash.
+TRASH_VARIABLE = "BRANCHTRACK_TRASH_DAYS"
 
 #: Names the launch that a process carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"

@@ -69,7 +69,7 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
         "compared": compared(record.compared),
         "environment": record.environment,
         "code": payloads_code.code(connection, record),
-        "children": [child.id for child in nodes.children(connection, record.id)],
+        "children": [child.id for child in nodes.children(connection, record.id, listed=True)],
         "checkpoint": {
             "tensors": stored.tensors,
             "logical_bytes": stored.logical_bytes,

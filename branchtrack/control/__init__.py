@@ -8,6 +8,8 @@ from branchtrack.control.cancellation import cancel_launch as cancel_launch
 from branchtrack.control.cancellation import wait_for_end as wait_for_end
 from branchtrack.control.continuation import continue_branch as continue_branch
 from branchtrack.control.continuation import retry as retry
+from branchtrack.control.deletion import delete as delete
+from branchtrack.control.deletion import restore as restore
 from branchtrack.control.fan_out import ForkOrder as ForkOrder
 from branchtrack.control.fan_out import create_launches as create_launches
 from branchtrack.control.inbox import expire_hanging as expire_hanging

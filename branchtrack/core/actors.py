@@ -18,9 +18,9 @@ ROLES = ("viewer", "operator", "agent", "admin")
 _STEER = frozenset(("request", "launch", "cancel"))
 _MAY: Mapping[str, frozenset[str]] = {
     "viewer": frozenset(),
-    "operator": _STEER | {"retain", "label"},
+    "operator": _STEER | {"retain", "label", "delete"},
     "agent": _STEER,
-    "admin": _STEER | {"retain", "label", "tokens"},
+    "admin": _STEER | {"retain", "label", "delete", "purge", "tokens"},
 }
 #: The number of a run's updates to which a token's ``limit`` of requests applies.
 WINDOW = 1000
@@ -57,8 +57,9 @@ def of(actor: Actor | str) -> Actor:
 def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
     """Refuse what an actor may not do, whatever its reason; `check_reason` checks that.
 
-    ``deed`` is ``request``, ``launch``, ``cancel``, ``retain`` (policies, sweeps and pins) or
-    ``tokens``; ``names`` the settings that are to be changed, or the action's kind.
+    ``deed`` is ``request``, ``launch``, ``cancel``, ``retain`` (policies, sweeps and pins),
+    ``label``, ``delete`` (into the trash), ``purge`` or ``tokens``; ``names`` the settings that are
+    to be changed, or the action's kind.
 
     Raises:
         Forbidden: the role has no such right, or the token is for other names.
@@ -70,7 +71,7 @@ def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
             else f"{actor.label} may not do this.",
             safe="Nothing was changed.",
             fix="Use a token of another role: `branchtrack token create NAME --role "
-            f"{'admin' if deed == 'tokens' else 'operator'}`.",
+            f"{'admin' if deed in ('tokens', 'purge') else 'operator'}`.",
             actor=actor.label,
             role=actor.role,
         )

@@ -24,6 +24,15 @@ _CHAINED = {column.name for column in events.c} - {"id", "hash"}
 ASKED_TO_CANCEL = "cancel asked"
 #: A branch whose process trained nothing, and which was removed with its node.
 _WITHDRAWN = "withdrawn"
+#: A branch that was removed with all that belonged to it, or a run of which this log remains.
+PURGED = "purged"
+#: What the event of a purged branch names, and the kind of the events of each.
+_REMOVED = {
+    "nodes": "node",
+    "requests": "request",
+    "launches": "launch",
+    "certificates": "certificate",
+}
 #: The tables that must agree with their last event, and the column that has the event's state.
 _TOLD: dict[str, tuple[Table, Any]] = {
     "request": (requests, requests.c.state),
@@ -255,6 +264,9 @@ def _last_told(
             # Earlier versions named only the launch.
             node = row.payload.get("node") or forks.get(row.payload.get("launch"), "")
             log["node", node] = _WITHDRAWN, None
+        if row.kind == "branch" and row.state == PURGED:
+            for name, kind in _REMOVED.items():
+                log |= {(kind, ref): (_WITHDRAWN, None) for ref in row.payload.get(name, ())}
     return log
 
 

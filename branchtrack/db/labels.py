@@ -37,21 +37,21 @@ def rename(connection: Connection, item: Run | Branch, name: str, *, actor: str,
         run = runs.get_run(connection, item.run_id)
         if run.default_branch == item.name:
             _write(connection, run, default_branch=name)
-    _change(connection, item, "renamed", actor, why, {"from": item.name, "to": name}, name=name)
+    change(connection, item, "renamed", actor, why, {"from": item.name, "to": name}, name=name)
 
 
 def set_tags(
     connection: Connection, item: Labelled, tags: list[str], *, actor: str, why: str
 ) -> None:
     """Replace the tags of a run, a branch or a node."""
-    _change(connection, item, "tagged", actor, why, {"tags": tags}, tags=tags)
+    change(connection, item, "tagged", actor, why, {"tags": tags}, tags=tags)
 
 
 def set_notes(
     connection: Connection, item: Run | Branch, notes: str, *, actor: str, why: str
 ) -> None:
     """Replace the notes of a run or a branch."""
-    _change(connection, item, "described", actor, why, {"notes": notes}, notes=notes)
+    change(connection, item, "described", actor, why, {"notes": notes}, notes=notes)
 
 
 def set_archived(
@@ -60,7 +60,7 @@ def set_archived(
     """Archive a run or a branch, or take it out of the archive."""
     state = "archived" if archived else "unarchived"
     moment = time.time() if archived else None
-    _change(connection, item, state, actor, why, {}, archived_at=moment)
+    change(connection, item, state, actor, why, {}, archived_at=moment)
 
 
 def _names_beside(connection: Connection, item: Run | Branch) -> set[str]:
@@ -70,7 +70,7 @@ def _names_beside(connection: Connection, item: Run | Branch) -> set[str]:
     return runs.names(connection) - {item.name}
 
 
-def _change(
+def change(
     connection: Connection,
     item: Labelled,
     state: str,
@@ -79,6 +79,7 @@ def _change(
     payload: dict[str, Any],
     **values: Any,
 ) -> None:
+    """Write ``values`` into the row of a run, a branch or a node, with its event."""
     run_id = item.id if isinstance(item, Run) else item.run_id
     audit.lock(connection, run_id)
     _write(connection, item, **values)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, Text, cast, literal, select
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Change, NewNode, Node, StoredCheckpoint, TensorLocation
 from branchtrack.db import audit, runs, seals
+from branchtrack.db.deletion import visibility
 from branchtrack.db.engine import upsert
 from branchtrack.db.storage import packs, references
 from branchtrack.db.tables import branches, checkpoints, nodes, segments, tensors
@@ -171,6 +172,9 @@ def find(connection: Connection, ref: str) -> Node:
     except Ambiguous:
         raise
     except NotFound as error:
+        if error.facts.get("trashed"):
+            raise
+        _refuse_trashed(connection, ref)
         # Only RUN/BRANCH or the whole name of a run stands for a node.
         close = error.facts["near"] if error.facts["kind"] == "branch" else ()
         listed = "`branchtrack tree RUN` lists the nodes of a run."
@@ -179,6 +183,17 @@ def find(connection: Connection, ref: str) -> Node:
     if branch.head_id is None:
         raise NotFound("node", ref, fix="That branch has no node yet.")
     return get(connection, branch.head_id)
+
+
+def _refuse_trashed(connection: Connection, ref: str) -> None:
+    """Say so if a node of that id is in the trash."""
+    row = runs.one_by_prefix(connection, select(nodes), nodes.c.id, "node", ref)
+    if row is not None:
+        run = runs.get_run(connection, row.run_id)
+        branch = runs.get_branch(connection, row.branch_id)
+        raise runs.trashed_error(
+            "node", ref, run.name if run.trashed_at else f"{run.name}/{branch.name}"
+        )
 
 
 def _at_step(connection: Connection, branch_ref: str, text: str) -> Node:
@@ -218,7 +233,8 @@ def by_prefix(connection: Connection, ref: str) -> Node | None:
     Raises:
         Ambiguous: several.
     """
-    row = runs.one_by_prefix(connection, select(nodes), nodes.c.id, "node", ref)
+    query = select(nodes).where(visibility.nodes_of_any())
+    row = runs.one_by_prefix(connection, query, nodes.c.id, "node", ref)
     return None if row is None else record(row)
 
 
@@ -226,7 +242,7 @@ def list_of_run(
     connection: Connection, run_id: str, *, before: int | None = None, limit: int | None = None
 ) -> list[Node]:
     """Return the run's nodes, newest first, starting with ``seq < before``."""
-    query = select(nodes).where(nodes.c.run_id == run_id).order_by(nodes.c.seq.desc())
+    query = select(nodes).where(visibility.nodes_of(run_id)).order_by(nodes.c.seq.desc())
     if before is not None:
         query = query.where(nodes.c.seq < before)
     if limit is not None:
@@ -274,9 +290,10 @@ def first_at(connection: Connection, node: Node, step: int) -> Node | None:
     return None if first is None else get(connection, first)
 
 
-def children(connection: Connection, node_id: str) -> list[Node]:
-    """Return the nodes created from ``node_id``, oldest first."""
+def children(connection: Connection, node_id: str, *, listed: bool = False) -> list[Node]:
+    """Return the nodes created from ``node_id``, oldest first; if ``listed`` none in the trash."""
     query = select(nodes).where(nodes.c.parent_id == node_id).order_by(nodes.c.seq)
+    query = query.where(visibility.nodes_of_any()) if listed else query
     return [record(row) for row in connection.execute(query)]
 
 

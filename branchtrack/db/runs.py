@@ -18,6 +18,7 @@ from branchtrack.core.names import (
 )
 from branchtrack.core.records import Branch, Node, Run
 from branchtrack.db import audit, seals
+from branchtrack.db.deletion import visibility
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import branches, runs
 from branchtrack.errors import Ambiguous, NameTaken, NotFound
@@ -86,8 +87,8 @@ def _names_like(connection: Connection, name: str) -> set[str]:
 
 def of_command(connection: Connection, command: str) -> Run | None:
     """Return the newest run that a command has begun."""
-    query = select(runs).where(runs.c.command == command).order_by(runs.c.created_at.desc())
-    row = connection.execute(query.limit(1)).first()
+    query = select(runs).where(runs.c.command == command, visibility.RUNS)
+    row = connection.execute(query.order_by(runs.c.created_at.desc()).limit(1)).first()
     return None if row is None else Run(**row._mapping)
 
 
@@ -95,8 +96,9 @@ def with_policy(connection: Connection) -> list[Run]:
     """Return the runs that have a policy of retention, the oldest first."""
     # A missing value is the JSON null.
     has = cast(runs.c.retention, Text) != "null"
-    query = select(runs).where(runs.c.retention.is_not(None), has).order_by(runs.c.created_at)
-    return [Run(**row._mapping) for row in connection.execute(query)]
+    query = select(runs).where(runs.c.retention.is_not(None), has, visibility.RUNS)
+    rows = connection.execute(query.order_by(runs.c.created_at))
+    return [Run(**row._mapping) for row in rows]
 
 
 def of_training(connection: Connection, **facts: str) -> list[Run]:
@@ -106,7 +108,7 @@ def of_training(connection: Connection, **facts: str) -> list[Run]:
     """
     written = cast(runs.c.entry_point, Text)
     query = select(runs).where(*(written.contains(fact) for fact in facts.values()))
-    rows = connection.execute(query.order_by(runs.c.created_at.desc()))
+    rows = connection.execute(query.where(visibility.RUNS).order_by(runs.c.created_at.desc()))
     candidates = [Run(**row._mapping) for row in rows]
     return [run for run in candidates if facts.items() <= run.training.items()]
 
@@ -201,20 +203,39 @@ def get_run(connection: Connection, run_id: str) -> Run:
     return Run(**row._mapping)
 
 
-def find_run(connection: Connection, ref: str) -> Run:
+def find_run(connection: Connection, ref: str, *, trashed: bool = False) -> Run:
     """Return the run of that name, or whose id starts with ``ref`` (four characters or more).
+
+    One in the trash counts only if ``trashed``.
 
     Raises:
         NotFound: none, with similar names. Ambiguous: several.
     """
-    row = connection.execute(select(runs).where(runs.c.name == storable(ref))).first()
+    query = select(runs) if trashed else select(runs).where(visibility.RUNS)
+    row = connection.execute(query.where(runs.c.name == storable(ref))).first()
     if row is None:
-        row = one_by_prefix(connection, select(runs), runs.c.id, "run", ref)
+        row = one_by_prefix(connection, query, runs.c.id, "run", ref)
     if row is None:
-        latest = select(runs.c.name).order_by(runs.c.updated_at.desc()).limit(_MOST_SUGGESTED)
-        names = list(connection.execute(latest).scalars())
+        if not trashed and _in_trash(connection, ref):
+            raise trashed_error("run", ref)
+        latest = select(runs.c.name).where(visibility.RUNS).order_by(runs.c.updated_at.desc())
+        names = list(connection.execute(latest.limit(_MOST_SUGGESTED)).scalars())
         raise NotFound("run", ref, near(ref, names) or names[:3])
     return Run(**row._mapping)
+
+
+def trashed_error(kind: str, ref: str, restored_as: str = "") -> NotFound:
+    """Return the error of something in the trash, which ``branchtrack restore`` brings back."""
+    fix = f"It is in the trash: `branchtrack restore {restored_as or ref}` brings it back."
+    error = NotFound(kind, ref, fix=fix)
+    error.facts["trashed"] = True
+    return error
+
+
+def _in_trash(connection: Connection, ref: str) -> bool:
+    named = or_(runs.c.name == storable(ref), runs.c.id == storable(ref))
+    query = select(runs.c.id).where(named, runs.c.purged_at.is_(None))
+    return connection.execute(query).first() is not None
 
 
 def get_branch(connection: Connection, branch_id: str) -> Branch:
@@ -235,18 +256,25 @@ def find_branch(connection: Connection, ref: str) -> Branch:
     if not slash:
         row = one_by_prefix(connection, select(branches), branches.c.id, "branch", ref)
         if row is not None:
-            return Branch(**row._mapping)
+            branch = Branch(**row._mapping)
+            if branch.trashed_at is not None:
+                raise trashed_error("branch", ref)
+            find_run(connection, branch.run_id)
+            return branch
     run = find_run(connection, run_ref)
     name = name or run.default_branch
     by_name = {branch.name: branch for branch in list_branches(connection, run.id)}
-    if name not in by_name:
-        close = [f"{run.name}/{other}" for other in near(name, by_name) or sorted(by_name)]
+    listed = {key: branch for key, branch in by_name.items() if branch.trashed_at is None}
+    if name not in listed:
+        if name in by_name:
+            raise trashed_error("branch", f"{run.name}/{name}")
+        close = [f"{run.name}/{other}" for other in near(name, listed) or sorted(listed)]
         raise NotFound("branch", f"{run.name}/{name}", close)
-    return by_name[name]
+    return listed[name]
 
 
 def list_branches(connection: Connection, run_id: str) -> list[Branch]:
-    """Return the run's branches in the order they were created."""
+    """Return the run's branches in the order they were created, those in the trash included."""
     query = select(branches).where(branches.c.run_id == run_id).order_by(branches.c.position)
     return [Branch(**row._mapping) for row in connection.execute(query)]
 
@@ -272,7 +300,7 @@ def names(connection: Connection) -> set[str]:
 
 def count_runs(connection: Connection, *, archived: bool = False) -> int:
     """Return the number of runs, or of those that are archived."""
-    query = select(func.count()).select_from(runs)
+    query = select(func.count()).select_from(runs).where(visibility.RUNS)
     query = query.where(runs.c.archived_at.is_not(None)) if archived else query
     return int(connection.execute(query).scalar_one())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -194,6 +194,14 @@ def write(connection: Connection, table: Table, sealed: Mapping[Any, str]) -> No
     rows = [{"table": table.name, "key": str(key), "seal": seal} for key, seal in sealed.items()]
     for first in range(0, len(rows), _CHUNK):
         connection.execute(_STORE, rows[first : first + _CHUNK])
+
+
+def remove(connection: Connection, table: Table, keys: Sequence[str]) -> None:
+    """Remove the seals of rows that are gone."""
+    of_table = seals.c.table == table.name
+    for first in range(0, len(keys), _CHUNK):
+        chunk = keys[first : first + _CHUNK]
+        connection.execute(seals.delete().where(of_table, seals.c.key.in_(chunk)))
 
 
 def raw(

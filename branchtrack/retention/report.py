@@ -21,7 +21,7 @@ class Usage:
     """What nodes take up; ``logical_bytes`` if each had its own files, ``stored_bytes`` of tensors.
 
     ``thinned`` counts the nodes of which not everything is left. ``frees`` are the stored bytes
-    that nothing else needs.
+    that nothing else needs; of what is ``trashed`` its purge frees them.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Usage:
     stored_bytes: int
     thinned: int
     frees: int
+    trashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ def _run(
     for row in rows:
         nodes, logical, thinned = counts[row.branch_id]
         stored, frees = parts.of_branch[row.branch_id], parts.only[row.branch_id]
-        branches.append(Usage(row.branch, nodes, logical, stored, thinned, frees))
+        usage = Usage(row.branch, nodes, logical, stored, thinned, frees, bool(row.is_trashed))
+        branches.append(usage)
     usage = Usage(
         rows[0].run,
         sum(branch.nodes for branch in branches),
@@ -166,5 +168,6 @@ def _run(
         parts.of_run[run_id],
         sum(branch.thinned for branch in branches),
         parts.only[run_id],
+        bool(rows[0].is_run_trashed),
     )
     return RunUsage(run_id, usage, policies.from_json(rows[0].retention), tuple(branches))

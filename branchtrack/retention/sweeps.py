@@ -107,7 +107,20 @@ class Sweep:
                 unreadable.append(pack)
             freed += self._delete_unread()
             self._progress(len(dead) + number + 1, total)
+        self._forget_unheld()
         return freed + self._delete_unread(), unreadable
+
+    def _forget_unheld(self) -> None:
+        """Remove checkpoints that a purge has left, once their tensors are gone or others'."""
+        with self._database.read() as connection:
+            if not references.unheld(connection):
+                return
+        with self._database.transaction() as connection:
+            thinning.lock_store(connection)
+            left = plans.garbage(connection).keys()
+            unheld = references.unheld(connection)
+            gone = [item.checkpoint for item in unheld if left.isdisjoint(item.tensors)]
+            thinning.forget_checkpoints(connection, gone)
 
     def _mark(self, plan: Plan) -> None:
         """Mark checkpoints as thinned, those that are still to be in each transaction's eyes."""

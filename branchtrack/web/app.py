@@ -28,6 +28,7 @@ from branchtrack.web.api import labels as api_labels
 from branchtrack.web.api import launches as api_launches
 from branchtrack.web.api import orders, read, requests, tokens
 from branchtrack.web.api import storage as api_storage
+from branchtrack.web.api import trash as api_trash
 from branchtrack.web.events import streams
 from branchtrack.web.pages import (
     audit,
@@ -35,12 +36,14 @@ from branchtrack.web.pages import (
     compare,
     continuation,
     launches,
+    manage,
     node,
     resume,
     runs,
     steer,
     storage,
     theme,
+    trash,
     tree,
 )
 from branchtrack.web.view import request_lines
@@ -120,8 +123,8 @@ def status_of(error: BranchtrackError) -> int:
 
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
-    apis = (read, requests, orders, api_labels, api_launches, api_storage, tokens)
-    for module in (*pages, code, theme, streams, *apis):
+    apis = (read, requests, orders, api_labels, api_launches, api_storage, api_trash, tokens)
+    for module in (*pages, manage, trash, code, theme, streams, *apis):
         app.register_blueprint(module.blueprint)
 
 

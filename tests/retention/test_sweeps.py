@@ -11,11 +11,12 @@ import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
+from branchtrack.control import deletion
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Node
 from branchtrack.db import audit, integrity, nodes, runs
 from branchtrack.db.engine import Database
-from branchtrack.db.storage import sizes, thinning
+from branchtrack.db.storage import references, sizes, thinning
 from branchtrack.errors import CheckpointThinned, Forbidden
 from branchtrack.retention import plans
 from branchtrack.retention.policies import Policy, policy
@@ -272,3 +273,25 @@ def test_a_viewer_or_an_agent_may_not_sweep(tree: Tree) -> None:
     for role in ("viewer", "agent"):
         with pytest.raises(Forbidden):
             sweep(tree, Policy("thin"), actor=Actor("x", role, "api", "t"))
+
+
+def test_a_purge_is_swept_away_and_sound_before(tree: Tree) -> None:
+    line = chain(tree)
+    tree.branch("side", line[1])
+    fork = commit(tree, "side", line[1].step, line[1], "fork")
+    commit(tree, "side", line[1].step + 1, fork)
+    for name in ("main", "side"):
+        tree.end(name)
+    before = disk(tree.store)
+    control.delete(tree.database, "demo/side", actor="ann")
+    with tree.database.read() as connection:
+        entry = deletion.find(connection, "demo/side")
+    deletion.purge(tree.database, entry, actor="ann")
+    # As after a kill -9 before the sweep.
+    assert_sound(tree, line)
+    assert disk(tree.store) == before
+    freed, unreadable = Sweep(tree.database, tree.store, {}, "test").collect()
+    assert freed > 0 and not unreadable and disk(tree.store) == before - freed
+    assert_sound(tree, line)
+    with tree.database.read() as connection:
+        assert len(references.states(connection)) == len(line)

@@ -20,8 +20,8 @@ from branchtrack.config import load
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import new_id
-from branchtrack.core.records import Token
-from branchtrack.db import tokens
+from branchtrack.core.records import Run, Token
+from branchtrack.db import runs, tokens
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
@@ -30,7 +30,7 @@ from tests.web.conftest import client_of
 
 RUN, BRANCH = "/runs/digits", "/runs/digits/branches/main"
 #: What each route needs: ``open`` to everybody, ``look``, ``ask``, ``launch``, ``cancel`` of a
-#: request, ``end`` of a launch, ``tokens``; ``judge`` are previews.
+#: request, ``end`` of a launch, ``delete``, ``purge``, ``tokens``; ``judge`` are previews.
 ROUTES = {
     "static": ("GET", "/static/app.css", "open"),
     "theme.icon": ("GET", "/icon.svg", "open"),
@@ -61,6 +61,17 @@ ROUTES = {
     "storage.pin": ("POST", "/nodes/NODE/pin", "pin"),
     "api_storage.read": ("GET", "/api/v1/storage", "look"),
     "api_storage.sweep": ("POST", f"/api/v1{RUN}/gc", "retain"),
+    "manage.form": ("GET", f"{RUN}/manage", "look"),
+    "manage.change": ("POST", f"{RUN}/manage", "rename"),
+    "manage.delete": ("POST", "/runs/digits/branches/IDLE/delete", "delete"),
+    "trash.index": ("GET", "/trash", "look"),
+    "trash.restore": ("POST", "/trash/DELETED/restore", "delete"),
+    "trash.purge": ("POST", "/trash/DELETED/purge", "purge"),
+    "api_trash.delete_run": ("DELETE", "/api/v1/runs/SPARE", "delete"),
+    "api_trash.delete_branch": ("DELETE", "/api/v1/runs/digits/branches/IDLE", "delete"),
+    "api_trash.list_trash": ("GET", "/api/v1/trash", "look"),
+    "api_trash.restore": ("POST", "/api/v1/trash/DELETED/restore", "delete"),
+    "api_trash.purge": ("DELETE", "/api/v1/trash/DELETED", "purge"),
     "audit.show": ("GET", f"{RUN}/audit", "look"),
     "streams.events": ("GET", f"{RUN}/events", "look"),
     "api.list_runs": ("GET", "/api/v1/runs", "look"),
@@ -115,6 +126,9 @@ MAY = {
     "end": ("agent", "operator", "admin", "person"),
     "retain": ("operator", "admin", "person"),
     "label": ("operator", "admin", "person"),
+    "rename": ("operator", "admin", "person"),
+    "delete": ("operator", "admin", "person"),
+    "purge": ("admin", "person"),
     "pin": ("operator", "admin", "person"),
     "tokens": ("admin", "person"),
     "open": tuple(CALLERS),
@@ -141,6 +155,8 @@ class Gate:
         path = path.replace("NODE", self.line.head.id if self.line.head else "")
         path = path.replace("REQUEST", self.request_of(caller) if "REQUEST" in path else "")
         path = path.replace("IDLE", self.idle_branch() if "IDLE" in path else "")
+        path = path.replace("DELETED", self.deleted_run() if "DELETED" in path else "")
+        path = path.replace("SPARE", self.spare_run().name if "SPARE" in path else "")
         path = path.replace("LAUNCH", self.launch_of(caller) if "LAUNCH" in path else "")
         path = path.replace("TOKEN", self.spare_token(caller) if "TOKEN" in path else "")
         secret = self.secrets.get(caller)
@@ -176,6 +192,17 @@ class Gate:
         line.end("failed")
         return line.branch.name
 
+    def spare_run(self) -> Run:
+        """A new run without a node."""
+        with self.database.transaction() as connection:
+            return runs.create_run(connection, "spare", actor="test")
+
+    def deleted_run(self) -> str:
+        """The id of a run in the trash."""
+        run = self.spare_run()
+        control.delete(self.database, run.name, actor="test")
+        return run.id
+
     def launch_of(self, caller: str) -> str:
         """A launch of the caller's own that waits; somebody else's where it can order none."""
         token = self.tokens.get(caller)
@@ -201,6 +228,7 @@ def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
         "cancel": {},
         "end": {},
         "pin": {},
+        "rename": {"name": "digits"},
         "retain": {"keep": "thin"},
     }.get(needs, {"reason": "why"})
     if needs in ("ask", "judge"):

@@ -84,7 +84,7 @@ def _newest(connection: Connection, run: str, limit: int) -> tuple[str, list[Eve
     from branchtrack.db import audit as log
     from branchtrack.db.runs import find_run
 
-    run_id = find_run(connection, run).id
+    run_id = find_run(connection, run, trashed=True).id
     return run_id, log.newest(connection, run_id, limit)
 
 
@@ -146,7 +146,7 @@ def _verify(line: CommandLine, run: str, as_json: bool) -> None:
     from branchtrack.db.runs import find_run
 
     with line.read() as connection:
-        run_id = find_run(connection, run).id
+        run_id = find_run(connection, run, trashed=True).id
         with lenient(connection):
             broken = log.first_broken_seq(connection, run_id)
             unlogged = log.unlogged_changes(connection, run_id) if broken is None else []

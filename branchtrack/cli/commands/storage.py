@@ -73,6 +73,7 @@ def _print_report(report: Report) -> None:
         for name, usage in [(run.usage.name, run.usage)] + [
             (f"  {b.name}", b) for b in run.branches
         ]:
+            name += " (trash)" if usage.trashed else ""
             sizes = (usage.logical_bytes, usage.stored_bytes, usage.frees)
             policy = run.policy.words if usage is run.usage else ""
             counts = [f"{usage.nodes:,}", f"{usage.thinned:,}"]
@@ -106,11 +107,13 @@ def gc(line: CommandLine, /, run: str | None, dry_run: bool, as_json: bool, **op
     Without options each run's own policy applies, which keeps everything until another is given.
     thin keeps roots, forks, heads, pinned nodes and the best; of others the recipe if their process
     is certified exact, else the weights. Nothing that a child, a pin or a launch needs is thinned.
-    An interrupted sweep does no harm; the next one finishes it.
+    An interrupted sweep does no harm; the next one finishes it. What has been in the trash for its
+    time is purged first.
 
     \b
     Example: branchtrack gc demo --keep thin --every 100 --dry-run
     """
+    from branchtrack.control import deletion, local_actor
     from branchtrack.db import runs
 
     policy = _policy(options)
@@ -122,10 +125,12 @@ def gc(line: CommandLine, /, run: str | None, dry_run: bool, as_json: bool, **op
         if dry_run:
             results = [_plan(database, item, policy) for item in chosen]
             payload: dict[str, Any] = {"runs": results, "dry_run": True, "leftovers": ""}
+            payload["purged"] = _due(database)
         else:
+            purged = [entry.name for entry in deletion.purge_due(database, actor=local_actor())]
             results = [_sweep(line, database, item, policy) for item in chosen]
             removed = _clear(line, database, swept=bool(chosen))
-            payload = {"runs": results, "dry_run": False, **removed}
+            payload = {"runs": results, "dry_run": False, "purged": purged, **removed}
     if as_json:
         emit(payload)
     else:
@@ -145,6 +150,14 @@ def _policy(options: dict[str, Any]) -> Policy | None:
         every=options["every"],
         drop_optimizer_after=options["drop_optimizer_after"],
     )
+
+
+def _due(database: Database) -> list[str]:
+    """Return the names of what a sweep would purge now."""
+    from branchtrack.control import deletion
+
+    with database.read() as connection:
+        return [entry.name for entry in deletion.list_due(connection)]
 
 
 def _plan(database: Database, run: Run, policy: Policy | None) -> dict[str, Any]:
@@ -225,6 +238,8 @@ def _print_sweeps(payload: dict[str, Any]) -> None:
             echo(
                 f"  The pack {pack} cannot be read, and stays as it is: `branchtrack verify --all`."
             )
+    for name in payload["purged"]:
+        echo(f"{name} {is_} purged: it has been in the trash for its time.")
     if not payload["runs"]:
         echo("No run has a policy: nothing is thinned. `branchtrack gc RUN --keep thin` gives one.")
     if payload.get("unused_bytes"):

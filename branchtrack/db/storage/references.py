@@ -74,6 +74,17 @@ def losses(
         yield Reference(digest, thinned, needed), tensors_of(manifest, recorded)
 
 
+def unheld(connection: Connection) -> list[Reference]:
+    """Return the checkpoints that no node has, with the tensors that they had when whole."""
+    query = select(checkpoints.c.digest, checkpoints.c.thinned, checkpoints.c.manifest).where(
+        checkpoints.c.digest.not_in(select(nodes.c.state_digest))
+    )
+    return [
+        Reference(digest, thinned, tensors_of(manifest, None))
+        for digest, thinned, manifest in connection.execute(query)
+    ]
+
+
 def of_run(connection: Connection, run_id: str) -> dict[str, str | None]:
     """Return what is left of each checkpoint of a run's nodes, by digest."""
     mine = select(nodes.c.state_digest).where(nodes.c.run_id == run_id)

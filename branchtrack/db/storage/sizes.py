@@ -25,19 +25,29 @@ class Holder(NamedTuple):
 
 
 class BranchRow(NamedTuple):
-    """A branch and its run, by id and name, with the run's policy."""
+    """A branch and its run, by id and name, with the run's policy, and what is in the trash."""
 
     run_id: str
     run: str
     retention: dict[str, Any] | None
+    is_run_trashed: bool
     branch_id: str
     branch: str
+    is_trashed: bool
 
 
 def branch_rows(connection: Connection) -> list[BranchRow]:
     """Return every branch of every run, newest runs first, branches in their order."""
     query = (
-        select(runs.c.id, runs.c.name, runs.c.retention, branches.c.id, branches.c.name)
+        select(
+            runs.c.id,
+            runs.c.name,
+            runs.c.retention,
+            runs.c.trashed_at.is_not(None),
+            branches.c.id,
+            branches.c.name,
+            branches.c.trashed_at.is_not(None),
+        )
         .join(branches, branches.c.run_id == runs.c.id)
         .order_by(runs.c.created_at.desc(), runs.c.id, branches.c.position)
     )

@@ -132,6 +132,14 @@ def forget_tensors(connection: Connection, digests: Collection[str]) -> None:
         connection.execute(tensors.delete().where(tensors.c.digest.in_(chunk)))
 
 
+def forget_checkpoints(connection: Connection, digests: Sequence[str]) -> None:
+    """Remove checkpoints that no node has."""
+    for first in range(0, len(digests), _CHUNK):
+        chunk = digests[first : first + _CHUNK]
+        connection.execute(checkpoints.delete().where(checkpoints.c.digest.in_(chunk)))
+    seals.remove(connection, checkpoints, digests)
+
+
 def announce(connection: Connection, pack: tuple[str, int]) -> None:
     """Name a pack (id, bytes) before it is written: if it never holds anything, it is deleted."""
     values = {"id": pack[0], "nbytes": pack[1], "created_at": time.time()}

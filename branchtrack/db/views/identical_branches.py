@@ -16,6 +16,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.records import Branch, Node
 from branchtrack.db import runs, segments
+from branchtrack.db.deletion import visibility
 from branchtrack.db.tables import branches, launches, nodes
 from branchtrack.db.views import run_curves
 
@@ -75,7 +76,8 @@ def identical_branches(
 
 def _described(connection: Connection, branch_ids: list[str]) -> list[IdenticalBranch]:
     """Return the branches of those ids that still exist, in that order."""
-    rows = connection.execute(select(branches).where(branches.c.id.in_(branch_ids)))
+    query = select(branches).where(branches.c.id.in_(branch_ids), visibility.BRANCHES)
+    rows = connection.execute(query)
     records = {row.id: Branch(**row._mapping) for row in rows}
     return [_branch(connection, records[key]) for key in branch_ids if key in records]
 

@@ -10,6 +10,7 @@ from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, Select, 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import segments as segment_rows
+from branchtrack.db.deletion import visibility
 from branchtrack.db.orders import queue
 from branchtrack.db.tables import launches, runs, segments
 
@@ -44,7 +45,7 @@ def recent_ends(connection: Connection, limit: int) -> list[QueueRow]:
     """Return the launches that ended last, the latest first."""
     query = (
         _rows()
-        .where(launches.c.state.in_(sorted(lifecycle.LAUNCH_ENDS)))
+        .where(launches.c.state.in_(sorted(lifecycle.LAUNCH_ENDS)), visibility.RUNS)
         .order_by(launches.c.updated_at.desc(), launches.c.seq.desc())
         .limit(limit)
     )

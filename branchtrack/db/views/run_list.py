@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from branchtrack.core.records import Run, Segment
 from branchtrack.db import segments as segment_rows
+from branchtrack.db.deletion import visibility
 from branchtrack.db.tables import (
     branches,
     nodes,
@@ -99,7 +100,7 @@ def current_segments(connection: Connection, run_ids: Sequence[str]) -> dict[str
         query = (
             select(segments)
             .join(branches, branches.c.segment_id == segments.c.id)
-            .where(branches.c.run_id.in_(run_ids[first : first + _CHUNK]))
+            .where(branches.c.run_id.in_(run_ids[first : first + _CHUNK]), visibility.BRANCHES)
             .order_by(branches.c.position)
         )
         for row in connection.execute(query):
@@ -119,7 +120,7 @@ def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentS
         )
         .join(branches, branches.c.id == segments.c.branch_id)
         .outerjoin(nodes, nodes.c.id == segments.c.start_node_id)
-        .where(segments.c.run_id.in_(run_ids))
+        .where(segments.c.run_id.in_(run_ids), visibility.BRANCHES)
         .order_by(branches.c.position, segments.c.position)
     )
     lines = []
@@ -132,11 +133,11 @@ def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentS
 
 
 def _summaries() -> Select[Any]:
-    counts = [
-        select(func.count()).where(table.c.run_id == runs.c.id).scalar_subquery().label(name)
-        for table, name in ((branches, "branch_count"), (nodes, "node_count"))
-    ]
-    return select(runs, *counts, func.count().over().label("total"))
+    counts = (
+        visibility.branch_count().label("branch_count"),
+        visibility.node_count().label("node_count"),
+    )
+    return select(runs, *counts, func.count().over().label("total")).where(visibility.RUNS)
 
 
 def _summary(row: Row[Any]) -> RunSummary:

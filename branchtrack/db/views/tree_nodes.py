@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from branchtrack.core.records import Change
+from branchtrack.db.deletion import visibility
 from branchtrack.db.tables import checkpoints, nodes
 from branchtrack.db.views.tree_outline import NodeSummary
 
@@ -86,7 +87,7 @@ def read(
     ``branch_ids`` narrows page and marks. ``best`` names the metric whose lowest value is searched;
     without it there are no sums of bytes either.
     """
-    run = nodes.c.run_id == run_id
+    run = visibility.nodes_of(run_id)
     listed = and_(run, nodes.c.branch_id.in_(branch_ids)) if branch_ids else run
     earlier = true() if before is None else nodes.c.seq < before
     # Each is a table of its own for the statement: it is computed once, however often it is named.
@@ -116,7 +117,7 @@ def read(
 
 def node_summaries(connection: Connection, run_id: str) -> list[NodeSummary]:
     """Return all nodes of a run, oldest first, each with its metrics and values read back."""
-    query = _summaries(true()).where(nodes.c.run_id == run_id).order_by(nodes.c.seq)
+    query = _summaries(true()).where(visibility.nodes_of(run_id)).order_by(nodes.c.seq)
     return [_summary(row._mapping) for row in connection.execute(query)]
 
 
@@ -151,7 +152,9 @@ def lineage(
     line = line.union_all(above.join(line, nodes.c.id == line.c.parent_id))
     run_ids = select(nodes.c.run_id).where(nodes.c.id == children_of)
     children = select(nodes.c.id).where(
-        nodes.c.run_id.in_(run_ids), nodes.c.parent_id == children_of
+        nodes.c.run_id.in_(run_ids),
+        nodes.c.parent_id == children_of,
+        visibility.nodes_of_any(),
     )
     named = _table("named", union(select(nodes.c.id).where(nodes.c.id.in_(list(ids))), children))
     worth = or_(line.c.distance <= 1, nodes.c.parent_id.is_(None), _is_plain() == 0)

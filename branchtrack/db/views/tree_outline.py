@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, literal, or_, select
+from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, and_, literal, or_, select
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from branchtrack.core import lifecycle, saves
@@ -18,6 +18,7 @@ from branchtrack.db import audit
 from branchtrack.db import nodes as node_rows
 from branchtrack.db import segments as segments_of
 from branchtrack.db.certificates import newest_of_branch
+from branchtrack.db.deletion import visibility
 from branchtrack.db.runs import find_run
 from branchtrack.db.tables import (
     branches,
@@ -142,7 +143,7 @@ def branches_of(connection: Connection, run_ids: Iterable[str]) -> dict[str, tup
     query = (
         select(runs.c.name.label("run_name"), branches)
         .join(runs, runs.c.id == branches.c.run_id)
-        .where(branches.c.run_id.in_(list(run_ids)))
+        .where(branches.c.run_id.in_(list(run_ids)), visibility.BRANCHES)
         .order_by(branches.c.position)
     )
     return {
@@ -191,7 +192,7 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[TreeSummary
         .limit(1)
         .scalar_subquery()
     )
-    condition = or_(runs.c.name.in_(refs), runs.c.id.in_(refs))
+    condition = and_(or_(runs.c.name.in_(refs), runs.c.id.in_(refs)), visibility.RUNS)
     last_troubles = audit.last_troubles(select(runs.c.id).where(condition)).subquery()
     query = (
         select(
@@ -203,7 +204,7 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[TreeSummary
             newest.label("cursor"),
             groups.c.name.label("group_name"),
         )
-        .outerjoin(branches, branches.c.run_id == runs.c.id)
+        .outerjoin(branches, and_(branches.c.run_id == runs.c.id, visibility.BRANCHES))
         .outerjoin(groups, groups.c.id == branches.c.group_id)
         .outerjoin(segments, segments.c.branch_id == branches.c.id)
         .outerjoin(certificates, certificates.c.id == newest_of_branch().scalar_subquery())

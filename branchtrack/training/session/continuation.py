@@ -100,8 +100,11 @@ def line_of_site(
 
 def line_of_run(connection: Connection, run: Run) -> Line | None:
     """Return the branch a run's process trained last: it may have moved to other branches."""
-    all_of_run = {row.id: row for row in segments.list_of_run(connection, run.id)}
-    branches = {row.id: row for row in runs.list_branches(connection, run.id)}
+    branches = {
+        row.id: row for row in runs.list_branches(connection, run.id) if row.trashed_at is None
+    }
+    listed = segments.list_of_run(connection, run.id)
+    all_of_run = {row.id: row for row in listed if row.branch_id in branches}
     first = next((row for row in branches.values() if row.name == run.default_branch), None)
     if first is None or first.segment_id is None:
         return None

@@ -148,10 +148,13 @@ def actor() -> Actor:
     return current
 
 
-def denied_reason(*names: str) -> str:
-    """Return why the caller may not change anything, or do these things; empty if they may."""
+def denied_reason(*names: str, deed: str = "request") -> str:
+    """Return why the caller may not change anything, or do these things; empty if they may.
+
+    ``deed`` as in `core.actors.check`.
+    """
     try:
-        actors.check(g.get("actor") or Actor("nobody", "viewer"), "request", names)
+        actors.check(g.get("actor") or Actor("nobody", "viewer"), deed, names)
     except Forbidden as error:
         return error.what
     return ""

@@ -1,0 +1,45 @@
+"""The conditions that keep what lies in the trash out of every list and search."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, func, select
+
+from branchtrack.db.tables import branches, nodes, runs
+
+#: Runs and branches that are not in the trash. A run that was purged is in it for ever.
+RUNS: ColumnElement[bool] = runs.c.trashed_at.is_(None)
+BRANCHES: ColumnElement[bool] = branches.c.trashed_at.is_(None)
+
+
+def nodes_of(run_id: str) -> ColumnElement[bool]:
+    """Return the condition for a run's nodes on branches that are not in the trash."""
+    hidden = select(branches.c.id).where(
+        branches.c.run_id == run_id, branches.c.trashed_at.is_not(None)
+    )
+    return and_(nodes.c.run_id == run_id, nodes.c.branch_id.not_in(hidden))
+
+
+def nodes_of_any() -> ColumnElement[bool]:
+    """Return the condition for nodes of which neither run nor branch is in the trash."""
+    hidden_branches = select(branches.c.id).where(branches.c.trashed_at.is_not(None))
+    hidden_runs = select(runs.c.id).where(runs.c.trashed_at.is_not(None))
+    return and_(nodes.c.branch_id.not_in(hidden_branches), nodes.c.run_id.not_in(hidden_runs))
+
+
+def branch_count() -> ColumnElement[int]:
+    """Return the number of a run's branches, for a query of runs."""
+    query = select(func.count()).where(branches.c.run_id == runs.c.id, BRANCHES)
+    return query.correlate(runs).scalar_subquery()
+
+
+def node_count() -> ColumnElement[int]:
+    """Return the number of a run's nodes, for a query of runs."""
+    every = select(func.count()).where(nodes.c.run_id == runs.c.id)
+    # Few branches are in the trash: nodes of the others are only counted, in the index.
+    hidden = (
+        select(func.count())
+        .select_from(nodes.join(branches, branches.c.id == nodes.c.branch_id))
+        .where(branches.c.run_id == runs.c.id, branches.c.trashed_at.is_not(None))
+    )
+    listed = every.correlate(runs).scalar_subquery() - hidden.correlate(runs).scalar_subquery()
+    return listed
