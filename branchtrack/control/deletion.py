@@ -89,17 +89,21 @@ def plan(connection: Connection, ref: str) -> Deletion:
     if isinstance(item, Node):
         what = f"{ref} is a node: a node goes with its branch, and `branchtrack gc` thins it."
         raise InvalidInput("ref", ref, "a run or RUN/BRANCH", what=what)
+    return plan_of(connection, item)
+
+
+def plan_of(connection: Connection, item: Run | Branch) -> Deletion:
+    """Do as `plan`, for a run or a branch."""
     if isinstance(item, Run):
         listed = [row for row in runs.list_branches(connection, item.id) if not row.trashed_at]
         return _deletion(connection, item, None, listed)
     run = runs.get_run(connection, item.run_id)
     if item.name == run.default_branch:
-        what = f"{run.name}/{item.name} has the root of the tree: without it there is no run."
-        raise InvalidInput("ref", ref, f"{run.name}, to delete the whole run", what=what)
+        name = f"{run.name}/{item.name}"
+        what = f"{name} has the root of the tree: without it there is no run."
+        raise InvalidInput("ref", name, f"{run.name}, to delete the whole run", what=what)
     ids = dependencies.below(dependencies.of_run(connection, run.id), [item.id])
-    members = [
-        row for row in dependencies.chosen(connection, run.id, ids) if row.trashed_at is None
-    ]
+    members = [row for row in dependencies.chosen(connection, run.id, ids) if not row.trashed_at]
     return _deletion(connection, run, item, members)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from branchtrack import config
+from branchtrack import config, control
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import segments
@@ -102,6 +102,10 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     changed = lines["cooler"].head
     lines["more-decay"].offer()
     lines["more-decay"].ask({"kind": "set", "values": {"lr": 1e-4}}, "let us see")
+    old_branch, _order = troubled.order(root, "given-up", "try no decay", weight_decay=0.0)
+    old_branch.end("failed", "gone")
+    control.delete(database, "digits-mlp", actor="ann", reason="superseded by the new data")
+    control.delete(database, "troubled/given-up", actor="bob (web)")
     assert changed is not None and lines["more-decay"].head is not None
     assert lines["hot"].head is not None and lines["cooler"].head is not None
     pages = {
@@ -120,6 +124,10 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
         "steer-wrong": "/runs/gpt2-docs/branches/more-decay/steer?",
         "audit": "/runs/gpt2-docs/audit?verify=1",
         "queue": "/launches",
+        "storage": "/storage",
+        "manage": "/runs/gpt2-docs/manage",
+        "manage-branch": "/runs/gpt2-docs/branches/cooler/manage",
+        "trash": "/trash",
         "stop": "/runs/gpt2-docs/branches/more-decay/stop",
         "missing": "/runs/gpt2-dcos",
     }

@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from branchtrack import control
 from branchtrack.config import Config
 from branchtrack.db import segments
 from branchtrack.db.orders import launches
@@ -47,6 +48,9 @@ def pages(site: Site) -> dict[str, str]:
     with site.database.transaction() as connection:
         launches.move(connection, launch.id, "failed", "worker", error="train.py is gone.")
         segments.end(connection, line.segment.id, "failed", actor="worker", error="gone")
+    other = grower.line("given-up", 30)
+    other.end("failed")
+    control.delete(site.database, "troubled/given-up", actor="ann", reason="worse")
     return {
         "runs": "",
         "no such runs": "runs?q=zzz",
@@ -59,6 +63,9 @@ def pages(site: Site) -> dict[str, str]:
         "audit": "runs/troubled/audit?verify=1",
         "long audit": "runs/gpt2-docs/audit?verify=1",
         "stop": "runs/gpt2-docs/branches/more-decay/stop",
+        "storage": "storage",
+        "manage": "runs/gpt2-docs/manage",
+        "trash": "trash",
         "error": "runs/nope",
     }
 

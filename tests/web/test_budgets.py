@@ -48,6 +48,8 @@ def pages(site: Site) -> dict[str, str]:
         "steer": "/runs/gpt2-docs/branches/more-decay/steer",
         "audit": "/runs/gpt2-docs/audit",
         "queue": "/launches",
+        "manage": "/runs/gpt2-docs/branches/cooler/manage",
+        "trash": "/trash",
     }
 
 
@@ -67,6 +69,8 @@ def pages(site: Site) -> dict[str, str]:
         "steer",
         "audit",
         "queue",
+        "manage",
+        "trash",
     ],
 )
 def test_a_page_makes_at_most_six_statements(site: Site, name: str) -> None:

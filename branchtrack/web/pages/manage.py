@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
 from branchtrack.control import deletion
+from branchtrack.control.deletion import Deletion
 from branchtrack.core.records import Branch, Run
 from branchtrack.db import runs
 from branchtrack.errors import InvalidInput
@@ -89,10 +90,7 @@ def _render(
 ) -> Response:
     with services().database.read() as connection:
         item = _find(connection, run, branch)
-        record = runs.get_run(connection, item.run_id) if isinstance(item, Branch) else item
-        listed = [row for row in runs.list_branches(connection, record.id) if not row.trashed_at]
-        is_root = branch is not None and item.name == record.default_branch
-        planned = None if is_root else deletion.plan(connection, _ref(run, branch))
+        planned = _planned(connection, item)
     is_changed = bool(submitted) and "name" in submitted
     return respond(
         "manage/index.html",
@@ -100,7 +98,7 @@ def _render(
         run=run,
         branch=branch,
         item=item,
-        branches=listed,
+        branches=[] if planned is None or branch else planned.branches,
         planned=planned,
         error=error,
         entered={
@@ -110,6 +108,14 @@ def _render(
             "archived": bool(submitted.get("archived")) if is_changed else item.archived_at,
         },
     )
+
+
+def _planned(connection: Connection, item: Run | Branch) -> Deletion | None:
+    """Return what a deletion would take along; None for what cannot be deleted."""
+    try:
+        return deletion.plan_of(connection, item)
+    except InvalidInput:
+        return None
 
 
 def _find(connection: Connection, run: str, branch: str | None) -> Run | Branch:

@@ -24,7 +24,7 @@ def index() -> Response:
     return respond(
         "trash/index.html",
         entries=[(entry, formats.timestamp(deletion.due(entry))) for entry in entries],
-        days=deletion.trash_days(),
+        days=f"{deletion.trash_days():g}",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from branchtrack import control
 from branchtrack.db import nodes, runs
 from tests.web.conftest import Site
 
@@ -45,3 +46,15 @@ def test_a_node_is_pinned_and_unpinned(own: Site) -> None:
         with own.database.read() as connection:
             assert (nodes.find(connection, node_id).pinned_at is not None) is is_pinned
     assert own.client.post(f"/nodes/{node_id}/pin", data={"pinned": "x"}).status_code == 422
+
+
+def test_what_is_in_the_trash_says_so_and_has_no_policy(own: Site) -> None:
+    line = own.lines["main"].grower.line("cooler", 100)
+    line.commit("root", 0)
+    line.end("failed")
+    control.delete(own.database, "digits/cooler", actor="ann")
+    assert "in the trash" in own.get("/storage").text
+    own.lines["main"].end("finished")
+    control.delete(own.database, "digits", actor="ann")
+    page = own.get("/storage")
+    assert "digits, in the trash" in page.text and not page.all("form", action="/runs/digits/gc")
