@@ -50,7 +50,8 @@ class CheckedOrder:
     """An order that may be queued: ``overrides`` and ``mode`` as they apply, and the ``command``.
 
     ``order`` holds ``node mode name settings`` as they were asked for, ``relative`` those of the
-    settings that were relative to the node's.
+    settings that were relative to the node's. With ``rebuild`` what was thinned is trained
+    again first.
     """
 
     node: Node
@@ -59,6 +60,7 @@ class CheckedOrder:
     mode: str
     command: dict[str, Any] | None
     relative: dict[str, Any]
+    rebuild: bool = True
 
     def named(self, name: str | None) -> CheckedOrder:
         """Return the same order of a branch of another name."""
@@ -154,7 +156,9 @@ def queue(
     node, order = checked.node, checked.order
     # A sweep must see the order, or the order what the sweep has taken away.
     thinning.share_store(connection)
-    nodes.check_left(connection, node.state_digest, needed_by(checked.mode))
+    nodes.check_left(
+        connection, node.state_digest, needed_by(checked.mode), rebuild=checked.rebuild
+    )
     request = quota.receive(connection, node, order, checked.overrides, who, reason)
     launch = launches.order(
         connection,
@@ -218,13 +222,14 @@ def check_order(
     verified = {} if known is None else known
     need = needed_by(order["mode"])
     if node.id not in verified:
-        verified[node.id] = verify_outline(database, store, node, need=need)
+        # A worker rebuilds what was thinned; a process that leaves its own state cannot wait.
+        verified[node.id] = verify_outline(database, store, node, need=need, rebuild=not every_byte)
         if every_byte:
             verify_state(database, store, node, need=need)
     check_parts(overrides, verified[node.id])
     relative = {name: order["settings"][name] for name in names}
     mode = mode_in_force(node, order["mode"])
-    return CheckedOrder(node, order, overrides, mode, command, relative)
+    return CheckedOrder(node, order, overrides, mode, command, relative, not every_byte)
 
 
 def needed_by(mode: str) -> str:

@@ -27,9 +27,10 @@ from branchtrack.core.builtin_settings import SCHEDULER
 from branchtrack.core.names import free_name, valid_name
 from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.core.records import Node
-from branchtrack.db import runs, segments
+from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
+from branchtrack.db.storage import references
 from branchtrack.db.views.identical_branches import identical_branches
 from branchtrack.error_payload import error_payload
 from branchtrack.errors import BranchtrackError, NameTaken
@@ -122,6 +123,8 @@ def _outcome(connection: Connection, checked: CheckedOrder, is_refused: bool) ->
         + ")"
         for other in identical
     ]
+    if nodes.thinned(connection, node.state_digest) == references.RECIPE:
+        warnings.append("its checkpoint was thinned: the worker trains to it again first")
     return {
         "mode": mode,
         "overrides": overrides,

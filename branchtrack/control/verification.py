@@ -94,19 +94,22 @@ def verify_state(
     return manifest
 
 
-def verify_outline(database: Database, store: Store, node: Node, need: str = "all") -> list[str]:
+def verify_outline(
+    database: Database, store: Store, node: Node, need: str = "all", *, rebuild: bool = False
+) -> list[str]:
     """Check all of a node but the content of its tensors, and return their names.
 
     That is its record, that of its checkpoint, and that each of its packs exists, is as long as it
     was and has the header that was written. Its cost does not depend on the size of the model:
-    whoever loads the tensors reads and checks every byte then.
+    whoever loads the tensors reads and checks every byte then. With ``rebuild`` a node of which
+    the recipe is left passes: it is trained again first.
 
     Raises:
         RecordChanged, CheckpointMissing, CheckpointDamaged, CheckpointThinned.
     """
     with database.read() as connection:
         _check_record(connection, node)
-        outline = checkpoint_outline(connection, node.state_digest, need)
+        outline = checkpoint_outline(connection, node.state_digest, need, rebuild=rebuild)
     for pack, nbytes in outline.packs.items():
         try:
             store.check_pack(pack, nbytes)

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,13 @@ def start(
     extra: Mapping[str, str] | None = None,
     *,
     keep: bool = False,
+    before: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Start the recorded command in a session of its own, where it waits for `release`.
 
     ``extra`` are further variables; without a ``launch`` they say what the process is for. With
-    ``keep`` the recorded variables are not restored.
+    ``keep`` the recorded variables are not restored. ``before`` is a command that runs the recorded
+    one, which it gets as its last arguments.
 
     Raises:
         UntrustedHome: the user does not trust this home, so none of its commands is started.
@@ -52,11 +54,11 @@ def start(
     trust.check(config)
     recorded = entry_point or {}
     argv = _command(recorded, launch)
-    before = {} if keep else recorded.get("env", {})
+    variables = {} if keep else recorded.get("env", {})
     assigned = ASSIGNED & os.environ.keys()
     environment = {
         **os.environ,
-        **{name: value for name, value in before.items() if name not in assigned},
+        **{name: value for name, value in variables.items() if name not in assigned},
         **config.environment(),
         **(extra or {}),
         **({LAUNCH_VARIABLE: launch} if launch else {}),
@@ -65,7 +67,7 @@ def start(
     try:
         with open(log, "ab", opener=permissions.opener(config.home)) as output:
             return subprocess.Popen(
-                [*_GATE, *argv],
+                [*_GATE, *before, *argv],
                 cwd=recorded.get("cwd") or ".",
                 env=environment,
                 start_new_session=True,

@@ -15,18 +15,23 @@ from branchtrack import scripts
 from branchtrack.core.records import Launch
 from branchtrack.core.variables import Comparison
 from branchtrack.db import nodes, runs, segments
-from branchtrack.launching import child_environment, devices
+from branchtrack.db.storage import references
+from branchtrack.launching import child_environment, devices, rebuilt_start
 
 
 @dataclass(frozen=True)
 class Start:
-    """A start as prepared; ``facts`` are recorded with the launch, of variables only the names."""
+    """A start as prepared; ``facts`` are recorded with the launch, of variables only the names.
+
+    ``before`` is a command that runs the recorded one when it is done, see `rebuilt_start`.
+    """
 
     entry_point: dict[str, Any] | None
     compared: Comparison
     variables: dict[str, str]
     keeps_environment: bool
     facts: dict[str, Any]
+    before: tuple[str, ...] = ()
 
 
 def prepare(connection: Connection, launch: Launch, *, slots: int, home: Path) -> Start:
@@ -41,8 +46,10 @@ def prepare(connection: Connection, launch: Launch, *, slots: int, home: Path) -
     )
     recorded = launch.entry_point or runs.get_run(connection, launch.run_id).entry_point
     entry_point = scripts.relocated(recorded, home)
+    node = nodes.get(connection, launch.node_id)
+    is_thinned = nodes.thinned(connection, node.state_digest) == references.RECIPE
     slot = child_environment.of_slot(
-        nodes.get(connection, launch.node_id),
+        node,
         {} if keeps else (entry_point or {}).get("env", {}),
         compared,
         slots=slots,
@@ -55,4 +62,5 @@ def prepare(connection: Connection, launch: Launch, *, slots: int, home: Path) -
         variables={**compared.variables, **slot},
         keeps_environment=keeps,
         facts={"environment": facts, "device": slot.get(devices.DEVICES)},
+        before=rebuilt_start.command(node.id) if is_thinned else (),
     )

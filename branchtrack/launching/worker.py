@@ -137,6 +137,7 @@ class Worker:
                 log,
                 start.variables,
                 keep=start.keeps_environment,
+                before=start.before,
             )
         except LaunchFailed as error:
             return self._record_end(launch, None, str(error))

@@ -143,12 +143,12 @@ def test_a_node_that_is_thinned_while_it_is_read_is_not_ordered(
     def thinned_after(*values: Any, **how: Any) -> Any:
         manifest = verify(*values, **how)
         with database.transaction() as connection:
-            thinning.mark(connection, {ten.state_digest: "recipe"})
+            thinning.mark(connection, {ten.state_digest: "weights"})
         return manifest
 
     monkeypatch.setattr(launch_module.launch_checks, "startable", lambda *_: None)
     monkeypatch.setattr(launch_module, "verify_outline", thinned_after)
-    with pytest.raises(CheckpointThinned, match="branchtrack rebuild"):
+    with pytest.raises(CheckpointThinned, match="mode weights"):
         control.create_launch(database, store, ten.id, actor="ada", name="late")
     with database.read() as connection:
         names = [branch.name for branch in runs.list_branches(connection, tree.run.id)]

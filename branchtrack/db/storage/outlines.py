@@ -25,10 +25,13 @@ class CheckpointOutline:
     packs: dict[str, int]
 
 
-def checkpoint_outline(connection: Connection, digest: str, need: str) -> CheckpointOutline:
+def checkpoint_outline(
+    connection: Connection, digest: str, need: str, *, rebuild: bool = False
+) -> CheckpointOutline:
     """Return the outline of the checkpoint with that state digest, its record proved by its seal.
 
-    ``need`` as for `nodes.checkpoint`: of a thinned one only the ``weights`` may be left.
+    ``need`` as for `nodes.checkpoint`: of a thinned one only the ``weights`` may be left. With
+    ``rebuild`` one whose recipe is left has no packs.
 
     Raises:
         CheckpointMissing: it is not recorded. CheckpointDamaged: its record is.
@@ -43,7 +46,7 @@ def checkpoint_outline(connection: Connection, digest: str, need: str) -> Checkp
         )
     if seals.stored(connection, checkpoints, digest) != seals.of_row(checkpoints, row):
         raise nodes.damaged_record(digest, "it is not as it was written")
-    nodes.check_left(connection, digest, need)
+    nodes.check_left(connection, digest, need, rebuild=rebuild)
     try:
         manifest = json.loads(zlib.decompress(row["manifest"]))
         is_part = row["thinned"] and need == "weights"
@@ -52,6 +55,8 @@ def checkpoint_outline(connection: Connection, digest: str, need: str) -> Checkp
         names = [name for name, _dtype, _shape, _tensor in listed]
     except (zlib.error, ValueError, TypeError, LookupError) as error:
         raise nodes.damaged_record(digest, f"its manifest cannot be read: {error}") from error
+    if row["thinned"] == references.RECIPE:
+        return CheckpointOutline(names, {})
     return CheckpointOutline(names, _packs(connection, digest, digests))
 
 
