@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool, QueuePool
 
 from branchtrack.core.nonfinite import packed, unpacked
-from branchtrack.db import readonly
+from branchtrack.db import readonly, seals
 from branchtrack.errors import DatabaseUnreadable, InvalidInput, ReadOnlyHome, StorageError
 
 #: Seconds a SQLite writer waits for another to finish its transaction.
@@ -69,7 +69,7 @@ class Database:
         self.check_writable()
         with self._translated(), self._in_turn(), self.engine.connect() as connection:
             connection = connection.execution_options(branchtrack_writes=True)
-            with connection.begin():
+            with connection.begin(), seals.together(connection):
                 yield connection
 
     @contextmanager

@@ -179,7 +179,7 @@ def _series_id(connection: Connection, segment_id: str, name: str) -> int:
     if existing is not None:
         return int(existing)
     row = {"segment_id": segment_id, "name": name}
-    connection.execute(metric_series.insert().values(**row))
+    connection.execute(metric_series.insert(), row)
     return int(connection.execute(select(metric_series.c.id).where(key)).scalar_one())
 
 

@@ -89,7 +89,7 @@ def commit(connection: Connection, new: NewNode) -> Node:
         "changes": [change.as_dict() for change in new.changes],
         "created_at": time.time(),
     }
-    connection.execute(nodes.insert().values(**row))
+    connection.execute(nodes.insert(), row)
     # A process that was taken for gone must not move the head of a branch that has continued.
     connection.execute(
         branches.update()

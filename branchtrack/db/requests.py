@@ -59,7 +59,7 @@ def add(
         "run_steps": segments.trained_steps(connection, branch.run_id),
         "channel": actor.channel,
     }
-    connection.execute(requests.insert().values(**row))
+    connection.execute(requests.insert(), row)
     _log_received(connection, row)
     return get(connection, row["id"])
 

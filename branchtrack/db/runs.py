@@ -156,7 +156,7 @@ def create_branch(
     branch = Branch(
         branch_id or new_id(), run_id, name, position, start_node_id, None, None, time.time()
     )
-    connection.execute(branches.insert().values(**vars(branch)))
+    connection.execute(branches.insert(), vars(branch))
     seals.renew(connection, branches, branch.id)
     return branch
 
@@ -170,8 +170,8 @@ def suggested_name(connection: Connection, node: Node) -> str:
 
 def lock_names(connection: Connection, run_id: str) -> None:
     """Keep other writers from naming branches of a run until this transaction ends."""
-    # The run's row is the lock under which its branches are named and numbered (PostgreSQL).
-    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
+    # The run's row is the lock under which its branches are named and numbered.
+    audit.lock(connection, run_id)
 
 
 def rename_branch(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -59,6 +60,26 @@ _STORE = text(
     'ON CONFLICT ("table", key) DO UPDATE SET seal = excluded.seal'
 )
 _POINT = struct.Struct("<qq?dd")
+#: Where a connection has the seals to be written at the end of its transaction, by table and key;
+#: a row without one is sealed as it is then.
+_PENDING = "branchtrack.seals"
+_Pending = dict[tuple[str, str], tuple[Table, object, str | None]]
+
+
+@contextmanager
+def together(connection: Connection) -> Iterator[None]:
+    """Seal the rows written in the block at its end, each once, in as few statements as possible.
+
+    A block that raises seals nothing: its transaction is rolled back.
+    """
+    # A connection that fails in the block has lost its own way to this.
+    info = connection.info
+    info[_PENDING] = _Pending()
+    try:
+        yield
+        _flush(connection)
+    finally:
+        del info[_PENDING]
 
 
 def digest(values: Mapping[str, Any], nbytes: int = _SEAL_BYTES) -> str:
@@ -92,7 +113,13 @@ def point(series_id: int, step: int, value: float | None, time: float) -> str:
 
 
 def renew(connection: Connection, table: Table, key: object) -> None:
-    """Seal the row of ``table`` with that id as it is now; a missing row loses its seal."""
+    """Seal the row of ``table`` with that id as it is now; a missing row loses its seal.
+
+    Within `together`, as it is at the end of the block.
+    """
+    if (pending := connection.info.get(_PENDING)) is not None:
+        pending[table.name, str(key)] = table, key, None
+        return
     values = next(raw(connection, table, key), None)
     if values is None:
         where = (seals.c.table == table.name) & (seals.c.key == str(key))
@@ -116,12 +143,14 @@ def holds(connection: Connection, table: Table, key: object) -> bool:
 
 def stored(connection: Connection, table: Table, key: object) -> str | None:
     """Return the last seal of the row with that id."""
+    _flush(connection)
     where = (seals.c.table == table.name) & (seals.c.key == str(key))
     return connection.execute(select(seals.c.seal).where(where)).scalar()
 
 
 def all_stored(connection: Connection, table: Table) -> dict[str, str]:
     """Return the seals of all rows of a table, by the rows' ids."""
+    _flush(connection)
     query = select(seals.c.key, seals.c.seal).where(seals.c.table == table.name)
     return {row.key: row.seal for row in connection.execute(query)}
 
@@ -191,17 +220,46 @@ def broken_blocks(connection: Connection) -> Iterator[tuple[str, str]]:
 
 def write(connection: Connection, table: Table, sealed: Mapping[Any, str]) -> None:
     """Store seals of rows of a table, by the rows' ids."""
-    rows = [{"table": table.name, "key": str(key), "seal": seal} for key, seal in sealed.items()]
-    for first in range(0, len(rows), _CHUNK):
-        connection.execute(_STORE, rows[first : first + _CHUNK])
+    if (pending := connection.info.get(_PENDING)) is not None:
+        pending |= {(table.name, str(key)): (table, key, seal) for key, seal in sealed.items()}
+        return
+    _store(connection, [(table.name, str(key), seal) for key, seal in sealed.items()])
 
 
 def remove(connection: Connection, table: Table, keys: Sequence[str]) -> None:
     """Remove the seals of rows that are gone."""
+    for key in keys:
+        connection.info.get(_PENDING, {}).pop((table.name, key), None)
     of_table = seals.c.table == table.name
     for first in range(0, len(keys), _CHUNK):
         chunk = keys[first : first + _CHUNK]
         connection.execute(seals.delete().where(of_table, seals.c.key.in_(chunk)))
+
+
+def _flush(connection: Connection) -> None:
+    """Write the seals that wait for the end of the transaction."""
+    pending: _Pending = connection.info.get(_PENDING) or {}
+    if not pending:
+        return
+    rows, gone = [], []
+    for (name, key), (table, row_key, seal) in pending.items():
+        if seal is None:
+            values = next(raw(connection, table, row_key), None)
+            if values is None:
+                gone.append((table, key))
+                continue
+            seal = of_row(table, values)
+        rows.append((name, key, seal))
+    pending.clear()
+    _store(connection, rows)
+    for table, key in gone:
+        remove(connection, table, [key])
+
+
+def _store(connection: Connection, sealed: Sequence[tuple[str, str, str]]) -> None:
+    rows = [{"table": name, "key": key, "seal": seal} for name, key, seal in sealed]
+    for first in range(0, len(rows), _CHUNK):
+        connection.execute(_STORE, rows[first : first + _CHUNK])
 
 
 def raw(

@@ -57,7 +57,7 @@ def add(connection: Connection, segment: Segment) -> Segment:
     count = select(func.count()).where(segments.c.branch_id == branch_id)
     segment = replace(segment, position=connection.execute(count).scalar_one())
     row = {name: value for name, value in vars(segment).items() if name != "gone"}
-    connection.execute(segments.insert().values(**row))
+    connection.execute(segments.insert(), row)
     connection.execute(
         branches.update().where(branches.c.id == branch_id).values(segment_id=segment.id)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import seals, tables
@@ -89,3 +90,41 @@ def test_a_row_from_another_database_is_what_its_event_says_of_it(tree: Tree) ->
         renumbered = tables.nodes.update().values(seq=node.seq + 7, logged_seq=node.seq)
         connection.execute(renumbered)
         assert seals.contents(connection, tables.nodes, node.id) == contents
+
+
+def test_a_row_written_often_in_one_transaction_is_sealed_once_as_it_is_at_its_end(
+    tree: Tree,
+) -> None:
+    node = tree.node("main", 0, kind="root")
+    stored = list[str]()
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
+        stored.extend([statement] if statement.startswith("INSERT INTO seals") else [])
+
+    event.listen(tree.database.engine, "before_cursor_execute", note)
+    with tree.database.transaction() as connection:
+        for message in ("first", "second"):
+            connection.execute(tables.nodes.update().values(message=message))
+            seals.renew(connection, tables.nodes, node.id)
+    event.remove(tree.database.engine, "before_cursor_execute", note)
+    assert len(stored) == 1
+    with tree.database.read() as connection:
+        assert seals.holds(connection, tables.nodes, node.id)
+
+
+def test_a_seal_is_read_as_it_is_within_its_transaction(tree: Tree) -> None:
+    node = tree.node("main", 0, kind="root")
+    with tree.database.transaction() as connection:
+        connection.execute(tables.nodes.update().values(message="other"))
+        seals.renew(connection, tables.nodes, node.id)
+        assert seals.holds(connection, tables.nodes, node.id)
+
+
+def test_a_transaction_that_fails_seals_nothing(tree: Tree) -> None:
+    node = tree.node("main", 0, kind="root")
+    with pytest.raises(ZeroDivisionError), tree.database.transaction() as connection:
+        connection.execute(tables.nodes.update().values(message="other"))
+        seals.renew(connection, tables.nodes, node.id)
+        raise ZeroDivisionError
+    with tree.database.transaction() as connection:
+        assert seals.holds(connection, tables.nodes, node.id)

@@ -25,7 +25,7 @@ def create(
     runs.lock_names(connection, run_id)
     taken = {group.name for group in of_run(connection, run_id)}
     group = Group(new_id(), run_id, free_name(name, taken), kind, actor, reason, time.time())
-    connection.execute(groups.insert().values(**vars(group)))
+    connection.execute(groups.insert(), vars(group))
     seals.renew(connection, groups, group.id)
     audit.append(
         connection,
