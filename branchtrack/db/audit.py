@@ -47,8 +47,9 @@ def lock(connection: Connection, run_id: str) -> None:
     if connection.dialect.name == "sqlite":
         # It has a single writer anyway.
         return
-    # The run's row is the lock that keeps two writers from taking one number. It does not block writers that only refer to the run, as every
-    # inserted row of it does: two that both do so first would wait for each other.
+    # The run's row is the lock that keeps two writers from taking one number. It does not block
+    # writers that only refer to the run, as every inserted row of it does: two that both do so
+    # first would wait for each other.
     connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True))
 
 
