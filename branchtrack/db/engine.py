@@ -137,16 +137,20 @@ def upsert(connection: Connection, table: Table) -> Any:
     return postgresql.insert(table)
 
 
+#: `json.loads` would make one for each text.
+_DECODER = json.JSONDecoder(object_hook=unpacked)
+
+
 def _to_json(value: Any) -> str:
     return json.dumps(packed(value), allow_nan=False, separators=(",", ":"))
 
 
-def _from_json(text: str) -> Any:
-    if text in ("[]", "{}", "null"):
+def _from_json(text: str | bytes) -> Any:
+    if isinstance(text, str) and text in ("[]", "{}", "null"):
         # Most of what is stored, many thousands of times in a large tree.
         return {"[": [], "{": {}, "n": None}[text[0]]
     try:
-        return json.loads(text, object_hook=unpacked)
+        return _DECODER.decode(text if isinstance(text, str) else text.decode())
     except ValueError as error:
         raise DatabaseUnreadable(
             f"A record of the database is damaged: {error}.",

@@ -21,6 +21,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    null,
     or_,
     select,
     true,
@@ -116,8 +117,12 @@ def read(
 
 
 def node_summaries(connection: Connection, run_id: str) -> list[NodeSummary]:
-    """Return all nodes of a run, oldest first, each with its metrics and values read back."""
-    query = _summaries(true()).where(visibility.nodes_of(run_id)).order_by(nodes.c.seq)
+    """Return all nodes of a run, oldest first, each with its metrics, none with `effective`."""
+    query = (
+        _summaries(true(), without=("effective",))
+        .where(visibility.nodes_of(run_id))
+        .order_by(nodes.c.seq)
+    )
     return [_summary(row._mapping) for row in connection.execute(query)]
 
 
@@ -176,9 +181,13 @@ def lineage(
     return Lineage(by_id, ordered)
 
 
-def _summaries(whole: ColumnElement[bool]) -> Select[Any]:
+def _summaries(whole: ColumnElement[bool], without: Collection[str] = ()) -> Select[Any]:
     columns = [
-        case((whole, nodes.c[name])).label(name) if name in _BULK else nodes.c[name]
+        null().label(name)
+        if name in without
+        else case((whole, nodes.c[name])).label(name)
+        if name in _BULK
+        else nodes.c[name]
         for name in NodeSummary.__annotations__
         if name in nodes.c
     ]
