@@ -6,7 +6,6 @@ over, or at once on request; until then all of it can be restored.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,12 +24,8 @@ from branchtrack.db.deletion import dependencies, freed, purging, trash
 from branchtrack.db.deletion.trash import Entry
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
-from branchtrack.environment_variables import TRASH_VARIABLE
 from branchtrack.errors import InvalidInput, NotFound
 
-#: Days in the trash, if the environment names no other number.
-DAYS = 30.0
-_SECONDS = 86_400
 _MOST_NAMED = 5
 
 
@@ -55,27 +50,6 @@ class Deletion:
     def dependents(self) -> tuple[Branch, ...]:
         """The branches that go only because the chosen one goes."""
         return tuple(row for row in self.branches if self.branch and row.id != self.branch.id)
-
-
-def trash_days() -> float:
-    """Return for how many days the trash is kept.
-
-    Raises:
-        InvalidInput: the variable of the environment is not a number from 0 on.
-    """
-    text = os.environ.get(TRASH_VARIABLE, "").strip()
-    try:
-        days = float(text) if text else DAYS
-    except ValueError:
-        days = -1.0
-    if not 0 <= days < float("inf"):
-        raise InvalidInput(TRASH_VARIABLE, text, "a number of days, 0 or more")
-    return days
-
-
-def due(entry: Entry) -> float:
-    """Return when `branchtrack gc` purges an entry of the trash, in seconds since 1970."""
-    return entry.trashed_at + trash_days() * _SECONDS
 
 
 def plan(connection: Connection, ref: str) -> Deletion:
@@ -190,12 +164,6 @@ def purge(database: Database, entry: Entry, *, actor: Actor | str) -> None:
     _purge(database, entry, who.label)
 
 
-def list_due(connection: Connection) -> list[Entry]:
-    """Return what has been in the trash for its time."""
-    now = time.time()
-    return [entry for entry in trash.entries(connection) if due(entry) <= now]
-
-
 def purge_due(database: Database, *, actor: Actor | str) -> list[Entry]:
     """Remove what has been in the trash for its time, and return it.
 
@@ -204,7 +172,7 @@ def purge_due(database: Database, *, actor: Actor | str) -> list[Entry]:
     """
     _, who = _check(database, actor, "retain", "")
     with database.read() as connection:
-        entries = list_due(connection)
+        entries = trash.list_due(connection)
     for entry in entries:
         with suppress(NotFound):
             # Another sweep, or a restore, may have come first.

@@ -146,7 +146,7 @@ def test_the_trash_is_kept_for_its_days(
     control.delete(database, "demo/coolest", actor="ann")
     with database.read() as connection:
         entry = deletion.find(connection, "demo/coolest")
-    assert deletion.due(entry) == pytest.approx(time.time() + 30 * 86_400, abs=600)
+    assert trash.due(entry) == pytest.approx(time.time() + 30 * 86_400, abs=600)
     assert deletion.purge_due(database, actor="ann") == []
     monkeypatch.setenv("BRANCHTRACK_TRASH_DAYS", "0")
     assert [entry.name for entry in deletion.purge_due(database, actor="ann")] == ["demo/coolest"]
@@ -157,7 +157,7 @@ def test_the_trash_is_kept_for_its_days(
 def test_a_time_that_is_none_is_refused(days: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRANCHTRACK_TRASH_DAYS", days)
     with pytest.raises(InvalidInput, match="BRANCHTRACK_TRASH_DAYS"):
-        deletion.trash_days()
+        trash.trash_days()
 
 
 def test_the_output_of_launches_goes_with_them(

@@ -113,7 +113,6 @@ def gc(line: CommandLine, /, run: str | None, dry_run: bool, as_json: bool, **op
     \b
     Example: branchtrack gc demo --keep thin --every 100 --dry-run
     """
-    from branchtrack.control import deletion, local_actor
     from branchtrack.db import runs
 
     policy = _policy(options)
@@ -127,7 +126,7 @@ def gc(line: CommandLine, /, run: str | None, dry_run: bool, as_json: bool, **op
             payload: dict[str, Any] = {"runs": results, "dry_run": True, "leftovers": ""}
             payload["purged"] = _due(database)
         else:
-            purged = [entry.name for entry in deletion.purge_due(database, actor=local_actor())]
+            purged = _purge_due(database)
             results = [_sweep(line, database, item, policy) for item in chosen]
             removed = _clear(line, database, swept=bool(chosen))
             payload = {"runs": results, "dry_run": False, "purged": purged, **removed}
@@ -154,10 +153,16 @@ def _policy(options: dict[str, Any]) -> Policy | None:
 
 def _due(database: Database) -> list[str]:
     """Return the names of what a sweep would purge now."""
-    from branchtrack.control import deletion
+    from branchtrack.db.deletion import trash
 
     with database.read() as connection:
-        return [entry.name for entry in deletion.list_due(connection)]
+        return [entry.name for entry in trash.list_due(connection)]
+
+
+def _purge_due(database: Database) -> list[str]:
+    from branchtrack.control import deletion, local_actor
+
+    return [entry.name for entry in deletion.purge_due(database, actor=local_actor())]
 
 
 def _plan(database: Database, run: Run, policy: Policy | None) -> dict[str, Any]:

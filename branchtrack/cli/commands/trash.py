@@ -118,7 +118,7 @@ def trash(line: CommandLine, ref: str | None, empty: bool, yes: bool, as_json: b
                 entries.entries(connection) if ref is None else [deletion.find(connection, ref)]
             )
         payload: dict[str, Any] = {
-            "entries": [payloads_trash.entry(entry, deletion.due(entry)) for entry in listed]
+            "entries": [payloads_trash.entry(entry, entries.due(entry)) for entry in listed]
         }
         if empty:
             _check_sure(listed, yes)

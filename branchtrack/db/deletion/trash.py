@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -13,8 +14,13 @@ from branchtrack.core.records import Branch, Run
 from branchtrack.db import labels
 from branchtrack.db.tables import branches, events, nodes
 from branchtrack.db.tables import runs as run_rows
+from branchtrack.environment_variables import TRASH_VARIABLE
+from branchtrack.errors import InvalidInput
 
 DELETED, RESTORED = "deleted", "restored"
+#: Days in the trash, if the environment names no other number.
+DAYS = 30.0
+_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,33 @@ def entries(connection: Connection) -> list[Entry]:
     listed = [_entry(run, (), counts, orders) for run in deleted]
     listed += [_entry(run, tuple(members), counts, orders) for run, members in by_order]
     return sorted(listed, key=lambda entry: entry.trashed_at, reverse=True)
+
+
+def trash_days() -> float:
+    """Return for how many days the trash is kept.
+
+    Raises:
+        InvalidInput: the variable of the environment is not a number from 0 on.
+    """
+    text = os.environ.get(TRASH_VARIABLE, "").strip()
+    try:
+        days = float(text) if text else DAYS
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < float("inf"):
+        raise InvalidInput(TRASH_VARIABLE, text, "a number of days, 0 or more")
+    return days
+
+
+def due(entry: Entry) -> float:
+    """Return when `branchtrack gc` purges an entry of the trash, in seconds since 1970."""
+    return entry.trashed_at + trash_days() * _SECONDS
+
+
+def list_due(connection: Connection) -> list[Entry]:
+    """Return what has been in the trash for its time."""
+    now = time.time()
+    return [entry for entry in entries(connection) if due(entry) <= now]
 
 
 def count_nodes(connection: Connection, branch_ids: Collection[str]) -> int:

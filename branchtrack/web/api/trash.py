@@ -33,7 +33,7 @@ def list_trash() -> Response:
     """Return what lies in the trash, the latest deleted first."""
     with services().database.read() as connection:
         entries = trash.entries(connection)
-    return jsonify([payloads_trash.entry(entry, deletion.due(entry)) for entry in entries])
+    return jsonify([payloads_trash.entry(entry, trash.due(entry)) for entry in entries])
 
 
 @blueprint.post("/trash/<entry>/restore")
@@ -50,7 +50,7 @@ def purge(entry: str) -> Response:
     with services().database.read() as connection:
         chosen = deletion.find(connection, entry)
     deletion.purge(services().database, chosen, actor=actor())
-    return jsonify(payloads_trash.entry(chosen, deletion.due(chosen)))
+    return jsonify(payloads_trash.entry(chosen, trash.due(chosen)))
 
 
 def _delete(ref: str) -> Response:

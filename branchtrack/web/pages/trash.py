@@ -23,8 +23,8 @@ def index() -> Response:
         entries = trash.entries(connection)
     return respond(
         "trash/index.html",
-        entries=[(entry, formats.timestamp(deletion.due(entry))) for entry in entries],
-        days=f"{deletion.trash_days():g}",
+        entries=[(entry, formats.timestamp(trash.due(entry))) for entry in entries],
+        days=f"{trash.trash_days():g}",
     )
 
 
