@@ -7,6 +7,7 @@ a dead one, exactly one succeeds. It must not know processes.
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
@@ -148,7 +149,14 @@ def cancelled_among(connection: Connection, launch_ids: Iterable[str]) -> list[L
 
 
 def devices_in_use(connection: Connection, host: str) -> list[str]:
-    """Return the devices of the launches that workers of a host have, one for each launch."""
+    """Return the devices of the launches that workers of a host have, one for each launch.
+
+    Until this transaction ends no other worker of that host is told: they would choose the same.
+    """
+    if connection.dialect.name != "sqlite":
+        # A transaction of SQLite that writes holds off all others anyway.
+        number = zlib.crc32(f"devices of {host}".encode())
+        connection.execute(select(func.pg_advisory_xact_lock(number)))
     query = select(launches.c.device).where(
         launches.c.state.in_(_WITH_PROCESS),
         launches.c.device.is_not(None),

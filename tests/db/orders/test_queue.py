@@ -232,3 +232,25 @@ def test_every_row_of_a_cancelled_launch_has_its_seal(
         queue.put_back(connection, waits, "w")
     with database.read() as connection:
         assert integrity.of_run(connection, trained.run_id) == []
+
+
+def test_two_workers_of_a_host_choose_their_devices_one_after_the_other(
+    database: Database, order: Order
+) -> None:
+    ordered = [order("a"), order("b")]
+    chosen, both = list[str](), Barrier(2)
+
+    def claim_with_device(launch: Launch) -> None:
+        both.wait()
+        with database.transaction() as connection:
+            in_use = queue.devices_in_use(connection, "box")
+            device = next(name for name in ("gpu-0", "gpu-1") if name not in in_use)
+            queue.claim(connection, f"box:{device}:1", launch.id, device=device)
+            chosen.append(device)
+
+    threads = [Thread(target=claim_with_device, args=(launch,)) for launch in ordered]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(chosen) == ["gpu-0", "gpu-1"]
