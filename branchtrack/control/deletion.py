@@ -232,15 +232,20 @@ def _needed(planned: Deletion) -> InvalidInput:
 def _refuse_busy(connection: Connection, planned: Deletion) -> None:
     """Refuse if a process trains any of it, or is to."""
     now = time.time()
+    waiting = {
+        launch.branch_id: launch.id
+        for launch in launches.unfinished(connection)
+        if launch.state in ("queued", "starting")
+    }
     for branch in planned.branches:
         if branch.segment_id is None:
             continue
         segment = segments.get(connection, branch.segment_id)
         status = lifecycle.segment_status(segment, now)
         name = f"{planned.run.name}/{branch.name}"
-        if status == "waiting":
-            launch = launches.of_branch(connection, branch.id)
-            fix = f"`branchtrack cancel {launch.id}`, and another try" if launch else "another try"
+        if status == "waiting" or branch.id in waiting:
+            launch = waiting.get(branch.id)
+            fix = f"`branchtrack cancel {launch}`, and another try" if launch else "another try"
             raise InvalidInput("ref", name, fix, what=f"{name} waits for a process to train it.")
         if status in lifecycle.LIVE or (status == "lost" and segment.gone is False):
             fix = f"`branchtrack stop {name}`, and another try"

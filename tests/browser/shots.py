@@ -102,7 +102,8 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     changed = lines["cooler"].head
     lines["more-decay"].offer()
     lines["more-decay"].ask({"kind": "set", "values": {"lr": 1e-4}}, "let us see")
-    old_branch, _order = troubled.order(root, "given-up", "try no decay", weight_decay=0.0)
+    old_branch = troubled.line("given-up", 300)
+    old_branch.commit("root", 0)
     old_branch.end("failed", "gone")
     control.delete(database, "digits-mlp", actor="ann", reason="superseded by the new data")
     control.delete(database, "troubled/given-up", actor="bob (web)")

@@ -12,9 +12,10 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.control import deletion
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Node
-from branchtrack.db import integrity, nodes, runs
+from branchtrack.db import integrity, nodes, runs, segments
 from branchtrack.db.deletion import trash
 from branchtrack.db.engine import Database
+from branchtrack.db.orders import launches
 from branchtrack.errors import Forbidden, InvalidInput, NotFound
 from tests.trees_for_tests import Tree, make_forked_tree
 
@@ -100,6 +101,11 @@ def test_what_trains_or_is_about_to_is_refused(
     for ref in ("demo/next", "demo"):
         with pytest.raises(InvalidInput, match=f"branchtrack cancel {launch.id}"):
             control.delete(database, ref, actor="ann")
+    with database.transaction() as connection:
+        # Its process is taken for dead, but the launch would still be claimed.
+        segments.end(connection, launch.segment_id, "failed", actor="test")
+    with pytest.raises(InvalidInput, match=f"branchtrack cancel {launch.id}"):
+        control.delete(database, "demo/next", actor="ann")
     control.cancel_launch(database, launch.id, actor="ann")
     tree.branch("live", line[5])
     with pytest.raises(InvalidInput, match="branchtrack stop demo/live"):
@@ -166,16 +172,11 @@ def test_the_output_of_launches_goes_with_them(
     launch = control.create_launch(database, store, forked[1][5].id, actor="ann", name="next")
     log = tmp_path / "next.log"
     log.write_text("loss 1")
-    from branchtrack.db.orders import launches
-
     with database.transaction() as connection:
         for state in ("starting", "running"):
             launches.move(connection, launch.id, state, "worker", log=str(log))
         launches.move(connection, launch.id, "ended", "worker")
-    forked[0].branches["next"] = forked[0].branches["main"]
     with database.transaction() as connection:
-        from branchtrack.db import segments
-
         segments.end(connection, launch.segment_id, "failed", actor="test")
     control.delete(database, "demo/next", actor="ann")
     with database.read() as connection:
