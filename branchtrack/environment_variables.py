@@ -20,6 +20,8 @@ TRASH_VARIABLE = "BRANCHTRACK_TRASH_DAYS"
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
 #: Names the trial of exactness that a process carries out (see `core.exactness.Trial`).
 CERTIFY_VARIABLE = "BRANCHTRACK_CERTIFY"
+#: Describes the merge that a process carries out (see `core.forks.merges.Merge`).
+MERGE_VARIABLE = "BRANCHTRACK_MERGE"
 #: Names the request that a rewound process continues to answer.
 REWIND_VARIABLE = "BRANCHTRACK_REWIND"
 #: Says that a rewound process was started for one training of its script alone.

@@ -25,6 +25,7 @@
     │   ├── CheckpointDamaged   path, tensor
     │   ├── CheckpointMismatch  field, expected, found
     │   ├── CheckpointThinned   node, thinned
+    │   │   └── NeverWhole
     │   └── RecordChanged       node
     ├── NotLive                 branch, status
     ├── NotAnswered             request, waited
@@ -299,6 +300,20 @@ class CheckpointThinned(CheckpointError):
             fix=fix or (rebuild if thinned == "recipe" else "Resume it with --mode weights."),
             node=node,
             thinned=thinned,
+        )
+
+
+class NeverWhole(CheckpointThinned):
+    """A merge is to be resumed with its whole state: it has only ever had weights."""
+
+    def __init__(self, node: str) -> None:
+        BranchtrackError.__init__(
+            self,
+            f"Node {node} is a merge, which has weights and no other state.",
+            safe="Nothing was changed.",
+            fix="Resume it with --mode weights: optimizer, schedule and position begin anew.",
+            node=node,
+            thinned="weights",
         )
 
 

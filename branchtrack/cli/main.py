@@ -60,6 +60,7 @@ COMMANDS = {
     "cancel": "commands.requests:cancel",
     "audit": "commands.audit:audit",
     "resume": "commands.resume:resume",
+    "merge": "commands.merge:merge",
     "continue": "commands.continuation:continue_run",
     "serve": "commands.serve:serve",
     "worker": "commands.serve:worker",

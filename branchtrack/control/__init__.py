@@ -27,6 +27,8 @@ from branchtrack.control.launch_settings import mode_in_force as mode_in_force
 from branchtrack.control.launch_settings import resume_settings as resume_settings
 from branchtrack.control.launch_settings import validate_launch as validate_launch
 from branchtrack.control.launch_settings import validate_overrides as validate_overrides
+from branchtrack.control.merging import PlannedMerge as PlannedMerge
+from branchtrack.control.merging import plan_merge as plan_merge
 from branchtrack.control.refusals import count_refusals as count_refusals
 from branchtrack.control.request_checks import live_segment as live_segment
 from branchtrack.control.submission import cancel as cancel

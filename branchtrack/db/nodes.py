@@ -23,6 +23,7 @@ from branchtrack.errors import (
     CheckpointDamaged,
     CheckpointMissing,
     CheckpointThinned,
+    NeverWhole,
     NotFound,
 )
 
@@ -53,11 +54,12 @@ def add_checkpoint(
     pack: tuple[str, int] | None,
     locations: Sequence[TensorLocation],
     gone: Collection[str] = (),
+    left: str | None = None,
 ) -> bool:
     """Record a durable checkpoint: its manifest, and its pack (id, bytes) with its contents.
 
     ``gone``: packs whose files no longer exist. Returns whether the pack is named, see `packs.add`.
-    One that was thinned is whole again.
+    One that was thinned is whole again. ``left``: the state never had more than its ``weights``.
     """
     is_named = pack is not None and packs.add(connection, pack, locations, gone)
     blob = zlib.compress(json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode(), 1)
@@ -67,10 +69,11 @@ def add_checkpoint(
         "tensors": tensor_count,
         "logical_bytes": logical_bytes,
         "stored_bytes": pack[1] if pack and is_named else 0,
+        "thinned": left,
         "created_at": time.time(),
     }
     insert = upsert(connection, checkpoints).values(**row)
-    restored = {"thinned": None, "stored_bytes": insert.excluded.stored_bytes}
+    restored = {"thinned": left, "stored_bytes": insert.excluded.stored_bytes}
     connection.execute(
         insert.on_conflict_do_update(
             index_elements=["digest"], set_=restored, where=checkpoints.c.thinned.is_not(None)
@@ -366,7 +369,8 @@ def check_left(connection: Connection, digest: str, need: str, *, rebuild: bool 
     if rebuild and left == references.RECIPE:
         return
     if left and (left, need) != ("weights", "weights"):
-        raise CheckpointThinned(_a_node(connection, digest), left)
+        node_id, is_merge = _a_node(connection, digest)
+        raise NeverWhole(node_id) if is_merge else CheckpointThinned(node_id, left)
 
 
 def thinned(connection: Connection, digest: str) -> str | None:
@@ -375,9 +379,11 @@ def thinned(connection: Connection, digest: str) -> str | None:
     return connection.execute(query).scalar()
 
 
-def _a_node(connection: Connection, digest: str) -> str:
-    query = select(nodes.c.id).where(nodes.c.state_digest == digest).order_by(nodes.c.seq)
-    return connection.execute(query.limit(1)).scalar() or digest[:12]
+def _a_node(connection: Connection, digest: str) -> tuple[str, bool]:
+    """Return the first node with a state, and whether it is a merge."""
+    query = select(nodes.c.id, nodes.c.kind).where(nodes.c.state_digest == digest)
+    row = connection.execute(query.order_by(nodes.c.seq).limit(1)).first()
+    return (digest[:12], False) if row is None else (row.id, row.kind == "merge")
 
 
 def record(row: Row[Any]) -> Node:

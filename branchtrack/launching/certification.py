@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ def certify(
     with database.read() as connection:
         certificate = certificates.find(connection, trained.trial.certificate)
     if certificate is None:
-        raise failure("There is no certificate.", trained)
+        raise failure("There is no certificate.", trained.exit_code, trained.log)
     trained.log.unlink(missing_ok=True)
     return certificate
 
@@ -109,35 +109,50 @@ def train_again(
     Raises:
         LaunchFailed: the process cannot be started. Whatever ``watch`` raises ends the process.
     """
-    with database.read() as connection:
-        before = segments.environment_before(connection, start.id)
-        recorded = runs.get_run(connection, target.run_id).entry_point
-    entry_point = scripts.relocated(recorded, config.home)
     with TemporaryDirectory(prefix="branchtrack-") as folder:
         progress = Path(folder) / "step"
         trial = Trial(new_id(), start.id, target.id, str(progress), os.getpid(), rebuild)
         log = config.logs / f"{'rebuild' if rebuild else 'certify'}-{trial.certificate}.log"
         # The folder holds its temporary files, and is removed however the process ends.
-        compared = variables.compare(before, os.environ)
-        extra = {**compared.variables, CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}
-        process = local_process.start(entry_point, None, config, log, extra)
-        with process:
-            try:
-                local_process.release(process)
-                _watch(process, progress, watch)
-            except BaseException:
-                _end(process)
-                log.unlink(missing_ok=True)
-                raise
+        extra = {CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}
+        exit_code = attend(database, config, start, extra, log, lambda: watch(_step(progress)))
         reached = Path(trial.reached)
         digest = reached.read_text() if reached.exists() else None
-        return TrainedAgain(trial, process.returncode, log, digest)
+        return TrainedAgain(trial, exit_code, log, digest)
 
 
-def _watch(process: subprocess.Popen[bytes], progress: Path, watch: Watch) -> None:
-    while process.poll() is None:
-        watch(_step(progress))
-        time.sleep(POLL)
+def attend(
+    database: Database,
+    config: Config,
+    start: Node,
+    extra: Mapping[str, str],
+    log: Path,
+    watch: Callable[[], None],
+) -> int:
+    """Start the command of a node's run for one purpose, wait, and return its exit code.
+
+    ``extra`` are variables that say what it is for; ``watch`` is called again and again.
+
+    Raises:
+        LaunchFailed: the process cannot be started. Whatever ``watch`` raises ends the process.
+    """
+    with database.read() as connection:
+        before = segments.environment_before(connection, start.id)
+        recorded = runs.get_run(connection, start.run_id).entry_point
+    entry_point = scripts.relocated(recorded, config.home)
+    compared = variables.compare(before, os.environ)
+    process = local_process.start(entry_point, None, config, log, {**compared.variables, **extra})
+    with process:
+        try:
+            local_process.release(process)
+            while process.poll() is None:
+                watch()
+                time.sleep(POLL)
+        except BaseException:
+            _end(process)
+            log.unlink(missing_ok=True)
+            raise
+    return process.returncode
 
 
 def _step(progress: Path) -> int | None:
@@ -156,12 +171,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def failure(what: str, trained: TrainedAgain) -> LaunchFailed:
+def failure(what: str, exit_code: int, log: Path) -> LaunchFailed:
     """Return the error of a process that ended without the result that it was started for."""
-    exit_code, log = trained.exit_code, trained.log
     words = local_process.reason_in_log(log)
     if exit_code == 0:
-        words = f"It did not reach the node that it was started for. {words}"
+        words = f"It did not reach what it was started for. {words}"
     return LaunchFailed(
         f"{what} {local_process.ending(exit_code)} {words}".strip(),
         safe="Nothing was recorded.",

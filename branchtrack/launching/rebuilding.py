@@ -72,7 +72,8 @@ def rebuild(database: Database, config: Config, chosen: Stretch, watch: Watch) -
             trained.log.unlink(missing_ok=True)
             return
     if trained.digest is None:
-        raise certification.failure(f"Node {target.id} was not rebuilt.", trained)
+        what = f"Node {target.id} was not rebuilt."
+        raise certification.failure(what, trained.exit_code, trained.log)
     trained.log.unlink(missing_ok=True)
     raise CheckpointMismatch(
         f"Training from node {start.id} again led to the state {trained.digest}, and node "

@@ -31,6 +31,9 @@ def write(folder: Path, facts: Mapping[str, Any]) -> None:
     ``facts`` are the node's ``step``, ``settings``, ``param_groups`` and its script's ``epochs``.
     """
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if "loop" not in state:
+        # A merge has weights and no training to resume.
+        return
     file = folder / "training_state.safetensors"
     tensors = load_file(file) if file.exists() else {}
     loop = decode(state["loop"], tensors)

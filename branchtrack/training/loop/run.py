@@ -299,6 +299,7 @@ class Run:
             session.not_restored += self._beside.not_restored(stored)
         if now is not None:
             rng.restore(now)
+        session.ready(self._point())
 
     def _count(self) -> None:
         """Count one more update."""

@@ -6,9 +6,9 @@ They run in the recorder's thread. Nothing is visible before all of it is durabl
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -26,6 +26,8 @@ from branchtrack.training.state.snapshots import Snapshot
 from branchtrack.training.steer.answers import Answer
 
 logger = logging.getLogger("branchtrack")
+
+Result = TypeVar("Result")
 
 
 class Outdated(Exception):
@@ -109,6 +111,29 @@ def restore(database: Database, store: Store, digested: Digested, node: Node, ac
     Raises:
         StorageError: nothing was recorded, and trying again is safe.
     """
+    store_with(
+        database,
+        store,
+        digested,
+        lambda connection: thinning.log_rebuilt(connection, node, actor),
+    )
+
+
+def store_with(
+    database: Database,
+    store: Store,
+    digested: Digested,
+    write: Callable[[Connection], Result],
+    *,
+    left: str | None = None,
+) -> Result:
+    """Store a state, and call ``write`` in the transaction that records it; return its result.
+
+    ``left`` as for `nodes.add_checkpoint`.
+
+    Raises:
+        StorageError: nothing was recorded, and trying again is safe.
+    """
     manifest, tensors = digested
     owner = leftovers.pack_owner(database, store, processes.own_name())
     while True:
@@ -131,9 +156,9 @@ def restore(database: Database, store: Store, digested: Digested, node: Node, ac
                     pack=(pack.id, pack.nbytes) if pack else None,
                     locations=pack.locations if pack else (),
                     gone=gone,
+                    left=left,
                 )
-                thinning.log_rebuilt(connection, node, actor)
-                return
+                return write(connection)
 
 
 def move_request(connection: Connection, answer: Answer, actor: str, **facts: Any) -> None:

@@ -76,6 +76,9 @@ class BaseSession:
         with self._database.read() as connection:
             return query(connection, *arguments)
 
+    def ready(self, point: Point) -> None:
+        """Do nothing: training begins."""
+
     def restore_attributes(self, live: Live, stored: Mapping[str, Any]) -> None:
         """Restore what objects kept in attributes, and note what differs afterwards.
 

@@ -1,6 +1,7 @@
 """Which training a process continues, and from where: the session of each training it begins.
 
-started for a launch or a trial     the requested training, by name and number: resumed
+started for a launch, a trial       the requested training, by name and number: resumed
+or a merge                          (a merge is evaluated and committed where it would begin)
                                     one before it: passed over, with its final state
                                     one after it: passed over, untrained
 resume=NODE                         a new branch, in this process
@@ -34,6 +35,7 @@ from branchtrack.training.record import commits, environment
 from branchtrack.training.session import beginnings, continuation, ordinals, siblings
 from branchtrack.training.session.base import Base, origin
 from branchtrack.training.session.continuation import Line
+from branchtrack.training.session.merging import open_merge
 from branchtrack.training.session.ordinals import Order, Process, Training
 from branchtrack.training.session.passed_over import Ended, PassedOver, Refuse, before_another
 from branchtrack.training.session.protocol import TrainingSession
@@ -162,6 +164,8 @@ class _Opening:
             self.process.id = run.training.get("process", self.process.id)
             if order.trial is not None:
                 return open_replay(self.database, self.store, order.trial)
+            if order.merge is not None:
+                return open_merge(self.database, self.store, order.merge)
             return self._launched(order)
         except BaseException as error:
             self._ended(order, "failed", error)

@@ -23,6 +23,7 @@ from branchtrack.environment_variables import (
     ALONE_VARIABLE,
     CERTIFY_VARIABLE,
     LAUNCH_VARIABLE,
+    MERGE_VARIABLE,
     REWIND_VARIABLE,
 )
 from branchtrack.training.record import environment
@@ -66,7 +67,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Order:
-    """What a process was started for: a launch, or a trial of exactness.
+    """What a process was started for: a launch, a trial of exactness, or a merge.
 
     ``rewind`` is the request that it answers once it has begun; ``alone`` says that it is to train
     nothing else after it.
@@ -76,6 +77,7 @@ class Order:
     trial: str | None
     rewind: str | None = None
     alone: bool = True
+    merge: str | None = None
 
 
 @dataclass
@@ -159,8 +161,9 @@ def _digest(values: list[Any]) -> str:
 def _order() -> Order | None:
     launch = os.environ.pop(LAUNCH_VARIABLE, None)
     trial = os.environ.pop(CERTIFY_VARIABLE, None)
+    merge = os.environ.pop(MERGE_VARIABLE, None)
     rewind = os.environ.pop(REWIND_VARIABLE, None)
     alone = os.environ.pop(ALONE_VARIABLE, None)
-    if launch is None and trial is None:
+    if launch is None and trial is None and merge is None:
         return None
-    return Order(launch, trial, rewind, not rewind or alone == "1")
+    return Order(launch, trial, rewind, not rewind or alone == "1", merge)

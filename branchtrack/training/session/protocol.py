@@ -24,9 +24,9 @@ Result = TypeVar("Result")
 class TrainingSession(Protocol):
     """One process's part in a run, as its loop sees it.
 
-    A loop calls `begin` and `commit_root`, then for each update `before_update`, `after_update`,
-    `log`, `advance`, `finish_update` and `control_point`, and `close` in any case. It sets
-    ``uncovered``, ``actions``, ``evaluates`` and ``not_restored`` (see `base.BaseSession`).
+    A loop calls `begin`, `commit_root` and `ready`, then for each update `before_update`,
+    `after_update`, `log`, `advance`, `finish_update` and `control_point`, and `close` in any case.
+    It sets ``uncovered``, ``actions``, ``evaluates`` and ``not_restored`` (see `base.BaseSession`).
     """
 
     uncovered: list[str]
@@ -99,6 +99,9 @@ class TrainingSession(Protocol):
 
     def commit_root(self, point: Point, about: str) -> None:
         """Note the state before the first update; ``about`` describes the model."""
+
+    def ready(self, point: Point) -> None:
+        """Note that all is restored, and the first update comes next; may be called again."""
 
     def restore_attributes(self, live: Live, stored: Mapping[str, Any]) -> None:
         """Restore what objects kept in attributes, and note what differs afterwards."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from branchtrack.core.exactness import Trial
+from branchtrack.core.forks.merges import Merge
 from branchtrack.core.records import Node, Run
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import launches
@@ -18,6 +19,8 @@ def target(connection: Connection, order: Order) -> tuple[Run, Node]:
     """Return the run and the node that a process was started to continue."""
     if order.trial is not None:
         node = nodes.get(connection, Trial.from_text(order.trial).start)
+    elif order.merge is not None:
+        node = nodes.get(connection, Merge.from_text(order.merge).a)
     else:
         node = nodes.get(connection, launches.get(connection, order.launch or "").node_id)
     return runs.get_run(connection, node.run_id), node

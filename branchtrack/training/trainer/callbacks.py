@@ -91,6 +91,7 @@ class Events(TrainerCallback):
         if session is not None and not self._rooted:
             self._rooted = True
             session.commit_root(self.point(), model_repr.summary(self.trainer.model))
+            session.ready(self.point())
 
     def commit_final(self) -> None:
         """Commit the final state of the training, unless that was done already."""

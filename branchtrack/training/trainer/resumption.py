@@ -132,8 +132,9 @@ def resume_position(trainer: BranchingTrainer, base: Base) -> None:
             "what the script's own loader has" + (f": {has}" if has else ""),
             what="The script makes its own batches, which do not follow the Trainer's batch size.",
         )
-    stored = _data(base)
-    if base.mode == "exact" and "epoch" in stored:
+    # With the weights alone there may be no more of the state.
+    stored = _data(base) if base.mode == "exact" else {}
+    if "epoch" in stored:
         seed = base.overrides.get("seed")
         if _data_changed(trainer, base):
             stored = position.in_changed_data(stored)
