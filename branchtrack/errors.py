@@ -311,7 +311,7 @@ class NeverWhole(CheckpointThinned):
             self,
             f"Node {node} is a merge, which has weights and no other state.",
             safe="Nothing was changed.",
-            fix="Resume it with --mode weights: optimizer, schedule and position begin anew.",
+            fix="Resume it in the mode weights (--mode weights): all else begins anew.",
             node=node,
             thinned="weights",
         )

@@ -34,6 +34,7 @@ def node(record: Node | NodeSummary, branch: str, thinned: str | None = None) ->
         "id": record.id,
         "branch": branch,
         "parent": record.parent_id,
+        "merge_parent": record.merge_parent_id,
         "step": record.step,
         "epoch": record.epoch,
         "kind": record.kind,

@@ -20,7 +20,7 @@ def read_order(
     grid: tuple[str, ...],
     name: str | None,
     group: str | None,
-    mode: str,
+    mode: str | None,
     without_change: bool,
     accepted: tuple[str, ...],
     resize: bool,

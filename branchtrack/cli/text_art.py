@@ -15,7 +15,14 @@ from branchtrack.core import exactness, formats, saves
 from branchtrack.core.tree import Row, lanes
 
 #: The mark of each kind of node.
-MARKS = {"root": "○", "checkpoint": "●", "intervention": "◆", "fork": "◇", "final": "■"}
+MARKS = {
+    "root": "○",
+    "checkpoint": "●",
+    "intervention": "◆",
+    "fork": "◇",
+    "final": "■",
+    "merge": "◈",
+}
 #: The colours of a branch's certificate, by its verdict.
 CERTIFICATE_COLOURS = {"exact": "green", "differs": "red"}
 _LOSSES = ("eval_loss", "loss", "train_loss")
@@ -133,6 +140,8 @@ def _cells(node: dict[str, Any], colours: dict[str, str]) -> list[str]:
     changed = changes(node["changes"])
     text = ": ".join(phrase for phrase in (changed, node["message"]) if phrase).replace("\n", "↵")
     text = styled(text, bold=bool(changed))
+    if node["merge_parent"]:
+        text = f"second parent {node['merge_parent'][:8]}  {text}"
     if node["restore"] == "differs":
         text = f"{styled('restore', bold=True)} {state('differs')}  {text}".rstrip()
     return [

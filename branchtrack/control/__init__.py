@@ -23,6 +23,7 @@ from branchtrack.control.launch_preview import preview_launches as preview_launc
 from branchtrack.control.launch_settings import MODES as MODES
 from branchtrack.control.launch_settings import check_here as check_here
 from branchtrack.control.launch_settings import check_parts as check_parts
+from branchtrack.control.launch_settings import default_mode as default_mode
 from branchtrack.control.launch_settings import mode_in_force as mode_in_force
 from branchtrack.control.launch_settings import resume_settings as resume_settings
 from branchtrack.control.launch_settings import validate_launch as validate_launch

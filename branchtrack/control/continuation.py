@@ -16,7 +16,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.control import code_changes, launch_checks, quota
 from branchtrack.control import launch as orders
 from branchtrack.control.launch import CheckedOrder
-from branchtrack.control.launch_settings import mode_in_force
+from branchtrack.control.launch_settings import default_mode, mode_in_force
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors, lifecycle, plain_values
 from branchtrack.core.actors import Actor
@@ -55,7 +55,7 @@ def continue_branch(
     """
     database.check_writable()
     message, who = clean_text("reason", reason), actors.of(actor)
-    order: dict[str, Any] = {"mode": "exact", "name": None, "settings": dict(settings or {})}
+    order: dict[str, Any] = {"name": None, "settings": dict(settings or {})}
     turn = valid_turn(priority, labels, retries)
     plain_values.check(order["settings"], "")
     actors.check(who, "launch", ["continue", *order["settings"]])
@@ -66,7 +66,7 @@ def continue_branch(
         quota.check_limit(connection, head, who)
         if not allow_code_change:
             code_changes.check(connection, head, entry_point)
-    order["node"] = head.id
+    order |= {"node": head.id, "mode": default_mode(head)}
     checked = orders.check_order(database, store, head, order, entry_point)
     facts = {"environment": environment, "entry_point": checked.command, **turn}
     with database.transaction() as connection:
@@ -150,7 +150,7 @@ def _order_unchanged(
         last,
         head,
         overrides={},
-        mode=mode_in_force(head, "exact"),
+        mode=mode_in_force(head, default_mode(head)),
         actor=actor,
         reason=reason,
         **facts,

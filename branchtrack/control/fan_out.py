@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control import code_changes, launch
 from branchtrack.control.launch import CheckedOrder, check_allowed
-from branchtrack.control.launch_settings import resume_settings
+from branchtrack.control.launch_settings import default_mode, resume_settings
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors
 from branchtrack.core.actors import Actor
@@ -35,8 +35,8 @@ class ForkOrder:
 
     ``settings`` and ``grid`` as in `core.forks.value_lists`; a grid's values are a list, or text
     with commas. ``name`` is the branch's, or the beginning of the names of several. Several
-    branches are grouped under ``group``. ``without_change``: as if the change of the node had not
-    been made.
+    branches are grouped under ``group``. Without a ``mode`` each node has its own default.
+    ``without_change``: as if the change of the node had not been made.
     """
 
     nodes: Sequence[str]
@@ -44,13 +44,18 @@ class ForkOrder:
     grid: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
     group: str | None = None
-    mode: str = "exact"
+    mode: str | None = None
     without_change: bool = False
 
     def fields(self, node: Node) -> dict[str, Any]:
         """Return the whole order as one from ``node``, as `launch.check_allowed` takes it."""
         settings = {**self.settings, **self.grid}
-        return {"node": node.id, "mode": self.mode, "name": self.name, "settings": settings}
+        mode = self.mode_of(node)
+        return {"node": node.id, "mode": mode, "name": self.name, "settings": settings}
+
+    def mode_of(self, node: Node) -> str:
+        """Return the mode in which a node is resumed."""
+        return default_mode(node) if self.mode is None else self.mode
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Plan:
 
     def fields(self, branch: PlannedBranch, name: str | None) -> dict[str, Any]:
         """Return the order of one branch, as `launch.check_order` takes it."""
-        mode = self.order.mode
+        mode = self.order.mode_of(branch.node)
         return {"node": branch.node.id, "mode": mode, "name": name, "settings": branch.settings}
 
 

@@ -220,7 +220,8 @@ def check_order(
         if may_be_relative(order["settings"]):
             names = relative_names(order["settings"], resume_settings(connection, node))
     verified = {} if known is None else known
-    need = needed_by(order["mode"])
+    mode = mode_in_force(node, order["mode"])
+    need = needed_by(mode)
     if node.id not in verified:
         # A worker rebuilds what was thinned; a process that leaves its own state cannot wait.
         verified[node.id] = verify_outline(database, store, node, need=need, rebuild=not every_byte)
@@ -228,7 +229,6 @@ def check_order(
             verify_state(database, store, node, need=need)
     check_parts(overrides, verified[node.id])
     relative = {name: order["settings"][name] for name in names}
-    mode = mode_in_force(node, order["mode"])
     return CheckedOrder(node, order, overrides, mode, command, relative, not every_byte)
 
 

@@ -89,7 +89,7 @@ def _branch(
     """Return what one branch would be, or why it is refused."""
     node, fields = branch.node, plan.fields(branch, name)
     error: BranchtrackError | None = None
-    checked = CheckedOrder(node, fields, {}, plan.order.mode, None, {})
+    checked = CheckedOrder(node, fields, {}, fields["mode"], None, {})
     try:
         checked = launch.check_order(database, store, node, fields, entry_point, known=known)
         with database.read() as connection:

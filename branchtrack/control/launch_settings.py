@@ -80,6 +80,11 @@ def mode_in_force(node: Node, mode: str) -> str:
     return "weights" if is_fresh else mode
 
 
+def default_mode(node: Node) -> str:
+    """Return the mode in which a node is resumed unless another is asked for."""
+    return "weights" if node.kind == "merge" else MODES[0]
+
+
 def check_parts(overrides: Mapping[str, Any], tensors: Iterable[str]) -> None:
     """Refuse changes that name tensors which the node does not have.
 

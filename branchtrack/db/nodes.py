@@ -373,6 +373,11 @@ def check_left(connection: Connection, digest: str, need: str, *, rebuild: bool 
         raise NeverWhole(node_id) if is_merge else CheckpointThinned(node_id, left)
 
 
+def is_merged(connection: Connection, digest: str) -> bool:
+    """Return whether a state is that of a merge, which has never had more than its weights."""
+    return _a_node(connection, digest)[1]
+
+
 def thinned(connection: Connection, digest: str) -> str | None:
     """Return what is left of a thinned checkpoint: ``recipe`` or ``weights``; None for all."""
     query = select(checkpoints.c.thinned).where(checkpoints.c.digest == digest)

@@ -171,11 +171,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def failure(what: str, exit_code: int, log: Path) -> LaunchFailed:
-    """Return the error of a process that ended without the result that it was started for."""
+def failure(
+    what: str, exit_code: int, log: Path, aim: str = "the node that it was started for"
+) -> LaunchFailed:
+    """Return the error of a process that ended before it had reached its ``aim``."""
     words = local_process.reason_in_log(log)
     if exit_code == 0:
-        words = f"It did not reach what it was started for. {words}"
+        words = f"It did not reach {aim}. {words}"
     return LaunchFailed(
         f"{what} {local_process.ending(exit_code)} {words}".strip(),
         safe="Nothing was recorded.",

@@ -37,7 +37,9 @@ def merge(
         try:
             head = runs.get_branch(connection, order.branch).head_id
         except NotFound:
-            raise certification.failure("The nodes were not merged.", exit_code, log) from None
+            aim = "the training that it was started for"
+            what = "The nodes were not merged."
+            raise certification.failure(what, exit_code, log, aim) from None
         node = nodes.get(connection, head or "")
     log.unlink(missing_ok=True)
     return node

@@ -53,9 +53,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--mode",
-    default="exact",
-    show_default=True,
-    help="exact: the whole state; weights: nothing else.",
+    help="exact: the whole state; weights: nothing else [exact, of a merge weights].",
 )
 @click.option(
     "--accept",
@@ -202,7 +200,7 @@ def _create(
     from branchtrack import control
     from branchtrack.cli.commands.storage import make_whole
 
-    for node in order.nodes if order.mode == "exact" else ():
+    for node in order.nodes if order.mode != "weights" else ():
         make_whole(line, database, node)
     if not quiet:
         preview = _preview(line, database, order, details)

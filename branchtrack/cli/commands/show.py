@@ -149,6 +149,7 @@ def show(line: CommandLine, node: str, code: bool, as_json: bool) -> None:
             ),
             ("kind", payload["kind"]),
             ("parent", payload["parent"] or "–"),
+            *([("second parent", payload["merge_parent"])] if payload["merge_parent"] else []),
             ("by", f"{payload['actor'] or '–'}, {ago(payload['created_at'])}"),
             ("message", visible(payload["message"]) or "–"),
             ("changes", changes(payload["changes"]) or "none"),
@@ -187,6 +188,8 @@ def _print_code(code: dict[str, Any] | None) -> None:
 
 
 def _thinned_words(payload: dict[str, Any]) -> str:
+    if payload["kind"] == "merge":
+        return "no, but a merge has weights alone: resume it with --mode weights"
     if payload["thinned"] == "recipe":
         return f"its recipe is left: branchtrack rebuild {payload['id'][:8]}"
     return "its weights alone are left: resume it with --mode weights"

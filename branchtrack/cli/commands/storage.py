@@ -309,16 +309,13 @@ def rebuild(line: CommandLine, node: str, as_json: bool) -> None:
     Example: branchtrack rebuild 3fa9
     """
     from branchtrack.db import nodes
-    from branchtrack.errors import CheckpointThinned
 
     with line.database() as database:
         with database.read() as connection:
             record = nodes.find(connection, node)
         stretch = make_whole(line, database, record)
         with database.read() as connection:
-            thinned = nodes.thinned(connection, record.state_digest)
-    if thinned is not None:
-        raise CheckpointThinned(record.id, thinned)
+            nodes.check_left(connection, record.state_digest, "all")
     if as_json:
         facts = {"start": stretch.start.id, "updates": stretch.updates} if stretch else {}
         done = {"node": record.id, "state_digest": record.state_digest, "rebuilt": bool(stretch)}

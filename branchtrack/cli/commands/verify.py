@@ -90,6 +90,9 @@ def _verdict(
         with database.read() as connection:
             node = nodes.get(connection, node_id)
             thinned = nodes.thinned(connection, node.state_digest)
+            if thinned is not None and nodes.is_merged(connection, node.state_digest):
+                # It has never had more.
+                thinned = None
         verdict |= {"step": node.step, "state_digest": node.state_digest, "thinned": thinned}
         control.verify_record(database, node)
         if node.state_digest not in states:

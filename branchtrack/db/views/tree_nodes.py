@@ -158,7 +158,7 @@ def lineage(
     run_ids = select(nodes.c.run_id).where(nodes.c.id == children_of)
     children = select(nodes.c.id).where(
         nodes.c.run_id.in_(run_ids),
-        nodes.c.parent_id == children_of,
+        or_(nodes.c.parent_id == children_of, nodes.c.merge_parent_id == children_of),
         visibility.nodes_of_any(),
     )
     named = _table("named", union(select(nodes.c.id).where(nodes.c.id.in_(list(ids))), children))

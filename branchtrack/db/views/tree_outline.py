@@ -88,6 +88,7 @@ class NodeSummary:
     created_at: float
     stored_bytes: int
     logical_bytes: int
+    merge_parent_id: str | None = None
 
 
 @dataclass(frozen=True)

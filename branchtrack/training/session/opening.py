@@ -285,7 +285,7 @@ class _Opening:
     def _in_same_branch(self, line: Line, head: Node) -> TrainingSession:
         control.verify_record(self.database, head)
         logger.warning("branchtrack: continuing %s.", line)
-        mode = control.mode_in_force(head, "exact")
+        mode = control.mode_in_force(head, control.default_mode(head))
         why = f"Continued the branch, which was {line.status}."
         planned = launches.fork_of(head, {}, mode, "", why)
         with self.database.read() as connection:

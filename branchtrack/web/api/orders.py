@@ -102,7 +102,7 @@ def _order(node_id: str, body: dict[str, Any]) -> control.ForkOrder:
         _mapping(body, "grid"),
         name=body.get("name"),
         group=body.get("group"),
-        mode=optional_text(body, "mode", control.MODES[0]),
+        mode=optional_text(body, "mode", "") if "mode" in body else None,
         without_change=_flag(body, "without_change"),
     )
 

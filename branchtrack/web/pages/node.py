@@ -105,6 +105,7 @@ def show(node_id: str) -> Response:
         run=view.run,
         branch=branch,
         parent=parent,
+        merged=_merged(view, node),
         parent_branch=view.by_branch[parent.branch_id] if parent else None,
         crumbs=_crumbs(view, lineage.lines[node.id]),
         children=_children(view, node),
@@ -154,7 +155,7 @@ def _tree(connection: Connection, node: Node) -> tuple[TreeView, Lineage]:
     lineage = tree_nodes.lineage(
         connection,
         [node.id],
-        ids=[*standing_nodes(outline), node.parent_id or ""],
+        ids=[*standing_nodes(outline), node.parent_id or "", node.merge_parent_id or ""],
         children_of=node.id,
     )
     return TreeView(outline, TreeNodes(lineage.by_id), now()), lineage
@@ -217,7 +218,7 @@ def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeSummary]]) -> list[Ste
     steps: list[Step] = []
     above = None
     for distance, node in reversed(line):
-        is_listed = node.changes or node.kind in ("root", "fork") or node.parent_id is None
+        is_listed = node.changes or node.kind in ("root", "fork", "merge") or node.parent_id is None
         if distance == 0 or not (is_listed or distance == 1):
             continue
         skipped = 0 if above is None else above - distance - 1
@@ -227,8 +228,17 @@ def _crumbs(view: TreeView, line: Sequence[tuple[int, NodeSummary]]) -> list[Ste
     return steps
 
 
+def _merged(view: TreeView, node: Node) -> list[tuple[NodeSummary, Branch]]:
+    """Return both parents of a merge with their branches; nothing for any other node."""
+    if node.merge_parent_id is None:
+        return []
+    parents = [view.by_id.get(parent or "") for parent in (node.parent_id, node.merge_parent_id)]
+    return [(parent, view.by_branch[parent.branch_id].branch) for parent in parents if parent]
+
+
 def _children(view: TreeView, node: Node) -> list[tuple[NodeSummary, Branch]]:
-    below = [child for child in view.by_id.values() if child.parent_id == node.id][::-1]
+    candidates = list(view.by_id.values())[::-1]
+    below = [child for child in candidates if node.id in (child.parent_id, child.merge_parent_id)]
     return [(child, view.by_branch[child.branch_id].branch) for child in below]
 
 

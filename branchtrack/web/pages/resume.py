@@ -127,7 +127,7 @@ def _fork_order(offer: Offer, form: Mapping[str, str]) -> control.ForkOrder:
         values,
         name=_name(offer, form, values),
         group=form.get("group", "").strip() or None,
-        mode=form.get("mode") or control.MODES[0],
+        mode=form.get("mode") or None,
         without_change=bool(form.get("without_change")),
     )
 
@@ -184,7 +184,7 @@ def _render_form(
         values=values,
         name=submitted.get("name", offer.suggested),
         group=submitted.get("group", ""),
-        mode=submitted.get("mode", control.MODES[0]),
+        mode=submitted.get("mode", control.default_mode(offer.node)),
         reason=submitted.get("reason", ""),
         without_change=bool(submitted.get("without_change")),
         allow_code_change=bool(submitted.get("allow_code_change")),

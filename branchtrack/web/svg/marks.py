@@ -65,7 +65,7 @@ def mark(kind: str, x: Any, y: Any, title: str = "", **attributes: Any) -> Marku
 
 def mark_kind(kind: str, changed: bool) -> str:
     """Return the mark for a node of ``kind``."""
-    if kind == "fork":
+    if kind in ("fork", "merge"):
         return "change" if changed else "fork"
     if kind == "final":
         return "end"
