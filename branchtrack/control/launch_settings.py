@@ -34,7 +34,7 @@ from branchtrack.core.overrides import (
 from branchtrack.core.records import Node, Segment
 from branchtrack.core.settings import Setting
 from branchtrack.db import runs, segments
-from branchtrack.errors import InvalidInput, NameTaken
+from branchtrack.errors import InvalidInput, NameTaken, NeverWhole
 
 #: The ways to resume a node: its whole state, or its weights with everything else fresh.
 MODES = ("exact", "weights")
@@ -101,8 +101,11 @@ def check_settings(
     """Validate the changes of a resume of ``node``, and return them; something must be left to do.
 
     Raises:
+        NeverWhole: the whole state of a merge is asked for.
         InvalidInput: as `launch.create_launch`.
     """
+    if mode == "exact" and node.kind == "merge":
+        raise NeverWhole(node.id)
     overrides = validate_overrides(connection, node, settings, mode)
     _check_unfinished(node, overrides, mode)
     return overrides

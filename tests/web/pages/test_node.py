@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from branchtrack.db import nodes
+from branchtrack.core.records import NewNode, Node
+from branchtrack.db import nodes, runs, segments
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -211,3 +212,37 @@ def test_a_change_that_took_effect_before_its_node_says_where(own: Site) -> None
     rows = {row["setting"].split()[0]: row for row in page.table("Settings in force")}
     assert rows["lr"]["value"] == "1e-4 since step 1,101"
     assert "(since step 1,101)" in own.get("/runs/digits").text
+
+
+def test_both_parents_of_a_merge_are_links_and_it_is_a_child_of_both(own: Site) -> None:
+    main = own.lines["main"]
+    first = main.head
+    second = main.commit("checkpoint", 41)
+    assert first is not None
+    merge = commit_merge(own, second, first)
+    page = own.get(f"/nodes/{merge.id}")
+    head = page.one("main").one("h1")
+    assert head.text == "merge"
+    links = [link["href"] for link in page.one("main").all("a") if link["href"]]
+    for parent in (first, second):
+        assert f"/nodes/{parent.id}" in links
+        children = own.get(f"/nodes/{parent.id}").table("Children")
+        assert merge.id[:8] in {row["node"] for row in children}
+    assert "weights and no other state" in page.text
+    form = own.get(f"/nodes/{merge.id}/resume")
+    options = form.one("select", id="mode").all("option")
+    (mode,) = [option for option in options if "selected" in option.attributes]
+    assert mode["value"] == "weights"
+    row = own.get("/runs/digits").one("tr", id=f"n{merge.id}")
+    assert first.id[:8] in row.text and second.id[:8] in row.text
+
+
+def commit_merge(site: Site, a: Node, b: Node) -> Node:
+    """A merge of two nodes on a branch of its own."""
+    with site.database.transaction() as connection:
+        branch = runs.create_branch(connection, a.run_id, "soup", a.id)
+        segment = segments.create(connection, a.run_id, branch.id, a.id, a.step)
+        values = {name: getattr(a, name) for name in NewNode.__dataclass_fields__}
+        values |= {"branch_id": branch.id, "segment_id": segment.id, "parent_id": a.id}
+        values |= {"kind": "merge", "merge_parent_id": b.id, "changes": ()}
+        return nodes.commit(connection, NewNode(**values))
