@@ -20,7 +20,7 @@ def read(tree: Tree, node: str, **options: Any) -> tuple[ForkOrder, dict[str, An
         **dict.fromkeys(("values", "grid", "accepted", "assignments"), ()),
         **dict.fromkeys(("name", "group", "script", "cwd")),
         **dict.fromkeys(("without_change", "resize", "keep_env", "strict"), False),
-        "mode": "exact",
+        "mode": None,
         "reason": "",
         "priority": None,
         "labels": "gpu",

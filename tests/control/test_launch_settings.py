@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from branchtrack.control import launch_settings
 from branchtrack.core.builtin_settings import BUILT_IN, LR_SCHEDULER_TYPE, MAX_STEPS
 from branchtrack.db import tables
 from branchtrack.db.engine import Database
-from branchtrack.errors import InvalidInput, NameTaken
+from branchtrack.errors import InvalidInput, NameTaken, NeverWhole
 from tests.trees_for_tests import make_forked_tree, make_tree
 
 
@@ -69,3 +70,16 @@ def test_another_schedule_over_some_more_updates_begins_at_the_node(
         # Without another schedule nothing is implied.
         same = {"max_steps": "+50"}
         assert launch_settings.validate_overrides(connection, node, same) == {"max_steps": 60}
+
+
+def test_a_merge_is_resumed_with_its_weights_and_never_exactly(
+    sqlite_database: Database, store: Store
+) -> None:
+    _tree, tree_nodes = make_forked_tree(sqlite_database, store)
+    merge = replace(tree_nodes[3], kind="merge")
+    assert launch_settings.default_mode(merge) == "weights"
+    assert launch_settings.default_mode(tree_nodes[3]) == "exact"
+    with sqlite_database.read() as connection:
+        assert launch_settings.check_here(connection, merge, {}, "weights", None) == {}
+        with pytest.raises(NeverWhole, match="mode weights"):
+            launch_settings.check_here(connection, merge, {}, "exact", None)

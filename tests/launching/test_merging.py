@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.errors import LaunchFailed, UntrustedHome
 from branchtrack.launching import merging
+from tests.cli.conftest import call_on
 
 #: The package that is tested, whichever is installed.
 ROOT = Path(branchtrack.__file__).parent.parent
@@ -112,6 +114,26 @@ def test_a_merge_leaves_a_branch_and_no_log(config: Config, database: Database) 
         assert integrity.of_database(connection) == []
     control.verify_node(database, open_store(config.store), node, need="weights")
     assert not [log for log in config.logs.iterdir() if log.name.startswith("merge")]
+
+
+def test_the_commands_know_what_a_merge_has(config: Config, database: Database) -> None:
+    write(config)
+    node = merging.merge(database, config, planned(config, database, name="known"), lambda: None)
+    call = partial(call_on, config.home)
+    assert "1 of 1 nodes are whole" in call("verify", node.id).out
+    assert call("verify", "--all").code == 0
+    refused = call("rebuild", node.id)
+    assert refused.code == 1 and "is a merge" in refused.err
+    assert "merge has weights alone" in call("show", node.id).out
+    assert call("diff", "tiny/known", "tiny").code == 0
+    dry = call("resume", node.id, "--dry-run", "--json").json
+    assert [line["mode"] for line in dry["branches"]] == ["weights"] and not dry["refused"]
+    exact = call("resume", node.id, "--mode", "exact", "--dry-run")
+    assert exact.code == 2 and "Resume it in the mode weights" in exact.out
+    assert call("export", node.id, str(config.home.parent / "exported"), "--raw").code == 0
+    assert call("certify", "tiny/known").code == 2
+    assert call("audit", "tiny", "--verify").code == 0
+    assert call("storage").code == 0
 
 
 @pytest.mark.parametrize(

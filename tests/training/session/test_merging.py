@@ -20,6 +20,7 @@ from branchtrack.core.records import Node
 from branchtrack.db import audit, integrity, nodes, runs
 from branchtrack.environment_variables import MERGE_VARIABLE
 from branchtrack.errors import NeverWhole, NotFound
+from branchtrack.launching.export_completion import complete
 from branchtrack.retention import policies
 from branchtrack.retention.sweeps import Sweep
 from branchtrack.training.record import commits
@@ -256,6 +257,10 @@ def test_a_trainer_evaluates_a_merge(home: Home) -> None:
         stored = nodes.checkpoint(connection, node.state_digest, need="weights")
     files = export(home.store, manifest, stored.locations, home.folder / "exported")
     assert {path.name for path in files} == {"model.safetensors", "state.json", "config.json"}
+    # It opens, and there is no training for a stock Trainer to resume.
+    facts = {"step": 2, "settings": {}, "param_groups": [], "epochs": None}
+    names = {path.name for path in complete(home.folder / "exported", facts)}
+    assert "model.safetensors" in names and "optimizer.pt" not in names
 
 
 def test_a_trainer_without_data_to_evaluate_on_is_merged_all_the_same(home: Home) -> None:
