@@ -67,6 +67,7 @@ COMMANDS = {
     "verify": "commands.verify:verify",
     "certify": "commands.certify:certify",
     "export": "commands.store:export",
+    "import": "commands.imports:import_folder",
     "storage": "commands.storage:storage",
     "gc": "commands.storage:gc",
     "pin": "commands.storage:pin",

@@ -78,31 +78,42 @@ def record(
         StorageError: the database failed; no node was created, and trying again is safe.
         Outdated: a sweep has removed tensors that were not `missing` before; nothing was recorded.
     """
-    manifest, tensors = digested
-    locations = pack.locations if pack else ()
-    written = {location.digest for location in locations}
     with database.transaction() as connection:
-        thinning.share_store(connection)
-        recorded = nodes.packs_of(connection, tensors)
-        if not tensors.keys() <= written | recorded.keys() or (pack and not store.exists(pack.id)):
-            raise Outdated
-        recorded = {digest: name for digest, name in recorded.items() if digest in written}
-        gone = [name for name in set(recorded.values()) if not store.exists(name)]
-        is_named = nodes.add_checkpoint(
-            connection,
-            manifest.digest,
-            manifest.to_json(),
-            tensor_count=len(manifest.entries),
-            logical_bytes=manifest.logical_bytes,
-            pack=(pack.id, pack.nbytes) if pack else None,
-            locations=locations,
-            gone=gone,
-        )
-        node = nodes.commit(connection, replace(new, state_digest=manifest.digest))
+        node, is_named = add(connection, store, digested, pack, new)
         for answer in answers:
             move_request(connection, answer, actor, step=new.step, node_id=node.id)
         segments.count_saves(connection, new.segment_id, saves)
     return node, is_named
+
+
+def add(
+    connection: Connection, store: Store, digested: Digested, pack: Pack | None, new: NewNode
+) -> tuple[Node, bool]:
+    """Do as `record` in a transaction of the caller's, who discards a pack that is not named.
+
+    Raises:
+        Outdated: as `record`.
+    """
+    manifest, tensors = digested
+    locations = pack.locations if pack else ()
+    written = {location.digest for location in locations}
+    thinning.share_store(connection)
+    recorded = nodes.packs_of(connection, tensors)
+    if not tensors.keys() <= written | recorded.keys() or (pack and not store.exists(pack.id)):
+        raise Outdated
+    recorded = {digest: name for digest, name in recorded.items() if digest in written}
+    gone = [name for name in set(recorded.values()) if not store.exists(name)]
+    is_named = nodes.add_checkpoint(
+        connection,
+        manifest.digest,
+        manifest.to_json(),
+        tensor_count=len(manifest.entries),
+        logical_bytes=manifest.logical_bytes,
+        pack=(pack.id, pack.nbytes) if pack else None,
+        locations=locations,
+        gone=gone,
+    )
+    return nodes.commit(connection, replace(new, state_digest=manifest.digest)), is_named
 
 
 def restore(database: Database, store: Store, digested: Digested, node: Node, actor: str) -> None:

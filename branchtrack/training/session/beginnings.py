@@ -147,12 +147,19 @@ class SameBranch(Beginning):
 
 @dataclass
 class NewBranch(Beginning):
-    """A new branch from ``start``, trained by this process."""
+    """A new branch from ``start``, trained by this process.
+
+    ``training``, ``home`` and ``output`` as in `NewRun`: a run that was imported has no command
+    until a script has trained it.
+    """
 
     start: Node
     overrides: dict[str, Any]
     mode: str
     name: str
+    training: Training
+    home: Path
+    output: str | None
     reason: str = ""
 
     @property
@@ -162,6 +169,10 @@ class NewBranch(Beginning):
 
     def segment(self, connection: Connection, actor: str) -> Segment:
         """Create this process's own launch and return its segment."""
+        run = runs.get_run(connection, self.start.run_id)
+        if run.entry_point is None:
+            command = entry_point(self.training, self.home, self.output)
+            runs.set_entry_point(connection, run, command, actor=actor)
         launch = launches.order(
             connection,
             self.start,

@@ -240,7 +240,9 @@ class _Opening:
             base = _base(connection, self.store, _planned(planned), mode)
             name = resume.branch or runs.suggested_name(connection, node)
         control.check_parts(changes, base.snapshot.tensors)
-        beginning = beginnings.NewBranch(node, changes, mode, name)
+        beginning = beginnings.NewBranch(
+            node, changes, mode, name, self.training, self._home, self.output
+        )
         return Session(self.database, self.store, base, beginning)
 
     def _of_command(self, says_so: bool) -> TrainingSession:

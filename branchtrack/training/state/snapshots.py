@@ -37,8 +37,15 @@ class Snapshot:
     param_groups: list[dict[str, Any]] = field(default_factory=list)
 
 
-def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
+def capture(
+    live: Live,
+    extra: Mapping[str, Any],
+    buffers: Buffers,
+    random: Mapping[str, Any] | None = None,
+) -> Snapshot:
     """Return the state at this moment; ``extra`` is the loop's own (counters, position, window).
+
+    ``random`` are states of generators to take instead of this process's.
 
     Raises:
         CheckpointMismatch: something in it cannot be stored without pickle.
@@ -54,7 +61,7 @@ def capture(live: Live, extra: Mapping[str, Any], buffers: Buffers) -> Snapshot:
         tensors: dict[str, torch.Tensor] = {}
         state["optimizer"] = optimizers.state_of(live, tensors)
         state["scheduler"] = optimizers.schedule_of(live, tensors)
-        state["rng"] = encode(rng.capture(), "rng", tensors)
+        state["rng"] = encode(random or rng.capture(), "rng", tensors)
         state["modules"] = _module_flags(live.model)
         state["loop"] = encode(dict(extra), "loop", tensors)
         tensors.update(gradients.pending(live.model))

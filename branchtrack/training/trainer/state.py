@@ -29,7 +29,7 @@ from branchtrack.training.trainer.protocol import BranchingTrainer, TrainerObjec
 #: Parts of TrainerState that are no state of training: what was logged is in the database, and how
 #: often and where checkpoints are written, and the number of epochs up to the last update, affect
 #: no later update.
-_NOT_STATE = (
+NOT_STATE = (
     "log_history",
     "stateful_callbacks",
     "trial_name",
@@ -88,7 +88,7 @@ def loop_state(trainer: BranchingTrainer) -> dict[str, Any]:
         "trainer": {
             field.name: _plain(getattr(state, field.name))
             for field in fields(TrainerState)
-            if field.name not in _NOT_STATE
+            if field.name not in NOT_STATE
         },
         "window": {
             "loss": trainer._tr_loss,

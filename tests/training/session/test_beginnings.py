@@ -12,7 +12,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.core.records import NewNode
+from branchtrack.core.records import NewNode, Node
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
@@ -28,6 +28,13 @@ def new_run(database: Database, name: str) -> NewRun:
     with database.transaction() as connection:
         beginning.segment(connection, "me")
     return beginning
+
+
+def new_branch(start: Node) -> NewBranch:
+    training = Training("hotter", 1, 1, "p")
+    return NewBranch(
+        start, {"lr": 0.5}, "exact", "hotter", training, Path("/home"), None, "why not"
+    )
 
 
 def test_a_new_run_has_the_ids_that_were_planned(sqlite_database: Database) -> None:
@@ -57,7 +64,7 @@ def test_a_branch_of_this_process_is_ordered_and_taken_at_once(
     sqlite_database: Database, store: Store
 ) -> None:
     _tree, tree_nodes = make_forked_tree(sqlite_database, store)
-    beginning = NewBranch(tree_nodes[1], {"lr": 0.5}, "exact", "hotter", "why not")
+    beginning = new_branch(tree_nodes[1])
     with sqlite_database.transaction() as connection:
         segment = beginning.segment(connection, "me")
     assert beginning.launch is not None and beginning.fork is not None

@@ -1,0 +1,1 @@
+"""A checkpoint folder of a stock Trainer read into the first node of a run."""
