@@ -21,6 +21,11 @@ from branchtrack.errors import LaunchFailed
 def describe_missing(entry_point: Mapping[str, Any] | None) -> str:
     """Say in a sentence what a run's command lacks on this machine; empty if it lacks nothing."""
     argv = list((entry_point or {}).get("argv") or ())
+    if entry_point is None:
+        return (
+            "The run has no command that could start it: it was imported, and no script has "
+            "trained it since."
+        )
     if not argv:
         return (
             "The run recorded no command that could start it again "

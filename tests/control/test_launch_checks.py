@@ -28,9 +28,17 @@ def test_a_run_whose_files_are_gone_is_not_ordered(sqlite_database: Database, st
 
 
 def test_a_run_without_a_command_cannot_be_started_again(database: Database, store: Store) -> None:
-    _tree, tree_nodes = make_forked_tree(database, store, entry_point=None)
+    _tree, tree_nodes = make_forked_tree(database, store, entry_point={"training": {}})
     with pytest.raises(LaunchFailed, match="interactive session"):
         control.create_launch(database, store, tree_nodes[1].id, actor="me")
+
+
+def test_an_imported_run_says_how_its_script_continues_it(database: Database, store: Store) -> None:
+    _tree, tree_nodes = make_forked_tree(database, store, entry_point=None)
+    node = tree_nodes[1].id
+    with pytest.raises(LaunchFailed, match="it was imported.*resume_from_node") as refused:
+        control.create_launch(database, store, node, actor="me")
+    assert f'trainer.train(resume_from_node="{node}"' in refused.value.fix
 
 
 def command(folder: Path, *argv: str) -> dict[str, Any]:

@@ -130,7 +130,8 @@ def _print(verdicts: list[dict[str, Any]], problems: list[Problem]) -> None:
     whole = sum(verdict["whole"] for verdict in verdicts)
     echo(f"{whole} of {len(verdicts)} nodes are whole.")
     if thinned := len(verdicts) - len(broken) - whole:
-        echo(f"{formats.plural(thinned, 'node')} thinned by retention; what is left is whole.")
+        # Of those that were imported without more there are the weights alone, too.
+        echo(f"{formats.plural(thinned, 'node')} thinned or weights alone; what is left is whole.")
     if problems:
         echo(f"The database has {len(problems)} records that are not as they were written.")
 

@@ -7,6 +7,7 @@ of the model and from the groups that a Trainer makes; what does not fit is refu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ _KINDS: tuple[Any, ...] = (
     torch.optim.RAdam,
     torch.optim.Adamax,
     torch.optim.Adadelta,
-    Adafactor,
+    # Its other options are those of the file.
+    partial(Adafactor, relative_step=False),
 )
 #: Options that versions of torch have added to groups: an older file lacks them.
 _LATER = frozenset(
@@ -118,16 +120,20 @@ def _parts(path: Path, state: Mapping[str, Any]) -> tuple[list[dict[str, Any]], 
 
 
 def _kind(group: Mapping[str, Any]) -> Any:
-    """Return the class whose groups have these options."""
+    """Return what makes the optimizer whose groups have these options."""
     options = group.keys() - _NOT_OPTIONS
+    decoupled = "decoupled_weight_decay"
+    older = None
     for kind in _KINDS:
         fresh = kind([torch.nn.Parameter(torch.zeros(1))], lr=1e-3).param_groups[0]
         own = fresh.keys() - _NOT_OPTIONS
-        decoupled = "decoupled_weight_decay"
-        same = group.get(decoupled, fresh.get(decoupled)) == fresh.get(decoupled)
-        if options <= own and own - options <= _LATER and same:
+        if group.get(decoupled, fresh.get(decoupled)) != fresh.get(decoupled):
+            continue
+        if options == own:
             return kind
-    return None
+        if older is None and options <= own and own - options <= _LATER:
+            older = kind
+    return older
 
 
 def _assigned(

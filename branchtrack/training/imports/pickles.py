@@ -24,7 +24,7 @@ _NUMPY: tuple[Any, ...] = (
     np.dtype,
     type(np.dtype(np.uint32)),
 )
-_NAMED = re.compile(r"GLOBAL ([\w.]+)|global:? ([\w.]+)")
+_NAMED = re.compile(r"GLOBAL ([\w.]+)")
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,16 @@ def _reason(error: Exception) -> str:
     """Say why a file was not read, without torch's advice to read it unrestricted."""
     named = _NAMED.search(str(error))
     if named is not None:
-        return f"it names {named[1] or named[2]}, which is not allowed in data and was not run"
+        return f"it names {named[1]}, which is not allowed in data and was not run"
     first = str(error).strip().partition("\n")[0].partition(". ")[0]
     return f"torch cannot read it as data ({type(error).__name__}: {first[:200]})"
 
 
 def _refused(path: Path, why: str) -> InvalidInput:
+    others = "" if path.suffix == ".bin" else ", or --weights-only to import the weights alone"
     return InvalidInput(
         "folder",
         str(path.parent),
-        "files of tensors and plain values, or --weights-only to import the weights alone",
+        f"files of tensors and plain values{others}",
         what=f"{path.name} is refused: {why}.",
     )

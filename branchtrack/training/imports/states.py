@@ -92,8 +92,10 @@ def _whole(contents: Contents, model: Any) -> State:
 
 def _of_weights(contents: Contents, model: Any) -> State:
     """Return the weights of a known model, with its buffers and its configuration."""
-    nothing = Live(model, SimpleNamespace(param_groups=[], state={}), None, SimpleNamespace(), [])
-    captured = snapshots.capture(nothing, {}, Buffers())
+    unused = torch.optim.SGD(model.parameters(), lr=0.0)
+    captured = snapshots.capture(
+        Live(model, unused, None, SimpleNamespace(), [True]), {}, Buffers()
+    )
     tensors = {n: t for n, t in captured.tensors.items() if n.startswith("model/")}
     names = ("modules", "model_config", "aliases", "transient")
     return _bare(contents, tensors, {n: captured.state[n] for n in names if n in captured.state})
