@@ -10,7 +10,6 @@ import torch
 
 from branchtrack.errors import InvalidInput
 from branchtrack.training.imports import folder, states
-from tests.training import tiny
 from tests.training.homes import Home
 from tests.training.imports import stock
 
