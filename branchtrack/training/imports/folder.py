@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 
+from branchtrack.checkpoints.export import STATE_FILE, TRAINING_FILE
 from branchtrack.errors import InvalidInput
-from branchtrack.training.imports import pickles, weights
+from branchtrack.training.imports import exports, pickles, weights
+from branchtrack.training.state.snapshots import Snapshot
 
 CONFIG, TRAINER_STATE = "config.json", "trainer_state.json"
 OPTIMIZER, SCHEDULER, RANDOM, SCALER = "optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"
@@ -39,8 +41,9 @@ class Contents:
 
     ``counters`` are a Trainer's, empty in a folder of weights; ``optimizer``, ``scheduler``,
     ``random`` and ``scaler`` are as torch saved them, None where they are not there or were left
-    out; ``processor`` holds files by name. ``left_out`` says by file name what is not imported,
-    and why; ``on_host`` are the addresses of tensors that were on the host when they were saved.
+    out; ``processor`` holds files by name, ``exported`` what an export of branchtrack's has more.
+    ``left_out`` says by file name what is not imported, and why; ``on_host`` are the addresses of
+    tensors that were on the host when they were saved.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class Contents:
     processor: dict[str, bytes] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     on_host: frozenset[int] = frozenset()
+    exported: Snapshot | None = None
 
     @property
     def step(self) -> int:
@@ -122,13 +126,15 @@ def _read_training(contents: Contents, names: set[str], *, weights_only: bool) -
     contents.scheduler = pickles.load(path / SCHEDULER).value
     contents.random = pickles.load(path / RANDOM).value
     contents.scaler = pickles.load(path / SCALER).value if SCALER in names else None
+    contents.exported = exports.read(path, names)
 
 
 def _name_rest(contents: Contents, names: set[str]) -> None:
     """Name the files that are not imported."""
     if _ARGUMENTS in names:
         contents.left_out[_ARGUMENTS] = "it is a pickle of classes, which is never loaded"
-    known = {*_NO_STATE, *_TRAINING, SCALER, *_PROCESSOR, *contents.left_out}
+    known = set() if contents.exported is None else {STATE_FILE, TRAINING_FILE}
+    known |= {*_NO_STATE, *_TRAINING, SCALER, *_PROCESSOR, *contents.left_out}
     for name in sorted(names - known):
         if not weights.is_weights(name) and not name.startswith("."):
             contents.left_out[name] = "it is no part of a Trainer's state that is known"

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from transformers.trainer_callback import TrainerState
 
+from branchtrack.checkpoints.export import STATE_FILE, TRAINING_FILE
 from branchtrack.training import rng
 from branchtrack.training.export.requirements import FILES
-from branchtrack.training.imports import models, optimizers
-from branchtrack.training.imports.folder import Contents, refused
+from branchtrack.training.imports import exports, models, optimizers
+from branchtrack.training.imports.folder import OPTIMIZER, Contents, refused
 from branchtrack.training.settings import apply
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
@@ -87,6 +88,9 @@ def _whole(contents: Contents, model: Any) -> State:
     except (KeyError, TypeError, AttributeError) as error:
         raise refused(contents.path, f"Its parts do not fit each other: {error}.") from error
     snapshot.state["optimizer"]["host"] = _on_host(contents, optimizer, model)
+    if contents.exported is not None and not exports.take(snapshot, contents.exported):
+        why = f"it is not of the same state as {OPTIMIZER}"
+        contents.left_out |= {STATE_FILE: why, TRAINING_FILE: why}
     return State(snapshot, settings, is_complete=True)
 
 
