@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from branchtrack.errors import CheckpointDamaged, CheckpointMissing, StorageError
@@ -40,6 +41,15 @@ def damaged(path: str, tensor: str, reason: str) -> CheckpointDamaged:
     subject = f"tensor {tensor!r}" if tensor else "its header"
     what = f"The checkpoint file {path} is damaged: {subject}: {reason}."
     return CheckpointDamaged(what, safe=SAFE, fix=FIX, node=None, path=path, tensor=tensor)
+
+
+@contextmanager
+def translated(path: str | Path) -> Iterator[None]:
+    """Turn a failure of the disk into an error that names the file, see `unusable`."""
+    try:
+        yield
+    except OSError as error:
+        raise unusable(path, error) from error
 
 
 def unusable(path: str | Path, error: OSError) -> StorageError:

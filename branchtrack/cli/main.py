@@ -68,6 +68,8 @@ COMMANDS = {
     "certify": "commands.certify:certify",
     "export": "commands.store:export",
     "import": "commands.imports:import_folder",
+    "bundle": "commands.bundles:bundle",
+    "unbundle": "commands.bundles:unbundle",
     "storage": "commands.storage:storage",
     "gc": "commands.storage:gc",
     "pin": "commands.storage:pin",

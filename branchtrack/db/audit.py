@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, func, null, select
@@ -189,9 +190,26 @@ def first_broken_seq(connection: Connection, run_id: str) -> int | None:
     return None
 
 
-def seal_numbers(connection: Connection) -> None:
-    """Seal the id of every event, when a database gets seals."""
+def links(connection: Connection, run_id: str) -> list[str]:
+    """Return the hashes of a run's events, in their order."""
+    query = select(events.c.hash).where(events.c.run_id == run_id).order_by(events.c.seq)
+    return list(connection.execute(query).scalars())
+
+
+def link(previous: str, values: Mapping[str, Any]) -> str:
+    """Return the hash of an event after the one of hash ``previous``.
+
+    ``values`` is the row as the database stores it, see `seals.raw`.
+    """
+    fields = {name: value for name, value in values.items() if name in _CHAINED}
+    return _digest(previous, {**fields, "payload": json.loads(fields["payload"])})
+
+
+def seal_numbers(connection: Connection, run_id: str | None = None, after: int = 0) -> None:
+    """Seal the ids of events: all when a database gets seals, or a run's with a higher ``seq``."""
     query = select(events.c.id, events.c.hash)
+    if run_id is not None:
+        query = query.where(events.c.run_id == run_id, events.c.seq > after)
     sealed = {row.id: _number_seal(row.id, row.hash) for row in connection.execute(query)}
     seals.write(connection, events, sealed)
 

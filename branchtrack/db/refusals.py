@@ -6,6 +6,8 @@ Counters, not part of the log: how many there were, from which actor, and when t
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -46,10 +48,20 @@ def count(connection: Connection, branch: Branch, actor: str, kind: str, times: 
     )
     # The first sealed counter seals those that an earlier version wrote.
     is_first = not seals.all_stored(connection, refusals)
+    if is_first:
+        seal_all(connection)
+        return
     rows = seals.raw(connection, refusals, branch.id, "branch_id")
     counters = [row for row in rows if (row["actor"], row["kind"]) == (actor, kind)]
-    if is_first:
-        counters = list(seals.raw(connection, refusals))
+    _seal(connection, counters)
+
+
+def seal_all(connection: Connection) -> None:
+    """Seal every counter: none of them is."""
+    _seal(connection, seals.raw(connection, refusals))
+
+
+def _seal(connection: Connection, counters: Iterable[Mapping[str, Any]]) -> None:
     sealed = {seals.key_of(refusals, row): seals.of_row(refusals, row) for row in counters}
     seals.write(connection, refusals, sealed)
 
