@@ -63,13 +63,17 @@ def write(
         StorageError: the disk failed; no file is left.
     """
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".bundle-") as draft:
-            _fill(draft, header, rows, tensors)
-            draft.flush()
-            os.fsync(draft.fileno())
-            nbytes = draft.tell()
-            # A link, unlike a rename, never replaces what is there.
-            os.link(draft.name, path)
+        number, draft = tempfile.mkstemp(dir=path.parent, prefix=".bundle-")
+        try:
+            with open(number, "wb") as file:
+                _fill(file, header, rows, tensors)
+                file.flush()
+                os.fsync(file.fileno())
+                nbytes = file.tell()
+            _publish(draft, path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(draft)
     except FileExistsError as error:
         raise taken(path) from error
     except OSError as error:
@@ -107,6 +111,25 @@ def read(file: BinaryIO, path: Path) -> tuple[dict[str, Any], dict[str, Member]]
         if members[name].nbytes != nbytes or _digest(file, members[name]) != digest:
             raise refused(path, f"{name} in it is not as it was written")
     return header, members
+
+
+def _publish(draft: str, path: Path) -> None:
+    """Give a finished file its name, durably."""
+    try:
+        # A link, unlike a rename, never replaces what is there.
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        # Memory sticks have no links.
+        if os.path.lexists(path):
+            raise FileExistsError(str(path)) from error
+        os.rename(draft, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _fill(
@@ -160,9 +183,9 @@ def _members(file: BinaryIO, path: Path, size: int) -> dict[str, Member]:
                 end = member.offset_data + -(-member.size // 512) * 512
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise refused(path, "it is not a bundle, or it is cut off") from error
+    records = -(-(end + 2 * tarfile.BLOCKSIZE) // tarfile.RECORDSIZE)
     file.seek(end)
-    tail = file.read(tarfile.RECORDSIZE + 1)
-    if len(tail) < 2 * tarfile.BLOCKSIZE or len(tail) > tarfile.RECORDSIZE or tail.strip(b"\0"):
+    if size != records * tarfile.RECORDSIZE or file.read().strip(b"\0"):
         raise refused(path, "it is cut off, or something was added to its end")
     return members
 

@@ -23,7 +23,7 @@ from branchtrack.checkpoints import files
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.lifecycle import LAUNCH_ENDS, LIVE, segment_status
 from branchtrack.core.records import Branch, Run, TensorLocation
-from branchtrack.db import nodes, runs, seals, segments, tables
+from branchtrack.db import integrity, nodes, runs, seals, segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.db.schema_head import HEAD
 from branchtrack.db.storage import references
@@ -97,6 +97,8 @@ def write(
                 connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             run, branch = _subject(connection, ref)
             check_idle(connection, run)
+            for problem in integrity.of_run(connection, run.id):
+                raise _changed(f"The {problem}.")
             carried = _states(connection, run, branch) if weights else set()
             locations, head = _gather(connection, run, carried, rows)
         total = sum(location.nbytes for location in locations)
@@ -228,13 +230,18 @@ def _proved(
     for row in seals.raw(connection, table, key, column):
         seal = seals.stored(connection, table, seals.key_of(table, row))
         if seal != seals.of_row(table, row):
-            raise RecordChanged(
-                f"A row of {table.name} is not as it was written: {seals.key_of(table, row)}.",
-                safe="Nothing was written.",
-                fix="`branchtrack verify --all` lists what was changed; restore the database.",
-                node="",
-            )
+            key = seals.key_of(table, row)
+            raise _changed(f"A row of {table.name} is not as it was written: {key}.")
         yield row
+
+
+def _changed(what: str) -> RecordChanged:
+    return RecordChanged(
+        what,
+        safe="Nothing was written.",
+        fix="`branchtrack verify --all` lists what was changed; restore the database from a copy.",
+        node="",
+    )
 
 
 def _read(

@@ -69,7 +69,7 @@ def unbundle(
 ) -> Merge:
     """Merge a bundle that has been checked into a home; ``owner`` is the metadata of new packs.
 
-    A home that was trusted no longer is if the bundle brings commands that it does not have.
+    A home that was trusted no longer is, unless only tensors are added.
 
     Raises:
         InvalidInput: the run here has other events, is not at rest, the name is taken, or rows of
@@ -81,7 +81,7 @@ def unbundle(
         plan = plans.plan(connection, bundle, name)
     nbytes = sum(entry.nbytes for entry in plan.tensors.values())
     if dry_run or (plan.kind == WEIGHTS and not plan.lacking):
-        return Merge(plan, nbytes, plan.new_commands)
+        return Merge(plan, nbytes, plan.ends_trust)
     arrivals = Arrivals(database, store, bundle, owner)
     try:
         plan = _merge(database, config, bundle, arrivals, name, progress)
@@ -105,8 +105,8 @@ def _merge(
         with database.read() as connection:
             plan = plans.plan(connection, bundle, name)
         arrivals.write(plan.lacking, progress)
-        if plan.new_commands:
-            # Before any of them is visible: a worker may be waiting.
+        if plan.ends_trust:
+            # Before anything is visible that a worker could start, or start it with.
             trust.forget(config)
         with suppress(_SweptAway), database.transaction() as connection:
             thinning.share_store(connection)

@@ -12,7 +12,7 @@ from branchtrack.bundles.departure import check_idle
 from branchtrack.bundles.source import Bundle, Carried
 from branchtrack.checkpoints.manifest import Entry
 from branchtrack.core.names import free_name, valid_name
-from branchtrack.db import audit, nodes, runs, seals, tables
+from branchtrack.db import audit, nodes, runs, tables
 from branchtrack.db.storage import references
 from branchtrack.errors import InvalidInput
 
@@ -35,7 +35,11 @@ class Plan:
     lacking: tuple[Carried, ...]
     tensors: dict[str, Entry]
     present: int
-    new_commands: bool
+
+    @property
+    def ends_trust(self) -> bool:
+        """Return whether commands or variables come with it that a resume would start with."""
+        return self.kind != WEIGHTS
 
 
 def plan(connection: Connection, bundle: Bundle, name: str | None) -> Plan:
@@ -66,7 +70,6 @@ def plan(connection: Connection, bundle: Bundle, name: str | None) -> Plan:
         lacking,
         {digest: entry for digest, entry in needed.items() if digest not in present},
         len(present),
-        kind != WEIGHTS and not _commands(bundle) <= _commands_here(connection),
     )
 
 
@@ -132,16 +135,3 @@ def _lacking(connection: Connection, bundle: Bundle, kind: str) -> Iterator[Carr
                 yield checkpoint
         elif _WHOLENESS[checkpoint.thinned] > _WHOLENESS[states[checkpoint.digest]]:
             yield checkpoint
-
-
-def _commands(bundle: Bundle) -> set[str]:
-    rows = [*bundle.rows("runs"), *bundle.rows("launches")]
-    return {row["entry_point"] for row in rows} - {None, "null"}
-
-
-def _commands_here(connection: Connection) -> set[str]:
-    return {
-        row["entry_point"]
-        for table in (tables.runs, tables.launches)
-        for row in seals.raw(connection, table, columns=("entry_point",))
-    }

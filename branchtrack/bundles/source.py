@@ -167,8 +167,9 @@ class Bundle:
 
     def _carried(self, row: dict[str, Any]) -> Carried:
         digest, thinned = row["digest"], row["thinned"]
+        content = self._inflated(row["manifest"])
         try:
-            manifest = Manifest.from_json(json.loads(self._inflated(row["manifest"])))
+            manifest = Manifest.from_json(json.loads(content))
             is_proved = manifest.digest == digest
         except BranchtrackError as error:
             raise self.refused(f"checkpoint {digest[:12]} in it: {error.what}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from branchtrack.checkpoints import files
+from branchtrack.errors import StorageError
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,8 @@ def test_every_byte_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     files.write_all(file, [b"ab", b"", memoryview(b"cde")])
     os.close(file)
     assert (tmp_path / "file").read_bytes() == b"abcde"
+
+
+def test_a_failing_disk_is_an_error_that_names_the_file() -> None:
+    with pytest.raises(StorageError, match="bundle cannot be used"), files.translated("bundle"):
+        raise OSError(errno.EIO, "Input/output error")

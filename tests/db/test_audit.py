@@ -12,7 +12,7 @@ from sqlalchemy import select
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
-from branchtrack.db import audit
+from branchtrack.db import audit, seals
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import events, runs
 from tests.trees_for_tests import Tree, make_tree
@@ -159,3 +159,16 @@ def test_a_missing_last_event_of_any_kind_is_found(tree: Tree) -> None:
         connection.execute(events.delete().where(events.c.id == last.id))
         assert audit.unlogged_changes(connection, tree.run.id) == [("run", tree.run.id)]
         assert audit.first_broken_seq(connection, tree.run.id) is None
+
+
+def test_each_event_has_the_hash_that_the_one_before_leads_to(tree: Tree) -> None:
+    tree.node("main", 0, kind="root")
+    with tree.database.read() as connection:
+        rows = sorted(
+            seals.raw(connection, events, tree.run.id, "run_id"), key=lambda row: row["seq"]
+        )
+        links = audit.links(connection, tree.run.id)
+    previous = audit.GENESIS
+    for row, link in zip(rows, links, strict=True):
+        assert audit.link(previous, row) == row["hash"] == link
+        previous = link

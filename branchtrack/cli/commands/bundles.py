@@ -78,8 +78,8 @@ def unbundle(line: CommandLine, file: Path, name: str | None, dry_run: bool, as_
 
     All of the file is checked first. Tensors that are here already are not written again. A run
     that is here goes on if its events are the beginning of those in the file; if it has all of them
-    only missing tensors are added; if it has others nothing is changed. Commands from a file are
-    not started before you trust the home again (`branchtrack trust`).
+    only missing tensors are added; if it has others nothing is changed. Nothing is started from the
+    home before you trust it again (`branchtrack trust`), unless only tensors were added.
 
     \b
     Example: branchtrack --home there unbundle demo.bundle
@@ -146,6 +146,6 @@ def _say(facts: dict[str, Any]) -> None:
         )
     if facts["trust_needed"]:
         echo(
-            "Nothing is started from this home before `branchtrack trust`: it shows the commands "
-            "that came with the file."
+            "Nothing is started from this home before `branchtrack trust`, which shows what came "
+            "with the file."
         )
