@@ -23,6 +23,7 @@ from branchtrack.bundles.tensors import Arrivals
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.db import audit, copied_rows, integrity, refusals, seals, tables
+from branchtrack.db.deletion import purging
 from branchtrack.db.engine import Database
 from branchtrack.db.storage import thinning
 from branchtrack.errors import BranchtrackError, StorageError
@@ -109,7 +110,7 @@ def _merge(
             # Before anything is visible that a worker could start, or start it with.
             trust.forget(config)
         with suppress(_SweptAway), database.transaction() as connection:
-            thinning.share_store(connection)
+            thinning.lock_store(connection)
             plan = plans.plan(connection, bundle, name)
             if arrivals.missing(plan.lacking, connection):
                 raise _SweptAway
@@ -139,8 +140,7 @@ def _write(connection: Connection, bundle: Bundle, plan: Plan, arrivals: Arrival
     if plan.kind == WEIGHTS:
         return
     local = {table: _local(connection, bundle, TABLES[table]) for table in _KEYED}
-    if plan.kind == EXTENDED:
-        _remove_withdrawn(connection, bundle, local)
+    gone = _remove_gone(connection, bundle, local) if plan.kind == EXTENDED else set()
     for row in bundle.rows("texts"):
         if next(seals.raw(connection, tables.texts, row["digest"]), None) is None:
             copied_rows.add(connection, tables.texts, row)
@@ -153,6 +153,7 @@ def _write(connection: Connection, bundle: Bundle, plan: Plan, arrivals: Arrival
     if plan.kind == EXTENDED:
         (run,) = bundle.rows("runs")
         copied_rows.change(connection, tables.runs, {**run, "name": plan.name})
+    purging.release(connection, gone)
     problems = integrity.of_run(connection, bundle.run_id)
     if problems:
         raise bundle.refused(f"with it the {problems[0]}")
@@ -168,17 +169,27 @@ def _local(connection: Connection, bundle: Bundle, table: Table) -> dict[str, di
     return {seals.key_of(table, row): row for row in rows}
 
 
-def _remove_withdrawn(
+def _remove_gone(
     connection: Connection, bundle: Bundle, local: Mapping[str, dict[str, dict[str, Any]]]
-) -> None:
-    """Delete what the bundle no longer has: a branch whose process never trained, with its rows."""
+) -> set[str]:
+    """Delete branches that were withdrawn or purged since; return their nodes' state digests."""
     copied_rows.remove_series(connection, list(local["segments"]))
+    # What stays of requests on these nodes is written as the bundle has it.
+    requests = tables.requests
+    there = {row["id"] for row in bundle.rows("nodes")}
+    for row in local["requests"].values():
+        if row["node_id"] is not None and row["node_id"] not in there:
+            freed = requests.update().where(requests.c.id == row["id"])
+            connection.execute(freed.values(node_id=None))
+    digests: set[str] = set()
     for name in reversed(_KEYED):
         table = TABLES[name]
         present = {seals.key_of(table, row) for row in bundle.rows(name)}
         gone = [row for key, row in local[name].items() if key not in present]
         for row in sorted(gone, key=lambda row: -int(row.get("seq") or 0)):
             copied_rows.remove(connection, table, row)
+            digests.update({row["state_digest"]} if name == "nodes" else ())
+    return digests
 
 
 def _write_rows(

@@ -49,9 +49,18 @@ def plan(connection: Connection, bundle: Bundle, name: str | None) -> Plan:
         InvalidInput: the run here has other events, is not at rest, or the name is taken.
     """
     links = audit.links(connection, bundle.run_id)
-    here = connection.execute(
-        select(tables.runs.c.name).where(tables.runs.c.id == bundle.run_id)
-    ).scalar()
+    rows = tables.runs
+    row = connection.execute(
+        select(rows.c.name, rows.c.purged_at).where(rows.c.id == bundle.run_id)
+    ).first()
+    if row is not None and row.purged_at is not None:
+        raise InvalidInput(
+            "file",
+            str(bundle.path),
+            "a run that was not purged here; unbundle it into another home (--home DIR)",
+            what=f"The run {bundle.run_name} was purged here, and its log remains.",
+        )
+    here = row.name if row is not None else None
     if here is None:
         kind = NEW
     else:

@@ -51,8 +51,7 @@ def remove(connection: Connection, table: Table, row: Mapping[str, Any]) -> None
     where = " AND ".join(f'"{name}" = :{name}' for name in sorted(keys))
     statement = text(f'DELETE FROM "{table.name}" WHERE {where}')
     connection.execute(statement, {name: row[name] for name in keys})
-    stored = (tables.seals.c.table == table.name) & (tables.seals.c.key == seals.key_of(table, row))
-    connection.execute(tables.seals.delete().where(stored))
+    seals.remove(connection, table, [seals.key_of(table, row)])
 
 
 def is_equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

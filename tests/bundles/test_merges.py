@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from branchtrack import trust
+from branchtrack import control, trust
 from branchtrack.bundles import merges
 from branchtrack.bundles.tensors import Arrivals
 from branchtrack.config import Config
 from branchtrack.core.records import Node
-from branchtrack.db import nodes, runs
+from branchtrack.db import audit, nodes, runs, seals, tables
+from branchtrack.db.deletion import purging
 from branchtrack.db.engine import Database
 from branchtrack.db.storage import thinning
 from branchtrack.errors import InvalidInput
@@ -98,6 +99,46 @@ def test_a_run_that_is_here_goes_on(
     assert here.curves(tree.run.id) == there.curves(tree.run.id)
     # What is here has all that the older bundle has.
     assert here.unbundle(first).plan.kind == "weights"
+
+
+def test_a_branch_that_was_purged_there_goes_here_too(
+    there: Home, here: Home, forked: Forked, tmp_path: Path
+) -> None:
+    tree, line = forked
+    request = control.submit(there.database, "demo/main", {"kind": "note", "text": "x"}, actor="me")
+    with there.database.transaction() as connection:
+        row = tables.requests
+        changed = row.update().where(row.c.id == request.id).values(node_id=line[4].id)
+        connection.execute(changed)
+        contents = seals.renew_for_event(connection, row, request.id)
+        audit.append(
+            connection,
+            tree.run.id,
+            kind="request",
+            ref=request.id,
+            state=request.state,
+            actor="me",
+            payload=contents,
+        )
+    here.unbundle(there.bundle("demo", tmp_path / "first"))
+    with there.database.transaction() as connection:
+        purging.purge_branches(connection, [tree.branches["cooler"]], "test")
+    here.unbundle(there.bundle("demo", tmp_path / "second"))
+    assert here.problems() == [] and here.links(tree.run.id) == there.links(tree.run.id)
+    with here.database.read() as connection:
+        assert runs.branch_names(connection, tree.run.id) == {"main"}
+
+
+def test_a_run_that_was_purged_here_stays_away(
+    there: Home, here: Home, forked: Forked, tmp_path: Path
+) -> None:
+    path = there.bundle("demo", tmp_path / "b")
+    here.unbundle(path)
+    with here.database.transaction() as connection:
+        purging.purge_run(connection, forked[0].run, "test")
+    with pytest.raises(InvalidInput, match="was purged here"):
+        here.unbundle(path)
+    assert here.problems() == []
 
 
 def test_a_run_whose_branches_exchanged_names_goes_on(

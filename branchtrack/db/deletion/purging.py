@@ -99,7 +99,7 @@ def _purge_branch(connection: Connection, branch: Branch, actor: str) -> None:
         "launches": _remove(connection, launches, of_launches),
         "nodes": _remove(connection, nodes, nodes.c.branch_id == branch.id),
     }
-    _release(connection, digests)
+    release(connection, digests)
     _remove_metrics(connection, branch)
     _remove(connection, segments, segments.c.branch_id == branch.id)
     _remove(connection, branches, branches.c.id == branch.id)
@@ -136,7 +136,7 @@ def _forget_nodes(
         )
 
 
-def _release(connection: Connection, digests: set[str]) -> None:
+def release(connection: Connection, digests: set[str]) -> None:
     """Need nothing any more of checkpoints that no node has; a sweep removes them."""
     ordered = sorted(digests)
     for first in range(0, len(ordered), _CHUNK):
