@@ -43,7 +43,7 @@ def demo(line: CommandLine, no_serve: bool, port: int, steps: int, as_json: bool
     \b
     Example: branchtrack demo --no-serve
     """
-    from branchtrack.cli.commands.demo_run import Demonstration
+    from branchtrack.cli.demo_run import Demonstration
 
     def say(text: str) -> None:
         if not as_json:

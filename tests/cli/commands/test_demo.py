@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from branchtrack.cli.commands import demo_run
-from branchtrack.cli.commands.demo_run import COOLER, LOWER, TOO_HIGH
+from branchtrack.cli import demo_run
+from branchtrack.cli.demo_run import COOLER, LOWER, TOO_HIGH
 from branchtrack.config import Config, load
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database

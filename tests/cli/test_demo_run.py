@@ -13,9 +13,9 @@ import pytest
 
 from branchtrack.analysis import payloads
 from branchtrack.checkpoints.packs import Store
-from branchtrack.cli.commands import demo_run
-from branchtrack.cli.commands.demo_run import COOLER, LOWER, TOO_HIGH, Demonstration
+from branchtrack.cli import demo_run
 from branchtrack.cli.context import CommandLine
+from branchtrack.cli.demo_run import COOLER, LOWER, TOO_HIGH, Demonstration
 from branchtrack.config import Config
 from branchtrack.db.engine import Database
 from tests.trees_for_tests import make_forked_tree, make_tree
