@@ -23,7 +23,7 @@ def describe_missing(entry_point: Mapping[str, Any] | None) -> str:
     argv = list((entry_point or {}).get("argv") or ())
     if entry_point is None:
         return (
-            "The run has no command that could start it: it was imported, and no script has "
+            "The run recorded no command that could start it: it was imported, and no script has "
             "trained it since."
         )
     if not argv:
