@@ -174,8 +174,8 @@ def _gather(
     """Write all rows of a run; return the tensors to carry, and the hash of its last event."""
     rows.add(tables.runs, _proved(connection, tables.runs, run.id, "id"))
     for name in _BY_RUN:
-        found = _proved(connection, TABLES[name], run.id, "run_id")
-        rows.add(TABLES[name], sorted(found, key=lambda row: row.get("seq", 0)))
+        proved = _proved(connection, TABLES[name], run.id, "run_id")
+        rows.add(TABLES[name], sorted(proved, key=lambda row: row.get("seq", 0)))
     line = sorted(_proved(connection, tables.nodes, run.id, "run_id"), key=lambda row: row["seq"])
     rows.add(tables.nodes, line)
     locations: dict[str, TensorLocation] = {}

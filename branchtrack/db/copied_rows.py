@@ -54,10 +54,13 @@ def remove(connection: Connection, table: Table, row: Mapping[str, Any]) -> None
     seals.remove(connection, table, [seals.key_of(table, row)])
 
 
-def is_equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def is_equal(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two rows of databases say the same, whatever their numbers."""
-    plain = [{name: row[name] for name in row if name not in _OWN} for row in (one, other)]
-    return seals.digest(plain[0]) == seals.digest(plain[1]) and logged_seq(one) == logged_seq(other)
+    digests = {
+        seals.digest({name: values[name] for name in values if name not in _OWN})
+        for values in (row, other)
+    }
+    return len(digests) == 1 and logged_seq(row) == logged_seq(other)
 
 
 def logged_seq(row: Mapping[str, Any]) -> int | None:

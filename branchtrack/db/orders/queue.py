@@ -151,7 +151,7 @@ def cancelled_among(connection: Connection, launch_ids: Iterable[str]) -> list[L
 def devices_in_use(connection: Connection, host: str) -> list[str]:
     """Return the devices of the launches that workers of a host have, one for each launch.
 
-    Until this transaction ends no other worker of that host is told: they would choose the same.
+    Until this transaction ends no other worker of that host gets an answer: it would be the same.
     """
     if connection.dialect.name != "sqlite":
         # A transaction of SQLite that writes holds off all others anyway.
