@@ -18,7 +18,7 @@ from branchtrack.core.records import (
 )
 from branchtrack.db import nodes, segments
 from branchtrack.db import runs as run_rows
-from branchtrack.db.orders import groups, launches
+from branchtrack.db.orders import groups, launches, withdrawals
 
 
 def request(record: Request) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def launch(connection: Connection, record: Launch) -> dict[str, Any]:
 
     A ``withdrawn`` launch has no branch any more, because its process trained nothing.
     """
-    withdrawn = launches.is_withdrawn(connection, record)
+    withdrawn = withdrawals.is_withdrawn(connection, record)
     fork = None if withdrawn else nodes.get(connection, record.fork_node_id)
     segment = None if withdrawn else segments.get(connection, record.segment_id)
     return {

@@ -24,7 +24,7 @@ from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Branch, Launch, Node, Segment
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches, queue
+from branchtrack.db.orders import launches, ordering, queue
 from branchtrack.errors import InvalidInput
 
 
@@ -86,7 +86,7 @@ def _queue(
     if head.id != checked.node.id:
         raise _refusal(connection, branch, "has a newer node by now", "another try")
     request = quota.receive(connection, head, checked.order, checked.overrides, who, message)
-    launch = launches.order_continuation(
+    launch = ordering.order_continuation(
         connection,
         branch,
         last,
@@ -144,7 +144,7 @@ def _order_unchanged(
     connection: Connection, branch: Branch, actor: str, reason: str, **facts: Any
 ) -> Launch:
     last, head = startable(connection, branch)
-    return launches.order_continuation(
+    return ordering.order_continuation(
         connection,
         branch,
         last,

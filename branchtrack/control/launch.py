@@ -31,7 +31,7 @@ from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Launch, Node
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, ordering
 from branchtrack.db.storage import thinning
 from branchtrack.errors import (
     CheckpointError,
@@ -160,7 +160,7 @@ def queue(
         connection, node.state_digest, needed_by(checked.mode), rebuild=checked.rebuild
     )
     request = quota.receive(connection, node, order, checked.overrides, who, reason)
-    launch = launches.order(
+    launch = ordering.order(
         connection,
         node,
         branch_name=order["name"] or runs.suggested_name(connection, node),

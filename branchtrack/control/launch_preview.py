@@ -29,7 +29,7 @@ from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.core.records import Node
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import ordering, withdrawals
 from branchtrack.db.storage import references
 from branchtrack.db.views.identical_branches import identical_branches
 from branchtrack.error_payload import error_payload
@@ -111,7 +111,7 @@ def _branch(
 def _outcome(connection: Connection, checked: CheckedOrder, is_refused: bool) -> dict[str, Any]:
     """Return the differences to the node, the cost, and what else is worth knowing."""
     node, overrides, mode = checked.node, checked.overrides, checked.mode
-    changes = launches.fork_of(node, overrides, mode, "", "").changes
+    changes = ordering.fork_of(node, overrides, mode, "", "").changes
     identical = [] if is_refused else identical_branches(connection, node, overrides, mode)
     last = _last_step(connection, node, overrides, mode)
     changed = {change.name for change in changes}
@@ -142,7 +142,7 @@ def _check_name(connection: Connection, node: Node, name: str | None) -> None:
     if name is None:
         return
     taken = runs.branch_names(connection, node.run_id)
-    if valid_name(name) in taken and not launches.gives_up_name(connection, node.run_id, name):
+    if valid_name(name) in taken and not withdrawals.gives_up_name(connection, node.run_id, name):
         raise NameTaken("branch", name, free_name(name, taken))
 
 

@@ -17,7 +17,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches, queue
+from branchtrack.db.orders import launches, queue, withdrawals
 from branchtrack.errors import IllegalTransition
 from branchtrack.launching import local_process
 
@@ -50,7 +50,7 @@ def record(
     worker has ended it, so a launch that trained nothing goes back into the queue.
     """
     with database.transaction() as connection:
-        if launches.is_withdrawn(connection, launch):
+        if withdrawals.is_withdrawn(connection, launch):
             # Its process has recorded its own end already, or another worker has.
             return launches.get(connection, launch.id)
         segment = segments.get(connection, launch.segment_id)
@@ -105,7 +105,7 @@ def _ended(
     state = "ended" if clean else "failed"
     launch = launches.move(connection, launch.id, state, worker, exit_code=exit_code, error=error)
     if launch.state == "failed" and segment.started_at is None:
-        launches.withdraw(connection, launch, worker)
+        withdrawals.withdraw(connection, launch, worker)
     elif can_retry:
         control.retry(connection, launch, segment)
     return launch

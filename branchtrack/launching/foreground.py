@@ -16,7 +16,7 @@ from branchtrack.config import Config
 from branchtrack.core.lifecycle import LAUNCH_ENDS
 from branchtrack.core.records import Launch, Segment
 from branchtrack.db import segments
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, withdrawals
 from branchtrack.errors import LaunchFailed
 from branchtrack.launching.worker import POLL, RECOVER_EVERY, Worker
 
@@ -43,7 +43,7 @@ def _watch_launch(worker: Worker, launch_id: str, watch: Watch) -> Launch:
         worker.look()
         with worker.database.read() as connection:
             launch = launches.get(connection, launch_id)
-            if launches.is_withdrawn(connection, launch):
+            if withdrawals.is_withdrawn(connection, launch):
                 return launch
             segment = segments.get(connection, launch.segment_id)
             repeated = launches.repeated_by(connection, launch_id)
@@ -97,9 +97,9 @@ def _carry_on(worker: Worker, launch_id: str, watch: Watch, ended: dict[str, Lau
         launch = launches.get(connection, launch_id)
         while (repeated := launches.repeated_by(connection, launch.id)) is not None:
             launch = repeated
-        if launches.is_withdrawn(connection, launch) or launch.state in LAUNCH_ENDS:
+        if withdrawals.is_withdrawn(connection, launch) or launch.state in LAUNCH_ENDS:
             ended[launch_id] = launch
-        if launches.is_withdrawn(connection, launch):
+        if withdrawals.is_withdrawn(connection, launch):
             return
         segment = segments.get(connection, launch.segment_id)
     if launch.state == "queued" and len(worker.children) < worker.slots:

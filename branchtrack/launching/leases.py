@@ -18,7 +18,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch, Segment, WorkerRow
 from branchtrack.db import segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches, queue, workers
+from branchtrack.db.orders import launches, queue, withdrawals, workers
 from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.launching import endings
 from branchtrack.launching.children import Child
@@ -83,7 +83,7 @@ class Leases:
         with self.database.transaction() as connection:
             segment = None
             if launch.state == "running":
-                if launches.is_withdrawn(connection, launch):
+                if withdrawals.is_withdrawn(connection, launch):
                     return None
                 segment = segments.get(connection, launch.segment_id)
                 if not _may_be_judged(launch, segment, is_here):

@@ -13,7 +13,7 @@ from branchtrack.bundles import departure
 from branchtrack.core.records import Node
 from branchtrack.db import nodes
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import ordering
 from branchtrack.errors import (
     CheckpointMissing,
     InvalidInput,
@@ -52,7 +52,7 @@ def test_a_run_that_is_trained_is_refused(there: Home, tmp_path: Path) -> None:
 
 def test_a_run_with_a_queued_launch_is_refused(there: Home, forked: Forked, tmp_path: Path) -> None:
     with there.database.transaction() as connection:
-        launch = launches.order(
+        launch = ordering.order(
             connection,
             forked[1][1],
             branch_name="next",

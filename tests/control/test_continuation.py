@@ -18,7 +18,7 @@ from branchtrack.core.builtin_settings import MAX_STEPS
 from branchtrack.core.records import Launch, Node
 from branchtrack.db import integrity, nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, ordering, withdrawals
 from branchtrack.db.tables import runs as run_rows
 from branchtrack.db.tables import segments as segment_rows
 from branchtrack.errors import BranchTaken, Forbidden, InvalidInput
@@ -147,7 +147,7 @@ def test_of_two_orders_at_once_one_is_refused(tree: Tree) -> None:
     how: dict[str, Any] = {"overrides": {}, "mode": "exact", "actor": "ann", "reason": ""}
     with tree.database.transaction() as connection, pytest.raises(BranchTaken):
         branch = runs.find_branch(connection, "demo/cooler")
-        launches.order_continuation(connection, branch, last, node, **how)
+        ordering.order_continuation(connection, branch, last, node, **how)
 
 
 def test_a_viewer_may_not_and_a_bad_number_of_restarts_is_named(tree: Tree) -> None:
@@ -166,8 +166,8 @@ def test_a_launch_that_never_trained_leaves_the_branch_as_it_was(tree: Tree) -> 
     with tree.database.transaction() as connection:
         launches.move(connection, launch.id, "failed", "worker")
         segments.end(connection, launch.segment_id, "failed", actor="worker")
-        assert launches.withdraw(connection, launch, "worker")
-        assert launches.is_withdrawn(connection, launch)
+        assert withdrawals.withdraw(connection, launch, "worker")
+        assert withdrawals.is_withdrawn(connection, launch)
     assert head(tree, "demo/cooler") == before and tree.segment("cooler").id == segment.id
     with tree.database.read() as connection:
         assert integrity.of_run(connection, tree.run.id) == []

@@ -24,7 +24,7 @@ from branchtrack.core.records import Certificate
 from branchtrack.db import certificates, integrity, nodes, refusals, runs, schema, tables, tokens
 from branchtrack.db.engine import Database
 from branchtrack.db.integrity import Problem
-from branchtrack.db.orders import groups, launches
+from branchtrack.db.orders import groups, ordering
 from branchtrack.db.storage import texts
 from branchtrack.db.tables import metadata
 from branchtrack.errors import BranchtrackError
@@ -207,7 +207,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
         texts.put(connection, "diff --git a/train.py b/train.py")
         nodes.set_effective(connection, made[2].id, {"lr": 0.02})
         nodes.set_compared(connection, made[4].id, {"verdict": "differs"})
-        launches.order(
+        ordering.order(
             connection,
             made[1],
             branch_name="hot",

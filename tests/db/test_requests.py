@@ -11,7 +11,7 @@ from branchtrack.core.actors import Actor
 from branchtrack.core.records import Request
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches, queue
+from branchtrack.db.orders import launches, ordering, queue
 from branchtrack.errors import IllegalTransition, NameTaken
 from tests.trees_for_tests import Tree, make_forked_tree, make_tree
 
@@ -80,7 +80,7 @@ def test_an_order_makes_branch_segment_fork_node_and_launch(
 ) -> None:
     _tree, tree_nodes = make_forked_tree(database, store)
     with database.transaction() as connection:
-        launch = launches.order(
+        launch = ordering.order(
             connection,
             tree_nodes[2],
             branch_name="hot",
@@ -107,7 +107,7 @@ def test_an_order_with_a_taken_name_makes_nothing(database: Database, store: Sto
     with database.read() as connection:
         before = audit.last_id(connection)
     with pytest.raises(NameTaken, match="cooler-2"), database.transaction() as connection:
-        launches.order(
+        ordering.order(
             connection,
             tree_nodes[0],
             branch_name="cooler",
@@ -126,7 +126,7 @@ def test_two_workers_never_claim_one_launch(database: Database, store: Store) ->
     _tree, tree_nodes = make_forked_tree(database, store)
     with database.transaction() as connection:
         for name in "abc":
-            launches.order(
+            ordering.order(
                 connection,
                 tree_nodes[0],
                 branch_name=name,

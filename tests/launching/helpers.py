@@ -15,7 +15,7 @@ from branchtrack.config import Config
 from branchtrack.core.records import Launch
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, withdrawals
 from branchtrack.db.tables import runs as run_table
 
 ROOT = Path(__file__).parent.parent.parent
@@ -68,7 +68,7 @@ def segment_status(database: Database, launch: Launch) -> str:
 def is_withdrawn(database: Database, launch: Launch) -> bool:
     """Whether nothing is left of a launch but its row."""
     with database.read() as connection:
-        return launches.is_withdrawn(connection, launch)
+        return withdrawals.is_withdrawn(connection, launch)
 
 
 def fork_effective(database: Database, launch: Launch) -> Any:

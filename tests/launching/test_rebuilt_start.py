@@ -17,7 +17,7 @@ from branchtrack.config import Config, load
 from branchtrack.core.records import Node
 from branchtrack.db import integrity, nodes, runs
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import withdrawals
 from branchtrack.db.schema import open_database
 from branchtrack.db.storage import thinning
 from branchtrack.environment_variables import LAUNCH_VARIABLE
@@ -83,7 +83,7 @@ def test_a_recipe_that_leads_elsewhere_is_the_reason_of_the_failure(
     ended = foreground.run_launch(Worker(database, config), launch.id, lambda *_: None)
     assert ended.state == "failed" and "led to the state" in (ended.error or "")
     with database.read() as connection:
-        assert launches.is_withdrawn(connection, ended)
+        assert withdrawals.is_withdrawn(connection, ended)
         run = runs.find_run(connection, "tiny")
         assert [branch.name for branch in runs.list_branches(connection, run.id)] == ["main"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import ordering
 from branchtrack.db.storage import thinning
 from branchtrack.retention import plans
 from branchtrack.retention.plans import Plan
@@ -58,7 +58,7 @@ def test_the_node_of_a_launch_that_has_not_ended_stays(tree: Tree) -> None:
     line = chain(tree, count=4)
     certify(tree.database, line[0], line[-1])
     with tree.database.transaction() as connection:
-        launches.order(
+        ordering.order(
             connection, line[1], branch_name="b", overrides={}, mode="exact", actor="t", reason=""
         )
     assert set(plan(tree).left) == {line[2].state_digest}

@@ -33,7 +33,7 @@ from branchtrack.core.records import (
 from branchtrack.core.settings import Setting
 from branchtrack.db import certificates, metrics, nodes, requests, runs, segments, tables
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, ordering
 
 SETTINGS = {"lr": 5e-3, "weight_decay": 0.01, "max_grad_norm": 1.0}
 GROUPS = [
@@ -267,7 +267,7 @@ class Grower:
     def order(self, node: Node, name: str, why: str = "", **overrides: Any) -> tuple[Line, Launch]:
         """A launch from ``node`` that no worker has yet."""
         with self.database.transaction() as connection:
-            launch = launches.order(
+            launch = ordering.order(
                 connection,
                 node,
                 branch_name=name,

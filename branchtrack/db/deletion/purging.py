@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, or_, select
 
 from branchtrack.core.records import Branch, Run
 from branchtrack.db import audit, runs, seals
+from branchtrack.db.orders import groups as group_rows
 from branchtrack.db.storage import references, thinning
 from branchtrack.db.tables import (
     branches,
@@ -53,7 +54,7 @@ def purge_branches(connection: Connection, doomed: Sequence[Branch], actor: str)
     for branch in sorted(doomed, key=lambda branch: branch.position, reverse=True):
         _purge_branch(connection, branch, actor)
     for group_id in {branch.group_id for branch in doomed if branch.group_id}:
-        _remove_empty_group(connection, group_id)
+        group_rows.remove_if_empty(connection, group_id)
 
 
 def purge_run(connection: Connection, run: Run, actor: str) -> None:
@@ -152,13 +153,6 @@ def _remove_metrics(connection: Connection, branch: Branch) -> None:
     for table in (metric_points, metric_blocks):
         connection.execute(table.delete().where(table.c.series_id.in_(series)))
     _remove(connection, metric_series, metric_series.c.segment_id.in_(of_branch))
-
-
-def _remove_empty_group(connection: Connection, group_id: str) -> None:
-    in_use = select(branches.c.id).where(branches.c.group_id == group_id)
-    ordered = select(launches.c.id).where(launches.c.group_id == group_id)
-    if connection.execute(in_use.union(ordered).limit(1)).first() is None:
-        _remove(connection, groups, groups.c.id == group_id)
 
 
 def _remove(connection: Connection, table: Table, condition: ColumnElement[bool]) -> list[str]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from branchtrack.core.names import free_name, new_id, valid_name
 from branchtrack.core.records import Branch, Group
 from branchtrack.db import audit, runs, seals
-from branchtrack.db.tables import branches, groups
+from branchtrack.db.tables import branches, groups, launches
 
 
 def create(
@@ -46,6 +46,17 @@ def add_branch(connection: Connection, group: Group, branch: Branch) -> Branch:
     connection.execute(changed)
     seals.renew(connection, branches, branch.id)
     return replace(branch, group_id=group.id)
+
+
+def remove_if_empty(connection: Connection, group_id: str | None) -> None:
+    """Remove a group that neither a branch nor a launch belongs to any more."""
+    if group_id is None:
+        return
+    in_use = select(branches.c.id).where(branches.c.group_id == group_id)
+    ordered = select(launches.c.id).where(launches.c.group_id == group_id)
+    if connection.execute(in_use.union(ordered).limit(1)).first() is None:
+        connection.execute(groups.delete().where(groups.c.id == group_id))
+        seals.renew(connection, groups, group_id)
 
 
 def of_run(connection: Connection, run_id: str) -> list[Group]:

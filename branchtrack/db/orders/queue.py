@@ -17,6 +17,7 @@ from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch
 from branchtrack.db import audit, seals, segments
 from branchtrack.db.orders import launches as orders
+from branchtrack.db.orders import withdrawals
 from branchtrack.db.tables import launches
 from branchtrack.errors import IllegalTransition
 
@@ -134,7 +135,7 @@ def withdraw_cancelled(
     marks = {} if actor is None else {"cancel": actor}
     launch = orders.move(connection, launch.id, "cancelled", by, owner=owner, error=why, **marks)
     segments.end(connection, launch.segment_id, "stopped", actor=by, error=why)
-    orders.withdraw(connection, launch, by)
+    withdrawals.withdraw(connection, launch, by)
     return launch
 
 

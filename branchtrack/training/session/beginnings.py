@@ -20,7 +20,7 @@ from branchtrack import processes, redaction, scripts
 from branchtrack.core.names import NAME_RULE, as_name, new_id
 from branchtrack.core.records import Branch, Launch, NewNode, Node, Run, Segment
 from branchtrack.db import nodes, runs, segments
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, ordering
 from branchtrack.training.record import environment
 from branchtrack.training.session import ordinals
 from branchtrack.training.session.ordinals import Training
@@ -173,7 +173,7 @@ class NewBranch(Beginning):
         if run.entry_point is None:
             command = entry_point(self.training, self.home, self.output)
             runs.set_entry_point(connection, run, command, actor=actor)
-        launch = launches.order(
+        launch = ordering.order(
             connection,
             self.start,
             branch_name=self.name,

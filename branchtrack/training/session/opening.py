@@ -27,7 +27,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import NewNode, Node, Run
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, ordering
 from branchtrack.db.schema import prepare
 from branchtrack.environment_variables import CONTINUE_VARIABLE
 from branchtrack.errors import HomeError, InvalidInput, SchemaError, StorageError
@@ -236,7 +236,7 @@ class _Opening:
             )
             mode = control.mode_in_force(node, resume.mode)
             actor = f"run ({control.local_actor()})"
-            planned = launches.fork_of(node, changes, mode, actor, "")
+            planned = ordering.fork_of(node, changes, mode, actor, "")
             base = _base(connection, self.store, _planned(planned), mode)
             name = resume.branch or runs.suggested_name(connection, node)
         control.check_parts(changes, base.snapshot.tensors)
@@ -289,7 +289,7 @@ class _Opening:
         logger.warning("branchtrack: continuing %s.", line)
         mode = control.mode_in_force(head, control.default_mode(head))
         why = f"Continued the branch, which was {line.status}."
-        planned = launches.fork_of(head, {}, mode, "", why)
+        planned = ordering.fork_of(head, {}, mode, "", why)
         with self.database.read() as connection:
             base = _base(connection, self.store, _planned(planned), mode)
         beginning = beginnings.SameBranch(line.branch, line.segment, head, planned)

@@ -21,7 +21,7 @@ from branchtrack.core.actors import Actor
 from branchtrack.core.records import Launch, Request
 from branchtrack.db import requests, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, withdrawals
 from branchtrack.environment_variables import ALONE_VARIABLE, LAUNCH_VARIABLE, REWIND_VARIABLE
 from branchtrack.errors import BranchtrackError, IllegalTransition, InvalidInput
 from branchtrack.training.record import environment
@@ -179,7 +179,7 @@ class Rewinder:
             state = "failed" if status == "failed" else "ended"
             launch = launches.move(connection, launch_id, state, self._actor, error=why)
             if state == "failed":
-                launches.withdraw(connection, launch, self._actor)
+                withdrawals.withdraw(connection, launch, self._actor)
 
 
 def exec_process(

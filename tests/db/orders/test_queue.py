@@ -13,7 +13,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Launch, Node
 from branchtrack.db import audit, integrity, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches, queue
+from branchtrack.db.orders import launches, queue, withdrawals
 from branchtrack.errors import IllegalTransition, InvalidInput
 from tests.trees_for_tests import SETTINGS, Tree, make_forked_tree
 
@@ -133,7 +133,7 @@ def test_a_waiting_launch_that_is_cancelled_frees_the_name_of_its_branch(
     assert (ended.state, ended.cancel) == ("cancelled", "bob")
     assert ended.error == "Cancelled by bob before it trained."
     with database.read() as connection:
-        assert launches.is_withdrawn(connection, ended)
+        assert withdrawals.is_withdrawn(connection, ended)
         assert "hot" not in {b.name for b in runs.list_branches(connection, launch.run_id)}
         assert audit.unlogged_changes(connection, launch.run_id) == []
         assert audit.first_broken_seq(connection, launch.run_id) is None
@@ -186,7 +186,7 @@ def test_a_launch_that_is_put_back_is_claimed_again_unless_it_is_cancelled(
             ("queued", None, None),
             ("cancelled", "w", "0"),
         ]
-        assert launches.is_withdrawn(connection, rows[1])
+        assert withdrawals.is_withdrawn(connection, rows[1])
     assert claimed(database) == ["again"]
 
 

@@ -7,7 +7,7 @@ import zlib
 
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import ordering
 from branchtrack.db.storage import standing
 from branchtrack.db.tables import checkpoints
 from tests.retention.trees import certify, chain, commit
@@ -34,7 +34,7 @@ def test_launches_and_segments_use_the_nodes_that_they_begin_with(
     line = chain(tree, count=3)
     tree.branch("side", line[0])
     with database.transaction() as connection:
-        order = launches.order(
+        order = ordering.order(
             connection, line[1], branch_name="b", overrides={}, mode="exact", actor="t", reason=""
         )
     with database.read() as connection:

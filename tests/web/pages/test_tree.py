@@ -10,7 +10,7 @@ import pytest
 
 from branchtrack.analysis import payloads
 from branchtrack.db import audit, metrics, runs, segments
-from branchtrack.db.orders import launches
+from branchtrack.db.orders import launches, withdrawals
 from tests.web import dom, seeds
 from tests.web.conftest import Site
 
@@ -263,7 +263,7 @@ def test_a_launch_of_which_nothing_is_left_is_told_until_another_follows(own: Si
         launches.move(connection, launch.id, "starting", "w")
         segments.end(connection, line.segment.id, "failed", actor="w", error="no")
         failed = launches.move(connection, launch.id, "failed", "w", error="It was refused.")
-        assert launches.withdraw(connection, failed, "w")
+        assert withdrawals.withdraw(connection, failed, "w")
     page = own.get("/runs/digits")
     banner = page.one(role="group", aria_label="broken failed")
     assert "broken could not be started: It was refused." in banner.text
