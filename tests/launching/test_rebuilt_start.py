@@ -27,11 +27,12 @@ from branchtrack.launching.worker import Worker
 from tests.launching.test_rebuilding import SCRIPT
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A home with a run ``tiny`` of 8 steps, trained by a script in a process of its own."""
-    config = load(tmp_path / "home")
-    script = tmp_path / "script.py"
+    folder = tmp_path_factory.mktemp("rebuilt")
+    config = load(folder / "home")
+    script = folder / "script.py"
     script.write_text(SCRIPT.replace("FACTOR", "1.0"))
     environment = {**os.environ, **config.environment()}
     subprocess.run([sys.executable, str(script)], env=environment, check=True, timeout=200)
@@ -45,10 +46,10 @@ def database(config: Config) -> Iterator[Database]:
     opened.close()
 
 
-def thinned_node(database: Database, left: str = "recipe") -> Node:
-    """The node at step 4, thinned."""
+def thinned_node(database: Database, step: int, left: str = "recipe") -> Node:
+    """The node at that step, thinned."""
     with database.transaction() as connection:
-        node = nodes.find(connection, "tiny@4")
+        node = nodes.find(connection, f"tiny@{step}")
         thinning.mark(connection, {node.state_digest: left})
     return node
 
@@ -56,7 +57,7 @@ def thinned_node(database: Database, left: str = "recipe") -> Node:
 def test_a_launch_from_a_recipe_rebuilds_it_and_trains_on(
     config: Config, database: Database
 ) -> None:
-    node = thinned_node(database)
+    node = thinned_node(database, 4)
     store = open_store(config.store)
     order = control.ForkOrder((node.id,), settings={"lr": "x0.5"})
     (line,) = control.preview_launches(database, store, order, actor="ann")["branches"]
@@ -75,29 +76,33 @@ def test_a_launch_from_a_recipe_rebuilds_it_and_trains_on(
 
 
 def test_a_recipe_that_leads_elsewhere_is_the_reason_of_the_failure(
-    config: Config, database: Database, tmp_path: Path
+    config: Config, database: Database
 ) -> None:
-    node = thinned_node(database)
-    (tmp_path / "script.py").write_text(SCRIPT.replace("FACTOR", "2.0"))
-    launch = control.create_launch(database, open_store(config.store), node.id, actor="ann")
+    node = thinned_node(database, 2)
+    script = config.home.parent / "script.py"
+    script.write_text(SCRIPT.replace("FACTOR", "2.0"))
+    launch = control.create_launch(
+        database, open_store(config.store), node.id, actor="ann", name="elsewhere"
+    )
     ended = foreground.run_launch(Worker(database, config), launch.id, lambda *_: None)
+    script.write_text(SCRIPT.replace("FACTOR", "1.0"))
     assert ended.state == "failed" and "led to the state" in (ended.error or "")
     with database.read() as connection:
         assert withdrawals.is_withdrawn(connection, ended)
         run = runs.find_run(connection, "tiny")
-        assert [branch.name for branch in runs.list_branches(connection, run.id)] == ["main"]
+        assert "elsewhere" not in runs.branch_names(connection, run.id)
 
 
 def test_what_has_only_weights_left_is_refused_when_it_is_ordered(
     config: Config, database: Database
 ) -> None:
-    node = thinned_node(database, "weights")
+    node = thinned_node(database, 6, "weights")
     with pytest.raises(CheckpointThinned):
         control.create_launch(database, open_store(config.store), node.id, actor="ann")
 
 
 def test_a_rewind_does_not_wait_for_a_rebuild(config: Config, database: Database) -> None:
-    node = thinned_node(database)
+    node = thinned_node(database, 2)
     with pytest.raises(CheckpointThinned):
         control.create_launch(
             database, open_store(config.store), node.id, actor="ann", every_byte=True
@@ -106,7 +111,7 @@ def test_a_rewind_does_not_wait_for_a_rebuild(config: Config, database: Database
 
 def test_the_command_gets_the_process_and_its_launch(config: Config, database: Database) -> None:
     with database.read() as connection:
-        node = nodes.find(connection, "tiny@4")
+        node = nodes.find(connection, "tiny@8")
     show = "import json, os; print(json.dumps([os.getpid(), os.environ.get('%s')]))"
     process = subprocess.Popen(
         [*rebuilt_start.command(node.id), sys.executable, "-c", show % LAUNCH_VARIABLE],

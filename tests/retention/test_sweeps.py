@@ -150,8 +150,20 @@ def killed_at(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("certified", [True, False])
 def test_a_sweep_that_is_interrupted_anywhere_is_finished_by_the_next(
-    tree: Tree, certified: bool, monkeypatch: pytest.MonkeyPatch
+    sqlite_database: Database, store: Store, certified: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    interrupt(make_tree(sqlite_database, store), certified, monkeypatch)
+
+
+@pytest.mark.exhaustive
+def test_an_interrupted_sweep_is_finished_on_each_database(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(tree, True, monkeypatch)
+
+
+def interrupt(tree: Tree, certified: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill a sweep at every step of it, and sweep once more."""
     line = chain(tree, count=4)
     if certified:
         certify(tree.database, line[0], line[-1])
