@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table, UniqueConstraint
 
+from branchtrack.bundles import shapes
 from branchtrack.bundles.rows import LOCAL, TABLES
 
 #: What rows refer to: column, and the table whose rows it names, which come before them.
@@ -41,9 +42,14 @@ class Checks:
         self._seen: dict[tuple[str, tuple[str, ...]], set[tuple[Any, ...]]] = defaultdict(set)
         self._ids: dict[str, set[Any]] = defaultdict(set)
         self._named: dict[str, set[Any]] = defaultdict(set)
+        self._default_branch = ""
+        self._branches: dict[str, dict[str, Any]] = {}
+        self._branch_of: dict[str, str] = {}
 
     def fault(self, name: str, row: dict[str, Any]) -> str:
         """Return what is wrong with the next row of a table, or an empty text."""
+        if why := shapes.fault(name, row):
+            return f"it has a row of {name} whose {why}"
         if row.get("run_id", self._run_id) != self._run_id:
             return f"it has a row of {name} that belongs to another run"
         for columns in _unique(TABLES[name]):
@@ -57,6 +63,12 @@ class Checks:
         for target, (owner, column) in _OWNED.items():
             if owner == name:
                 self._named[target].add(row[column])
+        if name == "runs":
+            self._default_branch = row["default_branch"]
+        if name == "branches":
+            self._branches[row["name"]] = row
+        if name in ("nodes", "segments"):
+            self._branch_of[row["id"]] = row["branch_id"]
         self._ids[name].add(row.get("id", row.get("digest")))
         return ""
 
@@ -67,6 +79,15 @@ class Checks:
                 return f"it has a row of {target} that belongs to none of its nodes"
         if len(self._ids["runs"]) != 1:
             return "it does not have exactly one run"
+        if self._branches and self._default_branch not in self._branches:
+            return "its run has no branch of the name that its default branch has"
+        for name, row in self._branches.items():
+            ends = (row.get("head_id"), row.get("segment_id"))
+            if any(end is not None and self._branch_of.get(end) != row["id"] for end in ends):
+                return f"the last node or segment of its branch {name} is not of that branch"
+            start = row.get("start_node_id")
+            if start is not None and start not in self._ids["nodes"]:
+                return f"its branch {name} starts at a node that is not in it"
         return ""
 
 

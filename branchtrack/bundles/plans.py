@@ -27,6 +27,7 @@ class Plan:
     """``events`` are the run's that are here already; ``lacking`` are checkpoints to be written.
 
     ``tensors`` is what has to be written of these, ``present`` counts those that are here.
+    ``removed`` are the names of branches that were purged or withdrawn where the bundle is from.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Plan:
     lacking: tuple[Carried, ...]
     tensors: dict[str, Entry]
     present: int
+    removed: tuple[str, ...] = ()
 
     @property
     def ends_trust(self) -> bool:
@@ -79,7 +81,14 @@ def plan(connection: Connection, bundle: Bundle, name: str | None) -> Plan:
         lacking,
         {digest: entry for digest, entry in needed.items() if digest not in present},
         len(present),
+        _removed(connection, bundle) if kind == EXTENDED else (),
     )
+
+
+def _removed(connection: Connection, bundle: Bundle) -> tuple[str, ...]:
+    there = {row["id"] for row in bundle.rows("branches")}
+    here = runs.list_branches(connection, bundle.run_id)
+    return tuple(branch.name for branch in here if branch.id not in there)
 
 
 def _check_chain(bundle: Bundle, links: list[str], name: str) -> None:

@@ -149,6 +149,8 @@ class Bundle:
         self.run_id, self.run_name = run["id"], valid_name(run["name"])
         if self.header.get("run") != {"id": self.run_id, "name": self.run_name}:
             raise self.refused("its header names another run than its rows")
+        if not isinstance(self.header.get("weights"), bool):
+            raise self.refused("its header does not say whether it has weights")
         checks = Checks(self.run_id)
         for name in TABLES:
             for row in self.rows(name):

@@ -116,7 +116,7 @@ class Branchtrack(click.Group):
             raise click.exceptions.Exit(exit_code(error)) from error
         except click.UsageError as error:
             if as_json:
-                emit({"error": {"type": "UsageError", "what": error.format_message()}})
+                emit({"error": _usage_payload(error)})
             raise
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG or error.filename is None:
@@ -127,6 +127,19 @@ class Branchtrack(click.Group):
             raise click.exceptions.Exit(exit_code(refused)) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _usage_payload(error: click.UsageError) -> dict[str, Any]:
+    """Return a mistake of the command line in the form that every error has."""
+    option = getattr(getattr(error, "param", None), "name", None)
+    return {
+        "type": "UsageError",
+        "what": error.format_message(),
+        "safe": "Nothing was changed.",
+        "fix": "--help shows what the command takes.",
+        "field": option,
+        "facts": {},
+    }
 
 
 def _refused_path(error: OSError) -> InvalidInput:

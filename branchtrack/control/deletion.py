@@ -173,11 +173,13 @@ def purge_due(database: Database, *, actor: Actor | str) -> list[Entry]:
     _, who = _check(database, actor, "retain", "")
     with database.read() as connection:
         entries = trash.list_due(connection)
+    purged = list[Entry]()
     for entry in entries:
-        with suppress(NotFound):
-            # Another sweep, or a restore, may have come first.
+        # Another sweep, or a restore, may have come first; and what another needs stays.
+        with suppress(NotFound, InvalidInput):
             _purge(database, entry, who.label)
-    return entries
+            purged.append(entry)
+    return purged
 
 
 def _purge(database: Database, entry: Entry, actor: str) -> None:
@@ -186,9 +188,11 @@ def _purge(database: Database, entry: Entry, actor: str) -> None:
         run_id = current.run.id
         if current.branches:
             needed = dependencies.of_run(connection, run_id)
-            # Those that depend on it lie in the trash with it.
+            # Those that depend on it lie in the trash, too.
             ids = dependencies.below(needed, [branch.id for branch in current.branches])
             doomed = dependencies.chosen(connection, run_id, ids)
+            if listed := [branch for branch in doomed if branch.trashed_at is None]:
+                raise _grown(current, listed)
         else:
             doomed = runs.list_branches(connection, run_id)
         logs = purging.logs(connection, doomed)
@@ -216,6 +220,13 @@ def _deletion(
     return Deletion(run, branch, tuple(members), count)
 
 
+def _grown(entry: Entry, listed: Sequence[Branch]) -> InvalidInput:
+    names = [f"{entry.run.name}/{branch.name}" for branch in listed[:_MOST_NAMED]]
+    what = f"{entry.name} cannot be purged; these depend on it and were not deleted: "
+    fix = f"`branchtrack restore {entry.name}`, or `branchtrack delete {names[0]}` first"
+    return InvalidInput("entry", entry.name, fix, what=f"{what}{', '.join(names)}.")
+
+
 def _needed(planned: Deletion) -> InvalidInput:
     names = [row.name for row in planned.dependents]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
@@ -223,8 +234,8 @@ def _needed(planned: Deletion) -> InvalidInput:
     return InvalidInput(
         "with_children",
         False,
-        "true (in the shell --with-children), to delete them too",
-        what=f"{planned.name} cannot go alone, for what grew from it depends on it: {listed}.",
+        "true, or --with-children in a shell: these go, too",
+        what=f"{planned.name} cannot go alone; these depend on it: {listed}.",
         branches=names,
     )
 
@@ -232,20 +243,16 @@ def _needed(planned: Deletion) -> InvalidInput:
 def _refuse_busy(connection: Connection, planned: Deletion) -> None:
     """Refuse if a process trains any of it, or is to."""
     now = time.time()
-    waiting = {
-        launch.branch_id: launch.id
-        for launch in launches.unfinished(connection)
-        if launch.state in ("queued", "starting")
-    }
+    unfinished = {launch.branch_id: launch for launch in launches.unfinished(connection)}
     for branch in planned.branches:
         if branch.segment_id is None:
             continue
         segment = segments.get(connection, branch.segment_id)
         status = lifecycle.segment_status(segment, now)
         name = f"{planned.run.name}/{branch.name}"
-        if status == "waiting" or branch.id in waiting:
-            launch = waiting.get(branch.id)
-            fix = f"`branchtrack cancel {launch}`, and another try" if launch else "another try"
+        launch = unfinished.get(branch.id)
+        if status == "waiting" or (launch and launch.state in ("queued", "starting")):
+            fix = f"`branchtrack cancel {launch.id}`, and another try" if launch else "another try"
             raise InvalidInput("ref", name, fix, what=f"{name} waits for a process to train it.")
         if status in lifecycle.LIVE or (status == "lost" and segment.gone is False):
             fix = f"`branchtrack stop {name}`, and another try"

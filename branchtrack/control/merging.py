@@ -44,6 +44,7 @@ class PlannedMerge:
     shared: int
     nbytes: int
     command: Mapping[str, Any] | None
+    thinned: Sequence[str] = ()
 
     def order(self, watcher: int) -> merges.Merge:
         """Return the order for the process, as the branch of a new id."""
@@ -70,8 +71,13 @@ def plan_merge(
     name: str | None = None,
     reason: str = "",
     allow_code_change: bool = True,
+    entry_point: Mapping[str, Any] | None = None,
+    rebuild: bool = False,
 ) -> PlannedMerge:
     """Check a merge of two nodes, each named by an id, RUN@STEP, or a branch for its last node.
+
+    ``entry_point`` is the command, if it is not the run's own. With ``rebuild`` nodes pass of which
+    the recipe is left: they are trained again before the merge.
 
     Raises:
         NotFound, InvalidInput, NameTaken, Forbidden, RateLimited: nothing was changed.
@@ -88,13 +94,14 @@ def plan_merge(
         _check_nodes(a, b)
         _check_name(connection, a, name)
         if not allow_code_change:
-            code_changes.check(connection, a, None)
-        command = launch_checks.startable(connection, a, store.home, None)
+            code_changes.check(connection, a, entry_point)
+        command = launch_checks.startable(connection, a, store.home, entry_point)
         message = merges.message(_at(connection, a), _at(connection, b), weights, text)
     for node in (a, b):
-        verify_outline(database, store, node, need="weights")
+        verify_outline(database, store, node, need="weights", rebuild=rebuild)
     with database.read() as connection:
-        of_a, of_b = (_weights(connection, node) for node in (a, b))
+        of_a, of_b = (_weights(connection, node, rebuild) for node in (a, b))
+        left = {node.id: nodes.thinned(connection, node.state_digest) for node in (a, b)}
     averaged = _comparable(b, of_a, of_b)
     unaveraged = merges.taken_from_a(of_a, of_b)
     return PlannedMerge(
@@ -109,6 +116,7 @@ def plan_merge(
         len(of_a) - len(averaged) - len(unaveraged),
         merges.nbytes(of_a, averaged),
         command,
+        [node_id for node_id, kind in left.items() if kind == references.RECIPE],
     )
 
 
@@ -149,8 +157,9 @@ def _comparable(
     return averaged
 
 
-def _weights(connection: Connection, node: Node) -> Sequence[merges.Entry]:
-    stored = nodes.checkpoint(connection, node.state_digest, need="weights")
+def _weights(connection: Connection, node: Node, rebuild: bool) -> Sequence[merges.Entry]:
+    need = "record" if rebuild else "weights"
+    stored = nodes.checkpoint(connection, node.state_digest, need=need)
     return references.weights(stored.manifest)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from branchtrack.control.inbox import expire_unanswered, successor
 from branchtrack.control.text import local_actor
 from branchtrack.core import lifecycle
+from branchtrack.core.interventions import awaited_by
 from branchtrack.core.records import Request
 from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
@@ -38,7 +39,9 @@ def wait(
             segment = segments.get(connection, following or request.segment_id or "")
         if request.state in lifecycle.REQUEST_ENDS:
             return request
-        if request.state == "applied" and segment.status == "paused" and following is None:
+        awaits_update = awaited_by(request.kind, request.requested) == "update"
+        is_held = request.state == "applied" and segment.status == "paused" and following is None
+        if is_held and awaits_update:
             return request
         if watch is not None:
             watch(request)

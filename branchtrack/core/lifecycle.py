@@ -41,6 +41,10 @@ _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
         "running": ("ended", "failed", "cancelled", "queued"),
     },
 }
+#: Every state that a segment, a request or a launch can have, by kind.
+STATES: dict[str, frozenset[str]] = {
+    kind: frozenset(moves).union(*moves.values()) for kind, moves in _MOVES.items()
+}
 #: The final request states.
 REQUEST_ENDS = frozenset(
     "rejected verified ineffective done failed expired cancelled superseded".split()

@@ -188,6 +188,18 @@ def find(connection: Connection, ref: str) -> Node:
     return get(connection, branch.head_id)
 
 
+def check_listed(connection: Connection, node_ids: Collection[str]) -> None:
+    """Refuse nodes that are in the trash: nothing may grow from them.
+
+    Raises:
+        NotFound: names one, and what brings it back.
+    """
+    listed = select(nodes.c.id).where(nodes.c.id.in_(node_ids), visibility.nodes_of_any())
+    for node_id in sorted(set(node_ids).difference(connection.execute(listed).scalars())):
+        _refuse_trashed(connection, node_id)
+        raise NotFound("node", node_id)
+
+
 def _refuse_trashed(connection: Connection, ref: str) -> None:
     """Say so if a node of that id is in the trash."""
     row = runs.one_by_prefix(connection, select(nodes), nodes.c.id, "node", ref)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from branchtrack import scripts
 from branchtrack.config import Config
@@ -103,8 +104,11 @@ def train_again(
     watch: Watch,
     *,
     rebuild: bool = False,
+    entry_point: Mapping[str, Any] | None = None,
 ) -> TrainedAgain:
     """Train from one node to another again, in a process of its own, and wait for its end.
+
+    ``entry_point`` as `attend`.
 
     Raises:
         LaunchFailed: the process cannot be started. Whatever ``watch`` raises ends the process.
@@ -115,7 +119,9 @@ def train_again(
         log = config.logs / f"{'rebuild' if rebuild else 'certify'}-{trial.certificate}.log"
         # The folder holds its temporary files, and is removed however the process ends.
         extra = {CERTIFY_VARIABLE: trial.to_text(), "TMPDIR": folder}
-        exit_code = attend(database, config, start, extra, log, lambda: watch(_step(progress)))
+        exit_code = attend(
+            database, config, start, extra, log, lambda: watch(_step(progress)), entry_point
+        )
         reached = Path(trial.reached)
         digest = reached.read_text() if reached.exists() else None
         return TrainedAgain(trial, exit_code, log, digest)
@@ -128,10 +134,12 @@ def attend(
     extra: Mapping[str, str],
     log: Path,
     watch: Callable[[], None],
+    entry_point: Mapping[str, Any] | None = None,
 ) -> int:
     """Start the command of a node's run for one purpose, wait, and return its exit code.
 
-    ``extra`` are variables that say what it is for; ``watch`` is called again and again.
+    ``extra`` are variables that say what it is for; ``watch`` is called again and again. An
+    ``entry_point`` is the command instead of the recorded one.
 
     Raises:
         LaunchFailed: the process cannot be started. Whatever ``watch`` raises ends the process.
@@ -139,9 +147,9 @@ def attend(
     with database.read() as connection:
         before = segments.environment_before(connection, start.id)
         recorded = runs.get_run(connection, start.run_id).entry_point
-    entry_point = scripts.relocated(recorded, config.home)
+    command = dict(entry_point) if entry_point else scripts.relocated(recorded, config.home)
     compared = variables.compare(before, os.environ)
-    process = local_process.start(entry_point, None, config, log, {**compared.variables, **extra})
+    process = local_process.start(command, None, config, log, {**compared.variables, **extra})
     with process:
         try:
             local_process.release(process)

@@ -32,7 +32,9 @@ def merge(
     log = config.logs / f"merge-{order.branch}.log"
     with TemporaryDirectory(prefix="branchtrack-") as folder:
         extra = {MERGE_VARIABLE: order.to_text(), "TMPDIR": folder}
-        exit_code = certification.attend(database, config, planned.a, extra, log, watch)
+        exit_code = certification.attend(
+            database, config, planned.a, extra, log, watch, planned.command
+        )
     with database.read() as connection:
         try:
             head = runs.get_branch(connection, order.branch).head_id

@@ -6,8 +6,9 @@ or the log if it failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -57,8 +58,16 @@ def stretch(connection: Connection, node: Node) -> Stretch | None:
     return Stretch(nodes.get(connection, start.id), nodes.get(connection, target.id))
 
 
-def rebuild(database: Database, config: Config, chosen: Stretch, watch: Watch) -> None:
+def rebuild(
+    database: Database,
+    config: Config,
+    chosen: Stretch,
+    watch: Watch,
+    entry_point: Mapping[str, Any] | None = None,
+) -> None:
     """Train a stretch again and store the state that it leads to.
+
+    ``entry_point`` is the command, if it is not the run's own.
 
     Raises:
         CheckpointMismatch: the state is not the recorded one; nothing was stored.
@@ -66,7 +75,9 @@ def rebuild(database: Database, config: Config, chosen: Stretch, watch: Watch) -
         raises ends the process.
     """
     start, target = chosen.start, chosen.target
-    trained = certification.train_again(database, config, start, target, watch, rebuild=True)
+    trained = certification.train_again(
+        database, config, start, target, watch, rebuild=True, entry_point=entry_point
+    )
     with database.read() as connection:
         if nodes.thinned(connection, target.state_digest) is None:
             trained.log.unlink(missing_ok=True)
@@ -93,6 +104,7 @@ def make_whole(
     node: Node,
     announce: Callable[[Stretch], None] = lambda chosen: None,
     watch: Watch = lambda step: None,
+    entry_point: Mapping[str, Any] | None = None,
 ) -> bool:
     """Rebuild the state of a node if only its recipe is left; return whether it was.
 
@@ -108,5 +120,5 @@ def make_whole(
     if chosen is None:
         return False
     announce(chosen)
-    rebuild(database, config, chosen, watch)
+    rebuild(database, config, chosen, watch, entry_point)
     return True

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from branchtrack import config as configuration
 from branchtrack import refusal_lines
 from branchtrack.db import nodes
+from branchtrack.db.orders import launches
 from branchtrack.db.schema import open_database
 from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import BranchtrackError
@@ -31,7 +32,7 @@ def main(node_id: str, recorded: Sequence[str]) -> None:
     # The process that trains to it again carries out no launch.
     launch = os.environ.pop(LAUNCH_VARIABLE, None)
     try:
-        _rebuild(node_id)
+        _rebuild(node_id, launch)
     except BranchtrackError as error:
         sys.exit(refusal_lines.format_refusal(error))
     if launch is not None:
@@ -40,13 +41,17 @@ def main(node_id: str, recorded: Sequence[str]) -> None:
     os.execvp(recorded[0], list(recorded))
 
 
-def _rebuild(node_id: str) -> None:
+def _rebuild(node_id: str, launch_id: str | None) -> None:
     config = configuration.load()
     database = open_database(config)
     try:
         with database.read() as connection:
             node = nodes.get(connection, node_id)
-        rebuilding.make_whole(database, config, node, _announce)
+            if nodes.thinned(connection, node.state_digest) is None:
+                # Another has rebuilt it since.
+                return
+            command = launches.get(connection, launch_id).entry_point if launch_id else None
+        rebuilding.make_whole(database, config, node, _announce, entry_point=command)
     finally:
         database.close()
 

@@ -9,7 +9,7 @@ RUN = "a" * 16
 
 def test_rows_that_belong_together_have_no_fault() -> None:
     checks = Checks(RUN)
-    assert checks.fault("runs", {"id": RUN, "name": "demo"}) == ""
+    assert checks.fault("runs", {"id": RUN, "name": "demo", "default_branch": "main"}) == ""
     branch = {"id": "b", "run_id": RUN, "name": "main", "position": 0}
     assert checks.fault("branches", branch) == ""
     assert checks.missing() == ""
@@ -37,3 +37,18 @@ def test_a_checkpoint_of_no_node_and_no_run_at_all_are_faults() -> None:
     assert "exactly one run" in checks.missing()
     checks.fault("checkpoints", {"digest": "d"})
     assert "none of its nodes" in checks.missing()
+
+
+def test_a_branch_whose_ends_are_not_its_own_is_a_fault() -> None:
+    checks = Checks(RUN)
+    checks.fault("runs", {"id": RUN, "name": "demo", "default_branch": "main"})
+    branch = {"id": "b", "run_id": RUN, "name": "main", "position": 0, "head_id": "f" * 16}
+    assert checks.fault("branches", branch) == ""
+    assert "its branch main" in checks.missing()
+
+
+def test_a_run_without_its_default_branch_is_a_fault() -> None:
+    checks = Checks(RUN)
+    checks.fault("runs", {"id": RUN, "name": "demo", "default_branch": "main"})
+    checks.fault("branches", {"id": "b", "run_id": RUN, "name": "other", "position": 0})
+    assert "default branch" in checks.missing()

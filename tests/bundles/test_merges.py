@@ -123,7 +123,8 @@ def test_a_branch_that_was_purged_there_goes_here_too(
     here.unbundle(there.bundle("demo", tmp_path / "first"))
     with there.database.transaction() as connection:
         purging.purge_branches(connection, [tree.branches["cooler"]], "test")
-    here.unbundle(there.bundle("demo", tmp_path / "second"))
+    merge = here.unbundle(there.bundle("demo", tmp_path / "second"))
+    assert merge.plan.removed == ("cooler",)
     assert here.problems() == [] and here.links(tree.run.id) == there.links(tree.run.id)
     with here.database.read() as connection:
         assert runs.branch_names(connection, tree.run.id) == {"main"}

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
 from branchtrack.control import deletion
+from branchtrack.control import launch as launch_module
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Node
 from branchtrack.db import integrity, nodes, runs, segments
 from branchtrack.db.deletion import trash
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
+from branchtrack.db.tables import nodes as nodes_table
 from branchtrack.errors import Forbidden, InvalidInput, NotFound
 from tests.trees_for_tests import Tree, make_forked_tree
 
@@ -146,6 +149,37 @@ def test_a_purge_takes_along_what_depends_on_it(database: Database, forked: Fork
     assert names(database) == ["main"]
 
 
+def test_what_was_not_deleted_is_never_purged(database: Database, forked: Forked) -> None:
+    tree, line = forked
+    control.delete(database, "demo/coolest", actor="ann")
+    with database.transaction() as connection:
+        entry = deletion.find(connection, "demo/coolest")
+        head = runs.get_branch(connection, tree.branches["coolest"].id).head_id
+        # As if a merge had been committed at the same moment.
+        main = nodes_table.update().where(nodes_table.c.id == line[3].id)
+        connection.execute(main.values(merge_parent_id=head))
+    with pytest.raises(InvalidInput, match="were not deleted: demo/main"):
+        deletion.purge(database, entry, actor="ann")
+    with database.read() as connection:
+        assert [item.name for item in trash.entries(connection)] == ["demo/coolest"]
+
+
+def test_nothing_grows_from_what_was_deleted_meanwhile(
+    database: Database, store: Store, forked: Forked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = launch_module.check_order
+
+    def deleted_after(*values: Any, **how: Any) -> Any:
+        checked = check(*values, **how)
+        control.delete(database, "demo/coolest", actor="ann")
+        return checked
+
+    monkeypatch.setattr(launch_module, "check_order", deleted_after)
+    with pytest.raises(NotFound, match="restore demo/coolest"):
+        control.create_launch(database, store, "demo/coolest", actor="ann", name="late")
+    assert "late" not in names(database)
+
+
 def test_the_trash_is_kept_for_its_days(
     database: Database, forked: Forked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +193,7 @@ def test_the_trash_is_kept_for_its_days(
     assert names(database) == ["main", "cooler"]
 
 
-@pytest.mark.parametrize("days", ["soon", "-1", "nan", "inf"])
+@pytest.mark.parametrize("days", ["soon", "-1", "nan", "inf", "1e9"])
 def test_a_time_that_is_none_is_refused(days: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRANCHTRACK_TRASH_DAYS", days)
     with pytest.raises(InvalidInput, match="BRANCHTRACK_TRASH_DAYS"):

@@ -8,7 +8,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import requests
+from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import (
     NotAnswered,
@@ -32,6 +32,23 @@ def test_who_waits_is_told_how_the_request_ended(database: Database, store: Stor
     ended = control.wait(database, request.id, timeout=60)
     thread.join()
     assert (ended.state, ended.step, ended.effective) == ("verified", 5, {"lr": 1e-3})
+
+
+def test_what_a_paused_run_carries_out_is_waited_for_but_for_settings(
+    database: Database, store: Store
+) -> None:
+    tree = make_tree(database, store)
+    payload = {"kind": "checkpoint"}
+    asked, changed = (
+        control.submit(database, "demo", body, actor="me") for body in (payload, SET_LR)
+    )
+    with database.transaction() as connection:
+        segments.hold(connection, tree.segment("main").id, paused=True, step=1, actor="run")
+        for request in (asked, changed):
+            requests.move(connection, request.id, "applied", actor="run", step=1)
+    assert control.wait(database, changed.id, timeout=60).state == "applied"
+    with pytest.raises(NotAnswered):
+        control.wait(database, asked.id, timeout=0.2)
 
 
 def test_who_waits_too_long_is_told_that_the_request_stands(

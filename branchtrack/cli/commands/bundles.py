@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from branchtrack.core import formats
 
 if TYPE_CHECKING:
     from branchtrack.bundles import Bundle, Merge
+    from branchtrack.db.engine import Database
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -90,7 +93,7 @@ def unbundle(line: CommandLine, file: Path, name: str | None, dry_run: bool, as_
     with bundles.Bundle(file.absolute()) as opened:
         with bar("Checking") as update:
             opened.check(lambda done, total: update(done, total, "bytes"))
-        with line.database(create=not dry_run) as database, bar("Unbundling") as update:
+        with _home(line, dry_run) as database, bar("Unbundling") as update:
             merge = bundles.unbundle(
                 database,
                 line.store,
@@ -106,6 +109,23 @@ def unbundle(line: CommandLine, file: Path, name: str | None, dry_run: bool, as_
         emit(facts)
     else:
         _say(facts)
+
+
+@contextmanager
+def _home(line: CommandLine, dry_run: bool) -> Iterator[Database]:
+    """Open the database of the home; a dry run where there is none has an empty one."""
+    from branchtrack.db import schema
+    from branchtrack.db.engine import Database
+    from branchtrack.errors import DatabaseMissing
+
+    with ExitStack() as stack:
+        try:
+            database = stack.enter_context(line.database(create=not dry_run))
+        except DatabaseMissing:
+            database = Database("sqlite://")
+            stack.callback(database.close)
+            schema.upgrade(database)
+        yield database
 
 
 def _facts(file: Path, opened: Bundle, merge: Merge, dry_run: bool) -> dict[str, Any]:
@@ -124,6 +144,7 @@ def _facts(file: Path, opened: Bundle, merge: Merge, dry_run: bool) -> dict[str,
         "tensors": len(plan.tensors),
         "tensors_present": plan.present,
         "tensor_bytes": merge.tensor_bytes,
+        "removed_branches": list(plan.removed),
         "trust_needed": merge.needs_trust,
     }
 
@@ -133,11 +154,15 @@ def _say(facts: dict[str, Any]) -> None:
     new = facts["events"] - facts["events_before"]
     words = {
         "new": f"{run}: {would}new here, with {new:,} events",
-        "extended": f"{run}: {would}extended by {new:,} events to {facts['events']:,}",
+        "extended": f"{run}: {would}extended by {formats.plural(new, 'event')} "
+        f"to {facts['events']:,}",
         "weights": f"{run}: has all of these events; only missing tensors {would or 'were '}added",
         "unchanged": f"{run}: has all of this already; nothing {would or 'was '}changed",
     }
     echo(f"{words[facts['result']]}.")
+    if facts["removed_branches"]:
+        names = ", ".join(facts["removed_branches"])
+        echo(f"Purged there, and {would or 'so '}purged here: {names}.")
     if facts["checkpoints"]:
         echo(
             f"{facts['checkpoints']:,} checkpoints: {facts['tensors']:,} tensors "

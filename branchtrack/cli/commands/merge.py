@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from branchtrack.cli import origins
 from branchtrack.cli.commands import trust
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.launch_options import order_asking
@@ -45,6 +46,8 @@ _NOT_EVALUATED = (
     is_flag=True,
     help="Merge although the script, its modules or packages have changed since.",
 )
+@click.option("--script", metavar="PATH", help="The script, if it has moved.")
+@click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
 @click.option("--dry-run", is_flag=True, help="Only check, and say what would be merged.")
 @json_option
 @pass_command_line
@@ -88,10 +91,12 @@ def _plan(
     from branchtrack.cli.commands.storage import make_whole
 
     allowed = options.pop("allow_code_change")
+    script, cwd = options.pop("script"), options.pop("cwd")
+    command = origins.relocated_command(database, refs[0], script, cwd)
     if not dry_run:
         trust.require(line, database)
         for ref in refs:
-            make_whole(line, database, ref)
+            make_whole(line, database, ref, command)
     plan = partial(
         control.plan_merge,
         database,
@@ -99,6 +104,8 @@ def _plan(
         *refs,
         weights,
         actor=control.local_actor(),
+        entry_point=command,
+        rebuild=dry_run,
         **options,
     )
     return order_asking(plan, allowed, quiet)
@@ -145,6 +152,7 @@ def _payload(planned: PlannedMerge) -> dict[str, Any]:
         "from_a": [merges.shown(name) for name in planned.unaveraged],
         "shared": planned.shared,
         "new_bytes": planned.nbytes,
+        "rebuilds": list(planned.thinned),
     }
 
 
@@ -161,6 +169,9 @@ def _lines(payload: dict[str, Any]) -> list[str]:
         names = ", ".join(payload["from_a"][:_MOST])
         more = len(payload["from_a"]) - _MOST
         fields.append(("taken from a", names + (f" and {more} more" if more > 0 else "")))
+    if payload["rebuilds"]:
+        thinned = ", ".join(node[:8] for node in payload["rebuilds"])
+        fields.append(("rebuilt first", f"{thinned}: retention has left the recipe"))
     if not payload["created"]:
         fields.append(("would store", f"about {formats.size(payload['new_bytes'])}"))
         return [*field_lines(fields), "Nothing was created: this was a dry run."]

@@ -201,7 +201,7 @@ def _create(
     from branchtrack.cli.commands.storage import make_whole
 
     for node in order.nodes if order.mode != "weights" else ():
-        make_whole(line, database, node)
+        make_whole(line, database, node, details["entry_point"])
     if not quiet:
         preview = _preview(line, database, order, details)
         if not preview["refused"]:

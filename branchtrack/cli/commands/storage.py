@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from branchtrack.cli import origins
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import echo, emit, print_fields, print_table
 from branchtrack.cli.progress import bar
@@ -297,9 +298,13 @@ def _set_pinned(line: CommandLine, ref: str, pinned: bool, as_json: bool) -> Non
 
 @click.command()
 @click.argument("node")
+@click.option("--script", metavar="PATH", help="The script, if it has moved.")
+@click.option("--cwd", metavar="DIR", help="The folder to start it in, if it has moved.")
 @json_option
 @pass_command_line
-def rebuild(line: CommandLine, node: str, as_json: bool) -> None:
+def rebuild(
+    line: CommandLine, node: str, script: str | None, cwd: str | None, as_json: bool
+) -> None:
     """Train to a thinned NODE again, and store its checkpoint if it is the same bit for bit.
 
     It begins at the nearest whole node before it, and makes the recorded changes again. If the
@@ -313,7 +318,8 @@ def rebuild(line: CommandLine, node: str, as_json: bool) -> None:
     with line.database() as database:
         with database.read() as connection:
             record = nodes.find(connection, node)
-        stretch = make_whole(line, database, record)
+        command = origins.relocated_command(database, record.id, script, cwd)
+        stretch = make_whole(line, database, record, command)
         with database.read() as connection:
             nodes.check_left(connection, record.state_digest, "all")
     if as_json:
@@ -327,8 +333,15 @@ def rebuild(line: CommandLine, node: str, as_json: bool) -> None:
         echo(f"Node {record.id[:8]} was rebuilt in {updates}: its state is as recorded.")
 
 
-def make_whole(line: CommandLine, database: Database, node: Node | str) -> Stretch | None:
+def make_whole(
+    line: CommandLine,
+    database: Database,
+    node: Node | str,
+    entry_point: dict[str, Any] | None = None,
+) -> Stretch | None:
     """Rebuild a node of which only the recipe is left; return what was trained for it, if anything.
+
+    ``entry_point`` is the command, if it is not the run's own.
 
     Raises:
         CheckpointThinned, CheckpointMismatch, LaunchFailed, UntrustedHome: it was not rebuilt.
@@ -357,5 +370,5 @@ def make_whole(line: CommandLine, database: Database, node: Node | str) -> Stret
             note = "starting" if step is None else f"step {step} of {last}"
             update(0 if step is None else step - first, last - first, note)
 
-        rebuilding.rebuild(database, line.config, stretch, watch)
+        rebuilding.rebuild(database, line.config, stretch, watch, entry_point)
     return stretch

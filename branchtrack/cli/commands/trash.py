@@ -128,6 +128,9 @@ def trash(line: CommandLine, ref: str | None, empty: bool, yes: bool, as_json: b
     elif empty:
         count = formats.plural(len(listed), "entry", "entries")
         echo(f"{count} purged, {formats.size(payload['freed_bytes'])} freed.")
+        for entry in listed:
+            if not entry.branches:
+                echo(f"The events of {entry.name} remain: `branchtrack audit {entry.run.id}`.")
     else:
         _print(payload["entries"])
 

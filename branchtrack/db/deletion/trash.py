@@ -20,6 +20,7 @@ from branchtrack.errors import InvalidInput
 DELETED, RESTORED = "deleted", "restored"
 #: Days in the trash, if the environment names no other number.
 DAYS = 30.0
+_MOST_DAYS = 36_500
 _SECONDS = 86_400
 
 
@@ -80,15 +81,15 @@ def trash_days() -> float:
     """Return for how many days the trash is kept.
 
     Raises:
-        InvalidInput: the variable of the environment is not a number from 0 on.
+        InvalidInput: the variable of the environment is not such a number.
     """
     text = os.environ.get(TRASH_VARIABLE, "").strip()
     try:
         days = float(text) if text else DAYS
     except ValueError:
         days = -1.0
-    if not 0 <= days < float("inf"):
-        raise InvalidInput(TRASH_VARIABLE, text, "a number of days, 0 or more")
+    if not 0 <= days <= _MOST_DAYS:
+        raise InvalidInput(TRASH_VARIABLE, text, f"a number of days from 0 to {_MOST_DAYS:,}")
     return days
 
 

@@ -16,7 +16,7 @@ from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.names import new_id, valid_name
 from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.core.records import Branch, Change, Group, Launch, NewNode, Node, Segment
-from branchtrack.db import nodes, runs, segments
+from branchtrack.db import audit, nodes, runs, segments
 from branchtrack.db.orders import groups, withdrawals
 from branchtrack.db.orders.launches import CONTINUE, get, log
 from branchtrack.db.tables import launches
@@ -52,9 +52,11 @@ def order(
 
     Raises:
         InvalidInput: the branch's name is not valid. NameTaken: the run has such a branch.
+        NotFound: the node was deleted since it was read.
     """
     valid_name(branch_name)
     withdrawals.give_up_name(connection, node.run_id, branch_name, actor)
+    nodes.check_listed(connection, [node.id])
     branch = runs.create_branch(connection, node.run_id, branch_name, node.id)
     if group is not None:
         branch = groups.add_branch(connection, group, branch)
@@ -97,7 +99,10 @@ def order_continuation(
 
     Raises:
         BranchTaken: another process has continued the branch since it was read.
+        NotFound: the branch was deleted since then.
     """
+    audit.lock(connection, branch.run_id)
+    nodes.check_listed(connection, [head.id])
     segment = segments.follow(connection, branch, last, head, actor=actor)
     planned = fork_of(head, overrides, mode, actor, reason)
     fork = nodes.commit(connection, replace(planned, branch_id=branch.id, segment_id=segment.id))

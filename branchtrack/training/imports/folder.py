@@ -79,7 +79,10 @@ def read(path: Path, *, weights_only: bool = False) -> Contents:
     """
     if not path.is_dir():
         raise refused(path, f"{path} is not a folder.")
-    names = {entry.name for entry in path.iterdir() if entry.is_file()}
+    entries = {entry.name: entry for entry in path.iterdir()}
+    names = {name for name, entry in entries.items() if entry.is_file()}
+    if not weights_only and (odd := sorted({*_TRAINING, SCALER} & (entries.keys() - names))):
+        raise _incomplete(path, f"{odd[0]} is no file that can be read")
     if "adapter_config.json" in names:
         raise refused(path, "adapter_config.json: adapters of peft cannot be imported.")
     config = _object(path / CONFIG) if CONFIG in names else None
@@ -106,8 +109,18 @@ def refused(path: Path, what: str, allowed: str = "") -> InvalidInput:
     )
 
 
+def _incomplete(path: Path, what: str) -> InvalidInput:
+    return refused(
+        path,
+        f"{what}: a training cannot be continued exactly from it.",
+        "a whole checkpoint, or --weights-only to import its weights alone",
+    )
+
+
 def _read_training(contents: Contents, names: set[str], *, weights_only: bool) -> None:
     path, there = contents.path, [name for name in (OPTIMIZER, SCHEDULER, RANDOM) if name in names]
+    if OPTIMIZER not in there and there and not weights_only:
+        raise _incomplete(path, f"The folder has {there[0]}, but no {OPTIMIZER}")
     if weights_only or OPTIMIZER not in names:
         why = "only the weights were asked for" if weights_only else f"there is no {OPTIMIZER}"
         contents.left_out |= dict.fromkeys([*there, *([SCALER] if SCALER in names else [])], why)
@@ -115,11 +128,8 @@ def _read_training(contents: Contents, names: set[str], *, weights_only: bool) -
     if missing := [name for name in _TRAINING if name not in names]:
         several = sorted(name for name in names if name.startswith("rng_state_"))
         why = f" ({several[0]} is of a training of several processes)" if several else ""
-        raise refused(
-            path,
-            f"The folder has {OPTIMIZER}, but no {' and no '.join(missing)}{why}: a training "
-            "cannot be continued exactly from it.",
-            "a whole checkpoint, or --weights-only to import its weights alone",
+        raise _incomplete(
+            path, f"The folder has {OPTIMIZER}, but no {' and no '.join(missing)}{why}"
         )
     loaded = pickles.load(path / OPTIMIZER)
     contents.optimizer, contents.on_host = loaded.value, loaded.on_host

@@ -18,6 +18,7 @@ from typing import Any
 
 from branchtrack import config
 from branchtrack.checkpoints.location import open_store
+from branchtrack.core.names import valid_name
 from branchtrack.core.nonfinite import spelled
 from branchtrack.db.schema import open_database
 from branchtrack.error_payload import error_payload
@@ -58,14 +59,22 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         "left_out": contents.left_out,
         "dry_run": request["dry_run"],
     }
-    name = request["name"] or run_name(path)
+    name = run_name(path) if request["name"] is None else valid_name(request["name"])
     if request["dry_run"]:
         return {**facts, "run": name, "branch": None, "node": None, "state_digest": None}
     settings = config.load(request["home"], request["database_url"])
     database = open_database(settings)
     try:
         store = open_store(settings.store)
-        recorded = recording.record(database, store, contents, state, name, request["actor"])
+        recorded = recording.record(
+            database,
+            store,
+            contents,
+            state,
+            name,
+            request["actor"],
+            number_if_taken=request["name"] is None,
+        )
     finally:
         database.close()
     return {

@@ -16,12 +16,13 @@ from sqlalchemy import Connection
 from branchtrack import __version__, processes
 from branchtrack.checkpoints.packs import Pack, Store
 from branchtrack.control import leftovers
-from branchtrack.core.names import as_name
+from branchtrack.core.names import as_name, free_name
 from branchtrack.core.records import NewNode, Node, Run
 from branchtrack.db import metrics, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.storage import thinning
 from branchtrack.db.storage.references import WEIGHTS
+from branchtrack.errors import NameTaken
 from branchtrack.training.imports.folder import Contents
 from branchtrack.training.imports.states import State
 from branchtrack.training.record import commits, logged_values
@@ -39,13 +40,27 @@ class Recorded:
 
 
 def record(
-    database: Database, store: Store, contents: Contents, state: State, name: str, actor: str
+    database: Database,
+    store: Store,
+    contents: Contents,
+    state: State,
+    name: str,
+    actor: str,
+    *,
+    number_if_taken: bool = True,
 ) -> Recorded:
     """Store a state and record its run under ``name``, or that with a number if it is taken.
 
     Raises:
+        NameTaken: the name is taken, and is to be no other.
         StorageError: the database or the disk failed; no run is listed.
     """
+    if not number_if_taken:
+        # Before anything is written for it.
+        with database.read() as connection:
+            taken = runs.names(connection)
+        if name in taken:
+            raise NameTaken("run", name, free_name(name, taken))
     digested = commits.digests(state.snapshot)
     owner = leftovers.pack_owner(database, store, processes.own_name())
     while True:
@@ -55,7 +70,15 @@ def record(
             with database.transaction() as connection:
                 thinning.share_store(connection)
                 run, node, is_named = _write(
-                    connection, store, digested, pack, contents, state, name, actor
+                    connection,
+                    store,
+                    digested,
+                    pack,
+                    contents,
+                    state,
+                    name,
+                    actor,
+                    number_if_taken,
                 )
         except commits.Outdated:
             # A sweep has removed tensors since they were looked up: they are written again.
@@ -96,9 +119,14 @@ def _write(
     state: State,
     name: str,
     actor: str,
+    number_if_taken: bool,
 ) -> tuple[Run, Node, bool]:
     run = runs.create_run(
-        connection, as_name(name, "run"), actor=actor, requested_name=name, entry_point=None
+        connection,
+        as_name(name, "run") if number_if_taken else name,
+        actor=actor,
+        requested_name=name,
+        number_if_taken=number_if_taken,
     )
     branch = runs.create_branch(connection, run.id, run.default_branch)
     segment = segments.create(connection, run.id, branch.id, None, contents.step)

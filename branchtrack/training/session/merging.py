@@ -176,6 +176,7 @@ class MergeSession(UnrecordedSession):
         """Create the branch, and its segment as this process's own."""
         order, a = self._order, self._resumed.fork
         runs.lock_names(connection, a.run_id)
+        nodes.check_listed(connection, [a.id, order.b])
         name = order.name or merges.free_branch(runs.branch_names(connection, a.run_id))
         branch = runs.create_branch(connection, a.run_id, name, a.id, branch_id=order.branch)
         segment = segments.create(connection, a.run_id, branch.id, a.id, a.step)

@@ -60,6 +60,7 @@ def test_a_run_goes_to_a_home_that_is_new(
         "tensors_present": 0,
         "tensor_bytes": 1024,
         "trust_needed": True,
+        "removed_branches": [],
     }
     assert call_there("verify", "--all").code == 0
     assert "holds" in call_there("audit", "demo", "--verify").out

@@ -28,6 +28,7 @@ KEYS = {
     "from_a",
     "shared",
     "new_bytes",
+    "rebuilds",
     "created",
 }
 MADE = {"state_digest", "evaluated", "metrics", "stored_bytes"}

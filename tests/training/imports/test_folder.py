@@ -62,6 +62,14 @@ def remove(name: str) -> Callable[[Path], None]:
     return lambda path: (path / name).unlink()
 
 
+def no_file(name: str) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        (path / name).unlink()
+        (path / name).symlink_to("nowhere")
+
+    return damage
+
+
 def void(_: object) -> None:
     return None
 
@@ -71,6 +79,8 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "cut weights": (cut("model.safetensors"), "model.safetensors is damaged"),
     "cut optimizer": (cut("optimizer.pt"), "optimizer.pt is refused"),
     "empty optimizer": (write("optimizer.pt", ""), "optimizer.pt is refused"),
+    "no optimizer": (remove("optimizer.pt"), "but no optimizer.pt"),
+    "an optimizer that is no file": (no_file("optimizer.pt"), "optimizer.pt is no file"),
     "no random states": (remove("rng_state.pth"), "no rng_state.pth"),
     "no counters": (remove("trainer_state.json"), "no trainer_state.json"),
     "no JSON": (write("trainer_state.json", "{"), "trainer_state.json cannot be read"),
@@ -84,7 +94,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", some(BROKEN, "cut weights", "cut optimizer", "no counters"))
+@pytest.mark.parametrize(
+    "what",
+    some(BROKEN, "cut weights", "cut optimizer", "no counters", "an optimizer that is no file"),
+)
 def test_what_is_damaged_is_refused_by_name(what: str, copy: Path) -> None:
     damage, words = BROKEN[what]
     damage(copy)

@@ -18,6 +18,7 @@ from branchtrack.core.forks.merges import Merge
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Node
 from branchtrack.db import audit, integrity, nodes, runs
+from branchtrack.db.deletion import trash
 from branchtrack.environment_variables import MERGE_VARIABLE
 from branchtrack.errors import NeverWhole, NotFound
 from branchtrack.launching.export_completion import complete
@@ -287,6 +288,17 @@ def test_nothing_is_left_of_a_process_that_fails(
     with home.database.read() as connection:
         assert (nodes.list_ids(connection), audit.last_id(connection, parents[0].run_id)) == before
         assert runs.branch_names(connection, parents[0].run_id) == {"main", "cooler"}
+
+
+def test_a_parent_that_was_deleted_meanwhile_is_not_merged(
+    home: Home, parents: tuple[Node, Node]
+) -> None:
+    with home.database.transaction() as connection:
+        cooler = runs.find_branch(connection, "tiny/cooler")
+        trash.put(connection, [cooler], actor="ann", why="")
+    assert merged(home, *parents, loop(home)) is None
+    control.restore(home.database, "tiny/cooler", actor="ann")
+    assert merged(home, *parents, loop(home)) is not None
 
 
 def test_nothing_is_committed_for_a_process_that_is_gone(
