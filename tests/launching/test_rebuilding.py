@@ -54,16 +54,19 @@ with run:
 )
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """A home with a run ``tiny``, trained by a script in a process of its own."""
-    folder = tmp_path_factory.mktemp("rebuilding")
+def trained(folder: Path) -> Config:
+    """A home with a run ``tiny`` of 8 steps, trained by ``script.py`` beside it."""
     config = load(folder / "home")
     script = folder / "script.py"
     script.write_text(SCRIPT.replace("FACTOR", "1.0"))
     environment = {**os.environ, **config.environment()}
     subprocess.run([sys.executable, str(script)], env=environment, check=True, timeout=200)
     return config
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return trained(tmp_path_factory.mktemp("rebuilding"))
 
 
 @pytest.fixture

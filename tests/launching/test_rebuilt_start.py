@@ -13,7 +13,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.location import open_store
-from branchtrack.config import Config, load
+from branchtrack.config import Config
 from branchtrack.core.records import Node
 from branchtrack.db import integrity, nodes, runs
 from branchtrack.db.engine import Database
@@ -24,19 +24,12 @@ from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import CheckpointThinned
 from branchtrack.launching import foreground, rebuilt_start
 from branchtrack.launching.worker import Worker
-from tests.launching.test_rebuilding import SCRIPT
+from tests.launching.test_rebuilding import SCRIPT, trained
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """A home with a run ``tiny`` of 8 steps, trained by a script in a process of its own."""
-    folder = tmp_path_factory.mktemp("rebuilt")
-    config = load(folder / "home")
-    script = folder / "script.py"
-    script.write_text(SCRIPT.replace("FACTOR", "1.0"))
-    environment = {**os.environ, **config.environment()}
-    subprocess.run([sys.executable, str(script)], env=environment, check=True, timeout=200)
-    return config
+    return trained(tmp_path_factory.mktemp("rebuilt"))
 
 
 @pytest.fixture

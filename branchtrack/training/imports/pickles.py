@@ -17,6 +17,7 @@ import torch
 from branchtrack.errors import InvalidInput
 
 #: What the state of numpy's generator is made of, under the names of numpy 2 and of numpy 1.
+#: The function is numpy's own for pickles, and its stubs leave it out.
 _NUMPY: tuple[Any, ...] = (
     np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
     (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),  # type: ignore[attr-defined]
@@ -50,6 +51,7 @@ def load(path: Path) -> Loaded:
 
     try:
         with torch.serialization.safe_globals(list(_NUMPY)):
+            # The stubs know a function of storages as a location only by its text form.
             value = torch.load(
                 path,
                 map_location=note,  # type: ignore[arg-type]
