@@ -31,7 +31,18 @@ from branchtrack.errors import InvalidInput, RecordChanged
 
 _DIGEST = re.compile(r'"([0-9a-f]{64})"')
 #: Rows of these are found by their segment or series, or by their digest, and not by their run.
-_BY_RUN = ("groups", "branches", "segments", "requests", "launches", "certificates", "refusals")
+_BY_RUN = (
+    "groups",
+    "branches",
+    "segments",
+    "requests",
+    "launches",
+    "certificates",
+    "refusals",
+    "alerts",
+    "agents",
+    "exchanges",
+)
 Progress = Callable[[int, int], None]
 
 

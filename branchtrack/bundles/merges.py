@@ -40,6 +40,9 @@ _KEYED = (
     "launches",
     "certificates",
     "refusals",
+    "alerts",
+    "agents",
+    "exchanges",
 )
 Progress = Callable[[int, int], None]
 

@@ -52,6 +52,7 @@ _SHAPES: dict[tuple[str, str], Any] = {
     ("launches", "labels"): list[str] | None,
     ("launches", "overrides"): dict[str, Any],
     ("certificates", "untested"): list[Any],
+    ("exchanges", "prompt"): list[dict[str, Any]],
 }
 #: Names that people chose by the rule for names.
 _NAMES = {"runs": ("name", "default_branch"), "branches": ("name",)}

@@ -1,4 +1,4 @@
-"""The lives of segments, requests and launches: their states and the legal moves between them.
+"""The lives of segments, requests, launches and agents: their states and the legal moves.
 
 ``waiting -> running <-> paused -> finished | stopped | suspended | failed``; a segment whose
 process is gone, or whose heartbeat is old, is shown as ``lost``. ``suspended`` is a pause that has
@@ -28,11 +28,21 @@ _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
         "paused": ("running", "finished", "stopped", "suspended", "failed"),
     },
     "request": {
-        "received": ("accepted", "rejected"),
+        "received": ("accepted", "rejected", "proposed"),
+        # It waits for a person; what is approved is checked at the door again.
+        "proposed": ("accepted", "rejected", "declined", "expired", "cancelled"),
         "accepted": ("applied", "failed", "expired", "cancelled", "superseded"),
         # Its process was taken for dead, but was merely blocked.
         "expired": ("applied",),
         "applied": ("verified", "ineffective", "done", "failed", "superseded"),
+    },
+    "agent": {
+        "running": ("ended", "stopped", "failed", "exhausted"),
+        # The same agent, started again.
+        "ended": ("running",),
+        "stopped": ("running",),
+        "failed": ("running",),
+        "exhausted": ("running",),
     },
     "launch": {
         "queued": ("starting", "failed", "cancelled"),
@@ -41,13 +51,13 @@ _MOVES: dict[str, dict[str, tuple[str, ...]]] = {
         "running": ("ended", "failed", "cancelled", "queued"),
     },
 }
-#: Every state that a segment, a request or a launch can have, by kind.
+#: Every state that a segment, a request, a launch or an agent can have, by kind.
 STATES: dict[str, frozenset[str]] = {
     kind: frozenset(moves).union(*moves.values()) for kind, moves in _MOVES.items()
 }
 #: The final request states.
 REQUEST_ENDS = frozenset(
-    "rejected verified ineffective done failed expired cancelled superseded".split()
+    "rejected declined verified ineffective done failed expired cancelled superseded".split()
 )
 LAUNCH_ENDS = frozenset(("ended", "failed", "cancelled"))
 LIVE = frozenset(("running", "paused"))

@@ -67,6 +67,7 @@ class Run:
     trainings of one execution of the script share. It is empty for runs of earlier versions.
     ``retention`` is the policy by which ``gc`` thins the run; None keeps everything.
     ``trashed_at``: it is deleted and can be restored; ``purged_at``: only its events remain.
+    ``watch`` is what its trainings are watched for (see `core.health.rules`); None: the defaults.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Run:
     trashed_at: float | None = None
     retention: dict[str, Any] | None = None
     purged_at: float | None = None
+    watch: dict[str, Any] | None = None
 
     @property
     def training(self) -> dict[str, Any]:
@@ -238,7 +240,8 @@ class Request:
     ``asked_step`` is the branch's step at the request, ``run_steps`` the updates that the whole run
     had made. ``channel`` is its origin: ``shell``, ``web``, ``api``, ``python`` or ``run``.
     ``cancel`` names the actor that wants it cancelled: only the process that it is for can tell
-    whether that was in time.
+    whether that was in time. ``agent_id`` is the agent that made it; ``decided_by`` approved or
+    declined it if it was a proposal.
     """
 
     seq: int
@@ -269,6 +272,8 @@ class Request:
     channel: str = "shell"
     cancel: str | None = None
     logged_seq: int | None = None
+    agent_id: str | None = None
+    decided_by: str | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,16 @@ from sqlalchemy import Connection, Select, Table, func, null, select
 from branchtrack.core.nonfinite import packed
 from branchtrack.core.records import CONTENTS, Event
 from branchtrack.db import seals
-from branchtrack.db.tables import certificates, events, launches, nodes, requests, runs
+from branchtrack.db.tables import (
+    alerts,
+    certificates,
+    events,
+    exchanges,
+    launches,
+    nodes,
+    requests,
+    runs,
+)
 from branchtrack.errors import DatabaseUnreadable
 
 GENESIS = "0" * 64
@@ -33,6 +42,8 @@ _REMOVED = {
     "requests": "request",
     "launches": "launch",
     "certificates": "certificate",
+    "alerts": "alert",
+    "exchanges": "exchange",
 }
 #: The tables that must agree with their last event, and the column that has the event's state.
 _TOLD: dict[str, tuple[Table, Any]] = {
@@ -40,6 +51,8 @@ _TOLD: dict[str, tuple[Table, Any]] = {
     "node": (nodes, nodes.c.kind),
     "launch": (launches, launches.c.state),
     "certificate": (certificates, null()),
+    "alert": (alerts, null()),
+    "exchange": (exchanges, null()),
 }
 
 

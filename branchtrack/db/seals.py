@@ -41,6 +41,9 @@ SEALED: dict[str, Table] = {
         tables.tokens,
         tables.launches,
         tables.certificates,
+        tables.alerts,
+        tables.agents,
+        tables.exchanges,
     )
 }
 #: What is written with each event, whose time it repeats.
@@ -49,6 +52,7 @@ _REPEATED = {"runs": {"updated_at"}}
 LATE = {
     "nodes": frozenset({"effective", "restored", "proof", "compared", "pinned_at", "tags"}),
     "launches": frozenset({"worker", "updated_at", "priority", "retries", "cancel"}),
+    "alerts": frozenset({"seen_at", "seen_by", "delivered_at", "delivery"}),
 }
 #: What is wrong with a row that does not have its seal.
 CHANGED = "is not as it was written"

@@ -60,6 +60,8 @@ runs = Table(
     Column("trashed_at", Double),
     Column("retention", JSON),
     Column("purged_at", Double),
+    #: What its trainings are watched for, see `core.health.rules`; NULL for the defaults.
+    Column("watch", JSON),
 )
 
 branches = Table(
@@ -268,6 +270,9 @@ requests = Table(
     Column("channel", String(16), nullable=False),
     Column("cancel", String(120)),
     Column("logged_seq", BigInteger),
+    #: The agent that made it, and who decided on it if it was a proposal.
+    Column("agent_id", _ID),
+    Column("decided_by", String(120)),
     Index(None, "segment_id", "state"),
     Index("uq_requests_run_id_actor_key", "run_id", "actor", "key", unique=True),
     sqlite_autoincrement=True,
@@ -366,6 +371,96 @@ certificates = Table(
     Column("environment", JSON, nullable=False),
     Column("actor", String(120), nullable=False),
     Column("created_at", Double, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("seq", _SEQ, primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False),
+    # No foreign keys: what a launch created may be withdrawn, and a node purged.
+    Column("branch_id", _ID, nullable=False, index=True),
+    Column("segment_id", _ID),
+    Column("node_id", _ID),
+    Column("kind", String(16), nullable=False),
+    Column("level", String(8), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("step", BigInteger),
+    Column("metric", _METRIC),
+    Column("value", Double),
+    #: What it proposes: `node`, `step`, `settings`, `name`.
+    Column("offer", JSON),
+    #: Two processes that notice the same thing write one row.
+    Column("key", String(120), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("seen_at", Double),
+    Column("seen_by", String(120)),
+    Column("delivered_at", Double),
+    Column("delivery", JSON),
+    Column("logged_seq", BigInteger),
+    UniqueConstraint("run_id", "key"),
+    Index(None, "run_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False),
+    Column("name", String(80), nullable=False),
+    Column("policy", String(16), nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("branch", String(80)),
+    Column("options", JSON, nullable=False),
+    Column("budget", JSON, nullable=False),
+    Column("spent", JSON, nullable=False),
+    #: What it has to remember from one start of its process to the next.
+    Column("memory", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("step", BigInteger),
+    Column("actor", String(120), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("host", String(255)),
+    Column("pid", Integer),
+    Column("process", String(255)),
+    #: Who wants it to end.
+    Column("stop", String(120)),
+    Column("created_at", Double, nullable=False),
+    Column("heartbeat_at", Double),
+    Column("ended_at", Double),
+    UniqueConstraint("run_id", "name"),
+)
+
+exchanges = Table(
+    "exchanges",
+    metadata,
+    Column("seq", _SEQ, primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("run_id", _ID, ForeignKey("runs.id"), nullable=False),
+    # No foreign keys: what a launch created may be withdrawn, and requests purged.
+    Column("branch_id", _ID, nullable=False, index=True),
+    Column("agent_id", _ID, nullable=False, index=True),
+    Column("request_id", _ID),
+    Column("launch_id", _ID),
+    Column("step", BigInteger),
+    Column("model", String(200), nullable=False),
+    Column("prompt", JSON, nullable=False),
+    Column("answer", Text, nullable=False),
+    #: `nothing`, `observed`, `proposed`, `acted`, `refused`, `malformed` or `failed`.
+    Column("outcome", String(16), nullable=False),
+    Column("error", Text),
+    Column("tokens_in", BigInteger),
+    Column("tokens_out", BigInteger),
+    #: In US dollars, by the prices that the agent was given.
+    Column("cost", Double),
+    Column("seconds", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("logged_seq", BigInteger),
+    Index(None, "run_id", "seq"),
+    sqlite_autoincrement=True,
 )
 
 events = Table(

@@ -27,7 +27,9 @@ from branchtrack.db.integrity import Problem
 from branchtrack.db.orders import groups, ordering
 from branchtrack.db.storage import texts
 from branchtrack.db.tables import metadata
+from branchtrack.db.watching import agents, alerts
 from branchtrack.errors import BranchtrackError
+from tests.db.watching.rows import add_agent, add_alert, add_exchange
 from tests.matrices import some
 from tests.trees_for_tests import make_forked_tree
 
@@ -87,6 +89,11 @@ DEEDS = [
     "DELETE FROM tensors",
     "INSERT INTO tensors SELECT 'f' || substr(digest, 2), pack, name || 'x', dtype, shape,"
     ' "offset", nbytes FROM tensors LIMIT 1',
+    "UPDATE alerts SET text = 'another'",
+    "DELETE FROM alerts",
+    "UPDATE exchanges SET answer = 'another'",
+    "DELETE FROM exchanges",
+    "UPDATE agents SET mode = 'act'",
     'UPDATE refusals SET "count" = 1000',
     "DELETE FROM refusals",
     "UPDATE metric_points SET value = 0 WHERE step = 1100",
@@ -200,6 +207,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Config:
         reason="why",
     )
     with database.transaction() as connection:
+        branch = runs.find_branch(connection, "demo")
+        agent = add_agent(connection, branch.run_id)
+        agents.beat(connection, agent.id, step=20, spent={"tokens": 10}, memory={"seen": 20})
+        add_exchange(connection, agent, branch.id)
+        alert = add_alert(connection, branch)
+        alerts.mark_seen(connection, alert.id, "ann")
         refusals.count(connection, runs.find_branch(connection, "demo"), "ann", "Forbidden")
         tokens.create(connection, "agent", "agent", created_by="ann")
         group = groups.create(connection, tree.run.id, "rates", "values", actor="ann")

@@ -17,8 +17,11 @@ from branchtrack.db import audit, runs, seals
 from branchtrack.db.orders import groups as group_rows
 from branchtrack.db.storage import references, thinning
 from branchtrack.db.tables import (
+    agents,
+    alerts,
     branches,
     certificates,
+    exchanges,
     groups,
     launches,
     metric_blocks,
@@ -62,6 +65,7 @@ def purge_run(connection: Connection, run: Run, actor: str) -> None:
     purge_branches(connection, runs.list_branches(connection, run.id), actor)
     _remove(connection, refusals, refusals.c.run_id == run.id)
     _remove(connection, groups, groups.c.run_id == run.id)
+    _remove(connection, agents, agents.c.run_id == run.id)
     values: dict[str, Any] = {
         "name": _NAMELESS.format(run.id),
         "entry_point": None,
@@ -98,6 +102,8 @@ def _purge_branch(connection: Connection, branch: Branch, actor: str) -> None:
         "requests": _remove(connection, requests, requests.c.branch_id == branch.id),
         "certificates": _remove(connection, certificates, certificates.c.branch_id == branch.id),
         "launches": _remove(connection, launches, of_launches),
+        "alerts": _remove(connection, alerts, alerts.c.branch_id == branch.id),
+        "exchanges": _remove(connection, exchanges, exchanges.c.branch_id == branch.id),
         "nodes": _remove(connection, nodes, nodes.c.branch_id == branch.id),
     }
     release(connection, digests)

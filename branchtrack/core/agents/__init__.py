@@ -1,0 +1,1 @@
+"""Agents: what they see, decide and may spend, as values."""
