@@ -30,6 +30,10 @@ from branchtrack.control.launch_settings import validate_launch as validate_laun
 from branchtrack.control.launch_settings import validate_overrides as validate_overrides
 from branchtrack.control.merging import PlannedMerge as PlannedMerge
 from branchtrack.control.merging import plan_merge as plan_merge
+from branchtrack.control.proposals.deciding import approve as approve
+from branchtrack.control.proposals.deciding import decline as decline
+from branchtrack.control.proposals.proposing import expire_overdue as expire_overdue
+from branchtrack.control.proposals.proposing import propose_fork as propose_fork
 from branchtrack.control.refusals import count_refusals as count_refusals
 from branchtrack.control.request_checks import live_segment as live_segment
 from branchtrack.control.submission import cancel as cancel

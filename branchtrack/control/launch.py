@@ -28,7 +28,7 @@ from branchtrack.core.actors import Actor
 from branchtrack.core.forks.relative_values import may_be_relative, relative_names
 from branchtrack.core.names import valid_name
 from branchtrack.core.queueing import valid_turn
-from branchtrack.core.records import Launch, Node
+from branchtrack.core.records import Launch, Node, Request
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, ordering
@@ -134,7 +134,7 @@ def recorded_refusal(
     try:
         yield
     except REFUSALS as error:
-        if who.token_id is not None:
+        if quota.is_kept(who):
             with database.transaction() as connection:
                 quota.refuse(connection, node, order, who, reason, error)
         raise
@@ -146,8 +146,11 @@ def queue(
     who: Actor,
     reason: str,
     facts: Mapping[str, Any],
+    request: Request | None = None,
 ) -> Launch:
-    """Store a launch, and its request if a token orders it; ``facts`` as `launches.order`.
+    """Store a launch, and its request if a token or an agent orders it.
+
+    ``facts`` as `launches.order`; ``request`` is a proposal of this order that was accepted.
 
     Raises:
         NameTaken: the run has such a branch. RateLimited: the token's limit is reached.
@@ -159,14 +162,15 @@ def queue(
     nodes.check_left(
         connection, node.state_digest, needed_by(checked.mode), rebuild=checked.rebuild
     )
-    request = quota.receive(connection, node, order, checked.overrides, who, reason)
+    if request is None:
+        request = quota.receive(connection, node, order, checked.overrides, who, reason)
     launch = ordering.order(
         connection,
         node,
         branch_name=order["name"] or runs.suggested_name(connection, node),
         overrides=checked.overrides,
         mode=checked.mode,
-        actor=who.label,
+        actor=who.label if request is None else request.actor,
         reason=reason,
         entry_point=checked.command,
         relative=checked.relative,

@@ -1,6 +1,6 @@
-"""Orders of tokens, stored as requests so that they count towards the limit of the token.
+"""Orders of tokens and agents, stored as requests so that limits count them.
 
-An order without a token leaves a launch in the record, and nothing here.
+An order of anybody else leaves a launch in the record, and nothing here.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ def check_limit(connection: Connection, node: Node, who: Actor) -> None:
         actors.check_limit(who, requests.count_recent(connection, node.run_id, who.token_id))
 
 
+def is_kept(who: Actor) -> bool:
+    """Return whether orders of this actor are stored as requests."""
+    return who.token_id is not None or who.agent_id is not None
+
+
 def receive(
     connection: Connection,
     node: Node,
@@ -37,18 +42,18 @@ def receive(
     who: Actor,
     reason: str,
 ) -> Request | None:
-    """Store the order of a token as an accepted request, and return it; None without a token.
+    """Store the order of a token or an agent as an accepted request; None of anybody else.
 
     ``order`` holds ``node mode name settings``. ``overrides`` are the settings, validated.
 
     Raises:
         RateLimited: other requests reached the limit while the node was checked.
     """
-    if who.token_id is None:
+    if not is_kept(who):
         return None
     audit.lock(connection, node.run_id)
     check_limit(connection, node, who)
-    request = _add(connection, node, order, {**order, "settings": overrides}, who, reason)
+    request = add(connection, node, order, {**order, "settings": overrides}, who, reason)
     return requests.move(connection, request.id, "accepted", actor=who.label)
 
 
@@ -73,7 +78,7 @@ def refuse(
     reason: str,
     error: BranchtrackError,
 ) -> None:
-    """Store the refused order of a token, with the error."""
+    """Store the refused order of a token or an agent, with the error."""
     branch = runs.get_branch(connection, node.branch_id)
     refusals.record(
         connection,
@@ -87,14 +92,16 @@ def refuse(
     )
 
 
-def _add(
+def add(
     connection: Connection,
     node: Node,
     order: Mapping[str, Any],
     requested: dict[str, Any],
     who: Actor,
     reason: str,
+    conditions: dict[str, Any] | None = None,
 ) -> Request:
+    """Store an order as a received request; no training process has to answer it."""
     branch = runs.get_branch(connection, node.branch_id)
     return requests.add(
         connection,
@@ -105,6 +112,8 @@ def _add(
         actor=who,
         reason=reason,
         step=_step(connection, branch),
+        conditions=conditions,
+        addressed=False,
     )
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from branchtrack.control import continuation, launch_settings, refusals
 from branchtrack.control.inbox import expire_unanswered
-from branchtrack.control.request_checks import check_request
+from branchtrack.control.proposals import proposing
+from branchtrack.control.request_checks import CheckedRequest, check_request
 from branchtrack.control.text import clean_text, shortened
 from branchtrack.core import (
     actors,
@@ -53,8 +54,11 @@ def submit(
     when: Mapping[str, Any] | None = None,
     key: str | None = None,
     home: Path | None = None,
+    propose: bool = False,
 ) -> Request:
     """Send a request to the process that trains a branch, and return the accepted request.
+
+    With ``propose`` it is stored as ``proposed`` and waits for a person (see `proposals`).
 
     ``when`` are conditions (`core.preconditions`). The same ``key`` from the same actor is the same
     request: it is stored once, and later calls return it in its current state.
@@ -69,6 +73,8 @@ def submit(
     """
     who, refusal = actors.of(actor), None
     why = clean_text("reason", reason)
+    if propose:
+        when = proposing.conditions(when)
     if key is not None and not _is_key(key):
         raise InvalidInput("key", key, "text of 1 to 200 characters")
     arguments = shortened({name: value for name, value in payload.items() if name != "kind"})
@@ -90,13 +96,10 @@ def submit(
         else:
             facts |= {"requested": requested, "conditions": checked.conditions, "key": key}
             request = requests.add(connection, branch, actor=who, **facts)
+            if propose:
+                return requests.move(connection, request.id, "proposed", actor=who.label)
             request = requests.move(connection, request.id, "accepted", actor=who.label)
-            if checked.wakes:
-                launch = continuation.wake(connection, branch, who, why, checked.command)
-                result = {"launch": launch.id, "node": launch.fork_node_id}
-                request = _finish(connection, request, who, result)
-            elif not checked.intervention.needs_process:
-                request = _finish(connection, request, who)
+            request = follow(connection, branch, request, checked, who)
     if refusal is not None:
         raise refusal
     return request
@@ -184,6 +187,10 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
         audit.lock(connection, request.run_id)
         # Read again inside the lock.
         request = requests.get(connection, request.id)
+        if request.state == "proposed":
+            return requests.move(
+                connection, request.id, "cancelled", actor=who.label, error="It was withdrawn."
+            )
         waits = request.state == "accepted" and request.segment_id is not None
         segment = segments.get(connection, request.segment_id or "") if waits else None
         if segment and lifecycle.segment_status(segment, time.time()) not in lifecycle.LIVE:
@@ -222,6 +229,19 @@ def _same(
             what=f"The key was used for request {earlier.id}, which asks for something else.",
         )
     return earlier
+
+
+def follow(
+    connection: Connection, branch: Branch, request: Request, checked: CheckedRequest, who: Actor
+) -> Request:
+    """Carry out what an accepted request needs no training process for; return it as it is then."""
+    if checked.wakes:
+        launch = continuation.wake(connection, branch, who, request.reason, checked.command)
+        result = {"launch": launch.id, "node": launch.fork_node_id}
+        return _finish(connection, request, who, result)
+    if not checked.intervention.needs_process:
+        return _finish(connection, request, who)
+    return request
 
 
 def _finish(

@@ -35,10 +35,20 @@ def wait(
     while True:
         with database.read() as connection:
             request = requests.get(connection, request_id)
-            following = successor(connection, request)
-            segment = segments.get(connection, following or request.segment_id or "")
-        if request.state in lifecycle.REQUEST_ENDS:
+            is_over = request.state in lifecycle.REQUEST_ENDS
+            if is_over or request.state == "proposed" or request.segment_id is None:
+                segment, following = None, None
+            else:
+                following = successor(connection, request)
+                segment = segments.get(connection, following or request.segment_id)
+        if is_over:
             return request
+        if segment is None:
+            if watch is not None:
+                watch(request)
+            _check_time(request, deadline, timeout)
+            time.sleep(_POLL)
+            continue
         awaits_update = awaited_by(request.kind, request.requested) == "update"
         is_held = request.state == "applied" and segment.status == "paused" and following is None
         if is_held and awaits_update:
@@ -49,16 +59,26 @@ def wait(
         begins = following is not None and status == "waiting"
         if status not in lifecycle.LIVE and not begins:
             return _gone(database, request, status)
-        if time.monotonic() > deadline:
-            raise NotAnswered(
-                f"Request {request_id} is {request.state} and has no answer after {timeout:g} s.",
-                safe="It stays recorded and will still be carried out.",
-                fix="A long step or evaluation delays answers; look again later, or cancel it: "
-                f"`branchtrack cancel {request_id}`.",
-                request=request_id,
-                waited=timeout,
-            )
+        _check_time(request, deadline, timeout)
         time.sleep(_POLL)
+
+
+def _check_time(request: Request, deadline: float, timeout: float) -> None:
+    if time.monotonic() <= deadline:
+        return
+    is_proposed = request.state == "proposed"
+    raise NotAnswered(
+        f"Request {request.id} is {request.state} and has no answer after {timeout:g} s.",
+        safe="It stays recorded and still waits for a decision."
+        if is_proposed
+        else "It stays recorded and will still be carried out.",
+        fix=f"Somebody has to decide: `branchtrack approve {request.id}`."
+        if is_proposed
+        else "A long step or evaluation delays answers; look again later, or cancel it: "
+        f"`branchtrack cancel {request.id}`.",
+        request=request.id,
+        waited=timeout,
+    )
 
 
 def _gone(database: Database, request: Request, status: str) -> Request:

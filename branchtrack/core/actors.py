@@ -16,11 +16,12 @@ ROLES = ("viewer", "operator", "agent", "admin")
 #: What a role may do beyond reading. An agent has to give a reason for every request, and can
 #: cancel only its own requests.
 _STEER = frozenset(("request", "launch", "cancel"))
+_MANAGE = frozenset(("retain", "label", "delete", "decide"))
 _MAY: Mapping[str, frozenset[str]] = {
     "viewer": frozenset(),
-    "operator": _STEER | {"retain", "label", "delete"},
+    "operator": _STEER | _MANAGE,
     "agent": _STEER,
-    "admin": _STEER | {"retain", "label", "delete", "purge", "tokens"},
+    "admin": _STEER | _MANAGE | {"purge", "tokens"},
 }
 #: The number of a run's updates to which a token's ``limit`` of requests applies.
 WINDOW = 1000
@@ -31,7 +32,8 @@ class Actor:
     """A requester: ``name`` with its ``role``, and the ``channel`` of its requests.
 
     ``only`` are names or patterns of settings and actions (None: all), ``limit`` the requests that
-    it may make in `WINDOW` updates of a run; both are a token's.
+    it may make in `WINDOW` updates of a run; both are a token's. ``agent_id`` is the row of a
+    policy or a language model that asks.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Actor:
     token_id: str | None = None
     only: Sequence[str] | None = None
     limit: int | None = None
+    agent_id: str | None = None
 
     @property
     def label(self) -> str:
@@ -58,8 +61,8 @@ def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
     """Refuse what an actor may not do, whatever its reason; `check_reason` checks that.
 
     ``deed`` is ``request``, ``launch``, ``cancel``, ``retain`` (policies, sweeps and pins),
-    ``label``, ``delete`` (into the trash), ``purge`` or ``tokens``; ``names`` the settings that are
-    to be changed, or the action's kind.
+    ``label``, ``delete`` (into the trash), ``decide`` (on proposals, and about agents), ``purge``
+    or ``tokens``; ``names`` the settings that are to be changed, or the action's kind.
 
     Raises:
         Forbidden: the role has no such right, or the token is for other names.

@@ -33,17 +33,18 @@ def add(
     key: str | None = None,
     conditions: dict[str, Any] | None = None,
     step: int | None = None,
+    addressed: bool = True,
 ) -> Request:
     """Store a request as ``received``, addressed to the process that trains ``branch``.
 
-    ``step`` is the branch's present one.
+    ``step`` is the branch's present one. One that is not ``addressed`` needs no process.
     """
     now, payload = time.time(), cleaned(payload)
     row = {
         "id": new_id(),
         "run_id": branch.run_id,
         "branch_id": branch.id,
-        "segment_id": branch.segment_id,
+        "segment_id": branch.segment_id if addressed else None,
         "kind": kind,
         "payload": payload,
         "requested": cleaned(requested),
@@ -56,6 +57,7 @@ def add(
         "conditions": conditions or {},
         "asked_step": step,
         "token_id": actor.token_id,
+        "agent_id": actor.agent_id,
         "run_steps": segments.trained_steps(connection, branch.run_id),
         "channel": actor.channel,
     }
@@ -91,7 +93,8 @@ def move(
 ) -> Request:
     """Move a request to ``state`` with the facts known now.
 
-    ``facts``: error, before, applied, effective, requested, result, step, node_id.
+    ``facts``: error, before, applied, effective, requested, result, step, node_id; of a proposal
+    that was decided on also decided_by and segment_id.
 
     Raises:
         IllegalTransition: its life has no such move, or another process made one first.
@@ -242,6 +245,22 @@ def carried_out(connection: Connection, segment_id: str) -> list[Request]:
         .order_by(requests.c.seq)
     )
     return [_record(row) for row in connection.execute(query)]
+
+
+def proposals(connection: Connection, run_id: str | None = None) -> list[Request]:
+    """Return the proposals of a run, or of all runs, that wait for a decision, oldest first."""
+    query = select(requests).where(requests.c.state == "proposed")
+    query = query if run_id is None else query.where(requests.c.run_id == run_id)
+    return [_record(row) for row in connection.execute(query.order_by(requests.c.seq))]
+
+
+def of_agent(connection: Connection, agent_id: str, limit: int = 50) -> list[Request]:
+    """Return the newest requests that an agent made, newest first."""
+    query = select(requests).where(requests.c.agent_id == agent_id)
+    return [
+        _record(row)
+        for row in connection.execute(query.order_by(requests.c.seq.desc()).limit(limit))
+    ]
 
 
 def list_of_run(

@@ -1,0 +1,1 @@
+"""Proposals: requests that wait for a person, who approves or declines them."""

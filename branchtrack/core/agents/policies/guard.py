@@ -1,0 +1,119 @@
+"""Divergence guard: after a spike or NaN back to the last healthy node, with a lower rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import median
+
+from pydantic import Field
+
+from branchtrack.core.agents.decisions import Decision, Fork, Rollback, Set
+from branchtrack.core.agents.policies.policy import Memory, Options, Policy
+from branchtrack.core.agents.views import Curve, SeenNode, View
+
+
+class GuardOptions(Options):
+    """``rise``: a smoothed ``metric`` above its best by this share of it is a divergence.
+
+    ``noise``: and by this many times the usual difference between two points. ``window``: points
+    that are smoothed. ``limit``: rollbacks in all. ``factor``: what the rate is multiplied with.
+    """
+
+    metric: str = "loss"
+    rise: float = Field(0.15, gt=0)
+    noise: float = Field(4.0, ge=0)
+    window: int = Field(5, ge=1)
+    factor: float = Field(0.5, gt=0, lt=1)
+    limit: int = Field(8, ge=1)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where a curve went wrong: the first bad step, and what was seen at ``seen_at``."""
+
+    step: int
+    seen_at: int
+    what: str
+
+
+class Guard(Policy[GuardOptions]):
+    """Go back to the last healthy node, and on from there as a new branch with a lower rate."""
+
+    name, about = "guard", "after a spike or NaN: back to a healthy node, with a lower rate"
+    model = GuardOptions
+
+    def decide(self, view: View, memory: Memory) -> list[Decision]:
+        """Return a rollback, or a fork if the training has ended, once the curve diverges."""
+        options = self.options
+        curve = view.curve(options.metric)
+        divergence = find_divergence(curve, options)
+        if divergence is None or int(memory.get("rollbacks", 0)) >= options.limit:
+            return []
+        node = last_healthy(view, divergence, options)
+        values = view.scaled("lr", options.factor)
+        if node is None or not values:
+            return []
+        memory["rollbacks"] = int(memory.get("rollbacks", 0)) + 1
+        reason = (
+            f"{divergence.what}; step {node.step} is the last healthy node. "
+            f"lr x{options.factor:g}, {memory['rollbacks']} of {options.limit}."
+        )
+        if view.is_live:
+            if node.step == view.step:
+                return [Set(values=values, reason=reason)]
+            return [Rollback(node=node.id, values=values, reason=reason)]
+        return [Fork(node=node.id, settings=values, reason=reason)]
+
+
+def find_divergence(curve: Curve, options: GuardOptions) -> Divergence | None:
+    """Return where a curve diverges for the first time, or None."""
+    smoothed, window = curve.smoothed(options.window), options.window
+    best, best_step, usual = math.inf, -1, 0.0
+    differences: list[float] = []
+    before = math.nan
+    for index, (step, value) in enumerate(curve.points()):
+        if not math.isfinite(value):
+            name = "NaN" if math.isnan(value) else "infinite"
+            return Divergence(step, step, f"{options.metric} is {name} since step {step}")
+        if math.isfinite(before):
+            differences.append(abs(value - before))
+            usual = median(differences[-10 * window :])
+        before = value
+        # The first points alone say little of what is usual.
+        smooth = (
+            smoothed.values[index] if index >= window - 1 else median(curve.values[: index + 1])
+        )
+        limit = best + max(options.rise * abs(best), options.noise * usual)
+        if index >= window and smooth > limit:
+            what = (
+                f"{options.metric} rose from {best:.4g} (step {best_step}) to {smooth:.4g} "
+                f"(step {step})"
+            )
+            return Divergence(_first_above(curve, best_step, best), step, what)
+        if smooth < best:
+            best, best_step = smooth, step
+    return None
+
+
+def last_healthy(view: View, divergence: Divergence, options: GuardOptions) -> SeenNode | None:
+    """Return the newest node of the branch's line before a divergence; None if there is none."""
+    healthy = [
+        node
+        for node in view.nodes
+        if node.step < divergence.step and _is_finite(node.metrics.get(options.metric))
+    ]
+    return healthy[-1] if healthy else None
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is None or math.isfinite(value)
+
+
+def _first_above(curve: Curve, step: int, best: float) -> int:
+    """Return the step after ``step`` from which on every value is above ``best``."""
+    first = step + 1
+    for at, value in curve.after(step).points():
+        if value <= best:
+            first = at + 1
+    return first
