@@ -449,7 +449,7 @@ exchanges = Table(
     Column("model", String(200), nullable=False),
     Column("prompt", JSON, nullable=False),
     Column("answer", Text, nullable=False),
-    #: `nothing`, `observed`, `proposed`, `acted`, `refused`, `malformed` or `failed`.
+    #: `answered` until it is settled: see `core.agents.records.Exchange`.
     Column("outcome", String(16), nullable=False),
     Column("error", Text),
     Column("tokens_in", BigInteger),

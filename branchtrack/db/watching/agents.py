@@ -80,6 +80,19 @@ def beat(connection: Connection, agent_id: str, **facts: Any) -> Agent:
     return get(connection, agent_id)
 
 
+def record_decision(
+    connection: Connection,
+    agent_id: str,
+    *,
+    actor: str,
+    payload: Mapping[str, Any],
+    reason: str,
+    outcome: str,
+) -> Agent:
+    """Append the event of a decision that nobody was asked for; ``outcome`` says why not."""
+    return _told(connection, agent_id, actor, {**payload, "outcome": outcome}, storable(reason))
+
+
 def ask_to_stop(connection: Connection, agent: Agent, actor: str) -> Agent:
     """Mark an agent as no longer wanted; its process ends it."""
     connection.execute(agents.update().where(agents.c.id == agent.id).values(stop=actor))

@@ -48,6 +48,30 @@ def add(connection: Connection, agent: Agent, branch_id: str, **facts: Any) -> E
     return get(connection, row["id"])
 
 
+def settle(
+    connection: Connection, exchange_id: str, *, actor: str, outcome: str, **facts: Any
+) -> Exchange:
+    """Record what came of an answer; ``facts``: error, request_id, launch_id."""
+    values = {"outcome": outcome, **{key: cleaned(value) for key, value in facts.items()}}
+    connection.execute(exchanges.update().where(exchanges.c.id == exchange_id).values(**values))
+    exchange = get(connection, exchange_id)
+    audit.append(
+        connection,
+        exchange.run_id,
+        kind="exchange",
+        ref=exchange_id,
+        state=outcome,
+        actor=actor,
+        step=exchange.step,
+        payload={
+            **{key: value for key, value in facts.items() if value is not None},
+            **seals.renew_for_event(connection, exchanges, exchange_id),
+        },
+        reason=storable(facts.get("error") or ""),
+    )
+    return exchange
+
+
 def get(connection: Connection, exchange_id: str) -> Exchange:
     """Return the exchange with exactly that id."""
     row = connection.execute(select(exchanges).where(exchanges.c.id == exchange_id)).first()

@@ -1,0 +1,147 @@
+"""A decision carried out in an agent's mode: noted, proposed, or asked for in its name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from branchtrack import control
+from branchtrack.agents.observer import run_steps
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.actors import Actor
+from branchtrack.core.agents import budgets, decisions
+from branchtrack.core.agents.decisions import Decision, Fork, Nothing, Rollback, Set
+from branchtrack.core.agents.records import Agent
+from branchtrack.core.agents.views import View
+from branchtrack.db import runs
+from branchtrack.db.engine import Database
+from branchtrack.db.watching import agents
+from branchtrack.errors import BranchtrackError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a decision: ``kind`` as of an exchange; the request or launch that it made."""
+
+    kind: str
+    what: str
+    request_id: str | None = None
+    launch_id: str | None = None
+    error: str | None = None
+
+    @property
+    def intervened(self) -> bool:
+        """Whether something was asked for."""
+        return self.kind in ("proposed", "acted")
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Where decisions are carried out."""
+
+    database: Database
+    store: Store
+    home: Path
+
+    def carry_out(self, agent: Agent, view: View, decision: Decision, key: str) -> Outcome:
+        """Carry out a decision as far as the agent's mode and budget allow.
+
+        ``key`` identifies the decision, so that it is asked for once even after a crash.
+        What is refused is recorded where it was refused, and nothing is raised.
+        """
+        what = decisions.describe(decision)
+        if isinstance(decision, Nothing):
+            return Outcome("nothing", what)
+        if why := self._over_budget(agent, view, decision):
+            return self._note(agent, Outcome("refused", what, error=why), decision)
+        if agent.mode == "observe":
+            return self._note(agent, Outcome("observed", what), decision)
+        try:
+            return self._ask(agent, view, decision, key, what)
+        except BranchtrackError as error:
+            return Outcome("refused", what, error=str(error))
+
+    def _ask(self, agent: Agent, view: View, decision: Decision, key: str, what: str) -> Outcome:
+        who, proposes = actor_of(agent), agent.mode == "propose"
+        kind = "proposed" if proposes else "acted"
+        if isinstance(decision, Fork):
+            order: dict[str, Any] = {
+                "actor": who,
+                "settings": decision.settings,
+                "name": decision.name,
+                "reason": decision.reason,
+            }
+            if proposes:
+                request = control.propose_fork(self.database, self.store, decision.node, **order)
+                return Outcome(kind, what, request.id)
+            launch = control.create_launch(self.database, self.store, decision.node, **order)
+            return Outcome(kind, what, launch_id=launch.id)
+        request = control.submit(
+            self.database,
+            f"{view.run}/{decision.branch or view.branch}",
+            decisions.payload(decision),
+            actor=who,
+            reason=decision.reason,
+            when=_conditions(view, decision),
+            key=f"{agent.id}:{key}"[:200],
+            home=self.home,
+            propose=proposes,
+        )
+        return Outcome(kind, what, request.id)
+
+    def _over_budget(self, agent: Agent, view: View, decision: Decision) -> str:
+        budget, spent = budgets.parse(agent.budget), budgets.Spent.read(agent.spent)
+        with self.database.read() as connection:
+            run = runs.get_run(connection, agent.run_id)
+            branch = runs.find_branch(connection, f"{run.name}/{decision.branch or view.branch}")
+            updates = run_steps(connection, branch)
+        branches, steps = size_of(view, decision)
+        return budgets.over_rate(budget, spent, updates) or budgets.beyond(
+            budget, spent, branches=branches, steps=steps
+        )
+
+    def _note(self, agent: Agent, outcome: Outcome, decision: Decision) -> Outcome:
+        """Record what an agent decided and nobody was asked for."""
+        with self.database.transaction() as connection:
+            agents.record_decision(
+                connection,
+                agent.id,
+                actor=actor_of(agent).label,
+                payload={"decision": json.loads(decision.model_dump_json()), "what": outcome.what},
+                reason=outcome.error or decision.reason,
+                outcome=outcome.kind,
+            )
+        return outcome
+
+
+def _conditions(view: View, decision: Decision) -> dict[str, Any]:
+    """Return that what a decision changes still has the values that its agent saw."""
+    if not isinstance(decision, Set) or decision.branch not in (None, view.branch):
+        return {}
+    seen = {name: view.settings.get(name) for name in decision.values if name in view.declared}
+    known = {name: value for name, value in seen.items() if value is not None}
+    return {"only_if": known} if known else {}
+
+
+def actor_of(agent: Agent) -> Actor:
+    """Return the actor in whose name an agent asks: ``NAME (policy)`` or ``NAME (llm)``."""
+    channel = "llm" if agent.policy == "llm" else "policy"
+    return Actor(agent.name, "agent", channel, agent_id=agent.id)
+
+
+def size_of(view: View, decision: Decision) -> tuple[int, int]:
+    """Return how many branches a decision begins, and the updates that they will be trained for.
+
+    A rollback continues a training that takes place anyway.
+    """
+    if isinstance(decision, Rollback):
+        return 1, 0
+    if not isinstance(decision, Fork):
+        return 0, 0
+    start = next((node.step for node in view.nodes if node.id == decision.node), None)
+    end = decision.settings.get("max_steps", view.max_steps)
+    if start is None or not isinstance(end, int):
+        return 1, 0
+    return 1, max(0, end - start)

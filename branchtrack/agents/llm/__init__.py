@@ -1,0 +1,1 @@
+"""Language models as agents, behind any endpoint that is compatible with OpenAI's."""

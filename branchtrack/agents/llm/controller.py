@@ -1,0 +1,206 @@
+"""A language model as what decides in an agent: asked now and then, every exchange recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from branchtrack import control
+from branchtrack.agents.execution import Outcome, actor_of
+from branchtrack.agents.llm import answers, prompt
+from branchtrack.agents.llm.endpoint import Endpoint, EndpointError, Reply
+from branchtrack.core.agents.budgets import Spent
+from branchtrack.core.agents.decisions import Decision
+from branchtrack.core.agents.policies.policy import Options
+from branchtrack.core.agents.records import Agent
+from branchtrack.core.agents.views import View
+from branchtrack.core.records import Branch
+from branchtrack.db import runs
+from branchtrack.db.engine import Database
+from branchtrack.db.watching import agents, exchanges
+from branchtrack.errors import BranchtrackError, InvalidInput
+
+#: Characters that a token has, where the endpoint does not count.
+_CHARACTERS = 4
+
+
+class ModelOptions(Options):
+    """``every``: updates between two questions. ``wait``: hold the training meanwhile.
+
+    ``price_in`` and ``price_out`` are US dollars for a million tokens.
+    """
+
+    base_url: str
+    model: str = Field(min_length=1, max_length=200)
+    goal: str = "Reach the lowest loss on held-out data by the end of the training."
+    every: int = Field(100, ge=1)
+    timeout: float = Field(60.0, gt=0, le=3600)
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: int = Field(2000, ge=1)
+    price_in: float = Field(0.0, ge=0)
+    price_out: float = Field(0.0, ge=0)
+    wait: bool = False
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An exchange that is recorded, and what was made of the answer."""
+
+    exchange_id: str
+    outcome: str = ""
+    error: str | None = None
+
+
+class ModelController:
+    """Asks a model about a view, and returns what it decides."""
+
+    every_branch = False
+    metrics: tuple[str, ...] = ()
+
+    def __init__(self, options: ModelOptions, database: Database) -> None:
+        self._options, self._database = options, database
+        self._endpoint = Endpoint(options.base_url, options.model, options.timeout)
+        self._asked: _Asked | None = None
+        self._held = False
+        self._agent: Agent | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], database: Database) -> ModelController:
+        """Return it with options from values by name.
+
+        Raises:
+            InvalidInput: an option is missing, unknown, or cannot have its value.
+        """
+        try:
+            return cls(ModelOptions.model_validate(dict(values)), database)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            known = name in ModelOptions.model_fields
+            allowed = str(first["msg"]) if known else ", ".join(ModelOptions.model_fields)
+            raise InvalidInput(f"option.{name}", values.get(name), allowed) from error
+
+    @property
+    def stored_options(self) -> dict[str, Any]:
+        """The options in force; a key is none of them."""
+        return self._options.model_dump()
+
+    def take(self, agent: Agent) -> None:
+        """Work for an agent from now on."""
+        self._agent = agent
+
+    def decide(self, view: View, memory: dict[str, Any]) -> list[Decision]:
+        """Return the model's decision if it is time to ask, and it made one."""
+        assert self._agent is not None
+        due = memory.get("asked_at", -self._options.every) + self._options.every
+        if view.step < due or not view.is_live:
+            return []
+        memory["asked_at"] = view.step
+        self._hold(view)
+        messages = prompt.messages(self._agent, view, self._options.goal)
+        began = time.monotonic()
+        reply, outcome, error, decision = self._ask(messages)
+        self._asked = self._record(
+            view,
+            reply,
+            prompt=messages,
+            outcome=outcome,
+            error=error,
+            seconds=time.monotonic() - began,
+        )
+        return [] if decision is None else [decision]
+
+    def settle(self, agent: Agent, branch: Branch, view: View, outcomes: list[Outcome]) -> None:
+        """Record what came of the answer, and let a training go on that was held for it."""
+        self._agent = agent
+        if self._asked is not None and outcomes:
+            (outcome,) = outcomes
+            with self._database.transaction() as connection:
+                exchanges.settle(
+                    connection,
+                    self._asked.exchange_id,
+                    actor=actor_of(agent).label,
+                    outcome=outcome.kind,
+                    error=outcome.error,
+                    request_id=outcome.request_id,
+                    launch_id=outcome.launch_id,
+                )
+        self._asked = None
+        self._release(view)
+
+    def _ask(
+        self, messages: list[dict[str, str]]
+    ) -> tuple[Reply, str, str | None, Decision | None]:
+        options = self._options
+        extra = {} if options.temperature is None else {"temperature": options.temperature}
+        try:
+            reply = self._endpoint.ask(messages, max_tokens=options.max_tokens, **extra)
+        except EndpointError as error:
+            return Reply(error.text, None, None), "failed", str(error), None
+        try:
+            return reply, "answered", None, answers.read(reply.text)
+        except InvalidInput as error:
+            return reply, "malformed", str(error), None
+
+    def _record(self, view: View, reply: Reply, **facts: Any) -> _Asked:
+        agent = self._agent
+        assert agent is not None
+        options, is_counted = self._options, facts["outcome"] != "failed" or bool(reply.text)
+        length = sum(len(message["content"]) for message in facts["prompt"])
+        tokens_in = _count(reply.tokens_in, length if is_counted else 0)
+        tokens_out = _count(reply.tokens_out, len(reply.text))
+        cost = (tokens_in * options.price_in + tokens_out * options.price_out) / 1e6
+        with self._database.transaction() as connection:
+            branch = runs.find_branch(connection, f"{view.run}/{view.branch}")
+            spent = Spent.read(agents.get(connection, agent.id).spent)
+            spent = spent.asked(tokens_in + tokens_out, cost)
+            agents.beat(connection, agent.id, spent=spent.as_dict())
+            exchange = exchanges.add(
+                connection,
+                agent,
+                branch.id,
+                step=view.step,
+                model=options.model,
+                answer=reply.text,
+                tokens_in=tokens_in,
+                tokens_out=tokens_out,
+                cost=cost if options.price_in or options.price_out else None,
+                **facts,
+            )
+        return _Asked(exchange.id)
+
+    def _hold(self, view: View) -> None:
+        if self._options.wait and view.status == "running":
+            self._held = self._request(view, "pause")
+
+    def _release(self, view: View) -> None:
+        if self._held:
+            self._held = False
+            self._request(view, "unpause")
+
+    def _request(self, view: View, kind: str) -> bool:
+        """Have the training pause or go on; return whether it does."""
+        assert self._agent is not None
+        why = (
+            "The training waits for the model's answer." if kind == "pause" else "It has answered."
+        )
+        try:
+            request = control.submit(
+                self._database,
+                f"{view.run}/{view.branch}",
+                {"kind": kind},
+                actor=actor_of(self._agent),
+                reason=why,
+            )
+            return control.wait(self._database, request.id, self._options.timeout).state == "done"
+        except BranchtrackError:
+            # It trains on, or has ended; the request's own record says why.
+            return False
+
+
+def _count(counted: int | None, characters: int) -> int:
+    return -(-characters // _CHARACTERS) if counted is None else counted

@@ -1,0 +1,118 @@
+"""One question to an OpenAI-compatible endpoint (POST /chat/completions), and its answer.
+
+Whatever the other side does, this ends within the timeout, keeps at most a megabyte, and raises
+nothing but `EndpointError`. The key is sent, and never part of an error or a record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from branchtrack import environment_variables as variables
+from branchtrack.errors import InvalidInput
+
+_MOST_BYTES = 1 << 20
+_SHOWN = 500
+
+
+class EndpointError(Exception):
+    """The endpoint gave no answer, and why; ``text`` is what it said, if anything."""
+
+    def __init__(self, why: str, text: str = "") -> None:
+        super().__init__(why)
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The text of an answer, with the tokens that the endpoint counted (None: it did not)."""
+
+    text: str
+    tokens_in: int | None
+    tokens_out: int | None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a model is asked; ``timeout`` in seconds, for all of a question."""
+
+    base_url: str
+    model: str
+    timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.base_url.startswith(("http://", "https://")):
+            raise InvalidInput(
+                "base_url", self.base_url, "an address such as http://127.0.0.1:8000/v1"
+            )
+
+    def ask(self, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Reply:
+        """Return the model's answer to some messages.
+
+        Raises:
+            EndpointError: there was none.
+        """
+        body = {"model": self.model, "messages": list(messages), **parameters}
+        deadline = time.monotonic() + self.timeout
+        try:
+            with (
+                httpx2.Client(timeout=self.timeout, follow_redirects=False) as client,
+                client.stream(
+                    "POST",
+                    self.base_url.rstrip("/") + "/chat/completions",
+                    json=body,
+                    headers=_authorization(),
+                ) as response,
+            ):
+                content = _read(response, deadline)
+                status = response.status_code
+        except httpx2.TimeoutException as error:
+            raise EndpointError(f"No answer in {self.timeout:g} seconds.") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+            raise EndpointError(f"{type(error).__name__}: {error}"[:_SHOWN]) from error
+        text = content.decode("utf-8", "replace")
+        if status != 200:
+            raise EndpointError(f"The endpoint answered with status {status}.", text)
+        return _reply(text)
+
+
+def _authorization() -> dict[str, str]:
+    names = (variables.LLM_KEY, variables.OPENAI_API_KEY)
+    key = next((os.environ[name] for name in names if os.environ.get(name)), "")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _read(response: httpx2.Response, deadline: float) -> bytes:
+    """Return the body; a slow one ends at the deadline, though each of its parts is in time."""
+    content = b""
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > _MOST_BYTES:
+            raise EndpointError(f"The answer is longer than {_MOST_BYTES:,} bytes.")
+        if time.monotonic() > deadline:
+            raise EndpointError("The answer did not end in time.")
+    return content
+
+
+def _reply(text: str) -> Reply:
+    try:
+        content = json.loads(text)
+        answer = content["choices"][0]["message"]["content"]
+        usage = content.get("usage") or {}
+        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise EndpointError("The answer is not that of a chat completion.", text) from error
+    if not isinstance(answer, str):
+        raise EndpointError("The answer has no text.", text)
+    return Reply(answer, *(count if _is_count(count) else None for count in counts))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31

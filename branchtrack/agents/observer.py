@@ -1,0 +1,137 @@
+"""A run as an agent sees it: read in few statements, whatever its size."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, or_, select
+
+from branchtrack.analysis import curves
+from branchtrack.core import capabilities, lifecycle, tree
+from branchtrack.core.agents.views import Curve, SeenBranch, SeenNode, View
+from branchtrack.core.builtin_settings import declared
+from branchtrack.core.records import Branch, Request, Segment
+from branchtrack.db import metrics, requests, runs, segments
+from branchtrack.db import nodes as node_rows
+from branchtrack.db.tables import nodes
+
+#: The newest points of a curve that are looked at, nodes of a line, and requests.
+MOST_POINTS, MOST_NODES, MOST_REQUESTS = 2000, 300, 20
+
+
+def observe(connection: Connection, branch: Branch, wanted: Collection[str] = ()) -> View:
+    """Return the view of a branch; ``wanted`` are the metrics to read, all if it is empty."""
+    run = runs.get_run(connection, branch.run_id)
+    branches = runs.list_branches(connection, run.id)
+    by_id = {segment.id: segment for segment in segments.list_of_run(connection, run.id)}
+    last = metrics.last_values(connection, [b.segment_id for b in branches if b.segment_id])
+    starts = _starts(connection, branches)
+    names = {b.id: b.name for b in branches}
+    seen = {
+        other.id: _branch(other, by_id.get(other.segment_id or ""), last, starts, names)
+        for other in branches
+    }
+    segment = by_id.get(branch.segment_id or "")
+    available = curves.metric_names(connection, [branch])
+    read = [name for name in available if not wanted or name in wanted]
+    tried = requests.list_of_run(connection, run.id, MOST_REQUESTS, branch_id=branch.id)
+    return View(
+        run=run.name,
+        branch=branch.name,
+        status=seen[branch.id].status,
+        step=segment.step if segment else 0,
+        max_steps=segment.max_steps if segment else None,
+        settings=segment.settings if segment else {},
+        declared=declared(segment.declared) if segment else {},
+        curves={name: _curve(connection, branch, name) for name in read},
+        nodes=_line(connection, branch),
+        siblings=[each for key, each in seen.items() if key != branch.id],
+        tried=[_request(row) for row in tried],
+        actions=[*capabilities.read(segment.offers).actions] if segment else [],
+        own=seen[branch.id],
+        evaluates=bool(segment and capabilities.read(segment.offers).evaluates),
+    )
+
+
+def run_steps(connection: Connection, branch: Branch) -> int:
+    """Return the updates that the whole run has made, by which budgets are counted."""
+    return segments.trained_steps(connection, branch.run_id)
+
+
+def _curve(connection: Connection, branch: Branch, name: str) -> Curve:
+    series = curves.branch_curve(connection, branch, name).series
+    return Curve(series.steps[-MOST_POINTS:].tolist(), series.values[-MOST_POINTS:].tolist())
+
+
+def _line(connection: Connection, branch: Branch) -> list[SeenNode]:
+    """Return the newest nodes of a branch's line, the oldest first."""
+    if branch.segment_id is None:
+        return []
+    starts = node_rows.starts(connection, branch.run_id)
+    spans = tree.lineage(branch.segment_id, starts.__getitem__)
+    parts = [
+        nodes.c.segment_id == span.segment
+        if span.upto is None
+        else and_(nodes.c.segment_id == span.segment, nodes.c.step <= span.upto)
+        for span in spans
+    ]
+    query = select(nodes.c.id, nodes.c.step, nodes.c.kind, nodes.c.metrics, nodes.c.settings)
+    rows = connection.execute(
+        query.where(or_(*parts)).order_by(nodes.c.step.desc(), nodes.c.seq.desc()).limit(MOST_NODES)
+    )
+    return [SeenNode(*row) for row in rows][::-1]
+
+
+def _starts(connection: Connection, branches: Sequence[Branch]) -> dict[str, Any]:
+    """Return the nodes at which branches start: branch, step and changes, by branch id."""
+    ids = {b.start_node_id: b.id for b in branches if b.start_node_id is not None}
+    query = select(nodes.c.id, nodes.c.branch_id, nodes.c.parent_id, nodes.c.step, nodes.c.changes)
+    rows = connection.execute(query.where(nodes.c.id.in_(ids))).all()
+    parents = {row.parent_id for row in rows if row.parent_id is not None}
+    owners = dict(
+        connection.execute(
+            select(nodes.c.id, nodes.c.branch_id).where(nodes.c.id.in_(parents))
+        ).tuples()
+    )
+    return {ids[row.id]: (owners.get(row.parent_id), row.step, row.changes) for row in rows}
+
+
+def _branch(
+    branch: Branch,
+    segment: Segment | None,
+    last: Mapping[str, Mapping[str, float]],
+    starts: Mapping[str, Any],
+    names: Mapping[str, str],
+) -> SeenBranch:
+    parent, step, changes = starts.get(branch.id, (None, None, []))
+    values = last.get(branch.segment_id or "", {})
+    metric = "eval_loss" if "eval_loss" in values else "loss"
+    value = values.get(metric, math.nan)
+    status = "empty" if segment is None else lifecycle.segment_status(segment, time.time())
+    return SeenBranch(
+        name=branch.name,
+        status=lifecycle.shown(status),
+        step=segment.step if segment else 0,
+        forked_from=branch.start_node_id,
+        forked_at=step,
+        changes={change["name"]: change["after"] for change in changes},
+        settings=segment.settings if segment else {},
+        metrics=values,
+        best=value if math.isfinite(value) else None,
+        head=branch.head_id,
+        parent=names.get(parent or ""),
+    )
+
+
+def _request(row: Request) -> dict[str, Any]:
+    return {
+        "step": row.step if row.step is not None else row.asked_step,
+        "kind": row.kind,
+        "requested": row.requested or row.payload,
+        "state": row.state,
+        "who": row.actor,
+        "reason": row.reason,
+    }

@@ -1,0 +1,118 @@
+"""The command `agents`: who watches which run, what they used, and how to stop them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from branchtrack.cli.context import CommandLine, json_option, pass_command_line
+from branchtrack.cli.output import ago, echo, emit, print_table, state, styled, visible
+from branchtrack.core import formats
+
+if TYPE_CHECKING:
+    from branchtrack.core.agents.records import Agent
+    from branchtrack.db.engine import Database
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--stop", metavar="AGENT", help="Have an agent (its id, or RUN/NAME) end.")
+@click.option("--exchanges", metavar="AGENT", help="Show what an agent and its model said.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, help="Exchanges to show [20].")
+@json_option
+@pass_command_line
+def agents(
+    line: CommandLine,
+    run: str | None,
+    stop: str | None,
+    exchanges: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List the agents of a RUN, or of all runs, with what they used of their budgets.
+
+    \b
+    Example: branchtrack agents demo
+             branchtrack agents --stop demo/guard
+    """
+    from branchtrack.analysis import payloads_agents
+    from branchtrack.db.runs import find_run
+    from branchtrack.db.watching import agents as rows
+
+    with line.database() as database:
+        if exchanges is not None:
+            _show_exchanges(database, exchanges, limit, as_json)
+            return
+        stopped = None if stop is None else _stop(database, stop)
+        with database.read() as connection:
+            run_id = None if run is None else find_run(connection, run).id
+            listed = rows.listed(connection, run_id) if stopped is None else [stopped]
+            now = time.time()
+            payload = [payloads_agents.agent(connection, record, now) for record in listed]
+    if as_json:
+        emit(payload if stopped is None else payload[0])
+        return
+    if not payload:
+        echo("No agents. `branchtrack agent RUN --policy guard` starts one.")
+    print_table(
+        ("AGENT", "RUN", "POLICY", "MODE", "STATE", "STEP", "USED", "HEARD OF", "NOTE"),
+        [_row(row) for row in payload],
+        right="STEP",
+    )
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    limits = {name: limit for name, limit in row["budget"].items() if limit is not None}
+    used = ", ".join(
+        f"{row['spent'].get(name, 0):g}/{limit:g} {name}"
+        for name, limit in limits.items()
+        if name != "per_1000_steps"
+    )
+    return (
+        styled(row["name"], bold=True),
+        f"{row['run']}/{row['branch'] or '*'}",
+        row["policy"],
+        row["mode"],
+        state(row["state"]),
+        formats.steps(row["step"]),
+        used,
+        ago(row["heartbeat_at"]) if row["heartbeat_at"] else "",
+        visible(row["note"])[:100],
+    )
+
+
+def _stop(database: Database, ref: str) -> Agent:
+    from branchtrack import control
+    from branchtrack.control.proposals import agent_orders
+
+    return agent_orders.stop(database, ref, actor=control.local_actor())
+
+
+def _show_exchanges(database: Database, ref: str, limit: int, as_json: bool) -> None:
+    from branchtrack.analysis import payloads_agents
+    from branchtrack.cli.output import say_cut
+    from branchtrack.db.watching import agents as rows
+    from branchtrack.db.watching import exchanges
+
+    with database.read() as connection:
+        found = rows.find(connection, ref)
+        listed = exchanges.of_agent(connection, found.id, limit)
+        total = exchanges.count(connection, found.id)
+    payload = [payloads_agents.exchange(record) for record in listed]
+    say_cut(len(payload), total, "exchanges")
+    if as_json:
+        emit(payload)
+        return
+    for row in payload:
+        tokens = f"{row['tokens_in'] or 0:,} + {row['tokens_out'] or 0:,} tokens"
+        head = f"step {formats.steps(row['step'])} {row['outcome']}"
+        echo(f"{styled(head, bold=True)}, {tokens}, {row['seconds']:.1f} s, {row['model']}")
+        for message in row["prompt"]:
+            echo(styled(f"{message['role']}:", dim=True))
+            echo(visible(str(message["content"])))
+        echo(styled("answer:", dim=True))
+        echo(visible(row["answer"]))
+        if row["error"]:
+            echo(f"error: {visible(row['error'])}")
