@@ -91,11 +91,8 @@ def _starts(connection: Connection, branches: Sequence[Branch]) -> dict[str, Any
     query = select(nodes.c.id, nodes.c.branch_id, nodes.c.parent_id, nodes.c.step, nodes.c.changes)
     rows = connection.execute(query.where(nodes.c.id.in_(ids))).all()
     parents = {row.parent_id for row in rows if row.parent_id is not None}
-    owners = dict(
-        connection.execute(
-            select(nodes.c.id, nodes.c.branch_id).where(nodes.c.id.in_(parents))
-        ).tuples()
-    )
+    of_parents = select(nodes.c.id, nodes.c.branch_id).where(nodes.c.id.in_(parents))
+    owners = {row.id: row.branch_id for row in connection.execute(of_parents)}
     return {ids[row.id]: (owners.get(row.parent_id), row.step, row.changes) for row in rows}
 
 

@@ -75,6 +75,9 @@ class Runner:
             except StorageError as error:
                 self._report(f"{error} Trying again.")
                 end = None
+            except BaseException as error:
+                self._end("failed", f"{type(error).__name__}: {error}"[:1000])
+                raise
             if end is not None:
                 state, note = end
                 break

@@ -185,9 +185,8 @@ class ModelController:
     def _request(self, view: View, kind: str) -> bool:
         """Have the training pause or go on; return whether it does."""
         assert self._agent is not None
-        why = (
-            "The training waits for the model's answer." if kind == "pause" else "It has answered."
-        )
+        waits = "The training waits for the model's answer."
+        why = waits if kind == "pause" else "It has answered."
         try:
             request = control.submit(
                 self._database,

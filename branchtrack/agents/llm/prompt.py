@@ -16,8 +16,9 @@ from branchtrack.core.nonfinite import spelled
 _POINTS, _NODES, _BRANCHES, _TRIED = 50, 15, 12, 10
 _LONGEST_TEXT = 300
 _RULES = """\
-You steer one training run of a neural network. You are asked from time to time, with what is known
-of the run as JSON. Answer with one JSON object and nothing else: your decision, with a short reason.
+You steer one training run of a neural network. You are asked from time to time, with what is
+known of the run as JSON. Answer with one JSON object and nothing else: your decision and a short
+reason.
 
 Decisions ("action"):
 - "nothing": leave everything as it is. Choose this when in doubt: most questions need no change.

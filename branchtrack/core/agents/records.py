@@ -76,8 +76,9 @@ class Exchange:
     """One question to a language model and its answer, whatever came of it.
 
     ``prompt`` are the messages as they were sent, ``answer`` the text as it came. ``outcome``:
-    ``answered`` (nothing has come of it yet), ``nothing`` (it wants no change), ``observed`` (what it wants was only recorded), ``proposed``,
-    ``acted``, ``refused`` (at the door), ``malformed`` or ``failed``. ``cost`` is in US dollars.
+    ``answered`` (nothing has come of it yet), ``nothing`` (it wants no change), ``observed`` (what
+    it wants was only recorded), ``proposed``, ``acted``, ``refused`` (at the door), ``malformed``
+    or ``failed``. ``cost`` is in US dollars.
     """
 
     seq: int
