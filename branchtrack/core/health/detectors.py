@@ -25,13 +25,17 @@ _RECOVERED = 50
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that begins at ``step``; ``facts`` are the numbers that show it."""
+    """Something that begins at ``step``; ``facts`` are the numbers that show it.
+
+    ``after`` is the last step before it that shows the training well, if there is one.
+    """
 
     kind: str
     metric: str
     step: int
     value: float
     facts: dict[str, Any] = field(default_factory=dict)
+    after: int | None = None
 
 
 class Detector(Protocol):
@@ -52,6 +56,7 @@ class NaNDetector:
 
     def __init__(self, metric: str, patience: int = 1) -> None:
         self._metric, self._patience = metric, patience
+        self._after: int | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -62,6 +67,7 @@ class NaNDetector:
     def feed(self, step: int, value: float) -> Finding | None:
         """Take the next point; return what begins with it."""
         if math.isfinite(value):
+            self._after = step
             self._count, self._finite = 0, self._finite + 1
             self._reported = self._reported and self._finite < _RECOVERED
             return None
@@ -71,7 +77,7 @@ class NaNDetector:
         if self._reported or self._count < self._patience:
             return None
         self._reported = True
-        return Finding("nan", self._metric, self._first, self._value)
+        return Finding("nan", self._metric, self._first, self._value, after=self._after)
 
 
 class SpikeDetector:
@@ -88,6 +94,7 @@ class SpikeDetector:
         self._recent: deque[float] = deque(maxlen=window)
         self._sorted: list[float] = []
         self._quiet = window
+        self._after: int | None = None
 
     def restart(self) -> None:
         """Forget what has been found, and keep the last points to compare with."""
@@ -98,6 +105,8 @@ class SpikeDetector:
         if not math.isfinite(value):
             return None
         finding = self._compare(step, value)
+        if self._quiet:
+            self._after = step
         if len(self._recent) == self._recent.maxlen:
             del self._sorted[bisect_left(self._sorted, self._recent[0])]
         self._recent.append(value)
@@ -117,7 +126,9 @@ class SpikeDetector:
             return None
         is_new = self._quiet >= (self._recent.maxlen or 0)
         self._quiet = 0
-        return Finding("spike", self._metric, step, value, {"median": median}) if is_new else None
+        if not is_new:
+            return None
+        return Finding("spike", self._metric, step, value, {"median": median}, self._after)
 
 
 class PlateauDetector:

@@ -70,7 +70,7 @@ class Rules(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    metrics: list[Metric] = Field(["loss", "eval_loss"], max_length=_MOST)
+    metrics: Annotated[list[Metric], Field(max_length=_MOST)] = ["loss", "eval_loss"]
     nan: bool = True
     spike: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = 10.0
     floor: Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)] = 1.5
@@ -81,7 +81,7 @@ class Rules(BaseModel):
     stall: Annotated[float, Field(ge=1, le=1e9, allow_inf_nan=False)] | None = 900.0
     disk: Annotated[int, Field(ge=0, le=2**60)] | None = 10**9
     crash: bool = True
-    targets: list[str] = Field([], max_length=_MOST)
+    targets: Annotated[list[str], Field(max_length=_MOST)] = []
 
     @field_validator("metrics")
     @classmethod

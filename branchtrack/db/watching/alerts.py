@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
@@ -11,7 +12,8 @@ from branchtrack.core.agents.records import Alert
 from branchtrack.core.names import new_id, storable
 from branchtrack.core.plain_values import cleaned
 from branchtrack.db import audit, runs, seals
-from branchtrack.db.tables import alerts
+from branchtrack.db.tables import alerts, branches
+from branchtrack.db.tables import runs as run_rows
 from branchtrack.errors import NotFound
 
 
@@ -21,10 +23,9 @@ def add(connection: Connection, run_id: str, branch_id: str, *, key: str, **fact
     ``facts``: kind, level, text, step, metric, value, offer, segment_id, node_id, actor.
     """
     audit.lock(connection, run_id)
-    where = (alerts.c.run_id == run_id) & (alerts.c.key == key)
-    earlier = connection.execute(select(alerts).where(where)).first()
+    earlier = by_key(connection, run_id, key)
     if earlier is not None:
-        return _record(earlier)
+        return earlier
     actor = facts.pop("actor")
     row = {
         "id": new_id(),
@@ -83,6 +84,20 @@ def find(connection: Connection, ref: str) -> Alert:
     return _record(row)
 
 
+def by_key(connection: Connection, run_id: str, key: str) -> Alert | None:
+    """Return the alert of a run with that key."""
+    query = select(alerts).where(alerts.c.run_id == run_id, alerts.c.key == key)
+    row = connection.execute(query).first()
+    return None if row is None else _record(row)
+
+
+def of_segment(connection: Connection, segment_id: str, kind: str) -> Alert | None:
+    """Return the newest alert of a kind about a segment."""
+    query = select(alerts).where(alerts.c.segment_id == segment_id, alerts.c.kind == kind)
+    row = connection.execute(query.order_by(alerts.c.seq.desc()).limit(1)).first()
+    return None if row is None else _record(row)
+
+
 def after(
     connection: Connection,
     seq: int,
@@ -90,9 +105,10 @@ def after(
     *,
     run_id: str | None = None,
     branch_id: str | None = None,
+    levels: Collection[str] | None = None,
 ) -> list[Alert]:
-    """Return the first alerts with a ``seq`` above ``seq``, oldest first."""
-    query = select(alerts).where(alerts.c.seq > seq, *_of(run_id, branch_id))
+    """Return the first alerts with a ``seq`` above ``seq``, oldest first; see `newest`."""
+    query = select(alerts).where(alerts.c.seq > seq, *_of(run_id, branch_id, levels))
     rows = connection.execute(query.order_by(alerts.c.seq).limit(limit))
     return [_record(row) for row in rows]
 
@@ -104,12 +120,33 @@ def newest(
     *,
     run_id: str | None = None,
     branch_id: str | None = None,
+    levels: Collection[str] | None = None,
 ) -> list[Alert]:
-    """Return the newest alerts (``seq`` below ``before``), newest first."""
-    query = select(alerts).where(*_of(run_id, branch_id))
+    """Return the newest alerts (``seq`` below ``before``), newest first.
+
+    Those of a run, of a branch, or of all runs; none of what is in the trash.
+    """
+    query = select(alerts).where(*_of(run_id, branch_id, levels))
     query = query if before is None else query.where(alerts.c.seq < before)
     rows = connection.execute(query.order_by(alerts.c.seq.desc()).limit(limit))
     return [_record(row) for row in rows]
+
+
+def count(
+    connection: Connection,
+    *,
+    run_id: str | None = None,
+    branch_id: str | None = None,
+    levels: Collection[str] | None = None,
+) -> int:
+    """Return how many alerts `newest` has in all."""
+    query = select(func.count()).select_from(alerts).where(*_of(run_id, branch_id, levels))
+    return int(connection.execute(query).scalar_one())
+
+
+def last_seq(connection: Connection) -> int:
+    """Return the cursor after the newest alert of any run."""
+    return connection.execute(select(func.max(alerts.c.seq))).scalar() or 0
 
 
 def count_unseen(connection: Connection, run_id: str | None = None) -> int:
@@ -118,9 +155,56 @@ def count_unseen(connection: Connection, run_id: str | None = None) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _of(run_id: str | None, branch_id: str | None) -> list[ColumnElement[bool]]:
-    wanted = ((alerts.c.run_id, run_id), (alerts.c.branch_id, branch_id))
-    return [column == value for column, value in wanted if value is not None]
+def undelivered(
+    connection: Connection, since: float, levels: Collection[str], limit: int
+) -> list[Alert]:
+    """Return alerts of these levels that were raised here after ``since`` and not delivered yet."""
+    query = select(alerts).where(
+        alerts.c.delivered_at.is_(None),
+        alerts.c.created_at > since,
+        alerts.c.level.in_(sorted(levels)),
+        # One from another home was delivered there.
+        alerts.c.logged_seq.is_(None),
+    )
+    rows = connection.execute(query.order_by(alerts.c.seq).limit(limit))
+    return [_record(row) for row in rows]
+
+
+def change_delivery(
+    connection: Connection,
+    alert: Alert,
+    delivery: Mapping[str, Any],
+    *,
+    delivered_at: float | None = None,
+) -> bool:
+    """Write how far the delivery of an alert is, unless another process has since it was read."""
+    query = select(alerts).where(alerts.c.id == alert.id).with_for_update()
+    row = connection.execute(query).first()
+    if row is None:
+        return False
+    current = _record(row)
+    if (current.delivery, current.delivered_at) != (alert.delivery, alert.delivered_at):
+        return False
+    values = {"delivery": cleaned(dict(delivery)), "delivered_at": delivered_at}
+    connection.execute(alerts.update().where(alerts.c.id == alert.id).values(**values))
+    seals.renew(connection, alerts, alert.id)
+    return True
+
+
+def _of(
+    run_id: str | None, branch_id: str | None, levels: Collection[str] | None = None
+) -> list[ColumnElement[bool]]:
+    chosen = ((alerts.c.run_id, run_id), (alerts.c.branch_id, branch_id))
+    conditions = [column == value for column, value in chosen if value is not None]
+    if levels is not None:
+        conditions.append(alerts.c.level.in_(sorted(levels)))
+    if run_id is None and branch_id is None:
+        trashed = select(run_rows.c.id).where(run_rows.c.trashed_at.is_not(None))
+        conditions.append(alerts.c.run_id.not_in(trashed))
+    if branch_id is None:
+        hidden = select(branches.c.id).where(branches.c.trashed_at.is_not(None))
+        conditions.append(alerts.c.branch_id.not_in(hidden))
+    return conditions
 
 
 def _record(row: Row[Any]) -> Alert:

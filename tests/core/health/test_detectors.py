@@ -24,7 +24,7 @@ def points(values: list[float]) -> list[tuple[int, float]]:
 
 def test_nan_is_found_at_once_and_said_once() -> None:
     found = findings(NaNDetector("loss"), points([1.0] * 5 + [math.nan, math.inf] * 10))
-    assert [(each.kind, each.step) for each in found] == [("nan", 5)]
+    assert [(each.kind, each.step, each.after) for each in found] == [("nan", 5, 4)]
 
 
 def test_nan_that_comes_back_after_many_finite_values_is_something_new() -> None:
@@ -42,7 +42,7 @@ def test_a_spike_is_found_where_it_begins_and_said_once() -> None:
     values = list(2 + 0.1 * noise.standard_normal(200))
     values[100:110] = [9.0] * 10
     found = findings(SpikeDetector("loss"), points(values))
-    assert [(each.step, each.value) for each in found] == [(100, 9.0)]
+    assert [(each.step, each.value, each.after) for each in found] == [(100, 9.0, 99)]
     assert found[0].facts["median"] == pytest.approx(2, abs=0.1)
 
 

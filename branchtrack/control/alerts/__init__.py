@@ -1,0 +1,1 @@
+"""Alerts: raised once, with the fork that would mend what is wrong, and delivered."""
