@@ -15,6 +15,14 @@ DEBUG_VARIABLE = "BRANCHTRACK_DEBUG"
 LOG_LIMIT_VARIABLE = "BRANCHTRACK_LOG_LIMIT"
 #: The days that deleted runs and branches stay in the trash.
 TRASH_VARIABLE = "BRANCHTRACK_TRASH_DAYS"
+#: Where alerts are sent: a URL, the secret that signs them, the least urgent level that is sent,
+#: and 1 to let the URL lead to a private address.
+WEBHOOK_VARIABLE = "BRANCHTRACK_WEBHOOK_URL"
+WEBHOOK_SECRET_VARIABLE = "BRANCHTRACK_WEBHOOK_SECRET"
+WEBHOOK_LEVEL_VARIABLE = "BRANCHTRACK_WEBHOOK_LEVEL"
+WEBHOOK_PRIVATE_VARIABLE = "BRANCHTRACK_WEBHOOK_ALLOW_PRIVATE"
+#: Addresses as `apprise` spells them, separated by blanks, to which alerts are sent as well.
+APPRISE_VARIABLE = "BRANCHTRACK_APPRISE"
 
 #: Names the launch that a process carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"

@@ -5,14 +5,12 @@ It orders nothing: a person, or an agent, does.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.core import formats
 from branchtrack.core.nonfinite import is_nonfinite, metric
 from branchtrack.core.records import Branch, Node
 from branchtrack.db import nodes, runs
@@ -58,22 +56,6 @@ def renewed(connection: Connection, earlier: Mapping[str, Any]) -> dict[str, Any
     """Return an offer once more, with a name that is free now; None if its node is gone."""
     node = nodes.by_prefix(connection, str(earlier["node"]))
     return None if node is None else _described(connection, node, earlier["settings"])
-
-
-def words(offer: Mapping[str, Any]) -> str:
-    """Return what an offer proposes: ``fork from node 3f2a… (step 800) with lr x0.5``."""
-    changes = ", ".join(f"{name} {value}" for name, value in offer["settings"].items())
-    start = f"fork from node {formats.short(offer['node'])} (step {formats.steps(offer['step'])})"
-    return f"{start} with {changes}" if changes else start
-
-
-def command(offer: Mapping[str, Any]) -> str:
-    """Return the shell command that carries an offer out."""
-    changes = [f"{name}={value}" for name, value in offer["settings"].items()]
-    options = [part for change in changes for part in ("--set", change)]
-    return shlex.join(
-        ["branchtrack", "resume", offer["node"], *options, "--name", str(offer["name"])]
-    )
 
 
 def _described(connection: Connection, node: Node, changes: Mapping[str, Any]) -> dict[str, Any]:

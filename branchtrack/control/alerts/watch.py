@@ -6,9 +6,7 @@ Any process may look, and several may at once: one alert is written. It starts a
 from __future__ import annotations
 
 import shutil
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,10 +19,7 @@ from branchtrack.core.health import rules
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import alerts, watched
 from branchtrack.db.watching.watched import Watched
-from branchtrack.errors import BranchtrackError
 
-#: Seconds between two looks of a process that keeps running.
-EVERY = 5.0
 #: How long ago a training may have ended to be spoken of, in seconds.
 _RECENT = 7 * 86400.0
 #: Checkpoints that the disk should have room for.
@@ -133,20 +128,3 @@ def free_bytes(folder: Path) -> int:
 def look(database: Database, config: Config) -> list[Alert]:
     """Look once; see `Watch.look`. A home that can only be read is not looked at."""
     return [] if database.read_only else Watch(database, config).look()
-
-
-def keep_looking(
-    watch: Watch,
-    stop: threading.Event,
-    *,
-    then: Callable[[], None] = lambda: None,
-    every: float = EVERY,
-) -> None:
-    """Look again and again until ``stop`` is set, and do ``then`` after each; never raises."""
-    while not stop.wait(every):
-        try:
-            watch.look()
-            then()
-        except (BranchtrackError, OSError):
-            # The database or the disk may be back the next time.
-            continue

@@ -6,6 +6,8 @@ It knows no database; `control.alerts` writes them and offers the forks.
 from __future__ import annotations
 
 import hashlib
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from branchtrack.core import formats
@@ -82,6 +84,21 @@ def disk_words(free: int, needed: int) -> str:
     return f"the disk of the store has {formats.size(free)} free, and should have " + formats.size(
         needed
     )
+
+
+def offer_words(offer: Mapping[str, Any]) -> str:
+    """Return what an offer proposes: ``fork from node 3f2a91c0 (step 800) with lr x0.5``."""
+    changes = ", ".join(f"{name} {value}" for name, value in offer["settings"].items())
+    start = f"fork from node {formats.short(offer['node'])} (step {formats.steps(offer['step'])})"
+    return f"{start} with {changes}" if changes else start
+
+
+def offer_command(offer: Mapping[str, Any]) -> str:
+    """Return the shell command that carries an offer out."""
+    words = ["branchtrack", "resume", str(offer["node"])]
+    for name, value in offer["settings"].items():
+        words += ["--set", f"{name}={value}"]
+    return shlex.join([*words, "--name", str(offer["name"])])
 
 
 def key(kind: str, segment_id: str, *what: Any) -> str:

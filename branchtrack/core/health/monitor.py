@@ -63,11 +63,16 @@ class Monitor:
         results = [detector.feed(step, value) for detector in detectors]
         return [each for each in results if each is not None and not self._is_idle(each)]
 
-    def prime(self, name: str, points: Iterable[tuple[int, float]]) -> None:
-        """Take the points that a branch inherits: they are compared with, and found nothing in."""
+    def prime(
+        self, name: str, points: Iterable[tuple[int, float]], *, inherited: bool = True
+    ) -> None:
+        """Take points that came before, to compare with; what they show is not found again.
+
+        If they are ``inherited`` from another branch, what goes on from there is.
+        """
         for step, value in points:
             self.feed(name, step, value)
-        for detector in self._detectors.get(name, ()):
+        for detector in self._detectors.get(name, ()) if inherited else ():
             detector.restart()
 
     def _add(self, metric: str, detector: Detector) -> None:

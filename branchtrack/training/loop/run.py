@@ -227,6 +227,20 @@ class Run:
             return
         self._session.log(self.update, {**(values or {}), **more})
 
+    def alert(
+        self,
+        text: str,
+        level: str = "info",
+        *,
+        metric: str | None = None,
+        value: float | None = None,
+    ) -> None:
+        """Record an alert at the current update; ``level``: info, warn or error."""
+        if self._closed:
+            logger.warning("branchtrack: the run is finished; an alert now is not recorded.")
+            return
+        self._session.alert(self.update, text, level, metric, value)
+
     def step(self) -> bool:
         """Run the control point, after each update; return True when the loop should end.
 

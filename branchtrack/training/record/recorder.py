@@ -36,7 +36,8 @@ class Recorder:
     The next heartbeat writes ``step``, ``settings`` and ``max_steps``; the training thread assigns
     them, and ``saves``, which returns the counts of `saves.Saves`, and ``check_store``, which
     raises if the store is gone. ``inbox`` has the requests to the segment, ``jobs`` what is to be
-    written in order.
+    written in order. ``written`` is called with points that were written, and ``beating`` about
+    once a second; neither may raise.
 
     ``create`` creates the segment; until that has succeeded (``created``) nothing else is written.
 
@@ -52,6 +53,8 @@ class Recorder:
         self.max_steps: int | None = None
         self.saves: Callable[[], dict[str, Any] | None] = lambda: None
         self.check_store: Job = lambda: None
+        self.written: Callable[[Sequence[LoggedPoint]], None] = lambda points: None
+        self.beating: Job = lambda: None
         self.created = threading.Event()
         self.inbox = Inbox()
         self._database, self._segment = database, segment_id
@@ -202,6 +205,7 @@ class Recorder:
             if now - self._beat >= intervals.HEARTBEAT_SECONDS:
                 self._attempt("heartbeat", self._heartbeat)
                 self._attempt("store", self.check_store)
+                self.beating()
             if self._outages.has_unlogged:
                 self._attempt("trouble", self._outages.flush)
 
@@ -252,6 +256,7 @@ class Recorder:
         with self._database.transaction() as connection:
             metrics.append(connection, self._segment, points, series)
         self._series = series
+        self.written(points)
 
     def _poll(self) -> None:
         now = time.time()

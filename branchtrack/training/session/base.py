@@ -140,6 +140,11 @@ class UnrecordedSession(BaseSession):
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Do nothing: it was logged when this was trained first."""
 
+    def alert(
+        self, step: int, text: object, level: str, metric: str | None, value: float | None
+    ) -> None:
+        """Do nothing: it was said when this was trained first."""
+
     def when_durable(self, job: Callable[[str], None]) -> None:
         """Do nothing: there is no node."""
 

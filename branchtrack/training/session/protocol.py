@@ -127,6 +127,11 @@ class TrainingSession(Protocol):
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Record metrics at a step."""
 
+    def alert(
+        self, step: int, text: object, level: str, metric: str | None, value: float | None
+    ) -> None:
+        """Record what the script wants people to know."""
+
     def is_due(self, *, save: bool, epoch_over: bool) -> bool:
         """Return whether anything is to be done at a control point."""
 

@@ -20,6 +20,8 @@ from branchtrack.db.engine import Database
 from branchtrack.errors import StorageError
 from branchtrack.training.record import code, environment, intervals, logged_values
 from branchtrack.training.record.committer import Committer, Point
+from branchtrack.training.record.health import HealthRecord
+from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.session import registration
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.beginnings import Beginning
@@ -58,6 +60,7 @@ class Session(Updates):
         self._surroundings = environment.surroundings()
         self._beginning = beginning or Beginning()
         self._record: SegmentRecord | None = None
+        self._health: HealthRecord | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
         self._refusals = logged_values.Refusals()
         self._rewinder = Rewinder(database, store, self.actor, started_by)
@@ -143,6 +146,7 @@ class Session(Updates):
             self._database, segment, self.recorder, self.actor, self._surroundings
         )
         self._record.record_code(code.begin(os.getpid()))
+        self._watch(segment.id, self.recorder)
         if self.base is not None and beginning.fork is not None:
             self.base = replace(self.base, fork=beginning.fork)
         if beginning.launch is not None:
@@ -184,6 +188,20 @@ class Session(Updates):
             self.recorder.append_event(
                 "metric", "not recorded", self.actor, step, payload={"names": dict(fresh)}
             )
+
+    def alert(
+        self, step: int, text: object, level: str, metric: str | None, value: float | None
+    ) -> None:
+        """Record what the script wants people to know; returns at once."""
+        if self._health is not None:
+            self._health.say(step, text, level, metric, value)
+
+    def _watch(self, segment_id: str, recorder: Recorder) -> None:
+        """Have the points of the segment looked at, and notice if it stands still."""
+        self._health = HealthRecord(
+            self._database, segment_id, recorder, self.actor, lambda: self._control.is_paused
+        )
+        recorder.written, recorder.beating = self._health.take, self._health.beat
 
     def is_due(self, *, save: bool, epoch_over: bool) -> bool:
         """Return whether anything is to be done at a control point: a few tests of flags."""
@@ -308,6 +326,8 @@ class Session(Updates):
             raise
         finally:
             self.signals.off()
+        if self._health is not None:
+            self._health.close()
         self._rewinder.record_end(status, error)
         if self.rewinds and self.signals.received:
             self._rewinder.give_up(self.signals.words)
@@ -319,6 +339,8 @@ class Session(Updates):
 
     def _end(self, status: str, error: str | None) -> None:
         """Record the end of the segment; the recorder's last job."""
+        if self._health is not None:
+            self._health.write()
         with self._database.transaction() as connection:
             if status != "failed":
                 self._segment_record.end_stops(connection, "done")
@@ -326,6 +348,8 @@ class Session(Updates):
                 if self._control.suspends and status == "stopped":
                     status = lifecycle.SUSPENDED
             self._segment_record.end(connection, status, error, spare=self._rewinder.request_id)
+            if status == "failed" and self._health is not None:
+                self._health.crash(connection, error)
 
     def _note(self) -> int:
         """Note a signal without any lock; return the step."""

@@ -1,7 +1,11 @@
-"""What a script declares to a branching Trainer before it trains: values, objects, actions."""
+"""What a script declares to a branching Trainer before it trains, and what it says while it does.
+
+That is values, objects and actions, and alerts.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +14,8 @@ from branchtrack.training.attributes.values import has_state
 from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.author import Values
 from branchtrack.training.steer import author_actions
+
+logger = logging.getLogger("branchtrack")
 
 
 class Declarations:
@@ -21,6 +27,7 @@ class Declarations:
     """
 
     _bt_session: TrainingSession | None
+    state: Any
 
     def _bt_begin_declarations(self) -> None:
         """Begin with nothing declared, once the Trainer has its own attributes."""
@@ -84,3 +91,17 @@ class Declarations:
         """
         author_actions.describe(name, function)
         self._bt_actions[name] = function
+
+    def alert(
+        self,
+        text: str,
+        level: str = "info",
+        *,
+        metric: str | None = None,
+        value: float | None = None,
+    ) -> None:
+        """Record an alert at the current update; ``level``: info, warn or error."""
+        if self._bt_session is None:
+            logger.warning("branchtrack: no training is under way; the alert is not recorded.")
+            return
+        self._bt_session.alert(self.state.global_step, text, level, metric, value)

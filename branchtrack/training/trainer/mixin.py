@@ -63,7 +63,7 @@ from branchtrack.training.trainer.loading import NodeLoading
 from branchtrack.training.trainer.settings import TrainerSettings, check_names
 
 #: What a branching Trainer has in addition to a Trainer's own methods.
-_GIVEN = ("declare", "track", "add_action")
+_GIVEN = ("declare", "track", "add_action", "alert")
 
 
 @cache

@@ -1,0 +1,216 @@
+"""What a training process notices of itself, and what its script says: alerts, as jobs.
+
+Points are looked at by the thread that has just written them, never by the training thread; nothing
+of it can raise into training. After an outage what was noticed meanwhile is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection
+
+from branchtrack.analysis import curves
+from branchtrack.control.alerts import background, delivery, raising
+from branchtrack.core.health import alerts as wording
+from branchtrack.core.health import rules
+from branchtrack.core.health.detectors import Finding
+from branchtrack.core.health.monitor import Monitor
+from branchtrack.core.health.rules import Rules
+from branchtrack.core.names import LONGEST_METRIC, storable
+from branchtrack.db import runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.training.record.points import LoggedPoint
+from branchtrack.training.record.recorder import Recorder
+
+logger = logging.getLogger("branchtrack")
+
+#: Seconds between two looks whether the rules have changed.
+_RULES_SECONDS = 5.0
+#: The newest inherited points that detectors are given.
+_INHERITED = 20_000
+#: Points that wait while the rules cannot be read; then the oldest are not looked at.
+_WAITING = 100_000
+#: Seconds that the end of training waits for alerts that are being sent.
+_SEND_SECONDS = 10.0
+#: Alerts of a script that are recorded in one process.
+MOST = 500
+
+#: Writes one alert.
+_Write = Callable[[Connection], Any]
+
+
+class HealthRecord:
+    """Watches the points of one segment by the rules of its run; assign it to a `Recorder`.
+
+    ``is_held`` returns whether the loop is paused, which is no stall. What is raised is sent by a
+    thread of its own, if the environment says where to.
+
+    Locking: `take` is called by one thread at a time (see `points.Points.flush`), `beat` by the
+    pulse alone; what they notice is passed on in a deque.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        segment_id: str,
+        recorder: Recorder,
+        actor: str,
+        is_held: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._database, self._segment, self._recorder = database, segment_id, recorder
+        self._actor, self._is_held = actor, is_held
+        way = background.configured()
+        self._sender = background.Sender(partial(delivery.deliver, database, way))
+        self._sends = way is not None
+        self._rules = Rules()
+        self._stored: dict[str, Any] | None = None
+        self._monitor: Monitor | None = None
+        self._points: deque[LoggedPoint] = deque(maxlen=_WAITING)
+        self._pending: deque[_Write] = deque()
+        self._read_at = 0.0
+        self._moved = recorder.step, time.monotonic()
+        self._stalled: int | None = None
+        self._said = 0
+        self._has_failed = False
+        self._writing = threading.Lock()
+
+    def take(self, points: Sequence[LoggedPoint]) -> None:
+        """Look at points that have just been written. Never raises."""
+        try:
+            self._points.extend(points)
+            if self._monitor is None or time.monotonic() - self._read_at >= _RULES_SECONDS:
+                self._read_rules()
+            self._feed()
+        except Exception as error:
+            # The points are written: looking at them must not have them written again.
+            if not self._has_failed:
+                logger.warning("branchtrack cannot watch this training at present: %s", error)
+            self._has_failed = True
+
+    def beat(self) -> None:
+        """Notice that training stands still; called about once a second. Never raises."""
+        step, now, limit = self._recorder.step, time.monotonic(), self._rules.stall
+        if step != self._moved[0] or self._is_held():
+            self._moved, self._stalled = (step, now), None
+            return
+        seconds = now - self._moved[1]
+        if limit is not None and seconds >= limit and self._stalled != step:
+            self._stalled = step
+            self._add(partial(self._raise_stall, step=step, seconds=seconds))
+
+    def say(
+        self, step: int, text: object, level: str, metric: str | None, value: float | None
+    ) -> None:
+        """Raise an alert that the script wrote. Never raises an exception."""
+        self._said += 1
+        if self._said > MOST:
+            return
+        words = storable(str(text))
+        if self._said == MOST:
+            words = f"{words} (the alerts of this process from here on are not recorded)"
+        if level not in wording.LEVELS:
+            logger.warning("branchtrack: an alert has no level %r; it becomes a warning.", level)
+            level = "warn"
+        name = None if metric is None else storable(str(metric))[:LONGEST_METRIC]
+        self._add(
+            partial(
+                raising.raise_script,
+                segment_id=self._segment,
+                text=words[: wording.LONGEST],
+                level=level,
+                step=step,
+                metric=name,
+                value=_number(value),
+                actor=self._actor,
+            )
+        )
+
+    def write(self) -> None:
+        """Write what was noticed; what fails is kept and tried with the next.
+
+        Raises:
+            StorageError: the database failed.
+        """
+        with self._writing:
+            while self._pending:
+                with self._database.transaction() as connection:
+                    self._pending[0](connection)
+                self._pending.popleft()
+                self._send()
+
+    def crash(self, connection: Connection, error: str | None) -> None:
+        """Raise the alert that an error has ended the training."""
+        if self._rules.crash:
+            segment = segments.get(connection, self._segment)
+            raising.raise_crash(connection, segment, "failed", error, self._actor)
+            self._send()
+
+    def close(self) -> None:
+        """Wait a little for alerts that are being sent."""
+        self._sender.close(_SEND_SECONDS)
+
+    def _send(self) -> None:
+        if self._sends:
+            self._sender.wake()
+
+    def _add(self, write: _Write) -> None:
+        self._pending.append(write)
+        self._recorder.do(self.write)
+
+    def _feed(self) -> None:
+        while self._points and self._monitor is not None:
+            name, step, value, _time = self._points.popleft()
+            for finding in self._monitor.feed(name, step, value):
+                self._add(partial(self._raise_finding, finding=finding))
+
+    def _raise_finding(self, connection: Connection, finding: Finding) -> None:
+        raising.raise_finding(connection, self._segment, finding, self._actor)
+
+    def _raise_stall(self, connection: Connection, step: int, seconds: float) -> None:
+        segment = segments.get(connection, self._segment)
+        if segment.step <= step:
+            raising.raise_stall(connection, segment, seconds, self._actor)
+
+    def _read_rules(self) -> None:
+        """Read what the run is watched for; begin anew with the points so far if that changed."""
+        self._read_at = time.monotonic()
+        with self._database.read() as connection:
+            run_id = segments.get(connection, self._segment).run_id
+            stored = runs.get_run(connection, run_id).watch
+            if self._monitor is not None and stored == self._stored:
+                return
+            self._feed()
+            is_first = self._monitor is None
+            self._rules, self._stored = rules.readable(stored), stored
+            monitor = Monitor(self._rules)
+            self._prime(connection, monitor, inherited=is_first)
+        self._monitor = monitor
+
+    def _prime(self, connection: Connection, monitor: Monitor, *, inherited: bool) -> None:
+        """Give the detectors the curve up to where the points of this process begin, or all."""
+        segment = segments.get(connection, self._segment)
+        branch = runs.get_branch(connection, segment.branch_id)
+        for name in monitor.names:
+            curve = curves.branch_curves(connection, segment.run_id, [branch], name)[0]
+            if not curve.spans or curve.spans[-1].segment != self._segment:
+                continue
+            series = curve.series.cut(-1, curve.spans[-1].after) if inherited else curve.series
+            steps, values = series.steps[-_INHERITED:], series.values[-_INHERITED:]
+            pairs = zip(steps.tolist(), values.tolist(), strict=True)
+            monitor.prime(name, pairs, inherited=inherited)
+
+
+def _number(value: Any) -> float | None:
+    """Return what a script gave as a number as a float; None for what is none."""
+    try:
+        return None if value is None else float(value)
+    except Exception:
+        # An error in a value's own class must not end a training.
+        return None
