@@ -64,6 +64,8 @@ COMMANDS = {
     "queue": "commands.requests:queue",
     "cancel": "commands.requests:cancel",
     "audit": "commands.audit:audit",
+    "alerts": "commands.watching.alerts:alerts",
+    "watch": "commands.watching.watch:watch",
     "resume": "commands.resume:resume",
     "merge": "commands.merge:merge",
     "continue": "commands.continuation:continue_run",

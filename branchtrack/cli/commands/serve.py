@@ -120,6 +120,7 @@ def serve_pages(
     Raises:
         PortInUse, InvalidInput: that address cannot be used; nothing was started.
     """
+    from branchtrack.control.alerts.background import looking
     from branchtrack.launching.worker import in_background
     from branchtrack.web.app import create_app
     from branchtrack.web.serving import proxies
@@ -144,7 +145,7 @@ def serve_pages(
             if hired is not None:
                 stack.enter_context(in_background(hired))
 
-        with signals(KeyboardInterrupt) as came:
+        with looking(database, line.config), signals(KeyboardInterrupt) as came:
             # waitress takes the interrupt as a request to close, and returns.
             serve(app, host, port, ready=ready)
             stack.close()
@@ -182,6 +183,7 @@ def worker(line: CommandLine, /, once: bool, launch: str | None, **worker_facts:
     \b
     Example: branchtrack worker --slots 2 --labels gpu
     """
+    from branchtrack.control.alerts.background import looking
     from branchtrack.db.orders import launches
 
     staff = Staff.of(**worker_facts)
@@ -192,7 +194,7 @@ def worker(line: CommandLine, /, once: bool, launch: str | None, **worker_facts:
             with database.read() as connection:
                 launch = launches.find(connection, launch).id
         hired = staff.hired(line, database)
-        with signals() as came:
+        with looking(database, line.config), signals() as came:
             hired.run(came.stop, once=once, only=launch)
             let_go(hired, staff, came.hurry)
         received = came.received

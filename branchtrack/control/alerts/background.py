@@ -40,15 +40,17 @@ class Sender:
         self._called.set()
 
     def close(self, patience: float | None = None) -> None:
-        """Do the work once more if it was called for, and end; wait so many seconds at most."""
+        """Do the work once more if it has begun, and end; wait so many seconds at most."""
         self._over.set()
         if self._thread.ident is not None:
             self._called.set()
             self._thread.join(patience)
 
     def _run(self) -> None:
-        while not self._over.is_set():
+        is_last = False
+        while not is_last:
             self._called.wait(self._every)
+            is_last = self._over.is_set()
             self._called.clear()
             try:
                 self._work()

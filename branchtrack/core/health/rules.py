@@ -19,6 +19,8 @@ from branchtrack.errors import InvalidInput
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _TARGET = re.compile(rf"\s*([^<>=\s][^<>=]*?)\s*(<=|>=|<|>)\s*({_NUMBER})\s*")
 _TARGET_RULE = "METRIC, one of < <= > >=, and a number, as in eval_loss<2.5"
+#: What the text of a size may end with.
+_UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 #: Metrics and targets of one run.
 _MOST = 20
 
@@ -123,3 +125,25 @@ def readable(stored: Mapping[str, Any] | None) -> Rules:
         return from_json(stored)
     except InvalidInput:
         return Rules()
+
+
+def from_text(field: str, text: str) -> Any:
+    """Return the value of a rule as a person writes it, as `from_json` takes it.
+
+    That is a number, ``off``, or ``on`` for the default; a size may have a unit, as in ``20GB``.
+
+    Raises:
+        InvalidInput: it is none of these.
+    """
+    word, is_switch = text.strip().lower(), field in ("nan", "crash")
+    if word == "on":
+        return Rules.model_fields[field].default
+    if word == "off":
+        return False if is_switch else None
+    unit = _UNITS.get(word[-2:], 1) if field == "disk" else 1
+    digits = word[:-2].strip() if unit > 1 else word
+    if is_switch or not re.fullmatch(_NUMBER, digits):
+        allowed = "on or off" if is_switch else "a number, on or off"
+        raise InvalidInput(field, text, allowed)
+    number = float(digits) * unit
+    return int(number) if number.is_integer() else number

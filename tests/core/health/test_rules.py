@@ -66,3 +66,26 @@ def test_a_target_is_a_comparison(text: str, reached: float, missed: float) -> N
 
 def test_a_target_is_spelled_one_way() -> None:
     assert rules.target(" eval_loss  <= +2.50 ") == Target("eval_loss", "<=", 2.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("spike", "off", None),
+        ("spike", "on", 10.0),
+        ("spike", "12.5", 12.5),
+        ("nan", "off", False),
+        ("crash", "on", True),
+        ("plateau", "20", 20),
+        ("disk", "20 GB", 20 * 10**9),
+        ("disk", "1e9", 10**9),
+    ],
+)
+def test_a_rule_is_written_as_people_write_it(field: str, text: str, value: Any) -> None:
+    assert rules.from_text(field, text) == value
+
+
+@pytest.mark.parametrize(("field", "text"), [("spike", "high"), ("nan", "3"), ("stall", "10GB")])
+def test_a_text_that_spells_no_rule_is_refused(field: str, text: str) -> None:
+    with pytest.raises(InvalidInput):
+        rules.from_text(field, text)
