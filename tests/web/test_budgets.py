@@ -47,6 +47,7 @@ def pages(site: Site) -> dict[str, str]:
         "stop": "/runs/gpt2-docs/branches/more-decay/stop",
         "steer": "/runs/gpt2-docs/branches/more-decay/steer",
         "audit": "/runs/gpt2-docs/audit",
+        "alerts": "/runs/gpt2-docs/alerts",
         "queue": "/launches",
         "manage": "/runs/gpt2-docs/branches/cooler/manage",
         "trash": "/trash",
@@ -68,6 +69,7 @@ def pages(site: Site) -> dict[str, str]:
         "stop",
         "steer",
         "audit",
+        "alerts",
         "queue",
         "manage",
         "trash",
@@ -115,7 +117,7 @@ def test_the_number_of_runs_does_not_matter(empty: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["runs", "tree", "node", "compare", "resume", "steer", "audit", "queue"]
+    "name", ["runs", "tree", "node", "compare", "resume", "steer", "audit", "alerts", "queue"]
 )
 def test_a_page_weighs_little(site: Site, name: str) -> None:
     html = site.client.get(pages(site)[name]).data

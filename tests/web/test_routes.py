@@ -25,6 +25,7 @@ from branchtrack.db import runs, tokens
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
+from tests.db.watching.rows import add_alert
 from tests.web import seeds
 from tests.web.conftest import client_of
 
@@ -73,6 +74,10 @@ ROUTES = {
     "api_trash.restore": ("POST", "/api/v1/trash/DELETED/restore", "delete"),
     "api_trash.purge": ("DELETE", "/api/v1/trash/DELETED", "purge"),
     "audit.show": ("GET", f"{RUN}/audit", "look"),
+    "alerts.index": ("GET", f"{RUN}/alerts", "look"),
+    "alerts.see": ("POST", "/alerts/ALERT/seen", "notice"),
+    "api_alerts.list_alerts": ("GET", "/api/v1/alerts", "look"),
+    "api_alerts.see": ("POST", "/api/v1/alerts/ALERT/seen", "notice"),
     "streams.events": ("GET", f"{RUN}/events", "look"),
     "api.list_runs": ("GET", "/api/v1/runs", "look"),
     "api.tree": ("GET", f"/api/v1{RUN}/tree", "look"),
@@ -126,6 +131,7 @@ MAY = {
     "end": ("agent", "operator", "admin", "person"),
     "retain": ("operator", "admin", "person"),
     "label": ("operator", "admin", "person"),
+    "notice": ("operator", "admin", "person"),
     "rename": ("operator", "admin", "person"),
     "delete": ("operator", "admin", "person"),
     "purge": ("admin", "person"),
@@ -157,6 +163,7 @@ class Gate:
         path = path.replace("IDLE", self.idle_branch() if "IDLE" in path else "")
         path = path.replace("DELETED", self.deleted_run() if "DELETED" in path else "")
         path = path.replace("SPARE", self.spare_run().name if "SPARE" in path else "")
+        path = path.replace("ALERT", self.alert() if "ALERT" in path else "")
         path = path.replace("LAUNCH", self.launch_of(caller) if "LAUNCH" in path else "")
         path = path.replace("TOKEN", self.spare_token(caller) if "TOKEN" in path else "")
         secret = self.secrets.get(caller)
@@ -202,6 +209,11 @@ class Gate:
         run = self.spare_run()
         control.delete(self.database, run.name, actor="test")
         return run.id
+
+    def alert(self) -> str:
+        """The id of an alert about the branch."""
+        with self.database.transaction() as connection:
+            return add_alert(connection, self.line.branch).id
 
     def launch_of(self, caller: str) -> str:
         """A launch of the caller's own that waits; somebody else's where it can order none."""

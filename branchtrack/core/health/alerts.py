@@ -98,7 +98,8 @@ def offer_command(offer: Mapping[str, Any]) -> str:
     words = ["branchtrack", "resume", str(offer["node"])]
     for name, value in offer["settings"].items():
         words += ["--set", f"{name}={value}"]
-    return shlex.join([*words, "--name", str(offer["name"])])
+    words += ["--name", offer["name"]] if offer["name"] else []
+    return shlex.join(words)
 
 
 def key(kind: str, segment_id: str, *what: Any) -> str:

@@ -38,8 +38,20 @@ def alert(record: Alert, run: str, branch: str) -> dict[str, Any]:
 
 
 def proposal(offer: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return an offer with the shell command that carries it out."""
-    return None if not offer else {**offer, "command": wording.offer_command(offer)}
+    """Return an offer with the shell command that carries it out.
+
+    It is None for what is no offer: a row may have come from another home.
+    """
+    if not offer or not isinstance(offer.get("node"), str):
+        return None
+    changes, name = offer.get("settings"), offer.get("name")
+    whole = {
+        "node": offer["node"],
+        "step": offer.get("step"),
+        "settings": changes if isinstance(changes, dict) else {},
+        "name": name if isinstance(name, str) else None,
+    }
+    return {**whole, "command": wording.offer_command(whole)}
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, and_, func, select
 
-from branchtrack.db.tables import branches, nodes, runs
+from branchtrack.db.tables import alerts, branches, nodes, runs
 
 #: Runs and branches that are not in the trash. A run that was purged is in it for ever.
 RUNS: ColumnElement[bool] = runs.c.trashed_at.is_(None)
@@ -29,6 +29,25 @@ def nodes_of_any() -> ColumnElement[bool]:
 def branch_count() -> ColumnElement[int]:
     """Return the number of a run's branches, for a query of runs."""
     query = select(func.count()).where(branches.c.run_id == runs.c.id, BRANCHES)
+    return query.correlate(runs).scalar_subquery()
+
+
+def unseen_of_branch() -> ColumnElement[int]:
+    """Return the number of a branch's alerts that nobody has seen, for a query of branches."""
+    query = select(func.count()).where(
+        alerts.c.branch_id == branches.c.id, alerts.c.seen_at.is_(None)
+    )
+    return query.correlate(branches).scalar_subquery()
+
+
+def unseen_of_run() -> ColumnElement[int]:
+    """Return the number of a run's alerts that nobody has seen, for a query of runs."""
+    hidden = select(branches.c.id).where(branches.c.trashed_at.is_not(None))
+    query = select(func.count()).where(
+        alerts.c.run_id == runs.c.id,
+        alerts.c.seen_at.is_(None),
+        alerts.c.branch_id.not_in(hidden),
+    )
     return query.correlate(runs).scalar_subquery()
 
 

@@ -19,7 +19,8 @@ def of(connection: Connection, rows: Collection[Alert]) -> dict[str, tuple[str, 
         .join(runs, runs.c.id == alerts.c.run_id)
         .outerjoin(branches, branches.c.id == alerts.c.branch_id)
     )
-    ids, names = [row.id for row in rows], {}
+    ids = [row.id for row in rows]
+    names: dict[str, tuple[str, str]] = {}
     for first in range(0, len(ids), _CHUNK):
         chunk = query.where(alerts.c.id.in_(ids[first : first + _CHUNK]))
         names |= {row.id: (row.name, row.branch or "") for row in connection.execute(chunk)}

@@ -37,12 +37,16 @@ _CHUNK = 2000
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run, its numbers of branches and nodes, and how many runs the search found in all."""
+    """A run, its numbers of branches and nodes, and how many runs the search found in all.
+
+    ``unseen`` is the number of its alerts that nobody has seen.
+    """
 
     run: Run
     branches: int
     nodes: int
     total: int
+    unseen: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,10 +140,11 @@ def _summaries() -> Select[Any]:
     counts = (
         visibility.branch_count().label("branch_count"),
         visibility.node_count().label("node_count"),
+        visibility.unseen_of_run().label("unseen"),
     )
     return select(runs, *counts, func.count().over().label("total")).where(visibility.RUNS)
 
 
 def _summary(row: Row[Any]) -> RunSummary:
     run = Run(**{column.name: row._mapping[column.name] for column in runs.c})
-    return RunSummary(run, row.branch_count, row.node_count, row.total)
+    return RunSummary(run, row.branch_count, row.node_count, row.total, row.unseen)

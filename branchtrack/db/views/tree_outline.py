@@ -6,7 +6,7 @@ Only reads. It must not know what a page looks like; the subjects' own modules h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, and_, literal, or_, select
@@ -42,7 +42,8 @@ class TreeSummary:
 
     ``troubles`` is what each segment could not record at its last sign of life: its process records
     an event of kind ``trouble`` as soon as it can, ``begun`` with the reason, and ``over``.
-    ``certificates`` has the newest one of each branch, ``groups`` the names of groups by id.
+    ``certificates`` has the newest one of each branch, ``groups`` the names of groups by id, and
+    ``unseen`` how many alerts of each branch nobody has seen.
     """
 
     run: Run
@@ -52,6 +53,7 @@ class TreeSummary:
     troubles: Mapping[str, Event]
     certificates: Mapping[str, Certificate]
     groups: Mapping[str, str]
+    unseen: Mapping[str, int] = field(default_factory=dict)
 
     def status(self, branch: Branch, now: float) -> str:
         """Return the status of a branch at the time ``now``, see `lifecycle.segment_status`."""
@@ -204,6 +206,7 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[TreeSummary
             _troubles,
             newest.label("cursor"),
             groups.c.name.label("group_name"),
+            visibility.unseen_of_branch().label("unseen"),
         )
         .outerjoin(branches, and_(branches.c.run_id == runs.c.id, visibility.BRANCHES))
         .outerjoin(groups, groups.c.id == branches.c.group_id)
@@ -251,6 +254,7 @@ def _summary(rows: Sequence[Row[Any]]) -> TreeSummary:
         troubles,
         certified,
         {row.branches_group_id: row.group_name for row in rows if row.group_name is not None},
+        {row.branches_id: row.unseen for row in rows if row.unseen},
     )
 
 

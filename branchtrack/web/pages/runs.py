@@ -42,6 +42,7 @@ class RunRow:
     has_loss: bool
     loss: float | None
     spark: Markup
+    unseen: int
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def _row(
         has_loss=bool(extents),
         loss=math.nan if extents and last is None else last,
         spark=sparkline([spot for piece in extents for spot in _spots(piece, points)]),
+        unseen=line.unseen,
     )
 
 

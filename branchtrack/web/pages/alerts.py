@@ -1,0 +1,64 @@
+"""The alerts of a run, newest first, each with the fork that would mend what it says."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from branchtrack.control.alerts.rules import mark_seen
+from branchtrack.core.health import rules
+from branchtrack.core.health.alerts import LEVELS, levels_from
+from branchtrack.core.health.payloads import proposal
+from branchtrack.db import runs
+from branchtrack.db.watching import alerts
+from branchtrack.web.access.guards import actor
+from branchtrack.web.input import query
+from branchtrack.web.input.forms import PREFIX
+from branchtrack.web.rendering import respond
+from branchtrack.web.services import services
+
+blueprint = Blueprint("alerts", __name__)
+PAGE = 50
+
+
+@blueprint.get("/runs/<run>/alerts")
+def index(run: str) -> Response:
+    """Return the page; ``branch`` and ``level`` in the address choose among the alerts."""
+    level, branch_name = query.choice("level", LEVELS), request.args.get("branch", "").strip()
+    with services().database.read() as connection:
+        record = runs.find_run(connection, run)
+        branches = {branch.id: branch for branch in runs.list_branches(connection, record.id)}
+        chosen = [branch.id for branch in branches.values() if branch.name == branch_name]
+        rows = alerts.newest(
+            connection,
+            PAGE + 1,
+            query.whole("before", 1),
+            run_id=record.id,
+            branch_id=chosen[0] if chosen else None,
+            levels=levels_from(level),
+        )
+        unseen = alerts.count_unseen(connection, record.id)
+    shown = rows[:PAGE]
+    return respond(
+        "alerts/index.html",
+        run=record,
+        alerts=[(alert, proposal(alert.offer)) for alert in shown],
+        branches=branches,
+        names=sorted(branch.name for branch in branches.values() if branch.trashed_at is None),
+        levels=LEVELS,
+        level=level,
+        branch=branch_name if chosen else "",
+        unseen=unseen,
+        older=shown[-1].seq if len(rows) > PAGE else None,
+        changed=rules.readable(record.watch).as_json() or {},
+        prefix=PREFIX,
+    )
+
+
+@blueprint.post("/alerts/<alert>/seen")
+def see(alert: str) -> AnyResponse:
+    """Mark an alert as seen, and show the alerts of its run."""
+    record = mark_seen(services().database, alert, actor=actor())
+    with services().database.read() as connection:
+        run = runs.get_run(connection, record.run_id).name
+    return redirect(url_for("alerts.index", run=run, _anchor=f"alert-{record.id}"), 303)

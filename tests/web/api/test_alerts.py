@@ -1,0 +1,47 @@
+"""Alerts by the API: after a cursor, of a run or all, and marked as seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.web.conftest import Site
+from tests.web.pages.test_alerts import raised
+
+
+def get(site: Site, query: str = "", status: int = 200) -> Any:
+    answer = site.client.get(f"/api/v1/alerts{query}")
+    assert answer.status_code == status, answer.json
+    return answer.json
+
+
+def test_alerts_come_after_a_cursor_oldest_first(own: Site) -> None:
+    assert get(own) == {"alerts": [], "cursor": 0, "more": False}
+    raised(own, key="1", text="first", level="error")
+    page = get(own, "?run=digits")
+    (alert,) = page["alerts"]
+    assert alert["text"] == "first" and (alert["run"], alert["branch"]) == ("digits", "main")
+    assert alert["proposal"]["command"].endswith("--set lr=x0.5 --name calm")
+    raised(own, key="2", text="second", level="info")
+    later = get(own, f"?since={page['cursor']}&run=digits/main")
+    assert [each["text"] for each in later["alerts"]] == ["second"]
+    assert get(own, f"?since={later['cursor']}") == {
+        "alerts": [],
+        "cursor": later["cursor"],
+        "more": False,
+    }
+    assert [each["text"] for each in get(own, "?level=warn")["alerts"]] == ["first"]
+    assert get(own, "?since=0&limit=1")["more"] is True
+
+
+def test_what_is_no_cursor_level_or_run_is_refused_by_name(own: Site) -> None:
+    assert get(own, "?since=x", 422)["error"]["field"] == "since"
+    assert get(own, "?level=loud", 422)["error"]["field"] == "level"
+    assert get(own, "?limit=99999", 422)["error"]["field"] == "limit"
+    get(own, "?run=nobody", 404)
+
+
+def test_an_alert_is_marked_as_seen(own: Site) -> None:
+    alert = raised(own)
+    answer = own.client.post(f"/api/v1/alerts/{alert.id}/seen", json={})
+    assert answer.status_code == 200 and answer.json is not None
+    assert answer.json["seen_by"] and answer.json["seen_at"]
