@@ -55,7 +55,7 @@ def resolve(url: str, *, allow_private: bool = False) -> Target:
     except ValueError:
         # So are errors of encoding, whose text repeats what was to be encoded.
         raise _refused("it is no URL") from None
-    if parts.scheme not in _PORTS or not host:
+    if parts.scheme not in _PORTS or not host or any(letter.isspace() for letter in host):
         raise _refused("it is no http or https URL")
     if parts.username is not None or parts.password is not None:
         raise _refused("it has a name or a password in it")
