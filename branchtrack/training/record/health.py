@@ -7,6 +7,7 @@ of it can raise into training. After an outage what was noticed meanwhile is wri
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -162,7 +163,8 @@ class HealthRecord:
 
     def _add(self, write: _Write) -> None:
         self._pending.append(write)
-        self._recorder.do(self.write)
+        # What comes later is written with the end of the segment.
+        self._recorder.jobs.add_if_open(self.write)
 
     def _feed(self) -> None:
         while self._points and self._monitor is not None:
@@ -186,7 +188,6 @@ class HealthRecord:
             stored = runs.get_run(connection, run_id).watch
             if self._monitor is not None and stored == self._stored:
                 return
-            self._feed()
             is_first = self._monitor is None
             self._rules, self._stored = rules.readable(stored), stored
             monitor = Monitor(self._rules)
@@ -194,14 +195,21 @@ class HealthRecord:
         self._monitor = monitor
 
     def _prime(self, connection: Connection, monitor: Monitor, *, inherited: bool) -> None:
-        """Give the detectors the curve up to where the points of this process begin, or all."""
+        """Give the detectors the curve before the points that wait to be looked at.
+
+        If ``inherited`` that is what the branch had before this process.
+        """
+        waiting: dict[str, int] = {}
+        for name, step, _value, _time in self._points:
+            waiting[name] = min(step, waiting.get(name, step))
         segment = segments.get(connection, self._segment)
         branch = runs.get_branch(connection, segment.branch_id)
         for name in monitor.names:
             curve = curves.branch_curves(connection, segment.run_id, [branch], name)[0]
             if not curve.spans or curve.spans[-1].segment != self._segment:
                 continue
-            series = curve.series.cut(-1, curve.spans[-1].after) if inherited else curve.series
+            upto = curve.spans[-1].after if inherited else waiting.get(name, math.inf) - 1
+            series = curve.series.cut(-1, None if upto == math.inf else int(upto))
             steps, values = series.steps[-_INHERITED:], series.values[-_INHERITED:]
             pairs = zip(steps.tolist(), values.tolist(), strict=True)
             monitor.prime(name, pairs, inherited=inherited)

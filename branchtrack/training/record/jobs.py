@@ -57,6 +57,15 @@ class JobQueue:
             self._jobs.append(job)
             self._changed.notify_all()
 
+    def add_if_open(self, job: Job) -> bool:
+        """Do as `add` unless the queue is being closed; return whether ``job`` will be done."""
+        with self._changed:
+            if self._closing:
+                return False
+            self._jobs.append(job)
+            self._changed.notify_all()
+        return True
+
     def wait_for(self, event: threading.Event, *, retry: bool = False) -> bool:
         """Wait for an event that a job sets; return False if jobs cannot be done at present.
 

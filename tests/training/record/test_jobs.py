@@ -107,3 +107,13 @@ def test_the_time_at_the_database_counts_and_no_other(monkeypatch: pytest.Monkey
     assert not queue._is_blocked()
     now[0] += 2
     assert queue._is_blocked()
+
+
+def test_a_job_that_comes_while_the_queue_is_closed_is_not_taken() -> None:
+    done: list[str] = []
+    queue = Attempts().queue
+    queue.thread.start()
+    assert queue.add_if_open(lambda: done.append("first"))
+    queue.close()
+    assert not queue.add_if_open(lambda: done.append("late"))
+    assert done == ["first"] and len(queue) == 0
