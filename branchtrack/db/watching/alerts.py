@@ -132,23 +132,6 @@ def newest(
     return [_record(row) for row in rows]
 
 
-def count(
-    connection: Connection,
-    *,
-    run_id: str | None = None,
-    branch_id: str | None = None,
-    levels: Collection[str] | None = None,
-) -> int:
-    """Return how many alerts `newest` has in all."""
-    query = select(func.count()).select_from(alerts).where(*_of(run_id, branch_id, levels))
-    return int(connection.execute(query).scalar_one())
-
-
-def last_seq(connection: Connection) -> int:
-    """Return the cursor after the newest alert of any run."""
-    return connection.execute(select(func.max(alerts.c.seq))).scalar() or 0
-
-
 def count_unseen(connection: Connection, run_id: str | None = None) -> int:
     """Return how many alerts nobody has seen."""
     query = select(func.count()).where(alerts.c.seen_at.is_(None), *_of(run_id, None))

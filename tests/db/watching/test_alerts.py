@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from branchtrack.db import audit, integrity, runs
 from branchtrack.db.engine import Database
+from branchtrack.db.tables import runs as run_rows
 from branchtrack.db.watching import alerts
 from tests.db.watching.rows import add_alert
 from tests.trees_for_tests import Tree
@@ -47,4 +48,48 @@ def test_the_first_who_sees_an_alert_is_recorded(database: Database, tree: Tree)
         assert alerts.mark_seen(connection, alert.id, "ben") == seen and seen.seen_by == "ann"
         assert alerts.count_unseen(connection) == 0
         assert alerts.find(connection, alert.id[:6]) == seen
+        assert integrity.of_run(connection, branch.run_id) == []
+
+
+def test_alerts_are_chosen_by_level(database: Database, tree: Tree) -> None:
+    with database.transaction() as connection:
+        branch = runs.find_branch(connection, "demo")
+        for number, level in enumerate(("info", "warn", "error")):
+            add_alert(connection, branch, key=str(number), level=level)
+        urgent = alerts.newest(connection, 9, run_id=branch.run_id, levels=("warn", "error"))
+        assert [alert.level for alert in urgent] == ["error", "warn"]
+        found = alerts.of_segment(connection, branch.segment_id or "", "spike")
+        assert found == urgent[0] and alerts.of_segment(connection, "none", "spike") is None
+
+
+def test_alerts_of_what_is_in_the_trash_are_in_no_list(database: Database, tree: Tree) -> None:
+    with database.transaction() as connection:
+        branch = runs.find_branch(connection, "demo")
+        add_alert(connection, branch)
+        connection.execute(run_rows.update().values(trashed_at=1.0))
+        assert alerts.newest(connection, 9) == [] and alerts.count_unseen(connection) == 0
+
+
+def test_an_alert_that_was_imported_is_not_delivered_again(database: Database, tree: Tree) -> None:
+    with database.transaction() as connection:
+        branch = runs.find_branch(connection, "demo")
+        alert = add_alert(connection, branch)
+        assert alerts.undelivered(connection, 0.0, ("warn",), 9) == [alert]
+        assert alerts.undelivered(connection, 0.0, ("error",), 9) == []
+        assert alerts.undelivered(connection, alert.created_at, ("warn",), 9) == []
+        connection.execute(alerts.alerts.update().values(logged_seq=7))
+        assert alerts.undelivered(connection, 0.0, ("warn",), 9) == []
+
+
+def test_how_far_a_delivery_is_changes_only_from_what_was_read(
+    database: Database, tree: Tree
+) -> None:
+    with database.transaction() as connection:
+        branch = runs.find_branch(connection, "demo")
+        alert = add_alert(connection, branch)
+        assert alerts.change_delivery(connection, alert, {"attempts": 1})
+        assert not alerts.change_delivery(connection, alert, {"attempts": 2})
+        again = alerts.get(connection, alert.id)
+        assert alerts.change_delivery(connection, again, {"attempts": 2}, delivered_at=5.0)
+        assert alerts.get(connection, alert.id).delivered_at == 5.0
         assert integrity.of_run(connection, branch.run_id) == []
