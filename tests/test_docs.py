@@ -85,8 +85,8 @@ def missing_paths(text: str) -> Iterator[str]:
 def shell() -> dict[str, click.Command]:
     """The commands by name, as their modules define them."""
     defined = {}
-    for module in pkgutil.iter_modules(commands.__path__):
-        names = vars(importlib.import_module(f"{commands.__name__}.{module.name}"))
+    for module in pkgutil.walk_packages(commands.__path__, f"{commands.__name__}."):
+        names = vars(importlib.import_module(module.name))
         for value in names.values():
             if isinstance(value, click.Command) and value.name in COMMANDS:
                 defined[value.name] = value
