@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from branchtrack.core.health.rules import Rules
 from branchtrack.core.names import LONGEST_METRIC, storable
 from branchtrack.db import runs, segments
 from branchtrack.db.engine import Database
+from branchtrack.errors import SchemaError, StorageError
 from branchtrack.training.record.points import LoggedPoint
 from branchtrack.training.record.recorder import Recorder
 
@@ -113,13 +115,13 @@ class HealthRecord:
         self._said += 1
         if self._said > MOST:
             return
-        words = storable(str(text))
+        words = _text(text)
         if self._said == MOST:
             words = f"{words} (the alerts of this process from here on are not recorded)"
         if level not in wording.LEVELS:
             logger.warning("branchtrack: an alert has no level %r; it becomes a warning.", level)
             level = "warn"
-        name = None if metric is None else storable(str(metric))[:LONGEST_METRIC]
+        name = None if metric is None else _text(metric)[:LONGEST_METRIC]
         self._add(
             partial(
                 raising.raise_script,
@@ -134,24 +136,40 @@ class HealthRecord:
         )
 
     def write(self) -> None:
-        """Write what was noticed; what fails is kept and tried with the next.
+        """Write what was noticed; what the database could not take is tried with the next.
 
         Raises:
-            StorageError: the database failed.
+            StorageError, SchemaError: the database failed.
         """
         with self._writing:
             while self._pending:
-                with self._database.transaction() as connection:
-                    self._pending[0](connection)
+                self._try(self._pending[0])
                 self._pending.popleft()
                 self._send()
 
-    def crash(self, connection: Connection, error: str | None) -> None:
-        """Raise the alert that an error has ended the training."""
+    def crash(self, error: str | None) -> None:
+        """Raise the alert that an error has ended the training, which has been recorded.
+
+        If it cannot be written, whoever looks next raises it.
+        """
         if self._rules.crash:
-            segment = segments.get(connection, self._segment)
-            raising.raise_crash(connection, segment, "failed", error, self._actor)
-            self._send()
+            with suppress(StorageError, SchemaError):
+                self._try(partial(self._raise_crash, error=error))
+                self._send()
+
+    def _try(self, write: _Write) -> None:
+        """Write one alert; a defect of ours costs that alert and nothing else."""
+        try:
+            with self._database.transaction() as connection:
+                write(connection)
+        except (StorageError, SchemaError):
+            raise
+        except Exception:
+            logger.exception("branchtrack cannot record an alert. Training continues.")
+
+    def _raise_crash(self, connection: Connection, error: str | None) -> None:
+        segment = segments.get(connection, self._segment)
+        raising.raise_crash(connection, segment, "failed", error, self._actor)
 
     def close(self) -> None:
         """Wait a little for alerts that are being sent."""
@@ -213,6 +231,15 @@ class HealthRecord:
             steps, values = series.steps[-_INHERITED:], series.values[-_INHERITED:]
             pairs = zip(steps.tolist(), values.tolist(), strict=True)
             monitor.prime(name, pairs, inherited=inherited)
+
+
+def _text(value: object) -> str:
+    """Return what a script gave as text."""
+    try:
+        return storable(str(value))
+    except Exception as error:
+        # An error in a value's own class must not end a training.
+        return f"({type(error).__name__} of a {type(value).__name__})"
 
 
 def _number(value: Any) -> float | None:

@@ -348,8 +348,8 @@ class Session(Updates):
                 if self._control.suspends and status == "stopped":
                     status = lifecycle.SUSPENDED
             self._segment_record.end(connection, status, error, spare=self._rewinder.request_id)
-            if status == "failed" and self._health is not None:
-                self._health.crash(connection, error)
+        if status == "failed" and self._health is not None:
+            self._health.crash(error)
 
     def _note(self) -> int:
         """Note a signal without any lock; return the step."""

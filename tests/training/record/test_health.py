@@ -175,7 +175,23 @@ def test_a_defect_of_ours_neither_stops_training_nor_writes_points_twice(
 
 def test_a_crash_is_said_with_the_end_of_the_segment(bench: Bench) -> None:
     record = watching(bench)
-    with bench.database.transaction() as connection:
-        record.crash(connection, "ValueError: x")
+    record.crash("ValueError: x")
     record.close()
     assert [alert.text for alert in raised(bench)] == ["training failed at step 0: ValueError: x"]
+
+
+def test_an_alert_that_cannot_be_raised_costs_neither_the_others_nor_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise RuntimeError("odd")
+
+    record = watching(bench)
+    monkeypatch.setattr(raising, "raise_finding", lambda *arguments: 1 / 0)
+    log(bench, 1, [1.0, math.nan])
+    bench.wait(lambda: "cannot record an alert" in caplog.text)
+    record.say(3, Odd(), "info", None, None)
+    record.write()
+    assert [alert.text for alert in raised(bench)] == ["(RuntimeError of a Odd)"]
+    assert bench.close() == []
