@@ -109,6 +109,7 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     control.delete(database, "troubled/given-up", actor="bob (web)")
     assert changed is not None and lines["more-decay"].head is not None
     assert lines["hot"].head is not None and lines["cooler"].head is not None
+    seeds.alerts(lines["hot"])
     pages = {
         "runs": "/",
         "tree": "/runs/gpt2-docs",
@@ -124,6 +125,7 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
         "steer": "/runs/gpt2-docs/branches/more-decay/steer",
         "steer-wrong": "/runs/gpt2-docs/branches/more-decay/steer?",
         "audit": "/runs/gpt2-docs/audit?verify=1",
+        "alerts": "/runs/gpt2-docs/alerts",
         "queue": "/launches",
         "storage": "/storage",
         "manage": "/runs/gpt2-docs/manage",

@@ -34,6 +34,7 @@ from branchtrack.core.settings import Setting
 from branchtrack.db import certificates, metrics, nodes, requests, runs, segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, ordering
+from branchtrack.db.watching import alerts as alert_rows
 
 SETTINGS = {"lr": 5e-3, "weight_decay": 0.01, "max_grad_norm": 1.0}
 GROUPS = [
@@ -315,6 +316,35 @@ def curve(first: int, last: int, high: float, low: float, pace: float, seed: int
     steps = np.arange(first + 1, last + 1)
     values = low + (high - low) * np.exp(-(steps - first) / pace)
     return steps, values + noise.normal(0, 0.03, steps.size) * (0.4 + values / 6)
+
+
+def alerts(line: Line) -> None:
+    """An alert of each level about a branch, the oldest of which was seen."""
+    assert line.head is not None
+    offer = {"node": line.head.id, "step": line.head.step, "settings": {"lr": "x0.5"}}
+    said = {
+        "info": ("target", "eval_loss is 2.400 at step 200: the target eval_loss<2.5 is reached"),
+        "warn": ("spike", "loss spikes to 9.500 at step 230, from about 2.100"),
+        "error": ("nan", "loss is NaN since step 260: fork from node 3f2a91c0 (step 250)"),
+    }
+    with line.grower.database.transaction() as connection:
+        for level, (kind, text) in said.items():
+            alert = alert_rows.add(
+                connection,
+                line.branch.run_id,
+                line.branch.id,
+                key=f"{kind}:{line.branch.id}",
+                kind=kind,
+                level=level,
+                text=text,
+                step=230,
+                offer=None if level == "info" else {**offer, "name": "calmer"},
+                segment_id=line.segment.id,
+                node_id=line.head.id,
+                actor="run",
+            )
+            if level == "info":
+                alert_rows.mark_seen(connection, alert.id, "ann")
 
 
 def many(line: Line, count: int) -> None:

@@ -64,3 +64,11 @@ def test_alerts_are_chosen_by_level_and_branch_and_paged(own: Site) -> None:
     assert len(own.get("/runs/digits/alerts?level=warn").table("Alerts")) == 30
     assert len(own.get("/runs/digits/alerts?level=warn&branch=main").table("Alerts")) == 30
     own.get("/runs/digits/alerts?level=loud", 422)
+
+
+def test_the_lane_of_a_branch_has_a_mark_of_its_new_alerts(own: Site) -> None:
+    lane = own.get("/runs/digits").one(id="branch-main")
+    assert "alert" not in lane.text
+    raised(own, key="1")
+    raised(own, key="2")
+    assert "2 alerts" in own.get("/runs/digits").one(id="branch-main").text
