@@ -46,18 +46,26 @@ def raise_stall(connection: Connection, segment: Segment, seconds: float, actor:
 
 
 def raise_crash(
-    connection: Connection, segment: Segment, status: str, error: str | None, actor: str
+    connection: Connection, segment: Segment, how: str, error: str | None, actor: str
 ) -> Alert:
-    """Raise the alert that a training was ended by a crash; ``status``: ``lost`` or ``failed``.
+    """Raise the alert that a training was ended by a crash; ``how`` as for `crash_key`.
 
     If it was NaN before, what would have mended that is offered.
     """
-    text = wording.crash_words(status, segment.step, _first_line(error))
-    key = wording.key("crash", segment.id)
+    text = wording.crash_words(how, segment.step, _first_line(error))
+    key = crash_key(segment.id, how)
     problem = Problem("crash", segment.step)
     nan = alerts.of_segment(connection, segment.id, "nan")
     earlier = None if nan is None else nan.offer
     return _raise(connection, segment, text, key, problem, actor=actor, earlier=earlier)
+
+
+def crash_key(segment_id: str, how: str) -> str:
+    """Return the key of a crash; ``how``: ``failed``, ``gone`` or ``silent``.
+
+    One that was only silent may go on, and crash later.
+    """
+    return wording.key("crash", segment_id, *([how] if how == "silent" else []))
 
 
 def raise_disk(

@@ -34,7 +34,7 @@ class Watch:
     database: Database
     config: Config
     _still: dict[str, tuple[int, float]] = field(default_factory=dict)
-    _low: set[str] = field(default_factory=set)
+    _raised: set[str] = field(default_factory=set)
 
     def look(self) -> list[Alert]:
         """Raise what is new, and return it; one statement if nothing is.
@@ -54,8 +54,11 @@ class Watch:
         status = lifecycle.segment_status(segment, now)
         if status not in lifecycle.CRASHED or not rules.readable(watching.watch).crash:
             return []
+        how = "failed" if status == "failed" else "gone" if segment.gone else "silent"
+        if self._is_known(segment.run_id, raising.crash_key(segment.id, how)):
+            return []
         with self.database.transaction() as connection:
-            return [raising.raise_crash(connection, segment, status, segment.error, ACTOR)]
+            return [raising.raise_crash(connection, segment, how, segment.error, ACTOR)]
 
     def _stalled(self, watching: Watched, now: float) -> list[Alert]:
         segment, limit = watching.segment, rules.readable(watching.watch).stall
@@ -101,21 +104,21 @@ class Watch:
             if least is None:
                 continue
             needed = max(least, _CHECKPOINTS * (watching.checkpoint_bytes or 0))
-            if free >= needed:
-                self._low.discard(segment.id)
+            key = wording.key("disk", segment.id)
+            if free >= needed or self._is_known(segment.run_id, key):
                 continue
-            if segment.id in self._low or self._is_known(
-                segment.run_id, wording.key("disk", segment.id)
-            ):
-                continue
-            self._low.add(segment.id)
             with self.database.transaction() as connection:
                 raised.append(raising.raise_disk(connection, segment, free, needed, ACTOR))
         return raised
 
     def _is_known(self, run_id: str, key: str) -> bool:
-        with self.database.read() as connection:
-            return alerts.by_key(connection, run_id, key) is not None
+        """Return whether there is an alert of that key; what there is, is asked for once."""
+        if key not in self._raised:
+            with self.database.read() as connection:
+                if alerts.by_key(connection, run_id, key) is None:
+                    return False
+            self._raised.add(key)
+        return True
 
 
 def free_bytes(folder: Path) -> int:

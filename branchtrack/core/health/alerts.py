@@ -71,11 +71,14 @@ def stall_words(step: int, seconds: float) -> str:
     return f"no update for {formats.duration(seconds)}: still at step {formats.steps(step)}"
 
 
-def crash_words(status: str, step: int, error: str | None) -> str:
-    """Return what is to be said of a training that a crash has ended."""
+def crash_words(how: str, step: int, error: str | None) -> str:
+    """Return what is to be said of a training that a crash has ended.
+
+    ``how``: ``failed``, ``gone`` (its process), or ``silent``, which it may also survive.
+    """
     at = f"at step {formats.steps(step)}"
-    if status == "lost":
-        return f"the training process is gone, last heard of {at}"
+    if how != "failed":
+        return f"the training process is {how}, last heard of {at}"
     return f"training failed {at}: {error}" if error else f"training failed {at}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from branchtrack.db.tables import segments as rows
 from branchtrack.db.watching import alerts
 from tests.control.alerts.conftest import Forked
 
+GONE = f"{socket.gethostname()}:99999999:1"
 QUIET = {"stall": None, "disk": None}
 
 
@@ -44,12 +46,27 @@ def test_a_healthy_run_is_not_spoken_of(forked: Forked, looked: Callable[[], lis
 def test_a_process_that_is_gone_is_a_crash_said_once(
     database: Database, forked: Forked, looked: Callable[[], list[Alert]]
 ) -> None:
-    change(database, forked, heartbeat_at=time.time() - 60, process="gone:1:1")
+    change(database, forked, heartbeat_at=time.time() - 60, process=GONE)
     (alert,) = looked()
     assert (alert.kind, alert.level) == ("crash", "error")
     assert alert.text.startswith("the training process is gone, last heard of at step 30")
     assert alert.offer is not None and alert.offer["step"] == 30
     assert looked() == []
+
+
+def test_a_process_that_was_only_silent_can_crash_later(
+    config: Config, database: Database, forked: Forked, looked: Callable[[], list[Alert]]
+) -> None:
+    watching = Watch(database, config)
+    change(database, forked, heartbeat_at=time.time() - 60, process="another-machine:1:1")
+    (alert,) = watching.look()
+    assert "is silent, last heard of at step 30" in alert.text
+    assert watching.look() == looked() == []
+    change(database, forked, heartbeat_at=time.time())
+    assert watching.look() == []
+    change(database, forked, heartbeat_at=time.time() - 60, process=GONE)
+    assert ["is gone" in each.text for each in watching.look()] == [True]
+    assert watching.look() == looked() == []
 
 
 def test_a_training_that_failed_is_a_crash_with_its_error(

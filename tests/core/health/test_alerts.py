@@ -35,7 +35,7 @@ def test_an_alert_says_what_is_wrong_and_where_it_began(finding: Finding, words:
 
 def test_what_a_dead_or_stuck_process_cannot_say() -> None:
     assert alerts.stall_words(40, 900) == "no update for 15 min: still at step 40"
-    assert alerts.crash_words("lost", 40, None) == (
+    assert alerts.crash_words("gone", 40, None) == (
         "the training process is gone, last heard of at step 40"
     )
     assert alerts.crash_words("failed", 4, "ValueError: x") == (
