@@ -75,6 +75,7 @@ ROUTES = {
     "api_trash.purge": ("DELETE", "/api/v1/trash/DELETED", "purge"),
     "audit.show": ("GET", f"{RUN}/audit", "look"),
     "alerts.index": ("GET", f"{RUN}/alerts", "look"),
+    "alerts.see_all": ("POST", f"{RUN}/alerts/seen", "notice"),
     "alerts.see": ("POST", "/alerts/ALERT/seen", "notice"),
     "api_alerts.list_alerts": ("GET", "/api/v1/alerts", "look"),
     "api_alerts.see": ("POST", "/api/v1/alerts/ALERT/seen", "notice"),

@@ -57,8 +57,26 @@ def mark_seen(database: Database, alert_ref: str, *, actor: Actor | str) -> Aler
     Raises:
         NotFound, Ambiguous: there is no such alert. Forbidden: the actor may not do it.
     """
+    who = _who(database, actor)
+    with database.transaction() as connection:
+        return alerts.mark_seen(connection, alerts.find(connection, alert_ref).id, who.label)
+
+
+def mark_all_seen(database: Database, run_ref: str, *, actor: Actor | str) -> int:
+    """Note that all alerts of a run were seen; return how many nobody had seen before.
+
+    Raises:
+        NotFound, Ambiguous: there is no such run. Forbidden: the actor may not do it.
+    """
+    who = _who(database, actor)
+    with database.transaction() as connection:
+        run = runs.find_run(connection, run_ref)
+        return alerts.mark_all_seen(connection, run.id, who.label)
+
+
+def _who(database: Database, actor: Actor | str) -> Actor:
+    """Return who marks alerts, if they may."""
     database.check_writable()
     who = actors.of(actor)
     actors.check(who, _DEED, [_DEED])
-    with database.transaction() as connection:
-        return alerts.mark_seen(connection, alerts.find(connection, alert_ref).id, who.label)
+    return who

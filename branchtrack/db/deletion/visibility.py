@@ -33,19 +33,20 @@ def branch_count() -> ColumnElement[int]:
 
 
 def unseen_of_branch() -> ColumnElement[int]:
-    """Return the number of a branch's alerts that nobody has seen, for a query of branches."""
+    """Return the number of a branch's warnings and errors not seen yet, for a query of branches."""
     query = select(func.count()).where(
-        alerts.c.branch_id == branches.c.id, alerts.c.seen_at.is_(None)
+        alerts.c.branch_id == branches.c.id, alerts.c.seen_at.is_(None), alerts.c.level != "info"
     )
     return query.correlate(branches).scalar_subquery()
 
 
 def unseen_of_run() -> ColumnElement[int]:
-    """Return the number of a run's alerts that nobody has seen, for a query of runs."""
+    """Return the number of a run's warnings and errors not seen yet, for a query of runs."""
     hidden = select(branches.c.id).where(branches.c.trashed_at.is_not(None))
     query = select(func.count()).where(
         alerts.c.run_id == runs.c.id,
         alerts.c.seen_at.is_(None),
+        alerts.c.level != "info",
         alerts.c.branch_id.not_in(hidden),
     )
     return query.correlate(runs).scalar_subquery()

@@ -39,7 +39,7 @@ _CHUNK = 2000
 class RunSummary:
     """A run, its numbers of branches and nodes, and how many runs the search found in all.
 
-    ``unseen`` is the number of its alerts that nobody has seen.
+    ``unseen`` is the number of its warnings and errors that nobody has seen.
     """
 
     run: Run

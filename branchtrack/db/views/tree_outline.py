@@ -43,7 +43,7 @@ class TreeSummary:
     ``troubles`` is what each segment could not record at its last sign of life: its process records
     an event of kind ``trouble`` as soon as it can, ``begun`` with the reason, and ``over``.
     ``certificates`` has the newest one of each branch, ``groups`` the names of groups by id, and
-    ``unseen`` how many alerts of each branch nobody has seen.
+    ``unseen`` how many warnings and errors of each branch nobody has seen.
     """
 
     run: Run

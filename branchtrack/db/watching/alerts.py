@@ -64,6 +64,17 @@ def mark_seen(connection: Connection, alert_id: str, actor: str) -> Alert:
     return get(connection, alert_id)
 
 
+def mark_all_seen(connection: Connection, run_id: str, actor: str) -> int:
+    """Note who has seen the alerts of a run that nobody had seen; return how many."""
+    unseen = (alerts.c.run_id == run_id) & alerts.c.seen_at.is_(None)
+    ids = list(connection.execute(select(alerts.c.id).where(unseen)).scalars())
+    values = {"seen_at": time.time(), "seen_by": actor}
+    connection.execute(alerts.update().where(unseen).values(**values))
+    for alert_id in ids:
+        seals.renew(connection, alerts, alert_id)
+    return len(ids)
+
+
 def get(connection: Connection, alert_id: str) -> Alert:
     """Return the alert with exactly that id."""
     row = connection.execute(select(alerts).where(alerts.c.id == alert_id)).first()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from branchtrack.control.alerts.rules import mark_seen
+from branchtrack.control.alerts.rules import mark_all_seen, mark_seen
 from branchtrack.core.health import rules
 from branchtrack.core.health.alerts import LEVELS, levels_from
 from branchtrack.core.health.payloads import proposal
@@ -53,6 +53,13 @@ def index(run: str) -> Response:
         changed=rules.readable(record.watch).as_json() or {},
         prefix=PREFIX,
     )
+
+
+@blueprint.post("/runs/<run>/alerts/seen")
+def see_all(run: str) -> AnyResponse:
+    """Mark all alerts of a run as seen."""
+    mark_all_seen(services().database, run, actor=actor())
+    return redirect(url_for("alerts.index", run=run), 303)
 
 
 @blueprint.post("/alerts/<alert>/seen")

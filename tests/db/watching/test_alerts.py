@@ -93,3 +93,17 @@ def test_how_far_a_delivery_is_changes_only_from_what_was_read(
         assert alerts.change_delivery(connection, again, {"attempts": 2}, delivered_at=5.0)
         assert alerts.get(connection, alert.id).delivered_at == 5.0
         assert integrity.of_run(connection, branch.run_id) == []
+
+
+def test_all_alerts_of_a_run_are_marked_as_seen_by_whom_it_was(
+    database: Database, tree: Tree
+) -> None:
+    with database.transaction() as connection:
+        branch = runs.find_branch(connection, "demo")
+        rows = [add_alert(connection, branch, key=str(number)) for number in range(3)]
+        alerts.mark_seen(connection, rows[0].id, "ann")
+        assert alerts.mark_all_seen(connection, branch.run_id, "ben") == 2
+        assert alerts.mark_all_seen(connection, branch.run_id, "cleo") == 0
+        seen = [alert.seen_by for alert in alerts.after(connection, 0, 9)]
+        assert seen == ["ann", "ben", "ben"] and alerts.count_unseen(connection) == 0
+        assert integrity.of_run(connection, branch.run_id) == []

@@ -72,3 +72,20 @@ def test_the_lane_of_a_branch_has_a_mark_of_its_new_alerts(own: Site) -> None:
     raised(own, key="1")
     raised(own, key="2")
     assert "2 alerts" in own.get("/runs/digits").one(id="branch-main").text
+
+
+def test_all_alerts_are_marked_as_seen_at_once(own: Site) -> None:
+    for number in range(3):
+        raised(own, key=str(number))
+    page = own.get("/runs/digits/alerts")
+    assert "3 not seen yet" in page.text
+    answer = own.client.post("/runs/digits/alerts/seen")
+    assert answer.status_code == 303 and answer.headers["Location"] == "/runs/digits/alerts"
+    page = own.get("/runs/digits/alerts")
+    assert "0 not seen yet" in page.text and "Mark all as seen" not in page.text
+
+
+def test_good_news_have_no_mark(own: Site) -> None:
+    raised(own, level="info", kind="target")
+    assert "alert" not in own.get("/").one("tbody").text
+    assert "new alert" not in own.get("/runs/digits").text

@@ -45,7 +45,11 @@ _COLOURS = {"error": "red", "warn": "yellow", "info": "cyan"}
 )
 @click.option("--all", "everything", is_flag=True, help="All alerts.")
 @click.option(
-    "--seen", "seen", multiple=True, metavar="ID", help="Mark an alert as seen; may be repeated."
+    "--seen",
+    "seen",
+    multiple=True,
+    metavar="ID|all",
+    help="Mark an alert as seen, may be repeated; or all alerts of RUN.",
 )
 @click.option("--follow", is_flag=True, help="Continue with new alerts, until interrupted.")
 @json_option
@@ -76,7 +80,7 @@ def alerts(
 
     scope: dict[str, Any] = {"level": level, "limit": None if everything else limit}
     with line.database() as database:
-        _mark(database, seen)
+        _mark(database, run, seen)
         _look(line, database)
         with database.read() as connection:
             page = payloads_alerts.page(connection, run, since=since, **scope)
@@ -93,12 +97,18 @@ def alerts(
                 page = payloads_alerts.page(connection, run, since=page["cursor"], **scope)
 
 
-def _mark(database: Database, seen: tuple[str, ...]) -> None:
+def _mark(database: Database, run: str | None, seen: tuple[str, ...]) -> None:
     from branchtrack import control
-    from branchtrack.control.alerts.rules import mark_seen
+    from branchtrack.control.alerts import rules
 
+    who = control.local_actor()
     for ref in seen:
-        mark_seen(database, ref, actor=control.local_actor())
+        if ref != "all":
+            rules.mark_seen(database, ref, actor=who)
+        elif run is None or "/" in run:
+            raise click.UsageError("--seen all needs a RUN.")
+        else:
+            rules.mark_all_seen(database, run, actor=who)
 
 
 def _look(line: CommandLine, database: Database) -> None:

@@ -117,3 +117,12 @@ def test_the_command_sends_what_is_to_be_sent(
         assert [payload["id"] for payload in receiver.payloads] == [alert.id]
     monkeypatch.setenv("BRANCHTRACK_WEBHOOK_LEVEL", "loud")
     assert call("alerts").code == 2
+
+
+def test_all_alerts_of_a_run_are_marked_as_seen(call: Call, forked: Forked) -> None:
+    raised(forked, key="1")
+    raised(forked, key="2")
+    seen = call("alerts", "demo", "--seen", "all", "--json").json["alerts"]
+    assert len(seen) == 2 and all(alert["seen_by"] for alert in seen)
+    assert call("alerts", "--seen", "all").code == 2
+    assert call("verify", "--all").code == 0
