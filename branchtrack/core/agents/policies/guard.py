@@ -18,6 +18,10 @@ class GuardOptions(Options):
 
     ``noise``: and by this many times the usual difference between two points. ``window``: points
     that are smoothed. ``limit``: rollbacks in all. ``factor``: what the rate is multiplied with.
+
+    A training can also be damaged without any rise: it never takes off. ``stuck`` points without
+    an improvement of ``progress`` (relative) since the last rollback count as a divergence, too; 0
+    is off, for a training that has converged looks the same.
     """
 
     metric: str = "loss"
@@ -26,6 +30,8 @@ class GuardOptions(Options):
     window: int = Field(5, ge=1)
     factor: float = Field(0.5, gt=0, lt=1)
     limit: int = Field(8, ge=1)
+    stuck: int = Field(0, ge=0)
+    progress: float = Field(0.03, gt=0, lt=1)
 
 
 @dataclass(frozen=True)
@@ -47,13 +53,14 @@ class Guard(Policy[GuardOptions]):
         """Return a rollback, or a fork if the training has ended, once the curve diverges."""
         options = self.options
         curve = view.curve(options.metric)
-        divergence = find_divergence(curve, options)
+        divergence = find_divergence(curve, options) or self._find_stuck(curve, memory)
         if divergence is None or int(memory.get("rollbacks", 0)) >= options.limit:
             return []
         node = last_healthy(view, divergence, options)
         values = view.scaled("lr", options.factor)
         if node is None or not values:
             return []
+        memory["since"] = node.step
         memory["rollbacks"] = int(memory.get("rollbacks", 0)) + 1
         reason = (
             f"{divergence.what}; step {node.step} is the last healthy node. "
@@ -64,6 +71,32 @@ class Guard(Policy[GuardOptions]):
                 return [Set(values=values, reason=reason)]
             return [Rollback(node=node.id, values=values, reason=reason)]
         return [Fork(node=node.id, settings=values, reason=reason)]
+
+    def _find_stuck(self, curve: Curve, memory: Memory) -> Divergence | None:
+        """Return where a training got stuck; each time in a row half as far from the beginning."""
+        options = self.options
+        since = int(memory.get("since", -1))
+        recent = curve.after(since).smoothed(options.window)
+        if not options.stuck or len(recent) < options.window + options.stuck:
+            return None
+        early, late = recent.values[: -options.stuck], recent.values[-options.stuck :]
+        before, now = min(early[options.window - 1 :]), min(late)
+        if now <= before - options.progress * abs(before):
+            memory.pop("stuck_at", None)
+            return None
+        first = next(
+            step
+            for step, value in recent.points()
+            if value <= before + options.progress * abs(before)
+        )
+        earlier = int(memory.get("stuck_at", 2 * first)) // 2
+        memory["stuck_at"] = step = min(first, earlier)
+        last = recent.steps[-1]
+        what = (
+            f"{options.metric} has not fallen by {options.progress:.0%} of {before:.4g} in "
+            f"{options.stuck} points up to step {last}"
+        )
+        return Divergence(max(step, 1), last, what)
 
 
 def find_divergence(curve: Curve, options: GuardOptions) -> Divergence | None:
