@@ -96,7 +96,9 @@ class Runner:
         with self._database.read() as connection:
             view = observe(connection, branch, self._controller.metrics)
         self.agent = self._updated(step=view.step)
-        if self._waits(view):
+        if self._pending():
+            # What has ended since may be followed by another branch: the next round looks again.
+            self._settle_pending(view)
             return None
         is_new = self._looks(view)
         if is_new and not why and view.step >= self._memory.get("quiet_until", -1):
@@ -136,8 +138,8 @@ class Runner:
             updates = run_steps(connection, self._branch())
         self._spend(self._spent.intervened(updates, branches=branches, steps=steps))
 
-    def _waits(self, view: View) -> bool:
-        """Return whether something that was asked for has not ended yet."""
+    def _settle_pending(self, view: View) -> None:
+        """Take note of what was asked for and has ended."""
         left = []
         for waiting in self._pending():
             if waiting["request"] is None:
@@ -152,7 +154,6 @@ class Runner:
         self._memory["pending"] = left
         if left:
             self._expire()
-        return bool(left)
 
     def _ended(self, request: Request, waiting: dict[str, Any], view: View) -> None:
         self._report(f"request {request.id[:8]} is {request.state}")

@@ -19,9 +19,9 @@ class GuardOptions(Options):
     ``noise``: and by this many times the usual difference between two points. ``window``: points
     that are smoothed. ``limit``: rollbacks in all. ``factor``: what the rate is multiplied with.
 
-    A training can also be damaged without any rise: it never takes off. ``stuck`` points without
-    an improvement of ``progress`` (relative) since the last rollback count as a divergence, too; 0
-    is off, for a training that has converged looks the same.
+    A training from scratch can also be damaged without any rise: it never takes off. ``stuck``
+    points without an improvement of ``progress`` (relative) lead back to the first node; 0 is off,
+    for a training that has converged looks the same.
     """
 
     metric: str = "loss"
@@ -34,12 +34,18 @@ class GuardOptions(Options):
     progress: float = Field(0.03, gt=0, lt=1)
 
 
+#: A loss below this share of the first one shows that a training has taken off.
+_SLOW = 0.5
+#: And below this share of the attempt before, that it is better than that one.
+_BETTER = 0.9
+
+
 @dataclass(frozen=True)
 class Divergence:
-    """Where a curve went wrong: the first bad step, and what was seen at ``seen_at``."""
+    """Where a curve went wrong: the first bad step, and its ``level`` when it was seen."""
 
     step: int
-    seen_at: int
+    level: float
     what: str
 
 
@@ -51,52 +57,42 @@ class Guard(Policy[GuardOptions]):
 
     def decide(self, view: View, memory: Memory) -> list[Decision]:
         """Return a rollback, or a fork if the training has ended, once the curve diverges."""
-        options = self.options
-        curve = view.curve(options.metric)
-        divergence = find_divergence(curve, options) or self._find_stuck(curve, memory)
-        if divergence is None or int(memory.get("rollbacks", 0)) >= options.limit:
-            return []
-        node = last_healthy(view, divergence, options)
+        options, curve = self.options, view.curve(self.options.metric)
         values = view.scaled("lr", options.factor)
-        if node is None or not values:
+        if view.status in ("waiting", "empty") or not view.nodes or not values:
             return []
+        if int(memory.get("rollbacks", 0)) >= options.limit:
+            return []
+        divergence = find_divergence(curve, options)
+        if divergence is not None:
+            return self._go_back(view, last_healthy(view, divergence, options), divergence, memory)
+        stuck = find_stuck(curve.after(int(memory.get("since", -1))), options)
+        if stuck is None or not view.is_live:
+            return []
+        # What has learned much more than the attempt before is not damaged: it is slow by now.
+        before = memory.get("level")
+        healthy = _SLOW * curve.values[0] if before is None else _BETTER * float(before)
+        if stuck.level <= healthy:
+            memory["since"] = view.step
+            return [Set(values=values, reason=f"{stuck.what}. lr x{options.factor:g}.")]
+        memory["level"] = stuck.level
+        return self._go_back(view, view.nodes[0], stuck, memory)
+
+    def _go_back(
+        self, view: View, node: SeenNode | None, divergence: Divergence, memory: Memory
+    ) -> list[Decision]:
+        if node is None:
+            return []
+        options, values = self.options, view.scaled("lr", self.options.factor)
         memory["since"] = node.step
         memory["rollbacks"] = int(memory.get("rollbacks", 0)) + 1
         reason = (
-            f"{divergence.what}; step {node.step} is the last healthy node. "
+            f"{divergence.what}; back to the node of step {node.step}. "
             f"lr x{options.factor:g}, {memory['rollbacks']} of {options.limit}."
         )
         if view.is_live:
-            if node.step == view.step:
-                return [Set(values=values, reason=reason)]
             return [Rollback(node=node.id, values=values, reason=reason)]
         return [Fork(node=node.id, settings=values, reason=reason)]
-
-    def _find_stuck(self, curve: Curve, memory: Memory) -> Divergence | None:
-        """Return where a training got stuck; each time in a row half as far from the beginning."""
-        options = self.options
-        since = int(memory.get("since", -1))
-        recent = curve.after(since).smoothed(options.window)
-        if not options.stuck or len(recent) < options.window + options.stuck:
-            return None
-        early, late = recent.values[: -options.stuck], recent.values[-options.stuck :]
-        before, now = min(early[options.window - 1 :]), min(late)
-        if now <= before - options.progress * abs(before):
-            memory.pop("stuck_at", None)
-            return None
-        first = next(
-            step
-            for step, value in recent.points()
-            if value <= before + options.progress * abs(before)
-        )
-        earlier = int(memory.get("stuck_at", 2 * first)) // 2
-        memory["stuck_at"] = step = min(first, earlier)
-        last = recent.steps[-1]
-        what = (
-            f"{options.metric} has not fallen by {options.progress:.0%} of {before:.4g} in "
-            f"{options.stuck} points up to step {last}"
-        )
-        return Divergence(max(step, 1), last, what)
 
 
 def find_divergence(curve: Curve, options: GuardOptions) -> Divergence | None:
@@ -108,7 +104,7 @@ def find_divergence(curve: Curve, options: GuardOptions) -> Divergence | None:
     for index, (step, value) in enumerate(curve.points()):
         if not math.isfinite(value):
             name = "NaN" if math.isnan(value) else "infinite"
-            return Divergence(step, step, f"{options.metric} is {name} since step {step}")
+            return Divergence(step, value, f"{options.metric} is {name} since step {step}")
         if math.isfinite(before):
             differences.append(abs(value - before))
             usual = median(differences[-10 * window :])
@@ -123,10 +119,26 @@ def find_divergence(curve: Curve, options: GuardOptions) -> Divergence | None:
                 f"{options.metric} rose from {best:.4g} (step {best_step}) to {smooth:.4g} "
                 f"(step {step})"
             )
-            return Divergence(_first_above(curve, best_step, best), step, what)
+            return Divergence(_first_above(curve, best_step, best), smooth, what)
         if smooth < best:
             best, best_step = smooth, step
     return None
+
+
+def find_stuck(curve: Curve, options: GuardOptions) -> Divergence | None:
+    """Return that a curve has not fallen for ``stuck`` points, if that is so."""
+    if not options.stuck or len(curve) < options.window + options.stuck:
+        return None
+    smoothed = curve.smoothed(options.window)
+    before = min(smoothed.values[options.window - 1 : -options.stuck])
+    now = min(smoothed.values[-options.stuck :])
+    if not now > before - options.progress * abs(before):
+        return None
+    what = (
+        f"{options.metric} has not fallen by {options.progress:.0%} of {before:.4g} in "
+        f"{options.stuck} points up to step {curve.steps[-1]}"
+    )
+    return Divergence(curve.steps[-options.stuck], min(before, now), what)
 
 
 def last_healthy(view: View, divergence: Divergence, options: GuardOptions) -> SeenNode | None:
