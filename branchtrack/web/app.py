@@ -24,6 +24,7 @@ from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
 from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
+from branchtrack.web.api import agents as api_agents
 from branchtrack.web.api import alerts as api_alerts
 from branchtrack.web.api import labels as api_labels
 from branchtrack.web.api import launches as api_launches
@@ -32,6 +33,7 @@ from branchtrack.web.api import storage as api_storage
 from branchtrack.web.api import trash as api_trash
 from branchtrack.web.events import streams
 from branchtrack.web.pages import (
+    agents,
     alerts,
     audit,
     code,
@@ -126,7 +128,8 @@ def status_of(error: BranchtrackError) -> int:
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
     apis = (read, requests, orders, api_labels, api_launches, api_storage, api_trash, tokens)
-    for module in (*pages, alerts, manage, trash, code, theme, streams, *apis, api_alerts):
+    more = (alerts, agents, manage, trash, code, theme, streams)
+    for module in (*pages, *more, *apis, api_alerts, api_agents):
         app.register_blueprint(module.blueprint)
 
 

@@ -110,6 +110,7 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     assert changed is not None and lines["more-decay"].head is not None
     assert lines["hot"].head is not None and lines["cooler"].head is not None
     seeds.alerts(lines["hot"])
+    helper = seeds.agents(lines["more-decay"])
     pages = {
         "runs": "/",
         "tree": "/runs/gpt2-docs",
@@ -126,6 +127,8 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
         "steer-wrong": "/runs/gpt2-docs/branches/more-decay/steer?",
         "audit": "/runs/gpt2-docs/audit?verify=1",
         "alerts": "/runs/gpt2-docs/alerts",
+        "agents": "/agents",
+        "agent": f"/agents/{helper}",
         "queue": "/launches",
         "storage": "/storage",
         "manage": "/runs/gpt2-docs/manage",

@@ -52,12 +52,15 @@ def pages(site: Site) -> dict[str, str]:
     other.end("failed")
     control.delete(site.database, "troubled/given-up", actor="ann", reason="worse")
     seeds.alerts(site.lines["hot"])
+    helper = seeds.agents(live)
     return {
         "runs": "",
         "no such runs": "runs?q=zzz",
         "tree": "runs/gpt2-docs",
         "tree in trouble": "runs/troubled",
         "alerts": "runs/gpt2-docs/alerts",
+        "agents": "agents",
+        "agent": f"agents/{helper}",
         "no alerts": "runs/troubled/alerts",
         "node": f"nodes/{cooler.id}",
         "compare": "compare?a=gpt2-docs/main&b=gpt2-docs/hot",

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from branchtrack import control
 from branchtrack.checkpoints.manifest import Entry, Manifest, TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.actors import Actor
@@ -34,7 +35,9 @@ from branchtrack.core.settings import Setting
 from branchtrack.db import certificates, metrics, nodes, requests, runs, segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, ordering
+from branchtrack.db.watching import agents as agent_rows
 from branchtrack.db.watching import alerts as alert_rows
+from tests.db.watching.rows import add_agent, add_exchange
 
 SETTINGS = {"lr": 5e-3, "weight_decay": 0.01, "max_grad_norm": 1.0}
 GROUPS = [
@@ -316,6 +319,27 @@ def curve(first: int, last: int, high: float, low: float, pace: float, seed: int
     steps = np.arange(first + 1, last + 1)
     values = low + (high - low) * np.exp(-(steps - first) / pace)
     return steps, values + noise.normal(0, 0.03, steps.size) * (0.4 + values / 6)
+
+
+def agents(line: Line) -> str:
+    """An agent with a proposal about a branch that trains, and a model's two answers; its id."""
+    with line.grower.database.transaction() as connection:
+        run_id, budget = line.branch.run_id, {"branches": 4, "tokens": 50_000}
+        guard = add_agent(connection, run_id, branch=line.branch.name, budget=budget)
+        helper = add_agent(connection, run_id, "helper", policy="llm", budget=budget)
+        agent_rows.beat(connection, guard.id, step=200, note="step 200: all is well")
+        for outcome in ("nothing", "malformed"):
+            add_exchange(connection, helper, line.branch.id, outcome=outcome)
+    who = Actor("guard", "agent", "policy", agent_id=guard.id)
+    control.submit(
+        line.grower.database,
+        f"{line.grower.run.name}/{line.branch.name}",
+        {"kind": "set", "values": {"lr": 1e-4}},
+        actor=who,
+        reason="loss rose from 2.1 (step 180) to 2.6 (step 200)",
+        propose=True,
+    )
+    return helper.id
 
 
 def alerts(line: Line) -> None:

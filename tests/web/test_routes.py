@@ -25,7 +25,7 @@ from branchtrack.db import runs, tokens
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
-from tests.db.watching.rows import add_alert
+from tests.db.watching.rows import add_agent, add_alert
 from tests.web import seeds
 from tests.web.conftest import client_of
 
@@ -79,6 +79,20 @@ ROUTES = {
     "alerts.see": ("POST", "/alerts/ALERT/seen", "notice"),
     "api_alerts.list_alerts": ("GET", "/api/v1/alerts", "look"),
     "api_alerts.see": ("POST", "/api/v1/alerts/ALERT/seen", "notice"),
+    "agents.index": ("GET", "/agents", "look"),
+    "agents.show": ("GET", "/agents/AGENT", "look"),
+    "agents.change": ("POST", "/agents/AGENT", "order"),
+    "agents.stop": ("POST", "/agents/AGENT/stop", "decide"),
+    "agents.approve": ("POST", "/proposals/PROPOSAL/approve", "decide"),
+    "agents.decline": ("POST", "/proposals/PROPOSAL/decline", "decide"),
+    "api_agents.list_proposals": ("GET", "/api/v1/proposals", "look"),
+    "api_agents.approve": ("POST", "/api/v1/proposals/PROPOSAL/approve", "decide"),
+    "api_agents.decline": ("POST", "/api/v1/proposals/PROPOSAL/decline", "decide"),
+    "api_agents.list_agents": ("GET", "/api/v1/agents", "look"),
+    "api_agents.show": ("GET", "/api/v1/agents/AGENT", "look"),
+    "api_agents.change": ("PATCH", "/api/v1/agents/AGENT", "order"),
+    "api_agents.stop": ("POST", "/api/v1/agents/AGENT/stop", "decide"),
+    "api_agents.list_exchanges": ("GET", "/api/v1/agents/AGENT/exchanges", "look"),
     "streams.events": ("GET", f"{RUN}/events", "look"),
     "api.list_runs": ("GET", "/api/v1/runs", "look"),
     "api.tree": ("GET", f"/api/v1{RUN}/tree", "look"),
@@ -133,6 +147,8 @@ MAY = {
     "retain": ("operator", "admin", "person"),
     "label": ("operator", "admin", "person"),
     "notice": ("operator", "admin", "person"),
+    "decide": ("operator", "admin", "person"),
+    "order": ("operator", "admin", "person"),
     "rename": ("operator", "admin", "person"),
     "delete": ("operator", "admin", "person"),
     "purge": ("admin", "person"),
@@ -164,6 +180,8 @@ class Gate:
         path = path.replace("IDLE", self.idle_branch() if "IDLE" in path else "")
         path = path.replace("DELETED", self.deleted_run() if "DELETED" in path else "")
         path = path.replace("SPARE", self.spare_run().name if "SPARE" in path else "")
+        path = path.replace("AGENT", self.agent() if "AGENT" in path else "")
+        path = path.replace("PROPOSAL", self.proposal() if "PROPOSAL" in path else "")
         path = path.replace("ALERT", self.alert() if "ALERT" in path else "")
         path = path.replace("LAUNCH", self.launch_of(caller) if "LAUNCH" in path else "")
         path = path.replace("TOKEN", self.spare_token(caller) if "TOKEN" in path else "")
@@ -182,6 +200,17 @@ class Gate:
         )
         answer.close()
         return answer.status_code
+
+    def agent(self) -> str:
+        """An agent at work."""
+        with self.database.transaction() as connection:
+            return add_agent(connection, self.line.branch.run_id, f"a{next(_NUMBERS)}").id
+
+    def proposal(self) -> str:
+        """A proposal that waits for a decision."""
+        return control.submit(
+            self.database, "digits", {"kind": "pause"}, actor="ann", propose=True
+        ).id
 
     def request_of(self, caller: str) -> str:
         """A request of the caller's own that waits; somebody else's where it can make none."""
@@ -242,6 +271,7 @@ def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
         "end": {},
         "pin": {},
         "rename": {"name": "digits"},
+        "order": {"mode": "act"},
         "retain": {"keep": "thin"},
     }.get(needs, {"reason": "why"})
     if needs in ("ask", "judge"):
