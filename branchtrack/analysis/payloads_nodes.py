@@ -21,6 +21,7 @@ from branchtrack.core.records import (
 from branchtrack.db import nodes
 from branchtrack.db import runs as run_rows
 from branchtrack.db.storage import references
+from branchtrack.db.views.node_search import Match
 from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.errors import InvalidInput
 
@@ -78,6 +79,20 @@ def show(connection: Connection, store: Store, record: Node) -> dict[str, Any]:
             "thinned": stored.thinned,
             "files": [store.describe(pack) for pack in packs],
         },
+    }
+
+
+def match(record: Match) -> dict[str, Any]:
+    """Return a node that a query matches: as in a tree, with its run, settings and status.
+
+    ``status`` is that of its branch.
+    """
+    return {
+        **node(record.node, record.branch, record.thinned),
+        "run": record.run,
+        "status": record.status,
+        "tags": record.node.tags or [],
+        "settings": record.node.settings,
     }
 
 

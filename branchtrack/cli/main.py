@@ -37,6 +37,7 @@ COMMANDS = {
     "show": "commands.show:show",
     "diff": "commands.show:diff",
     "curve": "commands.curve:curve",
+    "find": "commands.querying.find:find",
     "settings": "commands.requests:settings",
     "set": "commands.steer:set_settings",
     "pause": "commands.steer:pause",

@@ -6,22 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.errors import InvalidInput
 
 KEEPS = ("all", "thin", "heads")
-#: Words in the names of metrics that are better if they are higher.
-_HIGHER = (
-    "accuracy",
-    "acc",
-    "f1",
-    "bleu",
-    "rouge",
-    "auc",
-    "precision",
-    "recall",
-    "reward",
-    "score",
-)
 _LARGEST = 10**9
 
 
@@ -109,7 +97,7 @@ def _best(value: Sequence[Any]) -> Best:
     metric, count = value
     name, _, mode = str(metric).rpartition(":")
     if not name or mode not in ("min", "max"):
-        name, mode = str(metric), "max" if _is_higher_better(str(metric)) else "min"
+        name, mode = str(metric), "max" if is_higher_better(str(metric)) else "min"
     if not name.strip():
         raise InvalidInput("keep-best", metric, "the name of a metric, and a count")
     number = _count("keep-best", count)
@@ -126,8 +114,3 @@ def _count(field: str, value: Any) -> int | None:
     if isinstance(value, bool) or not 0 < number <= _LARGEST:
         raise InvalidInput(field, value, "a whole number from 1 on")
     return number
-
-
-def _is_higher_better(metric: str) -> bool:
-    words = metric.lower().replace("/", "_").replace("-", "_").split("_")
-    return any(word in _HIGHER for word in words)

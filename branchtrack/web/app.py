@@ -26,6 +26,7 @@ from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
 from branchtrack.web.api import agents as api_agents
 from branchtrack.web.api import alerts as api_alerts
+from branchtrack.web.api import find as api_find
 from branchtrack.web.api import labels as api_labels
 from branchtrack.web.api import launches as api_launches
 from branchtrack.web.api import orders, read, requests, tokens
@@ -129,7 +130,8 @@ def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
     apis = (read, requests, orders, api_labels, api_launches, api_storage, api_trash, tokens)
     more = (alerts, agents, manage, trash, code, theme, streams)
-    for module in (*pages, *more, *apis, api_alerts, api_agents):
+    others = (api_alerts, api_agents, api_find)
+    for module in (*pages, *more, *apis, *others):
         app.register_blueprint(module.blueprint)
 
 

@@ -116,6 +116,7 @@ ROUTES = {
     "api_launches.show": ("GET", "/api/v1/launches/LAUNCH", "look"),
     "api_launches.log": ("GET", "/api/v1/launches/LAUNCH/log", "look"),
     "api_launches.cancel": ("POST", "/api/v1/launches/LAUNCH/cancel", "end"),
+    "api_find.find": ("GET", "/api/v1/find?q=lr>0", "look"),
     "api_labels.change_run": ("PATCH", "/api/v1/runs/digits", "label"),
     "api_labels.change_branch": ("PATCH", "/api/v1/runs/digits/branches/main", "label"),
     "api_labels.change_node": ("PATCH", "/api/v1/nodes/NODE", "label"),

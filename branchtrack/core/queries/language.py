@@ -1,0 +1,203 @@
+"""Queries as people write them: ``lr>1e-3 and eval_loss<2.5 status:failed not (tag:old)``.
+
+    query      = and-terms ("or" and-terms)*
+    and-terms  = term ("and"? term)*
+    term       = "not" term | "(" query ")" | word ":" value | subject operator literal
+    subject    = name | function "(" name ")"
+    literal    = number | text in quotes | word
+
+It knows no database: `evaluation` says whether a query holds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+
+from branchtrack.core.queries.terms import (
+    CHOICES,
+    FILTERS,
+    FUNCTIONS,
+    OPERATORS,
+    SCOPES,
+    And,
+    Comparison,
+    Curve,
+    Filter,
+    Literal,
+    Name,
+    Not,
+    Or,
+    Term,
+)
+from branchtrack.core.queries.tokens import Token, tokenize, unquoted, unreadable
+from branchtrack.errors import InvalidInput
+
+#: Parentheses and ``not`` within each other.
+DEEPEST = 30
+_TERM = "a comparison as lr>1e-3, a filter as status:failed, not, or ("
+_WORDS = ("and", "or", "not")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_STRETCH = re.compile(r"(\d{1,18})(?:\.\.(\d{1,18}))?")
+
+
+def parse(query: str) -> Term:
+    """Return what a query asks for; an empty one asks for everything.
+
+    Raises:
+        InvalidInput: the query cannot be read; it says from where, and what could be there.
+    """
+    reader = _Reader(query)
+    if reader.token.kind == "end":
+        return And(())
+    term = reader.query(0)
+    if reader.token.kind != "end":
+        raise reader.error("and, or, a further term, or the end")
+    return term
+
+
+def stretch(value: str) -> tuple[int, int] | None:
+    """Return the first and the last step of ``100..200``, or of ``100``; None if it is neither."""
+    match = _STRETCH.fullmatch(value)
+    if match is None:
+        return None
+    first = int(match.group(1))
+    return first, int(match.group(2) or first)
+
+
+def moment(value: str, now: float) -> float | None:
+    """Return the time that ``since:value`` means, in seconds since 1970; None if it is none."""
+    match = re.fullmatch(r"(\d{1,9})([smhdw])", value)
+    if match is not None:
+        return now - int(match.group(1)) * _SECONDS[match.group(2)]
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+class _Reader:
+    """Recursive descent over the tokens of one query."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = tokenize(text)
+        self._next = 0
+
+    @property
+    def token(self) -> Token:
+        return self._tokens[self._next]
+
+    def error(self, allowed: str, token: Token | None = None) -> InvalidInput:
+        return unreadable(self._text, (token or self.token).position, allowed)
+
+    def query(self, depth: int) -> Term:
+        if depth > DEEPEST:
+            raise self.error(f"at most {DEEPEST} parentheses or nots within each other")
+        terms = [self._and_terms(depth)]
+        while self._takes_word("or"):
+            terms.append(self._and_terms(depth))
+        return terms[0] if len(terms) == 1 else Or(tuple(terms))
+
+    def _and_terms(self, depth: int) -> Term:
+        terms = [self._term(depth)]
+        while self._takes_word("and") or self._begins_term():
+            terms.append(self._term(depth))
+        return terms[0] if len(terms) == 1 else And(tuple(terms))
+
+    def _begins_term(self) -> bool:
+        return self.token.kind in ("name", "filter", "open") and not self._is_word("or")
+
+    def _term(self, depth: int) -> Term:
+        if depth > DEEPEST:
+            raise self.error(f"at most {DEEPEST} parentheses or nots within each other")
+        if self._takes_word("not"):
+            return Not(self._term(depth + 1))
+        if self.token.kind == "open":
+            self._take()
+            term = self.query(depth + 1)
+            if self.token.kind != "close":
+                raise self.error("a closing parenthesis")
+            self._take()
+            return term
+        if self.token.kind == "filter":
+            return self._filter()
+        return self._comparison()
+
+    def _filter(self) -> Filter:
+        token = self._take()
+        word, value = token.text, token.value
+        is_valid = {"step": stretch(value), "since": moment(value, 0.0)}.get(word, value)
+        if is_valid is None or value not in CHOICES.get(word, (value,)):
+            raise self.error(f"{word}: {FILTERS[word]}", token)
+        return Filter(word, value)
+
+    def _comparison(self) -> Comparison:
+        subject = self._subject()
+        if self.token.kind != "operator":
+            raise self.error(f"after a name: {' '.join(OPERATORS)}; a part of a name as name:TEXT")
+        operator = self._take().text
+        return Comparison(subject, "=" if operator == "==" else operator, self._literal())
+
+    def _subject(self) -> Name | Curve:
+        token = self.token
+        if token.kind != "name" or token.text.lower() in _WORDS:
+            raise self.error(_TERM)
+        self._take()
+        if self.token.kind != "open":
+            return self._name(token)
+        if token.text not in FUNCTIONS:
+            raise self.error(f"before a parenthesis: {', '.join(FUNCTIONS)}, and, or, not", token)
+        self._take()
+        if self.token.kind != "name":
+            raise self.error("the name of a metric")
+        metric = self._name(self._take())
+        if metric.scope == "setting" or self.token.kind != "close":
+            raise self.error("the name of one metric, and a closing parenthesis")
+        self._take()
+        return Curve(token.text, metric.text)
+
+    def _name(self, token: Token) -> Name:
+        scope, dot, rest = token.text.partition(".")
+        if scope not in SCOPES or not dot:
+            scope, rest = "", token.text
+        if "`" not in rest:
+            return Name(self._not_empty(rest, token), scope)
+        if not rest.startswith("`"):
+            raise self.error("a whole name in `backticks`", token)
+        return Name(rest[1:-1], scope)
+
+    def _not_empty(self, name: str, token: Token) -> str:
+        if not name:
+            raise self.error(f"a name after {' or '.join(SCOPES)} and a dot", token)
+        return name
+
+    def _literal(self) -> Literal:
+        token = self.token
+        if token.kind not in ("number", "text", "name") or token.text.lower() in _WORDS:
+            raise self.error("a number as 1e-3, a text in quotes, true or false")
+        self._take()
+        if token.kind == "text":
+            return unquoted(token.text)
+        if token.kind == "name":
+            return {"true": True, "false": False}.get(token.text, token.text.strip("`"))
+        number = float(token.text)
+        if not math.isfinite(number):
+            raise self.error("a number of at most 1e308", token)
+        return number
+
+    def _take(self) -> Token:
+        token = self.token
+        self._next += 1
+        return token
+
+    def _is_word(self, word: str) -> bool:
+        return self.token.kind == "name" and self.token.text.lower() == word
+
+    def _takes_word(self, word: str) -> bool:
+        if not self._is_word(word):
+            return False
+        self._take()
+        return True
