@@ -187,12 +187,12 @@ def modules() -> set[str]:
 def routes() -> frozenset[str]:
     """Every route of the server, as ``METHOD /path``."""
     app = Flask("routes", static_folder=None)
-    for package in ("api", "events", "pages"):
+    for package in ("api", "events", "pages", "protocol"):
         path = [f"{web.__path__[0]}/{package}"]
         for module in pkgutil.iter_modules(path, f"{web.__name__}.{package}."):
-            blueprint = getattr(importlib.import_module(module.name), "blueprint", None)
-            if blueprint is not None:
-                app.register_blueprint(blueprint)
+            names = vars(importlib.import_module(module.name))
+            for name in {"blueprint", "root_blueprint"} & names.keys():
+                app.register_blueprint(names[name])
     return frozenset(
         f"{method} {rule.rule}"
         for rule in app.url_map.iter_rules()

@@ -26,6 +26,7 @@ from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
 from branchtrack.web.api import agents as api_agents
 from branchtrack.web.api import alerts as api_alerts
+from branchtrack.web.access import guards, identity
 from branchtrack.web.api import find as api_find
 from branchtrack.web.api import labels as api_labels
 from branchtrack.web.api import launches as api_launches
@@ -51,6 +52,7 @@ from branchtrack.web.pages import (
     trash,
     tree,
 )
+from branchtrack.web.protocol import routes as protocol_routes
 from branchtrack.web.view import request_lines
 
 #: The status of each family of errors; the nearest class in an error's ancestry decides.
@@ -94,9 +96,18 @@ class _Response(Response):
 
 
 def create_app(
-    config: Config, database: Database, store: Store, *, token: str | None, worker_note: str = ""
+    config: Config,
+    database: Database,
+    store: Store,
+    *,
+    token: str | None,
+    worker_note: str = "",
+    protocol: str | None = None,
 ) -> Flask:
-    """Return the web application. ``token=None`` gives everyone access: for loopback only."""
+    """Return the web application. ``token=None`` gives everyone access: for loopback only.
+
+    ``protocol`` names the branch that ``/state``, ``/actions`` and ``/events`` speak for.
+    """
     app = Flask(
         __name__,
         template_folder=str(asset_dir("templates")),
@@ -111,6 +122,7 @@ def create_app(
     app.jinja_env.globals["refusals_of"] = request_lines.refusals_of
     app.jinja_env.globals["interventions"] = INTERVENTIONS
     _register_blueprints(app)
+    protocol_routes.mount(app, protocol)
     app.register_error_handler(BranchtrackError, _show_error)
     app.register_error_handler(HTTPException, _show_http_error)
     app.register_error_handler(Exception, _show_surprise)
@@ -139,7 +151,7 @@ def _show_error(error: BranchtrackError) -> tuple[Response | str, int, dict[str,
     status = status_of(error)
     wait = error.facts.get("retry_after")
     headers = {} if wait is None else {"Retry-After": str(wait)}
-    if request.path.startswith("/api/"):
+    if identity.is_api():
         return _as_json(error, status), status, headers
     return render_template("error.html", error=error, status=status), status, headers
 
@@ -157,7 +169,7 @@ def _show_http_error(error: HTTPException) -> Response | tuple[Response | str, i
         safe="Nothing was changed.",
         fix=fixes.get(error.code, ""),
     )
-    if request.path.startswith("/api/"):
+    if identity.is_api():
         return _as_json(problem, error.code, type=type(error).__name__), error.code
     return render_template("error.html", error=problem, status=error.code), error.code
 
@@ -169,7 +181,7 @@ def _show_surprise(error: Exception) -> tuple[Response | str, int]:
         safe="Training runs in other processes and is not touched by this.",
         fix="The server's log has the details; please report them.",
     )
-    if request.path.startswith("/api/"):
+    if identity.is_api():
         return _as_json(problem, 500), 500
     return render_template("error.html", error=problem, status=500), 500
 

@@ -116,6 +116,9 @@ ROUTES = {
     "api_launches.show": ("GET", "/api/v1/launches/LAUNCH", "look"),
     "api_launches.log": ("GET", "/api/v1/launches/LAUNCH/log", "look"),
     "api_launches.cancel": ("POST", "/api/v1/launches/LAUNCH/cancel", "end"),
+    "it.show_state": ("GET", "/it/digits/main/state", "look"),
+    "it.list_events": ("GET", "/it/digits/main/events?since=0", "look"),
+    "it.submit": ("POST", "/it/digits/main/actions", "act"),
     "api_find.find": ("GET", "/api/v1/find?q=lr>0", "look"),
     "api_labels.change_run": ("PATCH", "/api/v1/runs/digits", "label"),
     "api_labels.change_branch": ("PATCH", "/api/v1/runs/digits/branches/main", "label"),
@@ -143,6 +146,7 @@ MAY = {
     "ask": STEERS,
     "judge": STEERS,
     "cancel": STEERS,
+    "act": STEERS,
     "launch": ("agent", "operator", "admin", "person"),
     "end": ("agent", "operator", "admin", "person"),
     "retain": ("operator", "admin", "person"),
@@ -265,6 +269,8 @@ class Gate:
 
 def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
     """The body that a route takes: JSON of the API, a form of the pages."""
+    if needs == "act":
+        return {"json": {"type": "set_knob", "payload": {"name": "lr", "value": 2e-3}}}
     is_api = path.startswith("/api/")
     told: dict[str, Any] = {
         "theme": {"theme": "dark"},

@@ -64,6 +64,11 @@ _UNTRUSTED = (
     default="",
     help="The path under which a proxy shows the pages, such as /branchtrack.",
 )
+@click.option(
+    "--protocol",
+    metavar="RUN[/BRANCH]",
+    help="Have /state, /actions and /events speak for this branch, as Interactive Training 2 does.",
+)
 @click.option("--no-worker", is_flag=True, help="Start no training processes from here.")
 @worker_options
 @pass_command_line
@@ -77,6 +82,7 @@ def serve(
     hosts: tuple[str, ...],
     hops: int | None,
     prefix: str,
+    protocol: str | None,
     no_worker: bool,
     **worker_facts: Any,
 ) -> None:
@@ -96,7 +102,7 @@ def serve(
     secret = None if no_token else token or new_token()
     where = {"hosts": hosts, "hops": hops or 0, "prefix": prefix}
     staff = None if no_worker else Staff.of(**worker_facts)
-    serve_pages(line, host, port, secret, staff=staff, where=where)
+    serve_pages(line, host, port, secret, staff=staff, where=where, protocol=protocol)
 
 
 def new_token() -> str:
@@ -112,15 +118,17 @@ def serve_pages(
     *,
     staff: Staff | None,
     where: Mapping[str, Any] | None = None,
+    protocol: str | None = None,
 ) -> None:
     """Serve until Ctrl-C (exit code 130) or SIGTERM, with a worker if there is to be ``staff``.
 
-    ``where`` are the arguments of `proxies.mount`.
+    ``where`` are the arguments of `proxies.mount`, ``protocol`` as in `create_app`.
 
     Raises:
         PortInUse, InvalidInput: that address cannot be used; nothing was started.
     """
     from branchtrack.control.alerts.background import looking
+    from branchtrack.db.runs import find_branch
     from branchtrack.launching.worker import in_background
     from branchtrack.web.app import create_app
     from branchtrack.web.serving import proxies
@@ -136,7 +144,12 @@ def serve_pages(
         if staff is not None:
             note = _refusal(line, database)
         hired = staff.hired(line, database) if staff is not None and not note else None
-        app = create_app(line.config, database, line.store, token=token, worker_note=note)
+        if protocol is not None:
+            with database.read() as connection:
+                find_branch(connection, protocol)
+        app = create_app(
+            line.config, database, line.store, token=token, worker_note=note, protocol=protocol
+        )
         proxies.mount(app, **(where or {}))
 
         def ready(address: str) -> None:

@@ -174,6 +174,14 @@ def last_points(
 
 def points_after(connection: Connection, after: Mapping[str, int], name: str) -> dict[str, Series]:
     """Return the points of ``name`` after a step of each segment, for live updates."""
+    named = all_points_after(connection, after, metric_series.c.name == name)
+    return {key[0]: points for key, points in named.items()}
+
+
+def all_points_after(
+    connection: Connection, after: Mapping[str, int], *which: ColumnElement[bool]
+) -> dict[tuple[str, str], Series]:
+    """Return the points of every metric after a step of each segment, by (segment, name)."""
     if not after:
         return {}
     segment = metric_series.c.segment_id
@@ -181,8 +189,8 @@ def points_after(connection: Connection, after: Mapping[str, int], name: str) ->
         or_(*(and_(segment == key, column > step) for key, step in after.items()))
         for column in (metric_blocks.c.last_step, metric_points.c.step)
     )
-    series = _read(connection, metric_series.c.name == name, sealed=sealed, unsealed=unsealed)
-    return {key[0]: points.cut(after[key[0]], None) for key, points in series.items()}
+    series = _read(connection, *which, sealed=sealed, unsealed=unsealed)
+    return {key: points.cut(after[key[0]], None) for key, points in series.items()}
 
 
 def _read(

@@ -25,6 +25,8 @@ from branchtrack.web.rendering import now
 from branchtrack.web.services import services
 
 COOKIE_DAYS = 30
+#: The configuration's paths that programs use, beside those of the API.
+JSON_PATHS = "BRANCHTRACK_JSON_PATHS"
 _OWN = "server"
 
 
@@ -117,5 +119,11 @@ def _as_token(token: Token) -> Actor:
     return Actor(token.name, token.role, _channel(), token.id, token.only, token.limit)
 
 
+def is_api() -> bool:
+    """Return whether the current request is a program's, which reads answers as JSON."""
+    paths = current_app.config.get(JSON_PATHS, ())
+    return request.path.startswith(("/api/", "/it/")) or request.path in paths
+
+
 def _channel() -> str:
-    return "api" if request.path.startswith("/api/") else "web"
+    return "api" if is_api() else "web"

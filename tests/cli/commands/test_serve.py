@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from branchtrack.config import Config
+from branchtrack.core.records import Node
 from tests.cli.conftest import Call
+from tests.trees_for_tests import Tree
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,3 +79,10 @@ def test_the_path_is_part_of_the_printed_address(sqlite_config: Config) -> None:
             assert b'href="/bt/static/app.css"' in page.read()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
+
+
+def test_a_protocol_for_a_branch_that_is_missing_is_refused(
+    call: Call, forked: tuple[Tree, list[Node]]
+) -> None:
+    refused = call("serve", "--port", "0", "--no-worker", "--protocol", "demo/nowhere")
+    assert refused.code == 2 and "demo/main" in refused.err
