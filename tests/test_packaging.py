@@ -109,7 +109,7 @@ def test_the_wheel_holds_assets_and_nothing_that_is_not_needed(wheel: Path) -> N
         }
         assert present <= names
     assert [name for name in names if "__pycache__" in name or name.startswith("tests")] == []
-    assert "branchtrack/py.typed" in names
+    assert {"branchtrack/py.typed", "branchtrack/skill/SKILL.md"} <= names
 
 
 def test_the_code_in_use_is_the_wheels(python: Path, tmp_path: Path) -> None:

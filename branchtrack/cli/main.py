@@ -89,6 +89,7 @@ COMMANDS = {
     "trust": "commands.trust:trust_home",
     "token": "commands.tokens:token",
     "db": "commands.store:db",
+    "skill": "commands.guidance.skill:skill",
 }
 #: The errors that the caller can correct; every other one is a failure.
 BAD_INPUT = (InvalidInput, NotFound, SchemaError, HomeError)
