@@ -23,10 +23,9 @@ from branchtrack.error_payload import error_payload
 from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
 from branchtrack.web import rendering, services
-from branchtrack.web.access import guards
+from branchtrack.web.access import guards, identity
 from branchtrack.web.api import agents as api_agents
 from branchtrack.web.api import alerts as api_alerts
-from branchtrack.web.access import guards, identity
 from branchtrack.web.api import find as api_find
 from branchtrack.web.api import labels as api_labels
 from branchtrack.web.api import launches as api_launches
