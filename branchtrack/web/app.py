@@ -24,12 +24,7 @@ from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
 from branchtrack.web import rendering, services
 from branchtrack.web.access import guards
-from branchtrack.web.api import alerts as api_alerts
-from branchtrack.web.api import labels as api_labels
-from branchtrack.web.api import launches as api_launches
-from branchtrack.web.api import orders, read, requests, tokens
-from branchtrack.web.api import storage as api_storage
-from branchtrack.web.api import trash as api_trash
+from branchtrack.web.api.routes import BLUEPRINTS
 from branchtrack.web.events import streams
 from branchtrack.web.pages import (
     alerts,
@@ -125,9 +120,9 @@ def status_of(error: BranchtrackError) -> int:
 
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
-    apis = (read, requests, orders, api_labels, api_launches, api_storage, api_trash, tokens)
-    for module in (*pages, alerts, manage, trash, code, theme, streams, *apis, api_alerts):
-        app.register_blueprint(module.blueprint)
+    views = (*pages, alerts, manage, trash, code, theme, streams)
+    for blueprint in (*(module.blueprint for module in views), *BLUEPRINTS):
+        app.register_blueprint(blueprint)
 
 
 def _show_error(error: BranchtrackError) -> tuple[Response | str, int, dict[str, str]]:
