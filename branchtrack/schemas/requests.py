@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, RootModel, create_model
 
+from branchtrack.core import lifecycle
 from branchtrack.core.interventions import INTERVENTIONS, Intervention
 from branchtrack.schemas.bases import Answer, Moment, Query, Selection, Values
 from branchtrack.schemas.errors import Problem
@@ -89,6 +90,11 @@ class Request(Answer):
     asked_step: int | None
     created_at: Moment
     updated_at: Moment
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether nothing more will become of it."""
+        return self.state in lifecycle.REQUEST_ENDS
 
 
 class RequestPage(Answer):

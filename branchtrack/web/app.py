@@ -63,6 +63,7 @@ STATUS: dict[type[BranchtrackError], int] = {
     errors.Forbidden: 403,
     errors.RateLimited: 429,
     errors.LaunchFailed: 409,
+    errors.Unreachable: 503,
 }
 _COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg+xml")
 _YEAR = 365 * 86400

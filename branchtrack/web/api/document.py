@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Any
 
 from flask import Blueprint, Flask, current_app, request
 
-from branchtrack import __version__
 from branchtrack.schemas.bases import Answer
 from branchtrack.schemas.errors import ErrorAnswer
 from branchtrack.web.api import contract
@@ -49,7 +49,7 @@ def generate(app: Flask) -> dict[str, Any]:
     spec = SpecTree(
         "flask",
         title="branchtrack",
-        version=__version__,
+        version=version("branchtrack"),
         description=_ABOUT,
         mode="strict",
         annotations=False,
