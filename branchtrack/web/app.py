@@ -72,7 +72,13 @@ _log = logging.getLogger(__name__)
 
 
 class _Json(DefaultJSONProvider):
-    """JSON that every reader accepts: NaN and the infinities are spelled as text."""
+    """JSON that every reader accepts: NaN and the infinities are spelled as text.
+
+    Text is not escaped: `_Response` replaces unpaired surrogates, of which strict readers refuse
+    the escapes, too.
+    """
+
+    ensure_ascii = False
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return super().dumps(spelled(obj), **{"allow_nan": False, **kwargs})

@@ -27,6 +27,10 @@ class Document(Answer):
     openapi: str
     info: dict[str, Any]
     paths: dict[str, Any]
+    components: dict[str, Any]
+    tags: list[Any]
+    security: list[Any]
+    servers: list[Any]
 
 
 @blueprint.get("/openapi.json")
@@ -88,11 +92,15 @@ def generate(app: Flask) -> dict[str, Any]:
     return document
 
 
+def errors_of(agreed: Contract) -> tuple[int, ...]:
+    """Return the statuses of errors that a route may answer with."""
+    return (*_ERRORS, *(_BODY_ERRORS if agreed.body is not None else ()))
+
+
 def _described(spec: Any, view: Any, agreed: Contract, name: str) -> Any:
     from spectree import Response
 
-    errors = (*_ERRORS, *(_BODY_ERRORS if agreed.body is not None else ()))
-    models = {f"HTTP_{status}": ErrorAnswer for status in errors}
+    models: dict[str, Any] = {f"HTTP_{status}": ErrorAnswer for status in errors_of(agreed)}
     models |= {f"HTTP_{status}": model for status, model in agreed.answers.items()}
     return spec.validate(
         query=agreed.query,

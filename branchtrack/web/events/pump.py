@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from branchtrack.core.actors import Actor
 from branchtrack.core.nonfinite import spelled
 from branchtrack.db.engine import Database
+from branchtrack.errors import printable
 
 #: Streams at once, in all and of one caller.
 MOST, MOST_EACH = 512, 64
@@ -125,7 +126,8 @@ def as_messages(follower: Reader) -> str:
 
 
 def _as_json(data: dict[str, Any]) -> str:
-    return json.dumps(spelled(data), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(spelled(data), separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return printable(text)
 
 
 class Pump:

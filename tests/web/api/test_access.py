@@ -19,7 +19,7 @@ def test_a_secret_is_in_the_answer_that_makes_the_token_alone(empty: Site) -> No
     assert (created["only"], created["max_per_1000_steps"]) == (["lr"], 5)
     listed = empty.client.get(PATH)
     assert created.pop("secret") not in listed.get_data(as_text=True)
-    assert listed.get_json() == [created]
+    assert listed.get_json() == {"tokens": [created], "total": 1, "next": None}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_makes_no_token_is_refused_by_its_field(
     answer = empty.client.post(PATH, json={**BOT, **body})
     assert answer.status_code == 422
     assert answer.get_json()["error"]["field"] == field
-    assert empty.client.get(PATH).get_json() == []
+    assert empty.client.get(PATH).get_json()["tokens"] == []
 
 
 def test_a_token_is_revoked_once(empty: Site) -> None:
