@@ -28,7 +28,7 @@ Values = dict[str, Any]
 class Query(BaseModel):
     """A query string; each name once, and no others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Selection(Query):
@@ -50,7 +50,7 @@ class Body(BaseModel):
 class Answer(BaseModel):
     """An answer. More keys may be added; a client ignores those that it does not know."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     #: The key of the list that a page is of; empty if the answer is an item itself.
     items: ClassVar[str] = ""

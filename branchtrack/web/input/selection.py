@@ -26,18 +26,26 @@ def selected(text: str, model: type[BaseModel]) -> Callable[[Any], Any]:
     item = get_args(model.model_fields[key].annotation)[0] if key else model
     allowed = [info.alias or name for name, info in item.model_fields.items()]
     choice: Choice = {}
-    for path in text.split(","):
-        within = choice
-        first = path.strip().partition(".")[0]
+    for path in (each.strip() for each in text.split(",")):
+        first, *others = path.split(".")
         if first not in allowed:
-            raise InvalidInput("fields", path.strip(), ", ".join(allowed))
-        for name in path.strip().split("."):
-            within = within.setdefault(name, {})
+            raise InvalidInput("fields", path, ", ".join(allowed))
+        _add(choice, [first, *others])
 
     def choose(payload: Any) -> Any:
         return {**payload, key: _cut(payload[key], choice)} if key else _cut(payload, choice)
 
     return choose
+
+
+def _add(choice: Choice, path: list[str]) -> None:
+    """Add a path; all of a value holds whatever else is chosen of it."""
+    *outer, last = path
+    for name in outer:
+        if choice.get(name) == {}:
+            return
+        choice = choice.setdefault(name, {})
+    choice[last] = {}
 
 
 def _cut(value: Any, choice: Choice) -> Any:
