@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from branchtrack.web.api import (
     access,
+    alerts,
     audit,
     curves,
     document,
@@ -27,6 +28,7 @@ _MODULES = (
     orders,
     launches,
     labels,
+    alerts,
     audit,
     storage,
     trash,
