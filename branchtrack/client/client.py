@@ -20,6 +20,7 @@ from branchtrack.client.connection import PAUSE, TRIES, Connection
 from branchtrack.environment_variables import TOKEN_VARIABLE, URL_VARIABLE
 from branchtrack.errors import InvalidInput, NotAnswered, Unreachable
 from branchtrack.schemas.access import Caller, NewToken, Token, TokenPage
+from branchtrack.schemas.alerts import Alert, AlertPage
 from branchtrack.schemas.audit import AuditPage, Chain, Event
 from branchtrack.schemas.curves import Comparison, Curve, Diff, MetricLine, MetricList
 from branchtrack.schemas.launches import Launch, LaunchInQueue, Log, Ordered, OrderPreview, Queue
@@ -178,6 +179,19 @@ class Client:
                 if failures == TRIES:
                     raise
             time.sleep(PAUSE * 2**failures)
+
+    def alerts(
+        self, run: str | None = None, since: int | None = None, level: str = "info"
+    ) -> AlertPage:
+        """Return alerts of all runs, or of a run or branch: those after ``since``, or the newest.
+
+        The ``cursor`` of the answer is the ``since`` of what is new later.
+        """
+        return self._get("/alerts", AlertPage, run=run, since=since, level=level)
+
+    def see_alert(self, alert: str) -> Alert:
+        """Mark an alert as seen."""
+        return self._send("POST", _path("alerts", alert, "seen"), Alert)
 
     # Steering
 

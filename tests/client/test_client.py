@@ -17,6 +17,7 @@ from branchtrack.db import tokens
 from branchtrack.errors import Forbidden, InvalidInput, NotAnswered, NotFound, NotLive, Unreachable
 from branchtrack.web.app import create_app
 from tests.web.conftest import Site
+from tests.web.pages.test_alerts import raised
 
 URL = "http://127.0.0.1:8642"
 BRANCH = "digits/main"
@@ -103,6 +104,14 @@ def test_a_run_is_managed(own: Site, client: Client) -> None:
     assert client.restore(entry.id).name == "digits"
     client.delete("digits")
     assert client.purge(entry.id).id == entry.id
+
+
+def test_alerts_are_read_from_a_cursor_and_marked(own: Site, client: Client) -> None:
+    alert = raised(own, key="1", text="first", level="error")
+    page = client.alerts("digits")
+    assert [each.text for each in page.alerts] == ["first"]
+    assert client.alerts(since=page.cursor).alerts == []
+    assert client.see_alert(alert.id).seen_by
 
 
 def test_tokens_are_made_listed_and_revoked(client: Client) -> None:
