@@ -6,6 +6,7 @@
     BranchingTrainer = branchtrack.make_branching(Trainer)  # then use it exactly as Trainer
 
 or, in a loop of your own, ``run = branchtrack.start(...)``: see `branchtrack.training.loop.run`.
+``branchtrack.Client(url, token)`` reads and steers runs through a server.
 Public names are resolved on first use, so that the import itself loads nothing heavy.
 """
 
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from branchtrack.client.client import Client as Client
     from branchtrack.errors import BranchtrackError as BranchtrackError
     from branchtrack.training.data.mixture import mixture as mixture
     from branchtrack.training.loop.loader import track_loader as track_loader
@@ -27,6 +29,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "BranchtrackError": "branchtrack.errors",
+    "Client": "branchtrack.client.client",
     "declare": "branchtrack.training.settings.dataset_settings",
     "make_branching": "branchtrack.training.trainer.mixin",
     "mixture": "branchtrack.training.data.mixture",

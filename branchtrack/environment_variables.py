@@ -23,6 +23,9 @@ WEBHOOK_LEVEL_VARIABLE = "BRANCHTRACK_WEBHOOK_LEVEL"
 WEBHOOK_PRIVATE_VARIABLE = "BRANCHTRACK_WEBHOOK_ALLOW_PRIVATE"
 #: Addresses as `apprise` spells them, separated by blanks, to which alerts are sent as well.
 APPRISE_VARIABLE = "BRANCHTRACK_APPRISE"
+#: The address of a server, and a token for it, of `branchtrack.Client`.
+URL_VARIABLE = "BRANCHTRACK_URL"
+TOKEN_VARIABLE = "BRANCHTRACK_TOKEN"
 
 #: Names the launch that a process carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"

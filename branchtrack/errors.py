@@ -32,7 +32,8 @@
     ├── RequestFailed           request, state
     ├── Forbidden               actor, role
     ├── RateLimited             actor, limit
-    └── LaunchFailed            launch, exit_code, log
+    ├── LaunchFailed            launch, exit_code, log
+    └── Unreachable             url
 
 Each message says what happened, what is safe and what to do next. It must not know about HTTP or
 exit codes: `web/app.py` and `cli/main.py` each hold the one table from class to code.
@@ -349,6 +350,12 @@ class RateLimited(BranchtrackError):
 
 class LaunchFailed(BranchtrackError):
     """A training process could not be started, or ended with an error."""
+
+
+class Unreachable(BranchtrackError):
+    """A server did not answer a client."""
+
+    url: str
 
 
 def printable(text: str) -> str:

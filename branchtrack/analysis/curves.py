@@ -6,6 +6,7 @@ after.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,12 @@ from branchtrack.core import tree
 from branchtrack.core.records import Branch
 from branchtrack.db import metrics, nodes
 from branchtrack.db.metrics import Series
-from branchtrack.errors import NotFound
+from branchtrack.db.views import chart_series
+from branchtrack.errors import InvalidInput, NotFound
+
+#: The id of a segment, and a step of as many digits as every database can store.
+_CURSOR = re.compile(r"[0-9a-f]{1,32}:[0-9]{1,18}")
+_FAR = 2**62
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,35 @@ class Curve:
     metric: str
     series: Series
     spans: tuple[tree.Span, ...]
+
+    def cursor(self, step: int) -> str:
+        """Return what `step_of` reads later: the segment that has the point of a step, and it."""
+        segment = next(
+            span.segment
+            for span in self.spans
+            if span.after < step and (span.upto is None or step <= span.upto)
+        )
+        return f"{segment}:{step}"
+
+    def step_of(self, cursor: str) -> int | None:
+        """Return the step of a cursor; None if points before it are no longer part of the curve.
+
+        Raises:
+            InvalidInput: it is no cursor.
+        """
+        segment, _, text = cursor.partition(":")
+        if not _CURSOR.fullmatch(cursor):
+            raise InvalidInput("since", cursor, "the `next` of an answer before")
+        step = int(text)
+        # What was before the segment began is before it for ever: only its own end may be cut.
+        return next(
+            (
+                step
+                for span in self.spans
+                if span.segment == segment and (span.upto is None or step <= span.upto)
+            ),
+            None,
+        )
 
     @property
     def forks(self) -> list[int]:
@@ -69,6 +104,27 @@ def metric_names(connection: Connection, branches: Sequence[Branch]) -> list[str
     return metrics.names(
         connection, sorted({s.segment for branch_spans in spans for s in branch_spans})
     )
+
+
+def newest_points(connection: Connection, branch: Branch) -> dict[str, tuple[int, float]]:
+    """Return the newest (step, value) of every metric along a branch's whole line, by name.
+
+    However long the series are, only the blocks at their ends are read.
+    """
+    (spans,) = _spans(connection, branch.run_id, [branch])
+    segment_ids = [span.segment for span in spans]
+    ends = {span.segment: span.upto for span in spans}
+    lows = {segment: _FAR if end is None else end for segment, end in ends.items()}
+    names = metrics.names(connection, segment_ids)
+    series = chart_series.read_series(
+        connection, segment_ids, names, lows=lows, highs=ends, timed=False
+    )
+    curves = {name: _stitch(spans, by_segment) for name, by_segment in sorted(series.items())}
+    return {
+        name: (int(curve.steps[-1]), float(curve.values[-1]))
+        for name, curve in curves.items()
+        if curve.steps.size
+    }
 
 
 def stitched(

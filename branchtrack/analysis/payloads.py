@@ -100,6 +100,34 @@ def labels(item: Run | Branch | Node) -> dict[str, Any]:
     }
 
 
+def run(connection: Connection, record: Run) -> dict[str, Any]:
+    """Return a run without its tree: its facts, status, and how much there is of it."""
+    outline, now = tree_outline.trees(connection, [record.id])[record.id], time.time()
+    statuses = (outline.status(branch, now) for branch in outline.branches)
+    return {
+        **_facts(record),
+        "status": lifecycle.run_status(statuses),
+        "archived": record.archived_at is not None,
+        "branches": len(outline.branches),
+        "nodes": tree_nodes.page(connection, record.id, 0, 0)[1],
+        "policy": record.retention,
+    }
+
+
+def branches(connection: Connection, run: Run) -> dict[str, Any]:
+    """Return the branches of a run in order of creation, as in its tree."""
+    outline = tree_outline.trees(connection, [run.id])[run.id]
+    ends = [
+        node_id
+        for record in outline.certificates.values()
+        for node_id in (record.from_node_id, record.to_node_id)
+    ]
+    steps = {key: row.step for key, row in tree_outline.nodes_by_id(connection, ends).items()}
+    now = time.time()
+    rows = [_branch(outline, branch, steps, now) for branch in outline.branches]
+    return {"run": run.name, "branches": rows}
+
+
 def tree(connection: Connection, run: Run) -> dict[str, Any]:
     """Return a run with its branches in order of creation, and its nodes, oldest first."""
     outline = tree_outline.trees(connection, [run.id])[run.id]
@@ -109,16 +137,7 @@ def tree(connection: Connection, run: Run) -> dict[str, Any]:
     thinned = references.of_run(connection, run.id)
     steps, now = {record.id: record.step for record in run_nodes}, time.time()
     return {
-        "run": {
-            "id": run.id,
-            "name": run.name,
-            "default_branch": run.default_branch,
-            "tags": run.tags,
-            "notes": run.notes,
-            "entry_point": redaction.redacted_command(run.entry_point),
-            "created_at": moment(run.created_at),
-            "updated_at": moment(run.updated_at),
-        },
+        "run": _facts(run),
         "branches": [_branch(outline, branch, steps, now) for branch in outline.branches],
         "nodes": [
             node(record, names[record.branch_id], thinned.get(record.state_digest))
@@ -147,6 +166,19 @@ def certificate(connection: Connection, record: Certificate) -> dict[str, Any]:
     branch = run_rows.get_branch(connection, record.branch_id)
     payload = _certificate(record, branch.name, steps)
     return {"run": run_rows.get_run(connection, record.run_id).name, **payload}
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "name": run.name,
+        "default_branch": run.default_branch,
+        "tags": run.tags,
+        "notes": run.notes,
+        "entry_point": redaction.redacted_command(run.entry_point),
+        "created_at": moment(run.created_at),
+        "updated_at": moment(run.updated_at),
+    }
 
 
 def _refused(newest: Launch | None, names: Mapping[str, str]) -> dict[str, Any] | None:

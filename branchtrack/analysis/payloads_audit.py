@@ -6,11 +6,14 @@ It loads no large library: `branchtrack audit` has to answer at once.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from branchtrack import redaction
 from branchtrack.core import restores
-from branchtrack.core.records import CONTENTS, Event
+from branchtrack.core.records import CONTENTS, Event, Run
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def event(record: Event) -> dict[str, Any]:
@@ -37,6 +40,29 @@ def facts(record: Event) -> dict[str, Any]:
         carried = {**carried, "differences": restores.differences(carried)}
     shown = {name: value for name, value in carried.items() if name != CONTENTS}
     return {name: value for name, value in shown.items() if value not in ({}, [], None, "")}
+
+
+def chain(connection: Connection, run: Run) -> dict[str, Any]:
+    """Return whether the log of a run is as it was written, and its last hash.
+
+    ``broken_at`` is the ``seq`` from which it is not; ``untold`` are records that differ from the
+    last events on them.
+    """
+    from branchtrack.db import audit
+    from branchtrack.db.integrity import lenient
+
+    with lenient(connection):
+        broken = audit.first_broken_seq(connection, run.id)
+        unlogged = audit.unlogged_changes(connection, run.id) if broken is None else []
+    last = audit.newest(connection, run.id, 1)
+    return {
+        "run": run.name,
+        "holds": broken is None and not unlogged,
+        "broken_at": broken,
+        "untold": [{"kind": kind, "id": ref} for kind, ref in unlogged],
+        "events": last[0].seq if last else 0,
+        "hash": last[0].hash if last else None,
+    }
 
 
 def _without_secrets(payload: dict[str, Any]) -> dict[str, Any]:

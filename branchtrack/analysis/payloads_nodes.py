@@ -17,10 +17,12 @@ from branchtrack.core.nonfinite import metric
 from branchtrack.core.records import (
     Branch,
     Node,
+    Run,
 )
 from branchtrack.db import nodes
 from branchtrack.db import runs as run_rows
 from branchtrack.db.storage import references
+from branchtrack.db.views import tree_nodes
 from branchtrack.db.views.node_search import Match
 from branchtrack.db.views.tree_outline import NodeSummary
 from branchtrack.errors import InvalidInput
@@ -130,15 +132,24 @@ def diff(connection: Connection, a_ref: str, b_ref: str) -> dict[str, Any]:
 
 
 def curve(
-    connection: Connection, branch: Branch, metric: str, points: int | None = None
+    connection: Connection,
+    branch: Branch,
+    metric: str,
+    points: int | None = None,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    since: str | None = None,
 ) -> dict[str, Any]:
     """Return one metric along a branch's whole line; with ``points``, fewer with extremes kept.
 
-    ``gaps`` holds the steps of all values that are NaN or infinite; ``wall_times`` are seconds
-    since 1970, for calculations.
+    ``first`` and ``last`` are the steps it is cut to, before that. With ``since``, the ``next`` of
+    an earlier answer, only newer points are returned; if points before it are no longer part of
+    the branch, all of them, and ``reset`` is true. ``gaps`` holds the steps of all values that are
+    NaN or infinite; ``wall_times`` are seconds since 1970, for calculations.
 
     Raises:
-        NotFound: no such metric. InvalidInput: ``points`` is under 4.
+        NotFound: no such metric. InvalidInput: ``points`` is under 4, or ``since`` no cursor.
     """
     # These imports load numpy and tsdownsample, which most commands do not need.
     from branchtrack.analysis import curves, downsample
@@ -146,22 +157,65 @@ def curve(
     if points is not None and points < 4:
         raise InvalidInput("points", points, "4 or more")
     full_curve = curves.branch_curve(connection, branch, metric)
-    series = (
-        full_curve.series if points is None else downsample.downsample(full_curve.series, points)
-    )
+    seen = None if since is None else full_curve.step_of(since)
+    after = max(-1 if first is None else first - 1, -1 if seen is None else seen)
+    part = full_curve.series.cut(after, last)
+    series = part if points is None else downsample.downsample(part, points)
+    newest = int(part.steps[-1]) if part.steps.size else seen
     return {
         "branch": branch.name,
         "metric": metric,
         "steps": series.steps.tolist(),
         "values": series.values.tolist(),
         "wall_times": series.times.tolist(),
-        "gaps": downsample.gaps(full_curve.series),
-        "points": int(full_curve.series.steps.size),
+        "gaps": downsample.gaps(part),
+        "points": int(part.steps.size),
         "segments": [
             {"id": span.segment, "after": span.after, "upto": span.upto}
             for span in full_curve.spans
         ],
         "forks": full_curve.forks,
+        "next": None if newest is None else full_curve.cursor(newest),
+        "reset": since is not None and seen is None,
+    }
+
+
+def metrics(connection: Connection, branch: Branch) -> list[dict[str, Any]]:
+    """Return the name, step and value of the newest point of each metric of a branch, by name."""
+    from branchtrack.analysis import curves
+
+    newest = curves.newest_points(connection, branch)
+    return [{"name": name, "step": step, "value": value} for name, (step, value) in newest.items()]
+
+
+def page(
+    connection: Connection,
+    run: Run,
+    limit: int,
+    after: int,
+    *,
+    branch: Branch | None = None,
+    kind: str | None = None,
+) -> dict[str, Any]:
+    """Return ``nodes`` with ``seq > after``, oldest first, ``total``, and ``next``: a seq or None.
+
+    ``branch`` and ``kind`` narrow all of it.
+    """
+    which = {"branch_id": None if branch is None else branch.id, "kind": kind}
+    rows, total = tree_nodes.page(connection, run.id, limit + 1, after, **which)
+    names = {each.id: each.name for each in run_rows.list_branches(connection, run.id)}
+    thinned = references.of_run(connection, run.id)
+    shown = rows[:limit]
+    return {
+        "nodes": [
+            {
+                "seq": row.seq,
+                **node(row, names[row.branch_id], thinned.get(row.state_digest)),
+            }
+            for row in shown
+        ],
+        "total": total,
+        "next": shown[-1].seq if len(rows) > limit else None,
     }
 
 

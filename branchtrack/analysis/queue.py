@@ -5,6 +5,7 @@ It knows no terminal and no page.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from branchtrack.core.records import Launch, Segment, WorkerRow
 from branchtrack.db.orders import workers
 from branchtrack.db.views import queue
 from branchtrack.db.views.queue import QueueRow
+from branchtrack.errors import InvalidInput
 
 #: Launches that have not ended, and that have, of which one answer tells.
 MOST, ENDS = 200, 20
@@ -78,6 +80,7 @@ class Queue:
     """The launches with a process, those that wait, those that ended last, and the workers.
 
     ``total`` counts all that have not ended; beyond `MOST` the last of the queue are left out.
+    ``next`` is the ``before`` of the page of earlier ends, as text; None after the last.
     """
 
     running: Sequence[QueueLine]
@@ -85,12 +88,17 @@ class Queue:
     ended: Sequence[QueueLine]
     workers: Sequence[WorkerLine]
     total: int
+    next: str | None = None
 
 
-def read(connection: Connection, now: float) -> Queue:
-    """Return the queue as it is at the time ``now``; three queries."""
+def read(connection: Connection, now: float, ends: int = ENDS, before: str | None = None) -> Queue:
+    """Return the queue as it is at the time ``now``, with so many that have ended; three queries.
+
+    Raises:
+        InvalidInput: ``before`` is not the ``next`` of a page.
+    """
     rows, total = queue.unfinished(connection, MOST)
-    ends = queue.recent_ends(connection, ENDS)
+    ended = queue.recent_ends(connection, ends + 1, None if before is None else _cursor(before))
     busy = Counter(row.launch.worker for row in rows if row.launch.state != "queued")
     staff = [
         WorkerLine(row, busy[row.name], now - row.heartbeat_at < lifecycle.WORKER_SILENT_AFTER)
@@ -103,9 +111,10 @@ def read(connection: Connection, now: float) -> Queue:
             _line(row, now, position, why_waiting(row.launch, staff))
             for position, row in enumerate(waiting, 1)
         ],
-        ended=[_line(row, now) for row in ends],
+        ended=[_line(row, now) for row in ended[:ends]],
         workers=staff,
         total=total,
+        next=_next(ended[ends - 1].launch) if len(ended) > ends else None,
     )
 
 
@@ -152,6 +161,7 @@ def as_json(view: Queue) -> dict[str, Any]:
             for worker in view.workers
         ],
         "total": view.total,
+        "next": view.next,
     }
 
 
@@ -183,6 +193,17 @@ def line_as_json(line: QueueLine) -> dict[str, Any]:
         "created_at": moment(launch.created_at),
         "updated_at": moment(launch.updated_at),
     }
+
+
+def _next(last: Launch) -> str:
+    return f"{last.updated_at!r}~{last.seq}"
+
+
+def _cursor(text: str) -> tuple[float, int]:
+    moment, _, seq = text.partition("~")
+    if not re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,18})?(e[+-]?[0-9]{1,2})?~[0-9]{1,18}", text):
+        raise InvalidInput("before", text, "the `next` of the page before")
+    return float(moment), int(seq)
 
 
 def _line(row: QueueRow, now: float, position: int | None = None, about: str = "") -> QueueLine:

@@ -42,6 +42,7 @@ from branchtrack.control.submission import submit as submit
 from branchtrack.control.text import clean_text as clean_text
 from branchtrack.control.text import local_actor as local_actor
 from branchtrack.control.text import shortened as shortened
+from branchtrack.control.verification import node_verdict as node_verdict
 from branchtrack.control.verification import verify_node as verify_node
 from branchtrack.control.verification import verify_record as verify_record
 from branchtrack.control.verification import verify_state as verify_state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -34,6 +35,47 @@ def verify_node(
     """
     verify_record(database, node)
     return verify_state(database, store, node, progress, need)
+
+
+def node_verdict(
+    database: Database, store: Store, node_id: str, states: dict[str, str | None] | None = None
+) -> dict[str, Any]:
+    """Return whether a node is as it was written: ``kind node step state_digest thinned whole`` and
+    ``problem``, what is not, or None.
+
+    Of a node that was thinned, what is left is read. ``states`` has the problems of states that
+    were read already, by digest, and gets this one's: several nodes may share one.
+    """
+    verdict: dict[str, Any] = {"kind": "node", "node": node_id, "step": None, "state_digest": None}
+    known = {} if states is None else states
+    verdict["thinned"] = None
+    problem: str | None
+    try:
+        with database.read() as connection:
+            node = nodes.get(connection, node_id)
+            thinned = nodes.thinned(connection, node.state_digest)
+            if thinned is not None and nodes.is_merged(connection, node.state_digest):
+                # It has never had more.
+                thinned = None
+        verdict |= {"step": node.step, "state_digest": node.state_digest, "thinned": thinned}
+        verify_record(database, node)
+        if node.state_digest not in known:
+            known[node.state_digest] = _state_problem(database, store, node)
+        problem = known[node.state_digest]
+    except CheckpointError as error:
+        problem = error.what
+    except integrity.UNREADABLE as error:
+        problem = f"The record of node {node_id} cannot be read: {error}"
+    whole = problem is None and verdict["thinned"] is None
+    return {**verdict, "whole": whole, "problem": problem}
+
+
+def _state_problem(database: Database, store: Store, node: Node) -> str | None:
+    try:
+        verify_state(database, store, node, need="record")
+    except CheckpointError as error:
+        return error.what
+    return None
 
 
 def verify_record(database: Database, node: Node) -> None:

@@ -57,6 +57,11 @@ def of(actor: Actor | str) -> Actor:
     return actor if isinstance(actor, Actor) else Actor(actor)
 
 
+def deeds(role: str) -> list[str]:
+    """Return what a role may do beyond reading."""
+    return sorted(_MAY.get(role, ()))
+
+
 def check(actor: Actor, deed: str, names: Iterable[str] = ()) -> None:
     """Refuse what an actor may not do, whatever its reason; `check_reason` checks that.
 

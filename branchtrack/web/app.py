@@ -24,14 +24,7 @@ from branchtrack.errors import BranchtrackError, printable
 from branchtrack.paths import asset_dir
 from branchtrack.web import rendering, services
 from branchtrack.web.access import guards, identity
-from branchtrack.web.api import agents as api_agents
-from branchtrack.web.api import alerts as api_alerts
-from branchtrack.web.api import find as api_find
-from branchtrack.web.api import labels as api_labels
-from branchtrack.web.api import launches as api_launches
-from branchtrack.web.api import orders, read, requests, tokens
-from branchtrack.web.api import storage as api_storage
-from branchtrack.web.api import trash as api_trash
+from branchtrack.web.api.routes import BLUEPRINTS
 from branchtrack.web.events import streams
 from branchtrack.web.pages import (
     agents,
@@ -72,6 +65,7 @@ STATUS: dict[type[BranchtrackError], int] = {
     errors.Forbidden: 403,
     errors.RateLimited: 429,
     errors.LaunchFailed: 409,
+    errors.Unreachable: 503,
 }
 _COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg+xml")
 _YEAR = 365 * 86400
@@ -80,7 +74,13 @@ _log = logging.getLogger(__name__)
 
 
 class _Json(DefaultJSONProvider):
-    """JSON that every reader accepts: NaN and the infinities are spelled as text."""
+    """JSON that every reader accepts: NaN and the infinities are spelled as text.
+
+    Text is not escaped: `_Response` replaces unpaired surrogates, of which strict readers refuse
+    the escapes, too.
+    """
+
+    ensure_ascii = False
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return super().dumps(spelled(obj), **{"allow_nan": False, **kwargs})
@@ -139,11 +139,9 @@ def status_of(error: BranchtrackError) -> int:
 
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
-    apis = (read, requests, orders, api_labels, api_launches, api_storage, api_trash, tokens)
-    more = (alerts, agents, manage, trash, code, theme, streams)
-    others = (api_alerts, api_agents, api_find)
-    for module in (*pages, *more, *apis, *others):
-        app.register_blueprint(module.blueprint)
+    views = (*pages, alerts, agents, manage, trash, code, theme, streams)
+    for blueprint in (*(module.blueprint for module in views), *BLUEPRINTS):
+        app.register_blueprint(blueprint)
 
 
 def _show_error(error: BranchtrackError) -> tuple[Response | str, int, dict[str, str]]:

@@ -11,7 +11,7 @@ from branchtrack.core.records import Branch
 from branchtrack.db import runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.metrics import Series
-from branchtrack.errors import NotFound
+from branchtrack.errors import InvalidInput, NotFound
 from tests.trees_for_tests import Tree, make_forked_tree
 
 
@@ -102,3 +102,28 @@ def test_the_difference_is_taken_at_common_steps_only() -> None:
     found = curves.difference(a, b)
     assert (found.steps.tolist(), found.values.tolist()) == ([2, 4], [3.0, 3.0])
     assert curves.difference(a, b, after=2).steps.tolist() == [4]
+
+
+def test_a_cursor_holds_until_points_before_it_are_cut_away(
+    database: Database, store: Store
+) -> None:
+    tree, made = make_forked_tree(database, store)
+    whole = curve(tree, "main")
+    early, late = whole.cursor(15), whole.cursor(30)
+    assert (whole.step_of(early), whole.step_of(late)) == (15, 30)
+    # A fork at step 10 has the points of its parent up to there.
+    assert curve(tree, "cooler").step_of(whole.cursor(10)) == 10
+    assert curve(tree, "cooler").step_of(early) is None
+    with database.transaction() as connection:
+        segments.create(connection, tree.run.id, tree.branches["main"].id, made[2].id, 20)
+    assert (curve(tree, "main").step_of(early), curve(tree, "main").step_of(late)) == (15, None)
+    with pytest.raises(InvalidInput):
+        whole.step_of("x")
+
+
+def test_the_newest_points_are_those_of_the_whole_line(database: Database, store: Store) -> None:
+    tree, _nodes = make_forked_tree(database, store)
+    with database.read() as connection:
+        main = curves.newest_points(connection, fresh(tree, "main"))
+        cooler = curves.newest_points(connection, fresh(tree, "cooler"))
+    assert (main["loss"], cooler["loss"]) == ((30, 30.0), (20, 120.0))

@@ -112,3 +112,16 @@ def test_the_outline_of_a_node_reads_no_content_of_tensors(
     with pytest.raises(CheckpointDamaged, match=f"Node {node.id} cannot be restored") as caught:
         verification.verify_outline(sqlite_database, store, node)
     assert (caught.value.node, caught.value.path) == (node.id, str(pack))
+
+
+def test_a_verdict_says_what_is_wrong_and_reads_a_shared_state_once(
+    sqlite_database: Database, store: Store
+) -> None:
+    _tree, tree_nodes = make_forked_tree(sqlite_database, store)
+    node, states = tree_nodes[1], dict[str, str | None]()
+    verdict = control.node_verdict(sqlite_database, store, node.id, states)
+    assert verdict["whole"] and states == {node.state_digest: None}
+    states[node.state_digest] = "It is damaged."
+    verdict = control.node_verdict(sqlite_database, store, node.id, states)
+    assert (verdict["whole"], verdict["problem"]) == (False, "It is damaged.")
+    assert not control.node_verdict(sqlite_database, store, "nope")["whole"]

@@ -19,17 +19,23 @@ from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.web.app import create_app
 from tests.new_homes import copy_database, new_database
-from tests.web import dom, seeds
+from tests.web import conformity, dom, seeds
 from tests.web.compiled import compiled_once
 from tests.web.seeds import Line
 
 
 class Client(FlaskClient):
-    """A client that reads each answer whole and closes it, as a server does."""
+    """A client that reads each answer whole and closes it, as a server does.
+
+    Every answer of the API has to be as its document says.
+    """
 
     def open(self, *arguments: Any, buffered: bool = True, **options: Any) -> TestResponse:
         """As the parent's."""
-        return super().open(*arguments, buffered=buffered, **options)
+        answer = super().open(*arguments, buffered=buffered, **options)
+        if buffered:
+            conformity.check(self.application, answer)
+        return answer
 
 
 def client_of(app: Flask) -> FlaskClient:

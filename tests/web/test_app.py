@@ -29,7 +29,14 @@ def test_every_error_of_the_family_has_a_status(kind: type[BranchtrackError]) ->
         found < 500
         or kind is BranchtrackError
         or issubclass(
-            kind, (errors.SchemaError, errors.StorageError, errors.HomeError, errors.NotAnswered)
+            kind,
+            (
+                errors.SchemaError,
+                errors.StorageError,
+                errors.HomeError,
+                errors.NotAnswered,
+                errors.Unreachable,
+            ),
         )
     )
 

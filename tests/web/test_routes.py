@@ -24,6 +24,7 @@ from branchtrack.core.records import Run, Token
 from branchtrack.db import runs, tokens
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
+from branchtrack.web.api import contract
 from branchtrack.web.app import create_app
 from tests.db.watching.rows import add_agent, add_alert
 from tests.web import seeds
@@ -86,6 +87,7 @@ ROUTES = {
     "agents.approve": ("POST", "/proposals/PROPOSAL/approve", "decide"),
     "agents.decline": ("POST", "/proposals/PROPOSAL/decline", "decide"),
     "api_agents.list_proposals": ("GET", "/api/v1/proposals", "look"),
+    "api_agents.propose_fork": ("POST", "/api/v1/nodes/NODE/propose", "launch"),
     "api_agents.approve": ("POST", "/api/v1/proposals/PROPOSAL/approve", "decide"),
     "api_agents.decline": ("POST", "/api/v1/proposals/PROPOSAL/decline", "decide"),
     "api_agents.list_agents": ("GET", "/api/v1/agents", "look"),
@@ -94,18 +96,31 @@ ROUTES = {
     "api_agents.stop": ("POST", "/api/v1/agents/AGENT/stop", "decide"),
     "api_agents.list_exchanges": ("GET", "/api/v1/agents/AGENT/exchanges", "look"),
     "streams.events": ("GET", f"{RUN}/events", "look"),
-    "api.list_runs": ("GET", "/api/v1/runs", "look"),
-    "api.tree": ("GET", f"/api/v1{RUN}/tree", "look"),
-    "api.node": ("GET", "/api/v1/nodes/NODE", "look"),
-    "api.curve": ("GET", "/api/v1/curve?branch=digits", "look"),
-    "api.compare": ("GET", "/api/v1/compare?a=digits/main&b=digits/other", "look"),
+    "api_document.openapi": ("GET", "/api/v1/openapi.json", "look"),
+    "api_access.whoami": ("GET", "/api/v1/whoami", "look"),
+    "api_runs.list_runs": ("GET", "/api/v1/runs", "look"),
+    "api_runs.show": ("GET", f"/api/v1{RUN}", "look"),
+    "api_runs.branches": ("GET", f"/api/v1{RUN}/branches", "look"),
+    "api_runs.tree": ("GET", f"/api/v1{RUN}/tree", "look"),
+    "api_runs.list_nodes": ("GET", f"/api/v1{RUN}/nodes", "look"),
+    "api_runs.list_metrics": ("GET", f"/api/v1{RUN}/metrics", "look"),
+    "api_nodes.show": ("GET", "/api/v1/nodes/NODE", "look"),
+    "api_nodes.code": ("GET", "/api/v1/nodes/NODE/code", "look"),
+    "api_nodes.verify": ("POST", "/api/v1/nodes/NODE/verify", "judge"),
+    "api_nodes.pin": ("POST", "/api/v1/nodes/NODE/pin", "pin"),
+    "api_nodes.unpin": ("DELETE", "/api/v1/nodes/NODE/pin", "pin"),
+    "api_curves.curve": ("GET", "/api/v1/curve?branch=digits", "look"),
+    "api_curves.compare": ("GET", "/api/v1/compare?a=digits/main&b=digits/other", "look"),
+    "api_curves.diff": ("GET", "/api/v1/diff?a=NODE&b=digits/other", "look"),
     "api_requests.settings": ("GET", f"/api/v1{BRANCH}/settings", "look"),
     "api_requests.submit": ("POST", f"/api/v1{BRANCH}/requests", "ask"),
     "api_requests.preview": ("POST", f"/api/v1{BRANCH}/preview", "judge"),
     "api_requests.show": ("GET", "/api/v1/requests/REQUEST", "look"),
     "api_requests.cancel": ("POST", "/api/v1/requests/REQUEST/cancel", "cancel"),
     "api_requests.list_requests": ("GET", f"/api/v1{RUN}/requests", "look"),
-    "api_requests.log": ("GET", f"/api/v1{RUN}/audit", "look"),
+    "api_audit.log": ("GET", f"/api/v1{RUN}/audit", "look"),
+    "api_audit.chain": ("GET", f"/api/v1{RUN}/audit/chain", "look"),
+    "api_audit.events": ("GET", f"/api/v1{RUN}/events", "look"),
     "api_orders.continue_branch": (
         "POST",
         "/api/v1/runs/digits/branches/IDLE/continue",
@@ -123,9 +138,9 @@ ROUTES = {
     "api_labels.change_run": ("PATCH", "/api/v1/runs/digits", "label"),
     "api_labels.change_branch": ("PATCH", "/api/v1/runs/digits/branches/main", "label"),
     "api_labels.change_node": ("PATCH", "/api/v1/nodes/NODE", "label"),
-    "api_tokens.list_tokens": ("GET", "/api/v1/tokens", "tokens"),
-    "api_tokens.create": ("POST", "/api/v1/tokens", "tokens"),
-    "api_tokens.revoke": ("DELETE", "/api/v1/tokens/TOKEN", "tokens"),
+    "api_access.list_tokens": ("GET", "/api/v1/tokens", "tokens"),
+    "api_access.create": ("POST", "/api/v1/tokens", "tokens"),
+    "api_access.revoke": ("DELETE", "/api/v1/tokens/TOKEN", "tokens"),
 }
 #: Whoever calls: what its token is made with; None where there is none.
 CALLERS: dict[str, dict[str, Any] | None] = {
@@ -199,7 +214,7 @@ class Gate:
             path,
             method=method,
             headers=headers,
-            buffered=endpoint != "streams.events",
+            buffered=endpoint not in ("streams.events", "api_audit.events"),
             environ_overrides=address,
             **body,
         )
@@ -320,6 +335,14 @@ def _alive(gate: Gate) -> None:
 def test_the_table_has_every_route_and_every_role(gate: Gate) -> None:
     assert set(ROUTES) == {rule.endpoint for rule in gate.app.url_map.iter_rules()}
     assert {facts["role"] for facts in CALLERS.values() if facts} == set(actors.ROLES)
+
+
+def test_every_route_of_the_api_is_documented_for_the_roles_that_it_answers(gate: Gate) -> None:
+    for endpoint, (_method, path, needs) in ROUTES.items():
+        agreed = contract.of(gate.app.view_functions[endpoint])
+        assert (agreed is not None) == path.startswith("/api/")
+        callers = [CALLERS[caller] for caller in MAY[needs]]
+        assert agreed is None or set(agreed.roles) == {who["role"] for who in callers if who}
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -141,31 +141,20 @@ def _follow(database: Database, run_id: str, events: list[Event], as_json: bool)
 
 
 def _verify(line: CommandLine, run: str, as_json: bool) -> None:
-    from branchtrack.db import audit as log
-    from branchtrack.db.integrity import lenient
+    from branchtrack.analysis import payloads_audit
     from branchtrack.db.runs import find_run
 
     with line.read() as connection:
-        run_id = find_run(connection, run, trashed=True).id
-        with lenient(connection):
-            broken = log.first_broken_seq(connection, run_id)
-            unlogged = log.unlogged_changes(connection, run_id) if broken is None else []
-        last = log.newest(connection, run_id, 1)
-    verdict = {
-        "run": run,
-        "holds": broken is None and not unlogged,
-        "broken_at": broken,
-        "untold": [{"kind": kind, "id": ref} for kind, ref in unlogged],
-        "events": last[0].seq if last else 0,
-        "hash": last[0].hash if last else None,
-    }
+        verdict = payloads_audit.chain(connection, find_run(connection, run, trashed=True))
+    verdict["run"], broken = run, verdict["broken_at"]
     if as_json:
         emit(verdict)
     elif verdict["holds"]:
         echo(f"The chain of {verdict['events']} events holds; the last hash is {verdict['hash']}.")
     elif broken is None:
-        named = ", ".join(f"{kind} {ref[:8]}" for kind, ref in unlogged[:5])
-        named += f" and {len(unlogged) - 5} more" if len(unlogged) > 5 else ""
+        untold = verdict["untold"]
+        named = ", ".join(f"{item['kind']} {item['id'][:8]}" for item in untold[:5])
+        named += f" and {len(untold) - 5} more" if len(untold) > 5 else ""
         echo(f"error: The record differs from the last events: {named}.", err=True)
     else:
         echo(

@@ -12,7 +12,6 @@ from branchtrack.cli.progress import bar
 from branchtrack.core import formats
 
 if TYPE_CHECKING:
-    from branchtrack.core.records import Node
     from branchtrack.db.engine import Database
     from branchtrack.db.integrity import Problem
 
@@ -66,56 +65,15 @@ def _verify_each(
     line: CommandLine, database: Database, node_ids: list[str]
 ) -> list[dict[str, Any]]:
     """Yield each node with its error, if any; a state that several nodes share is read once."""
+    from branchtrack import control
+
     states: dict[str, str | None] = {}
     verdicts = []
     with bar("Verifying checkpoints") as update:
         for done, node_id in enumerate(node_ids):
             update(done, len(node_ids), f"of {len(node_ids)} nodes")
-            verdicts.append(_verdict(line, database, node_id, states))
+            verdicts.append(control.node_verdict(database, line.store, node_id, states))
     return verdicts
-
-
-def _verdict(
-    line: CommandLine, database: Database, node_id: str, states: dict[str, str | None]
-) -> dict[str, Any]:
-    from branchtrack import control
-    from branchtrack.db import nodes
-    from branchtrack.db.integrity import UNREADABLE
-    from branchtrack.errors import CheckpointError
-
-    verdict: dict[str, Any] = {"kind": "node", "node": node_id, "step": None, "state_digest": None}
-    verdict["thinned"] = None
-    problem: str | None
-    try:
-        with database.read() as connection:
-            node = nodes.get(connection, node_id)
-            thinned = nodes.thinned(connection, node.state_digest)
-            if thinned is not None and nodes.is_merged(connection, node.state_digest):
-                # It has never had more.
-                thinned = None
-        verdict |= {"step": node.step, "state_digest": node.state_digest, "thinned": thinned}
-        control.verify_record(database, node)
-        if node.state_digest not in states:
-            states[node.state_digest] = _state_problem(line, database, node)
-        problem = states[node.state_digest]
-    except CheckpointError as error:
-        problem = error.what
-    except UNREADABLE as error:
-        problem = f"The record of node {node_id} cannot be read: {error}"
-    whole = problem is None and verdict["thinned"] is None
-    return {**verdict, "whole": whole, "problem": problem}
-
-
-def _state_problem(line: CommandLine, database: Database, node: Node) -> str | None:
-    from branchtrack import control
-    from branchtrack.errors import CheckpointError
-
-    try:
-        # Of one that was thinned, what is left.
-        control.verify_state(database, line.store, node, need="record")
-    except CheckpointError as error:
-        return error.what
-    return None
 
 
 def _print(verdicts: list[dict[str, Any]], problems: list[Problem]) -> None:

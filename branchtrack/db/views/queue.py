@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, Connection, Row, Select, case, func, select
+from sqlalchemy import (
+    LABEL_STYLE_TABLENAME_PLUS_COL,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+)
 
 from branchtrack.core import lifecycle
 from branchtrack.core.records import Launch, Segment
@@ -41,14 +51,23 @@ def unfinished(connection: Connection, limit: int) -> tuple[list[QueueRow], int]
     return [_row(row) for row in rows], rows[0].total if rows else 0
 
 
-def recent_ends(connection: Connection, limit: int) -> list[QueueRow]:
-    """Return the launches that ended last, the latest first."""
+def recent_ends(
+    connection: Connection, limit: int, before: tuple[float, int] | None = None
+) -> list[QueueRow]:
+    """Return the launches that ended last, the latest first.
+
+    ``before`` is (updated_at, seq) of the last one of the page before.
+    """
     query = (
         _rows()
         .where(launches.c.state.in_(sorted(lifecycle.LAUNCH_ENDS)), visibility.RUNS)
         .order_by(launches.c.updated_at.desc(), launches.c.seq.desc())
         .limit(limit)
     )
+    if before is not None:
+        moment, seq = before
+        same = and_(launches.c.updated_at == moment, launches.c.seq < seq)
+        query = query.where(or_(launches.c.updated_at < moment, same))
     return [_row(row) for row in connection.execute(query)]
 
 

@@ -126,6 +126,25 @@ def node_summaries(connection: Connection, run_id: str) -> list[NodeSummary]:
     return [_summary(row._mapping) for row in connection.execute(query)]
 
 
+def page(
+    connection: Connection,
+    run_id: str,
+    limit: int,
+    after: int,
+    *,
+    branch_id: str | None = None,
+    kind: str | None = None,
+) -> tuple[list[NodeSummary], int]:
+    """Return the first nodes with ``seq > after``, oldest first, and how many there are in all."""
+    listed = [visibility.nodes_of(run_id)]
+    listed += [] if branch_id is None else [nodes.c.branch_id == branch_id]
+    listed += [] if kind is None else [nodes.c.kind == kind]
+    query = _summaries(true(), without=("effective",)).where(*listed, nodes.c.seq > after)
+    rows = connection.execute(query.order_by(nodes.c.seq).limit(limit))
+    total = connection.execute(select(func.count()).select_from(nodes).where(*listed))
+    return [_summary(row._mapping) for row in rows], int(total.scalar_one())
+
+
 @dataclass(frozen=True)
 class Lineage:
     """Nodes by id, and the relevant ones on the way from some nodes up to the root.

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request
+from typing import Any
+
+from flask import Blueprint
 
 from branchtrack.analysis import payloads_alerts
 from branchtrack.control.alerts.rules import mark_seen
-from branchtrack.core.health.alerts import LEVELS
-from branchtrack.errors import InvalidInput
+from branchtrack.schemas import alerts as models
 from branchtrack.web.access.guards import actor
-from branchtrack.web.input import query
+from branchtrack.web.api.contract import documented
 from branchtrack.web.services import services
 
 blueprint = Blueprint("api_alerts", __name__, url_prefix="/api/v1")
-_PAGE, _MOST = 100, 5000
 
 
 @blueprint.get("/alerts")
-def list_alerts() -> Response:
+@documented(models.AlertPage, query=models.AlertsQuery)
+def list_alerts(query: models.AlertsQuery) -> Any:
     """Return alerts of all runs, or of ``run``: those after ``since``, or the newest."""
-    limit = query.whole("limit", 1) or _PAGE
-    if limit > _MOST:
-        raise InvalidInput("limit", limit, f"at most {_MOST:,}")
-    since, level = query.whole("since"), query.choice("level", LEVELS)
+    which: dict[str, Any] = {"since": query.since, "level": query.level, "limit": query.limit}
     with services().database.read() as connection:
-        return jsonify(
-            payloads_alerts.page(
-                connection, request.args.get("run") or None, since=since, level=level, limit=limit
-            )
-        )
+        return payloads_alerts.page(connection, query.run, **which)
 
 
 @blueprint.post("/alerts/<alert>/seen")
-def see(alert: str) -> Response:
+@documented(models.Alert, deed="label")
+def see(alert: str) -> Any:
     """Mark an alert as seen, and return it."""
     record = mark_seen(services().database, alert, actor=actor())
     with services().database.read() as connection:
-        return jsonify(payloads_alerts.listed(connection, [record])[0])
+        return payloads_alerts.listed(connection, [record])[0]

@@ -4,59 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint
 
 from branchtrack import control
 from branchtrack.analysis import payloads
-from branchtrack.errors import InvalidInput
+from branchtrack.schemas.runs import Labels, LabelsBody
 from branchtrack.web.access.guards import actor
-from branchtrack.web.input.json_body import fields, optional_text
+from branchtrack.web.api.contract import documented
 from branchtrack.web.services import services
 
 blueprint = Blueprint("api_labels", __name__, url_prefix="/api/v1")
-_LISTS = ("add_tags", "remove_tags")
 
 
 @blueprint.patch("/runs/<run>")
-def change_run(run: str) -> Response:
+@documented(Labels, body=LabelsBody, deed="label")
+def change_run(run: str, body: LabelsBody) -> Any:
     """Change the labels of a run, and return them."""
-    return _change(run)
+    return _change(run, body)
 
 
 @blueprint.patch("/runs/<run>/branches/<branch>")
-def change_branch(run: str, branch: str) -> Response:
+@documented(Labels, body=LabelsBody, deed="label")
+def change_branch(run: str, branch: str, body: LabelsBody) -> Any:
     """Change the labels of a branch, and return them."""
-    return _change(f"{run}/{branch}")
+    return _change(f"{run}/{branch}", body)
 
 
 @blueprint.patch("/nodes/<node_id>")
-def change_node(node_id: str) -> Response:
+@documented(Labels, body=LabelsBody, deed="label")
+def change_node(node_id: str, body: LabelsBody) -> Any:
     """Change the tags of a node, and return them."""
-    return _change(node_id)
+    return _change(node_id, body)
 
 
-def _change(ref: str) -> Response:
-    body = fields("name", "notes", "archived", "reason", *_LISTS)
-    archived = body.get("archived")
-    if archived is not None and not isinstance(archived, bool):
-        raise InvalidInput("archived", archived, "true or false")
-    texts = {name: optional_text(body, name, "") for name in ("name", "notes") if name in body}
-    added, removed = (_tags(body, name) for name in _LISTS)
+def _change(ref: str, body: LabelsBody) -> dict[str, Any]:
     item = control.label(
         services().database,
         ref,
         actor=actor(),
-        add=added,
-        remove=removed,
-        archived=archived,
-        reason=optional_text(body, "reason", ""),
-        **texts,
+        add=body.add_tags,
+        remove=body.remove_tags,
+        **body.model_dump(exclude={"add_tags", "remove_tags"}),
     )
-    return jsonify(payloads.labels(item))
-
-
-def _tags(body: dict[str, Any], name: str) -> list[str]:
-    tags = body.get(name) or []
-    if not isinstance(tags, list):
-        raise InvalidInput(name, tags, "a list of names")
-    return tags
+    return payloads.labels(item)

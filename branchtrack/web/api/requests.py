@@ -1,4 +1,4 @@
-"""The API for changes: settings of a branch, requests, and their events.
+"""The API for changes: settings of a branch, requests, and their answers.
 
 Every request goes through `control`, as from the shell and the pages. It writes no markup.
 """
@@ -8,45 +8,50 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, url_for
-from flask import request as http
+from flask import Blueprint, url_for
 
 from branchtrack import control
-from branchtrack.analysis import payloads_audit, payloads_requests, payloads_steering
+from branchtrack.analysis import payloads_requests, payloads_steering
 from branchtrack.core import lifecycle
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.records import Request
-from branchtrack.core.settings import Setting
-from branchtrack.db import audit, refusals, requests, runs
+from branchtrack.db import requests, runs
 from branchtrack.errors import InvalidInput, NotAnswered, NotLive
+from branchtrack.schemas import requests as models
+from branchtrack.schemas.bases import Selection
+from branchtrack.schemas.steering import Settings
 from branchtrack.web.access.guards import actor
-from branchtrack.web.input import query
-from branchtrack.web.input.json_body import fields, optional_text
+from branchtrack.web.api.contract import documented
 from branchtrack.web.services import services
 
 blueprint = Blueprint("api_requests", __name__, url_prefix="/api/v1")
-_WAIT = Setting("wait", minimum=0, maximum=30, unit="seconds")
-_PAGE, _MOST = 200, 1000
 #: Each answer that is waited for holds a thread of the server; beyond that requests return at once.
 _waiting = threading.BoundedSemaphore(8)
 
 
 @blueprint.get("/runs/<run>/branches/<branch>/settings")
-def settings(run: str, branch: str) -> Response:
+@documented(Settings, query=Selection)
+def settings(run: str, branch: str) -> Any:
     """Return the settings and actions of a branch."""
     with services().database.read() as connection:
         branch_record = runs.find_branch(connection, f"{run}/{branch}")
-        return jsonify(payloads_steering.settings(connection, branch_record))
+        return payloads_steering.settings(connection, branch_record)
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/requests")
-def submit(run: str, branch: str) -> tuple[Response, int, dict[str, str]]:
+@documented(
+    {200: models.Request, 202: models.Request},
+    query=models.WaitQuery,
+    body=models.RequestBody,
+    deed="request",
+    recorded=True,
+)
+def submit(run: str, branch: str, query: models.WaitQuery, body: dict[str, Any]) -> Any:
     """Submit a request to a branch: 202 with the request, or 200 if the key was used before.
 
     With ``?wait=SECONDS`` it answers once the request has ended, or when the time is over.
     """
-    seconds = _WAIT.validate(http.args.get("wait") or 0.0)
-    payload, more = _parted(fields())
+    payload, more = _parted(body)
     key = more.pop("key")
     earlier_id = _known(run, branch, key)
     request = control.submit(
@@ -58,22 +63,23 @@ def submit(run: str, branch: str) -> tuple[Response, int, dict[str, str]]:
         home=services().config.home,
         **more,
     )
-    if seconds:
-        request = _awaited(request, seconds)
+    if query.wait:
+        request = _awaited(request, query.wait)
     location = url_for("api_requests.show", request_id=request.id)
     return (
-        jsonify(payloads_requests.request(request)),
+        payloads_requests.request(request),
         200 if earlier_id == request.id else 202,
         {"Location": location},
     )
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/preview")
-def preview(run: str, branch: str) -> Response:
+@documented(models.Preview, body=models.RequestBody, deed="request", recorded=True)
+def preview(run: str, branch: str, body: dict[str, Any]) -> Any:
     """Return what a request would change, and whether it is valid; nothing is sent."""
-    payload, more = _parted(fields())
-    del more["key"]
-    result = control.preview(
+    payload, more = _parted(body)
+    del more["key"], more["propose"]
+    return control.preview(
         services().database,
         f"{run}/{branch}",
         payload,
@@ -81,11 +87,11 @@ def preview(run: str, branch: str) -> Response:
         home=services().config.home,
         **more,
     )
-    return jsonify(result)
 
 
 @blueprint.get("/requests/<request_id>")
-def show(request_id: str) -> Response:
+@documented(models.Request, query=Selection)
+def show(request_id: str) -> Any:
     """Return a request in its current state."""
     with services().database.read() as connection:
         request = requests.find(connection, request_id)
@@ -93,52 +99,32 @@ def show(request_id: str) -> Response:
         expire(request.run_id)
         with services().database.read() as connection:
             request = requests.get(connection, request.id)
-    return jsonify(payloads_requests.request(request))
+    return payloads_requests.request(request)
 
 
 @blueprint.post("/requests/<request_id>/cancel")
-def cancel(request_id: str) -> tuple[Response, int]:
+@documented({200: models.Request, 202: models.Request}, deed="cancel")
+def cancel(request_id: str) -> Any:
     """Ask for the cancellation of a request; only its process can say whether that was in time."""
     request = control.cancel(services().database, request_id, actor=actor())
     over = request.state in lifecycle.REQUEST_ENDS
-    return jsonify(payloads_requests.request(request)), 200 if over else 202
+    return payloads_requests.request(request), 200 if over else 202
 
 
 @blueprint.get("/runs/<run>/requests")
-def list_requests(run: str) -> Response:
-    """Return a run's requests, newest first; ``before`` is the ``next`` of the page before."""
-    limit = _limit()
+@documented(models.RequestPage, query=models.RequestsQuery)
+def list_requests(run: str, query: models.RequestsQuery) -> Any:
+    """Return a run's requests, newest first."""
+    limit = query.limit
     with services().database.read() as connection:
         run_id = runs.find_run(connection, run).id
     expire(run_id)
     with services().database.read() as connection:
-        rows = requests.list_of_run(connection, run_id, limit + 1, query.whole("before", 1))
+        rows = requests.list_of_run(connection, run_id, limit + 1, query.before)
         total = requests.count_of_run(connection, run_id)
     shown = [payloads_requests.request(row) for row in rows[:limit]]
     more = shown[-1]["seq"] if len(rows) > limit else None
-    return jsonify({"requests": shown, "total": total, "next": more})
-
-
-@blueprint.get("/runs/<run>/audit")
-def log(run: str) -> Response:
-    """Return events after line ``after``, oldest first; ``next`` is the ``after`` of the next page.
-
-    ``refused`` holds counts of requests that were refused and not stored, by branch, actor and
-    error.
-    """
-    after, limit = query.whole("after") or 0, _limit()
-    with services().database.read() as connection:
-        run_id = runs.find_run(connection, run).id
-        events = audit.after(connection, run_id, after, limit)
-        counted = refusals.of_run(connection, run_id)
-    lines = [payloads_audit.event(row) for row in events]
-    return jsonify(
-        {
-            "events": lines,
-            "next": lines[-1]["seq"] if lines else after,
-            "refused": [payloads_requests.refusals(row) for row in counted],
-        }
-    )
+    return {"requests": shown, "total": total, "next": more}
 
 
 def expire(run_id: str) -> None:
@@ -147,10 +133,15 @@ def expire(run_id: str) -> None:
 
 
 def _parted(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a body into the intervention, and ``reason``, ``when`` and ``key``."""
+    """Split a body into the intervention, and ``reason``, ``when``, ``key`` and ``propose``."""
     when = {name: body.pop(name) for name in CONDITIONS if name in body}
-    reason = optional_text({"reason": body.pop("reason", "")}, "reason", "")
-    return body, {"reason": reason, "when": when, "key": body.pop("key", None)}
+    reason = body.pop("reason", "")
+    if not isinstance(reason, str):
+        raise InvalidInput("reason", reason, "text")
+    propose = body.pop("propose", False)
+    if not isinstance(propose, bool):
+        raise InvalidInput("propose", propose, "true or false")
+    return body, {"reason": reason, "when": when, "key": body.pop("key", None), "propose": propose}
 
 
 def _known(run: str, branch: str, key: object) -> str | None:
@@ -174,10 +165,3 @@ def _awaited(request: Request, seconds: float) -> Request:
             _waiting.release()
     with services().database.read() as connection:
         return requests.get(connection, request.id)
-
-
-def _limit() -> int:
-    limit = query.whole("limit", 1) or _PAGE
-    if limit > _MOST:
-        raise InvalidInput("limit", limit, f"at most {_MOST:,}")
-    return limit

@@ -60,6 +60,10 @@ class Follower:
         """Return what determines the next look: followers with equal states will see the same."""
         return (self.run.id, self.metric, str(self.cursor), *map(str, (self._states, self._heads)))
 
+    def id_after(self, _data: dict[str, Any]) -> str:
+        """Return the cursor after the last look, of which all messages come together."""
+        return str(self.cursor)
+
     def look(self) -> list[tuple[str, dict[str, Any]]]:
         """Return messages (name, data): ``changed`` for a new record, ``progress`` in training."""
         with self.database.read() as connection:

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from branchtrack.core.actors import Actor
 from branchtrack.core.nonfinite import spelled
-from branchtrack.web.events.followers import Follower
+from branchtrack.db.engine import Database
+from branchtrack.errors import printable
 
 #: Streams at once, in all and of one caller.
 MOST, MOST_EACH = 512, 64
@@ -25,6 +26,24 @@ HEARTBEAT = 15.0
 POLL = 0.5
 OPEN, ALIVE = ": open\n\n", ": still here\n\n"
 _log = logging.getLogger(__name__)
+
+
+class Reader(Protocol):
+    """What is new since it last looked; readers with equal states will see the same."""
+
+    @property
+    def database(self) -> Database:
+        """The database that it reads."""
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What determines the next look."""
+
+    def look(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return what is new, as messages: name and data."""
+
+    def id_after(self, data: dict[str, Any]) -> str:
+        """Return the id of a message, from which a reader goes on."""
 
 
 class StreamSlots:
@@ -73,7 +92,7 @@ class StreamSlot:
 class Stream:
     """One reader of one run, with the actor whose access lets them read."""
 
-    follower: Follower
+    follower: Reader
     actor: Actor
     slot: StreamSlot
 
@@ -92,22 +111,23 @@ class Sink(Protocol):
 class _Group:
     """Readers with the same cursor, and when they were last written to."""
 
-    follower: Follower
+    follower: Reader
     readers: list[tuple[Stream, Sink]]
     spoken: float
 
 
-def as_messages(follower: Follower) -> str:
+def as_messages(follower: Reader) -> str:
     """Return what is new, as messages of an event stream; empty if nothing is."""
     messages = follower.look()
     return "".join(
-        f"id: {follower.cursor}\nevent: {name}\ndata: {_as_json(data)}\n\n"
+        f"id: {follower.id_after(data)}\nevent: {name}\ndata: {_as_json(data)}\n\n"
         for name, data in messages
     )
 
 
 def _as_json(data: dict[str, Any]) -> str:
-    return json.dumps(spelled(data), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(spelled(data), separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return printable(text)
 
 
 class Pump:

@@ -24,7 +24,7 @@ from branchtrack.web.services import services
 blueprint = Blueprint("streams", __name__)
 #: The key in the WSGI environment of a function that takes over a `Stream`, if the server has one.
 TAKE_OVER = "branchtrack.take_over"
-_RETRY_AFTER = "5"
+_RETRY_AFTER = 5
 _KEY = "branchtrack-streams"
 
 
@@ -54,11 +54,24 @@ def events(run: str) -> Response:
     cursor = Cursor.parse(last_id) if last_id else Cursor(newest)
     if cursor is None:
         raise InvalidInput("after", last_id, "the id of a message of this stream, or none")
+    return stream(Follower(database, run_record, request.args.get("metric") or "loss", cursor))
+
+
+def stream(follower: pump.Reader) -> Response:
+    """Return the stream of what a follower sees.
+
+    Raises:
+        Refused: too many streams are open.
+    """
     stream_slot = slots(current_app).acquire(guards.caller())
     if stream_slot is None:
-        headers = {"Retry-After": _RETRY_AFTER, "Cache-Control": "no-store"}
-        return Response("Too many streams are open.\n", 503, headers, mimetype="text/plain")
-    follower = Follower(database, run_record, request.args.get("metric") or "loss", cursor)
+        raise guards.Refused(
+            "Too many streams are open.",
+            safe="Nothing was read or changed.",
+            fix=f"Try again in {_RETRY_AFTER} s.",
+            status=503,
+            retry_after=_RETRY_AFTER,
+        )
     return _answer(Stream(follower, guards.actor(), stream_slot))
 
 

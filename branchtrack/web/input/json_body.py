@@ -1,7 +1,7 @@
-"""The JSON body of a request, parsed strictly: unknown content is an error that names the field.
+"""The JSON body of a request, parsed strictly.
 
-It knows no field's meaning. NaN and infinity, which Python accepts in JSON, are passed on: the
-validation refuses them by the field's name, and records the refusal.
+It knows no field: `models` validates them. NaN and infinity, which Python accepts in JSON, are
+passed on: the validation refuses them by the field's name, and records the refusal.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from branchtrack.errors import InvalidInput
 from branchtrack.web.access.guards import Refused
 
 
-def fields(*allowed: str) -> dict[str, Any]:
-    """Return the fields of the body; ``allowed`` are all that there may be, if any are named.
+def read() -> dict[str, Any]:
+    """Return the fields of the body.
 
     Raises:
-        Refused: it is not JSON. InvalidInput: it is not an object, or has another field.
+        Refused: it is not JSON. InvalidInput: it is not an object, or has a name twice.
     """
     if request.mimetype != "application/json":
         raise _refused(
@@ -38,9 +38,6 @@ def fields(*allowed: str) -> dict[str, Any]:
     plain_values.check_depth(body, "body")
     if not isinstance(body, dict):
         raise InvalidInput("body", body, "one JSON object")
-    for name in body:
-        if allowed and name not in allowed:
-            raise InvalidInput(name, body[name], ", ".join(allowed), what=f"No field is {name!r}.")
     return body
 
 
@@ -52,18 +49,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         name = next(name for name in names if names.count(name) > 1)
         raise InvalidInput(name, fields[name], "one value", what=f"{name!r} is given twice.")
     return fields
-
-
-def optional_text(body: dict[str, Any], name: str, default: str) -> str:
-    """Return a field of text, or ``default`` if it is left out.
-
-    Raises:
-        InvalidInput: it is not text.
-    """
-    value = body.get(name, default)
-    if not isinstance(value, str):
-        raise InvalidInput(name, value, "text")
-    return value
 
 
 def _refused(field: str, status: int, what: str, fix: str) -> Refused:

@@ -18,10 +18,10 @@ from branchtrack.core.records import Branch, Request
 from branchtrack.db import requests, runs
 from branchtrack.db.views import branch_stream
 from branchtrack.errors import BranchtrackError, Forbidden, InvalidInput, NotFound, NotLive
+from branchtrack.schemas.protocol import ActionBody
 from branchtrack.web.access import identity
 from branchtrack.web.access.guards import actor
-from branchtrack.web.input import query
-from branchtrack.web.input.json_body import fields, optional_text
+from branchtrack.web.input import json_body, models, query
 from branchtrack.web.protocol import actions, events, state
 from branchtrack.web.rendering import now
 from branchtrack.web.services import services
@@ -30,7 +30,6 @@ blueprint = Blueprint("it", __name__, url_prefix="/it/<run>/<branch>")
 #: The same for one branch, at the root of the server.
 root_blueprint = Blueprint("it_root", __name__)
 _BRANCH = "BRANCHTRACK_PROTOCOL"
-_FIELDS = ("v", "type", "payload", "id", "ts", "source", "reason")
 
 
 def mount(app: Flask, branch_ref: str | None) -> None:
@@ -72,31 +71,26 @@ def submit(run: str, branch: str) -> Response:
 
     An action that is refused has an id, too, if the refusal is on record.
     """
-    body = fields(*_FIELDS)
-    action, values = optional_text(body, "type", ""), body.get("payload") or {}
-    if not action:
-        raise InvalidInput("type", body.get("type"), ", ".join(actions.ACTIONS))
-    if not isinstance(values, dict):
-        raise InvalidInput("payload", values, "an object")
-    source, reason = (optional_text(body, name, "") for name in ("source", "reason"))
+    body = models.validated(ActionBody, json_body.read())
+    values = body.payload or {}
     with services().database.read() as connection:
         target = _line(connection, run, branch)[-1]
         offered = payloads_steering.settings(connection, target)
     ref = f"{offered['run']}/{offered['branch']}"
     error: BranchtrackError | None = None
     try:
-        payload = actions.payload_of(action, values, state.own_actions(offered))
+        payload = actions.payload_of(body.type, values, state.own_actions(offered))
     except InvalidInput as refused:
         # It is sent all the same, so that the refusal is on record; its values may hold a key.
-        payload, error = {"kind": action}, refused
+        payload, error = {"kind": body.type}, refused
     try:
         sent = control.submit(
             services().database,
             ref,
             payload,
             actor=actor(),
-            reason=actions.reason_of(action, values, source, reason),
-            key=body.get("id"),
+            reason=actions.reason_of(body.type, values, body.source, body.reason),
+            key=body.id,
             home=services().config.home,
         )
     except (InvalidInput, NotFound, NotLive, Forbidden) as refused:

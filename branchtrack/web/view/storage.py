@@ -8,8 +8,9 @@ from typing import Any
 from branchtrack import processes
 from branchtrack.control import leftovers
 from branchtrack.db import runs
-from branchtrack.retention import policies
+from branchtrack.retention import plans, policies
 from branchtrack.retention import report as reports
+from branchtrack.retention.plans import Plan
 from branchtrack.retention.policies import Policy
 from branchtrack.retention.sweeps import Sweep, Swept
 from branchtrack.web.access.guards import actor
@@ -27,6 +28,14 @@ def sweep(ref: str, policy: Policy | None) -> Swept:
     owner = leftovers.pack_owner(database, store, processes.own_name())
     chosen = policies.from_json(run.retention) if policy is None else policy
     return Sweep(database, store, owner, actor()).run(run, chosen)
+
+
+def plan(ref: str, policy: Policy | None) -> Plan:
+    """Return what sweeping a run by a policy, or by its own, would do now."""
+    with services().database.read() as connection:
+        run = runs.find_run(connection, ref)
+        chosen = policies.from_json(run.retention) if policy is None else policy
+        return plans.plan(connection, run.id, chosen)
 
 
 def entered_policy(values: Mapping[str, Any]) -> Policy:

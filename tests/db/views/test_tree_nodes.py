@@ -104,3 +104,16 @@ def test_a_line_is_read_up_to_the_root_with_children(database: Database, main: L
         ("digits", "main"),
         ("digits", "side"),
     }
+
+
+def test_nodes_are_read_in_the_order_of_their_commits(database: Database, main: Line) -> None:
+    run = main.grower.run.id
+    with database.read() as connection:
+        first, total = tree_nodes.page(connection, run, 3, 0)
+        second, _ = tree_nodes.page(connection, run, 30, first[-1].seq)
+        changed, count = tree_nodes.page(connection, run, 9, 0, kind="intervention")
+        nothing = tree_nodes.page(connection, run, 9, 0, branch_id="nope")
+    assert ([node.step for node in first], total) == ([0, 1, 2], 22)
+    assert [node.step for node in second] == list(range(3, 22))
+    assert ([node.step for node in changed], count) == ([21], 1)
+    assert nothing == ([], 0)

@@ -120,7 +120,7 @@ def test_an_operator_makes_no_tokens_and_an_admin_does(own: Site, app: Flask) ->
         )
         assert answer.status_code == 422, bad
     listed = client.get("/api/v1/tokens", headers=bearer(secret))
-    assert listed.json is not None and "new" in [one["name"] for one in listed.json]
+    assert listed.json is not None and "new" in [one["name"] for one in listed.json["tokens"]]
     assert client.delete("/api/v1/tokens/new", headers=bearer(secret)).status_code == 200
     assert client.delete("/api/v1/tokens/new", headers=bearer(secret)).status_code == 404
 

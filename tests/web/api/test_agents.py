@@ -11,7 +11,7 @@ from tests.web.pages.test_agents import hire, propose, state_of
 def test_proposals_are_listed_and_decided_on(own: Site) -> None:
     agent = hire(own)
     first, second = propose(own, agent, lr=1e-3), propose(own, agent, lr=2e-3)
-    listed = own.client.get("/api/v1/proposals?run=digits").get_json()
+    listed = own.client.get("/api/v1/proposals?run=digits").get_json()["proposals"]
     assert [row["id"] for row in listed] == [first.id, second.id]
     assert {"run", "branch", "agent", "expires_at", "asked_step"} <= listed[0].keys()
     approved = own.client.post(f"/api/v1/proposals/{first.id}/approve").get_json()
@@ -19,12 +19,29 @@ def test_proposals_are_listed_and_decided_on(own: Site) -> None:
     answer = own.client.post(f"/api/v1/proposals/{second.id}/decline", json={"reason": "no"})
     assert answer.get_json()["state"] == "declined"
     assert state_of(own, second).error == "no"
-    assert own.client.get("/api/v1/proposals").get_json() == []
+    assert own.client.get("/api/v1/proposals").get_json() == {"proposals": []}
+
+
+def test_a_request_and_a_fork_are_proposed(own: Site) -> None:
+    body = {"kind": "set", "values": {"lr": 1e-3}, "reason": "flat", "propose": True}
+    asked = own.client.post("/api/v1/runs/digits/branches/main/requests", json=body).get_json()
+    assert asked["state"] == "proposed" and asked["conditions"]["expires_at"]
+    wrong = own.client.post(
+        "/api/v1/runs/digits/branches/main/requests", json={**body, "propose": "yes"}
+    )
+    assert wrong.status_code == 422
+    head = own.lines["main"].head
+    assert head is not None
+    fork = own.client.post(
+        f"/api/v1/nodes/{head.id}/propose", json={"settings": {"lr": "x0.5"}, "reason": "flat"}
+    ).get_json()
+    assert (fork["kind"], fork["state"]) == ("resume", "proposed")
+    assert len(own.client.get("/api/v1/proposals").get_json()["proposals"]) == 2
 
 
 def test_agents_are_listed_changed_and_stopped(own: Site) -> None:
     agent = hire(own)
-    (row,) = own.client.get("/api/v1/agents").get_json()
+    (row,) = own.client.get("/api/v1/agents").get_json()["agents"]
     assert (row["name"], row["run"], row["mode"]) == ("guard", "digits", "propose")
     changed = own.client.patch(
         f"/api/v1/agents/{agent.id}", json={"mode": "act", "budget": {"branches": 2}}

@@ -62,3 +62,20 @@ def test_one_with_a_process_is_asked_to_end(own: Site, launch: Launch) -> None:
     answer = own.client.post(f"{API}/{launch.id}/cancel")
     assert answer.status_code == 202
     assert (answer.get_json()["state"], bool(answer.get_json()["cancel"])) == ("running", True)
+
+
+def test_launches_that_have_ended_come_page_by_page(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    ended = []
+    for number in range(3):
+        _branch, ordered = main.grower.order(main.head, f"side-{number}", "to see")[:2]
+        assert own.client.post(f"{API}/{ordered.id}/cancel").status_code == 200
+        ended.insert(0, ordered.id)
+    page = own.client.get(f"{API}?limit=2").get_json()
+    assert [line["launch"] for line in page["ended"]] == ended[:2]
+    page = own.client.get(API, query_string={"limit": 2, "before": page["next"]}).get_json()
+    assert [line["launch"] for line in page["ended"]] == ended[2:] and page["next"] is None
+    for before in ("x", "nan~1", "1~x", "1e999~1"):
+        answer = own.client.get(API, query_string={"before": before})
+        assert answer.status_code == 422, before

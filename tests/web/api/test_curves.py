@@ -1,9 +1,8 @@
-"""The data API."""
+"""Curves, and what differs."""
 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -15,45 +14,6 @@ def ask(site: Site, path: str) -> Any:
     answer = site.client.get("/api/v1/" + path)
     assert answer.status_code == 200, answer.get_data(as_text=True)
     return answer.json
-
-
-def test_runs_have_the_promised_keys(site: Site) -> None:
-    page = ask(site, "runs")
-    keys = {"id", "name", "status", "branches", "nodes", "created_at", "updated_at"}
-    assert [run["name"] for run in page["runs"]] == ["gpt2-docs"]
-    assert page["runs"][0].keys() >= keys
-    assert (page["total"], page["next"]) == (1, None)
-
-
-def test_runs_come_page_by_page(own: Site) -> None:
-    for name in "ab":
-        make_tree(own.database, own.store, name)
-    names, path = [], "runs?limit=1"
-    while path:
-        page = ask(own, path)
-        names += [run["name"] for run in page["runs"]]
-        path = page["next"] and f"runs?limit=1&after={quote(page['next'])}"
-    assert names[:2] == ["b", "a"] and len(names) == page["total"] == 3
-
-
-@pytest.mark.parametrize("query", ["after=x", "after=nan~abcd", "after=1~../x", "limit=9999"])
-def test_a_page_that_there_is_not_is_refused(site: Site, query: str) -> None:
-    answer = site.client.get(f"/api/v1/runs?{query}")
-    assert answer.status_code == 422 and answer.json["error"]["field"] in ("after", "limit")
-
-
-def test_a_tree_has_the_promised_keys(site: Site) -> None:
-    found = ask(site, "runs/gpt2-docs/tree")
-    assert {one["name"] for one in found["branches"]} == set(site.lines)
-    assert len(found["nodes"]) == 14
-    assert found["nodes"][0].keys() >= {"id", "branch", "parent", "step", "kind", "changes"}
-
-
-def test_a_node_has_the_promised_keys(site: Site) -> None:
-    node = site.node("cooler")
-    found = ask(site, f"nodes/{node[:8]}")
-    assert found["id"] == node
-    assert found.keys() >= {"settings", "effective", "restored", "environment", "checkpoint"}
 
 
 def test_a_curve_is_raw_unless_points_are_asked_for(site: Site) -> None:
@@ -110,3 +70,46 @@ def test_numbers_that_make_no_sense_are_refused(site: Site, query: str) -> None:
 def test_a_metric_that_there_is_not_is_refused(site: Site) -> None:
     answer = site.client.get("/api/v1/curve?branch=gpt2-docs/main&metric=nope")
     assert answer.status_code == 404
+
+
+def test_a_curve_since_a_cursor_has_only_what_is_new(own: Site) -> None:
+    main = own.lines["main"]
+    whole = ask(own, "curve?branch=digits")
+    nothing = ask(own, f"curve?branch=digits&since={whole['next']}")
+    assert (nothing["steps"], nothing["next"]) == ([], whole["next"])
+    main.log("loss", [41, 42, 43], [3.0, 2.0, 1.0])
+    new = ask(own, f"curve?branch=digits&since={whole['next']}")
+    assert (new["steps"], new["reset"], new["points"]) == ([41, 42, 43], False, 3)
+    assert whole["steps"] + new["steps"] == ask(own, "curve?branch=digits")["steps"]
+
+
+def test_a_curve_whose_points_were_cut_away_is_sent_whole_again(own: Site) -> None:
+    tree = make_tree(own.database, own.store, "long")
+    root = tree.node("main", 0)
+    tree.points("main", "loss", range(1, 51))
+    middle = tree.node("main", 30, root)
+    tree.branch("other", middle)
+    tree.node("other", 30, middle, kind="fork")
+    early = ask(own, "curve?branch=long/main&to=20")["next"]
+    late = ask(own, "curve?branch=long/main")["next"]
+    # The other branch has the points of its parent up to step 30, and none after it.
+    goes_on = ask(own, f"curve?branch=long/other&since={early}")
+    assert (goes_on["steps"], goes_on["reset"]) == (list(range(21, 31)), False)
+    again = ask(own, f"curve?branch=long/other&since={late}")
+    assert (again["steps"], again["reset"]) == (list(range(1, 31)), True)
+
+
+@pytest.mark.parametrize("since", ["x", "abcd", "abcd:-1", ":5", "abcd:5:6"])
+def test_a_cursor_that_there_is_not_is_refused(site: Site, since: str) -> None:
+    answer = site.client.get(f"/api/v1/curve?branch=gpt2-docs/main&since={since}")
+    assert answer.status_code == 422 and answer.get_json()["error"]["field"] == "since"
+
+
+def test_nodes_and_branches_are_compared_as_in_the_shell(site: Site) -> None:
+    branches = ask(site, "diff?a=gpt2-docs/main&b=gpt2-docs/cooler")
+    whole = ask(site, "compare?a=gpt2-docs/main&b=gpt2-docs/cooler")
+    assert branches == {key: whole[key] for key in branches}
+    node = site.node("cooler")
+    assert ask(site, f"diff?a={node}&b=gpt2-docs/main")["a"]["node"] == node
+    answer = site.client.get("/api/v1/diff?a=gpt2-docs/main")
+    assert answer.get_json()["error"]["field"] == "b"

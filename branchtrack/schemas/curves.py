@@ -1,0 +1,146 @@
+"""Curves of metrics, what differs between branches and nodes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from branchtrack.schemas.bases import Answer, Number, Selection, Whole
+from branchtrack.schemas.nodes import NodeLine
+
+_Points = Annotated[int, Field(ge=4, le=100_000)]
+
+
+class _Window(Selection):
+    first: Whole | None = Field(None, alias="from", description="The first step.")
+    last: Annotated[int, Field(ge=1, le=2**53)] | None = Field(
+        None, alias="to", description="The last step."
+    )
+
+    @field_validator("last")
+    @classmethod
+    def _is_after_the_first(cls, last: int | None, info: ValidationInfo) -> int | None:
+        first = info.data.get("first")
+        if last is not None and first is not None and first >= last:
+            raise ValueError(f"a step greater than {first}")
+        return last
+
+
+class CurveQuery(_Window):
+    """One metric along a branch; ``since`` is the ``next`` of an earlier answer."""
+
+    branch: str = Field(description="RUN or RUN/BRANCH")
+    metric: str = "loss"
+    points: _Points | Literal["all"] = Field(
+        "all", description="So many points at most, with extremes kept."
+    )
+    since: str | None = Field(
+        None, description="`next` of an answer before: only newer points are in this one."
+    )
+
+
+class CompareQuery(_Window):
+    """Two branches and one metric of theirs."""
+
+    a: str = Field(description="RUN or RUN/BRANCH")
+    b: str = Field(description="RUN or RUN/BRANCH")
+    metric: str = "loss"
+    points: _Points | Literal["all"] = 1000
+
+
+class DiffQuery(Selection):
+    """Two sides: branches, nodes, or one of each."""
+
+    a: str = Field(description="RUN, RUN/BRANCH or a node")
+    b: str = Field(description="RUN, RUN/BRANCH or a node")
+
+
+class MetricsQuery(Selection):
+    """Which branch of a run; its default branch if none is named."""
+
+    branch: str | None = None
+
+
+class SegmentSpan(Answer):
+    """The part of a curve that one process logged: steps above ``after``, up to ``upto``."""
+
+    id: str
+    after: int
+    upto: int | None
+
+
+class Curve(Answer):
+    """One metric along a branch, stitched across forks.
+
+    ``points`` is the number before thinning; ``gaps`` are the steps of values that are not finite.
+    ``next`` is the ``since`` of what is new later. ``reset``: points before ``since`` are no longer
+    part of the branch, and this is the whole curve again.
+    """
+
+    branch: str
+    metric: str
+    steps: list[int]
+    values: list[Number]
+    wall_times: list[float]
+    gaps: list[int]
+    points: int
+    segments: list[SegmentSpan]
+    forks: list[int]
+    next: str | None
+    reset: bool
+
+
+class MetricLine(Answer):
+    """A metric with its newest value on a branch."""
+
+    name: str
+    step: int
+    value: Number
+
+
+class MetricList(Answer):
+    """The metrics of a branch along its whole line, by name."""
+
+    items: ClassVar[str] = "metrics"
+
+    run: str
+    branch: str
+    metrics: list[MetricLine]
+
+
+class Side(Answer):
+    """One side of a difference, and the nodes that changed something since the common one."""
+
+    ref: str
+    branch: str
+    node: str
+    step: int
+    changes: list[NodeLine]
+
+
+class Difference(Answer):
+    """A value of each side."""
+
+    name: str
+    a: Any
+    b: Any
+
+
+class Diff(Answer):
+    """What differs between two sides; ``common_ancestor`` is the id of a node."""
+
+    a: Side
+    b: Side
+    common_ancestor: str | None
+    common_step: int | None
+    settings: list[Difference]
+    settings_in_all: int
+    metrics: list[Difference]
+
+
+class Comparison(Diff):
+    """The difference of two branches, and one curve of each."""
+
+    metric: str
+    curves: dict[str, Curve]

@@ -1,0 +1,54 @@
+"""The API for curves, comparisons and differences. It writes no markup."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+from sqlalchemy import Connection
+
+from branchtrack.analysis import payloads_nodes
+from branchtrack.db import runs
+from branchtrack.schemas import curves as models
+from branchtrack.web.api.contract import documented
+from branchtrack.web.services import services
+
+blueprint = Blueprint("api_curves", __name__, url_prefix="/api/v1")
+
+
+@blueprint.get("/curve")
+@documented(models.Curve, query=models.CurveQuery)
+def curve(query: models.CurveQuery) -> Any:
+    """Return a metric along a branch: raw, by ``points``, or only what is new ``since`` then."""
+    with services().database.read() as connection:
+        return _curve(connection, query.branch, query, query.since)
+
+
+@blueprint.get("/compare")
+@documented(models.Comparison, query=models.CompareQuery)
+def compare(query: models.CompareQuery) -> Any:
+    """Return the differences of two branches and both curves."""
+    with services().database.read() as connection:
+        different = payloads_nodes.diff(connection, query.a, query.b)
+        sides = {side: _curve(connection, getattr(query, side), query) for side in "ab"}
+    return {**different, "metric": query.metric, "curves": sides}
+
+
+@blueprint.get("/diff")
+@documented(models.Diff, query=models.DiffQuery)
+def diff(query: models.DiffQuery) -> Any:
+    """Return the differences between two branches, two nodes, or one of each."""
+    with services().database.read() as connection:
+        return payloads_nodes.diff(connection, query.a, query.b)
+
+
+def _curve(
+    connection: Connection,
+    ref: str,
+    query: models.CurveQuery | models.CompareQuery,
+    since: str | None = None,
+) -> dict[str, Any]:
+    branch = runs.find_branch(connection, ref)
+    points = None if query.points == "all" else query.points
+    cut: dict[str, Any] = {"first": query.first, "last": query.last, "since": since}
+    return payloads_nodes.curve(connection, branch, query.metric, points, **cut)

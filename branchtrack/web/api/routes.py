@@ -1,0 +1,40 @@
+"""Every blueprint of the API."""
+
+from __future__ import annotations
+
+from branchtrack.web.api import (
+    access,
+    agents,
+    alerts,
+    audit,
+    curves,
+    document,
+    find,
+    labels,
+    launches,
+    nodes,
+    orders,
+    requests,
+    runs,
+    storage,
+    trash,
+)
+
+_MODULES = (
+    document,
+    access,
+    runs,
+    nodes,
+    curves,
+    requests,
+    orders,
+    launches,
+    labels,
+    alerts,
+    agents,
+    find,
+    audit,
+    storage,
+    trash,
+)
+BLUEPRINTS = tuple(module.blueprint for module in _MODULES)
