@@ -77,6 +77,36 @@ def main(folder: Path) -> None:
     server.close()
 
 
+def addresses(heads: dict[str, str], changed: str, helper: str) -> dict[str, str]:
+    """Where the pages are; ``heads`` are the newest nodes of branches, ``helper`` an agent."""
+    return {
+        "runs": "/",
+        "tree": "/runs/gpt2-docs",
+        "tree-troubled": "/runs/troubled",
+        "tree-new": "/runs/just-started",
+        "node": f"/nodes/{heads['more-decay']}",
+        "node-differs": f"/nodes/{heads['hot']}",
+        "node-equal": f"/nodes/{heads['cooler']}",
+        "compare": "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler",
+        "compare-hot": "/compare?a=gpt2-docs/hot&b=gpt2-docs/cooler&y=log&x=since&smooth=0.9",
+        "resume": f"/nodes/{changed}/resume?set.lr=abc",
+        "resume-preview": f"/nodes/{changed}/resume?set.lr=x0.5,x2",
+        "steer": "/runs/gpt2-docs/branches/more-decay/steer",
+        "steer-wrong": "/runs/gpt2-docs/branches/more-decay/steer?",
+        "audit": "/runs/gpt2-docs/audit?verify=1",
+        "alerts": "/runs/gpt2-docs/alerts",
+        "agents": "/agents",
+        "agent": f"/agents/{helper}",
+        "queue": "/launches",
+        "storage": "/storage",
+        "manage": "/runs/gpt2-docs/manage",
+        "manage-branch": "/runs/gpt2-docs/branches/cooler/manage",
+        "trash": "/trash",
+        "stop": "/runs/gpt2-docs/branches/more-decay/stop",
+        "missing": "/runs/gpt2-dcos",
+    }
+
+
 def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[], None]]:
     """Trees in every state: the pages to look at, and what keeps the living ones alive."""
     old = seeds.Grower(database, store, "digits-mlp")
@@ -107,36 +137,11 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     old_branch.end("failed", "gone")
     control.delete(database, "digits-mlp", actor="ann", reason="superseded by the new data")
     control.delete(database, "troubled/given-up", actor="bob (web)")
-    assert changed is not None and lines["more-decay"].head is not None
-    assert lines["hot"].head is not None and lines["cooler"].head is not None
+    assert changed is not None
     seeds.alerts(lines["hot"])
     helper = seeds.agents(lines["more-decay"])
-    pages = {
-        "runs": "/",
-        "tree": "/runs/gpt2-docs",
-        "tree-troubled": "/runs/troubled",
-        "tree-new": "/runs/just-started",
-        "node": f"/nodes/{lines['more-decay'].head.id}",
-        "node-differs": f"/nodes/{lines['hot'].head.id}",
-        "node-equal": f"/nodes/{lines['cooler'].head.id}",
-        "compare": "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler",
-        "compare-hot": "/compare?a=gpt2-docs/hot&b=gpt2-docs/cooler&y=log&x=since&smooth=0.9",
-        "resume": f"/nodes/{changed.id}/resume?set.lr=abc",
-        "resume-preview": f"/nodes/{changed.id}/resume?set.lr=x0.5,x2",
-        "steer": "/runs/gpt2-docs/branches/more-decay/steer",
-        "steer-wrong": "/runs/gpt2-docs/branches/more-decay/steer?",
-        "audit": "/runs/gpt2-docs/audit?verify=1",
-        "alerts": "/runs/gpt2-docs/alerts",
-        "agents": "/agents",
-        "agent": f"/agents/{helper}",
-        "queue": "/launches",
-        "storage": "/storage",
-        "manage": "/runs/gpt2-docs/manage",
-        "manage-branch": "/runs/gpt2-docs/branches/cooler/manage",
-        "trash": "/trash",
-        "stop": "/runs/gpt2-docs/branches/more-decay/stop",
-        "missing": "/runs/gpt2-dcos",
-    }
+    heads = {name: line.head.id for name, line in lines.items() if line.head is not None}
+    pages = addresses(heads, changed.id, helper)
     return pages, lambda: (lines["more-decay"].beat(), started.beat())[0]
 
 

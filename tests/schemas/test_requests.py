@@ -22,7 +22,7 @@ def test_every_kind_can_be_asked_for_with_its_own_fields() -> None:
 
 
 def test_every_condition_has_a_field() -> None:
-    assert {*NAMES, "reason", "key", "kind"} == set(Conditions.model_fields)
+    assert {*NAMES, "reason", "key", "kind", "propose"} == set(Conditions.model_fields)
 
 
 @pytest.mark.parametrize(
