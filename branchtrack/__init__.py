@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from branchtrack.agents.in_script import start_agent as start_agent
     from branchtrack.client.client import Client as Client
     from branchtrack.errors import BranchtrackError as BranchtrackError
     from branchtrack.training.data.mixture import mixture as mixture
@@ -35,6 +36,7 @@ _PUBLIC = {
     "mixture": "branchtrack.training.data.mixture",
     "setting": "branchtrack.training.settings.author",
     "start": "branchtrack.training.loop.run",
+    "start_agent": "branchtrack.agents.in_script",
     "track_loader": "branchtrack.training.loop.loader",
 }
 __all__ = ["__version__", *_PUBLIC]

@@ -81,7 +81,9 @@ def _check_free(earlier: Agent, policy: str) -> None:
             "another name (--name)",
             what=f"The run has an agent {earlier.name!r}, whose policy is {earlier.policy}.",
         )
-    if earlier.state == "running" and not is_lost(earlier, time.time()):
+    # A process that has begun anew, after a rollback, is still the same one.
+    is_own = earlier.process == own_process()["process"]
+    if earlier.state == "running" and not is_own and not is_lost(earlier, time.time()):
         raise InvalidInput(
             "name",
             earlier.name,

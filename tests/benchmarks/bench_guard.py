@@ -83,7 +83,7 @@ run.finish()
 RATES = (1e-3, 2e-3, 4e-3)
 TIMES = (10, 30)
 #: Points without progress after which a training from scratch has not taken off.
-STUCK = 30
+STUCK = 20
 
 
 class Bench:

@@ -34,10 +34,9 @@ class GuardOptions(Options):
     progress: float = Field(0.03, gt=0, lt=1)
 
 
-#: A loss below this share of the first one shows that a training has taken off.
-_SLOW = 0.5
-#: And below this share of the attempt before, that it is better than that one.
-_BETTER = 0.9
+#: A loss below this share of the first one shows that a training is not damaged but slow by now,
+#: and one above that share, that it has not taken off.
+_LEARNED, _TAKEN_OFF = 0.5, 0.55
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,32 @@ class Guard(Policy[GuardOptions]):
         stuck = find_stuck(curve.after(int(memory.get("since", -1))), options)
         if stuck is None or not view.is_live:
             return []
-        # What has learned much more than the attempt before is not damaged: it is slow by now.
-        before = memory.get("level")
-        healthy = _SLOW * curve.values[0] if before is None else _BETTER * float(before)
-        if stuck.level <= healthy:
+        return self._try_lower(view, stuck, curve.values[0], memory)
+
+    def _try_lower(
+        self, view: View, stuck: Divergence, first: float, memory: Memory
+    ) -> list[Decision]:
+        """Return the next attempt from the first node, or the end of the search for a rate.
+
+        Attempts go on as long as they are better than the ones before, or have not taken off.
+        """
+        options, before = self.options, memory.get("level")
+        values, level = view.scaled("lr", options.factor), stuck.level
+        if memory.get("searched") or (before is None and level <= _LEARNED * first):
             memory["since"] = view.step
             return [Set(values=values, reason=f"{stuck.what}. lr x{options.factor:g}.")]
-        memory["level"] = stuck.level
-        return self._go_back(view, view.nodes[0], stuck, memory)
+        is_better = before is None or level <= (1 - options.progress) * float(before)
+        if is_better or level > _TAKEN_OFF * first:
+            memory.update(level=level, node=view.nodes[-1].id, lr=view.settings["lr"])
+            return self._go_back(view, view.nodes[0], stuck, memory)
+        memory.update(searched=True, since=view.step)
+        rate = {"lr": float(memory["lr"]) * options.factor}
+        reason = (
+            f"{stuck.what}; the attempt before was no worse. "
+            f"Back to its end, lr x{options.factor:g} of what it was there."
+        )
+        memory["rollbacks"] = int(memory.get("rollbacks", 0)) + 1
+        return [Rollback(node=str(memory["node"]), values=rate, reason=reason)]
 
     def _go_back(
         self, view: View, node: SeenNode | None, divergence: Divergence, memory: Memory
