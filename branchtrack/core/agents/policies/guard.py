@@ -34,9 +34,8 @@ class GuardOptions(Options):
     progress: float = Field(0.03, gt=0, lt=1)
 
 
-#: A loss below this share of the first one shows that a training is not damaged but slow by now,
-#: and one above that share, that it has not taken off.
-_LEARNED, _TAKEN_OFF = 0.5, 0.55
+#: A loss below this share of the first one shows that a training from scratch has taken off.
+_TAKEN_OFF = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Guard(Policy[GuardOptions]):
         """
         options, before = self.options, memory.get("level")
         values, level = view.scaled("lr", options.factor), stuck.level
-        if memory.get("searched") or (before is None and level <= _LEARNED * first):
+        if memory.get("searched") or (before is None and level <= _TAKEN_OFF * first):
             memory["since"] = view.step
             return [Set(values=values, reason=f"{stuck.what}. lr x{options.factor:g}.")]
         is_better = before is None or level <= (1 - options.progress) * float(before)
