@@ -59,11 +59,19 @@ def used(agent: Agent) -> str:
         for name, limit in agent.budget.items()
         if limit is not None and name != "per_1000_steps"
     }
-    parts = [f"{agent.spent.get(name, 0):g} of {limit:g} {name}" for name, limit in limits.items()]
+    parts = [
+        f"{_number(agent.spent.get(name, 0))} of {_number(limit)} {name}"
+        for name, limit in limits.items()
+    ]
     tokens = agent.spent.get("tokens")
     if tokens and "tokens" not in limits:
         parts.append(f"{tokens:,} tokens")
     return ", ".join(parts)
+
+
+def _number(value: float) -> str:
+    """Return a count, or an amount of dollars, with few digits."""
+    return f"{value:,.2f}" if value != int(value) else f"{int(value):,}"
 
 
 def listed(connection: Connection, run_id: str | None) -> list[AgentLine]:
