@@ -28,7 +28,7 @@ from branchtrack.schemas.agents import (
     Proposal,
     ProposalList,
 )
-from branchtrack.schemas.alerts import Alert, AlertPage
+from branchtrack.schemas.alerts import Alert, AlertPage, Watch
 from branchtrack.schemas.audit import AuditPage, Chain, Event
 from branchtrack.schemas.curves import Comparison, Curve, Diff, MetricLine, MetricList
 from branchtrack.schemas.launches import Launch, LaunchInQueue, Log, Ordered, OrderPreview, Queue
@@ -201,6 +201,14 @@ class Client:
         The ``cursor`` of the answer is the ``since`` of what is new later.
         """
         return self._get("/alerts", AlertPage, run=run, since=since, level=level)
+
+    def watch(self, run: str) -> Watch:
+        """Return what the trainings of a run are watched for."""
+        return self._get(_path("runs", run, "watch"), Watch)
+
+    def change_watch(self, run: str, rules: Values, **fields: Any) -> Watch:
+        """Change some of what a run is watched for; ``fields`` are ``reset`` and ``reason``."""
+        return self._send("PATCH", _path("runs", run, "watch"), Watch, {**fields, "rules": rules})
 
     def see_alert(self, alert: str) -> Alert:
         """Mark an alert as seen."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from branchtrack.schemas.bases import Answer, Moment, Number, Selection, Values, Whole
+from branchtrack.schemas.bases import Answer, Body, Moment, Number, Selection, Values, Whole
 
 
 class AlertsQuery(Selection):
@@ -46,3 +46,19 @@ class AlertPage(Answer):
     alerts: list[Alert]
     cursor: int
     more: bool
+
+
+class WatchBody(Body):
+    """Rules by name that a run is to have, with ``reset`` on top of the defaults."""
+
+    rules: Values = Field(default_factory=dict)
+    reset: bool = False
+    reason: str = Field("", max_length=2000)
+
+
+class Watch(Answer):
+    """What the trainings of a run are watched for; ``changed`` are not the defaults."""
+
+    run: str
+    rules: Values
+    changed: list[str]

@@ -79,6 +79,8 @@ ROUTES = {
     "alerts.see_all": ("POST", f"{RUN}/alerts/seen", "notice"),
     "alerts.see": ("POST", "/alerts/ALERT/seen", "notice"),
     "api_alerts.list_alerts": ("GET", "/api/v1/alerts", "look"),
+    "api_alerts.watch": ("GET", f"/api/v1{RUN}/watch", "look"),
+    "api_alerts.change_watch": ("PATCH", f"/api/v1{RUN}/watch", "label"),
     "api_alerts.see": ("POST", "/api/v1/alerts/ALERT/seen", "notice"),
     "agents.index": ("GET", "/agents", "look"),
     "agents.show": ("GET", "/agents/AGENT", "look"),

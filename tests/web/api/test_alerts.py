@@ -45,3 +45,16 @@ def test_an_alert_is_marked_as_seen(own: Site) -> None:
     answer = own.client.post(f"/api/v1/alerts/{alert.id}/seen", json={})
     assert answer.status_code == 200 and answer.json is not None
     assert answer.json["seen_by"] and answer.json["seen_at"]
+
+
+def test_what_a_run_is_watched_for_is_shown_and_changed(own: Site) -> None:
+    address = "/api/v1/runs/digits/watch"
+    before = own.client.get(address).get_json()
+    assert before["run"] == "digits" and before["rules"]["targets"] == []
+    changed = own.client.patch(address, json={"rules": {"targets": ["eval_loss<2.5"]}}).get_json()
+    assert changed["rules"]["targets"] == ["eval_loss<2.5"]
+    assert own.client.get(address).get_json() == changed
+    refused = own.client.patch(address, json={"rules": {"spike": -1}})
+    assert refused.status_code == 422 and "spike" in refused.get_json()["error"]["field"]
+    again = own.client.patch(address, json={"reset": True}).get_json()
+    assert again["rules"] == before["rules"]
