@@ -27,6 +27,10 @@ APPRISE_VARIABLE = "BRANCHTRACK_APPRISE"
 URL_VARIABLE = "BRANCHTRACK_URL"
 TOKEN_VARIABLE = "BRANCHTRACK_TOKEN"
 
+#: The key of a language model's endpoint, and the one of others' programs that is read without it.
+LLM_KEY_VARIABLE = "BRANCHTRACK_LLM_KEY"
+OPENAI_API_KEY = "OPENAI_API_KEY"
+
 #: Names the launch that a process carries out.
 LAUNCH_VARIABLE = "BRANCHTRACK_LAUNCH"
 #: Names the trial of exactness that a process carries out (see `core.exactness.Trial`).
@@ -37,5 +41,3 @@ MERGE_VARIABLE = "BRANCHTRACK_MERGE"
 REWIND_VARIABLE = "BRANCHTRACK_REWIND"
 #: Says that a rewound process was started for one training of its script alone.
 ALONE_VARIABLE = "BRANCHTRACK_ALONE"
-LLM_KEY = "BRANCHTRACK_LLM_KEY"
-OPENAI_API_KEY = "OPENAI_API_KEY"

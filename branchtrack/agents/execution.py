@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from branchtrack.core.agents import budgets, decisions
 from branchtrack.core.agents.decisions import Decision, Fork, Nothing, Rollback, Set
 from branchtrack.core.agents.records import Agent
 from branchtrack.core.agents.views import View
-from branchtrack.db import runs
+from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents
-from branchtrack.errors import BranchtrackError
+from branchtrack.errors import BranchtrackError, NotFound, StorageError
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,18 @@ class Executor:
         what = decisions.describe(decision)
         if isinstance(decision, Nothing):
             return Outcome("nothing", what)
-        if why := self._over_budget(agent, view, decision):
+        try:
+            why = self._over_budget(agent, view, decision) or self._out_of_reach(agent, decision)
+        except NotFound as error:
+            why = str(error)
+        if why:
             return self._note(agent, Outcome("refused", what, error=why), decision)
         if agent.mode == "observe":
             return self._note(agent, Outcome("observed", what), decision)
         try:
             return self._ask(agent, view, decision, key, what)
+        except StorageError:
+            raise
         except BranchtrackError as error:
             return Outcome("refused", what, error=str(error))
 
@@ -102,6 +107,15 @@ class Executor:
             budget, spent, branches=branches, steps=steps
         )
 
+    def _out_of_reach(self, agent: Agent, decision: Decision) -> str:
+        """Return why an agent may not begin from a node: it is another run's."""
+        if not isinstance(decision, Fork | Rollback):
+            return ""
+        with self.database.read() as connection:
+            node = nodes.find(connection, decision.node)
+            run = runs.get_run(connection, agent.run_id)
+        return "" if node.run_id == run.id else f"{decision.node} is no node of {run.name}."
+
     def _note(self, agent: Agent, outcome: Outcome, decision: Decision) -> Outcome:
         """Record what an agent decided and nobody was asked for."""
         with self.database.transaction() as connection:
@@ -109,7 +123,7 @@ class Executor:
                 connection,
                 agent.id,
                 actor=actor_of(agent).label,
-                payload={"decision": json.loads(decision.model_dump_json()), "what": outcome.what},
+                payload={"decision": decision.model_dump(), "what": outcome.what},
                 reason=outcome.error or decision.reason,
                 outcome=outcome.kind,
             )
@@ -142,6 +156,6 @@ def size_of(view: View, decision: Decision) -> tuple[int, int]:
         return 0, 0
     start = next((node.step for node in view.nodes if node.id == decision.node), None)
     end = decision.settings.get("max_steps", view.max_steps)
-    if start is None or not isinstance(end, int):
+    if start is None or not isinstance(end, int) or isinstance(end, bool):
         return 1, 0
     return 1, max(0, end - start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -105,8 +104,6 @@ def _branch(
 ) -> SeenBranch:
     parent, step, changes = starts.get(branch.id, (None, None, []))
     values = last.get(branch.segment_id or "", {})
-    metric = "eval_loss" if "eval_loss" in values else "loss"
-    value = values.get(metric, math.nan)
     status = "empty" if segment is None else lifecycle.segment_status(segment, time.time())
     return SeenBranch(
         name=branch.name,
@@ -117,7 +114,6 @@ def _branch(
         changes={change["name"]: change["after"] for change in changes},
         settings=segment.settings if segment else {},
         metrics=values,
-        best=value if math.isfinite(value) else None,
         head=branch.head_id,
         parent=names.get(parent or ""),
     )

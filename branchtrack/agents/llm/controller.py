@@ -26,6 +26,8 @@ from branchtrack.errors import BranchtrackError, InvalidInput
 
 #: Characters that a token has, where the endpoint does not count.
 _CHARACTERS = 4
+#: Why a training is held.
+_WAITS = "The training waits for the model's answer."
 
 
 class ModelOptions(Options):
@@ -48,11 +50,9 @@ class ModelOptions(Options):
 
 @dataclass(frozen=True)
 class _Asked:
-    """An exchange that is recorded, and what was made of the answer."""
+    """An exchange that is recorded."""
 
     exchange_id: str
-    outcome: str = ""
-    error: str | None = None
 
 
 class ModelController:
@@ -96,8 +96,11 @@ class ModelController:
     def decide(self, view: View, memory: dict[str, Any]) -> list[Decision]:
         """Return the model's decision if it is time to ask, and it made one."""
         assert self._agent is not None
-        due = memory.get("asked_at", -self._options.every) + self._options.every
-        if view.step < due or not view.is_live:
+        # After a rollback the training is at an earlier step than when the model was last asked.
+        last = min(memory.get("asked_at", view.step - self._options.every), view.step)
+        self._release_left(view)
+        if view.step < last + self._options.every or not view.is_live:
+            memory["asked_at"] = last
             return []
         memory["asked_at"] = view.step
         self._hold(view)
@@ -182,11 +185,20 @@ class ModelController:
             self._held = False
             self._request(view, "unpause")
 
+    def _release_left(self, view: View) -> None:
+        """Let a training go on that a process of this agent held, and died."""
+        assert self._agent is not None
+        if self._held or view.status != "paused":
+            return
+        who = actor_of(self._agent).label
+        latest = next((row for row in view.tried if row["kind"] in ("pause", "unpause")), {})
+        if (latest.get("kind"), latest.get("who"), latest.get("reason")) == ("pause", who, _WAITS):
+            self._request(view, "unpause")
+
     def _request(self, view: View, kind: str) -> bool:
         """Have the training pause or go on; return whether it does."""
         assert self._agent is not None
-        waits = "The training waits for the model's answer."
-        why = waits if kind == "pause" else "It has answered."
+        why = _WAITS if kind == "pause" else "It has answered."
         try:
             request = control.submit(
                 self._database,

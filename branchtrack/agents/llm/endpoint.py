@@ -1,13 +1,16 @@
 """One question to an OpenAI-compatible endpoint (POST /chat/completions), and its answer.
 
 Whatever the other side does, this ends within the timeout, keeps at most a megabyte, and raises
-nothing but `EndpointError`. The key is sent, and never part of an error or a record.
+nothing but `EndpointError`. The key is sent, and never part of an error or a record, even if the
+other side repeats it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +23,8 @@ from branchtrack.errors import InvalidInput
 
 _MOST_BYTES = 1 << 20
 _SHOWN = 500
+#: Seconds beyond the timeout, in which the library itself says what took so long.
+_LEEWAY = 0.5
 
 
 class EndpointError(Exception):
@@ -48,10 +53,14 @@ class Endpoint:
     timeout: float = 60.0
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
+        allowed = "an address such as http://127.0.0.1:8000/v1"
+        if "@" in self.base_url or "?" in self.base_url or "#" in self.base_url:
+            # It may hold a password, which no record and no message is to show.
             raise InvalidInput(
-                "base_url", self.base_url, "an address such as http://127.0.0.1:8000/v1"
+                "base_url", "…", f"{allowed}; a key belongs in {variables.LLM_KEY_VARIABLE}"
             )
+        if not self.base_url.startswith(("http://", "https://")):
+            raise InvalidInput("base_url", self.base_url, allowed)
 
     def ask(self, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Reply:
         """Return the model's answer to some messages.
@@ -60,7 +69,29 @@ class Endpoint:
             EndpointError: there was none.
         """
         body = {"model": self.model, "messages": list(messages), **parameters}
+        answers: queue.SimpleQueue[Reply | EndpointError] = queue.SimpleQueue()
+        key = _key()
+
+        def send() -> None:
+            try:
+                answers.put(self._ask(body, key))
+            except EndpointError as error:
+                answers.put(error)
+
+        # The library's timeouts are for each read: names that are looked up, and heads that come
+        # a byte at a time, have none. A thread that hangs there is left behind.
+        threading.Thread(target=send, name="question to a model", daemon=True).start()
+        try:
+            answer = answers.get(timeout=self.timeout + _LEEWAY)
+        except queue.Empty:
+            raise EndpointError(f"No answer in {self.timeout:g} seconds.") from None
+        if isinstance(answer, EndpointError):
+            raise answer
+        return answer
+
+    def _ask(self, body: Mapping[str, Any], key: str) -> Reply:
         deadline = time.monotonic() + self.timeout
+        headers = {"Accept-Encoding": "identity"}
         try:
             with (
                 httpx2.Client(timeout=self.timeout, follow_redirects=False) as client,
@@ -68,31 +99,46 @@ class Endpoint:
                     "POST",
                     self.base_url.rstrip("/") + "/chat/completions",
                     json=body,
-                    headers=_authorization(),
+                    headers={**headers, "Authorization": f"Bearer {key}"} if key else headers,
                 ) as response,
             ):
                 content = _read(response, deadline)
                 status = response.status_code
         except httpx2.TimeoutException as error:
             raise EndpointError(f"No answer in {self.timeout:g} seconds.") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-            raise EndpointError(f"{type(error).__name__}: {error}"[:_SHOWN]) from error
-        text = content.decode("utf-8", "replace")
+        except EndpointError:
+            raise
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"[:_SHOWN]
+            raise EndpointError(_without(key, why)) from error
+        text = _without(key, content.decode("utf-8", "replace"))
         if status != 200:
             raise EndpointError(f"The endpoint answered with status {status}.", text)
         return _reply(text)
 
 
-def _authorization() -> dict[str, str]:
-    names = (variables.LLM_KEY, variables.OPENAI_API_KEY)
-    key = next((os.environ[name] for name in names if os.environ.get(name)), "")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+def _key() -> str:
+    """Return the key of the endpoint; empty if none is set.
+
+    Raises:
+        EndpointError: it cannot be sent.
+    """
+    names = (variables.LLM_KEY_VARIABLE, variables.OPENAI_API_KEY)
+    name = next((name for name in names if os.environ.get(name)), "")
+    key = os.environ.get(name, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise EndpointError(f"{name} has characters that no header can have.")
+    return key
+
+
+def _without(key: str, text: str) -> str:
+    return text.replace(key, "…") if key else text
 
 
 def _read(response: httpx2.Response, deadline: float) -> bytes:
     """Return the body; a slow one ends at the deadline, though each of its parts is in time."""
     content = b""
-    for chunk in response.iter_bytes():
+    for chunk in response.iter_raw():
         content += chunk
         if len(content) > _MOST_BYTES:
             raise EndpointError(f"The answer is longer than {_MOST_BYTES:,} bytes.")

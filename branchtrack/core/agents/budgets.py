@@ -94,10 +94,14 @@ def parse(values: Mapping[str, Any]) -> Budget:
 
 
 def exhausted(budget: Budget, spent: Spent) -> str:
-    """Return why an agent may ask and intervene no more, ever; empty if it may."""
+    """Return why an agent may ask and intervene no more, ever; empty if it may.
+
+    One that may have no branches at all can still do everything else.
+    """
     for name in ("interventions", "branches", "steps", "exchanges", "tokens", "dollars"):
-        limit = getattr(budget, name)
-        used = getattr(spent, name)
+        limit, used = getattr(budget, name), getattr(spent, name)
+        if limit == 0 and name in ("branches", "steps"):
+            continue
         if limit is not None and used >= limit:
             return f"Its budget of {limit:g} {name} is used up."
     return ""

@@ -54,7 +54,7 @@ class SeenNode:
 class SeenBranch:
     """A branch of the run, as a line: ``changes`` are those that it began with.
 
-    ``metrics`` are the last values, ``best`` the lowest of the watched metric after its fork.
+    ``metrics`` are the last values.
     """
 
     name: str
@@ -65,7 +65,6 @@ class SeenBranch:
     changes: Mapping[str, Any]
     settings: Mapping[str, Any]
     metrics: Mapping[str, float]
-    best: float | None
     head: str | None
     parent: str | None = None
 
@@ -112,18 +111,24 @@ class View:
         """Return the first of some metrics that has points; the last of them if none has."""
         return next((name for name in metrics if len(self.curve(name))), metrics[-1])
 
-    def scaled(self, name: str, factor: float) -> dict[str, float]:
+    def scaled(self, name: str, factor: float) -> dict[str, Any]:
         """Return a setting times a factor, within its bounds, by name; empty if it cannot be.
 
         Nothing is returned where it would stay as it is.
         """
-        value, setting = self.settings.get(name), self.declared.get(name)
-        if setting is None or isinstance(value, bool) or not isinstance(value, int | float):
+        setting = self.declared.get(name)
+        if setting is None or not setting.live:
             return {}
-        if not setting.live or not math.isfinite(value):
-            return {}
-        wanted = float(value) * factor
-        low, high = setting.minimum, setting.maximum
-        wanted = wanted if low is None else max(wanted, float(low))
-        wanted = wanted if high is None else min(wanted, float(high))
-        return {} if wanted == value else {name: wanted}
+        return multiplied(setting, self.settings.get(name), factor)
+
+
+def multiplied(setting: Setting, value: Any, factor: float) -> dict[str, Any]:
+    """Return a setting's value times a factor, as `View.scaled`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return {}
+    scaled = float(f"{value * factor:.6g}")
+    low, high = setting.minimum, setting.maximum
+    scaled = scaled if low is None else max(scaled, float(low))
+    scaled = scaled if high is None else min(scaled, float(high))
+    number: int | float = round(scaled) if setting.dtype == "int" else scaled
+    return {} if number == value else {setting.name: number}

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from branchtrack.core.agents.decisions import Act, Decision, Fork
 from branchtrack.core.agents.policies.policy import Memory, Options, Policy
-from branchtrack.core.agents.views import SeenBranch, View
+from branchtrack.core.agents.views import SeenBranch, View, multiplied
 
 
 class PopulationOptions(Options):
@@ -29,8 +29,13 @@ class PopulationOptions(Options):
     interval: int = Field(100, ge=1)
     quantile: float = Field(0.25, gt=0, le=0.5)
     settings: str = "lr"
-    factors: tuple[float, ...] = (0.8, 1.25)
+    factors: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.8, 1.25), min_length=1)
     seed: int = 0
+
+    @field_validator("factors", mode="before")
+    @classmethod
+    def _split(cls, factors: Any) -> Any:
+        return factors.split(",") if isinstance(factors, str) else factors
 
 
 class Population(Policy[PopulationOptions]):
@@ -66,26 +71,29 @@ class Population(Policy[PopulationOptions]):
     ) -> list[Decision]:
         if winner.head is None or scores[winner.name] >= scores[loser.name]:
             return []
-        changes = self._explore(winner, loser, generation)
+        changes = self._explore(view, winner, loser, generation)
         reason = (
             f"Generation {generation + 1}: {loser.name} has {scores[loser.name]:.4g}, "
             f"{winner.name} has {scores[winner.name]:.4g}."
         )
+        # The fork comes first: without it nothing takes the place of what is stopped.
         return [
-            Act(action="stop", branch=loser.name, reason=reason),
             Fork(node=winner.head, settings=changes, branch=winner.name, reason=reason),
+            Act(action="stop", branch=loser.name, reason=reason),
         ]
 
-    def _explore(self, winner: SeenBranch, loser: SeenBranch, generation: int) -> dict[str, Any]:
+    def _explore(
+        self, view: View, winner: SeenBranch, loser: SeenBranch, generation: int
+    ) -> dict[str, Any]:
         """Return the winner's settings, each multiplied by a factor drawn for this replacement."""
-        changes = {}
+        changes: dict[str, Any] = {}
         for name in (name.strip() for name in self.options.settings.split(",")):
-            value = winner.settings.get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            setting = view.declared.get(name)
+            if setting is not None:
                 key = f"{self.options.seed}:{generation}:{loser.name}:{name}"
                 draw = hashlib.sha256(key.encode()).digest()[0]
                 factor = self.options.factors[draw % len(self.options.factors)]
-                changes[name] = float(f"{value * factor:.6g}")
+                changes |= multiplied(setting, winner.settings.get(name), factor)
         return changes
 
     def _score(self, member: SeenBranch) -> float:
