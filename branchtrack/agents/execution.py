@@ -14,10 +14,12 @@ from branchtrack.core.agents import budgets, decisions
 from branchtrack.core.agents.decisions import Decision, Fork, Nothing, Rollback, Set
 from branchtrack.core.agents.records import Agent
 from branchtrack.core.agents.views import View
+from branchtrack.core.nonfinite import spelled
+from branchtrack.core.plain_values import cleaned
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents
-from branchtrack.errors import BranchtrackError, NotFound, StorageError
+from branchtrack.errors import Ambiguous, BranchtrackError, NotFound, StorageError
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Executor:
             return Outcome("nothing", what)
         try:
             why = self._over_budget(agent, view, decision) or self._out_of_reach(agent, decision)
-        except NotFound as error:
+        except (NotFound, Ambiguous) as error:
             why = str(error)
         if why:
             return self._note(agent, Outcome("refused", what, error=why), decision)
@@ -123,7 +125,7 @@ class Executor:
                 connection,
                 agent.id,
                 actor=actor_of(agent).label,
-                payload={"decision": decision.model_dump(), "what": outcome.what},
+                payload=cleaned(spelled({"decision": decision.model_dump(), "what": outcome.what})),
                 reason=outcome.error or decision.reason,
                 outcome=outcome.kind,
             )

@@ -69,8 +69,10 @@ class Runner:
             the agent as it is then.
         """
         state, note = "stopped", "Its process was asked to end."
+        is_adopted = False
         while not stop.is_set():
             try:
+                is_adopted = is_adopted or self._adopt()
                 end = self._work()
             except StorageError as error:
                 self._report(f"{error} Trying again.")
@@ -83,6 +85,22 @@ class Runner:
                 break
             stop.wait(LOOK_SECONDS)
         return self._end(state, note)
+
+    def _adopt(self) -> bool:
+        """Take over what the process before asked for and could not note; return True."""
+        with self._database.read() as connection:
+            rows = requests.of_agent(connection, self.agent.id)[::-1]
+            steps = run_steps(connection, self._branch())
+        for row in rows:
+            # A hold while a model is asked has no key; an order of a branch cannot have one.
+            is_decision = row.key is not None or row.kind == "resume"
+            if row.seq > self._memory.get("known", 0) and row.state != "rejected" and is_decision:
+                is_branch = row.kind in ("resume", "rewind")
+                waits = {"request": row.id, "launch": None, "follow": is_branch}
+                self._memory.setdefault("pending", []).append(waits)
+                self._memory["known"] = row.seq
+                self._spend(self._spent.intervened(steps, branches=int(is_branch)))
+        return True
 
     def _work(self) -> tuple[str, str] | None:
         """Do one round; return the state and the note with which the agent ends, if it does."""
@@ -101,7 +119,10 @@ class Runner:
             self._settle_pending(view)
             return None
         is_new = self._looks(view)
-        if is_new and not why and view.step >= self._memory.get("quiet_until", -1):
+        # After a rollback the branch is at an earlier step than when this was set.
+        quiet = min(self._memory.get("quiet_until", -1), view.step + QUIET_STEPS)
+        self._memory["quiet_until"] = quiet
+        if is_new and not why and view.step >= quiet:
             self._decide(branch, view)
         return self._over(view)
 
@@ -118,6 +139,9 @@ class Runner:
             outcome = self._executor.carry_out(self.agent, view, decision, key)
             outcomes.append(outcome)
             self._note(view, decision, outcome)
+            if outcome.kind == "refused":
+                # What comes after it was decided for the case that it is done.
+                break
         self._controller.settle(self.agent, branch, view, outcomes)
         self._beat()
 
@@ -136,6 +160,8 @@ class Runner:
         branches, steps = size_of(view, decision)
         with self._database.read() as connection:
             updates = run_steps(connection, self._branch())
+            (newest,) = requests.of_agent(connection, self.agent.id, 1)
+        self._memory["known"] = newest.seq
         self._spend(self._spent.intervened(updates, branches=branches, steps=steps))
 
     def _settle_pending(self, view: View) -> None:

@@ -122,7 +122,7 @@ def send_request(
         if follow_up is not None:
             follow_up(database, request)
     show_answer(request, options.as_json)
-    if waited and not _came_true(request):
+    if waited and not came_true(request):
         raise click.exceptions.Exit(1)
 
 
@@ -245,7 +245,7 @@ def _preview_fields(preview: dict[str, Any]) -> list[tuple[str, str]]:
     return [*fields, ("asked", "nothing: this was a preview")]
 
 
-def _came_true(request: Request) -> bool:
+def came_true(request: Request) -> bool:
     return request.state in SUCCESS or _is_held(request.kind, request.state)
 
 

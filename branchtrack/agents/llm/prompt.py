@@ -14,6 +14,7 @@ from branchtrack.core.nonfinite import spelled
 
 #: Points of each curve, nodes, branches and requests that a prompt has.
 _POINTS, _NODES, _BRANCHES, _TRIED = 50, 15, 12, 10
+_CURVES, _SETTINGS, _METRICS = 12, 60, 20
 _LONGEST_TEXT = 300
 _RULES = """\
 You steer one training run of a neural network. You are asked from time to time, with what is
@@ -51,9 +52,10 @@ def _data(agent: Agent, view: View, goal: str) -> dict[str, Any]:
         "step": view.step,
         "max_steps": view.max_steps,
         "settings": _settings(view),
-        "curves": {name: _thinned(curve) for name, curve in view.curves.items() if len(curve)},
+        "curves": {name: _thinned(view.curves[name]) for name in _shown_curves(view)},
+        "other_metrics": [name for name in view.curves if name not in _shown_curves(view)][:_CURVES],
         "nodes": [
-            {"id": node.id, "step": node.step, "kind": node.kind, "metrics": dict(node.metrics)}
+            {"id": node.id, "step": node.step, "kind": node.kind, "metrics": _first(node.metrics, _METRICS)}
             for node in view.nodes[-_NODES:]
         ],
         "other_branches": [_branch(other) for other in view.siblings[-_BRANCHES:]],
@@ -64,10 +66,20 @@ def _data(agent: Agent, view: View, goal: str) -> dict[str, Any]:
     }
 
 
+def _shown_curves(view: View) -> list[str]:
+    """Return the metrics whose curves are shown, the losses first."""
+    names = [name for name, curve in view.curves.items() if len(curve)]
+    return sorted(names, key=lambda name: ("loss" not in name, names.index(name)))[:_CURVES]
+
+
+def _first(values: Mapping[str, Any], count: int) -> dict[str, Any]:
+    return {name: _cut(values[name]) for name in list(values)[:count]}
+
+
 def _settings(view: View) -> dict[str, Any]:
-    return {
+    shown: dict[str, Any] = {
         name: {
-            "value": view.settings.get(name),
+            "value": _cut(view.settings.get(name)),
             "type": setting.dtype,
             "allowed": setting.allowed,
             **({"unit": setting.unit} if setting.unit else {}),
@@ -75,6 +87,7 @@ def _settings(view: View) -> dict[str, Any]:
         for name, setting in view.declared.items()
         if setting.live and not setting.detail
     }
+    return dict(list(shown.items())[:_SETTINGS])
 
 
 def _thinned(curve: Curve) -> list[list[float]]:
@@ -95,8 +108,8 @@ def _branch(branch: SeenBranch) -> dict[str, Any]:
         "step": branch.step,
         "forked_from": branch.parent,
         "forked_at": branch.forked_at,
-        "changes": dict(branch.changes),
-        "last_metrics": dict(branch.metrics),
+        "changes": _first(branch.changes, _METRICS),
+        "last_metrics": _first(branch.metrics, _METRICS),
     }
 
 

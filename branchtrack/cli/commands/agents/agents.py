@@ -92,16 +92,16 @@ def _stop(database: Database, ref: str) -> Agent:
 
 def _show_exchanges(database: Database, ref: str, limit: int, as_json: bool) -> None:
     from branchtrack.analysis import payloads_agents
-    from branchtrack.cli.output import say_cut
     from branchtrack.db.watching import agents as rows
     from branchtrack.db.watching import exchanges
 
     with database.read() as connection:
-        found = rows.find(connection, ref)
-        listed = exchanges.of_agent(connection, found.id, limit)
-        total = exchanges.count(connection, found.id)
+        agent = rows.find(connection, ref)
+        listed = exchanges.of_agent(connection, agent.id, limit)
+        total = exchanges.count(connection, agent.id)
     payload = [payloads_agents.exchange(record) for record in listed]
-    say_cut(len(payload), total, "exchanges")
+    if len(payload) < total:
+        echo(f"{len(payload):,} of {total:,} exchanges; --limit shows more.", err=True)
     if as_json:
         emit(payload)
         return

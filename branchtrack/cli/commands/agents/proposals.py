@@ -8,7 +8,7 @@ import click
 
 from branchtrack.cli.context import CommandLine, json_option, pass_command_line
 from branchtrack.cli.output import ago, echo, emit, pairs, print_table, visible
-from branchtrack.cli.request_options import check_timeout, show_answer, wait_for
+from branchtrack.cli.request_options import came_true, check_timeout, show_answer, wait_for
 from branchtrack.core import formats
 
 
@@ -76,6 +76,8 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
 def approve(line: CommandLine, proposal: str, no_wait: bool, timeout: float, as_json: bool) -> None:
     """Have a PROPOSAL carried out; it stays in the name of whoever made it.
 
+    Exits with 1 if it did not take effect.
+
     \b
     Example: branchtrack approve 3f2a
     """
@@ -89,7 +91,10 @@ def approve(line: CommandLine, proposal: str, no_wait: bool, timeout: float, as_
         if no_wait or request.segment_id is None:
             show_answer(request, as_json)
             return
-        show_answer(wait_for(database, request.id, timeout), as_json)
+        request = wait_for(database, request.id, timeout)
+    show_answer(request, as_json)
+    if not came_true(request):
+        raise click.exceptions.Exit(1)
 
 
 @click.command()
