@@ -246,6 +246,7 @@ def _preview_fields(preview: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def came_true(request: Request) -> bool:
+    """Return whether a request took effect, as far as can be seen."""
     return request.state in SUCCESS or _is_held(request.kind, request.state)
 
 

@@ -53,9 +53,14 @@ def _data(agent: Agent, view: View, goal: str) -> dict[str, Any]:
         "max_steps": view.max_steps,
         "settings": _settings(view),
         "curves": {name: _thinned(view.curves[name]) for name in _shown_curves(view)},
-        "other_metrics": [name for name in view.curves if name not in _shown_curves(view)][:_CURVES],
+        "metrics_in_all": len(view.curves),
         "nodes": [
-            {"id": node.id, "step": node.step, "kind": node.kind, "metrics": _first(node.metrics, _METRICS)}
+            {
+                "id": node.id,
+                "step": node.step,
+                "kind": node.kind,
+                "metrics": _first(node.metrics, _METRICS),
+            }
             for node in view.nodes[-_NODES:]
         ],
         "other_branches": [_branch(other) for other in view.siblings[-_BRANCHES:]],

@@ -64,7 +64,7 @@ def test_names_and_reasons_are_data_and_never_among_the_rules() -> None:
 
 
 def test_nan_and_the_infinities_are_spelled() -> None:
-    assert told(view([math.nan, math.inf]))["curves"]["loss"] == [[1, "nan"], [2, "inf"]]
+    assert told(view([math.nan, math.inf]))["curves"]["loss"] == [[1, "NaN"], [2, "Infinity"]]
 
 
 def test_a_run_of_any_size_makes_a_short_question() -> None:
