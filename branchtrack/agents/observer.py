@@ -86,13 +86,24 @@ def _line(connection: Connection, branch: Branch) -> list[SeenNode]:
 
 def _starts(connection: Connection, branches: Sequence[Branch]) -> dict[str, Any]:
     """Return the nodes at which branches start: branch, step and changes, by branch id."""
-    ids = {b.start_node_id: b.id for b in branches if b.start_node_id is not None}
-    query = select(nodes.c.id, nodes.c.branch_id, nodes.c.parent_id, nodes.c.step, nodes.c.changes)
-    rows = connection.execute(query.where(nodes.c.id.in_(ids))).all()
-    parents = {row.parent_id for row in rows if row.parent_id is not None}
-    of_parents = select(nodes.c.id, nodes.c.branch_id).where(nodes.c.id.in_(parents))
-    owners = {row.id: row.branch_id for row in connection.execute(of_parents)}
-    return {ids[row.id]: (owners.get(row.parent_id), row.step, row.changes) for row in rows}
+    begun = {b.id: b.start_node_id for b in branches if b.start_node_id is not None}
+    query = select(nodes.c.id, nodes.c.branch_id, nodes.c.step)
+    rows = connection.execute(query.where(nodes.c.id.in_(set(begun.values()))))
+    at = {row.id: row for row in rows}
+    # What a branch begins with is a node of its own, at the step of the one that it starts from.
+    first = select(nodes.c.branch_id, nodes.c.parent_id, nodes.c.changes).where(
+        nodes.c.branch_id.in_(begun), nodes.c.parent_id.in_(set(begun.values()))
+    )
+    changes = {
+        row.branch_id: row.changes
+        for row in connection.execute(first)
+        if row.parent_id == begun[row.branch_id]
+    }
+    return {
+        branch_id: (at[node_id].branch_id, at[node_id].step, changes.get(branch_id, []))
+        for branch_id, node_id in begun.items()
+        if node_id in at
+    }
 
 
 def _branch(

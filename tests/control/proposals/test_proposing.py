@@ -49,7 +49,7 @@ def test_a_fork_is_proposed_and_no_launch_is_made(database: Database, store: Sto
     assert (request.state, request.kind) == ("proposed", "resume")
     assert request.requested["settings"] == {"lr": 0.005}
     with database.read() as connection:
-        assert launches.of_run(connection, tree.run.id) == []
+        assert launches.newest_of_run(connection, tree.run.id) is None
 
 
 def test_a_fork_that_cannot_be_is_refused_and_recorded(
