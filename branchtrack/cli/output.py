@@ -39,6 +39,9 @@ _STATE_COLOURS = {
     "unknown": "yellow",
     "ineffective": "red",
     "expired": "red",
+    "declined": "red",
+    "proposed": "yellow",
+    "exhausted": "yellow",
     "revoked": "red",
 }
 #: Characters that a terminal obeys instead of showing, except line ends: C0, DEL and C1; and those

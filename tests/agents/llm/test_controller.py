@@ -1,0 +1,177 @@
+"""Language models as controllers: asked when it is time, and recorded whatever they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from branchtrack import control
+from branchtrack.agents.llm.controller import ModelController
+from branchtrack.checkpoints.packs import Store
+from branchtrack.core.agents.records import Agent, Exchange
+from branchtrack.db import requests
+from branchtrack.db.engine import Database
+from branchtrack.db.tables import segments
+from branchtrack.db.watching import agents, exchanges
+from branchtrack.environment_variables import LLM_KEY_VARIABLE, OPENAI_API_KEY
+from branchtrack.errors import InvalidInput
+from tests.agents.benches import again, hired, look, requests_of, runner
+from tests.agents.llm.endpoints import Asked, Script, answering, completion, saying
+from tests.trees_for_tests import Tree, make_tree
+
+LOWER = json.dumps({"action": "set", "values": {"lr": 0.001}, "reason": "it is flat"})
+
+
+@pytest.fixture(autouse=True)
+def _no_key_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(LLM_KEY_VARIABLE, raising=False)
+    monkeypatch.delenv(OPENAI_API_KEY, raising=False)
+
+
+@pytest.fixture
+def tree(database: Database, store: Store) -> Tree:
+    """A run that this process trains."""
+    return make_tree(database, store)
+
+
+def at_step(tree: Tree, step: int) -> None:
+    with tree.database.transaction() as connection:
+        chosen = segments.c.id == tree.segment("main").id
+        connection.execute(segments.update().where(chosen).values(step=step))
+
+
+class Coach:
+    """An agent with a model behind an endpoint."""
+
+    def __init__(self, tree: Tree, url: str, mode: str = "act", **options: Any) -> None:
+        options = {"base_url": url, "model": "small", "timeout": 5, **options}
+        self.controller = ModelController.of(options, tree.database)
+        self.agent: Agent = hired(
+            tree.database, policy="llm", name="coach", mode=mode, options=options
+        )
+        self.database = tree.database
+        self.runner = runner(tree.database, tree.store, self.agent, self.controller, [])
+
+    def work(self) -> list[Exchange]:
+        """One round; the exchanges so far, the newest first."""
+        self.runner._work()
+        with self.database.read() as connection:
+            return exchanges.of_agent(connection, self.agent.id)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Asked]:
+    """An endpoint whose model wants a lower rate."""
+    body = completion(LOWER, prompt_tokens=1000, completion_tokens=10)
+    with answering(saying(body)) as asked:
+        yield asked
+
+
+def test_an_answer_becomes_a_request_that_its_exchange_names(tree: Tree, endpoint: Asked) -> None:
+    coach = Coach(tree, endpoint.url, price_in=2, price_out=8)
+    (exchange,) = coach.work()
+    (request,) = requests_of(tree)
+    assert (request.actor, request.requested) == ("coach (llm)", {"values": {"lr": 0.001}})
+    assert (exchange.outcome, exchange.request_id) == ("acted", request.id)
+    assert exchange.answer == LOWER and exchange.prompt == endpoint[0]["messages"]
+    assert (exchange.tokens_in, exchange.tokens_out) == (1000, 10)
+    assert exchange.cost == pytest.approx(0.00208)
+    spent = again(tree.database, coach.agent).spent
+    assert (spent["tokens"], spent["exchanges"], spent["interventions"]) == (1010, 1, 1)
+    assert spent["dollars"] == pytest.approx(0.00208)
+
+
+@pytest.mark.parametrize(("mode", "outcome"), [("observe", "observed"), ("propose", "proposed")])
+def test_the_mode_holds_for_a_model(
+    tree: Tree, endpoint: Asked, mode: str, outcome: str
+) -> None:
+    (exchange,) = Coach(tree, endpoint.url, mode).work()
+    assert exchange.outcome == outcome
+    assert control.poll(tree.database, tree.segment("main").id) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        (saying(completion("Lower the rate!")), "malformed"),
+        (saying(completion('{"action": "purge", "reason": "x"}')), "malformed"),
+        (saying(completion('{"action": "set", "values": {"lr": -5}, "reason": "x"}')), "refused"),
+        (saying(completion('{"action": "set", "values": {"lr": 1e999}, "reason": "x"}')), "refused"),
+        (saying(completion('{"action": "stop", "branch": "b", "reason": "x"}')), "refused"),
+        (saying(completion('{"action": "nothing", "reason": "fine"}')), "nothing"),
+        (saying(completion("\x00\ud800")), "malformed"),
+        (saying(b"down", 503), "failed"),
+    ],
+)
+def test_whatever_it_says_is_recorded_and_a_bad_answer_changes_nothing(
+    tree: Tree, script: Script, outcome: str
+) -> None:
+    with answering(script) as asked:
+        (exchange,) = Coach(tree, asked.url).work()
+    assert exchange.outcome == outcome and exchange.prompt
+    assert control.poll(tree.database, tree.segment("main").id) == []
+    assert {request.state for request in requests_of(tree)} <= {"rejected"}
+    assert bool(exchange.error) == (outcome != "nothing")
+
+
+def test_it_is_asked_every_so_many_updates_and_after_a_rollback(tree: Tree) -> None:
+    with answering(saying(completion('{"action": "nothing", "reason": "fine"}'))) as asked:
+        coach = Coach(tree, asked.url, every=10)
+        for step, count in ((100, 1), (109, 1), (110, 2), (50, 2), (59, 2), (60, 3)):
+            at_step(tree, step)
+            assert len(coach.work()) == count, step
+
+
+def test_what_has_ended_is_not_asked_about(tree: Tree, endpoint: Asked) -> None:
+    tree.end("main")
+    assert Coach(tree, endpoint.url).work() == [] and endpoint == []
+
+
+def test_tokens_that_nobody_counted_are_estimated(tree: Tree) -> None:
+    with answering(saying(completion('{"action": "nothing", "reason": "fine"}'))) as asked:
+        (exchange,) = Coach(tree, asked.url).work()
+    assert (exchange.tokens_in or 0) > 200 and (exchange.tokens_out or 0) > 5
+    assert exchange.cost is None
+
+
+def test_out_of_tokens_it_asks_no_more(tree: Tree, endpoint: Asked) -> None:
+    coach = Coach(tree, endpoint.url, "observe")
+    with tree.database.transaction() as connection:
+        budget = {"tokens": 1000}
+        agents.update(connection, coach.agent.id, actor="ann", budget=budget)
+    coach.work()
+    at_step(tree, 500)
+    assert coach.runner._work() == ("exhausted", "Its budget of 1000 tokens is used up.")
+    assert len(endpoint) == 1
+
+
+def test_a_training_that_a_dead_agent_held_goes_on(tree: Tree, endpoint: Asked) -> None:
+    coach = Coach(tree, endpoint.url, wait=True, timeout=0.2)
+    coach.controller.take(coach.agent)
+    coach.controller._request(look(tree.database), "pause")
+    (request,) = requests_of(tree)
+    with tree.database.transaction() as connection:
+        chosen = segments.c.id == tree.segment("main").id
+        connection.execute(segments.update().where(chosen).values(status="paused"))
+        requests.move(connection, request.id, "applied", actor="run", step=1)
+        requests.move(connection, request.id, "done", actor="run")
+    coach.controller.decide(look(tree.database), {"asked_at": 0})
+    assert [request.kind for request in requests_of(tree)] == ["pause", "unpause"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": "small"},
+        {"base_url": "http://x/v1"},
+        {"base_url": "x", "model": "small"},
+        {"base_url": "http://x/v1", "model": "small", "every": 0},
+        {"base_url": "http://x/v1", "model": "small", "api_key": "sk"},
+    ],
+)
+def test_options_that_cannot_be_are_refused(tree: Tree, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        ModelController.of(options, tree.database)
