@@ -21,7 +21,9 @@ from tests.trees_for_tests import make_forked_tree, make_tree
 LOWER = Set(values={"lr": 0.001}, reason="it is flat")
 
 
-def carry_out(database: Database, store: Store, decision: Any, key: str = "1", **facts: Any) -> Outcome:
+def carry_out(
+    database: Database, store: Store, decision: Any, key: str = "1", **facts: Any
+) -> Outcome:
     agent = facts.pop("agent", None) or hired(database, **facts)
     return executor(database, store).carry_out(agent, look(database), decision, key)
 

@@ -26,9 +26,7 @@ def test_a_view_has_the_line_the_curve_and_the_siblings(database: Database, stor
     assert seen.declared["lr"].live and seen.is_live
 
 
-def test_only_the_metrics_that_are_wanted_are_read(
-    sqlite_database: Database, store: Store
-) -> None:
+def test_only_the_metrics_that_are_wanted_are_read(sqlite_database: Database, store: Store) -> None:
     tree = make_tree(sqlite_database, store)
     tree.points("main", "loss", range(1, 4))
     tree.points("main", "speed", range(1, 4))

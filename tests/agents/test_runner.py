@@ -78,9 +78,7 @@ def test_what_follows_a_refusal_is_not_asked_for(sqlite_database: Database, stor
     assert requests_of(tree) == []
 
 
-def test_what_a_dead_process_could_not_note_is_taken_over(
-    database: Database, store: Store
-) -> None:
+def test_what_a_dead_process_could_not_note_is_taken_over(database: Database, store: Store) -> None:
     tree, nodes = make_forked_tree(database, store)
     agent = hired(database)
     # It dies between the request and its note of it.
@@ -124,9 +122,7 @@ def test_it_ends_some_time_after_the_training(
     assert (ended.state, ended.note) == ("ended", "demo/main is finished.")
 
 
-def test_a_signal_ends_it_and_a_fault_is_recorded(
-    sqlite_database: Database, store: Store
-) -> None:
+def test_a_signal_ends_it_and_a_fault_is_recorded(sqlite_database: Database, store: Store) -> None:
     make_tree(sqlite_database, store)
     stop = threading.Event()
     stop.set()

@@ -85,9 +85,7 @@ def test_an_answer_becomes_a_request_that_its_exchange_names(tree: Tree, endpoin
 
 
 @pytest.mark.parametrize(("mode", "outcome"), [("observe", "observed"), ("propose", "proposed")])
-def test_the_mode_holds_for_a_model(
-    tree: Tree, endpoint: Asked, mode: str, outcome: str
-) -> None:
+def test_the_mode_holds_for_a_model(tree: Tree, endpoint: Asked, mode: str, outcome: str) -> None:
     (exchange,) = Coach(tree, endpoint.url, mode).work()
     assert exchange.outcome == outcome
     assert control.poll(tree.database, tree.segment("main").id) == []
@@ -99,7 +97,10 @@ def test_the_mode_holds_for_a_model(
         (saying(completion("Lower the rate!")), "malformed"),
         (saying(completion('{"action": "purge", "reason": "x"}')), "malformed"),
         (saying(completion('{"action": "set", "values": {"lr": -5}, "reason": "x"}')), "refused"),
-        (saying(completion('{"action": "set", "values": {"lr": 1e999}, "reason": "x"}')), "refused"),
+        (
+            saying(completion('{"action": "set", "values": {"lr": 1e999}, "reason": "x"}')),
+            "refused",
+        ),
         (saying(completion('{"action": "stop", "branch": "b", "reason": "x"}')), "refused"),
         (saying(completion('{"action": "nothing", "reason": "fine"}')), "nothing"),
         (saying(completion("\x00\ud800")), "malformed"),

@@ -22,9 +22,7 @@ LLM = Actor("coach", "agent", "llm", agent_id="a")
 
 def test_a_proposal_waits_and_changes_nothing(database: Database, store: Store) -> None:
     tree = make_tree(database, store)
-    request = control.submit(
-        database, "demo", SET_LR, actor=LLM, reason="it is flat", propose=True
-    )
+    request = control.submit(database, "demo", SET_LR, actor=LLM, reason="it is flat", propose=True)
     assert (request.state, request.asked_step, request.agent_id) == ("proposed", 0, "a")
     assert request.conditions["expires_at"] > time.time() + 3000
     assert control.poll(database, tree.segment("main").id) == []
@@ -84,9 +82,7 @@ def test_what_nobody_decided_on_expires(database: Database, store: Store) -> Non
 
 def test_a_proposal_is_withdrawn(sqlite_database: Database, store: Store) -> None:
     make_tree(sqlite_database, store)
-    request = control.submit(
-        sqlite_database, "demo", SET_LR, actor=LLM, reason="why", propose=True
-    )
+    request = control.submit(sqlite_database, "demo", SET_LR, actor=LLM, reason="why", propose=True)
     with pytest.raises(Forbidden):
         control.cancel(sqlite_database, request.id, actor=Actor("other", "agent"))
     assert control.cancel(sqlite_database, request.id, actor=LLM).state == "cancelled"
