@@ -40,7 +40,11 @@ def test_of_a_name_that_is_at_work_there_is_no_second(
     sqlite_database: Database, store: Store
 ) -> None:
     make_tree(sqlite_database, store)
-    hired(sqlite_database)
+    first = hired(sqlite_database)
+    with sqlite_database.transaction() as connection:
+        # A process of another machine, heard of just now.
+        agents.update(connection, first.id, actor="test", process="elsewhere:1:1", pid=1)
+        agents.beat(connection, first.id)
     with pytest.raises(InvalidInput, match="is at work"):
         hired(sqlite_database)
     with pytest.raises(InvalidInput, match="whose policy is guard"):
