@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", required=False)
 @click.option("--stop", metavar="AGENT", help="Have an agent (its id, or RUN/NAME) end.")
+@click.option("--change", metavar="AGENT", help="Give an agent another --mode, or --budget.")
+@click.option("--mode", type=click.Choice(("observe", "propose", "act")), help="For --change.")
+@click.option(
+    "--budget",
+    "limits",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="For --change; may be repeated.",
+)
 @click.option("--exchanges", metavar="AGENT", help="Show what an agent and its model said.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, help="Exchanges to show [20].")
 @json_option
@@ -27,6 +36,9 @@ def agents(
     line: CommandLine,
     run: str | None,
     stop: str | None,
+    change: str | None,
+    mode: str | None,
+    limits: tuple[str, ...],
     exchanges: str | None,
     limit: int,
     as_json: bool,
@@ -36,6 +48,7 @@ def agents(
     \b
     Example: branchtrack agents demo
              branchtrack agents --stop demo/guard
+             branchtrack agents --change demo/guard --mode act --budget branches=3
     """
     from branchtrack.analysis import payloads_agents
     from branchtrack.db.runs import find_run
@@ -45,14 +58,16 @@ def agents(
         if exchanges is not None:
             _show_exchanges(database, exchanges, limit, as_json)
             return
-        stopped = None if stop is None else _stop(database, stop)
+        if change is None and (mode or limits):
+            raise click.UsageError("--mode and --budget are of the agent that --change names.")
+        ordered = _order(database, stop, change, mode, limits)
         with database.read() as connection:
             run_id = None if run is None else find_run(connection, run).id
-            listed = rows.listed(connection, run_id) if stopped is None else [stopped]
+            listed = rows.listed(connection, run_id) if ordered is None else [ordered]
             now = time.time()
             payload = [payloads_agents.agent(connection, record, now) for record in listed]
     if as_json:
-        emit(payload if stopped is None else payload[0])
+        emit(payload if ordered is None else payload[0])
         return
     if not payload:
         echo("No agents. `branchtrack agent RUN --policy guard` starts one.")
@@ -83,11 +98,25 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _stop(database: Database, ref: str) -> Agent:
+def _order(
+    database: Database,
+    stop: str | None,
+    change: str | None,
+    mode: str | None,
+    limits: tuple[str, ...],
+) -> Agent | None:
+    """Carry out what is ordered about an agent, and return it; None if nothing is."""
     from branchtrack import control
     from branchtrack.control.proposals import agent_orders
+    from branchtrack.core.settings import parse_assignments
 
-    return agent_orders.stop(database, ref, actor=control.local_actor())
+    who = control.local_actor()
+    if stop is not None:
+        return agent_orders.stop(database, stop, actor=who)
+    if change is None:
+        return None
+    budget = parse_assignments(limits, "budget")
+    return agent_orders.change(database, change, actor=who, mode=mode, budget=budget)
 
 
 def _show_exchanges(database: Database, ref: str, limit: int, as_json: bool) -> None:

@@ -37,6 +37,15 @@ def test_an_agent_is_asked_to_stop(call: Call, forked: Forked) -> None:
     assert call("agents", "--stop", agent.id[:8]).code == 2
 
 
+def test_an_agent_gets_another_mode_and_other_limits(call: Call, forked: Forked) -> None:
+    hired(forked)
+    order = ("agents", "--change", "demo/guard", "--mode", "act", "--budget", "branches=3")
+    row = call(*order, "--json").json
+    assert row["mode"] == "act" and row["budget"]["branches"] == 3
+    assert call("agents", "--change", "demo/guard", "--budget", "branches=-1").code == 2
+    assert call("agents", "--mode", "act").code == 2
+
+
 def test_exchanges_are_shown_whole_and_a_cut_is_said(call: Call, forked: Forked) -> None:
     agent = hired(forked)
     with forked[0].database.transaction() as connection:
