@@ -59,6 +59,7 @@ COMMANDS = {
     "requests": "commands.requests:requests",
     "agent": "commands.agents.agent:agent",
     "agents": "commands.agents.agents:agents",
+    "mcp": "commands.agents.mcp:mcp",
     "proposals": "commands.agents.proposals:proposals",
     "approve": "commands.agents.proposals:approve",
     "decline": "commands.agents.proposals:decline",

@@ -1,0 +1,57 @@
+"""Answers that fit into a context window: lists are cut, and say so; curves are thinned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from pydantic import BaseModel
+
+from branchtrack.core.nonfinite import spelled
+
+#: Items of a list, and characters of a text, in an answer that is not detailed.
+MOST, MOST_TEXT = 12, 300
+
+
+def cut(items: Iterable[Any], most: int, what: str) -> list[Any]:
+    """Return the first items; if there are more, the last item says so in words."""
+    shown = list(islice(items, most + 1))
+    if len(shown) <= most:
+        return shown
+    return [*shown[:most], f"… and more {what}: ask for them with detail or by name"]
+
+
+def chosen(model: BaseModel, *names: str) -> dict[str, Any]:
+    """Return some fields of an answer, without those that are empty; long texts are cut."""
+    fields = model.model_dump(include=set(names))
+    present = {name: fields[name] for name in names if fields.get(name) not in (None, "", [], {})}
+    return {name: text(value) for name, value in present.items()}
+
+
+def text(value: Any) -> Any:
+    """Return a value; a long text is cut."""
+    if isinstance(value, str) and len(value) > MOST_TEXT:
+        return f"{value[:MOST_TEXT]}…"
+    return value
+
+
+def rounded(value: Any) -> Any:
+    """Return a number with five digits, anything else as it is."""
+    is_number = isinstance(value, float) and math.isfinite(value)
+    return float(f"{value:.5g}") if is_number else value
+
+
+def metrics(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metrics by name with five digits, without the project's own series."""
+    return {name: rounded(value) for name, value in values.items() if "/" not in name}
+
+
+def plain(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer as JSON that every reader accepts."""
+    result: dict[str, Any] = spelled(dict(answer))
+    return result
+
+
+Tool = Callable[..., dict[str, Any]]
