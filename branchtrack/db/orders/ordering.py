@@ -154,11 +154,15 @@ def add(
 
 
 def fork_of(node: Node, overrides: dict[str, Any], mode: str, actor: str, reason: str) -> NewNode:
-    """Return the fork node that a resume of ``node`` begins with, still without a branch."""
+    """Return the fork node that a resume of ``node`` begins with, still without a branch.
+
+    With the weights alone the script's own values apply, so that one equal to the node's changes
+    something, too.
+    """
     changes = tuple(
         Change(name, node.settings.get(name), value)
         for name, value in overrides.items()
-        if node.settings.get(name) != value
+        if mode == "weights" or node.settings.get(name) != value
     )
     return NewNode(
         run_id=node.run_id,

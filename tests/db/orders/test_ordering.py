@@ -64,3 +64,26 @@ def test_weights_alone_reset_the_rest(database: Database, store: Store) -> None:
     planned = ordering.fork_of(line[1], {}, "weights", "ann", "")
     assert planned.restored is not None and planned.restored["optimizer"] == "reset"
     assert ordering.fork_of(line[1], {}, "exact", "ann", "").restored is None
+
+
+def test_with_the_weights_alone_a_value_equal_to_the_nodes_is_declared_too(
+    database: Database, store: Store
+) -> None:
+    _tree, line = make_forked_tree(database, store)
+    forks = {}
+    for mode in ("exact", "weights"):
+        with database.transaction() as connection:
+            launch = ordering.order(
+                connection,
+                line[1],
+                branch_name=mode,
+                overrides={"lr": line[1].settings["lr"]},
+                mode=mode,
+                actor="ann",
+                reason="",
+            )
+            forks[mode] = nodes.get(connection, launch.fork_node_id)
+    assert forks["exact"].changes == ()
+    assert [(change.name, change.after) for change in forks["weights"].changes] == [
+        ("lr", line[1].settings["lr"])
+    ]
