@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -22,6 +23,12 @@ from tests.web.conftest import small as small
 Ask = Callable[..., Any]
 
 
+def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns, in a thread of its own: browser tests leave a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 def asker(site: Site, role: str) -> Ask:
     """What calls a tool as a token of that role would; an error is its text."""
     with site.database.transaction() as connection:
@@ -37,7 +44,7 @@ def asker(site: Site, role: str) -> Ask:
             return result.content[0].text
         return result.structured_content
 
-    return lambda name, **arguments: asyncio.run(call(name, arguments))
+    return lambda name, **arguments: finished(call(name, arguments))
 
 
 @pytest.fixture

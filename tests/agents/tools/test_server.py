@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from branchtrack.config import load
 from branchtrack.db import tokens
 from branchtrack.db.schema import open_database
 from branchtrack.errors import InvalidInput
+from tests.agents.tools.conftest import finished
 
 
 async def _tools(target: object) -> list[mcp.Tool]:
@@ -24,7 +24,7 @@ async def _tools(target: object) -> list[mcp.Tool]:
 
 def test_there_are_few_tools_and_each_says_whether_it_only_reads() -> None:
     with Client("http://127.0.0.1:1", "t") as client:
-        tools = asyncio.run(_tools(server.create(client)))
+        tools = finished(_tools(server.create(client)))
     assert [tool.name for tool in tools] == [*server.READING, *server.WRITING]
     assert len(tools) <= 11 and all(tool.description for tool in tools)
     reading = {t.name for t in tools if t.annotations and t.annotations.read_only_hint}
@@ -50,7 +50,7 @@ def test_the_command_serves_a_home_over_stdio_and_its_token_ends_with_it(tmp_pat
         async with mcp.Client(command) as session:
             return (await session.call_tool("overview", {})).structured_content
 
-    answer = asyncio.run(look())
+    answer = finished(look())
     assert answer is not None and answer["you"]["role"] == "viewer"  # type: ignore[index]
     database = open_database(load(home))
     with database.read() as connection:
