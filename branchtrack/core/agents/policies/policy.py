@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, MutableMapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,7 +23,7 @@ Chosen = TypeVar("Chosen", bound=Options)
 Memory = MutableMapping[str, Any]
 
 
-class Policy(Generic[Chosen]):
+class Policy(ABC, Generic[Chosen]):
     """A rule. ``name`` is the word by which it is chosen, ``about`` says what it does.
 
     ``options`` is the model of its options. ``every_branch``: it decides about all branches of a
@@ -45,7 +46,8 @@ class Policy(Generic[Chosen]):
             InvalidInput: an unknown option, or a value that it cannot have.
         """
         try:
-            return cls(cls.model.model_validate(dict(values)))  # type: ignore[arg-type]
+            # The model is that of the policy's own options, which the types cannot say.
+            return cls(cast(Any, cls.model.model_validate(dict(values))))
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "options"
@@ -53,9 +55,9 @@ class Policy(Generic[Chosen]):
             allowed = known if name not in cls.model.model_fields else str(first["msg"])
             raise InvalidInput(f"option.{name}", first.get("input"), allowed) from error
 
+    @abstractmethod
     def decide(self, view: View, memory: Memory) -> list[Decision]:
         """Return what is to be done now, if anything; ``memory`` is kept until the next call.
 
         ``memory`` holds what JSON can.
         """
-        raise NotImplementedError
