@@ -12,8 +12,8 @@ import torch
 
 from branchtrack.errors import CheckpointMismatch
 from tests.training import loops, tiny
-from tests.training.callbacks import Do
 from tests.training.homes import Home
+from tests.training.session.test_session import asked
 
 #: A training with nodes at steps 0, 3, 6 and 8.
 SHORT: dict[str, Any] = {"max_steps": 8, "save_steps": 3}
@@ -152,8 +152,7 @@ def test_other_data_under_the_same_name_are_found(trained: Home) -> None:
 
 
 def test_the_changed_run_is_what_an_intervention_is_compared_with(home: Home) -> None:
-    ask = Do("on_step_end", 3, lambda **_: home.ask("set", values={"dropout": 0.4}))
-    home.train(callbacks=lambda: [ask], **SHORT)
+    asked(home, {3: lambda: home.ask("set", values={"dropout": 0.4})}, **SHORT)
     node = next(node for node in home.nodes() if node.kind == "intervention")
     launch = home.resume(node, **SHORT)
     assert compared(home, launch)["state"] == "equal"

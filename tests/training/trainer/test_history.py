@@ -11,8 +11,8 @@ import torch
 from transformers import EarlyStoppingCallback
 
 from tests.training import tiny
-from tests.training.callbacks import Do
 from tests.training.homes import Home
+from tests.training.session.test_session import asked
 
 LOGGED = {
     "max_steps": 8,
@@ -61,8 +61,7 @@ def test_the_log_is_whole_after_a_resume(home: Home) -> None:
 
 def test_the_log_has_no_summary_of_a_part_that_was_stopped_or_had_ended(home: Home) -> None:
     whole = home.train(**LOGGED)
-    stop = Do("on_step_end", 4, lambda **_: home.ask("stop", branch="tiny-2/main"))
-    stopped = home.train(callbacks=lambda: [stop], **LOGGED)
+    stopped = asked(home, {3: lambda: home.ask("stop", branch="tiny-2/main")}, **LOGGED)
     assert "train_loss" in stopped.state.log_history[-1]
     resumed = home.train(home.order(home.nodes("tiny-2/main")[-1]), **LOGGED)
     assert history(resumed) == history(whole)
@@ -74,8 +73,7 @@ def test_the_log_has_no_summary_of_a_part_that_was_stopped_or_had_ended(home: Ho
 def test_a_training_that_is_passed_over_has_its_own_summary_alone(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop = Do("on_step_end", 4, lambda **_: home.ask("stop"))
-    home.train(callbacks=lambda: [stop], **LOGGED)
+    asked(home, {3: lambda: home.ask("stop")}, **LOGGED)
     monkeypatch.setenv("BRANCHTRACK_CONTINUE", "1")
     ended = home.train(**LOGGED)
     passed_over = home.train(**LOGGED)
@@ -190,7 +188,6 @@ def test_a_training_that_a_callback_ended_is_not_gone_on_with(home: Home) -> Non
 
 
 def test_a_stop_that_was_asked_for_can_be_gone_on_from(home: Home) -> None:
-    stop = Do("on_step_end", 4, lambda **_: home.ask("stop"))
-    home.train(callbacks=lambda: [stop], **SHORT)
+    asked(home, {3: lambda: home.ask("stop")}, **SHORT)
     launch = home.order(home.final())
     assert home.train(launch, **SHORT).state.global_step == 6
