@@ -3,6 +3,7 @@ databases of both kinds, a fresh one for each test."""
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import secrets
 import signal
@@ -25,6 +26,15 @@ from tests.new_homes import new_database
 # A loaded machine is slow, not wrong; and the same commit must give the same result twice.
 settings.register_profile("branchtrack", deadline=None, derandomize=True)
 settings.load_profile("branchtrack")
+
+#: Seconds in which a process of the tests has to end after its last test.
+LAST_WORDS = 300
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """A process that does not end says where it hangs, and fails: nobody else would know."""
+    faulthandler.dump_traceback_later(LAST_WORDS, exit=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

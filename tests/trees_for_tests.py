@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from branchtrack.core.builtin_settings import BUILT_IN
 from branchtrack.core.records import Branch, Change, NewNode, Node, Run, Segment
 from branchtrack.db import metrics, nodes, runs, segments
 from branchtrack.db.engine import Database
+from tests import tree_copies
+from tests.tree_copies import Copy
 
 SETTINGS = {"lr": 0.01, "weight_decay": 0.0, "max_grad_norm": 1.0}
 DECLARED = [setting.as_dict() for setting in BUILT_IN]
@@ -126,9 +129,25 @@ def make_tree(
     return tree
 
 
+#: Forked trees as they were grown first, by all that they depend on.
+_GROWN: dict[str, tuple[Copy, Tree, list[Node]]] = {}
+
+
 def make_forked_tree(database: Database, store: Store, **how: Any) -> tuple[Tree, list[Node]]:
     """``main`` with nodes at 0, 10, 20 and 30, and ``cooler`` from 10 with nodes at 10 and 20."""
-    tree = make_tree(database, store, **how)
+    if not tree_copies.is_possible(database, store):
+        return _grow_forked(make_tree(database, store, **how))
+    kind = json.dumps([database.is_sqlite, how], sort_keys=True)
+    if kind not in _GROWN:
+        tree, line = _grow_forked(make_tree(database, store, **how))
+        _GROWN[kind] = tree_copies.take(database, store), tree, line
+        return tree, line
+    copy, tree, line = _GROWN[kind]
+    tree_copies.put(copy, database, store)
+    return Tree(database, store, tree.run, dict(tree.branches)), [*line]
+
+
+def _grow_forked(tree: Tree) -> tuple[Tree, list[Node]]:
     root = tree.node("main", 0, kind="root")
     ten = tree.node("main", 10, root, values={"loss": 2.0})
     changed = (Change("lr", 0.01, 0.02),)

@@ -25,6 +25,7 @@ from branchtrack.db import audit, certificates, nodes, schema, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import DatabaseBehind
 from tests.matrices import some
+from tests.tree_copies import number_on
 
 HOMES = sorted(Path(__file__).parent.glob("*.json"))
 
@@ -55,7 +56,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
             if rows:
                 connection.execute(tables.tables[name].insert(), [_decoded(row) for row in rows])
         if not database.is_sqlite:
-            _number_on(connection, tables)
+            number_on(connection, tables.sorted_tables)
     database.close()
     for pack, content in told["packs"].items():
         path = Path(open_store(empty.store).describe(pack))
@@ -71,18 +72,6 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
         else value
         for name, value in row.items()
     }
-
-
-def _number_on(connection: Any, tables: MetaData) -> None:
-    """Have PostgreSQL number new rows behind those that were given with their numbers."""
-    for table in tables.sorted_tables:
-        for column in table.primary_key.columns:
-            query = text("SELECT pg_get_serial_sequence(:table, :column)")
-            names = {"table": table.name, "column": column.name}
-            sequence = connection.execute(query, names).scalar()
-            if sequence:
-                last = f"SELECT max({column.name}) FROM {table.name}"
-                connection.execute(text(f"SELECT setval('{sequence}', coalesce(({last}), 1))"))
 
 
 def has_requests(home: Config) -> bool:

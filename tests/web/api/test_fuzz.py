@@ -117,7 +117,7 @@ def test_what_is_not_valid_is_refused_as_the_document_says(unlimited: Site) -> N
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_many_requests_are_answered_as_the_document_says(
     unlimited: Site, mode: GenerationMode
