@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, distributions
@@ -26,7 +26,6 @@ from branchtrack import config, redaction, scripts
 from branchtrack.db import segments
 from branchtrack.db.storage import texts
 from branchtrack.environment_variables import DIFF_VARIABLE
-from branchtrack.training.record.jobs import Job
 
 logger = logging.getLogger("branchtrack")
 
@@ -73,7 +72,11 @@ class Reading(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="branchtrack code", daemon=True)
         self.code: Code | None = None
-        self._lock, self._waiting, self._is_over = threading.Lock(), list[Job](), False
+        self._lock, self._waiting, self._is_over = (
+            threading.Lock(),
+            list[Callable[[], object]](),
+            False,
+        )
 
     def run(self) -> None:
         """Read it; a failure leaves nothing, and is no trouble of the training's."""
@@ -86,7 +89,7 @@ class Reading(threading.Thread):
         for job in waiting:
             job()
 
-    def when_over(self, job: Job) -> None:
+    def when_over(self, job: Callable[[], object]) -> None:
         """Call ``job`` once it is read, from this thread, or at once if it is."""
         with self._lock:
             if not self._is_over:

@@ -43,9 +43,9 @@ class SegmentRecord:
         self._has_code = False
 
     def record_code(self, reading: Reading) -> None:
-        """Record what runs in this process, once it is read."""
+        """Record what runs in this process, once it is read; `end` does if that is later."""
         self._reading = reading
-        reading.when_over(lambda: self._recorder.do(self._write_code))
+        reading.when_over(lambda: self._recorder.jobs.add_if_open(self._write_code))
 
     def _write_code(self) -> None:
         if not self._has_code:

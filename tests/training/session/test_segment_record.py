@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from branchtrack.core.records import Request
 from branchtrack.db import requests
-from branchtrack.training.record import environment
+from branchtrack.training.record import code, environment
+from branchtrack.training.record.code import Code, Reading
 from branchtrack.training.session.segment_record import SegmentRecord
 from branchtrack.training.steer.answers import Answer
 from tests.training.benches import Bench
@@ -72,3 +74,26 @@ def test_the_end_answers_what_waits_but_for_one(bench: Bench, record: SegmentRec
     assert bench.home.request(waiting.id).state == "expired"
     assert bench.home.request(spared.id).state != "expired"
     assert bench.row().status == "finished"
+
+
+def test_code_that_is_read_late_is_written_with_the_end_and_nothing_is_lost(
+    bench: Bench, record: SegmentRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = threading.Event()
+
+    def read() -> Code:
+        closing.wait()
+        return Code({"command": "train.py"}, {})
+
+    def end() -> None:
+        closing.set()
+        with bench.database.transaction() as connection:
+            record.end(connection, "finished", None, spare=None)
+
+    monkeypatch.setattr(code, "read", read)
+    reading = Reading()
+    record.record_code(reading)
+    reading.start()
+    bench.closed = True
+    assert bench.recorder.close(end) == []
+    assert (bench.row().code or {})["command"] == "train.py"
