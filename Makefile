@@ -30,15 +30,15 @@ test: lint types browser  ## lint, types and all tests
 		echo "No chromium here: the browser tests are left out (apt-get install chromium)."; \
 		marks="$$marks and not browser"; \
 	fi; \
-	$(BIN)/python -m pytest -n $(BUSY) --dist loadfile -m "$$marks" $(TEST_ARGS)
+	$(BIN)/python -u -m pytest -n $(BUSY) --dist loadfile -m "$$marks" $(TEST_ARGS)
 
 test-all: .venv/.dev  ## what takes longer: every case of every matrix, and reported situations as whole scripts
-	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -m pytest -n $(BUSY) -q tests/training/test_matrix.py
-	@OMP_NUM_THREADS=2 BRANCHTRACK_TEST_THREADS=2 $(BIN)/python -m pytest -q -m "not exhaustive" \
+	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -u -m pytest -n $(BUSY) -q tests/training/test_matrix.py
+	@OMP_NUM_THREADS=2 BRANCHTRACK_TEST_THREADS=2 $(BIN)/python -u -m pytest -q -m "not exhaustive" \
 		tests/training/test_matrix.py tests/training/test_loop_exactness.py
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(BUSY) -q -m "exhaustive and not bench" \
+	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(BUSY) -q -m "exhaustive and not bench" \
 		--ignore tests/training/test_matrix.py tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q -m scenario tests/scenarios
+	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(WORKERS) -q -m scenario tests/scenarios
 
 browser:
 	@$(HAS_CHROMIUM) || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \

@@ -28,13 +28,19 @@ settings.register_profile("branchtrack", deadline=None, derandomize=True)
 settings.load_profile("branchtrack")
 
 #: Seconds in which a process of the tests has to end after its last test.
-LAST_WORDS = 300
+_LAST_SECONDS = 900
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish() -> None:
     """A process that does not end says where it hangs, and fails: nobody else would know."""
-    faulthandler.dump_traceback_later(LAST_WORDS, exit=True)
+    faulthandler.dump_traceback_later(_LAST_SECONDS, exit=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A worker that has done its part waits for the others, however long they take."""
+    if hasattr(config, "workerinput"):
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -60,8 +60,8 @@ def resolve(url: str, *, allow_private: bool = False) -> Target:
     if parts.username is not None or parts.password is not None:
         raise _refused("it has a name or a password in it")
     port = _PORTS[parts.scheme] if port is None else port
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]) for entry in entries]
     if not allow_private:
         # One that is not public is reason enough: which of them is used is not for the name to say.
         for address in addresses:
@@ -78,6 +78,8 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.is_site_local:
+            return False
         inner = parsed.ipv4_mapped or parsed.sixtofour or _embedded(parsed)
         if inner is not None:
             return is_public(str(inner))

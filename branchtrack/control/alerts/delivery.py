@@ -118,19 +118,17 @@ def deliver(database: Database, delivery: Delivery | None, now: float | None = N
         return 0
     now = time.time() if now is None else now
     with database.read() as connection:
-        rows = alerts.undelivered(connection, now - _NEWS, delivery.levels, _MOST)
-    return sum(_deliver(database, delivery, alert, now) for alert in rows if _is_due(alert, now))
+        rows = alerts.undelivered(connection, now - _NEWS, now, delivery.levels, _MOST)
+    return sum(
+        _deliver(database, delivery, alert, now) for alert in rows if not _is_claimed(alert, now)
+    )
 
 
-def _is_due(alert: Alert, now: float) -> bool:
-    state = alert.delivery or {}
-    if state.get("gave_up"):
+def _is_claimed(alert: Alert, now: float) -> bool:
+    claim = (alert.delivery or {}).get("claim")
+    if claim is None or now - claim["at"] >= _CLAIM:
         return False
-    claim = state.get("claim")
-    is_claimed = claim is not None and now - claim["at"] < _CLAIM
-    if claim is not None and is_claimed and processes.is_gone(claim["by"]):
-        is_claimed = False
-    return not is_claimed and bool(now >= state.get("next_at", 0.0))
+    return not processes.is_gone(claim["by"])
 
 
 def _deliver(database: Database, delivery: Delivery, alert: Alert, now: float) -> bool:

@@ -88,8 +88,12 @@ def raise_script(
     value: float | None,
     actor: str,
 ) -> Alert:
-    """Raise an alert that a script wrote; the same text at the same step is the same alert."""
-    digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    """Raise an alert that a script wrote.
+
+    The same text at the same step and of the same level is the same alert.
+    """
+    said = f"{level} {text}".encode("utf-8", "replace")
+    digest = hashlib.blake2b(said, digest_size=8).hexdigest()
     return _raise(
         connection,
         segments.get(connection, segment_id),

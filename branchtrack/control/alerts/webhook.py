@@ -6,8 +6,10 @@ import hashlib
 import hmac
 import http.client
 import json
+import queue
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,8 +20,8 @@ from branchtrack.control.alerts.addresses import Target
 from branchtrack.core.nonfinite import spelled
 from branchtrack.errors import StorageError
 
-#: Seconds for the connection, and for each part of the answer.
-TIMEOUT = 5.0
+#: Seconds for the connection, and for each part of the answer; for all of it together.
+TIMEOUT, LONGEST = 5.0, 15.0
 SIGNATURE, TIMESTAMP = "X-Branchtrack-Signature", "X-Branchtrack-Timestamp"
 
 
@@ -35,9 +37,28 @@ class Webhook:
         """Post a payload as JSON.
 
         Raises:
-            InvalidInput: the URL may not be posted to. OSError: it cannot be reached.
-            StorageError: it answered with another status than 2xx.
+            InvalidInput: the URL may not be posted to. OSError: it cannot be reached, or its answer
+            does not end. StorageError: it answered with another status than 2xx.
         """
+        results: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+        def send() -> None:
+            try:
+                self._send(payload)
+                results.put(None)
+            except Exception as error:
+                results.put(error)
+
+        # The timeouts of sockets are for each read. A thread in which bytes go on to drip is left.
+        threading.Thread(target=send, name="branchtrack webhook", daemon=True).start()
+        try:
+            error = results.get(timeout=LONGEST)
+        except queue.Empty:
+            raise OSError(f"the answer has not ended in {LONGEST:g} seconds") from None
+        if error is not None:
+            raise error
+
+    def _send(self, payload: Mapping[str, Any]) -> None:
         body = json.dumps(spelled(dict(payload)), separators=(",", ":")).encode()
         timestamp = str(int(time.time()))
         target = addresses.resolve(self.url, allow_private=self.allow_private)

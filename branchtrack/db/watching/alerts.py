@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from branchtrack.core.agents.records import Alert
 from branchtrack.core.names import new_id, storable
@@ -150,10 +150,17 @@ def count_unseen(connection: Connection, run_id: str | None = None) -> int:
 
 
 def undelivered(
-    connection: Connection, since: float, levels: Collection[str], limit: int
+    connection: Connection, since: float, now: float, levels: Collection[str], limit: int
 ) -> list[Alert]:
-    """Return alerts of these levels that were raised here after ``since`` and not delivered yet."""
+    """Return alerts of these levels, raised here after ``since``, that are to be delivered by now.
+
+    Those that were given up, or that wait for another attempt, are not among them: however many
+    they are, they do not hold up what comes after them.
+    """
+    gave_up, next_at = alerts.c.delivery["gave_up"], alerts.c.delivery["next_at"].as_float()
     query = select(alerts).where(
+        gave_up.as_boolean().is_not(True),
+        or_(next_at.is_(None), next_at <= now),
         alerts.c.delivered_at.is_(None),
         alerts.c.created_at > since,
         alerts.c.level.in_(sorted(levels)),

@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -42,7 +42,7 @@ _INHERITED = 20_000
 _WAITING = 100_000
 #: Seconds that the end of training waits for alerts that are being sent.
 _SEND_SECONDS = 10.0
-#: Alerts of a script that are recorded in one process.
+#: Alerts of a script that are recorded in one process, of each level.
 MOST = 500
 
 #: Writes one alert.
@@ -80,7 +80,8 @@ class HealthRecord:
         self._read_at = 0.0
         self._moved = recorder.step, time.monotonic()
         self._stalled: int | None = None
-        self._said = 0
+        self._said: Counter[str] = Counter()
+        self._latest: set[tuple[int, str, str]] = set()
         self._has_failed = False
         self._writing = threading.Lock()
 
@@ -112,21 +113,22 @@ class HealthRecord:
         self, step: int, text: object, level: str, metric: str | None, value: float | None
     ) -> None:
         """Raise an alert that the script wrote. Never raises an exception."""
-        self._said += 1
-        if self._said > MOST:
+        words, level = _text(text).strip() or "(no text)", _level(level)
+        if (step, level, words) in self._latest:
             return
-        words = _text(text)
-        if self._said == MOST:
-            words = f"{words} (the alerts of this process from here on are not recorded)"
-        if level not in wording.LEVELS:
-            logger.warning("branchtrack: an alert has no level %r; it becomes a warning.", level)
-            level = "warn"
+        self._latest = {said for said in self._latest if said[0] == step} | {(step, level, words)}
+        self._said[level] += 1
+        if self._said[level] > MOST:
+            return
+        if self._said[level] == MOST:
+            end = f" ({level} alerts of this process from here on are not recorded)"
+            words = _cut(words, wording.LONGEST - len(end)) + end
         name = None if metric is None else _text(metric)[:LONGEST_METRIC]
         self._add(
             partial(
                 raising.raise_script,
                 segment_id=self._segment,
-                text=words[: wording.LONGEST],
+                text=_cut(words, wording.LONGEST),
                 level=level,
                 step=step,
                 metric=name,
@@ -240,6 +242,19 @@ def _text(value: object) -> str:
     except Exception as error:
         # An error in a value's own class must not end a training.
         return f"({type(error).__name__} of a {type(value).__name__})"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _level(given: object) -> str:
+    """Return the level that a script gave, whatever its case; what is none becomes a warning."""
+    level = _text(given).lower()
+    if level in wording.LEVELS:
+        return level
+    logger.warning("branchtrack: an alert has no level %r; it becomes a warning.", level[:100])
+    return "warn"
 
 
 def _number(value: Any) -> float | None:

@@ -97,6 +97,27 @@ def test_a_failure_is_retried_later_and_given_up_in_the_end(
     assert gave_up is not None and gave_up["gave_up"] and len(receiver.requests) == 5
 
 
+def test_what_waits_or_was_given_up_holds_up_nothing_that_comes_after_it(
+    database: Database, forked: Forked, receiver: Receiver
+) -> None:
+    now, main = time.time(), forked[0].branches["main"]
+    receiver.status = 400
+    with database.transaction() as connection:
+        for number in range(30):
+            add_alert(connection, main, key=f"refused:{number}")
+    way = way_to(receiver)
+    deliver(database, way, now)
+    deliver(database, way, now)
+    assert len(receiver.requests) == 30
+    receiver.status = 204
+    with database.transaction() as connection:
+        later = add_alert(connection, main, key="later")
+        given_up = alerts.newest(connection, 1, later.seq)[0]
+        assert alerts.change_delivery(connection, given_up, {"gave_up": True})
+    assert deliver(database, way, now + 1) == 1
+    assert receiver.payloads[-1]["id"] == later.id
+
+
 def test_after_a_failure_it_arrives_when_the_receiver_is_back(
     database: Database, alert: Alert, receiver: Receiver
 ) -> None:

@@ -51,13 +51,13 @@ def test_a_crash_after_nan_offers_what_would_have_mended_the_nan(
 def test_a_script_says_the_same_thing_once_at_a_step(database: Database, forked: Forked) -> None:
     tree, _nodes = forked
 
-    def say(text: str, step: int) -> Alert:
+    def say(text: str, step: int, level: str = "warn") -> Alert:
         with database.transaction() as connection:
             return raising.raise_script(
                 connection,
                 tree.segment("main").id,
                 text,
-                level="warn",
+                level=level,
                 step=step,
                 metric=None,
                 value=math.inf,
@@ -67,6 +67,7 @@ def test_a_script_says_the_same_thing_once_at_a_step(database: Database, forked:
     first = say("low on data", 5)
     assert first == say("low on data", 5) and first.offer is None and first.value is None
     assert len({first.id, say("low on data", 6).id, say("no more data", 5).id}) == 3
+    assert say("low on data", 5, "error").level == "error"
 
 
 def test_processes_that_notice_the_same_thing_at_once_write_one_row(

@@ -6,8 +6,10 @@ import hashlib
 import hmac
 import math
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -47,6 +49,27 @@ def test_a_private_address_is_not_even_connected_to(receiver: Receiver) -> None:
     with pytest.raises(InvalidInput):
         Webhook(receiver.url).send({})
     assert receiver.requests == []
+
+
+def test_an_answer_that_drips_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "LONGEST", 0.3)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _address = server.accept()
+            with connection, suppress(OSError):
+                while not over.wait(0.05):
+                    connection.sendall(b"H")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            with pytest.raises(OSError, match="has not ended"):
+                Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/", allow_private=True).send({})
+        finally:
+            over.set()
+            thread.join()
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 500])

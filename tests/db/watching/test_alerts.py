@@ -74,11 +74,11 @@ def test_an_alert_that_was_imported_is_not_delivered_again(database: Database, t
     with database.transaction() as connection:
         branch = runs.find_branch(connection, "demo")
         alert = add_alert(connection, branch)
-        assert alerts.undelivered(connection, 0.0, ("warn",), 9) == [alert]
-        assert alerts.undelivered(connection, 0.0, ("error",), 9) == []
-        assert alerts.undelivered(connection, alert.created_at, ("warn",), 9) == []
+        assert alerts.undelivered(connection, 0.0, 1e12, ("warn",), 9) == [alert]
+        assert alerts.undelivered(connection, 0.0, 1e12, ("error",), 9) == []
+        assert alerts.undelivered(connection, alert.created_at, 1e12, ("warn",), 9) == []
         connection.execute(alerts.alerts.update().values(logged_seq=7))
-        assert alerts.undelivered(connection, 0.0, ("warn",), 9) == []
+        assert alerts.undelivered(connection, 0.0, 1e12, ("warn",), 9) == []
 
 
 def test_how_far_a_delivery_is_changes_only_from_what_was_read(

@@ -141,6 +141,26 @@ def test_a_script_that_says_something_all_the_time_is_heard_up_to_a_limit(
     assert "not recorded" in raised(bench)[-1].text
 
 
+def test_each_level_has_a_limit_of_its_own_and_repetitions_count_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "MOST", 3)
+    record = watching(bench)
+    for step in (1, 1, 1, 1, 2, 3, 4):
+        record.say(step, "the same", "info", None, None)
+    record.say(4, "the same", "ERROR", None, None)
+    record.say(5, " ", "error", None, None)
+    record.say(6, "x" * 3000, "error", None, None)
+    record.write()
+    said = [(alert.step, alert.level, alert.text) for alert in raised(bench)]
+    assert [entry[:2] for entry in said[:5]] == [
+        *((step, "info") for step in (1, 2, 3)),
+        *((step, "error") for step in (4, 5)),
+    ]
+    assert said[4][2] == "(no text)"
+    assert len(said[5][2]) == 2000 and "… (error alerts of this process" in said[5][2]
+
+
 def test_what_cannot_be_written_is_written_later(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
