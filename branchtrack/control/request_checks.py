@@ -105,7 +105,7 @@ def check_request(
     if who.limit is not None and who.token_id is not None:
         actors.check_limit(who, requests.count_recent(connection, branch.run_id, who.token_id))
     if not typed.needs_process:
-        return CheckedRequest(typed, {})
+        return CheckedRequest(typed, _until(when or {}))
     if isinstance(typed, Unpause) and continuation.is_suspended(connection, branch):
         actors.check(who, "launch", ["unpause"])
         command = continuation.check_wakeable(connection, branch, home)
@@ -126,6 +126,19 @@ def check_request(
         intervention = _check_rewind(connection, branch, intervention)
     conditions = preconditions.parse(when or {}, declarations, step=segment.step, now=time.time())
     return CheckedRequest(intervention, conditions)
+
+
+def _until(when: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the one condition that what needs no process can have.
+
+    Raises:
+        InvalidInput: it has another.
+    """
+    for name in ("only_if", "not_after_step"):
+        if when.get(name) is not None:
+            allowed = "no such condition: a note is recorded at once"
+            raise InvalidInput(name, when[name], allowed)
+    return preconditions.parse(when, {}, step=0, now=time.time())
 
 
 def _refuse_words(intervention: Intervention, declarations: Mapping[str, Setting]) -> None:

@@ -94,7 +94,11 @@ def submit(
             refusal = error
             refusals.record(connection, branch, who, error, **facts)
         else:
-            facts |= {"requested": requested, "conditions": checked.conditions, "key": key}
+            conditions = checked.conditions
+            if propose:
+                current = _settings(connection, branch)
+                conditions = proposing.as_seen(conditions, checked.intervention, current)
+            facts |= {"requested": requested, "conditions": conditions, "key": key}
             request = requests.add(connection, branch, actor=who, **facts)
             if propose:
                 return requests.move(connection, request.id, "proposed", actor=who.label)
@@ -254,6 +258,12 @@ def _finish(
 
 def _is_key(key: object) -> bool:
     return isinstance(key, str) and 0 < len(key) <= 200 and storable(key) == key
+
+
+def _settings(connection: Connection, branch: Branch) -> dict[str, Any]:
+    if branch.segment_id is None:
+        return {}
+    return segments.get(connection, branch.segment_id).settings
 
 
 def _step(connection: Connection, branch: Branch) -> int | None:

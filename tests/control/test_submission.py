@@ -317,3 +317,16 @@ def test_conditions_that_no_record_bears_are_refused(database: Database, store: 
     for when in ({"only_if": {"\ud800": 1}}, {"only_if": {"lr": "\ud800"}}, {"\ud800": 1}):
         with pytest.raises(InvalidInput):
             control.submit(database, "demo", SET_LR, actor="me", when=when)
+
+
+@pytest.mark.parametrize(
+    ("condition", "value"),
+    [("only_if", {"lr": 1}), ("only_if", []), ("not_after_step", 5), ("expires_in", -1)],
+)
+def test_a_note_has_no_condition_that_nobody_would_check(
+    sqlite_database: Database, store: Store, condition: str, value: object
+) -> None:
+    make_tree(sqlite_database, store)
+    with pytest.raises(InvalidInput) as refused:
+        control.submit(sqlite_database, "demo", NOTE, actor="ann", when={condition: value})
+    assert refused.value.field == condition

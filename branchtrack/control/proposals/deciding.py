@@ -14,7 +14,7 @@ from branchtrack.control import launch, submission
 from branchtrack.control.proposals import proposing
 from branchtrack.control.request_checks import check_request
 from branchtrack.control.text import clean_text
-from branchtrack.core import actors, preconditions
+from branchtrack.core import actors, interventions, preconditions
 from branchtrack.core.actors import Actor
 from branchtrack.core.records import Request
 from branchtrack.db import audit, nodes, requests, runs, segments
@@ -84,6 +84,7 @@ def decline(
     database.check_writable()
     who, why = actors.of(actor), clean_text("reason", reason)
     request = _waiting(database, request_ref, who)
+    actors.check(who, "decide", _names(request))
     with database.transaction() as connection:
         request = _again(connection, request)
         error = why or "It was declined without a reason."
@@ -114,6 +115,13 @@ def _approve_fork(database: Database, store: Store, request: Request, who: Actor
 
 def _order(requested: Mapping[str, Any]) -> dict[str, Any]:
     return {key: requested.get(key) for key in ("node", "mode", "name", "settings")}
+
+
+def _names(request: Request) -> list[str]:
+    """Return what a proposal is about, as the names that a token can be limited to."""
+    if request.kind == FORK:
+        return ["resume", *(request.requested.get("settings") or {})]
+    return interventions.names_of(request.kind, request.requested)
 
 
 def _waiting(database: Database, request_ref: str, who: Actor) -> Request:

@@ -1,7 +1,7 @@
 """Making proposals, and ending those that nobody decided on in time.
 
 A proposal is a request in the state ``proposed``. It carries the step that its maker saw and the
-time at which it expires; a change relative to a value holds only while that value does.
+time at which it expires; a change holds only while the values that it replaces do.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from branchtrack.control.launch_settings import default_mode
 from branchtrack.control.text import clean_text
 from branchtrack.core import actors, preconditions
 from branchtrack.core.actors import Actor
+from branchtrack.core.interventions import Intervention, SetSettings
 from branchtrack.core.records import Request
 from branchtrack.db import audit, nodes, requests
 from branchtrack.db.engine import Database
@@ -29,6 +30,20 @@ PATIENCE = 3600.0
 def conditions(when: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the conditions of a proposal: it expires, even if its maker did not say when."""
     return {"expires_in": PATIENCE, **{k: v for k, v in (when or {}).items() if v is not None}}
+
+
+def as_seen(
+    conditions: Mapping[str, Any], intervention: Intervention, current: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the conditions under which a proposed change holds: while ``current`` values do.
+
+    Unless it says itself which: whoever approves sees the values that its maker saw.
+    """
+    if not isinstance(intervention, SetSettings) or "only_if" in conditions:
+        return dict(conditions)
+    seen = {name: current.get(name) for name in intervention.values}
+    known = {name: value for name, value in seen.items() if value is not None}
+    return {**conditions, "only_if": known} if known else dict(conditions)
 
 
 def propose_fork(

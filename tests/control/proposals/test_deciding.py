@@ -76,11 +76,14 @@ def test_a_token_approves_only_what_it_may_do_itself(
     only = Actor("o", "operator", only=("weight_decay",))
     with pytest.raises(Forbidden):
         control.approve(sqlite_database, store, proposed(sqlite_database).id, actor=only)
+    with pytest.raises(Forbidden):
+        control.decline(sqlite_database, proposed(sqlite_database).id, actor=only)
 
 
 def test_what_no_longer_fits_stays_a_proposal(sqlite_database: Database, store: Store) -> None:
     tree = make_tree(sqlite_database, store)
-    request = proposed(sqlite_database, when={"only_if": {"lr": 0.01}})
+    request = proposed(sqlite_database)
+    assert request.conditions["only_if"] == {"lr": 0.01}
     with sqlite_database.transaction() as connection:
         segment = tree.segment("main").id
         changed = {**segments.get(connection, segment).settings, "lr": 0.5}
@@ -113,6 +116,7 @@ def test_a_proposal_expires_before_it_is_approved(sqlite_database: Database, sto
 def test_a_note_needs_no_training(sqlite_database: Database, store: Store) -> None:
     tree = make_tree(sqlite_database, store)
     request = proposed(sqlite_database, {"kind": "note", "text": "look here"})
+    assert set(request.conditions) == {"expires_at"}
     tree.end("main")
     assert control.approve(sqlite_database, store, request.id, actor="ann").state == "done"
 
