@@ -44,9 +44,12 @@ _STATE_COLOURS = {
     "exhausted": "yellow",
     "revoked": "red",
 }
-#: Characters that a terminal obeys instead of showing, except line ends: C0, DEL and C1; and those
-#: that cannot be encoded for output.
-_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: Characters that a terminal obeys instead of showing, except line ends: C0, DEL and C1, what turns
+#: the direction of writing and hides in a text or ends its line; and what cannot be encoded for
+#: output.
+_CONTROLS = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
 #: The codes that `styled` itself puts around a text.
 _OWN_STYLES = re.compile("(\x1b\\[(?:0|1|2|3[0-7])m)")
 
@@ -60,7 +63,11 @@ def visible(text: str) -> str:
     """Return ``text`` with control characters spelled (``\\x1b``): no terminal obeys those."""
     if text.isprintable():
         return text
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+    return _CONTROLS.sub(lambda match: _spelled(ord(match.group())), text)
+
+
+def _spelled(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def echo(text: str = "", *, err: bool = False) -> None:

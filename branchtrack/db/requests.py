@@ -14,6 +14,7 @@ from branchtrack.core.names import new_id, storable
 from branchtrack.core.plain_values import cleaned
 from branchtrack.core.records import Branch, Request
 from branchtrack.db import audit, runs, seals, segments
+from branchtrack.db.deletion import visibility
 from branchtrack.db.tables import requests
 from branchtrack.errors import IllegalTransition, NotFound
 
@@ -248,9 +249,16 @@ def carried_out(connection: Connection, segment_id: str) -> list[Request]:
 
 
 def proposals(connection: Connection, run_id: str | None = None) -> list[Request]:
-    """Return the proposals of a run, or of all runs, that wait for a decision, oldest first."""
-    query = select(requests).where(requests.c.state == "proposed")
-    query = query if run_id is None else query.where(requests.c.run_id == run_id)
+    """Return the proposals that wait for a decision, oldest first: of a run, or of all runs.
+
+    Those about what is in the trash do not wait.
+    """
+    is_listed = visibility.of_visible_runs(requests.c.run_id)
+    query = select(requests).where(
+        requests.c.state == "proposed",
+        is_listed if run_id is None else requests.c.run_id == run_id,
+        visibility.of_visible_branches(requests.c.branch_id),
+    )
     return [_record(row) for row in connection.execute(query.order_by(requests.c.seq))]
 
 

@@ -60,6 +60,12 @@ def test_only_its_own_styles_reach_the_terminal(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "A\none↵two\n"
 
 
+def test_what_turns_or_hides_text_is_spelled_and_joined_letters_are_not() -> None:
+    evil, joined = "a\u202eb\u2066c\u200bd\u2028e", "\u0645\u06cc\u200c\u062e 👩\u200d🔬"
+    assert output.visible(evil) == "a\\u202eb\\u2066c\\u200bd\\u2028e"
+    assert output.visible(joined) == joined
+
+
 def test_half_a_surrogate_pair_is_refused_and_shown_where_it_is_stored_already(
     call: Call, forked: tuple[Tree, Any]
 ) -> None:

@@ -129,6 +129,11 @@ def _waiting(database: Database, request_ref: str, who: Actor) -> Request:
     actors.check(who, "decide")
     with database.transaction() as connection:
         request = requests.find(connection, request_ref)
+        branch = runs.get_branch(connection, request.branch_id)
+        run = runs.get_run(connection, request.run_id)
+        if run.trashed_at is not None or branch.trashed_at is not None:
+            hidden = run.name if run.trashed_at is not None else f"{run.name}/{branch.name}"
+            raise runs.trashed_error("request", request_ref, hidden)
         if request.state == "proposed":
             proposing.expire_overdue(connection, who.label, request.run_id)
     return _proposed(request) if request.state != "proposed" else _current(database, request)

@@ -19,11 +19,19 @@ def nodes_of(run_id: str) -> ColumnElement[bool]:
     return and_(nodes.c.run_id == run_id, nodes.c.branch_id.not_in(hidden))
 
 
+def of_visible_runs(run_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that a row is about a run that is not in the trash."""
+    return run_id.not_in(select(runs.c.id).where(runs.c.trashed_at.is_not(None)))
+
+
+def of_visible_branches(branch_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that a row is about a branch that is not in the trash itself."""
+    return branch_id.not_in(select(branches.c.id).where(branches.c.trashed_at.is_not(None)))
+
+
 def nodes_of_any() -> ColumnElement[bool]:
     """Return the condition for nodes of which neither run nor branch is in the trash."""
-    hidden_branches = select(branches.c.id).where(branches.c.trashed_at.is_not(None))
-    hidden_runs = select(runs.c.id).where(runs.c.trashed_at.is_not(None))
-    return and_(nodes.c.branch_id.not_in(hidden_branches), nodes.c.run_id.not_in(hidden_runs))
+    return and_(of_visible_branches(nodes.c.branch_id), of_visible_runs(nodes.c.run_id))
 
 
 def branch_count() -> ColumnElement[int]:
@@ -42,12 +50,11 @@ def unseen_of_branch() -> ColumnElement[int]:
 
 def unseen_of_run() -> ColumnElement[int]:
     """Return the number of a run's warnings and errors not seen yet, for a query of runs."""
-    hidden = select(branches.c.id).where(branches.c.trashed_at.is_not(None))
     query = select(func.count()).where(
         alerts.c.run_id == runs.c.id,
         alerts.c.seen_at.is_(None),
         alerts.c.level != "info",
-        alerts.c.branch_id.not_in(hidden),
+        of_visible_branches(alerts.c.branch_id),
     )
     return query.correlate(runs).scalar_subquery()
 

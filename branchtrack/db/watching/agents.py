@@ -14,6 +14,7 @@ from branchtrack.core.agents.records import Agent
 from branchtrack.core.names import new_id, storable
 from branchtrack.core.plain_values import cleaned
 from branchtrack.db import audit, runs, seals
+from branchtrack.db.deletion import visibility
 from branchtrack.db.tables import agents
 from branchtrack.errors import IllegalTransition, NotFound
 
@@ -119,7 +120,8 @@ def find(connection: Connection, ref: str) -> Agent:
         if agent is None:
             raise NotFound("agent", ref)
         return agent
-    row = runs.one_by_prefix(connection, select(agents), agents.c.id, "agent", ref)
+    query = select(agents).where(visibility.of_visible_runs(agents.c.run_id))
+    row = runs.one_by_prefix(connection, query, agents.c.id, "agent", ref)
     if row is None:
         raise NotFound("agent", ref)
     return _record(row)
@@ -133,8 +135,9 @@ def by_name(connection: Connection, run_id: str, name: str) -> Agent | None:
 
 
 def listed(connection: Connection, run_id: str | None = None) -> list[Agent]:
-    """Return the agents of a run, or of all runs, the newest first."""
-    query = select(agents) if run_id is None else select(agents).where(agents.c.run_id == run_id)
+    """Return the agents of a run, or of all runs not in the trash, the newest first."""
+    is_listed = visibility.of_visible_runs(agents.c.run_id)
+    query = select(agents).where(is_listed if run_id is None else agents.c.run_id == run_id)
     rows = connection.execute(query.order_by(agents.c.created_at.desc(), agents.c.id))
     return [_record(row) for row in rows]
 

@@ -12,8 +12,8 @@ from branchtrack.core.agents.records import Alert
 from branchtrack.core.names import new_id, storable
 from branchtrack.core.plain_values import cleaned
 from branchtrack.db import audit, runs, seals
-from branchtrack.db.tables import alerts, branches
-from branchtrack.db.tables import runs as run_rows
+from branchtrack.db.deletion import visibility
+from branchtrack.db.tables import alerts
 from branchtrack.errors import NotFound
 
 
@@ -200,11 +200,9 @@ def _of(
     if levels is not None:
         conditions.append(alerts.c.level.in_(sorted(levels)))
     if run_id is None and branch_id is None:
-        trashed = select(run_rows.c.id).where(run_rows.c.trashed_at.is_not(None))
-        conditions.append(alerts.c.run_id.not_in(trashed))
+        conditions.append(visibility.of_visible_runs(alerts.c.run_id))
     if branch_id is None:
-        hidden = select(branches.c.id).where(branches.c.trashed_at.is_not(None))
-        conditions.append(alerts.c.branch_id.not_in(hidden))
+        conditions.append(visibility.of_visible_branches(alerts.c.branch_id))
     return conditions
 
 

@@ -14,7 +14,7 @@ from branchtrack.core.records import Request
 from branchtrack.db import audit, requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
-from branchtrack.errors import Forbidden, InvalidInput, NameTaken, NotLive
+from branchtrack.errors import Forbidden, InvalidInput, NameTaken, NotFound, NotLive
 from tests.control.samples import SET_LR
 from tests.trees_for_tests import make_forked_tree, make_tree
 
@@ -147,3 +147,21 @@ def test_a_fork_whose_name_was_taken_meanwhile_stays_a_proposal(
         control.approve(sqlite_database, store, request.id, actor="ann")
     with sqlite_database.read() as connection:
         assert requests.get(connection, request.id).state == "proposed"
+
+
+@pytest.mark.parametrize("ref", ["demo", "demo/cooler"])
+def test_what_is_in_the_trash_is_neither_listed_nor_decided_on(
+    database: Database, store: Store, ref: str
+) -> None:
+    tree, nodes = make_forked_tree(database, store)
+    for branch in ("main", "cooler"):
+        tree.end(branch)
+    order = {"actor": LLM, "reason": "why"}
+    request = control.propose_fork(database, store, nodes[-1].id, **order)
+    control.delete(database, ref, actor="ann")
+    with database.read() as connection:
+        assert requests.proposals(connection) == []
+    with pytest.raises(NotFound, match=f"branchtrack restore {ref}"):
+        control.decline(database, request.id, actor="ann")
+    control.restore(database, ref, actor="ann")
+    assert control.decline(database, request.id, actor="ann").state == "declined"

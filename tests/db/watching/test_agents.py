@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from branchtrack import control
 from branchtrack.db import audit, runs
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents
@@ -22,6 +23,19 @@ def test_an_agent_is_found_by_run_and_name_or_by_its_id(database: Database, tree
         for ref in ("demo/other", "ffff"):
             with pytest.raises(NotFound):
                 agents.find(connection, ref)
+
+
+def test_the_agents_of_a_run_in_the_trash_are_not_found(database: Database, tree: Tree) -> None:
+    with database.transaction() as connection:
+        run = runs.find_run(connection, "demo")
+        agent = add_agent(connection, run.id)
+    tree.end("main")
+    control.delete(database, "demo", actor="ann")
+    with database.read() as connection:
+        assert agents.listed(connection) == []
+        with pytest.raises(NotFound):
+            agents.find(connection, agent.id)
+        assert agents.get(connection, agent.id) == agent
 
 
 def test_what_is_decided_about_an_agent_has_an_event_and_a_heartbeat_has_none(
