@@ -53,6 +53,8 @@ class Curve:
         if not _CURSOR.fullmatch(cursor):
             raise InvalidInput("since", cursor, "the `next` of an answer before")
         step = int(text)
+        if self.series.steps.size and step > self.series.steps[-1]:
+            return None
         # What was before the segment began is before it for ever: only its own end may be cut.
         return next(
             (

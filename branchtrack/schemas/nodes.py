@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ class NodesQuery(Selection):
     limit: Annotated[int, Field(ge=1, le=_MOST)] = 500
     after: Whole = Field(0, description="`next` of the page before.")
     branch: str | None = None
-    kind: str | None = Field(None, description="root, checkpoint, intervention, fork, merge, final")
+    kind: Literal["root", "checkpoint", "intervention", "fork", "merge", "final"] | None = None
 
 
 class Change(Answer):

@@ -27,6 +27,7 @@ from branchtrack.db.schema import open_database
 from branchtrack.web.api import contract
 from branchtrack.web.app import create_app
 from tests.db.watching.rows import add_agent, add_alert
+from tests.matrices import some
 from tests.web import seeds
 from tests.web.conftest import client_of
 
@@ -347,8 +348,18 @@ def test_every_route_of_the_api_is_documented_for_the_roles_that_it_answers(gate
         assert agreed is None or set(agreed.roles) == {who["role"] for who in callers if who}
 
 
-@pytest.mark.parametrize("caller", CALLERS)
-@pytest.mark.parametrize("endpoint", ROUTES)
+def at_the_border(endpoint: str) -> list[tuple[str, str]]:
+    """Nobody, the least that may call a route, and the most that may not."""
+    allowed = [caller for caller in CALLERS if caller in MAY[ROUTES[endpoint][2]]]
+    refused = [caller for caller in CALLERS if caller not in (*allowed, *STRANGERS)]
+    callers = dict.fromkeys(["nobody", allowed[0], *refused[-1:]])
+    return [(endpoint, caller) for caller in callers]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "caller"),
+    some(itertools.product(ROUTES, CALLERS), *(c for name in ROUTES for c in at_the_border(name))),
+)
 def test_a_route_answers_whom_it_is_for(gate: Gate, endpoint: str, caller: str) -> None:
     needs = ROUTES[endpoint][2]
     status = gate.call(endpoint, caller)

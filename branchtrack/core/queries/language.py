@@ -58,12 +58,13 @@ def parse(query: str) -> Term:
 
 
 def stretch(value: str) -> tuple[int, int] | None:
-    """Return the first and the last step of ``100..200``, or of ``100``; None if it is neither."""
+    """Return the first and the last step of ``100..200``, or of ``100``; None if it is no such."""
     match = _STRETCH.fullmatch(value)
     if match is None:
         return None
     first = int(match.group(1))
-    return first, int(match.group(2) or first)
+    last = int(match.group(2) or first)
+    return (first, last) if first <= last else None
 
 
 def moment(value: str, now: float) -> float | None:

@@ -28,7 +28,7 @@ def query(model: type[Model]) -> Model:
             continue
         if len(texts) > 1:
             raise InvalidInput(name, texts, "one value", what=f"{name!r} is given twice.")
-        if text := texts[0].strip():
+        if (text := texts[0].strip()) or name not in _names(model):
             values[name] = text
     return validated(model, values)
 
@@ -51,7 +51,7 @@ def _refusal(
     """Return the error of the first field at fault, with all that this may be."""
     problems = error.errors(include_url=False)
     field = str(problems[0]["loc"][0]) if problems[0]["loc"] else "body"
-    names = [info.alias or name for name, info in model.model_fields.items()]
+    names = _names(model)
     if problems[0]["type"] == "extra_forbidden":
         allowed = ", ".join(names) or "none"
         return InvalidInput(field, values[field], allowed, what=f"No field is {field!r}.")
@@ -64,6 +64,10 @@ def _refusal(
     # Of a field with several forms there is one problem for each.
     words = [_words(each["msg"]) for each in problems if str(each["loc"][0]) == field]
     return InvalidInput(field, values.get(field), ", or ".join(dict.fromkeys(words)))
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]
 
 
 def _words(message: str) -> str:

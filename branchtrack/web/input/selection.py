@@ -28,7 +28,7 @@ def selected(text: str, model: type[BaseModel]) -> Callable[[Any], Any]:
     choice: Choice = {}
     for path in (each.strip() for each in text.split(",")):
         first, *others = path.split(".")
-        if first not in allowed:
+        if first not in allowed or "" in others:
             raise InvalidInput("fields", path, ", ".join(allowed))
         _add(choice, [first, *others])
 

@@ -72,6 +72,7 @@ def test_a_query_is_read(query: str, term: Term) -> None:
         ("best(setting.lr)<1", 15, "the name of one metric"),
         ("status:dead", 0, "status: running, paused"),
         ("a<1 step:x", 4, "a stretch as 100..200"),
+        ("step:5..1", 0, "a stretch as 100..200"),
         ("since:yesterday", 0, "2026-11-29"),
         ("a<1e999", 2, "a number of at most 1e308"),
         ("setting.<1", 0, "a name after setting or metric"),

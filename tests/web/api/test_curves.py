@@ -81,6 +81,8 @@ def test_a_curve_since_a_cursor_has_only_what_is_new(own: Site) -> None:
     new = ask(own, f"curve?branch=digits&since={whole['next']}")
     assert (new["steps"], new["reset"], new["points"]) == ([41, 42, 43], False, 3)
     assert whole["steps"] + new["steps"] == ask(own, "curve?branch=digits")["steps"]
+    beyond = new["next"].replace(":43", ":172040")
+    assert ask(own, f"curve?branch=digits&since={beyond}")["reset"]
 
 
 def test_a_curve_whose_points_were_cut_away_is_sent_whole_again(own: Site) -> None:

@@ -48,6 +48,7 @@ def test_a_missing_parameter_is_named_with_what_it_may_be() -> None:
 def test_an_unknown_one_is_refused_with_those_there_are() -> None:
     error = refusal("ref=a&first=3")
     assert error.field == "first" and error.allowed == "ref, limit, from"
+    assert refusal("ref=a&first=").field == "first"
 
 
 def test_every_form_of_a_value_is_named() -> None:

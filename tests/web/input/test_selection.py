@@ -51,7 +51,9 @@ def test_of_a_page_it_is_the_keys_of_each_item() -> None:
     assert selected("name", _Page)(page) == {**page, "rows": [{"name": "a"}] * 2}
 
 
-@pytest.mark.parametrize("text", ["nope", "name,nope", ",", "name,", "rows", ".name"])
+@pytest.mark.parametrize(
+    "text", ["nope", "name,nope", ",", "name,", "rows", ".name", "name.", "name..x"]
+)
 def test_a_key_that_there_is_not_is_refused_with_those_there_are(text: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         selected(text, _Page)
