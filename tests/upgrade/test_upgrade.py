@@ -30,8 +30,8 @@ from tests.tree_copies import number_on
 HOMES = sorted(Path(__file__).parent.glob("*.json"))
 
 
-#: Homes by schema and kind of database. The first and the newest stand for others, and on PostgreSQL
-#: the oldest with requests: they are made and brought up by the same migrations.
+#: Homes by schema and kind of database. The first and the newest stand for others, on PostgreSQL
+#: the oldest with requests: all are made and brought up by the same migrations.
 CASES = some(
     [f"{path.stem}-{kind}" for path in HOMES for kind in ("sqlite", "postgres")],
     *(f"{path.stem}-sqlite" for path in (HOMES[0], HOMES[-1])),
