@@ -68,7 +68,8 @@ def wait_for_end(database: Database, launch_id: str, seconds: float) -> Launch:
             raise NotAnswered(
                 f"Launch {launch.id} has not ended after {seconds:g} s.",
                 safe="It is asked to end, and ends at its next control point.",
-                fix="`branchtrack queue` shows whether its worker is still heard of.",
+                fix="`branchtrack queue` shows whether its worker is still heard of; if it is not, "
+                "`branchtrack worker --once` records how the launch ended.",
                 request=launch.id,
                 state=launch.state,
             )

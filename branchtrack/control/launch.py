@@ -26,18 +26,19 @@ from branchtrack.control.verification import verify_outline, verify_state
 from branchtrack.core import actors, plain_values
 from branchtrack.core.actors import Actor
 from branchtrack.core.forks.relative_values import may_be_relative, relative_names
-from branchtrack.core.names import valid_name
+from branchtrack.core.names import free_name, valid_name
 from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Launch, Node, Request
 from branchtrack.db import nodes, runs
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import launches, ordering
+from branchtrack.db.orders import launches, ordering, withdrawals
 from branchtrack.db.storage import thinning
 from branchtrack.errors import (
     CheckpointError,
     Forbidden,
     InvalidInput,
     LaunchFailed,
+    NameTaken,
     RateLimited,
 )
 
@@ -197,6 +198,19 @@ def check_allowed(
     actors.check(who, "launch", ["resume", *order["settings"]])
     actors.check_reason(who, reason)
     quota.check_limit(connection, node, who)
+
+
+def check_name(connection: Connection, node: Node, name: str | None) -> None:
+    """Check that a branch from a node could be called that now.
+
+    Raises:
+        InvalidInput: it is no name. NameTaken: the run has such a branch.
+    """
+    if name is None:
+        return
+    taken = runs.branch_names(connection, node.run_id)
+    if valid_name(name) in taken and not withdrawals.gives_up_name(connection, node.run_id, name):
+        raise NameTaken("branch", name, free_name(name, taken))
 
 
 def check_order(

@@ -24,16 +24,15 @@ from branchtrack.control.text import clean_text
 from branchtrack.core import actors, restores, schedules
 from branchtrack.core.actors import Actor
 from branchtrack.core.builtin_settings import SCHEDULER
-from branchtrack.core.names import free_name, valid_name
 from branchtrack.core.overrides import WEIGHTS_ONLY
 from branchtrack.core.records import Node
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
-from branchtrack.db.orders import ordering, withdrawals
+from branchtrack.db.orders import ordering
 from branchtrack.db.storage import references
 from branchtrack.db.views.identical_branches import identical_branches
 from branchtrack.error_payload import error_payload
-from branchtrack.errors import BranchtrackError, NameTaken
+from branchtrack.errors import BranchtrackError
 
 
 def preview_launches(
@@ -93,7 +92,7 @@ def _branch(
     try:
         checked = launch.check_order(database, store, node, fields, entry_point, known=known)
         with database.read() as connection:
-            _check_name(connection, node, name)
+            launch.check_name(connection, node, name)
     except REFUSALS as refusal:
         error = refusal
     with database.read() as connection:
@@ -136,14 +135,6 @@ def _outcome(connection: Connection, checked: CheckedOrder, is_refused: bool) ->
         "identical": [other.as_dict() for other in identical],
         "warnings": warnings,
     }
-
-
-def _check_name(connection: Connection, node: Node, name: str | None) -> None:
-    if name is None:
-        return
-    taken = runs.branch_names(connection, node.run_id)
-    if valid_name(name) in taken and not withdrawals.gives_up_name(connection, node.run_id, name):
-        raise NameTaken("branch", name, free_name(name, taken))
 
 
 def _last_step(

@@ -78,6 +78,7 @@ def propose_fork(
         stored = preconditions.parse(conditions(when), {}, step=node.step, now=time.time())
         with database.read() as connection:
             launch.check_allowed(connection, node, order, who, message)
+            launch.check_name(connection, node, name)
         checked = launch.check_order(database, store, node, order, None)
         requested = {**order, "settings": checked.overrides}
         with database.transaction() as connection:

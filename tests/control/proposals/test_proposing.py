@@ -13,7 +13,7 @@ from branchtrack.core.actors import Actor
 from branchtrack.db import requests
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches
-from branchtrack.errors import Forbidden, InvalidInput
+from branchtrack.errors import Forbidden, InvalidInput, NameTaken
 from tests.control.samples import SET_LR
 from tests.trees_for_tests import make_forked_tree, make_tree
 
@@ -57,11 +57,14 @@ def test_a_fork_that_cannot_be_is_refused_and_recorded(
     with pytest.raises(InvalidInput):
         order = {"settings": {"lr": -1}, "reason": "why"}
         control.propose_fork(sqlite_database, store, nodes[1].id, actor=LLM, **order)
+    with pytest.raises(NameTaken):
+        taken = {"name": "cooler", "reason": "why"}
+        control.propose_fork(sqlite_database, store, nodes[1].id, actor=LLM, **taken)
     with pytest.raises(Forbidden):
         control.propose_fork(sqlite_database, store, nodes[1].id, actor=Actor("v", "viewer"))
     with sqlite_database.read() as connection:
-        (request,) = requests.list_of_run(connection, tree.run.id)
-    assert request.state == "rejected"
+        refused = requests.list_of_run(connection, tree.run.id)
+    assert [request.state for request in refused] == ["rejected"] * 2
 
 
 def test_what_nobody_decided_on_expires(database: Database, store: Store) -> None:
