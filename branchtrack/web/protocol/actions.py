@@ -46,7 +46,8 @@ def payload_of(action: str, values: Mapping[str, Any], own: tuple[str, ...]) -> 
     What is wrong with its values is found where requests are checked, and recorded there.
 
     Raises:
-        InvalidInput: it names no setting, or is an action of an agent's.
+        InvalidInput: there is no such action, it names nothing that it is about, or it is an action
+            of an agent's.
     """
     kind = _KINDS.get(action, action)
     if action in own:
@@ -58,19 +59,19 @@ def payload_of(action: str, values: Mapping[str, Any], own: tuple[str, ...]) -> 
             ", ".join((*ACTIONS, *own)),
             what=f"{action} is not available: no agent runs inside of this training.",
         )
+    if action not in ACTIONS:
+        raise InvalidInput("type", action, ", ".join((*ACTIONS, *own)))
     if kind == "set":
-        name = values.get("name")
-        if not isinstance(name, str) or not name:
-            raise InvalidInput("name", name, "the name of a knob", what="name is needed.")
+        name = _named("name", values, "the name of a knob")
         return {"kind": kind, "values": {name: values.get("value")}}
     if kind == "checkpoint":
         # Its tag is the request's reason, which is the message of the node.
         _text("tag", values.get("tag"))
         return {"kind": kind}
     if kind == "rewind":
-        return {"kind": kind, "node": values.get("checkpoint_id")}
+        return {"kind": kind, "node": _named("checkpoint_id", values, "the id of a checkpoint")}
     if kind in ("reset", "freeze", "unfreeze"):
-        return {"kind": kind, "modules": values.get("module_name")}
+        return {"kind": kind, "modules": _named("module_name", values, "the name of a module")}
     if kind == "note":
         return {"kind": kind, "text": values.get("text")}
     return {"kind": kind}
@@ -91,6 +92,13 @@ def reason_of(action: str, values: Mapping[str, Any], source: str, reason: str) 
     split = values.get("split") if action == "evaluate" else None
     about += f", split {split}" if split else ""
     return f"{about} (source: {source})" if source else about
+
+
+def _named(field: str, values: Mapping[str, Any], allowed: str) -> str:
+    name = values.get(field)
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(field, name, allowed, what=f"{field} is needed.")
+    return name
 
 
 def _text(field: str, value: Any) -> None:

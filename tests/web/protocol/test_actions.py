@@ -33,7 +33,6 @@ REQUEST = Request(
         ("freeze", {"module_name": "head"}, {"kind": "freeze", "modules": "head"}),
         ("note", {"text": "x"}, {"kind": "note", "text": "x"}),
         ("prune", {"by": 2}, {"kind": "act", "action": "prune", "arguments": {"by": 2}}),
-        ("conjure", {}, {"kind": "conjure"}),
     ],
 )
 def test_an_action_is_a_request(
@@ -61,6 +60,9 @@ def test_an_action_of_the_script_is_known_by_its_own_name() -> None:
         ("set_context", {}, "type"),
         ("set_knob", {"value": 1}, "name"),
         ("save_checkpoint", {"tag": 1}, "tag"),
+        ("conjure", {}, "type"),
+        ("load_checkpoint", {}, "checkpoint_id"),
+        ("freeze", {"module_name": ["head"]}, "module_name"),
     ],
 )
 def test_what_stands_for_nothing_is_refused(
