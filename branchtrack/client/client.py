@@ -466,13 +466,10 @@ class Client:
 
     def _branch(self, ref: str, more: str = "") -> str:
         """Return the path of a branch; of a run it is the default branch."""
-        if not isinstance(ref, str):
+        parts = ref.split("/") if isinstance(ref, str) else []
+        if len(parts) not in (1, 2) or not all(parts):
             raise InvalidInput("branch", ref, "RUN or RUN/BRANCH")
-        run, slash, branch = ref.partition("/")
-        if not slash:
-            branch = self.run(run).default_branch
-        if not run or not branch:
-            raise InvalidInput("branch", ref, "RUN or RUN/BRANCH")
+        run, branch = parts if len(parts) == 2 else (ref, self.run(ref).default_branch)
         return _path("/runs/{run}/branches/{branch}", run=run, branch=branch) + more
 
     def _run_or_branch(self, ref: str) -> str:
