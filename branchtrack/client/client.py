@@ -407,7 +407,7 @@ class Client:
     def delete(self, ref: str, *, with_children: bool = False, reason: str = "") -> Deletion:
         """Move a run or ``RUN/BRANCH`` to the trash."""
         query: dict[str, Any] = {"reason": reason}
-        query |= {"with_children": with_children} if "/" in str(ref) else {}
+        query |= {"with_children": with_children} if isinstance(ref, str) and "/" in ref else {}
         return self._send("DELETE", self._run_or_branch(ref), Deletion, query=query)
 
     def trash(self) -> Iterator[Entry]:

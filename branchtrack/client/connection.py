@@ -31,6 +31,8 @@ _PATH = "/api/v1"
 _LONGEST_NAME, _LONGEST_VALUE = 200, 4000
 #: The largest number in a query: those of Python may have more digits than it prints.
 _LARGEST: Any = sys.float_info.max
+#: The largest number of an event: the API takes none beyond it.
+_LARGEST_WHOLE: Any = 2**53
 #: The longest time-out in seconds that every system can wait for.
 _LONGEST_TIMEOUT = 1e6
 
@@ -206,14 +208,15 @@ def texts(field: str, items: Iterable[str]) -> list[str]:
 
 def whole(field: str, number: int) -> str:
     """Return a whole number from 0 as text."""
-    if not isinstance(number, Integral) or number < 0:
-        raise InvalidInput(field, number, "a whole number from 0")
+    if not isinstance(number, Integral) or not 0 <= number <= _LARGEST_WHOLE:
+        raise InvalidInput(field, number, f"a whole number from 0 to {_LARGEST_WHOLE}")
     return str(number)
 
 
 def seconds(field: str, number: float) -> float:
     """Return a number of seconds to wait; infinity is one."""
-    if not isinstance(number, Real) or math.isnan(number):
+    is_number = isinstance(number, Real) and (number == math.inf or abs(number) <= _LARGEST)
+    if not is_number:
         raise InvalidInput(field, number, "a number of seconds")
     return float(number)
 

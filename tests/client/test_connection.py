@@ -169,6 +169,7 @@ def test_arguments_of_another_type_are_refused_by_their_names() -> None:
     refused: list[tuple[Callable[..., Any], Any]] = [(mapping, [1]), (mapping, "lr=1")]
     refused += [(texts, "good"), (texts, [1]), (texts, None)]
     refused += [(whole, -1), (whole, "ü"), (whole, 1.5), (seconds, math.nan), (seconds, "1")]
+    refused += [(whole, 10**5000), (seconds, 10**5000), (seconds, -(10**5000))]
     for check, value in refused:
         with pytest.raises(InvalidInput) as caught:
             check("argument", value)
