@@ -11,12 +11,21 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
 
 import httpx2
 from pydantic import BaseModel
 
-from branchtrack.client.connection import PAUSE, TRIES, Connection
+from branchtrack.client.connection import (
+    PAUSE,
+    TRIES,
+    Connection,
+    mapping,
+    seconds,
+    segment,
+    texts,
+    whole,
+)
+from branchtrack.client.problems import answer_of
 from branchtrack.environment_variables import TOKEN_VARIABLE, URL_VARIABLE
 from branchtrack.errors import InvalidInput, NotAnswered, Unreachable
 from branchtrack.schemas.access import Caller, NewToken, Token, TokenPage
@@ -58,7 +67,7 @@ class Client:
     id or as ``RUN@STEP``.
 
     Raises:
-        InvalidInput: there is no ``url``, or it is no address of a server.
+        InvalidInput: ``url``, ``token`` or ``timeout`` cannot be one; there is no ``url``.
     """
 
     def __init__(
@@ -100,34 +109,34 @@ class Client:
 
     def run(self, run: str) -> Run:
         """Return a run without its tree."""
-        return self._get(_path("runs", run), Run)
+        return self._get(_path("/runs/{run}", run=run), Run)
 
     def tree(self, run: str) -> Tree:
         """Return a run with all its branches and nodes."""
-        return self._get(_path("runs", run, "tree"), Tree)
+        return self._get(_path("/runs/{run}/tree", run=run), Tree)
 
     def branches(self, run: str) -> list[BranchLine]:
         """Return the branches of a run in order of creation."""
-        return self._get(_path("runs", run, "branches"), BranchList).branches
+        return self._get(_path("/runs/{run}/branches", run=run), BranchList).branches
 
     def nodes(
         self, run: str, *, branch: str | None = None, kind: str | None = None
     ) -> Iterator[NumberedNode]:
         """Yield the nodes of a run in the order in which they were committed."""
         query = {"branch": branch, "kind": kind}
-        yield from self._pages(_path("runs", run, "nodes"), NodePage, "after", **query)
+        yield from self._pages(_path("/runs/{run}/nodes", run=run), NodePage, "after", **query)
 
     def node(self, node: str) -> Node:
         """Return a node with its whole record."""
-        return self._get(_path("nodes", node), Node)
+        return self._get(_path("/nodes/{node}", node=node), Node)
 
     def code(self, node: str) -> Code | None:
         """Return what ran when a node was made; None if that was not recorded."""
-        return self._get(_path("nodes", node, "code"), NodeCode).code
+        return self._get(_path("/nodes/{node}/code", node=node), NodeCode).code
 
     def metrics(self, run: str, branch: str | None = None) -> list[MetricLine]:
         """Return the metrics of a branch with their newest values."""
-        path = _path("runs", run, "metrics")
+        path = _path("/runs/{run}/metrics", run=run)
         return self._get(path, MetricList, branch=branch).metrics
 
     def curve(self, branch: str, metric: str = "loss", **query: Any) -> Curve:
@@ -147,7 +156,7 @@ class Client:
 
     def settings(self, branch: str) -> Settings:
         """Return what a branch can be asked for."""
-        return self._get(self._branch(branch, "settings"), Settings)
+        return self._get(self._branch(branch, "/settings"), Settings)
 
     def find(self, query: str = "") -> Iterator[Match]:
         """Yield the nodes of all runs that a query matches, the newest first."""
@@ -160,7 +169,7 @@ class Client:
     def audit(self, run: str, after: int = 0) -> Iterator[Event]:
         """Yield the events of a run's log after number ``after``, up to the newest."""
         while True:
-            page = self._get(_path("runs", run, "audit"), AuditPage, after=after)
+            page = self._get(_path("/runs/{run}/audit", run=run), AuditPage, after=after)
             yield from page.events
             if not page.events:
                 return
@@ -168,7 +177,7 @@ class Client:
 
     def chain(self, run: str) -> Chain:
         """Return whether the log of a run is as it was written."""
-        return self._get(_path("runs", run, "audit", "chain"), Chain)
+        return self._get(_path("/runs/{run}/audit/chain", run=run), Chain)
 
     def events(self, run: str, after: int | None = None) -> Iterator[Event]:
         """Yield the events of a run as they happen, for ever.
@@ -179,13 +188,14 @@ class Client:
         Raises:
             Unreachable: the server did not answer for several tries in a row.
         """
-        last_id, failures = None if after is None else str(after), 0
+        path = _path("/runs/{run}/events", run=run)
+        last_id, failures = None if after is None else whole("after", after), 0
         while True:
             try:
-                with self._connection.stream(_path("runs", run, "events"), last_id) as source:
+                with self._connection.stream(path, last_id) as source:
                     for message in source:
                         if message.data:
-                            yield Event.model_validate_json(message.data)
+                            yield answer_of(Event, message.data)
                             last_id, failures = message.id, 0
             except Unreachable:
                 failures += 1
@@ -204,21 +214,22 @@ class Client:
 
     def watch(self, run: str) -> Watch:
         """Return what the trainings of a run are watched for."""
-        return self._get(_path("runs", run, "watch"), Watch)
+        return self._get(_path("/runs/{run}/watch", run=run), Watch)
 
     def change_watch(self, run: str, rules: Values, **fields: Any) -> Watch:
         """Change some of what a run is watched for; ``fields`` are ``reset`` and ``reason``."""
-        return self._send("PATCH", _path("runs", run, "watch"), Watch, {**fields, "rules": rules})
+        path = _path("/runs/{run}/watch", run=run)
+        return self._send("PATCH", path, Watch, {**fields, "rules": mapping("rules", rules)})
 
     def see_alert(self, alert: str) -> Alert:
         """Mark an alert as seen."""
-        return self._send("POST", _path("alerts", alert, "seen"), Alert)
+        return self._send("POST", _path("/alerts/{alert}/seen", alert=alert), Alert)
 
     # Steering
 
     def set(self, branch: str, values: Values, **more: Any) -> Request:
         """Ask for new values of settings; ``more`` as in `request`."""
-        return self.request(branch, "set", values=dict(values), **more)
+        return self.request(branch, "set", values=mapping("values", values), **more)
 
     def request(
         self, branch: str, kind: str, *, wait: float = 0.0, key: str | None = None, **fields: Any
@@ -231,24 +242,25 @@ class Client:
         Raises:
             NotLive: nothing trains the branch. NotAnswered: it did not end within ``wait`` seconds.
         """
+        wait = seconds("wait", wait)
         body = {"kind": kind, **fields, "key": key or os.urandom(16).hex()}
-        path = self._branch(branch, "requests")
+        path = self._branch(branch, "/requests")
         sent = self._send("POST", path, Request, body, repeatable=True)
         return self.wait(sent.id, wait) if wait else sent
 
     def preview(self, branch: str, kind: str, **fields: Any) -> Preview:
         """Return what a request would change, and whether it is valid; nothing is sent."""
         body = {"kind": kind, **fields}
-        path = self._branch(branch, "preview")
+        path = self._branch(branch, "/preview")
         return self._send("POST", path, Preview, body, repeatable=True)
 
     def show_request(self, request_id: str) -> Request:
         """Return a request as it is now."""
-        return self._get(_path("requests", request_id), Request)
+        return self._get(_path("/requests/{request_id}", request_id=request_id), Request)
 
     def requests(self, run: str) -> Iterator[Request]:
         """Yield the requests of a run, newest first."""
-        path = _path("runs", run, "requests")
+        path = _path("/runs/{run}/requests", run=run)
         yield from self._pages(path, RequestPage, "before")
 
     def wait(self, request_id: str, timeout: float = 60.0) -> Request:
@@ -257,6 +269,7 @@ class Client:
         Raises:
             NotAnswered: ``timeout`` seconds passed.
         """
+        timeout = seconds("timeout", timeout)
         deadline, pause = time.monotonic() + timeout, 0.05
         while True:
             request = self.show_request(request_id)
@@ -276,7 +289,7 @@ class Client:
 
     def cancel(self, request_id: str) -> Request:
         """Ask for the cancellation of a request; the process says whether that was in time."""
-        path = _path("requests", request_id, "cancel")
+        path = _path("/requests/{request_id}/cancel", request_id=request_id)
         return self._send("POST", path, Request)
 
     def proposals(self, run: str | None = None) -> list[Proposal]:
@@ -288,16 +301,17 @@ class Client:
 
         A request is proposed by `request` with ``propose=True``.
         """
-        body = {**fields, "settings": dict(settings or {})}
-        return self._send("POST", _path("nodes", node, "propose"), Request, body)
+        body = {**fields, "settings": mapping("settings", settings)}
+        return self._send("POST", _path("/nodes/{node}/propose", node=node), Request, body)
 
     def approve(self, proposal: str) -> Request:
         """Have a proposal carried out."""
-        return self._send("POST", _path("proposals", proposal, "approve"), Request)
+        path = _path("/proposals/{proposal}/approve", proposal=proposal)
+        return self._send("POST", path, Request)
 
     def decline(self, proposal: str, reason: str = "") -> Request:
         """Say no to a proposal."""
-        path = _path("proposals", proposal, "decline")
+        path = _path("/proposals/{proposal}/decline", proposal=proposal)
         return self._send("POST", path, Request, {"reason": reason})
 
     def agents(self, run: str | None = None) -> list[Agent]:
@@ -306,22 +320,23 @@ class Client:
 
     def change_agent(self, agent: str, **fields: Any) -> Agent:
         """Give an agent another ``mode``, or other limits of its ``budget``."""
-        return self._send("PATCH", _path("agents", agent), Agent, fields)
+        return self._send("PATCH", _path("/agents/{agent}", agent=agent), Agent, fields)
 
     def stop_agent(self, agent: str) -> Agent:
         """Have an agent end."""
-        return self._send("POST", _path("agents", agent, "stop"), Agent)
+        return self._send("POST", _path("/agents/{agent}/stop", agent=agent), Agent)
 
     def exchanges(self, agent: str) -> Iterator[Exchange]:
         """Yield what an agent and its language model said, newest first."""
-        yield from self._pages(_path("agents", agent, "exchanges"), ExchangePage, "before")
+        path = _path("/agents/{agent}/exchanges", agent=agent)
+        yield from self._pages(path, ExchangePage, "before")
 
     # Launches
 
     def resume(self, node: str, settings: Values | None = None, **fields: Any) -> list[Launch]:
         """Order one branch from a node, or several; ``fields`` as in `launches.ResumeBody`."""
-        body = {**fields, "settings": dict(settings or {})}
-        path = _path("nodes", node, "resume")
+        body = {**fields, "settings": mapping("settings", settings)}
+        path = _path("/nodes/{node}/resume", node=node)
         ordered = self._send("POST", path, Ordered, body).root
         return ordered if isinstance(ordered, list) else [ordered]
 
@@ -329,13 +344,13 @@ class Client:
         self, node: str, settings: Values | None = None, **fields: Any
     ) -> OrderPreview:
         """Return what `resume` would order."""
-        body = {**fields, "settings": dict(settings or {}), "dry_run": True}
-        return self._send("POST", _path("nodes", node, "resume"), OrderPreview, body)
+        body = {**fields, "settings": mapping("settings", settings), "dry_run": True}
+        return self._send("POST", _path("/nodes/{node}/resume", node=node), OrderPreview, body)
 
     def continue_branch(self, branch: str, settings: Values | None = None, **fields: Any) -> Launch:
         """Order a launch that goes on in a branch; ``fields`` as in `launches.ContinueBody`."""
-        body = {**fields, "settings": dict(settings or {})}
-        return self._send("POST", self._branch(branch, "continue"), Launch, body)
+        body = {**fields, "settings": mapping("settings", settings)}
+        return self._send("POST", self._branch(branch, "/continue"), Launch, body)
 
     def launches(self) -> Queue:
         """Return the queue: launches that have not ended, the last that have, and workers."""
@@ -343,16 +358,17 @@ class Client:
 
     def launch(self, launch_id: str) -> LaunchInQueue:
         """Return a launch with its place in the queue, or its progress."""
-        return self._get(_path("launches", launch_id), LaunchInQueue)
+        return self._get(_path("/launches/{launch_id}", launch_id=launch_id), LaunchInQueue)
 
     def log(self, launch_id: str, lines: int = 200) -> str:
         """Return the last lines of what a launch's process printed."""
-        path = _path("launches", launch_id, "log")
+        path = _path("/launches/{launch_id}/log", launch_id=launch_id)
         return self._get(path, Log, lines=lines).text
 
     def cancel_launch(self, launch_id: str) -> Launch:
         """Cancel a launch; one with a process is ended by its worker."""
-        return self._send("POST", _path("launches", launch_id, "cancel"), Launch)
+        path = _path("/launches/{launch_id}/cancel", launch_id=launch_id)
+        return self._send("POST", path, Launch)
 
     # Managing
 
@@ -360,39 +376,39 @@ class Client:
         self, ref: str, add_tags: Sequence[str] = (), remove_tags: Sequence[str] = (), **fields: Any
     ) -> Labels:
         """Change what people call a run or ``RUN/BRANCH``; ``fields`` as in `runs.LabelsBody`."""
-        body = {**fields, "add_tags": list(add_tags), "remove_tags": list(remove_tags)}
-        path = self._branch(ref) if "/" in ref else _path("runs", ref)
-        return self._send("PATCH", path, Labels, body)
+        tags = {"add_tags": texts("add_tags", add_tags)}
+        body = {**fields, **tags, "remove_tags": texts("remove_tags", remove_tags)}
+        return self._send("PATCH", self._run_or_branch(ref), Labels, body)
 
     def tag(
         self, node: str, add: Sequence[str] = (), remove: Sequence[str] = (), reason: str = ""
     ) -> Labels:
         """Change the tags of a node."""
-        body = {"add_tags": list(add), "remove_tags": list(remove), "reason": reason}
-        return self._send("PATCH", _path("nodes", node), Labels, body)
+        tags = {"add_tags": texts("add", add), "remove_tags": texts("remove", remove)}
+        body = {**tags, "reason": reason}
+        return self._send("PATCH", _path("/nodes/{node}", node=node), Labels, body)
 
     def pin(self, node: str) -> Pin:
         """Keep the checkpoint of a node whatever the policy of its run."""
-        return self._send("POST", _path("nodes", node, "pin"), Pin)
+        return self._send("POST", _path("/nodes/{node}/pin", node=node), Pin)
 
     def unpin(self, node: str) -> Pin:
         """Let the policy of its run decide on a node again."""
-        return self._send("DELETE", _path("nodes", node, "pin"), Pin)
+        return self._send("DELETE", _path("/nodes/{node}/pin", node=node), Pin)
 
     def verify(self, node: str) -> Verdict:
         """Return whether all bytes of a node are as they were written."""
-        return self._send("POST", _path("nodes", node, "verify"), Verdict)
+        return self._send("POST", _path("/nodes/{node}/verify", node=node), Verdict)
 
     def gc(self, run: str, **policy: Any) -> Sweep:
         """Sweep a run; ``policy`` as in `storage.SweepBody`, without one by its own."""
-        return self._send("POST", _path("runs", run, "gc"), Sweep, policy)
+        return self._send("POST", _path("/runs/{run}/gc", run=run), Sweep, policy)
 
     def delete(self, ref: str, *, with_children: bool = False, reason: str = "") -> Deletion:
         """Move a run or ``RUN/BRANCH`` to the trash."""
         query: dict[str, Any] = {"reason": reason}
-        query |= {"with_children": with_children} if "/" in ref else {}
-        path = self._branch(ref) if "/" in ref else _path("runs", ref)
-        return self._send("DELETE", path, Deletion, query=query)
+        query |= {"with_children": with_children} if isinstance(ref, str) and "/" in ref else {}
+        return self._send("DELETE", self._run_or_branch(ref), Deletion, query=query)
 
     def trash(self) -> Iterator[Entry]:
         """Yield what is in the trash, the latest deleted first."""
@@ -400,12 +416,12 @@ class Client:
 
     def restore(self, entry: str, reason: str = "") -> Deletion:
         """Take an entry out of the trash, by its id."""
-        path = _path("trash", entry, "restore")
+        path = _path("/trash/{entry}/restore", entry=entry)
         return self._send("POST", path, Deletion, query={"reason": reason})
 
     def purge(self, entry: str) -> Entry:
         """Remove an entry of the trash for good."""
-        return self._send("DELETE", _path("trash", entry), Entry)
+        return self._send("DELETE", _path("/trash/{entry}", entry=entry), Entry)
 
     def tokens(self) -> Iterator[Token]:
         """Yield every token, without its secret."""
@@ -418,7 +434,7 @@ class Client:
 
     def revoke_token(self, name: str) -> Token:
         """Revoke a token."""
-        return self._send("DELETE", _path("tokens", name), Token)
+        return self._send("DELETE", _path("/tokens/{name}", name=name), Token)
 
     # What all of these are made of
 
@@ -446,17 +462,22 @@ class Client:
     ) -> Model:
         present = {name: value for name, value in (query or {}).items() if value is not None}
         content = self._connection.send(method, path, present, body, repeatable=repeatable)
-        return model.model_validate_json(content)
+        return answer_of(model, content)
 
-    def _branch(self, ref: str, *more: str) -> str:
+    def _branch(self, ref: str, more: str = "") -> str:
         """Return the path of a branch; of a run it is the default branch."""
-        run, slash, branch = ref.partition("/")
-        if not slash:
-            branch = self.run(run).default_branch
-        if not run or not branch:
+        parts = ref.split("/") if isinstance(ref, str) else []
+        if len(parts) not in (1, 2) or not all(parts):
             raise InvalidInput("branch", ref, "RUN or RUN/BRANCH")
-        return _path("runs", run, "branches", branch, *more)
+        run, branch = parts if len(parts) == 2 else (ref, self.run(ref).default_branch)
+        return _path("/runs/{run}/branches/{branch}", run=run, branch=branch) + more
+
+    def _run_or_branch(self, ref: str) -> str:
+        """Return the path of a run, or of the branch that ``RUN/BRANCH`` names."""
+        is_branch = isinstance(ref, str) and "/" in ref
+        return self._branch(ref) if is_branch else _path("/runs/{ref}", ref=ref)
 
 
-def _path(*parts: str) -> str:
-    return "".join(f"/{quote(part, safe='')}" for part in parts)
+def _path(route: str, **names: str) -> str:
+    """Return a route with names in it, so that none of them leads to another route."""
+    return route.format(**{field: segment(field, name) for field, name in names.items()})

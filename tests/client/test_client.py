@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 import branchtrack
 from branchtrack.client import client as client_module
 from branchtrack.client.client import Client
+from branchtrack.client.connection import in_process
 from branchtrack.db import tokens
 from branchtrack.errors import Forbidden, InvalidInput, NotAnswered, NotFound, NotLive, Unreachable
 from branchtrack.web.app import create_app
@@ -24,8 +26,7 @@ BRANCH = "digits/main"
 
 
 def connect(site: Site, token: str | None = None, app: Any = None) -> Client:
-    transport = httpx2.WSGITransport(app=app or site.app)
-    return Client(URL, token, transport=transport)
+    return Client(URL, token, transport=in_process(app or site.app))
 
 
 @pytest.fixture
@@ -145,9 +146,93 @@ def test_errors_are_those_of_the_server(own: Site, client: Client) -> None:
 
 
 def test_names_are_quoted(client: Client) -> None:
-    for name in ("a/b", "../tokens", "a?b#c", "ä"):
-        with pytest.raises(NotFound):
+    for name in ("a?b#c", "ä", "💥", "%2e%2e", " "):
+        with pytest.raises(NotFound) as missing:
             client.tree(name)
+        assert missing.value.ref == name
+
+
+REFERENCES: list[tuple[str, Callable[[Client, Any], Any]]] = [
+    ("run", lambda client, name: client.run(name)),
+    ("run", lambda client, name: client.tree(name)),
+    ("run", lambda client, name: list(client.nodes(name))),
+    ("run", lambda client, name: list(client.events(name))),
+    ("node", lambda client, name: client.node(name)),
+    ("node", lambda client, name: client.resume(name)),
+    ("request_id", lambda client, name: client.wait(name)),
+    ("launch_id", lambda client, name: client.launch(name)),
+    ("entry", lambda client, name: client.purge(name)),
+    ("name", lambda client, name: client.revoke_token(name)),
+]
+
+
+@pytest.mark.parametrize(("field", "call"), REFERENCES)
+def test_no_name_leads_to_another_route(
+    client: Client, field: str, call: Callable[[Client, Any], Any]
+) -> None:
+    for name in ("demo/tree", ".", "..", "../runs", "", "x" * 70_000, "\ud800", None, 5):
+        with pytest.raises(InvalidInput) as refused:
+            call(client, name)
+        assert refused.value.field == field, name
+
+
+def test_only_what_may_be_a_branch_is_split(client: Client) -> None:
+    for ref in ("digits/", "/main", "digits/main/x", "digits/..", "", None, 5, 10**5000):
+        for call in (client.settings, client.label, client.delete):
+            with pytest.raises(InvalidInput):
+                call(ref)  # type: ignore[operator]
+    assert client.settings(BRANCH).settings and client.label(BRANCH, ["good"]).tags == ["good"]
+
+
+def test_arguments_that_cannot_be_sent_are_refused_before_anything_is(client: Client) -> None:
+    untyped: Any = client
+    calls: dict[str, Callable[[], Any]] = {
+        "lr": lambda: untyped.set(BRANCH, {"lr": object()}),
+        "values": lambda: untyped.set(BRANCH, 5),
+        "settings": lambda: untyped.preview_resume("digits", "lr=1"),
+        "rules": lambda: untyped.change_watch("digits", None or 5),
+        "add_tags": lambda: untyped.label(BRANCH, "good"),
+        "remove": lambda: untyped.tag("abcd", remove=5),
+        "after": lambda: list(untyped.events("digits", after="ü")),
+        "wait": lambda: untyped.set(BRANCH, {"lr": 1e-3}, wait=math.nan),
+        "timeout": lambda: untyped.wait("abcd", timeout=math.nan),
+    }
+    for field, call in calls.items():
+        with pytest.raises(InvalidInput) as refused:
+            call()
+        assert refused.value.field == field
+    assert list(client.requests("digits")) == []
+
+
+def test_infinite_values_are_the_servers_to_judge(own: Site, client: Client) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        client.set(BRANCH, {"lr": math.inf})
+    assert refused.value.field == "lr"
+    assert not client.preview(BRANCH, "set", values={"lr": -math.inf}).valid
+    preview = client.preview(BRANCH, "set", values={"max_grad_norm": math.inf})
+    assert preview.valid and preview.changes[0].after == "Infinity"
+    assert client.preview_resume(own.node("main"), {"max_grad_norm": math.inf}).branches
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [(307, b""), (200, b""), (200, b"<html>"), (200, b"[1]"), (200, b"{}"), (204, b"")],
+)
+def test_an_answer_of_another_program_is_an_error_of_the_family(
+    status: int, content: bytes
+) -> None:
+    answer = httpx2.Response(status, content=content, headers={"Location": "/login"})
+    with Client(URL, transport=httpx2.MockTransport(lambda _: answer)) as client:
+        for call in (client.whoami, lambda: list(client.runs()), lambda: client.set("a/b", {})):
+            with pytest.raises(branchtrack.BranchtrackError, match="--url-prefix"):
+                call()  # type: ignore[no-untyped-call]
+
+
+def test_a_closed_client_says_so() -> None:
+    with Client(URL) as client:
+        pass
+    with pytest.raises(branchtrack.BranchtrackError, match="closed"):
+        client.whoami()
 
 
 def test_address_and_token_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from branchtrack import errors
-from branchtrack.client.problems import error_of
+from branchtrack.client.problems import answer_of, error_of
 from branchtrack.error_payload import error_payload
 from branchtrack.errors import BranchtrackError
+from branchtrack.schemas.access import Caller
 
 RAISED = [
     errors.InvalidInput("lr", -1, "a number greater than 0"),
@@ -53,3 +54,17 @@ def test_a_page_of_another_program_is_no_error_of_ours() -> None:
 def test_a_type_that_is_no_error_is_not_made() -> None:
     problem = {"type": "Any", "what": "No.", "safe": "", "fix": "", "field": None, "facts": {}}
     assert type(error_of(500, content(**problem, status=500))) is BranchtrackError
+
+
+def test_facts_by_the_names_of_its_sentences_are_left_out() -> None:
+    facts = {"what": 1, "self": 2, "args": 3, "with_traceback": 4, "near": ["digits"]}
+    problem = {"type": "NotFound", "what": "No.", "safe": "", "fix": "", "field": None}
+    error = error_of(404, content(**problem, facts=facts, status=404))
+    assert error.what == "No." and error.facts["near"] == ["digits"] and "self" not in error.facts
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html>Hello</html>", b"[]", b"{}", b"\xff", "{"])
+def test_an_answer_that_is_not_the_apis_says_so(answer: str | bytes) -> None:
+    with pytest.raises(BranchtrackError, match=r"not that of branchtrack's API.*Caller") as caught:
+        answer_of(Caller, answer)
+    assert "--url-prefix" in caught.value.fix and "pydantic" not in str(caught.value)

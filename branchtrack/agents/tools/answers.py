@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from branchtrack.core.nonfinite import spelled
 
 #: Items of a list, and characters of a text, in an answer that is not detailed.
 MOST, MOST_TEXT = 12, 300
+
+#: The name of a run, a branch or a node; it is no name if it is empty.
+Name = Annotated[str, Field(min_length=1)]
+#: Seconds to wait; with NaN it would never end.
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def cut(items: Iterable[Any], most: int, what: str) -> list[Any]:

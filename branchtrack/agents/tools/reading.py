@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from branchtrack.agents.tools import answers
+from branchtrack.agents.tools.answers import Name
 from branchtrack.client.client import Client
 from branchtrack.schemas.runs import BranchLine
 
@@ -17,7 +18,7 @@ class Readers:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def overview(self, run: str | None = None) -> dict[str, Any]:
+    def overview(self, run: Name | None = None) -> dict[str, Any]:
         """Begin here. All runs, or one run: its branches with their last metrics, the queue, what
         waits for a person, new alerts, and what you may do."""
         client = self._client
@@ -47,7 +48,7 @@ class Readers:
         live = sorted(branches, key=lambda line: line["status"] not in ("running", "paused"))
         return answers.plain({**answer, "branches": answers.cut(live, answers.MOST, "branches")})
 
-    def tree(self, run: str, branch: str | None = None, detail: bool = False) -> dict[str, Any]:
+    def tree(self, run: Name, branch: Name | None = None, detail: bool = False) -> dict[str, Any]:
         """The nodes of a run or of one branch, the newest first: what can be forked. Plain
         checkpoints are left out unless detail is true or the branch is named."""
         kind_matters = branch is None and not detail
@@ -66,7 +67,7 @@ class Readers:
         more = {"plain_checkpoints_left_out": left_out} if left_out else {}
         return answers.plain({"nodes": answers.cut(shown, most, "nodes"), **more})
 
-    def node(self, node: str, detail: bool = False) -> dict[str, Any]:
+    def node(self, node: Name, detail: bool = False) -> dict[str, Any]:
         """One node (id, or RUN@STEP): its settings, metrics, changes, children, and how exactly it
         was restored. With detail also the environment and what ran."""
         record = self._client.node(node)
@@ -82,7 +83,7 @@ class Readers:
             answer["code"] = None if code is None else code.model_dump()
         return answers.plain(answer)
 
-    def compare(self, a: str, b: str, metric: str = "loss", points: int = 10) -> dict[str, Any]:
+    def compare(self, a: Name, b: Name, metric: Name = "loss", points: int = 10) -> dict[str, Any]:
         """What differs between two branches (RUN/BRANCH) or nodes: settings, metrics, and for
         branches both curves, thinned. Use it before you say that one is better."""
         difference = self._client.diff(a, b)
@@ -97,7 +98,7 @@ class Readers:
         return answers.plain(answer)
 
     def curve(
-        self, branch: str, metric: str = "loss", points: int = 20, since: str | None = None
+        self, branch: Name, metric: Name = "loss", points: int = 20, since: str | None = None
     ) -> dict[str, Any]:
         """A metric along a branch as [step, value], thinned with extremes kept. With since, the
         cursor of an earlier answer, only what is new."""
@@ -115,7 +116,7 @@ class Readers:
             }
         )
 
-    def alerts(self, run: str | None = None, since: int | None = None) -> dict[str, Any]:
+    def alerts(self, run: Name | None = None, since: int | None = None) -> dict[str, Any]:
         """What was noticed: NaN, spikes, plateaus, stalls, crashes, each with the fork that would
         mend it. With since, the cursor of an earlier answer, only what is new."""
         page = self._client.alerts(run, since)

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from branchtrack.agents.tools import answers
+from branchtrack.agents.tools.answers import Name, Seconds
 from branchtrack.client.client import Client
 from branchtrack.core import lifecycle
 from branchtrack.errors import InvalidInput, NotAnswered, NotFound
@@ -27,7 +28,7 @@ class Writers:
         self._client = client
 
     def set(
-        self, branch: str, values: dict[str, Any], reason: str, wait: float = 20.0
+        self, branch: Name, values: dict[str, Any], reason: str, wait: Seconds = 20.0
     ) -> dict[str, Any]:
         """Change settings of a branch that trains now, all or none; relative values such as "x0.5"
         work. The answer is what the process read back: state "verified" means that the next update
@@ -37,11 +38,11 @@ class Writers:
 
     def fork(
         self,
-        node: str,
+        node: Name,
         settings: dict[str, Any],
         reason: str,
-        name: str | None = None,
-        mode: str | None = None,
+        name: Name | None = None,
+        mode: Name | None = None,
     ) -> dict[str, Any]:
         """Train a new branch from a node (id, or RUN@STEP) with other settings; a list of values
         makes a branch for each. The node's branch goes on untouched. Ask `wait` how it starts: a
@@ -55,8 +56,8 @@ class Writers:
         self,
         reason: str,
         values: dict[str, Any],
-        branch: str | None = None,
-        node: str | None = None,
+        branch: Name | None = None,
+        node: Name | None = None,
     ) -> dict[str, Any]:
         """Propose a change and let a person decide: of settings of a branch, or a fork of a node
         with these values. Exactly one of branch and node. It expires after an hour."""
@@ -67,17 +68,17 @@ class Writers:
         more: dict[str, Any] = {"values": values, "reason": reason, "propose": True}
         return self._request(self._client.request(branch or "", "set", **more))
 
-    def note(self, branch: str, text: str, reason: str = "a remark") -> dict[str, Any]:
+    def note(self, branch: Name, text: str, reason: str = "a remark") -> dict[str, Any]:
         """Add a remark to the record of a branch, for people and for agents after you."""
         return self._request(self._client.request(branch, "note", text=text, reason=reason))
 
     def wait(
         self,
-        request: str | None = None,
-        launch: str | None = None,
-        branch: str | None = None,
+        request: Name | None = None,
+        launch: Name | None = None,
+        branch: Name | None = None,
         until_step: int | None = None,
-        seconds: float = 30.0,
+        seconds: Seconds = 30.0,
     ) -> dict[str, Any]:
         """Wait until a request has ended, a launch trains or has ended, or a branch (RUN/BRANCH)
         has reached a step or stopped training. Exactly one of request, launch and branch; 50

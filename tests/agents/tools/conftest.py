@@ -7,12 +7,12 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx2
 import mcp
 import pytest
 
 from branchtrack.agents.tools import server
 from branchtrack.client.client import Client
+from branchtrack.client.connection import in_process
 from branchtrack.db import tokens
 from branchtrack.web.app import create_app
 from tests.web.conftest import Site
@@ -34,7 +34,7 @@ def asker(site: Site, role: str) -> Ask:
     with site.database.transaction() as connection:
         _token, secret = tokens.create(connection, f"coder-{role}", role, created_by="ann")
     app = create_app(site.config, site.database, site.store, token="the-servers-own")
-    transport = httpx2.WSGITransport(app=app)
+    transport = in_process(app)
 
     async def call(name: str, arguments: dict[str, Any]) -> Any:
         with Client("http://127.0.0.1", secret, transport=transport) as client:
@@ -44,7 +44,7 @@ def asker(site: Site, role: str) -> Ask:
             return result.content[0].text
         return result.structured_content
 
-    return lambda name, **arguments: finished(call(name, arguments))
+    return lambda tool, /, **arguments: finished(call(tool, arguments))
 
 
 @pytest.fixture

@@ -53,9 +53,8 @@ def mcp(line: CommandLine, url: str | None, role: str) -> None:
 @contextmanager
 def _client(line: CommandLine, role: str) -> Iterator[Client]:
     """Yield a client of this home with a token of that role, which ends with it."""
-    import httpx2
-
     from branchtrack.client.client import Client
+    from branchtrack.client.connection import in_process
     from branchtrack.control import local_actor
     from branchtrack.db import tokens
     from branchtrack.web.app import create_app
@@ -67,8 +66,7 @@ def _client(line: CommandLine, role: str) -> Iterator[Client]:
             token, secret = tokens.create(connection, name, role, created_by=local_actor())
         try:
             app = create_app(line.config, database, line.store, token=secrets.token_urlsafe(24))
-            transport = httpx2.WSGITransport(app=app)
-            with Client(_LOCAL, secret, transport=transport) as client:
+            with Client(_LOCAL, secret, transport=in_process(app)) as client:
                 yield client
         finally:
             with database.transaction() as connection:
