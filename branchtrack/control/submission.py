@@ -94,14 +94,10 @@ def submit(
             refusal = error
             refusals.record(connection, branch, who, error, **facts)
         else:
-            conditions = checked.conditions
+            facts |= {"requested": requested, "conditions": checked.conditions, "key": key}
             if propose:
-                current = _settings(connection, branch)
-                conditions = proposing.as_seen(conditions, checked.intervention, current)
-            facts |= {"requested": requested, "conditions": conditions, "key": key}
+                return _propose(connection, branch, who, checked, facts)
             request = requests.add(connection, branch, actor=who, **facts)
-            if propose:
-                return requests.move(connection, request.id, "proposed", actor=who.label)
             request = requests.move(connection, request.id, "accepted", actor=who.label)
             request = follow(connection, branch, request, checked, who)
     if refusal is not None:
@@ -260,10 +256,18 @@ def _is_key(key: object) -> bool:
     return isinstance(key, str) and 0 < len(key) <= 200 and storable(key) == key
 
 
-def _settings(connection: Connection, branch: Branch) -> dict[str, Any]:
-    if branch.segment_id is None:
-        return {}
-    return segments.get(connection, branch.segment_id).settings
+def _propose(
+    connection: Connection,
+    branch: Branch,
+    who: Actor,
+    checked: CheckedRequest,
+    facts: Mapping[str, Any],
+) -> Request:
+    """Store a request that waits for a decision."""
+    current = segments.get(connection, branch.segment_id).settings if branch.segment_id else {}
+    conditions = proposing.as_seen(checked.conditions, checked.intervention, current)
+    request = requests.add(connection, branch, actor=who, **{**facts, "conditions": conditions})
+    return requests.move(connection, request.id, "proposed", actor=who.label)
 
 
 def _step(connection: Connection, branch: Branch) -> int | None:
