@@ -9,9 +9,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from branchtrack import control
 from branchtrack.agents.execution import Outcome, actor_of
-from branchtrack.agents.llm import answers, prompt
+from branchtrack.agents.llm import answers, holding, prompt
 from branchtrack.agents.llm.endpoint import Endpoint, EndpointError, Reply
 from branchtrack.core.agents.budgets import Spent
 from branchtrack.core.agents.decisions import Decision
@@ -22,12 +21,10 @@ from branchtrack.core.records import Branch
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents, exchanges
-from branchtrack.errors import BranchtrackError, InvalidInput
+from branchtrack.errors import InvalidInput
 
 #: Characters that a token has, where the endpoint does not count.
 _CHARACTERS = 4
-#: Why a training is held.
-_WAITS = "The training waits for the model's answer."
 
 
 class ModelOptions(Options):
@@ -65,7 +62,7 @@ class ModelController:
         self._options, self._database = options, database
         self._endpoint = Endpoint(options.base_url, options.model, options.timeout)
         self._asked: _Asked | None = None
-        self._held = False
+        self._is_holding = False
         self._agent: Agent | None = None
 
     @classmethod
@@ -98,24 +95,17 @@ class ModelController:
         assert self._agent is not None
         # After a rollback the training is at an earlier step than when the model was last asked.
         last = min(memory.get("asked_at", view.step - self._options.every), view.step)
-        self._release_left(view)
+        self._release(view)
         if view.step < last + self._options.every or not view.is_live:
             memory["asked_at"] = last
             return []
         memory["asked_at"] = view.step
         self._hold(view)
-        messages = prompt.messages(self._agent, view, self._options.goal)
-        began = time.monotonic()
-        reply, outcome, error, decision = self._ask(messages)
-        self._asked = self._record(
-            view,
-            reply,
-            prompt=messages,
-            outcome=outcome,
-            error=error,
-            seconds=time.monotonic() - began,
-        )
-        return [] if decision is None else [decision]
+        try:
+            return self._exchange(view)
+        except BaseException:
+            self._release(view)
+            raise
 
     def settle(self, agent: Agent, branch: Branch, view: View, outcomes: list[Outcome]) -> None:
         """Record what came of the answer, and let a training go on that was held for it."""
@@ -134,6 +124,22 @@ class ModelController:
                 )
         self._asked = None
         self._release(view)
+
+    def _exchange(self, view: View) -> list[Decision]:
+        """Ask about a view, and return the decision of an answer that is one."""
+        assert self._agent is not None
+        messages = prompt.messages(self._agent, view, self._options.goal)
+        began = time.monotonic()
+        reply, outcome, error, decision = self._ask(messages)
+        self._asked = self._record(
+            view,
+            reply,
+            prompt=messages,
+            outcome=outcome,
+            error=error,
+            seconds=time.monotonic() - began,
+        )
+        return [] if decision is None else [decision]
 
     def _ask(
         self, messages: list[dict[str, str]]
@@ -158,7 +164,7 @@ class ModelController:
         tokens_out = _count(reply.tokens_out, len(reply.text))
         cost = (tokens_in * options.price_in + tokens_out * options.price_out) / 1e6
         with self._database.transaction() as connection:
-            branch = runs.find_branch(connection, f"{view.run}/{view.branch}")
+            branch = runs.find_branch(connection, _ref(view))
             spent = Spent.read(agents.get(connection, agent.id).spent)
             spent = spent.asked(tokens_in + tokens_out, cost)
             agents.beat(connection, agent.id, spent=spent.as_dict())
@@ -177,40 +183,19 @@ class ModelController:
         return _Asked(exchange.id)
 
     def _hold(self, view: View) -> None:
-        if self._options.wait and view.status == "running":
-            self._held = self._request(view, "pause")
+        if self._options.wait and view.status == "running" and self._agent is not None:
+            self._is_holding = True
+            holding.pause(self._database, self._agent, _ref(view), self._options.timeout)
 
     def _release(self, view: View) -> None:
-        if self._held:
-            self._held = False
-            self._request(view, "unpause")
+        """Let a training go on that this process holds, or one that has died."""
+        if self._agent is not None and (self._is_holding or view.status == "paused"):
+            self._is_holding = False
+            holding.unpause(self._database, self._agent, _ref(view), self._options.timeout)
 
-    def _release_left(self, view: View) -> None:
-        """Let a training go on that a process of this agent held, and died."""
-        assert self._agent is not None
-        if self._held or view.status != "paused":
-            return
-        who = actor_of(self._agent).label
-        latest = next((row for row in view.tried if row["kind"] in ("pause", "unpause")), {})
-        if (latest.get("kind"), latest.get("who"), latest.get("reason")) == ("pause", who, _WAITS):
-            self._request(view, "unpause")
 
-    def _request(self, view: View, kind: str) -> bool:
-        """Have the training pause or go on; return whether it does."""
-        assert self._agent is not None
-        why = _WAITS if kind == "pause" else "It has answered."
-        try:
-            request = control.submit(
-                self._database,
-                f"{view.run}/{view.branch}",
-                {"kind": kind},
-                actor=actor_of(self._agent),
-                reason=why,
-            )
-            return control.wait(self._database, request.id, self._options.timeout).state == "done"
-        except BranchtrackError:
-            # It trains on, or has ended; the request's own record says why.
-            return False
+def _ref(view: View) -> str:
+    return f"{view.run}/{view.branch}"
 
 
 def _count(counted: int | None, characters: int) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from branchtrack import control
+from branchtrack.agents.llm import holding
 from branchtrack.agents.llm.controller import ModelController
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.agents.records import Agent, Exchange
@@ -149,17 +151,65 @@ def test_out_of_tokens_it_asks_no_more(tree: Tree, endpoint: Asked) -> None:
     assert len(endpoint) == 1
 
 
-def test_a_training_that_a_dead_agent_held_goes_on(tree: Tree, endpoint: Asked) -> None:
-    coach = Coach(tree, endpoint.url, wait=True, timeout=0.2)
-    coach.controller.take(coach.agent)
-    coach.controller._request(look(tree.database), "pause")
-    (request,) = requests_of(tree)
+def carried_out(tree: Tree, kind: str) -> None:
+    """The training pauses or goes on by the latest request."""
+    request = requests_of(tree)[-1]
+    status = "paused" if kind == "pause" else "running"
     with tree.database.transaction() as connection:
         chosen = segments.c.id == tree.segment("main").id
-        connection.execute(segments.update().where(chosen).values(status="paused"))
+        connection.execute(segments.update().where(chosen).values(status=status))
         requests.move(connection, request.id, "applied", actor="run", step=1)
         requests.move(connection, request.id, "done", actor="run")
+
+
+def pause_by(tree: Tree, actor: str = "ann", kind: str = "pause") -> None:
+    control.submit(tree.database, "demo", {"kind": kind}, actor=actor, reason="lunch")
+    carried_out(tree, kind)
+
+
+def test_a_training_that_a_dead_agent_held_goes_on(tree: Tree, endpoint: Asked) -> None:
+    coach = Coach(tree, endpoint.url, wait=True, timeout=0.2)
+    holding.pause(tree.database, coach.agent, "demo", 0.1)
+    carried_out(tree, "pause")
+    coach.controller.take(coach.agent)
     coach.controller.decide(look(tree.database), {"asked_at": 0})
+    assert [request.kind for request in requests_of(tree)] == ["pause", "unpause"]
+
+
+def test_a_training_waits_for_the_answer_and_goes_on_after_it(tree: Tree) -> None:
+    def answer(handler: BaseHTTPRequestHandler, question: dict[str, Any]) -> None:
+        carried_out(tree, "pause")
+        saying(b"down", 503)(handler, question)
+
+    with answering(answer) as asked:
+        Coach(tree, asked.url, wait=True, timeout=0.2).work()
+    held, over = requests_of(tree)
+    assert (held.kind, over.kind) == ("pause", "unpause")
+    # There was no answer.
+    assert over.reason == "The question to the model is over."
+
+
+def test_a_training_that_a_person_pauses_meanwhile_stays_paused(tree: Tree) -> None:
+    def answer(handler: BaseHTTPRequestHandler, question: dict[str, Any]) -> None:
+        carried_out(tree, "pause")
+        pause_by(tree)
+        saying(completion('{"action": "nothing", "reason": "fine"}'))(handler, question)
+
+    with answering(answer) as asked:
+        Coach(tree, asked.url, wait=True, timeout=0.2).work()
+    assert [(row.kind, row.actor) for row in requests_of(tree)] == [
+        ("pause", "coach (llm)"),
+        ("pause", "ann"),
+    ]
+
+
+def test_a_held_training_goes_on_though_the_exchange_could_not_be_recorded(
+    tree: Tree, endpoint: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coach = Coach(tree, endpoint.url, wait=True, timeout=0.2)
+    monkeypatch.setattr(coach.controller, "_record", lambda *_arguments, **_facts: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        coach.work()
     assert [request.kind for request in requests_of(tree)] == ["pause", "unpause"]
 
 
