@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, ValidationError
 
 from branchtrack.agents.execution import Outcome, actor_of
-from branchtrack.agents.llm import answers, holding, prompt
-from branchtrack.agents.llm.endpoint import Endpoint, EndpointError, Reply
+from branchtrack.agents.llm import holding, prompt, questions
+from branchtrack.agents.llm.endpoint import Endpoint
+from branchtrack.agents.llm.questions import Answer
 from branchtrack.core.agents.budgets import Spent
 from branchtrack.core.agents.decisions import Decision
 from branchtrack.core.agents.policies.policy import Options
@@ -22,9 +22,6 @@ from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents, exchanges
 from branchtrack.errors import InvalidInput
-
-#: Characters that a token has, where the endpoint does not count.
-_CHARACTERS = 4
 
 
 class ModelOptions(Options):
@@ -40,16 +37,9 @@ class ModelOptions(Options):
     timeout: float = Field(60.0, gt=0, le=3600)
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int = Field(2000, ge=1)
-    price_in: float = Field(0.0, ge=0)
-    price_out: float = Field(0.0, ge=0)
+    price_in: float = Field(0.0, ge=0, allow_inf_nan=False)
+    price_out: float = Field(0.0, ge=0, allow_inf_nan=False)
     wait: bool = False
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """An exchange that is recorded."""
-
-    exchange_id: str
 
 
 class ModelController:
@@ -61,7 +51,7 @@ class ModelController:
     def __init__(self, options: ModelOptions, database: Database) -> None:
         self._options, self._database = options, database
         self._endpoint = Endpoint(options.base_url, options.model, options.timeout)
-        self._asked: _Asked | None = None
+        self._exchange_id: str | None = None
         self._is_holding = False
         self._agent: Agent | None = None
 
@@ -110,63 +100,41 @@ class ModelController:
     def settle(self, agent: Agent, branch: Branch, view: View, outcomes: list[Outcome]) -> None:
         """Record what came of the answer, and let a training go on that was held for it."""
         self._agent = agent
-        if self._asked is not None and outcomes:
+        if self._exchange_id is not None and outcomes:
             (outcome,) = outcomes
             with self._database.transaction() as connection:
                 exchanges.settle(
                     connection,
-                    self._asked.exchange_id,
+                    self._exchange_id,
                     actor=actor_of(agent).label,
                     outcome=outcome.kind,
                     error=outcome.error,
                     request_id=outcome.request_id,
                     launch_id=outcome.launch_id,
                 )
-        self._asked = None
+        self._exchange_id = None
         self._release(view)
 
     def _exchange(self, view: View) -> list[Decision]:
         """Ask about a view, and return the decision of an answer that is one."""
         assert self._agent is not None
-        messages = prompt.messages(self._agent, view, self._options.goal)
-        began = time.monotonic()
-        reply, outcome, error, decision = self._ask(messages)
-        self._asked = self._record(
-            view,
-            reply,
-            prompt=messages,
-            outcome=outcome,
-            error=error,
-            seconds=time.monotonic() - began,
-        )
-        return [] if decision is None else [decision]
-
-    def _ask(
-        self, messages: list[dict[str, str]]
-    ) -> tuple[Reply, str, str | None, Decision | None]:
         options = self._options
         extra = {} if options.temperature is None else {"temperature": options.temperature}
-        try:
-            reply = self._endpoint.ask(messages, max_tokens=options.max_tokens, **extra)
-        except EndpointError as error:
-            return Reply(error.text, None, None), "failed", str(error), None
-        try:
-            return reply, "answered", None, answers.read(reply.text)
-        except InvalidInput as error:
-            return reply, "malformed", str(error), None
+        messages = prompt.messages(self._agent, view, options.goal)
+        began = time.monotonic()
+        answer = questions.ask(self._endpoint, messages, max_tokens=options.max_tokens, **extra)
+        seconds = time.monotonic() - began
+        self._exchange_id = self._record(view, answer, prompt=messages, seconds=seconds)
+        return [] if answer.decision is None else [answer.decision]
 
-    def _record(self, view: View, reply: Reply, **facts: Any) -> _Asked:
-        agent = self._agent
+    def _record(self, view: View, answer: Answer, **facts: Any) -> str:
+        agent, options = self._agent, self._options
         assert agent is not None
-        options, is_counted = self._options, facts["outcome"] != "failed" or bool(reply.text)
-        length = sum(len(message["content"]) for message in facts["prompt"])
-        tokens_in = _count(reply.tokens_in, length if is_counted else 0)
-        tokens_out = _count(reply.tokens_out, len(reply.text))
-        cost = (tokens_in * options.price_in + tokens_out * options.price_out) / 1e6
+        cost = (answer.tokens_in * options.price_in + answer.tokens_out * options.price_out) / 1e6
         with self._database.transaction() as connection:
             branch = runs.find_branch(connection, _ref(view))
             spent = Spent.read(agents.get(connection, agent.id).spent)
-            spent = spent.asked(tokens_in + tokens_out, cost)
+            spent = spent.asked(answer.tokens_in + answer.tokens_out, cost)
             agents.beat(connection, agent.id, spent=spent.as_dict())
             exchange = exchanges.add(
                 connection,
@@ -174,13 +142,15 @@ class ModelController:
                 branch.id,
                 step=view.step,
                 model=options.model,
-                answer=reply.text,
-                tokens_in=tokens_in,
-                tokens_out=tokens_out,
+                answer=answer.text,
+                outcome=answer.outcome,
+                error=answer.error,
+                tokens_in=answer.tokens_in,
+                tokens_out=answer.tokens_out,
                 cost=cost if options.price_in or options.price_out else None,
                 **facts,
             )
-        return _Asked(exchange.id)
+        return exchange.id
 
     def _hold(self, view: View) -> None:
         if self._options.wait and view.status == "running" and self._agent is not None:
@@ -196,7 +166,3 @@ class ModelController:
 
 def _ref(view: View) -> str:
     return f"{view.run}/{view.branch}"
-
-
-def _count(counted: int | None, characters: int) -> int:
-    return -(-characters // _CHARACTERS) if counted is None else counted

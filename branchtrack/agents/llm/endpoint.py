@@ -23,16 +23,10 @@ from branchtrack.errors import InvalidInput
 
 _MOST_BYTES = 1 << 20
 _SHOWN = 500
+#: Errors before there is a connection; whatever else happens, a model may have been asked.
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 #: Seconds beyond the timeout, in which the library itself says what took so long.
 _LEEWAY = 0.5
-
-
-class EndpointError(Exception):
-    """The endpoint gave no answer, and why; ``text`` is what it said, if anything."""
-
-    def __init__(self, why: str, text: str = "") -> None:
-        super().__init__(why)
-        self.text = text
 
 
 @dataclass(frozen=True)
@@ -42,6 +36,22 @@ class Reply:
     text: str
     tokens_in: int | None
     tokens_out: int | None
+
+
+class EndpointError(Exception):
+    """The endpoint gave no answer, and why.
+
+    ``reply`` has what it said instead, if anything. ``received`` are the bytes that came, some of
+    which may be in no reply. ``is_sent``: whether the question may have reached a model.
+    """
+
+    def __init__(
+        self, why: str, text: str = "", *, received: int | None = None, is_sent: bool = True
+    ) -> None:
+        super().__init__(why)
+        self.reply = Reply(text, None, None)
+        self.received = len(text) if received is None else received
+        self.is_sent = is_sent
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,11 @@ class Endpoint:
         """
         body = {"model": self.model, "messages": list(messages), **parameters}
         answers: queue.SimpleQueue[Reply | EndpointError] = queue.SimpleQueue()
-        key = _key()
+        key, content = _key(), bytearray()
 
         def send() -> None:
             try:
-                answers.put(self._ask(body, key))
+                answers.put(self._ask(body, key, content))
             except EndpointError as error:
                 answers.put(error)
 
@@ -84,12 +94,17 @@ class Endpoint:
         try:
             answer = answers.get(timeout=self.timeout + _LEEWAY)
         except queue.Empty:
-            raise EndpointError(f"No answer in {self.timeout:g} seconds.") from None
+            raise EndpointError(self._late, received=len(content)) from None
         if isinstance(answer, EndpointError):
             raise answer
         return answer
 
-    def _ask(self, body: Mapping[str, Any], key: str) -> Reply:
+    @property
+    def _late(self) -> str:
+        return f"No answer in {self.timeout:g} seconds."
+
+    def _ask(self, body: Mapping[str, Any], key: str, content: bytearray) -> Reply:
+        """Return the answer to a body; ``content`` gets what comes, as it comes."""
         deadline = time.monotonic() + self.timeout
         headers = {"Accept-Encoding": "identity"}
         try:
@@ -102,15 +117,16 @@ class Endpoint:
                     headers={**headers, "Authorization": f"Bearer {key}"} if key else headers,
                 ) as response,
             ):
-                content = _read(response, deadline)
+                _read(response, content, deadline)
                 status = response.status_code
-        except httpx2.TimeoutException as error:
-            raise EndpointError(f"No answer in {self.timeout:g} seconds.") from error
         except EndpointError:
             raise
         except Exception as error:
-            why = f"{type(error).__name__}: {error}"[:_SHOWN]
-            raise EndpointError(_without(key, why)) from error
+            is_late = isinstance(error, httpx2.TimeoutException)
+            why = self._late if is_late else f"{type(error).__name__}: {error}"[:_SHOWN]
+            is_sent = not isinstance(error, _UNSENT)
+            why = _without(key, why)
+            raise EndpointError(why, received=len(content), is_sent=is_sent) from error
         text = _without(key, content.decode("utf-8", "replace"))
         if status != 200:
             raise EndpointError(f"The endpoint answered with status {status}.", text)
@@ -127,7 +143,7 @@ def _key() -> str:
     name = next((name for name in names if os.environ.get(name)), "")
     key = os.environ.get(name, "").strip()
     if not key.isascii() or not key.isprintable():
-        raise EndpointError(f"{name} has characters that no header can have.")
+        raise EndpointError(f"{name} has characters that no header can have.", is_sent=False)
     return key
 
 
@@ -135,16 +151,15 @@ def _without(key: str, text: str) -> str:
     return text.replace(key, "…") if key else text
 
 
-def _read(response: httpx2.Response, deadline: float) -> bytes:
-    """Return the body; a slow one ends at the deadline, though each of its parts is in time."""
-    content = b""
+def _read(response: httpx2.Response, content: bytearray, deadline: float) -> None:
+    """Read the body; a slow one ends at the deadline, though each of its parts is in time."""
     for chunk in response.iter_raw():
         content += chunk
         if len(content) > _MOST_BYTES:
-            raise EndpointError(f"The answer is longer than {_MOST_BYTES:,} bytes.")
+            why = f"The answer is longer than {_MOST_BYTES:,} bytes."
+            raise EndpointError(why, received=len(content))
         if time.monotonic() > deadline:
-            raise EndpointError("The answer did not end in time.")
-    return content
+            raise EndpointError("The answer did not end in time.", received=len(content))
 
 
 def _reply(text: str) -> Reply:
@@ -155,9 +170,13 @@ def _reply(text: str) -> Reply:
         counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise EndpointError("The answer is not that of a chat completion.", text) from error
+    counted = [count if _is_count(count) else None for count in counts]
     if not isinstance(answer, str):
-        raise EndpointError("The answer has no text.", text)
-    return Reply(answer, *(count if _is_count(count) else None for count in counts))
+        no_text = EndpointError("The answer has no text.", text)
+        # A model that only thought was paid for it.
+        no_text.reply = Reply(text, *counted)
+        raise no_text
+    return Reply(answer, *counted)
 
 
 def _is_count(value: Any) -> bool:

@@ -98,6 +98,19 @@ def parse(values: Mapping[str, Any]) -> Budget:
         raise InvalidInput(f"budget.{name}", first.get("input"), allowed) from error
 
 
+def check_priced(budget: Budget, options: Mapping[str, Any]) -> None:
+    """Refuse a limit of dollars for a language model whose ``options`` have no price.
+
+    Raises:
+        InvalidInput: naming the limit.
+    """
+    if budget.dollars is not None and not (options.get("price_in") or options.get("price_out")):
+        allowed = (
+            "a limit together with the option price_in or price_out (dollars a million tokens)"
+        )
+        raise InvalidInput("budget.dollars", budget.dollars, allowed)
+
+
 def exhausted(budget: Budget, spent: Spent) -> str:
     """Return why an agent may ask and intervene no more, ever; empty if it may.
 

@@ -140,6 +140,15 @@ def test_tokens_that_nobody_counted_are_estimated(tree: Tree) -> None:
     assert exchange.cost is None
 
 
+def test_a_question_without_an_answer_is_charged(tree: Tree) -> None:
+    with answering(saying(b"down", 503)) as asked:
+        coach = Coach(tree, asked.url, price_in=2)
+        (exchange,) = coach.work()
+    assert exchange.outcome == "failed" and (exchange.tokens_in or 0) > 200
+    spent = again(tree.database, coach.agent).spent
+    assert spent["tokens"] > 200 and spent["dollars"] > 0
+
+
 def test_out_of_tokens_it_asks_no_more(tree: Tree, endpoint: Asked) -> None:
     coach = Coach(tree, endpoint.url, "observe")
     with tree.database.transaction() as connection:

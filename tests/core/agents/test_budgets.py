@@ -83,6 +83,14 @@ def test_a_fork_beyond_what_is_left_is_refused() -> None:
     assert budgets.beyond(budget, spent, branches=1, steps=40) == ""
 
 
+@pytest.mark.parametrize("options", [{}, {"price_in": 0.0, "price_out": 0.0}])
+def test_dollars_of_a_model_without_a_price_are_refused(options: dict[str, float]) -> None:
+    budgets.check_priced(budgets.parse({"tokens": 5}), options)
+    budgets.check_priced(budgets.parse({"dollars": 5}), {"price_out": 1.0})
+    with pytest.raises(InvalidInput, match="price_in"):
+        budgets.check_priced(budgets.parse({"dollars": 5}), options)
+
+
 def test_what_was_spent_is_read_as_it_was_stored() -> None:
     spent = Spent().asked(120, 0.25).intervened(7, branches=1, steps=9)
     assert Spent.read(spent.as_dict()) == spent
