@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from branchtrack.agents.llm import secret
 from branchtrack.core.agents import decisions
 from branchtrack.core.agents.decisions import Decision
 from branchtrack.core.plain_values import check_depth
@@ -14,10 +15,11 @@ _FENCED = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _SHOWN = 200
 
 
-def read(text: str) -> Decision:
+def read(text: str, key: str = "") -> Decision:
     """Return the decision in an answer: one JSON object, in a code fence or not.
 
-    Text around it is refused, for it may say the opposite.
+    Text around it is refused, for it may say the opposite. It is read as it came; the decision and
+    errors are without the ``key`` of the endpoint.
 
     Raises:
         InvalidInput: it is no decision.
@@ -28,7 +30,22 @@ def read(text: str) -> Decision:
         content = json.loads(body)
         check_depth(content, "answer")
     except (ValueError, RecursionError) as error:
-        raise InvalidInput("answer", text[:_SHOWN], "one JSON object") from error
+        raise _no_object(text, key) from error
     if not isinstance(content, dict):
-        raise InvalidInput("answer", text[:_SHOWN], "one JSON object")
-    return decisions.read(content)
+        raise _no_object(text, key)
+    try:
+        return _hidden(decisions.read(content), key)
+    except InvalidInput as error:
+        parts = (error.field, error.value, error.allowed)
+        raise InvalidInput(*(secret.hide(part, key) for part in parts)) from None
+
+
+def _no_object(text: str, key: str) -> InvalidInput:
+    return InvalidInput("answer", secret.hide(text, key)[:_SHOWN], "one JSON object")
+
+
+def _hidden(decision: Decision, key: str) -> Decision:
+    """Return a decision as it is carried out, and so recorded."""
+    values = decision.model_dump()
+    shown = secret.hide(values, key)
+    return decision if shown == values else decision.model_copy(update=shown)

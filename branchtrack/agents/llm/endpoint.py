@@ -1,14 +1,13 @@
 """One question to an OpenAI-compatible endpoint (POST /chat/completions), and its answer.
 
 Whatever the other side does, this ends within the timeout, keeps at most a megabyte, and raises
-nothing but `EndpointError`. The key is sent, and never part of an error or a record, even if the
-other side repeats it.
+nothing but `EndpointError`. The key is sent, and never part of an error, even if the other side
+repeats it; the text of an answer is as it came.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import queue
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import httpx2
 
 from branchtrack import environment_variables as variables
+from branchtrack.agents.llm import secret
 from branchtrack.errors import InvalidInput
 
 _MOST_BYTES = 1 << 20
@@ -80,7 +80,11 @@ class Endpoint:
         """
         body = {"model": self.model, "messages": list(messages), **parameters}
         answers: queue.SimpleQueue[Reply | EndpointError] = queue.SimpleQueue()
-        key, content = _key(), bytearray()
+        try:
+            key = secret.key()
+        except InvalidInput as error:
+            raise EndpointError(error.what, is_sent=False) from None
+        content = bytearray()
 
         def send() -> None:
             try:
@@ -123,32 +127,15 @@ class Endpoint:
             raise
         except Exception as error:
             is_late = isinstance(error, httpx2.TimeoutException)
-            why = self._late if is_late else f"{type(error).__name__}: {error}"[:_SHOWN]
+            words = secret.hide(f"{type(error).__name__}: {error}", key)[:_SHOWN]
+            why = self._late if is_late else words
             is_sent = not isinstance(error, _UNSENT)
-            why = _without(key, why)
             raise EndpointError(why, received=len(content), is_sent=is_sent) from error
-        text = _without(key, content.decode("utf-8", "replace"))
+        text = content.decode("utf-8", "replace")
+        shown = secret.hide(text, key)
         if status != 200:
-            raise EndpointError(f"The endpoint answered with status {status}.", text)
-        return _reply(text)
-
-
-def _key() -> str:
-    """Return the key of the endpoint; empty if none is set.
-
-    Raises:
-        EndpointError: it cannot be sent.
-    """
-    names = (variables.LLM_KEY_VARIABLE, variables.OPENAI_API_KEY)
-    name = next((name for name in names if os.environ.get(name)), "")
-    key = os.environ.get(name, "").strip()
-    if not key.isascii() or not key.isprintable():
-        raise EndpointError(f"{name} has characters that no header can have.", is_sent=False)
-    return key
-
-
-def _without(key: str, text: str) -> str:
-    return text.replace(key, "…") if key else text
+            raise EndpointError(f"The endpoint answered with status {status}.", shown)
+        return _reply(text, shown)
 
 
 def _read(response: httpx2.Response, content: bytearray, deadline: float) -> None:
@@ -162,19 +149,20 @@ def _read(response: httpx2.Response, content: bytearray, deadline: float) -> Non
             raise EndpointError("The answer did not end in time.", received=len(content))
 
 
-def _reply(text: str) -> Reply:
+def _reply(text: str, shown: str) -> Reply:
+    """Return the answer in a body; ``shown`` is the body as an error has it."""
     try:
         content = json.loads(text)
         answer = content["choices"][0]["message"]["content"]
         usage = content.get("usage") or {}
         counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise EndpointError("The answer is not that of a chat completion.", text) from error
+        raise EndpointError("The answer is not that of a chat completion.", shown) from error
     counted = [count if _is_count(count) else None for count in counts]
     if not isinstance(answer, str):
-        no_text = EndpointError("The answer has no text.", text)
+        no_text = EndpointError("The answer has no text.", shown)
         # A model that only thought was paid for it.
-        no_text.reply = Reply(text, *counted)
+        no_text.reply = Reply(shown, *counted)
         raise no_text
     return Reply(answer, *counted)
 

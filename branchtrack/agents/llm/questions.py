@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from branchtrack.agents.llm import answers
+from branchtrack.agents.llm import answers, secret
 from branchtrack.agents.llm.endpoint import Endpoint, EndpointError, Reply
 from branchtrack.core.agents.decisions import Decision
 from branchtrack.errors import InvalidInput
@@ -19,7 +19,8 @@ _CHARACTERS = 4
 class Answer:
     """What came of a question: ``outcome`` is ``answered``, ``malformed`` or ``failed``.
 
-    ``tokens_in`` and ``tokens_out`` are charged, whether it is a decision or not.
+    Nothing of it has the endpoint's key. ``tokens_in`` and ``tokens_out`` are charged, whether it
+    is a decision or not.
     """
 
     text: str
@@ -38,11 +39,12 @@ def ask(endpoint: Endpoint, messages: Sequence[Mapping[str, str]], **parameters:
     except EndpointError as error:
         tokens = _charged(error, length)
         return Answer(error.reply.text, "failed", *tokens, str(error))
-    tokens = _counted(reply, length)
+    tokens, key = _counted(reply, length), secret.key()
+    text = secret.hide(reply.text, key)
     try:
-        return Answer(reply.text, "answered", *tokens, decision=answers.read(reply.text))
+        return Answer(text, "answered", *tokens, decision=answers.read(reply.text, key))
     except InvalidInput as error:
-        return Answer(reply.text, "malformed", *tokens, str(error))
+        return Answer(text, "malformed", *tokens, str(error))
 
 
 def _counted(reply: Reply, length: int) -> tuple[int, int]:

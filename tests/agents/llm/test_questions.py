@@ -11,7 +11,7 @@ import pytest
 from branchtrack.agents.llm import questions
 from branchtrack.agents.llm.endpoint import Endpoint
 from branchtrack.agents.llm.questions import Answer
-from branchtrack.core.agents.decisions import Nothing
+from branchtrack.core.agents.decisions import Nothing, Set
 from branchtrack.environment_variables import LLM_KEY_VARIABLE, OPENAI_API_KEY
 from tests.agents.llm.endpoints import Script, answering, completion, saying
 
@@ -78,3 +78,31 @@ def test_a_question_that_could_not_be_sent_costs_nothing(monkeypatch: pytest.Mon
     with answering(saying(completion(NOTHING))) as reached:
         answer = questions.ask(Endpoint(reached.url, "small"), MESSAGES)
         assert (answer.tokens_in, reached) == (0, [])
+
+
+SECRET = "sk-SECRET-0123"
+
+
+@pytest.mark.parametrize("spelling", [SECRET, SECRET.replace("s", "\\u0073"), f'\\"{SECRET}'])
+@pytest.mark.parametrize(
+    "content", ['{{"action": "nothing", "reason": "{}"}}', '{{"action": "{}"}}', "It is {}"]
+)
+@pytest.mark.parametrize("status", [200, 401])
+def test_the_key_is_in_nothing_that_is_kept(
+    spelling: str, content: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LLM_KEY_VARIABLE, SECRET)
+    body = completion(content.format(spelling)).replace(b"sk-SECRET", b"\\u0073k-SECRET")
+    answer = ask(saying(body, status))
+    assert "SECRET" not in repr(answer) and answer.text
+
+
+@pytest.mark.parametrize("key", ["lr", "0", "e", "x", "none", "EMPTY"])
+def test_a_placeholder_for_a_key_changes_no_answer(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LLM_KEY_VARIABLE, key)
+    text = '{"action": "set", "values": {"lr": 0.001}, "reason": "none is EMPTY, x"}'
+    answer = ask(saying(completion(text)))
+    assert answer.text == text
+    assert answer.decision == Set(values={"lr": 0.001}, reason="none is EMPTY, x")
