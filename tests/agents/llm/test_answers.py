@@ -32,6 +32,13 @@ def test_an_object_is_read_in_a_fence_or_not(text: str) -> None:
         '{"a":' * 100_000,
         '{"action": "nothing", "reason": ' + "9" * 5000 + "}",
         '{"action": "nothing"',
+        '{"action": "nothing", "reason": "fine", "reason": "bad"}',
+        '{"action": "set", "values": {"lr": 0.002, "lr": 50}, "reason": "x"}',
+        '{"action": "set", "values": {"lr": 0.002, "l\\u0072": 50}, "reason": "x"}',
+        r'{"action": "nothing", "reason": "fine \u0000"}',
+        r'{"action": "set", "values": {"lr\u0000": 1}, "reason": "fine"}',
+        r'{"action": "nothing", "reason": "fine \ud800"}',
+        '{"action": "set", "values": {"lr": ' + "9" * 30 + '}, "reason": "x"}',
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:

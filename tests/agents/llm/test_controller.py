@@ -106,6 +106,11 @@ def test_the_mode_holds_for_a_model(tree: Tree, endpoint: Asked, mode: str, outc
         (saying(completion('{"action": "stop", "branch": "b", "reason": "x"}')), "refused"),
         (saying(completion('{"action": "nothing", "reason": "fine"}')), "nothing"),
         (saying(completion("\x00\ud800")), "malformed"),
+        (
+            saying(completion('{"action": "set", "values": {"lr": 1, "lr": 50}, "reason": "x"}')),
+            "malformed",
+        ),
+        (saying(completion(r'{"action": "nothing", "reason": "a\u0000b"}')), "malformed"),
         (saying(b"down", 503), "failed"),
     ],
 )
