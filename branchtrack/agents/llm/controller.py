@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -22,6 +22,10 @@ from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents, exchanges
 from branchtrack.errors import InvalidInput
+
+#: Seconds before another question after the first failure, twice as many after each one more, and
+#: at most; an endpoint can ask for more, up to an hour.
+_FIRST_PAUSE, _MOST_DOUBLED, _LONGEST_PAUSE = 5.0, 300.0, 3600.0
 
 
 class ModelOptions(Options):
@@ -48,22 +52,30 @@ class ModelController:
     every_branch = False
     metrics: tuple[str, ...] = ()
 
-    def __init__(self, options: ModelOptions, database: Database) -> None:
+    def __init__(
+        self, options: ModelOptions, database: Database, say: Callable[[str], None] | None = None
+    ) -> None:
         self._options, self._database = options, database
+        self._say = say or (lambda _words: None)
         self._endpoint = Endpoint(options.base_url, options.model, options.timeout)
         self._exchange_id: str | None = None
         self._is_holding = False
         self._agent: Agent | None = None
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], database: Database) -> ModelController:
-        """Return it with options from values by name.
+    def of(
+        cls,
+        values: Mapping[str, Any],
+        database: Database,
+        say: Callable[[str], None] | None = None,
+    ) -> ModelController:
+        """Return it with options from values by name; ``say`` gets a line for each bad answer.
 
         Raises:
             InvalidInput: an option is missing, unknown, or cannot have its value.
         """
         try:
-            return cls(ModelOptions.model_validate(dict(values)), database)
+            return cls(ModelOptions.model_validate(dict(values)), database, say)
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
@@ -86,13 +98,16 @@ class ModelController:
         # After a rollback the training is at an earlier step than when the model was last asked.
         last = min(memory.get("asked_at", view.step - self._options.every), view.step)
         self._release(view)
-        if view.step < last + self._options.every or not view.is_live:
+        is_due = view.step >= last + self._options.every and view.is_live
+        if not is_due or not self._may_ask(memory):
             memory["asked_at"] = last
             return []
         memory["asked_at"] = view.step
         self._hold(view)
         try:
-            return self._exchange(view)
+            answer = self._exchange(view)
+            self._take_note(view, answer, memory)
+            return [] if answer.decision is None else [answer.decision]
         except BaseException:
             self._release(view)
             raise
@@ -115,8 +130,27 @@ class ModelController:
         self._exchange_id = None
         self._release(view)
 
-    def _exchange(self, view: View) -> list[Decision]:
-        """Ask about a view, and return the decision of an answer that is one."""
+    def _may_ask(self, memory: dict[str, Any]) -> bool:
+        """Return whether the pause after a failure is over; a clock set back ends it too."""
+        left = memory.get("ask_again_at", 0.0) - time.time()
+        return not 0.0 < left <= _LONGEST_PAUSE
+
+    def _take_note(self, view: View, answer: Answer, memory: dict[str, Any]) -> None:
+        """Say why there is no decision, and when to ask again after a failure."""
+        words = f"step {view.step}: {answer.outcome}: {answer.error}"
+        if answer.outcome == "failed":
+            failures = memory["failures"] = memory.get("failures", 0) + 1
+            pause = max(pause_after(failures), answer.retry_after or 0.0)
+            memory["ask_again_at"] = time.time() + pause
+            words += f" It is asked again after {pause:g} seconds."
+        else:
+            memory.pop("failures", None)
+            memory.pop("ask_again_at", None)
+        if answer.decision is None:
+            self._say(words)
+
+    def _exchange(self, view: View) -> Answer:
+        """Ask about a view, and return what came of it."""
         assert self._agent is not None
         options = self._options
         extra = {} if options.temperature is None else {"temperature": options.temperature}
@@ -125,7 +159,7 @@ class ModelController:
         answer = questions.ask(self._endpoint, messages, max_tokens=options.max_tokens, **extra)
         seconds = time.monotonic() - began
         self._exchange_id = self._record(view, answer, prompt=messages, seconds=seconds)
-        return [] if answer.decision is None else [answer.decision]
+        return answer
 
     def _record(self, view: View, answer: Answer, **facts: Any) -> str:
         agent, options = self._agent, self._options
@@ -166,3 +200,8 @@ class ModelController:
 
 def _ref(view: View) -> str:
     return f"{view.run}/{view.branch}"
+
+
+def pause_after(failures: int) -> float:
+    """Return the seconds before another question, after so many failures in a row."""
+    return min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 30), _MOST_DOUBLED)

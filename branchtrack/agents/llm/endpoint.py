@@ -23,6 +23,7 @@ from branchtrack.errors import InvalidInput
 
 _MOST_BYTES = 1 << 20
 _SHOWN = 500
+_LONGEST_WAIT = 3600
 #: Errors before there is a connection; whatever else happens, a model may have been asked.
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 #: Seconds beyond the timeout, in which the library itself says what took so long.
@@ -43,6 +44,7 @@ class EndpointError(Exception):
 
     ``reply`` has what it said instead, if anything. ``received`` are the bytes that came, some of
     which may be in no reply. ``is_sent``: whether the question may have reached a model.
+    ``retry_after`` are the seconds that it asks for before another question; None: it does not.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class EndpointError(Exception):
         self.reply = Reply(text, None, None)
         self.received = len(text) if received is None else received
         self.is_sent = is_sent
+        self.retry_after: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Endpoint:
                 ) as response,
             ):
                 _read(response, content, deadline)
-                status = response.status_code
+                status, wait = response.status_code, response.headers.get("Retry-After", "")
         except EndpointError:
             raise
         except Exception as error:
@@ -134,7 +137,9 @@ class Endpoint:
         text = content.decode("utf-8", "replace")
         shown = secret.hide(text, key)
         if status != 200:
-            raise EndpointError(f"The endpoint answered with status {status}.", shown)
+            refusal = EndpointError(f"The endpoint answered with status {status}.", shown)
+            refusal.retry_after = _seconds(wait)
+            raise refusal
         return _reply(text, shown)
 
 
@@ -165,6 +170,13 @@ def _reply(text: str, shown: str) -> Reply:
         no_text.reply = Reply(shown, *counted)
         raise no_text
     return Reply(answer, *counted)
+
+
+def _seconds(text: str) -> float | None:
+    """Return the seconds of a header Retry-After, at most an hour; None if it has a date."""
+    text = text.strip()
+    is_number = text.isascii() and text.isdigit() and len(text) < 20
+    return float(min(int(text), _LONGEST_WAIT)) if is_number else None
 
 
 def _is_count(value: Any) -> bool:

@@ -29,6 +29,7 @@ class Answer:
     tokens_out: int
     error: str | None = None
     decision: Decision | None = None
+    retry_after: float | None = None
 
 
 def ask(endpoint: Endpoint, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Answer:
@@ -38,7 +39,9 @@ def ask(endpoint: Endpoint, messages: Sequence[Mapping[str, str]], **parameters:
         reply = endpoint.ask(messages, **parameters)
     except EndpointError as error:
         tokens = _charged(error, length)
-        return Answer(error.reply.text, "failed", *tokens, str(error))
+        return Answer(
+            error.reply.text, "failed", *tokens, str(error), retry_after=error.retry_after
+        )
     tokens, key = _counted(reply, length), secret.key()
     text = secret.hide(reply.text, key)
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from branchtrack import control
 from branchtrack.agents.llm import holding
-from branchtrack.agents.llm.controller import ModelController
+from branchtrack.agents.llm.controller import ModelController, pause_after
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.agents.records import Agent, Exchange
 from branchtrack.db import requests
@@ -188,6 +190,66 @@ def test_a_training_that_a_dead_agent_held_goes_on(tree: Tree, endpoint: Asked) 
     coach.controller.take(coach.agent)
     coach.controller.decide(look(tree.database), {"asked_at": 0})
     assert [request.kind for request in requests_of(tree)] == ["pause", "unpause"]
+
+
+def test_after_a_failure_it_waits_longer_each_time(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("branchtrack.agents.llm.controller.time.time", lambda: now[0])
+    memory: dict[str, Any] = {}
+    said: list[str] = []
+    with answering(saying(b"busy", 429)) as asked:
+        coach = Coach(tree, asked.url)
+        values = {"base_url": asked.url, "model": "small", "every": 1}
+        for count, seconds in enumerate((5.0, 10.0, 20.0), start=1):
+            # Another process goes on with what was remembered.
+            controller = ModelController.of(values, tree.database, said.append)
+            controller.take(coach.agent)
+            view = look(tree.database)
+            for late, questions in ((0.0, count), (seconds - 0.5, count)):
+                now[0] += late
+                view = replace(view, step=view.step + 1000 * count)
+                controller.decide(view, memory)
+                assert len(asked) == questions
+            now[0] += 1.0
+    assert len(said) == 3 and "failed: The endpoint answered with status 429." in said[0]
+    assert "after 5 seconds" in said[0] and "after 20 seconds" in said[2]
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds"),
+    [("120", 120.0), ("9999999", 3600.0), ("Sun, 29 Nov 2026", 5.0), ("1", 5.0)],
+)
+def test_an_endpoint_says_when_to_ask_again(tree: Tree, wait: str, seconds: float) -> None:
+    memory: dict[str, Any] = {}
+    with answering(saying(b"busy", 429, **{"Retry-After": wait})) as asked:
+        coach = Coach(tree, asked.url)
+        coach.controller.take(coach.agent)
+        before = time.time()
+        coach.controller.decide(look(tree.database), memory)
+    assert before + seconds <= memory["ask_again_at"] <= time.time() + seconds
+
+
+def test_pauses_have_an_end_and_a_good_answer_ends_them(tree: Tree, endpoint: Asked) -> None:
+    assert [pause_after(count) for count in (1, 2, 7, 5000)] == [5.0, 10.0, 300.0, 300.0]
+    memory: dict[str, Any] = {"failures": 3, "ask_again_at": 1.0}
+    coach = Coach(tree, endpoint.url)
+    coach.controller.take(coach.agent)
+    coach.controller.decide(look(tree.database), memory)
+    assert set(memory) == {"asked_at"}
+
+
+def test_an_answer_that_is_no_decision_is_said_with_the_reason(tree: Tree) -> None:
+    said: list[str] = []
+    with answering(saying(completion("Lower the rate!"))) as asked:
+        coach = Coach(tree, asked.url)
+        values = {"base_url": asked.url, "model": "small"}
+        controller = ModelController.of(values, tree.database, said.append)
+        controller.take(coach.agent)
+        controller.decide(look(tree.database), {})
+    (line,) = said
+    assert "malformed: " in line and "one JSON object" in line
 
 
 def test_a_training_waits_for_the_answer_and_goes_on_after_it(tree: Tree) -> None:
