@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -72,7 +73,7 @@ class Endpoint:
             raise InvalidInput(
                 "base_url", "…", f"{allowed}; a key belongs in {variables.LLM_KEY_VARIABLE}"
             )
-        if not self.base_url.startswith(("http://", "https://")):
+        if not _is_address(self.base_url):
             raise InvalidInput("base_url", self.base_url, allowed)
 
     def ask(self, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Reply:
@@ -170,6 +171,19 @@ def _reply(text: str, shown: str) -> Reply:
         no_text.reply = Reply(shown, *counted)
         raise no_text
     return Reply(answer, *counted)
+
+
+def _is_address(text: str) -> bool:
+    """Return whether a text is an address of HTTP, with a host and a port that can be."""
+    if not text.isprintable() or " " in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        httpx2.URL(text)
+    except (ValueError, httpx2.InvalidURL):
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
 def _seconds(text: str) -> float | None:

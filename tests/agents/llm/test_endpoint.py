@@ -129,9 +129,27 @@ def test_a_key_that_cannot_be_sent_is_not_shown(key: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://x", "file:///etc/passwd", "http://me:pass@host/v1", "http://h/v1?key=pass"]
+    "url",
+    [
+        "",
+        "ftp://x",
+        "file:///etc/passwd",
+        "http://me:pass@host/v1",
+        "http://h/v1?key=pass",
+        "http://",
+        "http:///v1",
+        "http://[::1",
+        "http://h:99999/v1",
+        "http://h:x/v1",
+        "http://h/v1\r\nX: y",
+    ],
 )
 def test_an_address_that_is_none_or_holds_a_secret_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         Endpoint(url, "small")
     assert "pass@" not in str(raised.value) and "key=pass" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8000/v1", "https://h/v1", "http://h:80"])
+def test_addresses_of_http_are_accepted(url: str) -> None:
+    assert Endpoint(url, "small").base_url == url
