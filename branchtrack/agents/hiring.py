@@ -47,11 +47,10 @@ def hire(
     if mode not in MODES:
         raise InvalidInput("mode", mode, ", ".join(MODES))
     name = valid_name(policy if name is None else name)
-    orders = {
-        "mode": mode,
-        "options": dict(options),
-        "budget": budgets.parse(budget or {}).model_dump(),
-    }
+    limits = budgets.parse(budget or {})
+    if policy == "llm":
+        budgets.check_priced(limits, options)
+    orders = {"mode": mode, "options": dict(options), "budget": limits.model_dump()}
     with database.transaction() as connection:
         branch = runs.find_branch(connection, branch_ref)
         audit.lock(connection, branch.run_id)

@@ -16,7 +16,9 @@ from branchtrack.agents.hiring import hire
 from branchtrack.agents.rules import RuleController
 from branchtrack.agents.runner import Runner
 from branchtrack.checkpoints.location import open_store
+from branchtrack.control.proposals.agent_orders import MODES
 from branchtrack.core.agents import budgets
+from branchtrack.core.names import valid_name
 from branchtrack.db import runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.errors import BranchtrackError, InvalidInput
@@ -92,12 +94,17 @@ def start_agent(
     what it remembers. Arguments as in `agents.hiring.hire`.
 
     Raises:
-        InvalidInput: there is no such policy, an option or limit is none of its own, or this
-            process has an agent of that name.
+        InvalidInput: there is no such policy or mode, an option or limit is none of its own, the
+            name is none, or this process has an agent of that name.
     """
+    for field, values in (("options", options), ("budget", budget)):
+        if values is not None and not isinstance(values, Mapping):
+            raise InvalidInput(field, values, "values by name, such as a dict")
     controller = RuleController(policy, options or {})
     budgets.parse(budget or {})
-    chosen = policy if name is None else name
+    if mode not in MODES:
+        raise InvalidInput("mode", mode, ", ".join(MODES))
+    chosen = valid_name(policy if name is None else name)
     if chosen in _at_work:
         raise InvalidInput("name", chosen, "a name that no other agent of this script has")
     _at_work.add(chosen)

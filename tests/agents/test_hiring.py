@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from branchtrack.checkpoints.packs import Store
@@ -70,3 +72,13 @@ def test_who_may_not_decide_takes_on_no_agent(sqlite_database: Database, store: 
         hired(sqlite_database, name="no/name")
     with pytest.raises(NotFound):
         hired(sqlite_database, "nobody")
+
+
+def test_a_limit_of_dollars_needs_a_price(database: Database, store: Store) -> None:
+    make_tree(database, store)
+    orders: dict[str, Any] = {"policy": "llm", "budget": {"dollars": "1"}}
+    with pytest.raises(InvalidInput, match="price_in") as raised:
+        hired(database, options={"price_in": 0.0, "price_out": 0.0}, **orders)
+    assert raised.value.field == "budget.dollars"
+    agent = hired(database, options={"price_in": 0.0, "price_out": 2.0}, **orders)
+    assert agent.budget["dollars"] == 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,16 @@ def test_a_wrong_option_is_refused_before_anything_begins() -> None:
         in_script.start_agent("plateau", options={"patience": 0})
     with pytest.raises(InvalidInput, match="policy"):
         in_script.start_agent("luck")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mode", "xx"), ("mode", []), ("name", "a/b"), ("name", 7), ("options", [1]), ("budget", [1])],
+)
+def test_what_an_agent_cannot_be_is_refused_at_the_call(field: str, value: Any) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        in_script.start_agent("guard", **{field: value})
+    assert raised.value.field == field
 
 
 def test_a_name_is_that_of_one_agent_of_a_script(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from branchtrack import control
 from branchtrack.agents.execution import Outcome, actor_of
-from branchtrack.agents.llm import answers, prompt
-from branchtrack.agents.llm.endpoint import Endpoint, EndpointError, Reply
+from branchtrack.agents.llm import holding, prompt, questions
+from branchtrack.agents.llm.endpoint import Endpoint
+from branchtrack.agents.llm.questions import Answer
 from branchtrack.core.agents.budgets import Spent
 from branchtrack.core.agents.decisions import Decision
 from branchtrack.core.agents.policies.policy import Options
@@ -22,12 +21,11 @@ from branchtrack.core.records import Branch
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents, exchanges
-from branchtrack.errors import BranchtrackError, InvalidInput
+from branchtrack.errors import InvalidInput
 
-#: Characters that a token has, where the endpoint does not count.
-_CHARACTERS = 4
-#: Why a training is held.
-_WAITS = "The training waits for the model's answer."
+#: Seconds before another question after the first failure, twice as many after each one more, and
+#: at most; an endpoint can ask for more, up to an hour.
+_FIRST_PAUSE, _MOST_DOUBLED, _LONGEST_PAUSE = 5.0, 300.0, 3600.0
 
 
 class ModelOptions(Options):
@@ -43,16 +41,9 @@ class ModelOptions(Options):
     timeout: float = Field(60.0, gt=0, le=3600)
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int = Field(2000, ge=1)
-    price_in: float = Field(0.0, ge=0)
-    price_out: float = Field(0.0, ge=0)
+    price_in: float = Field(0.0, ge=0, allow_inf_nan=False)
+    price_out: float = Field(0.0, ge=0, allow_inf_nan=False)
     wait: bool = False
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """An exchange that is recorded."""
-
-    exchange_id: str
 
 
 class ModelController:
@@ -61,22 +52,30 @@ class ModelController:
     every_branch = False
     metrics: tuple[str, ...] = ()
 
-    def __init__(self, options: ModelOptions, database: Database) -> None:
+    def __init__(
+        self, options: ModelOptions, database: Database, say: Callable[[str], None] | None = None
+    ) -> None:
         self._options, self._database = options, database
+        self._say = say or (lambda _words: None)
         self._endpoint = Endpoint(options.base_url, options.model, options.timeout)
-        self._asked: _Asked | None = None
-        self._held = False
+        self._exchange_id: str | None = None
+        self._is_holding = False
         self._agent: Agent | None = None
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], database: Database) -> ModelController:
-        """Return it with options from values by name.
+    def of(
+        cls,
+        values: Mapping[str, Any],
+        database: Database,
+        say: Callable[[str], None] | None = None,
+    ) -> ModelController:
+        """Return it with options from values by name; ``say`` gets a line for each bad answer.
 
         Raises:
             InvalidInput: an option is missing, unknown, or cannot have its value.
         """
         try:
-            return cls(ModelOptions.model_validate(dict(values)), database)
+            return cls(ModelOptions.model_validate(dict(values)), database, say)
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
@@ -98,69 +97,78 @@ class ModelController:
         assert self._agent is not None
         # After a rollback the training is at an earlier step than when the model was last asked.
         last = min(memory.get("asked_at", view.step - self._options.every), view.step)
-        self._release_left(view)
-        if view.step < last + self._options.every or not view.is_live:
+        self._release(view)
+        is_due = view.step >= last + self._options.every and view.is_live
+        if not is_due or not self._may_ask(memory):
             memory["asked_at"] = last
             return []
         memory["asked_at"] = view.step
         self._hold(view)
-        messages = prompt.messages(self._agent, view, self._options.goal)
-        began = time.monotonic()
-        reply, outcome, error, decision = self._ask(messages)
-        self._asked = self._record(
-            view,
-            reply,
-            prompt=messages,
-            outcome=outcome,
-            error=error,
-            seconds=time.monotonic() - began,
-        )
-        return [] if decision is None else [decision]
+        try:
+            answer = self._exchange(view)
+            self._take_note(view, answer, memory)
+            return [] if answer.decision is None else [answer.decision]
+        except BaseException:
+            self._release(view)
+            raise
 
     def settle(self, agent: Agent, branch: Branch, view: View, outcomes: list[Outcome]) -> None:
         """Record what came of the answer, and let a training go on that was held for it."""
         self._agent = agent
-        if self._asked is not None and outcomes:
+        if self._exchange_id is not None and outcomes:
             (outcome,) = outcomes
             with self._database.transaction() as connection:
                 exchanges.settle(
                     connection,
-                    self._asked.exchange_id,
+                    self._exchange_id,
                     actor=actor_of(agent).label,
                     outcome=outcome.kind,
                     error=outcome.error,
                     request_id=outcome.request_id,
                     launch_id=outcome.launch_id,
                 )
-        self._asked = None
+        self._exchange_id = None
         self._release(view)
 
-    def _ask(
-        self, messages: list[dict[str, str]]
-    ) -> tuple[Reply, str, str | None, Decision | None]:
+    def _may_ask(self, memory: dict[str, Any]) -> bool:
+        """Return whether the pause after a failure is over; a clock set back ends it too."""
+        left = memory.get("ask_again_at", 0.0) - time.time()
+        return not 0.0 < left <= _LONGEST_PAUSE
+
+    def _take_note(self, view: View, answer: Answer, memory: dict[str, Any]) -> None:
+        """Say why there is no decision, and when to ask again after a failure."""
+        words = f"step {view.step}: {answer.outcome}: {answer.error}"
+        if answer.outcome == "failed":
+            failures = memory["failures"] = memory.get("failures", 0) + 1
+            pause = max(pause_after(failures), answer.retry_after or 0.0)
+            memory["ask_again_at"] = time.time() + pause
+            words += f" It is asked again after {pause:g} seconds."
+        else:
+            memory.pop("failures", None)
+            memory.pop("ask_again_at", None)
+        if answer.decision is None:
+            self._say(words)
+
+    def _exchange(self, view: View) -> Answer:
+        """Ask about a view, and return what came of it."""
+        assert self._agent is not None
         options = self._options
         extra = {} if options.temperature is None else {"temperature": options.temperature}
-        try:
-            reply = self._endpoint.ask(messages, max_tokens=options.max_tokens, **extra)
-        except EndpointError as error:
-            return Reply(error.text, None, None), "failed", str(error), None
-        try:
-            return reply, "answered", None, answers.read(reply.text)
-        except InvalidInput as error:
-            return reply, "malformed", str(error), None
+        messages = prompt.messages(self._agent, view, options.goal)
+        began = time.monotonic()
+        answer = questions.ask(self._endpoint, messages, max_tokens=options.max_tokens, **extra)
+        seconds = time.monotonic() - began
+        self._exchange_id = self._record(view, answer, prompt=messages, seconds=seconds)
+        return answer
 
-    def _record(self, view: View, reply: Reply, **facts: Any) -> _Asked:
-        agent = self._agent
+    def _record(self, view: View, answer: Answer, **facts: Any) -> str:
+        agent, options = self._agent, self._options
         assert agent is not None
-        options, is_counted = self._options, facts["outcome"] != "failed" or bool(reply.text)
-        length = sum(len(message["content"]) for message in facts["prompt"])
-        tokens_in = _count(reply.tokens_in, length if is_counted else 0)
-        tokens_out = _count(reply.tokens_out, len(reply.text))
-        cost = (tokens_in * options.price_in + tokens_out * options.price_out) / 1e6
+        cost = (answer.tokens_in * options.price_in + answer.tokens_out * options.price_out) / 1e6
         with self._database.transaction() as connection:
-            branch = runs.find_branch(connection, f"{view.run}/{view.branch}")
+            branch = runs.find_branch(connection, _ref(view))
             spent = Spent.read(agents.get(connection, agent.id).spent)
-            spent = spent.asked(tokens_in + tokens_out, cost)
+            spent = spent.asked(answer.tokens_in + answer.tokens_out, cost)
             agents.beat(connection, agent.id, spent=spent.as_dict())
             exchange = exchanges.add(
                 connection,
@@ -168,50 +176,32 @@ class ModelController:
                 branch.id,
                 step=view.step,
                 model=options.model,
-                answer=reply.text,
-                tokens_in=tokens_in,
-                tokens_out=tokens_out,
+                answer=answer.text,
+                outcome=answer.outcome,
+                error=answer.error,
+                tokens_in=answer.tokens_in,
+                tokens_out=answer.tokens_out,
                 cost=cost if options.price_in or options.price_out else None,
                 **facts,
             )
-        return _Asked(exchange.id)
+        return exchange.id
 
     def _hold(self, view: View) -> None:
-        if self._options.wait and view.status == "running":
-            self._held = self._request(view, "pause")
+        if self._options.wait and view.status == "running" and self._agent is not None:
+            self._is_holding = True
+            holding.pause(self._database, self._agent, _ref(view), self._options.timeout)
 
     def _release(self, view: View) -> None:
-        if self._held:
-            self._held = False
-            self._request(view, "unpause")
-
-    def _release_left(self, view: View) -> None:
-        """Let a training go on that a process of this agent held, and died."""
-        assert self._agent is not None
-        if self._held or view.status != "paused":
-            return
-        who = actor_of(self._agent).label
-        latest = next((row for row in view.tried if row["kind"] in ("pause", "unpause")), {})
-        if (latest.get("kind"), latest.get("who"), latest.get("reason")) == ("pause", who, _WAITS):
-            self._request(view, "unpause")
-
-    def _request(self, view: View, kind: str) -> bool:
-        """Have the training pause or go on; return whether it does."""
-        assert self._agent is not None
-        why = _WAITS if kind == "pause" else "It has answered."
-        try:
-            request = control.submit(
-                self._database,
-                f"{view.run}/{view.branch}",
-                {"kind": kind},
-                actor=actor_of(self._agent),
-                reason=why,
-            )
-            return control.wait(self._database, request.id, self._options.timeout).state == "done"
-        except BranchtrackError:
-            # It trains on, or has ended; the request's own record says why.
-            return False
+        """Let a training go on that this process holds, or one that has died."""
+        if self._agent is not None and (self._is_holding or view.status == "paused"):
+            self._is_holding = False
+            holding.unpause(self._database, self._agent, _ref(view), self._options.timeout)
 
 
-def _count(counted: int | None, characters: int) -> int:
-    return -(-characters // _CHARACTERS) if counted is None else counted
+def _ref(view: View) -> str:
+    return f"{view.run}/{view.branch}"
+
+
+def pause_after(failures: int) -> float:
+    """Return the seconds before another question, after so many failures in a row."""
+    return min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 30), _MOST_DOUBLED)

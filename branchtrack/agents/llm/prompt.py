@@ -9,8 +9,9 @@ from typing import Any
 
 from branchtrack.core.agents import decisions
 from branchtrack.core.agents.records import Agent
-from branchtrack.core.agents.views import Curve, SeenBranch, View
+from branchtrack.core.agents.views import Curve, SeenBranch, SeenNode, View
 from branchtrack.core.nonfinite import spelled
+from branchtrack.db.views.chart_series import OWN
 
 #: Points of each curve, nodes, branches and requests that a prompt has.
 _POINTS, _NODES, _BRANCHES, _TRIED = 50, 15, 12, 10
@@ -61,7 +62,7 @@ def _data(agent: Agent, view: View, goal: str) -> dict[str, Any]:
                 "kind": node.kind,
                 "metrics": _first(node.metrics, _METRICS),
             }
-            for node in view.nodes[-_NODES:]
+            for node in _shown_nodes(view)
         ],
         "other_branches": [_branch(other) for other in view.siblings[-_BRANCHES:]],
         "other_branches_in_all": len(view.siblings),
@@ -71,9 +72,31 @@ def _data(agent: Agent, view: View, goal: str) -> dict[str, Any]:
     }
 
 
+def _shown_nodes(view: View) -> list[SeenNode]:
+    """Return the newest nodes, the last healthy one and the best: after a divergence no new one is.
+
+    The best has the lowest eval_loss, or else loss.
+    """
+    healthy = [node for node in view.nodes if _is_healthy(node)]
+    more = healthy[-1:]
+    for metric in ("eval_loss", "loss"):
+        rated = [node for node in healthy if node.metrics.get(metric) is not None]
+        if rated:
+            more = [*more, min(rated, key=lambda node: node.metrics[metric] or 0.0)]
+            break
+    shown = {node.id: node for node in (*view.nodes[-_NODES:], *more)}
+    return [node for node in view.nodes if node.id in shown]
+
+
+def _is_healthy(node: SeenNode) -> bool:
+    """Return whether a node has metrics, and all of them are finite."""
+    values = list(node.metrics.values())
+    return bool(values) and all(value is not None and math.isfinite(value) for value in values)
+
+
 def _shown_curves(view: View) -> list[str]:
-    """Return the metrics whose curves are shown, the losses first."""
-    names = [name for name, curve in view.curves.items() if len(curve)]
+    """Return the metrics whose curves are shown, the losses first; none of the product's own."""
+    names = [name for name, curve in view.curves.items() if len(curve) and not name.startswith(OWN)]
     return sorted(names, key=lambda name: ("loss" not in name, names.index(name)))[:_CURVES]
 
 

@@ -61,7 +61,10 @@ def change(
         agent = agents.get(connection, agent.id)
         _check_running(agent)
         if budget:
-            facts["budget"] = budgets.parse({**agent.budget, **budget}).model_dump()
+            limits = budgets.parse({**agent.budget, **budget})
+            if agent.policy == "llm" and "dollars" in budget:
+                budgets.check_priced(limits, agent.options)
+            facts["budget"] = limits.model_dump()
         return agents.update(connection, agent.id, actor=who.label, **facts) if facts else agent
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from branchtrack.core.plain_values import LARGEST
 from branchtrack.errors import InvalidInput
 
 #: Interventions are counted in so many updates of the run.
 WINDOW = 1000
+#: The highest limit of dollars.
+MOST_DOLLARS = 10**12
 
 
 class Budget(BaseModel):
@@ -24,13 +27,13 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    per_1000_steps: int | None = Field(20, ge=0)
-    interventions: int | None = Field(None, ge=0)
-    branches: int | None = Field(8, ge=0)
-    steps: int | None = Field(None, ge=0)
-    exchanges: int | None = Field(None, ge=0)
-    tokens: int | None = Field(None, ge=0)
-    dollars: float | None = Field(None, ge=0, allow_inf_nan=False)
+    per_1000_steps: int | None = Field(20, ge=0, le=LARGEST)
+    interventions: int | None = Field(None, ge=0, le=LARGEST)
+    branches: int | None = Field(8, ge=0, le=LARGEST)
+    steps: int | None = Field(None, ge=0, le=LARGEST)
+    exchanges: int | None = Field(None, ge=0, le=LARGEST)
+    tokens: int | None = Field(None, ge=0, le=LARGEST)
+    dollars: float | None = Field(None, ge=0, le=MOST_DOLLARS, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -80,17 +83,32 @@ def parse(values: Mapping[str, Any]) -> Budget:
     """Return a budget from values by name; text is read as a number.
 
     Raises:
-        InvalidInput: an unknown name, or no number of at least 0.
+        InvalidInput: an unknown name, or a limit out of its range; the error names the range.
     """
     try:
         return Budget.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        allowed = "a number of at least 0"
-        if name not in Budget.model_fields:
+        allowed = f"a whole number from 0 to {LARGEST}"
+        if name == "dollars":
+            allowed = f"a number from 0 to {MOST_DOLLARS}"
+        elif name not in Budget.model_fields:
             allowed = ", ".join(Budget.model_fields)
         raise InvalidInput(f"budget.{name}", first.get("input"), allowed) from error
+
+
+def check_priced(budget: Budget, options: Mapping[str, Any]) -> None:
+    """Refuse a limit of dollars for a language model whose ``options`` have no price.
+
+    Raises:
+        InvalidInput: naming the limit.
+    """
+    if budget.dollars is not None and not (options.get("price_in") or options.get("price_out")):
+        allowed = (
+            "a limit together with the option price_in or price_out (dollars a million tokens)"
+        )
+        raise InvalidInput("budget.dollars", budget.dollars, allowed)
 
 
 def exhausted(budget: Budget, spent: Spent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,12 +66,14 @@ def used(agent: Agent) -> str:
     ]
     tokens = agent.spent.get("tokens")
     if tokens and "tokens" not in limits:
-        parts.append(f"{tokens:,} tokens")
+        parts.append(f"{_number(tokens)} tokens")
     return ", ".join(parts)
 
 
-def _number(value: float) -> str:
-    """Return a count, or an amount of dollars, with few digits."""
+def _number(value: Any) -> str:
+    """Return a count, or an amount of dollars, with few digits; what is no number as it is."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return str(value)
     return f"{value:,.2f}" if value != int(value) else f"{int(value):,}"
 
 

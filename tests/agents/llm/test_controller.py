@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from branchtrack import control
-from branchtrack.agents.llm.controller import ModelController
+from branchtrack.agents.llm import holding
+from branchtrack.agents.llm.controller import ModelController, pause_after
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.agents.records import Agent, Exchange
 from branchtrack.db import requests
@@ -104,6 +108,11 @@ def test_the_mode_holds_for_a_model(tree: Tree, endpoint: Asked, mode: str, outc
         (saying(completion('{"action": "stop", "branch": "b", "reason": "x"}')), "refused"),
         (saying(completion('{"action": "nothing", "reason": "fine"}')), "nothing"),
         (saying(completion("\x00\ud800")), "malformed"),
+        (
+            saying(completion('{"action": "set", "values": {"lr": 1, "lr": 50}, "reason": "x"}')),
+            "malformed",
+        ),
+        (saying(completion(r'{"action": "nothing", "reason": "a\u0000b"}')), "malformed"),
         (saying(b"down", 503), "failed"),
     ],
 )
@@ -138,6 +147,15 @@ def test_tokens_that_nobody_counted_are_estimated(tree: Tree) -> None:
     assert exchange.cost is None
 
 
+def test_a_question_without_an_answer_is_charged(tree: Tree) -> None:
+    with answering(saying(b"down", 503)) as asked:
+        coach = Coach(tree, asked.url, price_in=2)
+        (exchange,) = coach.work()
+    assert exchange.outcome == "failed" and (exchange.tokens_in or 0) > 200
+    spent = again(tree.database, coach.agent).spent
+    assert spent["tokens"] > 200 and spent["dollars"] > 0
+
+
 def test_out_of_tokens_it_asks_no_more(tree: Tree, endpoint: Asked) -> None:
     coach = Coach(tree, endpoint.url, "observe")
     with tree.database.transaction() as connection:
@@ -149,17 +167,125 @@ def test_out_of_tokens_it_asks_no_more(tree: Tree, endpoint: Asked) -> None:
     assert len(endpoint) == 1
 
 
-def test_a_training_that_a_dead_agent_held_goes_on(tree: Tree, endpoint: Asked) -> None:
-    coach = Coach(tree, endpoint.url, wait=True, timeout=0.2)
-    coach.controller.take(coach.agent)
-    coach.controller._request(look(tree.database), "pause")
-    (request,) = requests_of(tree)
+def carried_out(tree: Tree, kind: str) -> None:
+    """The training pauses or goes on by the latest request."""
+    request = requests_of(tree)[-1]
+    status = "paused" if kind == "pause" else "running"
     with tree.database.transaction() as connection:
         chosen = segments.c.id == tree.segment("main").id
-        connection.execute(segments.update().where(chosen).values(status="paused"))
+        connection.execute(segments.update().where(chosen).values(status=status))
         requests.move(connection, request.id, "applied", actor="run", step=1)
         requests.move(connection, request.id, "done", actor="run")
+
+
+def pause_by(tree: Tree, actor: str = "ann", kind: str = "pause") -> None:
+    control.submit(tree.database, "demo", {"kind": kind}, actor=actor, reason="lunch")
+    carried_out(tree, kind)
+
+
+def test_a_training_that_a_dead_agent_held_goes_on(tree: Tree, endpoint: Asked) -> None:
+    coach = Coach(tree, endpoint.url, wait=True, timeout=0.2)
+    holding.pause(tree.database, coach.agent, "demo", 0.1)
+    carried_out(tree, "pause")
+    coach.controller.take(coach.agent)
     coach.controller.decide(look(tree.database), {"asked_at": 0})
+    assert [request.kind for request in requests_of(tree)] == ["pause", "unpause"]
+
+
+def test_after_a_failure_it_waits_longer_each_time(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("branchtrack.agents.llm.controller.time.time", lambda: now[0])
+    memory: dict[str, Any] = {}
+    said: list[str] = []
+    with answering(saying(b"busy", 429)) as asked:
+        coach = Coach(tree, asked.url)
+        values = {"base_url": asked.url, "model": "small", "every": 1}
+        for count, seconds in enumerate((5.0, 10.0, 20.0), start=1):
+            # Another process goes on with what was remembered.
+            controller = ModelController.of(values, tree.database, said.append)
+            controller.take(coach.agent)
+            view = look(tree.database)
+            for late, questions in ((0.0, count), (seconds - 0.5, count)):
+                now[0] += late
+                view = replace(view, step=view.step + 1000 * count)
+                controller.decide(view, memory)
+                assert len(asked) == questions
+            now[0] += 1.0
+    assert len(said) == 3 and "failed: The endpoint answered with status 429." in said[0]
+    assert "after 5 seconds" in said[0] and "after 20 seconds" in said[2]
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds"),
+    [("120", 120.0), ("9999999", 3600.0), ("Sun, 29 Nov 2026", 5.0), ("1", 5.0)],
+)
+def test_an_endpoint_says_when_to_ask_again(tree: Tree, wait: str, seconds: float) -> None:
+    memory: dict[str, Any] = {}
+    with answering(saying(b"busy", 429, **{"Retry-After": wait})) as asked:
+        coach = Coach(tree, asked.url)
+        coach.controller.take(coach.agent)
+        before = time.time()
+        coach.controller.decide(look(tree.database), memory)
+    assert before + seconds <= memory["ask_again_at"] <= time.time() + seconds
+
+
+def test_pauses_have_an_end_and_a_good_answer_ends_them(tree: Tree, endpoint: Asked) -> None:
+    assert [pause_after(count) for count in (1, 2, 7, 5000)] == [5.0, 10.0, 300.0, 300.0]
+    memory: dict[str, Any] = {"failures": 3, "ask_again_at": 1.0}
+    coach = Coach(tree, endpoint.url)
+    coach.controller.take(coach.agent)
+    coach.controller.decide(look(tree.database), memory)
+    assert set(memory) == {"asked_at"}
+
+
+def test_an_answer_that_is_no_decision_is_said_with_the_reason(tree: Tree) -> None:
+    said: list[str] = []
+    with answering(saying(completion("Lower the rate!"))) as asked:
+        coach = Coach(tree, asked.url)
+        values = {"base_url": asked.url, "model": "small"}
+        controller = ModelController.of(values, tree.database, said.append)
+        controller.take(coach.agent)
+        controller.decide(look(tree.database), {})
+    (line,) = said
+    assert "malformed: " in line and "one JSON object" in line
+
+
+def test_a_training_waits_for_the_answer_and_goes_on_after_it(tree: Tree) -> None:
+    def answer(handler: BaseHTTPRequestHandler, question: dict[str, Any]) -> None:
+        carried_out(tree, "pause")
+        saying(b"down", 503)(handler, question)
+
+    with answering(answer) as asked:
+        Coach(tree, asked.url, wait=True, timeout=0.2).work()
+    held, over = requests_of(tree)
+    assert (held.kind, over.kind) == ("pause", "unpause")
+    # There was no answer.
+    assert over.reason == "The question to the model is over."
+
+
+def test_a_training_that_a_person_pauses_meanwhile_stays_paused(tree: Tree) -> None:
+    def answer(handler: BaseHTTPRequestHandler, question: dict[str, Any]) -> None:
+        carried_out(tree, "pause")
+        pause_by(tree)
+        saying(completion('{"action": "nothing", "reason": "fine"}'))(handler, question)
+
+    with answering(answer) as asked:
+        Coach(tree, asked.url, wait=True, timeout=0.2).work()
+    assert [(row.kind, row.actor) for row in requests_of(tree)] == [
+        ("pause", "coach (llm)"),
+        ("pause", "ann"),
+    ]
+
+
+def test_a_held_training_goes_on_though_the_exchange_could_not_be_recorded(
+    tree: Tree, endpoint: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coach = Coach(tree, endpoint.url, wait=True, timeout=0.2)
+    monkeypatch.setattr(coach.controller, "_record", lambda *_arguments, **_facts: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        coach.work()
     assert [request.kind for request in requests_of(tree)] == ["pause", "unpause"]
 
 

@@ -90,14 +90,23 @@ def test_another_status_is_an_error_and_no_redirect_is_followed(status: int) -> 
     with answering(saying(completion("{}"))) as elsewhere:
         error = refusal(saying(b"no", status, Location=elsewhere.url))
         assert elsewhere == []
-    assert str(status) in str(error) and error.text == "no"
+    assert str(status) in str(error) and error.reply.text == "no"
 
 
 def test_an_endpoint_that_is_down_is_an_error() -> None:
     with answering(saying(b"")) as asked:
         pass
-    with pytest.raises(EndpointError, match="ConnectError"):
+    with pytest.raises(EndpointError, match="ConnectError") as raised:
         Endpoint(asked.url, "small").ask(MESSAGES)
+    assert not raised.value.is_sent
+
+
+def test_what_arrived_of_an_answer_is_counted() -> None:
+    assert refusal(saying(b"x" * (2 << 20))).received > 1 << 20
+    assert refusal(dripping(b"HTTP/1.0 200 OK\r\n\r\n"), timeout=0.3).received > 0
+    assert refusal(saying(b"gone", 500)).received == 4
+    late = refusal(sleeping, timeout=0.1)
+    assert late.is_sent and late.received == 0
 
 
 def test_the_key_is_sent_and_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,20 +118,38 @@ def test_the_key_is_sent_and_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> 
         Endpoint(asked.url, "small").ask(MESSAGES)
         assert asked.authorization == "Bearer sk-secret"
     error = refusal(saying(b"The key sk-secret is not valid.", 401))
-    assert error.text == "The key … is not valid."
+    assert error.reply.text == "The key … is not valid."
 
 
 @pytest.mark.parametrize("key", ["sk-se\ncret", "schlüssel", "a\x7fb"])
 def test_a_key_that_cannot_be_sent_is_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LLM_KEY_VARIABLE, key)
     error = refusal(saying(completion("{}")))
-    assert LLM_KEY_VARIABLE in str(error) and key not in str(error) and not error.text
+    assert LLM_KEY_VARIABLE in str(error) and key not in str(error) and not error.reply.text
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://x", "file:///etc/passwd", "http://me:pass@host/v1", "http://h/v1?key=pass"]
+    "url",
+    [
+        "",
+        "ftp://x",
+        "file:///etc/passwd",
+        "http://me:pass@host/v1",
+        "http://h/v1?key=pass",
+        "http://",
+        "http:///v1",
+        "http://[::1",
+        "http://h:99999/v1",
+        "http://h:x/v1",
+        "http://h/v1\r\nX: y",
+    ],
 )
 def test_an_address_that_is_none_or_holds_a_secret_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         Endpoint(url, "small")
     assert "pass@" not in str(raised.value) and "key=pass" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8000/v1", "https://h/v1", "http://h:80"])
+def test_addresses_of_http_are_accepted(url: str) -> None:
+    assert Endpoint(url, "small").base_url == url

@@ -83,3 +83,26 @@ def test_a_run_of_any_size_makes_a_short_question() -> None:
     assert (first[0], last[0]) == (1, 2000) and len(data["curves"]["loss"]) == 50
     assert data["other_branches_in_all"] == 200
     assert len(json.dumps(data)) < 60_000
+
+
+def test_after_a_divergence_there_is_a_healthy_node_to_go_back_to() -> None:
+    good = [replace(node, metrics={"loss": 1.0 + node.step}) for node in nodes(*range(10))]
+    bad = [
+        replace(node, metrics={"loss": None if node.step % 2 else math.nan})
+        for node in nodes(*range(10, 40))
+    ]
+    shown = told(view([1.0], nodes=[*good, *bad]))["nodes"]
+    assert [node["step"] for node in shown] == [0, 9, *range(25, 40)]
+
+
+def test_the_best_node_is_that_of_the_evaluations() -> None:
+    seen = nodes(*range(30))
+    seen[4] = replace(seen[4], metrics={"loss": 5.0, "eval_loss": 0.1})
+    seen[6] = replace(seen[6], metrics={"loss": 0.1, "eval_loss": 0.5})
+    shown = told(view([1.0], nodes=seen))["nodes"]
+    assert [node["step"] for node in shown] == [4, *range(15, 30)]
+
+
+def test_what_the_product_measures_itself_is_no_curve() -> None:
+    seen = view(curves={"loss": curve([1.0]), "stall/copy_ms": curve([2.0])})
+    assert set(told(seen)["curves"]) == {"loss"}

@@ -38,6 +38,16 @@ def test_mode_and_budget_are_changed_one_by_one(database: Database, agent: Agent
     assert (changed.budget["branches"], changed.budget["interventions"]) == (3, 2)
 
 
+def test_a_model_without_a_price_gets_no_limit_of_dollars(database: Database, agent: Agent) -> None:
+    with database.transaction() as connection:
+        model = add_agent(connection, agent.run_id, "m", policy="llm", options={"price_in": 0.0})
+    with pytest.raises(InvalidInput, match="price_in") as raised:
+        agent_orders.change(database, model.id, actor="ann", budget={"dollars": 1})
+    assert raised.value.field == "budget.dollars"
+    changed = agent_orders.change(database, agent.id, actor="ann", budget={"dollars": 1})
+    assert changed.budget["dollars"] == 1.0
+
+
 def test_what_is_not_allowed_changes_nothing(database: Database, agent: Agent) -> None:
     with pytest.raises(InvalidInput, match="observe, propose, act"):
         agent_orders.change(database, agent.id, actor="ann", mode="obey")

@@ -17,9 +17,16 @@ def test_limits_are_read_from_text() -> None:
 @pytest.mark.parametrize(
     ("values", "field", "allowed"),
     [
-        ({"branches": "many"}, "budget.branches", "at least 0"),
-        ({"branches": -1}, "budget.branches", "at least 0"),
-        ({"dollars": "nan"}, "budget.dollars", "at least 0"),
+        ({"branches": "many"}, "budget.branches", "a whole number from 0 to 9223372036854775807"),
+        ({"branches": -1}, "budget.branches", "a whole number"),
+        ({"branches": "0.5"}, "budget.branches", "a whole number"),
+        ({"per_1000_steps": 2**63}, "budget.per_1000_steps", "9223372036854775807"),
+        ({"interventions": "9" * 23}, "budget.interventions", "9223372036854775807"),
+        ({"branches": 10**30}, "budget.branches", "9223372036854775807"),
+        ({"steps": 10**5000}, "budget.steps", "9223372036854775807"),
+        ({"dollars": "nan"}, "budget.dollars", "a number from 0 to 1000000000000"),
+        ({"dollars": 1e13}, "budget.dollars", "1000000000000"),
+        ({"dollars": 10**400}, "budget.dollars", "1000000000000"),
         ({"patience": 1}, "budget.patience", "per_1000_steps"),
     ],
 )
@@ -27,6 +34,11 @@ def test_what_is_no_limit_is_refused(values: dict[str, object], field: str, allo
     with pytest.raises(InvalidInput, match=allowed) as raised:
         budgets.parse(values)
     assert raised.value.field == field
+
+
+def test_the_largest_limits_are_those_that_records_hold() -> None:
+    budget = budgets.parse({"tokens": 2**63 - 1, "dollars": 10**12})
+    assert (budget.tokens, budget.dollars) == (2**63 - 1, 1e12)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +81,14 @@ def test_a_fork_beyond_what_is_left_is_refused() -> None:
     budget, spent = budgets.parse({"steps": 100}), Spent(steps=60)
     assert "steps" in budgets.beyond(budget, spent, branches=1, steps=50)
     assert budgets.beyond(budget, spent, branches=1, steps=40) == ""
+
+
+@pytest.mark.parametrize("options", [{}, {"price_in": 0.0, "price_out": 0.0}])
+def test_dollars_of_a_model_without_a_price_are_refused(options: dict[str, float]) -> None:
+    budgets.check_priced(budgets.parse({"tokens": 5}), options)
+    budgets.check_priced(budgets.parse({"dollars": 5}), {"price_out": 1.0})
+    with pytest.raises(InvalidInput, match="price_in"):
+        budgets.check_priced(budgets.parse({"dollars": 5}), options)
 
 
 def test_what_was_spent_is_read_as_it_was_stored() -> None:

@@ -49,6 +49,10 @@ def test_agents_are_listed_changed_and_stopped(own: Site) -> None:
     assert changed["mode"] == "act" and changed["budget"]["branches"] == 2
     refused = own.client.patch(f"/api/v1/agents/{agent.id}", json={"mode": "rule"})
     assert refused.status_code == 422 and refused.get_json()["error"]["field"] == "mode"
+    refused = own.client.patch(f"/api/v1/agents/{agent.id}", json={"budget": {"branches": 10**30}})
+    assert refused.status_code == 422
+    assert refused.get_json()["error"]["field"] == "budget.branches"
+    assert own.client.get("/agents").status_code == 200
     assert own.client.post(f"/api/v1/agents/{agent.id}/stop").get_json()["stop"]
     assert own.client.get(f"/api/v1/agents/{agent.id}").get_json()["id"] == agent.id
 

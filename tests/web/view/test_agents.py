@@ -21,3 +21,13 @@ def test_what_an_agent_used_is_said_of_each_limit(own: Site) -> None:
         other = add_agent(connection, run.id, "other")
         names = [line.agent.name for line in listed(connection, run.id)]
         assert names == ["other", "guard"] and other.name == "other"
+
+
+def test_a_stored_limit_that_is_no_number_is_shown_as_it_is(own: Site) -> None:
+    with own.database.transaction() as connection:
+        run = runs.find_run(connection, "digits")
+        agent = add_agent(connection, run.id, budget={"branches": 10**30, "steps": []})
+        agent = agents.beat(connection, agent.id, spent={"branches": None, "tokens": 10**30})
+    text = "a number of more than 64 bits"
+    assert used(agent) == f"None of {text} branches, 0 of [] steps, {text} tokens"
+    assert text in own.client.get("/agents").text

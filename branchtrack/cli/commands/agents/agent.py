@@ -88,7 +88,7 @@ def agent(
     given |= {key: value for key, value in asked.items() if value is not None}
     with line.database() as database:
         executor = Executor(database, line.store, line.config.home)
-        controller, options = _controller(policy, given, executor)
+        controller, options = _controller(policy, given, executor, as_json)
         hired = hire(
             database,
             ref,
@@ -115,13 +115,13 @@ def agent(
 
 
 def _controller(
-    policy: str, options: dict[str, Any], executor: Any
+    policy: str, options: dict[str, Any], executor: Any, as_json: bool
 ) -> tuple[Controller, dict[str, Any]]:
     """Return what decides, and its options with those that were left out."""
     if policy == LLM:
         from branchtrack.agents.llm.controller import ModelController
 
-        model = ModelController.of(options, executor.database)
+        model = ModelController.of(options, executor.database, lambda text: _say(text, as_json))
         return model, model.stored_options
     from branchtrack.agents.rules import RuleController
 

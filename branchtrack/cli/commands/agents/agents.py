@@ -81,7 +81,7 @@ def agents(
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
     limits = {name: limit for name, limit in row["budget"].items() if limit is not None}
     used = ", ".join(
-        f"{row['spent'].get(name, 0):g}/{limit:g} {name}"
+        f"{_amount(row['spent'].get(name, 0))}/{_amount(limit)} {name}"
         for name, limit in limits.items()
         if name != "per_1000_steps"
     )
@@ -96,6 +96,14 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
         ago(row["heartbeat_at"]) if row["heartbeat_at"] else "",
         visible(row["note"])[:100],
     )
+
+
+def _amount(value: Any) -> str:
+    """Return a number with few digits; what a record holds in place of one as it is."""
+    try:
+        return f"{value:g}"
+    except (TypeError, ValueError, OverflowError):
+        return visible(str(value))
 
 
 def _order(

@@ -45,9 +45,12 @@ def test_json_is_the_agent_and_notes_go_to_standard_error(call: Call, forked: Fo
         ("demo", "--policy", "guard", "--option", "speed=1"),
         ("demo", "--policy", "guard", "--budget", "branches=-1"),
         ("demo", "--policy", "guard", "--budget", "luck=1"),
+        ("demo", "--policy", "guard", "--budget", f"interventions={'9' * 23}"),
         ("demo", "--policy", "guard", "--base-url", "http://x/v1"),
         ("demo", "--policy", "llm", "--model", "small"),
         ("demo", "--policy", "llm", "--model", "small", "--base-url", "http://me:pw@x/v1"),
+        ("demo", "--policy", "llm", "--model", "small", "--base-url", "http://h:99999/v1"),
+        ("demo", "--policy", "llm", "--model", "small", "--base-url", "http://[::1"),
         ("nobody", "--policy", "guard"),
     ],
 )

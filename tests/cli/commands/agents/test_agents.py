@@ -29,6 +29,15 @@ def test_agents_are_listed_with_what_they_used(call: Call, forked: Forked) -> No
     assert call("agents", "nobody").code == 2
 
 
+def test_a_stored_limit_that_is_no_number_is_shown_as_it_is(call: Call, forked: Forked) -> None:
+    tree, _ = forked
+    with tree.database.transaction() as connection:
+        agent = add_agent(connection, tree.run.id, budget={"branches": 10**30, "steps": 5})
+        agents.beat(connection, agent.id, spent={"branches": 1, "steps": []})
+    called = call("agents")
+    assert called.code == 0 and "1/a number of more than 64 bits branches, []/5" in called.out
+
+
 def test_an_agent_is_asked_to_stop(call: Call, forked: Forked) -> None:
     agent = hired(forked)
     assert call("agents", "--stop", "demo/guard", "--json").json["stop"]
@@ -43,6 +52,8 @@ def test_an_agent_gets_another_mode_and_other_limits(call: Call, forked: Forked)
     row = call(*order, "--json").json
     assert row["mode"] == "act" and row["budget"]["branches"] == 3
     assert call("agents", "--change", "demo/guard", "--budget", "branches=-1").code == 2
+    assert call("agents", "--change", "demo/guard", "--budget", f"steps={10**30}").code == 2
+    assert call("agents", "demo").code == 0
     assert call("agents", "--mode", "act").code == 2
 
 
