@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -79,7 +80,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.psql(f"ALTER SYSTEM SET {setting} = off;")
         server.psql("SELECT pg_reload_conf();")
         yield server.get_uri()
-        # Without a last checkpoint of the hundreds of databases, which are removed now.
+        # Without a last checkpoint of databases that are removed now.
         os.kill(server.get_pid(), signal.SIGQUIT)
         server.cleanup()
 
@@ -87,30 +88,34 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a database with this version's tables, to be copied."""
-    url = _new_database(postgres_server, "")
+    name = f"template_{secrets.token_hex(6)}"
+    url = _execute(postgres_server, f"CREATE DATABASE {name}", name)
     open_database(load(tmp_path_factory.mktemp("template"), url), create=True).close()
-    return str(make_url(url).database)
+    return name
 
 
 @pytest.fixture
-def empty_postgres(postgres_server: str) -> str:
+def empty_postgres(postgres_server: str) -> Iterator[str]:
     """The URL of a PostgreSQL database without any table."""
-    return _new_database(postgres_server, "")
+    with _database(postgres_server, "") as url:
+        yield url
+
+
+@pytest.fixture
+def postgres(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """The URL of a PostgreSQL database that has its tables already."""
+    with _database(postgres_server, f"TEMPLATE {postgres_template} STRATEGY FILE_COPY") as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
     """A home of the test's own, with a database of each kind that has its tables already."""
-    if request.param == "sqlite":
-        found = load(tmp_path / "home")
-    else:
-        server = request.getfixturevalue("postgres_server")
-        template = request.getfixturevalue("postgres_template")
-        found = load(
-            tmp_path / "home", _new_database(server, f"TEMPLATE {template} STRATEGY FILE_COPY")
-        )
-    new_database(found).close()
-    return found
+    is_sqlite = request.param == "sqlite"
+    url = None if is_sqlite else request.getfixturevalue("postgres")
+    home = load(tmp_path / "home", url)
+    new_database(home).close()
+    return home
 
 
 @pytest.fixture
@@ -143,10 +148,18 @@ def store(tmp_path: Path) -> Store:
     return open_store(tmp_path / "home" / "store")
 
 
-def _new_database(server: str, how: str) -> str:
+@contextmanager
+def _database(server: str, how: str) -> Iterator[str]:
+    """A database for one test: those of all tests would be hundreds of thousands of files."""
     name = f"test_{secrets.token_hex(6)}"
+    yield _execute(server, f"CREATE DATABASE {name} {how}", name)
+    _execute(server, f"DROP DATABASE {name} WITH (FORCE)", name)
+
+
+def _execute(server: str, statement: str, name: str) -> str:
+    """The URL of a database of that name, after a statement about it."""
     engine = create_engine(load("unused", server).database_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} {how}")
+        connection.exec_driver_sql(statement)
     engine.dispose()
     return make_url(server).set(database=name).render_as_string(hide_password=False)
