@@ -183,8 +183,15 @@ def pause_by(tree: Tree, actor: str = "ann", kind: str = "pause") -> None:
     carried_out(tree, kind)
 
 
+@pytest.fixture
+def no_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody trains: that a training is paused or goes on is not waited for."""
+    monkeypatch.setattr(control, "wait", lambda *_arguments: None)
+
+
+@pytest.mark.usefixtures("no_trainer")
 def test_a_training_that_a_dead_agent_held_goes_on(tree: Tree, endpoint: Asked) -> None:
-    coach = Coach(tree, endpoint.url, wait=True, timeout=0.2)
+    coach = Coach(tree, endpoint.url, wait=True)
     holding.pause(tree.database, coach.agent, "demo", 0.1)
     carried_out(tree, "pause")
     coach.controller.take(coach.agent)
@@ -252,19 +259,21 @@ def test_an_answer_that_is_no_decision_is_said_with_the_reason(tree: Tree) -> No
     assert "malformed: " in line and "one JSON object" in line
 
 
+@pytest.mark.usefixtures("no_trainer")
 def test_a_training_waits_for_the_answer_and_goes_on_after_it(tree: Tree) -> None:
     def answer(handler: BaseHTTPRequestHandler, question: dict[str, Any]) -> None:
         carried_out(tree, "pause")
         saying(b"down", 503)(handler, question)
 
     with answering(answer) as asked:
-        Coach(tree, asked.url, wait=True, timeout=0.2).work()
+        Coach(tree, asked.url, wait=True).work()
     held, over = requests_of(tree)
     assert (held.kind, over.kind) == ("pause", "unpause")
     # There was no answer.
     assert over.reason == "The question to the model is over."
 
 
+@pytest.mark.usefixtures("no_trainer")
 def test_a_training_that_a_person_pauses_meanwhile_stays_paused(tree: Tree) -> None:
     def answer(handler: BaseHTTPRequestHandler, question: dict[str, Any]) -> None:
         carried_out(tree, "pause")
@@ -272,17 +281,18 @@ def test_a_training_that_a_person_pauses_meanwhile_stays_paused(tree: Tree) -> N
         saying(completion('{"action": "nothing", "reason": "fine"}'))(handler, question)
 
     with answering(answer) as asked:
-        Coach(tree, asked.url, wait=True, timeout=0.2).work()
+        Coach(tree, asked.url, wait=True).work()
     assert [(row.kind, row.actor) for row in requests_of(tree)] == [
         ("pause", "coach (llm)"),
         ("pause", "ann"),
     ]
 
 
+@pytest.mark.usefixtures("no_trainer")
 def test_a_held_training_goes_on_though_the_exchange_could_not_be_recorded(
     tree: Tree, endpoint: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coach = Coach(tree, endpoint.url, wait=True, timeout=0.2)
+    coach = Coach(tree, endpoint.url, wait=True)
     monkeypatch.setattr(coach.controller, "_record", lambda *_arguments, **_facts: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         coach.work()
