@@ -33,7 +33,8 @@ _NAMES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
 class Database:
     """One engine. Threads may share it; a forked process must make its own.
 
-    ``read_only``: it is a SQLite file that this process may not write.
+    ``read_only``: it is a SQLite file that this process may not write. ``path`` is that of the
+    file, and None without one.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,7 +43,8 @@ class Database:
         try:
             parsed = make_url(url)
             self.is_sqlite = parsed.get_backend_name() == "sqlite"
-            self.path = Path(parsed.database or "") if self.is_sqlite else None
+            is_file = self.is_sqlite and parsed.database not in (None, "", ":memory:")
+            self.path = Path(parsed.database or "") if is_file else None
             self.shown_url = parsed.render_as_string(hide_password=True)
             self.read_only = self.path is not None and readonly.is_read_only(self.path)
             self._reader = readonly.Reader(self.path) if self.path and self.read_only else None

@@ -97,7 +97,7 @@ def revision(database: Database) -> str | None:
         DatabaseUnreadable, DatabaseForeign: as `open_database`.
     """
     path = database.path
-    if path is not None and str(path) != ":memory:" and not _has_content(path):
+    if path is not None and not _has_content(path):
         return None
     try:
         with database.read() as connection:

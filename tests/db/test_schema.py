@@ -235,3 +235,10 @@ def test_opening_a_database_again_keeps_the_locks_of_those_open_already(
     make_tree(sqlite_database, store, "three")
     done = subprocess.run([*command, "four"], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "['four', 'one', 'three', 'two']"
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_no_file_of_the_folder_that_the_process_is_in(url: str) -> None:
+    database = Database(url)
+    assert database.path is None and schema.revision(database) is None
+    database.close()
