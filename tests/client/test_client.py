@@ -178,9 +178,10 @@ def test_no_name_leads_to_another_route(
 
 def test_only_what_may_be_a_branch_is_split(client: Client) -> None:
     for ref in ("digits/", "/main", "digits/main/x", "digits/..", "", None, 5, 10**5000):
-        for call in (client.settings, client.label, client.delete):
+        calls: list[Callable[[Any], object]] = [client.settings, client.label, client.delete]
+        for call in calls:
             with pytest.raises(InvalidInput):
-                call(ref)  # type: ignore[operator]
+                call(ref)
     assert client.settings(BRANCH).settings and client.label(BRANCH, ["good"]).tags == ["good"]
 
 
@@ -223,9 +224,14 @@ def test_an_answer_of_another_program_is_an_error_of_the_family(
 ) -> None:
     answer = httpx2.Response(status, content=content, headers={"Location": "/login"})
     with Client(URL, transport=httpx2.MockTransport(lambda _: answer)) as client:
-        for call in (client.whoami, lambda: list(client.runs()), lambda: client.set("a/b", {})):
+        calls: list[Callable[[], object]] = [
+            client.whoami,
+            lambda: list(client.runs()),
+            lambda: client.set("a/b", {}),
+        ]
+        for call in calls:
             with pytest.raises(branchtrack.BranchtrackError, match="--url-prefix"):
-                call()  # type: ignore[no-untyped-call]
+                call()
 
 
 def test_a_closed_client_says_so() -> None:

@@ -20,19 +20,12 @@ from branchtrack.db import requests
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import segments
 from branchtrack.db.watching import agents, exchanges
-from branchtrack.environment_variables import LLM_KEY_VARIABLE, OPENAI_API_KEY
 from branchtrack.errors import InvalidInput
 from tests.agents.benches import again, hired, look, requests_of, runner
 from tests.agents.llm.endpoints import Asked, Script, answering, completion, saying
 from tests.trees_for_tests import Tree, make_tree
 
 LOWER = json.dumps({"action": "set", "values": {"lr": 0.001}, "reason": "it is flat"})
-
-
-@pytest.fixture(autouse=True)
-def _no_key_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LLM_KEY_VARIABLE, raising=False)
-    monkeypatch.delenv(OPENAI_API_KEY, raising=False)
 
 
 @pytest.fixture

@@ -16,12 +16,6 @@ from tests.agents.llm.endpoints import Script, answering, completion, dripping, 
 MESSAGES = [{"role": "user", "content": "How is it going?"}]
 
 
-@pytest.fixture(autouse=True)
-def _no_key_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LLM_KEY_VARIABLE, raising=False)
-    monkeypatch.delenv(OPENAI_API_KEY, raising=False)
-
-
 def ask(script: Script, timeout: float = 5.0) -> Reply:
     with answering(script) as asked:
         return Endpoint(asked.url, "small", timeout).ask(MESSAGES)

@@ -12,17 +12,11 @@ from branchtrack.agents.llm import questions
 from branchtrack.agents.llm.endpoint import Endpoint
 from branchtrack.agents.llm.questions import Answer
 from branchtrack.core.agents.decisions import Nothing, Set
-from branchtrack.environment_variables import LLM_KEY_VARIABLE, OPENAI_API_KEY
+from branchtrack.environment_variables import LLM_KEY_VARIABLE
 from tests.agents.llm.endpoints import Script, answering, completion, saying
 
 MESSAGES = [{"role": "user", "content": "x" * 400}]
 NOTHING = '{"action": "nothing", "reason": "fine"}'
-
-
-@pytest.fixture(autouse=True)
-def _no_key_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LLM_KEY_VARIABLE, raising=False)
-    monkeypatch.delenv(OPENAI_API_KEY, raising=False)
 
 
 def ask(script: Script, timeout: float = 5.0) -> Answer:

@@ -13,12 +13,6 @@ from branchtrack.errors import InvalidInput
 KEY = 'sk-"SE\\CR/ET"'
 
 
-@pytest.fixture(autouse=True)
-def _no_key_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LLM_KEY_VARIABLE, raising=False)
-    monkeypatch.delenv(OPENAI_API_KEY, raising=False)
-
-
 def test_the_key_is_the_products_own_or_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert secret.key() == ""
     monkeypatch.setenv(OPENAI_API_KEY, "others")

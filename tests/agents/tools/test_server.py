@@ -133,7 +133,7 @@ def test_the_command_serves_a_home_over_stdio_and_its_token_ends_with_it(tmp_pat
         async with mcp.Client(command) as session:
             overview = await session.call_tool("overview", {})
             missing = await session.call_tool("tree", {"run": "💥"})
-            return overview.structured_content, missing.content[0].text  # type: ignore[union-attr]
+            return overview.structured_content, str(missing.content[0])
 
     answer, missing = finished(look())
     assert answer["you"]["role"] == "viewer" and "There is no run '💥'" in missing
