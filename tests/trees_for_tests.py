@@ -129,8 +129,9 @@ def make_tree(
     return tree
 
 
-#: Forked trees as they were grown first, by all that they depend on.
-_GROWN: dict[str, tuple[Copy, Tree, list[Node]]] = {}
+#: Forked trees as they were grown first, by all that they depend on. Their branches are a copy's:
+#: the test that had a tree grown goes on with it, and adds its own.
+_GROWN: dict[str, tuple[Copy, Run, dict[str, Branch], list[Node]]] = {}
 
 
 def make_forked_tree(database: Database, store: Store, **how: Any) -> tuple[Tree, list[Node]]:
@@ -140,11 +141,11 @@ def make_forked_tree(database: Database, store: Store, **how: Any) -> tuple[Tree
     kind = json.dumps([database.is_sqlite, how], sort_keys=True)
     if kind not in _GROWN:
         tree, line = _grow_forked(make_tree(database, store, **how))
-        _GROWN[kind] = tree_copies.take(database, store), tree, line
+        _GROWN[kind] = tree_copies.take(database, store), tree.run, {**tree.branches}, [*line]
         return tree, line
-    copy, tree, line = _GROWN[kind]
+    copy, run, branches, line = _GROWN[kind]
     tree_copies.put(copy, database, store)
-    return Tree(database, store, tree.run, dict(tree.branches)), [*line]
+    return Tree(database, store, run, {**branches}), [*line]
 
 
 def _grow_forked(tree: Tree) -> tuple[Tree, list[Node]]:
