@@ -106,7 +106,9 @@ def check_request(
         actors.check_limit(who, requests.count_recent(connection, branch.run_id, who.token_id))
     if not typed.needs_process:
         return CheckedRequest(typed, _until(when or {}))
-    if isinstance(typed, Unpause) and continuation.is_suspended(connection, branch):
+    if isinstance(typed, Unpause) and typed.pause is not None:
+        typed = _check_unpause(connection, branch, typed)
+    elif isinstance(typed, Unpause) and continuation.is_suspended(connection, branch):
         actors.check(who, "launch", ["unpause"])
         command = continuation.check_wakeable(connection, branch, home)
         return CheckedRequest(typed, {}, wakes=True, command=command)
@@ -185,6 +187,14 @@ def _check_trains_on(freeze: Freeze, segment: Segment) -> None:
     # The paths that are above no other are the parameters.
     if freezes_all(f"{frozen},{freeze.modules}", {*paths} - above):
         raise InvalidInput("modules", freeze.modules, "patterns that leave something to train")
+
+
+def _check_unpause(connection: Connection, branch: Branch, unpause: Unpause) -> Unpause:
+    """Return it with the whole id of the pause that it ends."""
+    pause = requests.find(connection, unpause.pause or "")
+    if (pause.kind, pause.branch_id) != ("pause", branch.id):
+        raise InvalidInput("pause", unpause.pause, f"the id of a pause of branch {branch.name}")
+    return unpause.model_copy(update={"pause": pause.id})
 
 
 def _check_rewind(connection: Connection, branch: Branch, rewind: Rewind) -> Rewind:

@@ -17,6 +17,8 @@ from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 
 Text = Annotated[str, Field(max_length=2000)]
+#: Seconds for which a training can be paused at most, if it continues by itself.
+MOST_PAUSE_SECONDS = 30 * 86400
 #: When a request is over: once it was answered, once an update has proved it, at the end of the
 #: training, or once the next segment trains.
 Awaits = Literal["answer", "update", "end", "segment"]
@@ -110,12 +112,14 @@ class Pause(Intervention):
     """Hold training at this control point, still answering; a node is committed first.
 
     ``free``: end the process as well, so that the machine is free; the branch stays paused.
+    ``seconds``: continue by itself after so many, whatever has become of who asked.
     """
 
     label, about = "Pause", "commit a node and hold, still answering"
 
     kind: Literal["pause"] = "pause"
     free: bool = False
+    seconds: float | None = Field(None, gt=0, le=MOST_PAUSE_SECONDS)
 
     @classmethod
     def awaits_of(cls, requested: Mapping[str, Any]) -> Awaits:
@@ -124,16 +128,28 @@ class Pause(Intervention):
 
     def describe(self) -> str:
         """One line."""
+        if self.seconds is not None:
+            return f"pause for {self.seconds:g} seconds"
         return "pause, and free the machine" if self.free else "pause"
+
+    def validated(self, declared: Mapping[str, Setting], offers: Capabilities) -> Self:
+        """Refuse a time for a process that ends: nothing would be left to continue."""
+        if self.free and self.seconds is not None:
+            raise InvalidInput("seconds", self.seconds, "nothing, as the process ends")
+        return self
 
 
 class Unpause(Intervention):
-    """Let a paused training continue, in a new process if its own has ended."""
+    """Let a paused training continue, in a new process if its own has ended.
+
+    ``pause``: the id of the request to end; the training continues unless another holds it.
+    """
 
     label, about = "Continue", "train on after a pause"
     makes_node = False
 
     kind: Literal["unpause"] = "unpause"
+    pause: str | None = Field(None, max_length=64)
 
 
 class Stop(Intervention):

@@ -12,7 +12,7 @@ from branchtrack.core.builtin_settings import BUILT_IN, FROZEN, SEED
 from branchtrack.core.capabilities import Capabilities
 from branchtrack.db import segments, tables
 from branchtrack.db.engine import Database
-from branchtrack.errors import InvalidInput
+from branchtrack.errors import BranchtrackError, InvalidInput
 from tests.trees_for_tests import SETTINGS, Tree, make_tree
 
 
@@ -73,3 +73,13 @@ def test_a_preview_of_a_rewind_compares_with_the_settings_of_its_node(tree: Tree
     assert changes == {"seed": (3, 4), "lr": (0.5, 1.0)}
     with tree.database.read() as connection:
         assert segments.get(connection, tree.segment("main").id).settings["lr"] == 0.01
+
+
+def test_a_pause_of_the_branch_can_be_ended_alone(tree: Tree) -> None:
+    pause = ask(tree, "pause", seconds=60)
+    assert pause.requested == {"seconds": 60}
+    assert ask(tree, "unpause", pause=pause.id[:8]).requested == {"pause": pause.id}
+    evaluation = ask(tree, "checkpoint")
+    for wrong in (evaluation.id, "unknown"):
+        with pytest.raises(BranchtrackError, match=wrong):
+            ask(tree, "unpause", pause=wrong)

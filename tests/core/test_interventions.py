@@ -37,6 +37,10 @@ def test_a_value_is_clamped_only_if_that_was_requested() -> None:
         validated(payload)
 
 
+def test_a_pause_with_an_end_says_so() -> None:
+    assert validated({"kind": "pause", "seconds": 90}).describe() == "pause for 90 seconds"
+
+
 @pytest.mark.parametrize("kind", ["pause", "unpause", "checkpoint", "evaluate", "stop"])
 def test_every_action_is_known_by_its_kind(kind: str) -> None:
     assert validated({"kind": kind}, Capabilities()).kind == kind
@@ -54,6 +58,11 @@ def test_every_action_is_known_by_its_kind(kind: str) -> None:
         ({"kind": "checkpoint", "shell": "rm"}, "shell"),
         ({"kind": "checkpoint", "message": "x" * 2001}, "message"),
         ({"kind": "evaluate"}, "kind"),
+        ({"kind": "pause", "seconds": 0}, "seconds"),
+        ({"kind": "pause", "seconds": float("nan")}, "seconds"),
+        ({"kind": "pause", "seconds": 1e9}, "seconds"),
+        ({"kind": "pause", "seconds": 60, "free": True}, "seconds"),
+        ({"kind": "unpause", "pause": 7}, "pause"),
         ({"kind": "freeze", "modules": "head"}, "modules"),
         ({"kind": "act", "action": "explode"}, "action"),
         ({"kind": "act", "action": "relabel"}, "arguments.threshold"),
@@ -69,7 +78,7 @@ def test_an_unknown_field_is_refused_with_those_of_its_kind() -> None:
     with pytest.raises(InvalidInput, match="node, name, values"):
         interventions.read({"kind": "rewind", "node": "abcd", "force": True})
     with pytest.raises(InvalidInput, match="no more than kind"):
-        interventions.read({"kind": "unpause", "force": True})
+        interventions.read({"kind": "evaluate", "force": True})
 
 
 def test_an_argument_is_taken_as_its_parameter_has_it() -> None:

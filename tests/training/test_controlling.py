@@ -114,6 +114,13 @@ def test_a_paused_run_answers_everything_and_goes_on(home: Home) -> None:
     assert told == ["running", "paused", "running", "finished"]
 
 
+def test_a_pause_with_an_end_is_over_though_nobody_ends_it(home: Home) -> None:
+    (request,) = train(home, {4: [ask("pause", seconds=0.1)]})
+    assert (request.state, home.final().step) == ("done", loops.STEPS)
+    states = [event.state for event in home.events("segment")]
+    assert states == ["running", "paused", "running", "finished"]
+
+
 def test_a_stop_ends_a_pause(home: Home) -> None:
     thread = later(home, ask("stop"))
     every = train(home, {3: [ask("pause")]})

@@ -17,7 +17,7 @@ from branchtrack.core.agents.decisions import Decision
 from branchtrack.core.agents.policies.policy import Options
 from branchtrack.core.agents.records import Agent
 from branchtrack.core.agents.views import View
-from branchtrack.core.records import Branch
+from branchtrack.core.records import Branch, Request
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents, exchanges
@@ -59,7 +59,7 @@ class ModelController:
         self._say = say or (lambda _words: None)
         self._endpoint = Endpoint(options.base_url, options.model, options.timeout)
         self._exchange_id: str | None = None
-        self._is_holding = False
+        self._pause: Request | None = None
         self._agent: Agent | None = None
 
     @classmethod
@@ -97,7 +97,6 @@ class ModelController:
         assert self._agent is not None
         # After a rollback the training is at an earlier step than when the model was last asked.
         last = min(memory.get("asked_at", view.step - self._options.every), view.step)
-        self._release(view)
         is_due = view.step >= last + self._options.every and view.is_live
         if not is_due or not self._may_ask(memory):
             memory["asked_at"] = last
@@ -188,14 +187,15 @@ class ModelController:
 
     def _hold(self, view: View) -> None:
         if self._options.wait and view.status == "running" and self._agent is not None:
-            self._is_holding = True
-            holding.pause(self._database, self._agent, _ref(view), self._options.timeout)
+            seconds = self._options.timeout
+            self._pause = holding.pause(self._database, self._agent, _ref(view), seconds)
 
     def _release(self, view: View) -> None:
-        """Let a training go on that this process holds, or one that has died."""
-        if self._agent is not None and (self._is_holding or view.status == "paused"):
-            self._is_holding = False
-            holding.unpause(self._database, self._agent, _ref(view), self._options.timeout)
+        """Let a training go on that is held for a question."""
+        pause, self._pause = self._pause, None
+        if self._agent is not None and pause is not None:
+            seconds = self._options.timeout
+            holding.unpause(self._database, self._agent, _ref(view), pause, seconds)
 
 
 def _ref(view: View) -> str:

@@ -40,31 +40,35 @@ def set_settings(
 @click.command()
 @click.argument("run")
 @click.option("--free", is_flag=True, help="End the process, too; unpause starts a new one.")
+@click.option("--for", "seconds", type=float, metavar="SECONDS", help="Continue by itself after.")
 @request_options
-def pause(line: CommandLine, run: str, free: bool, **options: Any) -> None:
+def pause(line: CommandLine, run: str, free: bool, seconds: float | None, **options: Any) -> None:
     """Ask a RUN (or RUN/BRANCH) to commit a node and hold, still answering.
 
     With --free its process ends, so that the machine is free; the branch stays paused.
 
     \b
     Example: branchtrack pause demo --reason "let me look"
+             branchtrack pause demo --for 600
              branchtrack pause demo --free
     """
-    send_request(
-        line, run, {"kind": "pause", "free": True} if free else {"kind": "pause"}, **options
-    )
+    details = {"free": free or None, "seconds": seconds}
+    given = {name: value for name, value in details.items() if value is not None}
+    send_request(line, run, {"kind": "pause", **given}, **options)
 
 
 @click.command()
 @click.argument("run")
+@click.option("--pause", metavar="REQUEST", help="End this pause alone, by its id.")
 @request_options
-def unpause(line: CommandLine, run: str, **options: Any) -> None:
+def unpause(line: CommandLine, run: str, pause: str | None, **options: Any) -> None:
     """Ask a paused RUN (or RUN/BRANCH) to continue, in a new process if its own has ended.
 
     \b
     Example: branchtrack unpause demo
     """
-    send_request(line, run, {"kind": "unpause"}, follow_up=partial(_start, line), **options)
+    payload = {"kind": "unpause"} if pause is None else {"kind": "unpause", "pause": pause}
+    send_request(line, run, payload, follow_up=partial(_start, line), **options)
 
 
 def _start(line: CommandLine, database: Database, request: Request) -> None:

@@ -17,6 +17,7 @@ from branchtrack.training.session.rewind import Rewinder
 from branchtrack.training.steer import execution
 from branchtrack.training.steer.answers import Answer
 from branchtrack.training.steer.execution import Scene
+from branchtrack.training.steer.holds import Holds
 
 
 class LoopControl:
@@ -34,8 +35,22 @@ class LoopControl:
         log: Callable[[int, Mapping[str, Any]], None],
         hold: Callable[[bool, int, str], None],
     ) -> None:
-        self.stop_asked = self.is_paused = self.suspends = False
+        self.stop_asked = self.suspends = False
         self._rewinder, self._log, self._hold = rewinder, log, hold
+        self._holds = Holds()
+        #: Who paused the loop, as long as it is recorded as held.
+        self._paused_by: str | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a pause holds the loop."""
+        return bool(self._holds)
+
+    def is_held(self, step: int) -> bool:
+        """Return whether the loop is held at a step; a pause that ended by itself is recorded."""
+        if self._paused_by is not None and not self._holds:
+            self._continue(step, self._paused_by)
+        return self.is_paused
 
     def execute(
         self, request: Request, point: Point, actions: execution.Actions, *, final: bool
@@ -52,6 +67,7 @@ class LoopControl:
             actions,
             evaluate=partial(self._evaluate, point),
             hold=partial(self._pause, point.step, final),
+            release=partial(self._unpause, point.step),
             stop=self._stop,
             suspend=partial(self._suspend, final),
             rewind=self._rewinder.order,
@@ -74,8 +90,18 @@ class LoopControl:
         if final or self.stop_asked:
             raise InvalidInput("kind", "pause", "nothing", what="Training ends at this step.")
 
-    def _pause(self, step: int, final: bool, request: Request, paused: bool) -> None:
-        if paused:
-            self._refuse_at_end(final)
-        self.is_paused = paused
-        self._hold(paused, step, request.actor)
+    def _pause(self, step: int, final: bool, request: Request) -> None:
+        self._refuse_at_end(final)
+        self._holds.begin(request)
+        self._paused_by = request.actor
+        self._hold(True, step, request.actor)
+
+    def _unpause(self, step: int, request: Request) -> bool:
+        self._holds.end(request.requested.get("pause"))
+        if not self._holds:
+            self._continue(step, request.actor)
+        return self.is_paused
+
+    def _continue(self, step: int, actor: str) -> None:
+        self._paused_by = None
+        self._hold(False, step, actor)

@@ -222,7 +222,7 @@ class Session(Updates):
         assert self.recorder is not None
         reached = [*(["epoch"] if epoch_over else []), *(["checkpoint"] if save else [])]
         self._answer(point, reached, save=save, final=final)
-        while self._control.is_paused and not (self.stop_asked or final):
+        while self._control.is_held(point.step) and not (self.stop_asked or final):
             if self.recorder.inbox.wait(intervals.PAUSE_SECONDS):
                 self._answer(point, (), save=False, final=False)
 

@@ -31,16 +31,17 @@ class Scene:
     """What requests are executed on: live objects, the author's actions, and the training itself.
 
     ``evaluate`` returns the metrics as they are recorded; ``hold`` holds training after this
-    control point for a request (or, if false, continues it), ``stop`` ends it, and ``suspend`` ends
-    its process for a pause; ``rewind`` prepares the branch to continue in, and returns what the
-    answer says of it.
+    control point, and ``release`` ends one pause or all, and returns whether others hold it still;
+    ``stop`` ends it, and ``suspend`` ends its process for a pause; ``rewind`` prepares the branch
+    to continue in, and returns what the answer says of it.
     """
 
     live: Live
     step: int
     actions: Actions
     evaluate: Callable[[], dict[str, Any]]
-    hold: Callable[[Request, bool], None]
+    hold: Callable[[Request], None]
+    release: Callable[[Request], bool]
     stop: Callable[[], None]
     suspend: Callable[[], None]
     rewind: Callable[[Request], dict[str, Any]]
@@ -130,11 +131,12 @@ def _pause(answer: Answer, scene: Scene) -> None:
         # Done when training has ended, as a stop.
         scene.suspend()
     else:
-        scene.hold(answer.request, True)
+        scene.hold(answer.request)
 
 
 def _unpause(answer: Answer, scene: Scene) -> None:
-    scene.hold(answer.request, False)
+    if scene.release(answer.request):
+        answer.result = {"paused": "Another pause holds the training."}
 
 
 def _stop(answer: Answer, scene: Scene) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from branchtrack import control
-from branchtrack.agents.llm import holding
 from branchtrack.agents.llm.controller import ModelController, pause_after
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.agents.records import Agent, Exchange
@@ -171,25 +170,10 @@ def carried_out(tree: Tree, kind: str) -> None:
         requests.move(connection, request.id, "done", actor="run")
 
 
-def pause_by(tree: Tree, actor: str = "ann", kind: str = "pause") -> None:
-    control.submit(tree.database, "demo", {"kind": kind}, actor=actor, reason="lunch")
-    carried_out(tree, kind)
-
-
 @pytest.fixture
 def no_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody trains: that a training is paused or goes on is not waited for."""
     monkeypatch.setattr(control, "wait", lambda *_arguments: None)
-
-
-@pytest.mark.usefixtures("no_trainer")
-def test_a_training_that_a_dead_agent_held_goes_on(tree: Tree, endpoint: Asked) -> None:
-    coach = Coach(tree, endpoint.url, wait=True)
-    holding.pause(tree.database, coach.agent, "demo", 0.1)
-    carried_out(tree, "pause")
-    coach.controller.take(coach.agent)
-    coach.controller.decide(look(tree.database), {"asked_at": 0})
-    assert [request.kind for request in requests_of(tree)] == ["pause", "unpause"]
 
 
 def test_after_a_failure_it_waits_longer_each_time(
@@ -262,23 +246,9 @@ def test_a_training_waits_for_the_answer_and_goes_on_after_it(tree: Tree) -> Non
         Coach(tree, asked.url, wait=True).work()
     held, over = requests_of(tree)
     assert (held.kind, over.kind) == ("pause", "unpause")
+    assert over.requested["pause"] == held.id
     # There was no answer.
     assert over.reason == "The question to the model is over."
-
-
-@pytest.mark.usefixtures("no_trainer")
-def test_a_training_that_a_person_pauses_meanwhile_stays_paused(tree: Tree) -> None:
-    def answer(handler: BaseHTTPRequestHandler, question: dict[str, Any]) -> None:
-        carried_out(tree, "pause")
-        pause_by(tree)
-        saying(completion('{"action": "nothing", "reason": "fine"}'))(handler, question)
-
-    with answering(answer) as asked:
-        Coach(tree, asked.url, wait=True).work()
-    assert [(row.kind, row.actor) for row in requests_of(tree)] == [
-        ("pause", "coach (llm)"),
-        ("pause", "ann"),
-    ]
 
 
 @pytest.mark.usefixtures("no_trainer")

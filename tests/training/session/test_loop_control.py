@@ -34,10 +34,12 @@ class Desk:
             raise self.refusal
         return {"branch": "again"}
 
-    def ask(self, kind: str, *, final: bool = False) -> Answer:
+    def ask(self, kind: str, number: int = 1, *, final: bool = False, **requested: Any) -> Answer:
         live: Any = SimpleNamespace()
         point = Point(live, 4, 0.0, dict, lambda: {"loss": 0.5})
-        return self.control.execute(request(kind), point, {}, final=final)
+        return self.control.execute(
+            request(kind, number, requested=requested), point, {}, final=final
+        )
 
 
 @pytest.fixture
@@ -58,6 +60,22 @@ def test_an_evaluation_is_logged_and_answered(desk: Desk) -> None:
 def test_a_pause_holds_the_loop_until_it_is_ended(desk: Desk) -> None:
     assert desk.ask("pause").state == "done" and desk.control.is_paused
     assert desk.ask("unpause").state == "done" and not desk.control.is_paused
+    assert desk.held == [(True, 4, "ann"), (False, 4, "ann")]
+
+
+def test_a_pause_that_is_not_the_only_one_leaves_the_loop_held(desk: Desk) -> None:
+    desk.ask("pause", 1)
+    desk.ask("pause", 2)
+    answer = desk.ask("unpause", 3, pause="r1")
+    assert answer.result == {"paused": "Another pause holds the training."}
+    assert desk.control.is_held(4) and desk.held == [(True, 4, "ann")] * 2
+    assert desk.ask("unpause", 4, pause="r2").result is None
+    assert not desk.control.is_held(4) and desk.held[-1] == (False, 4, "ann")
+
+
+def test_a_pause_that_ends_by_itself_is_recorded_once(desk: Desk) -> None:
+    desk.ask("pause", seconds=1e-9)
+    assert not desk.control.is_held(4) and not desk.control.is_held(5)
     assert desk.held == [(True, 4, "ann"), (False, 4, "ann")]
 
 

@@ -36,6 +36,7 @@ class Training:
             actions,
             evaluate=self.evaluate,
             hold=self.hold,
+            release=self.release,
             stop=self.stop,
             suspend=self.suspend,
             rewind=self.rewind,
@@ -46,8 +47,12 @@ class Training:
             raise self.error
         return {"eval_loss": 1.0}
 
-    def hold(self, request: Request, paused: bool) -> None:
-        self.deeds.append("held" if paused else "released")
+    def hold(self, request: Request) -> None:
+        self.deeds.append("held")
+
+    def release(self, request: Request) -> bool:
+        self.deeds.append("released")
+        return False
 
     def stop(self) -> None:
         self.deeds.append("stopped")

@@ -1,0 +1,35 @@
+"""The pauses that hold a training: it continues once the last of them has ended."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from branchtrack.core.records import Request
+
+
+class Holds:
+    """Pauses by the id of their request; some end by themselves.
+
+    ``clock`` returns seconds, from any beginning.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        now = self._clock()
+        return any(end > now for end in self._ends.values())
+
+    def begin(self, pause: Request) -> None:
+        """Hold the training until a pause is ended, or its time is over."""
+        seconds = pause.requested.get("seconds")
+        self._ends[pause.id] = math.inf if seconds is None else self._clock() + seconds
+
+    def end(self, pause_id: str | None) -> None:
+        """End one pause, or all."""
+        if pause_id is None:
+            self._ends.clear()
+        self._ends.pop(pause_id or "", None)
