@@ -153,7 +153,8 @@ def _scheduler_of(
         return whole[0]
     if whole:
         of = f"scheduler of the optimizer {name!r}" if name else "scheduler"
-        kinds = ", ".join(type(value).__name__ for value in whole)
+        # The collector knows no order that stays.
+        kinds = ", ".join(sorted(type(value).__name__ for value in whole))
         untracked.append(f"{of} ({kinds})")
         logger.warning(
             "branchtrack: the optimizer has %s that was not passed to start(): %s. Nodes lack "

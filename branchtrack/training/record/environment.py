@@ -7,6 +7,8 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,11 +43,7 @@ def describe() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
-    for package in ("torch", "transformers", "accelerate", "numpy"):
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    facts |= _versions()
     more = {"git": _git_commit(), "script": _SCRIPT}
     return facts | {name: value for name, value in more.items() if value}
 
@@ -125,6 +123,16 @@ def refuse_distributed(count: int) -> None:
             count,
             "1: random state and data position are per process, which is not supported yet",
         )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages that train; they stay while a process lives."""
+    versions = {}
+    for package in ("torch", "transformers", "accelerate", "numpy"):
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def _git_commit() -> str | None:

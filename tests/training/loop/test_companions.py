@@ -107,7 +107,7 @@ def test_of_several_schedulers_none_is_chosen_and_it_is_said(
     assert caplog.text.count("has 2 schedulers that was not passed to start()") == 1
     assert "start(scheduler=...)" in caplog.text
     again = train(home, home.order(home.node(5)), make=two)
-    assert again._session.not_restored == ["scheduler (StepLR, ExponentialLR)"]
+    assert again._session.not_restored == ["scheduler (ExponentialLR, StepLR)"]
 
 
 def test_a_scheduler_among_the_extra_objects_is_left_to_them(home: Home) -> None:

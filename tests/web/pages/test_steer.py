@@ -31,7 +31,12 @@ PATH = "/runs/digits/branches/main/steer"
 STOP = "/runs/digits/branches/main/stop"
 #: Fields of forms that say how a request is meant, and options that forms do not have.
 MEANT = {"kind", "reason", *CONDITIONS}
-NOT_IN_FORMS = {"set": {"clamp"}, "pause": {"free"}, "checkpoint": {"message"}}
+NOT_IN_FORMS = {
+    "set": {"clamp"},
+    "pause": {"free", "seconds"},
+    "unpause": {"pause"},
+    "checkpoint": {"message"},
+}
 
 
 @pytest.fixture
