@@ -8,6 +8,9 @@ BUSY := $(shell expr $(WORKERS) + 1)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
+# Hundreds of processes of the tests would each compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Tests write and flush tens of thousands of small files: in memory, where there is enough of it.
 ROOMY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$6 == "/dev/shm" && $$4 > 8000000 {print $$6}')
 MEMORY := $(shell awk '/^MemAvailable/ && $$2 > 12000000 {print "enough"}' /proc/meminfo 2>/dev/null)
