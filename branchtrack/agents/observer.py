@@ -19,6 +19,8 @@ from branchtrack.db.tables import nodes
 
 #: The newest points of a curve that are looked at, nodes of a line, and requests.
 MOST_POINTS, MOST_NODES, MOST_REQUESTS = 2000, 300, 20
+#: Metrics that a warning names.
+_MOST_NAMED = 12
 
 
 def observe(connection: Connection, branch: Branch, wanted: Collection[str] = ()) -> View:
@@ -58,6 +60,20 @@ def observe(connection: Connection, branch: Branch, wanted: Collection[str] = ()
 def run_steps(connection: Connection, branch: Branch) -> int:
     """Return the updates that the whole run has made, by which budgets are counted."""
     return segments.trained_steps(connection, branch.run_id)
+
+
+def metric_warning(connection: Connection, branch: Branch, metric: str) -> str:
+    """Return a warning that a branch's run has not logged a metric so far; empty if it has.
+
+    A run that has logged nothing yet says nothing of names: then there is no warning.
+    """
+    logged = curves.metric_names(connection, runs.list_branches(connection, branch.run_id))
+    if not logged or metric in logged:
+        return ""
+    more = len(logged) - _MOST_NAMED
+    listed = ", ".join(logged[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    run = runs.get_run(connection, branch.run_id).name
+    return f"{run} has logged no metric {metric!r} yet. It has {listed}."
 
 
 def _curve(connection: Connection, branch: Branch, name: str) -> Curve:

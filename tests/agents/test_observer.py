@@ -54,3 +54,21 @@ def test_the_updates_of_a_run_are_counted(sqlite_database: Database, store: Stor
     tree = make_tree(sqlite_database, store)
     with sqlite_database.read() as connection:
         assert observer.run_steps(connection, tree.branches["main"]) == 0
+
+
+def test_a_metric_that_the_run_has_not_logged_is_a_warning_with_those_it_has(
+    database: Database, store: Store
+) -> None:
+    def warning(metric: str) -> str:
+        with database.read() as connection:
+            branch = runs.find_branch(connection, "demo")
+            return observer.metric_warning(connection, branch, metric)
+
+    tree = make_tree(database, store)
+    assert warning("nope") == ""
+    tree.points("main", "loss", range(1, 4))
+    assert warning("loss") == ""
+    assert warning("nope") == "demo has logged no metric 'nope' yet. It has loss."
+    for number in range(13):
+        tree.points("main", f"a{number:02}", [1])
+    assert warning("nope").endswith("a10, a11 and 2 more.")

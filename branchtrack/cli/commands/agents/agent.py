@@ -12,6 +12,7 @@ from branchtrack.cli.output import echo, emit
 
 if TYPE_CHECKING:
     from branchtrack.agents.runner import Controller
+    from branchtrack.db.engine import Database
 
 #: The word for a language model in place of a policy.
 LLM = "llm"
@@ -100,6 +101,7 @@ def agent(
             budget=parse_assignments(limits, "budget"),
             every_branch=controller.every_branch,
         )
+        _warn_of_metric(database, ref, given.get("metric"), as_json)
         if not as_json:
             echo(f"{hired.name} watches {ref}, and may {mode}. Ctrl-C ends it.")
         with signals() as came:
@@ -127,6 +129,20 @@ def _controller(
 
     rules = RuleController(policy, options)
     return rules, rules.options
+
+
+def _warn_of_metric(database: Database, ref: str, metric: Any, as_json: bool) -> None:
+    """Warn of a metric that the run has not logged: it may be misspelled, or come later."""
+    from branchtrack.agents import observer
+    from branchtrack.db import runs
+
+    if not isinstance(metric, str) or not metric:
+        return
+    with database.read() as connection:
+        branch = runs.find_branch(connection, ref)
+        warning = observer.metric_warning(connection, branch, metric)
+    if warning:
+        click.echo(json.dumps({"note": warning}) if as_json else f"Warning: {warning}", err=True)
 
 
 def _say(text: str, as_json: bool) -> None:
