@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, and_, or_, select
 
 from branchtrack.analysis import curves
@@ -77,8 +78,20 @@ def metric_warning(connection: Connection, branch: Branch, metric: str) -> str:
 
 
 def _curve(connection: Connection, branch: Branch, name: str) -> Curve:
+    """Return the newest points of a curve.
+
+    If these begin with values that are not finite, the first point of that stretch is there, too:
+    policies say since which step it lasts, and look for a healthy node before it.
+    """
     series = curves.branch_curve(connection, branch, name).series
-    return Curve(series.steps[-MOST_POINTS:].tolist(), series.values[-MOST_POINTS:].tolist())
+    first = max(0, series.steps.size - MOST_POINTS)
+    finite = np.isfinite(series.values)
+    shown = np.arange(first, series.steps.size)
+    if first and not finite[first]:
+        earlier = np.flatnonzero(finite[:first])
+        began = int(earlier[-1]) + 1 if earlier.size else 0
+        shown = np.unique(np.append(shown, began))
+    return Curve(series.steps[shown].tolist(), series.values[shown].tolist())
 
 
 def _line(connection: Connection, branch: Branch) -> list[SeenNode]:
