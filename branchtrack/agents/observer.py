@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, and_, or_, select
 
 from branchtrack.analysis import curves
@@ -19,6 +20,8 @@ from branchtrack.db.tables import nodes
 
 #: The newest points of a curve that are looked at, nodes of a line, and requests.
 MOST_POINTS, MOST_NODES, MOST_REQUESTS = 2000, 300, 20
+#: Metrics that a warning names.
+_MOST_NAMED = 12
 
 
 def observe(connection: Connection, branch: Branch, wanted: Collection[str] = ()) -> View:
@@ -60,9 +63,35 @@ def run_steps(connection: Connection, branch: Branch) -> int:
     return segments.trained_steps(connection, branch.run_id)
 
 
+def metric_warning(connection: Connection, branch: Branch, metric: str) -> str:
+    """Return a warning that a branch's run has not logged a metric so far; empty if it has.
+
+    A run that has logged nothing yet says nothing of names: then there is no warning.
+    """
+    logged = curves.metric_names(connection, runs.list_branches(connection, branch.run_id))
+    if not logged or metric in logged:
+        return ""
+    more = len(logged) - _MOST_NAMED
+    listed = ", ".join(logged[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    run = runs.get_run(connection, branch.run_id).name
+    return f"{run} has logged no metric {metric!r} yet. It has {listed}."
+
+
 def _curve(connection: Connection, branch: Branch, name: str) -> Curve:
+    """Return the newest points of a curve.
+
+    If these begin with values that are not finite, the first point of that stretch is there, too:
+    policies say since which step it lasts, and look for a healthy node before it.
+    """
     series = curves.branch_curve(connection, branch, name).series
-    return Curve(series.steps[-MOST_POINTS:].tolist(), series.values[-MOST_POINTS:].tolist())
+    first = max(0, series.steps.size - MOST_POINTS)
+    finite = np.isfinite(series.values)
+    shown = np.arange(first, series.steps.size)
+    if first and not finite[first]:
+        earlier = np.flatnonzero(finite[:first])
+        began = int(earlier[-1]) + 1 if earlier.size else 0
+        shown = np.unique(np.append(shown, began))
+    return Curve(series.steps[shown].tolist(), series.values[shown].tolist())
 
 
 def _line(connection: Connection, branch: Branch) -> list[SeenNode]:

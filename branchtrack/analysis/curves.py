@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlalchemy import Connection
 
 from branchtrack.core import tree
+from branchtrack.core.names import storable
 from branchtrack.core.records import Branch
 from branchtrack.db import metrics, nodes
 from branchtrack.db.metrics import Series
@@ -83,6 +84,35 @@ def branch_curve(connection: Connection, branch: Branch, metric: str) -> Curve:
         if metric not in available:
             raise NotFound("metric", metric, available)
     return curve
+
+
+def curve_since(
+    connection: Connection, branch: Branch, metric: str, cursor: str
+) -> tuple[Curve, int | None]:
+    """Return the part of a curve from the step of a cursor on, and that step.
+
+    Blocks of points before it are not read. If points before the cursor are no longer part of the
+    curve, the whole curve and None are returned.
+
+    Raises:
+        NotFound: the branch has no such metric. InvalidInput: it is no cursor.
+    """
+    (spans,) = _spans(connection, branch.run_id, [branch])
+    part = Curve(branch, metric, Series.empty(), tuple(spans))
+    step = part.step_of(cursor)
+    if step is not None:
+        # The cursor's own point, too: without it the curve may have lost its end.
+        after = {
+            span.segment: max(span.after, step - 1)
+            for span in spans
+            if span.upto is None or step <= span.upto
+        }
+        series = chart_series.points_after(connection, after, storable(metric))
+        part = replace(part, series=_stitch(spans, series))
+        if part.series.steps.size:
+            return part, step
+    curve = branch_curve(connection, branch, metric)
+    return curve, curve.step_of(cursor)
 
 
 def branch_curves(

@@ -156,10 +156,13 @@ def curve(
 
     if points is not None and points < 4:
         raise InvalidInput("points", points, "4 or more")
-    full_curve = curves.branch_curve(connection, branch, metric)
-    seen = None if since is None else full_curve.step_of(since)
+    seen: int | None = None
+    if since is None:
+        stitched = curves.branch_curve(connection, branch, metric)
+    else:
+        stitched, seen = curves.curve_since(connection, branch, metric, since)
     after = max(-1 if first is None else first - 1, -1 if seen is None else seen)
-    part = full_curve.series.cut(after, last)
+    part = stitched.series.cut(after, last)
     series = part if points is None else downsample.downsample(part, points)
     newest = int(part.steps[-1]) if part.steps.size else seen
     return {
@@ -171,11 +174,10 @@ def curve(
         "gaps": downsample.gaps(part),
         "points": int(part.steps.size),
         "segments": [
-            {"id": span.segment, "after": span.after, "upto": span.upto}
-            for span in full_curve.spans
+            {"id": span.segment, "after": span.after, "upto": span.upto} for span in stitched.spans
         ],
-        "forks": full_curve.forks,
-        "next": None if newest is None else full_curve.cursor(newest),
+        "forks": stitched.forks,
+        "next": None if newest is None else stitched.cursor(newest),
         "reset": since is not None and seen is None,
     }
 

@@ -130,8 +130,7 @@ def create_launches(
             plan = plan_branches(connection, order)
             names = plan.names(connection)
             if not allow_code_change:
-                for node in {branch.node.id: branch.node for branch in plan.branches}.values():
-                    code_changes.check(connection, node, entry_point)
+                check_code(connection, plan, entry_point)
         facts |= valid_turn(priority, labels, retries)
         checked = check_branches(database, store, plan, names, entry_point)
         with database.transaction() as connection:
@@ -178,6 +177,16 @@ def plan_branches(connection: Connection, order: ForkOrder) -> Plan:
     default = order.name or as_name("-".join(varying), "fork")
     is_group = order.group is not None or len(branches) > 1
     return Plan(order, branches, (order.group or default) if is_group else None, kind)
+
+
+def check_code(connection: Connection, plan: Plan, entry_point: Mapping[str, Any] | None) -> None:
+    """Refuse a plan of which a node would be continued by other code than its own.
+
+    Raises:
+        CodeChanged: with the difference, of the first such node.
+    """
+    for node in {branch.node.id: branch.node for branch in plan.branches}.values():
+        code_changes.check(connection, node, entry_point)
 
 
 def check_branches(

@@ -5,7 +5,7 @@ It writes nothing, and knows no page and no terminal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,6 +16,7 @@ from branchtrack.control.fan_out import (
     ForkOrder,
     Plan,
     PlannedBranch,
+    check_code,
     first_node,
     plan_branches,
 )
@@ -25,6 +26,7 @@ from branchtrack.core import actors, restores, schedules
 from branchtrack.core.actors import Actor
 from branchtrack.core.builtin_settings import SCHEDULER
 from branchtrack.core.overrides import WEIGHTS_ONLY
+from branchtrack.core.queueing import valid_turn
 from branchtrack.core.records import Node
 from branchtrack.db import nodes, runs, segments
 from branchtrack.db.engine import Database
@@ -43,8 +45,14 @@ def preview_launches(
     actor: Actor | str,
     reason: str = "",
     entry_point: Mapping[str, Any] | None = None,
+    priority: int | None = None,
+    labels: Iterable[str] | None = None,
+    retries: int = 0,
+    allow_code_change: bool = True,
 ) -> dict[str, Any]:
     """Return what `fan_out.create_launches` would create; nothing is written.
+
+    The arguments are the same, so that what an order would be refused for is refused here, too.
 
     The result has ``branches``, ``group`` (or None), ``steps`` in all (None if that of a branch is
     not known) and ``refused``, how many branches are refused. A branch has ``branch`` (its name),
@@ -52,7 +60,8 @@ def preview_launches(
     and ``error`` (as `error_payload`, or None).
 
     Raises:
-        NotFound, InvalidInput, Forbidden, RateLimited: the order as a whole is refused.
+        NotFound, InvalidInput, Forbidden, RateLimited, CodeChanged: the order as a whole is
+        refused.
     """
     message, who = clean_text("reason", reason), actors.of(actor)
     with database.read() as connection:
@@ -60,7 +69,10 @@ def preview_launches(
         launch.check_allowed(connection, first, order.fields(first), who, message)
         plan = plan_branches(connection, order)
         names = plan.names(connection)
+        if not allow_code_change:
+            check_code(connection, plan, entry_point)
         run = runs.get_run(connection, first.run_id)
+    valid_turn(priority, labels, retries)
     known: dict[str, list[str]] = {}
     lines = [
         _branch(database, store, plan, branch, name, entry_point, known)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from branchtrack.schemas.bases import Answer, Body, Moment, Selection, Values
+from branchtrack.schemas.bases import Answer, Body, Moment, Reason, Selection, Values
 from branchtrack.schemas.requests import Request
 
 
@@ -31,14 +31,14 @@ class ForkProposalBody(Body):
     settings: Values = Field(default_factory=dict)
     name: str | None = None
     mode: Literal["exact", "weights"] | None = None
-    reason: str = Field("", max_length=2000, description="Why; agents must give one.")
+    reason: Reason = Field("", description="Why; agents must give one.")
     expires_in: float | None = Field(None, gt=0, le=366 * 86400, description="Seconds.")
 
 
 class DeclineBody(Body):
     """Why a proposal is declined."""
 
-    reason: str = Field("", max_length=2000)
+    reason: Reason = ""
 
 
 class AgentBody(Body):

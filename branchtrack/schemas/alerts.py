@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from branchtrack.schemas.bases import Answer, Body, Moment, Number, Selection, Values, Whole
+from branchtrack.schemas.bases import Answer, Body, Moment, Number, Reason, Selection, Values, Whole
 
 
 class AlertsQuery(Selection):
@@ -53,7 +53,7 @@ class WatchBody(Body):
 
     rules: Values = Field(default_factory=dict)
     reset: bool = False
-    reason: str = Field("", max_length=2000)
+    reason: Reason = ""
 
 
 class Watch(Answer):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from branchtrack.core.names import storable
 
 _LARGEST = 2**53
 _SPELLED = ["NaN", "Infinity", "-Infinity"]
@@ -23,6 +25,23 @@ Whole = Annotated[int, Field(ge=0, le=_LARGEST)]
 #: ISO 8601 in UTC, to the millisecond.
 Moment = str
 Values = dict[str, Any]
+_STORABLE = "text without NUL and halves of surrogate pairs"
+
+
+def storable_text(text: str) -> str:
+    """Return text that every database can hold as it is.
+
+    Raises:
+        ValueError: it has a NUL character, or half a surrogate pair.
+    """
+    if storable(text) != text:
+        raise ValueError(_STORABLE)
+    return text
+
+
+Text = Annotated[str, AfterValidator(storable_text)]
+#: Why something is done, as it is kept in the record.
+Reason = Annotated[Text, Field(max_length=2000)]
 
 
 class Query(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, RootModel
 
 from branchtrack.core.queueing import MOST_PRIORITY, MOST_RETRIES
-from branchtrack.schemas.bases import Answer, Body, Moment, Number, Selection, Values
+from branchtrack.schemas.bases import Answer, Body, Moment, Number, Reason, Selection, Values
 from branchtrack.schemas.errors import Problem
 from branchtrack.schemas.nodes import Change
 
@@ -17,7 +17,7 @@ _Lists = dict[str, list[Any] | str]
 class TurnBody(Body):
     """When the processes of an order start, and whether under other code."""
 
-    reason: str = Field("", max_length=2000)
+    reason: Reason = ""
     priority: int | None = Field(None, ge=-MOST_PRIORITY, le=MOST_PRIORITY)
     labels: list[str] | None = Field(None, description="What a worker has to have.")
     retries: int = Field(0, ge=0, le=MOST_RETRIES)

@@ -10,7 +10,7 @@ from pydantic import Field, RootModel, create_model
 
 from branchtrack.core import lifecycle
 from branchtrack.core.interventions import INTERVENTIONS, Intervention
-from branchtrack.schemas.bases import Answer, Moment, Query, Selection, Values
+from branchtrack.schemas.bases import Answer, Moment, Query, Reason, Selection, Values
 from branchtrack.schemas.errors import Problem
 
 _A_YEAR = 366 * 86400
@@ -36,7 +36,7 @@ class WaitQuery(Query):
 class Conditions(Intervention):
     """Why, until when and under what conditions: with every kind of request."""
 
-    reason: str = Field("", max_length=2000, description="Why; agents must give one.")
+    reason: Reason = Field("", description="Why; agents must give one.")
     only_if: Values | None = Field(None, description="Values that settings must still have.")
     not_after_step: int | None = Field(None, ge=0, le=2**62)
     expires_in: float | None = Field(None, gt=0, le=_A_YEAR, description="Seconds.")

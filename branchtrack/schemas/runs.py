@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from branchtrack.schemas.bases import Answer, Body, Moment, Number, Selection, Values
+from branchtrack.schemas.bases import Answer, Body, Moment, Number, Reason, Selection, Text, Values
 from branchtrack.schemas.nodes import NodeLine
 
 
@@ -151,11 +151,11 @@ class LabelsBody(Body):
     """What people call a run or a branch: all of it is changed, or nothing."""
 
     name: str | None = None
-    notes: str | None = None
+    notes: Text | None = None
     archived: bool | None = None
     add_tags: list[str] = []
     remove_tags: list[str] = []
-    reason: str = ""
+    reason: Reason = ""
 
 
 class Labels(Answer):
@@ -165,5 +165,5 @@ class Labels(Answer):
     id: str
     tags: list[str]
     name: str | None = None
-    notes: str | None = None
+    notes: Text | None = None
     archived: bool | None = None

@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from branchtrack.schemas.bases import Answer, Moment, Query, Selection
+from branchtrack.schemas.bases import Answer, Moment, Query, Reason, Selection
 
 
 class DeleteQuery(Query):
     """Why something is deleted."""
 
-    reason: str = ""
+    reason: Reason = ""
 
 
 class DeleteBranchQuery(DeleteQuery):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
+
 from branchtrack import control
 from branchtrack.agents import observer
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.agents.policies.guard import GuardOptions, find_divergence
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from tests.agents.benches import look
@@ -54,3 +59,58 @@ def test_the_updates_of_a_run_are_counted(sqlite_database: Database, store: Stor
     tree = make_tree(sqlite_database, store)
     with sqlite_database.read() as connection:
         assert observer.run_steps(connection, tree.branches["main"]) == 0
+
+
+def test_a_metric_that_the_run_has_not_logged_is_a_warning_with_those_it_has(
+    database: Database, store: Store
+) -> None:
+    def warning(metric: str) -> str:
+        with database.read() as connection:
+            branch = runs.find_branch(connection, "demo")
+            return observer.metric_warning(connection, branch, metric)
+
+    tree = make_tree(database, store)
+    assert warning("nope") == ""
+    tree.points("main", "loss", range(1, 4))
+    assert warning("loss") == ""
+    assert warning("nope") == "demo has logged no metric 'nope' yet. It has loss."
+    for number in range(13):
+        tree.points("main", f"a{number:02}", range(1, 2))
+    assert warning("nope").endswith("a10, a11 and 2 more.")
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_a_curve_that_went_bad_long_ago_has_the_step_since_which_it_is(
+    database: Database, store: Store, bad: str
+) -> None:
+    tree = make_tree(database, store)
+    steps = range(1, 11 + observer.MOST_POINTS + 500)
+    values = [1.0 if step <= 10 else float(bad) for step in steps]
+    # One that was bad before and has mended does not count.
+    values[4] = float(bad)
+    tree.points("main", "loss", steps, values)
+    curve = look(database).curve("loss")
+    assert list(curve.steps[:2]) == [11, steps[-observer.MOST_POINTS]]
+    divergence = find_divergence(curve, GuardOptions())
+    assert divergence is not None and divergence.step == 11
+    assert divergence.what.endswith("since step 11")
+
+
+def test_a_curve_that_was_never_good_is_bad_since_its_first_point(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree = make_tree(sqlite_database, store)
+    steps = range(1, observer.MOST_POINTS + 20)
+    tree.points("main", "loss", steps, [math.nan for _ in steps])
+    curve = look(sqlite_database).curve("loss")
+    assert (curve.steps[0], len(curve)) == (1, observer.MOST_POINTS + 1)
+
+
+def test_of_a_long_curve_the_newest_points_alone_are_seen(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree = make_tree(sqlite_database, store)
+    steps = range(1, observer.MOST_POINTS + 20)
+    tree.points("main", "loss", steps, [math.nan if step < 10 else 1.0 for step in steps])
+    curve = look(sqlite_database).curve("loss")
+    assert (curve.steps[0], len(curve)) == (20, observer.MOST_POINTS)

@@ -8,9 +8,10 @@ import pytest
 from branchtrack.analysis import curves
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Branch
-from branchtrack.db import runs, segments
+from branchtrack.db import metrics, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.metrics import Series
+from branchtrack.db.views import chart_series
 from branchtrack.errors import InvalidInput, NotFound
 from tests.trees_for_tests import Tree, make_forked_tree
 
@@ -127,3 +128,60 @@ def test_the_newest_points_are_those_of_the_whole_line(database: Database, store
         main = curves.newest_points(connection, fresh(tree, "main"))
         cooler = curves.newest_points(connection, fresh(tree, "cooler"))
     assert (main["loss"], cooler["loss"]) == ((30, 30.0), (20, 120.0))
+
+
+def test_a_curve_since_a_cursor_is_the_whole_curve_cut_there(
+    database: Database, store: Store
+) -> None:
+    tree, _nodes = make_forked_tree(database, store)
+    with database.transaction() as connection:
+        segments.create(connection, tree.run.id, tree.branches["main"].id, _nodes[2].id, 20)
+    tree.points("main", "loss", range(21, 2100))
+    # Steps that are logged again, of which older values lie in a block.
+    tree.points("main", "loss", range(1000, 1010), range(10))
+    main, cooler = fresh(tree, "main"), fresh(tree, "cooler")
+    segment_ids = {span.segment for name in ("main", "cooler") for span in curve(tree, name).spans}
+    with database.read() as connection:
+        for branch in (main, cooler):
+            whole = curves.branch_curve(connection, branch, "loss")
+            for segment in sorted(segment_ids):
+                for at in (0, 9, 10, 11, 20, 21, 25, 1004, 1024, 1500, 2098, 2099, 2100):
+                    part, step = curves.curve_since(connection, branch, "loss", f"{segment}:{at}")
+                    assert step == whole.step_of(f"{segment}:{at}")
+                    expected = whole.series if step is None else whole.series.cut(at - 1, None)
+                    assert np.array_equal(part.series.steps, expected.steps)
+                    assert np.array_equal(part.series.values, expected.values)
+                    assert np.array_equal(part.series.times, expected.times)
+                    assert part.spans == whole.spans
+
+
+def test_points_before_a_cursor_are_not_read(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, _nodes = make_forked_tree(database, store)
+    tree.points("main", "loss", range(31, 3000))
+    blocks = list[bytes]()
+    read_block = chart_series._block
+
+    def count(steps: bytes, *rest: bytes | None) -> Series:
+        blocks.append(steps)
+        return read_block(steps, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(chart_series, "_block", count)
+    monkeypatch.setattr(metrics, "read", lambda *_: pytest.fail("the whole series was read"))
+    branch = fresh(tree, "main")
+    with database.read() as connection:
+        part, step = curves.curve_since(connection, branch, "loss", f"{branch.segment_id}:2990")
+        assert (step, part.series.steps[0], part.series.steps[-1]) == (2990, 2990, 2999)
+        assert blocks == []
+        curves.curve_since(connection, branch, "loss", f"{branch.segment_id}:1500")
+    assert len(blocks) == 1
+
+
+def test_a_metric_that_there_is_not_is_refused_with_a_cursor_too(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree, _nodes = make_forked_tree(sqlite_database, store)
+    branch = fresh(tree, "main")
+    with sqlite_database.read() as connection, pytest.raises(NotFound):
+        curves.curve_since(connection, branch, "nope", f"{branch.segment_id}:5")

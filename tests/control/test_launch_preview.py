@@ -8,10 +8,10 @@ import pytest
 
 from branchtrack import control
 from branchtrack.checkpoints.packs import Store
-from branchtrack.control import ForkOrder
+from branchtrack.control import ForkOrder, code_changes
 from branchtrack.core.actors import Actor
 from branchtrack.db.engine import Database
-from branchtrack.errors import Forbidden, InvalidInput, NotFound
+from branchtrack.errors import CodeChanged, Forbidden, InvalidInput, NotFound
 from tests.control.samples import row_counts
 from tests.trees_for_tests import Tree, make_forked_tree
 
@@ -107,3 +107,34 @@ def test_an_order_that_is_refused_as_a_whole_has_no_preview(
 ) -> None:
     with pytest.raises(error):
         preview(tree, **order)
+
+
+@pytest.mark.parametrize(
+    ("turn", "field"),
+    [
+        ({"labels": ["two words"]}, "labels"),
+        ({"priority": 5000}, "priority"),
+        ({"retries": -1}, "retries"),
+    ],
+)
+def test_a_turn_that_an_order_would_be_refused_for_has_no_preview(
+    tree: Tree, turn: dict[str, Any], field: str
+) -> None:
+    for act in (control.preview_launches, control.create_launches):
+        with pytest.raises(InvalidInput) as refused:
+            act(tree.database, tree.store, ForkOrder(["demo@10"]), actor="me", **turn)
+        assert refused.value.field == field
+
+
+def test_other_code_is_refused_by_a_preview_as_by_the_order(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_connection: Any, node: Any, _entry_point: Any) -> None:
+        raise CodeChanged(node.id[:8], ["train.py"], [], "")
+
+    monkeypatch.setattr(code_changes, "check", refuse)
+    order = ForkOrder(["demo@10"])
+    for act in (control.preview_launches, control.create_launches):
+        with pytest.raises(CodeChanged):
+            act(tree.database, tree.store, order, actor="me", allow_code_change=False)
+    assert preview(tree)["refused"] == 0

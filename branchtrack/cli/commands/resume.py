@@ -168,7 +168,7 @@ def _dry_run(
     line: CommandLine, database: Database, order: ForkOrder, details: dict[str, Any], as_json: bool
 ) -> None:
     """Print what an order would do; exit with 2 if a branch of it is refused."""
-    preview = _preview(line, database, order, details)
+    preview = _preview(line, database, order, details, details["allow_code_change"])
     if as_json:
         emit(jsonable(preview))
     else:
@@ -179,17 +179,22 @@ def _dry_run(
 
 
 def _preview(
-    line: CommandLine, database: Database, order: ForkOrder, details: dict[str, Any]
+    line: CommandLine,
+    database: Database,
+    order: ForkOrder,
+    details: dict[str, Any],
+    allow_code_change: bool,
 ) -> dict[str, Any]:
     from branchtrack import control
 
+    names = ("reason", "entry_point", "priority", "labels", "retries")
     return control.preview_launches(
         database,
         line.store,
         order,
         actor=control.local_actor(),
-        reason=details["reason"],
-        entry_point=details["entry_point"],
+        allow_code_change=allow_code_change,
+        **{name: details[name] for name in names},
     )
 
 
@@ -203,7 +208,8 @@ def _create(
     for node in order.nodes if order.mode != "weights" else ():
         make_whole(line, database, node, details["entry_point"])
     if not quiet:
-        preview = _preview(line, database, order, details)
+        # Whether other code is allowed is asked for later.
+        preview = _preview(line, database, order, details, allow_code_change=True)
         if not preview["refused"]:
             print_preview(preview, "creates")
             echo()

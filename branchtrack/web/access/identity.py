@@ -13,7 +13,7 @@ import secrets
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from flask import current_app, g, request
+from flask import Flask, current_app, g, request
 
 from branchtrack.control import local_actor
 from branchtrack.core.actors import Actor
@@ -121,8 +121,12 @@ def _as_token(token: Token) -> Actor:
 
 def is_api() -> bool:
     """Return whether the current request is a program's, which reads answers as JSON."""
-    paths = current_app.config.get(JSON_PATHS, ())
-    return request.path.startswith(("/api/", "/it/")) or request.path in paths
+    return is_api_path(current_app, request.path)
+
+
+def is_api_path(app: Flask, path: str) -> bool:
+    """Return whether programs use a path, which read answers as JSON."""
+    return path.startswith(("/api/", "/it/")) or path in app.config.get(JSON_PATHS, ())
 
 
 def _channel() -> str:

@@ -37,13 +37,11 @@ def resume(node_id: str, body: models.ResumeBody) -> Any:
         mode=body.mode,
         without_change=body.without_change,
     )
-    facts: dict[str, Any] = {"actor": actor(), "reason": body.reason}
+    facts = {"actor": actor(), "reason": body.reason, **body.model_dump(include=_TURN)}
     database, store = services().database, services().store
     if body.dry_run:
         return control.preview_launches(database, store, order, **facts)
-    launches = control.create_launches(
-        database, store, order, **facts, **body.model_dump(include=_TURN)
-    )
+    launches = control.create_launches(database, store, order, **facts)
     with database.read() as connection:
         answers = [payloads_requests.launch(connection, launch) for launch in launches]
     return answers if len(answers) > 1 else answers[0], 202

@@ -18,7 +18,7 @@ from branchtrack.core.records import Request
 from branchtrack.db import requests, runs
 from branchtrack.errors import InvalidInput, NotAnswered, NotLive
 from branchtrack.schemas import requests as models
-from branchtrack.schemas.bases import Selection
+from branchtrack.schemas.bases import Selection, storable_text
 from branchtrack.schemas.steering import Settings
 from branchtrack.web.access.guards import actor
 from branchtrack.web.api.contract import documented
@@ -138,6 +138,10 @@ def _parted(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     reason = body.pop("reason", "")
     if not isinstance(reason, str):
         raise InvalidInput("reason", reason, "text")
+    try:
+        storable_text(reason)
+    except ValueError as error:
+        raise InvalidInput("reason", reason, str(error)) from error
     propose = body.pop("propose", False)
     if not isinstance(propose, bool):
         raise InvalidInput("propose", propose, "true or false")

@@ -94,6 +94,7 @@ def preview(node_id: str) -> Response:
             _fork_order(offer, request.form),
             actor=actor(),
             reason=request.form.get("reason", ""),
+            allow_code_change=bool(request.form.get("allow_code_change")),
         )
     except _Refused as refused:
         return _render_form(offer, request.form, 422, Outcome(refused.errors))

@@ -11,12 +11,14 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
+from flask import Flask
 from waitress.channel import ClientDisconnected, HTTPChannel  # type: ignore[import-untyped]
 from waitress.server import TcpWSGIServer  # type: ignore[import-untyped]
 from waitress.task import WSGITask  # type: ignore[import-untyped]
 
 from branchtrack.web.events.pump import Pump, Stream
 from branchtrack.web.events.streams import TAKE_OVER
+from branchtrack.web.serving.early_errors import EarlyErrorTask
 
 #: Seconds for the head of a request, from its beginning or its connection's; and for all of it.
 HEAD, WHOLE = 10.0, 30.0
@@ -99,6 +101,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection; one that reads a stream takes no more requests."""
 
     task_class = Task
+    error_task_class = EarlyErrorTask
     is_stream = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -156,6 +159,8 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
 
     channel_class = Channel
     pump: Pump
+    #: What it serves; waitress wraps it.
+    app: Flask
 
     def handle_accept(self) -> None:
         """Accept a connection, and make room for it."""

@@ -169,7 +169,7 @@ def _listener(app: Flask, listener: socket.socket, dispatcher: Any, pump: Pump) 
         sockinfo=kind,
         bind_socket=False,
     )
-    created.pump = pump
+    created.pump, created.app = pump, app
     return created
 
 

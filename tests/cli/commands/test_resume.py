@@ -392,6 +392,15 @@ def test_a_dry_run_says_what_would_be_created_and_creates_nothing(
     assert row_counts(sqlite_database) == before
 
 
+def test_a_dry_run_is_refused_for_what_the_real_order_is_refused_for(
+    call: Call, sqlite_config: Config
+) -> None:
+    train_here(sqlite_config, "--steps", "2")
+    for bad in (["--labels", "a b"], ["--priority", "5000"], ["--retry", "-1"], ["--group", "a b"]):
+        real, dry = (call("resume", "fake@0", *bad, *more) for more in ([], ["--dry-run"]))
+        assert (real.code, dry.code) == (2, 2) and real.err == dry.err
+
+
 def test_the_difference_is_said_before_training_starts(
     call: Call, sqlite_config: Config, sqlite_database: Database
 ) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import pytest
 
 from branchtrack.db import tokens
 from branchtrack.web.api import contract
@@ -50,3 +53,30 @@ def test_a_contract_names_the_roles_that_may() -> None:
     assert Contract({}).roles == ["viewer", "operator", "agent", "admin"]
     assert Contract({}, deed="purge").roles == ["admin"]
     assert contract.of(lambda: None) is None
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "half \ud800"])
+def test_a_reason_that_no_database_can_hold_is_refused_by_every_route(own: Site, text: str) -> None:
+    run, branch = "/api/v1/runs/digits", "/api/v1/runs/digits/branches/main"
+    node = f"/api/v1/nodes/{own.node('main')}"
+    routes = [
+        ("PATCH", run, {"notes": "x"}),
+        ("PATCH", branch, {"notes": "x"}),
+        ("PATCH", node, {"add_tags": ["x"]}),
+        ("POST", f"{branch}/requests", {"kind": "pause"}),
+        ("POST", f"{node}/resume", {"dry_run": True}),
+        ("POST", f"{branch}/continue", {}),
+    ]
+    for method, path, fields in routes:
+        body = json.dumps({**fields, "reason": text})
+        answer = own.client.open(path, method=method, data=body, content_type="application/json")
+        assert (answer.status_code, answer.get_json()["error"]["field"]) == (422, "reason"), path
+    body = json.dumps({"notes": text})
+    answer = own.client.patch(run, data=body, content_type="application/json")
+    assert (answer.status_code, answer.get_json()["error"]["field"]) == (422, "notes")
+
+
+@pytest.mark.parametrize("path", ["runs/digits", "runs/digits/branches/main"])
+def test_a_reason_in_an_address_is_refused_as_one_in_a_body(own: Site, path: str) -> None:
+    answer = own.client.delete(f"/api/v1/{path}?reason=a%00b")
+    assert (answer.status_code, answer.get_json()["error"]["field"]) == (422, "reason")

@@ -68,6 +68,14 @@ def test_a_dry_run_orders_nothing(own: Site) -> None:
     assert branches(own) == before
 
 
+def test_a_dry_run_is_refused_for_what_the_order_is_refused_for(own: Site) -> None:
+    for bad in ({"labels": ["two words"]}, {"name": "main"}, {"group": "a b"}, {"priority": 5000}):
+        errors = [resume(own, 422, **bad)["error"]]
+        if "name" not in bad:  # A name that is taken refuses one branch of those in a preview.
+            errors.append(resume(own, 422, **bad, dry_run=True)["error"])
+        assert {error["field"] for error in errors} == {*bad}
+
+
 def test_a_node_without_a_change_has_no_other_road(own: Site) -> None:
     refused = resume(own, 422, without_change=True)
     assert refused["error"]["field"] == "without_change"

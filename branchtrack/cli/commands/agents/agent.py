@@ -12,6 +12,8 @@ from branchtrack.cli.output import echo, emit
 
 if TYPE_CHECKING:
     from branchtrack.agents.runner import Controller
+    from branchtrack.core.agents.records import Agent
+    from branchtrack.db.engine import Database
 
 #: The word for a language model in place of a policy.
 LLM = "llm"
@@ -100,8 +102,7 @@ def agent(
             budget=parse_assignments(limits, "budget"),
             every_branch=controller.every_branch,
         )
-        if not as_json:
-            echo(f"{hired.name} watches {ref}, and may {mode}. Ctrl-C ends it.")
+        _announce(database, ref, hired, given.get("metric"), as_json)
         with signals() as came:
             ended = Runner(executor, hired, controller, lambda text: _say(text, as_json)).run(
                 came.stop
@@ -127,6 +128,22 @@ def _controller(
 
     rules = RuleController(policy, options)
     return rules, rules.options
+
+
+def _announce(database: Database, ref: str, hired: Agent, metric: Any, as_json: bool) -> None:
+    """Say who watches what; warn of a metric that is not logged: misspelled, or logged later."""
+    from branchtrack.agents import observer
+    from branchtrack.db import runs
+
+    warning = ""
+    if isinstance(metric, str) and metric:
+        with database.read() as connection:
+            branch = runs.find_branch(connection, ref)
+            warning = observer.metric_warning(connection, branch, metric)
+    if warning:
+        click.echo(json.dumps({"note": warning}) if as_json else f"Warning: {warning}", err=True)
+    if not as_json:
+        echo(f"{hired.name} watches {ref}, and may {hired.mode}. Ctrl-C ends it.")
 
 
 def _say(text: str, as_json: bool) -> None:

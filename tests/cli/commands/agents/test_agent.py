@@ -36,6 +36,20 @@ def test_json_is_the_agent_and_notes_go_to_standard_error(call: Call, forked: Fo
     assert json.loads(called.err.splitlines()[-1])["note"].startswith("exhausted")
 
 
+def test_a_metric_that_the_run_has_not_logged_is_a_warning_on_standard_error(
+    call: Call, forked: Forked
+) -> None:
+    forked[0].end("main")
+    arguments = ("agent", "demo", "--policy", "plateau", "--option")
+    called = call(*arguments, "metric=nope")
+    assert called.code == 0 and "no metric" not in called.out
+    assert called.err == "Warning: demo has logged no metric 'nope' yet. It has loss.\n"
+    as_json = call(*arguments, "metric=nope", "--json")
+    assert as_json.json["state"] == "ended"
+    assert "no metric 'nope'" in json.loads(as_json.err.splitlines()[0])["note"]
+    assert "no metric" not in call(*arguments, "metric=loss").err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
