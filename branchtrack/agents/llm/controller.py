@@ -186,7 +186,9 @@ class ModelController:
         return exchange.id
 
     def _hold(self, view: View) -> None:
-        if self._options.wait and view.status == "running" and self._agent is not None:
+        if self._agent is None or self._agent.mode == "observe":
+            return
+        if self._options.wait and view.status == "running":
             seconds = self._options.timeout
             self._pause = holding.pause(self._database, self._agent, _ref(view), seconds)
 

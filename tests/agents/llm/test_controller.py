@@ -251,6 +251,11 @@ def test_a_training_waits_for_the_answer_and_goes_on_after_it(tree: Tree) -> Non
     assert over.reason == "The question to the model is over."
 
 
+def test_a_training_does_not_wait_for_who_only_observes(tree: Tree, endpoint: Asked) -> None:
+    (exchange,) = Coach(tree, endpoint.url, "observe", wait=True).work()
+    assert exchange.outcome == "observed" and requests_of(tree) == []
+
+
 @pytest.mark.usefixtures("no_trainer")
 def test_a_held_training_goes_on_though_the_exchange_could_not_be_recorded(
     tree: Tree, endpoint: Asked, monkeypatch: pytest.MonkeyPatch
