@@ -3,8 +3,8 @@
 
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 WORKERS ?= 2
-# A third of each test is waiting: two workers more than cores.
-BUSY := $(shell expr $(WORKERS) + 2)
+# A part of each test is waiting: one worker more than cores.
+BUSY := $(shell expr $(WORKERS) + 1)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
