@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,14 @@ def opened_page(context: BrowserContext, site: Site) -> Iterator[Page]:
     opened.goto(site.address)
     yield opened
     assert [text for text in complaints if not any(part in text for part in EXPECTED)] == []
+
+
+def wait_until(page: Page, met: Callable[[], object]) -> None:
+    """Wait for what a page comes to; its policy forbids the browser's own waiting for a script."""
+    deadline = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
 
 
 def _bad(kind: str) -> bool:

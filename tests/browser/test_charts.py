@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from branchtrack.config import Config
-from tests.browser.conftest import Site, opened_page, served
+from tests.browser.conftest import Site, opened_page, served, wait_until
 from tests.browser.test_walk import coloured
 from tests.web.seeds import Line
 
@@ -100,8 +100,7 @@ def test_axes_are_legible_in_the_dark_and_follow_the_system(page: Page, site: Si
         assert coloured(page, "chart", "--line") > 500
         assert coloured(page, "chart", "--muted") > 20
     page.emulate_media(color_scheme="light")
-    page.wait_for_timeout(300)
-    assert coloured(page, "chart", "--line") > 500
+    wait_until(page, lambda: coloured(page, "chart", "--line") > 500)
 
 
 def test_marks_of_the_timeline_lead_to_their_nodes(page: Page, site: Site) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from branchtrack.db import requests
 from branchtrack.web.events import pump
-from tests.browser.conftest import Site
+from tests.browser.conftest import Site, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -35,14 +34,6 @@ def test_a_node_committed_meanwhile_appears_and_is_announced(tree: Page, site: S
     expect(tree.get_by_role("status")).to_contain_text("New intervention node changing lr")
 
 
-def wait_until(page: Page, condition: str) -> None:
-    """Wait for a condition in JavaScript; the browser's own waiting is what the pages forbid."""
-    deadline = time.monotonic() + 60
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, condition
-        page.wait_for_timeout(50)
-
-
 def test_points_logged_meanwhile_reach_the_chart_and_the_pace(tree: Page, site: Site) -> None:
     line = site.lines["more-decay"]
     tree.evaluate(
@@ -52,7 +43,8 @@ def test_points_logged_meanwhile_reach_the_chart_and_the_pace(tree: Page, site: 
     line.log("loss", list(range(1761, 1791)), [1.5] * 30)
     line.beat()
     expect(tree.locator('[data-pace="more-decay"]')).to_contain_text("step 1,790")
-    wait_until(tree, "Boolean(window.got) && window.got.some((one) => one['more-decay'])")
+    heard = "Boolean(window.got) && window.got.some((one) => one['more-decay'])"
+    wait_until(tree, lambda: tree.evaluate(heard))
     got = tree.evaluate("window.got")
     steps = [step for one in got for step, _ in one.get("more-decay", [])]
     assert steps == list(range(1761, 1791))
@@ -121,7 +113,7 @@ def test_where_all_streams_are_taken_the_page_asks_by_itself(
     page.goto(f"{site.root}runs/gpt2-docs")
     rows = page.get_by_role("region", name="Nodes").get_by_role("row")
     expect(rows).to_have_count(15)
-    wait_until(page, "polling !== 0")
+    wait_until(page, lambda: page.evaluate("polling !== 0"))
     site.lines["more-decay"].commit("checkpoint", 1770, loss=1.8)
     page.clock.fast_forward("00:05")
     expect(rows).to_have_count(16)
