@@ -160,13 +160,17 @@ def _as_json(error: BranchtrackError, status: int, **others: Any) -> Response:
 def _show_http_error(error: HTTPException) -> Response | tuple[Response | str, int]:
     if error.code is None or error.code < 400:
         return cast(Response, error.get_response())
+    is_api = identity.is_api()
     fixes = {404: "Start from the list of runs.", 405: "Use the form on the page."}
+    if is_api:
+        fixes = dict.fromkeys(fixes, "GET /api/v1/openapi.json lists every route.")
+    missing = f"There is no such {'route' if is_api else 'page'}."
     problem = BranchtrackError(
-        "There is no such page." if error.code == 404 else (error.description or error.name),
+        missing if error.code == 404 else (error.description or error.name),
         safe="Nothing was changed.",
         fix=fixes.get(error.code, ""),
     )
-    if identity.is_api():
+    if is_api:
         return _as_json(problem, error.code, type=type(error).__name__), error.code
     return render_template("error.html", error=problem, status=error.code), error.code
 

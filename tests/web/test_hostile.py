@@ -113,7 +113,7 @@ def test_half_a_surrogate_pair_that_is_stored_already_is_shown(own: Site) -> Non
         (f"/api/v1/curve?branch=digits&from={HUGE}", 422),
         (f"/nodes/{HUGE}", 404),
         (f"/api/v1/requests/{HUGE}", 404),
-        ("/runs/%00", 404),
+        ("/runs/%00", 400),
         ("/runs/%ed%a0%80", 404),
     ],
 )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import cast
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote_plus, unquote_to_bytes
 
 from flask import Flask, Response, current_app, g, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -131,15 +131,21 @@ def _check_host() -> None:
 
 
 def _check_text() -> None:
+    """Refuse an address whose names nothing can have, rather than find others by what is left."""
+    path = request.environ.get("PATH_INFO", "").encode("latin-1")
     try:
         request.query_string.decode()
-    except UnicodeDecodeError as error:
+        unquote_to_bytes(request.query_string).decode()
+        what = "has a NUL character" if "\0" in path.decode() else ""
+    except UnicodeDecodeError:
+        what = "is not valid UTF-8"
+    if what:
         raise Refused(
-            "The request's address is not valid UTF-8.",
+            f"The request's address {what}.",
             safe="Nothing was read or changed.",
-            fix="Encode bytes outside of ASCII as %XX.",
+            fix="Encode bytes outside of ASCII as %XX of UTF-8.",
             status=400,
-        ) from error
+        )
 
 
 def actor() -> Actor:

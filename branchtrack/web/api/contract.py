@@ -11,17 +11,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 from pydantic import BaseModel
 
 from branchtrack.core import actors
-from branchtrack.schemas.bases import Query, Selection
+from branchtrack.schemas.bases import Body, Query, Selection
 from branchtrack.web.access.guards import actor
 from branchtrack.web.input import json_body, models
 from branchtrack.web.input.selection import selected
 
 View = Callable[..., Any]
 _NAME = "contract"
+_WITHOUT_BODY = ("GET", "HEAD")
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,13 @@ def documented(
         def validated(**arguments: Any) -> Any:
             if contract.deed and not contract.recorded:
                 actors.check(actor(), contract.deed)
-            if contract.query is not None:
+            if contract.query is None:
+                models.query(Query)
+            else:
                 arguments["query"] = models.query(contract.query)
-            if contract.body is not None:
+            if contract.body is None and request.method not in _WITHOUT_BODY:
+                _refuse_fields()
+            elif contract.body is not None:
                 fields = json_body.read()
                 is_raw = contract.recorded
                 arguments["body"] = fields if is_raw else models.validated(contract.body, fields)
@@ -85,6 +90,16 @@ def of(view: View) -> Contract | None:
     """Return the contract of a view; None if it has none."""
     found: Contract | None = getattr(view, _NAME, None)
     return found
+
+
+def _refuse_fields() -> None:
+    """Refuse what a route without a body would ignore; an empty object is nothing.
+
+    Raises:
+        Refused, InvalidInput: there is a body that is no JSON object, or has fields.
+    """
+    if request.get_data():
+        models.validated(Body, json_body.read())
 
 
 def _response(result: Any, choose: Callable[[Any], Any] | None) -> Any:

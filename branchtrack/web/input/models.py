@@ -28,6 +28,8 @@ def query(model: type[Model]) -> Model:
             continue
         if len(texts) > 1:
             raise InvalidInput(name, texts, "one value", what=f"{name!r} is given twice.")
+        if "\0" in texts[0]:
+            raise InvalidInput(name, texts[0], "text without NUL")
         if (text := texts[0].strip()) or name not in _names(model):
             values[name] = text
     return validated(model, values)

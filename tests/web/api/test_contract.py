@@ -80,3 +80,48 @@ def test_a_reason_that_no_database_can_hold_is_refused_by_every_route(own: Site,
 def test_a_reason_in_an_address_is_refused_as_one_in_a_body(own: Site, path: str) -> None:
     answer = own.client.delete(f"/api/v1/{path}?reason=a%00b")
     assert (answer.status_code, answer.get_json()["error"]["field"]) == (422, "reason")
+
+
+@pytest.mark.parametrize("method", ["post", "delete"])
+@pytest.mark.parametrize(
+    ("address", "body", "status", "field"),
+    [
+        ("?zz=1", None, 422, "zz"),
+        ("", b'{"nonsense": 1}', 422, "nonsense"),
+        ("", b"[]", 422, "body"),
+        ("", b"{bad json", 400, "body"),
+        ("", b"{}", 200, None),
+        ("", b"", 200, None),
+    ],
+)
+def test_what_a_route_does_not_take_is_refused(
+    own: Site, method: str, address: str, body: bytes | None, status: int, field: str | None
+) -> None:
+    node = own.lines["main"].head
+    assert node is not None
+    path = f"/api/v1/nodes/{node.id}/pin{address}"
+    answer = own.client.open(
+        path, method=method, data=body, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == status, answer.text
+    assert answer.get_json().get("error", {}).get("field") == field
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("runs/digits%00", 400),
+        ("curve?branch=digits%ff", 400),
+        ("curve?branch=digits%00", 422),
+        ("curve?branch=digits&metric=loss%00", 422),
+    ],
+)
+def test_a_name_is_no_other_name_with_something_left_out(
+    own: Site, address: str, status: int
+) -> None:
+    assert own.client.get(f"/api/v1/{address}").status_code == status
+
+
+def test_a_path_that_is_no_text_is_refused(own: Site) -> None:
+    path = {"PATH_INFO": "/api/v1/runs/\xff\xfe"}
+    assert own.client.get("/", environ_overrides=path).status_code == 400
