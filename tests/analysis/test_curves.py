@@ -163,9 +163,9 @@ def test_points_before_a_cursor_are_not_read(
     blocks = list[bytes]()
     read_block = chart_series._block
 
-    def count(steps: bytes, *rest: bytes | None) -> Series:
+    def count(steps: bytes, values: bytes, times: bytes | None) -> Series:
         blocks.append(steps)
-        return read_block(steps, *rest)  # type: ignore[arg-type]
+        return read_block(steps, values, times)
 
     monkeypatch.setattr(chart_series, "_block", count)
     monkeypatch.setattr(metrics, "read", lambda *_: pytest.fail("the whole series was read"))

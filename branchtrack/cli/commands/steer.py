@@ -52,9 +52,9 @@ def pause(line: CommandLine, run: str, free: bool, seconds: float | None, **opti
              branchtrack pause demo --for 600
              branchtrack pause demo --free
     """
-    details = {"free": free or None, "seconds": seconds}
-    given = {name: value for name, value in details.items() if value is not None}
-    send_request(line, run, {"kind": "pause", **given}, **options)
+    fields = {"kind": "pause", "free": free or None, "seconds": seconds}
+    payload = {name: value for name, value in fields.items() if value is not None}
+    send_request(line, run, payload, **options)
 
 
 @click.command()

@@ -153,7 +153,7 @@ def _scheduler_of(
         return whole[0]
     if whole:
         of = f"scheduler of the optimizer {name!r}" if name else "scheduler"
-        # The collector knows no order that stays.
+        # The garbage collector lists objects in no stable order.
         kinds = ", ".join(sorted(type(value).__name__ for value in whole))
         untracked.append(f"{of} ({kinds})")
         logger.warning(

@@ -17,6 +17,7 @@ class Holds:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        #: Replaced, never changed: another thread may be looking.
         self._ends: dict[str, float] = {}
 
     def __bool__(self) -> bool:
@@ -26,10 +27,10 @@ class Holds:
     def begin(self, pause: Request) -> None:
         """Hold the training until a pause is ended, or its time is over."""
         seconds = pause.requested.get("seconds")
-        self._ends[pause.id] = math.inf if seconds is None else self._clock() + seconds
+        end = math.inf if seconds is None else self._clock() + seconds
+        self._ends = {**self._ends, pause.id: end}
 
     def end(self, pause_id: str | None) -> None:
         """End one pause, or all."""
-        if pause_id is None:
-            self._ends.clear()
-        self._ends.pop(pause_id or "", None)
+        left = {} if pause_id is None else self._ends
+        self._ends = {name: end for name, end in left.items() if name != pause_id}

@@ -134,7 +134,6 @@ def _check_text() -> None:
     """Refuse an address whose names nothing can have, rather than find others by what is left."""
     path = request.environ.get("PATH_INFO", "").encode("latin-1")
     try:
-        request.query_string.decode()
         unquote_to_bytes(request.query_string).decode()
         what = "has a NUL character" if "\0" in path.decode() else ""
     except UnicodeDecodeError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from branchtrack.training.steer.holds import Holds
 from tests.training.requests_for_tests import request
 
@@ -48,3 +50,17 @@ def test_a_pause_ends_by_itself_and_leaves_longer_ones() -> None:
     for now, is_held in ((159.9, True), (189.9, True), (190.0, False)):
         clock.now = now
         assert bool(holds) == is_held
+
+
+def test_a_thread_can_look_while_another_pauses() -> None:
+    class Moment(float):
+        """A time at which another thread pauses, during each comparison."""
+
+        def __lt__(self, end: Any) -> bool:
+            holds.begin(request("pause", len(holds._ends) + 1, requested={"seconds": 0}))
+            return False
+
+    holds = Holds(lambda: Moment(100.0))
+    for number in (1, 2):
+        holds.begin(request("pause", number, requested={"seconds": 0}))
+    assert not holds
