@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from branchtrack.agents.in_script import start_agent as start_agent
     from branchtrack.client.client import Client as Client
     from branchtrack.errors import BranchtrackError as BranchtrackError
+    from branchtrack.training.data.live.dataset import LiveDataset as LiveDataset
     from branchtrack.training.data.mixture import mixture as mixture
     from branchtrack.training.loop.loader import track_loader as track_loader
     from branchtrack.training.loop.run import start as start
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BranchtrackError": "branchtrack.errors",
     "Client": "branchtrack.client.client",
+    "LiveDataset": "branchtrack.training.data.live.dataset",
     "declare": "branchtrack.training.settings.dataset_settings",
     "make_branching": "branchtrack.training.trainer.mixin",
     "mixture": "branchtrack.training.data.mixture",

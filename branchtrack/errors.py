@@ -27,6 +27,7 @@
     │   ├── CheckpointThinned   node, thinned
     │   │   └── NeverWhole
     │   └── RecordChanged       node
+    ├── DataChanged             shard, source
     ├── NotLive                 branch, status
     ├── NotAnswered             request, waited
     ├── RequestFailed           request, state
@@ -320,6 +321,13 @@ class NeverWhole(CheckpointThinned):
 
 class RecordChanged(CheckpointError):
     """The record of a node has changed since it was written."""
+
+
+class DataChanged(BranchtrackError):
+    """A shard of the data is not there any more, or not what it was when it was added."""
+
+    shard: str
+    source: str
 
 
 class NotLive(BranchtrackError):

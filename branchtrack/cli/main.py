@@ -38,6 +38,7 @@ COMMANDS = {
     "diff": "commands.show:diff",
     "curve": "commands.curve:curve",
     "find": "commands.querying.find:find",
+    "data": "commands.querying.data:data",
     "settings": "commands.requests:settings",
     "set": "commands.steer:set_settings",
     "pause": "commands.steer:pause",

@@ -223,3 +223,10 @@ def _axis(first: int, last: int, forks: Sequence[int], width: int, columns: int)
     if forks:
         lines.append(" " * (width + 2) + f"forks at {', '.join(map(str, forks))}")
     return lines
+
+
+def share_bar(share: float, columns: int = 12) -> str:
+    """Return a bar for a share from 0 to 1, ``columns`` wide at most."""
+    eighths = round(share * columns * 8)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")

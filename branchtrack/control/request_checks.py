@@ -25,12 +25,21 @@ from branchtrack.core import (
 from branchtrack.core.actors import Actor
 from branchtrack.core.builtin_settings import declared
 from branchtrack.core.forks.relative_values import relative_names, resolved
-from branchtrack.core.interventions import Freeze, Intervention, Rewind, SetSettings, Unpause
+from branchtrack.core.interventions import (
+    ChangeData,
+    Freeze,
+    Intervention,
+    Rewind,
+    SetSettings,
+    Unpause,
+)
 from branchtrack.core.names import free_name, valid_name
 from branchtrack.core.overrides import check_length, freezes_all
 from branchtrack.core.records import Branch, Segment
 from branchtrack.core.settings import Setting
+from branchtrack.core.shards.composition import check_names
 from branchtrack.db import nodes, requests, runs, segments
+from branchtrack.db.storage.compositions import composition_of
 from branchtrack.errors import InvalidInput, NameTaken, NotLive
 
 
@@ -121,6 +130,8 @@ def check_request(
     intervention = typed.validated(declarations, capabilities.read(segment.offers))
     if isinstance(intervention, Freeze):
         _check_trains_on(intervention, segment)
+    if isinstance(intervention, ChangeData):
+        _check_shards(connection, intervention, segment)
     if isinstance(intervention, SetSettings):
         # This is what can be seen from here; the process checks again.
         check_length(segment.step, segment.settings, intervention.values)
@@ -187,6 +198,17 @@ def _check_trains_on(freeze: Freeze, segment: Segment) -> None:
     # The paths that are above no other are the parameters.
     if freezes_all(f"{frozen},{freeze.modules}", {*paths} - above):
         raise InvalidInput("modules", freeze.modules, "patterns that leave something to train")
+
+
+def _check_shards(connection: Connection, change: ChangeData, segment: Segment) -> None:
+    """Refuse a change of shards that the data has or has not.
+
+    Raises:
+        InvalidInput: naming the field and the shard.
+    """
+    shards = composition_of(connection, segment.settings)
+    if shards is not None:
+        check_names(shards.names, change.add, change.remove, change.weights)
 
 
 def _check_unpause(connection: Connection, branch: Branch, unpause: Unpause) -> Unpause:

@@ -14,9 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from branchtrack.core.builtin_settings import refuse_later, validate_all
 from branchtrack.core.capabilities import Capabilities
 from branchtrack.core.settings import Setting
+from branchtrack.core.shards.composition import MOST_WEIGHT, NO_SHARDS, SETTING
 from branchtrack.errors import InvalidInput
 
 Text = Annotated[str, Field(max_length=2000)]
+Weight = Annotated[float, Field(ge=0, le=MOST_WEIGHT, allow_inf_nan=False)]
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: Seconds for which a training can be paused at most, if it continues by itself.
 MOST_PAUSE_SECONDS = 30 * 86400
 #: When a request is over: once it was answered, once an update has proved it, at the end of the
@@ -267,6 +270,41 @@ class Reset(_OfModules):
         return "reset", requested["modules"]
 
 
+class ChangeData(Intervention):
+    """Add shards to the data, remove some, or give them other weights, all or nothing.
+
+    ``add`` has paths by name of the shard, ``weights`` numbers by name. ``fingerprints``: what the
+    content of those added must be. A removal comes first, so that a shard can be replaced.
+    """
+
+    label, about = "Apply", "add, remove or reweight shards of the data"
+    awaits, replayed, changes_settings = "update", True, True
+
+    kind: Literal["data"] = "data"
+    add: dict[str, Annotated[str, Field(min_length=1, max_length=4000)]] = Field(
+        default_factory=dict
+    )
+    remove: list[str] = Field(default_factory=list)
+    weights: dict[str, Weight] = Field(default_factory=dict)
+    fingerprints: dict[str, Fingerprint] = Field(default_factory=dict)
+
+    def describe(self) -> str:
+        """One line: ``data: add chat=/data/chat.txt, remove code, prose weighs 2``."""
+        added = [f"add {name}={path}" for name, path in self.add.items()]
+        removed = [f"remove {name}" for name in self.remove]
+        weighed = [f"{name} weighs {weight:g}" for name, weight in self.weights.items()]
+        return "data: " + ", ".join([*added, *removed, *weighed])
+
+    def validated(self, declared: Mapping[str, Setting], offers: Capabilities) -> Self:
+        """Return it, if the run's data has shards."""
+        if SETTING not in declared:
+            raise InvalidInput("kind", self.kind, "the other actions", what=NO_SHARDS)
+        for name in self.fingerprints:
+            if name not in self.add:
+                raise InvalidInput(f"fingerprints.{name}", name, "shards that are added")
+        return self
+
+
 class Note(Intervention):
     """Add a remark to the record; a run that has ended accepts it too."""
 
@@ -323,6 +361,7 @@ _Any = (
     | Freeze
     | Unfreeze
     | Reset
+    | ChangeData
     | Note
     | Act
 )

@@ -40,3 +40,16 @@ def get(connection: Connection, digest: str) -> str:
     if body is None:
         raise NotFound("text", digest)
     return zlib.decompress(body).decode("utf-8", "surrogateescape")
+
+
+def find(connection: Connection, beginning: str) -> str:
+    """Return the text whose digest starts with ``beginning``, 16 hex characters or more.
+
+    Raises:
+        NotFound: there is none.
+    """
+    query = select(texts.c.digest).where(texts.c.digest.startswith(beginning, autoescape=True))
+    digest = connection.execute(query.limit(1)).scalar()
+    if digest is None:
+        raise NotFound("text", beginning)
+    return get(connection, digest)

@@ -39,13 +39,15 @@ class Keyed(Dataset[Any]):
             workers.outlive_signals()
             rng.seed(*batch.key)
             self._own.seed(*batch.key)
+        self._settings.shards.take_drawn()
         whole = getattr(self.dataset, "__getitems__", None)
         samples = whole(batch) if whole else [self.dataset[index] for index in batch]
         if not isinstance(batch, Batch) or not self._settings.declared:
             return samples
-        return Samples(
-            samples, json.dumps({"values": self._settings.values(), "count": len(batch)})
-        )
+        tag = {"values": self._settings.values(), "count": len(batch)}
+        if drawn := self._settings.shards.take_drawn():
+            tag["drawn"] = drawn
+        return Samples(samples, json.dumps(tag))
 
     def __getattr__(self, name: str) -> Any:
         if name == "dataset":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from branchtrack.training.loop import resumption
 from branchtrack.training.loop import script as loop_script
 from branchtrack.training.loop.data import LoopBatches
 from branchtrack.training.loop.settings import LoopLimits
+from branchtrack.training.record import shards
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.live import Live
@@ -83,6 +85,8 @@ def begin(
     live.loop = limits = LoopLimits(base.fork.step if base else 0, ends, save)
     batches = None if data is None else LoopBatches(data, seed)
     live.data = None if batches is None else loop_objects.free(batches.settings, live)
+    if live.data is not None:
+        live.data.shards.connect(partial(session.read, shards.look_up))
     now = None
     if base is not None:
         resumption.restore(live, base)

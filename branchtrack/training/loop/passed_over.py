@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from branchtrack.training.loop import objects as loop_objects
 from branchtrack.training.loop.beginning import Beginning
 from branchtrack.training.loop.data import LoopBatches
 from branchtrack.training.loop.settings import LoopLimits
+from branchtrack.training.record import shards
 from branchtrack.training.session.passed_over import PassedOver
 from branchtrack.training.session.protocol import TrainingSession
 from branchtrack.training.settings.live import Live
@@ -37,6 +39,8 @@ def begin(
     live.loop = limits = LoopLimits(step, settings.get("max_steps"), settings.get("save_steps"))
     batches = None if data is None else LoopBatches(data, torch.initial_seed() % 2**32)
     live.data = None if batches is None else loop_objects.free(batches.settings, live)
+    if live.data is not None:
+        live.data.shards.connect(partial(session.read, shards.look_up))
     if base is None:
         return Beginning(limits, {}, batches, None)
 

@@ -12,13 +12,12 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from branchtrack.core.records import Node
+from branchtrack.training import contents
 
 logger = logging.getLogger("branchtrack")
 
@@ -63,7 +62,7 @@ class Witness:
         try:
             for batch in batches:
                 self._batches += 1
-                _hash(self._digest, batch, _DEPTH)
+                contents.feed(self._digest, batch, _DEPTH)
         except Exception:
             # Watching serves only the record; no update may suffer from it.
             logger.warning("branchtrack could not read a batch", exc_info=True)
@@ -145,50 +144,6 @@ def _sampled(parameter: torch.Tensor) -> torch.Tensor:
 def _bits(loss: torch.Tensor) -> Any:
     values = [float(value).hex() for value in loss.tolist()]
     return values[0] if len(values) == 1 else values
-
-
-def _hash(digest: Any, value: Any, depth: int) -> None:
-    digest.update(f"{type(value).__name__}:".encode())
-    if isinstance(value, torch.Tensor):
-        _hash_tensor(digest, value)
-    elif isinstance(value, (np.ndarray, np.generic)):
-        digest.update(f"{value.dtype.str}{value.shape}".encode() + value.tobytes())
-    elif isinstance(value, Mapping):
-        for key in value:
-            digest.update(f"{key!r}=".encode())
-            _hash(digest, value[key], depth - 1)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _hash(digest, item, depth - 1)
-    elif isinstance(value, bytes):
-        digest.update(value)
-    elif value is None or isinstance(value, (bool, int, float, str, complex)):
-        digest.update(repr(value).encode("utf-8", "backslashreplace"))
-    elif depth > 0:
-        _hash_object(digest, value, depth)
-
-
-def _hash_tensor(digest: Any, value: torch.Tensor) -> None:
-    digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-    if value.is_nested or value.layout is not torch.strided:
-        dense = value.values() if hasattr(value, "values") else value.to_dense()
-        _hash_tensor(digest, dense)
-    elif value.numel():
-        flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().data)
-
-
-def _hash_object(digest: Any, value: Any, depth: int) -> None:
-    """Hash an object by its content: the bytes of a picture, the attributes of others."""
-    if callable(getattr(value, "tobytes", None)):
-        digest.update(value.tobytes())
-    elif is_dataclass(value):
-        for field in fields(value):
-            _hash(digest, getattr(value, field.name, None), depth - 1)
-    else:
-        for name, item in sorted(getattr(value, "__dict__", {}).items()):
-            digest.update(f"{name}=".encode())
-            _hash(digest, item, depth - 1)
 
 
 def compare(

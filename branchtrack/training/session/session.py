@@ -22,6 +22,7 @@ from branchtrack.training.record import code, environment, intervals, logged_val
 from branchtrack.training.record.committer import Committer, Point
 from branchtrack.training.record.health import HealthRecord
 from branchtrack.training.record.recorder import Recorder
+from branchtrack.training.record.shards import ShardRecord
 from branchtrack.training.session import registration
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.beginnings import Beginning
@@ -61,6 +62,7 @@ class Session(Updates):
         self._beginning = beginning or Beginning()
         self._record: SegmentRecord | None = None
         self._health: HealthRecord | None = None
+        self._shards: ShardRecord | None = None
         self._metrics: dict[str, float | None] = dict(base.fork.metrics) if base else {}
         self._refusals = logged_values.Refusals()
         self._rewinder = Rewinder(database, store, self.actor, started_by)
@@ -111,7 +113,8 @@ class Session(Updates):
         settings = apply.read_all(point.live, details=True)
         if self.recorder is None:
             self._take_segment(point, settings, max_steps, script)
-        assert self.recorder is not None
+        assert self.recorder is not None and self._shards is not None
+        self._shards.store(point.live.data)
         self._report_settings(point)
         if self.base is not None:
             self.committer.committed = point.step
@@ -147,6 +150,8 @@ class Session(Updates):
         )
         self._record.record_code(code.begin(os.getpid()))
         self._watch(segment.id, self.recorder)
+        self._shards = ShardRecord(self._database, self.recorder)
+        self._shards.watch(point.live.data, segment.id)
         if self.base is not None and beginning.fork is not None:
             self.base = replace(self.base, fork=beginning.fork)
         if beginning.launch is not None:
@@ -241,6 +246,8 @@ class Session(Updates):
             self._control.execute(request, point, self.actions, final=final) for request in pending
         ]
         answers.supersede(replies)
+        if self._shards is not None:
+            self._shards.store(point.live.data)
         changes = (*answers.changes(replies), *execution.remarks(replies))
         ends = final or self.stop_asked
         is_last = ends and not self._control.suspends
@@ -311,6 +318,8 @@ class Session(Updates):
         """
         if self.witness is not None:
             self.witness.detach()
+        if self._shards is not None:
+            self._shards.close()
         self.signals.answer()
         status, error = self.signals.ending(status, error)
         recorder, lost = self.recorder, []

@@ -7,6 +7,7 @@ Values are those of the objects in this process. The values that made a batch tr
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings.author import Declared, setting
 from branchtrack.training.settings.batch_tags import Tagged
+from branchtrack.training.settings.shard_datasets import ShardDatasets
 
 #: The attribute in which an object keeps its declarations, by names without the prefix.
 MARK = "_branchtrack_settings"
@@ -94,7 +96,8 @@ class DataSettings:
     """The settings of the data that a training reads, and how far it has read.
 
     ``declared`` holds the declarations by name. ``given`` counts the samples passed to training
-    since the branch began; None if a node was resumed that did not count them.
+    since the branch began; None if a node was resumed that did not count them. ``drawn`` counts
+    them by shard, where they come from a `LiveDataset`.
     """
 
     def __init__(self, data: Any) -> None:
@@ -109,8 +112,10 @@ class DataSettings:
                     (owner, attribute),
                 )
         self.given: int | None = 0
+        self.drawn: Counter[str] = Counter()
+        self.shards = ShardDatasets(owner for owner, _attribute in self._owners.values())
         self._progress: dict[str, int] = {}
-        self._before: tuple[int | None, dict[str, int]] = (0, {})
+        self._before: tuple[int | None, Counter[str], dict[str, int]] = (0, Counter(), {})
         self._used: dict[str, Any] = {}
         self._first, self._changes = self.values(), list[list[Any]]()
 
@@ -172,17 +177,17 @@ class DataSettings:
 
     def mark(self) -> None:
         """Note that the batches of another update are about to be passed on."""
-        self._before = self.given, dict(self._progress)
+        self._before = self.given, self.drawn.copy(), dict(self._progress)
 
     @contextmanager
     def before_newest(self) -> Iterator[None]:
         """Within the block, use the position of the last `mark`."""
-        newest = self.given, self._progress
-        self.given, self._progress = self._before
+        newest = self.given, self.drawn, self._progress
+        self.given, self.drawn, self._progress = self._before
         try:
             yield
         finally:
-            self.given, self._progress = newest
+            self.given, self.drawn, self._progress = newest
 
     def open(self, batch: Any) -> Any:
         """Return a batch without its tag; it is passed to training now."""
@@ -192,6 +197,7 @@ class DataSettings:
         self._used = tag["values"]
         if self.given is not None:
             self.given += tag["count"]
+        self.drawn.update(tag.get("drawn", {}))
         if "worker" in tag:
             self._progress[tag["worker"]] = tag["items"]
         return batch.batch
@@ -199,6 +205,8 @@ class DataSettings:
     def state(self, *, begun: bool, streams: bool) -> dict[str, Any]:
         """Return what a resume needs; ``streams``: a pass that was begun has to be read again."""
         stored: dict[str, Any] = {"given": self.given}
+        if self.shards:
+            stored["drawn"] = dict(self.drawn)
         if begun and streams:
             stored |= {"progress": self._progress, "first": self._first, "changes": self._changes}
         return stored
@@ -207,6 +215,7 @@ class DataSettings:
         """Continue from what `state` returned; the values are settings, restored by `write`."""
         stored = state or {"given": None}
         self.given = stored["given"]
+        self.drawn = Counter(stored.get("drawn", {}))
         self._progress = dict(stored.get("progress", {}))
         self._first = dict(stored.get("first", self.values()))
         self._changes = [list(change) for change in stored.get("changes", [])]

@@ -96,10 +96,17 @@ def changes(answers: Sequence[Answer]) -> tuple[Change, ...]:
 
 
 def supersede(answers: Sequence[Answer]) -> None:
-    """Supersede the earlier of two requests for one setting at one control point."""
+    """Supersede the earlier of two requests for one setting at one control point.
+
+    Changes of shards add up: the update has to use what all of them made together.
+    """
     later: set[str] = set()
+    shards: dict[str, Any] | None = None
     for answer in reversed(answers):
         if answer.request.kind not in SETTING_KINDS or answer.state != "applied":
+            continue
+        if answer.request.kind == "data":
+            shards = answer.settings = shards or answer.settings
             continue
         answer.settings = {name: v for name, v in answer.settings.items() if name not in later}
         if not answer.settings:

@@ -15,6 +15,7 @@ from branchtrack.core import preconditions
 from branchtrack.core.builtin_settings import DIRECTIVES
 from branchtrack.core.interventions import INTERVENTIONS
 from branchtrack.core.records import Change, Request
+from branchtrack.core.shards.composition import NO_SHARDS
 from branchtrack.errors import InvalidInput
 from branchtrack.training.settings import apply, lr_forecast, modules, shadow_step
 from branchtrack.training.settings.apply import Live
@@ -110,6 +111,10 @@ def _freeze(answer: Answer, scene: Scene) -> None:
     _change(answer, scene.live, _frozen(answer.request, scene.live))
 
 
+def _data(answer: Answer, scene: Scene) -> None:
+    _change(answer, scene.live, _shards(answer.request, scene.live))
+
+
 def _reset(answer: Answer, scene: Scene) -> None:
     answer.result = reset.reset(scene.live, answer.request.requested["modules"])
 
@@ -160,6 +165,7 @@ EXECUTORS: dict[str, Callable[[Answer, Scene], None]] = {
     "rewind": _rewind,
     "freeze": _freeze,
     "unfreeze": _freeze,
+    "data": _data,
     "reset": _reset,
     "act": _act,
 }
@@ -173,6 +179,12 @@ def _frozen(request: Request, live: Live) -> dict[str, Any]:
     frozen = request.kind == "freeze"
     text = modules.with_frozen(live.model, request.requested["modules"], frozen=frozen)
     return {"frozen": text}
+
+
+def _shards(request: Request, live: Live) -> dict[str, Any]:
+    if live.data is None:
+        raise InvalidInput("kind", "data", "the other actions", what=NO_SHARDS)
+    return live.data.shards.changed(request.requested)
 
 
 def _call(request: Request, live: Live, actions: Actions) -> Any:
@@ -190,6 +202,10 @@ def _freeze_again(request: Request, live: Live, actions: Actions) -> None:
     apply.write_all(live, apply.normalize(live, _frozen(request, live)))
 
 
+def _data_again(request: Request, live: Live, actions: Actions) -> None:
+    apply.write_all(live, apply.normalize(live, _shards(request, live)))
+
+
 def _reset_again(request: Request, live: Live, actions: Actions) -> None:
     reset.reset(live, request.requested["modules"])
 
@@ -199,6 +215,7 @@ REPLAYERS: dict[str, Callable[[Request, Live, Actions], Any]] = {
     "set": _set_again,
     "freeze": _freeze_again,
     "unfreeze": _freeze_again,
+    "data": _data_again,
     "reset": _reset_again,
     "act": _call,
 }

@@ -33,7 +33,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from transformers import Trainer
@@ -42,6 +42,7 @@ from transformers.trainer_utils import TrainOutput
 from branchtrack.errors import InvalidInput
 from branchtrack.training import rng
 from branchtrack.training.attributes.changes import Attributes
+from branchtrack.training.record import shards
 from branchtrack.training.record.environment import refuse_distributed
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.opening import resumption
@@ -183,6 +184,9 @@ class BranchTrackMixin(Declarations, NodeLoading):
         args = self.args
         seed = args.seed if args.data_seed is None else args.data_seed
         self._bt_position = TrainerPosition(loader, seed, size)
+        if self._bt_position.settings is not None:
+            look_up = partial(self._bt_session.read, shards.look_up)
+            self._bt_position.settings.shards.connect(look_up)
         if self._bt_session.base is not None:
             trainer_resumption.resume_position(self, self._bt_session.base)
         return loader
