@@ -7,33 +7,27 @@ from typing import Any
 from sqlalchemy import Connection
 
 from branchtrack.core.records import Branch, Node
-from branchtrack.core.shards.composition import NO_SHARDS, SETTING, Composition, Shard
+from branchtrack.core.shards.composition import SETTING, Composition, Shard
 from branchtrack.db import nodes, runs
 from branchtrack.db.storage.compositions import composition_of
 from branchtrack.db.views import shard_history
 from branchtrack.db.views.shard_history import Stretch
-from branchtrack.errors import InvalidInput
 
 
 def branch_data(connection: Connection, branch: Branch) -> dict[str, Any]:
     """Return the shards of a branch as of its newest node, those it has left behind last.
 
     Keys: ``branch node step value samples shards changes``. A shard is ``name fingerprint source
-    items weight share in_use samples own_samples passes``: ``weight`` and ``share`` (of 1) are None
+    count weight share in_use samples own_samples passes``: ``weight`` and ``share`` (of 1) are None
     for one that is not ``in_use``; ``own_samples`` were trained on since the branch began.
-    A change is ``step node value``.
-
-    Raises:
-        InvalidInput: the branch has no node, or its data has no shards.
+    A change is ``step node value``. Without shards ``value`` is None.
     """
-    run = runs.get_run(connection, branch.run_id)
-    reference = f"{run.name}/{branch.name}"
+    name = f"{runs.get_run(connection, branch.run_id).name}/{branch.name}"
+    facts: dict[str, Any] = {"branch": name, "node": None, "step": None, "value": None}
     if branch.head_id is None:
-        raise InvalidInput("branch", reference, "a branch with a node")
+        return {**facts, "samples": 0, "shards": [], "changes": []}
     head = nodes.get(connection, branch.head_id)
     changes = shard_history.stretches(connection, head.id)
-    if not any(stretch.value for stretch in changes):
-        raise InvalidInput("branch", reference, "a branch that trains from shards", what=NO_SHARDS)
     counts = shard_history.drawn(connection, head)
     before = _before(connection, branch)
     current = composition_of(connection, head.settings) or Composition(())
@@ -47,7 +41,7 @@ def branch_data(connection: Connection, branch: Branch) -> dict[str, Any]:
         *(key for key in shards if key not in in_use),
     ]
     return {
-        "branch": reference,
+        **facts,
         "node": head.id,
         "step": head.step,
         "value": head.settings.get(SETTING),
@@ -56,7 +50,7 @@ def branch_data(connection: Connection, branch: Branch) -> dict[str, Any]:
             _shard(shards[key], counts.get(key, 0), before.get(key, 0), total, key in in_use)
             for key in order
         ],
-        "changes": [stretch._asdict() for stretch in changes],
+        "changes": [stretch._asdict() for stretch in changes if stretch.value],
     }
 
 
@@ -65,7 +59,7 @@ def _shard(shard: Shard, samples: int, before: int, total: float, in_use: bool) 
         "name": shard.name,
         "fingerprint": shard.fingerprint,
         "source": shard.source or None,
-        "items": shard.count,
+        "count": shard.count,
         "weight": shard.effective_weight if in_use else None,
         "share": shard.effective_weight / total if in_use else None,
         "in_use": in_use,

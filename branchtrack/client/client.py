@@ -45,6 +45,7 @@ from branchtrack.schemas.nodes import Code, Node, NodeCode, NodePage, NumberedNo
 from branchtrack.schemas.requests import Preview, Request, RequestPage
 from branchtrack.schemas.runs import BranchLine, BranchList, Labels, Run, RunLine, RunPage, Tree
 from branchtrack.schemas.search import Match, MatchPage
+from branchtrack.schemas.shards import BranchData
 from branchtrack.schemas.steering import Settings
 from branchtrack.schemas.storage import Storage, Sweep
 from branchtrack.schemas.trash import Deletion, Entry, TrashPage
@@ -138,6 +139,10 @@ class Client:
         """Return the metrics of a branch with their newest values."""
         path = _path("/runs/{run}/metrics", run=run)
         return self._get(path, MetricList, branch=branch).metrics
+
+    def data(self, branch: str) -> BranchData:
+        """Return the shards that a branch has trained from, with the samples of each."""
+        return self._get(self._branch(branch, "/data"), BranchData)
 
     def curve(self, branch: str, metric: str = "loss", **query: Any) -> Curve:
         """Return a metric along a branch; ``query`` as in `branchtrack.schemas.curves.CurveQuery`.

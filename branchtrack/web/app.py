@@ -33,6 +33,7 @@ from branchtrack.web.pages import (
     code,
     compare,
     continuation,
+    data,
     launches,
     manage,
     node,
@@ -139,7 +140,7 @@ def status_of(error: BranchtrackError) -> int:
 
 def _register_blueprints(app: Flask) -> None:
     pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
-    views = (*pages, alerts, agents, manage, trash, code, theme, streams)
+    views = (*pages, alerts, agents, data, manage, trash, code, theme, streams)
     for blueprint in (*(module.blueprint for module in views), *BLUEPRINTS):
         app.register_blueprint(blueprint)
 

@@ -110,6 +110,7 @@ ROUTES = {
     "api_runs.tree": ("GET", f"/api/v1{RUN}/tree", "look"),
     "api_runs.list_nodes": ("GET", f"/api/v1{RUN}/nodes", "look"),
     "api_runs.list_metrics": ("GET", f"/api/v1{RUN}/metrics", "look"),
+    "api_runs.branch_data": ("GET", f"/api/v1{RUN}/branches/main/data", "look"),
     "api_nodes.show": ("GET", "/api/v1/nodes/NODE", "look"),
     "api_nodes.code": ("GET", "/api/v1/nodes/NODE/code", "look"),
     "api_nodes.verify": ("POST", "/api/v1/nodes/NODE/verify", "judge"),

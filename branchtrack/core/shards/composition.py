@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
 from branchtrack.core.names import valid_name
+from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
 
 #: The name of the setting.
@@ -124,6 +125,18 @@ def reference(value: object) -> str | None:
     """Return the beginning of the digest that a value of the setting names; None if none."""
     match = _REFERENCE.search(value) if isinstance(value, str) else None
     return match[1] if match else None
+
+
+def parse_weights(texts: Mapping[str, str]) -> dict[str, float]:
+    """Return weights that were typed, by name.
+
+    Raises:
+        InvalidInput: one that is no number, or out of bounds.
+    """
+    return {
+        name: Setting(f"weights.{name}", minimum=0.0, maximum=MOST_WEIGHT).validate(text)
+        for name, text in texts.items()
+    }
 
 
 def checked(composition: Composition) -> Composition:

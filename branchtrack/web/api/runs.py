@@ -10,13 +10,14 @@ from typing import Any
 
 from flask import Blueprint
 
-from branchtrack.analysis import payloads, payloads_nodes
+from branchtrack.analysis import payloads, payloads_nodes, payloads_shards
 from branchtrack.core.names import is_id_prefix
 from branchtrack.db import runs
 from branchtrack.errors import InvalidInput
 from branchtrack.schemas import curves as curve_models
 from branchtrack.schemas import nodes as node_models
 from branchtrack.schemas import runs as models
+from branchtrack.schemas import shards as shard_models
 from branchtrack.schemas.bases import Selection
 from branchtrack.web.api.contract import documented
 from branchtrack.web.rendering import now
@@ -81,6 +82,15 @@ def list_metrics(run: str, query: curve_models.MetricsQuery) -> Any:
             "branch": branch.name,
             "metrics": payloads_nodes.metrics(connection, branch),
         }
+
+
+@blueprint.get("/runs/<run>/branches/<branch>/data")
+@documented(shard_models.BranchData, query=Selection)
+def branch_data(run: str, branch: str) -> Any:
+    """Return the shards that a branch has trained from, with the samples of each."""
+    with services().database.read() as connection:
+        record = runs.find_branch(connection, f"{run}/{branch}")
+        return payloads_shards.branch_data(connection, record)
 
 
 def _cursor(text: str | None) -> tuple[float, str] | None:

@@ -15,6 +15,7 @@ from branchtrack.core.formats import exact_setting
 from branchtrack.core.interventions import INTERVENTIONS, has_settings
 from branchtrack.core.preconditions import NAMES as CONDITIONS
 from branchtrack.core.settings import Setting, parse_assignments
+from branchtrack.core.shards.composition import parse_weights
 from branchtrack.errors import InvalidInput
 
 #: Prefixes of a form's fields: ``set.lr`` is a setting, ``arg.soft`` an argument of an action.
@@ -25,7 +26,7 @@ PAUSE_FREE = "pause-free"
 BEFORE = "was."
 ARGUMENT = "arg."
 #: Fields that have no meaning if they are empty.
-_OPTIONAL = ("name", "message", "values", *CONDITIONS)
+_OPTIONAL = ("name", "message", "values", "add", "remove", "weights", *CONDITIONS)
 
 
 def intervention(
@@ -50,6 +51,8 @@ def intervention(
         payload["values"] = changed_settings(form, settings, current)
     elif "values" in payload:
         payload["values"] = _pairs(payload["values"])
+    if payload["kind"] == "data":
+        payload |= _shards(form)
     model = INTERVENTIONS.get(payload["kind"])
     if model is not None and "arguments" in model.options():
         payload["arguments"] = {
@@ -119,6 +122,21 @@ def problems(
         except InvalidInput as error:
             errors[name] = error
     return errors
+
+
+def _shards(form: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a change of shards that were filled in.
+
+    Raises:
+        InvalidInput: they are not written as name=value, or a weight is no number.
+    """
+    names = [name.strip() for name in form.get("remove", "").split(",")]
+    fields = {
+        "add": _pairs(form.get("add", ""), "add"),
+        "remove": [name for name in names if name],
+        "weights": parse_weights(_pairs(form.get("weights", ""), "weights")),
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 def _pairs(text: str, field: str = "settings") -> dict[str, str]:

@@ -38,7 +38,8 @@ def data(
 ) -> None:
     """Show the shards that a branch has trained from, or change them while it trains.
 
-    Without an option it lists them, with the samples seen of each up to the newest node.
+    Without an option it lists them, with the samples trained on of each up to the newest node, and
+    since the branch began (own).
 
     \b
     Example: branchtrack data demo/main
@@ -48,13 +49,15 @@ def data(
     if not (add or remove or weights or fingerprints):
         _show(line, run, options["as_json"])
         return
-    paths = {name: os.path.abspath(path) for name, path in _pairs("add", add).items()}
-    numbers = {n: _number(f"weights.{n}", text) for n, text in _pairs("weights", weights).items()}
+    from branchtrack.core.settings import parse_assignments
+    from branchtrack.core.shards.composition import parse_weights
+
+    paths = parse_assignments(add, "add")
     fields = {
-        "add": paths,
+        "add": {name: os.path.abspath(path) for name, path in paths.items()},
         "remove": list(remove),
-        "weights": numbers,
-        "fingerprints": _pairs("fingerprints", fingerprints),
+        "weights": parse_weights(parse_assignments(weights, "weights")),
+        "fingerprints": parse_assignments(fingerprints, "fingerprints"),
     }
     payload = {"kind": "data", **{name: value for name, value in fields.items() if value}}
     send_request(line, run, payload, **options)
@@ -62,6 +65,7 @@ def data(
 
 def _show(line: CommandLine, branch_ref: str, as_json: bool) -> None:
     from branchtrack.analysis.payloads_shards import branch_data
+    from branchtrack.core.shards.composition import NO_SHARDS
     from branchtrack.db.runs import find_branch
 
     with line.read() as connection:
@@ -69,11 +73,14 @@ def _show(line: CommandLine, branch_ref: str, as_json: bool) -> None:
     if as_json:
         emit(facts)
         return
+    if not facts["shards"]:
+        echo(NO_SHARDS if facts["node"] else f"{facts['branch']} has no node yet.")
+        return
     head = f"{facts['samples']:,} samples up to step {formats.steps(facts['step'])}"
     echo(styled(f"{facts['branch']}", bold=True) + f", {head}")
     rows = [_row(shard, facts["samples"]) for shard in facts["shards"]]
-    headers = ("shard", "weight", "share", "items", "samples", "", "here", "passes", "fingerprint")
-    print_table(headers, rows, right="weight share items samples here passes")
+    headers = ("shard", "weight", "share", "items", "samples", "", "own", "passes", "fingerprint")
+    print_table(headers, rows, right="weight share items samples own passes")
     if len(facts["changes"]) > 1:
         echo()
         for change in facts["changes"]:
@@ -87,33 +94,10 @@ def _row(shard: dict[str, Any], total: int) -> tuple[str, ...]:
         shard["name"],
         weight,
         share,
-        f"{shard['items']:,}",
+        f"{shard['count']:,}",
         f"{shard['samples']:,}",
         share_bar(shard["samples"] / total if total else 0.0),
         f"{shard['own_samples']:,}",
         f"{shard['passes']:.2f}",
         shard["fingerprint"][:12],
     )
-
-
-def _pairs(field: str, texts: tuple[str, ...]) -> dict[str, str]:
-    from branchtrack.errors import InvalidInput
-
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not (name and sign and value):
-            raise InvalidInput(field, text, "NAME=VALUE")
-        if name in pairs:
-            raise InvalidInput(f"{field}.{name}", value, "each name once")
-        pairs[name] = value
-    return pairs
-
-
-def _number(field: str, text: str) -> float:
-    from branchtrack.errors import InvalidInput
-
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidInput(field, text, "a number") from None
