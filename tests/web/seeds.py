@@ -32,9 +32,12 @@ from branchtrack.core.records import (
     Segment,
 )
 from branchtrack.core.settings import Setting
+from branchtrack.core.shards.composition import SETTING as SHARDS
+from branchtrack.core.shards.composition import Composition, Shard
 from branchtrack.db import certificates, metrics, nodes, requests, runs, segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.db.orders import launches, ordering
+from branchtrack.db.storage import texts
 from branchtrack.db.watching import agents as agent_rows
 from branchtrack.db.watching import alerts as alert_rows
 from tests.db.watching.rows import add_agent, add_exchange
@@ -67,6 +70,16 @@ OFFERS = Capabilities(
     },
     ["encoder", "encoder.layer.0", "encoder.layer.1", "head", "head.weight", "head.bias"],
 )
+#: Shards before and after one was added.
+BEFORE = Composition(
+    (
+        Shard("code", 1.0, "3f" * 32, 1200, "/data/code.jsonl"),
+        Shard("prose", 3.0, "a0" * 32, 5400, "/data/prose"),
+    )
+)
+AFTER = BEFORE.changed(
+    {"chat": Shard("chat", None, "7c" * 32, 310, "/data/incoming/chat.jsonl")}, weights={"chat": 1}
+)
 _FROZEN = np.arange(4096, dtype=np.float32)
 
 
@@ -80,6 +93,7 @@ class Line:
     head: Node | None
     settings: dict[str, Any]
     step: int = 0
+    drawn: dict[str, int] | None = None
 
     @property
     def ref(self) -> str:
@@ -108,14 +122,29 @@ class Line:
     def offer(self) -> None:
         """Have its process offer more than the usual: settings and an action of the author's."""
         mine = Setting("temperature", minimum=0.0, unit="K", about="of the sampling")
-        known = [one.as_dict() for one in (*BUILT_IN, DROPOUT, mine, MAX_STEPS)]
-        self.settings |= {"dropout": 0.1, "temperature": 2.0}
+        data = Setting(SHARDS, "str")
+        known = [one.as_dict() for one in (*BUILT_IN, DROPOUT, mine, data, MAX_STEPS)]
+        self.settings |= {"dropout": 0.1, "temperature": 2.0, SHARDS: BEFORE.value}
         with self.grower.database.transaction() as connection:
+            texts.put(connection, BEFORE.document)
             connection.execute(
                 tables.segments.update()
                 .where(tables.segments.c.id == self.segment.id)
                 .values(offers=OFFERS.as_dict(), declared=known, settings=self.settings)
             )
+
+    def draw(self, step: int) -> None:
+        """Train from shards, one of which was added at ``step``."""
+        self.settings |= {SHARDS: BEFORE.value}
+        with self.grower.database.transaction() as connection:
+            for composition in (BEFORE, AFTER):
+                texts.put(connection, composition.document)
+        self.commit("checkpoint", step // 2)
+        code, prose, chat = (shard.key for shard in AFTER.shards)
+        self.drawn = {code: 2 * step, prose: 6 * step}
+        self.commit("intervention", step, {SHARDS: AFTER.value})
+        self.drawn = {code: 3 * step, prose: 9 * step, chat: step}
+        self.commit("checkpoint", 2 * step)
 
     def log(self, name: str, steps: Any, values: Any) -> None:
         """Points of a metric."""
@@ -150,7 +179,7 @@ class Line:
             step=step,
             epoch=step / 500,
             kind=kind,
-            state_digest=self.grower.checkpoint(f"{self.branch.id}{step}{kind}"),
+            state_digest=self.grower.checkpoint(f"{self.branch.id}{step}{kind}", self.drawn),
             settings=self.settings,
             param_groups=GROUPS,
             changes=done,
@@ -212,7 +241,7 @@ class Grower:
             entry = {"argv": ["python", "-m", "train"], "cwd": "."}
             self.run: Run = runs.create_run(connection, name, actor="anna", entry_point=entry)
 
-    def checkpoint(self, salt: str) -> str:
+    def checkpoint(self, salt: str, drawn: dict[str, int] | None = None) -> str:
         """A recorded checkpoint whose content depends on ``salt``; a large part never changes."""
         changing = np.frombuffer(salt.encode().ljust(64, b".")[:64], np.float32)
         arrays = {"model/frozen.weight": _FROZEN, "model/head.weight": changing}
@@ -226,7 +255,10 @@ class Grower:
             Entry(one.name, one.dtype, one.shape, digest)
             for one, digest in zip(tensors, digests, strict=True)
         )
-        manifest = Manifest(tuple(entries), {"salt": salt})
+        state: dict[str, Any] = {"salt": salt}
+        if drawn is not None:
+            state["loop"] = {"data": {"settings": {"drawn": drawn}}}
+        manifest = Manifest(tuple(entries), state)
         with self.database.transaction() as connection:
             known = nodes.packs_of(connection, digests)
             new = [

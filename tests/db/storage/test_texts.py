@@ -23,3 +23,14 @@ def test_a_text_is_stored_once_and_read_back(database: Database, text: str) -> N
 def test_an_unknown_text_is_not_found(database: Database) -> None:
     with database.read() as connection, pytest.raises(NotFound):
         texts.get(connection, "0" * 64)
+
+
+def test_a_text_is_found_by_the_beginning_of_its_digest(database: Database) -> None:
+    with database.transaction() as connection:
+        digest = texts.put(connection, "x")
+        texts.put(connection, "y")
+    with database.read() as connection:
+        assert texts.find(connection, digest[:16]) == "x"
+        for beginning in ("0" * 16, "%" * 16):
+            with pytest.raises(NotFound):
+                texts.find(connection, beginning)

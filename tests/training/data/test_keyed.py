@@ -13,6 +13,7 @@ import torch
 from branchtrack.training import rng
 from branchtrack.training.data.keyed import Batch, Keyed
 from branchtrack.training.settings.batch_tags import Samples
+from branchtrack.training.settings.shard_datasets import ShardDatasets
 
 
 class Noisy:
@@ -31,7 +32,9 @@ class Noisy:
 
 
 def keyed(declared: bool = False, dataset: Any = None) -> Keyed:
-    settings: Any = SimpleNamespace(declared=declared, values=lambda: {"noise": 0.5})
+    settings: Any = SimpleNamespace(
+        declared=declared, values=lambda: {"noise": 0.5}, shards=ShardDatasets(())
+    )
     return Keyed(dataset or Noisy(), None, settings)
 
 

@@ -36,6 +36,7 @@ NOT_IN_FORMS = {
     "pause": {"free", "seconds"},
     "unpause": {"pause"},
     "checkpoint": {"message"},
+    "data": {"fingerprints"},
 }
 
 

@@ -17,8 +17,8 @@ from branchtrack.core.shards.composition import Composition
 
 #: Positions that are drawn together.
 BLOCK = 1 << 16
-#: Blocks and permutations that are kept.
-_KEPT = 64
+#: Blocks that are kept, and permutations beside two of each shard.
+KEPT_BLOCKS = 16
 
 
 class Draws:
@@ -37,12 +37,13 @@ class Draws:
         """Return the number of the shard drawn at ``position``, and the number of the item."""
         block, offset = divmod(position, BLOCK)
         if block not in self._blocks:
-            _keep(self._blocks, block, self._drawn(block))
+            _keep(self._blocks, block, self._drawn(block), KEPT_BLOCKS)
         numbers, counts = self._blocks[block]
         number = int(numbers[offset])
         cycle, index = divmod(int(counts[offset]), self._shards[number].count)
         if (number, cycle) not in self._orders:
-            _keep(self._orders, (number, cycle), (self._permutation(number, cycle),))
+            most = 2 * len(self._shards) + KEPT_BLOCKS
+            _keep(self._orders, (number, cycle), (self._permutation(number, cycle),), most)
         return number, int(self._orders[number, cycle][0][index])
 
     def _drawn(self, block: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
@@ -72,7 +73,9 @@ def _generator(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
-def _keep(kept: OrderedDict[Any, tuple[NDArray[Any], ...]], key: Any, arrays: Any) -> None:
+def _keep(
+    kept: OrderedDict[Any, tuple[NDArray[Any], ...]], key: Any, arrays: Any, most: int
+) -> None:
     kept[key] = arrays
-    if len(kept) > _KEPT:
+    if len(kept) > most:
         kept.popitem(last=False)

@@ -1,0 +1,93 @@
+"""Open shards: their items are those of the fingerprint, or an error that names the shard."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch.utils.data import IterableDataset
+
+from branchtrack.errors import DataChanged, InvalidInput
+from branchtrack.training.data.live import sources
+
+
+def array(path: Path, first: int) -> Path:
+    np.save(path, np.arange(first, first + 4))
+    return path
+
+
+def test_a_file_that_is_in_memory_may_change_or_go(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one\ntwo\n")
+    source = sources.open_path(path, None)
+    path.unlink()
+    assert [source.item(n, "a") for n in range(2)] == ["one", "two"]
+
+
+def test_a_file_that_is_read_from_is_what_it_was_or_an_error(tmp_path: Path) -> None:
+    path = array(tmp_path / "a.npy", 0)
+    source = sources.open_path(path, None)
+    assert int(source.item(1, "numbers")) == 1
+    os.utime(path, ns=(1, 1))
+    assert int(source.item(2, "numbers")) == 2
+    array(tmp_path / "b.npy", 9).rename(path)
+    with pytest.raises(DataChanged, match="Shard numbers of the data is not what it was") as error:
+        source.item(1, "numbers")
+    assert (error.value.shard, error.value.source) == ("numbers", str(path))
+    path.unlink()
+    with pytest.raises(DataChanged, match="numbers .* cannot be read any more"):
+        source.item(1, "numbers")
+
+
+def test_every_file_of_a_folder_is_looked_at_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_LOOKED_AT", 1)
+    for number in range(3):
+        array(tmp_path / f"{number}.npy", 4 * number)
+    source = sources.open_path(tmp_path, None)
+    assert len(source) == 12 and int(source.item(5, "numbers")) == 5
+    array(tmp_path / "2.npy", 50)
+    with pytest.raises(DataChanged, match="numbers"):
+        for _ in range(3):
+            source.item(0, "numbers")
+
+
+def test_a_reader_of_the_script_gets_the_path(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"abc")
+    source = sources.open_path(path, lambda given: list(given.read_bytes()))
+    assert source.item(0, "a") == 97 and source.shard("a", 2.0).source == str(path)
+
+
+class Endless(IterableDataset[int]):
+    """A stream."""
+
+    def __iter__(self) -> Any:
+        return iter(int, 1)
+
+
+def test_what_has_no_items_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n")
+    for path in (empty, tmp_path, tmp_path / "none.txt"):
+        with pytest.raises(InvalidInput, match=path.name):
+            sources.open_path(path, None)
+    for items in ([], Endless(), 3):
+        with pytest.raises(InvalidInput, match="shards.a"):
+            sources.open_items(items, "a")
+
+
+def test_a_file_that_is_written_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one\n")
+
+    def read(given: Path) -> list[str]:
+        given.write_text("one\ntwo\n")
+        return ["one"]
+
+    with pytest.raises(InvalidInput, match="nobody writes to"):
+        sources.open_path(path, read)
