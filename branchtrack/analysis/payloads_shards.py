@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.core.records import Branch, Node
-from branchtrack.core.shards.composition import SETTING, Composition, Shard
-from branchtrack.db import nodes, runs
-from branchtrack.db.storage.compositions import composition_of
+from branchtrack.core.records import Branch
+from branchtrack.core.shards.composition import Composition, Shard
+from branchtrack.db.storage.compositions import compositions
 from branchtrack.db.views import shard_history
-from branchtrack.db.views.shard_history import Stretch
 
 
 def branch_data(connection: Connection, branch: Branch) -> dict[str, Any]:
@@ -22,35 +21,30 @@ def branch_data(connection: Connection, branch: Branch) -> dict[str, Any]:
     for one that is not ``in_use``; ``own_samples`` were trained on since the branch began.
     A change is ``step node value``. Without shards ``value`` is None.
     """
-    name = f"{runs.get_run(connection, branch.run_id).name}/{branch.name}"
-    facts: dict[str, Any] = {"branch": name, "node": None, "step": None, "value": None}
-    if branch.head_id is None:
-        return {**facts, "samples": 0, "shards": [], "changes": []}
-    head = nodes.get(connection, branch.head_id)
-    changes = shard_history.stretches(connection, head.id)
-    counts = shard_history.drawn(connection, head)
-    before = _before(connection, branch)
-    current = composition_of(connection, head.settings) or Composition(())
+    ends = shard_history.ends(connection, branch)
+    changes = [] if branch.head_id is None else shard_history.stretches(connection, branch.head_id)
+    changes = [stretch for stretch in changes if stretch.value is not None]
+    known = compositions(connection, [ends.value, *(stretch.value for stretch in changes)])
+    current = known.get(ends.value) or Composition(())
     total = sum(shard.effective_weight for shard in current.shards)
-    shards = {shard.key: shard for shard in _all(connection, changes)}
+    shards = {shard.key: shard for stretch in changes for shard in _of(known, stretch.value)}
     # What is recorded of a shard that is drawn from now is the newest.
     shards |= {shard.key: shard for shard in current.shards}
-    in_use = {shard.key for shard in current.shards}
-    order = [
-        *(shard.key for shard in current.shards),
-        *(key for key in shards if key not in in_use),
-    ]
+    in_use = [shard.key for shard in current.shards]
+    order = [*in_use, *(key for key in shards if key not in in_use)]
     return {
-        **facts,
-        "node": head.id,
-        "step": head.step,
-        "value": head.settings.get(SETTING),
-        "samples": sum(counts.values()),
+        "branch": f"{ends.run}/{branch.name}",
+        "node": branch.head_id,
+        "step": ends.step,
+        "value": ends.value,
+        "samples": sum(ends.drawn.values()),
         "shards": [
-            _shard(shards[key], counts.get(key, 0), before.get(key, 0), total, key in in_use)
+            _shard(
+                shards[key], ends.drawn.get(key, 0), ends.before.get(key, 0), total, key in in_use
+            )
             for key in order
         ],
-        "changes": [stretch._asdict() for stretch in changes if stretch.value],
+        "changes": [stretch._asdict() for stretch in changes],
     }
 
 
@@ -69,16 +63,5 @@ def _shard(shard: Shard, samples: int, before: int, total: float, in_use: bool) 
     }
 
 
-def _all(connection: Connection, changes: list[Stretch]) -> list[Shard]:
-    compositions = (
-        composition_of(connection, {SETTING: stretch.value}) for stretch in changes if stretch.value
-    )
-    return [shard for composition in compositions if composition for shard in composition.shards]
-
-
-def _before(connection: Connection, branch: Branch) -> dict[str, int]:
-    """Return what had been drawn where the branch began."""
-    if branch.start_node_id is None:
-        return {}
-    start: Node = nodes.get(connection, branch.start_node_id)
-    return shard_history.drawn(connection, start)
+def _of(known: Mapping[Any, Composition], value: str | None) -> tuple[Shard, ...]:
+    return known[value].shards if value in known else ()

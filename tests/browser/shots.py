@@ -102,6 +102,7 @@ def addresses(heads: dict[str, str], changed: str, helper: str) -> dict[str, str
         "manage": "/runs/gpt2-docs/manage",
         "manage-branch": "/runs/gpt2-docs/branches/cooler/manage",
         "trash": "/trash",
+        "data": "/runs/live/branches/main/data",
         "stop": "/runs/gpt2-docs/branches/more-decay/stop",
         "missing": "/runs/gpt2-dcos",
     }
@@ -140,6 +141,7 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     assert changed is not None
     seeds.alerts(lines["hot"])
     helper = seeds.agents(lines["more-decay"])
+    seeds.Grower(database, store, "live").line("main").draw(100)
     heads = {name: line.head.id for name, line in lines.items() if line.head is not None}
     pages = addresses(heads, changed.id, helper)
     return pages, lambda: (lines["more-decay"].beat(), started.beat())[0]

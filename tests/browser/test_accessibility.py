@@ -53,6 +53,7 @@ def pages(site: Site) -> dict[str, str]:
     control.delete(site.database, "troubled/given-up", actor="ann", reason="worse")
     seeds.alerts(site.lines["hot"])
     helper = seeds.agents(live)
+    seeds.Grower(site.database, site.store, "live").line("main").draw(100)
     return {
         "runs": "",
         "no such runs": "runs?q=zzz",
@@ -72,6 +73,7 @@ def pages(site: Site) -> dict[str, str]:
         "storage": "storage",
         "manage": "runs/gpt2-docs/manage",
         "trash": "trash",
+        "data": "runs/live/branches/main/data",
         "error": "runs/nope",
     }
 

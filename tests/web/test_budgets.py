@@ -52,6 +52,7 @@ def pages(site: Site) -> dict[str, str]:
         "queue": "/launches",
         "manage": "/runs/gpt2-docs/branches/cooler/manage",
         "trash": "/trash",
+        "data": "/runs/gpt2-docs/branches/cooler/data",
     }
 
 
@@ -75,6 +76,7 @@ def pages(site: Site) -> dict[str, str]:
         "queue",
         "manage",
         "trash",
+        "data",
     ],
 )
 def test_a_page_makes_at_most_six_statements(site: Site, name: str) -> None:

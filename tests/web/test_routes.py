@@ -79,6 +79,7 @@ ROUTES = {
     "api_trash.restore": ("POST", "/api/v1/trash/DELETED/restore", "delete"),
     "api_trash.purge": ("DELETE", "/api/v1/trash/DELETED", "purge"),
     "audit.show": ("GET", f"{RUN}/audit", "look"),
+    "data.show": ("GET", f"{RUN}/branches/main/data", "look"),
     "alerts.index": ("GET", f"{RUN}/alerts", "look"),
     "alerts.see_all": ("POST", f"{RUN}/alerts/seen", "notice"),
     "alerts.see": ("POST", "/alerts/ALERT/seen", "notice"),

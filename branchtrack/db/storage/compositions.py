@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -10,15 +10,20 @@ from sqlalchemy import Connection
 from branchtrack.core.shards import composition
 from branchtrack.core.shards.composition import SETTING, Composition
 from branchtrack.db.storage import texts
-from branchtrack.errors import NotFound
 
 
 def composition_of(connection: Connection, settings: Mapping[str, Any]) -> Composition | None:
     """Return the composition that settings name; None if there are no shards, or it is unknown."""
-    beginning = composition.reference(settings.get(SETTING))
-    if beginning is None:
-        return None
-    try:
-        return Composition.read(texts.find(connection, beginning))
-    except NotFound:
-        return None
+    value = settings.get(SETTING)
+    return compositions(connection, [value]).get(value)
+
+
+def compositions(connection: Connection, values: Iterable[Any]) -> dict[Any, Composition]:
+    """Return the compositions that values of the setting name, by value; the known ones."""
+    beginnings = {value: composition.reference(value) for value in values}
+    documents = texts.starting(connection, {text for text in beginnings.values() if text})
+    return {
+        value: Composition.read(documents[beginning])
+        for value, beginning in beginnings.items()
+        if beginning in documents
+    }

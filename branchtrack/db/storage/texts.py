@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
+from collections.abc import Collection
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from branchtrack.db import seals
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import texts
 from branchtrack.errors import NotFound
+
+#: Characters of a digest that are enough to name a text.
+BEGINNING = 16
 
 
 def digest_of(text: str) -> str:
@@ -39,17 +43,17 @@ def get(connection: Connection, digest: str) -> str:
     body = connection.execute(select(texts.c.body).where(texts.c.digest == digest)).scalar()
     if body is None:
         raise NotFound("text", digest)
+    return _read(body)
+
+
+def starting(connection: Connection, beginnings: Collection[str]) -> dict[str, str]:
+    """Return the texts whose digests start so, by the first `BEGINNING` characters given."""
+    if not beginnings:
+        return {}
+    beginning = func.substr(texts.c.digest, 1, BEGINNING)
+    query = select(beginning, texts.c.body).where(beginning.in_(sorted(beginnings)))
+    return {key: _read(body) for key, body in connection.execute(query)}
+
+
+def _read(body: bytes) -> str:
     return zlib.decompress(body).decode("utf-8", "surrogateescape")
-
-
-def find(connection: Connection, beginning: str) -> str:
-    """Return the text whose digest starts with ``beginning``, 16 hex characters or more.
-
-    Raises:
-        NotFound: there is none.
-    """
-    query = select(texts.c.digest).where(texts.c.digest.startswith(beginning, autoescape=True))
-    digest = connection.execute(query.limit(1)).scalar()
-    if digest is None:
-        raise NotFound("text", beginning)
-    return get(connection, digest)

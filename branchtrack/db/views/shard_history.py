@@ -1,17 +1,19 @@
-"""Which shards a branch has drawn from, from the root of its run on."""
+"""Which shards a branch has drawn from since the root of its run, and how often."""
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Mapping
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, literal, select
 
-from branchtrack.core.records import Node
+from branchtrack.core.records import Branch
 from branchtrack.core.shards.composition import SETTING
-from branchtrack.db import nodes as node_rows
-from branchtrack.db.tables import nodes
+from branchtrack.db.nodes import damaged_record
+from branchtrack.db.tables import checkpoints, nodes, runs
 
 
 class Stretch(NamedTuple):
@@ -20,6 +22,20 @@ class Stretch(NamedTuple):
     step: int
     node: str
     value: str | None
+
+
+class Ends(NamedTuple):
+    """A branch's run by name, its newest node and where that is, with what was drawn up to there.
+
+    ``drawn`` and ``before`` count samples by `Shard.key`, up to the newest node and to the one that
+    the branch began at. Without a node ``step`` is None.
+    """
+
+    run: str
+    step: int | None
+    value: str | None
+    drawn: dict[str, int]
+    before: dict[str, int]
 
 
 def stretches(connection: Connection, head_id: str) -> list[Stretch]:
@@ -38,10 +54,36 @@ def stretches(connection: Connection, head_id: str) -> list[Stretch]:
     return [next(same) for _value, same in groupby(rows, key=lambda row: row.value)]
 
 
-def drawn(connection: Connection, node: Node) -> dict[str, int]:
-    """Return how many samples of each shard were trained on up to a node, by `Shard.key`."""
-    manifest = node_rows.checkpoint(connection, node.state_digest, need="record").manifest
-    state = manifest["state"]
+def ends(connection: Connection, branch: Branch) -> Ends:
+    """Return what was drawn up to the newest node of a branch, and up to where it began.
+
+    Raises:
+        CheckpointDamaged: the record of one of their states cannot be read.
+    """
+    ids = [node_id for node_id in (branch.head_id, branch.start_node_id) if node_id is not None]
+    query = (
+        select(runs.c.name, nodes.c.id, nodes.c.step, nodes.c.settings, checkpoints)
+        .select_from(runs)
+        .outerjoin(nodes, (nodes.c.run_id == runs.c.id) & nodes.c.id.in_(ids))
+        .outerjoin(checkpoints, checkpoints.c.digest == nodes.c.state_digest)
+        .where(runs.c.id == branch.run_id)
+    )
+    rows = {row.id: row for row in connection.execute(query)}
+    run = next(iter(rows.values())).name
+    head = rows.get(branch.head_id)
+    if head is None or branch.head_id is None:
+        return Ends(run, None, None, {}, {})
+    start = rows.get(branch.start_node_id) if branch.start_node_id is not None else None
+    before = {} if start is None else _drawn(start)
+    return Ends(run, head.step, head.settings.get(SETTING), _drawn(head), before)
+
+
+def _drawn(row: Any) -> dict[str, int]:
+    """Return the counts in the state of a checkpoint; none if it keeps no counts."""
+    try:
+        state = json.loads(zlib.decompress(row.manifest))["state"]
+    except (zlib.error, ValueError, LookupError) as error:
+        raise damaged_record(row.digest, f"its manifest cannot be read: {error}") from error
     for name in ("loop", "data", "settings", "drawn"):
         state = state.get(name) if isinstance(state, Mapping) else None
     return {str(key): int(count) for key, count in (state or {}).items()}

@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from branchtrack.db.engine import Database
 from branchtrack.db.storage import texts
-from branchtrack.errors import NotFound
 from branchtrack.training.record.recorder import Recorder
 from branchtrack.training.record.watched_folder import WatchedFolder
 from branchtrack.training.settings.dataset_settings import DataSettings
@@ -50,7 +49,4 @@ class ShardRecord:
 
 def look_up(connection: Connection, beginning: str) -> str:
     """Return the document of a composition by the beginning of its digest; empty if unknown."""
-    try:
-        return texts.find(connection, beginning)
-    except NotFound:
-        return ""
+    return texts.starting(connection, [beginning]).get(beginning, "")

@@ -30,7 +30,6 @@ def test_a_text_is_found_by_the_beginning_of_its_digest(database: Database) -> N
         digest = texts.put(connection, "x")
         texts.put(connection, "y")
     with database.read() as connection:
-        assert texts.find(connection, digest[:16]) == "x"
-        for beginning in ("0" * 16, "%" * 16):
-            with pytest.raises(NotFound):
-                texts.find(connection, beginning)
+        beginnings = [digest[: texts.BEGINNING], "0" * 16, "%" * 16]
+        assert texts.starting(connection, beginnings) == {beginnings[0]: "x"}
+        assert texts.starting(connection, []) == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from branchtrack.checkpoints.packs import Store
-from branchtrack.db import nodes
+from branchtrack.db import runs
 from branchtrack.db.engine import Database
 from branchtrack.db.views import shard_history
 from tests.web import seeds
@@ -17,12 +17,11 @@ def test_only_nodes_at_which_it_changed_are_listed(database: Database, store: St
     assert line.head is not None
     with database.read() as connection:
         stretches = shard_history.stretches(connection, line.head.id)
-        drawn = shard_history.drawn(connection, line.head)
-        root = nodes.get(connection, stretches[0].node)
-        assert shard_history.drawn(connection, root) == {}
+        ends = shard_history.ends(connection, runs.get_branch(connection, line.branch.id))
     assert [(stretch.step, stretch.value) for stretch in stretches] == [
         (0, None),
         (50, seeds.BEFORE.value),
         (100, seeds.AFTER.value),
     ]
-    assert drawn == line.drawn
+    assert (ends.run, ends.step, ends.value) == ("live", 300, seeds.AFTER.value)
+    assert ends.drawn == line.drawn and ends.before == {}
