@@ -6,13 +6,16 @@ from branchtrack.core.shards.composition import SETTING
 from branchtrack.db import requests, runs
 from tests.web import seeds
 from tests.web.conftest import Site
+from tests.web.test_budgets import MOST, statements
 
 PATH = "/runs/digits/branches/main"
 
 
 def test_shards_are_listed_with_samples_and_changes(own: Site) -> None:
     own.lines["main"].draw(100)
-    page = own.get(f"{PATH}/data")
+    with statements(own) as made:
+        page = own.get(f"{PATH}/data")
+    assert len(made) <= MOST
     assert "1,300 samples up to step 200" in page.text
     rows = [row.text for row in page.all("tr") if "jsonl" in row.text or "prose" in row.text]
     assert "code" in rows[0] and "300" in rows[0] and "20.0 %" in rows[0]
