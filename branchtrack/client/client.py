@@ -242,7 +242,8 @@ class Client:
         """Ask the process that trains a branch for an intervention.
 
         ``fields`` are those of its kind, and ``reason``, ``only_if``, ``not_after_step``,
-        ``expires_in``. With ``wait`` it returns once the request has ended, or as `wait` does.
+        ``expires_in``, ``at_step``, ``once``. With ``wait`` it returns once the request has
+        ended, or as `wait` does.
 
         Raises:
             NotLive: nothing trains the branch. NotAnswered: it did not end within ``wait`` seconds.

@@ -96,6 +96,11 @@ class Recorder:
         """Why jobs cannot be done at present, or an empty text."""
         return self._outages.why("record")
 
+    def look(self) -> None:
+        """Put the requests that the segment has by now into the inbox, before training begins."""
+        if self.created.is_set():
+            self._attempt("requests", self._receive)
+
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Buffer one value each of some metrics at a step. Never blocks, never raises."""
         self._points.log(step, values)
@@ -257,6 +262,10 @@ class Recorder:
             metrics.append(connection, self._segment, points, series)
         self._series = series
         self.written(points)
+
+    def _receive(self) -> None:
+        # Those that have to be ended instead are left to the thread that polls.
+        self.inbox.receive(control.poll(self._database, self._segment), time.time())
 
     def _poll(self) -> None:
         now = time.time()
