@@ -63,6 +63,29 @@ def recording_of(
     return Recording(header, tuple(change for _seq, change in changes))
 
 
+def payload(recording: Recording) -> dict[str, Any]:
+    """Return a recording as JSON: its header, and ``interventions``."""
+    changes = [change.as_dict() for change in recording.changes]
+    return {**recording.header.as_dict(), "interventions": changes}
+
+
+def replayed(change: RecordedChange, request: Request | None) -> dict[str, Any]:
+    """Return a change that is made again as JSON, with its request if there is one by now."""
+    return {
+        "line": change.line,
+        "at": change.at.as_dict(),
+        "kind": change.kind,
+        "requested": change.fields,
+        "recorded": change.after,
+        "replayed": {} if request is None else spelled(request.applied or {}),
+        "request": None if request is None else request.id,
+        "state": None if request is None else request.state,
+        "step": None if request is None else request.step,
+        "node": None if request is None else request.node_id,
+        "error": None if request is None else request.error,
+    }
+
+
 def _from(stretches: list[Stretch], start: Node, branch: Branch) -> list[Stretch]:
     for index, stretch in enumerate(stretches):
         if any(node.id == start.id for node in stretch.nodes):

@@ -39,6 +39,8 @@ COMMANDS = {
     "curve": "commands.curve:curve",
     "find": "commands.querying.find:find",
     "data": "commands.querying.data:data",
+    "interventions": "commands.querying.interventions:interventions",
+    "replay": "commands.querying.replay:replay",
     "settings": "commands.requests:settings",
     "set": "commands.steer:set_settings",
     "pause": "commands.steer:pause",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,7 @@ import pytest
 from branchtrack import control
 from branchtrack.analysis import interventions
 from branchtrack.control.replays import files
-from branchtrack.core.records import Launch, Node, Request
 from branchtrack.core.replays import recording as recordings
-from branchtrack.core.replays.recording import Recording
-from branchtrack.db import nodes
 from branchtrack.environment_variables import REPLAY_VARIABLE
 from tests.training import loops
 from tests.training.homes import Home

@@ -94,7 +94,7 @@ def _end(moments: Iterable[tuple[RecordedChange, Any]], segment: Segment) -> int
     """Return the last step at which a change can be made: one of them may lengthen the training."""
     if segment.max_steps is None:
         return None
-    lengths = [
+    lengths: list[Any] = [
         value
         for change, _when in moments
         for name, value in (change.fields.get("values") or {}).items()
@@ -103,7 +103,7 @@ def _end(moments: Iterable[tuple[RecordedChange, Any]], segment: Segment) -> int
     if any(not isinstance(length, int) for length in lengths):
         # A relative length is known only when the change is made.
         return None
-    return max([segment.max_steps, *lengths])
+    return max(segment.max_steps, *map(int, lengths), 0)
 
 
 def _checked(change: RecordedChange, when: dict[str, Any], segment: Segment) -> CheckedRequest:

@@ -103,7 +103,7 @@ def launch_replay(
         InvalidInput: a change does not fit the node. Others as `create_launch`.
     """
     who, why = actors.of(actor), clean_text("reason", reason)
-    fitted = check_node(database, node_ref, recording, actor=who, skip_passed=skip_passed)
+    fitted = _fit_node(database, node_ref, recording, skip_passed=skip_passed)
     fresh: dict[int, Request] = {}
 
     def ask(connection: Connection, launch: Launch) -> None:
@@ -117,13 +117,21 @@ def launch_replay(
     return launch, Sent(sent, fitted.done, fitted.passed)
 
 
-def check_node(
-    database: Database,
-    node_ref: str,
-    recording: Recording,
-    *,
-    actor: Actor | str,
-    skip_passed: bool = False,
+def check_replay(
+    database: Database, node_ref: str, recording: Recording, *, skip_passed: bool = False
+) -> Sent:
+    """Return what `launch_replay` would ask for, if it fits; nothing is stored.
+
+    Raises:
+        InvalidInput: a change does not fit. NotFound: no such node.
+    """
+    fitted = _fit_node(database, node_ref, recording, skip_passed=skip_passed)
+    sent = tuple(SentChange(entry.change, None) for entry in fitted.changes)
+    return Sent(sent, fitted.done, fitted.passed)
+
+
+def _fit_node(
+    database: Database, node_ref: str, recording: Recording, *, skip_passed: bool
 ) -> FittedRecording:
     """Return a recording fitted to a training that resumes a node; nothing is stored.
 
