@@ -41,6 +41,8 @@ class PlannedReplay:
     def announce(self) -> None:
         """Log what will be made, and what will not."""
         fitted = self.fitted
+        if not fitted.recording.requested:
+            return
         parts = [f"{len(fitted.changes)} are made"]
         if fitted.done:
             parts.append(f"{len(fitted.done)} were made before")
