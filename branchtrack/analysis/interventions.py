@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from branchtrack.core.builtin_settings import declared
 from branchtrack.core.forks.relative_values import relative_names
 from branchtrack.core.interventions import has_settings
-from branchtrack.core.nonfinite import spelled
+from branchtrack.core.nonfinite import metric, spelled
 from branchtrack.core.records import Branch, Node, Request, Segment
 from branchtrack.core.replays.changes import By, RecordedChange, moment_of
 from branchtrack.core.replays.recording import Header, Recording
@@ -58,7 +58,7 @@ def recording_of(
         node=first.id,
         step=first.step,
         steps=steps,
-        settings=spelled(first.settings),
+        settings=first.settings,
     )
     return Recording(header, tuple(change for _seq, change in changes))
 
@@ -66,7 +66,8 @@ def recording_of(
 def payload(recording: Recording) -> dict[str, Any]:
     """Return a recording as JSON: its header, and ``interventions``."""
     changes = [change.as_dict() for change in recording.changes]
-    return {**recording.header.as_dict(), "interventions": changes}
+    answer: dict[str, Any] = spelled({**recording.header.as_dict(), "interventions": changes})
+    return answer
 
 
 def replayed(change: RecordedChange, request: Request | None) -> dict[str, Any]:
@@ -75,8 +76,8 @@ def replayed(change: RecordedChange, request: Request | None) -> dict[str, Any]:
         "line": change.line,
         "at": change.at.as_dict(),
         "kind": change.kind,
-        "requested": change.fields,
-        "recorded": change.after,
+        "requested": spelled(change.fields),
+        "recorded": spelled(change.after),
         "replayed": {} if request is None else spelled(request.applied or {}),
         "request": None if request is None else request.id,
         "state": None if request is None else request.state,
@@ -148,12 +149,12 @@ def _of_node(
     return RecordedChange(
         at=moment_of(node.step, by, steps, metrics),
         kind="set",
-        fields={"values": spelled(values)},
+        fields={"values": values},
         by=maker,
         reason=node.message,
         actor=node.actor,
-        before=spelled(before),
-        after=spelled(values),
+        before=before,
+        after=values,
         metrics=metrics,
     )
 
@@ -166,11 +167,11 @@ def _of_request(
     change = RecordedChange(
         at=moment_of(request.step, by, steps, metrics),
         kind=request.kind,
-        fields=spelled(_fields(request, segment)),
+        fields=_fields(request, segment),
         reason=request.reason,
         actor=request.actor,
-        before=spelled(request.before or {}),
-        after=spelled(request.applied or {}),
+        before=request.before or {},
+        after=request.applied or {},
         metrics=metrics,
     )
     return request.step, 0 if node is None else node.seq, change
@@ -194,4 +195,4 @@ def _before(stretch: Stretch, request: Request) -> Node | None:
 
 def _metrics(node: Node) -> dict[str, Any]:
     values = {name: value for name, value in node.metrics.items() if not name.startswith(_OWN)}
-    return dict(spelled({name: value for name, value in values.items() if value is not None}))
+    return {name: metric(value) for name, value in values.items() if value is not None}

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from branchtrack.core.nonfinite import spelled
 from branchtrack.core.replays.changes import RecordedChange, change_of
 from branchtrack.errors import InvalidInput
 
@@ -55,7 +56,9 @@ class Recording:
 def to_text(recording: Recording) -> str:
     """Return the lines of a recording."""
     rows = [recording.header.as_dict(), *(change.as_dict() for change in recording.changes)]
-    return "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)
+    # JSON has no NaN: what is not finite is written as text.
+    lines = (json.dumps(spelled(row), ensure_ascii=False, allow_nan=False) for row in rows)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def from_text(text: str) -> Recording:
