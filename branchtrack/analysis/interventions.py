@@ -6,6 +6,7 @@ What was requested of a segment after the node where the next begins is not on t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -48,8 +49,7 @@ def recording_of(
     changes = [
         change
         for stretch in stretches
-        for change in _changes(connection, stretch, by, steps)
-        if start is None or stretch.segment.id != start.segment_id or _is_after(change, start)
+        for change in _changes(connection, _after(stretch, start), by, steps)
     ]
     run = runs.get_run(connection, branch.run_id)
     header = Header(
@@ -60,7 +60,7 @@ def recording_of(
         steps=steps,
         settings=first.settings,
     )
-    return Recording(header, tuple(change for _seq, change in changes))
+    return Recording(header, tuple(changes))
 
 
 def payload(recording: Recording) -> dict[str, Any]:
@@ -94,9 +94,12 @@ def _from(stretches: list[Stretch], start: Node, branch: Branch) -> list[Stretch
     raise InvalidInput("from", start.id, f"a node on the path of branch {branch.name}")
 
 
-def _is_after(entry: tuple[int, RecordedChange], start: Node) -> bool:
-    """Return whether a change of the segment of ``start`` was made after it."""
-    return entry[0] > start.seq
+def _after(stretch: Stretch, start: Node | None) -> Stretch:
+    """Return the part of a stretch after ``start``, if that is one of its nodes."""
+    if start is None or start.segment_id != stretch.segment.id:
+        return stretch
+    later = [node for node in stretch.nodes if node.seq > start.seq]
+    return replace(stretch, nodes=later, after=start)
 
 
 def _planned_steps(segment: Segment) -> int | None:
@@ -105,8 +108,8 @@ def _planned_steps(segment: Segment) -> int | None:
 
 def _changes(
     connection: Connection, stretch: Stretch, by: str, steps: int | None
-) -> Iterator[tuple[int, RecordedChange]]:
-    """Yield the changes of a stretch in order, each with the ``seq`` of its node."""
+) -> Iterator[RecordedChange]:
+    """Yield the changes of a stretch in order."""
     made = {node.id: node for node in stretch.nodes}
     carried = stretch.carried_out(connection)
     changes = [
@@ -116,9 +119,7 @@ def _changes(
     for request in carried:
         node = made.get(request.node_id or "") or _before(stretch, request)
         changes.append(_of_request(request, node, stretch.segment, by, steps))
-    yield from (
-        (seq, change) for _step, seq, change in sorted(changes, key=lambda entry: entry[:2])
-    )
+    yield from (change for _step, _seq, change in sorted(changes, key=lambda entry: entry[:2]))
 
 
 def _of_forks(

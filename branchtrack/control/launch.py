@@ -99,10 +99,8 @@ def create_launch(
     token is also recorded as a request of kind ``resume``, refused or not, and counts towards the
     token's limit.
 
-    ``along`` is called with the launch in the transaction that creates it.
-
-    The content of the tensors is checked by the process that loads them, before it trains; with
-    ``every_byte`` it is checked here too.
+    ``along`` is called with the launch in the transaction that creates it. The content of the
+    tensors is checked by the process that loads them; with ``every_byte`` it is checked here too.
 
     Raises:
         NotFound, InvalidInput, NameTaken, Forbidden, RateLimited: nothing was changed.

@@ -14,23 +14,28 @@ from branchtrack.db import nodes, requests, segments
 class Stretch:
     """The part of a segment on a path: its nodes, up to the one where the next begins.
 
-    ``is_whole``: the path leads to the segment's end, whatever that is by now.
+    ``is_whole``: the path leads to the segment's end, whatever that is by now. ``after`` is the
+    node of the segment that it begins after, if it is not all of the segment.
     """
 
     segment: Segment
     nodes: list[Node]
     is_whole: bool
+    after: Node | None = None
 
     def has(self, request: Request) -> bool:
         """Return whether a request to the segment was carried out on the path."""
         if request.step is None:
             return False
-        if self.is_whole:
+        is_listed = any(node.id == request.node_id for node in self.nodes)
+        if is_listed or (self.is_whole and self.after is None):
             return True
         if request.node_id is not None:
-            return any(node.id == request.node_id for node in self.nodes)
+            return False
+        # Its own node was not committed: only its step says where it was.
         last = self.nodes[-1].step if self.nodes else -1
-        return request.step < last
+        is_early = self.after is not None and request.step <= self.after.step
+        return not is_early and (self.is_whole or request.step < last)
 
     def carried_out(self, connection: Connection) -> list[Request]:
         """Return the changes that were made on the path on request, in order."""
