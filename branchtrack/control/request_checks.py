@@ -131,6 +131,9 @@ def check_request(
     if who.channel == "api":
         _refuse_words(typed, declared(segment.declared))
     checked = check_fit(typed, when or {}, segment)
+    if isinstance(checked.intervention, ChangeData) and not preconditions.is_scheduled(when or {}):
+        # What the data has at a later moment is seen by the process alone.
+        _check_shards(connection, checked.intervention, segment)
     if isinstance(checked.intervention, Rewind):
         rewind = _check_rewind(connection, branch, checked.intervention)
         return CheckedRequest(rewind, checked.conditions)
@@ -162,8 +165,6 @@ def check_fit(typed: Intervention, when: Mapping[str, Any], segment: Segment) ->
         _check_one_moment(intervention, when)
     elif isinstance(intervention, Freeze):
         _check_trains_on(intervention, segment)
-    if isinstance(intervention, ChangeData):
-        _check_shards(connection, intervention, segment)
     if isinstance(intervention, SetSettings):
         # This is what can be seen from here; the process checks again.
         step = conditions.get("at_step", segment.step)

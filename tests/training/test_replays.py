@@ -19,6 +19,7 @@ from branchtrack.core.replays import recording as recordings
 from branchtrack.environment_variables import REPLAY_VARIABLE
 from branchtrack.errors import InvalidInput
 from tests.training import loops
+from tests.training import test_live_data as live_data
 from tests.training.homes import Home
 from tests.training.session.test_session import SHORT, asked
 from tests.training.test_controlling import ask
@@ -281,3 +282,15 @@ def wait_for_step(home: Home, step: int) -> None:
     deadline = time.monotonic() + 60
     while home.segment().step < step and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def test_changes_of_the_data_are_made_again(home: Home, tmp_path: Path) -> None:
+    """Shards come and go at the same steps, by names and paths."""
+    training = live_data.Training(home, "loop-0")
+    chat = {"chat": str(home.folder / "chat.txt")}
+    training.train(change={"add": chat, "weights": {"chat": 2.0}})
+    path = exported(home, tmp_path)
+    replay(path, training.train)
+    (again,) = home.requests("tiny-2")
+    assert (again.kind, again.state, again.step) == ("data", "verified", live_data.CHANGED)
+    assert home.final_of("tiny-2").state_digest == home.final().state_digest
