@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from branchtrack.core.records import Request
 from branchtrack.db import segments
 from branchtrack.errors import InvalidInput
 from branchtrack.training.loop.run import Run
+from tests.recordings import at, recording
 from tests.training import loops
 from tests.training.homes import Home
+from tests.training.session.test_session import SHORT, asked
 from tests.training.test_controlling import SAVE_LESS, answered, ask, asking, later, train
 
 
@@ -108,3 +111,46 @@ def test_the_last_of_a_model_is_not_frozen_later_either(home: Home) -> None:
     )
     assert [one.state for one in every] == ["verified", "failed"]
     assert "leave something to train" in (every[1].error or "")
+
+
+def test_a_trainer_carries_out_a_request_at_the_step_whose_values_it_waits_for(home: Home) -> None:
+    how = {"eval_strategy": "steps", "eval_steps": 3, "logging_steps": 1}
+    asked(
+        home,
+        {
+            0: lambda: control.submit(
+                home.database,
+                "tiny/main",
+                {"kind": "set", "values": {"lr": 2e-4}},
+                actor="ann",
+                when={"once": "eval_loss<1000"},
+            )
+        },
+        **how,
+    )
+    (request,) = home.requests()
+    assert (request.state, request.step) == ("verified", 3)
+
+
+@pytest.mark.parametrize("kind", ["loop", "trainer"])
+def test_what_is_scheduled_for_the_node_of_a_resume_is_made_before_its_first_update(
+    home: Home, kind: str
+) -> None:
+    if kind == "loop":
+        train_: Any = partial(loops.train, home)
+        how: dict[str, Any] = {"save_steps": 2}
+    else:
+        train_, how = home.train, {**SHORT, "save_steps": 2}
+    train_(**how)
+    node = home.node(4, kind="checkpoint")
+    declared = home.order(node, {"lr": 0.002})
+    train_(declared, **how)
+    sent = recording(at(4, kind="set", values={"lr": 0.002}))
+    launch, _sent = control.launch_replay(
+        home.database, home.store, node.id, sent, actor="ann", name="set"
+    )
+    train_(launch, **how)
+    request = home.requests()[-1]
+    assert (request.state, request.step) == ("verified", 4)
+    assert home.final(launch).state_digest == home.final(declared).state_digest
+    assert home.fork(launch).effective is not None
