@@ -226,11 +226,14 @@ class Session(Updates):
         """Return whether anything is to be done at a control point: a few tests of flags."""
         recorder = self.recorder
         assert recorder is not None
-        if save or self._control.stop_asked:
+        inbox = recorder.inbox
+        if inbox.waiting or save or self._control.stop_asked:
             return True
-        if recorder.inbox.is_reached(recorder.step, self._metrics):
+        if not inbox.awaits:
+            return False
+        if epoch_over and "epoch" in inbox.awaits:
             return True
-        return epoch_over and "epoch" in recorder.inbox.awaits
+        return inbox.is_reached(recorder.step, self._metrics)
 
     def control_point(
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
