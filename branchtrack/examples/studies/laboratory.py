@@ -7,7 +7,6 @@ from the record.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -83,8 +82,12 @@ class Laboratory:
         words = ("agent", run.name, *agent, "--name", "watcher", "--look", "0.2", "--json")
         with self.command(*words, log=f"{name}-agent") as watcher:
             self.wait(process, name)
-            watcher.send_signal(signal.SIGTERM)
-            self.wait(watcher, f"{name}-agent")
+            if watcher.poll() is None:
+                # It would wait some seconds for another branch. What it did is in the record.
+                watcher.terminate()
+                watcher.wait()
+            elif watcher.returncode:
+                raise self._failed(watcher, f"{name}-agent")
 
     def command(self, *words: str, log: str) -> Any:
         """Start a command of branchtrack in the study's home, as a context that ends it."""

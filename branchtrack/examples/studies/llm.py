@@ -189,7 +189,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("nothing", "the rate stays as it is", _one("nothing")),
     Arm(
         "plateau",
-        "`branchtrack agent --policy plateau` halves the rate after an evaluation that is not lower",
+        "`branchtrack agent --policy plateau` halves the rate when nothing improves",
         _one("plateau", _AGENT["plateau"]),
     ),
     Arm(
@@ -230,9 +230,9 @@ STUDY = Study(
     name="llm",
     title="A language model in the loop",
     question=(
-        "A small GPT-2 learns text from scratch without any schedule, at a learning rate of 5e-3 and "
-        "at 10 and 30 times that. Does a controller that looks after every few updates help, and "
-        "does it help more if it may branch?"
+        "A network of GPT-2's shape learns text from scratch without any schedule, at a learning "
+        "rate of 5e-3 and at 10 and 30 times that. Does a controller that looks after every few "
+        "updates help, and does it help more if it may branch?"
     ),
     arms=ARMS,
     plan=plan,
