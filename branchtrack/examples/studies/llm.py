@@ -48,8 +48,8 @@ def plan(quick: bool, seeds: int | None = None) -> Plan:
     return Plan(
         cases={f"lr {_RATE * factor:g}": _RATE * factor for factor in times},
         seeds=range(seeds or (2 if quick else 3)),
-        steps=80 if quick else 300,
-        every=20,
+        steps=60 if quick else 240,
+        every=15 if quick else 20,
         quick=quick,
         options={"trials": 2 if quick else 4, "base_url": "", "model": endpoint.MODEL},
     )

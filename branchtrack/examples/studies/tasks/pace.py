@@ -86,4 +86,6 @@ class Pace:
             return False
         look = agent.memory.get("looked") or {}
         is_seen = look.get("branch") == branch and look.get("step", -1) >= update
-        return agent.state != "running" or (is_seen and look.get("began", 0.0) >= since)
+        # One that waits for what it asked for looks at nothing until that is done.
+        is_whole = look.get("began", 0.0) >= since or bool(agent.memory.get("pending"))
+        return agent.state != "running" or (is_seen and is_whole)
