@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,19 @@ class Laboratory:
         self.began = time.monotonic()
 
     def train(
-        self, task: str, name: str, *, agent: Sequence[str] = (), **options: object
+        self,
+        task: str,
+        name: str,
+        *,
+        agent: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+        **options: object,
     ) -> Training:
         """Train a task of `TASKS` to its end, and return what was recorded.
 
         ``options`` are those of its script. ``agent`` are the words of `branchtrack agent RUN`; the
-        training then waits at each evaluation until that agent has looked.
+        training then waits at each evaluation until that agent has looked. ``variables`` are of
+        the environment.
 
         Raises:
             LaunchFailed: the training or the agent failed.
@@ -66,7 +73,7 @@ class Laboratory:
         words += ["--name", name, *(("--agent", "watcher") if agent else ())]
         command = [sys.executable, "-m", f"{TASKS}.{task}", *words]
         began = time.time()
-        with self.process(command, name) as process:
+        with self.process(command, name, variables) as process:
             run = self.run_of(process, began, name)
             if not agent:
                 self.wait(process, name)
@@ -94,9 +101,12 @@ class Laboratory:
         return self.process([sys.executable, "-m", "branchtrack", *words], log)
 
     @contextmanager
-    def process(self, command: Sequence[str], log: str) -> Iterator[subprocess.Popen[bytes]]:
+    def process(
+        self, command: Sequence[str], log: str, variables: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """Start a process, whose output is the log of that name; it ends with the block."""
         environment = {**os.environ, **self.config.environment(), **_VARIABLES}
+        environment |= variables or {}
         environment.pop(LAUNCH_VARIABLE, None)
         with open(self.log(log), "wb", opener=permissions.opener(self.config.home)) as file:
             with self._lock:
