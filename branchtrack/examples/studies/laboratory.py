@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from branchtrack import config, control, permissions
-from branchtrack.control import local_actor
 from branchtrack.core.records import Run
 from branchtrack.db import runs, segments
 from branchtrack.db.schema import open_database
 from branchtrack.environment_variables import LAUNCH_VARIABLE
-from branchtrack.errors import LaunchFailed
+from branchtrack.errors import LaunchFailed, NotFound
 from branchtrack.examples.studies import recorded
 from branchtrack.examples.studies.recorded import Training
 from branchtrack.examples.studies.study import Plan
@@ -159,7 +158,9 @@ class Laboratory:
         for left in sorted(names):
             if left == name or left.startswith(f"{name}-"):
                 why = "the study was interrupted, and trains this again"
-                control.delete(self.database, left, actor=local_actor(), reason=why)
+                # It may be in the trash already.
+                with suppress(NotFound):
+                    control.delete(self.database, left, actor=control.local_actor(), reason=why)
 
     def close(self) -> None:
         """End all processes that still run, and start none any more."""
