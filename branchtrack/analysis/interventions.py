@@ -18,7 +18,9 @@ from branchtrack.core.nonfinite import metric, spelled
 from branchtrack.core.records import Branch, Node, Request, Segment
 from branchtrack.core.replays.changes import By, RecordedChange, moment_of
 from branchtrack.core.replays.recording import Header, Recording
+from branchtrack.core.shards.composition import SETTING, Composition
 from branchtrack.db import runs
+from branchtrack.db.storage.compositions import compositions
 from branchtrack.db.views import branch_path
 from branchtrack.db.views.branch_path import Stretch
 from branchtrack.errors import InvalidInput
@@ -116,9 +118,12 @@ def _changes(
         *_of_forks(stretch, by, steps),
         *_of_script(stretch, {request.step for request in carried}, by, steps),
     ]
+    values = {request.id: (request.applied or {}).get(SETTING) for request in carried}
+    shards = compositions(connection, values.values())
     for request in carried:
         node = made.get(request.node_id or "") or _before(stretch, request)
-        changes.append(_of_request(request, node, stretch.segment, by, steps))
+        fields = _fields(request, stretch.segment, shards.get(values[request.id]))
+        changes.append(_of_request(request, node, fields, by, steps))
     yield from (change for _step, _seq, change in sorted(changes, key=lambda entry: entry[:2]))
 
 
@@ -161,14 +166,14 @@ def _of_node(
 
 
 def _of_request(
-    request: Request, node: Node | None, segment: Segment, by: str, steps: int | None
+    request: Request, node: Node | None, fields: dict[str, Any], by: str, steps: int | None
 ) -> tuple[int, int, RecordedChange]:
     assert request.step is not None
     metrics = {} if node is None else _metrics(node)
     change = RecordedChange(
         at=moment_of(request.step, by, steps, metrics),
         kind=request.kind,
-        fields=_fields(request, segment),
+        fields=fields,
         reason=request.reason,
         actor=request.actor,
         before=request.before or {},
@@ -178,9 +183,15 @@ def _of_request(
     return request.step, 0 if node is None else node.seq, change
 
 
-def _fields(request: Request, segment: Segment) -> dict[str, Any]:
-    """Return what was requested, with relative values as they were asked for."""
+def _fields(request: Request, segment: Segment, after: Composition | None) -> dict[str, Any]:
+    """Return what was requested, with relative values as they were asked for.
+
+    Of shards that were added, ``after`` has the content that a replay has to find again.
+    """
     fields = dict(request.requested)
+    if after is not None and (added := fields.get("add")):
+        known = {shard.name: shard.fingerprint for shard in after.shards}
+        fields["fingerprints"] = {name: known[name] for name in added if name in known}
     sent = request.payload.get("values")
     if has_settings(request.kind) and isinstance(sent, dict):
         names = relative_names(sent, declared(segment.declared))

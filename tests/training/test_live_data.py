@@ -5,6 +5,7 @@ With a Trainer and with a plain loop, with batches made in the process itself an
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import branchtrack
+from branchtrack.analysis.interventions import recording_of
 from branchtrack.analysis.payloads_shards import branch_data
 from branchtrack.core.records import Launch, Node
 from branchtrack.errors import CheckpointMismatch, DataChanged, InvalidInput
@@ -203,3 +205,12 @@ def test_a_stretch_with_an_added_shard_is_certified(changed: Training) -> None:
     home = changed.home
     certificate = home.rehearse(home.node(2), home.final(), lambda **_: changed.train())
     assert certificate is not None and certificate.difference is None
+
+
+def test_a_recording_names_the_content_that_a_replay_has_to_find(changed: Training) -> None:
+    home = changed.home
+    with home.database.read() as connection:
+        recording = recording_of(connection, home.branch("tiny/main"))
+    (change,) = recording.changes
+    content = (home.folder / "chat.txt").read_bytes()
+    assert change.fields["fingerprints"] == {"chat": hashlib.sha256(content).hexdigest()}

@@ -156,7 +156,10 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
 
 
 def _what(request: dict[str, Any]) -> str:
-    requested = request["requested"] or request["payload"]
+    requested = {**(request["requested"] or request["payload"])}
+    if request["kind"] == "data":
+        # They are long, and say less than the paths.
+        requested.pop("fingerprints", None)
     return f"{request['kind']} {pairs(requested)}".rstrip()[:80]
 
 

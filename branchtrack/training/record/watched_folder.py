@@ -6,7 +6,9 @@ says which file came when, and a refusal is one line of it. Nothing is added wit
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -16,7 +18,8 @@ from branchtrack import control
 from branchtrack.control.submission import REFUSALS
 from branchtrack.core.actors import Actor
 from branchtrack.core.names import as_name, free_name
-from branchtrack.db import runs, segments
+from branchtrack.core.records import Request
+from branchtrack.db import requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.storage.compositions import composition_of
 from branchtrack.errors import InvalidInput
@@ -70,7 +73,7 @@ class WatchedFolder:
         """
         for path in self._quiet(now):
             since = self._since()
-            if since is None or path.stat().st_ctime >= since:
+            if since is None or path.lstat().st_ctime >= since:
                 self._ask(path)
             self._done.add(path)
 
@@ -82,7 +85,11 @@ class WatchedFolder:
         for path in sorted(self._folder.iterdir()):
             if path in self._done or path.name.startswith(".") or path.suffix in _UNFINISHED:
                 continue
-            look = _look(path)
+            try:
+                look = _look(path)
+            except OSError:
+                # It has gone, or a part of it.
+                continue
             before, since = self._seen.get(path, (None, now))
             self._seen[path] = look, since if look == before else now
             if look == before and now - since >= QUIET_SECONDS:
@@ -116,21 +123,43 @@ class WatchedFolder:
         change: dict[str, Any] = {"kind": "data", "add": {name: str(path)}}
         if fingerprint:
             change["fingerprints"] = {name: fingerprint}
+        words = [branch.id, fingerprint or str(_look(path))]
         try:
-            control.submit(
-                self._database,
-                f"{run.name}/{branch.name}",
-                change,
-                actor=self._actor,
-                reason=f"{path.name} appeared in {self._folder}",
-                key=f"{branch.id} {fingerprint} {path.name}"[:200] if fingerprint else None,
-            )
+            self._submit(f"{run.name}/{branch.name}", change, path, words)
         except REFUSALS as error:
             # It is in the record.
             logger.warning("branchtrack: %s in the watched folder: %s", path.name, error)
 
+    def _submit(self, branch: str, change: dict[str, Any], path: Path, words: list[str]) -> None:
+        """Ask for a file, once for each content of it; again if nobody answered before."""
+        while True:
+            digest = hashlib.sha256("\0".join(words).encode() + os.fsencode(path.name))
+            key = f"watched {digest.hexdigest()}"
+            request = self._earlier(words[0], key)
+            if request is None:
+                control.submit(
+                    self._database,
+                    branch,
+                    change,
+                    actor=self._actor,
+                    reason=f"{path.name} appeared in {self._folder}",
+                    key=key,
+                )
+                return
+            is_unanswered = (request.error or "").startswith(requests.APPLIED_BUT)
+            if request.state != "expired" and not is_unanswered:
+                return
+            words.append(request.id)
+
+    def _earlier(self, branch_id: str, key: str) -> Request | None:
+        """Return the request that was made under a key."""
+        with self._database.read() as connection:
+            run_id = runs.get_branch(connection, branch_id).run_id
+            return requests.by_key(connection, run_id, self._actor.label, key)
+
 
 def _look(path: Path) -> tuple[int, int]:
     """Return the size of a file and when it was changed; of a folder, of all that is in it."""
-    stats = [path.stat(), *(file.stat() for file in sorted(path.rglob("*")))]
+    # Of a link that leads nowhere, what is there is the link.
+    stats = [file.stat() if file.exists() else file.lstat() for file in (path, *path.rglob("*"))]
     return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)

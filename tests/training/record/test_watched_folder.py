@@ -141,6 +141,40 @@ def test_another_process_of_the_branch_asks_for_nothing_twice(watch: Watch) -> N
     again.close(), third.close()
 
 
+def test_what_its_process_left_unanswered_is_asked_for_again(watch: Watch) -> None:
+    watch.drop("chat.txt")
+    watch.look()
+    with watch.bench.database.transaction() as connection:
+        why = "The run is lost."
+        requests.move(connection, watch.requests[0].id, "expired", actor="t", error=why)
+    again = WatchedFolder(watch.bench.database, watch.bench.segment, watch.data)
+    for now in (0.0, QUIET_SECONDS):
+        again.look(now)
+    assert [request.state for request in watch.requests] == ["expired", "accepted"]
+    again.close()
+
+
+def test_what_could_not_be_read_is_asked_for_once(watch: Watch) -> None:
+    watch.drop("picture.bin")
+    watch.look()
+    again = WatchedFolder(watch.bench.database, watch.bench.segment, watch.data)
+    for now in (0.0, QUIET_SECONDS):
+        again.look(now)
+    assert len(watch.requests) == 1
+    again.close()
+
+
+def test_a_pipe_and_a_link_to_nowhere_hold_up_no_other_file(watch: Watch) -> None:
+    watch.drop("z.txt")
+    os.mkfifo(watch.incoming / "a.txt")
+    (watch.incoming / "b.txt").symlink_to("nowhere")
+    (watch.incoming / os.fsdecode(b"c\xff.txt")).write_text("x\n")
+    watch.look(3)
+    names = [next(iter(add)) for add in watch.adds()]
+    assert "z" in names and len(names) == len({*names})
+    assert len(watch.requests) == 4
+
+
 def test_a_branch_from_a_node_gets_only_what_comes_after_it_began(watch: Watch) -> None:
     watch.drop("before.txt")
     with watch.bench.database.transaction() as connection:

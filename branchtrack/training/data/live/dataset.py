@@ -71,8 +71,8 @@ class LiveDataset(Dataset[Any]):
         self.watched = None if watch is None else Path(watch).expanduser().absolute()
         self._read, self._roots = read, [Path(root).resolve() for root in roots or ()]
         self._look_up: Callable[[str], str] | None = None
-        #: Sources by fingerprint; those of the script stay when they are removed.
-        self._sources: dict[str, Source] = {}
+        #: Sources by path and fingerprint; objects of the script stay when they are removed.
+        self._sources: dict[tuple[str, str], Source] = {}
         self._known: dict[str, Composition] = {}
         self._draws: Draws | None = None
         self._drawn: Counter[str] = Counter()
@@ -95,7 +95,7 @@ class LiveDataset(Dataset[Any]):
         if not 0 <= position < self.length:
             raise IndexError(index)
         shard, number = self.pick(position)
-        item = self._sources[shard.fingerprint].item(number, shard.name)
+        item = self._sources[shard.source, shard.fingerprint].item(number, shard.name)
         self._drawn[shard.key] += 1
         return item if self.transform is None else self.transform(item)
 
@@ -215,13 +215,13 @@ class LiveDataset(Dataset[Any]):
             opened = self._open_path(Path(source).expanduser().absolute())
         else:
             opened = sources.open_items(source, name)
-            self._sources[opened.fingerprint] = opened
+            self._sources["", opened.fingerprint] = opened
         return opened.shard(name)
 
     def _open_path(self, path: Path) -> Source:
         opened = sources.open_path(path, self._read)
         # One that is open already may be read from at this moment.
-        return self._sources.setdefault(opened.fingerprint, opened)
+        return self._sources.setdefault((str(path), opened.fingerprint), opened)
 
     def _check_root(self, name: str, path: str) -> None:
         resolved = Path(path).resolve()
@@ -249,21 +249,22 @@ class LiveDataset(Dataset[Any]):
             self._require(shard)
         self._note(composition)
         before, self._composition, self._draws = self._composition, composition, None
-        left = {shard.fingerprint for shard in composition.shards}
+        left = {(shard.source, shard.fingerprint) for shard in composition.shards}
         for shard in before.shards:
-            if shard.source and shard.fingerprint not in left:
+            key = shard.source, shard.fingerprint
+            if shard.source and key not in left:
                 # Whoever comes back to it opens it again.
-                self._sources.pop(shard.fingerprint, None)
+                self._sources.pop(key, None)
 
     def _require(self, shard: Shard) -> None:
         """Have the items of a shard, with the content that it had when it was added."""
-        opened = self._sources.get(shard.fingerprint)
+        opened = self._sources.get((shard.source, shard.fingerprint))
         if opened is None and shard.source:
             try:
                 opened = sources.open_path(Path(shard.source), self._read)
             except InvalidInput as error:
                 raise sources.vanished(shard.name, shard.source, error) from error
-            self._sources[opened.fingerprint] = opened
+            self._sources[shard.source, opened.fingerprint] = opened
         if opened is None:
             raise DataChanged(
                 f"Shard {shard.name} of the data was an object of the script with fingerprint "

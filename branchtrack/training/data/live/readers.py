@@ -49,6 +49,8 @@ def files_of(folder: Path) -> list[Path]:
 
 def joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Return the items of several files, one after another."""
+    if len(parts) == 1:
+        return parts[0]
     if all(isinstance(part, list) for part in parts):
         return list(chain.from_iterable(parts))
     datasets: list[Any] = [part for part in parts if len(part)]

@@ -5,7 +5,9 @@ Items that are read from disk each time are those of the fingerprint, or an erro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,26 @@ from branchtrack.training.data.live.fingerprints import Stamp
 from branchtrack.training.data.live.readers import Reader
 
 _IN_MEMORY = (list, tuple, torch.Tensor)
-#: Files of a folder that are looked at for each item.
-_LOOKED_AT = 16
 
 
 class Source:
-    """The items of a shard, and what their content is; ``path`` is None for an object."""
+    """The items of a shard, and what their content is; ``path`` is None for an object.
+
+    ``files`` are those that items are read from, and ``ends`` the numbers of items up to the end of
+    each, in order; none where only the script's own reader knows which item is in which file.
+    """
 
     def __init__(
-        self, items: Sequence[Any], fingerprint: str, files: dict[Path, Stamp], path: Path | None
+        self,
+        items: Sequence[Any],
+        fingerprint: str,
+        path: Path | None = None,
+        files: Mapping[Path, Stamp] | None = None,
+        ends: Sequence[int] = (),
     ) -> None:
         self.items, self.fingerprint, self.path = items, fingerprint, path
-        #: Files that items are still read from, and the number of the next one to look at.
-        self._files = {} if _is_in_memory(items) else files
-        self._next = 0
+        self._files = {} if _is_in_memory(items) else dict(files or {})
+        self._ends = list(ends)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -43,19 +51,24 @@ class Source:
         Raises:
             DataChanged: its file is not what it was.
         """
+        item = self.items[index]
         if self._files:
-            self._check(name)
-        return self.items[index]
+            # What is mapped would be read later; what was written meanwhile shows afterwards.
+            item = np.array(item) if isinstance(item, np.memmap) else item
+            self._check(index, name)
+        return item
 
     def shard(self, name: str, weight: float | None = None) -> Shard:
         """Return what a composition holds of it."""
         path = "" if self.path is None else str(self.path)
         return Shard(name, weight, self.fingerprint, len(self.items), path)
 
-    def _check(self, name: str) -> None:
-        """Look at some of the files, in turn: which of them an item is from is not known."""
+    def _check(self, index: int, name: str) -> None:
+        """Look at the file that an item is from; at all of them if it is not known."""
         paths = list(self._files)
-        for path in paths[self._next : self._next + _LOOKED_AT]:
+        if self._ends:
+            paths = [paths[bisect_right(self._ends, index)]]
+        for path in paths:
             try:
                 stamp = fingerprints.stamp_of(path)
                 if stamp == self._files[path]:
@@ -67,7 +80,6 @@ class Source:
             if current != self.fingerprint:
                 raise changed(name, str(path), self.fingerprint, current)
             self._files[path] = stamp
-        self._next = self._next + _LOOKED_AT if self._next + _LOOKED_AT < len(paths) else 0
 
 
 def open_path(path: Path, read: Reader | None) -> Source:
@@ -76,12 +88,13 @@ def open_path(path: Path, read: Reader | None) -> Source:
     Raises:
         InvalidInput: it is not there, has no items, or cannot be read.
     """
-    if not path.exists():
-        raise readers.unusable(path, "it is not there", "a file or folder that is there")
+    if not (path.is_file() or path.is_dir()):
+        why = "it is neither a file nor a folder" if path.exists() else "it is not there"
+        raise readers.unusable(path, why, "a file or folder that is there")
     try:
         files = readers.files_of(path) if path.is_dir() else [path]
         stamps = {file: fingerprints.stamp_of(file) for file in files}
-        items = _items(path, files, read)
+        items, ends = _items(path, files, read)
         fingerprint = fingerprints.of_path(path)
         if stamps != {file: fingerprints.stamp_of(file) for file in files}:
             why = "it was written to while it was read"
@@ -90,7 +103,7 @@ def open_path(path: Path, read: Reader | None) -> Source:
         raise readers.unusable(path, str(error), "a file or folder that can be read") from error
     if not len(items):
         raise readers.unusable(path, "it has no items", "a file or folder with at least one item")
-    return Source(items, fingerprint, stamps, path)
+    return Source(items, fingerprint, path, stamps, ends)
 
 
 def open_items(items: Any, name: str) -> Source:
@@ -107,7 +120,7 @@ def open_items(items: Any, name: str) -> Source:
         raise InvalidInput(f"shards.{name}", type(items).__name__, allowed) from error
     if not count:
         raise InvalidInput(f"shards.{name}", items, "a dataset with at least one item")
-    return Source(items, fingerprint, {}, None)
+    return Source(items, fingerprint)
 
 
 def vanished(name: str, path: str, error: Exception) -> DataChanged:
@@ -115,8 +128,8 @@ def vanished(name: str, path: str, error: Exception) -> DataChanged:
     return DataChanged(
         f"Shard {name} of the data cannot be read any more from {path}: {error}",
         safe="No other samples were drawn in its place.",
-        fix="Put the file back, or remove the shard from the data: branchtrack data RUN "
-        f"--remove {name}, or continue a node from before it was added.",
+        fix=f'Put the file back, resume without it (--set data.shards="-{name}"), or resume a node '
+        "from before it was added.",
         shard=name,
         source=path,
     )
@@ -134,12 +147,13 @@ def changed(name: str, path: str, expected: str, current: str) -> DataChanged:
     )
 
 
-def _items(path: Path, files: list[Path], read: Reader | None) -> Any:
+def _items(path: Path, files: list[Path], read: Reader | None) -> tuple[Any, list[int]]:
+    """Return the items of a path, and how many there are up to the end of each file, if known."""
     if read is not None:
-        return read(path)
-    if path.is_dir():
-        return readers.joined([readers.read(file) for file in files])
-    return readers.read(path)
+        items = read(path)
+        return items, [] if path.is_dir() else [len(items)]
+    parts = [readers.read(file) for file in files]
+    return readers.joined(parts), list(accumulate(len(part) for part in parts))
 
 
 def _is_in_memory(items: Any) -> bool:

@@ -150,6 +150,18 @@ def test_items_are_counted_by_shard_until_the_counts_are_taken() -> None:
     assert data.take_drawn() == {}
 
 
+def test_shards_of_the_same_bytes_are_read_each_in_its_own_way(tmp_path: Path) -> None:
+    for name in ("raw.txt", "rows.jsonl", "copy.jsonl"):
+        (tmp_path / name).write_text('{"x": 1}\n')
+    names = {"raw": "raw.txt", "rows": "rows.jsonl", "copy": "copy.jsonl"}
+    data = branchtrack.LiveDataset({n: tmp_path / p for n, p in names.items()}, length=60)
+    kinds = {(data.pick(index)[0].name, type(data[index])) for index in range(60)}
+    assert kinds == {("raw", str), ("rows", dict), ("copy", dict)}
+    assert [Path(s.source).name for s in data.composition.shards] == list(names.values())
+    data.remove("rows")
+    assert data.composition.names == ["raw", "copy"] and len(list(data)) == 60
+
+
 def test_files_that_are_removed_are_closed_and_opened_again(tmp_path: Path) -> None:
     path = write(tmp_path, "chat", 5000)
     data = live()

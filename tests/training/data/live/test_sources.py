@@ -11,7 +11,7 @@ import pytest
 from torch.utils.data import IterableDataset
 
 from branchtrack.errors import DataChanged, InvalidInput
-from branchtrack.training.data.live import sources
+from branchtrack.training.data.live import readers, sources
 
 
 def array(path: Path, first: int) -> Path:
@@ -42,18 +42,30 @@ def test_a_file_that_is_read_from_is_what_it_was_or_an_error(tmp_path: Path) -> 
         source.item(1, "numbers")
 
 
-def test_every_file_of_a_folder_is_looked_at_in_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "_LOOKED_AT", 1)
-    for number in range(3):
-        array(tmp_path / f"{number}.npy", 4 * number)
-    source = sources.open_path(tmp_path, None)
-    assert len(source) == 12 and int(source.item(5, "numbers")) == 5
-    array(tmp_path / "2.npy", 50)
+@pytest.mark.parametrize("is_own", [False, True])
+def test_an_item_of_a_folder_is_what_it_was_or_an_error(tmp_path: Path, is_own: bool) -> None:
+    for number in range(40):
+        array(tmp_path / f"{number:02}.npy", 4 * number)
+
+    def read(folder: Path) -> Any:
+        return readers.joined([np.load(p, mmap_mode="r") for p in readers.files_of(folder)])
+
+    source = sources.open_path(tmp_path, read if is_own else None)
+    assert len(source) == 160 and int(source.item(157, "numbers")) == 157
+    # Written in place: what is mapped changes.
+    changed = np.load(tmp_path / "39.npy", mmap_mode="r+")
+    changed[:] = 0
+    changed.flush()
     with pytest.raises(DataChanged, match="numbers"):
-        for _ in range(3):
-            source.item(0, "numbers")
+        source.item(158, "numbers")
+
+
+def test_only_files_and_folders_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "link.txt").symlink_to("nowhere")
+    for name, why in (("pipe.txt", "neither a file nor a folder"), ("link.txt", "not there")):
+        with pytest.raises(InvalidInput, match=why):
+            sources.open_path(tmp_path / name, None)
 
 
 def test_a_reader_of_the_script_gets_the_path(tmp_path: Path) -> None:
