@@ -52,9 +52,15 @@ class Runner:
     """Works for one agent, in one thread; ``say`` gets a line for each thing that happens."""
 
     def __init__(
-        self, executor: Executor, agent: Agent, controller: Controller, say: Callable[[str], None]
+        self,
+        executor: Executor,
+        agent: Agent,
+        controller: Controller,
+        say: Callable[[str], None],
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self.agent, self._controller, self._say = agent, controller, say
+        self._look_seconds = look_seconds
         self._executor, self._database = executor, executor.database
         self._memory: dict[str, Any] = dict(agent.memory)
         self._memory.setdefault("branch", agent.branch)
@@ -83,7 +89,7 @@ class Runner:
             if end is not None:
                 state, note = end
                 break
-            stop.wait(LOOK_SECONDS)
+            stop.wait(self._look_seconds)
         return self._end(state, note)
 
     def _adopt(self) -> bool:
@@ -104,6 +110,7 @@ class Runner:
 
     def _work(self) -> tuple[str, str] | None:
         """Do one round; return the state and the note with which the agent ends, if it does."""
+        began = time.time()
         self._beat()
         if self.agent.stop is not None:
             return "stopped", f"{self.agent.stop} stopped it."
@@ -124,6 +131,9 @@ class Runner:
         self._memory["quiet_until"] = quiet
         if is_new and not why and view.step >= quiet:
             self._decide(branch, view)
+        # A training can wait until it was looked at, and what was decided has been asked for.
+        self._memory["looked"] = {"branch": view.branch, "step": view.step, "began": began}
+        self._beat()
         return self._over(view)
 
     def _decide(self, branch: Branch, view: View) -> None:

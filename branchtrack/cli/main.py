@@ -31,6 +31,7 @@ from branchtrack.errors import (
 #: Where each command is: ``module:attribute`` under `branchtrack.cli`, in the order of the help.
 COMMANDS = {
     "demo": "commands.demo:demo",
+    "study": "commands.study:study",
     "init": "commands.store:init",
     "runs": "commands.show:runs",
     "tree": "commands.show:tree",

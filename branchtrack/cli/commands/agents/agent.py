@@ -52,6 +52,15 @@ LLM = "llm"
 @click.option("--base-url", metavar="URL", help="llm: an OpenAI-compatible endpoint.")
 @click.option("--model", metavar="NAME", help="llm: the model.")
 @click.option("--goal", metavar="TEXT", help="llm: what it is to achieve.")
+@click.option(
+    "--look",
+    "look_seconds",
+    type=click.FloatRange(0.05, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time between two looks at the run.",
+)
 @json_option
 @pass_command_line
 def agent(
@@ -65,6 +74,7 @@ def agent(
     base_url: str | None,
     model: str | None,
     goal: str | None,
+    look_seconds: float,
     as_json: bool,
 ) -> None:
     """Watch a RUN (or RUN/BRANCH) by a policy or a language model until it ends.
@@ -104,9 +114,10 @@ def agent(
         )
         _announce(database, ref, hired, given.get("metric"), as_json)
         with signals() as came:
-            ended = Runner(executor, hired, controller, lambda text: _say(text, as_json)).run(
-                came.stop
+            runner = Runner(
+                executor, hired, controller, lambda text: _say(text, as_json), look_seconds
             )
+            ended = runner.run(came.stop)
         with database.read() as connection:
             payload = payloads_agents.agent(connection, ended, ended.ended_at or 0.0)
     if as_json:

@@ -1,0 +1,91 @@
+"""How a training keeps to its budget, and waits for an agent to look.
+
+An agent looks at the clock, a training at its updates. Where results have to be the same on a slow
+machine and on a quick one, the training waits after every so many updates until the agent has seen
+them and has asked for what it wants. All of it is read from the record.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from branchtrack import config
+from branchtrack.core.records import Segment
+from branchtrack.db import metrics, requests, runs, segments
+from branchtrack.db.engine import Database
+from branchtrack.db.watching import agents
+
+#: Seconds between two looks at the record, for a request to arrive, and for an agent to look.
+_LOOK, _ARRIVAL, _PATIENCE = 0.05, 0.25, 120.0
+_METRIC = "eval_loss"
+
+
+class Pace:
+    """The updates that are left to a run, and the looks of the ``agent`` of that name, if any.
+
+    It is made once the run has begun; ``start`` is the update that this process began at.
+    """
+
+    def __init__(self, steps: int, start: int, agent: str | None = None) -> None:
+        self._database = Database(config.load().database_url)
+        self._start, self._agent = start, agent
+        with self._database.read() as connection:
+            # What this process has trained itself is not in the record yet.
+            self._left = steps - segments.trained_steps(connection, self._segment().run_id)
+
+    def left(self, update: int) -> int:
+        """Return how many updates the run may still make after this one."""
+        return self._left - (update - self._start)
+
+    def wait(self, update: int) -> None:
+        """Wait until the agent has seen an update, and what it asked for has arrived.
+
+        Raises:
+            SystemExit: it does not look.
+        """
+        if self._agent is None:
+            return
+        deadline = time.monotonic() + _PATIENCE
+        since = None
+        while not self._has_looked(update, since):
+            if since is None and self._is_written(update):
+                since = time.time()
+            if time.monotonic() > deadline:
+                raise SystemExit(f"The agent {self._agent} has not looked at update {update}.")
+            time.sleep(_LOOK)
+        with self._database.read() as connection:
+            is_asked = requests.waiting(connection, self._segment().id)
+        if is_asked:
+            time.sleep(_ARRIVAL)
+
+    def _segment(self) -> Segment:
+        with self._database.read() as connection:
+            segment = segments.of_process(connection, os.getpid(), 0.0)
+        if segment is None:
+            raise SystemExit("This training is not recorded.")
+        return segment
+
+    def _is_written(self, update: int) -> bool:
+        """Return whether the record has the evaluation of an update, and so all before it."""
+        segment = self._segment()
+        with self._database.read() as connection:
+            series = metrics.read(connection, [segment.id], _METRIC).get(segment.id)
+        is_there = series is not None and series.steps.size and int(series.steps[-1]) >= update
+        return bool(is_there) and segment.step >= update
+
+    def _has_looked(self, update: int, since: float | None) -> bool:
+        """Return whether the agent has looked after ``since``, or looks no more."""
+        if since is None:
+            return False
+        segment = self._segment()
+        with self._database.read() as connection:
+            agent = agents.by_name(connection, segment.run_id, self._agent or "")
+            branch = runs.get_branch(connection, segment.branch_id).name
+        if agent is None:
+            return False
+        look = agent.memory.get("looked") or {}
+        is_seen = look.get("branch") == branch and look.get("step", -1) >= update
+        # One that waits for what it asked for looks at nothing until that is done.
+        is_whole = look.get("began", 0.0) >= since or bool(agent.memory.get("pending"))
+        return agent.state != "running" or (is_seen and is_whole)

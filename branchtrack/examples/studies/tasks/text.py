@@ -1,0 +1,93 @@
+"""A network of GPT-2's shape that learns the text of Python's documentation, byte by byte.
+
+    python -m branchtrack.examples.studies.tasks.text --lr 2e-3
+
+``--size`` is the width of the model.
+"""
+
+from __future__ import annotations
+
+from pydoc_data.topics import topics
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from branchtrack.examples.studies.tasks import loop, options
+
+CONTEXT, _BYTES, _HEAD, _HELD_OUT = 64, 256, 32, 160
+
+
+def windows(names: list[str]) -> torch.Tensor:
+    """Return the text of some topics as windows of bytes, (n, CONTEXT) int64."""
+    text = "\n".join(topics[name] for name in names).encode()
+    data = torch.frombuffer(bytearray(text), dtype=torch.uint8).long()
+    return data[: len(data) // CONTEXT * CONTEXT].view(-1, CONTEXT)
+
+
+def parts() -> dict[str, torch.Tensor]:
+    """Return the windows to train on, and those of other topics for validation and test."""
+    names = sorted(topics)
+    validation, test = names[::12], names[6::12]
+    rest = [name for name in names if name not in {*validation, *test}]
+    return {
+        "train": windows(rest),
+        # At even distances, so that every topic is there.
+        **{
+            part: _spread(windows(held_out))
+            for part, held_out in (("validation", validation), ("test", test))
+        },
+    }
+
+
+def _spread(data: torch.Tensor) -> torch.Tensor:
+    return data[:: max(1, len(data) // _HELD_OUT)][:_HELD_OUT]
+
+
+class Network(nn.Module):
+    """A GPT-2 in small: two blocks, pre-norm, learned positions, weights shared with the output."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(_BYTES, width)
+        self.positions = nn.Embedding(CONTEXT, width)
+        block = nn.TransformerEncoderLayer(
+            width, max(1, width // _HEAD), 4 * width,
+            dropout=0.0, activation="gelu", batch_first=True, norm_first=True,
+        )  # fmt: skip
+        self.blocks = nn.TransformerEncoder(block, 2, nn.LayerNorm(width), False)
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(CONTEXT))
+        for weight in self.parameters():
+            if weight.dim() > 1:
+                nn.init.normal_(weight, std=0.02)
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Return the scores of each next byte, (n, CONTEXT, 256)."""
+        states = self.words(windows) + self.positions.weight
+        states = self.blocks(states, mask=self.mask, is_causal=True)
+        scores: torch.Tensor = states @ self.words.weight.T
+        return scores
+
+
+def main() -> None:
+    parser = options.parser(__doc__, name="text", size=64, batch=16, lr=2e-3)
+    chosen = parser.parse_args()
+    data = parts()
+    torch.manual_seed(chosen.seed)  # before the model is made
+    model = Network(chosen.size)
+
+    def loss(batch: torch.Tensor) -> torch.Tensor:
+        scores = model(batch)[:, :-1]
+        return cross_entropy(scores.reshape(-1, _BYTES), batch[:, 1:].reshape(-1))
+
+    def measure(part: str) -> float:
+        with torch.no_grad():
+            return float(loss(data[part]))
+
+    loader = DataLoader(data["train"], chosen.batch, shuffle=True, drop_last=True)  # type: ignore[arg-type,var-annotated]
+    loop.train(loop.Task(model, loader, loss, measure), chosen)
+
+
+if __name__ == "__main__":
+    main()
