@@ -56,7 +56,8 @@ def conduct(
     finally:
         laboratory.close()
         laboratory.database.close()
-    return [result for cell in cells if (result := outcomes[cell.name]) is not None]
+    complete = [result for cell in cells if (result := outcomes[cell.name]) is not None]
+    return [view for outcome in complete for view in study.views(outcome)]
 
 
 class Results:

@@ -66,7 +66,7 @@ def _draw(panel: Axes, study: Study, case: str, outcomes: Sequence[Outcome]) -> 
     """Draw the lines of a case, and those of arms that are the same in every case."""
     for number, arm in enumerate(study.arms):
         chosen = [o for o in outcomes if o.arm == arm.name and o.case in (case, ANY_CASE)]
-        steps, curves = over_seeds(chosen)
+        steps, curves = over_seeds(chosen, is_lowest=study.is_lowest)
         if not steps.size:
             continue
         style: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)]}
@@ -82,13 +82,16 @@ def _draw(panel: Axes, study: Study, case: str, outcomes: Sequence[Outcome]) -> 
         panel.spines[side].set_visible(False)
 
 
-def over_seeds(outcomes: Sequence[Outcome]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the steps that all seeds have, (n), and the lowest loss of each by then, (seeds, n).
+def over_seeds(
+    outcomes: Sequence[Outcome], *, is_lowest: bool = True
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the steps that all seeds have, (n), and the loss of each by then, (seeds, n).
 
+    ``is_lowest``: the lowest so far.
     Values that are not finite are no loss; a seed without any other value is left out.
     """
     finite = [[(x, y) for x, y in o.curve if math.isfinite(y)] for o in outcomes]
-    lowest = [_lowest(points) for points in finite if points]
+    lowest = [_in_order(points, is_lowest) for points in finite if points]
     if not lowest:
         return np.empty(0), np.empty((0, 0))
     first = max(xs[0] for xs, _ in lowest)
@@ -97,12 +100,12 @@ def over_seeds(outcomes: Sequence[Outcome]) -> tuple[np.ndarray[Any, Any], np.nd
     return steps, np.array([_at(steps, xs, ys) for xs, ys in lowest])
 
 
-def _lowest(
-    points: Sequence[tuple[float, float]],
+def _in_order(
+    points: Sequence[tuple[float, float]], is_lowest: bool
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     ordered = sorted(points)
     xs, ys = (np.array(column, dtype=float) for column in zip(*ordered, strict=True))
-    return xs, np.minimum.accumulate(ys)
+    return xs, np.minimum.accumulate(ys) if is_lowest else ys
 
 
 def _at(

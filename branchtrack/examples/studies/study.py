@@ -126,6 +126,10 @@ class Study:
     expected: tuple[float, float]
     services: Callable[[Laboratory], AbstractContextManager[Any]] = _no_services
     remarks: Callable[[Plan, Sequence[Outcome]], Sequence[str]] = lambda _plan, _outcomes: ()
+    #: What is shown of an outcome: itself, or one for each of several cases.
+    views: Callable[[Outcome], Sequence[Outcome]] = lambda outcome: (outcome,)
+    #: Whether its plot shows the lowest loss so far, not the loss.
+    is_lowest: bool = True
     #: What the axes of its plot are.
     axes: tuple[str, str] = ("updates, abandoned ones too", "lowest held-out loss so far")
 

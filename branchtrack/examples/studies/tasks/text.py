@@ -7,42 +7,33 @@
 
 from __future__ import annotations
 
-from pydoc_data.topics import topics
-
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
+from branchtrack.examples.studies.corpora import documentation
 from branchtrack.examples.studies.tasks import loop, options
 
+PARTS = ("train", "validation", "test")
 CONTEXT, _BYTES, _HEAD, _HELD_OUT = 64, 256, 32, 160
 
 
-def windows(names: list[str]) -> torch.Tensor:
-    """Return the text of some topics as windows of bytes, (n, CONTEXT) int64."""
-    text = "\n".join(topics[name] for name in names).encode()
+def windows(text: bytes) -> torch.Tensor:
+    """Return text as windows of bytes, (n, CONTEXT) int64; what is left at its end is not used."""
     data = torch.frombuffer(bytearray(text), dtype=torch.uint8).long()
     return data[: len(data) // CONTEXT * CONTEXT].view(-1, CONTEXT)
 
 
 def parts() -> dict[str, torch.Tensor]:
-    """Return the windows to train on, and those of other topics for validation and test."""
-    names = sorted(topics)
-    validation, test = names[::12], names[6::12]
-    rest = [name for name in names if name not in {*validation, *test}]
-    return {
-        "train": windows(rest),
-        # At even distances, so that every topic is there.
-        **{
-            part: _spread(windows(held_out))
-            for part, held_out in (("validation", validation), ("test", test))
-        },
-    }
+    """Return the windows to train on, and those for validation and test at even distances."""
+    data = {name: windows(documentation(name).encode()) for name in PARTS}
+    return {"train": data["train"], **{n: spread(data[n], _HELD_OUT) for n in PARTS[1:]}}
 
 
-def _spread(data: torch.Tensor) -> torch.Tensor:
-    return data[:: max(1, len(data) // _HELD_OUT)][:_HELD_OUT]
+def spread(data: torch.Tensor, count: int) -> torch.Tensor:
+    """Return ``count`` windows of the data at even distances; all of it if there are no more."""
+    return data[:: max(1, len(data) // count)][:count]
 
 
 class Network(nn.Module):

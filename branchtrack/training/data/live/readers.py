@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from branchtrack.errors import InvalidInput
 
 #: A function from the path of a file to its items; of a folder, where the script passes its own.
-Reader = Callable[[Path], Sequence[Any]]
+Reader = Callable[[Path], Any]
 
 
 def read(path: Path) -> Sequence[Any]:

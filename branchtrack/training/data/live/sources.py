@@ -134,7 +134,7 @@ def changed(name: str, path: str, expected: str, current: str) -> DataChanged:
     )
 
 
-def _items(path: Path, files: list[Path], read: Reader | None) -> Sequence[Any]:
+def _items(path: Path, files: list[Path], read: Reader | None) -> Any:
     if read is not None:
         return read(path)
     if path.is_dir():
