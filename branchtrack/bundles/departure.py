@@ -26,7 +26,7 @@ from branchtrack.core.records import Branch, Run, TensorLocation
 from branchtrack.db import integrity, nodes, runs, seals, segments, tables
 from branchtrack.db.engine import Database
 from branchtrack.db.schema_head import HEAD
-from branchtrack.db.storage import references
+from branchtrack.db.storage import compositions, references
 from branchtrack.errors import InvalidInput, RecordChanged
 
 _DIGEST = re.compile(r'"([0-9a-f]{64})"')
@@ -215,9 +215,10 @@ def _locations(
 
 
 def _gather_texts(connection: Connection, run: Run, rows: _Rows) -> None:
-    """Write the texts that segments name in what is recorded of their code."""
+    """Write the texts that are named: by segments, of their code, and by nodes, of their data."""
     codes = (row["code"] or "" for row in seals.raw(connection, tables.segments, run.id, "run_id"))
     named = dict.fromkeys(digest for code in codes for digest in _DIGEST.findall(code))
+    named |= dict.fromkeys(compositions.digests_of_run(connection, run.id))
     for digest in named:
         rows.add(tables.texts, _proved(connection, tables.texts, digest, "digest"))
 

@@ -33,7 +33,9 @@ from branchtrack.core.overrides import (
 )
 from branchtrack.core.records import Node, Segment
 from branchtrack.core.settings import Setting
+from branchtrack.core.shards.composition import SETTING, is_relative, relative_to
 from branchtrack.db import runs, segments
+from branchtrack.db.storage.compositions import compositions
 from branchtrack.errors import InvalidInput, NameTaken, NeverWhole
 
 #: The ways to resume a node: its whole state, or its weights with everything else fresh.
@@ -124,6 +126,8 @@ def validate_overrides(
     segment = segments.get(connection, node.segment_id)
     declarations = _offered(node, segment)
     values = resolved(settings, declarations, node.settings, node.step)
+    if is_relative(values.get(SETTING)) and SETTING in declarations:
+        values[SETTING] = _of_shards(connection, node, str(values[SETTING]))
     if _is_cooldown(node, settings, declarations):
         values[SCHEDULE_FROM.name] = "hold"
     overrides = validate_all(values, declarations)
@@ -131,6 +135,17 @@ def validate_overrides(
     check_schedule_left(node.step, node.settings, overrides, node.param_groups)
     check_length(node.step, node.settings, overrides, mode)
     return check_schedule(node.settings, overrides, segment.script)
+
+
+def _of_shards(connection: Connection, node: Node, value: str) -> str:
+    """Return a change of weights that names the composition of the node.
+
+    Raises:
+        InvalidInput: it names a shard that the node does not have.
+    """
+    named = relative_to(value, node.settings.get(SETTING))
+    compositions(connection, [named])
+    return named
 
 
 def resume_settings(connection: Connection, node: Node) -> dict[str, Setting]:

@@ -24,6 +24,7 @@ from branchtrack.errors import (
 from tests.bundles.files import members_of
 from tests.bundles.homes import Home, ended_tree
 from tests.trees_for_tests import Tree, make_forked_tree
+from tests.web import seeds
 
 Forked = tuple[Tree, list[Node]]
 
@@ -128,3 +129,15 @@ def test_a_home_that_can_only_be_read_is_bundled_from(
     here.unbundle(Home(there.config, reader).bundle("demo", tmp_path / "b"))
     reader.close()
     assert here.problems() == []
+
+
+def test_the_compositions_that_nodes_name_travel(
+    there: Home, forked: Forked, tmp_path: Path
+) -> None:
+    grower = seeds.Grower(there.database, there.store, "live")
+    line = grower.line("main")
+    line.draw(100)
+    line.end("finished")
+    carried = members_of(there.bundle("live", tmp_path / "b"))["rows/texts.jsonl"].decode()
+    for composition in (seeds.BEFORE, seeds.AFTER):
+        assert composition.digest in carried

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 import branchtrack
 from branchtrack.analysis.payloads_shards import branch_data
 from branchtrack.core.records import Launch, Node
-from branchtrack.errors import CheckpointMismatch, DataChanged
+from branchtrack.errors import CheckpointMismatch, DataChanged, InvalidInput
 from tests.matrices import some
 from tests.training import loops, tiny
 from tests.training.callbacks import At
@@ -72,13 +72,13 @@ class Training:
         request = ask("data", **change) if change else None
         data = dataset(self.home.folder, self.kind)
         if self.kind == "loop":
-            asks = {CHANGED: [request]} if request else {}
+            asking_for = {"at": asking(self.home, {CHANGED: [request]})} if request else {}
             loops.train(
                 self.home,
                 launch,
                 data=lambda: DataLoader(data, 4, shuffle=True, num_workers=self.workers),
-                at=asking(self.home, asks),
                 max_steps=STEPS,
+                **asking_for,
             )
             return
         waits = [At(CHANGED - 1, lambda: request(self.home))] if request else []
@@ -183,3 +183,23 @@ def test_samples_of_every_branch_are_counted_by_shard(changed: Training) -> None
     assert sum(own.values()) == 4 * (STEPS - 6)
     whole = {shard["name"]: shard["samples"] for shard in facts["shards"]}
     assert whole == {shard["name"]: shard["samples"] for shard in changed.data()["shards"]}
+
+
+def test_a_resume_with_other_weights_draws_by_them(changed: Training) -> None:
+    home = changed.home
+    launch = home.order(home.node(6), {"data.shards": "code:0 -prose"})
+    changed.train(launch)
+    fork = home.fork(launch)
+    assert fork.effective is not None and fork.effective["obeyed"], fork.effective
+    final = home.final(launch)
+    assert final.settings["data.shards"].startswith("code:0 chat:4 @")
+    own = {s["name"]: s["own_samples"] for s in changed.data(final.branch_id)["shards"]}
+    assert own == {"code": 0, "chat": 4 * (STEPS - 6), "prose": 0}
+    with pytest.raises(InvalidInput, match="chat, code|code, prose"):
+        home.order(home.node(6), {"data.shards": "forum:1"})
+
+
+def test_a_stretch_with_an_added_shard_is_certified(changed: Training) -> None:
+    home = changed.home
+    certificate = home.rehearse(home.node(2), home.final(), lambda **_: changed.train())
+    assert certificate is not None and certificate.difference is None

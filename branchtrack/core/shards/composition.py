@@ -23,6 +23,7 @@ SETTING = "data.shards"
 #: Why a run's data cannot be changed so.
 NO_SHARDS = "The run's data has no shards: its script trains from no branchtrack.LiveDataset."
 _REFERENCE = re.compile(r"@([0-9a-f]{16})$")
+_OF = re.compile(r" *of @[0-9a-f]{16}$")
 #: Shards that a value lists; it counts the others.
 _LISTED = 12
 MOST_WEIGHT = 1e9
@@ -125,6 +126,50 @@ def reference(value: object) -> str | None:
     """Return the beginning of the digest that a value of the setting names; None if none."""
     match = _REFERENCE.search(value) if isinstance(value, str) else None
     return match[1] if match else None
+
+
+def is_relative(value: object) -> bool:
+    """Return whether a value of the setting is a change of weights: ``code:2 -prose``.
+
+    What it is a change of may be named at its end: ``code:2 -prose of @9f86d081884c7d65``.
+    """
+    return isinstance(value, str) and (reference(value) is None or _OF.search(value) is not None)
+
+
+def relative_to(value: str, base: object) -> str:
+    """Return a relative value that names the composition which it is a change of.
+
+    ``base`` is a value of the setting; the changes of a relative one come first.
+
+    Raises:
+        InvalidInput: the base names none.
+    """
+    if reference(value) is not None:
+        return value
+    beginning = reference(base)
+    if beginning is None:
+        raise InvalidInput(SETTING, value, "nothing", what=NO_SHARDS)
+    before = _OF.sub("", str(base)) if is_relative(base) else ""
+    return f"{before} {value} of @{beginning}".strip()
+
+
+def changed_by(value: str, base: Composition) -> Composition:
+    """Return a composition after the change that a relative value describes.
+
+    Raises:
+        InvalidInput: it is not written so, or names a shard that is not there.
+    """
+    remove, weights = [], {}
+    for word in _OF.sub("", value).split():
+        name, colon, number = word.rpartition(":")
+        if colon and name:
+            weights[name] = number
+        elif word.startswith("-") and len(word) > 1:
+            remove.append(word[1:])
+        else:
+            allowed = "NAME:WEIGHT to reweight, -NAME to remove, or a value that a node has"
+            raise InvalidInput(SETTING, value, allowed)
+    return base.changed({}, remove, parse_weights(weights))
 
 
 def parse_weights(texts: Mapping[str, str]) -> dict[str, float]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from branchtrack.core.shards import composition
 from branchtrack.core.shards.composition import SETTING, Composition
 from branchtrack.db.storage import texts
+from branchtrack.db.tables import nodes
+from branchtrack.db.tables import texts as text_rows
 
 
 def composition_of(connection: Connection, settings: Mapping[str, Any]) -> Composition | None:
@@ -22,8 +24,22 @@ def compositions(connection: Connection, values: Iterable[Any]) -> dict[Any, Com
     """Return the compositions that values of the setting name, by value; the known ones."""
     beginnings = {value: composition.reference(value) for value in values}
     documents = texts.starting(connection, {text for text in beginnings.values() if text})
+    known = {beginning: Composition.read(text) for beginning, text in documents.items()}
     return {
-        value: Composition.read(documents[beginning])
+        value: composition.changed_by(value, known[beginning])
+        if composition.is_relative(value)
+        else known[beginning]
         for value, beginning in beginnings.items()
-        if beginning in documents
+        if beginning in known
     }
+
+
+def digests_of_run(connection: Connection, run_id: str) -> list[str]:
+    """Return the digests of the compositions that the nodes of a run name."""
+    values = select(nodes.c.settings[SETTING].as_string()).where(nodes.c.run_id == run_id)
+    named = {
+        composition.reference(value) for value in connection.execute(values.distinct()).scalars()
+    }
+    beginning = func.substr(text_rows.c.digest, 1, texts.BEGINNING)
+    query = select(text_rows.c.digest).where(beginning.in_(sorted(filter(None, named))))
+    return sorted(connection.execute(query).scalars())

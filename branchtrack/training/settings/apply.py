@@ -90,6 +90,8 @@ def normalize(live: Live, values: Mapping[str, Any]) -> dict[str, Any]:
     settings = dict(values)
     if "frozen" in settings and not (live.values is not None and "frozen" in live.values.declared):
         settings["frozen"] = modules.resolve_frozen(live.model, settings["frozen"])
+    if live.data is not None:
+        settings = live.data.shards.normalized(settings)
     return settings if live.loop is None else {**settings, **live.loop.implied(live, settings)}
 
 

@@ -28,6 +28,9 @@ class ShardDataset(Protocol):
     def changed(self, change: Mapping[str, Any]) -> str:
         """Return the value of the setting after a requested change."""
 
+    def normalized(self, value: str) -> str:
+        """Return a value of the setting as it is read back."""
+
     def take_drawn(self) -> dict[str, int]:
         """Return how many items were drawn from each shard since the last call."""
 
@@ -69,6 +72,16 @@ class ShardDatasets:
         if not self.datasets:
             raise InvalidInput("kind", "data", "the other actions", what=NO_SHARDS)
         return {SETTING: self.datasets[0].changed(change)}
+
+    def normalized(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values of settings as they are read back, those of shards computed.
+
+        Raises:
+            InvalidInput: there is no such composition.
+        """
+        if SETTING not in values or not self.datasets:
+            return dict(values)
+        return {**values, SETTING: self.datasets[0].normalized(values[SETTING])}
 
     def take_drawn(self) -> dict[str, int]:
         """Return how many samples this process drew from each shard since the last call."""

@@ -94,3 +94,23 @@ def test_typed_weights_are_numbers_within_their_bounds() -> None:
     for text in ("-1", "nan", "much", "1e10"):
         with pytest.raises(InvalidInput, match="weights.code"):
             composition.parse_weights({"code": text})
+
+
+def test_weights_are_changed_by_a_relative_value() -> None:
+    named = composition.relative_to("code:2 -prose", BOTH.value)
+    assert named == f"code:2 -prose of @{BOTH.digest[:16]}"
+    assert composition.is_relative(named) and not composition.is_relative(BOTH.value)
+    assert composition.reference(named) == BOTH.digest[:16]
+    after = composition.changed_by(named, BOTH)
+    assert [(shard.name, shard.weight) for shard in after.shards] == [("code", 2.0)]
+    again = composition.relative_to("code:3", named)
+    assert composition.changed_by(again.replace("code:3", ""), BOTH) == after and again.startswith(
+        "code:2 -prose code:3 of @"
+    )
+    assert composition.relative_to(named, "x") == named
+
+
+@pytest.mark.parametrize("value", ["code", "code:much", "-", "code:1 what", ":3"])
+def test_a_relative_value_that_cannot_be_read_is_refused(value: str) -> None:
+    with pytest.raises(InvalidInput):
+        composition.changed_by(value, BOTH)

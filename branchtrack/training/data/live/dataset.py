@@ -155,6 +155,20 @@ class LiveDataset(Dataset[Any]):
         self._note(after)
         return after.value
 
+    def normalized(self, value: str) -> str:
+        """Return a value of the setting as it is read back: a relative one computed.
+
+        Raises:
+            InvalidInput: there is no such composition, or it cannot be changed so.
+        """
+        if not compositions.is_relative(value):
+            return value
+        beginning = compositions.reference(value)
+        base = self._composition if beginning is None else self._known_by(value, beginning)
+        after = compositions.changed_by(value, base)
+        self._note(after)
+        return after.value
+
     def read_setting(self, attribute: str) -> str:
         """Return the composition as the value of its setting."""
         return self._composition.value
@@ -166,7 +180,11 @@ class LiveDataset(Dataset[Any]):
             InvalidInput: there is no such composition.
             DataChanged: a shard of it is not there any more, or is not what it was.
         """
-        self._take(self._found(values[_ATTRIBUTE]))
+        value = self.normalized(values[_ATTRIBUTE])
+        composition = self._known_by(value, compositions.reference(value))
+        if composition.value != value:
+            raise InvalidInput(SETTING, value, f"the value of that digest: {composition.value}")
+        self._take(composition)
 
     def connect(self, look_up: Callable[[str], str]) -> None:
         """Have compositions of other processes looked up by the beginning of their digest."""
@@ -211,13 +229,17 @@ class LiveDataset(Dataset[Any]):
             roots = ", ".join(str(root) for root in self._roots)
             raise InvalidInput(f"add.{name}", path, f"a file in {roots}")
 
-    def _found(self, value: str) -> Composition:
-        for composition in (self._composition, *self._known.values()):
-            if composition.value == value:
+    def _known_by(self, value: str, beginning: str | None) -> Composition:
+        """Return the composition that a value names by the beginning of its digest.
+
+        Raises:
+            InvalidInput: neither this process nor the record knows it.
+        """
+        for digest, composition in self._known.items():
+            if beginning and digest.startswith(beginning):
                 return composition
-        beginning = compositions.reference(value)
         document = self._look_up(beginning) if beginning and self._look_up else ""
-        if not document or Composition.read(document).value != value:
+        if not document:
             allowed = "a composition that a node of this home has, as branchtrack show prints it"
             raise InvalidInput(SETTING, value, allowed)
         return Composition.read(document)
