@@ -7,6 +7,8 @@ DATABASE_VARIABLE = "BRANCHTRACK_DATABASE_URL"
 REQUIRE_VARIABLE = "BRANCHTRACK_REQUIRE"
 #: Makes a command continue what it began before: the newest run (1), or the named run.
 CONTINUE_VARIABLE = "BRANCHTRACK_CONTINUE"
+#: A recording of changes that the first training of a process makes again.
+REPLAY_VARIABLE = "BRANCHTRACK_REPLAY"
 #: Set to 0, the uncommitted difference of the code is not recorded.
 DIFF_VARIABLE = "BRANCHTRACK_RECORD_DIFF"
 #: Set to 1, a refusal is printed with its traceback.

@@ -31,7 +31,7 @@ from branchtrack.errors import (
 #: Where each command is: ``module:attribute`` under `branchtrack.cli`, in the order of the help.
 COMMANDS = {
     "demo": "commands.demo:demo",
-    "study": "commands.study:study",
+    "study": "commands.examples.study:study",
     "init": "commands.store:init",
     "runs": "commands.show:runs",
     "tree": "commands.show:tree",
@@ -40,6 +40,8 @@ COMMANDS = {
     "curve": "commands.curve:curve",
     "find": "commands.querying.find:find",
     "data": "commands.querying.data:data",
+    "interventions": "commands.querying.interventions:interventions",
+    "replay": "commands.querying.replay:replay",
     "settings": "commands.requests:settings",
     "set": "commands.steer:set_settings",
     "pause": "commands.steer:pause",

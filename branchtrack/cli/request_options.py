@@ -25,6 +25,7 @@ from branchtrack.cli.output import (
 )
 from branchtrack.cli.progress import bar
 from branchtrack.core import formats
+from branchtrack.core.preconditions import awaited_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +49,8 @@ class RequestOptions:
     only_if: tuple[str, ...]
     not_after_step: str | None
     expires_in: str | None
+    at_step: str | None
+    once: str | None
     key: str | None
     as_json: bool
     wait: bool = True
@@ -57,12 +60,19 @@ class RequestOptions:
         """Return the conditions, as typed."""
         from branchtrack.core.settings import parse_assignments
 
-        options = {"not_after_step": self.not_after_step, "expires_in": self.expires_in}
+        names = ("not_after_step", "expires_in", "at_step", "once")
+        options = {name: getattr(self, name) for name in names}
         only_if = parse_assignments(self.only_if, "only_if")
         conditions: dict[str, Any] = {
             name: text for name, text in options.items() if text is not None
         }
         return {**conditions, "only_if": only_if} if only_if else conditions
+
+    @property
+    def waits(self) -> bool:
+        """Whether the answer is waited for: a scheduled request may have to wait for hours."""
+        is_scheduled = self.at_step is not None or self.once is not None
+        return self.wait and not self.no_wait and not is_scheduled
 
 
 def request_options(command: Any) -> Any:
@@ -72,6 +82,12 @@ def request_options(command: Any) -> Any:
         click.option("--key", metavar="KEY", help="A repeated key stands for the same request."),
         click.option("--expires-in", metavar="SECONDS", help="Drop the request after that time."),
         click.option("--not-after-step", metavar="STEP", help="Drop the request after that step."),
+        click.option("--at-step", metavar="STEP", help="At exactly that step; implies --no-wait."),
+        click.option(
+            "--once",
+            metavar="CONDITION",
+            help="Once that holds, as eval_loss<2.5; implies --no-wait.",
+        ),
         click.option(
             "--only-if",
             multiple=True,
@@ -169,6 +185,9 @@ def answer_lines(answer: dict[str, Any]) -> list[str]:
             fields.append((title, pairs(answer[key])))
     if answer["step"] is not None:
         fields.append(("at step", formats.steps(answer["step"])))
+    waits = awaited_words(answer["conditions"]) if answer["state"] == "accepted" else ""
+    if waits:
+        fields.append(("note", f"it {waits}"))
     if answer["node"]:
         fields.append(("node", styled(answer["node"], bold=True)))
     if answer["error"]:
@@ -199,7 +218,7 @@ def _submit(
         key=options.key,
         home=home,
     )
-    if options.no_wait or not options.wait:
+    if not options.waits:
         return request, False
     return wait_for(database, request.id, options.timeout), True
 

@@ -42,6 +42,7 @@ from branchtrack.schemas.audit import AuditPage, Chain, Event
 from branchtrack.schemas.curves import Comparison, Curve, Diff, MetricLine, MetricList
 from branchtrack.schemas.launches import Launch, LaunchInQueue, Log, Ordered, OrderPreview, Queue
 from branchtrack.schemas.nodes import Code, Node, NodeCode, NodePage, NumberedNode, Pin, Verdict
+from branchtrack.schemas.replays import Interventions, Replay
 from branchtrack.schemas.requests import Preview, Request, RequestPage
 from branchtrack.schemas.runs import BranchLine, BranchList, Labels, Run, RunLine, RunPage, Tree
 from branchtrack.schemas.search import Match, MatchPage
@@ -242,7 +243,8 @@ class Client:
         """Ask the process that trains a branch for an intervention.
 
         ``fields`` are those of its kind, and ``reason``, ``only_if``, ``not_after_step``,
-        ``expires_in``. With ``wait`` it returns once the request has ended, or as `wait` does.
+        ``expires_in``, ``at_step``, ``once``. With ``wait`` it returns once the request has
+        ended, or as `wait` does.
 
         Raises:
             NotLive: nothing trains the branch. NotAnswered: it did not end within ``wait`` seconds.
@@ -258,6 +260,15 @@ class Client:
         body = {"kind": kind, **fields}
         path = self._branch(branch, "/preview")
         return self._send("POST", path, Preview, body, repeatable=True)
+
+    def interventions(self, branch: str, **query: Any) -> Interventions:
+        """Return the changes along a branch; ``query``: ``by``, and ``from`` a node."""
+        return self._get(self._branch(branch, "/interventions"), Interventions, **query)
+
+    def replay(self, branch: str, recording: str, **options: Any) -> Replay:
+        """Ask for the changes in the text of a recording; ``options`` as in the API."""
+        body = {"recording": recording, **options}
+        return self._send("POST", self._branch(branch, "/replay"), Replay, body, repeatable=True)
 
     def show_request(self, request_id: str) -> Request:
         """Return a request as it is now."""

@@ -35,6 +35,10 @@ from branchtrack.control.proposals.deciding import decline as decline
 from branchtrack.control.proposals.proposing import expire_overdue as expire_overdue
 from branchtrack.control.proposals.proposing import propose_fork as propose_fork
 from branchtrack.control.refusals import count_refusals as count_refusals
+from branchtrack.control.replays.sending import Sent as Sent
+from branchtrack.control.replays.sending import check_replay as check_replay
+from branchtrack.control.replays.sending import launch_replay as launch_replay
+from branchtrack.control.replays.sending import send_replay as send_replay
 from branchtrack.control.request_checks import live_segment as live_segment
 from branchtrack.control.submission import cancel as cancel
 from branchtrack.control.submission import preview as preview

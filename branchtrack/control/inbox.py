@@ -49,7 +49,10 @@ def expire_hanging(database: Database, run_id: str, actor: str) -> int:
         for segment_id in {request.segment_id for request in waiting if request.segment_id}:
             segment = segments.get(connection, segment_id)
             status = lifecycle.segment_status(segment, time.time())
-            if status not in lifecycle.LIVE and not _lives_on(connection, waiting, segment_id):
+            # A segment that waits for its process may have been asked for changes to come.
+            if status not in (*lifecycle.LIVE, "waiting") and not _lives_on(
+                connection, waiting, segment_id
+            ):
                 dead[segment_id] = status
     if not dead:
         return 0

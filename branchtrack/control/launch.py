@@ -5,7 +5,7 @@ It knows no worker and no process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,6 +87,7 @@ def create_launch(
     retries: int = 0,
     allow_code_change: bool = True,
     every_byte: bool = False,
+    along: Callable[[Connection, Launch], None] | None = None,
 ) -> Launch:
     """Queue a new process that resumes a node with some settings changed, as a new branch.
 
@@ -98,8 +99,8 @@ def create_launch(
     token is also recorded as a request of kind ``resume``, refused or not, and counts towards the
     token's limit.
 
-    The content of the tensors is checked by the process that loads them, before it trains; with
-    ``every_byte`` it is checked here too.
+    ``along`` is called with the launch in the transaction that creates it. The content of the
+    tensors is checked by the process that loads them; with ``every_byte`` it is checked here too.
 
     Raises:
         NotFound, InvalidInput, NameTaken, Forbidden, RateLimited: nothing was changed.
@@ -122,6 +123,8 @@ def create_launch(
         facts: dict[str, Any] = {"strict": strict, "environment": environment, **turn}
         with database.transaction() as connection:
             launch = queue(connection, checked, who, message, facts)
+            if along is not None:
+                along(connection, launch)
             if worker is None:
                 return launch
             return launches.move(connection, launch.id, "starting", who.label, worker=worker)

@@ -119,26 +119,71 @@ def check_request(
         typed = _check_unpause(connection, branch, typed)
     elif isinstance(typed, Unpause) and continuation.is_suspended(connection, branch):
         actors.check(who, "launch", ["unpause"])
+        if preconditions.is_scheduled(when or {}):
+            raise InvalidInput(
+                "at_step" if (when or {}).get("at_step") is not None else "once",
+                when,
+                "nothing: no process trains that could wait for it",
+            )
         command = continuation.check_wakeable(connection, branch, home)
         return CheckedRequest(typed, {}, wakes=True, command=command)
     segment = live_segment(connection, branch)
-    declarations = declared(segment.declared)
     if who.channel == "api":
-        _refuse_words(typed, declarations)
-    if isinstance(typed, SetSettings):
-        typed, when = _absolute(typed, declarations, segment, when or {})
+        _refuse_words(typed, declared(segment.declared))
+    checked = check_fit(typed, when or {}, segment)
+    if isinstance(checked.intervention, ChangeData) and not preconditions.is_scheduled(when or {}):
+        # What the data has at a later moment is seen by the process alone.
+        _check_shards(connection, checked.intervention, segment)
+    if isinstance(checked.intervention, Rewind):
+        rewind = _check_rewind(connection, branch, checked.intervention)
+        return CheckedRequest(rewind, checked.conditions)
+    return checked
+
+
+def check_fit(typed: Intervention, when: Mapping[str, Any], segment: Segment) -> CheckedRequest:
+    """Check an intervention and its conditions against what a segment's process declared.
+
+    Relative values of a scheduled one are computed when it is carried out.
+
+    Raises:
+        InvalidInput: they do not fit it.
+    """
+    declarations = declared(segment.declared)
+    is_scheduled, relative = preconditions.is_scheduled(when), {}
+    if isinstance(typed, SetSettings) and is_scheduled:
+        names = relative_names(typed.values, declarations)
+        relative = {name: typed.values[name] for name in names}
+        values = resolved(typed.values, declarations, segment.settings)
+        typed = typed.model_copy(update={"values": values})
+    elif isinstance(typed, SetSettings):
+        typed, when = _absolute(typed, declarations, segment, when)
     intervention = typed.validated(declarations, capabilities.read(segment.offers))
-    if isinstance(intervention, Freeze):
+    conditions = preconditions.parse(
+        when, declarations, step=segment.step, now=time.time(), end=segment.max_steps
+    )
+    if is_scheduled:
+        _check_one_moment(intervention, when)
+    elif isinstance(intervention, Freeze):
         _check_trains_on(intervention, segment)
-    if isinstance(intervention, ChangeData):
-        _check_shards(connection, intervention, segment)
     if isinstance(intervention, SetSettings):
         # This is what can be seen from here; the process checks again.
-        check_length(segment.step, segment.settings, intervention.values)
-    if isinstance(intervention, Rewind):
-        intervention = _check_rewind(connection, branch, intervention)
-    conditions = preconditions.parse(when or {}, declarations, step=segment.step, now=time.time())
+        step = conditions.get("at_step", segment.step)
+        check_length(step, segment.settings, intervention.values)
+        values = {**intervention.values, **relative}
+        intervention = intervention.model_copy(update={"values": values})
     return CheckedRequest(intervention, conditions)
+
+
+def _check_one_moment(intervention: Intervention, when: Mapping[str, Any]) -> None:
+    """Refuse two moments to wait for: one of the intervention's own, and a schedule.
+
+    Raises:
+        InvalidInput: naming the schedule.
+    """
+    own = getattr(intervention, "when", "now")
+    if own != "now":
+        name = next(name for name in preconditions.SCHEDULES if when.get(name) is not None)
+        raise InvalidInput(name, when[name], f"nothing, as it waits for the {own} already")
 
 
 def _until(when: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +192,7 @@ def _until(when: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidInput: it has another.
     """
-    for name in ("only_if", "not_after_step"):
+    for name in ("only_if", "not_after_step", *preconditions.SCHEDULES):
         if when.get(name) is not None:
             allowed = "no such condition: a note is recorded at once"
             raise InvalidInput(name, when[name], allowed)

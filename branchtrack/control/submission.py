@@ -193,7 +193,8 @@ def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Reque
             )
         waits = request.state == "accepted" and request.segment_id is not None
         segment = segments.get(connection, request.segment_id or "") if waits else None
-        if segment and lifecycle.segment_status(segment, time.time()) not in lifecycle.LIVE:
+        answering = (*lifecycle.LIVE, "waiting")
+        if segment and lifecycle.segment_status(segment, time.time()) not in answering:
             expire_unanswered(connection, segment.id, who.label, "Nothing trains this branch now.")
         elif not waits or not requests.ask_to_cancel(connection, request, who.label):
             raise InvalidInput(

@@ -9,6 +9,7 @@ from branchtrack.control.inbox import expire_unanswered, successor
 from branchtrack.control.text import local_actor
 from branchtrack.core import lifecycle
 from branchtrack.core.interventions import awaited_by
+from branchtrack.core.preconditions import awaited_words
 from branchtrack.core.records import Request
 from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
@@ -56,7 +57,8 @@ def wait(
         if watch is not None:
             watch(request)
         status = lifecycle.segment_status(segment, time.time())
-        begins = following is not None and status == "waiting"
+        # A rewind's next segment, or one that was asked for changes before its process began.
+        begins = status == "waiting"
         if status not in lifecycle.LIVE and not begins:
             return _gone(database, request, status)
         _check_time(request, deadline, timeout)
@@ -67,13 +69,17 @@ def _check_time(request: Request, deadline: float, timeout: float) -> None:
     if time.monotonic() <= deadline:
         return
     is_proposed = request.state == "proposed"
+    waits = awaited_words(request.conditions) if request.state == "accepted" else ""
     raise NotAnswered(
-        f"Request {request.id} is {request.state} and has no answer after {timeout:g} s.",
+        f"Request {request.id} is {request.state} and has no answer after {timeout:g} s."
+        + (f" It {waits}." if waits else ""),
         safe="It stays recorded and still waits for a decision."
         if is_proposed
         else "It stays recorded and will still be carried out.",
         fix=f"Somebody has to decide: `branchtrack approve {request.id}`."
         if is_proposed
+        else f"Look again later, or cancel it: `branchtrack cancel {request.id}`."
+        if waits
         else "A long step or evaluation delays answers; look again later, or cancel it: "
         f"`branchtrack cancel {request.id}`.",
         request=request.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select
@@ -157,6 +158,19 @@ def by_key(connection: Connection, run_id: str, actor: str, key: str) -> Request
     )
     row = connection.execute(query).first()
     return None if row is None else _record(row)
+
+
+def with_keys(connection: Connection, segment_ids: Collection[str], prefix: str) -> list[Request]:
+    """Return the requests to some segments whose idempotency key begins with ``prefix``."""
+    query = (
+        select(requests)
+        .where(
+            requests.c.segment_id.in_(sorted(segment_ids)),
+            requests.c.key.startswith(prefix, autoescape=True),
+        )
+        .order_by(requests.c.seq)
+    )
+    return [_record(row) for row in connection.execute(query)]
 
 
 def count_recent(connection: Connection, run_id: str, token_id: str) -> int:

@@ -40,6 +40,12 @@ class Conditions(Intervention):
     only_if: Values | None = Field(None, description="Values that settings must still have.")
     not_after_step: int | None = Field(None, ge=0, le=2**62)
     expires_in: float | None = Field(None, gt=0, le=_A_YEAR, description="Seconds.")
+    at_step: int | None = Field(
+        None, ge=0, le=2**62, description="The one step at which it is carried out."
+    )
+    once: Annotated[str, Field(min_length=1, max_length=2000)] | None = Field(
+        None, description="A condition on metrics, as `eval_loss<2.5`, from which on it is."
+    )
     propose: bool = Field(False, description="Wait for a person's yes.")
     key: str | None = Field(
         None,

@@ -83,3 +83,38 @@ def test_the_error_of_a_value_is_one_of_the_condition() -> None:
     with pytest.raises(InvalidInput) as caught:
         parse(only_if={"lr": "abc"})
     assert caught.value.field == "only_if.lr"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "field"),
+    [
+        ({"at_step": 99}, "at_step"),
+        ({"at_step": 201}, "at_step"),
+        ({"at_step": 150, "not_after_step": 140}, "at_step"),
+        ({"at_step": "soon"}, "at_step"),
+        ({"at_step": 150, "once": "loss<1"}, "once"),
+        ({"once": "status:failed"}, "once"),
+        ({"once": ""}, "once"),
+    ],
+)
+def test_a_schedule_that_cannot_come_is_refused(conditions: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        preconditions.parse(conditions, DECLARED, step=100, now=0.0, end=200)
+    assert caught.value.field == field
+
+
+def test_a_schedule_is_stored_and_put_into_words() -> None:
+    at_end = preconditions.parse({"at_step": "200"}, DECLARED, step=100, now=0.0, end=200)
+    assert at_end == {"at_step": 200} and preconditions.is_scheduled(at_end)
+    assert preconditions.awaited_words(at_end) == "waits for step 200"
+    once = parse(once="eval_loss < 2.50")
+    assert once == {"once": "eval_loss<2.5"}
+    assert preconditions.awaited_words(once) == "waits until eval_loss<2.5"
+    assert parse(at_step=10**9) == {"at_step": 10**9}, "no end is planned"
+    assert not preconditions.is_scheduled({"not_after_step": 5, "at_step": None})
+    assert preconditions.awaited_words({"not_after_step": 5}) == ""
+
+
+def test_a_step_that_had_passed_is_never_made_up_for() -> None:
+    assert preconditions.overdue({"at_step": 120}, step=120, now=0.0) == ""
+    assert "Step 120 had passed" in preconditions.overdue({"at_step": 120}, step=121, now=0.0)

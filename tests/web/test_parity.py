@@ -33,7 +33,7 @@ def by_shell(site: Site, body: dict[str, Any]) -> str:
     payload = dict(body)
     more = [
         text
-        for name in ("not_after_step", "expires_in")
+        for name in ("not_after_step", "expires_in", "at_step", "once")
         if name in payload
         for text in (f"--{name.replace('_', '-')}", payload.pop(name))
     ]
@@ -111,6 +111,11 @@ def state(site: Site) -> tuple[Any, ...]:
         {"kind": "act", "action": "relabel", "arguments": {"threshold": "1", "more": "1"}},
         {"kind": "rewind", "node": "abc"},
         {**SET, "not_after_step": "3"},
+        {**SET, "at_step": "3"},
+        {**SET, "at_step": "999999"},
+        {**SET, "once": "loss<<1"},
+        {**SET, "once": "status:failed"},
+        {**SET, "once": "loss<1", "at_step": "90"},
         {**SET, "not_after_step": "soon"},
         {**SET, "expires_in": "nan"},
         {**SET, "expires_in": "0"},

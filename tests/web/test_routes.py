@@ -126,6 +126,9 @@ ROUTES = {
     "api_requests.show": ("GET", "/api/v1/requests/REQUEST", "look"),
     "api_requests.cancel": ("POST", "/api/v1/requests/REQUEST/cancel", "cancel"),
     "api_requests.list_requests": ("GET", f"/api/v1{RUN}/requests", "look"),
+    "api_replays.show": ("GET", f"/api/v1{BRANCH}/interventions", "look"),
+    "api_replays.replay": ("POST", f"/api/v1{BRANCH}/replay", "replay"),
+    "steer.interventions_file": ("GET", f"{BRANCH}/interventions.jsonl", "look"),
     "api_audit.log": ("GET", f"/api/v1{RUN}/audit", "look"),
     "api_audit.chain": ("GET", f"/api/v1{RUN}/audit/chain", "look"),
     "api_audit.events": ("GET", f"/api/v1{RUN}/events", "look"),
@@ -168,6 +171,7 @@ MAY = {
     "theme": ("viewer", *STEERS),
     "ask": STEERS,
     "judge": STEERS,
+    "replay": STEERS,
     "cancel": STEERS,
     "act": STEERS,
     "launch": ("agent", "operator", "admin", "person"),
@@ -306,6 +310,10 @@ def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
         "rename": {"name": "digits"},
         "order": {"mode": "act"},
         "retain": {"keep": "thin"},
+        "replay": {
+            "recording": '{"format": "branchtrack-interventions", "version": 1}',
+            "reason": "why",
+        },
     }.get(needs, {"reason": "why"})
     if needs in ("ask", "judge"):
         told |= {"kind": "set"}

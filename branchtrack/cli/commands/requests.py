@@ -21,6 +21,7 @@ from branchtrack.cli.output import (
 )
 from branchtrack.cli.request_options import check_timeout, show_answer, wait_for
 from branchtrack.core import formats
+from branchtrack.core.preconditions import awaited_words
 
 if TYPE_CHECKING:
     from branchtrack.db.engine import Database
@@ -141,7 +142,7 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
                 formats.steps(row["step"]),
                 ago(row["created_at"]),
                 row["actor"],
-                visible(row["error"] or row["reason"]),
+                visible(row["error"] or _awaited(row) or row["reason"]),
             )
             for row in history
         ],
@@ -157,6 +158,10 @@ def requests(line: CommandLine, run: str, limit: int, everything: bool, as_json:
 def _what(request: dict[str, Any]) -> str:
     requested = request["requested"] or request["payload"]
     return f"{request['kind']} {pairs(requested)}".rstrip()[:80]
+
+
+def _awaited(request: dict[str, Any]) -> str:
+    return awaited_words(request["conditions"]) if request["state"] == "accepted" else ""
 
 
 @click.command()

@@ -11,18 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from branchtrack import config, control, permissions
-from branchtrack.control import local_actor
 from branchtrack.core.records import Run
 from branchtrack.db import runs, segments
 from branchtrack.db.schema import open_database
 from branchtrack.environment_variables import LAUNCH_VARIABLE
-from branchtrack.errors import LaunchFailed
+from branchtrack.errors import LaunchFailed, NotFound
 from branchtrack.examples.studies import recorded
 from branchtrack.examples.studies.recorded import Training
 from branchtrack.examples.studies.study import Plan
@@ -52,12 +51,19 @@ class Laboratory:
         self.began = time.monotonic()
 
     def train(
-        self, task: str, name: str, *, agent: Sequence[str] = (), **options: object
+        self,
+        task: str,
+        name: str,
+        *,
+        agent: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+        **options: object,
     ) -> Training:
         """Train a task of `TASKS` to its end, and return what was recorded.
 
         ``options`` are those of its script. ``agent`` are the words of `branchtrack agent RUN`; the
-        training then waits at each evaluation until that agent has looked.
+        training then waits at each evaluation until that agent has looked. ``variables`` are of
+        the environment.
 
         Raises:
             LaunchFailed: the training or the agent failed.
@@ -66,7 +72,7 @@ class Laboratory:
         words += ["--name", name, *(("--agent", "watcher") if agent else ())]
         command = [sys.executable, "-m", f"{TASKS}.{task}", *words]
         began = time.time()
-        with self.process(command, name) as process:
+        with self.process(command, name, variables) as process:
             run = self.run_of(process, began, name)
             if not agent:
                 self.wait(process, name)
@@ -94,9 +100,12 @@ class Laboratory:
         return self.process([sys.executable, "-m", "branchtrack", *words], log)
 
     @contextmanager
-    def process(self, command: Sequence[str], log: str) -> Iterator[subprocess.Popen[bytes]]:
+    def process(
+        self, command: Sequence[str], log: str, variables: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """Start a process, whose output is the log of that name; it ends with the block."""
         environment = {**os.environ, **self.config.environment(), **_VARIABLES}
+        environment |= variables or {}
         environment.pop(LAUNCH_VARIABLE, None)
         with open(self.log(log), "wb", opener=permissions.opener(self.config.home)) as file:
             with self._lock:
@@ -149,7 +158,9 @@ class Laboratory:
         for left in sorted(names):
             if left == name or left.startswith(f"{name}-"):
                 why = "the study was interrupted, and trains this again"
-                control.delete(self.database, left, actor=local_actor(), reason=why)
+                # It may be in the trash already.
+                with suppress(NotFound):
+                    control.delete(self.database, left, actor=control.local_actor(), reason=why)
 
     def close(self) -> None:
         """End all processes that still run, and start none any more."""

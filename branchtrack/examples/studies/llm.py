@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from branchtrack.examples.studies import endpoint, recorded
 from branchtrack.examples.studies.endpoint import ALLOWED
@@ -29,7 +30,7 @@ _MOVES = {
         "keep, double, halve",
         'Answer "nothing", or "set" lr to twice or to half of its value.',
     ),
-    "llm, branching": (
+    "llm branching": (
         "keep, double, halve, branch",
         'Answer "nothing", "set" lr to twice or to half of its value, or "rollback" to any node '
         "with an lr of your choice.",
@@ -81,7 +82,8 @@ def _asked(arm: str) -> Train:
             "--budget", f"branches={0 if arm == 'llm' else 50}",
         ]  # fmt: skip
         training = _training(laboratory, arm, case, seed, agent=words)
-        return recorded.outcome(arm, case, seed, [training])
+        outcome = recorded.outcome(arm, case, seed, [training])
+        return replace(outcome, facts={"note": size.options["model"]})
 
     return train
 
@@ -172,7 +174,7 @@ def _remarks(laboratory_plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
     if laboratory_plan.options["base_url"]:
         return [f"The language model is {model}."]
     return [
-        "The arms `llm`, `llm, branching` and `restarts` were answered by the scripted endpoint: a "
+        "The arms `llm`, `llm branching` and `restarts` were answered by the scripted endpoint: a "
         "rule behind the same HTTP path, which shows that path and not what a model can do. Its "
         "tokens are estimated, four characters each."
     ]
@@ -203,9 +205,9 @@ ARMS: tuple[Arm, ...] = (
         _asked("llm"),
     ),
     Arm(
-        "llm, branching",
+        "llm branching",
         "it may also go back to any node and on from there as a new branch, with another rate",
-        _asked("llm, branching"),
+        _asked("llm branching"),
     ),
     Arm(
         "restarts",

@@ -97,7 +97,8 @@ def over_seeds(
     first = max(xs[0] for xs, _ in lowest)
     last = min(xs[-1] for xs, _ in lowest)
     steps = np.linspace(first, last, _POINTS) if last > first else np.array([first])
-    return steps, np.array([_at(steps, xs, ys) for xs, ys in lowest])
+    between = _at if is_lowest else np.interp
+    return steps, np.array([between(steps, xs, ys) for xs, ys in lowest])
 
 
 def _in_order(

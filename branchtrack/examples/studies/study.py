@@ -40,7 +40,8 @@ class Outcome:
     ``loss`` is that of held-out data which nothing was chosen by; NaN if it diverged. ``steps`` are
     all updates, those of abandoned branches too. ``seconds`` are those in which it was trained.
     ``curve`` has pairs of updates so far and held-out loss. ``run`` is RUN/BRANCH of its end, and
-    ``runs`` are all of its runs. ``facts`` are further figures of the study's own.
+    ``runs`` are all of its runs. ``facts`` are further facts of the study's own; a ``note`` among
+    them is shown with the arm, such as which model was asked.
     """
 
     arm: str

@@ -17,7 +17,8 @@ HEADERS = (
 class Row:
     """Means over the seeds of an arm in a case; ``loss`` and ``spread`` of those that are finite.
 
-    ``spread`` is the standard deviation; None for fewer than two seeds, ``loss`` for none.
+    ``spread`` is the standard deviation; None for fewer than two seeds, ``loss`` for none. ``note``
+    is the ``note`` of the outcomes' facts, such as which model was asked.
     """
 
     case: str
@@ -30,12 +31,13 @@ class Row:
     seconds: float
     interventions: float
     tokens: float
+    note: str = ""
 
     def cells(self) -> list[str]:
         """Return the row as texts."""
         return [
             self.case or "any",
-            self.arm,
+            f"{self.arm} ({self.note})" if self.note else self.arm,
             self._loss(),
             f"{self.diverged} of {self.seeds}",
             f"{self.steps:,.0f}",
@@ -74,6 +76,7 @@ def row(outcomes: Sequence[Outcome]) -> Row:
         seconds=statistics.fmean(outcome.seconds for outcome in outcomes),
         interventions=statistics.fmean(outcome.interventions for outcome in outcomes),
         tokens=statistics.fmean(outcome.tokens for outcome in outcomes),
+        note=str(outcomes[0].facts.get("note", "")),
     )
 
 

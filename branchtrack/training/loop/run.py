@@ -314,6 +314,7 @@ class Run:
         if now is not None:
             rng.restore(now)
         session.ready(self._point())
+        self._effects.expect()
 
     def _count(self) -> None:
         """Count one more update."""

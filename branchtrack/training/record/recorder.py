@@ -41,8 +41,8 @@ class Recorder:
 
     ``create`` creates the segment; until that has succeeded (``created``) nothing else is written.
 
-    Locking: the recorder has no lock of its own. What both threads use are its parts, which have
-    theirs; the other attributes are assigned whole by one thread and read by others.
+    Locking: one lock keeps what was polled in order. What both threads use besides are its parts,
+    which have theirs; the other attributes are assigned whole by one thread and read by others.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Recorder:
         self.written: Callable[[Sequence[LoggedPoint]], None] = lambda points: None
         self.beating: Job = lambda: None
         self.created = threading.Event()
-        self.inbox = Inbox()
+        self.inbox, self._polling = Inbox(), threading.Lock()
         self._database, self._segment = database, segment_id
         self._points, self._series = Points(self._write_points), metrics.Known()
         self._outages = Outages(partial(outages.append_events, database, segment_id))
@@ -95,6 +95,11 @@ class Recorder:
     def hindrance(self) -> str:
         """Why jobs cannot be done at present, or an empty text."""
         return self._outages.why("record")
+
+    def look(self) -> None:
+        """Put the requests that the segment has by now into the inbox, before training begins."""
+        if self.created.is_set():
+            self._attempt("requests", self._receive)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Buffer one value each of some metrics at a step. Never blocks, never raises."""
@@ -258,13 +263,20 @@ class Recorder:
         self._series = series
         self.written(points)
 
+    def _receive(self) -> None:
+        with self._polling:
+            # Those that have to be ended instead are left to the thread that polls.
+            self.inbox.receive(control.poll(self._database, self._segment), time.time())
+
     def _poll(self) -> None:
         now = time.time()
         if not self._changes.anything() and now < self.inbox.next_expiry:
             return
-        polled = control.poll(self._database, self._segment)
-        self._changes.seen()
-        for ended in self.inbox.receive(polled, now):
+        with self._polling:
+            polled = control.poll(self._database, self._segment)
+            self._changes.seen()
+            endings = self.inbox.receive(polled, now)
+        for ended in endings:
             with self._database.transaction() as connection:
                 requests.move(
                     connection, ended.request.id, ended.state, actor=ended.actor, error=ended.why

@@ -84,7 +84,8 @@ class Order:
 class Process:
     """The progress of this process. ``order`` is what it was started for, until that begins.
 
-    ``alone`` says that what it was started for has begun, and no other training should.
+    ``alone`` says that what it was started for has begun, and no other training should;
+    ``has_replayed`` that a training has taken the recording that the process was started with.
     """
 
     pid: int
@@ -92,6 +93,7 @@ class Process:
     order: Order | None = None
     alone: bool = False
     trainings: int = 0
+    has_replayed: bool = False
     names: Counter[str] = field(default_factory=Counter)
 
     def next(self, name: str) -> Training:

@@ -10,10 +10,14 @@ import os
 import sys
 import traceback
 from types import TracebackType
+from typing import NoReturn
 
 from branchtrack import refusal_lines
 from branchtrack.environment_variables import DEBUG_VARIABLE
 from branchtrack.errors import BranchtrackError
+
+#: The exit code of a process whose input cannot be used.
+BAD_INPUT = 2
 
 
 def print_messages() -> None:
@@ -26,10 +30,24 @@ def print_messages() -> None:
 _before = sys.excepthook
 
 
+def end_process(error: BranchtrackError) -> NoReturn:
+    """End this process with exit code 2, for bad input, and only the message.
+
+    Raises:
+        SystemExit: always.
+    """
+    _print(error, error.__traceback__)
+    raise SystemExit(BAD_INPUT) from error
+
+
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if not isinstance(error, BranchtrackError):
         _before(kind, error, trace)
         return
+    _print(error, trace)
+
+
+def _print(error: BranchtrackError, trace: TracebackType | None) -> None:
     if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
-        traceback.print_exception(kind, error, trace)
+        traceback.print_exception(type(error), error, trace)
     sys.stderr.write(refusal_lines.format_refusal(error))

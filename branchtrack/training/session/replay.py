@@ -124,6 +124,12 @@ class ReplaySession(UnrecordedSession):
         step = self._step
         return step is not None and (step in self._awaited or step > self._plan.target.step)
 
+    def ready(self, point: Point) -> None:
+        """Repeat the changes made before the first update."""
+        if point.step == self._start.step:
+            for change in self._changes.pop(point.step, ()):
+                change(point.live, self.actions)
+
     def is_due(self, *, save: bool, epoch_over: bool) -> bool:
         """Return whether anything is to be done at a control point."""
         return self.is_called or save
@@ -268,8 +274,15 @@ def _plan(connection: Connection, start: Node, target: Node) -> ReplayPlan:
         if candidate.step in between
     ]
     changes: dict[int, list[Change]] = {}
+    # Nodes at one step: what was changed there after the first is still to be changed.
+    later = {
+        node.id
+        for node in nodes.of_segment(connection, target.segment_id)
+        if node.step == start.step and node.seq > start.seq
+    }
     for request in requests.carried_out(connection, target.segment_id):
-        if request.step is not None and request.step in between:
+        if request.step in between or request.node_id in later:
+            assert request.step is not None
             changes.setdefault(request.step, []).append(partial(execution.replay, request))
     for node in nodes_between:
         # A change that took effect at another step was requested there.

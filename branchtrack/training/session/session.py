@@ -84,7 +84,9 @@ class Session(Updates):
     def is_called(self) -> bool:
         """Whether the loop should reach a control point at once."""
         recorder = self.recorder
-        return self._control.stop_asked or (recorder is not None and recorder.inbox.waiting)
+        return self._control.stop_asked or (
+            recorder is not None and recorder.inbox.is_reached(recorder.step, self._metrics)
+        )
 
     @property
     def rewinds(self) -> bool:
@@ -137,14 +139,16 @@ class Session(Updates):
             "environment": self._surroundings,
         }
         beginning = self._beginning
-        segment, self.recorder = registration.take_segment(
+        segment, self.recorder = registration.take_with_replay(
             self._database,
             beginning,
             point.step,
+            fork=self.base.fork if self.base else None,
             actor=self.actor,
             prepare=self.prepare,
             facts=facts,
         )
+        self.recorder.look()
         self._record = SegmentRecord(
             self._database, segment, self.recorder, self.actor, self._surroundings
         )
@@ -162,6 +166,15 @@ class Session(Updates):
         self._committer = Committer(
             self._database, self.store, self.recorder, segment, head, self.actor
         )
+
+    def ready(self, point: Point) -> None:
+        """Carry out what was scheduled for the step at which this training begins, before it."""
+        recorder = self.recorder
+        if recorder is None or recorder.inbox.next_step > point.step:
+            return
+        # What the node's own continuation was is no measure for the first update any more.
+        self.reference = None
+        self.control_point(point, save=False, final=False)
 
     def commit_root(self, point: Point, about: str) -> None:
         """Commit the state before the first update of a new run; ``about`` describes the model."""
@@ -186,6 +199,7 @@ class Session(Updates):
         if self.recorder is None:
             return
         self.recorder.log(step, numbers)
+        self.recorder.inbox.renew()
         fresh = self._refusals.fresh(refused)
         if fresh:
             words = "; ".join(f"{name}: {why}" for name, why in fresh.items())
@@ -212,9 +226,14 @@ class Session(Updates):
         """Return whether anything is to be done at a control point: a few tests of flags."""
         recorder = self.recorder
         assert recorder is not None
-        if recorder.inbox.waiting or save or self._control.stop_asked:
+        inbox = recorder.inbox
+        if inbox.waiting or save or self._control.stop_asked:
             return True
-        return epoch_over and "epoch" in recorder.inbox.awaits
+        if not inbox.awaits:
+            return False
+        if epoch_over and "epoch" in inbox.awaits:
+            return True
+        return inbox.is_reached(recorder.step, self._metrics)
 
     def control_point(
         self, point: Point, *, save: bool, final: bool, epoch_over: bool = False
@@ -227,14 +246,16 @@ class Session(Updates):
         assert self.recorder is not None
         reached = [*(["epoch"] if epoch_over else []), *(["checkpoint"] if save else [])]
         self._answer(point, reached, save=save, final=final)
+        inbox = self.recorder.inbox
         while self._control.is_held(point.step) and not (self.stop_asked or final):
-            if self.recorder.inbox.wait(intervals.PAUSE_SECONDS):
+            came = inbox.wait(intervals.PAUSE_SECONDS)
+            if came or inbox.is_reached(point.step, self._metrics):
                 self._answer(point, (), save=False, final=False)
 
     def _answer(self, point: Point, reached: Sequence[str], *, save: bool, final: bool) -> None:
         """Answer what waits at this moment."""
         assert self.recorder is not None
-        pending = self.recorder.inbox.take(reached)
+        pending = self.recorder.inbox.take(reached, point.step, self._metrics)
         if self.signals.received:
             self.signals.answer()
             # Training that has reached its end is not cut short by it.

@@ -13,7 +13,9 @@ from typing import Any
 
 from branchtrack.core import preconditions
 from branchtrack.core.builtin_settings import DIRECTIVES
+from branchtrack.core.forks.relative_values import may_be_relative, resolved
 from branchtrack.core.interventions import INTERVENTIONS
+from branchtrack.core.overrides import freezes_all
 from branchtrack.core.records import Change, Request
 from branchtrack.core.shards.composition import NO_SHARDS
 from branchtrack.errors import InvalidInput
@@ -172,12 +174,21 @@ EXECUTORS: dict[str, Callable[[Answer, Scene], None]] = {
 
 
 def _values(request: Request, live: Live) -> dict[str, Any]:
-    return dict(request.requested["values"])
+    """Return the values to set: of a scheduled request relative ones are computed only now."""
+    values: dict[str, Any] = dict(request.requested["values"])
+    if not may_be_relative(values):
+        return values
+    current = {**live.fixed, **apply.read_all(live, details=True)}
+    return resolved(values, {setting.name: setting for setting in apply.declare(live)}, current)
 
 
 def _frozen(request: Request, live: Live) -> dict[str, Any]:
     frozen = request.kind == "freeze"
     text = modules.with_frozen(live.model, request.requested["modules"], frozen=frozen)
+    if frozen and freezes_all(text, (name for name, _ in live.model.named_parameters())):
+        # At the door only what was frozen then could be seen.
+        allowed = "patterns that leave something to train"
+        raise InvalidInput("modules", request.requested["modules"], allowed)
     return {"frozen": text}
 
 

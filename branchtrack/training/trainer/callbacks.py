@@ -30,6 +30,8 @@ class Events(TrainerCallback):
         self._asked_by_us = False
         self._evaluated = False
         self._put_off = False
+        #: Whether an update has been made and no batch of the next was drawn.
+        self._is_between = False
 
     @property
     def epoch_over(self) -> bool:
@@ -131,6 +133,7 @@ class Events(TrainerCallback):
             self.commit_root()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._is_between = False
         self.commit_root()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -148,6 +151,7 @@ class Events(TrainerCallback):
         session = self.session
         if session is None:
             return
+        self._is_between = True
         session.advance(state.global_step)
         if session.witness is not None:
             session.prove(state.global_step, live_objects(self.trainer))
@@ -176,8 +180,13 @@ class Events(TrainerCallback):
             self._ask(control)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if self.session is not None and logs:
-            self.session.log(state.global_step, logs)
+        session = self.session
+        if session is None or not logs:
+            return
+        session.log(state.global_step, logs)
+        # A request may wait for these values; within an update there is no control point.
+        if self._is_between and session.is_called:
+            self._ask(control)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.commit_root()

@@ -14,8 +14,10 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack import control
+from branchtrack.analysis.interventions import recording_of
 from branchtrack.core import capabilities, interventions
 from branchtrack.core.builtin_settings import declared
+from branchtrack.core.replays import recording as recordings
 from branchtrack.db import nodes, requests, runs
 from branchtrack.db.views import tree_nodes, tree_outline
 from branchtrack.db.views.tree_nodes import TreeNodes
@@ -50,6 +52,18 @@ class Draft:
 def show(run: str, branch: str) -> Response:
     """Return the page, or its live part; ``node`` in the address selects the node to rewind to."""
     return render_steer(run, branch)
+
+
+@blueprint.get("/runs/<run>/branches/<branch>/interventions.jsonl")
+def interventions_file(run: str, branch: str) -> Response:
+    """Return the changes along a branch, as `branchtrack replay` reads them."""
+    with services().database.read() as connection:
+        branch_record = runs.find_branch(connection, f"{run}/{branch}")
+        recording = recording_of(connection, branch_record)
+    answer = Response(recordings.to_text(recording), mimetype="application/jsonl")
+    name = f"{run}-{branch}.jsonl".replace("/", "_")
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    return answer
 
 
 @blueprint.post("/runs/<run>/branches/<branch>/steer")

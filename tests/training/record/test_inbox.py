@@ -66,3 +66,40 @@ def test_a_note_needs_no_lock() -> None:
     with inbox._changed:
         inbox.note()
     assert inbox.waiting
+
+
+def test_a_request_waits_for_its_step() -> None:
+    inbox, scheduled = Inbox(), request("checkpoint", 1, conditions={"at_step": 5})
+    later = request("checkpoint", 2, conditions={"at_step": 7})
+    inbox.receive([later, scheduled], NOW)
+    assert (inbox.waiting, inbox.next_step, inbox.awaits) == (False, 5, {"step"})
+    assert not inbox.is_reached(4, {}) and inbox.take([], 4, {}) == []
+    assert inbox.is_reached(5, {}) and inbox.take([], 5, {}) == [scheduled]
+    assert inbox.next_step == 7 and inbox.take([], 8, {}) == [later], "to be told that it is late"
+    assert inbox.next_step == math.inf
+
+
+def test_a_training_that_is_held_at_the_step_takes_its_request_at_once() -> None:
+    inbox, scheduled = Inbox(), request("checkpoint", 1, conditions={"at_step": 5})
+    inbox.take([], 5, {})
+    inbox.receive([scheduled], NOW)
+    assert inbox.waiting and inbox.wait(0)
+
+
+def test_a_condition_is_judged_only_after_values_were_logged() -> None:
+    inbox, values = Inbox(), {"loss": 1.0}
+    once = request("checkpoint", 1, conditions={"once": "loss<2"})
+    inbox.receive([once], NOW)
+    assert inbox.awaits == {"metrics"} and not inbox.waiting
+    assert not inbox.is_reached(1, {"loss": 3.0})
+    assert not inbox.is_reached(2, values), "nothing was logged since"
+    inbox.renew()
+    assert inbox.is_reached(2, values) and inbox.is_reached(2, values), "until it is taken"
+    assert inbox.take([], 2, values) == [once] and not inbox.is_reached(3, values)
+
+
+def test_a_condition_that_came_is_judged_by_what_was_logged_before() -> None:
+    inbox = Inbox()
+    assert not inbox.is_reached(1, {"loss": 1.0})
+    inbox.receive([request("checkpoint", 1, conditions={"once": "loss<2"})], NOW)
+    assert inbox.is_reached(1, {"loss": 1.0})

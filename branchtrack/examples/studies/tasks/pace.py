@@ -82,10 +82,11 @@ class Pace:
         with self._database.read() as connection:
             agent = agents.by_name(connection, segment.run_id, self._agent or "")
             branch = runs.get_branch(connection, segment.branch_id).name
+            waiting = requests.waiting(connection, segment.id)
         if agent is None:
             return False
         look = agent.memory.get("looked") or {}
         is_seen = look.get("branch") == branch and look.get("step", -1) >= update
-        # One that waits for what it asked for looks at nothing until that is done.
-        is_whole = look.get("began", 0.0) >= since or bool(agent.memory.get("pending"))
-        return agent.state != "running" or (is_seen and is_whole)
+        is_whole = is_seen and look.get("began", 0.0) >= since
+        # One that has asked for something looks at nothing until that is done.
+        return is_whole or bool(waiting) or agent.state != "running"

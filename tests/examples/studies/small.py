@@ -1,0 +1,37 @@
+"""A training of the studies' loop that takes a moment, in this process."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import mse_loss
+from torch.utils.data import DataLoader, TensorDataset
+
+from branchtrack import config
+from branchtrack.db.engine import Database
+from branchtrack.environment_variables import HOME_VARIABLE
+from branchtrack.examples.studies.tasks import loop, options
+
+
+def task(losses: dict[str, float] | None = None) -> loop.Task:
+    """A line through points, whose held-out losses are as they are given."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(2, 1)
+    x = torch.randn(16, 2)
+    loader = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), 4, shuffle=True)
+    values = losses or {"validation": 0.5, "test": 0.7}
+    return loop.Task(model, loader, lambda b: mse_loss(model(b[0]), b[1]), values.__getitem__)
+
+
+def chosen(*words: str) -> argparse.Namespace:
+    """The options of a training."""
+    return options.parser(None, name="small", lr=0.1, steps=6, every=2).parse_args(words)
+
+
+def home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Database:
+    """The database of a home that trainings of this process use."""
+    monkeypatch.setenv(HOME_VARIABLE, str(folder / "home"))
+    return Database(config.load().database_url)

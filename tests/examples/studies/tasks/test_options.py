@@ -1,0 +1,36 @@
+"""All tasks have the same options, and schedules begin low and end low."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from branchtrack.examples.studies.tasks import options
+
+
+def test_a_task_has_its_own_defaults_and_the_common_ones() -> None:
+    chosen = options.parser(None, lr=0.1, size=3).parse_args(["--batch", "4"])
+    assert (chosen.lr, chosen.size, chosen.batch, chosen.schedule) == (0.1, 3, 4, "constant")
+
+
+def test_an_unknown_schedule_is_refused() -> None:
+    with pytest.raises(SystemExit):
+        options.parser(None).parse_args(["--schedule", "square"])
+
+
+def test_a_cosine_rises_and_then_falls_to_nothing() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = options.schedule("cosine", optimizer, 40)
+    assert schedule is not None
+    rates = []
+    for _ in range(40):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == 0.5 and max(rates) == 1.0 and rates.index(1.0) == 1
+    assert rates[-1] < 0.01 and rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_a_constant_rate_has_no_schedule() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    assert options.schedule("constant", optimizer, 40) is None
