@@ -170,3 +170,16 @@ def test_a_proposal_that_nobody_decides_on_expires_while_it_waits(
 def test_the_process_of_an_agent_is_known_by_name() -> None:
     facts = runners.own_process()
     assert facts["process"] == f"{facts['host']}:{facts['pid']}:{facts['process'].split(':')[-1]}"
+
+
+def test_it_notes_up_to_where_it_has_looked_once_it_has_asked(
+    sqlite_database: Database, store: Store
+) -> None:
+    tree = make_tree(sqlite_database, store)
+    agent, before = hired(sqlite_database), time.time()
+    works = runner(sqlite_database, store, agent, Deciding([LOWER]), [])
+    advance(tree, 5)
+    works._work()
+    view, looked = look(sqlite_database), again(sqlite_database, agent).memory["looked"]
+    assert (looked["branch"], looked["step"]) == (view.branch, view.step)
+    assert before <= looked["began"] <= time.time() and len(requests_of(tree)) == 1

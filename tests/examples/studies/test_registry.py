@@ -16,7 +16,7 @@ def test_a_study_has_three_seeds_and_a_quick_variant(study: Study) -> None:
     full, quick = study.plan(False, None), study.plan(True, None)
     assert len(full.seeds) >= 3 and not full.quick and quick.quick
     assert len(list(study.cells(quick))) < len(list(study.cells(full)))
-    assert list(study.plan(False, 5).seeds) == [0, 1, 2, 3, 4]
+    assert len({*study.plan(False, 5).seeds}) == 5
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)

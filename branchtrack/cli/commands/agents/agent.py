@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,10 +115,8 @@ def agent(
         )
         _announce(database, ref, hired, given.get("metric"), as_json)
         with signals() as came:
-            runner = Runner(
-                executor, hired, controller, lambda text: _say(text, as_json), look_seconds
-            )
-            ended = runner.run(came.stop)
+            say = partial(_say, as_json=as_json)
+            ended = Runner(executor, hired, controller, say, look_seconds).run(came.stop)
         with database.read() as connection:
             payload = payloads_agents.agent(connection, ended, ended.ended_at or 0.0)
     if as_json:

@@ -33,11 +33,13 @@ def watched(database: Database, memory: Memory, steps: list[int], state: str = "
     while True:
         time.sleep(0.01)
         try:
-            with database.transaction() as connection:
+            with database.read() as connection:
                 run = runs.find_run(connection, "small")
                 (segment,) = segments.list_of_run(connection, run.id)
-                if segment.ended_at is not None:
-                    return
+            if segment.ended_at is not None:
+                return
+            seen = memory(segment.step, time.time())
+            with database.transaction() as connection:
                 if agent is None:
                     facts = {"policy": "guard", "mode": "act", "branch": "main", "options": {}}
                     actor = Actor("ann")
@@ -46,7 +48,6 @@ def watched(database: Database, memory: Memory, steps: list[int], state: str = "
                     )
                     if state != "running":
                         agents.move(connection, agent.id, state, actor=actor.label)
-                seen = memory(segment.step, time.time())
                 agents.beat(connection, agent.id, memory=seen)
                 steps.append(segment.step)
         except BranchtrackError:
@@ -80,7 +81,7 @@ def test_an_agent_that_waits_for_what_it_asked_for_has_looked(
     def asks(step: int, _began: float) -> dict[str, Any]:
         # From then on it looks no more, as its request waits for the training.
         if step in (2, 4):
-            wanted = {"kind": "note", "text": f"seen {step}"}
+            wanted = {"kind": "checkpoint", "message": f"seen {step}"}
             control.submit(database, "small", wanted, actor="ann", key=str(step))
         return looks(step, 0.0)
 
