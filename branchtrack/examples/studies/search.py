@@ -28,7 +28,7 @@ _MEMBERS, _FACTORS = 3, ("x0.5", "x0.25")
 _LOOK = 0.2
 #: What both agents have in common: when they go back, and with what rate.
 _RULE = ["--policy", "guard", "--mode", "act", "--option", "metric=eval_loss",
-         "--option", "window=1", "--option", "stuck=3", "--option", "progress=0.01",
+         "--option", "window=1", "--option", "stuck=3",
          "--budget", "per_1000_steps=1000", "--budget", "branches=50"]  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def plan(quick: bool, seeds: int | None = None) -> Plan:
     return Plan(
         cases={name: rate for name, rate in _RATES.items() if not quick or name == "digits"},
         seeds=range(seeds or (1 if quick else 3)),
-        steps=240 if quick else 360,
+        steps=240 if quick else 300,
         every=20,
         quick=quick,
         options={"interval": 40},
@@ -235,7 +235,7 @@ ARMS: tuple[Arm, ...] = (
     Arm(
         _BRANCHING,
         "`branchtrack agent --policy guard --option to=healthy`: when the held-out loss rises, or "
-        "has not fallen by 1 % in three looks, back to the last node before, with half the rate",
+        "has not fallen by 3 % in three looks, back to the last node before, with half the rate",
         _one(_BRANCHING, [*_RULE, "--option", "to=healthy"]),
     ),
     Arm(

@@ -28,7 +28,9 @@ class Members:
 
     def __init__(self, steps: int, count: int, interval: int, agent: str) -> None:
         self._database = Database(config.load().database_url)
-        self._share, self._count = steps // count, count
+        # One that is replaced trains an update more until it ends.
+        comparisons = (steps // count - 1) // interval
+        self._share, self._count = (steps - comparisons) // count, count
         self._interval, self._agent = interval, agent
 
     def left(self, update: int) -> int:
