@@ -190,7 +190,37 @@ def _remarks(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
         loss = target(outcomes, case)
         words = [f"{arm.name} {_reached(outcomes, arm.name, case, loss)}" for arm in ARMS]
         lines.append(f"{case}, updates to {loss:.3f}, by seed: {'; '.join(words)}.")
-    return [*lines, verdict(ratios(plan, outcomes))]
+    return [*lines, verdict(ratios(plan, outcomes)), *_reasons(plan, outcomes)]
+
+
+def _reasons(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
+    """Return what is known of why the shares are as they are."""
+    by_cell = {(o.arm, o.case, o.seed): o for o in outcomes}
+    cells = [(case, seed) for case in plan.cases for seed in plan.seeds]
+    same = sum(
+        is_before_a_decision(
+            by_cell[_BRANCHING, case, seed],
+            by_cell[_RESTART, case, seed],
+            target(outcomes, case),
+        )
+        for case, seed in cells
+    )
+    if not same:
+        return []
+    return [
+        f"In {same} of {len(cells)} pairs the loss was there before either agent had gone back: "
+        "until then both are the same training, so that their share is 100%."
+    ]
+
+
+def is_before_a_decision(first: Outcome, second: Outcome, loss: float) -> bool:
+    """Return whether two outcomes had a loss while their curves were still the same."""
+    for point, other in zip(first.curve, second.curve, strict=False):
+        if tuple(point) != tuple(other):
+            return False
+        if point[1] <= loss:
+            return True
+    return False
 
 
 def _spent(plan: Plan, step: float | None) -> float:

@@ -75,6 +75,16 @@ def test_the_section_has_the_updates_of_every_arm() -> None:
     assert table.headers(search.STUDY)[-1] == "updates to the target"
 
 
+def test_a_loss_that_was_there_before_any_decision_is_said() -> None:
+    both = [of(arm, 0, (20, 3.0), (40, 1.0)) for arm in (BRANCHING, RESTART)]
+    assert search.is_before_a_decision(*both, loss=1.0)
+    assert not search.is_before_a_decision(*both, loss=0.5)
+    assert not search.is_before_a_decision(both[0], RESTARTS[1], loss=1.0)
+    one = replace(PLAN, seeds=range(1))
+    assert search.STUDY.remarks(one, both)[-1].startswith("In 1 of 1 pairs")
+    assert not search.STUDY.remarks(PLAN, [*RESTARTS, *BRANCHES])[-1].startswith("In ")
+
+
 def test_a_population_has_the_updates_of_all_its_members_and_the_loss_of_its_best() -> None:
     points = [(0, 5.0), (10, 3.0), (10, 2.0), (10, math.nan), (20, 1.0)]
     assert search.best_of(points) == [(0, 5.0), (30, 2.0), (60, 1.0)]
