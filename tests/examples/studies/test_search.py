@@ -77,9 +77,9 @@ def test_the_section_has_the_updates_of_every_arm() -> None:
 
 def test_a_loss_that_was_there_before_any_decision_is_said() -> None:
     both = [of(arm, 0, (20, 3.0), (40, 1.0)) for arm in (BRANCHING, RESTART)]
-    assert search.is_before_a_decision(*both, loss=1.0)
-    assert not search.is_before_a_decision(*both, loss=0.5)
-    assert not search.is_before_a_decision(both[0], RESTARTS[1], loss=1.0)
+    assert search.is_before_a_decision(both[0], both[1], 1.0)
+    assert not search.is_before_a_decision(both[0], both[1], 0.5)
+    assert not search.is_before_a_decision(both[0], RESTARTS[1], 1.0)
     one = replace(PLAN, seeds=range(1))
     assert search.STUDY.remarks(one, both)[-1].startswith("In 1 of 1 pairs")
     assert not search.STUDY.remarks(PLAN, [*RESTARTS, *BRANCHES])[-1].startswith("In ")
