@@ -14,6 +14,7 @@ from branchtrack import config
 from branchtrack.db.engine import Database
 from branchtrack.environment_variables import HOME_VARIABLE
 from branchtrack.examples.studies.tasks import loop, options
+from branchtrack.training.session import ordinals
 
 
 def task(losses: dict[str, float] | None = None) -> loop.Task:
@@ -32,6 +33,7 @@ def chosen(*words: str) -> argparse.Namespace:
 
 
 def home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Database:
-    """The database of a home that trainings of this process use."""
+    """The database of a home that trainings of this process use, as one that has just begun."""
+    ordinals.reset()
     monkeypatch.setenv(HOME_VARIABLE, str(folder / "home"))
     return Database(config.load().database_url)

@@ -26,18 +26,18 @@ def read(path: Path) -> Sequence[Any]:
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise InvalidInput(
-            "shard",
-            str(path),
-            f"files that end in {', '.join(READERS)}, or LiveDataset(read=...) for others",
-        )
+        allowed = f"files that end in {', '.join(READERS)}, or LiveDataset(read=...) for others"
+        raise unusable(path, "there is no reader for such files", allowed)
     try:
         items: Sequence[Any] = reader(path)
         return items
     except (ValueError, KeyError, ImportError) as error:
-        raise InvalidInput(
-            "shard", str(path), f"a readable {path.suffix} file", what=f"{path}: {error}."
-        ) from error
+        raise unusable(path, str(error), f"a readable {path.suffix} file") from error
+
+
+def unusable(path: Path, why: str, allowed: str) -> InvalidInput:
+    """Return the error for a source of a shard that cannot be used; it names the whole path."""
+    return InvalidInput("shard", str(path), allowed, what=f"{path} cannot be used: {why}.")
 
 
 def files_of(folder: Path) -> list[Path]:

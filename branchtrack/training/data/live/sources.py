@@ -77,19 +77,19 @@ def open_path(path: Path, read: Reader | None) -> Source:
         InvalidInput: it is not there, has no items, or cannot be read.
     """
     if not path.exists():
-        raise InvalidInput("shard", str(path), "a file or folder that is there")
+        raise readers.unusable(path, "it is not there", "a file or folder that is there")
     try:
         files = readers.files_of(path) if path.is_dir() else [path]
         stamps = {file: fingerprints.stamp_of(file) for file in files}
         items = _items(path, files, read)
         fingerprint = fingerprints.of_path(path)
         if stamps != {file: fingerprints.stamp_of(file) for file in files}:
-            raise InvalidInput("shard", str(path), "a file that nobody writes to any more")
+            why = "it was written to while it was read"
+            raise readers.unusable(path, why, "a file that nobody writes to any more")
     except OSError as error:
-        allowed = "a file or folder that can be read"
-        raise InvalidInput("shard", str(path), allowed, what=f"{error}.") from error
+        raise readers.unusable(path, str(error), "a file or folder that can be read") from error
     if not len(items):
-        raise InvalidInput("shard", str(path), "a file or folder with at least one item")
+        raise readers.unusable(path, "it has no items", "a file or folder with at least one item")
     return Source(items, fingerprint, stamps, path)
 
 
