@@ -294,5 +294,6 @@ STUDY = Study(
     expected=(1.5, 12),
     services=_services,
     remarks=_remarks,
+    is_logarithmic=True,
     columns=(("updates to the target", _column),),
 )
