@@ -54,6 +54,8 @@ def svg(study: Study, plan: Plan, outcomes: Sequence[Outcome]) -> str:
         for panel, case in zip(panels, cases, strict=True):
             _draw(panel, study, case, outcomes)
         panels[0].set_ylabel(study.axes[1])
+        if study.is_logarithmic:
+            panels[0].set_yscale("log")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False)
         figure.subplots_adjust(left=0.09, right=0.98, top=0.9, bottom=0.34, wspace=0.08)

@@ -57,7 +57,7 @@ def section(
         [
             f"## {study.title}{' (quick)' if plan.quick else ''}",
             study.question,
-            table.markdown(table.HEADERS, rows),
+            table.markdown(table.headers(study), rows),
             f"![{study.title}: {study.axes[1]}, by {study.axes[0]}]({study.name}.svg)",
             _conditions(plan, conditions),
             "\n".join(f"- **{arm.name}**: {arm.about}" for arm in study.arms),

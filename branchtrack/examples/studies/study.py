@@ -74,6 +74,8 @@ class Outcome:
         return cls(**{**stored, "loss": float(stored["loss"]), "curve": curve})
 
 
+#: Returns the cell of a row, from all outcomes of a study and from those of the row.
+Column = Callable[[Plan, Sequence[Outcome], Sequence[Outcome]], str]
 #: Trains one arm: the laboratory, the name of the case, and the seed.
 Train = Callable[["Laboratory", str, int], Outcome]
 
@@ -127,10 +129,14 @@ class Study:
     expected: tuple[float, float]
     services: Callable[[Laboratory], AbstractContextManager[Any]] = _no_services
     remarks: Callable[[Plan, Sequence[Outcome]], Sequence[str]] = lambda _plan, _outcomes: ()
+    #: Further columns of its table: a header, and the cell of a row by all outcomes and the row's.
+    columns: Sequence[tuple[str, Column]] = ()
     #: What is shown of an outcome: itself, or one for each of several cases.
     views: Callable[[Outcome], Sequence[Outcome]] = lambda outcome: (outcome,)
     #: Whether its plot shows the lowest loss so far, not the loss.
     is_lowest: bool = True
+    #: Whether losses of its cases differ so much that only a logarithmic axis shows them all.
+    is_logarithmic: bool = False
     #: What the axes of its plot are.
     axes: tuple[str, str] = ("updates, abandoned ones too", "lowest held-out loss so far")
 

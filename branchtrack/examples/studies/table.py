@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from branchtrack.examples.studies.study import ANY_CASE, Outcome, Plan, Study
 
@@ -18,7 +18,8 @@ class Row:
     """Means over the seeds of an arm in a case; ``loss`` and ``spread`` of those that are finite.
 
     ``spread`` is the standard deviation; None for fewer than two seeds, ``loss`` for none. ``note``
-    is the ``note`` of the outcomes' facts, such as which model was asked.
+    is the ``note`` of the outcomes' facts, such as which model was asked. ``more`` are the cells of
+    the study's own columns.
     """
 
     case: str
@@ -32,6 +33,7 @@ class Row:
     interventions: float
     tokens: float
     note: str = ""
+    more: Sequence[str] = ()
 
     def cells(self) -> list[str]:
         """Return the row as texts."""
@@ -44,6 +46,7 @@ class Row:
             f"{self.seconds:,.1f}",
             f"{self.interventions:.1f}",
             f"{self.tokens:,.0f}",
+            *self.more,
         ]
 
     def _loss(self) -> str:
@@ -53,13 +56,19 @@ class Row:
         return f"{self.loss:.3f}{spread}"
 
 
+def headers(study: Study) -> list[str]:
+    """Return the headers of a study's table."""
+    return [*HEADERS, *(header for header, _ in study.columns)]
+
+
 def rows(study: Study, plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[Row]:
     """Yield the rows of a table, case by case in the order of the arms."""
     for case in (*plan.cases, ANY_CASE):
         for arm in study.arms:
             chosen = [o for o in outcomes if (o.arm, o.case) == (arm.name, case)]
             if chosen:
-                yield row(chosen)
+                more = [cell(plan, outcomes, chosen) for _, cell in study.columns]
+                yield replace(row(chosen), more=more)
 
 
 def row(outcomes: Sequence[Outcome]) -> Row:

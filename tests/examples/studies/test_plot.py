@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -42,3 +43,8 @@ def test_what_is_no_number_is_no_loss() -> None:
     broken = outcome("a", "c", 0, curve=[(0.0, math.nan), (10.0, math.inf)])
     assert plot.over_seeds([broken])[0].size == 0
     assert plot.over_seeds([broken, outcome("a", "c", 1)])[1].shape[0] == 1
+
+
+def test_losses_that_differ_much_can_have_a_logarithmic_axis() -> None:
+    text = plot.svg(replace(study(), is_logarithmic=True), plan(), outcomes())
+    assert text != plot.svg(study(), plan(), outcomes())

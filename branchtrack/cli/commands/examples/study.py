@@ -83,7 +83,7 @@ def _conduct(study: Study, plan: Plan, out: Path, command: str, again: bool, as_
     if as_json:
         emit(_payload(study, plan, outcomes, rows, paths, home, remarks))
         return
-    headers = [header.upper() for header in table.HEADERS]
+    headers = [header.upper() for header in table.headers(study)]
     print_table(headers, [row.cells() for row in rows], right=" ".join(headers[2:]))
     for remark in remarks:
         echo(remark)

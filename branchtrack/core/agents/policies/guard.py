@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,6 +23,9 @@ class GuardOptions(Options):
     A training from scratch can also be damaged without any rise: it never takes off. ``stuck``
     points without an improvement of ``progress`` (relative) lead back to the first node; 0 is off,
     for a training that has converged looks the same.
+
+    ``to``: always to the last ``healthy`` node, which keeps what was learned, or always to the
+    ``first`` one, which begins from scratch; ``auto`` is the former, but for what never took off.
     """
 
     metric: str = "loss"
@@ -32,6 +36,7 @@ class GuardOptions(Options):
     limit: int = Field(8, ge=1)
     stuck: int = Field(0, ge=0)
     progress: float = Field(0.03, gt=0, lt=1)
+    to: Literal["auto", "healthy", "first"] = "auto"
 
 
 #: A loss below this share of the first one shows that a training from scratch has taken off.
@@ -63,11 +68,19 @@ class Guard(Policy[GuardOptions]):
             return []
         divergence = find_divergence(curve, options)
         if divergence is not None:
-            return self._go_back(view, last_healthy(view, divergence, options), divergence, memory)
+            return self._go_back(view, self._target(view, divergence), divergence, memory)
         stuck = find_stuck(curve.after(int(memory.get("since", -1))), options)
         if stuck is None or not view.is_live:
             return []
-        return self._try_lower(view, stuck, curve.values[0], memory)
+        if options.to == "auto":
+            return self._try_lower(view, stuck, curve.values[0], memory)
+        return self._go_back(view, self._target(view, stuck), stuck, memory)
+
+    def _target(self, view: View, divergence: Divergence) -> SeenNode | None:
+        """Return the node to go back to; None if there is none."""
+        if self.options.to == "first":
+            return view.nodes[0]
+        return last_healthy(view, divergence, self.options)
 
     def _try_lower(
         self, view: View, stuck: Divergence, first: float, memory: Memory

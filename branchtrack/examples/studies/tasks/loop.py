@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import branchtrack
+from branchtrack.examples.studies.tasks.members import Members
 from branchtrack.examples.studies.tasks.options import schedule
 from branchtrack.examples.studies.tasks.pace import Pace
 
@@ -48,9 +49,11 @@ def train(task: Task, options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     with run:
-        pace = Pace(options.steps, run.step_number, options.agent)
+        pace = _pace(options, run.step_number)
         if run.step_number == 0:
             run.evaluate()
+            if options.members:
+                pace.wait(0)
         for batch in run.batches():
             loss = task.loss(batch)
             loss.backward()
@@ -70,3 +73,9 @@ def train(task: Task, options: argparse.Namespace) -> None:
                 break
             if is_look:
                 pace.wait(run.update)
+
+
+def _pace(options: argparse.Namespace, start: int) -> Pace | Members:
+    if options.members:
+        return Members(options.steps, options.members, options.interval, options.agent)
+    return Pace(options.steps, start, options.agent)

@@ -27,6 +27,8 @@ def parser(about: str | None, **defaults: Any) -> argparse.ArgumentParser:
     options.add_argument("--every", type=int, help="updates between evaluations and checkpoints")
     options.add_argument("--schedule", choices=SCHEDULES)
     options.add_argument("--agent", help="wait at each evaluation for the look of this agent")
+    options.add_argument("--members", type=int, default=0, help="branches that share the updates")
+    options.add_argument("--interval", type=int, help="updates of a member between comparisons")
     options.set_defaults(**values)
     return options
 

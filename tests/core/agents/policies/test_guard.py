@@ -9,6 +9,7 @@ import pytest
 
 from branchtrack.core.agents.decisions import Fork, Rollback, Set
 from branchtrack.core.agents.policies.guard import Guard, find_divergence, find_stuck
+from branchtrack.errors import InvalidInput
 from tests.core.agents.seen import curve, nodes, view
 
 FALLING = [3.0 - step / 20 for step in range(30)]
@@ -85,3 +86,21 @@ def test_a_training_that_has_learned_and_slows_down_only_gets_a_lower_rate() -> 
     loss = [4.0, 3.0, 2.0, *[1.0] * 40]
     (decision,) = decide(loss, {}, options={"stuck": 20})
     assert isinstance(decision, Set) and decision.values == {"lr": 0.05}
+
+
+@pytest.mark.parametrize(("to", "node"), [("healthy", "node-30"), ("first", "node-0")])
+def test_where_it_goes_back_to_can_be_chosen(to: str, node: str) -> None:
+    (decision,) = decide(SPIKE, {}, options={"to": to})
+    assert (decision.node, decision.values) == (node, {"lr": 0.05})
+
+
+@pytest.mark.parametrize(("to", "node"), [("healthy", "node-20"), ("first", "node-0")])
+def test_a_training_that_is_stuck_goes_back_as_well(to: str, node: str) -> None:
+    loss = [4.0, 3.0, 2.0, *[1.0] * 40]
+    (decision,) = decide(loss, {}, options={"stuck": 20, "to": to})
+    assert isinstance(decision, Rollback) and decision.node == node
+
+
+def test_another_word_for_where_to_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="'auto', 'healthy' or 'first'"):
+        Guard.of({"to": "root"})
