@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ def _conduct(study: Study, plan: Plan, out: Path, command: str, again: bool, as_
     from branchtrack.examples.studies.conduct import conduct
 
     _check_packages()
+    # As Ctrl-C: the trainings of a study end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = out / (f"{study.name}-quick" if plan.quick else study.name)
     outcomes = conduct(study, plan, folder, _say, again)
     home, remarks = str(folder / "home"), study.remarks(plan, outcomes)
