@@ -171,12 +171,18 @@ def _services(laboratory: Laboratory) -> Iterator[None]:
 def _remarks(laboratory_plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
     del outcomes
     model = laboratory_plan.options["model"]
+    last = (
+        "What counts is the last branch of a run, not the best. The guard does not know how many "
+        "updates are left in all: where it began again shortly before the end, an earlier branch "
+        "of its tree is better than what the table has."
+    )
     if laboratory_plan.options["base_url"]:
-        return [f"The language model is {model}."]
+        return [f"The language model is {model}.", last]
     return [
         "The arms `llm`, `llm branching` and `restarts` were answered by the scripted endpoint: a "
         "rule behind the same HTTP path, which shows that path and not what a model can do. Its "
-        "tokens are estimated, four characters each."
+        "tokens are estimated, four characters each.",
+        last,
     ]
 
 

@@ -205,12 +205,29 @@ def _reasons(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
         )
         for case, seed in cells
     )
-    if not same:
-        return []
-    return [
-        f"In {same} of {len(cells)} pairs the loss was there before either agent had gone back: "
-        "until then both are the same training, so that their share is 100%."
+    lines = [
+        f"On {case} doing nothing ended lower than the branching agent: the rate at the beginning "
+        "is not bad enough for so few updates, or what it has learned by then is of little use."
+        for case in plan.cases
+        if _mean(outcomes, "nothing", case) < _mean(outcomes, _BRANCHING, case)
     ]
+    if not same:
+        return lines
+    return [
+        *lines,
+        f"In {same} of {len(cells)} pairs the loss was there before either agent had gone back: "
+        "until then both are the same training, so that their share is 100%.",
+    ]
+
+
+def _mean(outcomes: Sequence[Outcome], arm: str, case: str) -> float:
+    """Return the mean held-out loss of an arm; infinity if one of its trainings diverged."""
+    losses = [
+        o.loss if math.isfinite(o.loss) else math.inf
+        for o in outcomes
+        if o.arm == arm and o.case == case
+    ]
+    return statistics.fmean(losses) if losses else math.nan
 
 
 def is_before_a_decision(first: Outcome, second: Outcome, loss: float) -> bool:
