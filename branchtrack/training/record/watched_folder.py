@@ -17,7 +17,7 @@ from typing import Any
 from branchtrack import control
 from branchtrack.control.submission import REFUSALS
 from branchtrack.core.actors import Actor
-from branchtrack.core.names import as_name, free_name
+from branchtrack.core.names import as_name, free_name, storable
 from branchtrack.core.records import Request
 from branchtrack.db import requests, runs, segments
 from branchtrack.db.engine import Database
@@ -63,7 +63,9 @@ class WatchedFolder:
                 self.look(time.monotonic())
             except Exception as error:
                 # Nothing about a folder may end a training.
-                logger.warning("branchtrack cannot look at %s: %s", self._folder, error)
+                logger.warning(
+                    "branchtrack cannot look at %s: %s", self._folder, storable(str(error))
+                )
 
     def look(self, now: float) -> None:
         """Ask for the files that nobody has written to for a while; ``now`` in seconds.
@@ -107,7 +109,7 @@ class WatchedFolder:
             fingerprint = self._dataset.prepare(path)
         except InvalidInput as error:
             # The training's own answer to the request will say so.
-            logger.info("branchtrack: %s in the watched folder: %s", path.name, error)
+            logger.info("branchtrack: %s in the watched folder: %s", storable(path.name), error)
             fingerprint = ""
         with self._database.read() as connection:
             segment = segments.get(connection, self._segment)
@@ -128,7 +130,7 @@ class WatchedFolder:
             self._submit(f"{run.name}/{branch.name}", change, path, words)
         except REFUSALS as error:
             # It is in the record.
-            logger.warning("branchtrack: %s in the watched folder: %s", path.name, error)
+            logger.warning("branchtrack: %s in the watched folder: %s", storable(path.name), error)
 
     def _submit(self, branch: str, change: dict[str, Any], path: Path, words: list[str]) -> None:
         """Ask for a file, once for each content of it; again if nobody answered before."""
@@ -142,7 +144,7 @@ class WatchedFolder:
                     branch,
                     change,
                     actor=self._actor,
-                    reason=f"{path.name} appeared in {self._folder}",
+                    reason=storable(f"{path.name} appeared in {self._folder}"),
                     key=key,
                 )
                 return
