@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from branchtrack.examples.studies.laboratory import Laboratory
-from branchtrack.examples.studies.study import Cell, Outcome, Plan, Study
+from branchtrack.examples.studies.outcome import Outcome, Plan
+from branchtrack.examples.studies.study import Cell, Study
 
 _AT_ONCE = 2
 _OUTCOMES = "outcomes"

@@ -14,7 +14,8 @@ from typing import Any
 from branchtrack.environment_variables import REPLAY_VARIABLE
 from branchtrack.examples.studies import recorded
 from branchtrack.examples.studies.laboratory import Laboratory
-from branchtrack.examples.studies.study import Arm, Outcome, Plan, Study, Train
+from branchtrack.examples.studies.outcome import Outcome, Plan
+from branchtrack.examples.studies.study import Arm, Study, Train
 
 _TASK = "text"
 RECORDINGS = Path(__file__).with_name("recordings")

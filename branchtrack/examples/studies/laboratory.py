@@ -23,8 +23,8 @@ from branchtrack.db.schema import open_database
 from branchtrack.environment_variables import LAUNCH_VARIABLE
 from branchtrack.errors import LaunchFailed, NotFound
 from branchtrack.examples.studies import recorded
+from branchtrack.examples.studies.outcome import Plan
 from branchtrack.examples.studies.recorded import Training
-from branchtrack.examples.studies.study import Plan
 from branchtrack.launching import local_process
 
 TASKS = "branchtrack.examples.studies.tasks"

@@ -13,8 +13,9 @@ from branchtrack.core.records import Run
 from branchtrack.db import metrics, runs, segments
 from branchtrack.examples.studies import corpora, recorded
 from branchtrack.examples.studies.laboratory import Laboratory
+from branchtrack.examples.studies.outcome import Outcome, Plan
 from branchtrack.examples.studies.recorded import Training
-from branchtrack.examples.studies.study import ANY_CASE, Arm, Outcome, Plan, Study, Train
+from branchtrack.examples.studies.study import ANY_CASE, Arm, Study, Train
 
 _TASK = "kinds"
 #: What is measured of each training, by the name of its case: the end of its metrics' names.

@@ -11,8 +11,9 @@ from dataclasses import replace
 from branchtrack.examples.studies import endpoint, recorded
 from branchtrack.examples.studies.endpoint import ALLOWED
 from branchtrack.examples.studies.laboratory import Laboratory
+from branchtrack.examples.studies.outcome import Outcome, Plan
 from branchtrack.examples.studies.recorded import Training
-from branchtrack.examples.studies.study import Arm, Outcome, Plan, Study, Train
+from branchtrack.examples.studies.study import Arm, Study, Train
 
 _TASK = "text"
 _RATE = 5e-3
@@ -115,7 +116,9 @@ def _tuned(laboratory: Laboratory, case: str, seed: int) -> Outcome:
     rates = _RATES[-size.options["trials"] :]
     each = size.steps // 2 // len(rates)
     trials = [_search(laboratory, "tuned schedule", seed, rate, each, "cosine") for rate in rates]
-    best = min(zip(trials, rates, strict=True), key=lambda pair: _rank(pair[0]))[1]
+    best = min(zip(trials, rates, strict=True), key=lambda pair: recorded.rank(pair[0].eval_loss))[
+        1
+    ]
     left = size.steps - each * len(rates)
     end = _search(laboratory, "tuned schedule", seed, best, left, "cosine")
     return recorded.outcome("tuned schedule", case, seed, [*trials, end])
@@ -132,7 +135,7 @@ def _random(laboratory: Laboratory, case: str, seed: int) -> Outcome:
         trainings.append(
             _search(laboratory, "random search", seed, float(f"{rate:.3g}"), steps, "constant")
         )
-    best = min(trainings, key=_rank)
+    best = min(trainings, key=lambda training: recorded.rank(training.eval_loss))
     return recorded.outcome("random search", case, seed, trainings, best)
 
 
@@ -148,11 +151,6 @@ def _search(
         every=laboratory.plan.every,
         schedule=schedule,
     )
-
-
-def _rank(training: Training) -> float:
-    """Return the loss that trainings are chosen by; the worst if it is no number."""
-    return training.eval_loss if math.isfinite(training.eval_loss) else math.inf
 
 
 @contextmanager
@@ -171,18 +169,12 @@ def _services(laboratory: Laboratory) -> Iterator[None]:
 def _remarks(laboratory_plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
     del outcomes
     model = laboratory_plan.options["model"]
-    last = (
-        "What counts is the last branch of a run, not the best. The guard does not know how many "
-        "updates are left in all: where it began again shortly before the end, an earlier branch "
-        "of its tree is better than what the table has."
-    )
     if laboratory_plan.options["base_url"]:
-        return [f"The language model is {model}.", last]
+        return [f"The language model is {model}."]
     return [
         "The arms `llm`, `llm branching` and `restarts` were answered by the scripted endpoint: a "
         "rule behind the same HTTP path, which shows that path and not what a model can do. Its "
-        "tokens are estimated, four characters each.",
-        last,
+        "tokens are estimated, four characters each."
     ]
 
 

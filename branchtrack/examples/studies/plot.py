@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from branchtrack.examples.studies.study import ANY_CASE, Outcome, Plan, Study
+from branchtrack.examples.studies.outcome import Outcome, Plan
+from branchtrack.examples.studies.study import ANY_CASE, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

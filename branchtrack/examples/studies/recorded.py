@@ -9,28 +9,41 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from branchtrack.core.agents.budgets import Spent
-from branchtrack.core.records import Run, Segment
+from branchtrack.core.records import Node, Run, Segment
 from branchtrack.db import metrics, nodes, requests, runs, segments
 from branchtrack.db.watching import agents
 from branchtrack.errors import BranchtrackError
-from branchtrack.examples.studies.study import Outcome
+from branchtrack.examples.studies.outcome import Outcome
 
 #: Requests that change nothing of what is trained, and the states of those that changed something.
 _HARMLESS = {"pause", "unpause", "note", "evaluate", "checkpoint", "stop"}
 _DONE = {"applied", "verified", "done"}
+#: The held-out loss by which others may choose.
+METRIC = "eval_loss"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The node of a run with the lowest held-out (validation) loss, and that loss."""
+
+    node: Node
+    loss: float
 
 
 @dataclass(frozen=True)
 class Training:
-    """One run: ``branch`` is the one that ended last, whose ``eval_loss`` and ``test_loss`` count.
+    """One run: its result is the node of step ``step`` of ``branch``, the best or the last one.
 
-    ``steps`` are the updates of all branches, ``seconds`` the time of all its processes from their
-    first update on. ``interventions`` are changes that took effect, and forks. ``curve`` has pairs
-    of updates so far and held-out loss, in the order in which they were trained.
+    ``eval_loss`` is that node's, by which it was chosen, ``test_loss`` that of data which nothing
+    was chosen by. ``steps`` are the updates of all branches, ``seconds`` the time of all its
+    processes from their first update on. ``interventions`` are changes that took effect, and forks.
+    ``curve`` has pairs of updates so far and held-out loss, in the order in which they were
+    trained.
     """
 
     run: str
     branch: str
+    step: int
     steps: int
     seconds: float
     interventions: int
@@ -41,40 +54,70 @@ class Training:
 
     @property
     def ref(self) -> str:
-        """RUN/BRANCH of its end."""
-        return f"{self.run}/{self.branch}"
+        """RUN/BRANCH@STEP of its result."""
+        return f"{self.run}/{self.branch}@{self.step}"
 
 
 def read(connection: Connection, run: Run) -> Training:
     """Return what was recorded of a run that has ended.
 
     Raises:
-        BranchtrackError: it never measured its last state.
+        BranchtrackError: no process of it has measured the test loss.
     """
     spans = sorted(segments.list_of_run(connection, run.id), key=lambda s: s.started_at or math.inf)
     spans = [segment for segment in spans if segment.started_at is not None]
-    last = spans[-1]
-    values = metrics.last_values(connection, [last.id])[last.id]
-    if "test_loss" not in values:
+    last = metrics.last_values(connection, [segment.id for segment in spans])
+    tested = [segment for segment in spans if "test_loss" in last[segment.id]]
+    if not tested:
         raise BranchtrackError(
             f"{run.name} has no test_loss: its training did not reach its end.",
             fix="Start the study again: it trains this anew.",
         )
+    # Each process tests the best node that there is at its end; one of them was the best of all.
+    end = min(tested, key=lambda segment: rank(last[segment.id].get("best_loss", math.inf)))
+    values = last[end.id]
+    best = best_node(connection, spans) if "best_loss" in values else None
+    branch_id, step = (best.node.branch_id, best.node.step) if best else (end.branch_id, end.step)
     return Training(
         run=run.name,
-        branch=runs.get_branch(connection, last.branch_id).name,
+        branch=runs.get_branch(connection, branch_id).name,
+        step=step,
         steps=segments.trained_steps(connection, run.id),
         seconds=sum((s.ended_at or s.heartbeat_at or 0.0) - (s.started_at or 0.0) for s in spans),
         interventions=_interventions(connection, run.id),
         tokens=sum(Spent.read(a.spent).tokens for a in agents.listed(connection, run.id)),
         curve=curve(connection, spans),
-        eval_loss=values["eval_loss"],
+        eval_loss=best.loss if best else values["eval_loss"],
         test_loss=values["test_loss"],
     )
 
 
+def best_node(connection: Connection, spans: Sequence[Segment]) -> Best | None:
+    """Return the best node of some segments, the first of equal ones; None without a finite loss.
+
+    Only a loss that was measured at the node's own step is one of it.
+    """
+    series = metrics.read(connection, [segment.id for segment in spans], METRIC)
+    best: Best | None = None
+    for segment in spans:
+        if segment.id not in series:
+            continue
+        part = series[segment.id]
+        losses = dict(zip(part.steps.tolist(), part.values.tolist(), strict=True))
+        for node in nodes.of_segment(connection, segment.id):
+            loss = rank(losses.get(node.step, math.inf))
+            if loss < (best.loss if best else math.inf):
+                best = Best(node, loss)
+    return best
+
+
+def rank(loss: float) -> float:
+    """Return a loss to compare; the worst if it is no number."""
+    return loss if math.isfinite(loss) else math.inf
+
+
 def curve(
-    connection: Connection, spans: Sequence[Segment], metric: str = "eval_loss"
+    connection: Connection, spans: Sequence[Segment], metric: str = METRIC
 ) -> list[tuple[float, float]]:
     """Return a metric over all updates of some segments, one after the other."""
     series = metrics.read(connection, [segment.id for segment in spans], metric)

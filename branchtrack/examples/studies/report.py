@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from branchtrack.examples.studies import table
-from branchtrack.examples.studies.study import Outcome, Plan, Study
+from branchtrack.examples.studies.outcome import Outcome, Plan
+from branchtrack.examples.studies.study import Study
 
 RESULTS = "RESULTS.md"
 _HEAD = """# Results of the case studies
@@ -19,9 +20,11 @@ _HEAD = """# Results of the case studies
 Each section is written by `branchtrack study NAME`, which replaces it. All figures are read from
 the record of the trainings: `steps` are all updates, those of abandoned branches and of restarts
 too; `seconds` are those in which processes trained, without their start; `interventions` are
-changes that took effect, and forks; `tokens` are those of a language model. The held-out loss is
-measured once, at the end, on data that nothing was chosen by: mean ± standard deviation over the
-seeds. What diverged is counted in its column, and is in no mean.
+changes that took effect, and forks; `tokens` are those of a language model. What a training comes
+to is the node of its tree with the lowest loss on validation data (in the study `live-data` its
+last one), and the held-out loss is that node's, measured once, on data that nothing was chosen by:
+mean ± standard deviation over the seeds. What has no finite loss is counted as diverged, and is in
+no mean.
 """
 _PACKAGES = ("branchtrack", "torch", "transformers", "numpy")
 
@@ -109,7 +112,7 @@ def _runs(outcomes: Sequence[Outcome], home: str) -> str:
         [outcome.case or "any", outcome.arm, str(outcome.seed), _loss(outcome), f"`{outcome.run}`"]
         for outcome in sorted(outcomes, key=lambda o: (o.case, o.arm, o.seed))
     ]
-    listed = table.markdown(("case", "arm", "seed", "held-out loss", "run and branch"), lines)
+    listed = table.markdown(("case", "arm", "seed", "held-out loss", "node"), lines)
     opened = f"`branchtrack --home {home} serve` opens all of them as trees." if home else ""
     return f"<details><summary>Every training</summary>\n\n{opened}\n\n{listed}\n\n</details>"
 

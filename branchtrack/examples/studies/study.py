@@ -1,83 +1,23 @@
-"""What a study is, and what comes of it: plain values that know no process and no database."""
+"""What a study is: a question, the arms that answer it, and how it is shown."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-from branchtrack.core.nonfinite import spelled
-
-if TYPE_CHECKING:
-    from branchtrack.examples.studies.laboratory import Laboratory
+from branchtrack.examples.studies.laboratory import Laboratory
+from branchtrack.examples.studies.outcome import Outcome, Plan
 
 #: The case of an arm that is the same in every case.
 ANY_CASE = ""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How large a study is: its cases by name, its seeds, and the ``steps`` that every arm may use.
-
-    ``every``: updates between two evaluations, which are also when a controller looks. ``options``
-    are further values of a study's own.
-    """
-
-    cases: Mapping[str, Any]
-    seeds: Sequence[int]
-    steps: int
-    every: int
-    quick: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was recorded of one arm with one seed, in one case.
-
-    ``loss`` is that of held-out data which nothing was chosen by; NaN if it diverged. ``steps`` are
-    all updates, those of abandoned branches too. ``seconds`` are those in which it was trained.
-    ``curve`` has pairs of updates so far and held-out loss. ``run`` is RUN/BRANCH of its end, and
-    ``runs`` are all of its runs. ``facts`` are further facts of the study's own; a ``note`` among
-    them is shown with the arm, such as which model was asked.
-    """
-
-    arm: str
-    case: str
-    seed: int
-    loss: float
-    steps: int
-    seconds: float
-    interventions: int
-    tokens: int
-    curve: Sequence[tuple[float, float]]
-    run: str
-    runs: Sequence[str] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def diverged(self) -> bool:
-        """Whether its loss is no number."""
-        return not math.isfinite(self.loss)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form; NaN and the infinities are spelled as text."""
-        values: dict[str, Any] = spelled(asdict(self))
-        return values
-
-    @classmethod
-    def read(cls, stored: Mapping[str, Any]) -> Outcome:
-        """Return it as `as_dict` stored it."""
-        curve = [(float(x), float(y)) for x, y in stored["curve"]]
-        return cls(**{**stored, "loss": float(stored["loss"]), "curve": curve})
-
-
 #: Returns the cell of a row, from all outcomes of a study and from those of the row.
 Column = Callable[[Plan, Sequence[Outcome], Sequence[Outcome]], str]
 #: Trains one arm: the laboratory, the name of the case, and the seed.
-Train = Callable[["Laboratory", str, int], Outcome]
+Train = Callable[[Laboratory, str, int], Outcome]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from branchtrack.examples.studies.study import ANY_CASE, Outcome, Plan, Study
+from branchtrack.examples.studies.outcome import Outcome, Plan
+from branchtrack.examples.studies.study import ANY_CASE, Study
 
 HEADERS = (
     "case", "arm", "held-out loss", "diverged", "steps", "seconds", "interventions", "tokens",

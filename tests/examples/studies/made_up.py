@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from branchtrack.examples.studies.study import ANY_CASE, Arm, Outcome, Plan, Study
+from branchtrack.examples.studies.outcome import Outcome, Plan
+from branchtrack.examples.studies.study import ANY_CASE, Arm, Study
 
 
 def outcome(arm: str, case: str, seed: int, loss: float = 2.0, **facts: Any) -> Outcome:

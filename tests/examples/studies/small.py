@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,35 @@ def task(losses: dict[str, float] | None = None) -> loop.Task:
     loader = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), 4, shuffle=True)
     values = losses or {"validation": 0.5, "test": 0.7}
     return loop.Task(model, loader, lambda b: mse_loss(model(b[0]), b[1]), values.__getitem__)
+
+
+def weights_of(model: torch.nn.Module) -> float:
+    """The sum of a model's weights."""
+    return float(sum(weight.detach().sum() for weight in model.parameters()))
+
+
+class Falling:
+    """Validation losses that are given in their order; the test loss is the sum of the weights.
+
+    ``sums`` are those at each validation.
+    """
+
+    def __init__(self, losses: list[float]) -> None:
+        self._losses = iter(losses)
+        self.sums: list[float] = []
+
+    def task(self) -> loop.Task:
+        """A task that has these losses."""
+        whole = task()
+
+        def measure(part: str) -> float:
+            total = weights_of(whole.model)
+            if part == "test":
+                return total
+            self.sums.append(total)
+            return next(self._losses)
+
+        return replace(whole, measure=measure)
 
 
 def chosen(*words: str) -> argparse.Namespace:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from branchtrack.examples.studies.conduct import Progress, Results, conduct, digest
-from branchtrack.examples.studies.study import Arm, Cell, Outcome, Plan, Study
+from branchtrack.examples.studies.outcome import Outcome, Plan
+from branchtrack.examples.studies.study import Arm, Cell, Study
 from tests.examples.studies.made_up import outcome, plan, study
 
 

@@ -11,8 +11,9 @@ import pytest
 from branchtrack.control.replays import files
 from branchtrack.environment_variables import REPLAY_VARIABLE
 from branchtrack.examples.studies import human
+from branchtrack.examples.studies.outcome import Outcome
 from branchtrack.examples.studies.recorded import Training
-from branchtrack.examples.studies.study import Arm, Outcome
+from branchtrack.examples.studies.study import Arm
 
 ARMS = {arm.name: arm for arm in human.ARMS}
 
@@ -23,7 +24,7 @@ def trained(arm: Arm, case: str = "size 96", quick: bool = False) -> tuple[Outco
 
     def train(task: str, name: str, **options: Any) -> Training:
         asked.update({"task": task, "name": name, **options})
-        return Training(name, "main", options["steps"], 1.0, 6, 0, [], 2.0, 2.0)
+        return Training(name, "main", 1, options["steps"], 1.0, 6, 0, [], 2.0, 2.0)
 
     laboratory: Any = SimpleNamespace(plan=human.plan(quick), train=train)
     return arm.train(laboratory, case, 1), asked

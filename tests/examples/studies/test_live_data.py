@@ -12,8 +12,9 @@ import pytest
 from branchtrack.examples.studies import corpora, live_data
 from branchtrack.examples.studies.laboratory import Laboratory
 from branchtrack.examples.studies.live_data import Users
+from branchtrack.examples.studies.outcome import Outcome
 from branchtrack.examples.studies.recorded import Training
-from branchtrack.examples.studies.study import Arm, Outcome
+from branchtrack.examples.studies.study import Arm
 from tests.web import seeds
 
 ARMS = {arm.name: arm for arm in live_data.ARMS}
@@ -27,7 +28,7 @@ def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def train(task: str, name: str, **options: Any) -> Training:
         made.trained.append({"task": task, "name": name, **options})  # type: ignore[attr-defined]
-        return Training(name, "main", options["steps"], 1.0, 0, 0, [], 2.0, 2.0)
+        return Training(name, "main", 1, options["steps"], 1.0, 0, 0, [], 2.0, 2.0)
 
     kinds = {case: {"loss": "1.5", "curve": [[0.0, 2.0]]} for case in live_data._KINDS}
     monkeypatch.setattr(made, "train", train)

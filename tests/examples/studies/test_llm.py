@@ -10,8 +10,9 @@ import pytest
 
 from branchtrack.examples.studies import endpoint, llm
 from branchtrack.examples.studies.laboratory import Laboratory
+from branchtrack.examples.studies.outcome import Plan
 from branchtrack.examples.studies.recorded import Training
-from branchtrack.examples.studies.study import Arm, Plan
+from branchtrack.examples.studies.study import Arm
 
 
 class Bench:
@@ -26,7 +27,7 @@ class Bench:
         self.trained.append({"task": task, "name": name, **options})
         loss = math.nan if len(self.trained) == 1 and "agent" not in options else options["lr"]
         steps, curve = options["steps"], [(0.0, 5.0), (float(options["steps"]), loss)]
-        return Training(name, "main", steps, 1.0, 0, 0, curve, loss, loss + 1)
+        return Training(name, "main", 1, steps, 1.0, 0, 0, curve, loss, loss + 1)
 
 
 ARMS = {arm.name: arm for arm in llm.ARMS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,34 @@ def test_a_training_is_read_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
     loop.train(small.task(), small.chosen())
     with database.read() as connection:
         training = recorded.read(connection, runs.find_run(connection, "small"))
-    assert (training.ref, training.steps) == ("small/main", 6)
+    assert (training.ref, training.steps) == ("small/main@0", 6)
     assert (training.eval_loss, training.test_loss) == (0.5, 0.7)
     assert training.curve == [(0, 0.5), (2, 0.5), (4, 0.5), (6, 0.5)]
     assert (training.interventions, training.tokens) == (0, 0) and training.seconds > 0
+    database.close()
+
+
+def test_the_result_is_the_best_node_and_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = small.home(monkeypatch, tmp_path)
+    weights = small.Falling([0.9, 0.3, math.nan, 0.7])
+    loop.train(weights.task(), small.chosen())
+    with database.read() as connection:
+        training = recorded.read(connection, runs.find_run(connection, "small"))
+    assert (training.ref, training.eval_loss) == ("small/main@2", 0.3)
+    assert training.test_loss == weights.sums[1]
+    database.close()
+
+
+def test_without_a_finite_loss_the_result_is_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = small.home(monkeypatch, tmp_path)
+    loop.train(small.task({"validation": math.nan, "test": math.nan}), small.chosen())
+    with database.read() as connection:
+        training = recorded.read(connection, runs.find_run(connection, "small"))
+    assert training.ref == "small/main@6" and math.isnan(training.test_loss)
     database.close()
 
 
@@ -70,10 +95,10 @@ def test_forks_count_as_interventions(sqlite_database: Database, store: Store) -
 
 
 def test_an_outcome_pays_for_every_training_and_has_the_loss_of_the_best() -> None:
-    first = Training("a", "main", 10, 1.0, 1, 5, [(0, 5.0), (10, 2.0)], 2.0, 2.1)
-    second = Training("b", "main", 20, 2.0, 2, 6, [(0, 5.0), (20, 3.0)], 3.0, 3.1)
+    first = Training("a", "main", 9, 10, 1.0, 1, 5, [(0, 5.0), (10, 2.0)], 2.0, 2.1)
+    second = Training("b", "main", 20, 20, 2.0, 2, 6, [(0, 5.0), (20, 3.0)], 3.0, 3.1)
     outcome = recorded.outcome("arm", "case", 1, [first, second], best=first)
-    assert (outcome.loss, outcome.run, outcome.steps) == (2.1, "a/main", 30)
+    assert (outcome.loss, outcome.run, outcome.steps) == (2.1, "a/main@9", 30)
     assert (outcome.seconds, outcome.interventions, outcome.tokens) == (3.0, 3, 11)
     assert outcome.curve == [(0, 5.0), (10, 2.0), (10, 5.0), (30, 3.0)]
     assert recorded.outcome("arm", "case", 1, [first, second]).loss == 3.1

@@ -17,7 +17,8 @@ from branchtrack.errors import InvalidInput
 
 if TYPE_CHECKING:
     from branchtrack.examples.studies.conduct import Progress
-    from branchtrack.examples.studies.study import Outcome, Plan, Study
+    from branchtrack.examples.studies.outcome import Outcome, Plan
+from branchtrack.examples.studies.study import Study
 
 _OUT = "studies"
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -23,7 +24,6 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
 from transformers.models.bert import BertConfig, BertModel
 
 from branchtrack.examples.studies.tasks import loop, options
@@ -103,23 +103,15 @@ class Classifier(nn.Module):
         return scores
 
 
+def loss(model: nn.Module, batch: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the mean loss of sentences: token ids, attention masks (n, LENGTH) and labels (n)."""
+    ids, mask, labels = batch
+    return cross_entropy(model(ids, mask), labels)
+
+
 def main() -> None:
-    parser = options.parser(__doc__, name="bert", size=2, batch=8, lr=3e-4)
-    chosen = parser.parse_args()
-    data = parts()
-    torch.manual_seed(chosen.seed)  # before the new layer is made
-    model = Classifier(chosen.size)
-
-    def loss(batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        ids, mask, labels = batch
-        return cross_entropy(model(ids, mask), labels)
-
-    def measure(part: str) -> float:
-        with torch.no_grad():
-            return float(loss(data[part]))
-
-    loader = DataLoader(TensorDataset(*data["train"]), chosen.batch, shuffle=True, drop_last=True)
-    loop.train(loop.Task(model, loader, loss, measure), chosen)
+    chosen = options.parser(__doc__, name="bert", size=2, batch=8, lr=3e-4).parse_args()
+    loop.train(loop.task_of(parts(), Classifier, loss, chosen), chosen)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset, random_split
+from torch.utils.data import TensorDataset, random_split
 
 from branchtrack.examples.studies.tasks import loop, options
 
@@ -44,23 +46,15 @@ def network(channels: int) -> nn.Module:
     )
 
 
+def loss(model: nn.Module, batch: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the mean loss of images (n, 1, 8, 8) with their labels (n)."""
+    images, labels = batch
+    return cross_entropy(model(images), labels)
+
+
 def main() -> None:
-    parser = options.parser(__doc__, name="digits", size=16, batch=32, lr=3e-3)
-    chosen = parser.parse_args()
-    data = parts()
-    torch.manual_seed(chosen.seed)  # before the model is made
-    model = network(chosen.size)
-
-    def loss(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        images, labels = batch
-        return cross_entropy(model(images), labels)
-
-    def measure(part: str) -> float:
-        with torch.no_grad():
-            return float(loss(data[part]))
-
-    loader = DataLoader(TensorDataset(*data["train"]), chosen.batch, shuffle=True, drop_last=True)
-    loop.train(loop.Task(model, loader, loss, measure), chosen)
+    chosen = options.parser(__doc__, name="digits", size=16, batch=32, lr=3e-3).parse_args()
+    loop.train(loop.task_of(parts(), network, loss, chosen), chosen)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 import branchtrack
@@ -62,12 +61,12 @@ def main() -> None:
 
 def _train(model: Network, data: Any, chosen: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), chosen.lr, weight_decay=0.01)
-    scheduler = options.schedule(chosen.schedule, optimizer, chosen.steps)
+    scheduler = options.schedule(chosen, optimizer)
     validation, test = held_out("validation"), held_out("test")
 
     def losses(parts: dict[str, torch.Tensor], prefix: str) -> dict[str, float]:
         with torch.no_grad():
-            values = {kind: float(loss_of(model, parts[kind])) for kind in KINDS}
+            values = {kind: float(text.loss(model, parts[kind])) for kind in KINDS}
         return {f"{prefix}_{kind}": value for kind, value in values.items()} | {
             f"{prefix}_loss": sum(values.values()) / len(values)
         }
@@ -86,7 +85,7 @@ def _train(model: Network, data: Any, chosen: argparse.Namespace) -> None:
     arrivals = [int(step) for step in chosen.arrivals.split(",") if step]
     with run:
         for batch in run.batches():
-            loss = loss_of(model, batch)
+            loss = text.loss(model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
             optimizer.step()
@@ -102,12 +101,6 @@ def _train(model: Network, data: Any, chosen: argparse.Namespace) -> None:
                 break
             if run.update in arrivals:
                 _wait_for_file()
-
-
-def loss_of(model: Network, batch: torch.Tensor) -> torch.Tensor:
-    """Return the mean loss of predicting each byte from those before it."""
-    scores = model(batch)[:, :-1]
-    return cross_entropy(scores.reshape(-1, scores.shape[-1]), batch[:, 1:].reshape(-1))
 
 
 def _wait_for_file() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import branchtrack
+from branchtrack.examples.studies.tasks import best
 from branchtrack.examples.studies.tasks.members import Members
 from branchtrack.examples.studies.tasks.options import schedule
 from branchtrack.examples.studies.tasks.pace import Pace
@@ -32,11 +34,33 @@ class Task:
     weight_decay: float = 0.01
 
 
+def task_of(
+    parts: Mapping[str, Sequence[torch.Tensor]],
+    build: Callable[[int], torch.nn.Module],
+    loss: Callable[[torch.nn.Module, Sequence[torch.Tensor]], torch.Tensor],
+    options: argparse.Namespace,
+) -> Task:
+    """Return the task of a model on tensors of equal length, by part: train, validation, test.
+
+    ``build`` makes the model of a size, ``loss`` is that of a model on a batch or a whole part.
+    """
+    torch.manual_seed(options.seed)  # before the model is made
+    model = build(options.size)
+
+    def measure(part: str) -> float:
+        with torch.no_grad():
+            return float(loss(model, parts[part]))
+
+    data = TensorDataset(*parts["train"])
+    loader = DataLoader(data, options.batch, shuffle=True, drop_last=True)
+    return Task(model, loader, lambda batch: loss(model, batch), measure)
+
+
 def train(task: Task, options: argparse.Namespace) -> None:
     """Train until the run has used its updates, those of abandoned branches too."""
     trained = [weight for weight in task.model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=options.lr, weight_decay=task.weight_decay)
-    scheduler = schedule(options.schedule, optimizer, options.steps)
+    scheduler = schedule(options, optimizer)
     run = branchtrack.start(
         options.name,
         model=task.model,
@@ -65,14 +89,19 @@ def train(task: Task, options: argparse.Namespace) -> None:
             run.log(loss=loss)
             is_last = pace.left(run.update) <= 0
             is_look = run.update % options.every == 0
-            if is_look or is_last:
-                run.evaluate()
+            held_out = run.evaluate() if is_look or is_last else {}
             if is_last:
-                run.log(test_loss=task.measure("test"))
+                _test(run, task, held_out["eval_loss"], options.every)
             if run.step() or is_last:
                 break
             if is_look:
                 pace.wait(run.update)
+
+
+def _test(run: Any, task: Task, loss: float, every: int) -> None:
+    """Log the test loss of the best node of the run, whose own validation loss is ``loss``."""
+    newest = (run.update - 1) // every * every
+    run.log(best.measure(task.model, lambda: task.measure("test"), loss, newest))
 
 
 def _pace(options: argparse.Namespace, start: int) -> Pace | Members:

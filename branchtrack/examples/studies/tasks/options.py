@@ -11,7 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 #: The share of a cosine's updates in which the rate rises.
 _WARM_UP = 0.05
-SCHEDULES = ("constant", "cosine")
+#: How many times higher the rate is after a jump.
+JUMP = 16
+SCHEDULES = ("constant", "cosine", "jump")
 
 
 def parser(about: str | None, **defaults: Any) -> argparse.ArgumentParser:
@@ -26,6 +28,7 @@ def parser(about: str | None, **defaults: Any) -> argparse.ArgumentParser:
     options.add_argument("--steps", type=int, help="updates of the run, abandoned ones too")
     options.add_argument("--every", type=int, help="updates between evaluations and checkpoints")
     options.add_argument("--schedule", choices=SCHEDULES)
+    options.add_argument("--turn", type=int, default=0, help="update at which the rate jumps")
     options.add_argument("--agent", help="wait at each evaluation for the look of this agent")
     options.add_argument("--members", type=int, default=0, help="branches that share the updates")
     options.add_argument("--interval", type=int, help="updates of a member between comparisons")
@@ -33,10 +36,14 @@ def parser(about: str | None, **defaults: Any) -> argparse.ArgumentParser:
     return options
 
 
-def schedule(name: str, optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR | None:
-    """Return the schedule of a name over so many updates; None if the rate is constant."""
-    if name == "constant":
+def schedule(chosen: argparse.Namespace, optimizer: torch.optim.Optimizer) -> LambdaLR | None:
+    """Return the schedule that was chosen; None if the rate is constant."""
+    if chosen.schedule == "constant":
         return None
+    if chosen.schedule == "jump":
+        turn: int = chosen.turn
+        return LambdaLR(optimizer, lambda step: 1.0 if step >= turn else 1 / JUMP)
+    steps: int = chosen.steps
     warm_up = max(1, round(steps * _WARM_UP))
 
     def share(step: int) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 
 from branchtrack.examples.studies.corpora import documentation
 from branchtrack.examples.studies.tasks import loop, options
@@ -61,23 +60,17 @@ class Network(nn.Module):
         return scores
 
 
+def loss(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss of predicting each byte of windows (n, CONTEXT) from those before it."""
+    scores = model(batch)[:, :-1]
+    return cross_entropy(scores.reshape(-1, _BYTES), batch[:, 1:].reshape(-1))
+
+
 def main() -> None:
-    parser = options.parser(__doc__, name="text", size=64, batch=16, lr=2e-3)
-    chosen = parser.parse_args()
-    data = parts()
-    torch.manual_seed(chosen.seed)  # before the model is made
-    model = Network(chosen.size)
-
-    def loss(batch: torch.Tensor) -> torch.Tensor:
-        scores = model(batch)[:, :-1]
-        return cross_entropy(scores.reshape(-1, _BYTES), batch[:, 1:].reshape(-1))
-
-    def measure(part: str) -> float:
-        with torch.no_grad():
-            return float(loss(data[part]))
-
-    loader = DataLoader(data["train"], chosen.batch, shuffle=True, drop_last=True)  # type: ignore[arg-type,var-annotated]
-    loop.train(loop.Task(model, loader, loss, measure), chosen)
+    chosen = options.parser(__doc__, name="text", size=64, batch=16, lr=2e-3).parse_args()
+    data = {part: (rows,) for part, rows in parts().items()}
+    task = loop.task_of(data, Network, lambda model, batch: loss(model, batch[0]), chosen)
+    loop.train(task, chosen)
 
 
 if __name__ == "__main__":

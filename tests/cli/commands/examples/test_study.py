@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from branchtrack.examples.studies import conduct, registry
-from branchtrack.examples.studies.study import Outcome
+from branchtrack.examples.studies.outcome import Outcome
 from tests.cli.conftest import Call
 from tests.examples.studies import made_up
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from branchtrack.examples.studies.tasks import kinds
-from branchtrack.examples.studies.tasks.text import CONTEXT, Network
+from branchtrack.examples.studies.tasks.text import CONTEXT
 
 
 def test_both_kinds_are_held_out_in_equal_parts() -> None:
@@ -21,10 +21,3 @@ def test_a_shard_is_the_windows_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(bytes(range(200)))
     assert kinds.read(path).flatten().tolist() == list(range(3 * CONTEXT))
-
-
-def test_the_loss_of_a_batch_is_a_number_that_can_be_learned_from() -> None:
-    torch.manual_seed(0)
-    loss = kinds.loss_of(Network(32), kinds.held_out("test")["new"][:2])
-    loss.backward()
-    assert loss.isfinite()

@@ -20,7 +20,8 @@ def test_an_unknown_schedule_is_refused() -> None:
 
 def test_a_cosine_rises_and_then_falls_to_nothing() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = options.schedule("cosine", optimizer, 40)
+    chosen = options.parser(None).parse_args(["--schedule", "cosine", "--steps", "40"])
+    schedule = options.schedule(chosen, optimizer)
     assert schedule is not None
     rates = []
     for _ in range(40):
@@ -33,4 +34,17 @@ def test_a_cosine_rises_and_then_falls_to_nothing() -> None:
 
 def test_a_constant_rate_has_no_schedule() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    assert options.schedule("constant", optimizer, 40) is None
+    assert options.schedule(options.parser(None).parse_args([]), optimizer) is None
+
+
+def test_a_rate_jumps_to_its_whole_after_an_update() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.6)
+    words = ["--schedule", "jump", "--turn", "2"]
+    schedule = options.schedule(options.parser(None).parse_args(words), optimizer)
+    assert schedule is not None
+    rates = []
+    for _ in range(4):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.1, 0.1, 1.6, 1.6]) and options.JUMP == 16
