@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 #: The states in which the request has taken effect.
 SUCCESS = frozenset(("verified", "done"))
 _LONGEST = 7 * 24 * 3600
+#: What an answer calls the samples of the data from which on a change is used.
+_FROM_SAMPLE = "from_sample"
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def answer_lines(answer: dict[str, Any]) -> list[str]:
         ("result", "result"),
     ):
         if answer[key]:
-            fields.append((title, pairs(answer[key])))
+            fields.append((title, _values(answer[key])))
     if answer["step"] is not None:
         fields.append(("at step", formats.steps(answer["step"])))
     waits = awaited_words(answer["conditions"]) if answer["state"] == "accepted" else ""
@@ -195,6 +197,14 @@ def answer_lines(answer: dict[str, Any]) -> list[str]:
     if _is_held(answer["kind"], answer["state"]):
         fields.append(("note", "the run is paused: its next update proves the change"))
     return field_lines(fields)
+
+
+def _values(values: dict[str, Any]) -> str:
+    """Return a part of an answer in words; of data, the first sample that a change is used for."""
+    rest = {name: value for name, value in values.items() if name != _FROM_SAMPLE}
+    samples = values.get(_FROM_SAMPLE) or {}
+    words = [f"{name} from sample {formats.steps(number)} on" for name, number in samples.items()]
+    return ", ".join([*([pairs(rest)] if rest else []), *words])
 
 
 def _submit(

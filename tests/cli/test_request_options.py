@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from branchtrack.cli import request_options
 from branchtrack.core.records import Node
 from branchtrack.db import requests
 from tests.cli.commands.test_steer import answer
@@ -89,3 +90,11 @@ def test_each_command_asks_for_what_it_says(
 def test_an_end_that_may_take_long_is_not_waited_for(call: Call, forked: Forked) -> None:
     found = call("stop", "demo", "--when", "checkpoint", "--json")
     assert (found.code, found.json["state"]) == (0, "accepted")
+
+
+def test_the_first_sample_that_a_change_is_used_for_is_named_as_one() -> None:
+    answer = {"id": "ab", "kind": "data", "state": "verified", "step": 9, "conditions": {}}
+    missing = dict.fromkeys(("requested", "before", "applied", "effective", "node", "error"))
+    result = {"from_sample": {"data.shards": 1404}, "paused": "by ann"}
+    lines = request_options.answer_lines({**answer, **missing, "result": result})
+    assert "paused by ann, data.shards from sample 1,404 on" in "\n".join(lines)
