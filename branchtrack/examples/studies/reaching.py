@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from branchtrack.examples.studies.outcome import Outcome, Plan
 from branchtrack.examples.studies.recorded import rank
 
-REFERENCE, BRANCHING, RESTART = "without the error", "branching agent", "restart agent"
+REFERENCE, RESTART = "without the error", "restart agent"
+BRANCHING, ONE_RATE = "branching agent", "branching one rate"
 #: The share of the restart agent's updates that the branching agent is to need at most.
 AIM = 0.6
 Key = tuple[str, int]
@@ -34,15 +35,17 @@ def updates_to(outcome: Outcome, loss: float) -> float | None:
     return next((x for x, y in outcome.curve if y <= loss), None)
 
 
-def shares(plan: Plan, outcomes: Sequence[Outcome]) -> dict[Key, float | None]:
-    """Return the branching agent's updates as a share of the restart agent's, by case and seed.
+def shares(
+    plan: Plan, outcomes: Sequence[Outcome], arm: str = BRANCHING
+) -> dict[Key, float | None]:
+    """Return the updates of an arm as a share of the restart agent's, by case and seed.
 
     Who never reached the loss has used its whole budget at least; None if neither did.
     """
     by_cell = {(o.arm, o.case, o.seed): o for o in outcomes}
     values: dict[Key, float | None] = {}
     for (case, seed), loss in targets(plan, outcomes).items():
-        pair = [by_cell.get((arm, case, seed)) for arm in (BRANCHING, RESTART)]
+        pair = [by_cell.get((name, case, seed)) for name in (arm, RESTART)]
         own, other = (None if o is None else updates_to(o, loss) for o in pair)
         is_known = own is not None or other is not None
         values[case, seed] = _spent(plan, own) / _spent(plan, other) if is_known else None
@@ -71,18 +74,18 @@ def by_seed(plan: Plan, outcomes: Sequence[Outcome], case: str) -> str:
     return f"{case}, updates to {reached}, by seed: {'; '.join(words)}."
 
 
-def verdict(values: Sequence[float | None], what: str) -> str:
-    """Return the sentence that says whether the branching agent needs as little as it should."""
+def verdict(values: Sequence[float | None], what: str, arm: str = BRANCHING) -> str:
+    """Return the sentence that says whether an arm needs as little as it should."""
     known = [share for share in values if share is not None]
     without = len(values) - len(known)
     left_out = f" Left out: {without} of {len(values)}, where neither was there." if without else ""
     if not known:
-        return f"{what}: neither the branching agent nor the restart agent reached the loss."
+        return f"{what}: neither {arm!r} nor {RESTART!r} reached the loss."
     median = statistics.median(known)
     word = "that is" if median <= AIM else "that is not"
     better = sum(share < 1 for share in known)
     return (
-        f"{what}: the branching agent needs {median:.0%} of the restart agent's updates, median "
+        f"{what}: {arm!r} needs {median:.0%} of the updates of {RESTART!r}, median "
         f"over tasks and seeds ({min(known):.0%} to {max(known):.0%}; fewer in {better} of "
         f"{len(known)} pairs); {word} at most {AIM:.0%}.{left_out}"
     )

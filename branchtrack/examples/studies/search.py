@@ -16,7 +16,7 @@ from branchtrack.db import metrics, nodes, runs, segments
 from branchtrack.examples.studies import reaching, recorded
 from branchtrack.examples.studies.laboratory import TASKS, Laboratory
 from branchtrack.examples.studies.outcome import Outcome, Plan
-from branchtrack.examples.studies.reaching import BRANCHING, REFERENCE, RESTART
+from branchtrack.examples.studies.reaching import BRANCHING, ONE_RATE, REFERENCE, RESTART
 from branchtrack.examples.studies.recorded import Training, rank
 from branchtrack.examples.studies.study import Arm, Study, Train
 
@@ -35,7 +35,9 @@ _LOOK = 0.2
 _RULE = ["--policy", "guard", "--mode", "act", "--option", "metric=eval_loss",
          "--option", "window=1", "--option", "rise=0.1", "--option", "noise=3",
          "--option", "stuck=4", "--option", "progress=0.01",
+         "--option", "updates=20",
          "--budget", "per_1000_steps=1000", "--budget", "branches=50"]  # fmt: skip
+_TRIES = "0.5,0.25,0.125,0.0625"
 
 
 def plan(quick: bool, seeds: int | None = None) -> Plan:
@@ -145,24 +147,27 @@ def best_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _remarks(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
-    values = reaching.shares(plan, outcomes)
-    late = [share for (case, _), share in values.items() if not case.endswith(AT_ONCE)]
-    at_once = [share for (case, _), share in values.items() if case.endswith(AT_ONCE)]
     lines = [
         _error(plan),
         f"The loss to reach is, for each seed, the lowest held-out (validation) loss of the "
         f"training without the error within {plan.options['within']} updates. Who never reaches it "
         f"counts with all of its {plan.steps} updates, which is a lower bound.",
         *(reaching.by_seed(plan, outcomes, case) for case in plan.cases),
-        reaching.verdict(late, "Where the rate goes wrong later"),
     ]
-    if at_once:
-        lines += [
-            reaching.verdict(at_once, "Where it is wrong from the first update on"),
-            "There the first node has cost nothing, and all that follows it was trained at the "
-            "wrong rate. The two medians are not put together: what either weighs would be a "
-            "choice of ours.",
-        ]
+    for arm in (BRANCHING, ONE_RATE):
+        shares = reaching.shares(plan, outcomes, arm)
+        late = [share for (case, _), share in shares.items() if not case.endswith(AT_ONCE)]
+        at_once = [share for (case, _), share in shares.items() if case.endswith(AT_ONCE)]
+        lines.append(reaching.verdict(late, "Where the rate goes wrong later", arm))
+        if at_once:
+            what = "Where it is wrong from the first update on"
+            lines.append(reaching.verdict(at_once, what, arm))
+    if any(case.endswith(AT_ONCE) for case in plan.cases):
+        lines.append(
+            "In the cases at once the first node has cost nothing, and all that follows it was "
+            "trained at the wrong rate. Their median and that of the others are not put together: "
+            "what either weighs would be a choice of ours."
+        )
     return [
         *lines,
         "The sizes, the size of the error and the agents' common rule were chosen by trying them "
@@ -189,13 +194,21 @@ ARMS: tuple[Arm, ...] = (
     Arm("nothing", "the rate stays as it is", _one("nothing")),
     Arm(
         BRANCHING,
-        "`branchtrack agent --policy guard --option to=healthy`: when the held-out loss rises, or "
-        "has not fallen by 1 % in four looks, back to the last node before, with half the rate",
-        _one(BRANCHING, [*_RULE, "--option", "to=healthy"]),
+        "`branchtrack agent --policy guard --option to=healthy --option tries=...`: when the "
+        "held-out loss rises, or has not fallen by 1 % in four looks, back to the last node "
+        "before; 1/2, 1/4, 1/8 and 1/16 of the rate are tried for 20 updates each, the best goes "
+        "on",
+        _one(BRANCHING, [*_RULE, "--option", "to=healthy", "--option", f"tries={_TRIES}"]),
+    ),
+    Arm(
+        ONE_RATE,
+        "the same without the tries: with half the rate",
+        _one(ONE_RATE, [*_RULE, "--option", "to=healthy"]),
     ),
     Arm(
         RESTART,
-        "the same rule with `to=first`: begins from scratch, with half the rate",
+        "the same rule with `to=first`: from scratch, with half the rate; what a rate does after "
+        "the error would be seen only after all updates before it, so that nothing is tried",
         _one(RESTART, [*_RULE, "--option", "to=first"]),
     ),
     Arm(

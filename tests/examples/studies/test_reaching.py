@@ -80,7 +80,7 @@ def test_every_seed_is_said() -> None:
     [
         (
             [0.5, 0.6, 0.9],
-            "60% of the restart agent's updates, median",
+            "60% of the updates of 'restart agent', median",
         ),
         ([0.5, 0.6, 1.0], "fewer in 2 of 3 pairs); that is at most 60%."),
         ([0.5, 0.7, 0.9], "that is not at most 60%."),

@@ -9,7 +9,7 @@ import pytest
 
 from branchtrack.examples.studies import search, table
 from branchtrack.examples.studies.outcome import Plan
-from branchtrack.examples.studies.reaching import BRANCHING, REFERENCE, RESTART
+from branchtrack.examples.studies.reaching import BRANCHING, ONE_RATE, REFERENCE, RESTART
 from branchtrack.examples.studies.recorded import Training
 from branchtrack.examples.studies.study import Arm
 from branchtrack.examples.studies.tasks import options
@@ -21,17 +21,28 @@ ALONE = [arm for arm in search.ARMS if arm.name != "PBT"]
 
 def test_the_section_says_what_was_measured_and_what_was_chosen() -> None:
     plan = search.plan(False, 1)
-    curves = {REFERENCE: [(20, 1.0)], BRANCHING: [(20, 2.0), (40, 1.0)], RESTART: [(80, 0.9)]}
+    curves = {
+        REFERENCE: [(20, 1.0)],
+        BRANCHING: [(20, 2.0), (40, 1.0)],
+        ONE_RATE: [(60, 1.0)],
+        RESTART: [(80, 0.9)],
+    }
     outcomes = [
         outcome(arm, case, 3, curve=curve) for case in plan.cases for arm, curve in curves.items()
     ]
     text = "\n".join(search.STUDY.remarks(plan, outcomes))
     assert "after update 150, in the cases at once with the first" in text
-    assert "Where the rate goes wrong later: the branching agent needs 50% of" in text
-    assert "Where it is wrong from the first update on: the branching agent needs 50% of" in text
+    assert "Where the rate goes wrong later: 'branching agent' needs 50% of" in text
+    assert "Where the rate goes wrong later: 'branching one rate' needs 75% of" in text
+    assert "Where it is wrong from the first update on: 'branching agent' needs 50% of" in text
     assert "on the seeds 0 to 2" in text
     rows = [row for row in table.rows(search.STUDY, plan, outcomes) if row.case == "bert"]
-    assert [row.cells()[-1] for row in rows] == ["40 (1 of 1)", "80 (1 of 1)", "20 (1 of 1)"]
+    assert [row.cells()[-1] for row in rows] == [
+        "40 (1 of 1)",
+        "60 (1 of 1)",
+        "80 (1 of 1)",
+        "20 (1 of 1)",
+    ]
 
 
 def test_the_quick_variant_says_nothing_of_what_it_has_not_trained() -> None:
@@ -71,13 +82,14 @@ def test_every_arm_has_the_same_rate_and_the_same_updates(arm: Arm, quick: bool)
     assert {t["name"] for t in bench.trained} <= cells
 
 
-def test_both_agents_differ_in_nothing_but_where_they_go_on() -> None:
+def test_agents_differ_in_nothing_but_where_they_go_on_and_what_they_try_there() -> None:
     bench: Any = Bench(search.plan(True))
-    for name in (BRANCHING, RESTART):
+    for name in (BRANCHING, ONE_RATE, RESTART):
         ARMS[name].train(bench, "digits", 3)
-    branching, restart = (training["agent"] for training in bench.trained)
-    differing = [pair for pair in zip(branching, restart, strict=True) if pair[0] != pair[1]]
+    branching, one_rate, restart = (training["agent"] for training in bench.trained)
+    differing = [pair for pair in zip(one_rate, restart, strict=True) if pair[0] != pair[1]]
     assert differing == [("to=healthy", "to=first")]
+    assert branching == [*one_rate, "--option", "tries=0.5,0.25,0.125,0.0625"]
 
 
 def test_comparisons_of_a_population_are_at_evaluations() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from branchtrack.core.agents.decisions import Decision, Fork, Rollback, Set
+from branchtrack.core.agents.policies import tries
 from branchtrack.core.agents.policies.policy import Memory, Options, Policy
 from branchtrack.core.agents.views import Curve, SeenNode, View
 
@@ -26,6 +27,9 @@ class GuardOptions(Options):
 
     ``to``: always to the last ``healthy`` node, which keeps what was learned, or always to the
     ``first`` one, which begins from scratch; ``auto`` is the former, but for what never took off.
+
+    ``tries``: factors of the rate that are tried one after the other from the node that it goes
+    back to, each for ``updates`` updates; the best one goes on. Without any, ``factor`` is taken.
     """
 
     metric: str = "loss"
@@ -37,6 +41,13 @@ class GuardOptions(Options):
     stuck: int = Field(0, ge=0)
     progress: float = Field(0.03, gt=0, lt=1)
     to: Literal["auto", "healthy", "first"] = "auto"
+    tries: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    updates: int = Field(20, ge=1)
+
+    @field_validator("tries", mode="before")
+    @classmethod
+    def _split(cls, tries: Any) -> Any:
+        return tries.split(",") if isinstance(tries, str) else tries
 
 
 #: A loss below this share of the first one shows that a training from scratch has taken off.
@@ -64,6 +75,8 @@ class Guard(Policy[GuardOptions]):
         values = view.scaled("lr", options.factor)
         if view.status in ("waiting", "empty") or not view.nodes or not values:
             return []
+        if tries.are_going_on(memory):
+            return tries.go_on(memory, view, options.metric, options.updates)
         if int(memory.get("rollbacks", 0)) >= options.limit:
             return []
         divergence = find_divergence(curve, options)
@@ -119,6 +132,10 @@ class Guard(Policy[GuardOptions]):
             f"{divergence.what}; back to the node of step {node.step}. "
             f"lr x{options.factor:g}, {memory['rollbacks']} of {options.limit}."
         )
+        rates = [view.scaled("lr", factor).get("lr") for factor in options.tries]
+        if view.is_live and any(rates):
+            reason = f"{divergence.what}, {memory['rollbacks']} of {options.limit}."
+            return tries.begin(memory, node, [rate for rate in rates if rate], reason)
         if view.is_live:
             return [Rollback(node=node.id, values=values, reason=reason)]
         return [Fork(node=node.id, settings=values, reason=reason)]

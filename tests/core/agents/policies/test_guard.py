@@ -33,6 +33,30 @@ def test_a_divergence_leads_to_the_last_healthy_node_with_half_the_rate(loss: li
     assert memory["rollbacks"] == 1
 
 
+def test_several_rates_are_tried_if_they_are_given() -> None:
+    memory: dict[str, Any] = {}
+    options = {"tries": "0.5,0.1", "updates": "5"}
+    (first,) = decide(SPIKE, memory, options=options)
+    assert (first.node, first.values) == ("node-30", {"lr": 0.05})
+    line = nodes(0, 10, 20, 30, 35)
+    tried = [*FALLING, *[2.0] * 5]
+    (second,) = decide(tried, memory, at=line, options=options, settings={"lr": 0.05})
+    assert (second.node, second.values) == ("node-30", {"lr": 0.01})
+    assert decide(tried, memory, at=line, options=options, settings={"lr": 0.01})[0].node
+    assert memory["rollbacks"] == 1
+
+
+def test_of_a_training_that_has_ended_no_rates_are_tried() -> None:
+    (decision,) = decide(NAN, {}, status="failed", options={"tries": "0.1"})
+    assert decision == Fork(node="node-30", settings={"lr": 0.05}, reason=decision.reason)
+
+
+@pytest.mark.parametrize("tries", ["1.5", "0", "a", "0.5,"])
+def test_a_factor_that_is_none_is_refused(tries: str) -> None:
+    with pytest.raises(InvalidInput, match="tries"):
+        Guard.of({"tries": tries})
+
+
 def test_a_training_that_has_ended_is_forked() -> None:
     (decision,) = decide(NAN, {}, status="failed")
     assert decision == Fork(node="node-30", settings={"lr": 0.05}, reason=decision.reason)
