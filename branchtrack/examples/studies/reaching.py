@@ -52,6 +52,17 @@ def shares(
     return values
 
 
+def before_the_error(plan: Plan, outcomes: Sequence[Outcome]) -> int:
+    """Return how many pairs had the loss before the error, when both were the same training."""
+    losses = targets(plan, outcomes)
+    steps = (
+        (updates_to(o, losses[o.case, o.seed]), plan.cases[o.case]["turn"])
+        for o in outcomes
+        if o.arm == RESTART and (o.case, o.seed) in losses
+    )
+    return sum(step is not None and step <= turn for step, turn in steps)
+
+
 def column(plan: Plan, outcomes: Sequence[Outcome], row: Sequence[Outcome]) -> str:
     """Return after how many updates a row's arm was there: the mean over the seeds that were."""
     losses = targets(plan, outcomes)

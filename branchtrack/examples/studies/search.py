@@ -162,7 +162,12 @@ def _remarks(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
         if at_once:
             what = "Where it is wrong from the first update on"
             lines.append(reaching.verdict(at_once, what, arm))
-    if any(case.endswith(AT_ONCE) for case in plan.cases):
+    if early := reaching.before_the_error(plan, outcomes):
+        lines.append(
+            f"In {early} of {len(late)} pairs the loss was there before the error, when all are "
+            "the same training: their share is 100%, whatever was done later."
+        )
+    if at_once:
         lines.append(
             "In the cases at once the first node has cost nothing, and all that follows it was "
             "trained at the wrong rate. Their median and that of the others are not put together: "

@@ -13,7 +13,7 @@ from branchtrack.examples.studies.outcome import Outcome
 from branchtrack.examples.studies.reaching import BRANCHING, REFERENCE, RESTART
 from tests.examples.studies import made_up
 
-PLAN = replace(made_up.plan(), cases={"digits": {}}, steps=100, options={"within": 50})
+PLAN = replace(made_up.plan(), cases={"digits": {"turn": 80}}, steps=100, options={"within": 50})
 
 
 def of(arm: str, seed: int, *curve: tuple[float, float]) -> Outcome:
@@ -59,6 +59,13 @@ def test_where_neither_reaches_it_there_is_no_share() -> None:
     }
     none = [*REFERENCES, of(BRANCHING, 0, (20, 9.0)), of(RESTART, 0, (20, 9.0))]
     assert reaching.shares(PLAN, none) == {("digits", 0): None, ("digits", 1): None}
+
+
+def test_pairs_that_had_it_before_the_error_are_counted() -> None:
+    assert reaching.before_the_error(PLAN, OUTCOMES) == 1
+    later = replace(PLAN, cases={"digits": {"turn": 79}})
+    assert reaching.before_the_error(later, OUTCOMES) == 0
+    assert reaching.before_the_error(PLAN, OUTCOMES[2:]) == 0
 
 
 def test_a_row_has_the_mean_of_the_seeds_that_were_there() -> None:

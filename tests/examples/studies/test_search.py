@@ -35,6 +35,7 @@ def test_the_section_says_what_was_measured_and_what_was_chosen() -> None:
     assert "Where the rate goes wrong later: 'branching agent' needs 50% of" in text
     assert "Where the rate goes wrong later: 'branching one rate' needs 75% of" in text
     assert "Where it is wrong from the first update on: 'branching agent' needs 50% of" in text
+    assert "In 3 of 3 pairs the loss was there before the error" in text
     assert "on the seeds 0 to 2" in text
     rows = [row for row in table.rows(search.STUDY, plan, outcomes) if row.case == "bert"]
     assert [row.cells()[-1] for row in rows] == [
