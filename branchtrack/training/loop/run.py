@@ -178,6 +178,11 @@ class Run:
         """Whether the loop should end: it was asked to stop, reached its end or is finished."""
         return self._limits.is_over or self._closed or self._session.stop_asked
 
+    @property
+    def is_called(self) -> bool:
+        """Whether a request has arrived that the next `step` answers."""
+        return self._session.is_called
+
     def batches(self) -> Iterator[Any]:
         """Yield the batches of one pass after another, until the loop should end.
 

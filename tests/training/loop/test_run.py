@@ -160,6 +160,20 @@ def test_a_checkpoint_is_made_on_request(home: Home) -> None:
     assert [n.step for n in home.nodes()] == [0, 3, 9]
 
 
+def test_a_loop_can_wait_for_a_request_to_arrive(home: Home) -> None:
+    run, model, optimizer = begin(home)
+    assert not run.is_called
+    home.ask("checkpoint")
+    deadline = time.monotonic() + 60
+    while not run.is_called and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert run.is_called
+    update(model, optimizer)
+    run.step()
+    assert not run.is_called
+    run.finish()
+
+
 def test_a_stop_ends_the_loop_and_can_be_gone_on_from(home: Home) -> None:
     run = loops.train(home, max_steps=5, at=asking(home, {3: {"kind": "stop"}}))
     assert (run.step_number, home.segment().status) == (3, "stopped")

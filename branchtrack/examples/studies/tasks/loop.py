@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from branchtrack.examples.studies.tasks.pace import Pace
 
 #: The largest norm of a gradient.
 _CLIP = 1.0
+#: Seconds between two looks for a request, and for it to arrive.
+_LOOK, _ARRIVAL = 0.02, 30.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def train(task: Task, options: argparse.Namespace) -> None:
         if run.step_number == 0:
             run.evaluate()
             if options.members:
-                pace.wait(0)
+                _wait(run, pace)
         for batch in run.batches():
             loss = task.loss(batch)
             loss.backward()
@@ -95,7 +98,15 @@ def train(task: Task, options: argparse.Namespace) -> None:
             if run.step() or is_last:
                 break
             if is_look:
-                pace.wait(run.update)
+                _wait(run, pace)
+
+
+def _wait(run: Any, pace: Pace | Members) -> None:
+    """Wait until an agent has looked, and until what it asks for is there to be answered."""
+    is_asked = pace.wait(run.update)
+    deadline = time.monotonic() + _ARRIVAL
+    while is_asked and not run.is_called and time.monotonic() < deadline:
+        time.sleep(_LOOK)
 
 
 def _test(run: Any, task: Task, loss: float, every: int) -> None:

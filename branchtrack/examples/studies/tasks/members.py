@@ -16,8 +16,8 @@ from branchtrack.db import requests, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents
 
-#: Seconds between two looks at the record, for a request to arrive, and for the others to come.
-_LOOK, _ARRIVAL, _PATIENCE = 0.1, 0.25, 180.0
+#: Seconds between two looks at the record, and for the others to come.
+_LOOK, _PATIENCE = 0.1, 180.0
 
 
 class Members:
@@ -37,14 +37,16 @@ class Members:
         """Return how many updates the member may still make after this one."""
         return self._share - update
 
-    def wait(self, update: int) -> None:
-        """Wait at a comparison until it is decided; at update 0 until all members are there.
+    def wait(self, update: int) -> bool:
+        """Wait at a comparison until it is decided, at update 0 until all members are there.
+
+        Return whether something was asked of this member.
 
         Raises:
             SystemExit: it is not decided.
         """
         if update % self._interval or self.left(update) <= 0:
-            return
+            return False
         deadline = time.monotonic() + _PATIENCE
         since = None
         while not self._is_decided(update // self._interval, since):
@@ -53,13 +55,18 @@ class Members:
             if time.monotonic() > deadline:
                 raise SystemExit(f"The members were not compared at update {update}.")
             time.sleep(_LOOK)
+        return self._is_asked()
+
+    def _is_asked(self) -> bool:
+        with self._database.read() as connection:
+            own = segments.of_process(connection, os.getpid(), 0.0)
+            return own is not None and bool(requests.waiting(connection, own.id))
 
     def _is_decided(self, number: int, since: float | None) -> bool:
         """Return whether comparison ``number``, seen at ``since``, has had its consequences."""
         with self._database.read() as connection:
             own = segments.of_process(connection, os.getpid(), 0.0)
             if own is not None and requests.waiting(connection, own.id):
-                time.sleep(_ARRIVAL)
                 return True
             agent = None if own is None else agents.by_name(connection, own.run_id, self._agent)
             if own is None or agent is None or since is None:

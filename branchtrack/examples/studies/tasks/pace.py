@@ -16,8 +16,8 @@ from branchtrack.db import metrics, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.db.watching import agents
 
-#: Seconds between two looks at the record, for a request to arrive, and for an agent to look.
-_LOOK, _ARRIVAL, _PATIENCE = 0.05, 0.25, 120.0
+#: Seconds between two looks at the record, and for an agent to look.
+_LOOK, _PATIENCE = 0.05, 120.0
 _METRIC = "eval_loss"
 
 
@@ -38,14 +38,14 @@ class Pace:
         """Return how many updates the run may still make after this one."""
         return self._left - (update - self._start)
 
-    def wait(self, update: int) -> None:
-        """Wait until the agent has seen an update, and what it asked for has arrived.
+    def wait(self, update: int) -> bool:
+        """Wait until the agent has seen an update; return whether it has asked for something.
 
         Raises:
             SystemExit: it does not look.
         """
         if self._agent is None:
-            return
+            return False
         deadline = time.monotonic() + _PATIENCE
         since = None
         while not self._has_looked(update, since):
@@ -55,9 +55,7 @@ class Pace:
                 raise SystemExit(f"The agent {self._agent} has not looked at update {update}.")
             time.sleep(_LOOK)
         with self._database.read() as connection:
-            is_asked = requests.waiting(connection, self._segment().id)
-        if is_asked:
-            time.sleep(_ARRIVAL)
+            return bool(requests.waiting(connection, self._segment().id))
 
     def _segment(self) -> Segment:
         with self._database.read() as connection:

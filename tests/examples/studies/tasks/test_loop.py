@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from branchtrack.db import metrics, runs, segments
+from branchtrack import control
+from branchtrack.db import metrics, requests, runs, segments
 from branchtrack.examples.studies.tasks import loop
+from branchtrack.examples.studies.tasks.pace import Pace
+from branchtrack.training.record.inbox import Inbox
 from tests.examples.studies import small
 
 
@@ -39,4 +44,30 @@ def test_updates_of_abandoned_branches_are_used_up(
         (segment,) = segments.list_of_run(connection, run.id)
         last = metrics.last_values(connection, [segment.id])[segment.id]
     assert segment.step == 4 and last["test_loss"] == 0.7 and segment.status == "finished"
+    database.close()
+
+
+def test_what_was_asked_for_at_a_look_is_done_at_the_next_update_however_late_it_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = small.home(monkeypatch, tmp_path)
+    arrives = Inbox.receive
+
+    def late(inbox: Inbox, polled: Any, now: float) -> Any:
+        rows = list(polled)
+        time.sleep(0.6 if rows else 0.0)
+        return arrives(inbox, rows, now)
+
+    def ask(_pace: Any, update: int) -> bool:
+        if update == 2:
+            control.submit(database, "small", {"kind": "checkpoint"}, actor="ann")
+        return update == 2
+
+    monkeypatch.setattr(Inbox, "receive", late)
+    monkeypatch.setattr(Pace, "wait", ask)
+    loop.train(small.task(), small.chosen())
+    with database.read() as connection:
+        run = runs.find_run(connection, "small")
+        (request,) = requests.list_of_run(connection, run.id, None)
+    assert (request.state, request.step) == ("done", 3)
     database.close()
