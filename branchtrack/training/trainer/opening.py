@@ -20,8 +20,8 @@ from branchtrack.training.record import commits
 from branchtrack.training.session import opening
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.opening import LATEST, Resumption
-from branchtrack.training.session.passed_over import PassedOver
 from branchtrack.training.session.protocol import TrainingSession
+from branchtrack.training.session.unrecorded.passed_over import PassedOver
 from branchtrack.training.state import snapshots
 from branchtrack.training.trainer import checkpoint_pointers, script
 from branchtrack.training.trainer import history as trainer_history

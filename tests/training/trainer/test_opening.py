@@ -11,7 +11,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from branchtrack.errors import InvalidInput, LaunchFailed
 from branchtrack.training.session.opening import LATEST, Resumption
-from branchtrack.training.session.passed_over import PassedOver
+from branchtrack.training.session.unrecorded.passed_over import PassedOver
 from branchtrack.training.trainer import checkpoint_pointers, opening
 
 

@@ -24,7 +24,7 @@ from branchtrack.environment_variables import CERTIFY_VARIABLE
 from branchtrack.errors import BranchtrackError, CheckpointMismatch
 from branchtrack.training import rng
 from branchtrack.training.record import commits
-from branchtrack.training.session import replay
+from branchtrack.training.session.unrecorded import replay
 from branchtrack.training.trainer import resumption
 from tests.matrices import some
 from tests.training import loops, tiny
