@@ -174,7 +174,7 @@ def _last_step(base: Base) -> int:
 def _newest_checkpoint(folder: str) -> str | None:
     if not os.path.isdir(folder):
         return None
-    checkpoint: str | None = get_last_checkpoint(folder)  # type: ignore[no-untyped-call]
+    checkpoint: str | None = get_last_checkpoint(folder)
     return checkpoint
 
 

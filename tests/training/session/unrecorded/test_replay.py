@@ -354,7 +354,7 @@ def test_a_training_that_ends_too_early_is_told(trained: Home, capfd: Any) -> No
     assert trained.events("certificate") == []
 
 
-class Own(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+class Own(tiny.BranchingTrainer):
     """With a training step of its own."""
 
     def training_step(self, *given: Any, **named: Any) -> Any:
