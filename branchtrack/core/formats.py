@@ -170,7 +170,7 @@ def outcome(result: Mapping[str, Any] | None) -> str:
     for name, value in (result or {}).items():
         if name == "from_sample" and isinstance(value, Mapping):
             first = {key: number for key, number in value.items() if number is not None}
-            flat |= {key: f"from sample {number}" for key, number in first.items()}
+            flat |= {key: f"from sample {steps(number)} on" for key, number in first.items()}
         else:
             flat.update(value if isinstance(value, Mapping) else {name: value})
     phrases = [
