@@ -14,7 +14,7 @@ from branchtrack.db.metrics import Series
 
 #: Rows of windows that are averaged at once; more would only use more memory.
 _AT_ONCE = 256
-_MINMAX = MinMaxDownsampler()  # type: ignore[no-untyped-call]
+_MINMAX = MinMaxDownsampler()
 
 
 def downsample(series: Series, points: int) -> Series:

@@ -95,9 +95,8 @@ def create_launch(
     of the run's own; only the shell may set it and ``environment`` (see `Launch`). With a
     ``worker`` the launch belongs to that worker at once, and no other can claim it. A ``strict``
     launch ends if its first update differs from that of the node's own continuation. A higher
-    ``priority`` is started first, by a worker that has all ``labels``. An order of a
-    token is also recorded as a request of kind ``resume``, refused or not, and counts towards the
-    token's limit.
+    ``priority`` is started first, by a worker that has all ``labels``. An order of a token is also
+    recorded as a request of kind ``resume``, refused or not, and counts towards the token's limit.
 
     ``along`` is called with the launch in the transaction that creates it. The content of the
     tensors is checked by the process that loads them; with ``every_byte`` it is checked here too.
@@ -125,9 +124,13 @@ def create_launch(
             launch = queue(connection, checked, who, message, facts)
             if along is not None:
                 along(connection, launch)
-            if worker is None:
-                return launch
-            return launches.move(connection, launch.id, "starting", who.label, worker=worker)
+            return _claimed(connection, launch, who, worker)
+
+
+def _claimed(connection: Connection, launch: Launch, who: Actor, worker: str | None) -> Launch:
+    if worker is None:
+        return launch
+    return launches.move(connection, launch.id, "starting", who.label, worker=worker)
 
 
 @contextmanager

@@ -97,26 +97,22 @@ def plan_merge(
             code_changes.check(connection, a, entry_point)
         command = launch_checks.startable(connection, a, store.home, entry_point)
         message = merges.message(_at(connection, a), _at(connection, b), weights, text)
-    for node in (a, b):
-        verify_outline(database, store, node, need="weights", rebuild=rebuild)
-    with database.read() as connection:
-        of_a, of_b = (_weights(connection, node, rebuild) for node in (a, b))
-        left = {node.id: nodes.thinned(connection, node.state_digest) for node in (a, b)}
+    of_a, of_b = (_verified_weights(database, store, node, rebuild) for node in (a, b))
     averaged = _comparable(b, of_a, of_b)
     unaveraged = merges.taken_from_a(of_a, of_b)
     return PlannedMerge(
-        a,
-        b,
-        weights,
-        name,
-        message,
-        who.label,
-        averaged,
-        unaveraged,
-        len(of_a) - len(averaged) - len(unaveraged),
-        merges.nbytes(of_a, averaged),
-        command,
-        [node_id for node_id, kind in left.items() if kind == references.RECIPE],
+        a=a,
+        b=b,
+        weights=weights,
+        name=name,
+        message=message,
+        actor=who.label,
+        averaged=averaged,
+        unaveraged=unaveraged,
+        shared=len(of_a) - len(averaged) - len(unaveraged),
+        nbytes=merges.nbytes(of_a, averaged),
+        command=command,
+        thinned=_thinned(database, (a, b)),
     )
 
 
@@ -157,10 +153,26 @@ def _comparable(
     return averaged
 
 
-def _weights(connection: Connection, node: Node, rebuild: bool) -> Sequence[merges.Entry]:
-    need = "record" if rebuild else "weights"
-    stored = nodes.checkpoint(connection, node.state_digest, need=need)
+def _verified_weights(
+    database: Database, store: Store, node: Node, rebuild: bool
+) -> Sequence[merges.Entry]:
+    """Return the weights of a node; with ``rebuild`` those that its record names are enough.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointThinned: it has no whole weights.
+    """
+    verify_outline(database, store, node, need="weights", rebuild=rebuild)
+    with database.read() as connection:
+        need = "record" if rebuild else "weights"
+        stored = nodes.checkpoint(connection, node.state_digest, need=need)
     return references.weights(stored.manifest)
+
+
+def _thinned(database: Database, pair: Sequence[Node]) -> list[str]:
+    """Return the ids of nodes of which only the recipe is left."""
+    with database.read() as connection:
+        left = {node.id: nodes.thinned(connection, node.state_digest) for node in pair}
+    return [node_id for node_id, kind in left.items() if kind == references.RECIPE]
 
 
 def _at(connection: Connection, node: Node) -> str:

@@ -28,6 +28,7 @@ from branchtrack.core.builtin_settings import declared
 from branchtrack.core.interventions import Rewind
 from branchtrack.core.names import storable
 from branchtrack.core.records import Branch, Request
+from branchtrack.core.settings import Setting
 from branchtrack.db import audit, nodes, requests, runs, segments
 from branchtrack.db.engine import Database
 from branchtrack.error_payload import error_payload
@@ -95,11 +96,8 @@ def submit(
             refusals.record(connection, branch, who, error, **facts)
         else:
             facts |= {"requested": requested, "conditions": checked.conditions, "key": key}
-            if propose:
-                return _propose(connection, branch, who, checked, facts)
-            request = requests.add(connection, branch, actor=who, **facts)
-            request = requests.move(connection, request.id, "accepted", actor=who.label)
-            request = follow(connection, branch, request, checked, who)
+            store = _propose if propose else _accept
+            request = store(connection, branch, who, checked, facts)
     if refusal is not None:
         raise refusal
     return request
@@ -143,7 +141,19 @@ def preview(
             node = nodes.get(connection, checked.intervention.node)
             declarations, current = launch_settings.resume_settings(connection, node), node.settings
     values = getattr(checked.intervention, "values", {})
-    changes = [
+    return {
+        **report,
+        "describe": checked.intervention.describe(),
+        "changes": _changes(values, current, declarations),
+        "unmet": preconditions.unmet(checked.conditions, segment.settings),
+    }
+
+
+def _changes(
+    values: Mapping[str, Any], current: Mapping[str, Any], declarations: Mapping[str, Setting]
+) -> list[dict[str, Any]]:
+    """Return what new values of settings would change."""
+    return [
         {
             "name": name,
             "before": current.get(name),
@@ -153,13 +163,6 @@ def preview(
         }
         for name, value in values.items()
     ]
-    unmet = preconditions.unmet(checked.conditions, segment.settings)
-    return {
-        **report,
-        "describe": checked.intervention.describe(),
-        "changes": changes,
-        "unmet": unmet,
-    }
 
 
 def cancel(database: Database, request_ref: str, *, actor: Actor | str) -> Request:
@@ -230,6 +233,19 @@ def _same(
             what=f"The key was used for request {earlier.id}, which asks for something else.",
         )
     return earlier
+
+
+def _accept(
+    connection: Connection,
+    branch: Branch,
+    who: Actor,
+    checked: CheckedRequest,
+    facts: Mapping[str, Any],
+) -> Request:
+    """Store a request, and carry out what needs no training process."""
+    request = requests.add(connection, branch, actor=who, **facts)
+    request = requests.move(connection, request.id, "accepted", actor=who.label)
+    return follow(connection, branch, request, checked, who)
 
 
 def follow(

@@ -168,7 +168,11 @@ def outcome(result: Mapping[str, Any] | None) -> str:
     """Describe the result of a request: ``eval_loss 0.6100, branch cooler``; ids are left out."""
     flat: dict[str, Any] = {}
     for name, value in (result or {}).items():
-        flat.update(value if isinstance(value, Mapping) else {name: value})
+        if name == "from_sample" and isinstance(value, Mapping):
+            first = {key: number for key, number in value.items() if number is not None}
+            flat |= {key: f"from sample {steps(number)} on" for key, number in first.items()}
+        else:
+            flat.update(value if isinstance(value, Mapping) else {name: value})
     phrases = [
         f"{name} {metric(value)}" if as_number(value) is not None else f"{name} {str(value)[:120]}"
         for name, value in flat.items()

@@ -141,8 +141,9 @@ class Setting:
         kind = int if self.dtype == "int" else float
         if low is not None and value < low:
             return kind(low)
-        above = self.maximum is not None and value > self.maximum
-        return kind(self.maximum) if above else value  # type: ignore[arg-type]
+        if self.maximum is not None and value > self.maximum:
+            return kind(self.maximum)
+        return value
 
     def _listed(self, value: Any) -> list[Any] | None:
         parts = value.strip("()[] ").split(",") if isinstance(value, str) else value

@@ -12,11 +12,11 @@ import argparse
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Dataset, TensorDataset, random_split
+from torch.utils.data import DataLoader, Subset, TensorDataset, random_split
 
 import branchtrack
 
-Images = Dataset[tuple[torch.Tensor, ...]]
+Images = Subset[tuple[torch.Tensor, ...]]
 
 
 def digits() -> tuple[Images, Images]:
@@ -65,7 +65,7 @@ def main() -> None:
 
     def evaluate() -> dict[str, float]:
         model.eval()
-        x, labels = next(iter(DataLoader(test, batch_size=len(test))))  # type: ignore[arg-type]
+        x, labels = next(iter(DataLoader(test, batch_size=len(test))))
         with torch.no_grad():
             scores = model(x)
         right = (scores.argmax(1) == labels).float().mean()

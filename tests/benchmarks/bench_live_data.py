@@ -45,8 +45,8 @@ def samples() -> tuple[float, float]:
     times: dict[str, list[float]] = {"shards": [], "list": []}
     for number in range(ROUNDS + 1):
         positions = range(SAMPLES * number, SAMPLES * (number + 1))
-        times["shards"].append(milliseconds(lambda p=positions: [data[i] for i in p]))  # type: ignore[misc]
-        times["list"].append(milliseconds(lambda p=positions: [plain[i] for i in p]))  # type: ignore[misc]
+        times["shards"].append(milliseconds(lambda p=positions: [data[i] for i in p]))
+        times["list"].append(milliseconds(lambda p=positions: [plain[i] for i in p]))
     # The first round draws the orders of all shards.
     each = (statistics.median(rounds[1:]) * 1000 / SAMPLES for rounds in times.values())
     return next(each), next(each)
@@ -57,7 +57,7 @@ def positions() -> dict[int, float]:
     shards = tuple(Shard(f"s{n}", None, f"{n:064x}", ITEMS) for n in range(SHARDS))
     composition = Composition(shards)
     return {
-        position: milliseconds(lambda p=position: Draws(0, composition).pick(p))  # type: ignore[misc]
+        position: milliseconds(lambda p=position: Draws(0, composition).pick(p))
         for position in (10**5, 10**6, 10**7)
     }
 

@@ -87,7 +87,7 @@ class Words(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": tokens, "labels": tokens[0] % 2}
 
 
-class Measured(make_branching(Trainer)):  # type: ignore[misc]
+class Measured(make_branching(Trainer)):
     """Saves as in a round, instead of once; what it keeps has names that are no state of its."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -141,10 +141,11 @@ def grow(database: Database, store: Store) -> tuple[dict[str, str], Callable[[],
     assert changed is not None
     seeds.alerts(lines["hot"])
     helper = seeds.agents(lines["more-decay"])
-    seeds.Grower(database, store, "live").line("main").draw(100)
+    live = seeds.Grower(database, store, "live").line("main")
+    live.draw(100)
     heads = {name: line.head.id for name, line in lines.items() if line.head is not None}
     pages = addresses(heads, changed.id, helper)
-    return pages, lambda: (lines["more-decay"].beat(), started.beat())[0]
+    return pages, lambda: [line.beat() for line in (lines["more-decay"], started, live)][0]
 
 
 if __name__ == "__main__":

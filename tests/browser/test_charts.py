@@ -93,7 +93,7 @@ def test_the_chart_lies_exactly_under_the_timeline(page: Page, site: Site) -> No
 
 def test_axes_are_legible_in_the_dark_and_follow_the_system(page: Page, site: Site) -> None:
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         page.goto(f"{site.root}runs/gpt2-docs")
         expect(page.locator("#chart canvas")).to_be_visible()
         assert coloured(page, "chart", "--b0") > 100

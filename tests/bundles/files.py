@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 def members_of(path: Path) -> Members:
     """The bytes of every member, in order."""
     with tarfile.open(path, "r:") as tar:
-        return {each.name: tar.extractfile(each).read() for each in tar}  # type: ignore[union-attr]
+        return {each.name: tar.extractfile(each).read() for each in tar}
 
 
 def write_members(path: Path, members: Members) -> None:

@@ -276,7 +276,7 @@ def test_what_a_sweep_takes_meanwhile_is_written_again(
     write, sweeps = Arrivals.write, [1]
 
     def swept(self: Arrivals, *arguments: object) -> None:
-        write(self, *arguments)  # type: ignore[arg-type]
+        write(self, *arguments)
         if sweeps:
             sweeps.pop()
             assert Sweep(here.database, here.store, {}, "test").collect()[0] > 0

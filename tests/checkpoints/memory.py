@@ -28,7 +28,7 @@ class Memory:
     def open(self, pack: str) -> BufferedReader:
         if pack not in self.contents:
             raise FileNotFoundError(2, "No such pack", pack)
-        return BufferedReader(BytesIO(self.contents[pack]))  # type: ignore[arg-type]
+        return BufferedReader(BytesIO(self.contents[pack]))
 
     def exists(self, pack: str) -> bool:
         return pack in self.contents

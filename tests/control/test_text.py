@@ -38,7 +38,7 @@ def test_text_is_trimmed_and_refused_beyond_its_limit() -> None:
 
 def test_what_is_no_text_is_refused_naming_its_field() -> None:
     with pytest.raises(InvalidInput) as caught:
-        text.clean_text("reason", 7)  # type: ignore[arg-type]
+        text.clean_text("reason", 7)
     assert caught.value.field == "reason"
 
 

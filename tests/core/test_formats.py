@@ -119,6 +119,8 @@ def test_a_schedule_for_another_length_is_written_in_words() -> None:
 def test_what_came_of_a_request_is_told_in_words() -> None:
     told = formats.outcome({"metrics": {"eval_loss": 0.61}, "branch": "cooler", "node": "3fa9"})
     assert told == "eval_loss 0.610, branch cooler"
+    result = {"from_sample": {"data.shards": 1404, "data.noise": None}}
+    assert formats.outcome(result) == "data.shards from sample 1,404 on"
     assert formats.outcome(None) == ""
 
 

@@ -34,4 +34,4 @@ def test_a_certificate_without_a_difference_is_exact() -> None:
 
 def test_a_record_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        run(None).name = "other"  # type: ignore[misc]
+        run(None).name = "other"

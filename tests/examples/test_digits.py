@@ -16,7 +16,7 @@ def test_images_are_split_the_same_way_every_time() -> None:
     train, test = digits.digits()
     torch.manual_seed(2)
     again, _ = digits.digits()
-    assert (len(train), len(test)) == (1498, 299)  # type: ignore[arg-type]
+    assert (len(train), len(test)) == (1498, 299)
     assert torch.equal(train[0][0], again[0][0])
     assert float(train[0][0].max()) <= 1.0
 

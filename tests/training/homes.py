@@ -21,7 +21,8 @@ from branchtrack.db.orders import launches
 from branchtrack.db.views import run_list
 from branchtrack.environment_variables import CERTIFY_VARIABLE, LAUNCH_VARIABLE
 from branchtrack.training.record import commits
-from branchtrack.training.session import ordinals, replay
+from branchtrack.training.session import ordinals
+from branchtrack.training.session.unrecorded import replay
 from branchtrack.training.state.snapshots import Snapshot
 from tests.new_homes import new_database
 from tests.training import tiny

@@ -39,7 +39,7 @@ def shout(times: Annotated[int, Field(ge=1, le=3)] = 1) -> str:
     return "ho" * times
 
 
-class Weighted(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+class Weighted(tiny.BranchingTrainer):
     """Has a weight in its loss that can be changed."""
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -32,7 +32,7 @@ def lbfgs(home: Home, launch: Launch | None = None) -> Run:
             loss.backward()
             return loss
 
-        run.log(loss=optimizer.step(closure))  # type: ignore[arg-type]
+        run.log(loss=optimizer.step(closure))
         run.step()
     run.finish()
     return run

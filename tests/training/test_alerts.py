@@ -81,7 +81,7 @@ def test_nan_offers_a_fork_that_begins_clean_and_is_well(home: Home) -> None:
 
 
 def test_a_trainer_says_what_its_callbacks_have_to_say(home: Home) -> None:
-    class Talking(tiny.BranchingTrainer):  # type: ignore[misc,valid-type]
+    class Talking(tiny.BranchingTrainer):
         """Says one thing at update 3."""
 
         def training_step(self, *arguments: Any, **how: Any) -> Any:

@@ -193,7 +193,7 @@ def test_each_sample_is_used_once_where_the_order_depends_on_the_batch(
 ) -> None:
     taken: list[int] = []
 
-    class Noting(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+    class Noting(tiny.BranchingTrainer):
         """Notes the samples that it trains on: each begins with its number."""
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -280,7 +280,7 @@ def test_of_weights_alone_everything_else_is_fresh(trained: Home) -> None:
 
 
 def test_a_loader_that_does_not_follow_the_batch_size_is_told(home: Home) -> None:
-    class Own(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+    class Own(tiny.BranchingTrainer):
         """Has a loader whose batches are always of four."""
 
         def get_train_dataloader(self) -> Any:

@@ -272,17 +272,14 @@ def test_arguments_are_validated_at_the_door(home: Home) -> None:
 
 def groups(model: torch.nn.Module) -> torch.optim.Optimizer:
     """Two groups, of which the first does not train."""
-    model[0].requires_grad_(False)  # type: ignore[index]
+    model[0].requires_grad_(False)
     parts = [
         {"params": list(model[0].parameters()), "lr": 0.1},
         {
-            "params": [  # type: ignore[index]
-                *model[1].parameters(),
-                *model[4].parameters(),
-            ],
+            "params": [*model[1].parameters(), *model[4].parameters()],
             "lr": 0.0,
         },
-    ]  # type: ignore[index]
+    ]
     return torch.optim.SGD(parts, lr=0.1)
 
 

@@ -65,7 +65,7 @@ def adafactor(model: torch.nn.Module) -> tuple[Any, Any]:
     return optimizer, AdafactorSchedule(optimizer)
 
 
-class Drawn(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+class Drawn(tiny.BranchingTrainer):
     """Draws its orders from a generator of its own."""
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

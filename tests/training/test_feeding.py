@@ -165,7 +165,7 @@ def test_workers_that_are_kept_draw_no_seed_at_later_passes(home: Home) -> None:
     exact.agree(home, lambda: how, [3])
 
 
-class Looking(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+class Looking(tiny.BranchingTrainer):
     """Looks at a batch of another loader, made like that which it trains from, again and again."""
 
     def log(self, *args: Any, **kwargs: Any) -> None:

@@ -94,7 +94,7 @@ def test_a_change_is_obeyed_and_resumed_exactly(name: str, home: Home) -> None:
     node = nodes[5]
     assert node.kind == "intervention"
     assert {change.name for change in node.changes} >= values.keys() - {"schedule_from", "horizon"}
-    assert home.rehearse(nodes[3], final, **how).difference is None  # type: ignore[union-attr]
+    assert home.rehearse(nodes[3], final, **how).difference is None
     for step in (5, 6):
         if step in nodes:
             launch = home.order(nodes[step])
@@ -181,8 +181,8 @@ class Weighted(Trainer):
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **kwargs)
-        weights = self.settings["weights"]  # type: ignore[attr-defined]
-        return loss * (self.settings["aux"] + weights[1])  # type: ignore[attr-defined]
+        weights = self.settings["weights"]
+        return loss * (self.settings["aux"] + weights[1])
 
 
 BranchingWeighted = make_branching(Weighted)

@@ -94,7 +94,7 @@ def test_the_example_learns_and_is_gone_on_with_by_the_worker(
     run_script(ROOT, *example)
     assert "step 40: accuracy" in capsys.readouterr().out
     final, node = home.nodes("digits/main")[-1], home.node(20, "digits/main")
-    assert final.metrics["accuracy"] > 0.8  # type: ignore[operator]
+    assert final.metrics["accuracy"] > 0.8
     called = CliRunner().invoke(cli, ["resume", node.id, "--name", "same", "--json"])
     assert json.loads(called.stdout)["state"] == "ended", called.output
     assert home.nodes("digits/same")[-1].state_digest == final.state_digest

@@ -24,15 +24,15 @@ class Counting(optim.Optimizer):
         self.calls = 0
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:
         """Gradients, divided by what was counted."""
         self.calls += 1
-        self.state["steps"] = self.state.get("steps", 0) + 1  # type: ignore[index, call-overload]
+        self.state["steps"] = self.state.get("steps", 0) + 1
         for group in self.param_groups:
             group["seen"] += 1
             for p in group["params"]:
                 if p.grad is not None:
-                    counted = self.calls + self.state["steps"] + group["seen"]  # type: ignore[index]
+                    counted = self.calls + self.state["steps"] + group["seen"]
                     p.add_(p.grad, alpha=-group["lr"] / counted)
 
     def state_dict(self) -> dict[str, Any]:

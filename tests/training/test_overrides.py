@@ -162,7 +162,7 @@ def test_ratios_between_groups_are_kept(home: Home) -> None:
 
 
 def test_an_overwritten_rate_is_recorded_as_not_used(trained: Home) -> None:
-    class Stubborn(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+    class Stubborn(tiny.BranchingTrainer):
         """Sets its own rate before each update."""
 
         def training_step(self, *args: Any, **kwargs: Any) -> Any:

@@ -240,13 +240,13 @@ def test_a_database_locked_by_another_for_long_stops_nothing(
 
     def hold(**_: Any) -> None:
         assert trainer._bt_session.committer.free.wait(60)
-        holder.execute("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
+        holder.execute("BEGIN IMMEDIATE")
 
     def count(**_: Any) -> None:
-        trained.append(holder.in_transaction)  # type: ignore[attr-defined]
+        trained.append(holder.in_transaction)
 
     def release(**_: Any) -> None:
-        holder.execute("ROLLBACK")  # type: ignore[attr-defined]
+        holder.execute("ROLLBACK")
 
     callbacks = [
         Do("on_step_begin", 4, hold),

@@ -152,14 +152,11 @@ def resume(
         trust.require(line, database)
         launches = _create(line, database, order, details, quiet=as_json)
         changed = origins.report_script_changes(database, launches[0], quiet=as_json)
-        for launch in launches[:1]:
-            origins.report_environment(database, launch, quiet=as_json)
+        origins.report_environment(database, launches[0], quiet=as_json)
         if detach:
             _detach(line, launches, slots)
-        elif len(launches) == 1:
-            launches = [show_launch(line, database, launches[0], quiet=as_json)]
         else:
-            launches = show_launches(line, database, launches, slots, quiet=as_json)
+            launches = _follow(line, database, launches, slots, quiet=as_json)
         payloads = _payloads(database, launches, changed)
     _show(payloads, as_json)
 
@@ -232,6 +229,15 @@ def _detach(line: CommandLine, launches: Sequence[Launch], slots: int) -> None:
         foreground.detach(line.config, launches[0].id)
     else:
         foreground.detach_queue(line.config, launches[0].id, slots)
+
+
+def _follow(
+    line: CommandLine, database: Database, launches: list[Launch], slots: int, quiet: bool
+) -> list[Launch]:
+    """Train what was ordered until it ends; return the launches as they are then."""
+    if len(launches) == 1:
+        return [show_launch(line, database, launches[0], quiet=quiet)]
+    return show_launches(line, database, launches, slots, quiet=quiet)
 
 
 def _payloads(

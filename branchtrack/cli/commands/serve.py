@@ -19,6 +19,8 @@ from branchtrack.cli.worker_options import Staff, let_go, say, signals, worker_o
 from branchtrack.errors import UntrustedHome
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from branchtrack.db.engine import Database
 
 PORT = 8642
@@ -128,9 +130,7 @@ def serve_pages(
         PortInUse, InvalidInput: that address cannot be used; nothing was started.
     """
     from branchtrack.control.alerts.background import looking
-    from branchtrack.db.runs import find_branch
     from branchtrack.launching.worker import in_background
-    from branchtrack.web.app import create_app
     from branchtrack.web.serving import proxies
     from branchtrack.web.serving.server import serve
 
@@ -144,12 +144,7 @@ def serve_pages(
         if staff is not None:
             note = _refusal(line, database)
         hired = staff.hired(line, database) if staff is not None and not note else None
-        if protocol is not None:
-            with database.read() as connection:
-                find_branch(connection, protocol)
-        app = create_app(
-            line.config, database, line.store, token=token, worker_note=note, protocol=protocol
-        )
+        app = _application(line, database, token, note, protocol)
         proxies.mount(app, **(where or {}))
 
         def ready(address: str) -> None:
@@ -166,6 +161,21 @@ def serve_pages(
                 let_go(hired, staff, came.hurry)
         if signal.SIGINT in came.received:
             raise click.exceptions.Exit(_INTERRUPTED)
+
+
+def _application(
+    line: CommandLine, database: Database, token: str | None, note: str, protocol: str | None
+) -> Flask:
+    """Return the application; the branch that ``protocol`` names must be there."""
+    from branchtrack.db.runs import find_branch
+    from branchtrack.web.app import create_app
+
+    if protocol is not None:
+        with database.read() as connection:
+            find_branch(connection, protocol)
+    return create_app(
+        line.config, database, line.store, token=token, worker_note=note, protocol=protocol
+    )
 
 
 def _refusal(line: CommandLine, database: Database) -> str:

@@ -39,6 +39,7 @@ class Streamed(IterableDataset[Any]):
         loader.collate_fn = Collated(loader.collate_fn, self)
 
     def __len__(self) -> int:
+        # Of one without a length it raises what the loader expects.
         return len(self.inner)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> Any:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 from branchtrack.core.builtin_settings import DATA
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
+from branchtrack.training.data.arguments import check_length, check_seed, check_weights
 from branchtrack.training.settings.dataset_settings import EFFECT, MARK, PREFIX
 
 _MOST = 1e9
@@ -56,17 +57,14 @@ class Mixture(Dataset[Any]):
             _check_source(name, dataset)
         if not self.datasets:
             raise InvalidInput("datasets", {}, "one dataset or more, by name")
-        if length is not None and (type(length) is not int or length < 1):
-            raise InvalidInput("length", length, "a whole number of at least 1, or None")
-        if type(seed) is not int or seed < 0:
-            raise InvalidInput("seed", seed, "a whole number of at least 0")
+        check_length(length)
+        check_seed(seed)
         sizes = {name: len(dataset) for name, dataset in self.datasets.items()}
         self.length, self.seed = length or sum(sizes.values()), seed
         declared = {f"mixture.{name}": _setting(name) for name in self.datasets}
         setattr(self, MARK, declared)
         initial = sizes if weights is None else weights
-        if initial.keys() != sizes.keys():
-            raise InvalidInput("weights", dict(initial), f"one for each of {', '.join(sizes)}")
+        check_weights(initial, sizes)
         self._weights: dict[str, float] = {}
         self._plan: tuple[NDArray[np.intp], NDArray[np.int64]] | None = None
         self.write_settings(

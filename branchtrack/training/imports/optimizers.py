@@ -169,7 +169,6 @@ def _groupings(
         yield [order]
     elif len(groups) == 2 and not groups[1].get("weight_decay"):
         # The method reads nothing of its Trainer.
-        # It does not use the trainer that it is a method of.
         decayed = set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]
         yield [[n for n in order if n in decayed], [n for n in order if n not in decayed]]
 

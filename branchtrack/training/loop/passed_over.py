@@ -14,8 +14,8 @@ from branchtrack.training.loop.beginning import Beginning
 from branchtrack.training.loop.data import LoopBatches
 from branchtrack.training.loop.settings import LoopLimits
 from branchtrack.training.record import shards
-from branchtrack.training.session.passed_over import PassedOver
 from branchtrack.training.session.protocol import TrainingSession
+from branchtrack.training.session.unrecorded.passed_over import PassedOver
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
 

@@ -35,13 +35,18 @@ from branchtrack.training.record import commits, environment
 from branchtrack.training.session import beginnings, continuation, ordinals, siblings
 from branchtrack.training.session.base import Base, origin
 from branchtrack.training.session.continuation import Line
-from branchtrack.training.session.merging import open_merge
 from branchtrack.training.session.ordinals import Order, Process, Training
-from branchtrack.training.session.passed_over import Ended, PassedOver, Refuse, before_another
 from branchtrack.training.session.protocol import TrainingSession
-from branchtrack.training.session.replay import open_replay
 from branchtrack.training.session.rewind import Rewinder
 from branchtrack.training.session.session import Session
+from branchtrack.training.session.unrecorded.merging import open_merge
+from branchtrack.training.session.unrecorded.passed_over import (
+    Ended,
+    PassedOver,
+    Refuse,
+    before_another,
+)
+from branchtrack.training.session.unrecorded.replay import open_replay
 
 logger = logging.getLogger("branchtrack")
 

@@ -54,8 +54,9 @@ def keep_state(live: Live, registry: Registry) -> Callable[[], None]:
             parameter.grad = grad
         if hasattr(live.options, "max_grad_norm"):
             live.options.max_grad_norm = norm
-        for name, value in values.items():
-            live.values.write(name, value)  # type: ignore[union-attr]
+        if live.values is not None:
+            for name, value in values.items():
+                live.values.write(name, value)
 
     return put_back
 

@@ -20,8 +20,8 @@ from branchtrack.training.record import commits
 from branchtrack.training.session import opening
 from branchtrack.training.session.base import Base
 from branchtrack.training.session.opening import LATEST, Resumption
-from branchtrack.training.session.passed_over import PassedOver
 from branchtrack.training.session.protocol import TrainingSession
+from branchtrack.training.session.unrecorded.passed_over import PassedOver
 from branchtrack.training.state import snapshots
 from branchtrack.training.trainer import checkpoint_pointers, script
 from branchtrack.training.trainer import history as trainer_history
@@ -174,7 +174,7 @@ def _last_step(base: Base) -> int:
 def _newest_checkpoint(folder: str) -> str | None:
     if not os.path.isdir(folder):
         return None
-    checkpoint: str | None = get_last_checkpoint(folder)  # type: ignore[no-untyped-call]
+    checkpoint: str | None = get_last_checkpoint(folder)
     return checkpoint
 
 

@@ -53,7 +53,7 @@ def describe_script(trainer: BranchingTrainer) -> dict[str, Any]:
     """Return what the script requests, as plain values; call it before taking a node's settings."""
     values = {
         name: value
-        for name, value in trainer.args.to_dict().items()  # type: ignore[no-untyped-call]
+        for name, value in trainer.args.to_dict().items()
         if name not in _OUTWARD and value is not None and not redaction.is_secret(name)
     }
     values = redaction.redacted_values(values)

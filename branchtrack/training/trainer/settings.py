@@ -65,6 +65,7 @@ class Counted(LabelSmoother):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.uses += torch.is_grad_enabled()
+        # transformers' method has no types.
         return super().__call__(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 

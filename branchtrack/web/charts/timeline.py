@@ -22,6 +22,8 @@ from branchtrack.web.view.tree import BranchView, TreeView, change_words
 _FIRST = 50
 #: Plain checkpoints that are marked on all lanes together, and on one lane.
 _MARKS, _FINEST, _FEWEST = 1200, 110, 12
+#: Characters of a label; what is longer has names without values, and all of it in its title.
+_LABEL = 48
 
 
 def domain(
@@ -103,12 +105,13 @@ def label(branches: Sequence[BranchView], shown: Domain) -> str:
 
 def _mark(node: NodeSummary, root: str) -> LaneMark:
     change_text = change_words(node.changes)
+    names = ", ".join(change.name for change in node.changes)
     return LaneMark(
         node.step,
         mark_kind(node.kind, bool(node.changes)),
         f"{change_text or node.kind} · step {steps(node.step)}",
         f"{root}/nodes/{node.id}",
-        change_text,
+        change_text if len(change_text) <= _LABEL else names,
     )
 
 

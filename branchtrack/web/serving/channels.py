@@ -12,9 +12,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from flask import Flask
-from waitress.channel import ClientDisconnected, HTTPChannel  # type: ignore[import-untyped]
-from waitress.server import TcpWSGIServer  # type: ignore[import-untyped]
-from waitress.task import WSGITask  # type: ignore[import-untyped]
+from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.server import TcpWSGIServer
+from waitress.task import WSGITask
 
 from branchtrack.web.events.pump import Pump, Stream
 from branchtrack.web.events.streams import TAKE_OVER
@@ -30,7 +30,7 @@ QUIET = 1.0
 _BEHIND = 1 << 18
 
 
-class Task(WSGITask):  # type: ignore[misc]
+class Task(WSGITask):  # type: ignore[misc]  # waitress has no types
     """The answer to a request; a stream is handed over to the pump after its head."""
 
     stream: Stream | None = None
@@ -97,7 +97,7 @@ class _Sink:
             channel.server.pull_trigger()
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]
+class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection; one that reads a stream takes no more requests."""
 
     task_class = Task
@@ -154,7 +154,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return now - self.began > (WHOLE if has_head else HEAD)
 
 
-class Listener(TcpWSGIServer):  # type: ignore[misc]
+class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     """The listening socket; if there are too many connections, those without a request go first."""
 
     channel_class = Channel

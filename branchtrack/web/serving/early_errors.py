@@ -11,8 +11,8 @@ import re
 from urllib.parse import unquote
 
 from flask import Flask
-from waitress.parser import HTTPRequestParser  # type: ignore[import-untyped]
-from waitress.task import ErrorTask  # type: ignore[import-untyped]
+from waitress.parser import HTTPRequestParser
+from waitress.task import ErrorTask
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from branchtrack.error_payload import error_payload
@@ -22,7 +22,7 @@ from branchtrack.web.access import identity
 _FIXES = {413: "Send at most 1 MiB.", 431: "Send fewer or shorter headers, or a shorter address."}
 
 
-class EarlyErrorTask(ErrorTask):  # type: ignore[misc]
+class EarlyErrorTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
     """The answer to a request that the application cannot answer."""
 
     def execute(self) -> None:

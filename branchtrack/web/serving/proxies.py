@@ -36,6 +36,7 @@ def mount(app: Flask, *, hosts: Sequence[str] = (), hops: int = 0, prefix: str =
         raise InvalidInput("url-prefix", prefix, "a path such as /branchtrack")
     guards.trust_names(app, [host.lower() for host in hosts])
     app.config["BRANCHTRACK_PREFIX"] = path
+    # Flask documents this assignment as the way to wrap an application.
     if path:
         app.wsgi_app = _Under(app.wsgi_app, path)  # type: ignore[method-assign]
     app.config["BRANCHTRACK_PROXIES"] = hops

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote
 
 from flask import Flask
-from waitress.adjustments import Adjustments  # type: ignore[import-untyped]
-from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
-from waitress.task import ThreadedTaskDispatcher  # type: ignore[import-untyped]
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.task import ThreadedTaskDispatcher
 
 from branchtrack.errors import InvalidInput, PortInUse
 from branchtrack.web.access import guards, identity
@@ -205,7 +205,7 @@ def serve(
     server.run()
 
 
-class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
+class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress has no types
     """Worker threads that end the event streams first; an interrupt would wait for each of them."""
 
     def __init__(self, app: Flask) -> None:

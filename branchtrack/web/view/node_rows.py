@@ -21,6 +21,8 @@ from branchtrack.web.view.tree import BranchView, TreeView
 
 #: Rows on one page.
 PAGE = 100
+#: Characters of a value in force up to which a row repeats it.
+_SHORT = 40
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Proof:
 
     @property
     def summary(self) -> str:
-        """Return one line: ``lr 1e-3 used at step 121``."""
-        return f"{self.used_text} used at step {self.step:,}"
+        """Return one line: ``lr 1e-3 used at step 121``; a long value has only its name."""
+        is_long = self.held and len(self.used_text) > _SHORT
+        return f"{self.name if is_long else self.used_text} used at step {self.step:,}"
 
 
 @dataclass(frozen=True)

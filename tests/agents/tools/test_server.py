@@ -20,7 +20,7 @@ from tests.web.conftest import Site
 
 
 async def _tools(target: object) -> list[mcp.Tool]:
-    async with mcp.Client(target) as session:  # type: ignore[arg-type]
+    async with mcp.Client(target) as session:
         return (await session.list_tools()).tools
 
 

@@ -193,7 +193,7 @@ def test_a_real_training_is_tried_again_in_a_new_process(trained: Path) -> None:
     assert list((trained / "home" / "logs").iterdir()) == []
 
 
-# In one process, tests/training/session/test_replay.py has it: a trial that nobody waits for.
+# A trial that nobody waits for, in one process: tests/training/session/unrecorded/test_replay.py.
 @pytest.mark.exhaustive
 def test_a_trial_whose_command_is_killed_leaves_no_process_and_no_file(trained: Path) -> None:
     before = rows(trained)

@@ -89,8 +89,8 @@ def test_serve_serves_pages_without_a_worker_and_says_why(
     served = {}
 
     def serve(app: object, host: str, port: int, *, ready: object, **_more: object) -> None:
-        served["note"] = app.extensions["branchtrack"].worker_note  # type: ignore[attr-defined]
-        ready("http://127.0.0.1:1/")  # type: ignore[operator]
+        served["note"] = app.extensions["branchtrack"].worker_note
+        ready("http://127.0.0.1:1/")
 
     monkeypatch.setattr("branchtrack.web.serving.server.serve", serve)
     monkeypatch.setattr("branchtrack.launching.worker.in_background", None)

@@ -65,7 +65,7 @@ def test_the_guard_alone_finds_hidden_state(home: Home, name: str) -> None:
 
 
 def test_what_was_not_given_back_is_named_though_the_first_update_is_alike(home: Home) -> None:
-    class Counting(tiny.BranchingTrainer):  # type: ignore[misc, name-defined]
+    class Counting(tiny.BranchingTrainer):
         tokens = 0
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -126,7 +126,7 @@ def test_a_stock_trainer_has_no_state_of_that_kind(home: Home) -> None:
 
 
 def test_a_teacher_that_is_made_while_training_is_named(home: Home) -> None:
-    class Late(TEACHER):  # type: ignore[misc, valid-type]
+    class Late(TEACHER):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.teacher = None
@@ -279,14 +279,14 @@ def test_what_changes_and_is_too_large_or_of_another_kind_is_named_once(
     names += ["data.counter", "data.seen"]
     assert tracked.omitted(state) == list(state) == names
     assert tracked.state() == state
-    assert [record.args[0] for record in caplog.records] == names  # type: ignore[index]
+    assert [record.args[0] for record in caplog.records] == names
     again = attributes(Script(rows=[], counts={}, other=deque(), deep=[], odd=[]), rows)
     again.restore(state)
     assert again.differing(state) == {}
 
 
 def test_a_resume_names_what_its_node_has_not_stored(home: Home) -> None:
-    class Buffering(tiny.BranchingTrainer):  # type: ignore[misc, name-defined]
+    class Buffering(tiny.BranchingTrainer):
         def training_step(self, *args: Any, **kwargs: Any) -> Any:
             self.rows = [*getattr(self, "rows", [0] * 30_000), 1]
             return super().training_step(*args, **kwargs)
@@ -418,7 +418,7 @@ def test_what_a_loss_function_keeps_is_followed(home: Home, function: Any, path:
     assert path in snapshots.attributes(home.snapshot(home.node(4)))
 
 
-class Around(tiny.BranchingTrainer):  # type: ignore[misc, name-defined]
+class Around(tiny.BranchingTrainer):
     """Keeps state in the objects around the Trainer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -23,7 +23,7 @@ class Noisy(IterableDataset[float]):
 
 
 def shuffled(size: int = 2) -> DataLoader[Any]:
-    return DataLoader(range(8), batch_size=size, shuffle=True)  # type: ignore[arg-type]
+    return DataLoader(range(8), batch_size=size, shuffle=True)
 
 
 def stream(size: int = 2) -> DataLoader[Any]:

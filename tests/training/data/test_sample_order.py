@@ -17,7 +17,7 @@ def order_of(loader: DataLoader[Any], *, lends_generator: bool = False) -> Sampl
 
 def seeded(**options: Any) -> DataLoader[Any]:
     generator = torch.Generator().manual_seed(5)
-    return DataLoader(range(8), shuffle=True, generator=generator, **options)  # type: ignore[arg-type]
+    return DataLoader(range(8), shuffle=True, generator=generator, **options)
 
 
 def test_a_generator_of_loader_and_sampler_is_stored_once_and_restored() -> None:
@@ -32,7 +32,7 @@ def test_a_generator_of_loader_and_sampler_is_stored_once_and_restored() -> None
 
 
 def test_a_generator_that_is_lent_is_not_the_scripts() -> None:
-    loader = DataLoader(range(8), generator=torch.Generator())  # type: ignore[arg-type]
+    loader = DataLoader(range(8), generator=torch.Generator())
     assert len(order_of(loader).capture()) == 1
     assert order_of(loader, lends_generator=True).capture() == []
 

@@ -22,7 +22,7 @@ class Stream(IterableDataset[int]):
 
 
 def shuffled() -> DataLoader[Any]:
-    return DataLoader(range(6), batch_size=2, shuffle=True)  # type: ignore[arg-type]
+    return DataLoader(range(6), batch_size=2, shuffle=True)
 
 
 def batches(loader: DataLoader[Any]) -> list[list[int]]:
@@ -42,7 +42,7 @@ def test_tracking_changes_no_batch_and_no_draw() -> None:
     [
         (shuffled(), "map"),
         (DataLoader(Stream(), batch_size=2), "iterable"),
-        (DataLoader(range(6), batch_size=None), "other"),  # type: ignore[arg-type]
+        (DataLoader(range(6), batch_size=None), "other"),
     ],
 )
 def test_the_kind_of_a_loader_says_how_a_position_in_it_is_reached(
@@ -62,7 +62,7 @@ def test_untracking_leaves_the_loader_as_it_was() -> None:
 
 def test_persistent_workers_end_with_the_last_reference_to_their_loader() -> None:
     # Garbage collection waits 5 s for each: it ends the queues by which they are told first.
-    loader = DataLoader(range(6), num_workers=1, persistent_workers=True)  # type: ignore[arg-type]
+    loader = DataLoader(range(6), num_workers=1, persistent_workers=True)
     position = tracking.track(loader, 3, ahead=False)
     position.begin(0)
     batches(loader)
@@ -76,7 +76,7 @@ def test_persistent_workers_end_with_the_last_reference_to_their_loader() -> Non
 
 
 def test_persistent_workers_of_a_tracked_loader_do_not_outlive_its_tracking() -> None:
-    loader = DataLoader(range(6), num_workers=1, persistent_workers=True)  # type: ignore[arg-type]
+    loader = DataLoader(range(6), num_workers=1, persistent_workers=True)
     tracking.track(loader, 3, ahead=False).begin(0)
     batches(loader)
     tracking.untrack(loader)

@@ -42,7 +42,7 @@ def trained(kind: Any, model: torch.nn.Module, groups: Any = None) -> Any:
 
 def split(model: torch.nn.Module) -> list[dict[str, Any]]:
     """The groups that a Trainer makes."""
-    decayed = set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]
+    decayed = set(Trainer.get_decay_parameter_names(None, model))
     named = list(model.named_parameters())
     return [
         {"params": [p for n, p in named if n in decayed], "weight_decay": 0.1},

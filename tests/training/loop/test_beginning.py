@@ -37,7 +37,7 @@ def base(mode: str = "exact", step: int = 5, **settings: Any) -> Any:
 
 
 def batches(count: int = 8) -> LoopBatches:
-    return LoopBatches(DataLoader(range(count), batch_size=2), 3)  # type: ignore[arg-type]
+    return LoopBatches(DataLoader(range(count), batch_size=2), 3)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_in_data_that_grew_the_position_is_told(stored: dict[str, Any]) -> None:
 
 
 def test_a_declared_batch_size_is_given_to_the_loader() -> None:
-    loader: Any = DataLoader(range(8), batch_size=2)  # type: ignore[arg-type]
+    loader: Any = DataLoader(range(8), batch_size=2)
     assert beginning._take_batch_size(loader, {}) == 2
     assert beginning._take_batch_size(loader, {"batch_size": 4}) == 4
     assert [len(batch) for batch in loader] == [4, 4]

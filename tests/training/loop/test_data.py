@@ -17,7 +17,7 @@ from tests.training.loop_changes import obeyed
 def test_each_sample_of_the_epoch_is_used_once(kind: Any, size: int, home: Home) -> None:
     used: list[list[int]] = [[], []]
 
-    class Kept(kind):  # type: ignore[misc]
+    class Kept(kind):
         """Says which sample it is."""
 
     def data() -> Any:

@@ -23,7 +23,7 @@ callbacks = pytest.importorskip("lightning.pytorch.callbacks")
 average = partial(callbacks.EMAWeightAveraging, decay=0.8)
 
 
-class Module(lightning.LightningModule):  # type: ignore[misc, name-defined]
+class Module(lightning.LightningModule):
     """A small network whose loss depends on what Lightning counts."""
 
     def __init__(self, schedule: Callable[[Any], Any] | None, interval: str) -> None:
@@ -43,7 +43,7 @@ class Module(lightning.LightningModule):  # type: ignore[misc, name-defined]
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
-class Track(lightning.Callback):  # type: ignore[misc, name-defined]
+class Track(lightning.Callback):
     """What the README shows."""
 
     def __init__(self, home: Home, launch: Any, loader: Any) -> None:
@@ -72,7 +72,7 @@ class Track(lightning.Callback):  # type: ignore[misc, name-defined]
         self.run.finish()
 
 
-class Ends(lightning.Callback):  # type: ignore[misc, name-defined]
+class Ends(lightning.Callback):
     """A callback of the script's that counts epochs as they end."""
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:

@@ -93,7 +93,7 @@ def test_what_no_test_covers_is_listed() -> None:
 
     model = net()
     plain = loop_objects.live_objects(model, sgd(model), None, {})
-    assert loop_objects.untested(plain, DataLoader([1]), {}) == []  # type: ignore[arg-type]
+    assert loop_objects.untested(plain, DataLoader([1]), {}) == []
     live = loop_objects.live_objects(model, Own(model.parameters(), 0.1), None, {})
     lines = loop_objects.untested(live, [1], {"mean": Stateful(1)})
     assert [line.split()[0] for line in lines] == ["the", "data", "the"]

@@ -12,7 +12,7 @@ from branchtrack.checkpoints.packs import Store
 from branchtrack.db.engine import Database
 from branchtrack.errors import CheckpointMismatch, LaunchFailed
 from branchtrack.training.loop import beginning, passed_over, resumption
-from branchtrack.training.session.passed_over import PassedOver
+from branchtrack.training.session.unrecorded.passed_over import PassedOver
 from branchtrack.training.settings.live import Live
 from branchtrack.training.state import snapshots
 

@@ -67,7 +67,7 @@ def test_dropout_and_freezing_are_obeyed(trained: Home) -> None:
     launch, _, run = resume(trained, {"dropout": 0.5, "frozen": "0"})
     effective = obeyed(trained, launch)
     assert (effective["dropout"], effective["frozen"]) == (0.5, "0")
-    assert run._live.model[3].p == 0.5  # type: ignore[index, union-attr]
+    assert run._live.model[3].p == 0.5
     before, after = trained.snapshot(trained.node(AT)), trained.snapshot(trained.final(launch))
     assert torch.equal(before.tensors["model/0.weight"], after.tensors["model/0.weight"])
     assert not torch.equal(before.tensors["model/4.weight"], after.tensors["model/4.weight"])
@@ -265,5 +265,5 @@ def test_of_weights_alone_everything_else_is_fresh(trained: Home) -> None:
     assert not [name for name in fresh.tensors if name.startswith("optimizer/")]
     assert all(torch.equal(t, theirs[n]) for n, t in fresh.tensors.items() if n[:6] == "model/")
     assert obeyed(trained, launch)["lr"] == 0.5
-    assert trained.fork(launch).restored["weights"] == "restored"  # type: ignore[index]
-    assert trained.fork(launch).restored["optimizer"] == "reset"  # type: ignore[index]
+    assert trained.fork(launch).restored["weights"] == "restored"
+    assert trained.fork(launch).restored["optimizer"] == "reset"

@@ -192,7 +192,7 @@ def test_evaluation_disturbs_neither_generators_nor_modes(home: Home) -> None:
         return {"accuracy": torch.rand(()), "name": "text"}
 
     run, model, optimizer = begin(home, evaluate=evaluate)
-    model[3].eval()  # type: ignore[index]
+    model[3].eval()
     modes, before = [m.training for m in model.modules()], rng.capture()
     found = run.evaluate()
     assert found.keys() == {"accuracy", "name"}

@@ -176,7 +176,7 @@ def test_a_script_that_says_what_the_node_has_is_let_through(trained: Home) -> N
 def test_a_model_of_another_shape_is_refused(trained: Home) -> None:
     def wider() -> torch.nn.Module:
         made = loops.net()
-        made[0] = torch.nn.Linear(6, 8, bias=False)  # type: ignore[operator]
+        made[0] = torch.nn.Linear(6, 8, bias=False)
         return made
 
     with pytest.raises(CheckpointMismatch, match="The model's module 0 is Linear.*bias=False"):

@@ -24,7 +24,7 @@ def asks(home: Home, values: dict[str, Any], step: int = 4) -> tuple[list[Any], 
             return
         sent.append(home.ask("set", values=values))
         deadline = time.monotonic() + 60
-        while not run._session.recorder.inbox.pending and time.monotonic() < deadline:  # type: ignore[union-attr]
+        while not run._session.recorder.inbox.pending and time.monotonic() < deadline:
             time.sleep(0.002)
 
     return sent, at

@@ -152,7 +152,7 @@ def test_a_commit_that_comes_early_waits_for_the_one_before_and_says_how_long(
     desk = at(torch.nn.Linear(4, 4))
     release = held_up(monkeypatch)
     first = desk.commit(1, wait=False)
-    weights = desk.model.weight.clone()  # type: ignore[union-attr, operator]
+    weights = desk.model.weight.clone()
     desk.update()
     threading.Timer(0.3, release.set).start()
     (second,) = desk.commit(2)
@@ -185,13 +185,13 @@ def test_a_database_that_another_holds_is_waited_for_as_long_as_patience_lasts(
     desk.commit(0)
     request = desk.asked()
     holder = desk.home.database.engine.raw_connection()
-    holder.execute("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
+    holder.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
     first = desk.commit(1, wait=False)
     second = desk.commit(2, Answer(request, "done"), wait=False)
     third = desk.commit(3, wait=False)
     assert time.monotonic() - started < 30, "training is held up no longer"
-    holder.execute("ROLLBACK")  # type: ignore[attr-defined]
+    holder.execute("ROLLBACK")
     holder.close()
     assert desk.committer.free.wait(60) and first and not second and not third
     assert desk.commit(4)
@@ -371,13 +371,13 @@ def test_a_save_that_cannot_be_made_is_made_as_soon_as_it_can(
     desk = at(torch.nn.Linear(4, 4))
     desk.commit(0)
     holder = desk.home.database.engine.raw_connection()
-    holder.execute("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
+    holder.execute("BEGIN IMMEDIATE")
     saves = desk.committer.saves
     for step in (2, 4, 6):
         saves.ask(step)
         desk.commit(step, wait=False)
     assert saves.owed == 6 and not desk.recorder.inbox.waiting
-    holder.execute("ROLLBACK")  # type: ignore[attr-defined]
+    holder.execute("ROLLBACK")
     holder.close()
     assert desk.committer.free.wait(60)
     assert desk.recorder.inbox.wait(60), "the loop is called to a control point"

@@ -119,7 +119,7 @@ def test_what_a_script_says_is_recorded_with_level_and_step(
 ) -> None:
     record = watching(bench)
     record.say(5, "low on data", "warn", "rows", 12)
-    record.say(6, ValueError("odd"), "loud", None, "no number")  # type: ignore[arg-type]
+    record.say(6, ValueError("odd"), "loud", None, "no number")
     record.write()
     said = [(a.text, a.level, a.step, a.metric, a.value) for a in raised(bench)]
     assert said == [

@@ -34,7 +34,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_jobs_are_done_in_order() -> None:
     queue, done = Attempts().queue, list[int]()
     for number in range(3):
-        queue.add(lambda number=number: done.append(number))  # type: ignore[misc]
+        queue.add(lambda number=number: done.append(number))
     assert len(queue) == 3 and queue.is_behind
     queue.run_pending()
     assert done == [0, 1, 2] and len(queue) == 0 and not queue.is_behind

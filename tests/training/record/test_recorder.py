@@ -83,7 +83,7 @@ def test_many_points_are_written_in_several_transactions(
 def test_jobs_are_done_in_order(bench: Bench) -> None:
     done: list[int] = []
     for number in range(50):
-        bench.recorder.do(lambda number=number: done.append(number))  # type: ignore[misc]
+        bench.recorder.do(lambda number=number: done.append(number))
     bench.close()
     assert done == list(range(50))
 
@@ -146,7 +146,7 @@ def test_trouble_is_told_again_after_all_was_well(
                 raise StorageError("full")
 
         bench.recorder.do(job)
-        bench.wait(lambda n=time_round: len(warnings(caplog)) == n)  # type: ignore[misc]
+        bench.wait(lambda n=time_round: len(warnings(caplog)) == n)
         bench.wait(lambda: not bench.recorder.trouble)
     assert len(warnings(caplog)) == 2
 

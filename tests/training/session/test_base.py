@@ -49,9 +49,9 @@ def test_a_session_without_a_segment_takes_every_call(
     sqlite_database: Database, store: Store
 ) -> None:
     session, live = UnrecordedSession(sqlite_database, store, None), None
-    session.before_update(live, 1)  # type: ignore[arg-type]
-    session.after_update(live)  # type: ignore[arg-type]
-    session.finish_update(live)  # type: ignore[arg-type]
+    session.before_update(live, 1)
+    session.after_update(live)
+    session.finish_update(live)
     session.log(1, {"loss": 0.5})
     session.when_durable(lambda _: None)
     assert not session.is_reading and session.own_branch() is None

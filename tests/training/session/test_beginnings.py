@@ -85,7 +85,7 @@ def test_a_branch_goes_on_after_a_process_that_is_gone(
     beginning = SameBranch(branch, tree.segment("main"), node, planned)
     with sqlite_database.transaction() as connection:
         segment = beginning.segment(connection, "me")
-        assert runs.get_branch(connection, branch.id).head_id == beginning.fork.id  # type: ignore[union-attr]
+        assert runs.get_branch(connection, branch.id).head_id == beginning.fork.id
         with pytest.raises(BranchTaken):
             beginning.segment(connection, "me")
     assert segment.position == 1 and beginning.own_branch is None

@@ -11,10 +11,10 @@ import pytest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.exactness import Trial
 from branchtrack.db.engine import Database
-from branchtrack.training.session.passed_over import PassedOver
 from branchtrack.training.session.protocol import TrainingSession
-from branchtrack.training.session.replay import ReplayPlan, ReplaySession
 from branchtrack.training.session.session import Session
+from branchtrack.training.session.unrecorded.passed_over import PassedOver
+from branchtrack.training.session.unrecorded.replay import ReplayPlan, ReplaySession
 
 
 @pytest.fixture(params=[Session, PassedOver, ReplaySession])

@@ -315,7 +315,7 @@ def test_a_change_that_the_maths_did_not_see_is_ineffective(home: Home, what: st
 
 
 def test_a_clipping_that_does_not_happen_is_ineffective(home: Home) -> None:
-    class Unclipped(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+    class Unclipped(tiny.BranchingTrainer):
         """Clips at a norm of its own."""
 
         def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
@@ -383,7 +383,7 @@ def test_a_state_that_cannot_be_captured_ends_no_training(
 
 
 def test_a_state_that_fails_in_any_way_ends_no_training(home: Home) -> None:
-    class Broken(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+    class Broken(tiny.BranchingTrainer):
         """Cannot say how far it is."""
 
         def store_flos(self) -> None:

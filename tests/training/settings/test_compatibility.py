@@ -24,7 +24,7 @@ def plain(model: torch.nn.Module) -> optim.Optimizer:
 class Picky(optim.SGD):
     """Its state holds a list that each step changes in place, and it draws random numbers."""
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:
                 state = self.state[parameter]
@@ -35,7 +35,7 @@ class Picky(optim.SGD):
 
 
 class Stuck(Picky):
-    def step(self, closure: Any) -> None:  # type: ignore[override]
+    def step(self, closure: Any) -> None:
         """Wants a closure, so that it cannot be tried."""
         super().step()
 

@@ -43,7 +43,7 @@ class Noisy(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         width = 8 if self.as_dict else 6
-        noise: float = self.noise  # type: ignore[attr-defined]
+        noise: float = self.noise
         x = torch.rand(width) + torch.rand(int(noise * 8)).sum()
         x[0], x[1] = noise, index
         label = torch.tensor(index % 2)
@@ -266,7 +266,7 @@ def test_datasets_are_found_through_what_wraps_them() -> None:
     assert found.values() == {"data.noise": 0.5, "data.sharpness": 2}
     assert {setting.effect for setting in found.declared.values()} == {"from the next sample"}
     found.write({"data.noise": 0.25})
-    assert one.noise == 0.25  # type: ignore[attr-defined]
+    assert one.noise == 0.25
     put_back = found.keep()
     with pytest.raises(InvalidInput, match=r"data\.noise"):
         found.write({"data.sharpness": 3, "data.noise": 2})

@@ -31,7 +31,7 @@ class Novel(optim.Optimizer):
         given = {"lr": lr, "share": share, "every": every, "taps": taps, "flip": flip, "seen": 0}
         super().__init__(params, {**given, "warmup_steps": warmup_steps})
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:
         """Nothing is moved here."""
 
 

@@ -55,7 +55,7 @@ def test_a_registry_is_built_once_for_the_same_objects() -> None:
 def test_another_module_group_or_setting_has_the_registry_built_again() -> None:
     live = two_groups()
     first = registry.current(live)
-    live.model.append(torch.nn.Dropout(0.5))  # type: ignore[operator]
+    live.model.append(torch.nn.Dropout(0.5))
     second = registry.current(live)
     assert second is not first and second.handles["dropout"].read() == 0.5
     live.optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))]})
@@ -74,7 +74,7 @@ def test_looking_at_the_authors_setting_does_not_count_as_a_read() -> None:
 
 def test_dropout_of_a_model_in_eval_is_set_but_not_used() -> None:
     live = two_groups()
-    live.model.append(torch.nn.Dropout(0.5))  # type: ignore[operator]
+    live.model.append(torch.nn.Dropout(0.5))
     live.model.eval()
     handle = registry.of(live)["dropout"]
     assert handle.in_use is not None

@@ -63,7 +63,7 @@ def test_a_frozen_parameter_trains_again_with_its_gradient() -> None:
 
 def test_dropout_clipping_and_the_authors_values_are_restored() -> None:
     live = two_groups()
-    live.model.append(torch.nn.Dropout(0.5))  # type: ignore[operator]
+    live.model.append(torch.nn.Dropout(0.5))
     live.values = Values({"alpha": 0.5})
     put_back = keep(live)
     for name in ("dropout", "max_grad_norm", "alpha"):

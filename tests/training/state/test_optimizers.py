@@ -79,8 +79,8 @@ def test_several_optimizers_go_on_by_name() -> None:
     )
     train(source, 2)
     move(source, target)
-    momentum = target.optimizer["b"].state[target.model["b"].weight]["momentum_buffer"]  # type: ignore[index]
-    expected = source.optimizer["b"].state[source.model["b"].weight]["momentum_buffer"]  # type: ignore[index]
+    momentum = target.optimizer["b"].state[target.model["b"].weight]["momentum_buffer"]
+    expected = source.optimizer["b"].state[source.model["b"].weight]["momentum_buffer"]
     assert torch.equal(momentum, expected) and momentum is not expected
 
 

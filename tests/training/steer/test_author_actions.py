@@ -65,7 +65,7 @@ def test_an_object_that_can_be_called_is_an_action() -> None:
 
 
 def test_what_cannot_be_asked_for_by_name_and_type_is_refused() -> None:
-    def untyped(a) -> None: ...  # type: ignore[no-untyped-def]
+    def untyped(a) -> None: ...
 
     def listed(a: list[int]) -> None: ...
 

@@ -21,7 +21,7 @@ class Own(Trainer):
 
 def trainer(kind: type[Trainer], tracked: Any) -> Any:
     bare = object.__new__(kind)
-    bare._bt_position = SimpleNamespace(tracked=tracked)  # type: ignore[attr-defined]
+    bare._bt_position = SimpleNamespace(tracked=tracked)
     return bare
 
 

@@ -15,7 +15,7 @@ from branchtrack.training.trainer.data import TrainerPosition
 
 
 def loader(count: int = 8) -> Any:
-    return DataLoader(range(count), batch_size=2)  # type: ignore[arg-type]
+    return DataLoader(range(count), batch_size=2)
 
 
 class Batches:

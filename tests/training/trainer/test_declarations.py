@@ -55,7 +55,7 @@ def test_an_action_has_typed_parameters() -> None:
 
 def test_nothing_is_declared_once_training_has_begun() -> None:
     trainer = Declaring()
-    trainer._bt_session = object()  # type: ignore[assignment]
+    trainer._bt_session = object()
     for declare in (trainer.declare, trainer.track):
         with pytest.raises(InvalidInput, match="before train"):
             declare(late=torch.ones(1))

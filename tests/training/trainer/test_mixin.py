@@ -325,7 +325,7 @@ def test_several_processes_are_refused_before_any_training(
 
 
 def test_a_batch_that_does_not_fit_in_memory_begins_anew(home: Home) -> None:
-    class Tight(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+    class Tight(tiny.BranchingTrainer):
         """Has memory for batches of two."""
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:

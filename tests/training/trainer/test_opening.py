@@ -11,7 +11,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from branchtrack.errors import InvalidInput, LaunchFailed
 from branchtrack.training.session.opening import LATEST, Resumption
-from branchtrack.training.session.passed_over import PassedOver
+from branchtrack.training.session.unrecorded.passed_over import PassedOver
 from branchtrack.training.trainer import checkpoint_pointers, opening
 
 
@@ -131,7 +131,7 @@ def test_a_repetition_reports_to_no_other_tracker(trainer: Any) -> None:
 def test_a_training_that_is_left_untrained_returns_what_it_is(trainer: Any) -> None:
     closed: list[str] = []
     session = object.__new__(PassedOver)
-    session.base, session.close = None, lambda status, *_: closed.append(status)  # type: ignore[method-assign]
+    session.base, session.close = None, lambda status, *_: closed.append(status)
     output = opening.pass_over(trainer, session)
     assert (output.global_step, output.metrics, closed) == (9, {}, ["finished"])
 
@@ -143,9 +143,9 @@ def test_a_final_state_that_does_not_fit_closes_the_session_as_failed(trainer: A
         raise LaunchFailed("It does not fit.", launch=None, exit_code=None, log=None)
 
     session = object.__new__(PassedOver)
-    session.base = SimpleNamespace()  # type: ignore[assignment]
-    session.close = lambda status, *_: closed.append(status)  # type: ignore[method-assign]
-    session.give_back = refuse  # type: ignore[method-assign]
+    session.base = SimpleNamespace()
+    session.close = lambda status, *_: closed.append(status)
+    session.give_back = refuse
     with pytest.raises(LaunchFailed):
         opening.pass_over(trainer, session)
     assert closed == ["failed"]

@@ -41,7 +41,7 @@ class FakeTrainer:
         self._bt_script = {"eval_strategy": "no"}
         self._bt_make_scheduler(20)
         self.live.scheduler = self.lr_scheduler
-        schedule.note(self)  # type: ignore[arg-type]
+        schedule.note(self)
         for _ in range(4):
             self.live.optimizer.step()
             self.lr_scheduler.step()

@@ -24,7 +24,7 @@ def line(found: Series, **options: object) -> chart.Line:
         "points": 100,
         "to_x": chart.to_steps,
     }
-    return chart.line(found, **{**common, **options})  # type: ignore[arg-type]
+    return chart.line(found, **{**common, **options})
 
 
 def test_a_fork_begins_where_its_parent_was() -> None:

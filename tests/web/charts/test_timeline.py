@@ -57,3 +57,12 @@ def test_a_window_wins(site: Site) -> None:
     assert timeline.domain(tree.branches, (500, None)) == Domain(500, 2000)
     assert timeline.domain(tree.branches, (None, 700)) == Domain(0, 700)
     assert timeline.domain(tree.branches, (5000, None)) == Domain(1999, 2000)
+
+
+def test_a_label_that_would_fill_the_lane_has_the_name_alone(empty: Site) -> None:
+    line = seeds.Grower(empty.database, empty.store, "live").line("main")
+    line.draw(100)
+    tree = view(empty, "live", line.grower.began + 200)
+    (lane,) = timeline.Drawing.of(tree, tree.branches, Domain(0, 200)).lanes
+    (mark,) = [each for each in lane.marks if each.label]
+    assert mark.label == "data.shards" and "code:1 prose:3 chat:1" in mark.title

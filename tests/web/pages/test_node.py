@@ -29,7 +29,7 @@ def test_a_prefix_of_the_id_is_enough_and_an_unknown_one_is_refused(site: Site) 
 
 def test_the_value_that_the_optimizer_used_stands_beside_the_setting(site: Site) -> None:
     page = site.get(f"/nodes/{site.node('more-decay')}")
-    assert "verified The optimizer used lr 1.5e-4 at step 1,601, as requested." in page.text
+    assert "verified The update used lr 1.5e-4 at step 1,601, as requested." in page.text
     rows = {row["setting"].split()[0]: row for row in page.table("Settings in force")}
     assert rows["lr"]["value"] == "1.5e-4"
     assert rows["lr"]["parent"] == "3e-4"
@@ -48,7 +48,7 @@ def test_a_change_that_was_not_seen_is_called_ineffective(own: Site) -> None:
     with own.database.transaction() as connection:
         main.read_back(connection, 42, verified=False)
     page = own.get(f"/nodes/{own.node('main')}")
-    assert "ineffective The optimizer used lr 5e-3 at step 42, not 1e-4." in page.text
+    assert "ineffective The update used lr 5e-3 at step 42, not 1e-4." in page.text
 
 
 def test_the_checkpoint_shows_what_is_stored_and_where(site: Site) -> None:

@@ -106,11 +106,11 @@ def test_the_chart_shares_the_timelines_axis(site: Site) -> None:
     page = site.get(TREE)
     timeline = page.one("svg", class_="timeline")
     data = chart_data(page)
-    assert data["range"][:2] == [float(timeline["data-low"]), float(timeline["data-high"])]  # type: ignore[index]
+    assert data["range"][:2] == [float(timeline["data-low"]), float(timeline["data-high"])]
 
 
 def test_a_branch_is_drawn_from_its_fork_on(site: Site) -> None:
-    lines = {line["name"]: line for line in chart_data(site.get(TREE))["lines"]}  # type: ignore[attr-defined]
+    lines = {line["name"]: line for line in chart_data(site.get(TREE))["lines"]}
     assert lines["main"]["xs"][0] == 1
     assert lines["cooler"]["xs"][0] == 400
     assert lines["more-decay"]["xs"][0] == 1200
@@ -122,7 +122,7 @@ def test_a_branch_is_drawn_from_its_fork_on(site: Site) -> None:
 
 def test_values_that_are_not_numbers_are_a_gap_with_a_mark(site: Site) -> None:
     page = site.get(TREE)
-    hot = next(line for line in chart_data(page)["lines"] if line["name"] == "hot")  # type: ignore[attr-defined]
+    hot = next(line for line in chart_data(page)["lines"] if line["name"] == "hot")
     assert None in hot["raw"]
     assert hot["gaps"] == [646]
     assert len(page.one("svg", class_="plot").all("path", class_="gap")) == 1
@@ -156,7 +156,7 @@ def test_an_unknown_metric_is_refused_with_those_there_are(site: Site) -> None:
 def test_rows_and_curves_can_be_narrowed_to_a_branch(site: Site) -> None:
     page = site.get(TREE + "?branch=cooler")
     assert {row["branch"] for row in node_rows(page)} == {"cooler"}
-    assert [line["name"] for line in chart_data(page)["lines"]] == ["cooler"]  # type: ignore[attr-defined]
+    assert [line["name"] for line in chart_data(page)["lines"]] == ["cooler"]
     assert page.by_role("link", "Show all")[0]["href"] == TREE
     assert "There is no branch" in site.get(TREE + "?branch=nope", 404).one("h1").text
 
@@ -170,7 +170,7 @@ def test_the_steps_shown_can_be_given_by_numbers(site: Site) -> None:
     page = site.get(TREE + "?from=300&to=600")
     timeline = page.one("svg", class_="timeline")
     assert (timeline["data-low"], timeline["data-high"]) == ("300", "600")
-    assert chart_data(page)["range"][:2] == [300, 600]  # type: ignore[index]
+    assert chart_data(page)["range"][:2] == [300, 600]
     assert "to: 300" in site.get(TREE + "?from=600&to=300", 422).one("h1").text
 
 
@@ -386,7 +386,7 @@ def test_of_very_many_branches_the_trunk_and_what_trains_are_drawn(
     monkeypatch.setattr("branchtrack.web.charts.tree_chart.CURVES", 3)
     page = site.get(TREE)
     drawn = ["main", "cooler", "more-decay"]
-    assert [line["name"] for line in chart_data(page)["lines"]] == drawn  # type: ignore[attr-defined]
+    assert [line["name"] for line in chart_data(page)["lines"]] == drawn
     assert "3 of 4 branches" in page.one(id="chart").text
     assert "1 branch is not drawn" in page.one(id="samples").text
     assert page.one(id="samples").by_role("link", "hot")[0]["href"] == TREE + "?branch=hot"

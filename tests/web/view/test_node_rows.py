@@ -71,3 +71,15 @@ def test_momentum_of_a_cycle_is_told_as_the_update_used_it() -> None:
     used = {"step": 25, "verified": True, "momentum": 0.3, "momentum_now": 0.27}
     (proof,) = node_rows.proofs((Change("momentum", 0.95, 0.3),), used)
     assert proof.held and proof.summary == "momentum 0.27 of a cycle up to 0.3 used at step 25"
+
+
+def test_a_row_does_not_repeat_a_long_value_that_is_in_force() -> None:
+    shards = "code:1 prose:3 chat:0 forum:0.5 @5b27eb15732c7584"
+    (proof,) = node_rows.proofs(
+        [Change("data.shards", "", shards)], {"step": 9, "data.shards": shards}
+    )
+    assert proof.held and proof.summary == "data.shards used at step 9"
+    (other,) = node_rows.proofs(
+        [Change("data.shards", "", "code:1")], {"step": 9, "data.shards": shards}
+    )
+    assert not other.held and other.summary == f"data.shards {shards} used at step 9"

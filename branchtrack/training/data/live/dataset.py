@@ -19,6 +19,7 @@ from branchtrack.core.settings import Setting
 from branchtrack.core.shards import composition as compositions
 from branchtrack.core.shards.composition import SETTING, Composition, Shard
 from branchtrack.errors import DataChanged, InvalidInput
+from branchtrack.training.data.arguments import check_length, check_seed, check_weights
 from branchtrack.training.data.live import sources
 from branchtrack.training.data.live.drawing import Draws
 from branchtrack.training.data.live.readers import Reader
@@ -63,10 +64,8 @@ class LiveDataset(Dataset[Any]):
     ) -> None:
         if not isinstance(shards, Mapping) or not shards:
             raise InvalidInput("shards", shards, "one or more, by name")
-        if length is not None and (type(length) is not int or length < 1):
-            raise InvalidInput("length", length, "a whole number of at least 1, or None")
-        if type(seed) is not int or seed < 0:
-            raise InvalidInput("seed", seed, "a whole number of at least 0")
+        check_length(length)
+        check_seed(seed)
         self.seed, self.transform = seed, transform
         self.watched = None if watch is None else Path(watch).expanduser().absolute()
         self._read, self._roots = read, [Path(root).resolve() for root in roots or ()]
@@ -77,7 +76,9 @@ class LiveDataset(Dataset[Any]):
         self._draws: Draws | None = None
         self._drawn: Counter[str] = Counter()
         first = {name: self._opened(name, source) for name, source in shards.items()}
-        self._composition = Composition(()).changed(first, weights=_of_all(weights, first))
+        if weights is not None:
+            check_weights(weights, first)
+        self._composition = Composition(()).changed(first, weights=weights)
         self._note(self._composition)
         self.length = length or sum(shard.count for shard in first.values())
         setattr(self, MARK, {_ATTRIBUTE: _SETTING})
@@ -298,15 +299,6 @@ _SETTING = Setting(
     short="data",
     about="shards that samples are drawn from, with their weights; changed by branchtrack data RUN",
 )
-
-
-def _of_all(
-    weights: Mapping[str, float] | None, shards: Mapping[str, Shard]
-) -> Mapping[str, float] | None:
-    """Return initial weights, which are for all shards or for none."""
-    if weights is not None and weights.keys() != shards.keys():
-        raise InvalidInput("weights", dict(weights), f"one for each of {', '.join(shards)}")
-    return weights
 
 
 __all__ = ["LiveDataset"]

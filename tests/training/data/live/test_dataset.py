@@ -184,11 +184,8 @@ def test_files_that_are_removed_are_closed_and_opened_again(tmp_path: Path) -> N
         ({"shards": {"a b": [1]}}, "a b"),
         ({"shards": {"code": []}}, "code"),
         ({"shards": {"code": "nowhere.txt"}}, "nowhere.txt"),
-        ({"weights": {"code": 1}}, "weights"),
         ({"weights": {"code": 0, "prose": 0}}, "to draw from"),
         ({"weights": {"code": -1, "prose": 1}}, "weights.code"),
-        ({"length": 0}, "length"),
-        ({"seed": -1}, "seed"),
     ],
 )
 def test_what_cannot_be_drawn_from_is_named(given: dict[str, Any], named: str) -> None:

@@ -24,7 +24,7 @@ from branchtrack.environment_variables import CERTIFY_VARIABLE
 from branchtrack.errors import BranchtrackError, CheckpointMismatch
 from branchtrack.training import rng
 from branchtrack.training.record import commits
-from branchtrack.training.session import replay
+from branchtrack.training.session.unrecorded import replay
 from branchtrack.training.trainer import resumption
 from tests.matrices import some
 from tests.training import loops, tiny
@@ -354,7 +354,7 @@ def test_a_training_that_ends_too_early_is_told(trained: Home, capfd: Any) -> No
     assert trained.events("certificate") == []
 
 
-class Own(tiny.BranchingTrainer):  # type: ignore[misc, valid-type]
+class Own(tiny.BranchingTrainer):
     """With a training step of its own."""
 
     def training_step(self, *given: Any, **named: Any) -> Any:

@@ -33,7 +33,7 @@ from branchtrack.training.record import code, commits, environment, logged_value
 from branchtrack.training.record.committer import Point
 from branchtrack.training.session import registration
 from branchtrack.training.session.base import Base, UnrecordedSession, origin
-from branchtrack.training.session.replay import leave
+from branchtrack.training.session.unrecorded.replay import leave
 from branchtrack.training.state import averages, snapshots, weights
 from branchtrack.training.state.snapshots import Snapshot
 

@@ -25,7 +25,7 @@ from branchtrack.launching.export_completion import complete
 from branchtrack.retention import policies
 from branchtrack.retention.sweeps import Sweep
 from branchtrack.training.record import commits
-from branchtrack.training.session import merging
+from branchtrack.training.session.unrecorded import merging
 from tests.training import loops, tiny
 from tests.training.homes import Home
 

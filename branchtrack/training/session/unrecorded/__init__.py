@@ -1,0 +1,1 @@
+"""Sessions that record no training: passed over, trained again to compare, or merged."""
