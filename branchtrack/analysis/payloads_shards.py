@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection
@@ -26,6 +27,9 @@ def branch_data(connection: Connection, branch: Branch) -> dict[str, Any]:
     changes = [stretch for stretch in changes if stretch.value is not None]
     known = compositions(connection, [ends.value, *(stretch.value for stretch in changes)])
     current = known.get(ends.value) or Composition(())
+    # A fork records the change that was requested, and its first node what that came to.
+    resolved = (stretch._replace(value=_resolved(known, stretch.value)) for stretch in changes)
+    changes = [next(same) for _value, same in groupby(resolved, key=lambda row: row.value)]
     total = sum(shard.effective_weight for shard in current.shards)
     shards = {shard.key: shard for stretch in changes for shard in _of(known, stretch.value)}
     # What is recorded of a shard that is drawn from now is the newest.
@@ -36,7 +40,7 @@ def branch_data(connection: Connection, branch: Branch) -> dict[str, Any]:
         "branch": f"{ends.run}/{branch.name}",
         "node": branch.head_id,
         "step": ends.step,
-        "value": ends.value,
+        "value": _resolved(known, ends.value),
         "samples": sum(ends.drawn.values()),
         "shards": [
             _shard(
@@ -61,6 +65,10 @@ def _shard(shard: Shard, samples: int, before: int, total: float, in_use: bool) 
         "own_samples": samples - before,
         "passes": samples / shard.count,
     }
+
+
+def _resolved(known: Mapping[Any, Composition], value: str | None) -> str | None:
+    return known[value].value if value in known else value
 
 
 def _of(known: Mapping[Any, Composition], value: str | None) -> tuple[Shard, ...]:

@@ -6,8 +6,10 @@ from typing import Any
 
 from branchtrack.analysis.payloads_shards import branch_data
 from branchtrack.checkpoints.packs import Store
+from branchtrack.core.shards import composition
 from branchtrack.db import runs
 from branchtrack.db.engine import Database
+from branchtrack.db.storage import texts
 from tests.web import seeds
 
 
@@ -54,6 +56,27 @@ def test_a_shard_that_was_removed_is_listed_last(database: Database, store: Stor
         None,
     )
     assert last["samples"] == 100
+
+
+def test_a_change_relative_to_the_node_of_a_fork_is_listed_once(
+    database: Database, store: Store
+) -> None:
+    main = seeds.Grower(database, store, "live").line("main")
+    main.draw(100)
+    reference = seeds.AFTER.value.rpartition("@")[2]
+    asked = f"chat:9 -code of @{reference}"
+    made = composition.changed_by(asked, seeds.AFTER)
+    with database.transaction() as connection:
+        texts.put(connection, made.document)
+    main.commit("fork", 100, {"data.shards": asked})
+    facts = data_of(database, "live")
+    assert (facts["value"], facts["changes"][-1]["value"]) == (made.value, made.value)
+    main.commit("checkpoint", 120, {"data.shards": made.value})
+    facts = data_of(database, "live")
+    assert [(change["step"], change["value"]) for change in facts["changes"]][-2:] == [
+        (100, seeds.AFTER.value),
+        (100, made.value),
+    ]
 
 
 def test_a_branch_without_shards_or_nodes_has_none(database: Database, store: Store) -> None:

@@ -43,7 +43,7 @@ class PlannedReplay:
         fitted = self.fitted
         if not fitted.recording.requested:
             return
-        parts = [f"{len(fitted.changes)} are made"]
+        parts = [f"{len(fitted.changes)} are requested"]
         if fitted.done:
             parts.append(f"{len(fitted.done)} were made before")
         if fitted.passed:

@@ -98,20 +98,37 @@ def changes(answers: Sequence[Answer]) -> tuple[Change, ...]:
 def supersede(answers: Sequence[Answer]) -> None:
     """Supersede the earlier of two requests for one setting at one control point.
 
-    Changes of shards add up: the update has to use what all of them made together.
+    Changes of shards add up: the update has to use what all of them made together. One of which
+    nothing is left, as later ones remove or reweight the same shards, is superseded.
     """
     later: set[str] = set()
+    undone: set[tuple[str, str]] = set()
     shards: dict[str, Any] | None = None
     for answer in reversed(answers):
         if answer.request.kind not in SETTING_KINDS or answer.state != "applied":
             continue
         if answer.request.kind == "data":
             shards = answer.settings = shards or answer.settings
+            made, unmade = _shard_changes(answer.request.requested)
+            if made <= undone:
+                answer.state, answer.settings = "superseded", {}
+            undone |= unmade
             continue
         answer.settings = {name: v for name, v in answer.settings.items() if name not in later}
         if not answer.settings:
             answer.state = "superseded"
         later.update(answer.settings)
+
+
+def _shard_changes(
+    requested: Mapping[str, Any],
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Return what a change of shards makes, and what it undoes of earlier ones, by shard."""
+    weights = {("weight", name) for name in requested.get("weights", ())}
+    removed = requested.get("remove", ())
+    members = {("member", name) for name in (*requested.get("add", ()), *removed)}
+    undone = {(what, name) for what in ("member", "weight") for name in removed}
+    return members | weights, undone | weights
 
 
 def message(answers: Sequence[Answer]) -> str:

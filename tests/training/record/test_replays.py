@@ -41,7 +41,7 @@ def test_a_training_gets_its_changes_as_requests_of_the_replay(
     with database.transaction() as connection:
         planned.record(connection, segment)
     planned.announce()
-    assert "2 are made" in caplog.text
+    assert "2 are requested" in caplog.text
     with database.read() as connection:
         rows = sending.asked_before(connection, planned.fitted.recording, [segment.id])
     assert [rows[line].conditions for line in (2, 3)] == [{"at_step": 3}, {"at_step": 0}]

@@ -225,3 +225,13 @@ def test_its_own_thread_looks(home: Home, monkeypatch: pytest.MonkeyPatch) -> No
     made.folder.close()
     made.bench.close()
     made.bench.database.close()
+
+
+def test_a_damaged_file_is_asked_for_and_holds_up_no_other(watch: Watch) -> None:
+    watch.drop("a.safetensors", "no tensors")
+    watch.drop("b.txt")
+    watch.look()
+    assert watch.adds() == [
+        {"a-2": str(watch.incoming / "a.safetensors")},
+        {"b": str(watch.incoming / "b.txt")},
+    ]

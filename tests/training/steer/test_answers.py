@@ -55,6 +55,37 @@ def test_the_earlier_of_two_requests_for_one_setting_is_superseded() -> None:
     assert [one.settings for one in found] == [{}, {"decay": 1}, {"lr": 3}]
 
 
+def shards(**requested: Any) -> Answer:
+    """An answer to a change of shards."""
+    one = answer("data")
+    one.request.requested.clear()
+    one.request.requested.update(requested)
+    one.settings = {"data.shards": str(requested)}
+    return one
+
+
+def test_a_change_of_shards_of_which_nothing_is_left_is_superseded() -> None:
+    replies = [
+        shards(weights={"a": 4.0}),
+        shards(add={"c": "c.txt"}, weights={"c": 2.0}),
+        shards(add={"d": "d.txt"}),
+        shards(remove=["a", "d"], weights={"c": 3.0}),
+        shards(weights={"b": 1.0}),
+        shards(weights={"b": 2.0}),
+    ]
+    answers.supersede(replies)
+    assert [one.state for one in replies] == [
+        "superseded",
+        "applied",
+        "superseded",
+        "applied",
+        "superseded",
+        "applied",
+    ]
+    expected = {"data.shards": str({"weights": {"b": 2.0}})}
+    assert [one.settings for one in replies if one.state == "applied"] == [expected] * 3
+
+
 def test_actions_and_failures_supersede_nothing() -> None:
     found = [answer(lr=1), answer("stop", "done"), answer(state="failed", lr=2)]
     answers.supersede(found)

@@ -63,7 +63,9 @@ def _lines(path: Path) -> list[str]:
 
 
 def _json_lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in _lines(path)]
+    # Split at line ends alone: texts may have other separators of lines in them (U+2028).
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.strip()]
 
 
 def _json(path: Path) -> list[Any]:

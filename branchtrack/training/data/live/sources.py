@@ -15,12 +15,13 @@ import numpy as np
 import torch
 
 from branchtrack.core.shards.composition import Shard
-from branchtrack.errors import DataChanged, InvalidInput
+from branchtrack.errors import BranchtrackError, DataChanged, InvalidInput
 from branchtrack.training.data.live import fingerprints, readers
 from branchtrack.training.data.live.fingerprints import Stamp
 from branchtrack.training.data.live.readers import Reader
 
 _IN_MEMORY = (list, tuple, torch.Tensor)
+_READABLE = "a file or folder that can be read"
 
 
 class Source:
@@ -95,13 +96,19 @@ def open_path(path: Path, read: Reader | None) -> Source:
         files = readers.files_of(path) if path.is_dir() else [path]
         stamps = {file: fingerprints.stamp_of(file) for file in files}
         items, ends = _items(path, files, read)
+        count = len(items)
         fingerprint = fingerprints.of_path(path)
         if stamps != {file: fingerprints.stamp_of(file) for file in files}:
             why = "it was written to while it was read"
             raise readers.unusable(path, why, "a file that nobody writes to any more")
     except OSError as error:
-        raise readers.unusable(path, str(error), "a file or folder that can be read") from error
-    if not len(items):
+        raise readers.unusable(path, str(error), _READABLE) from error
+    except BranchtrackError:
+        raise
+    except Exception as error:
+        # Whatever a reader stumbles over: libraries have errors of their own for damaged files.
+        raise readers.unusable(path, f"{type(error).__name__}: {error}", _READABLE) from error
+    if not count:
         raise readers.unusable(path, "it has no items", "a file or folder with at least one item")
     return Source(items, fingerprint, path, stamps, ends)
 

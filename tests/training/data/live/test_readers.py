@@ -28,6 +28,13 @@ def test_text_files_have_lines_entries_and_rows(tmp_path: Path) -> None:
         assert list(readers.read(tmp_path / name)) == items
 
 
+def test_json_lines_end_at_line_ends_alone(tmp_path: Path) -> None:
+    texts = ["a\u2028b", "a\u0085b", "a\x0cb"]
+    lines = "\r\n".join(json.dumps(text, ensure_ascii=False) for text in texts)
+    (tmp_path / "a.jsonl").write_bytes(lines.encode())
+    assert list(readers.read(tmp_path / "a.jsonl")) == texts
+
+
 def test_files_of_numbers_have_rows(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(6).reshape(3, 2))
     save_file({"x": torch.arange(3), "y": torch.ones(3, 2)}, tmp_path / "a.safetensors")

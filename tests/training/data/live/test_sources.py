@@ -103,3 +103,34 @@ def test_a_file_that_is_written_meanwhile_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidInput, match="nobody writes to"):
         sources.open_path(path, read)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.safetensors", b"\xff" * 100),
+        ("a.csv", b"x\n" + b"1" * 200_000),
+        ("a.json", b"[" * 100_000),
+        ("a.npy", None),
+    ],
+    ids=["tensors", "table", "nested", "number"],
+)
+def test_whatever_a_reader_stumbles_over_names_the_file(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    path = tmp_path / name
+    if content is None:
+        np.save(path, np.array(3))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=f"{name} cannot be used"):
+        sources.open_path(path, None)
+
+
+def test_an_error_of_a_reader_of_the_script_names_the_file(tmp_path: Path) -> None:
+    def read(path: Path) -> Any:
+        raise EOFError("no magic")
+
+    (tmp_path / "a.bin").write_bytes(b"x")
+    with pytest.raises(InvalidInput, match="a.bin cannot be used: EOFError: no magic"):
+        sources.open_path(tmp_path / "a.bin", read)
