@@ -15,18 +15,18 @@ unexport PYTHONDONTWRITEBYTECODE
 ROOMY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$6 == "/dev/shm" && $$4 > 8000000 {print $$6}')
 MEMORY := $(shell awk '/^MemAvailable/ && $$2 > 12000000 {print "enough"}' /proc/meminfo 2>/dev/null)
 ifneq ($(and $(ROOMY),$(MEMORY)),)
-test test-all ui: export TMPDIR = $(ROOMY)
+test tests test-all ui: export TMPDIR = $(ROOMY)
 endif
 
 # Two cores are shared by the tests' workers; a thread pool in each would only make them wait.
-test ui bench: export OMP_NUM_THREADS = 1
+test tests ui bench: export OMP_NUM_THREADS = 1
 
 # Browser tests need Debian's chromium; root installs it, anybody else is told. CI never leaves them out.
 HAS_CHROMIUM = command -v chromium >/dev/null
 APT_INSTALL = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all browser dev lint types ui shots migration wheel bench gpu
+.PHONY: help demo test tests test-all browser dev lint types ui shots migration wheel bench gpu
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,7 +34,11 @@ help:  ## show this list
 demo: .venv/.runtime  ## train a small model here and open the pages on it (DEMO_ARGS adds flags)
 	@$(BIN)/branchtrack demo $(DEMO_ARGS)
 
-test: lint types browser  ## lint, types and all tests
+# The types keep one core busy for a minute, while the tests' workers are still collecting.
+test: lint browser  ## lint, types and all tests
+	@$(MAKE) --no-print-directory --jobs 2 types tests
+
+tests: .venv/.dev
 	@marks="not bench and not scenario and not exhaustive"; \
 	if [ -z "$(CI)" ] && ! $(HAS_CHROMIUM); then \
 		echo "No chromium here: the browser tests are left out (apt-get install chromium)."; \
@@ -46,9 +50,8 @@ test-all: .venv/.dev  ## what takes longer: every case of every matrix, and repo
 	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -u -m pytest -n $(BUSY) -q tests/training/test_matrix.py
 	@OMP_NUM_THREADS=2 BRANCHTRACK_TEST_THREADS=2 $(BIN)/python -u -m pytest -q -m "not exhaustive" \
 		tests/training/test_matrix.py tests/training/test_loop_exactness.py
-	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(BUSY) -q -m "exhaustive and not bench" \
-		--ignore tests/training/test_matrix.py tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(WORKERS) -q -m scenario tests/scenarios
+	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(BUSY) --dist worksteal -q \
+		-m "(exhaustive or scenario) and not bench" --ignore tests/training/test_matrix.py tests
 
 browser:
 	@$(HAS_CHROMIUM) || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
