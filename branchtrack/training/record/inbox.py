@@ -39,7 +39,7 @@ class Inbox:
     ``waiting`` is true while there are requests to take, or after `interrupt` was called: the one
     flag that a loop tests. ``awaits`` names what pending requests wait for: ``epoch`` (its end),
     ``checkpoint`` (the next), ``step`` (``next_step`` is the first), ``metrics``. ``next_expiry``
-    is the time at which the first of them expires.
+    is the time at which the first of them expires, ``last_step`` the step after which one has.
 
     Locking: everything changes under one condition, except that `note` and `renew` set flags
     without it and that a loop reads ``waiting``, ``next_step`` and ``awaits`` without it.
@@ -50,7 +50,7 @@ class Inbox:
         self.next_step = math.inf
         self.awaits: frozenset[str] = frozenset()
         self.pending: list[Request] = []
-        self.next_expiry = math.inf
+        self.next_expiry = self.last_step = math.inf
         self._taken_ids: set[str] = set()
         self._interrupted = False
         self._terms: dict[str, Term] = {}
@@ -60,8 +60,10 @@ class Inbox:
         self._step = -1
         self._changed = threading.Condition()
 
-    def receive(self, polled: Iterable[Request], now: float) -> list[EndedRequest]:
+    def receive(self, polled: Iterable[Request], now: float, step: int = 0) -> list[EndedRequest]:
         """Replace what is pending by all requests of the segment that can still be carried out.
+
+        ``now`` is in seconds since 1970, ``step`` the number of updates that have been made.
 
         Those that were pending and are not polled any more were ended by another process.
 
@@ -70,9 +72,10 @@ class Inbox:
         """
         with self._changed:
             fresh = [request for request in polled if request.id not in self._taken_ids]
-            endings = [_ending(request, now) for request in fresh]
+            endings = [_ending(request, now, step) for request in fresh]
             self._offer([r for r, ending in zip(fresh, endings, strict=True) if ending is None])
             self.next_expiry = min((_expiry(request) for request in self.pending), default=math.inf)
+            self.last_step = min(map(_last_step, self.pending), default=math.inf)
         return [ending for ending in endings if ending is not None]
 
     def renew(self) -> None:
@@ -174,11 +177,18 @@ def _expiry(request: Request) -> float:
     return float(request.conditions.get("expires_at", math.inf))
 
 
-def _ending(request: Request, now: float) -> EndedRequest | None:
+def _last_step(request: Request) -> float:
+    # What no moment has to come for is answered by the training thread, with its own step.
+    waits = awaited(request) not in ("now", _STEP)
+    return float(request.conditions.get("not_after_step", math.inf)) if waits else math.inf
+
+
+def _ending(request: Request, now: float, step: int) -> EndedRequest | None:
     if request.cancel is not None:
         why = "It was cancelled while it waited."
         return EndedRequest(request, "cancelled", why, request.cancel)
-    late = preconditions.overdue(request.conditions, step=0, now=now)
+    seen = step if step > _last_step(request) else 0
+    late = preconditions.overdue(request.conditions, step=seen, now=now)
     if late:
         return EndedRequest(request, "expired", late, f"run ({control.local_actor()})")
     return None

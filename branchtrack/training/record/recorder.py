@@ -269,13 +269,16 @@ class Recorder:
             self.inbox.receive(control.poll(self._database, self._segment), time.time())
 
     def _poll(self) -> None:
-        now = time.time()
-        if not self._changes.anything() and now < self.inbox.next_expiry:
+        # Read before the requests are: none of them can have been in time for an earlier step.
+        now, step = time.time(), self.step
+        inbox = self.inbox
+        is_overdue = now >= inbox.next_expiry or step > inbox.last_step
+        if not self._changes.anything() and not is_overdue:
             return
         with self._polling:
             polled = control.poll(self._database, self._segment)
             self._changes.seen()
-            endings = self.inbox.receive(polled, now)
+            endings = inbox.receive(polled, now, step)
         for ended in endings:
             with self._database.transaction() as connection:
                 requests.move(

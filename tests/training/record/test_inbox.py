@@ -52,6 +52,17 @@ def test_a_request_that_expires_is_ended_at_its_time() -> None:
     assert inbox.pending == [] and inbox.next_expiry == math.inf
 
 
+def test_a_condition_that_is_not_met_expires_after_its_last_step() -> None:
+    inbox = Inbox()
+    assert inbox.last_step == math.inf
+    late = request("checkpoint", 1, conditions={"once": "loss<0", "not_after_step": 5})
+    assert inbox.receive([late], NOW, 5) == [] and inbox.last_step == 5
+    (ended,) = inbox.receive([late], NOW, 6)
+    why = "It was to be applied by step 5, and training is at step 6."
+    assert (ended.state, ended.why, inbox.pending) == ("expired", why, [])
+    assert inbox.last_step == math.inf
+
+
 def test_an_interrupt_makes_the_loop_come_once() -> None:
     inbox = Inbox()
     assert not inbox.wait(0)
