@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from branchtrack.examples.studies.outcome import Outcome, Plan
 from branchtrack.examples.studies.recorded import rank
@@ -50,6 +50,26 @@ def shares(
         is_known = own is not None or other is not None
         values[case, seed] = _spent(plan, own) / _spent(plan, other) if is_known else None
     return values
+
+
+def bounds(plan: Plan, outcomes: Sequence[Outcome], arm: str, cases: Collection[str]) -> str:
+    """Return the sentence that says of how many pairs the share is no more than a bound."""
+    losses = targets(plan, outcomes)
+    missing = {
+        name: {
+            (o.case, o.seed)
+            for o in outcomes
+            if o.arm == name
+            and o.case in cases
+            and updates_to(o, losses.get((o.case, o.seed), -math.inf)) is None
+        }
+        for name in (arm, RESTART)
+    }
+    upper, lower = missing[RESTART] - missing[arm], missing[arm] - missing[RESTART]
+    return (
+        f"Only {arm!r} was there in {len(upper)} pairs, whose true share is lower, and only "
+        f"{RESTART!r} in {len(lower)}, whose true share is higher."
+    )
 
 
 def before_the_error(plan: Plan, outcomes: Sequence[Outcome]) -> int:

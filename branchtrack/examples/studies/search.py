@@ -158,7 +158,9 @@ def _remarks(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
         shares = reaching.shares(plan, outcomes, arm)
         late = [share for (case, _), share in shares.items() if not case.endswith(AT_ONCE)]
         at_once = [share for (case, _), share in shares.items() if case.endswith(AT_ONCE)]
-        lines.append(reaching.verdict(late, "Where the rate goes wrong later", arm))
+        cases = [case for case in plan.cases if not case.endswith(AT_ONCE)]
+        bounds = reaching.bounds(plan, outcomes, arm, cases)
+        lines.append(f"{reaching.verdict(late, 'Where the rate goes wrong later', arm)} {bounds}")
         if at_once:
             what = "Where it is wrong from the first update on"
             lines.append(reaching.verdict(at_once, what, arm))

@@ -68,6 +68,17 @@ def test_pairs_that_had_it_before_the_error_are_counted() -> None:
     assert reaching.before_the_error(PLAN, OUTCOMES[2:]) == 0
 
 
+def test_shares_that_are_only_bounds_are_counted() -> None:
+    sentence = reaching.bounds(PLAN, OUTCOMES, BRANCHING, ["digits"])
+    assert (
+        sentence.startswith("Only 'branching agent' was there in 1 pairs") and "in 0," in sentence
+    )
+    slow = [*REFERENCES, of(BRANCHING, 0, (20, 9.0)), *OUTCOMES[4:5]]
+    assert "in 0 pairs" in reaching.bounds(PLAN, slow, BRANCHING, ["digits"])
+    assert "'restart agent' in 1," in reaching.bounds(PLAN, slow, BRANCHING, ["digits"])
+    assert "'restart agent' in 0," in reaching.bounds(PLAN, slow, BRANCHING, ["text"])
+
+
 def test_a_row_has_the_mean_of_the_seeds_that_were_there() -> None:
     assert reaching.column(PLAN, OUTCOMES, OUTCOMES[2:4]) == "50 (2 of 2)"
     assert reaching.column(PLAN, OUTCOMES, OUTCOMES[4:]) == "80 (1 of 2)"
