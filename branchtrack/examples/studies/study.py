@@ -67,6 +67,8 @@ class Study:
     arms: Sequence[Arm]
     plan: Callable[[bool, int | None], Plan]
     expected: tuple[float, float]
+    #: Gigabytes that the checkpoints of a full one take.
+    disk: float = 2.0
     services: Callable[[Laboratory], AbstractContextManager[Any]] = _no_services
     remarks: Callable[[Plan, Sequence[Outcome]], Sequence[str]] = lambda _plan, _outcomes: ()
     #: Further columns of its table: a header, and the cell of a row by all outcomes and the row's.

@@ -171,13 +171,19 @@ def _list(studies: list[Study], as_json: bool) -> None:
                     "question": study.question,
                     "quick_minutes": study.expected[0],
                     "minutes": study.expected[1],
+                    "gigabytes": study.disk,
                 }
                 for study in studies
             ]
         )
         return
     rows = [
-        (study.name, f"{study.expected[0]:g} min", f"{study.expected[1]:g} min", study.title)
+        (
+            study.name,
+            *(f"{minutes:g} min" for minutes in study.expected),
+            f"{study.disk:g} GB",
+            study.title,
+        )
         for study in studies
     ]
-    print_table(("NAME", "--QUICK", "FULL", ""), rows, right="--QUICK FULL")
+    print_table(("NAME", "--QUICK", "FULL", "DISK", ""), rows, right="--QUICK FULL DISK")

@@ -31,6 +31,7 @@ def test_without_a_name_the_studies_are_listed_with_what_they_take(call: Call) -
     listed = call("study", "--list", "--json").json
     assert [row["name"] for row in listed] == list(registry.MODULES)
     assert all(0 < row["quick_minutes"] <= 3 and row["minutes"] for row in listed)
+    assert all(row["gigabytes"] > 0 for row in listed)
 
 
 @pytest.mark.parametrize(
