@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -166,16 +167,28 @@ def _services(laboratory: Laboratory) -> Iterator[None]:
         yield
 
 
-def _remarks(laboratory_plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
-    del outcomes
-    model = laboratory_plan.options["model"]
-    if laboratory_plan.options["base_url"]:
-        return [f"The language model is {model}."]
+def _remarks(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
+    model = plan.options["model"]
+    lines = [
+        f"At {case} `restarts` ended lower than `llm branching`: that rate is too high from the "
+        "first update on, so that every node to go back to but the first was trained with it."
+        for case, rate in plan.cases.items()
+        if rate > _RATE
+        and _mean(outcomes, "restarts", case) < _mean(outcomes, "llm branching", case)
+    ]
+    if plan.options["base_url"]:
+        return [f"The language model is {model}.", *lines]
     return [
         "The arms `llm`, `llm branching` and `restarts` were answered by the scripted endpoint: a "
         "rule behind the same HTTP path, which shows that path and not what a model can do. Its "
-        "tokens are estimated, four characters each."
+        "tokens are estimated, four characters each.",
+        *lines,
     ]
+
+
+def _mean(outcomes: Sequence[Outcome], arm: str, case: str) -> float:
+    losses = [recorded.rank(o.loss) for o in outcomes if (o.arm, o.case) == (arm, case)]
+    return statistics.fmean(losses) if losses else math.nan
 
 
 _AGENT: dict[str, list[str]] = {

@@ -177,6 +177,7 @@ def _remarks(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
         )
     return [
         *lines,
+        "What the branching agent tries is part of its updates: 80 each time that it goes back.",
         "The sizes, the size of the error and the agents' common rule were chosen by trying them "
         "outside of this study on the seeds 0 to 2.",
     ]

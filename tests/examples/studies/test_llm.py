@@ -13,6 +13,7 @@ from branchtrack.examples.studies.laboratory import Laboratory
 from branchtrack.examples.studies.outcome import Plan
 from branchtrack.examples.studies.recorded import Training
 from branchtrack.examples.studies.study import Arm
+from tests.examples.studies.made_up import outcome
 
 
 class Bench:
@@ -93,6 +94,15 @@ def test_a_model_is_told_its_moves_and_held_to_them(
 
 def test_a_scripted_endpoint_is_named_as_such() -> None:
     assert "scripted endpoint" in llm.STUDY.remarks(llm.plan(True), [])[0]
+
+
+def test_where_restarts_are_better_it_says_why() -> None:
+    plan = llm.plan(False, 1)
+    losses = {"restarts": 2.0, "llm branching": 2.5}
+    outcomes = [outcome(arm, case, 0, loss) for arm, loss in losses.items() for case in plan.cases]
+    named = [line.split(" `")[0] for line in llm.STUDY.remarks(plan, outcomes)[1:]]
+    assert named == ["At lr 0.05", "At lr 0.15"]
+    assert not llm.STUDY.remarks(plan, outcomes[-1:])[1:]
 
 
 def test_the_services_are_an_endpoint_that_answers(tmp_path: Path) -> None:
