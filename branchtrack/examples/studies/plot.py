@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _COLOURS = ("#767676", "#0a62c4", "#b3541e", "#137a3f", "#8a3fa0", "#a3325a", "#5f6b00", "#00707a")
 _DASHES = ("-", "--", "-.", ":")
 _POINTS = 60
+#: An axis of a case's own begins at the losses after this part of the updates.
+_FIRST = 6
 _PANEL, _HEIGHT = 3.4, 3.1
 _INK, _GRID = "#333333", "#e3e3e3"
 # Its keys have a type of hundreds of literals.
@@ -51,15 +53,14 @@ def svg(study: Study, plan: Plan, outcomes: Sequence[Outcome]) -> str:
     cases = list(plan.cases)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_PANEL * len(cases) + 0.4, _HEIGHT + 0.9))
-        panels = figure.subplots(1, len(cases), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(cases), sharey=not study.has_own_axes, squeeze=False)[0]
         for panel, case in zip(panels, cases, strict=True):
             _draw(panel, study, case, outcomes)
         panels[0].set_ylabel(study.axes[1])
-        if study.is_logarithmic:
-            panels[0].set_yscale("log")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False)
-        figure.subplots_adjust(left=0.09, right=0.98, top=0.9, bottom=0.34, wspace=0.08)
+        space = 0.22 if study.has_own_axes else 0.08
+        figure.subplots_adjust(left=0.09, right=0.98, top=0.9, bottom=0.34, wspace=space)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
@@ -67,6 +68,9 @@ def svg(study: Study, plan: Plan, outcomes: Sequence[Outcome]) -> str:
 
 def _draw(panel: Axes, study: Study, case: str, outcomes: Sequence[Outcome]) -> None:
     """Draw the lines of a case, and those of arms that are the same in every case."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    highest = 0.0
     for number, arm in enumerate(study.arms):
         chosen = [o for o in outcomes if o.arm == arm.name and o.case in (case, ANY_CASE)]
         steps, curves = over_seeds(chosen, is_lowest=study.is_lowest)
@@ -75,8 +79,16 @@ def _draw(panel: Axes, study: Study, case: str, outcomes: Sequence[Outcome]) -> 
         style: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)]}
         mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=int(len(curves) > 1))
         dash = _DASHES[number % len(_DASHES)]
+        highest = max(highest, float(mean[len(mean) // _FIRST]))
         panel.plot(steps, mean, linestyle=dash, linewidth=1.4, label=arm.name, **style)
         panel.fill_between(steps, mean - spread, mean + spread, alpha=0.1, linewidth=0, **style)
+    if study.has_own_axes and highest:
+        # The fall of the first updates, which all have, would leave no room for the rest.
+        panel.set_yscale("log")
+        panel.set_ylim(top=highest)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+        panel.yaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_formatter("{x:.2g}")
     panel.set_title(case, fontsize=9, loc="left")
     panel.set_xlabel(study.axes[0])
     panel.grid(color=_GRID, linewidth=0.6)

@@ -243,10 +243,10 @@ STUDY = Study(
     ),
     arms=ARMS,
     plan=plan,
-    expected=(1.5, 30),
+    expected=(1.5, 40),
     disk=25.0,
     services=_services,
     remarks=_remarks,
-    is_logarithmic=True,
+    has_own_axes=True,
     columns=(("updates to the target", reaching.column),),
 )

@@ -77,8 +77,8 @@ class Study:
     views: Callable[[Outcome], Sequence[Outcome]] = lambda outcome: (outcome,)
     #: Whether its plot shows the lowest loss so far, not the loss.
     is_lowest: bool = True
-    #: Whether losses of its cases differ so much that only a logarithmic axis shows them all.
-    is_logarithmic: bool = False
+    #: Whether losses of its cases differ so much that each needs an axis of its own.
+    has_own_axes: bool = False
     #: What the axes of its plot are.
     axes: tuple[str, str] = ("updates, abandoned ones too", "lowest held-out loss so far")
 

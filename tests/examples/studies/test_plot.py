@@ -45,6 +45,6 @@ def test_what_is_no_number_is_no_loss() -> None:
     assert plot.over_seeds([broken, outcome("a", "c", 1)])[1].shape[0] == 1
 
 
-def test_losses_that_differ_much_can_have_a_logarithmic_axis() -> None:
-    text = plot.svg(replace(study(), is_logarithmic=True), plan(), outcomes())
-    assert text != plot.svg(study(), plan(), outcomes())
+def test_cases_whose_losses_differ_much_have_axes_of_their_own() -> None:
+    own = plot.svg(replace(study(), has_own_axes=True), plan(), outcomes())
+    assert own.count(">1.5<") == 2 and plot.svg(study(), plan(), outcomes()).count(">1.5<") == 1
