@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -28,4 +29,18 @@ def test_a_forked_tree_has_no_branch_that_another_test_added(
         tree = forked_tree(tmp_path / name)
         assert set(tree.branches) == {"main", "cooler"}
         tree.branch("other")
+        tree.database.close()
+
+
+def test_a_forked_tree_is_new_however_long_the_tests_have_gone_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trees_for_tests, "_GROWN", {})
+    first = forked_tree(tmp_path / "grown")
+    copied = forked_tree(tmp_path / "copied")
+    monkeypatch.setattr(time, "time", lambda: first.run.created_at + 1000.0)
+    later = forked_tree(tmp_path / "later")
+    assert copied.run.id == first.run.id != later.run.id
+    assert later.run.created_at == first.run.created_at + 1000.0
+    for tree in (first, copied, later):
         tree.database.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -132,6 +133,8 @@ def make_tree(
 #: Forked trees as they were grown first, by all that they depend on. Their branches are a copy's:
 #: the test that had a tree grown goes on with it, and adds its own.
 _GROWN: dict[str, tuple[Copy, Run, dict[str, Branch], list[Node]]] = {}
+#: Seconds after which one is grown anew: a training that is no newer than this has not stalled.
+_FRESH = 300.0
 
 
 def make_forked_tree(database: Database, store: Store, **how: Any) -> tuple[Tree, list[Node]]:
@@ -139,7 +142,7 @@ def make_forked_tree(database: Database, store: Store, **how: Any) -> tuple[Tree
     if not tree_copies.is_possible(database, store):
         return _grow_forked(make_tree(database, store, **how))
     kind = json.dumps([database.is_sqlite, how], sort_keys=True)
-    if kind not in _GROWN:
+    if kind not in _GROWN or time.time() - _GROWN[kind][1].created_at > _FRESH:
         tree, line = _grow_forked(make_tree(database, store, **how))
         _GROWN[kind] = tree_copies.take(database, store), tree.run, {**tree.branches}, [*line]
         return tree, line

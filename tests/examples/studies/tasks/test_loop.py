@@ -53,10 +53,10 @@ def test_what_was_asked_for_at_a_look_is_done_at_the_next_update_however_late_it
     database = small.home(monkeypatch, tmp_path)
     arrives = Inbox.receive
 
-    def late(inbox: Inbox, polled: Any, now: float) -> Any:
+    def late(inbox: Inbox, polled: Any, *moment: Any) -> Any:
         rows = list(polled)
         time.sleep(0.6 if rows else 0.0)
-        return arrives(inbox, rows, now)
+        return arrives(inbox, rows, *moment)
 
     def ask(_pace: Any, update: int) -> bool:
         if update == 2:
