@@ -50,8 +50,9 @@ test-all: .venv/.dev  ## what takes longer: every case of every matrix, and repo
 	@OMP_NUM_THREADS=1 BRANCHTRACK_MATRIX=all $(BIN)/python -u -m pytest -n $(BUSY) -q tests/training/test_matrix.py
 	@OMP_NUM_THREADS=2 BRANCHTRACK_TEST_THREADS=2 $(BIN)/python -u -m pytest -q -m "not exhaustive" \
 		tests/training/test_matrix.py tests/training/test_loop_exactness.py
-	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(BUSY) --dist worksteal -q \
-		-m "(exhaustive or scenario) and not bench" --ignore tests/training/test_matrix.py tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(BUSY) -q -m "exhaustive and not bench" \
+		--ignore tests/training/test_matrix.py tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(WORKERS) -q -m scenario tests/scenarios
 
 browser:
 	@$(HAS_CHROMIUM) || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \

@@ -32,11 +32,6 @@ settings.load_profile("branchtrack")
 _LAST_SECONDS = 900
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole scripts come first, the slowest before all: begun last, each leaves a core idle."""
-    items.sort(key=_urgency)
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish() -> None:
     """A process that does not end says where it hangs, and fails: nobody else would know."""
@@ -151,13 +146,6 @@ def sqlite_database(sqlite_config: Config) -> Iterator[Database]:
 def store(tmp_path: Path) -> Store:
     """The store of the home that ``config`` and ``sqlite_config`` make."""
     return open_store(tmp_path / "home" / "store")
-
-
-def _urgency(item: pytest.Item) -> float:
-    """Where a test stands in the order, by how long it may take if it is a scenario."""
-    limit = item.get_closest_marker("timeout")
-    is_scenario = item.get_closest_marker("scenario") is not None
-    return -(limit.args[0] if limit else 1) if is_scenario else 0
 
 
 @contextmanager
