@@ -52,7 +52,7 @@ test-all: .venv/.dev  ## what takes longer: every case of every matrix, and repo
 		tests/training/test_matrix.py tests/training/test_loop_exactness.py
 	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(BUSY) -q -m "exhaustive and not bench" \
 		--ignore tests/training/test_matrix.py tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(WORKERS) -q -m scenario tests/scenarios
+	@OMP_NUM_THREADS=1 $(BIN)/python -u -m pytest -n $(WORKERS) -q -m scenario tests/scenarios tests/examples/autoresearch
 
 browser:
 	@$(HAS_CHROMIUM) || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \

@@ -58,12 +58,14 @@ def test_a_proposal_of_a_model_is_approved_and_proved(shell: Shell) -> None:
     answer = json.dumps({"action": "set", "values": {"lr": 0.05}, "reason": "it is too high"})
     with answering(saying(completion(answer, prompt_tokens=5))) as asked:
         options = ("--base-url", asked.url, "--model", "small", "--option", "every=1000")
-        with shell.start("diverging") as training:
+        # It is stopped once the proposal was approved, however long that takes.
+        with shell.start("diverging", "100000") as training:
             wait_for_run(shell)
             with agent(shell, "--policy", "llm", *options) as coach:
                 while not (waiting := shell.json("proposals", "job")):
                     time.sleep(0.2)
                 approved = shell.json("approve", waiting[0]["id"])
+                shell.json("stop", "job")
                 printed, _ = training.communicate(timeout=200)
                 said, _ = coach.communicate(timeout=60)
     assert training.returncode == 0, printed

@@ -1,8 +1,12 @@
-"""A plain loop whose loss explodes while the rate is high; slow enough to be watched."""
+"""A plain loop whose loss explodes while the rate is high; slow enough to be watched.
+
+Its argument is the number of updates.
+"""
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 
 import torch
@@ -13,8 +17,9 @@ torch.manual_seed(0)
 model = torch.nn.Linear(2, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 data = torch.utils.data.DataLoader(torch.ones(8, 2), batch_size=2)
+steps = int(sys.argv[1]) if len(sys.argv) > 1 else 120
 run = branchtrack.start(
-    "job", model=model, optimizer=optimizer, data=data, max_steps=120, save_steps=10
+    "job", model=model, optimizer=optimizer, data=data, max_steps=steps, save_steps=10
 )
 for batch in run.batches():
     loss = (model(batch) - torch.randn(len(batch), 1)).square().mean()
