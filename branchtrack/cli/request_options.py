@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 #: The states in which the request has taken effect.
 SUCCESS = frozenset(("verified", "done"))
 _LONGEST = 7 * 24 * 3600
-#: What an answer calls the samples of the data from which on a change is used.
-_FROM_SAMPLE = "from_sample"
 
 
 @dataclass(frozen=True)
@@ -201,9 +199,9 @@ def answer_lines(answer: dict[str, Any]) -> list[str]:
 
 def _values(values: dict[str, Any]) -> str:
     """Return a part of an answer in words; of data, the first sample that a change is used for."""
-    rest = {name: value for name, value in values.items() if name != _FROM_SAMPLE}
-    samples = values.get(_FROM_SAMPLE) or {}
-    words = [f"{name} from sample {formats.steps(number)} on" for name, number in samples.items()]
+    rest = {name: value for name, value in values.items() if name != formats.FROM_SAMPLE}
+    samples = formats.from_samples(values.get(formats.FROM_SAMPLE) or {})
+    words = [f"{name} {first}" for name, first in samples.items()]
     return ", ".join([*([pairs(rest)] if rest else []), *words])
 
 

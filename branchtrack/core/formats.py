@@ -16,6 +16,8 @@ from typing import Any
 from branchtrack.core.nonfinite import spelled
 from branchtrack.core.schedules import is_recipe, recipe_words
 
+#: What a result calls the first samples that changes of data are used for.
+FROM_SAMPLE = "from_sample"
 NOTHING = "–"
 MINUS = "−"
 #: States of branches, requests and launches whose own names say too little.
@@ -164,13 +166,18 @@ def assignments(values: Mapping[str, Any] | None) -> str:
     return ", ".join(pairs)
 
 
+def from_samples(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Describe from which sample of the data on changes are used, by setting, where it is known."""
+    known = {name: number for name, number in numbers.items() if number is not None}
+    return {name: f"from sample {steps(number)} on" for name, number in known.items()}
+
+
 def outcome(result: Mapping[str, Any] | None) -> str:
     """Describe the result of a request: ``eval_loss 0.6100, branch cooler``; ids are left out."""
     flat: dict[str, Any] = {}
     for name, value in (result or {}).items():
-        if name == "from_sample" and isinstance(value, Mapping):
-            first = {key: number for key, number in value.items() if number is not None}
-            flat |= {key: f"from sample {steps(number)} on" for key, number in first.items()}
+        if name == FROM_SAMPLE and isinstance(value, Mapping):
+            flat |= from_samples(value)
         else:
             flat.update(value if isinstance(value, Mapping) else {name: value})
     phrases = [

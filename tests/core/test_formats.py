@@ -161,3 +161,9 @@ def test_a_metric_is_a_number_however_it_was_stored() -> None:
 def test_a_change_is_written_with_the_step_where_it_is_not_its_nodes() -> None:
     assert formats.change_words("lr", 5e-3, 1e-3) == "lr 5e-3 → 1e-3"
     assert formats.change_words("lr", None, 0.1, 1200) == "lr – → 0.1 (since step 1,200)"
+
+
+def test_changes_of_data_are_said_from_their_first_sample_on_if_it_is_known() -> None:
+    numbers = {"data.shards": 1404, "data.shift": None}
+    assert formats.from_samples(numbers) == {"data.shards": "from sample 1,404 on"}
+    assert formats.outcome({"from_sample": numbers}) == "data.shards from sample 1,404 on"
