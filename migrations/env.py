@@ -7,6 +7,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from branchtrack import config
+from branchtrack.db.browsing import tables  # noqa: F401
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import metadata
 

@@ -68,6 +68,7 @@ class Run:
     ``retention`` is the policy by which ``gc`` thins the run; None keeps everything.
     ``trashed_at``: it is deleted and can be restored; ``purged_at``: only its events remain.
     ``watch`` is what its trainings are watched for (see `core.health.rules`); None: the defaults.
+    ``pinned_at``: it stands first in lists.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Run:
     retention: dict[str, Any] | None = None
     purged_at: float | None = None
     watch: dict[str, Any] | None = None
+    pinned_at: float | None = None
 
     @property
     def training(self) -> dict[str, Any]:
@@ -112,6 +114,7 @@ class Branch:
     trashed_at: float | None = None
     tags: list[str] | None = None
     notes: str | None = None
+    pinned_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ runs = Table(
     Column("purged_at", Double),
     #: What its trainings are watched for, see `core.health.rules`; NULL for the defaults.
     Column("watch", JSON),
+    Column("pinned_at", Double),
 )
 
 branches = Table(
@@ -80,6 +81,7 @@ branches = Table(
     Column("trashed_at", Double),
     Column("tags", JSON),
     Column("notes", Text),
+    Column("pinned_at", Double),
     UniqueConstraint("run_id", "name"),
     UniqueConstraint("run_id", "position"),
 )

@@ -114,7 +114,9 @@ OTHER_TABLES = ["ALTER TABLE nodes ADD COLUMN more TEXT", "DROP INDEX ix_nodes_p
 #: What may be changed unnoticed, by table: the chain covers what a payload means, not its blanks.
 UNNOTICED = {"events": {"payload"}}
 #: Who works at present is no record.
-RECORD = [table for table in metadata.sorted_tables if table.name != "workers"]
+#: What a record does not consist of.
+_OTHER = {"workers", "metric_summaries", "metric_pyramids", "saved_views"}
+RECORD = [table for table in metadata.sorted_tables if table.name not in _OTHER]
 
 
 def _rows_have_problems(connection: Connection) -> bool:

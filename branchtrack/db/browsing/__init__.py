@@ -1,0 +1,1 @@
+"""What only pages and lists read: numbers made from other rows, and saved views."""
