@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from markupsafe import Markup
 
@@ -150,14 +149,19 @@ def _runs(
     chart: Chart, xs: Sequence[float], *columns: Sequence[float | None]
 ) -> Iterator[list[tuple[float, ...]]]:
     """Yield the pixels (x, y of each column) of every run of positions that have all values."""
-    rows = zip(xs, *columns, strict=True)
-    for is_drawn, group in groupby(rows, key=lambda row: None not in row):
-        if is_drawn:
-            yield [
-                (chart.share(x) * 1000, *(_y(chart, value or 0.0) for value in values))
-                for x, *values in group
-                if x is not None
-            ]
+    scale, left = 1000 / ((chart.x_high - chart.x_low) or 1), chart.x_low
+    places = [(x - left) * scale for x in xs]
+    heights = [[None if y is None else _y(chart, y) for y in values] for values in columns]
+    run: list[tuple[float, ...]] = []
+    for row in zip(places, *heights, strict=True):
+        if None in row:
+            if run:
+                yield run
+            run = []
+        else:
+            run.append(row)  # type: ignore[arg-type]  # none of it is None
+    if run:
+        yield run
 
 
 def _path(chart: Chart, xs: Sequence[float], values: Sequence[float | None]) -> str:
@@ -177,13 +181,13 @@ def _area(chart: Chart, line: Line) -> str:
     """Return the area between a curve and zero."""
     zero = _y(chart, 0.0)
     return "".join(
-        f"M{run[0][0]:.1f},{zero:.1f}L{_joined(run)}L{run[-1][0]:.1f},{zero:.1f}Z"
+        f"M{run[0][0]:.0f},{zero:.1f}L{_joined(run)}L{run[-1][0]:.0f},{zero:.1f}Z"
         for run in _runs(chart, line.xs, line.smooth)
     )
 
 
 def _joined(spots: Sequence[tuple[float, ...]]) -> str:
-    return "L".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+    return "L".join([f"{x:.0f},{y:.1f}" for x, y in spots])
 
 
 def _marks(chart: Chart, line: Line) -> list[Markup]:

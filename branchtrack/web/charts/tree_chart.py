@@ -12,7 +12,7 @@ from itertools import zip_longest
 
 from branchtrack.core.formats import as_number
 from branchtrack.core.tree import Span, lineage
-from branchtrack.db.metrics import Series
+from branchtrack.db.views.metric_overview import Overview
 from branchtrack.web.events.streams import Cursor
 from branchtrack.web.view.tree import BranchView, TreeView
 
@@ -69,31 +69,15 @@ def choose_branches(branches: Sequence[BranchView], metric: str) -> list[BranchV
     return [view for view in branches if view.branch.id in drawn]
 
 
-def last_points(series: Mapping[str, Series]) -> dict[str, tuple[int, float]]:
-    """Return the newest (step, value) that was read of each segment."""
-    ends = {segment: points for segment, points in series.items() if points.steps.size}
-    return {
-        segment: (int(points.steps[-1]), float(points.values[-1]))
-        for segment, points in ends.items()
-    }
-
-
-def cursor(
-    tree: TreeView, names: Sequence[str], series: Mapping[str, Mapping[str, Series]]
-) -> Cursor:
+def cursor(tree: TreeView, names: Sequence[str], overview: Overview) -> Cursor:
     """Return the cursor from which the stream of some metrics continues what the page shows."""
-    live = [view.segment.id for view in tree.live if view.segment]
-    return Cursor(
-        tree.outline.cursor,
-        {
-            segment: tuple(_last_step(series.get(name, {}).get(segment)) for name in names)
-            for segment in live
-        },
-    )
-
-
-def _last_step(series: Series | None) -> int:
-    return int(series.steps[-1]) if series is not None and series.steps.size else -1
+    reached = {}
+    for view in tree.live:
+        if view.segment is not None:
+            key, step = view.segment.id, view.segment.step
+            known = [overview.values.get(name, {}).get(key) for name in names]
+            reached[key] = tuple(step if values is None else values.last_step for values in known)
+    return Cursor(tree.outline.cursor, reached)
 
 
 def _spans(tree: TreeView, view: BranchView) -> list[Span]:

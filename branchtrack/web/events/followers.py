@@ -49,6 +49,8 @@ class Cursor:
         return cls(int(first), {segment: tuple(map(int, steps)) for segment, *steps in pairs})
 
 
+#: States that may still change.
+_OPEN = frozenset((*lifecycle.LIVE, "waiting", "lost"))
 #: Points (step, value) of each metric.
 _Points = dict[str, list[tuple[int, float | None]]]
 
@@ -78,8 +80,10 @@ class Follower:
         """Return messages (name, data): ``changed`` for a new record, ``progress`` in training."""
         with self.database.read() as connection:
             happened = audit.since(connection, self.run.id, self.cursor.event, limit=200)
+            keys = {*self.cursor.reached, *self._states, *(event.ref for event in happened)}
             every = {
-                segment.id: segment for segment in segments.list_of_run(connection, self.run.id)
+                segment.id: segment
+                for segment in segments.unended_of_run(connection, self.run.id, keys)
             }
             self._learn_names(connection, every.values())
             now = time.time()
@@ -89,7 +93,7 @@ class Follower:
         lost = [key for key, state in states.items() if self._is_newly_lost(key, state)]
         if happened or lost:
             messages.append(("changed", self._changed(happened, lost, every)))
-        self._states = states
+        self._states = {key: state for key, state in states.items() if state in _OPEN}
         heads = {
             key: segment.step for key, segment in every.items() if states[key] in lifecycle.LIVE
         }

@@ -84,7 +84,6 @@ def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = Non
         panels = wall_parts.panels(
             shown.tree, shown.branches, shown.curves, shown.names, shown.look
         )
-    series = shown.curves.series if shown.curves else {}
     return respond(
         TEMPLATE,
         status,
@@ -100,7 +99,7 @@ def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = Non
         requests=listed_requests,
         most_requests=_REQUESTS,
         described={listed.id: request_lines.describe_request(listed) for listed in listed_requests},
-        cursor=tree_chart.cursor(shown.tree, shown.names, series),
+        cursor=tree_chart.cursor(shown.tree, shown.names, shown.overview),
         filters=tree_address.kept(),
         logs=_logs(shown.tree, services().config),
         worker_note=services().worker_note,
@@ -148,15 +147,14 @@ def _read(connection: Connection, run: str, sent: Sent) -> Shown:
 def _branch_parts(shown: Shown) -> dict[str, Any]:
     """Return what there is to choose from, and what is not shown of it."""
     tree, rating = shown.tree, shown.rating
-    names = {view.name for view in shown.branches}
-    ordered = sorted(tree.branches, key=lambda view: view.branch.pinned_at is None)
-    best = rating.best_first(ordered)
-    unrated = [view for view in ordered if view not in best]
+    best = rating.best_first(tree.branches)
+    rated = rating.values.keys()
+    unrated = [view for view in tree.branches if view.branch.id not in rated]
     every = sorted([*best, *unrated], key=lambda view: view.branch.pinned_at is None)
     return {
         "folded": branch_choice.folded(tree, shown.branches, rating),
         "offered": every[:_OFFERED],
-        "ticked": names,
+        "ticked": {view.name for view in shown.branches},
         "best": best[0] if best else None,
         "is_chosen": not tree_address.choice().is_default,
     }

@@ -30,7 +30,7 @@ from branchtrack.web.view.tree import HELD_OUT, BranchView, TreeView
 
 blueprint = Blueprint("wall", __name__)
 #: Positions of all curves of a chart, in a page and for the script.
-_IN_PAGE, _FOR_SCRIPT = 800, 1600
+_IN_PAGE, _FOR_SCRIPT = 480, 1600
 #: Metrics that are suggested if no name is similar.
 _SUGGESTED = 20
 
@@ -110,7 +110,7 @@ def read_overview(
         list(outline.segments),
         requested[0] if requested else None,
         also=[*requested[1:], *counter, *wall.USUAL],
-        valued=[HELD_OUT],
+        valued=[*requested, *wall.USUAL],
     )
     names = overview.metrics.names
     for name in (*requested, *counter):
