@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, select
 
 from branchtrack.core.names import storable
 from branchtrack.db import seals, tails
-from branchtrack.db.browsing import summaries
+from branchtrack.db.browsing import pyramids, summaries
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 from branchtrack.db.tails import Tail
@@ -264,4 +264,5 @@ def _insert_block(connection: Connection, series_id: int, block: Series) -> int:
         "times": block.times.astype("<f8").tobytes(),
     }
     connection.execute(metric_blocks.insert().values(**row, seal=seals.digest(row)))
+    pyramids.write(connection, series_id, block.steps, block.values, block.times)
     return int(block.steps.size) - (0 if older is None else int(older._mapping["count"]))
