@@ -32,7 +32,6 @@ from branchtrack.web.view.tree import (
     TreeView,
     counted,
     standing_nodes,
-    waiting_or_failed,
 )
 
 blueprint = Blueprint("tree", __name__)
@@ -111,7 +110,8 @@ def render_tree(run: str, status: int = 200, errors: dict[str, Any] | None = Non
 
 def _read(connection: Connection, run: str, sent: Sent) -> Shown:
     look, requested = wall_parts.read_look(), wall_parts.requested_metrics()
-    outline = tree_outline.trees(connection, [run])[run]
+    outline = tree_outline.trees(connection, [run], brief=True)[run]
+    run_id = outline.run.id
     overview = wall_parts.read_overview(connection, outline, look, requested)
     names = wall.choose(overview.metrics, requested)
     # The branches without their nodes, which decide which nodes have to be read.
@@ -124,7 +124,7 @@ def _read(connection: Connection, run: str, sent: Sent) -> Shown:
     is_same = sent.has_lanes and sent.is_drawn
     nodes = tree_nodes.read(
         connection,
-        outline.run.id,
+        run_id,
         ids=standing_nodes(outline),
         log=tree_address.log(branches, is_narrowed=len(branches) < len(bare.branches)),
         before=query.whole("before", 1),
@@ -132,16 +132,16 @@ def _read(connection: Connection, run: str, sent: Sent) -> Shown:
         marks=None if is_same else timeline.thinning(branches, domain),
         sums=not sent.live_only,
     )
-    launched = launches.of_run(connection, outline.run.id, waiting_or_failed(outline))
-    tree = TreeView(outline, nodes, now(), *launched)
+    newest = launches.newest_of_run(connection, run_id) if outline.has_refused else None
+    tree = TreeView(outline, nodes, now(), newest)
     branches = branch_choice.choose(tree, tree_address.choice(), rating)
     sent.check_nodes(names[0], nodes)
     # The live part is requested often; its charts are drawn by a script, which reads them itself.
     curves = (
         None if sent.live_only else wall_parts.read_curves(connection, tree, branches, names, look)
     )
-    newest = requests.list_of_run(connection, outline.run.id, _REQUESTS)
-    return Shown(tree, branches, rating, overview, names, look, domain, sent, curves, newest)
+    listed = requests.list_of_run(connection, run_id, _REQUESTS)
+    return Shown(tree, branches, rating, overview, names, look, domain, sent, curves, listed)
 
 
 def _branch_parts(shown: Shown) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def data(run: str) -> Response:
     """Return the charts' values for the script that draws them."""
     look, requested = read_look(), requested_metrics()
     with services().database.read() as connection:
-        outline = tree_outline.trees(connection, [run])[run]
+        outline = tree_outline.trees(connection, [run], brief=True)[run]
         overview = read_overview(connection, outline, look, requested)
         names = wall.choose(overview.metrics, requested)
         bare = TreeView(outline, TreeNodes(), now())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -104,7 +104,7 @@ class BranchView:
     @property
     def settings(self) -> dict[str, Setting]:
         """Return the settings that the process training it declared."""
-        return declared(self.segment.declared) if self.segment else {}
+        return declared(self.segment.declared or []) if self.segment else {}
 
     @property
     def short_settings(self) -> dict[str, Setting]:
@@ -128,7 +128,6 @@ class TreeView:
     outline: TreeSummary
     nodes: TreeNodes
     now: float
-    launches: Mapping[str, Launch] = field(default_factory=dict)
     newest_launch: Launch | None = None
 
     @property
@@ -195,7 +194,7 @@ class TreeView:
         certified = certificate_lines.find(
             self.outline.certificates.get(branch.id), self.by_id, head
         )
-        launch = self.launches.get(branch.id)
+        launch = self.outline.launches.get(branch.id)
         saved = self.outline.saves(branch)
         group = self.outline.groups.get(branch.group_id or "", "")
         return BranchView(
@@ -228,18 +227,6 @@ def standing_nodes(outline: TreeSummary) -> list[str]:
     for certificate in outline.certificates.values():
         ids |= {certificate.from_node_id, certificate.to_node_id}
     return sorted(node_id for node_id in ids if node_id)
-
-
-def waiting_or_failed(outline: TreeSummary) -> list[str]:
-    """Return the ids of branches whose launch a page should mention."""
-    current = {
-        branch.id: outline.segments.get(branch.segment_id or "") for branch in outline.branches
-    }
-    return [
-        name
-        for name, segment in current.items()
-        if segment is not None and segment.status in ("waiting", "failed")
-    ]
 
 
 def change_words(changes: Iterable[Change]) -> str:

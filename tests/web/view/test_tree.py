@@ -37,7 +37,7 @@ def test_states_are_counted_the_liveliest_first(own: Site) -> None:
     main.grower.order(main.head, "waits")
     tree = view(own, "digits", main.grower.began + 200)
     assert view_tree.counted(tree.branches) == [("running", 1), ("waiting", 1)]
-    assert len(view_tree.waiting_or_failed(tree.outline)) == 1
+    assert [launch.branch for launch in tree.outline.launches.values()] == ["waits"]
 
 
 def test_changes_are_written_in_one_line() -> None:
