@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, select
 
 from branchtrack.core.names import storable
 from branchtrack.db import seals, tails
-from branchtrack.db.browsing import pyramids
+from branchtrack.db.browsing import pyramids, summaries
 from branchtrack.db.engine import upsert
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 from branchtrack.db.tails import Tail
@@ -64,17 +64,19 @@ class Series:
 
 @dataclass
 class Known:
-    """What the one writer of a segment's series need not query again: their ids and tails.
+    """What the one writer of a segment's series need not query again: ids and tails, its run.
 
     Valid as long as every transaction it was used in has been committed.
     """
 
     ids: dict[str, int] = field(default_factory=dict)
     tails: dict[int, Tail] = field(default_factory=dict)
+    #: The run of the segment, once there are points.
+    run_id: str = ""
 
     def copy(self) -> Known:
         """Return a copy to use in a transaction that may fail."""
-        return Known(dict(self.ids), dict(self.tails))
+        return Known(dict(self.ids), dict(self.tails), self.run_id)
 
 
 def append(
@@ -113,6 +115,8 @@ def append(
         set_={name: insert.excluded[name] for name in ("value", "time", "seal")},
     )
     connection.execute(latest_wins, list(latest.values()))
+    cache.run_id = cache.run_id or summaries.run_of(connection, segment_id)
+    summaries.extend(connection, cache.run_id, segment_id, ids, latest.values())
     for series, tail in grown.items():
         grown[series] = _seal(connection, tail) if tail.count >= BLOCK else tail
     tails.write(connection, grown.values())

@@ -44,6 +44,7 @@ from branchtrack.web.pages import (
     theme,
     trash,
     tree,
+    wall,
 )
 from branchtrack.web.protocol import routes as protocol_routes
 from branchtrack.web.view import request_lines
@@ -140,7 +141,7 @@ def status_of(error: BranchtrackError) -> int:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
+    pages = (runs, tree, wall, node, compare, resume, continuation, steer, launches, storage, audit)
     views = (*pages, alerts, agents, data, manage, trash, code, theme, streams)
     for blueprint in (*(module.blueprint for module in views), *BLUEPRINTS):
         app.register_blueprint(blueprint)

@@ -34,6 +34,16 @@ from branchtrack.db.tables import (
 #: SQLite takes 32,766 parameters in a statement.
 _CHUNK = 2000
 _troubles = events.alias("troubles")
+_origins = nodes.alias("origins")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a segment begins: a node's branch, segment and step."""
+
+    branch_id: str
+    segment_id: str
+    step: int
 
 
 @dataclass(frozen=True)
@@ -42,8 +52,9 @@ class TreeSummary:
 
     ``troubles`` is what each segment could not record at its last sign of life: its process records
     an event of kind ``trouble`` as soon as it can, ``begun`` with the reason, and ``over``.
-    ``certificates`` has the newest one of each branch, ``groups`` the names of groups by id, and
-    ``unseen`` how many warnings and errors of each branch nobody has seen.
+    ``certificates`` has the newest one of each branch, ``groups`` the names of groups by id,
+    ``unseen`` how many warnings and errors of each branch nobody has seen, and ``origins`` where
+    each segment begins that is not a root's.
     """
 
     run: Run
@@ -54,6 +65,7 @@ class TreeSummary:
     certificates: Mapping[str, Certificate]
     groups: Mapping[str, str]
     unseen: Mapping[str, int] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
     def status(self, branch: Branch, now: float) -> str:
         """Return the status of a branch at the time ``now``, see `lifecycle.segment_status`."""
@@ -206,11 +218,15 @@ def _read_trees(connection: Connection, refs: Sequence[str]) -> list[TreeSummary
             _troubles,
             newest.label("cursor"),
             groups.c.name.label("group_name"),
+            _origins.c.branch_id.label("origin_branch"),
+            _origins.c.segment_id.label("origin_segment"),
+            _origins.c.step.label("origin_step"),
             visibility.unseen_of_branch().label("unseen"),
         )
         .outerjoin(branches, and_(branches.c.run_id == runs.c.id, visibility.BRANCHES))
         .outerjoin(groups, groups.c.id == branches.c.group_id)
         .outerjoin(segments, segments.c.branch_id == branches.c.id)
+        .outerjoin(_origins, _origins.c.id == segments.c.start_node_id)
         .outerjoin(certificates, certificates.c.id == newest_of_branch().scalar_subquery())
         .outerjoin(last_troubles, last_troubles.c.ref == segments.c.id)
         .outerjoin(_troubles, _troubles.c.id == last_troubles.c.id)
@@ -255,6 +271,11 @@ def _summary(rows: Sequence[Row[Any]]) -> TreeSummary:
         certified,
         {row.branches_group_id: row.group_name for row in rows if row.group_name is not None},
         {row.branches_id: row.unseen for row in rows if row.unseen},
+        {
+            row.segments_id: Origin(row.origin_branch, row.origin_segment, row.origin_step)
+            for row in rows
+            if row.origin_step is not None
+        },
     )
 
 

@@ -18,7 +18,7 @@ from branchtrack.web.svg.marks import TRUNK
 from branchtrack.web.view.comparison import Comparison, Side
 from branchtrack.web.view.tree import change_words
 
-_POINTS = 700
+_POINTS = 300
 _SHORT = 130
 
 

@@ -207,5 +207,5 @@ def _tree(connection: Connection, run: str) -> TreeView:
 def _rewinds(tree: TreeView) -> list[NodeSummary]:
     """Return the nodes to choose from: the newest ones, and the one that the address names."""
     chosen = tree.by_id.get(request.args.get("node") or request.form.get("node") or "")
-    listed = list(tree.nodes.page)
+    listed = [row.node for row in tree.nodes.page]
     return listed if chosen is None or chosen in listed else [*listed, chosen]
