@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from branchtrack.analysis.downsample import smooth_at
 from branchtrack.core.formats import metric, steps
+from branchtrack.db.browsing.buckets import Buckets, Gaps
 from branchtrack.db.metrics import Series
-from branchtrack.web.charts import stretches
 from branchtrack.web.svg.marks import TRUNK, colour_and_dash
 
 SMOOTHING = (0.0, 0.6, 0.9, 0.99)
@@ -133,12 +132,12 @@ class Chart:
 
 
 def line(
-    series: Series,
+    points: Series | Buckets,
     *,
     name: str,
     style: int,
     weight: float,
-    points: int,
+    limit: int,
     to_x: ToX,
     after: int = -1,
     upto: int | None = None,
@@ -148,31 +147,33 @@ def line(
     marked_gaps: bool = True,
     span: tuple[int, int] | None = None,
 ) -> Line:
-    """Return the part of a ``series`` with ``after <= step <= upto`` inside ``window`` as a line.
+    """Return the part of a curve with ``after <= step <= upto`` inside ``window`` as a line.
 
     The last point at or before ``after`` is included, so that a branch begins where its parent was.
     ``changes`` are (step, text) pairs of interventions to mark on the curve. It is drawn in about
-    ``points`` stretches of the steps in ``span``, or of its own.
+    ``limit`` stretches of the steps in ``span``, or of its own.
     """
+    whole = points if isinstance(points, Buckets) else _of_points(points)
     low, high = window
-    joined = int(np.searchsorted(series.steps, after, side="right")) - 1
-    first = int(series.steps[joined]) - 1 if joined >= 0 else -1
-    begin = max(first, -1 if low is None else low - 1)
+    joined = int(np.searchsorted(whole.steps, after, side="right")) - 1
+    begin = int(whole.steps[joined]) - 1 if joined >= 0 else -1
+    begin = max(begin, -1 if low is None else low - 1)
     ends = [end for end in (upto, high) if end is not None]
-    section = series.cut(begin, min(ends) if ends else None)
-    thin = stretches.of_series(section, points, span)
-    smooth = smooth_at(series, weight, thin.steps)
-    broken = [] if not marked_gaps else _gap_middles(section)[:_MOST_GAPS]
+    section = whole.cut(begin, min(ends) if ends else None)
+    thin = section.reduced(_stretches(section.steps, limit, span))
+    smooth = whole.smooth(weight)[np.searchsorted(whole.steps, thin.steps)]
+    broken = _gap_middles(section.gaps)[:_MOST_GAPS] if marked_gaps else []
     marked = [(step, words) for step, words in changes if begin < step]
     heights = _values_at(thin.steps, smooth, [step for step, _ in marked])
     placed = _floats(to_x(np.array([step for step, _ in marked], np.int64)))
+    lows = _numbers(thin.low)
     return Line(
         name=name,
         style=style,
         steps=thin.steps.tolist(),
         xs=_floats(to_x(thin.steps)),
-        low=_numbers(thin.low),
-        high=_numbers(thin.high),
+        low=lows,
+        high=lows if np.array_equal(thin.low, thin.high, equal_nan=True) else _numbers(thin.high),
         raw=_numbers(thin.last),
         smooth=_numbers(smooth),
         gaps=_floats(to_x(np.array(broken, np.int64))),
@@ -182,7 +183,7 @@ def line(
             if y is not None
         ],
         named=named,
-        norm=_norm(series, weight, thin.steps),
+        norm=_norm(whole, weight, thin.steps),
     )
 
 
@@ -267,15 +268,17 @@ def along(by_step: Mapping[int, float]) -> ToX:
     )
 
 
-def hours(series: Series) -> ToX:
+def hours(points: Series | Buckets) -> ToX:
     """Return the axis of hours spent training, without waits between a node and its resume."""
-    if series.steps.size < 2:
+    steps, times = points.steps, points.times
+    if steps.size < 2:
         return interpolated(np.zeros(1), np.zeros(1))
-    taken = np.diff(series.times)
-    usual = float(np.median(taken))
-    taken = np.where((taken < 0) | (taken > 50 * max(usual, 1e-3)), usual, taken)
+    # Of a step: stretches differ in length.
+    taken, count = np.diff(times), np.diff(steps)
+    usual = float(np.median(taken / count))
+    taken = np.where((taken < 0) | (taken > 50 * count * max(usual, 1e-3)), usual * count, taken)
     spent = np.concatenate(([0.0], np.cumsum(taken))) / 3600.0
-    return interpolated(series.steps.astype(np.float64), spent)
+    return interpolated(steps.astype(np.float64), spent)
 
 
 def interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> ToX:
@@ -292,16 +295,39 @@ def interpolated(places: NDArray[np.float64], values: NDArray[np.float64]) -> To
     return to_x
 
 
-def _norm(series: Series, weight: float, drawn: NDArray[np.int64]) -> float:
+def _of_points(series: Series) -> Buckets:
+    return Buckets.of_points(series.steps, series.values, series.times)
+
+
+def _stretches(
+    steps: NDArray[np.int64], count: int, span: tuple[int, int] | None
+) -> NDArray[np.int64]:
+    """Return where the stretches begin in which a curve is drawn.
+
+    Those of all curves of a chart end at the same steps, so that the curves share their positions.
+    """
+    if steps.size <= count:
+        return np.arange(steps.size)
+    low, high = span or (int(steps[0]), int(steps[-1]))
+    place = (steps - low) * count // max(1, high - low + 1)
+    # The first point begins a branch where its parent was: it is never in a stretch with others.
+    return np.union1d([0, 1], np.flatnonzero(np.diff(place)) + 1)
+
+
+def _norm(whole: Buckets, weight: float, drawn: NDArray[np.int64]) -> float:
     upto = int(drawn[-1]) if drawn.size else -1
-    return 1.0 - weight ** int(np.isfinite(series.cut(-1, upto).values).sum())
+    return 1.0 - weight ** int(whole.count[whole.steps <= upto].sum())
 
 
-def _gap_middles(series: Series) -> list[int]:
+def _gap_middles(gaps: Gaps) -> list[int]:
     """Return the step in the middle of each run of values that are not finite."""
-    edges = np.diff(np.concatenate(([0], ~np.isfinite(series.values), [0])).astype(np.int8))
-    pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
-    return [int(series.steps[(first + end - 1) // 2]) for first, end in pairs]
+    firsts = np.flatnonzero(~gaps.follows)
+    if gaps.steps.size and (not firsts.size or firsts[0]):
+        firsts = np.append(0, firsts)
+    ends = np.append(firsts[1:], gaps.steps.size)
+    return [
+        int(gaps.steps[(first + end - 1) // 2]) for first, end in zip(firsts, ends, strict=False)
+    ]
 
 
 def _y_range(lines: Sequence[Line], log: bool, fill: bool) -> tuple[float, float]:

@@ -159,7 +159,7 @@ def _runs(
                 yield run
             run = []
         else:
-            run.append(row)  # type: ignore[arg-type]  # none of it is None
+            run.append(row)
     if run:
         yield run
 

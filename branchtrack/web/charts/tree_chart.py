@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 
 from branchtrack.core.formats import as_number
@@ -21,31 +20,6 @@ CURVES = 48
 
 
 Window = tuple[int | None, int | None]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The points that a chart of a tree needs: of which segments, and from which step on."""
-
-    lows: dict[str, int]
-    high: int | None
-
-    @classmethod
-    def of(
-        cls, tree: TreeView, drawn: Sequence[BranchView], window: Window, *, whole: bool = False
-    ) -> Reading:
-        """Return what the curves of some branches are made of, inside a window of steps.
-
-        With ``whole`` all of each, because the axis is a sum over what was before.
-        """
-        low, high = window if not whole else (None, None)
-        lows: dict[str, int] = {}
-        for view in drawn:
-            for span in _spans(tree, view):
-                # A curve that continues on another segment needs the points that lead up to that.
-                needed = min(low or 0, low or 0 if span.upto is None or whole else span.upto)
-                lows[span.segment] = min(needed, lows.get(span.segment, needed))
-        return cls(lows, high)
 
 
 def choose_branches(branches: Sequence[BranchView], metric: str) -> list[BranchView]:
@@ -80,7 +54,8 @@ def cursor(tree: TreeView, names: Sequence[str], overview: Overview) -> Cursor:
     return Cursor(tree.outline.cursor, reached)
 
 
-def _spans(tree: TreeView, view: BranchView) -> list[Span]:
+def spans(tree: TreeView, view: BranchView) -> list[Span]:
+    """Return the stretches of segments that a branch's curve consists of."""
     current = view.branch.segment_id
     return lineage(current, tree.starts.__getitem__) if current else []
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from branchtrack.analysis import curves
-from branchtrack.db.metrics import Series
+from branchtrack.analysis import courses
+from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.db.views.chart_series import OWN, Metrics
 from branchtrack.web.charts import chart, timeline
 from branchtrack.web.charts.chart import BARE_FOOT, FOOT, Chart, ToX
@@ -58,14 +58,15 @@ class Look:
 
 @dataclass(frozen=True)
 class Curves:
-    """The branches that are drawn, and the points of metrics by name and segment."""
+    """The branches that are drawn, and what was read of metrics by name and segment."""
 
     drawn: Sequence[BranchView]
-    series: Mapping[str, Mapping[str, Series]]
+    buckets: Mapping[str, Mapping[str, Buckets]]
 
-    def of(self, tree: TreeView, view: BranchView, metric: str) -> Series:
+    def of(self, tree: TreeView, view: BranchView, metric: str) -> Buckets:
         """Return a branch's whole curve of a metric, as far as it was read."""
-        return curves.stitched(view.branch, metric, tree.starts, self.series.get(metric, {})).series
+        of_metric = self.buckets.get(metric, {})
+        return courses.stitched(view.branch, metric, tree.starts, of_metric).buckets
 
 
 def choose(metrics: Metrics, requested: Sequence[str]) -> tuple[str, ...]:
@@ -117,7 +118,7 @@ def build(
     charts = [
         _chart(tree, read, name, look, axes.__getitem__, shown, points)
         for name in names
-        if any(series.steps.size for series in read.series.get(name, {}).values())
+        if any(part.steps.size for part in read.buckets.get(name, {}).values())
     ]
     return _on_one_axis(charts, shown, look)
 
@@ -143,7 +144,7 @@ def _chart(
             name=view.name,
             style=view.style,
             weight=weight,
-            points=each,
+            limit=each,
             to_x=axis(view.name),
             after=view.start if view.origin else -1,
             window=look.window,
@@ -194,9 +195,9 @@ def _axis(tree: TreeView, view: BranchView, read: Curves, names: Sequence[str], 
         return chart.hours(read.of(tree, view, names[0]))
     if look.counter is None:
         return chart.to_steps
-    series = read.of(tree, view, look.counter)
-    finite = np.isfinite(series.values)
-    return chart.interpolated(series.steps[finite].astype(np.float64), series.values[finite])
+    counted = read.of(tree, view, look.counter)
+    known = ~np.isnan(counted.last)
+    return chart.interpolated(counted.steps[known].astype(np.float64), counted.last[known])
 
 
 def _epochs(tree: TreeView, view: BranchView) -> dict[int, float]:

@@ -9,8 +9,9 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import Connection
 
+from branchtrack.analysis import courses
 from branchtrack.core.names import near
-from branchtrack.db.views import chart_series, metric_overview, tree_nodes, tree_outline
+from branchtrack.db.views import course_series, metric_overview, tree_nodes, tree_outline
 from branchtrack.db.views.chart_series import Metrics
 from branchtrack.db.views.metric_overview import Overview
 from branchtrack.db.views.tree_nodes import TreeNodes
@@ -136,20 +137,20 @@ def read_curves(
     names: Sequence[str],
     look: Look,
 ) -> Curves:
-    """Return the branches to draw, and the points of their curves."""
+    """Return the branches to draw, and what their curves are made of."""
     drawn = tree_chart.choose_branches(branches, names[0])
-    is_sum = look.axis == "time" or look.counter is not None
-    reading = tree_chart.Reading.of(tree, drawn, look.window, whole=is_sum)
+    lines = {view.name: tree_chart.spans(tree, view) for view in drawn}
     also = [look.counter] if look.counter else []
-    series = chart_series.read_series(
+    is_sum = look.axis == "time" or bool(also)
+    buckets = course_series.read_buckets(
         connection,
-        reading.lows,
+        sorted({span.segment for spans in lines.values() for span in spans}),
         list(dict.fromkeys([*names, *also])),
-        lows=reading.lows if any(reading.lows.values()) else None,
-        highs=dict.fromkeys(reading.lows, reading.high),
-        timed=look.axis == "time",
+        cuts=courses.cuts(lines.values()),
+        # A sum needs all that was before.
+        window=(None, None) if is_sum else look.window,
     )
-    return Curves(drawn, series)
+    return Curves(drawn, buckets)
 
 
 def panels(
