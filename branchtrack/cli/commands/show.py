@@ -206,9 +206,10 @@ def _print_part(name: str, values: dict[str, Any] | None) -> None:
 @click.command()
 @click.argument("a")
 @click.argument("b")
+@click.option("--weights", "with_weights", is_flag=True, help="Also how far the weights are apart.")
 @json_option
 @pass_command_line
-def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
+def diff(line: CommandLine, a: str, b: str, with_weights: bool, as_json: bool) -> None:
     """Compare A with B: branches, or nodes.
 
     \b
@@ -218,6 +219,8 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
 
     with line.read() as connection:
         payload = payloads_nodes.diff(connection, a, b)
+    if with_weights:
+        payload["weights"] = _weights(line, a, b)
     if as_json:
         emit(payload)
         return
@@ -245,6 +248,37 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
                 f"\n{side} at step {formats.steps(node['step'])}: {changes(node['changes'])}"
                 + (f" ({node['message']})" if node["message"] else "")
             )
+    if with_weights:
+        _print_weights(payload["weights"])
+
+
+def _weights(line: CommandLine, a: str, b: str) -> dict[str, Any]:
+    from branchtrack.analysis import payloads_weights
+
+    with line.read() as connection:
+        planned = payloads_weights.plan(connection, a, b)
+    return payloads_weights.measured(line.store, planned)
+
+
+def _print_weights(weights: dict[str, Any]) -> None:
+    echo()
+    rows = [*weights["rows"], weights["total"]] if weights["rows"] else []
+    print_table(
+        ("module", "distance", "cosine", "tensors", "equal"),
+        [
+            (
+                spelled_name(row["name"]),
+                formats.metric(row["distance"]),
+                formats.NOTHING if row["cosine"] is None else formats.metric(row["cosine"]),
+                formats.steps(row["tensors"]),
+                formats.steps(row["equal"]),
+            )
+            for row in rows
+        ],
+        right="distance cosine tensors equal",
+    )
+    for note in weights["notes"]:
+        echo(note)
 
 
 def _value(section: str, name: str, value: Any) -> str:
