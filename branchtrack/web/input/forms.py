@@ -65,16 +65,17 @@ def intervention(
     return payload
 
 
-def pressed(form: Mapping[str, str]) -> Mapping[str, str]:
+def pressed(form: Mapping[str, str], **more: str) -> Mapping[str, str]:
     """Return a form with the value of the relative button that was pressed, if one was.
 
     Whatever was typed into the field of its setting is replaced; all other fields count as usual.
+    ``more`` are fields that the button stands for, too.
     """
     if QUICK not in form:
         return form
     name, _, value = form[QUICK].partition("=")
     others = {key: text for key, text in form.items() if key != QUICK}
-    return {**others, "kind": "set", PREFIX + name: value}
+    return {**others, **more, PREFIX + name: value}
 
 
 def conditions(form: Mapping[str, str]) -> dict[str, Any]:

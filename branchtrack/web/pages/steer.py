@@ -76,7 +76,10 @@ def submit(run: str, branch: str) -> AnyResponse:
 
     ``back`` in the address names that page.
     """
-    form, is_from_tree = forms.pressed(request.form), query.choice("back", _PAGES) == "tree"
+    form, is_from_tree = (
+        forms.pressed(request.form, kind="set"),
+        query.choice("back", _PAGES) == "tree",
+    )
     try:
         control.submit(
             services().database,
@@ -112,7 +115,7 @@ def confirm_stop(run: str, branch: str) -> Response:
 @blueprint.post("/runs/<run>/branches/<branch>/steer/preview")
 def preview(run: str, branch: str) -> AnyResponse:
     """Show what a form would request; nothing is sent."""
-    form = forms.pressed(request.form)
+    form = forms.pressed(request.form, kind="set")
     kind = form.get("kind", "")
     try:
         result = control.preview(

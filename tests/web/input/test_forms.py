@@ -64,7 +64,7 @@ def test_every_value_of_a_list_is_judged_and_relative_ones_by_the_value_in_force
 
 def test_a_relative_button_replaces_the_field_of_its_setting() -> None:
     form = {"set.lr": "7", "set.eps": "1e-8", "quick": "lr=x0.5", "reason": "too hot"}
-    assert forms.pressed(form) == {
+    assert forms.pressed(form, kind="set") == {
         "kind": "set",
         "set.lr": "x0.5",
         "set.eps": "1e-8",
