@@ -6,7 +6,8 @@ ten thousand calls do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, Protocol
 
 from branchtrack.core.queries.evaluation import COMPARE
@@ -56,11 +57,10 @@ def holds(term: Term, columns: Columns) -> Answers:
         return columns.containing(term)
     if isinstance(term, Not):
         return [None if held is None else not held for held in holds(term.term, columns)]
-    answers: Answers = [isinstance(term, And)] * len(columns)
-    for part in term.terms:
-        join = _both if isinstance(term, And) else _either
-        answers = join(answers, holds(part, columns))
-    return answers
+    parts = [holds(part, columns) for part in term.terms]
+    if not parts:
+        return [isinstance(term, And)] * len(columns)
+    return reduce(_both if isinstance(term, And) else _either, parts)
 
 
 def _both(left: Answers, right: Answers) -> Answers:
@@ -88,7 +88,16 @@ def _compared(values: Sequence[Any], operator: str, literal: Literal) -> Answers
         ]
     if isinstance(literal, str):
         return [compare(value, literal) if isinstance(value, str) else None for value in values]
-    return [
-        compare(value, literal) if type(value) is float or type(value) is int else None
-        for value in values
-    ]
+    return _NUMERIC[operator](values, literal)
+
+
+# Written out, because a call for each value would take longer than all the rest.
+_NUMBERS = frozenset((float, int))
+_NUMERIC: dict[str, Callable[[Sequence[Any], float], Answers]] = {
+    "<": lambda values, x: [v < x if type(v) in _NUMBERS else None for v in values],
+    "<=": lambda values, x: [v <= x if type(v) in _NUMBERS else None for v in values],
+    ">": lambda values, x: [v > x if type(v) in _NUMBERS else None for v in values],
+    ">=": lambda values, x: [v >= x if type(v) in _NUMBERS else None for v in values],
+    "=": lambda values, x: [v == x if type(v) in _NUMBERS else None for v in values],
+    "!=": lambda values, x: [v != x if type(v) in _NUMBERS else None for v in values],
+}
