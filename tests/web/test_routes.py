@@ -43,7 +43,7 @@ ROUTES = {
     "theme.choose": ("POST", "/theme", "theme"),
     "runs.index": ("GET", "/runs", "look"),
     "tree.show": ("GET", RUN, "look"),
-    "tree.chart_data": ("GET", f"{RUN}/chart", "look"),
+    "wall.data": ("GET", f"{RUN}/chart", "look"),
     "node.show": ("GET", "/nodes/NODE", "look"),
     "compare.show": ("GET", "/compare?a=digits/main&b=digits/other", "look"),
     "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),
