@@ -23,6 +23,7 @@ from branchtrack.bundles.tensors import Arrivals
 from branchtrack.checkpoints.packs import Store
 from branchtrack.config import Config
 from branchtrack.db import audit, copied_rows, integrity, refusals, seals, tables
+from branchtrack.db.browsing import summaries
 from branchtrack.db.deletion import purging
 from branchtrack.db.engine import Database
 from branchtrack.db.storage import thinning
@@ -221,6 +222,7 @@ def _write_metrics(connection: Connection, bundle: Bundle) -> None:
     for table in (tables.metric_points, tables.metric_blocks):
         copied_rows.add_points(connection, table, ids, bundle.rows(table.name))
     copied_rows.seal_series(connection, ids.values())
+    summaries.rebuild(connection, bundle.run_id)
 
 
 def _seal_older_refusals(connection: Connection) -> None:

@@ -12,7 +12,14 @@ from branchtrack.client.problems import answer_of
 from branchtrack.errors import Unreachable
 from branchtrack.schemas.access import Caller
 from branchtrack.schemas.audit import AuditPage, Chain, Event
-from branchtrack.schemas.curves import Comparison, Curve, Diff, MetricLine, MetricList
+from branchtrack.schemas.curves import (
+    Comparison,
+    Curve,
+    Diff,
+    MetricLine,
+    MetricList,
+    WeightDistance,
+)
 from branchtrack.schemas.nodes import Code, Node, NodeCode, NodePage, NumberedNode
 from branchtrack.schemas.runs import BranchLine, BranchList, Run, RunLine, RunPage, Tree
 from branchtrack.schemas.search import Match, MatchPage
@@ -28,9 +35,11 @@ class Reading(Calls):
         """Return who the server takes this client for."""
         return self._get("/whoami", Caller)
 
-    def runs(self) -> Iterator[RunLine]:
-        """Yield every run, the latest created first."""
-        yield from self._pages("/runs", RunPage, "after")
+    def runs(self, query: str = "", *, sort: str = "", columns: str = "") -> Iterator[RunLine]:
+        """Yield every run, the latest created first, or those that a query matches in an order."""
+        asked = {"query": query, "sort": sort, "columns": columns}
+        given = {name: text for name, text in asked.items() if text}
+        yield from self._pages("/runs", RunPage, "after", **given)
 
     def run(self, run: str) -> Run:
         """Return a run without its tree."""
@@ -82,6 +91,10 @@ class Reading(Calls):
     def diff(self, a: str, b: str) -> Diff:
         """Return what differs between two branches, two nodes, or one of each."""
         return self._get("/diff", Diff, a=a, b=b)
+
+    def weights(self, a: str, b: str) -> WeightDistance:
+        """Return how far the weights of two sides are apart, by module, since they parted."""
+        return self._get("/diff/weights", WeightDistance, a=a, b=b)
 
     def settings(self, branch: str) -> Settings:
         """Return what a branch can be asked for."""

@@ -14,6 +14,8 @@ from typing import Any
 from sqlalchemy import JSON, Connection, Table, TextClause, select, text
 
 from branchtrack.db import audit, seals, tables, tails
+from branchtrack.db.browsing import summaries
+from branchtrack.db.browsing.tables import metric_pyramids
 
 _CHUNK = 500
 #: Columns that each database makes for itself.
@@ -95,8 +97,10 @@ def remove_series(connection: Connection, segment_ids: Collection[str]) -> None:
     series = tables.metric_series
     for segment_id in segment_ids:
         ids = connection.execute(select(series.c.id).where(series.c.segment_id == segment_id))
-        for series_id in list(ids.scalars()):
-            for table in (tables.metric_points, tables.metric_blocks):
+        doomed = list(ids.scalars())
+        summaries.remove(connection, doomed)
+        for series_id in doomed:
+            for table in (tables.metric_points, tables.metric_blocks, metric_pyramids):
                 connection.execute(table.delete().where(table.c.series_id == series_id))
             connection.execute(series.delete().where(series.c.id == series_id))
             seals.renew(connection, series, series_id)

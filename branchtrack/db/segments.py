@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, func, or_, select
 
 from branchtrack import processes
 from branchtrack.core import lifecycle
@@ -315,6 +315,13 @@ def of_process(connection: Connection, pid: int, since: float) -> Segment | None
 def list_of_run(connection: Connection, run_id: str) -> list[Segment]:
     """Return every segment of a run, in no particular order."""
     query = select(segments).where(segments.c.run_id == run_id)
+    return [record(row._mapping) for row in connection.execute(query)]
+
+
+def unended_of_run(connection: Connection, run_id: str, also: Iterable[str] = ()) -> list[Segment]:
+    """Return the segments of a run that have not ended, and those in ``also``."""
+    is_wanted = or_(segments.c.ended_at.is_(None), segments.c.id.in_(list(also)))
+    query = select(segments).where(segments.c.run_id == run_id, is_wanted)
     return [record(row._mapping) for row in connection.execute(query)]
 
 

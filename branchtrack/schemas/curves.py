@@ -144,3 +144,39 @@ class Comparison(Diff):
 
     metric: str
     curves: dict[str, Curve]
+
+
+class ModuleDistance(Answer):
+    """How far apart the weights of a module are.
+
+    ``distance`` is the length of the difference by that of the weights where the two parted,
+    ``moved_a`` and ``moved_b`` that of what each has changed since, ``cosine`` that between both
+    changes. Tensors that are the same in all count for nothing; ``equal`` of them are in both.
+    """
+
+    name: str
+    tensors: int
+    equal: int
+    elements: int
+    distance: Number
+    cosine: Number | None
+    moved_a: Number | None
+    moved_b: Number | None
+
+
+class WeightDistance(Answer):
+    """How far apart the weights of two nodes are, by module, since their common ancestor.
+
+    Without rows they could not be compared, for the reason in ``notes``. If the ancestor's weights
+    are not there, ``has_fork`` is false and distances are of the weights of ``a``.
+    """
+
+    a: str
+    b: str
+    ancestor: str | None
+    has_fork: bool
+    rows: list[ModuleDistance]
+    total: ModuleDistance | None
+    integers: int
+    unmatched: int
+    notes: list[str]

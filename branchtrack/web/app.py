@@ -44,6 +44,7 @@ from branchtrack.web.pages import (
     theme,
     trash,
     tree,
+    wall,
 )
 from branchtrack.web.pages.account import help as help_page
 from branchtrack.web.pages.account import me, tokens
@@ -143,7 +144,7 @@ def status_of(error: BranchtrackError) -> int:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, node, compare, resume, continuation, steer, launches, storage, audit)
+    pages = (runs, tree, wall, node, compare, resume, continuation, steer, launches, storage, audit)
     views = (*pages, alerts, agents, data, manage, trash, code, theme, streams)
     account = (tokens, me, help_page)
     for blueprint in (*(module.blueprint for module in (*views, *account)), *BLUEPRINTS):

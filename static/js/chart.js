@@ -1,5 +1,6 @@
-// Charts: <script class="data"> drawn with uPlot in place of the server's own drawing. It holds no
-// state that the server does not have; live points arrive as events.
+// Charts drawn with uPlot in place of the server's own drawings: those of a wall from its
+// address, others from their <script class="data">. It holds no state that the server does not
+// have; live points arrive as events.
 "use strict";
 
 const drawn = new Map(); // element -> {data, plot}
@@ -28,24 +29,36 @@ function label(value) {
 function places(low, high, wanted) {
   if (!(high > low)) return [low];
   const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((one) => one >= rough * 0.999);
-  const found = [];
-  for (let n = Math.ceil(low / step - 1e-9); n <= high / step + 1e-9; n += 1) found.push(Number((n * step).toPrecision(12)));
-  return found;
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
+  const ticks = [];
+  for (let n = Math.ceil(low / step - 1e-9); n <= high / step + 1e-9; n += 1) ticks.push(Number((n * step).toPrecision(12)));
+  return ticks;
+}
+
+// What is equal is sent once: the extremes of stretches of one point, averages without smoothing.
+function complete(data) {
+  for (const line of data.lines) {
+    line.band = Boolean(line.high);
+    line.high ??= [...line.low];
+    line.smooth ??= [...line.low];
+  }
+  return data;
 }
 
 function joined(data) {
-  const tables = data.lines.map((line) => [line.xs, line.raw, line.smooth]);
+  const tables = data.lines.map((line) => [line.xs, line.low, line.high, line.smooth]);
   return tables.length ? uPlot.join(tables) : [[], []];
 }
 
 function seriesOf(data) {
-  const ratio = devicePixelRatio || 1;
-  const found = [{}];
+  const ratio = devicePixelRatio || 1, few = !data.fill && data.lines.length <= 16;
+  const series = [{}], bands = [];
   for (const line of data.lines) {
-    const common = { points: { show: false }, spanGaps: false };
-    found.push({ ...common, show: data.weight > 0 && !data.fill && data.lines.length <= 16, width: 1, stroke: colour(line.colour, 0.28) });
-    found.push({
+    const common = { points: { show: false }, spanGaps: false, width: 1 }, first = series.length;
+    series.push({ ...common, show: few, stroke: line.band ? undefined : colour(line.colour, data.weight > 0 ? 0.28 : 0) });
+    series.push({ ...common, show: few && line.band });
+    if (few && line.band) bands.push({ series: [first + 1, first], fill: colour(line.colour, 0.2) });
+    series.push({
       ...common,
       width: data.fill ? 1 : 2,
       stroke: colour(line.colour),
@@ -56,7 +69,7 @@ function seriesOf(data) {
       points: { show: () => line.xs.length === 1, size: 6, fill: colour(line.colour) },
     });
   }
-  return found;
+  return { series, bands };
 }
 
 // Marks on the curves: the fork, changes, values that are not numbers, names.
@@ -149,26 +162,26 @@ function logPlaces(low, high) {
 // The values at the pointer: each line's value at or before its position.
 function tell(plot, data, tip, element) {
   const { left, idx } = plot.cursor;
-  const guide = element.parentElement.querySelector(".timeline .cursor");
+  const guide = element.closest(".plots").querySelector(".timeline .cursor");
   const off = left === null || left === undefined || left < 0 || idx === null;
   tip.hidden = off || plot !== tell.owner;
-  if (guide) {
+  if (guide && data.x === "step") {
     guide.toggleAttribute("hidden", off);
     if (!off) for (const name of ["x1", "x2"]) guide.setAttribute(name, `${(left / plot.over.clientWidth) * 100}%`);
   }
   if (tip.hidden) return;
   const x = plot.posToVal(left, "x");
-  const rows = [`${data.x === "since" ? "steps since fork" : data.x === "time" ? "hours" : data.x} ${digits(data.x === "step" || data.x === "since" ? Math.round(x) : x)}`];
-  tip.replaceChildren(document.createTextNode(rows[0]));
+  const axis = { since: "steps since fork", time: "hours" }[data.x] || data.x;
+  tip.replaceChildren(`${axis} ${digits(data.x === "step" || data.x === "since" ? Math.round(x) : x)}`);
   for (const line of data.lines) {
     const place = below(line.xs, x);
     if (place < 0 || x > line.xs[line.xs.length - 1] + 1e-9) continue;
     const row = document.createElement("div"), key = document.createElement("i"), value = document.createElement("b");
     key.style.borderColor = colour(line.colour);
     if (line.dash.length) key.style.borderTopStyle = line.dash[0] > 3 ? "dashed" : "dotted";
-    value.textContent = line.raw[place] === null ? "NaN" : digits(line.raw[place]);
-    const mean = data.weight > 0 && line.smooth[place] !== null ? ` (mean ${digits(line.smooth[place])})` : "";
-    row.append(key, `${line.name} `, value, mean);
+    const [low, high, smooth] = [line.low[place], line.high[place], line.smooth[place]];
+    value.textContent = low === null ? "NaN" : low === high ? digits(low) : `${digits(low)}–${digits(high)}`;
+    row.append(key, `${line.name} `, value, data.weight > 0 && smooth !== null ? ` (mean ${digits(smooth)})` : "");
     tip.append(row);
   }
   const wide = plot.over.clientWidth, flip = left > wide - tip.offsetWidth - 24;
@@ -185,15 +198,23 @@ function below(xs, x) {
   return high;
 }
 
-// Dragging selects the page's range, so that the view has a link.
+// Dragging selects the page's range, so that the view has a link; a double click shows all of it.
 function zoom(plot, data) {
   const { left, width } = plot.select;
   if (width < 8) return;
-  const url = new URL(location.href);
   const steps = [left, left + width].map((place) => Math.round(plot.posToVal(place, "x") + data.origin));
-  url.searchParams.set("from", Math.max(0, steps[0]));
-  url.searchParams.set("to", Math.max(steps[0] + 1, steps[1]));
-  location.assign(url);
+  go({ from: Math.max(0, steps[0]), to: Math.max(steps[0] + 1, steps[1]) });
+}
+
+function go(range) {
+  const url = new URL(location.href);
+  for (const name of ["from", "to"]) {
+    url.searchParams.delete(name);
+    if (range && name in range) url.searchParams.set(name, range[name]);
+  }
+  if (url.href === location.href) return;
+  const event = new CustomEvent("branchtrack:go", { detail: url, cancelable: true });
+  if (document.dispatchEvent(event)) location.assign(url);
 }
 
 function draw(element, data) {
@@ -204,7 +225,7 @@ function draw(element, data) {
   const tip = element.appendChild(Object.assign(document.createElement("div"), { className: "tip", hidden: true }));
   const grid = { stroke: colour("--line"), width: 1 };
   const axis = { stroke: colour("--muted"), font: SMALL, grid, ticks: { show: false }, values: (_, all) => all.map(label) };
-  const steps = data.x === "step" || data.x === "since";
+  const steps = data.x === "step" || (data.x === "since" && data.origin > 0), { series, bands } = seriesOf(data);
   const options = {
     width: element.clientWidth,
     height: element.clientHeight,
@@ -216,10 +237,11 @@ function draw(element, data) {
     },
     scales: { x: { time: false, range: () => data.range.slice(0, 2) }, y: { distr: data.log ? 3 : 1, range: () => data.range.slice(2) } },
     axes: [
-      { ...axis, size: 30, gap: 6, splits: () => places(data.range[0], data.range[1], element.clientWidth < 700 ? 4 : 8) },
+      { ...axis, size: data.foot, gap: 6, values: data.foot > 20 ? axis.values : () => [], splits: () => places(data.range[0], data.range[1], element.clientWidth < 700 ? 4 : 8) },
       { ...axis, size: area.offsetLeft, gap: 8, filter: (_, all) => all, splits: () => upright(data, element.clientHeight) },
     ],
-    series: seriesOf(data),
+    series,
+    bands,
     hooks: {
       draw: [(plot) => decorate(plot, data)],
       setCursor: [(plot) => tell(plot, data, tip, element)],
@@ -228,84 +250,105 @@ function draw(element, data) {
   };
   const plot = new uPlot(options, joined(data), element);
   plot.over.addEventListener("mouseenter", () => { tell.owner = plot; });
+  if (steps) plot.over.addEventListener("dblclick", () => go());
   plot.root.setAttribute("role", "img");
   plot.root.setAttribute("aria-label", area.querySelector("svg")?.getAttribute("aria-label") || data.metric);
   element.classList.add("drawn");
   drawn.set(element, { data, plot });
 }
 
+function panel(data) {
+  const make = (name, inner = {}) => Object.assign(document.createElement(name), inner);
+  const element = make("div", { className: "chart" }), axis = make("div", { className: "axis" });
+  const name = make("p", { className: "y-name" });
+  element.style.minHeight = `${data.height}px`;
+  name.append(make("b", { textContent: data.metric }));
+  if (data.weight > 0) name.append(make("span", { textContent: `EMA ${data.weight}` }));
+  axis.append(name);
+  element.append(axis, make("div", { className: "area" }));
+  return element;
+}
+
+// Charts of other metrics, branches or steps are sent whole.
+async function load(wall) {
+  wall.classList.add("drawn");
+  const answer = await fetch(wall.dataset.url, { headers: { Accept: "application/json" } });
+  if (!answer.ok || !wall.isConnected) return;
+  const { charts } = await answer.json();
+  if (!charts.length) return;
+  const panels = charts.map(panel);
+  wall.replaceChildren(...panels);
+  forget();
+  panels.forEach((element, nth) => draw(element, complete(charts[nth])));
+}
+
+function forget() {
+  for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
+}
+
 function drawAll() {
-  for (const element of document.querySelectorAll(".chart")) {
+  for (const [element, { data }] of drawn) draw(element, data);
+}
+
+function drawNew() {
+  forget();
+  for (const wall of document.querySelectorAll(".wall:not(.drawn)")) load(wall);
+  for (const element of document.querySelectorAll(".chart:not(.drawn)")) {
     const source = element.querySelector(".data");
-    const data = drawn.get(element)?.data || (source && JSON.parse(source.textContent));
-    if (data) draw(element, data);
+    if (source) draw(element, complete(JSON.parse(source.textContent)));
   }
 }
 
-// New points of live branches: {branch: [[step, value], ...]}.
+let reload = 0;
+function redraw(delay) {
+  reload ||= setTimeout(() => { reload = 0; document.querySelectorAll(".wall").forEach(load); }, delay);
+}
+
+function extend(data, line, x, y) {
+  if (line.xs.length && x <= line.xs[line.xs.length - 1]) return false;
+  const before = line.smooth.findLast((value) => value !== null);
+  line.xs.push(x);
+  line.low.push(y);
+  line.high.push(y);
+  if (y === null) line.gaps.push(x);
+  else data.range.splice(2, 2, Math.min(data.range[2], y), Math.max(data.range[3], y));
+  const old = data.weight * line.norm, norm = old + 1 - data.weight;
+  line.smooth.push(y === null ? y : (old * (before ?? 0) + (1 - data.weight) * y) / norm);
+  if (y !== null) line.norm = norm;
+  return true;
+}
+
+// New points of live branches: {branch: {metric: [[step, value]]}}.
 document.addEventListener("branchtrack:points", ({ detail }) => {
-  for (const [branch, points] of Object.entries(detail)) {
-    const value = document.querySelector(`[data-value="${CSS.escape(branch)}"]`), [step, last] = points[points.length - 1];
-    if (!value) continue;
-    const at = Object.assign(document.createElement("small"), { textContent: `at ${step.toLocaleString("en")}` });
-    value.replaceChildren(last === null ? "NaN" : digits(last), " ", at);
-  }
-  for (const [element, { data, plot }] of drawn) {
-    if (!element.dataset.url || new URLSearchParams(location.search).get("to")) continue;
-    let grown = false;
+  if (new URLSearchParams(location.search).get("to")) return;
+  const grown = new Set();
+  let last = 0;
+  for (const { data } of drawn.values()) {
+    if (!data.height) continue;
+    // Steps alone do not say where on another axis they are.
+    if (data.x !== "step") { redraw(5000); return; }
     for (const line of data.lines) {
-      for (const [x, y] of detail[line.name] || []) {
-        if (line.xs.length && x <= line.xs[line.xs.length - 1]) continue;
-        const before = line.smooth.findLast((one) => one !== null);
-        line.xs.push(x);
-        line.raw.push(y);
-        if (y === null) line.smooth.push(y);
-        else {
-          const old = data.weight * line.norm, norm = old + 1 - data.weight;
-          line.smooth.push((old * (before ?? 0) + (1 - data.weight) * y) / norm);
-          line.norm = norm;
-        }
-        if (y === null) line.gaps.push(x);
-        else data.range.splice(2, 2, Math.min(data.range[2], y), Math.max(data.range[3], y));
-        grown = true;
-      }
+      for (const [x, y] of detail[line.name]?.[data.metric] || []) if (extend(data, line, x, y)) grown.add(data);
+      last = Math.max(last, line.xs[line.xs.length - 1] ?? 0);
     }
-    if (!grown) continue;
-    const timeline = element.parentElement.querySelector(".timeline");
-    const last = Math.max(...data.lines.map((line) => line.xs[line.xs.length - 1] ?? 0));
-    data.range[1] = Math.max(last, Number(timeline?.dataset.high ?? data.range[1]));
+  }
+  if (!grown.size) return;
+  const shown = Number(document.querySelector(".timeline")?.dataset.high ?? 0);
+  for (const { data, plot } of drawn.values()) {
+    data.range[1] = Math.max(data.range[1], last, shown);
     plot.setData(joined(data));
   }
 });
 
-// A new metric has a new chart.
-document.addEventListener("htmx:after:swap", () => {
-  for (const [element, { plot }] of drawn) if (!element.isConnected) { plot.destroy(); drawn.delete(element); }
-  for (const element of document.querySelectorAll(".chart:not(.drawn)")) {
-    const source = element.querySelector(".data");
-    if (source) draw(element, JSON.parse(source.textContent));
-  }
-});
-
-// With other branches the server sends all data again.
-document.addEventListener("branchtrack:redraw", async () => {
-  for (const element of document.querySelectorAll(".chart[data-url]")) {
-    const answer = await fetch(element.dataset.url, { headers: { Accept: "application/json" } });
-    if (!answer.ok) continue;
-    const data = await answer.json();
-    if (!element.querySelector(".area") && data.lines.length) {
-      element.replaceChildren(...["axis", "area"].map((name) => Object.assign(document.createElement("div"), { className: name })));
-    }
-    draw(element, data);
-  }
-});
+document.addEventListener("htmx:after:swap", drawNew);
+document.addEventListener("branchtrack:redraw", () => redraw(0));
 
 document.addEventListener("mousemove", (event) => {
   const timeline = event.target.closest?.(".timeline");
-  const found = timeline && drawn.get(timeline.closest(".plots").querySelector(".chart"));
-  if (!found) return;
-  tell.owner = found.plot;
-  found.plot.setCursor({ left: event.clientX - timeline.getBoundingClientRect().left, top: 10 });
+  const first = timeline && drawn.get(timeline.closest(".plots").querySelector(".chart"));
+  if (!first || first.data.x !== "step") return;
+  tell.owner = first.plot;
+  first.plot.setCursor({ left: event.clientX - timeline.getBoundingClientRect().left, top: 10 });
 });
 
 let width = 0;
@@ -314,4 +357,4 @@ new ResizeObserver(() => {
   width = document.body.clientWidth;
 }).observe(document.body);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-drawAll();
+drawNew();

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from branchtrack import control, trust
 from branchtrack.bundles import merges
@@ -12,6 +13,7 @@ from branchtrack.bundles.tensors import Arrivals
 from branchtrack.config import Config
 from branchtrack.core.records import Node
 from branchtrack.db import audit, nodes, runs, seals, tables
+from branchtrack.db.browsing.tables import metric_pyramids, metric_summaries
 from branchtrack.db.deletion import purging
 from branchtrack.db.engine import Database
 from branchtrack.db.storage import thinning
@@ -41,6 +43,14 @@ def test_a_run_arrives_as_it_was(there: Home, here: Home, forked: Forked, tmp_pa
             assert here.store.read(location) == there.store.read(original.locations[digest])
 
 
+def summaries_of(home: Home) -> list[tuple[object, ...]]:
+    """What lists read of the metrics of a home."""
+    names = ("segment_id", "name", "minimum", "maximum", "last_step", "last")
+    columns = [metric_summaries.c[name] for name in names]
+    with home.database.read() as connection:
+        return sorted(tuple(row) for row in connection.execute(select(*columns)))
+
+
 def test_each_kind_of_database_takes_and_gives_the_same(
     config: Config, database: Database, here: Home, tmp_path: Path
 ) -> None:
@@ -53,11 +63,16 @@ def test_each_kind_of_database_takes_and_gives_the_same(
     here.unbundle(first.bundle("demo", tmp_path / "b"))
     assert here.problems() == [] and here.links(tree.run.id) == first.links(tree.run.id)
     assert str(here.curves(tree.run.id)) == str(first.curves(tree.run.id))
+    assert summaries_of(here) == summaries_of(first) != []
     with here.database.transaction() as connection:
         thinning.set_pinned(connection, line[1], True, "test")
     merge = first.unbundle(here.bundle("demo", tmp_path / "back"))
     assert merge.plan.kind == "extended" and first.problems() == []
     assert first.links(tree.run.id) == here.links(tree.run.id)
+    for home in (first, here):
+        # A bundle has no pyramids; those of the blocks that it replaced are gone.
+        with home.database.read() as connection:
+            assert connection.execute(select(metric_pyramids)).all() == []
     assert str(first.curves(tree.run.id)) == str(here.curves(tree.run.id))
 
 

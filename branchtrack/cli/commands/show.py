@@ -1,8 +1,7 @@
-"""Commands that read runs and change nothing: runs, tree, show, diff."""
+"""Commands that read a run and change nothing: tree, show, diff."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
@@ -15,68 +14,12 @@ from branchtrack.cli.output import (
     emit,
     print_fields,
     print_table,
-    say_cut,
     setting,
     spelled_name,
-    state,
     styled,
     visible,
 )
 from branchtrack.core import formats
-
-_MOST_RUNS = 500
-
-
-@click.command()
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000_000),
-    help=f"How many runs; {_MOST_RUNS} on a terminal, all with --json.",
-)
-@click.option("--all", "everything", is_flag=True, help="All runs.")
-@click.option("--archived", is_flag=True, help="Archived runs, too.")
-@json_option
-@pass_command_line
-def runs(
-    line: CommandLine, limit: int | None, everything: bool, archived: bool, as_json: bool
-) -> None:
-    """List the runs that are not archived, the most recently changed first.
-
-    \b
-    Example: branchtrack runs --json
-    """
-    from branchtrack.analysis import payloads
-    from branchtrack.db.runs import count_runs
-
-    if limit is None and not as_json:
-        limit = _MOST_RUNS
-    with line.read() as connection:
-        rows = payloads.runs(connection, time.time(), None if everything else limit, archived)
-        hidden = 0 if archived else count_runs(connection, archived=True)
-        total = count_runs(connection) - hidden
-    say_cut(len(rows), total, "runs")
-    if hidden and not as_json:
-        echo(f"{formats.plural(hidden, 'archived run')} not listed: --archived.", err=True)
-    if as_json:
-        emit(rows)
-        return
-    if not rows and not hidden:
-        echo("No runs yet. `branchtrack demo` makes one.")
-    print_table(
-        ("RUN", "STATUS", "BRANCHES", "NODES", "CHANGED", "ID"),
-        [
-            (
-                styled(run["name"], bold=True),
-                state(run["status"]),
-                str(run["branches"]),
-                str(run["nodes"]),
-                ago(run["updated_at"]),
-                run["id"][:8],
-            )
-            for run in rows
-        ],
-        right="BRANCHES NODES",
-    )
 
 
 @click.command()
@@ -206,9 +149,10 @@ def _print_part(name: str, values: dict[str, Any] | None) -> None:
 @click.command()
 @click.argument("a")
 @click.argument("b")
+@click.option("--weights", "with_weights", is_flag=True, help="Also how far the weights are apart.")
 @json_option
 @pass_command_line
-def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
+def diff(line: CommandLine, a: str, b: str, with_weights: bool, as_json: bool) -> None:
     """Compare A with B: branches, or nodes.
 
     \b
@@ -218,6 +162,8 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
 
     with line.read() as connection:
         payload = payloads_nodes.diff(connection, a, b)
+    if with_weights:
+        payload["weights"] = _weights(line, a, b)
     if as_json:
         emit(payload)
         return
@@ -245,6 +191,37 @@ def diff(line: CommandLine, a: str, b: str, as_json: bool) -> None:
                 f"\n{side} at step {formats.steps(node['step'])}: {changes(node['changes'])}"
                 + (f" ({node['message']})" if node["message"] else "")
             )
+    if with_weights:
+        _print_weights(payload["weights"])
+
+
+def _weights(line: CommandLine, a: str, b: str) -> dict[str, Any]:
+    from branchtrack.analysis import payloads_weights
+
+    with line.read() as connection:
+        planned = payloads_weights.plan(connection, a, b)
+    return payloads_weights.measured(line.store, planned)
+
+
+def _print_weights(weights: dict[str, Any]) -> None:
+    echo()
+    rows = [*weights["rows"], weights["total"]] if weights["rows"] else []
+    print_table(
+        ("module", "distance", "cosine", "tensors", "equal"),
+        [
+            (
+                spelled_name(row["name"]),
+                formats.metric(row["distance"]),
+                formats.NOTHING if row["cosine"] is None else formats.metric(row["cosine"]),
+                formats.steps(row["tensors"]),
+                formats.steps(row["equal"]),
+            )
+            for row in rows
+        ],
+        right="distance cosine tensors equal",
+    )
+    for note in weights["notes"]:
+        echo(note)
 
 
 def _value(section: str, name: str, value: Any) -> str:

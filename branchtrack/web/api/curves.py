@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint
 from sqlalchemy import Connection
 
-from branchtrack.analysis import payloads_nodes
+from branchtrack.analysis import payloads_nodes, payloads_weights
 from branchtrack.db import runs
 from branchtrack.schemas import curves as models
 from branchtrack.web.api.contract import documented
@@ -40,6 +40,15 @@ def diff(query: models.DiffQuery) -> Any:
     """Return the differences between two branches, two nodes, or one of each."""
     with services().database.read() as connection:
         return payloads_nodes.diff(connection, query.a, query.b)
+
+
+@blueprint.get("/diff/weights")
+@documented(models.WeightDistance, query=models.DiffQuery)
+def weights(query: models.DiffQuery) -> Any:
+    """Return how far the weights of two sides are apart, by module."""
+    with services().database.read() as connection:
+        planned = payloads_weights.plan(connection, query.a, query.b)
+    return payloads_weights.measured(services().store, planned, payloads_weights.MOST)
 
 
 def _curve(

@@ -18,7 +18,7 @@ from branchtrack.web.svg.marks import TRUNK
 from branchtrack.web.view.comparison import Comparison, Side
 from branchtrack.web.view.tree import change_words
 
-_POINTS = 700
+_POINTS = 300
 _SHORT = 130
 
 
@@ -36,7 +36,7 @@ def build_charts(
     """
     a, b = comparison.pair(comparison.metric)
     to_a, to_b = _axes(comparison, axis, a, b)
-    shared: dict[str, Any] = {"weight": weight, "points": _POINTS, "window": window}
+    shared: dict[str, Any] = {"weight": weight, "limit": _POINTS, "window": window}
     lines = _lines(comparison, (a, b), (to_a, to_b), shared)
     fork = (
         None if comparison.fork_step is None else float(to_a(np.array([comparison.fork_step]))[0])

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from branchtrack.analysis import payloads_weights
 from branchtrack.errors import InvalidInput, NotFound
 from branchtrack.web.charts import chart, comparison, plots
 from branchtrack.web.charts.guides import steps_to_mark
@@ -20,6 +21,9 @@ from branchtrack.web.view.comparison import Comparison, read
 from branchtrack.web.view.tree import HELD_OUT
 
 blueprint = Blueprint("compare", __name__)
+
+#: Weights up to this are compared without being asked for.
+_UNASKED_BYTES = 1 << 27
 
 
 @blueprint.get("/compare")
@@ -60,6 +64,24 @@ def nodes() -> Response:
     with services().database.read() as connection:
         compared = node_comparison.read(connection, a, b)
     return respond("compare/nodes.html", compared=compared, a=compared.a, b=compared.b)
+
+
+@blueprint.get("/compare/weights")
+def weights() -> Response:
+    """Return how far the weights of two sides are apart; with ``most=page``, of small ones only."""
+    a, b = _references("sides", "as RUN/BRANCH or as nodes")
+    is_part = query.choice("most", ("all", "page")) == "page"
+    with services().database.read() as connection:
+        planned = payloads_weights.plan(connection, a, b)
+    size = payloads_weights.size(planned)
+    later = size if is_part and size > _UNASKED_BYTES else 0
+    # Files are read without a transaction.
+    measured = (
+        {"rows": [], "notes": []}
+        if later
+        else payloads_weights.measured(services().store, planned, payloads_weights.MOST)
+    )
+    return respond("compare/weights.html", a=a, b=b, planned=planned, weights=measured, later=later)
 
 
 @blueprint.get("/compare.csv")

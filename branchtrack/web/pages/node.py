@@ -151,7 +151,7 @@ def _refreshed(
 
 def _tree(connection: Connection, node: Node) -> tuple[TreeView, Lineage]:
     """Return the run's branches, and of its nodes those above and below this one."""
-    outline = tree_outline.trees(connection, [node.run_id])[node.run_id]
+    outline = tree_outline.trees(connection, [node.run_id], brief=True)[node.run_id]
     lineage = tree_nodes.lineage(
         connection,
         [node.id],

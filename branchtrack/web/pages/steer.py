@@ -210,7 +210,7 @@ def render_steer(run: str, branch: str, draft: Draft | None = None, status: int 
 def _view(branch_now: BranchNow) -> BranchView:
     segment, launch = branch_now.segment, branch_now.launch
     status = "empty" if segment is None else lifecycle.segment_status(segment, now())
-    return BranchView(branch_now.branch, segment, status, branch_now.head, None, launch)
+    return BranchView(branch_now.branch, segment, status, branch_now.head, None, launch=launch)
 
 
 def _filled_in(values: Mapping[str, str]) -> Draft:

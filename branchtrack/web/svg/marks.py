@@ -46,7 +46,8 @@ def percent(share: float) -> str:
 
 
 def mark(kind: str, x: Any, y: Any, title: str = "", **attributes: Any) -> Markup:
-    """Return a node's mark: a diamond for a change, a ring for a checkpoint, a square for an end.
+    """Return a node's mark: a diamond for a change, a ring for a checkpoint, a square for an end,
+    a disc for several checkpoints.
 
     ``x`` and ``y`` may be percentages: the shape is drawn around the origin of its own small svg.
     """
@@ -56,6 +57,7 @@ def mark(kind: str, x: Any, y: Any, title: str = "", **attributes: Any) -> Marku
         "fork": el("path", d="M0,-6.5L6.5,0L0,6.5L-6.5,0Z", class_="hollow"),
         "end": el("rect", x=-4.5, y=-4.5, width=9, height=9, rx=1, class_="solid"),
         "ring": el("circle", r=4, class_="hollow"),
+        "fold": el("circle", r=3, class_="solid"),
     }
     # A transparent disc makes the target 24 px wide.
     target = el("circle", r=12, class_="target") if "data_href" in attributes else Markup("")

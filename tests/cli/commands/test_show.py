@@ -118,3 +118,12 @@ def test_a_curve_is_stitched_over_the_fork(call: Call, forked: Forked) -> None:
 def test_a_curve_is_drawn_for_people(call: Call, forked: Forked) -> None:
     found = call("curve", "demo/cooler", "loss")
     assert found.code == 0 and "loss" in found.out
+
+
+def test_weights_are_compared_where_that_is_asked_for(call: Call, forked: Forked) -> None:
+    assert "weights" not in call("diff", "demo/main", "demo/cooler", "--json").json
+    weights = call("diff", "demo/main", "demo/cooler", "--weights", "--json").json["weights"]
+    assert [row["name"] for row in weights["rows"]] == ["weight"]
+    assert weights["rows"][0]["distance"] == 1.0 and weights["rows"][0]["cosine"] == 1.0
+    text = call("diff", "demo/main", "demo/cooler", "--weights").out
+    assert "MODULE" in text.upper() and "COSINE" in text.upper()

@@ -115,3 +115,13 @@ def test_nodes_and_branches_are_compared_as_in_the_shell(site: Site) -> None:
     assert ask(site, f"diff?a={node}&b=gpt2-docs/main")["a"]["node"] == node
     answer = site.client.get("/api/v1/diff?a=gpt2-docs/main")
     assert answer.get_json()["error"]["field"] == "b"
+
+
+def test_weights_are_compared_by_module(site: Site) -> None:
+    weights = ask(site, "diff/weights?a=gpt2-docs/main&b=gpt2-docs/cooler")
+    assert [row["name"] for row in weights["rows"]] == ["frozen", "head"]
+    assert weights["rows"][0]["equal"] == 1 and weights["rows"][0]["distance"] == 0
+    assert (
+        weights["ancestor"]
+        == ask(site, "diff?a=gpt2-docs/main&b=gpt2-docs/cooler")["common_ancestor"]
+    )

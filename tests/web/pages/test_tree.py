@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
+from typing import Any
 
 import pytest
 
@@ -21,10 +21,16 @@ def node_rows(page: dom.Element) -> list[dict[str, str]]:
     return page.table("Nodes")
 
 
-def chart_data(page: dom.Element) -> dict[str, object]:
-    text = page.one(id="chart").one("script", class_="data").text
-    found: dict[str, object] = json.loads(text)
-    return found
+def charts_of(site: Site, page: dom.Element) -> dict[str, dict[str, Any]]:
+    """What the page's script draws, by metric in the order of the charts."""
+    answer = site.client.get(page.one(id="charts")["data-url"])
+    assert answer.json is not None
+    return {drawn["metric"]: drawn for drawn in answer.json["charts"]}
+
+
+def chart_data(site: Site, page: dom.Element) -> dict[str, Any]:
+    """What the script draws of the first chart."""
+    return next(iter(charts_of(site, page).values()))
 
 
 def test_every_node_is_a_row_newest_first(site: Site) -> None:
@@ -105,12 +111,12 @@ def test_branches_differ_by_colour_dash_and_name(site: Site) -> None:
 def test_the_chart_shares_the_timelines_axis(site: Site) -> None:
     page = site.get(TREE)
     timeline = page.one("svg", class_="timeline")
-    data = chart_data(page)
+    data = chart_data(site, page)
     assert data["range"][:2] == [float(timeline["data-low"]), float(timeline["data-high"])]
 
 
 def test_a_branch_is_drawn_from_its_fork_on(site: Site) -> None:
-    lines = {line["name"]: line for line in chart_data(site.get(TREE))["lines"]}
+    lines = {line["name"]: line for line in chart_data(site, site.get(TREE))["lines"]}
     assert lines["main"]["xs"][0] == 1
     assert lines["cooler"]["xs"][0] == 400
     assert lines["more-decay"]["xs"][0] == 1200
@@ -122,29 +128,60 @@ def test_a_branch_is_drawn_from_its_fork_on(site: Site) -> None:
 
 def test_values_that_are_not_numbers_are_a_gap_with_a_mark(site: Site) -> None:
     page = site.get(TREE)
-    hot = next(line for line in chart_data(page)["lines"] if line["name"] == "hot")
-    assert None in hot["raw"]
+    hot = next(line for line in chart_data(site, page)["lines"] if line["name"] == "hot")
+    assert None in hot["low"]
     assert hot["gaps"] == [646]
-    assert len(page.one("svg", class_="plot").all("path", class_="gap")) == 1
+    assert len(page.all("svg", class_="plot")[0].all("path", class_="gap")) == 1
 
 
 def test_without_javascript_there_is_a_drawing_and_a_table(site: Site) -> None:
     page = site.get(TREE)
-    plot = page.one("svg", class_="plot")
+    plot = page.all("svg", class_="plot")[0]
     assert plot["role"] == "img"
     assert "main 2." in plot["aria-label"] and "at step 1,400" in plot["aria-label"]
     assert len(plot.all("path", class_="curve")) == 4
     table = page.table("loss as a table")
     assert len(table) == 20
+    assert [one.text for one in page.one(id="charts").all("b")] == [
+        "loss",
+        "eval_loss",
+        "lr",
+        "grad_norm",
+    ]
     assert table[0].keys() == {"step", "main", "hot", "cooler", "more-decay"}
     assert table[-1]["step"] == "2,000"
 
 
-def test_the_metric_can_be_switched(site: Site) -> None:
-    page = site.get(TREE + "?metric=eval_loss")
-    group = next(one for one in page.by_role("group", "metric"))
-    assert group.one(aria_current="true").text == "eval_loss"
+def test_several_metrics_can_be_chosen_in_their_order(site: Site) -> None:
+    page = site.get(TREE + "?metric=eval_loss&metric=lr")
+    assert list(charts_of(site, page)) == ["eval_loss", "lr"]
+    boxes = page.one(id="bar").all("input", type="checkbox")
+    assert {one["value"] for one in boxes if "checked" in one.attributes} == {"eval_loss", "lr"}
     assert node_rows(page)[0]["eval_loss"] == "1.950"
+    many = "&".join(f"metric=m{number}" for number in range(13))
+    assert "at most 12 metrics" in site.get(f"{TREE}?{many}", 422).one("main").text
+
+
+@pytest.mark.parametrize("axis", ["epoch", "time", "since", "grad_norm"])
+def test_the_axis_can_be_another_quantity(site: Site, axis: str) -> None:
+    page = site.get(f"{TREE}?x={axis}&branch=main&branch=cooler")
+    drawn = charts_of(site, page)
+    assert {chart["x"] for chart in drawn.values()} == {axis}
+    assert len({tuple(chart["range"][:2]) for chart in drawn.values()}) == 1
+    cooler = next(line for line in drawn["loss"]["lines"] if line["name"] == "cooler")
+    assert cooler["xs"][0] == 0 if axis == "since" else True
+    site.get(f"{TREE}?x=nothing", 404)
+
+
+def test_rates_are_not_smoothed_and_a_logarithm_is_only_of_what_is_positive(site: Site) -> None:
+    drawn = charts_of(site, site.get(TREE + "?y=log"))
+    assert {name: chart["weight"] for name, chart in drawn.items()} == {
+        "loss": 0.6,
+        "eval_loss": 0,
+        "lr": 0,
+        "grad_norm": 0.6,
+    }
+    assert all(chart["log"] for chart in drawn.values())
 
 
 def test_an_unknown_metric_is_refused_with_those_there_are(site: Site) -> None:
@@ -156,8 +193,9 @@ def test_an_unknown_metric_is_refused_with_those_there_are(site: Site) -> None:
 def test_rows_and_curves_can_be_narrowed_to_a_branch(site: Site) -> None:
     page = site.get(TREE + "?branch=cooler")
     assert {row["branch"] for row in node_rows(page)} == {"cooler"}
-    assert [line["name"] for line in chart_data(page)["lines"]] == ["cooler"]
-    assert page.by_role("link", "Show all")[0]["href"] == TREE
+    assert [line["name"] for line in chart_data(site, page)["lines"]] == ["cooler"]
+    assert page.one(id="choice").by_role("link", "Default")[0]["href"] == TREE
+    assert "3 branches folded" in page.one(id="choice").text
     assert "There is no branch" in site.get(TREE + "?branch=nope", 404).one("h1").text
 
 
@@ -170,7 +208,7 @@ def test_the_steps_shown_can_be_given_by_numbers(site: Site) -> None:
     page = site.get(TREE + "?from=300&to=600")
     timeline = page.one("svg", class_="timeline")
     assert (timeline["data-low"], timeline["data-high"]) == ("300", "600")
-    assert chart_data(page)["range"][:2] == [300, 600]
+    assert chart_data(site, page)["range"][:2] == [300, 600]
     assert "to: 300" in site.get(TREE + "?from=600&to=300", 422).one("h1").text
 
 
@@ -192,17 +230,19 @@ def test_branches_and_nodes_can_be_ticked_for_a_comparison(site: Site) -> None:
 
 def test_steps_that_the_address_names_are_marked_in_the_chart(site: Site) -> None:
     page = site.get(TREE + "?branch=cooler&at=800&at=1200")
-    assert chart_data(page)["guides"] == [800, 1200]
-    assert [one["x1"] for one in page.all("line", class_="guide")] == ["40%", "60%"]
+    assert chart_data(site, page)["guides"] == [800, 1200]
+    first = page.all("svg", class_="plot")[0]
+    assert [one["x1"] for one in first.all("line", class_="guide")] == ["40%", "60%"]
     site.get(TREE + "?at=x", 422)
     site.get(TREE + "?" + "&".join(["at=1"] * 9), 422)
 
 
 def test_the_facts_count_each_stored_byte_once(site: Site) -> None:
-    facts = site.get(TREE).one("dl", class_="facts").text
-    assert "best held-out loss 1.950 more-decay" in facts
+    page = site.get(TREE)
+    facts = page.one("dl", id="facts").text
+    assert "best held-out loss 1.886 more-decay" in facts
     assert "branches · nodes 4 · 14" in facts
-    assert "23.1 kB of 231 kB logical" in facts
+    assert "23.1 kB of 231 kB logical" in page.one("dl", id="disk").text
 
 
 def test_a_branch_that_trains_can_be_steered_and_others_cannot(site: Site) -> None:
@@ -298,7 +338,7 @@ def test_a_run_without_metrics_says_so(empty: Site) -> None:
     line.commit("root", 0)
     line.beat()
     page = empty.get("/runs/fresh")
-    assert "No metric has been logged yet; the curve appears" in page.one(id="chart").text
+    assert "No metric has been logged yet; the curve appears" in page.one(id="charts").text
     assert len(node_rows(page)) == 1
 
 
@@ -321,7 +361,7 @@ def test_a_run_that_logs_no_loss_shows_the_likeliest_metric(empty: Site) -> None
     line = seeds.Grower(empty.database, empty.store, "other").line("main")
     line.log("accuracy", [1, 2], [0.1, 0.2])
     line.log("train/loss", [1, 2], [2.0, 1.0])
-    assert chart_data(empty.get("/runs/other"))["metric"] == "train/loss"
+    assert chart_data(empty, empty.get("/runs/other"))["metric"] == "train/loss"
 
 
 def test_of_very_many_metrics_the_likeliest_are_listed_and_any_can_be_named(own: Site) -> None:
@@ -329,17 +369,19 @@ def test_of_very_many_metrics_the_likeliest_are_listed_and_any_can_be_named(own:
     points = [(name, 1, 1.0, 1.0) for name in names]
     with own.database.transaction() as connection:
         metrics.append(connection, own.lines["main"].segment.id, points)
-    group = own.get("/runs/digits").by_role("group", "metric")[0]
-    assert len(group.all("a")) == 200 and group.all("a")[0].text == "loss"
-    assert "200 of 301 names" in group.text
-    assert group.one("form").one("input", name="metric")
-    assert chart_data(own.get(f"/runs/digits?metric={names[-1]}"))["metric"] == names[-1]
+    bar = own.get("/runs/digits").one(id="bar")
+    boxes = bar.all("input", type="checkbox")
+    assert len(boxes) == 40 and boxes[0]["value"] == "loss"
+    assert "40 of 301 names" in bar.text
+    page = own.get(f"/runs/digits?metric={names[-1]}")
+    assert chart_data(own, page)["metric"] == names[-1]
 
 
-def test_the_chart_can_be_asked_for_alone(site: Site) -> None:
+def test_the_charts_can_be_asked_for_alone(site: Site) -> None:
     answer = site.client.get(TREE + "/chart?metric=loss")
     assert answer.json is not None
-    assert [line["name"] for line in answer.json["lines"]] == list(site.lines)
+    (chart,) = answer.json["charts"]
+    assert [line["name"] for line in chart["lines"]] == list(site.lines)
 
 
 def test_many_nodes_come_in_pages_with_their_lanes(
@@ -351,15 +393,15 @@ def test_many_nodes_come_in_pages_with_their_lanes(
     seeds.many(main, 70)
     assert main.head is not None
     seeds.many(grower.fork(main.head, "side", lr=1e-4), 32)
-    first = empty.get("/runs/big")
+    first = empty.get("/runs/big?fold=off")
     assert len(node_rows(first)) == len(first.all("td", class_="gutter")) == 10
-    assert first.heading("Nodes").text == "Nodes 1 to 10 of 103"
+    assert first.heading("Nodes").text == "Nodes 1 to 10 of 103 rows, 103 nodes"
     pages = [first]
     while older := pages[-1].by_role("link", "Older nodes"):
         pages.append(empty.get(older[0]["href"].partition("#")[0]))
     seen = [row["node"] for page in pages for row in node_rows(page)]
     assert len(seen) == len(set(seen)) == 103
-    assert pages[4].heading("Nodes").text == "Nodes 41 to 50 of 103"
+    assert pages[4].heading("Nodes").text == "Nodes 41 to 50 of 103 rows, 103 nodes"
     back = pages[4].by_role("link", "Newer nodes")[0]["href"].partition("#")[0]
     assert node_rows(empty.get(back)) == node_rows(pages[3])
     # Behind the fork the lane of the other branch goes by, though its nodes are on other pages.
@@ -380,19 +422,55 @@ def beside_the_lanes(page: dom.Element) -> dict[str, str]:
     return {value["data-value"]: value.text for value in values}
 
 
-def test_of_very_many_branches_the_trunk_and_what_trains_are_drawn(
+def test_of_very_many_branches_the_trunk_and_what_matters_are_shown(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("branchtrack.web.charts.tree_chart.CURVES", 3)
+    monkeypatch.setattr("branchtrack.web.view.branch_choice.FEW", 3)
     page = site.get(TREE)
-    drawn = ["main", "cooler", "more-decay"]
-    assert [line["name"] for line in chart_data(page)["lines"]] == drawn
-    assert "3 of 4 branches" in page.one(id="chart").text
-    assert "1 branch is not drawn" in page.one(id="samples").text
-    assert page.one(id="samples").by_role("link", "hot")[0]["href"] == TREE + "?branch=hot"
-    assert len(page.one("ul", class_="names").all("li")) == 4
-    alone = site.get(TREE + "?branch=hot")
-    assert beside_the_lanes(page)["hot"] == beside_the_lanes(alone)["hot"]
+    shown = ["main", "cooler", "more-decay"]
+    assert [line["name"] for line in chart_data(site, page)["lines"]] == shown
+    assert list(beside_the_lanes(page)) == shown
+    assert {row["branch"] for row in node_rows(page)} == set(shown)
+    choice = page.one(id="choice")
+    assert "3 of 4 branches" in choice.text and "1 branch folded, best 2.683" in choice.text
+    boxes = choice.all("input", type="checkbox")
+    # The best held-out loss first.
+    assert [one["value"] for one in boxes] == ["more-decay", "cooler", "main", "hot"]
+    everything = site.get(choice.by_role("link", "Show all")[0]["href"])
+    assert len(beside_the_lanes(everything)) == 4
+    best = site.get(choice.by_role("link", "Path to the best")[0]["href"])
+    assert list(beside_the_lanes(best)) == ["main", "cooler", "more-decay"]
+
+
+def test_checkpoints_in_a_row_are_one_row_that_can_be_opened(own: Site) -> None:
+    main = own.lines["main"]
+    for step in range(41, 47):
+        main.commit("checkpoint", step, loss=1.0 - step / 100)
+    main.commit("intervention", 47, {"lr": 1e-4}, loss=0.5)
+    main.commit("checkpoint", 48, loss=0.4)
+    page = own.get("/runs/digits")
+    rows = node_rows(page)
+    assert [row["step"] for row in rows] == ["48", "47", "46", "0"]
+    assert rows[2]["what changed"] == "7 checkpoints, 40–46"
+    assert page.heading("Nodes").text == "Nodes 10 nodes"
+    fold = page.by_role("link", "7 checkpoints")[0]["href"]
+    opened = own.get(fold.partition("#")[0])
+    steps = [row["step"] for row in node_rows(opened)]
+    assert steps == ["48", "47", "46", "45", "44", "43", "42", "41", "40", "0"]
+    assert opened.by_role("link", "Fold checkpoints")[0]["href"].startswith("/runs/digits#")
+    assert [row["step"] for row in node_rows(own.get("/runs/digits?fold=off"))] == steps
+
+
+def test_the_log_can_be_searched(site: Site) -> None:
+    def said(text: str) -> list[str]:
+        return [row["what changed"] for row in node_rows(site.get(f"{TREE}?q={text}"))]
+
+    assert len(said("max_grad")) == 1 and "max_grad_norm 1 → 0.5" in said("max_grad")[0]
+    assert len(said("oscillating")) == 1
+    assert {row["branch"] for row in node_rows(site.get(TREE + "?q=hot"))} == {"hot"}
+    node = site.node("cooler")
+    assert [row["node"] for row in node_rows(site.get(f"{TREE}?q={node[:8]}"))] == [node[:8]]
+    assert "No node has “nothing”" in site.get(TREE + "?q=nothing").one("main").text
 
 
 def test_a_window_of_steps_leaves_where_the_branches_are(site: Site) -> None:
