@@ -30,7 +30,7 @@ COUNT = """([canvas, name]) => {
 
 
 def coloured(page: Page, chart: str, name: str) -> int:
-    canvas = page.locator(f"#{chart} canvas").element_handle()
+    canvas = page.locator(f"#{chart} canvas").first.element_handle()
     return int(page.evaluate(COUNT, [canvas, name]))
 
 
