@@ -42,7 +42,7 @@ def stitched(
 ) -> Course:
     """Return the course of what was read: ``starts`` from `nodes.starts`, buckets by segment."""
     spans = tree.lineage(branch.segment_id, starts.__getitem__) if branch.segment_id else []
-    return Course(branch, metric, _stitch(spans, buckets), tuple(spans))
+    return Course(branch, metric, stitch(spans, buckets), tuple(spans))
 
 
 def cuts(lines: Iterable[Sequence[tree.Span]]) -> dict[str, set[int]]:
@@ -85,7 +85,7 @@ def branch_course(
         lead_in=0,
         few=few,
     ).get(storable(metric), {})
-    buckets = _stitch(shown, by_segment).cut(-1 if first is None else first - 1, last)
+    buckets = stitch(shown, by_segment).cut(-1 if first is None else first - 1, last)
     if not buckets.steps.size:
         available = curves.metric_names(connection, [branch])
         if metric not in available:
@@ -125,7 +125,8 @@ def _overlaps(span: tree.Span, first: int | None, last: int | None) -> bool:
     return begins and (first is None or span.upto is None or first <= span.upto)
 
 
-def _stitch(spans: Iterable[tree.Span], buckets: Mapping[str, Buckets]) -> Buckets:
+def stitch(spans: Iterable[tree.Span], buckets: Mapping[str, Buckets]) -> Buckets:
+    """Return the buckets along some spans, of those by segment."""
     return Buckets.join(
         [
             buckets[span.segment].cut(span.after, span.upto)
