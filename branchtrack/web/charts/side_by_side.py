@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from branchtrack.analysis.curves import difference
+from branchtrack.analysis.courses import difference
 from branchtrack.analysis.side_by_side import Line as Side
 from branchtrack.analysis.side_by_side import SideBySide
-from branchtrack.db.browsing.buckets import Buckets, Floats
-from branchtrack.db.metrics import Series
+from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.web.charts import chart
 from branchtrack.web.charts.chart import Chart, Line, ToX
 from branchtrack.web.svg.marks import TRUNK, colour_and_dash
@@ -60,7 +59,7 @@ def build_charts(
     base = several.lines[several.base]
     gaps = [
         chart.line(
-            _difference(curves[several.base], curve, fork_step),
+            difference(curves[several.base], curve, fork_step, window),
             name=side.name,
             style=style,
             to_x=to_x,
@@ -119,39 +118,3 @@ def _to_x(several: SideBySide, side: Side, axis: str, curve: Buckets) -> ToX:
     if axis == "epoch":
         return chart.along({node.step: node.epoch for node in side.above})
     return chart.hours(curve) if axis == "time" else chart.to_steps
-
-
-def _difference(base: Buckets, other: Buckets, after: int | None) -> Series:
-    """Return the difference to the base: at the steps of both, or of means over stretches.
-
-    Long curves have no steps in common, only stretches.
-    """
-    start = -1 if after is None else after
-    base, other = base.cut(start, None), other.cut(start, None)
-    if base.are_points and other.are_points:
-        return difference(_points(base), _points(other))
-    if not base.steps.size or not other.steps.size:
-        return Series.empty()
-    low = max(base.first[0], other.first[0])
-    high = min(base.steps[-1], other.steps[-1])
-    means = [_means(curve, int(low), int(high), _LIMIT) for curve in (base, other)]
-    gaps = means[1] - means[0]
-    known = np.flatnonzero(np.isfinite(gaps))
-    steps = low + (known + 1) * (high - low) // _LIMIT
-    return Series(steps.astype(np.int64), gaps[known], np.zeros(known.size))
-
-
-def _means(curve: Buckets, low: int, high: int, count: int) -> Floats:
-    """Return the mean of the smoothed curve in each of some stretches; NaN where it has none."""
-    smooth = curve.smooth(0.9)
-    inside = (curve.steps >= low) & (curve.steps <= high) & np.isfinite(smooth)
-    places = (curve.steps[inside] - low) * count // max(1, high - low + 1)
-    sums = np.bincount(places, smooth[inside], count)
-    numbers = np.bincount(places, minlength=count)
-    means = np.full(count, np.nan)
-    np.divide(sums, numbers, out=means, where=numbers > 0)
-    return means
-
-
-def _points(curve: Buckets) -> Series:
-    return Series(curve.steps, curve.values(), curve.times)

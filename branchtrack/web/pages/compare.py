@@ -95,7 +95,7 @@ def weights() -> Response:
 @blueprint.get("/compare.csv")
 def as_csv() -> Response:
     """Return every point of both branches: step, A, B, and the difference where both have one."""
-    compared = _read()
+    compared = _read(whole=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["step", compared.a.ref, compared.b.ref, "difference"])
@@ -159,10 +159,11 @@ def _references(noun: str, written: str) -> tuple[str, str]:
     return a, b
 
 
-def _read() -> Comparison:
+def _read(*, whole: bool = False) -> Comparison:
     a, b = _references("branches", "as RUN/BRANCH")
+    metric, window = request.args.get("metric") or None, query.window()
     with services().database.read() as connection:
-        compared = read(connection, a, b, request.args.get("metric") or None)
+        compared = read(connection, a, b, metric, window=window, whole=whole)
     _check_metric(compared.metrics, request.args.get("metric") or None)
     return compared
 
