@@ -80,13 +80,14 @@ def _run_line(line: RunSummary, current: Sequence[Segment], now: float) -> dict[
         "nodes": line.nodes,
         "tags": line.run.tags,
         "archived": line.run.archived_at is not None,
+        "pinned": line.run.pinned_at is not None,
         "created_at": moment(line.run.created_at),
         "updated_at": moment(line.run.updated_at),
     }
 
 
 def labels(item: Run | Branch | Node) -> dict[str, Any]:
-    """Return what people call a run, a branch or a node: name, tags, notes, archived."""
+    """Return what people call a run, a branch or a node: name, tags, notes, archive, pin."""
     kind = type(item).__name__.lower()
     if isinstance(item, Node):
         return {"kind": kind, "id": item.id, "tags": item.tags or []}
@@ -97,6 +98,7 @@ def labels(item: Run | Branch | Node) -> dict[str, Any]:
         "tags": item.tags or [],
         "notes": item.notes or "",
         "archived": item.archived_at is not None,
+        "pinned": item.pinned_at is not None,
     }
 
 
@@ -108,6 +110,7 @@ def run(connection: Connection, record: Run) -> dict[str, Any]:
         **_facts(record),
         "status": lifecycle.run_status(statuses),
         "archived": record.archived_at is not None,
+        "pinned": record.pinned_at is not None,
         "branches": len(outline.branches),
         "nodes": tree_nodes.page(connection, record.id, 0, 0)[1],
         "policy": record.retention,
@@ -232,6 +235,7 @@ def _branch(
         "tags": branch.tags or [],
         "notes": branch.notes or "",
         "archived": branch.archived_at is not None,
+        "pinned": branch.pinned_at is not None,
         # Of a lost branch: whether its process is known to be gone, or is only silent.
         "gone": segment.gone if segment and status == "lost" else None,
         "head": branch.head_id,

@@ -33,7 +33,7 @@ COMMANDS = {
     "demo": "commands.demo:demo",
     "study": "commands.examples.study:study",
     "init": "commands.store:init",
-    "runs": "commands.show:runs",
+    "runs": "commands.querying.runs:runs",
     "tree": "commands.show:tree",
     "show": "commands.show:show",
     "diff": "commands.show:diff",

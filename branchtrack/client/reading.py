@@ -35,9 +35,11 @@ class Reading(Calls):
         """Return who the server takes this client for."""
         return self._get("/whoami", Caller)
 
-    def runs(self) -> Iterator[RunLine]:
-        """Yield every run, the latest created first."""
-        yield from self._pages("/runs", RunPage, "after")
+    def runs(self, query: str = "", *, sort: str = "", columns: str = "") -> Iterator[RunLine]:
+        """Yield every run, the latest created first, or those that a query matches in an order."""
+        asked = {"query": query, "sort": sort, "columns": columns}
+        given = {name: text for name, text in asked.items() if text}
+        yield from self._pages("/runs", RunPage, "after", **given)
 
     def run(self, run: str) -> Run:
         """Return a run without its tree."""

@@ -1,4 +1,4 @@
-"""Renaming, tagging, describing and archiving: who may, what of, and what is a valid label."""
+"""Renaming, tagging, describing, archiving and pinning: who may, what of, and which labels."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def label(
     remove: Iterable[str] = (),
     notes: str | None = None,
     archived: bool | None = None,
+    pinned: bool | None = None,
     reason: str = "",
 ) -> Run | Branch | Node:
     """Change what people call a run, ``RUN/BRANCH`` or a node, and return it as it is then.
@@ -47,15 +48,17 @@ def label(
     with database.transaction() as connection:
         item = find(connection, ref)
         facts: dict[str, Any] = {"actor": who.label, "why": why}
-        if added or removed:
+        if _tags(item, added, removed) != (item.tags or []):
             labels.set_tags(connection, item, _tags(item, added, removed), **facts)
         if isinstance(item, Node):
-            _refuse_for_nodes(ref, name=name, notes=notes, archived=archived)
+            _refuse_for_nodes(ref, name=name, notes=notes, archived=archived, pinned=pinned)
             return nodes.get(connection, item.id)
-        if notes is not None:
+        if notes is not None and clean_text("notes", notes) != (item.notes or ""):
             labels.set_notes(connection, item, clean_text("notes", notes), **facts)
         if archived is not None and archived != (item.archived_at is not None):
             labels.set_archived(connection, item, archived, **facts)
+        if pinned is not None and pinned != (item.pinned_at is not None):
+            labels.set_pinned(connection, item, pinned, **facts)
         if name is not None and name != item.name:
             labels.rename(connection, item, name, **facts)
         if isinstance(item, Run):

@@ -1,4 +1,7 @@
-"""Names, tags and notes that people give to runs, branches and nodes, and what they archived."""
+"""Names, tags and notes that people give to runs, branches and nodes; the archive, and pins.
+
+An event says what was before, so that it can be undone.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +47,16 @@ def set_tags(
     connection: Connection, item: Labelled, tags: list[str], *, actor: str, why: str
 ) -> None:
     """Replace the tags of a run, a branch or a node."""
-    change(connection, item, "tagged", actor, why, {"tags": tags}, tags=tags)
+    payload = {"tags": tags, "before": item.tags or []}
+    change(connection, item, "tagged", actor, why, payload, tags=tags)
 
 
 def set_notes(
     connection: Connection, item: Run | Branch, notes: str, *, actor: str, why: str
 ) -> None:
     """Replace the notes of a run or a branch."""
-    change(connection, item, "described", actor, why, {"notes": notes}, notes=notes)
+    payload = {"notes": notes, "before": item.notes or ""}
+    change(connection, item, "described", actor, why, payload, notes=notes)
 
 
 def set_archived(
@@ -61,6 +66,15 @@ def set_archived(
     state = "archived" if archived else "unarchived"
     moment = time.time() if archived else None
     change(connection, item, state, actor, why, {}, archived_at=moment)
+
+
+def set_pinned(
+    connection: Connection, item: Run | Branch, pinned: bool, *, actor: str, why: str
+) -> None:
+    """Have a run or a branch stand above the others in lists, or no longer."""
+    state = "pinned" if pinned else "unpinned"
+    moment = time.time() if pinned else None
+    change(connection, item, state, actor, why, {}, pinned_at=moment)
 
 
 def _names_beside(connection: Connection, item: Run | Branch) -> set[str]:

@@ -11,8 +11,14 @@ from branchtrack.schemas.nodes import NodeLine
 
 
 class RunsQuery(Selection):
-    """Which runs, the latest created first."""
+    """Which runs, the latest created first as long as neither query nor order is given."""
 
+    query: str = Field("", description="What holds of the runs, see docs/finding.md.")
+    sort: str = Field(
+        "", description="A column, as lr or best(eval_loss); -updated from the highest."
+    )
+    columns: str = Field("", description="Settings and metrics whose values are in `values`.")
+    archived: bool = Field(False, description="With a query: those that are archived, too.")
     limit: Annotated[int, Field(ge=1, le=5000)] = 500
     after: str | None = Field(None, description="`next` of the page before.")
 
@@ -27,12 +33,15 @@ class RunLine(Answer):
     nodes: int
     tags: list[str]
     archived: bool
+    pinned: bool
     created_at: Moment
     updated_at: Moment
+    values: Values | None = None
+    group: Any = None
 
 
 class RunPage(Answer):
-    """Runs, the latest created first."""
+    """Runs; ``total`` of all that match."""
 
     items: ClassVar[str] = "runs"
 
@@ -59,6 +68,7 @@ class Run(RunFacts):
 
     status: str
     archived: bool
+    pinned: bool
     branches: int
     nodes: int
     policy: Values | None
@@ -96,6 +106,7 @@ class BranchLine(Answer):
     tags: list[str]
     notes: str
     archived: bool
+    pinned: bool
     gone: bool | None
     head: str | None
     forked_from: str | None
@@ -153,6 +164,7 @@ class LabelsBody(Body):
     name: str | None = None
     notes: Text | None = None
     archived: bool | None = None
+    pinned: bool | None = None
     add_tags: list[str] = []
     remove_tags: list[str] = []
     reason: Reason = ""
@@ -167,3 +179,4 @@ class Labels(Answer):
     name: str | None = None
     notes: Text | None = None
     archived: bool | None = None
+    pinned: bool | None = None

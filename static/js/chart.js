@@ -57,7 +57,7 @@ function seriesOf(data) {
     const common = { points: { show: false }, spanGaps: false, width: 1 }, first = series.length;
     series.push({ ...common, show: few, stroke: line.band ? undefined : colour(line.colour, data.weight > 0 ? 0.28 : 0) });
     series.push({ ...common, show: few && line.band });
-    if (few && line.band) bands.push({ series: [first + 1, first], fill: colour(line.colour, 0.2) });
+    if (few && line.band) bands.push({ series: [first + 1, first], fill: colour(line.colour, 0.6 / Math.max(3, data.lines.length)) });
     series.push({
       ...common,
       width: data.fill ? 1 : 2,
@@ -98,6 +98,7 @@ function decorate(plot, data) {
   const ends = [];
   for (const line of data.lines) {
     ctx.fillStyle = ctx.strokeStyle = colour(line.colour);
+    ctx.setLineDash([]);
     for (const x of line.gaps) {
       const [left] = at(x, 0);
       const top = bbox.top + 4 * ratio, half = 4 * ratio;
@@ -126,7 +127,7 @@ function decorate(plot, data) {
 function nameEnds(ctx, bbox, ratio, ends) {
   const left = bbox.left + bbox.width + 8 * ratio, wide = ctx.canvas.width - left, tall = 14 * ratio;
   if (wide < 60 * ratio) return;
-  const room = Math.floor(bbox.height / tall), bottom = bbox.top + bbox.height;
+  const room = Math.floor(bbox.height / tall), bottom = bbox.top + bbox.height - 4 * ratio;
   ends.sort((a, b) => b[0] - a[0]);
   const kept = (ends.length <= room ? ends : ends.slice(0, room - 1)).sort((a, b) => a[1] - b[1]);
   const heights = kept.map(([, top], nth) => Math.max(top, bbox.top + nth * tall));
@@ -252,7 +253,7 @@ function draw(element, data) {
   plot.over.addEventListener("mouseenter", () => { tell.owner = plot; });
   if (steps) plot.over.addEventListener("dblclick", () => go());
   plot.root.setAttribute("role", "img");
-  plot.root.setAttribute("aria-label", area.querySelector("svg")?.getAttribute("aria-label") || data.metric);
+  plot.root.setAttribute("aria-label", data.label);
   element.classList.add("drawn");
   drawn.set(element, { data, plot });
 }
@@ -270,8 +271,11 @@ function panel(data) {
 }
 
 // Charts of other metrics, branches or steps are sent whole.
+let height = 0;
 async function load(wall) {
   wall.classList.add("drawn");
+  // What is below does not jump meanwhile.
+  if (!wall.firstElementChild) wall.style.minHeight = `${height}px`;
   const answer = await fetch(wall.dataset.url, { headers: { Accept: "application/json" } });
   if (!answer.ok || !wall.isConnected) return;
   const { charts } = await answer.json();
@@ -280,6 +284,8 @@ async function load(wall) {
   wall.replaceChildren(...panels);
   forget();
   panels.forEach((element, nth) => draw(element, complete(charts[nth])));
+  wall.style.minHeight = "";
+  height = wall.offsetHeight;
 }
 
 function forget() {

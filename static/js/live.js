@@ -127,7 +127,7 @@ document.addEventListener("htmx:after:swap", connect);
 // Links and forms that lead to the same page with other choices replace its live part alone.
 async function show() {
   last = "";
-  await htmx.ajax("GET", location.pathname + location.search, { target: "#live", swap: "outerMorph" });
+  await htmx.ajax("GET", location.pathname + location.search, { source: "#live", target: "#live", swap: "outerMorph" });
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 

@@ -70,7 +70,10 @@ def test_tags_are_added_and_taken_away_on_all_three(tree: tuple[Tree, list[Node]
         label(tree, ref, add=["draft", "good"])
         item = label(tree, ref, add=["good", "best"], remove=["draft"])
         assert isinstance(item, kind) and item.tags == ["good", "best"]
-        assert last_event(tree)[1:] == ("tagged", {"tags": ["good", "best"]})
+        assert last_event(tree)[1:] == (
+            "tagged",
+            {"tags": ["good", "best"], "before": ["draft", "good"]},
+        )
     with pytest.raises(InvalidInput, match="good, best"):
         label(tree, "demo", remove=["nothing"])
     with pytest.raises(InvalidInput, match="50 tags"):

@@ -1,8 +1,7 @@
-"""Commands that read runs and change nothing: runs, tree, show, diff."""
+"""Commands that read a run and change nothing: tree, show, diff."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
@@ -15,68 +14,12 @@ from branchtrack.cli.output import (
     emit,
     print_fields,
     print_table,
-    say_cut,
     setting,
     spelled_name,
-    state,
     styled,
     visible,
 )
 from branchtrack.core import formats
-
-_MOST_RUNS = 500
-
-
-@click.command()
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 10_000_000),
-    help=f"How many runs; {_MOST_RUNS} on a terminal, all with --json.",
-)
-@click.option("--all", "everything", is_flag=True, help="All runs.")
-@click.option("--archived", is_flag=True, help="Archived runs, too.")
-@json_option
-@pass_command_line
-def runs(
-    line: CommandLine, limit: int | None, everything: bool, archived: bool, as_json: bool
-) -> None:
-    """List the runs that are not archived, the most recently changed first.
-
-    \b
-    Example: branchtrack runs --json
-    """
-    from branchtrack.analysis import payloads
-    from branchtrack.db.runs import count_runs
-
-    if limit is None and not as_json:
-        limit = _MOST_RUNS
-    with line.read() as connection:
-        rows = payloads.runs(connection, time.time(), None if everything else limit, archived)
-        hidden = 0 if archived else count_runs(connection, archived=True)
-        total = count_runs(connection) - hidden
-    say_cut(len(rows), total, "runs")
-    if hidden and not as_json:
-        echo(f"{formats.plural(hidden, 'archived run')} not listed: --archived.", err=True)
-    if as_json:
-        emit(rows)
-        return
-    if not rows and not hidden:
-        echo("No runs yet. `branchtrack demo` makes one.")
-    print_table(
-        ("RUN", "STATUS", "BRANCHES", "NODES", "CHANGED", "ID"),
-        [
-            (
-                styled(run["name"], bold=True),
-                state(run["status"]),
-                str(run["branches"]),
-                str(run["nodes"]),
-                ago(run["updated_at"]),
-                run["id"][:8],
-            )
-            for run in rows
-        ],
-        right="BRANCHES NODES",
-    )
 
 
 @click.command()

@@ -23,9 +23,10 @@ from branchtrack.core.queries.terms import (
     Name,
     Not,
     Term,
+    Words,
 )
 
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -39,8 +40,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 class Facts:
     """What is known of a node; what is None, or missing in a mapping, is unknown.
 
-    ``texts`` has ``run branch kind status actor group``. ``tags`` are those of node, branch and
-    run, all of them if ``all_tags``. ``now`` is the time that ``since:7d`` counts from.
+    ``texts`` has ``run branch kind status actor group archived``. ``tags`` are those of node,
+    branch and run, all of them if ``all_tags``. ``now`` is the time that ``since:7d`` counts from.
     """
 
     now: float
@@ -60,6 +61,8 @@ def holds(term: Term, facts: Facts) -> bool | None:
         return _compared(term, facts)
     if isinstance(term, Filter):
         return _filtered(term, facts)
+    if isinstance(term, Words):
+        return _has_words(term, facts)
     if isinstance(term, Not):
         inner = holds(term.term, facts)
         return None if inner is None else not inner
@@ -91,6 +94,32 @@ def lookup(values: Mapping[str, Any], name: str) -> Any:
     return None
 
 
+def fits(value: str, text: str) -> bool:
+    """Return whether a text is what a filter asks for; ``*`` stands for anything."""
+    first, *others = value.split("*")
+    if not others:
+        return value == text
+    *middle, last = others
+    # Not as a regular expression: with many stars that would take for ever.
+    position, end = len(first), len(text) - len(last)
+    if not (text.startswith(first) and text.endswith(last) and position <= end):
+        return False
+    for part in middle:
+        position = text.find(part, position, end) + len(part)
+        if position < len(part):
+            return False
+    return True
+
+
+def kind_of(value: Any) -> type | None:
+    """Return in which way a value compares, None if in none."""
+    if isinstance(value, bool):
+        return bool
+    if isinstance(value, (int, float)):
+        return float
+    return str if isinstance(value, str) else None
+
+
 def _builtin(name: str, facts: Facts) -> int | None:
     return facts.step if name == "step" else None
 
@@ -118,26 +147,23 @@ def _compared(term: Comparison, facts: Facts) -> bool | None:
         value: Any = facts.curves.get(term.subject)
     else:
         value = value_of(term.subject, facts)
-    if value is None or _kind(value) is not _kind(term.literal):
+    if value is None or kind_of(value) is not kind_of(term.literal):
         return None
     if isinstance(value, bool) and term.operator not in ("=", "!="):
         return None
-    return _COMPARE[term.operator](value, term.literal)
+    return COMPARE[term.operator](value, term.literal)
 
 
-def _kind(value: Any) -> type | None:
-    """Return in which way a value compares, None if in none."""
-    if isinstance(value, bool):
-        return bool
-    if isinstance(value, (int, float)):
-        return float
-    return str if isinstance(value, str) else None
+def _has_words(term: Words, facts: Facts) -> bool | None:
+    texts = (facts.texts.get("run"), facts.texts.get("notes"), *facts.tags)
+    known = [text.lower() for text in texts if text is not None]
+    return any(term.text.lower() in text for text in known)
 
 
 def _filtered(term: Filter, facts: Facts) -> bool | None:
     word, value = term.word, term.value
     if word == "tag":
-        return _any(_fits(value, tag) for tag in facts.tags) or (False if facts.all_tags else None)
+        return _any(fits(value, tag) for tag in facts.tags) or (False if facts.all_tags else None)
     if word == "step":
         first, last = stretch(value) or (0, -1)
         return None if facts.step is None else first <= facts.step <= last
@@ -151,21 +177,4 @@ def _filtered(term: Filter, facts: Facts) -> bool | None:
         names = [facts.texts.get(key) for key in ("run", "branch")]
         return _any(None if name is None else value.lower() in name.lower() for name in names)
     text = facts.texts.get(word)
-    return None if text is None else _fits(value, text)
-
-
-def _fits(value: str, text: str) -> bool:
-    """Return whether a text is what a filter asks for; ``*`` stands for anything."""
-    first, *others = value.split("*")
-    if not others:
-        return value == text
-    *middle, last = others
-    # Not as a regular expression: with many stars that would take for ever.
-    position, end = len(first), len(text) - len(last)
-    if not (text.startswith(first) and text.endswith(last) and position <= end):
-        return False
-    for part in middle:
-        position = text.find(part, position, end) + len(part)
-        if position < len(part):
-            return False
-    return True
+    return None if text is None else fits(value, text)

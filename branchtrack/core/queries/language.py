@@ -6,6 +6,8 @@
     subject    = name | function "(" name ")"
     literal    = number | text in quotes | word
 
+In a query over runs a text that is not compared is a term, too: it is searched for.
+
 It knows no database: `evaluation` says whether a query holds.
 """
 
@@ -20,7 +22,9 @@ from branchtrack.core.queries.terms import (
     FILTERS,
     FUNCTIONS,
     OPERATORS,
+    RUN_FILTERS,
     SCOPES,
+    SYNONYMS,
     And,
     Comparison,
     Curve,
@@ -30,6 +34,7 @@ from branchtrack.core.queries.terms import (
     Not,
     Or,
     Term,
+    Words,
 )
 from branchtrack.core.queries.tokens import Token, tokenize, unquoted, unreadable
 from branchtrack.errors import InvalidInput
@@ -38,23 +43,38 @@ from branchtrack.errors import InvalidInput
 DEEPEST = 30
 _TERM = "a comparison as lr>1e-3, a filter as status:failed, not, or ("
 _WORDS = ("and", "or", "not")
+#: Kinds of tokens that a query over runs searches for where they are not compared.
+_SEARCHED = ("text", "number", "word")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _STRETCH = re.compile(r"(\d{1,18})(?:\.\.(\d{1,18}))?")
 
 
-def parse(query: str) -> Term:
-    """Return what a query asks for; an empty one asks for everything.
+def parse(query: str, *, of_runs: bool = False) -> Term:
+    """Return what a query asks for, of nodes or ``of_runs``; an empty one asks for everything.
 
     Raises:
         InvalidInput: the query cannot be read; it says from where, and what could be there.
     """
-    reader = _Reader(query)
+    reader = _Reader(query, of_runs)
     if reader.token.kind == "end":
         return And(())
     term = reader.query(0)
     if reader.token.kind != "end":
         raise reader.error("and, or, a further term, or the end")
     return term
+
+
+def parse_subject(text: str) -> Name | Curve:
+    """Return the setting, metric or value of a curve that a text names, and nothing else.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    reader = _Reader(text, False)
+    subject = reader.subject()
+    if reader.token.kind != "end":
+        raise reader.error("a comma, or the end")
+    return subject
 
 
 def stretch(value: str) -> tuple[int, int] | None:
@@ -82,9 +102,11 @@ def moment(value: str, now: float) -> float | None:
 class _Reader:
     """Recursive descent over the tokens of one query."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, of_runs: bool) -> None:
         self._text = text
-        self._tokens = tokenize(text)
+        self._of_runs = of_runs
+        filters = RUN_FILTERS if of_runs else tuple(FILTERS)
+        self._tokens = tokenize(text, filters, words=of_runs)
         self._next = 0
 
     @property
@@ -109,7 +131,8 @@ class _Reader:
         return terms[0] if len(terms) == 1 else And(tuple(terms))
 
     def _begins_term(self) -> bool:
-        return self.token.kind in ("name", "filter", "open") and not self._is_word("or")
+        kinds = ("name", "filter", "open", *(_SEARCHED if self._of_runs else ()))
+        return self.token.kind in kinds and not self._is_word("or")
 
     def _term(self, depth: int) -> Term:
         if depth > DEEPEST:
@@ -125,24 +148,36 @@ class _Reader:
             return term
         if self.token.kind == "filter":
             return self._filter()
-        return self._comparison()
+        return self._words() if self._of_runs and self._is_searched() else self._comparison()
+
+    def _is_searched(self) -> bool:
+        if self.token.kind in _SEARCHED:
+            return True
+        is_name = self.token.kind == "name" and self.token.text.lower() not in _WORDS
+        return is_name and self._tokens[self._next + 1].kind not in ("operator", "open")
+
+    def _words(self) -> Words:
+        token = self._take()
+        text = unquoted(token.text) if token.kind == "text" else token.text.strip("`")
+        return Words(text)
 
     def _filter(self) -> Filter:
         token = self._take()
-        word, value = token.text, token.value
+        word = token.text
+        value = SYNONYMS.get((word, token.value), token.value)
         is_valid = {"step": stretch(value), "since": moment(value, 0.0)}.get(word, value)
         if is_valid is None or value not in CHOICES.get(word, (value,)):
             raise self.error(f"{word}: {FILTERS[word]}", token)
         return Filter(word, value)
 
     def _comparison(self) -> Comparison:
-        subject = self._subject()
+        subject = self.subject()
         if self.token.kind != "operator":
             raise self.error(f"after a name: {' '.join(OPERATORS)}; a part of a name as name:TEXT")
         operator = self._take().text
         return Comparison(subject, "=" if operator == "==" else operator, self._literal())
 
-    def _subject(self) -> Name | Curve:
+    def subject(self) -> Name | Curve:
         token = self.token
         if token.kind != "name" or token.text.lower() in _WORDS:
             raise self.error(_TERM)

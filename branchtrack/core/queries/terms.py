@@ -15,20 +15,26 @@ FILTERS = {
     "branch": "the name of a branch",
     "name": "a part of the name of a run or branch",
     "kind": "root, checkpoint, intervention, fork, merge or final",
-    "status": "running, paused, waiting, finished, stopped, failed, lost or empty",
+    "status": "running (or training), paused, waiting, finished, stopped, failed, lost or empty",
     "failed": "yes or no",
     "tag": "a tag of the node, its branch or its run",
     "actor": "who made the node",
     "group": "the name of a group of branches",
     "step": "a step, or a stretch as 100..200",
     "since": "how long ago at most, as 30m, 12h or 7d; or a day, as 2026-11-29",
+    "archived": "yes or no",
 }
+#: Those of them that can be asked of a run as a whole.
+RUN_FILTERS = tuple("run branch name status failed tag step since archived".split())
 #: The values that these filters take, and no others.
 CHOICES = {
     "kind": tuple("root checkpoint intervention fork merge final".split()),
     "status": tuple("running paused waiting finished stopped failed lost empty".split()),
     "failed": ("yes", "no"),
+    "archived": ("yes", "no"),
 }
+#: Other words for a value of a filter: those that pages show.
+SYNONYMS = {("status", "training"): "running"}
 #: Values of a metric over all points that a branch has trained.
 FUNCTIONS = ("best", "worst", "last", "min", "max")
 OPERATORS = ("<=", ">=", "!=", "<", ">", "=")
@@ -88,6 +94,16 @@ class Filter:
 
 
 @dataclass(frozen=True)
+class Words:
+    """Text that occurs in the name, the notes or a tag of a run, in any case."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return _quoted(self.text)
+
+
+@dataclass(frozen=True)
 class Not:
     """The opposite of a term; unknown if that is unknown."""
 
@@ -117,12 +133,13 @@ class Or:
         return " or ".join(_inner(term) for term in self.terms)
 
 
-Term = Comparison | Filter | Not | And | Or
+Leaf = Comparison | Filter | Words
+Term = Leaf | Not | And | Or
 
 
-def walk(term: Term) -> Iterator[Comparison | Filter]:
-    """Yield the comparisons and filters of a query, in their order."""
-    if isinstance(term, (Comparison, Filter)):
+def walk(term: Term) -> Iterator[Leaf]:
+    """Yield the comparisons, filters and words of a query, in their order."""
+    if isinstance(term, (Comparison, Filter, Words)):
         yield term
     elif isinstance(term, Not):
         yield from walk(term.term)

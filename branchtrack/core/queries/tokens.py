@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from branchtrack.core.queries.terms import FILTERS
@@ -22,6 +23,8 @@ _TOKEN = re.compile(
     | (?P<close>\))""",
     re.VERBOSE | re.DOTALL,
 )
+#: What people search for may begin with any character.
+_WORD = re.compile(r"""(?P<word>[^\s()"'`<>=!:]+)""")
 _VALUE = re.compile(r"""(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<plain>[^\s()"'`]+)""")
 
 
@@ -38,24 +41,33 @@ class Token:
     value: str = ""
 
 
-def tokenize(query: str) -> list[Token]:
+def tokenize(
+    query: str, filters: Collection[str] = tuple(FILTERS), *, words: bool = False
+) -> list[Token]:
     """Return the tokens of a query; the last one is of kind ``end``.
+
+    ``filters`` are those that it may have; with ``words`` any other text is a ``word``.
 
     Raises:
         InvalidInput: the query is too long, or has a character that means nothing.
     """
     if len(query) > LONGEST:
         raise InvalidInput("query", query[:_SHOWN] + "...", f"at most {LONGEST:,} characters")
-    tokens, position = [], 0
+    tokens, position = list[Token](), 0
     while position < len(query):
         match = _TOKEN.match(query, position)
+        if match is None and words:
+            match = _WORD.match(query, position)
         if match is None:
             raise unreadable(query, position, _meant(query[position]))
         kind, start = match.lastgroup or "", position
         position = match.end()
         if kind == "filter":
-            token, position = _filter(query, match.group()[:-1], start, position)
+            token, position = _filter(query, match.group()[:-1], start, position, filters)
             tokens.append(token)
+        elif kind == "word" and tokens and _joins(tokens[-1], start):
+            before = tokens.pop()
+            tokens.append(Token(kind, before.text + match.group(), before.position))
         elif kind != "space":
             tokens.append(Token(kind, match.group(), start))
     return [*tokens, Token("end", "", len(query))]
@@ -81,9 +93,17 @@ def unreadable(query: str, position: int, allowed: str) -> InvalidInput:
     )
 
 
-def _filter(query: str, word: str, start: int, position: int) -> tuple[Token, int]:
-    if word not in FILTERS:
-        raise unreadable(query, start, f"before a colon: {', '.join(FILTERS)}")
+def _joins(token: Token, start: int) -> bool:
+    """Return whether a word that begins at ``start`` goes on with a token, as in ``100%``."""
+    is_text = token.kind in ("number", "name", "word")
+    return is_text and token.position + len(token.text) == start
+
+
+def _filter(
+    query: str, word: str, start: int, position: int, filters: Collection[str]
+) -> tuple[Token, int]:
+    if word not in filters:
+        raise unreadable(query, start, f"before a colon: {', '.join(filters)}")
     match = _VALUE.match(query, position)
     if match is None:
         raise unreadable(query, position, f"{FILTERS[word]}, right after the colon")

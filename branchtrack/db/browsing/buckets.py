@@ -126,6 +126,12 @@ class Buckets:
         arrays = {name: getattr(self, name)[..., window] for name in _ARRAYS}
         return Buckets(**arrays, gaps=self.gaps.cut(after, upto))
 
+    def newest(self, limit: int) -> Buckets:
+        """Return the last ``limit`` buckets."""
+        if self.steps.size <= limit:
+            return self
+        return self.cut(int(self.steps[-limit - 1]), None)
+
     def values(self) -> Floats:
         """Return the last value of each bucket, infinite ones as they are."""
         values = self.last.copy()

@@ -34,7 +34,7 @@ from branchtrack.db.metrics import Series
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 
 #: What the product itself measures; scripts rarely want these first.
-OWN = "stall/"
+OWN = ("stall/", "system/")
 #: With more names than this, a list to choose from is useless.
 NAMES = 200
 #: After every step.
@@ -111,7 +111,7 @@ def ranked_names(
         (available.c.name == metric_name, 0),
         (available.c.name == "loss", 1),
         (available.c.name.in_(also), 3),
-        (available.c.name.startswith(OWN, autoescape=True), 5),
+        (or_(*(available.c.name.startswith(own, autoescape=True) for own in OWN)), 5),
         (available.c.name.contains("loss"), 2),
         else_=4,
     )

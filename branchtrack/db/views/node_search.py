@@ -155,7 +155,7 @@ def _branches(connection: Connection, query: Term, now: float) -> dict[str, Fact
     names = [term.value for term in terms.required(query) if term.word == "run"]
     exact = [runs.c.name == name for name in names if "*" not in name]
     statement = (
-        select(branches, runs.c.name, runs.c.tags, groups.c.name, *_NARROW)
+        select(branches, runs.c.name, runs.c.tags, runs.c.archived_at, groups.c.name, *_NARROW)
         .join(runs, runs.c.id == branches.c.run_id)
         .outerjoin(groups, groups.c.id == branches.c.group_id)
         .outerjoin(segments, segments.c.id == branches.c.segment_id)
@@ -174,6 +174,7 @@ def _facts(row: Any, curves: Mapping[Curve, float] | None, now: float) -> Facts:
         "branch": row.branches_name,
         "status": _status(row, now),
         "group": row.groups_name,
+        "archived": "no" if row.runs_archived_at is row.branches_archived_at is None else "yes",
     }
     tags = frozenset([*(row.branches_tags or ()), *(row.runs_tags or ())])
     return Facts(now, texts, tags, all_tags=False, curves=curves or {})

@@ -50,6 +50,14 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
+class RunCounts:
+    """How many nodes a run has, and how many warnings and errors that nobody has seen."""
+
+    nodes: int
+    unseen: int
+
+
+@dataclass(frozen=True)
 class SegmentSummary:
     """A segment, its branch's name, and the (segment, step) at which it starts."""
 
@@ -67,7 +75,9 @@ def find_runs(
     offset: int = 0,
     archived: bool = True,
 ) -> list[RunSummary]:
-    """Return runs whose name, notes or tags contain ``search``, the latest changed first.
+    """Return runs whose name, notes or tags contain ``search``, pinned ones first.
+
+    They are in the order of their changes, the latest first.
 
     Those that are archived are among them if ``archived``.
     """
@@ -77,7 +87,9 @@ def find_runs(
     if search:
         columns = (runs.c.name, runs.c.notes, cast(runs.c.tags, Text))
         query = query.where(or_(*(column.icontains(search, autoescape=True) for column in columns)))
-    query = query.order_by(runs.c.updated_at.desc(), runs.c.id).limit(limit).offset(offset)
+    is_other = runs.c.pinned_at.is_(None)
+    query = query.order_by(is_other, runs.c.updated_at.desc(), runs.c.id)
+    query = query.limit(limit).offset(offset)
     return [_summary(row) for row in connection.execute(query)]
 
 
@@ -95,6 +107,17 @@ def created_runs(
         same = and_(runs.c.created_at == created_at, runs.c.id < run_id)
         query = query.where(or_(runs.c.created_at < created_at, same))
     return [_summary(row) for row in connection.execute(query)]
+
+
+def counts(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunCounts]:
+    """Return what there is of each run: its nodes, and warnings that nobody has seen."""
+    counted: dict[str, RunCounts] = {}
+    numbers = (visibility.node_count().label("nodes"), visibility.unseen_of_run().label("unseen"))
+    for first in range(0, len(run_ids), _CHUNK):
+        query = select(runs.c.id, *numbers).where(runs.c.id.in_(run_ids[first : first + _CHUNK]))
+        for row in connection.execute(query):
+            counted[row.id] = RunCounts(row.nodes, row.unseen)
+    return counted
 
 
 def current_segments(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Segment]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -349,7 +350,16 @@ def _segment_columns(brief: bool) -> list[Any]:
 
 
 def _part(row: Row[Any], table: NamedFromClause) -> dict[str, Any]:
-    return {column.name: row._mapping[f"{table.name}_{column.name}"] for column in table.c}
+    """Return the columns of a table in a row that joins several."""
+    names, first = _columns(row._fields, table)
+    return dict(zip(names, row[first : first + len(names)], strict=True))
+
+
+@cache
+def _columns(fields: tuple[str, ...], table: NamedFromClause) -> tuple[list[str], int]:
+    """Return the names of a table's columns, and where they begin among the fields of a row."""
+    names = [column.name for column in table.c]
+    return names, fields.index(f"{table.name}_{names[0]}")
 
 
 def _mark(row: Any) -> NodeMark:

@@ -10,9 +10,10 @@ from typing import Any
 
 from flask import Blueprint
 
-from branchtrack.analysis import payloads, payloads_nodes, payloads_shards
+from branchtrack.analysis import payloads, payloads_nodes, payloads_runs, payloads_shards
 from branchtrack.core.names import is_id_prefix
 from branchtrack.db import runs
+from branchtrack.db.browsing import run_search
 from branchtrack.errors import InvalidInput
 from branchtrack.schemas import curves as curve_models
 from branchtrack.schemas import nodes as node_models
@@ -23,14 +24,24 @@ from branchtrack.web.api.contract import documented
 from branchtrack.web.rendering import now
 from branchtrack.web.services import services
 
+_DIGITS = 12
 blueprint = Blueprint("api_runs", __name__, url_prefix="/api/v1")
 
 
 @blueprint.get("/runs")
 @documented(models.RunPage, query=models.RunsQuery)
 def list_runs(query: models.RunsQuery) -> Any:
-    """Return runs, most recently created first."""
+    """Return runs, most recently created first; with a query, an order or columns as a table."""
+    is_table = query.query or query.sort or query.columns
     with services().database.read() as connection:
+        if is_table:
+            selection = run_search.selection(
+                query.query, query.sort, columns=query.columns, archived=query.archived
+            )
+            offset = _offset(query.after)
+            table = payloads_runs.table(connection, selection, now(), query.limit, offset)
+            following = table["next"]
+            return {**table, "next": None if following is None else str(following)}
         return payloads.page_of_runs(connection, now(), query.limit, _cursor(query.after))
 
 
@@ -91,6 +102,14 @@ def branch_data(run: str, branch: str) -> Any:
     with services().database.read() as connection:
         record = runs.find_branch(connection, f"{run}/{branch}")
         return payloads_shards.branch_data(connection, record)
+
+
+def _offset(text: str | None) -> int:
+    if text is None:
+        return 0
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+        raise InvalidInput("after", text, "the `next` of the page before")
+    return int(text)
 
 
 def _cursor(text: str | None) -> tuple[float, str] | None:

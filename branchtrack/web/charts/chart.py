@@ -128,6 +128,7 @@ class Chart:
             "guides": self.guides,
             "foot": self.foot,
             "height": self.height,
+            "label": self.label,
         }
 
 

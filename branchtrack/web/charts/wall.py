@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from branchtrack.analysis import courses
 from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.db.views.chart_series import OWN, Metrics
-from branchtrack.web.charts import chart, timeline
+from branchtrack.web.charts import chart, timeline, tree_chart
 from branchtrack.web.charts.chart import BARE_FOOT, FOOT, Chart, ToX
 from branchtrack.web.svg.timeline import Domain
 from branchtrack.web.view.tree import HELD_OUT, BranchView, TreeView, change_words
@@ -25,6 +24,8 @@ _BESIDE = ((HELD_OUT,), ("lr", "learning_rate"), ("grad_norm", "gradient_norm"))
 USUAL = tuple(name for names in _BESIDE for name in names)
 #: Names of metrics that a page offers; any other can be typed.
 _OFFERED = 40
+#: Buckets before a branch that its averages begin with: 0.99 to this power is next to nothing.
+_LEAD = 1500
 #: Pixels of the first chart and of each other one, without the labels of the axis.
 _TALL, _SHORT = 200, 120
 #: Names of metrics that count something and can be a horizontal axis.
@@ -63,10 +64,25 @@ class Curves:
     drawn: Sequence[BranchView]
     buckets: Mapping[str, Mapping[str, Buckets]]
 
-    def of(self, tree: TreeView, view: BranchView, metric: str) -> Buckets:
-        """Return a branch's whole curve of a metric, as far as it was read."""
+    def of(self, tree: TreeView, view: BranchView, metric: str, *, whole: bool = True) -> Buckets:
+        """Return a branch's curve of a metric, as far as it was read.
+
+        Unless it is needed ``whole``, it begins so far before the branch that averages are the
+        same.
+        """
         of_metric = self.buckets.get(metric, {})
-        return courses.stitched(view.branch, metric, tree.starts, of_metric).buckets
+        parts: list[Buckets] = []
+        before = 0
+        for span in reversed(tree_chart.spans(tree, view)):
+            if span.segment not in of_metric or before > _LEAD:
+                continue
+            part = of_metric[span.segment].cut(span.after, span.upto)
+            is_before = span.upto is not None and span.upto <= view.start
+            if is_before and not whole:
+                part = part.newest(_LEAD)
+                before += part.steps.size
+            parts.append(part)
+        return Buckets.join(parts[::-1])
 
 
 def choose(metrics: Metrics, requested: Sequence[str]) -> tuple[str, ...]:
@@ -140,7 +156,7 @@ def _chart(
     weight = look.weight if is_smoothed(metric) else 0.0
     lines = [
         chart.line(
-            read.of(tree, view, metric),
+            read.of(tree, view, metric, whole=False),
             name=view.name,
             style=view.style,
             weight=weight,
@@ -152,6 +168,7 @@ def _chart(
             span=(shown.low, shown.high),
         )
         for view in read.drawn
+        if not view.origin or look.window[1] is None or view.start < look.window[1]
     ]
     lines = [line for line in lines if line.xs]
     is_positive = any(y > 0 for line in lines for y in line.high if y is not None)

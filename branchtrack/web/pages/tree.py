@@ -134,7 +134,7 @@ def _read(connection: Connection, run: str, sent: Sent) -> Shown:
     )
     newest = launches.newest_of_run(connection, run_id) if outline.has_refused else None
     tree = TreeView(outline, nodes, now(), newest)
-    branches = branch_choice.choose(tree, tree_address.choice(), rating)
+    branches = [tree.by_branch[view.branch.id] for view in branches]
     sent.check_nodes(names[0], nodes)
     # The live part is requested often; its charts are drawn by a script, which reads them itself.
     curves = (

@@ -111,6 +111,10 @@ def _few(tree: TreeView, rating: Rating) -> list[BranchView]:
         return present or list(tree.branches)
     shown: dict[str, BranchView] = {}
     for view in _by_interest(tree, present, rating):
+        if len(shown) == FEW:
+            break
+        if view.name in shown:
+            continue
         line = [each for each in _with_ancestors(tree, view) if each.name not in shown]
         if len(shown) + len(line) <= FEW:
             shown |= {each.name: each for each in line}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from branchtrack.core.queries.language import DEEPEST, moment, parse, stretch
+from branchtrack.core.queries.language import DEEPEST, moment, parse, parse_subject, stretch
 from branchtrack.core.queries.terms import (
     CHOICES,
     FILTERS,
@@ -20,10 +20,12 @@ from branchtrack.core.queries.terms import (
     Not,
     Or,
     Term,
+    Words,
 )
 from branchtrack.errors import InvalidInput
 
 A, B, C = (Comparison(Name(letter), "<", 1.0) for letter in "abc")
+RUNNING = Filter("status", "running")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_a_query_is_read(query: str, term: Term) -> None:
         ("best(loss", 9, "a closing parenthesis"),
         ("best(1)<1", 5, "the name of a metric"),
         ("best(setting.lr)<1", 15, "the name of one metric"),
-        ("status:dead", 0, "status: running, paused"),
+        ("status:dead", 0, "status: running (or training), paused"),
         ("a<1 step:x", 4, "a stretch as 100..200"),
         ("step:5..1", 0, "a stretch as 100..200"),
         ("since:yesterday", 0, "2026-11-29"),
@@ -148,3 +150,53 @@ def test_any_text_is_read_or_refused_with_its_position(text: str) -> None:
         assert error.field == "query" and 0 <= error.facts["position"] <= len(text)
     else:
         assert parse(str(term)) == term
+
+
+@pytest.mark.parametrize(
+    ("query", "term"),
+    [
+        ("gpt2", Words("gpt2")),
+        ("GPT2 lr<1", And((Words("GPT2"), Comparison(Name("lr"), "<", 1.0)))),
+        ("lr<1 2024", And((Comparison(Name("lr"), "<", 1.0), Words("2024")))),
+        ('"two words" or 7b', Or((Words("two words"), Words("7b")))),
+        ("not old", Not(Words("old"))),
+        ("100%", Words("100%")),
+        ("%_", Words("%_")),
+        ("a (b or c)", None),
+        ("a<1 (b or c)", And((A, Or((Words("b"), Words("c")))))),
+        ("status:training archived:yes", And((RUNNING, Filter("archived", "yes")))),
+    ],
+)
+def test_a_query_over_runs_searches_for_what_is_not_compared(query: str, term: Term | None) -> None:
+    if term is None:
+        with pytest.raises(InvalidInput):
+            parse(query, of_runs=True)
+        return
+    assert parse(query, of_runs=True) == term
+    assert parse(str(term), of_runs=True) == term
+
+
+@pytest.mark.parametrize(
+    ("query", "position", "allowed"),
+    [
+        ("lr<", 3, "a number"),
+        ("lr<>1", 3, "a number"),
+        ("gpt kind:fork", 4, "before a colon: run, branch, name, status"),
+        ("gpt and", 7, "a comparison"),
+        ("archived:maybe", 0, "archived: yes or no"),
+        ("`open", 0, "a closing `"),
+    ],
+)
+def test_of_a_query_over_runs_the_mistake_is_marked(
+    query: str, position: int, allowed: str
+) -> None:
+    with pytest.raises(InvalidInput) as error:
+        parse(query, of_runs=True)
+    assert error.value.facts["position"] == position
+    assert allowed in error.value.allowed
+
+
+def test_one_subject_is_read_without_a_comparison() -> None:
+    assert parse_subject("best(eval_loss)") == Curve("best", "eval_loss")
+    with pytest.raises(InvalidInput):
+        parse_subject("lr lr")

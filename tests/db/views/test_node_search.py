@@ -116,3 +116,12 @@ def test_a_node_that_was_thinned_says_so(database: Database, tree: Tree) -> None
     with database.read() as connection:
         result = node_search.search(connection, parse("step:20..30 branch:main"), 10)
     assert [match.thinned for match in result.matches] == ["recipe", None]
+
+
+def test_what_is_archived_can_be_left_out(database: Database, tree: Tree) -> None:
+    assert steps(database, "archived:yes") == []
+    control.label(database, "demo/cooler", actor="ann", archived=True)
+    assert steps(database, "archived:yes") == ["cooler@20", "cooler@10"]
+    assert steps(database, "archived:no kind:final") == ["main@30"]
+    control.label(database, "demo", actor="ann", archived=True)
+    assert steps(database, "archived:no") == []

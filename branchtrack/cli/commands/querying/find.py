@@ -44,8 +44,8 @@ def find(line: CommandLine, query: str, run: str | None, limit: int, as_json: bo
     """Find nodes of all runs, the newest first; without a QUERY all of them.
 
     A QUERY compares settings and metrics (lr>1e-3, eval_loss<2.5, best(eval_loss)<2), asks for
-    run: branch: name: kind: status: failed: tag: actor: group: step: since:, and has and, or, not
-    and parentheses. What failed is found too; what is in the trash is not.
+    run: branch: name: kind: status: failed: tag: actor: group: step: since: archived:, and has and,
+    or, not and parentheses. What failed is found too; what is in the trash is not.
 
     \b
     Example: branchtrack find "lr>1e-3 and eval_loss<2.5" --json

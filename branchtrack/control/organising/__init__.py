@@ -1,0 +1,1 @@
+"""How people organise runs: saved views, and a change taken back."""

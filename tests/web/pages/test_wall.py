@@ -1,0 +1,33 @@
+"""The charts' values, as the script reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.web.conftest import Site
+
+
+def test_charts_come_for_the_branches_metrics_and_steps_of_the_address(site: Site) -> None:
+    answer = site.client.get(
+        "/runs/gpt2-docs/chart?branch=main&metric=lr&metric=loss&from=100&to=200"
+    )
+    assert answer.json is not None
+    charts = answer.json["charts"]
+    assert [chart["metric"] for chart in charts] == ["lr", "loss"]
+    assert [[line["name"] for line in chart["lines"]] for chart in charts] == [["main"]] * 2
+    xs = charts[1]["lines"][0]["xs"]
+    assert (xs[0], xs[-1]) == (100, 200) and charts[1]["range"][:2] == [100, 200]
+
+
+def test_what_is_equal_is_sent_once(site: Site) -> None:
+    answer = site.client.get("/runs/gpt2-docs/chart?metric=lr&branch=main")
+    assert answer.json is not None
+    (line,) = answer.json["charts"][0]["lines"]
+    assert "high" not in line and "smooth" not in line and len(line["low"]) == len(line["xs"])
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("metric=nope", 404), ("x=nope", 404), ("y=cubic", 422), ("to=0", 422)]
+)
+def test_what_there_is_not_is_refused(site: Site, query: str, status: int) -> None:
+    assert site.client.get(f"/runs/gpt2-docs/chart?{query}").status_code == status
