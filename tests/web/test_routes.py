@@ -51,6 +51,8 @@ ROUTES = {
     "alerts.all_runs": ("GET", "/alerts", "look"),
     "tree.show": ("GET", RUN, "look"),
     "wall.data": ("GET", f"{RUN}/chart", "look"),
+    "wall.as_svg": ("GET", f"{RUN}/chart.svg", "look"),
+    "wall.as_csv": ("GET", f"{RUN}/chart.csv", "look"),
     "node.show": ("GET", "/nodes/NODE", "look"),
     "compare.show": ("GET", "/compare?a=digits/main&b=digits/other", "look"),
     "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from branchtrack.core.formats import MINUS
+from branchtrack.core.formats import axis_label
 from branchtrack.web.charts.chart import FOOT, Chart, Line
 from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, ticks
 
@@ -255,4 +255,4 @@ def _ends(chart: Chart) -> Iterator[tuple[float, float, Line]]:
 
 
 def _tick(value: float) -> str:
-    return f"{value:,.6g}".replace("-", MINUS, 1)
+    return axis_label(value)
