@@ -60,6 +60,7 @@ ROUTES = {
     "wall.data": ("GET", f"{RUN}/chart", "look"),
     "wall.as_svg": ("GET", f"{RUN}/chart.svg", "look"),
     "wall.as_csv": ("GET", f"{RUN}/chart.csv", "look"),
+    "report.download": ("GET", f"{RUN}/report.html", "look"),
     "node.show": ("GET", "/nodes/NODE", "look"),
     "compare.show": ("GET", "/compare?a=digits/main&b=digits/other", "look"),
     "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),

@@ -16,7 +16,7 @@ from branchtrack.web.svg.marks import el
 _INK, _MUTED, _LINE, _EDGE = "#1b2026", "#59636e", "#dde2e8", "#818b96"
 _SOLID = {"stroke-dasharray": "none"}
 _CURVE = {"fill": "none", "stroke": "currentColor", "vector-effect": "non-scaling-stroke"}
-_MARK = {"overflow": "visible"}
+_OPEN = {"overflow": "visible"}
 #: What each class of the style sheet says, as attributes.
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "b0": {"color": "#0072b2"},
@@ -37,8 +37,11 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "zero": {"stroke": _EDGE},
     "forkline": {"stroke": _MUTED, "stroke-dasharray": "3 3"},
     "guide": {"stroke": "#0068a3", "stroke-width": "1.5"},
-    "mark": _MARK,
-    "over": _MARK,
+    "plot": _OPEN,
+    "timeline": _OPEN,
+    "lines": _OPEN,
+    "mark": _OPEN,
+    "over": _OPEN,
     "solid": {"fill": "currentColor", "stroke": "#ffffff", "stroke-width": "1.5", **_SOLID},
     "hollow": {"fill": "#ffffff", "stroke": "currentColor", "stroke-width": "2", **_SOLID},
     "bare": {"fill": "#ffffff", "stroke": "currentColor", "stroke-width": "2", **_SOLID},
