@@ -30,6 +30,8 @@ from branchtrack.web.view.tree import BranchView, change_words
 blueprint = Blueprint("node", __name__)
 #: Steps of a long way from the root that are shown at its ends.
 _FIRST, _LAST = 3, 9
+#: Steps before a node, and after it, that charts show at least.
+_LEAST_SPAN = 50
 #: Values read back along with the settings; of each optimizer if there are several.
 _MEASURED = {
     "lr_now": "effective learning rate: the base times where the schedule stands",
@@ -121,6 +123,7 @@ def show(node_id: str) -> Response:
         parent_branch=place.branches[parent.branch_id] if parent else None,
         crumbs=_crumbs(place, around.line),
         neighbours=_neighbours(place, around, node),
+        around=_stretch(node),
         children=_listed(place, around, around.children),
         siblings=_listed(place, around, around.siblings),
         settings=_settings(node, declarations),
@@ -195,6 +198,12 @@ def _listed(
     """Return nodes with their branches."""
     summaries = [around.by_id[name] for name in ids]
     return [(summary, place.branches[summary.branch_id]) for summary in summaries]
+
+
+def _stretch(node: Node) -> dict[str, int]:
+    """Return the steps that the charts show, as their address takes them."""
+    span = max(_LEAST_SPAN, node.step // 5)
+    return {"from": max(0, node.step - span), "to": node.step + span}
 
 
 def _neighbours(place: NodePlace, around: Surroundings, node: Node) -> list[Neighbour]:

@@ -23,6 +23,7 @@ from branchtrack.db.views.nearby import cockpit as cockpit_rows
 from branchtrack.db.views.nearby.cockpit import BranchNow
 from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.web.access.guards import actor
+from branchtrack.web.charts import wall
 from branchtrack.web.events.streams import Cursor
 from branchtrack.web.input import forms, query
 from branchtrack.web.pages import tree as tree_page
@@ -204,6 +205,7 @@ def render_steer(run: str, branch: str, draft: Draft | None = None, status: int 
         factors=cockpit.factors,
         answer_words=cockpit.answer_words,
         now=now,
+        charted=("loss", *wall.USUAL),
     )
 
 
