@@ -15,13 +15,15 @@ from branchtrack.core.names import storable
 from branchtrack.core.records import Branch
 from branchtrack.db import nodes
 from branchtrack.db.browsing import pyramids
-from branchtrack.db.browsing.buckets import Buckets
+from branchtrack.db.browsing.buckets import Buckets, Floats
 from branchtrack.db.metrics import BLOCK, Series
-from branchtrack.db.views import course_series
+from branchtrack.db.views import course_blocks, course_series
 from branchtrack.errors import NotFound
 
 #: More blocks than any series has: all of them as points.
-_ALL = 2**31
+ALL = 2**31
+#: Stretches of which the differences of long curves are made.
+_STRETCHES = 300
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def stitched(
 ) -> Course:
     """Return the course of what was read: ``starts`` from `nodes.starts`, buckets by segment."""
     spans = tree.lineage(branch.segment_id, starts.__getitem__) if branch.segment_id else []
-    return Course(branch, metric, _stitch(spans, buckets), tuple(spans))
+    return Course(branch, metric, stitch(spans, buckets), tuple(spans))
 
 
 def cuts(lines: Iterable[Sequence[tree.Span]]) -> dict[str, set[int]]:
@@ -74,7 +76,7 @@ def branch_course(
     spans = tree.lineage(branch.segment_id, starts.__getitem__) if branch.segment_id else []
     shown = [span for span in spans if _overlaps(span, first, last)]
     # Each pair of points that is answered is taken from two buckets or more.
-    few = _ALL if points is None else max(course_series.FEW, points * pyramids.SIZE // BLOCK)
+    few = ALL if points is None else max(course_series.FEW, points * pyramids.SIZE // BLOCK)
     by_segment = course_series.read_buckets(
         connection,
         [span.segment for span in shown],
@@ -85,7 +87,7 @@ def branch_course(
         lead_in=0,
         few=few,
     ).get(storable(metric), {})
-    buckets = _stitch(shown, by_segment).cut(-1 if first is None else first - 1, last)
+    buckets = stitch(shown, by_segment).cut(-1 if first is None else first - 1, last)
     if not buckets.steps.size:
         available = curves.metric_names(connection, [branch])
         if metric not in available:
@@ -99,7 +101,7 @@ def thinned(buckets: Buckets, points: int | None) -> Series:
     All are points that were logged: the ends, the extremes of stretches, the first of each gap.
     """
     if buckets.are_points:
-        whole = Series(buckets.steps, buckets.values(), buckets.times)
+        whole = points_of(buckets)
         return whole if points is None else downsample(whole, points)
     assert points is not None
     merged = buckets.merged(max(4, points - points % 2) // 2)
@@ -120,12 +122,53 @@ def thinned(buckets: Buckets, points: int | None) -> Series:
     return Series(steps[places], values[places], times[places])
 
 
+def difference(
+    base: Buckets, other: Buckets, after: int | None, window: course_blocks.Window = (None, None)
+) -> Series:
+    """Return ``other - base`` at the steps of both after one, or of means over stretches.
+
+    Long curves have no steps in common. Stretches are a part of the steps in a window.
+    """
+    low = max(-1 if after is None else after, -1 if window[0] is None else window[0] - 1)
+    base, other = base.cut(low, window[1]), other.cut(low, window[1])
+    if base.are_points and other.are_points:
+        return curves.difference(points_of(base), points_of(other))
+    if not base.steps.size or not other.steps.size:
+        return Series.empty()
+    first = int(max(base.first[0], other.first[0]))
+    span = int(min(base.steps[-1], other.steps[-1])) - first
+    means = [_means(curve, first, first + span) for curve in (base, other)]
+    gaps = means[1] - means[0]
+    known = np.flatnonzero(np.isfinite(gaps))
+    steps = first + (known + 1) * span // _STRETCHES
+    steps, places = np.unique(steps, return_index=True)
+    return Series(steps.astype(np.int64), gaps[known][places], np.zeros(steps.size))
+
+
+def points_of(buckets: Buckets) -> Series:
+    """Return the last point of each bucket."""
+    return Series(buckets.steps, buckets.values(), buckets.times)
+
+
+def _means(curve: Buckets, low: int, high: int) -> Floats:
+    """Return the mean of the smoothed curve in each stretch; NaN where it has none."""
+    smooth = curve.smooth(0.9)
+    inside = (curve.steps >= low) & (curve.steps <= high) & np.isfinite(smooth)
+    places = (curve.steps[inside] - low) * _STRETCHES // max(1, high - low + 1)
+    sums = np.bincount(places, smooth[inside], _STRETCHES)
+    numbers = np.bincount(places, minlength=_STRETCHES)
+    means = np.full(_STRETCHES, np.nan)
+    np.divide(sums, numbers, out=means, where=numbers > 0)
+    return means
+
+
 def _overlaps(span: tree.Span, first: int | None, last: int | None) -> bool:
     begins = last is None or span.after < last
     return begins and (first is None or span.upto is None or first <= span.upto)
 
 
-def _stitch(spans: Iterable[tree.Span], buckets: Mapping[str, Buckets]) -> Buckets:
+def stitch(spans: Iterable[tree.Span], buckets: Mapping[str, Buckets]) -> Buckets:
+    """Return the buckets along some spans, of those by segment."""
     return Buckets.join(
         [
             buckets[span.segment].cut(span.after, span.upto)

@@ -120,3 +120,20 @@ def test_an_unknown_metric_is_answered_with_those_there_are(tree: Tree) -> None:
     (main, *_others) = branches(tree)
     with tree.database.read() as connection, pytest.raises(NotFound, match="Did you mean: loss"):
         courses.branch_course(connection, main, "los")
+
+
+def test_differences_are_exact_at_common_points_and_means_of_long_curves(tree: Tree) -> None:
+    main, child, _grandchild = branches(tree)
+    with tree.database.read() as connection:
+        fine = [courses.branch_course(connection, branch, "loss") for branch in (main, child)]
+        long = [courses.branch_course(connection, branch, "loss", 100) for branch in (main, child)]
+    exact = courses.difference(fine[0].buckets, fine[1].buckets, 12_400)
+    expected = curves.difference(whole(tree, main), whole(tree, child), 12_400)
+    np.testing.assert_array_equal(exact.steps, expected.steps)
+    np.testing.assert_array_equal(exact.values, expected.values)
+    means = courses.difference(long[0].buckets, long[1].buckets, 12_400)
+    assert 0 < means.steps.size <= 300 and bool(np.all(np.diff(means.steps) > 0))
+    assert 12_400 < means.steps[0] and means.steps[-1] <= 20_000
+    finite = expected.values[np.isfinite(expected.values)]
+    assert abs(means.values.mean() - finite.mean()) < 0.1
+    assert courses.difference(long[0].buckets, long[1].buckets, 10**6).steps.size == 0

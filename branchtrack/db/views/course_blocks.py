@@ -46,16 +46,20 @@ class Range:
     """Which blocks are read: those in a window of steps, and ``lead_in`` before it.
 
     ``highs`` has the last step that is needed of a segment, if it is not that of the window.
-    ``cuts`` has steps of a segment after which its points may be left away.
+    ``cuts`` has steps of a segment after which its points may be left away. In ``fine`` steps all
+    points are needed.
     """
 
     window: Window = (None, None)
     lead_in: int = 0
     highs: Mapping[str, int] = field(default_factory=dict)
     cuts: Mapping[str, Collection[int]] = field(default_factory=dict)
+    fine: tuple[int, int] | None = None
 
     def is_needed(self, segment: str, first: int, last: int) -> bool:
-        """Return whether the points of a block are needed, as it may be cut."""
+        """Return whether the points of a block are needed, as it may be cut or is looked at."""
+        if self.fine is not None and first <= self.fine[1] and last >= self.fine[0]:
+            return True
         edges = [self.window[0] - 1] if self.window[0] is not None else []
         edges += [self.window[1]] if self.window[1] is not None else []
         return any(first <= edge < last for edge in (*edges, *self._cuts_of(segment)))
@@ -113,7 +117,10 @@ def blocks(
     values |= _named("cut", (item for pair in cut for item in pair))
     values |= _named("high", (item for pair in ends for item in pair))
     values |= {"low": low, "end": high, "far": which.high("")}
-    shape = (len(cut), len(ends), low is not None, high is not None, which.lead_in)
+    if which.fine is not None:
+        values |= {"fine_low": which.fine[0], "fine_high": which.fine[1]}
+    has = (low is not None, high is not None, which.fine is not None)
+    shape = (len(cut), len(ends), *has, which.lead_in)
     return _blocks(*shape), values
 
 
@@ -139,7 +146,7 @@ def _series(highs: int, has_low: bool) -> Select[Any]:
 
 @lru_cache(_STATEMENTS)
 def _blocks(
-    cuts: int, highs: int, has_low: bool, has_high: bool, lead_in: int
+    cuts: int, highs: int, has_low: bool, has_high: bool, has_fine: bool, lead_in: int
 ) -> CompoundSelect[Any]:
     series_id, first = metric_blocks.c.series_id, metric_blocks.c.first_step
     last = metric_blocks.c.last_step
@@ -157,6 +164,8 @@ def _blocks(
         conditions.append(last >= (_first_needed(low, lead_in) if lead_in else low))
     if has_high:
         needed.append(and_(*_around(end)))
+    if has_fine:
+        needed.append(and_(first <= bindparam("fine_high"), last >= bindparam("fine_low")))
     pyramid = and_(
         metric_pyramids.c.series_id == series_id,
         metric_pyramids.c.first_step == first,

@@ -51,6 +51,7 @@ def read_buckets(
     highs: Mapping[str, int | None] | None = None,
     lead_in: int = LEAD_IN,
     few: int = FEW,
+    fine: tuple[int, int] | None = None,
 ) -> dict[str, dict[str, Buckets]]:
     """Return the metrics of those names, by name and segment, in two statements.
 
@@ -60,10 +61,12 @@ def read_buckets(
     a segment is needed. Of a window its blocks are read whole, and ``lead_in`` before it, from
     which averages begin.
 
+    Steps from one to another that are ``fine`` come as points, too.
+
     Blocks that share steps with other points are read again as points, in a third statement.
     """
     ends = {segment: high for segment, high in (highs or {}).items() if high is not None}
-    which = Range(window, lead_in, ends, cuts or {})
+    which = Range(window, lead_in, ends, cuts or {}, fine)
     listed = connection.execute(*course_blocks.series(segment_ids, names, which)).all()
     if not listed:
         return {}

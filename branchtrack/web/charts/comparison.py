@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from branchtrack.analysis import curves
-from branchtrack.db.metrics import Series
+from branchtrack.analysis.courses import difference
+from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.web.charts import chart
 from branchtrack.web.charts.chart import Chart, Line, ToX
 from branchtrack.web.svg.marks import TRUNK
@@ -56,7 +56,7 @@ def build_charts(
     )
     title = f"{comparison.b.name} − {comparison.a.name}"
     gap = chart.line(
-        curves.difference(a, b, comparison.fork_step),
+        difference(a, b, comparison.fork_step, window),
         name=title,
         style=comparison.style(comparison.b),
         to_x=to_b,
@@ -79,7 +79,7 @@ def build_charts(
 
 def _lines(
     comparison: Comparison,
-    series: tuple[Series, Series],
+    series: tuple[Buckets, Buckets],
     axes: tuple[ToX, ToX],
     shared: dict[str, Any],
 ) -> list[Line]:
@@ -105,7 +105,7 @@ def _lines(
     return [line for line in lines if line.xs]
 
 
-def _axes(comparison: Comparison, axis: str, a: Series, b: Series) -> tuple[ToX, ToX]:
+def _axes(comparison: Comparison, axis: str, a: Buckets, b: Buckets) -> tuple[ToX, ToX]:
     if axis == "since":
         start = comparison.fork_step or 0
         return chart.since(start), chart.since(start)

@@ -129,6 +129,15 @@ def test_of_a_window_few_bytes_are_read(
     assert read(database, long, window=(_LAST - 10, None), lead_in=0).steps[-1] == _LAST
 
 
+def test_fine_steps_come_as_points_among_buckets(
+    database: Database, long: str, bytes_read: list[int]
+) -> None:
+    buckets = read(database, long, fine=(5000, 7000))
+    assert_equal(buckets, expected(whole(database, long), buckets))
+    assert buckets.cut(4999, 7000).are_points and not buckets.are_points
+    assert bytes_read.count(24 * 1024) == 3
+
+
 def test_averages_in_a_window_are_those_of_the_whole(database: Database, long: str) -> None:
     every = read(database, long, few=10**6)
     window = read(database, long, window=(10_000, 10_100)).cut(9999, 10_100)
