@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from branchtrack.analysis import payloads_comparison, payloads_weights, side_by_side
+from branchtrack.analysis.comparison import payloads, payloads_weights, side_by_side
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.errors import InvalidInput, NotFound
 from branchtrack.web.charts import chart, comparison, plots
@@ -121,8 +121,8 @@ def _several() -> AnyResponse:
             a, b = refs if base in (None, refs[0]) else refs[::-1]
             return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
         several = side_by_side.read(connection, refs, base=base, metric=metric)
-        shares = payloads_comparison.shares(connection, several)
-        surroundings = payloads_comparison.surroundings(connection, several)
+        shares = payloads.shares(connection, several)
+        surroundings = payloads.surroundings(connection, several)
     _check_metric(several.metrics.names, metric)
     upper, lower = side_by_side_charts.build_charts(several, **chosen)
     return respond(
@@ -136,7 +136,7 @@ def _several() -> AnyResponse:
         lower_plot=plots.plot(lower),
         lower_axis=plots.y_axis(lower),
         samples_rows=chart.sampled(upper.lines),
-        ranked=payloads_comparison.ranked(several),
+        ranked=payloads.ranked(several),
         higher=is_higher_better(several.ranked_by),
         settings=several.settings(),
         all_settings=is_whole,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from branchtrack.analysis import side_by_side
+from branchtrack.analysis.comparison import side_by_side
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db.engine import Database
 from branchtrack.web.charts.side_by_side import build_charts, styles

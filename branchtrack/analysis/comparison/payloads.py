@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.analysis.side_by_side import Rank, Row, SideBySide, rows
+from branchtrack.analysis.comparison.side_by_side import Rank, Row, SideBySide, rows
 from branchtrack.core.nonfinite import metric
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.core.shards.composition import SETTING

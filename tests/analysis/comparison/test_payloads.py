@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from branchtrack.analysis import payloads_comparison, side_by_side
+from branchtrack.analysis.comparison import payloads, side_by_side
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import segments, tables
 from branchtrack.db.engine import Database
@@ -22,7 +22,7 @@ def test_all_differences_are_lists_in_the_order_of_the_sides(
     refs = ["demo/main", "demo/cooler", "demo/third"]
     with database.read() as connection:
         several = side_by_side.read(connection, refs, base="demo/cooler")
-        answer = payloads_comparison.side_by_side(connection, several)
+        answer = payloads.side_by_side(connection, several)
     assert [side["ref"] for side in answer["sides"]] == refs
     assert (answer["base"], answer["common_step"]) == ("demo/cooler", 10)
     (lr,) = [row for row in answer["settings"] if row["name"] == "lr"]
@@ -47,7 +47,7 @@ def test_packages_that_differ_are_named(database: Database, store: Store) -> Non
         several = side_by_side.read(connection, ["demo/main", "demo/cooler"])
         rows = {
             row.name: row.values
-            for row in payloads_comparison.surroundings(connection, several)
+            for row in payloads.surroundings(connection, several)
             if row.differs
         }
     assert rows["package numpy"] == ("1", "2") and rows["commit"] == ("main", "cooler")
@@ -63,7 +63,7 @@ def test_the_shares_of_shards_are_compared(database: Database, store: Store) -> 
             select(tables.nodes.c.id).order_by(tables.nodes.c.seq).limit(1)
         ).scalar_one()
         several = side_by_side.read(connection, [first, line.head.id])
-        shares = payloads_comparison.shares(connection, several)
+        shares = payloads.shares(connection, several)
     assert len(shares) == 3
     for place in (0, 1):
         assert sum(row.values[place] or 0 for row in shares) == 1.0

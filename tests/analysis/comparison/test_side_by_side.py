@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from branchtrack.analysis import side_by_side
-from branchtrack.analysis.side_by_side import SideBySide
+from branchtrack.analysis.comparison import side_by_side
+from branchtrack.analysis.comparison.side_by_side import SideBySide
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core.records import Change, Node
 from branchtrack.db import runs
