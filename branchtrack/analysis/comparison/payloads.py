@@ -32,7 +32,8 @@ def side_by_side(connection: Connection, several: SideBySide) -> dict[str, Any]:
             {
                 "ref": line.ref,
                 "run": line.run.name,
-                "branch": line.branch.name,
+                "branch": None if line.members else line.branch.name,
+                "members": [member.ref for member in line.members],
                 "node": line.head.id if line.head else None,
                 "step": line.head.step if line.head else None,
             }

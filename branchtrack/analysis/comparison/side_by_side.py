@@ -1,33 +1,27 @@
-"""Two to eight lines side by side: branches, or nodes with all that led to them.
+"""Two to eight lines side by side: branches, nodes with all that led to them, or groups.
 
-A line goes from the root to its last node. It is read in few statements, however many lines there
-are; the differences are made of what was read. `diff` compares two.
+The differences are made of what `reading` has read. `diff` compares two.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection
 
 from branchtrack.analysis import courses, diff
+from branchtrack.analysis.comparison import bands
 from branchtrack.core import tree
 from branchtrack.core.names import storable
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.core.records import Branch, Node, Run
-from branchtrack.db import nodes, runs, segments
 from branchtrack.db.browsing.buckets import Buckets
-from branchtrack.db.orders import groups
-from branchtrack.db.views import chart_series, course_series, tree_nodes, tree_outline
 from branchtrack.db.views.chart_series import Metrics
 from branchtrack.db.views.tree_outline import NodeSummary
-from branchtrack.errors import InvalidInput, NotFound
 
-MOST = 8
 HELD_OUT = "eval_loss"
 
 
@@ -36,7 +30,8 @@ class Line:
     """A branch up to its newest node, or the way to a node; ``name`` is as short as is distinct.
 
     ``above`` are the nodes of interest from ``head`` to the root; ``spans`` the parts of segments
-    that make up its curves; ``code`` is what its last process recorded of itself.
+    that make up its curves; ``code`` is what its last process recorded of itself. One with
+    ``members`` is a group: its curve is their mean between their extremes, ``above`` what all have.
     """
 
     ref: str
@@ -48,6 +43,7 @@ class Line:
     above: Sequence[NodeSummary]
     spans: tuple[tree.Span, ...]
     code: Mapping[str, Any]
+    members: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +100,8 @@ class SideBySide:
 
     def curve(self, line: Line, metric: str) -> Buckets:
         """Return the whole curve of a line."""
+        if line.members:
+            return bands.band([self.curve(member, metric) for member in line.members])
         by_segment = self.buckets.get(storable(metric), {})
         whole = courses.stitch(line.spans, by_segment)
         return whole.cut(-1, line.head.step) if line.is_node and line.head else whole
@@ -117,7 +115,7 @@ class SideBySide:
 
     def settings(self) -> list[Row]:
         """Return all settings in force at the heads, by name."""
-        return rows([line.head.settings if line.head else {} for line in self.lines])
+        return rows([_settings(line) for line in self.lines])
 
     def newest(self) -> list[Row]:
         """Return the metrics that the heads were committed with, by name."""
@@ -166,158 +164,11 @@ def rows(by_line: Sequence[Mapping[str, Any]]) -> list[Row]:
     return [Row(name, tuple(values.get(name) for values in by_line)) for name in names]
 
 
-def expanded(connection: Connection, refs: Iterable[str], group_refs: Iterable[str]) -> list[str]:
-    """Return references with those of the branches of groups (``RUN/GROUP``), each once.
-
-    Raises:
-        NotFound: there is no such run or group.
-    """
-    every = list(refs)
-    for ref in group_refs:
-        run_ref, _slash, name = ref.partition("/")
-        run = runs.find_run(connection, run_ref)
-        by_name = {group.name: group for group in groups.of_run(connection, run.id)}
-        if name not in by_name:
-            raise NotFound("group", ref, [f"{run.name}/{other}" for other in by_name])
-        members = groups.members(connection, by_name[name].id)
-        every += [f"{run.name}/{each.name}" for each in members if each.trashed_at is None]
-    return list(dict.fromkeys(every))
-
-
-def read(
-    connection: Connection,
-    refs: Sequence[str],
-    *,
-    base: str | None = None,
-    metric: str | None = None,
-    few: int = course_series.FEW,
-) -> SideBySide:
-    """Return two to eight lines: ``RUN/BRANCH``, ``RUN``, the id of a node, or ``BRANCH@STEP``.
-
-    Raises:
-        NotFound, Ambiguous: a reference fits nothing, or several. InvalidInput: there are too many
-        lines, the same twice, or ``base`` is none of them.
-    """
-    lines = _lines(connection, _sides(connection, refs))
-    _check(lines, refs)
-    ids = sorted({span.segment for line in lines for span in line.spans})
-    metrics = chart_series.list_metrics(connection, ids, metric)
-    names = [storable(name) for name in dict.fromkeys((metrics.chosen or "loss", HELD_OUT))]
-    ancestor = _ancestor(lines)
-    return SideBySide(
-        lines,
-        _place(lines, base),
-        ancestor,
-        metrics,
-        course_series.read_buckets(connection, ids, names, cuts=_cuts(lines, ancestor), few=few),
-    )
-
-
-def _lines(
-    connection: Connection, sides: Sequence[tuple[Run, Branch, Node | None]]
-) -> tuple[Line, ...]:
-    run_ids = sorted({run.id for run, _branch, _node in sides})
-    every = [branch for run_id in run_ids for branch in runs.list_branches(connection, run_id)]
-    heads = [node.id if node else branch.head_id or "" for _run, branch, node in sides]
-    starts = {branch.start_node_id for branch in every if branch.start_node_id}
-    lineage = tree_nodes.lineage(connection, heads, ids=[*heads, *sorted(starts)])
-    whole = tree_outline.nodes_by_id(connection, heads)
-    origins: dict[str, tuple[str, int] | None] = {}
-    for run_id in run_ids:
-        origins |= nodes.starts(connection, run_id)
-    last = [node.segment_id if node else branch.segment_id for _run, branch, node in sides]
-    spans = [
-        tuple(tree.lineage(segment, origins.__getitem__)) if segment else () for segment in last
-    ]
-    codes = segments.codes(connection, {span.segment for each in spans for span in each})
-    return tuple(
-        Line(
-            **_names(run, branch, node, len(run_ids) == 1),
-            run=run,
-            branch=branch,
-            head=whole.get(head),
-            is_node=node is not None,
-            above=[each for _distance, each in lineage.lines.get(head, ())],
-            spans=own,
-            code=next((codes[span.segment] for span in own[::-1] if span.segment in codes), {}),
-        )
-        for (run, branch, node), head, own in zip(sides, heads, spans, strict=True)
-    )
-
-
-def _cuts(lines: Sequence[Line], ancestor: NodeSummary | None) -> dict[str, set[int]]:
-    """Return the steps of segments at which lines leave them, end, or are no longer one."""
-    cuts = courses.cuts(line.spans for line in lines)
-    for line in lines:
-        if line.is_node and line.head and line.spans:
-            cuts.setdefault(line.spans[-1].segment, set()).add(line.head.step)
-    if ancestor is not None:
-        cuts.setdefault(ancestor.segment_id, set()).add(ancestor.step)
-    return cuts
-
-
-def _sides(connection: Connection, refs: Sequence[str]) -> list[tuple[Run, Branch, Node | None]]:
-    if not 2 <= len(refs) <= MOST:
-        raise InvalidInput(
-            "with",
-            list(refs),
-            f"2 to {MOST} different branches or nodes",
-            what=f"{len(refs)} branches or nodes were named.",
-        )
-    known: dict[str, Run] = {}
-    listed: dict[str, dict[str, Branch]] = {}
-
-    def run_of(ref: str) -> Run:
-        return known.get(ref) or known.setdefault(ref, runs.find_run(connection, ref))
-
-    def side(ref: str) -> tuple[Run, Branch, Node | None]:
-        run_ref, slash, name = ref.partition("/")
-        is_step = "@" in ref
-        node = nodes.find(connection, ref) if is_step else None
-        if not slash and not is_step:
-            node = nodes.by_prefix(connection, ref)
-        if node is not None:
-            return run_of(node.run_id), runs.get_branch(connection, node.branch_id), node
-        if slash:
-            run = run_of(run_ref)
-            if run.id not in listed:
-                every = runs.list_branches(connection, run.id)
-                listed[run.id] = {each.name: each for each in every if each.trashed_at is None}
-            if name in listed[run.id]:
-                return run, listed[run.id][name], None
-        branch = runs.find_branch(connection, ref)
-        return run_of(branch.run_id), branch, None
-
-    return [side(ref) for ref in refs]
-
-
-def _names(run: Run, branch: Branch, node: Node | None, alone: bool) -> dict[str, str]:
-    ref = f"{run.name}/{branch.name}"
-    if node is None:
-        return {"ref": ref, "name": branch.name if alone else ref}
-    name = f"{branch.name if alone else ref} at {node.step:,}"
-    return {"ref": node.id, "name": name}
-
-
-def _check(lines: Sequence[Line], refs: Sequence[str]) -> None:
-    keys = [line.ref for line in lines]
-    for key, ref in zip(keys, refs, strict=True):
-        if keys.count(key) > 1:
-            raise InvalidInput(
-                "with", ref, "branches or nodes, each once", what=f"{ref} is there twice."
-            )
-
-
-def _place(lines: Sequence[Line], base: str | None) -> int:
-    if not base:
-        return 0
-    for place, line in enumerate(lines):
-        if base in (line.ref, line.name) or (line.is_node and line.ref.startswith(base)):
-            return place
-    raise InvalidInput("base", base, "one of " + ", ".join(line.ref for line in lines))
-
-
-def _ancestor(lines: Sequence[Line]) -> NodeSummary | None:
-    """Return the nearest node that is on all lines."""
-    shared = [{node.id for node in line.above} for line in lines[1:]]
-    return next((node for node in lines[0].above if all(node.id in ids for ids in shared)), None)
+def _settings(line: Line) -> dict[str, Any]:
+    """Return the settings in force at the head; of a group, a range of several values."""
+    if not line.members:
+        return dict(line.head.settings) if line.head else {}
+    return {
+        row.name: bands.span_of(row.values) if row.differs else row.values[0]
+        for row in rows([_settings(member) for member in line.members])
+    }

@@ -210,10 +210,10 @@ def diff(
 def _diff_of_several(
     line: CommandLine, refs: tuple[str, ...], base: str | None, with_weights: bool, as_json: bool
 ) -> None:
-    from branchtrack.analysis.comparison import payloads, side_by_side
+    from branchtrack.analysis.comparison import payloads, reading
 
     with line.read() as connection:
-        several = side_by_side.read(connection, refs, base=base)
+        several = reading.read(connection, refs, base=base)
         payload = payloads.side_by_side(connection, several)
     others = [side["ref"] for side in payload["sides"] if side["ref"] != payload["base"]]
     if with_weights:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from branchtrack.analysis.comparison import payloads, side_by_side
+from branchtrack.analysis.comparison import payloads, reading
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import segments, tables
 from branchtrack.db.engine import Database
@@ -21,7 +21,7 @@ def test_all_differences_are_lists_in_the_order_of_the_sides(
     tree.node("third", 10, nodes[1], kind="fork", settings={"lr": 0.5})
     refs = ["demo/main", "demo/cooler", "demo/third"]
     with database.read() as connection:
-        several = side_by_side.read(connection, refs, base="demo/cooler")
+        several = reading.read(connection, refs, base="demo/cooler")
         answer = payloads.side_by_side(connection, several)
     assert [side["ref"] for side in answer["sides"]] == refs
     assert (answer["base"], answer["common_step"]) == ("demo/cooler", 10)
@@ -44,7 +44,7 @@ def test_packages_that_differ_are_named(database: Database, store: Store) -> Non
             changed = table.update().where(table.c.id == tree.segment(name).id)
             connection.execute(changed.values(code=code))
         assert segments.codes(connection, [tree.segment("main").id]).keys()
-        several = side_by_side.read(connection, ["demo/main", "demo/cooler"])
+        several = reading.read(connection, ["demo/main", "demo/cooler"])
         rows = {
             row.name: row.values
             for row in payloads.surroundings(connection, several)
@@ -62,7 +62,7 @@ def test_the_shares_of_shards_are_compared(database: Database, store: Store) -> 
         first = connection.execute(
             select(tables.nodes.c.id).order_by(tables.nodes.c.seq).limit(1)
         ).scalar_one()
-        several = side_by_side.read(connection, [first, line.head.id])
+        several = reading.read(connection, [first, line.head.id])
         shares = payloads.shares(connection, several)
     assert len(shares) == 3
     for place in (0, 1):
