@@ -10,7 +10,7 @@ let address = "", last = "", source = null, channel = null, leave = null;
 
 function refresh(delay) {
   if (paused || due) return;
-  due = setTimeout(() => { due = 0; htmx.trigger("#live", "refresh"); }, delay);
+  due = setTimeout(() => { due = 0; if (!paused) htmx.trigger("#live", "refresh"); }, delay);
 }
 
 function redrawAll() {

@@ -72,6 +72,10 @@ def pages(site: Site) -> dict[str, str]:
         "long audit": "runs/gpt2-docs/audit?verify=1",
         "stop": "runs/gpt2-docs/branches/more-decay/stop",
         "storage": "storage",
+        "all alerts": "alerts",
+        "tokens": "tokens",
+        "me": "me",
+        "help": "help",
         "manage": "runs/gpt2-docs/manage",
         "trash": "trash",
         "data": "runs/live/branches/main/data",
@@ -108,7 +112,7 @@ class Findings:
     def judge(self, page: Page, name: str, theme: str) -> None:
         """Have axe look at a page, after its form was refused if it has one."""
         if name == "resume":
-            page.get_by_label("lr").fill("abc")
+            page.get_by_label("lr", exact=True).fill("abc")
             page.get_by_role("button", name="Start", exact=True).click()
         if name == "steer":
             page.get_by_label("lr", exact=True).fill("abc")

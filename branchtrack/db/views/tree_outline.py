@@ -14,7 +14,9 @@ from sqlalchemy import (
     LABEL_STYLE_TABLENAME_PLUS_COL,
     Connection,
     Row,
+    Select,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -213,24 +215,30 @@ def nodes_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Node]:
 
 def history(connection: Connection, node: Node) -> tuple[list[Request], list[Event]]:
     """Return the requests that a node commits, and the events of the node and those requests."""
-    request_ids = select(requests.c.id).where(requests.c.node_id == node.id)
-    query = (
-        select(events, requests)
-        .outerjoin(requests, requests.c.id == events.c.ref)
-        .where(
-            events.c.run_id == node.run_id,
-            or_(events.c.ref == node.id, events.c.ref.in_(request_ids)),
-        )
-        .order_by(events.c.id)
-        .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
-    )
-    rows = connection.execute(query).all()
+    parameters = {"run": node.run_id, "node": node.id}
+    rows = connection.execute(_history_query(), parameters).all()
     committed = {
         row.requests_id: Request(**_part(row, requests))
         for row in rows
         if row.requests_id is not None
     }
     return list(committed.values()), [Event(**_part(row, events)) for row in rows]
+
+
+@cache
+def _history_query() -> Select[Any]:
+    """Return the query of `history`: made once, as making it takes longer than the answer."""
+    request_ids = select(requests.c.id).where(requests.c.node_id == bindparam("node"))
+    return (
+        select(events, requests)
+        .outerjoin(requests, requests.c.id == events.c.ref)
+        .where(
+            events.c.run_id == bindparam("run"),
+            or_(events.c.ref == bindparam("node"), events.c.ref.in_(request_ids)),
+        )
+        .order_by(events.c.id)
+        .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
+    )
 
 
 def _read_trees(connection: Connection, refs: Sequence[str], brief: bool) -> list[TreeSummary]:

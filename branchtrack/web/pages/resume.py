@@ -22,8 +22,8 @@ from branchtrack.core.records import Node, Run, WorkerRow
 from branchtrack.core.settings import Setting
 from branchtrack.db import nodes, runs
 from branchtrack.db.orders import launches, workers
-from branchtrack.db.views import launch_outlook
-from branchtrack.db.views.launch_outlook import Outlook
+from branchtrack.db.views.nearby import launch_outlook
+from branchtrack.db.views.nearby.launch_outlook import Outlook
 from branchtrack.errors import BranchtrackError, CheckpointError, InvalidInput, LaunchFailed
 from branchtrack.web.access.guards import actor
 from branchtrack.web.input import forms

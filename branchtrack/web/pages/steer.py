@@ -18,9 +18,9 @@ from branchtrack.core import capabilities, interventions, lifecycle
 from branchtrack.core.builtin_settings import declared
 from branchtrack.core.records import Request
 from branchtrack.core.replays import recording as recordings
-from branchtrack.db import requests, runs, segments
-from branchtrack.db.views import cockpit as cockpit_rows
-from branchtrack.db.views.cockpit import BranchNow
+from branchtrack.db import requests, runs
+from branchtrack.db.views.nearby import cockpit as cockpit_rows
+from branchtrack.db.views.nearby.cockpit import BranchNow
 from branchtrack.errors import BranchtrackError, InvalidInput
 from branchtrack.web.access.guards import actor
 from branchtrack.web.events.streams import Cursor
@@ -243,9 +243,5 @@ def _refreshed(branch_now: BranchNow, recent: Sequence[Request]) -> Sequence[Req
             )
 
     known = {} if branch_now.segment is None else {branch_now.segment.id: branch_now.segment}
-    waiting = [row for row in recent if row.state not in lifecycle.REQUEST_ENDS]
-    others = {row.segment_id for row in waiting if row.segment_id} - set(known)
-    if others:
-        with database.read() as connection:
-            known |= {name: segments.get(connection, name) for name in others}
-    return request_lines.refresh_if_orphaned(database, recent, known, now(), reload)
+    every = request_lines.segments_of(database, recent, known)
+    return request_lines.refresh_if_orphaned(database, recent, every, now(), reload)

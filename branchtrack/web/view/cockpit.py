@@ -14,7 +14,7 @@ from branchtrack.core.forks.relative_values import FACTORS, is_rate
 from branchtrack.core.formats import as_number
 from branchtrack.core.records import Request, Segment
 from branchtrack.core.settings import Setting
-from branchtrack.db.views.cockpit import BranchNow
+from branchtrack.db.views.nearby.cockpit import BranchNow
 
 #: Series that scripts log their effective rate as.
 _RATES = ("learning_rate", "lr")

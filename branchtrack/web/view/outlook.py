@@ -13,7 +13,7 @@ from typing import Any
 from branchtrack.core import formats
 from branchtrack.core.forks.relative_values import FACTORS, is_rate, resolved
 from branchtrack.core.settings import Setting
-from branchtrack.db.views.launch_outlook import Outlook
+from branchtrack.db.views.nearby.launch_outlook import Outlook
 from branchtrack.errors import InvalidInput
 
 

@@ -369,7 +369,7 @@ def test_the_end_of_a_launched_process_s_output_is_there(rich: Site) -> None:
     (rich.config.logs / f"{launch.id}.log").write_text("epoch 1\nepoch 2\n")
     page = rich.get("/runs/digits/branches/launched/steer")
     assert "epoch 2" in page.one("pre").text
-    assert page.by_role("link", "more of it")
+    assert page.by_role("link", "More of it")
 
 
 def forms_of(page: dom.Element, kind: str) -> list[dom.Element]:

@@ -6,7 +6,8 @@ import re
 
 from tests.web import dom, seeds
 from tests.web.conftest import Site
-from tests.web.pages.test_tree import charts_of, node_rows
+from tests.web.pages.test_tree import node_rows
+from tests.web.pages.test_tree_charts import charts_of
 
 
 def live_part(site: Site, page: dom.Element) -> dom.Element:

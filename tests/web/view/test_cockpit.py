@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from branchtrack.core.builtin_settings import LR, WEIGHT_DECAY
-from branchtrack.db.views import cockpit as rows
-from branchtrack.db.views.cockpit import BranchNow
+from branchtrack.db.views.nearby import cockpit as rows
+from branchtrack.db.views.nearby.cockpit import BranchNow
 from branchtrack.web.view import cockpit
 from tests.web.conftest import Site
 

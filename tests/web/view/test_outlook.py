@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from branchtrack.core.builtin_settings import LR, WEIGHT_DECAY
-from branchtrack.db.views.launch_outlook import Outlook
+from branchtrack.db.views.nearby.launch_outlook import Outlook
 from branchtrack.web.view import outlook
 
 SO_FAR = Outlook(steps=100, seconds=50.0, stored_bytes=10_000_000, max_steps=400, waiting=0)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     LABEL_STYLE_TABLENAME_PLUS_COL,
+    CompoundSelect,
     Connection,
     Row,
+    Select,
     Text,
     and_,
+    bindparam,
     cast,
     func,
     or_,
@@ -78,10 +82,10 @@ def read(connection: Connection, run: str, branch: str) -> BranchNow:
     Raises:
         NotFound: no such run or branch. Ambiguous: a prefix of an id fits several.
     """
-    row = connection.execute(_query(run, branch)).first()
+    row = connection.execute(_query(), {"run": run, "branch": branch}).first()
     if row is None:
         record = run_rows.find_branch(connection, f"{run}/{branch}")
-        row = connection.execute(_query(record.run_id, record.name)).one()
+        row = connection.execute(_query(), {"run": record.run_id, "branch": record.name}).one()
     segment, launch = _part(row, segments), _part(row, launches)
     return BranchNow(
         run=Run(**_part(row, runs)),
@@ -123,7 +127,21 @@ def newest_values(
 
     One statement; what is no number is left out.
     """
-    chosen = and_(metric_series.c.segment_id == segment_id, metric_series.c.name.in_(list(names)))
+    newest: dict[str, tuple[int, float]] = {}
+    parameters = {"segment": segment_id, "names": list(names)}
+    for row in connection.execute(_values_query(), parameters):
+        if row.value is not None and row.step >= newest.get(row.name, (row.step, 0.0))[0]:
+            newest[row.name] = (row.step, row.value)
+    return newest
+
+
+@cache
+def _values_query() -> CompoundSelect[Any]:
+    """Return the query of `newest_values`, made once."""
+    chosen = and_(
+        metric_series.c.segment_id == bindparam("segment"),
+        metric_series.c.name.in_(bindparam("names", expanding=True)),
+    )
     points, blocks = metric_points.alias("newest"), metric_blocks.alias("newest_block")
     last_point = select(func.max(points.c.step)).where(points.c.series_id == metric_series.c.id)
     last_block = select(func.max(blocks.c.first_step)).where(
@@ -148,14 +166,12 @@ def newest_values(
             metric_blocks.c.first_step == last_block.correlate(metric_series).scalar_subquery(),
         )
     )
-    newest: dict[str, tuple[int, float]] = {}
-    for row in connection.execute(union_all(in_tail, in_blocks)):
-        if row.value is not None and row.step >= newest.get(row.name, (row.step, 0.0))[0]:
-            newest[row.name] = (row.step, row.value)
-    return newest
+    return union_all(in_tail, in_blocks)
 
 
-def _query(run: str, branch: str) -> Any:
+@cache
+def _query() -> Select[Any]:
+    """Return the query of `read`: made once, as making it takes longer than the answer."""
     cursor = (
         select(events.c.id)
         .where(events.c.run_id == runs.c.id)
@@ -201,8 +217,8 @@ def _query(run: str, branch: str) -> Any:
         .outerjoin(checkpoints, checkpoints.c.digest == nodes.c.state_digest)
         .outerjoin(_starts, _starts.c.id == segments.c.start_node_id)
         .where(
-            or_(runs.c.name == run, runs.c.id == run),
-            branches.c.name == branch,
+            or_(runs.c.name == bindparam("run"), runs.c.id == bindparam("run")),
+            branches.c.name == bindparam("branch"),
             visibility.RUNS,
             visibility.BRANCHES,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db.engine import Database
 from branchtrack.db.tables import segments
-from branchtrack.db.views import launch_outlook
+from branchtrack.db.views.nearby import launch_outlook
 from tests.trees_for_tests import make_forked_tree
 
 

@@ -9,7 +9,7 @@ import pytest
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import metrics, nodes
 from branchtrack.db.engine import Database
-from branchtrack.db.views import cockpit
+from branchtrack.db.views.nearby import cockpit
 from branchtrack.errors import NotFound
 from tests.trees_for_tests import make_forked_tree
 
