@@ -144,11 +144,12 @@ class Diff(Answer):
 
 
 class ComparedSide(Answer):
-    """A branch, or a node with all that led to it."""
+    """A branch, a node with all that led to it, or a group with its ``members``."""
 
     ref: str
     run: str
-    branch: str
+    branch: str | None
+    members: list[str]
     node: str | None
     step: int | None
 

@@ -210,11 +210,11 @@ def diff(
 def _diff_of_several(
     line: CommandLine, refs: tuple[str, ...], base: str | None, with_weights: bool, as_json: bool
 ) -> None:
-    from branchtrack.analysis import payloads_comparison, side_by_side
+    from branchtrack.analysis.comparison import payloads, reading
 
     with line.read() as connection:
-        several = side_by_side.read(connection, refs, base=base)
-        payload = payloads_comparison.side_by_side(connection, several)
+        several = reading.read(connection, refs, base=base)
+        payload = payloads.side_by_side(connection, several)
     others = [side["ref"] for side in payload["sides"] if side["ref"] != payload["base"]]
     if with_weights:
         payload["weights"] = {ref: _weights(line, payload["base"], ref) for ref in others}
@@ -268,7 +268,7 @@ def _node_words(node: dict[str, Any]) -> str:
 
 
 def _weights(line: CommandLine, a: str, b: str) -> dict[str, Any]:
-    from branchtrack.analysis import payloads_weights
+    from branchtrack.analysis.comparison import payloads_weights
 
     with line.read() as connection:
         planned = payloads_weights.plan(connection, a, b)

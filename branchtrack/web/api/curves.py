@@ -7,12 +7,8 @@ from typing import Any
 from flask import Blueprint
 from sqlalchemy import Connection
 
-from branchtrack.analysis import (
-    payloads_comparison,
-    payloads_nodes,
-    payloads_weights,
-    side_by_side,
-)
+from branchtrack.analysis import payloads_nodes
+from branchtrack.analysis.comparison import payloads, payloads_weights, reading
 from branchtrack.db import runs
 from branchtrack.schemas import curves as models
 from branchtrack.web.api.contract import documented
@@ -38,8 +34,8 @@ def compare(query: models.CompareQuery) -> Any:
     with services().database.read() as connection:
         if others or query.base:
             refs = (query.a, query.b, *others)
-            lines = side_by_side.read(connection, refs, base=query.base, metric=query.metric)
-            several = payloads_comparison.side_by_side(connection, lines)
+            lines = reading.read(connection, refs, base=query.base, metric=query.metric)
+            several = payloads.side_by_side(connection, lines)
         different = payloads_nodes.diff(connection, query.a, query.b)
         refs_by_name = {"a": query.a, "b": query.b, **{ref: ref for ref in others}}
         curves = {name: _curve(connection, ref, query) for name, ref in refs_by_name.items()}

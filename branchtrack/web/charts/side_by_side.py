@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from branchtrack.analysis.comparison.side_by_side import Line as Side
+from branchtrack.analysis.comparison.side_by_side import SideBySide
 from branchtrack.analysis.courses import difference
-from branchtrack.analysis.side_by_side import Line as Side
-from branchtrack.analysis.side_by_side import SideBySide
 from branchtrack.db.browsing.buckets import Buckets
 from branchtrack.web.charts import chart
 from branchtrack.web.charts.chart import Chart, Line, ToX

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from branchtrack.analysis import payloads_comparison, payloads_weights, side_by_side
+from branchtrack.analysis.comparison import payloads, payloads_weights, reading
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.errors import InvalidInput, NotFound
 from branchtrack.web.charts import chart, comparison, plots
@@ -116,13 +116,17 @@ def _several() -> AnyResponse:
     is_whole = query.choice("settings", ("differing", "all")) == "all"
     with services().database.read() as connection:
         groups = [text.strip() for text in request.args.getlist("group") if text.strip()]
-        refs = side_by_side.expanded(connection, [ref for ref in refs if ref], groups)
-        if len(refs) == 2 and all("/" in ref for ref in refs):
+        refs = [ref for ref in refs if ref]
+        grouped = reading.members_of(connection, groups)
+        every = [*refs, *(ref for each in grouped.values() for ref in each)]
+        if query.choice("bands", ("0", "1")) == "0" and len(set(every)) <= reading.MOST:
+            refs, grouped = list(dict.fromkeys(every)) if groups else refs, {}
+        if len(refs) == 2 and not grouped and all("/" in ref for ref in refs):
             a, b = refs if base in (None, refs[0]) else refs[::-1]
             return redirect(url_for("compare.show", a=a, b=b, metric=metric), 303)
-        several = side_by_side.read(connection, refs, base=base, metric=metric)
-        shares = payloads_comparison.shares(connection, several)
-        surroundings = payloads_comparison.surroundings(connection, several)
+        several = reading.read(connection, refs, grouped=grouped, base=base, metric=metric)
+        shares = payloads.shares(connection, several)
+        surroundings = payloads.surroundings(connection, several)
     _check_metric(several.metrics.names, metric)
     upper, lower = side_by_side_charts.build_charts(several, **chosen)
     return respond(
@@ -136,7 +140,7 @@ def _several() -> AnyResponse:
         lower_plot=plots.plot(lower),
         lower_axis=plots.y_axis(lower),
         samples_rows=chart.sampled(upper.lines),
-        ranked=payloads_comparison.ranked(several),
+        ranked=payloads.ranked(several),
         higher=is_higher_better(several.ranked_by),
         settings=several.settings(),
         all_settings=is_whole,
@@ -177,12 +181,12 @@ def _check_metric(names: Sequence[str], metric: str | None) -> None:
 def _from_ticks() -> AnyResponse:
     """Redirect from two to eight ticked branches (with a slash) or nodes to their comparison."""
     picked = list(dict.fromkeys(name for name in request.args.getlist("pick") if name))
-    if not 2 <= len(picked) <= side_by_side.MOST:
+    if not 2 <= len(picked) <= reading.MOST:
         count = f"{len(picked)} were" if len(picked) != 1 else "One was"
         raise InvalidInput(
             "pick",
             picked,
-            f"boxes of 2 to {side_by_side.MOST} different branches or nodes",
+            f"boxes of 2 to {reading.MOST} different branches or nodes",
             what=f"{count} ticked.",
         )
     a, b, *others = picked
@@ -215,7 +219,7 @@ def _filters() -> dict[str, Any]:
 
 def _filters_of_several() -> dict[str, Any]:
     low, high = query.window()
-    names = ("a", "b", "base", "metric", "x", "y", "smooth", "settings")
+    names = ("a", "b", "base", "metric", "x", "y", "smooth", "settings", "bands")
     choices: dict[str, Any] = {name: request.args.get(name) or None for name in names}
     lists = {name: request.args.getlist(name) or None for name in ("with", "group")}
     return {**choices, **lists, "from": low, "to": high}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from branchtrack.analysis import side_by_side
+from branchtrack.analysis.comparison import reading
+from branchtrack.analysis.comparison.side_by_side import SideBySide
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db.engine import Database
 from branchtrack.web.charts.side_by_side import build_charts, styles
@@ -28,9 +29,9 @@ def tree(sqlite_database: Database, store: Store) -> Tree:
     return tree
 
 
-def several(tree: Tree, *refs: str) -> side_by_side.SideBySide:
+def several(tree: Tree, *refs: str) -> SideBySide:
     with tree.database.read() as connection:
-        return side_by_side.read(connection, [f"demo/{ref}" for ref in refs])
+        return reading.read(connection, [f"demo/{ref}" for ref in refs])
 
 
 def test_long_curves_are_subtracted_in_stretches(tree: Tree) -> None:
@@ -54,6 +55,6 @@ def test_a_window_and_other_axes_are_drawn(tree: Tree) -> None:
 
 def test_lines_of_one_branch_look_different(tree: Tree) -> None:
     with tree.database.read() as connection:
-        lines = side_by_side.read(connection, ["demo/main", "demo/main@5000", "demo/b1"])
+        lines = reading.read(connection, ["demo/main", "demo/main@5000", "demo/b1"])
     looks = [colour_and_dash(style) for style in styles(lines)]
     assert len(set(looks)) == len(looks)

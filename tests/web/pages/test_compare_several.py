@@ -94,6 +94,13 @@ def test_groups_stand_for_their_branches(own: Site) -> None:
     page = own.get("/compare?group=digits/rates")
     names = [line["name"] for line in data_of(page)["lines"][1:]]
     assert names == ["rate-0", "rate-1", "rate-2"]
+    band = own.get("/compare?group=digits/rates&with=digits/main&bands=1")
+    names = [line["name"] for line in data_of(band)["lines"][1:]]
+    assert names == ["main", "rates"]
+    values = data_of(band)["lines"][-1]
+    assert (values["low"][-2], values["high"][-2]) == (0.4, 2.4)
+    assert band.table("Settings that differ")[0]["rates"] == "0.01 to 1"
+    assert "(3 branches)" in band.one("main").text
     assert "There is no group" in own.get("/compare?group=digits/rate", 404).one("h1").text
 
 
@@ -116,7 +123,7 @@ def test_two_lead_to_the_page_of_two(site: Site) -> None:
     ("query", "status", "said"),
     [
         ("&".join(f"pick=a/{n}" for n in range(9)), 422, "9 were ticked"),
-        ("with=gpt2-docs/main", 422, "1 branches or nodes"),
+        ("with=gpt2-docs/main", 422, "1 branches, groups or nodes"),
         (THREE.partition("?")[2] + "&with=gpt2-docs", 422, "is there twice"),
         (THREE.partition("?")[2] + "&base=nope", 422, "base"),
         (THREE.partition("?")[2] + "&metric=nope", 404, "nope"),
@@ -138,3 +145,22 @@ def test_more_lines_take_no_more_statements(site: Site) -> None:
 def test_without_javascript_both_charts_are_drawn(site: Site) -> None:
     plots = site.get(FOUR).all("svg", class_="plot")
     assert len(plots) == 2 and len(plots[0].all("path", class_="curve")) == 5
+
+
+def test_a_group_of_more_than_eight_is_a_band(own: Site) -> None:
+    main = own.lines["main"]
+    assert main.head is not None
+    node = main.head
+    with own.database.transaction() as connection:
+        group = groups.create(connection, main.grower.run.id, "many", "values", actor="ann")
+    for number in range(9):
+        line = main.grower.fork(node, f"n-{number}", lr=1e-4)
+        line.log("loss", [41], [float(number)])
+        with own.database.transaction() as connection:
+            branch = runs.get_branch(connection, line.branch.id)
+            groups.add_branch(connection, group, branch)
+    page = own.get("/compare?group=digits/many")
+    line = data_of(page)["lines"][-1]
+    assert line["name"] == "many" and (line["low"][-1], line["high"][-1]) == (0, 8)
+    every = "&".join(f"with=digits/n-{number}" for number in range(9))
+    assert "9 branches, groups or nodes" in own.get(f"/compare?{every}", 422).one("h1").text

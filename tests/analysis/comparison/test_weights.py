@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from branchtrack.analysis import weights
+from branchtrack.analysis.comparison import weights
 from branchtrack.checkpoints.location import open_store
 from branchtrack.checkpoints.manifest import TensorBytes, tensor_digest
 from branchtrack.checkpoints.packs import Store

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from branchtrack.analysis import payloads_weights
+from branchtrack.analysis.comparison import payloads_weights
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import nodes
 from branchtrack.db.engine import Database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from branchtrack.analysis import payloads_comparison, side_by_side
+from branchtrack.analysis.comparison import payloads, reading
 from branchtrack.checkpoints.packs import Store
 from branchtrack.db import segments, tables
 from branchtrack.db.engine import Database
@@ -21,8 +21,8 @@ def test_all_differences_are_lists_in_the_order_of_the_sides(
     tree.node("third", 10, nodes[1], kind="fork", settings={"lr": 0.5})
     refs = ["demo/main", "demo/cooler", "demo/third"]
     with database.read() as connection:
-        several = side_by_side.read(connection, refs, base="demo/cooler")
-        answer = payloads_comparison.side_by_side(connection, several)
+        several = reading.read(connection, refs, base="demo/cooler")
+        answer = payloads.side_by_side(connection, several)
     assert [side["ref"] for side in answer["sides"]] == refs
     assert (answer["base"], answer["common_step"]) == ("demo/cooler", 10)
     (lr,) = [row for row in answer["settings"] if row["name"] == "lr"]
@@ -44,10 +44,10 @@ def test_packages_that_differ_are_named(database: Database, store: Store) -> Non
             changed = table.update().where(table.c.id == tree.segment(name).id)
             connection.execute(changed.values(code=code))
         assert segments.codes(connection, [tree.segment("main").id]).keys()
-        several = side_by_side.read(connection, ["demo/main", "demo/cooler"])
+        several = reading.read(connection, ["demo/main", "demo/cooler"])
         rows = {
             row.name: row.values
-            for row in payloads_comparison.surroundings(connection, several)
+            for row in payloads.surroundings(connection, several)
             if row.differs
         }
     assert rows["package numpy"] == ("1", "2") and rows["commit"] == ("main", "cooler")
@@ -62,8 +62,8 @@ def test_the_shares_of_shards_are_compared(database: Database, store: Store) -> 
         first = connection.execute(
             select(tables.nodes.c.id).order_by(tables.nodes.c.seq).limit(1)
         ).scalar_one()
-        several = side_by_side.read(connection, [first, line.head.id])
-        shares = payloads_comparison.shares(connection, several)
+        several = reading.read(connection, [first, line.head.id])
+        shares = payloads.shares(connection, several)
     assert len(shares) == 3
     for place in (0, 1):
         assert sum(row.values[place] or 0 for row in shares) == 1.0

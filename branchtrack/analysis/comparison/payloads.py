@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.analysis.side_by_side import Rank, Row, SideBySide, rows
+from branchtrack.analysis.comparison.side_by_side import Rank, Row, SideBySide, rows
 from branchtrack.core.nonfinite import metric
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.core.shards.composition import SETTING
@@ -32,7 +32,8 @@ def side_by_side(connection: Connection, several: SideBySide) -> dict[str, Any]:
             {
                 "ref": line.ref,
                 "run": line.run.name,
-                "branch": line.branch.name,
+                "branch": None if line.members else line.branch.name,
+                "members": [member.ref for member in line.members],
                 "node": line.head.id if line.head else None,
                 "step": line.head.step if line.head else None,
             }

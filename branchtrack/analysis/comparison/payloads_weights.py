@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from branchtrack.analysis import diff, weights
-from branchtrack.analysis.weights import Row
+from branchtrack.analysis import diff
+from branchtrack.analysis.comparison import weights
+from branchtrack.analysis.comparison.weights import Row
 from branchtrack.checkpoints.packs import Store
 from branchtrack.core import formats
 from branchtrack.core.records import Branch, Node, StoredCheckpoint
