@@ -55,7 +55,6 @@ def index() -> Response:
         matches.views,
         rows=rows,
         heads=run_rows.heads(choices, selection, shown),
-        columns=", ".join(map(str, shown)),
         total=matches.total,
         archived_count=matches.hidden,
         word=word,
@@ -131,6 +130,7 @@ def _page(
         parts={name: text for name, text in vars_of(choices).items() if text},
         views=[(view.name, _shown_by(view).address()) for view in saved],
         current=current[0] if current else None,
+        offered=choices.columns or run_rows.COLUMNS,
         allowed={
             "filters": [f"{word}:" for word in RUN_FILTERS],
             "functions": [f"{name}()" for name in FUNCTIONS],
