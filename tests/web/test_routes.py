@@ -331,7 +331,7 @@ class Gate:
 
     def spare_token(self, caller: str) -> str:
         """A token to be revoked."""
-        name = f"spare-{caller}"
+        name = f"spare-{caller}-{new_id()[:6]}"
         with self.database.transaction() as connection:
             tokens.create(connection, name, "viewer", created_by="test")
         return name
