@@ -4,13 +4,17 @@
 
 const stream = () => document.getElementById("stream");
 const pause = document.getElementById("pause");
-const POLL = 5000, SOON = 400, PACE = 3000, QUIET = 5000;
-let paused = false, polling = 0, due = 0, spoken = 0, waiting = 0;
+const POLL = 5000, SOON = 400, PACE = 60000, QUIET = 5000;
+let paused = false, polling = 0, due = 0, soon = 0, spoken = 0, waiting = 0;
 let address = "", last = "", source = null, channel = null, leave = null;
 
+// Tabs do not all ask at once. A slow refresh that is due gives way to a soon one.
 function refresh(delay) {
-  if (paused || due) return;
-  due = setTimeout(() => { due = 0; if (!paused) htmx.trigger("#live", "refresh"); }, delay);
+  const at = Date.now() + delay * (1 + Math.random());
+  if (paused || (due && soon <= at)) return;
+  clearTimeout(due);
+  soon = at;
+  due = setTimeout(() => { due = 0; if (!paused) htmx.trigger("#live", "refresh"); }, at - Date.now());
 }
 
 function redrawAll() {
@@ -22,6 +26,7 @@ function reach(branch, step) {
   const lane = document.querySelector(`.timeline [data-branch="${CSS.escape(branch)}"]`);
   if (!lane) return;
   const { low, high } = lane.closest(".timeline").dataset;
+  if (step > high && !new URLSearchParams(location.search).get("to")) refresh(SOON);
   const share = `${(Math.min(Math.max((step - low) / (high - low), 0), 1) * 100).toFixed(2)}%`;
   lane.querySelector(".stretch")?.setAttribute("x2", share);
   lane.querySelector(".pulse")?.setAttribute("cx", share);
@@ -66,8 +71,10 @@ function progress({ heads, points }) {
   }
   for (const [branch, metrics] of Object.entries(points)) value(branch, metrics[stream().dataset.first]);
   document.dispatchEvent(new CustomEvent("branchtrack:points", { detail: points }));
-  if (Object.keys(points).length && !document.querySelector(".chart")) redrawAll();
-  refresh(PACE);
+  const isDrawn = document.querySelector(".chart");
+  if (Object.keys(points).length && !isDrawn) redrawAll();
+  // The stream has what changes while training goes on; all else comes with an event.
+  refresh(isDrawn ? Number(stream().dataset.pace || PACE) : SOON);
 }
 
 function hear([name, data, id]) {
