@@ -22,16 +22,17 @@ from branchtrack.db.views import tree_outline
 from branchtrack.db.views.nearby import node_place
 from branchtrack.db.views.nearby.node_place import BranchName, NodePlace, Surroundings
 from branchtrack.db.views.tree_outline import NodeSummary
+from branchtrack.web.pages import wall
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import certificate_lines, node_rows, request_lines
 from branchtrack.web.view.tree import BranchView, change_words
 
 blueprint = Blueprint("node", __name__)
+#: Steps before and after the node that its charts show at least.
+_AROUND = 25
 #: Steps of a long way from the root that are shown at its ends.
 _FIRST, _LAST = 3, 9
-#: Steps before a node, and after it, that charts show at least.
-_LEAST_SPAN = 50
 #: Values read back along with the settings; of each optimizer if there are several.
 _MEASURED = {
     "lr_now": "effective learning rate: the base times where the schedule stands",
@@ -117,13 +118,13 @@ def show(node_id: str) -> Response:
         "node/index.html",
         node=node,
         run=place.run,
+        charts=wall.around(place.run.name, branch.name, node.step, max(_AROUND, branch.step // 10)),
         branch=branch,
         parent=parent,
         merged=_merged(place, around, node),
         parent_branch=place.branches[parent.branch_id] if parent else None,
         crumbs=_crumbs(place, around.line),
         neighbours=_neighbours(place, around, node),
-        around=_stretch(node),
         children=_listed(place, around, around.children),
         siblings=_listed(place, around, around.siblings),
         settings=_settings(node, declarations),
@@ -198,12 +199,6 @@ def _listed(
     """Return nodes with their branches."""
     summaries = [around.by_id[name] for name in ids]
     return [(summary, place.branches[summary.branch_id]) for summary in summaries]
-
-
-def _stretch(node: Node) -> dict[str, int]:
-    """Return the steps that the charts show, as their address takes them."""
-    span = max(_LEAST_SPAN, node.step // 5)
-    return {"from": max(0, node.step - span), "to": node.step + span}
 
 
 def _neighbours(place: NodePlace, around: Surroundings, node: Node) -> list[Neighbour]:
