@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from branchtrack.core.builtin_settings import refuse_later, validate_all
 from branchtrack.core.capabilities import Capabilities
+from branchtrack.core.formats import exact_setting
 from branchtrack.core.settings import Setting
 from branchtrack.core.shards.composition import MOST_WEIGHT, NO_SHARDS, SETTING
 from branchtrack.errors import InvalidInput
@@ -100,8 +101,8 @@ class SetSettings(Intervention):
         return list(fields.get("values") or ())
 
     def describe(self) -> str:
-        """One line: ``set lr = 0.0003``."""
-        return "set " + ", ".join(f"{name} = {value}" for name, value in self.values.items())
+        """One line: ``set lr = 3e-4``."""
+        return "set " + _assigned(self.values)
 
     def validated(self, declared: Mapping[str, Setting], offers: Capabilities) -> Self:
         """Return it with each value as its setting's type."""
@@ -219,7 +220,7 @@ class Rewind(Intervention):
 
     def describe(self) -> str:
         """One line."""
-        more = ", ".join(f"{name} = {value}" for name, value in self.values.items())
+        more = _assigned(self.values)
         return f"rewind to {self.node}" + (f" with {more}" if more else "")
 
 
@@ -393,6 +394,10 @@ def read(payload: Mapping[str, Any]) -> Intervention:
         what = f"{field} is missing." if is_missing else ""
         raise InvalidInput(field, value, allowed, what=what) from error
     return intervention
+
+
+def _assigned(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {exact_setting(value)}" for name, value in values.items())
 
 
 def _allowed(problem: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from branchtrack.core.formats import exact_setting
 from branchtrack.core.queries import metric_conditions
 from branchtrack.core.settings import Setting
 from branchtrack.errors import InvalidInput
@@ -136,7 +137,10 @@ def unmet(stored: Mapping[str, Any], current: Mapping[str, Any]) -> str:
     """Return the precondition that does not hold, in a sentence; empty if all do."""
     for name, expected in stored.get("only_if", {}).items():
         if not same(current.get(name), expected):
-            return f"It was requested only if {name} is {expected}, but it is {current.get(name)}."
+            found = current.get(name)
+            now = "not set" if found is None else exact_setting(found)
+            wanted = exact_setting(expected)
+            return f"It was requested only if {name} is {wanted}, but it is {now}."
     return ""
 
 

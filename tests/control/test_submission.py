@@ -176,7 +176,7 @@ def test_a_preview_asks_for_nothing(sqlite_database: Database, store: Store) -> 
         actor="me",
         when={"only_if": {"lr": 0.5}},
     )
-    assert preview["valid"] and preview["describe"] == "set lr = 0.002"
+    assert preview["valid"] and preview["describe"] == "set lr = 2e-3"
     (change,) = preview["changes"]
     assert (change["before"], change["after"]) == (0.01, 0.002) and "update" in change["effect"]
     assert "lr is 0.5, but it is 0.01" in preview["unmet"]

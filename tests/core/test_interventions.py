@@ -26,7 +26,7 @@ def validated(payload: Mapping[str, Any], offers: Capabilities = OFFERS) -> Inte
 def test_a_change_of_settings_is_normalised_and_described() -> None:
     change = validated({"kind": "set", "values": {"lr": "3e-4"}})
     assert change.model_dump() == {"kind": "set", "values": {"lr": 3e-4}, "clamp": False}
-    assert change.describe() == "set lr = 0.0003"
+    assert change.describe() == "set lr = 3e-4"
 
 
 def test_a_value_is_clamped_only_if_that_was_requested() -> None:
