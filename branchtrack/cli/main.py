@@ -38,6 +38,7 @@ COMMANDS = {
     "show": "commands.show:show",
     "diff": "commands.show:diff",
     "curve": "commands.curve:curve",
+    "report": "commands.querying.report:report",
     "find": "commands.querying.find:find",
     "data": "commands.querying.data:data",
     "interventions": "commands.querying.interventions:interventions",

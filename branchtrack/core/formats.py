@@ -63,6 +63,13 @@ def metric(value: Any) -> str:
     return f"{numeric:,.{decimals}f}".replace("-", MINUS)
 
 
+def axis_label(value: float) -> str:
+    """Return a round number as the label of an axis: ``2,500``, ``0.25``, ``5e-3``."""
+    if value and not _PLAIN_FROM <= abs(value) < _PLAIN_TO:
+        return _scientific(f"{value:.3e}")
+    return f"{value:,.6g}".replace("-", MINUS, 1)
+
+
 def delta(value: Any) -> str:
     """Return a difference of measured values, always with its sign: ``+0.018``, ``−0.041``."""
     numeric = as_number(value)

@@ -48,6 +48,7 @@ from branchtrack.web.pages import (
 )
 from branchtrack.web.pages.account import help as help_page
 from branchtrack.web.pages.account import me, tokens
+from branchtrack.web.pages.downloads import report
 from branchtrack.web.protocol import routes as protocol_routes
 from branchtrack.web.view import request_lines, unseen_alerts
 
@@ -144,7 +145,20 @@ def status_of(error: BranchtrackError) -> int:
 
 
 def _register_blueprints(app: Flask) -> None:
-    pages = (runs, tree, wall, node, compare, resume, continuation, steer, launches, storage, audit)
+    pages = (
+        runs,
+        tree,
+        wall,
+        report,
+        node,
+        compare,
+        resume,
+        continuation,
+        steer,
+        launches,
+        storage,
+        audit,
+    )
     views = (*pages, alerts, agents, data, manage, trash, code, theme, streams)
     account = (tokens, me, help_page)
     for blueprint in (*(module.blueprint for module in (*views, *account)), *BLUEPRINTS):

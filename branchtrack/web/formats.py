@@ -26,9 +26,9 @@ def ago(moment: float | None, now: float) -> Markup:
     if moment is None:
         return Markup(formats.NOTHING)
     machine_readable = datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        machine_readable, formats.timestamp(moment), formats.ago(moment, now)
-    )
+    written, shown = formats.timestamp(moment), formats.ago(moment, now)
+    # Not with `Markup.format`, which takes ten times as long: none of this is anybody's text.
+    return Markup(f'<time datetime="{machine_readable}" title="{written}">{shown}</time>')  # noqa: S704
 
 
 def code(text: str) -> Markup:

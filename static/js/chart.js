@@ -17,7 +17,8 @@ function colour(name, alpha = 1) {
 function digits(value) {
   if (value === null || value === undefined) return "";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2);
+  // As the server writes numbers: 4e-3, never 0.004.
+  if (size && (size < 0.01 || size >= 1e6)) return value.toExponential(3).split("e").map(Number).join("e");
   return size >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(4)).toString();
 }
 
@@ -208,11 +209,14 @@ function zoom(plot, data) {
 }
 
 function go(range) {
-  const url = new URL(location.href);
+  // Charts of one branch beside other things have no address of their own.
+  const wall = document.querySelector(".wall"), alone = wall && !document.getElementById("choice");
+  const url = new URL(alone ? wall.dataset.url : location.href, location.href);
   for (const name of ["from", "to"]) {
     url.searchParams.delete(name);
     if (range && name in range) url.searchParams.set(name, range[name]);
   }
+  if (alone) { wall.dataset.url = url.href; load(wall); return; }
   if (url.href === location.href) return;
   const event = new CustomEvent("branchtrack:go", { detail: url, cancelable: true });
   if (document.dispatchEvent(event)) location.assign(url);
@@ -258,14 +262,31 @@ function draw(element, data) {
   drawn.set(element, { data, plot });
 }
 
-function panel(data) {
+// The links that save a chart: drawn by the server, its points, or as it is seen here.
+function saves(wall, element, data) {
+  const links = ["svg", "csv"].map((kind) => {
+    const url = new URL(wall.dataset.url, location.href);
+    url.pathname += `.${kind}`;
+    url.searchParams.delete("metric");
+    url.searchParams.set("metric", data.metric);
+    return Object.assign(document.createElement("a"), { href: url, textContent: kind.toUpperCase() });
+  });
+  const png = Object.assign(document.createElement("a"), { href: "#", textContent: "PNG", download: `${data.metric}.png` });
+  png.addEventListener("mousedown", () => { png.href = drawn.get(element).plot.ctx.canvas.toDataURL(); });
+  png.addEventListener("keydown", () => { png.href = drawn.get(element).plot.ctx.canvas.toDataURL(); });
+  const place = Object.assign(document.createElement("p"), { className: "save" });
+  place.append(links[0], " ", links[1], " ", png);
+  return place;
+}
+
+function panel(wall, data) {
   const make = (name, inner = {}) => Object.assign(document.createElement(name), inner);
   const element = make("div", { className: "chart" }), axis = make("div", { className: "axis" });
   const name = make("p", { className: "y-name" });
   element.style.minHeight = `${data.height}px`;
   name.append(make("b", { textContent: data.metric }));
   if (data.weight > 0) name.append(make("span", { textContent: `EMA ${data.weight}` }));
-  axis.append(name);
+  axis.append(name, saves(wall, element, data));
   element.append(axis, make("div", { className: "area" }));
   return element;
 }
@@ -280,7 +301,7 @@ async function load(wall) {
   if (!answer.ok || !wall.isConnected) return;
   const { charts } = await answer.json();
   if (!charts.length) return;
-  const panels = charts.map(panel);
+  const panels = charts.map((data) => panel(wall, data));
   wall.replaceChildren(...panels);
   forget();
   panels.forEach((element, nth) => draw(element, complete(charts[nth])));

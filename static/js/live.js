@@ -132,7 +132,7 @@ async function show() {
 }
 
 function visit(url, event) {
-  if (url.pathname !== location.pathname || url.origin !== location.origin || !document.getElementById("charts")) return;
+  if (url.pathname !== location.pathname || url.origin !== location.origin || !document.getElementById("choice")) return;
   event.preventDefault();
   history.pushState({ own: true }, "", url);
   show();

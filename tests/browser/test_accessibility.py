@@ -57,6 +57,9 @@ def pages(site: Site) -> dict[str, str]:
     return {
         "runs": "",
         "no such runs": "runs?q=zzz",
+        "runs by state": "runs?by=status&sort=-updated&columns=status,lr,best(eval_loss)",
+        "bad query": "runs?q=lr<",
+        "runs to delete": f"runs/delete?run={grower.run.id}",
         "tree": "runs/gpt2-docs",
         "tree in trouble": "runs/troubled",
         "alerts": "runs/gpt2-docs/alerts",

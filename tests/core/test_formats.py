@@ -185,3 +185,16 @@ def test_changes_of_data_are_said_from_their_first_sample_on_if_it_is_known() ->
     numbers = {"data.shards": 1404, "data.shift": None}
     assert formats.from_samples(numbers) == {"data.shards": "from sample 1,404 on"}
     assert formats.outcome({"from_sample": numbers}) == "data.shards from sample 1,404 on"
+
+
+def test_labels_of_axes_are_written_as_all_numbers_are() -> None:
+    values = (0.0, 2500.0, 0.25, 0.005, -0.5, -0.0025, 2e6)
+    assert [formats.axis_label(value) for value in values] == [
+        "0",
+        "2,500",
+        "0.25",
+        "5e-3",
+        "−0.5",
+        "−2.5e-3",
+        "2e6",
+    ]

@@ -139,18 +139,6 @@ def test_runs_are_found_by_name_notes_and_tags(database: Database, store: Store)
         assert run_list.find_runs(connection, "%") == []
 
 
-def test_segments_say_where_they_start(database: Database, main: Line) -> None:
-    assert main.head is not None
-    side = main.grower.fork(main.head, "side", lr=1e-4)
-    with database.read() as connection:
-        summaries = run_list.segments_of(connection, [main.grower.run.id])
-    assert [(summary.branch, summary.start, summary.is_current) for summary in summaries] == [
-        ("main", None, True),
-        ("side", (main.segment.id, 40), True),
-    ]
-    assert summaries[1].segment.id == side.segment.id
-
-
 def test_the_newest_launch_of_each_branch_is_found(database: Database, main: Line) -> None:
     assert main.head is not None
     side, launch = main.grower.order(main.head, "side")

@@ -23,6 +23,7 @@ from branchtrack.core.actors import Actor
 from branchtrack.core.names import new_id
 from branchtrack.core.records import Run, Token
 from branchtrack.db import runs, tokens
+from branchtrack.db.browsing import saved_views
 from branchtrack.db.engine import Database
 from branchtrack.db.schema import open_database
 from branchtrack.web.access import guards
@@ -49,8 +50,17 @@ ROUTES = {
     "tokens.create": ("POST", "/tokens", "tokens"),
     "tokens.revoke": ("POST", "/tokens/TOKEN/revoke", "tokens"),
     "alerts.all_runs": ("GET", "/alerts", "look"),
+    "runs.save_view": ("POST", "/runs/views", "name"),
+    "runs.remove_view": ("POST", "/runs/views/remove", "unname"),
+    "manage.organise": ("POST", "/runs/organise", "organise"),
+    "manage.confirm": ("GET", "/runs/delete?run=SPARE", "look"),
+    "manage.delete_several": ("POST", "/runs/delete", "delete"),
+    "manage.undo": ("POST", "/undo", "undo"),
     "tree.show": ("GET", RUN, "look"),
     "wall.data": ("GET", f"{RUN}/chart", "look"),
+    "wall.as_svg": ("GET", f"{RUN}/chart.svg", "look"),
+    "wall.as_csv": ("GET", f"{RUN}/chart.csv", "look"),
+    "report.download": ("GET", f"{RUN}/report.html", "look"),
     "node.show": ("GET", "/nodes/NODE", "look"),
     "compare.show": ("GET", "/compare?a=digits/main&b=digits/other", "look"),
     "compare.nodes": ("GET", "/compare/nodes?a=NODE&b=digits/other", "look"),
@@ -191,6 +201,10 @@ MAY = {
     "decide": ("operator", "admin", "person"),
     "order": ("operator", "admin", "person"),
     "rename": ("operator", "admin", "person"),
+    "name": ("operator", "admin", "person"),
+    "unname": ("operator", "admin", "person"),
+    "organise": ("operator", "admin", "person"),
+    "undo": ("operator", "admin", "person"),
     "delete": ("operator", "admin", "person"),
     "purge": ("admin", "person"),
     "pin": ("operator", "admin", "person"),
@@ -226,6 +240,8 @@ class Gate:
         path = path.replace("ALERT", self.alert() if "ALERT" in path else "")
         path = path.replace("LAUNCH", self.launch_of(caller) if "LAUNCH" in path else "")
         path = path.replace("TOKEN", self.spare_token(caller) if "TOKEN" in path else "")
+        changed |= {"change": self.change_of(caller)} if needs == "undo" else {}
+        changed |= {"name": self.saved_view()} if needs == "unname" else {}
         secret = self.secrets.get(caller)
         headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
         body = {} if method == "GET" else body_of(path, needs, changed)
@@ -264,6 +280,21 @@ class Gate:
             who = Actor(token.name, token.role, "web", token.id, token.only)
         payload = {"kind": "set", "values": {"lr": 1e-3}}
         return control.submit(self.database, "digits/main", payload, actor=who, reason="x").id
+
+    def change_of(self, caller: str) -> str:
+        """A change that the caller has just made; none where it can make none."""
+        answer = client_of(self.app).post(
+            "/runs/organise",
+            data={"run": "digits", "deed": "tag", "tags": f"t{next(_NUMBERS)}"},
+            headers={"Authorization": f"Bearer {self.secrets.get(caller)}"},
+        )
+        return answer.headers.get("Location", "").rpartition("=")[2]
+
+    def saved_view(self) -> str:
+        """The name of a saved view."""
+        with self.database.transaction() as connection:
+            saved_views.save(connection, "spare", "sort=lr", "test")
+        return "spare"
 
     def idle_branch(self) -> str:
         """A new branch whose process has failed."""
@@ -317,6 +348,8 @@ def body_of(path: str, needs: str, changed: dict[str, Any]) -> dict[str, Any]:
         "end": {},
         "pin": {},
         "rename": {"name": "digits"},
+        "name": {"name": "all"},
+        "organise": {"run": "digits", "deed": "pin"},
         "order": {"mode": "act"},
         "retain": {"keep": "thin"},
         "replay": {

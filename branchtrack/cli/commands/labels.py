@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -24,7 +25,7 @@ def rename(line: CommandLine, ref: str, name: str, reason: str, as_json: bool) -
     \b
     Example: branchtrack rename demo/main-2 cooler
     """
-    _label(line, ref, as_json, name=name, reason=reason)
+    change_labels(line, ref, as_json, name=name, reason=reason)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -42,7 +43,7 @@ def tag(line: CommandLine, ref: str, tags: tuple[str, ...], reason: str, as_json
     """
     add = [text.removeprefix("+") for text in tags if not text.startswith("-")]
     remove = [text.removeprefix("-") for text in tags if text.startswith("-")]
-    _label(line, ref, as_json, add=add, remove=remove, reason=reason)
+    change_labels(line, ref, as_json, add=add, remove=remove, reason=reason)
 
 
 @click.command()
@@ -56,7 +57,7 @@ def describe(line: CommandLine, ref: str, notes: str, as_json: bool) -> None:
     \b
     Example: branchtrack describe demo "the baseline of the report"
     """
-    _label(line, ref, as_json, notes=notes)
+    change_labels(line, ref, as_json, notes=notes)
 
 
 @click.command()
@@ -70,7 +71,7 @@ def archive(line: CommandLine, ref: str, reason: str, as_json: bool) -> None:
     \b
     Example: branchtrack archive demo
     """
-    _label(line, ref, as_json, archived=True, reason=reason)
+    change_labels(line, ref, as_json, archived=True, reason=reason)
 
 
 @click.command()
@@ -84,14 +85,18 @@ def unarchive(line: CommandLine, ref: str, reason: str, as_json: bool) -> None:
     \b
     Example: branchtrack unarchive demo
     """
-    _label(line, ref, as_json, archived=False, reason=reason)
+    change_labels(line, ref, as_json, archived=False, reason=reason)
 
 
-def _label(line: CommandLine, ref: str, as_json: bool, **changes: Any) -> None:
+def change_labels(line: CommandLine, ref: str, as_json: bool, **changes: Any) -> None:
+    """Change what people call a run, a branch or a node, and say how that is undone."""
     from branchtrack import control
     from branchtrack.analysis import payloads
+    from branchtrack.control import labels
 
     with line.database() as database:
+        with database.read() as connection:
+            before = payloads.labels(labels.find(connection, ref))
         item = control.label(database, ref, actor=control.local_actor(), **changes)
     payload = payloads.labels(item)
     if as_json:
@@ -100,6 +105,26 @@ def _label(line: CommandLine, ref: str, as_json: bool, **changes: Any) -> None:
     shown = [(name, value) for name, value in payload.items() if name not in ("id", "kind")]
     rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in shown]
     echo("\n".join(field_lines([(payload["kind"], payload["id"]), *_filled(rows)])))
+    if undo := _undo_line(ref, before, payload):
+        echo(f"Undo: {undo}")
+
+
+def _undo_line(ref: str, before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return the command that brings back what was before; empty if nothing has changed."""
+    if "name" in after and after["name"] != before["name"]:
+        ref = f"{ref.partition('/')[0]}/{after['name']}" if "/" in ref else after["name"]
+        return shlex.join(["branchtrack", "rename", ref, before["name"]])
+    if after["tags"] != before["tags"]:
+        lost = [f"+{tag}" for tag in before["tags"] if tag not in after["tags"]]
+        new = [f"-{tag}" for tag in after["tags"] if tag not in before["tags"]]
+        return shlex.join(["branchtrack", "tag", ref, *lost, *new])
+    if after.get("notes") != before.get("notes"):
+        return shlex.join(["branchtrack", "describe", ref, before["notes"]])
+    if after.get("archived") != before.get("archived"):
+        return f"branchtrack {'unarchive' if after['archived'] else 'archive'} {shlex.quote(ref)}"
+    if after.get("pinned") != before.get("pinned"):
+        return f"branchtrack {'unpin' if after['pinned'] else 'pin'} {shlex.quote(ref)} --on-top"
+    return ""
 
 
 def _filled(rows: list[tuple[str, Any]]) -> list[tuple[str, str]]:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from branchtrack.retention.sweeps import Swept
 
 
+_ON_TOP = click.option(
+    "--on-top", is_flag=True, help="Pin a run or branch above the others in lists."
+)
+
+
 @click.command()
 @json_option
 @pass_command_line
@@ -255,29 +260,43 @@ def _print_sweeps(payload: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", metavar="NODE|RUN|RUN/BRANCH")
+@_ON_TOP
 @json_option
 @pass_command_line
-def pin(line: CommandLine, node: str, as_json: bool) -> None:
+def pin(line: CommandLine, node: str, on_top: bool, as_json: bool) -> None:
     """Keep the checkpoint of a NODE whatever the policy of its run.
+
+    With --on-top it is a run or a branch that is pinned: lists show it above the others.
 
     \b
     Example: branchtrack pin 3fa9
+             branchtrack pin demo/cooler --on-top
     """
-    _set_pinned(line, node, True, as_json)
+    _pin(line, node, True, on_top, as_json)
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", metavar="NODE|RUN|RUN/BRANCH")
+@_ON_TOP
 @json_option
 @pass_command_line
-def unpin(line: CommandLine, node: str, as_json: bool) -> None:
-    """Let the policy of its run decide on a NODE again.
+def unpin(line: CommandLine, node: str, on_top: bool, as_json: bool) -> None:
+    """Let the policy of its run decide on a NODE again; with --on-top, list a run as the others.
 
     \b
     Example: branchtrack unpin 3fa9
     """
-    _set_pinned(line, node, False, as_json)
+    _pin(line, node, False, on_top, as_json)
+
+
+def _pin(line: CommandLine, ref: str, pinned: bool, on_top: bool, as_json: bool) -> None:
+    from branchtrack.cli.commands.labels import change_labels
+
+    if on_top:
+        change_labels(line, ref, as_json, pinned=pinned)
+    else:
+        _set_pinned(line, ref, pinned, as_json)
 
 
 def _set_pinned(line: CommandLine, ref: str, pinned: bool, as_json: bool) -> None:

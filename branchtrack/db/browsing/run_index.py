@@ -32,9 +32,11 @@ from sqlalchemy import (
 
 from branchtrack.core.queries.directions import is_higher_better
 from branchtrack.core.queries.evaluation import lookup
-from branchtrack.db.browsing import run_records
+from branchtrack.db.browsing import run_records, saved_views
 from branchtrack.db.browsing.run_records import BranchRecord, Extremes, Reading, RunRecord
+from branchtrack.db.browsing.saved_views import SavedView
 from branchtrack.db.browsing.tables import metric_summaries
+from branchtrack.db.browsing.tables import saved_views as view_rows
 from branchtrack.db.tables import branches, runs, segments
 
 #: The metric whose best value decides which branch stands for a run.
@@ -114,6 +116,8 @@ class RunIndex:
         self.metrics: OrderedDict[str, Metric] = OrderedDict()
         #: Values of settings by name, and by the segment that has them.
         self.settings: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self.views: list[SavedView] = []
+        self._views_stamp: tuple[int, float] = (0, 0.0)
         self._stamp: Stamp | None = None
         self._touched: Collection[str] = ()
         self._fresh = set[str]()
@@ -125,7 +129,9 @@ class RunIndex:
     ) -> None:
         """Bring up to date what is known of runs, of these metrics and of these settings."""
         names = sorted({HELD_OUT, *metrics})
-        stamp, checks = _checks(connection, names)
+        stamp, checks, views_stamp = _checks(connection, names)
+        if views_stamp != self._views_stamp:
+            self.views, self._views_stamp = saved_views.every(connection), views_stamp
         missing = {name for name in names if name not in self.metrics}
         if self._stamp is None or not self._catch_up(connection, stamp, names, settings):
             self._read_all(connection, settings)
@@ -265,9 +271,11 @@ class RunIndex:
         """Read settings of the branches that stand for runs, where they are not there yet."""
         if not names:
             return
-        leading = {run.leading for run in self.runs.values()} - {None}
         lacking = set[str | None]()
         for name in names:
+            # What was known of runs that have not changed is known still.
+            ids = self._touched if name in self.settings else self.runs
+            leading = {self.runs[run_id].leading for run_id in ids} - {None}
             lacking |= leading.difference(self.settings.setdefault(name, {}))
         if not lacking:
             return
@@ -307,14 +315,16 @@ _EXTREMES = tuple(
 
 def _checks(
     connection: Connection, names: Sequence[str]
-) -> tuple[Stamp, dict[str, tuple[int, int]]]:
-    """Return the numbers by which changes of runs are noticed, and those of metrics."""
+) -> tuple[Stamp, dict[str, tuple[int, int]], tuple[int, float]]:
+    """Return the numbers by which changes are noticed: of runs, of metrics, and of saved views."""
     stamp = select(
         select(func.count()).select_from(runs).scalar_subquery().label("runs"),
         select(func.max(runs.c.updated_at)).scalar_subquery().label("latest"),
         select(func.sum(_milliseconds(connection))).scalar_subquery().label("total"),
         select(func.count()).select_from(branches).scalar_subquery().label("branches"),
         select(func.count()).select_from(segments).scalar_subquery().label("segments"),
+        select(func.count()).select_from(view_rows).scalar_subquery().label("views"),
+        select(func.max(view_rows.c.created_at)).scalar_subquery().label("viewed"),
     ).subquery()
     series = (
         select(
@@ -330,7 +340,8 @@ def _checks(
     first = rows[0]
     counts = (first.branches, first.segments)
     numbers = Stamp(first.runs, first.latest or 0.0, int(first.total or 0), *counts)
-    return numbers, {row.name: (row.series, int(row.steps)) for row in rows if row.name is not None}
+    metrics = {row.name: (row.series, int(row.steps)) for row in rows if row.name is not None}
+    return numbers, metrics, (first.views, first.viewed or 0.0)
 
 
 def _milliseconds(connection: Connection) -> ColumnElement[int]:

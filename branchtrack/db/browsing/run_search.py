@@ -27,9 +27,10 @@ from branchtrack.core.queries.columns import (
 from branchtrack.core.queries.language import parse
 from branchtrack.core.queries.terms import And, Comparison, Curve, Filter, Name, Term, Words
 from branchtrack.db.browsing import run_index
-from branchtrack.db.browsing.run_columns import RunColumns
+from branchtrack.db.browsing.run_columns import STATES, RunColumns
 from branchtrack.db.browsing.run_index import RunIndex
 from branchtrack.db.browsing.run_records import RunRecord
+from branchtrack.db.browsing.saved_views import SavedView
 
 _NUMBERS = frozenset((float, int, bool))
 #: How runs are listed as long as nobody has said otherwise: the latest changed first.
@@ -60,13 +61,14 @@ class RunMatch:
 class RunMatches:
     """Some of the runs that match; ``total`` counts all of them, ``groups`` those in each group.
 
-    ``hidden`` counts runs that would match if they were not archived.
+    ``hidden`` counts runs that would match if they were not archived. ``views`` are the saved ones.
     """
 
     runs: tuple[RunMatch, ...]
     total: int
     groups: dict[Any, int]
     hidden: int = 0
+    views: tuple[SavedView, ...] = ()
 
 
 def search(
@@ -118,7 +120,7 @@ def _search(
     groups: Sequence[Any] = ()
     if selection.by is not None:
         groups = _groups(columns, matching, selection.by)
-        order = _by_group(order, groups)
+        order = _by_group(order, groups, selection.by)
     last = None if limit is None else offset + limit
     shown = order[offset:last]
     chosen = RunColumns(index, [matching[place] for place in shown], now)
@@ -131,7 +133,8 @@ def _search(
         )
         for row, place in enumerate(shown)
     )
-    return RunMatches(tuple(matches), len(order), dict(Counter(groups)), hidden)
+    groups_of = dict(Counter(groups))
+    return RunMatches(tuple(matches), len(order), groups_of, hidden, tuple(index.views))
 
 
 def sorted_places(values: Sequence[Any], descending: bool) -> list[int]:
@@ -167,13 +170,14 @@ def _groups(columns: RunColumns, runs: Sequence[RunRecord], by: Column) -> list[
     return [_hashable(value) for value in columns.values(by)]
 
 
-def _by_group(order: Sequence[int], groups: Sequence[Any]) -> list[int]:
-    """Return places group by group, in the order of the groups' values."""
+def _by_group(order: Sequence[int], groups: Sequence[Any], by: Column) -> list[int]:
+    """Return places group by group, in the order of the groups' values; the liveliest first."""
     members: dict[Any, list[int]] = {}
     for place in order:
         members.setdefault(groups[place], []).append(place)
     keys = list(members)
-    return [place for key in sorted_places(keys, False) for place in members[keys[key]]]
+    values = [STATES.index(key) for key in keys] if by == Fact("status") else keys
+    return [place for key in sorted_places(values, False) for place in members[keys[key]]]
 
 
 def _hashable(value: Any) -> Any:

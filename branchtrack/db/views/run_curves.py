@@ -1,6 +1,6 @@
 """The course of a metric in many segments in few numbers, for small curves in a list of runs.
 
-It only reads, in one statement for any number of segments, and one for the points that are needed.
+It only reads, in one statement for any number of segments.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ import numpy as np
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    LargeBinary,
     Select,
     and_,
+    case,
+    cast,
     func,
     null,
     select,
-    tuple_,
     union_all,
 )
 
-from branchtrack.db.metrics import Series
+from branchtrack.db.metrics import BLOCK, Series
 from branchtrack.db.tables import metric_blocks, metric_points, metric_series
 
+#: Sealed blocks of a series of which the points are read, and not only the extremes.
+_FEW = 4
+_ARRAYS = ("steps", "values", "times")
 #: Buckets that a series' unsealed tail is cut into; each yields its extremes.
 _TILES = 30
 
@@ -33,15 +38,16 @@ _TILES = 30
 class Extent:
     """Some points of a series: their extremes, and the newest value (None is NaN).
 
-    ``block`` names a sealed block whose points `points_of` can read.
+    ``points`` are those of a sealed block of a series that has few of them.
     """
 
-    block: tuple[int, int] | None
     first_step: int
     last_step: int
     minimum: float | None
     maximum: float | None
     last: float | None
+    is_sealed: bool = False
+    points: Series | None = None
 
 
 def series_extents(
@@ -49,6 +55,7 @@ def series_extents(
 ) -> dict[str, list[Extent]]:
     """Return the course of metric ``name`` in each segment that has it, oldest first."""
     condition = and_(metric_series.c.name == name, metric_series.c.segment_id.in_(segment_ids))
+    few = metric_series.c.sealed <= _FEW * BLOCK
     sealed = (
         select(
             metric_series.c.segment_id,
@@ -58,6 +65,7 @@ def series_extents(
             metric_blocks.c.minimum,
             metric_blocks.c.maximum,
             metric_blocks.c.last,
+            *(case((few, metric_blocks.c[name])) for name in _ARRAYS),
         )
         .join(metric_blocks, metric_blocks.c.series_id == metric_series.c.id)
         .where(condition)
@@ -71,31 +79,21 @@ def series_extents(
         func.min(tiles.c.value),
         func.max(tiles.c.value),
         func.max(tiles.c.last),
+        *(cast(null(), LargeBinary) for _name in _ARRAYS),
     ).group_by(tiles.c.segment_id, tiles.c.tile)
     by_segment: dict[str, list[Extent]] = {}
     for row in connection.execute(union_all(sealed, tail).order_by("first_step")):
-        segment, series, *rest = row
-        block = None if series is None else (series, row.first_step)
-        by_segment.setdefault(segment, []).append(Extent(block, *rest))
+        segment, series, first, last, low, high, newest, *arrays = row
+        points = None if arrays[0] is None else _series(*arrays)
+        extent = Extent(first, last, low, high, newest, series is not None, points)
+        by_segment.setdefault(segment, []).append(extent)
     return by_segment
 
 
-def points_of(
-    connection: Connection, blocks: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], Series]:
-    """Return the points of some sealed blocks, in one statement."""
-    if not blocks:
-        return {}
-    key = tuple_(metric_blocks.c.series_id, metric_blocks.c.first_step)
-    rows = connection.execute(select(metric_blocks).where(key.in_(blocks)))
-    return {
-        (row.series_id, row.first_step): Series(
-            np.frombuffer(row.steps, "<i8"),
-            np.frombuffer(row.values, "<f8"),
-            np.frombuffer(row.times, "<f8"),
-        )
-        for row in rows
-    }
+def _series(steps: bytes, values: bytes, times: bytes) -> Series:
+    return Series(
+        np.frombuffer(steps, "<i8"), np.frombuffer(values, "<f8"), np.frombuffer(times, "<f8")
+    )
 
 
 def _tiles(condition: ColumnElement[bool]) -> Select[Any]:

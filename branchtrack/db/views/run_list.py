@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     cast,
     func,
+    null,
     or_,
     select,
 )
@@ -50,6 +51,15 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
+class NamedRun:
+    """A run by id and name, and how many branches it has."""
+
+    id: str
+    name: str
+    branches: int
+
+
+@dataclass(frozen=True)
 class RunCounts:
     """How many nodes a run has, and how many warnings and errors that nobody has seen."""
 
@@ -58,13 +68,16 @@ class RunCounts:
 
 
 @dataclass(frozen=True)
-class SegmentSummary:
-    """A segment, its branch's name, and the (segment, step) at which it starts."""
+class RunDetails:
+    """What the table of runs shows of one beyond what is known of all.
 
-    segment: Segment
-    branch: str
-    is_current: bool
-    start: tuple[str, int] | None
+    ``starts`` has for each segment the (segment, step) at which it starts, ``settings`` those that
+    were asked for.
+    """
+
+    counts: RunCounts
+    starts: dict[str, tuple[str, int] | None]
+    settings: dict[str, dict[str, Any]]
 
 
 def find_runs(
@@ -109,6 +122,13 @@ def created_runs(
     return [_summary(row) for row in connection.execute(query)]
 
 
+def named(connection: Connection, ids: Sequence[str]) -> list[NamedRun]:
+    """Return the runs with these ids that are not in the trash, by name."""
+    columns = (runs.c.id, runs.c.name, visibility.branch_count().label("branches"))
+    query = select(*columns).where(visibility.RUNS, runs.c.id.in_(ids)).order_by(runs.c.name)
+    return [NamedRun(*row) for row in connection.execute(query)]
+
+
 def counts(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunCounts]:
     """Return what there is of each run: its nodes, and warnings that nobody has seen."""
     counted: dict[str, RunCounts] = {}
@@ -135,28 +155,35 @@ def current_segments(connection: Connection, run_ids: Sequence[str]) -> dict[str
     return current
 
 
-def segments_of(connection: Connection, run_ids: Sequence[str]) -> list[SegmentSummary]:
-    """Return every segment of the runs, by branch and position."""
-    query = (
-        select(
-            segments,
-            branches.c.name.label("branch"),
-            branches.c.segment_id.label("current"),
-            nodes.c.segment_id.label("start_segment"),
-            nodes.c.step.label("start_step"),
+def details(
+    connection: Connection, run_ids: Sequence[str], *, with_settings: bool
+) -> dict[str, RunDetails]:
+    """Return the details of runs on a page, in one statement."""
+    # A limit keeps SQLite from counting anew for each segment.
+    numbers = (visibility.node_count().label("nodes"), visibility.unseen_of_run().label("unseen"))
+    counted = select(runs.c.id, *numbers).where(runs.c.id.in_(run_ids)).limit(len(run_ids))
+    run = counted.subquery()
+    query = select(
+        run,
+        segments.c.id.label("segment_id"),
+        nodes.c.segment_id.label("start_segment"),
+        nodes.c.step.label("start_step"),
+        segments.c.settings if with_settings else null().label("settings"),
+    ).select_from(
+        run.outerjoin(segments, segments.c.run_id == run.c.id).outerjoin(
+            nodes, nodes.c.id == segments.c.start_node_id
         )
-        .join(branches, branches.c.id == segments.c.branch_id)
-        .outerjoin(nodes, nodes.c.id == segments.c.start_node_id)
-        .where(segments.c.run_id.in_(run_ids), visibility.BRANCHES)
-        .order_by(branches.c.position, segments.c.position)
     )
-    lines = []
+    found: dict[str, RunDetails] = {}
     for row in connection.execute(query):
-        values = {column.name: row._mapping[column.name] for column in segments.c}
-        start = None if row.start_segment is None else (row.start_segment, row.start_step)
-        current = row.current == row.id
-        lines.append(SegmentSummary(segment_rows.record(values), row.branch, current, start))
-    return lines
+        if row.id not in found:
+            found[row.id] = RunDetails(RunCounts(row.nodes, row.unseen), {}, {})
+        if row.segment_id is not None:
+            has_start = row.start_segment is not None
+            start = (row.start_segment, row.start_step) if has_start else None
+            found[row.id].starts[row.segment_id] = start
+            found[row.id].settings[row.segment_id] = row.settings or {}
+    return found
 
 
 def _summaries() -> Select[Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from branchtrack.core.formats import MINUS
+from branchtrack.core.formats import axis_label
 from branchtrack.web.charts.chart import FOOT, Chart, Line
 from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, ticks
 
@@ -18,6 +18,8 @@ from branchtrack.web.svg.marks import classes, el, log_ticks, mark, percent, tic
 _TOP = 12
 #: With more curves than this the raw ones are not drawn: they could not be told apart.
 _MANY = 16
+#: With more curves than this their bands would be one.
+_BANDS = 6
 #: Names stand in the margin to the right of the curves; the script uses the same sizes.
 _NAME_HEIGHT, _NAME_LENGTH = 14.0, 15
 
@@ -121,9 +123,9 @@ def _curves(chart: Chart, line: Line) -> Markup:
     """Return the smoothed curve over its band or its faint raw one, stretched to the width."""
     paths = []
     if not chart.fill and len(chart.lines) <= _MANY:
-        if line.is_band:
+        if line.is_band and len(chart.lines) <= _BANDS:
             paths.append(el("path", d=_band(chart, line), class_="fill"))
-        elif line.smooth != line.low:
+        elif not line.is_band and line.smooth != line.low:
             paths.append(el("path", d=_path(chart, line.xs, line.low), class_="raw"))
     paths.append(
         el(
@@ -255,4 +257,4 @@ def _ends(chart: Chart) -> Iterator[tuple[float, float, Line]]:
 
 
 def _tick(value: float) -> str:
-    return f"{value:,.6g}".replace("-", MINUS, 1)
+    return axis_label(value)

@@ -70,3 +70,9 @@ def window() -> tuple[int | None, int | None]:
 def page_number() -> int:
     """Return the page of a list, from 1 on."""
     return whole("page", 1) or 1
+
+
+def own_path(path: str) -> str:
+    """Return a path as one on this server: with two slashes it would name another host."""
+    cleaned = "/" + path.lstrip("/\\")
+    return cleaned if cleaned.isprintable() else "/"

@@ -1,8 +1,11 @@
-"""What people call a run or a branch, whether it is archived, and its deletion."""
+"""What people call runs and branches, the archive, pins and deletion; and a change undone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from flask import Blueprint, Response, redirect, request, url_for
 from sqlalchemy import Connection
@@ -11,15 +14,29 @@ from werkzeug.wrappers import Response as AnyResponse
 from branchtrack import control
 from branchtrack.control import deletion
 from branchtrack.control.deletion import Deletion
+from branchtrack.control.organising import undoing
+from branchtrack.core import actors
 from branchtrack.core.records import Branch, Run
 from branchtrack.db import runs
+from branchtrack.db.views import run_list
 from branchtrack.errors import InvalidInput
 from branchtrack.web.access.guards import actor
+from branchtrack.web.input.query import own_path
 from branchtrack.web.rendering import respond
 from branchtrack.web.services import services
 
 blueprint = Blueprint("manage", __name__)
-FIELDS = ("name", "tags", "notes", "archived")
+FIELDS = ("name", "tags", "notes", "archived", "pinned")
+#: What is done to several runs at once, and the labels that it gives them.
+DEEDS: dict[str, dict[str, Any]] = {
+    "pin": {"pinned": True},
+    "unpin": {"pinned": False},
+    "archive": {"archived": True},
+    "unarchive": {"archived": False},
+    "tag": {},
+    "untag": {},
+}
+_MOST_RUNS = 500
 
 
 @blueprint.get("/runs/<run>/manage")
@@ -38,12 +55,15 @@ def change(run: str, branch: str | None = None) -> AnyResponse:
         for field, text in submitted.items():
             if field not in FIELDS:
                 raise InvalidInput(field, text, ", ".join(FIELDS))
-        name = _change(run, branch, submitted)
+        with _recorded() as change:
+            name = _change(run, branch, submitted)
     except InvalidInput as error:
         return _render(run, branch, submitted, error)
     if branch is None:
-        return redirect(url_for("manage.form", run=name), 303)
-    return redirect(url_for("manage.form", run=run, branch=name), 303)
+        path = url_for("manage.form", run=name)
+    else:
+        path = url_for("manage.form", run=run, branch=name)
+    return redirect(_with(path, change), 303)
 
 
 @blueprint.post("/runs/<run>/delete")
@@ -52,17 +72,117 @@ def delete(run: str, branch: str | None = None) -> AnyResponse:
     """Move the run or the branch to the trash."""
     submitted = request.form
     try:
-        control.delete(
-            services().database,
-            _ref(run, branch),
-            actor=actor(),
-            with_children=bool(submitted.get("with_children")),
-            reason=submitted.get("reason", ""),
-        )
+        with _recorded() as change:
+            control.delete(
+                services().database,
+                _ref(run, branch),
+                actor=actor(),
+                with_children=bool(submitted.get("with_children")),
+                reason=submitted.get("reason", ""),
+            )
     except InvalidInput as error:
         return _render(run, branch, submitted, error)
-    target = url_for("tree.show", run=run) if branch else url_for("trash.index")
-    return redirect(target, 303)
+    path = url_for("manage.form", run=run) if branch else url_for("runs.index")
+    return redirect(_with(path, change), 303)
+
+
+@blueprint.post("/runs/organise")
+def organise() -> AnyResponse:
+    """Tag, pin or archive the runs that were ticked; those to be deleted are shown first."""
+    actors.check(actor(), "label", ["label"])
+    submitted = request.form
+    chosen, deed = submitted.getlist("run")[:_MOST_RUNS], submitted.get("deed", "")
+    if not chosen:
+        raise InvalidInput("run", "", "at least one run: tick the box before its name")
+    if deed == "delete":
+        return redirect(url_for("manage.confirm", run=chosen), 303)
+    if deed not in DEEDS:
+        raise InvalidInput("deed", deed, ", ".join((*DEEDS, "delete")))
+    tags = submitted.get("tags", "").replace(",", " ").split()
+    if deed in ("tag", "untag") and not tags:
+        raise InvalidInput("tags", "", "at least one tag")
+    with _recorded() as change:
+        for run in chosen:
+            with services().database.read() as connection:
+                before = runs.find_run(connection, run).tags or []
+            control.label(
+                services().database,
+                run,
+                actor=actor(),
+                add=tags if deed == "tag" else (),
+                remove=[tag for tag in tags if tag in before] if deed == "untag" else (),
+                **DEEDS[deed],
+            )
+    return redirect(_with(_next(submitted), change), 303)
+
+
+@blueprint.get("/runs/delete")
+def confirm() -> Response:
+    """Show what the deletion of several runs would take along."""
+    return _confirm(request.args.getlist("run")[:_MOST_RUNS], None)
+
+
+@blueprint.post("/runs/delete")
+def delete_several() -> AnyResponse:
+    """Move several runs to the trash; if one cannot go, it and those after it stay."""
+    actors.check(actor(), "delete", ["delete"])
+    submitted = request.form
+    chosen = submitted.getlist("run")[:_MOST_RUNS]
+    with _recorded() as change:
+        for number, run in enumerate(chosen):
+            try:
+                reason = submitted.get("reason", "")
+                control.delete(services().database, run, actor=actor(), reason=reason)
+            except InvalidInput as error:
+                return _confirm(chosen[number:], error)
+    return redirect(_with(url_for("runs.index"), change), 303)
+
+
+@blueprint.post("/undo")
+def undo() -> AnyResponse:
+    """Take back the change that the page before offered to undo."""
+    actors.check(actor(), "label", ["label"])
+    undoing.undo(services().database, request.form.get("change", ""), actor=actor())
+    return redirect(_next(request.form), 303)
+
+
+def _confirm(chosen: Sequence[str], error: InvalidInput | None) -> Response:
+    with services().database.read() as connection:
+        planned = run_list.named(connection, chosen)
+        counts = run_list.counts(connection, [run.id for run in planned])
+    return respond(
+        "manage/delete.html",
+        200 if error is None else 422,
+        planned=[(run, counts[run.id]) for run in planned],
+        nodes=sum(counted.nodes for counted in counts.values()),
+        error=error,
+    )
+
+
+@contextmanager
+def _recorded() -> Iterator[dict[str, str]]:
+    """Yield the argument of an address that offers to undo what is done meanwhile."""
+    change: dict[str, str] = {}
+    database = services().database
+    with database.read() as connection:
+        before = undoing.newest(connection)
+    yield change
+    with database.read() as connection:
+        after = undoing.newest(connection)
+    if after > before:
+        change["undo"] = f"{before + 1}-{after}"
+
+
+def _next(submitted: Mapping[str, str]) -> str:
+    """Return the address that a form leads back to."""
+    return own_path(submitted.get("next") or f"{request.script_root}/")
+
+
+def _with(path: str, change: Mapping[str, str]) -> str:
+    """Return an address with another offer to undo."""
+    address, _, query = path.partition("?")
+    parts = [pair for pair in parse_qsl(query) if pair[0] != "undo"]
+    return f"{address}?{urlencode([*parts, *change.items()])}" if parts or change else address
 
 
 def _change(run: str, branch: str | None, submitted: Mapping[str, str]) -> str:
@@ -80,6 +200,7 @@ def _change(run: str, branch: str | None, submitted: Mapping[str, str]) -> str:
         remove=[tag for tag in before if tag not in tags],
         notes=submitted.get("notes", "").replace("\r\n", "\n"),
         archived=bool(submitted.get("archived")),
+        pinned=bool(submitted.get("pinned")),
     )
     assert isinstance(changed, Run | Branch)
     return changed.name
@@ -106,6 +227,7 @@ def _render(
             "tags": submitted.get("tags", " ".join(item.tags or [])),
             "notes": submitted.get("notes", item.notes or ""),
             "archived": bool(submitted.get("archived")) if is_changed else item.archived_at,
+            "pinned": bool(submitted.get("pinned")) if is_changed else item.pinned_at,
         },
     )
 

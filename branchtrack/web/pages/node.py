@@ -22,12 +22,15 @@ from branchtrack.db.views import tree_outline
 from branchtrack.db.views.nearby import node_place
 from branchtrack.db.views.nearby.node_place import BranchName, NodePlace, Surroundings
 from branchtrack.db.views.tree_outline import NodeSummary
+from branchtrack.web.pages import wall
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import certificate_lines, node_rows, request_lines
 from branchtrack.web.view.tree import BranchView, change_words
 
 blueprint = Blueprint("node", __name__)
+#: Steps before and after the node that its charts show at least.
+_AROUND = 25
 #: Steps of a long way from the root that are shown at its ends.
 _FIRST, _LAST = 3, 9
 #: Values read back along with the settings; of each optimizer if there are several.
@@ -115,6 +118,7 @@ def show(node_id: str) -> Response:
         "node/index.html",
         node=node,
         run=place.run,
+        charts=wall.around(place.run.name, branch.name, node.step, max(_AROUND, branch.step // 10)),
         branch=branch,
         parent=parent,
         merged=_merged(place, around, node),

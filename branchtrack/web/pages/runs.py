@@ -1,160 +1,147 @@
-"""The list of runs: the state of each, and its loss as a small curve."""
+"""The table of runs: filtered, sorted and grouped as its address says; and saved views of it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, redirect, request, url_for
 from markupsafe import Markup
+from sqlalchemy import Connection
+from werkzeug.wrappers import Response as AnyResponse
 
-from branchtrack.analysis.downsample import downsample
-from branchtrack.core import lifecycle
-from branchtrack.core import tree as lineages
-from branchtrack.core.records import Run, Segment
-from branchtrack.db.metrics import Series
-from branchtrack.db.views import run_curves, run_list
-from branchtrack.db.views.run_curves import Extent
-from branchtrack.db.views.run_list import RunSummary, SegmentSummary
-from branchtrack.web.charts.plots import sparkline
+from branchtrack.control.organising import views
+from branchtrack.core.queries.columns import FACTS, Column, Fact
+from branchtrack.core.queries.terms import FUNCTIONS, OPERATORS, RUN_FILTERS, Name
+from branchtrack.db.browsing import run_search, saved_views
+from branchtrack.db.browsing.run_search import RunMatches
+from branchtrack.db.browsing.saved_views import SavedView
+from branchtrack.db.views import run_list
+from branchtrack.db.views.run_list import RunDetails
+from branchtrack.errors import InvalidInput
+from branchtrack.web.access.guards import actor
+from branchtrack.web.charts import run_courses
 from branchtrack.web.input.query import page_number
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
+from branchtrack.web.view import run_rows
+from branchtrack.web.view.run_rows import Choices
 
 blueprint = Blueprint("runs", __name__)
 PAGE = 50
-METRIC = "loss"
-#: Curves of at most this many sealed blocks are drawn from points, longer ones from extremes.
-_FEW = 4
-_PIECES = 60
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """A line of the page; the loss and speed of ``segment`` stand for the run."""
-
-    run: Run
-    status: str
-    branches: int
-    nodes: int
-    segment: Segment | None
-    has_loss: bool
-    loss: float | None
-    spark: Markup
-    unseen: int
-
-
-@dataclass(frozen=True)
-class RunState:
-    """The state of a run, and the branch that stands for it."""
-
-    status: str
-    line: SegmentSummary | None
-
-
-@dataclass(frozen=True)
-class CutExtent:
-    """The extent of a stretch of a curve, and the step after which it belongs to another branch."""
-
-    extent: Extent
-    upto: int | None
+_LONGEST = 2000
+_TEMPLATE = "runs/index.html"
 
 
 @blueprint.get("/")
 @blueprint.get("/runs")
 def index() -> Response:
-    """Return the runs that match the search, the most recently changed first."""
-    search = request.args.get("q", "").strip()[:200]
-    page = page_number()
+    """Return a page of the runs that the query matches, the best held-out value first."""
+    choices = _choices(request.args, page_number())
+    try:
+        selection = choices.selection()
+    except InvalidInput as error:
+        return _refused(choices, error)
     with services().database.read() as connection:
-        # A search finds what is archived, too.
-        lines = run_list.find_runs(
-            connection, search, limit=PAGE, offset=PAGE * (page - 1), archived=bool(search)
-        )
-        ids = [line.run.id for line in lines]
-        segments = run_list.segments_of(connection, ids)
-        courses = run_curves.series_extents(connection, [s.segment.id for s in segments], METRIC)
-        states = {line.run.id: _state(line.run.id, segments) for line in lines}
-        course = {run: _course(state, segments, courses) for run, state in states.items()}
-        sealed = [block for extents in course.values() for block in _worth_reading(extents)]
-        points = run_curves.points_of(connection, sealed)
-    rows = [_row(line, states[line.run.id], course[line.run.id], points) for line in lines]
-    total = lines[0].total if lines else 0
-    return respond(
-        "runs/index.html",
+        offset = PAGE * (choices.page - 1)
+        matches = run_search.search(connection, selection, now(), PAGE, offset)
+        word = run_rows.word_of(choices, matches, int(now() // 60))
+        if _has_shown(word):
+            return Response(status=204)
+        shown = run_rows.shown_columns(choices, selection, matches)
+        details, sparks = _read(connection, matches, shown)
+    rows = run_rows.rows(selection, matches, shown, details, sparks, now())
+    return _page(
+        choices,
+        matches.views,
         rows=rows,
-        search=search,
-        page=page,
-        total=total,
-        more=total > PAGE * page,
+        heads=run_rows.heads(choices, selection, shown),
+        total=matches.total,
+        archived_count=matches.hidden,
+        word=word,
+        first=offset + 1,
+        last_page=max(1, -(-matches.total // PAGE)),
     )
 
 
-def _state(run_id: str, every: Sequence[SegmentSummary]) -> RunState:
-    """Return the branch that stands for a run: one in the run's own state, else the first."""
-    current = [line for line in every if line.segment.run_id == run_id and line.is_current]
-    statuses = [lifecycle.segment_status(line.segment, now()) for line in current]
-    status = lifecycle.run_status(statuses)
-    fitting = (line for line, word in zip(current, statuses, strict=True) if word == status)
-    return RunState(status, next(fitting, current[0] if current else None))
+def _read(
+    connection: Connection, matches: RunMatches, shown: Sequence[Column]
+) -> tuple[dict[str, RunDetails], dict[str, Markup]]:
+    """Return the details and the small curves of the runs on a page, with two statements."""
+    records = [match.run for match in matches.runs]
+    if not records:
+        return {}, {}
+    with_settings = any(isinstance(column, Name) for column in shown)
+    ids = [run.id for run in records]
+    details = run_list.details(connection, ids, with_settings=with_settings)
+    if Fact("course") not in shown:
+        return details, {}
+    starts = {run_id: known.starts for run_id, known in details.items()}
+    return details, run_courses.sparks(connection, records, starts)
 
 
-def _course(
-    state: RunState, every: Sequence[SegmentSummary], courses: Mapping[str, Sequence[Extent]]
-) -> list[CutExtent]:
-    """Return the extents along a branch's whole line, each with the step at which it is cut."""
-    if state.line is None:
-        return []
-    starts = {line.segment.id: line.start for line in every}
-    return [
-        CutExtent(extent, span.upto)
-        for span in lineages.lineage(state.line.segment.id, starts.get)
-        for extent in courses.get(span.segment, ())
-        if span.upto is None or extent.first_step <= span.upto
-    ]
+@blueprint.post("/runs/views")
+def save_view() -> AnyResponse:
+    """Save what the list shows under a name, and show it."""
+    submitted = request.form
+    choices = _choices(submitted, 1)
+    try:
+        views.save(services().database, submitted.get("name", ""), vars_of(choices), actor=actor())
+    except InvalidInput as error:
+        return _refused(choices, error)
+    return redirect(choices.address(), 303)
 
 
-def _worth_reading(extents: Sequence[CutExtent]) -> list[tuple[int, int]]:
-    """Return the blocks whose extremes are not enough: those of short curves, and cut ones."""
-    sealed = [piece for piece in extents if piece.extent.block is not None]
-    return [
-        piece.extent.block
-        for piece in sealed
-        if piece.extent.block is not None
-        and (len(sealed) <= _FEW or (piece.upto or piece.extent.last_step) < piece.extent.last_step)
-    ]
+@blueprint.post("/runs/views/remove")
+def remove_view() -> AnyResponse:
+    """Remove a saved view."""
+    views.remove(services().database, request.form.get("name", ""), actor=actor())
+    return redirect(url_for("runs.index"), 303)
 
 
-def _row(
-    line: RunSummary,
-    state: RunState,
-    extents: Sequence[CutExtent],
-    points: Mapping[tuple[int, int], Series],
-) -> RunRow:
-    last = extents[-1].extent.last if extents else None
-    return RunRow(
-        run=line.run,
-        status=state.status,
-        branches=line.branches,
-        nodes=line.nodes,
-        segment=state.line.segment if state.line else None,
-        has_loss=bool(extents),
-        loss=math.nan if extents and last is None else last,
-        spark=sparkline([spot for piece in extents for spot in _spots(piece, points)]),
-        unseen=line.unseen,
+def vars_of(choices: Choices) -> dict[str, str]:
+    """Return the parts of the list's address."""
+    return {"q": choices.q, "sort": choices.sort, "by": choices.by, "columns": choices.columns}
+
+
+def _choices(texts: Mapping[str, str], page: int) -> Choices:
+    parts = {name: texts.get(name, "").strip()[:_LONGEST] for name in saved_views.PARTS}
+    return Choices(**parts, page=page)
+
+
+def _has_shown(word: str) -> bool:
+    """Return whether this is a list's question for news, and there are none."""
+    return request.headers.get("HX-Request") == "true" and request.args.get("seen") == word
+
+
+def _refused(choices: Choices, error: InvalidInput) -> Response:
+    with services().database.read() as connection:
+        saved = saved_views.every(connection)
+    return _page(choices, saved, 422, error=error, rows=[], total=0)
+
+
+def _page(
+    choices: Choices, saved: Sequence[SavedView], status: int = 200, **context: object
+) -> Response:
+    current = [view.name for view in saved if vars_of(_shown_by(view)) == vars_of(choices)]
+    return respond(
+        _TEMPLATE,
+        status,
+        choices=choices,
+        parts={name: text for name, text in vars_of(choices).items() if text},
+        views=[(view.name, _shown_by(view).address()) for view in saved],
+        current=current[0] if current else None,
+        offered=choices.columns or run_rows.COLUMNS,
+        allowed={
+            "filters": [f"{word}:" for word in RUN_FILTERS],
+            "functions": [f"{name}()" for name in FUNCTIONS],
+            "operators": OPERATORS,
+            "facts": list(FACTS),
+        },
+        **context,
     )
 
 
-def _spots(
-    piece: CutExtent, points: Mapping[tuple[int, int], Series]
-) -> list[tuple[float, float | None]]:
-    """Return the points to draw of an extent: its extremes, or those of shorter pieces of it."""
-    extent, upto = piece.extent, piece.upto
-    series = points.get(extent.block) if extent.block else None
-    if series is not None:
-        thin = downsample(series.cut(-1, upto), _PIECES)
-        return list(zip(thin.steps.tolist(), thin.values.tolist(), strict=True))
-    if upto is not None and extent.last_step > upto:
-        return []
-    return [(extent.first_step, extent.maximum), (extent.last_step, extent.minimum)]
+def _shown_by(view: SavedView) -> Choices:
+    texts = saved_views.parts(view.address)
+    q, sort, by, columns = (texts.get(word, "") for word in ("query", "sort", "by", "columns"))
+    return Choices(q, sort, by, columns)

@@ -26,6 +26,7 @@ from branchtrack.web.access.guards import actor
 from branchtrack.web.events.streams import Cursor
 from branchtrack.web.input import forms, query
 from branchtrack.web.pages import tree as tree_page
+from branchtrack.web.pages import wall
 from branchtrack.web.rendering import now, respond
 from branchtrack.web.services import services
 from branchtrack.web.view import cockpit, log_tail, request_lines, setting_rows
@@ -198,13 +199,22 @@ def render_steer(run: str, branch: str, draft: Draft | None = None, status: int 
         offered=capabilities.read(segment.offers if segment else {}),
         nodes=choices,
         are_more=are_more,
-        cursor=Cursor(branch_now.cursor),
+        charts=wall.around(branch_now.run.name, branch),
+        followed=wall.FOLLOWED,
+        cursor=_cursor(branch_now),
         prefix=forms.PREFIX,
         argument=forms.ARGUMENT,
         factors=cockpit.factors,
         answer_words=cockpit.answer_words,
         now=now,
     )
+
+
+def _cursor(branch_now: BranchNow) -> Cursor:
+    """Return where the stream begins: what was logged before is in the charts."""
+    segment = branch_now.segment
+    steps = (segment.step,) * len(wall.FOLLOWED) if segment else ()
+    return Cursor(branch_now.cursor, {segment.id: steps} if segment else {})
 
 
 def _view(branch_now: BranchNow) -> BranchView:

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug.wrappers import Response as AnyResponse
 
 from branchtrack.errors import InvalidInput
+from branchtrack.web.input.query import own_path
 from branchtrack.web.rendering import THEMES
 
 blueprint = Blueprint("theme", __name__)
@@ -18,7 +19,7 @@ def choose() -> AnyResponse:
     chosen = request.form.get("theme", "")
     if chosen not in THEMES:
         raise InvalidInput("theme", chosen, ", ".join(THEMES))
-    response = redirect(_own_path(request.form.get("next", request.script_root + "/")), 303)
+    response = redirect(own_path(request.form.get("next", request.script_root + "/")), 303)
     response.set_cookie(
         "theme",
         chosen,
@@ -38,9 +39,3 @@ def icon() -> Response:
     response.mimetype = "image/svg+xml"
     response.headers["Cache-Control"] = "public, max-age=86400"
     return response
-
-
-def _own_path(path: str) -> str:
-    """Return the path as one on this server: with two slashes it would name another host."""
-    cleaned = "/" + path.lstrip("/\\")
-    return cleaned if cleaned.isprintable() else "/"

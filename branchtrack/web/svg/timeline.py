@@ -98,7 +98,7 @@ def is_bare(lanes: Sequence[Lane]) -> bool:
 
 def render_lane(lane: Lane, row: int, domain: Domain, bare: bool) -> Markup:
     """Return one lane of the drawing, without the curve that leads to it."""
-    y = _y(row)
+    y = middle(row)
     first, last = max(lane.start, domain.low), min(lane.end, domain.high)
     parts = []
     if last > first:
@@ -129,7 +129,8 @@ def _grid(domain: Domain, tall: int) -> Markup:
     return el("g", *parts)
 
 
-def _y(row: int) -> int:
+def middle(row: int) -> int:
+    """Return the height of a lane's line in pixels."""
     return TOP + ROW * row + ROW // 2
 
 
@@ -137,7 +138,7 @@ def _fork(lane: Lane, row: int, domain: Domain) -> Markup:
     """Return the curve from the parent's lane to the start, left of the lanes between."""
     if lane.parent is None or not domain.holds(lane.start):
         return Markup("")
-    rise = _y(row) - _y(lane.parent)
+    rise = middle(row) - middle(lane.parent)
     bow = min(16.0, 6.0 + abs(rise) / 8)
     down = 1 if rise > 0 else -1
     curve = el(
@@ -146,7 +147,7 @@ def _fork(lane: Lane, row: int, domain: Domain) -> Markup:
         d=f"M0,{-rise}C{-bow},{-rise + 10 * down} {-bow},{-12 * down} 0,0",
     )
     x = percent(domain.share(lane.start))
-    return el("svg", curve, x=x, y=_y(row), class_=f"over {classes(lane.style)}")
+    return el("svg", curve, x=x, y=middle(row), class_=f"over {classes(lane.style)}")
 
 
 def _thinned(marks: Sequence[LaneMark], domain: Domain) -> list[LaneMark]:

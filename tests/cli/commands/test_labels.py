@@ -39,3 +39,28 @@ def test_an_archived_run_is_listed_only_if_it_is_asked_for(call: Call, forked: F
     assert call("tree", "demo").code == 0
     assert not call("unarchive", "demo", "--json").json["archived"]
     assert "demo" in call("runs").out
+
+
+def test_a_change_says_how_it_is_undone(call: Call, forked: Forked) -> None:
+    for arguments, expected in (
+        (("rename", "demo/cooler", "calm"), "branchtrack rename demo/calm cooler"),
+        (("rename", "demo/calm", "cooler"), "branchtrack rename demo/cooler calm"),
+        (("tag", "demo", "+a", "+b"), "branchtrack tag demo -a -b"),
+        (("tag", "demo", "-a", "+c"), "branchtrack tag demo +a -c"),
+        (("describe", "demo", "it's"), "branchtrack describe demo ''"),
+        (("describe", "demo", ""), """branchtrack describe demo 'it'"'"'s'"""),
+        (("archive", "demo"), "branchtrack unarchive demo"),
+        (("unarchive", "demo"), "branchtrack archive demo"),
+        (("pin", "demo/cooler", "--on-top"), "branchtrack unpin demo/cooler --on-top"),
+        (("unpin", "demo/cooler", "--on-top"), "branchtrack pin demo/cooler --on-top"),
+    ):
+        assert call(*arguments).out.splitlines()[-1] == f"Undo: {expected}"
+    assert "Undo" not in call("unarchive", "demo").out
+    assert "Undo" not in call("tag", "demo", "+b").out
+
+
+def test_a_branch_is_pinned_above_the_others(call: Call, forked: Forked) -> None:
+    assert call("pin", "demo/cooler", "--on-top", "--json").json["pinned"] is True
+    branches = call("tree", "demo", "--json").json["branches"]
+    assert [branch["pinned"] for branch in branches] == [False, True]
+    assert call("pin", "demo@10", "--on-top").code == 2

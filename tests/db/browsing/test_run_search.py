@@ -96,7 +96,7 @@ def test_columns_have_values(home: Database) -> None:
 
 def test_groups_are_counted_and_come_one_after_the_other(home: Database) -> None:
     by_status = matches(home, sort="name", by="status")
-    assert [match.run.name for match in by_status.runs] == ["text", "fast", "slow", "live"]
+    assert [match.run.name for match in by_status.runs] == ["live", "text", "fast", "slow"]
     assert by_status.groups == {"failed": 1, "finished": 2, "running": 1}
     by_tag = matches(home, sort="name", by="tag", limit=2)
     assert [match.group for match in by_tag.runs] == ["good", None]

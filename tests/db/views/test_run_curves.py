@@ -29,16 +29,23 @@ def test_extents_keep_the_extremes_and_the_last_value(database: Database, main: 
     main.log("loss", range(41, 3041), values)
     with database.read() as connection:
         extents = run_curves.series_extents(connection, [main.segment.id], "loss")[main.segment.id]
-        sealed = [extent.block for extent in extents if extent.block]
-        points = run_curves.points_of(connection, sealed)
+    sealed = [extent for extent in extents if extent.is_sealed]
     assert [extent.first_step for extent in extents] == sorted(
         extent.first_step for extent in extents
     )
     assert max(extent.maximum or 0 for extent in extents) == 9.0
     assert min(extent.minimum or 0 for extent in extents) == -9.0
     assert extents[-1].last == 0.5
-    assert sum(series.steps.size for series in points.values()) == 1024 * len(sealed)
-    assert sum(extent.block is None for extent in extents) == 30
+    points = [extent.points.steps.size for extent in sealed if extent.points is not None]
+    assert points == [1024, 1024]
+    assert sum(not extent.is_sealed for extent in extents) == 30
+
+
+def test_of_a_long_series_only_the_extremes_are_read(database: Database, main: Line) -> None:
+    main.log("loss", range(41, 6041), [1.0] * 6000)
+    with database.read() as connection:
+        extents = run_curves.series_extents(connection, [main.segment.id], "loss")[main.segment.id]
+    assert {extent.points for extent in extents if extent.is_sealed} == {None}
 
 
 def test_a_last_value_that_is_no_number_is_none(database: Database, main: Line) -> None:

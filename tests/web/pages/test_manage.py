@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from werkzeug.test import TestResponse
 
 from branchtrack.db import runs
 from branchtrack.db.deletion import trash
+from tests.web import seeds
 from tests.web.conftest import Site
 
 LABELS = {"name": "numbers", "tags": "good, final", "notes": "the baseline", "archived": "1"}
+
+
+def path_of(answer: TestResponse) -> str:
+    """Where an answer leads to, without the offer to undo."""
+    return answer.headers["Location"].partition("?")[0]
 
 
 def add_cooler(site: Site) -> None:
@@ -20,7 +27,7 @@ def add_cooler(site: Site) -> None:
 
 def test_a_run_gets_other_labels(own: Site) -> None:
     answer = own.client.post("/runs/digits/manage", data=LABELS)
-    assert answer.status_code == 303 and answer.headers["Location"] == "/runs/numbers/manage"
+    assert answer.status_code == 303 and path_of(answer) == "/runs/numbers/manage"
     with own.database.read() as connection:
         run = runs.find_run(connection, "numbers")
     assert (run.tags, run.notes) == (["good", "final"], "the baseline") and run.archived_at
@@ -37,7 +44,7 @@ def test_a_branch_gets_another_name(own: Site) -> None:
     add_cooler(own)
     data = {"name": "calm", "tags": "", "notes": ""}
     answer = own.client.post("/runs/digits/branches/cooler/manage", data=data)
-    assert answer.headers["Location"] == "/runs/digits/branches/calm/manage"
+    assert path_of(answer) == "/runs/digits/branches/calm/manage"
     assert "calm" in own.get("/runs/digits/manage").text
 
 
@@ -58,7 +65,7 @@ def test_a_branch_is_deleted(own: Site) -> None:
     page = own.get("/runs/digits/branches/cooler/manage")
     assert page.one("form", action="/runs/digits/branches/cooler/delete") is not None
     answer = own.client.post("/runs/digits/branches/cooler/delete", data={"reason": "worse"})
-    assert answer.status_code == 303 and answer.headers["Location"] == "/runs/digits"
+    assert answer.status_code == 303 and path_of(answer) == "/runs/digits/manage"
     with own.database.read() as connection:
         assert [entry.name for entry in trash.entries(connection)] == ["digits/cooler"]
 
@@ -67,3 +74,96 @@ def test_what_cannot_be_deleted_is_said_in_the_form(own: Site) -> None:
     assert "whole run" in own.get("/runs/digits/branches/main/manage").text
     answer = own.client.post("/runs/digits/delete", data={})
     assert answer.status_code == 422 and "is being trained" in answer.text
+
+
+def undo(site: Site, answer: TestResponse) -> TestResponse:
+    """Take back what was done, by the button on the page that an answer leads to."""
+    page = site.get(answer.headers["Location"])
+    button = page.one("form", action="/undo")
+    fields = {name: button.one("input", name=name)["value"] for name in ("change", "next")}
+    return site.client.post("/undo", data=fields)
+
+
+def labels(site: Site) -> tuple[object, ...]:
+    with site.database.read() as connection:
+        run = runs.find_run(connection, "digits")
+    return run.tags, run.notes, run.archived_at is not None, run.pinned_at is not None
+
+
+def test_a_change_is_undone_with_one_click(own: Site) -> None:
+    before = labels(own)
+    data = {**LABELS, "pinned": "1"}
+    answer = undo(own, own.client.post("/runs/digits/manage", data=data))
+    assert answer.status_code == 303 and answer.headers["Location"] == "/runs/numbers/manage"
+    assert labels(own) == before
+    nothing = own.client.post("/runs/digits/manage", data={"name": "digits"})
+    assert "undo" not in nothing.headers["Location"]
+
+
+def test_a_deletion_is_undone(own: Site) -> None:
+    add_cooler(own)
+    answer = undo(own, own.client.post("/runs/digits/branches/cooler/delete", data={}))
+    assert answer.status_code == 303
+    with own.database.read() as connection:
+        assert trash.entries(connection) == []
+
+
+def test_what_was_changed_again_is_not_undone(own: Site) -> None:
+    answer = own.client.post("/runs/digits/manage", data={"name": "digits", "tags": "good"})
+    own.client.post("/runs/digits/manage", data={"name": "digits", "tags": "better"})
+    refused = undo(own, answer)
+    assert refused.status_code == 422 and "changed again" in refused.text
+    assert labels(own)[0] == ["better"]
+
+
+def organise(site: Site, deed: str, *names: str, **fields: str) -> TestResponse:
+    with site.database.read() as connection:
+        ids = [runs.find_run(connection, name).id for name in names]
+    data = {"run": ids, "deed": deed, "next": "/runs?q=a&page=2", **fields}
+    return site.client.post("/runs/organise", data=data)
+
+
+def test_several_runs_are_tagged_pinned_and_archived_at_once(own: Site) -> None:
+    seeds.Grower(own.database, own.store, "other")
+    answer = organise(own, "tag", "digits", "other", tags="good, best")
+    assert answer.headers["Location"].startswith("/runs?q=a&page=2&undo=")
+    organise(own, "untag", "digits", tags="good none")
+    organise(own, "pin", "digits")
+    archived = organise(own, "archive", "digits")
+    assert labels(own) == (["best"], "", True, True)
+    assert undo(own, archived).headers["Location"].startswith("/")
+    organise(own, "unpin", "digits", "other")
+    assert labels(own) == (["best"], "", False, False)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"deed": "tag"}, {"deed": "burn", "run": "x"}, {"deed": "tag", "run": "x"}]
+)
+def test_what_is_to_be_done_to_runs_has_to_be_said(own: Site, fields: dict[str, str]) -> None:
+    assert own.client.post("/runs/organise", data=fields).status_code == 422
+
+
+def test_what_a_deletion_takes_along_is_shown_before(own: Site) -> None:
+    for name in ("a", "b"):
+        line = seeds.Grower(own.database, own.store, name).line("main")
+        line.commit("root", 0)
+        line.end("finished")
+    answer = organise(own, "delete", "a", "b")
+    page = own.get(answer.headers["Location"])
+    assert [row["nodes"] for row in page.table("To be deleted")] == ["1", "1"]
+    ids = [field["value"] for field in page.all("input", name="run")]
+    done = own.client.post("/runs/delete", data={"run": ids, "reason": "old"})
+    assert done.status_code == 303
+    with own.database.read() as connection:
+        assert {entry.name for entry in trash.entries(connection)} == {"a", "b"}
+    undo(own, done)
+    with own.database.read() as connection:
+        assert trash.entries(connection) == []
+
+
+def test_a_run_that_trains_is_not_deleted_with_others(own: Site) -> None:
+    answer = organise(own, "delete", "digits")
+    ids = [field["value"] for field in own.get(answer.headers["Location"]).all("input", name="run")]
+    refused = own.client.post("/runs/delete", data={"run": ids})
+    assert refused.status_code == 422 and "is being trained" in refused.text
+    assert "no such run" in own.get("/runs/delete").text

@@ -263,6 +263,16 @@ def test_the_nodes_before_and_after_are_links_with_what_they_changed(site: Site)
     assert "previous" not in root.text and "next" in root.text
 
 
+def test_the_charts_around_a_node_are_those_of_its_branch_and_steps(site: Site) -> None:
+    page = site.get(f"/nodes/{site.node('more-decay')}")
+    address = page.one("div", id="charts")["data-url"]
+    assert address == "/runs/gpt2-docs/chart?path=more-decay&at=1600&from=1424&to=1776"
+    charts = site.client.get(address).get_json()["charts"]
+    assert [line["name"] for line in charts[0]["lines"]] == ["cooler", "more-decay"]
+    (link,) = page.by_role("link", "The same with more metrics")
+    assert site.client.get(link["href"]).status_code == 200
+
+
 def test_siblings_are_the_other_nodes_from_the_same_parent(site: Site) -> None:
     with site.database.read() as connection:
         run = runs.find_run(connection, "gpt2-docs")

@@ -372,6 +372,15 @@ def test_the_end_of_a_launched_process_s_output_is_there(rich: Site) -> None:
     assert page.by_role("link", "More of it")
 
 
+def test_the_charts_of_the_branch_are_those_of_its_run(rich: Site) -> None:
+    page = rich.get(PATH)
+    charts = page.one("div", id="charts")
+    assert charts["data-url"] == "/runs/digits/chart?path=main"
+    answer = rich.client.get(charts["data-url"]).get_json()
+    assert [[line["name"] for line in one["lines"]] for one in answer["charts"]] == [["main"]]
+    assert "metric=loss&metric=eval_loss" in page.one("div", id="stream")["data-url"]
+
+
 def forms_of(page: dom.Element, kind: str) -> list[dom.Element]:
     """The forms of a page that can request that kind."""
 
