@@ -88,6 +88,8 @@ def addresses(heads: dict[str, str], changed: str, helper: str) -> dict[str, str
         "node-differs": f"/nodes/{heads['hot']}",
         "node-equal": f"/nodes/{heads['cooler']}",
         "compare": "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler",
+        "compare-several": "/compare?a=gpt2-docs/main&b=gpt2-docs/cooler&with=gpt2-docs/hot",
+        "weights": "/compare/weights?a=gpt2-docs/main&b=gpt2-docs/cooler",
         "compare-hot": "/compare?a=gpt2-docs/hot&b=gpt2-docs/cooler&y=log&x=since&smooth=0.9",
         "resume": f"/nodes/{changed}/resume?set.lr=abc",
         "resume-preview": f"/nodes/{changed}/resume?set.lr=x0.5,x2",

@@ -68,6 +68,7 @@ def pages(site: Site) -> dict[str, str]:
         "no alerts": "runs/troubled/alerts",
         "node": f"nodes/{cooler.id}",
         "compare": "compare?a=gpt2-docs/main&b=gpt2-docs/hot",
+        "compare several": "compare?a=gpt2-docs/main&b=gpt2-docs/hot&with=gpt2-docs/cooler",
         "weights": "compare/weights?a=gpt2-docs/main&b=gpt2-docs/hot",
         "resume": f"nodes/{cooler.id}/resume",
         "steer": "runs/gpt2-docs/branches/more-decay/steer",
